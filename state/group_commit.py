@@ -7,19 +7,22 @@ its change is on disk, one that fails takes no other along, and a thread alone c
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fts.state.translation import translate
+
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
     from fts.state.database import Database
 
 MOST = 64  # changes in one group
+LOOK_S = 0.5  # between two looks whether one has waited for too long
 TOGETHER_S = 0.03  # that a group may stay open: other processes wait for the write lock meanwhile
 
 
@@ -93,18 +96,32 @@ class GroupCommit:
             if not self._taken:
                 self._taken = True
                 return
-            mine = threading.Event()
-            (self._urgent if urgent else self._waiting).append(mine)
-        mine.wait()
+            mine, line = threading.Event(), self._urgent if urgent else self._waiting
+            line.append(mine)
+        began = time.monotonic()
+        while not mine.wait(LOOK_S):
+            if time.monotonic() - began > self._db.timeout + self._db.patience_s:  # as it would for another process
+                self._leave(line, mine)
+
+    def _leave(self, line: deque[threading.Event], mine: threading.Event) -> None:
+        """Raises DatabaseBusy, unless the turn has just come."""
+        with self._lock:
+            if mine.is_set():
+                return
+            line.remove(mine)
+        raise translate(sqlite3.OperationalError("database is locked"), self._db.path)
 
     def _pass_on(self) -> None:
-        with self._lock:
-            line = self._urgent or self._waiting
-            if line:
-                line.popleft().set()
-                return
-            assert self._group is None, "a group stays open only for one that waits"
-            self._taken = False
+        while True:
+            with self._lock:
+                if line := self._urgent or self._waiting:
+                    line.popleft().set()
+                    return
+                if self._group is None:
+                    self._taken = False
+                    return
+            with self._on_shared():  # the one that it was left open for has given up
+                self._commit_if_due()
 
     # -- the transaction
 

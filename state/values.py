@@ -185,6 +185,10 @@ class Verb(StrEnum):
     COMPARED = "compared"  # a cell's best trial against the best baseline
     UNSEALED = "unsealed"  # a person opened the test set for a cell; cannot be undone
     TESTED = "tested"  # its one evaluation on the test set
+    NODE_LOST = "node_lost"  # it is gone, or could not start a trial
+    NODE_QUARANTINED = "node_quarantined"
+    NODE_ASKED = "node_asked"  # by a person: drain, quarantine, release
+    NOT_SENT = "not_sent"  # a message to a person could not be sent
     DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
 
 
@@ -545,6 +549,48 @@ class Sample:
     unreadable: str | None = None
 
 
+class NodeState(StrEnum):
+    """What a node of another machine can be asked for."""
+
+    UP = "up"  # trials may begin there
+    DRAINING = "draining"  # a person asked it to end with the trials that it has
+    SILENT = "silent"  # nothing heard for longer than it should be; its lease still runs
+    LOST = "lost"  # its channel ended, or it was silent for a lease; it is asked again
+    QUARANTINED = "quarantined"  # it failed too often, or runs other code: nothing is placed there until it is released
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine that runs trials for a worker of another one."""
+
+    id: str  # the name that the worker calls it by
+    state: NodeState
+    at: float  # when this was written
+    host: str = ""
+    executor: str = ""  # command, ssh
+    worker_id: int | None = None
+    fingerprint: str = ""  # md5 of what decides the last bits: processor, GPUs, torch, python, fts
+    hardware: str = ""  # the same, for a person
+    slots: int = 1
+    gpus: tuple[str, ...] = ()
+    memory: int | None = None  # bytes
+    reason: str | None = None  # of its state
+    heard_at: float | None = None
+    losses: int = 0  # in a row, without a trial that ended there in between
+    failures: int = 0  # launches that failed, in a row
+    trials: tuple[str, ...] = ()  # in its slots now
+    vitals: dict[str, float | int | None] = field(default_factory=dict)  # the latest reading
+
+    @property
+    def busy(self) -> int:
+        return len(self.trials)
+
+    @property
+    def takes(self) -> bool:
+        """May a trial begin there?"""
+        return self.state not in (NodeState.DRAINING, NodeState.QUARANTINED)
+
+
 @dataclass(frozen=True)
 class UnreadableRow:
     """A row that holds what no fts writes: shown as far as it can be read."""
@@ -580,6 +626,7 @@ class Snapshot:
     unreadable: tuple[UnreadableRow, ...] = ()  # of the rows above; `fts doctor` looks through all of them
     again: dict[int, tuple[int, ...]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
     studies: dict[str, StudyRecord] = field(default_factory=dict)  # by name
+    nodes: tuple[Node, ...] = ()  # of other machines, by name
 
     def margin(self, job_id: int) -> Margin | None:
         """How far a cell is ahead of the best baseline; None while it cannot be said."""

@@ -89,7 +89,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mouse", action=either, help="--no-mouse for slow links and the terminal's own selection")
     parser.add_argument("--ascii", action=either, help="plain ASCII; automatic without UTF-8")
     parser.add_argument("--theme", type=colours_named, help="dark, light, ansi, or a theme of Textual such as nord")
-    parser.add_argument("--at", type=moment, metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00")
+    parser.add_argument(
+        "--at", type=moment, metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00  [default: live]"
+    )
     told = f"print all keys and colours as a file to change, for {settings.file()}"
     parser.add_argument("--keys", action="store_true", help=told.replace("%", "%%"))
     return parser.parse_args(argv)

@@ -85,10 +85,9 @@ class ActionRunner:
             return []
         return [job for job in jobs if action.applies_to(job, self.app.present())]
 
-    def why_not(self, action: Action, jobs: Sequence[Job] | None = None) -> str:
+    def why_not(self, action: Action, jobs: Sequence[Job]) -> str:
         """Why it cannot be done now, for lists of all actions; empty: it can."""
-        chosen = self.app.chosen() if jobs is None else jobs
-        return self._named(self._refused(action, chosen, settled=True) or "")
+        return self._named(self._refused(action, jobs, settled=True) or "")
 
     def _refused(self, action: Action, jobs: Sequence[Job], settled: bool = False) -> str | None:
         """The reason, or None; `settled`: whoever reads a list of actions has had time to look."""

@@ -35,6 +35,7 @@ from fts.tui.render import layout, theme
 from fts.tui.render.export import keep_fault
 from fts.tui.render.textual_theme import theme_of
 from fts.tui.widgets.pane import Pane, cropped
+from fts.tui.widgets.scrollbar import use_whole_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +125,9 @@ class Monitor(App[None]):
         super().__init__(ansi_color=theme.palette(palette).own)
         self.register_theme(theme_of(palette))
         self.set_reactive(App.theme, theme.of_textual(palette))  # before the style sheet is parsed: not twice
+        self.stylesheet.set_variables(self.get_css_variables())
         self.animation_level = "none"
+        use_whole_cells()
         self.path, self.readonly, self.ascii_only, self.palette = path, readonly, ascii_only, palette
         self.keymap = keymap or Keymap()
         self.locked = locked  # read-only for good: `:writable` is refused

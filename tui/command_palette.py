@@ -16,12 +16,14 @@ from fts.jobs.actions import ACTIONS, Action
 from fts.jobs.status import formatting
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
+from fts.tui.screens.dialogs import mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from textual.command import Hits
     from textual.widgets import Input, OptionList
+    from textual.widgets.option_list import Option
 
     from fts.state.values import Job
     from fts.tui.app import Monitor
@@ -52,15 +54,19 @@ class Found(Hit):
 class Commands(Provider):
     """All commands of the monitor; those that cannot be done now say why and do nothing."""
 
+    async def startup(self) -> None:
+        """Once for all that is typed; what is chosen is asked again whether it can still be done."""
+        self._all = list(self.entries())
+
     async def discover(self) -> Hits:
-        for entry in self.entries():
+        for entry in self._all:
             yield DiscoveryHit(self._line(entry), entry.run, entry.label, self._below(entry))
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         if typed := typed_command(self._monitor, query):
             yield Found(2.0, self._line(typed), typed.run, typed.label, self._below(typed), query)
-        for entry in self.entries():
+        for entry in self._all:
             command = entry.twin if entry.twin.startswith("fts ") else ""
             scores = (matcher.match(entry.label), 0.9 * matcher.match(entry.id), 0.8 * matcher.match(command))
             score = 1.5 if query == entry.key else max(scores)
@@ -74,7 +80,8 @@ class Commands(Provider):
 
     def entries(self) -> Iterator[Entry]:
         """What can be done now first, then what cannot, then the keys of looking."""
-        actions = [of_action(self._monitor, action) for action in ACTIONS]
+        jobs = self._monitor.chosen()
+        actions = [of_action(self._monitor, action, jobs) for action in ACTIONS]
         yield from (entry for entry in actions if not entry.why_not)
         yield from of_looking(self._monitor)
         yield from (entry for entry in actions if entry.why_not)
@@ -92,12 +99,12 @@ class Commands(Provider):
         return Content(f"{' ' * KEY}not now: {entry.why_not}") if entry.why_not else None
 
 
-def of_action(app: Monitor, action: Action) -> Entry:
+def of_action(app: Monitor, action: Action, jobs: Sequence[Job]) -> Entry:
     """An action of the registry, for the jobs that are chosen."""
-    why_not = app.acting.why_not(action)
+    why_not = app.acting.why_not(action, jobs)
     return Entry(
         action.id, action.label, lambda: app.acting.by_id(action.id), app.keymap.of_action(action),
-        action.command(app.chosen()), why_not,
+        action.command(jobs), why_not,
     )  # fmt: skip
 
 
@@ -180,16 +187,21 @@ class Palette(CommandPalette):
         & > .option-list--option-highlighted { color: $background; background: $foreground; text-style: none; }
         & > .option-list--option-hover { text-style: underline; background: $background; }
     }
-    Palette CommandList:ansi > .option-list--option-highlighted {
-        color: $foreground; background: $background; text-style: reverse;
+    Palette CommandList:ansi > .option-list--option-highlighted { color: $foreground; background: $background; }
+    Palette CommandInput:ansi {
+        color: $foreground;
+        & > .input--placeholder { color: $foreground; text-style: none; }
+        & > .input--cursor { color: $foreground; background: $background; text-style: reverse; }
+        & > .input--selection { color: $foreground; background: $background; text-style: underline; }
     }
     Palette > .command-palette--help-text { color: $foreground; text-style: none; }
     Palette > .command-palette--highlight { text-style: bold underline; }
     """
 
     def __init__(self) -> None:
-        super().__init__(placeholder="type a command, or letters of it")
+        super().__init__(placeholder="(type a command, or letters of it)")
         self._entered = ""  # Enter was pressed for these words before their entries were there
+        self._inverse: Option | None = None
 
     def on_mount(self) -> None:
         ascii_only = bool(getattr(self.app, "ascii_only", False))
@@ -208,6 +220,7 @@ class Palette(CommandPalette):
         self._entered = ""
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        self._inverse = mark(event.option_list, event.option, self._inverse)
         if self._entered and self._is_current():
             self._entered = ""
             self.query_one(CommandList).action_select()

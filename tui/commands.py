@@ -27,7 +27,7 @@ THEMES = click.Choice(["dark", "light"])
 @click.option("--mouse/--no-mouse", default=None, help="--no-mouse for slow links and the terminal's own selection")
 @click.option("--ascii/--no-ascii", "ascii_only", default=None, help="plain ASCII (automatic without UTF-8)")
 @click.option("--theme", metavar="NAME", help="dark, light, ansi or one of Textual; default: $FTS_THEME, else dark")
-@click.option("--at", metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00")
+@click.option("--at", metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00  [default: live]")
 @click.option("--keys", is_flag=True, help="print all keys and colours as a file for ~/.config/fts/monitor.toml")
 def tui(
     readonly: bool, mouse: bool | None, ascii_only: bool | None, theme: str | None, at: str | None, keys: bool
@@ -48,13 +48,13 @@ def tui(
     "--size", default="120x40", show_default=True, metavar="COLSxROWS", help="of the terminal to draw for, 40x8 or more"
 )
 @click.option("--theme", type=THEMES, default="dark", show_default=True, help="colours")
-@click.option("--at", metavar="TIME", help="as it was: 10h (ago), 2026-11-20 22:00")
+@click.option("--at", metavar="TIME", help="as it was: 10h (ago), 2026-11-20 22:00  [default: now]")
 @click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII")
 @click.option(
     "--to",
     "target",
     metavar="FILE|FORMAT",
-    help="FILE.svg, .png or .txt; svg or png alone name the file after the screen, txt alone prints",
+    help="FILE.svg, .png or .txt; svg or png alone name the file after the screen, txt alone prints  [default: txt]",
 )
 def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: bool, target: str | None) -> None:
     """A screen of the monitor as text (default), SVG or PNG, without a terminal."""

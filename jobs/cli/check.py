@@ -47,7 +47,11 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # it takes types onl
 
 OWN = (
     click.Option(["--cell", "names"], multiple=True, metavar="CELL", help="only this cell, such as mnist/S; repeat it"),
-    click.Option(["--show", "count"], type=Whole(1, 1000), help="only show so many trials as they would be drawn"),
+    click.Option(
+        ["--show", "count"],
+        type=Whole(1, 1000),
+        help="only show so many trials as they would be drawn  [default: run them]",
+    ),
     click.Option(
         ["--patience", "patience_s"],
         type=Duration(),
@@ -56,7 +60,7 @@ OWN = (
         metavar="TIME",
         help="for all cells; a trial that takes longer is compared as far as it came",
     ),
-    click.Option(["--reports"], type=COUNT, help="run each trial only until so many reports"),
+    click.Option(["--reports"], type=COUNT, help="run each trial only until so many reports  [default: to its end]"),
     click.Option(["--slots"], type=Whole(1, 1024), help="of the worker, for the forecast  [default: as `fts worker`]"),
 )  # fmt: skip
 

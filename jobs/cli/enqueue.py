@@ -71,9 +71,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="ends hopeless trials where the function asks trial.should_prune()",
 )
-@click.option("--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2")
+@click.option(
+    "--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2  [default: the pruner's own]"
+)
 @click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
-@click.option("--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search")
+@click.option(
+    "--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search  [default: none]"
+)
 @click.option(
     "--parallel",
     type=limits.whole("parallel"),
@@ -82,7 +86,9 @@ if TYPE_CHECKING:
     metavar="K",
     help=f"trials of a cell at once, in idle slots of one worker. {PRICE}",
 )
-@click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
+@click.option(
+    "--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast  [default: learned]"
+)
 @limits.options
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
 @click.option(

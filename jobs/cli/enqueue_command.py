@@ -27,7 +27,9 @@ SHARED = (
 
 @click.command(params=[one for one in enqueue.enqueue.params if one.name in SHARED])
 @click.argument("words", metavar="-- COMMAND [WORD]...", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--metric", help="the one that decides, as the command reports it; needed without --goal")
+@click.option(
+    "--metric", help="the one that decides, as the command reports it; needed without --goal  [default: that of --goal]"
+)
 @click.option(
     "--pruner",
     type=click.Choice(CHOICES["pruner"]),
@@ -36,11 +38,21 @@ SHARED = (
     help="ends hopeless trials, after any report",
 )
 @click.option("--shell", is_flag=True, help="/bin/sh reads the command: give it as one quoted word")
-@click.option("--regex", metavar="RE", help="finds the metric in a line of output, such as 'val_loss=([-0-9.eE+]+)'")
+@click.option(
+    "--regex",
+    metavar="RE",
+    help="finds the metric in a line of output, such as 'val_loss=([-0-9.eE+]+)'  [default: none]",
+)
 @click.option("--stdout", is_flag=True, help="the report is JSON lines on the output")
-@click.option("--csv", metavar="PATH", help="a CSV file has the metrics, such as '{folder}/**/metrics.csv'")
-@click.option("--tensorboard", metavar="DIR", help="event files have the metrics, such as in '{folder}/logs'")
-@click.option("--results", metavar="PATH", help="a JSON file has the metrics, such as '{folder}/results.json'")
+@click.option(
+    "--csv", metavar="PATH", help="a CSV file has the metrics, such as '{folder}/**/metrics.csv'  [default: none]"
+)
+@click.option(
+    "--tensorboard", metavar="DIR", help="event files have the metrics, such as in '{folder}/logs'  [default: none]"
+)
+@click.option(
+    "--results", metavar="PATH", help="a JSON file has the metrics, such as '{folder}/results.json'  [default: none]"
+)
 @click.option("--best", is_flag=True, help="the value of a trial is its best report  [default: the last]")
 @click.option(
     "--grace",

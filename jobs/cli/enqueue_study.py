@@ -31,7 +31,9 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What is taken of the file, and what is said over it."""
     for option in (
         click.option("--again", is_flag=True, help="search again, although the cells have jobs"),
-        click.option("--name", metavar="STUDY", help="of the study, instead of the file's"),
+        click.option(
+            "--name", metavar="STUDY", help="of the study, instead of the file's  [default: as the file has it]"
+        ),
         click.option(
             "--warm-start-from", "warm", multiple=True, metavar="STUDY/CELL:tN", help="begin with that trial; repeat it"
         ),
@@ -104,7 +106,7 @@ def put_cells_in_line(study: StudyFile, cells: Sequence[BareCell], *, again: boo
         return line.preview(cells)
     db = open_for_person(here().db)
     try:
-        lines = line.put_in_line(db, cells, study.metrics, again=again, dry_run=dry_run)
+        lines = line.put_in_line(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)
     finally:
         db.close()
     if not dry_run and (place := which_queue(here().db, study.folder, began)):

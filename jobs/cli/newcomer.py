@@ -24,17 +24,18 @@ def first_steps(folder: Path) -> list[str]:
     """Lines for a folder without a study: what to type, with the objective that stands there where there is one."""
     steps = [
         ("fts init", "writes a study and an example that runs in ten seconds"),
-        ("fts check study.toml", "tries it: repeatable? resumable? how long, how much memory?"),
         ("fts enqueue study.toml", "puts it in line"),
         ("fts worker", "runs it until stopped; type it again and it goes on"),
     ]
     own = objective_in(folder)
+    tried = "tries it: repeatable? resumable? how long, how much memory?"
     if (folder / STUDY_FILE).is_file():
-        steps = steps[1:]
+        steps[0] = (f"fts check {STUDY_FILE}", tried)
     elif own is not None:
-        steps = [(f"fts check {own}", "tries your function"), (f"fts enqueue {own}", "puts it in line"), steps[3]]
+        steps = [(f"fts check {own}", tried), (f"fts enqueue {own}", "puts it in line"), steps[2]]
     width = max(len(words) for words, _ in steps)
-    return ["There is no study in this folder yet. To begin:", *(f"  {words:<{width}}  {why}" for words, why in steps)]
+    shown = [f"  {words:<{width}}  {why}" for words, why in steps]
+    return ["There is no study in this folder yet. To begin:", *shown, "All commands: fts --help"]
 
 
 def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:

@@ -210,7 +210,8 @@ def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
     attribute = "status" if name == "state" else name
     wanted = value.lower().removeprefix("h") if name == "horizon" else value.lower()
     if attribute == "status" and wanted not in list(JobStatus) and wanted != "held":
-        raise click.UsageError(f"there is no state {value!r}; there are {', '.join(JobStatus)} and held")
+        near = hint(value, [*JobStatus, "held"])
+        raise click.UsageError(f"there is no state {value!r}; {near}there are {', '.join(JobStatus)} and held")
     if wanted == "held" and attribute == "status":
         return lambda job: job.status == JobStatus.QUEUED and job.hold_reason is not None
     if name in axes and name not in EVERY_STUDY:

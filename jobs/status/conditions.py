@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.state.scheduling import waits
-from fts.state.values import Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
+from fts.state.values import Epoch, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,15 @@ def silent_worker(snapshot: Snapshot, now: float, limits: Limits | None = None) 
     crew = [worker for worker in snapshot.workers if worker.status == "running" and not worker.gone]
     latest = max(crew, key=lambda worker: worker.heartbeat_at, default=None)
     return latest if latest is not None and abs(now - latest.heartbeat_at) > 2 * limits.beat_s else None
+
+
+def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
+    """How long each step took; where a study does not tell, the time since the one before."""
+    found, before = [], trial.started_at
+    for epoch in epochs:
+        found.append(epoch.seconds if epoch.seconds > 0 else max(epoch.at - before, 0.0))
+        before = epoch.at
+    return found
 
 
 def is_disk_low(snapshot: Snapshot, limits: Limits | None = None) -> bool:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.jobs.status.conditions import running_trials
+from fts.jobs.status.conditions import running_trials, step_seconds
 from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, Verb, Worker, WorkerOrder
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def _end(snapshot: Snapshot, worker: Worker, job: Job, seconds_left: Mapping[int
 def latest_end(snapshot: Snapshot, trial: Trial) -> float | None:
     """When a running trial has had all its epochs, seconds since the epoch; early stopping may come before."""
     job = next((job for job in snapshot.jobs if job.id == trial.job_id), None)
-    seconds = [epoch.seconds for epoch in snapshot.epochs if epoch.trial_id == trial.id and epoch.seconds > 0]
+    seconds = step_seconds(trial, [epoch for epoch in snapshot.epochs if epoch.trial_id == trial.id])
     if not seconds or job is None or job.steps is None:
         return None
-    return snapshot.taken_at + max(0, job.steps - trial.epochs) * sum(seconds) / len(seconds)
+    usual = sorted(seconds)[len(seconds) // 2]  # one of them may hold the time in which it was interrupted
+    return snapshot.taken_at + max(0, job.steps - trial.epochs) * usual

@@ -93,13 +93,15 @@ def put_in_line(
     db: Database,
     cells: Sequence[BareCell],
     metrics: Sequence[Mapping[str, Any]] = (),
+    messages: Sequence[str] | None = None,
     *,
     again: bool = False,
     dry_run: bool = False,
 ) -> list[Line]:
     """Writes the jobs, all or none, and says of each cell what became of it.
 
-    `metrics` are declared with the study. Raises StudyChanged before anything is written.
+    `metrics`, and the kinds of messages (None: all), are declared with the study. Raises StudyChanged before anything
+    is written.
     """
     study = BareStudy(cells[0].study)
     rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
@@ -114,7 +116,7 @@ def put_in_line(
         found = iter(transitions.enqueue(db, rows, rule=rule, again=again))
         known = queries.studies(db).get(study.name)
         declared = functions.declaration(cells, None if known is None else known.declaration)
-        transitions.declare_study(db, study.name, _with_metrics(declared, metrics))
+        transitions.declare_study(db, study.name, _with_messages(_with_metrics(declared, metrics), messages))
         after = before if dry_run else {job.id: job for job in queries.jobs(db)}
     lines = [_line(study, plan, None if plan.whole else next(found), after, dry_run) for plan in plans]
     return _with_other_axes(lines, cells[0], [job for jobs in there.values() for job in jobs])
@@ -278,6 +280,12 @@ def _with_metrics(declared: dict[str, Any], metrics: Sequence[Mapping[str, Any]]
     before = {metric["name"]: metric for metric in declared.get("metrics", []) if isinstance(metric, dict)}
     listed = {metric["name"]: before.get(metric["name"], {}) | dict(metric) for metric in metrics}
     return declared | {"metrics": list((listed | {n: m for n, m in before.items() if n not in listed}).values())}
+
+
+def _with_messages(declared: dict[str, Any], messages: Sequence[str] | None) -> dict[str, Any]:
+    """The declaration with [notify] as the file has it now."""
+    kept = {name: value for name, value in declared.items() if name != "notify"}
+    return kept if messages is None else kept | {"notify": list(messages)}
 
 
 def titles(cells: Sequence[BareCell]) -> list[str]:

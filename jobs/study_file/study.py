@@ -142,6 +142,13 @@ class StudyFile:
             found = _metrics(self.tables.get("metrics", {}))
         return [asdict(Metric(name, goal=each.get("goal"))) for name, each in found.items()]
 
+    @property
+    def messages(self) -> tuple[str, ...] | None:
+        """Which messages the study sends, in the words of [notify]; None: all."""
+        with self.placed():
+            asked = keys.checked(("notify",), self.tables.get("notify", {}), keys.NOTIFY)
+        return asked.get("on")
+
 
 class Freezing:
     """Makes the cells of one file. Every method raises BadStudy with the place of the fault."""
@@ -162,7 +169,6 @@ class Freezing:
         self.metrics = _metrics(tables.get("metrics", {}))
         if "notify" in tables:
             keys.checked(("notify",), tables["notify"], keys.NOTIFY)
-            raise BadStudy(("notify",), "is not supported yet; take the table away, and use `fts watch` meanwhile")
         self.is_command = self._kind()
         self.axes = _values_of(matrix.cells(tables.get("matrix", {})))
         self.python = self._python()

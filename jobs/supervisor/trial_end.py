@@ -12,7 +12,7 @@ from fts.jobs.records.beside import role_of
 from fts.jobs.supervisor.aims import Judged, judged
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.progress_events import TrialEnded
-from fts.jobs.supervisor.trial_record import CHANGED_TO, CODE_CHANGED
+from fts.jobs.supervisor.trial_record import CHANGED_TO, CODE_CHANGED, MOVED, OTHER_HARDWARE
 from fts.state import queries, transitions
 from fts.state.errors import BadRow
 from fts.state.values import Cause, Direction, Epoch, TrialStatus
@@ -54,6 +54,8 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
         known["badges"] = [*known.get("badges", ()), "warm"]
     if CHANGED_TO in record.reread().facts:  # whichever of its attempts ran other code
         known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
+    if OTHER_HARDWARE in record.reread().facts:
+        known["badges"] = [*known.get("badges", ()), MOVED]
     if end.how is Ended.RESULT:
         study.on_result(Finished(work.db, work.places, work.claim.job, f"worker {work.claim.worker_id}"), facts)
     if end.how is Ended.PRUNED or cause in (Cause.TIME_LIMIT, Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT):

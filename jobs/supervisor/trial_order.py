@@ -17,9 +17,9 @@ from fts.jobs.supervisor.template import Told
 from fts.state import queries
 
 if TYPE_CHECKING:
+    from fts.jobs.executors.base import Placed
     from fts.jobs.search.sampler import PastTrial
     from fts.jobs.supervisor.admission import Admission
-    from fts.jobs.supervisor.child import TrialProcess
     from fts.jobs.supervisor.template import Template
     from fts.jobs.supervisor.trial_runner import Work
     from fts.state.values import Trial
@@ -69,7 +69,7 @@ class TrialOrder:
         if self.earlier is not None:
             template.know(self.earlier, self.known, goals_of(self.cell), self.cell.space)
 
-    def with_history(self, spec: TrialSpec, child: TrialProcess) -> TrialSpec:
+    def with_history(self, spec: TrialSpec, child: Placed) -> TrialSpec:
         """The specification with those earlier trials that its process does not know yet."""
         if self.earlier is None:
             return spec

@@ -21,7 +21,7 @@ from fts.state.transitions.trials import OF_SAMPLER
 if TYPE_CHECKING:
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.api.study import Cell
-    from fts.jobs.supervisor.child import TrialProcess
+    from fts.jobs.executors.base import Placed
     from fts.jobs.supervisor.telling import Telling
     from fts.jobs.supervisor.trial_runner import Work
     from fts.state.values import Trial
@@ -34,6 +34,9 @@ STARTED_FACTS = (
     "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
     "host", "device", "threads", "micro_batch", "accumulation", "recipe", "predicted_bytes",
 )  # fmt: skip
+FINGERPRINT = "fingerprint"  # fact of a trial that ran on nodes: of the first one
+OTHER_HARDWARE = "other_hardware"  # fact of such a trial: the first node that differs
+MOVED = "other hardware"  # its badge
 KEPT_FILES = "files"  # fact of a trial: name -> md5 and bytes of what it keeps in its folder
 
 
@@ -51,7 +54,7 @@ class TrialRecord:
         transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
         self.tell(Note(f"{self.job.experiment} {said}"))
 
-    def take_over(self, child: TrialProcess, spec: TrialSpec) -> None:
+    def take_over(self, child: Placed, spec: TrialSpec) -> None:
         """Nobody else works on this trial when this returns, and `child` is on record before it hears of the trial.
 
         A worker that was stopped for longer than its lease lost the job, but its trial process trains on: two would
@@ -59,17 +62,41 @@ class TrialRecord:
         """
         host = socket.gethostname()
         before = self.reread()
-        if (before.pid, before.pid_started, before.host) == (child.pid, child.started, host):
+        here = child.node is None
+        if here and (before.pid, before.pid_started, before.host) == (child.pid, child.started, host):
             return
         if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
             transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
             became = reap_recorded(before.pid or 0, before.pid_started)
             log.info("process %s, which ran this trial before: %s", before.pid, became)
-        facts: dict[str, Any] = {"host": host, "pid": child.pid, "pid_started": child.started}
+        facts: dict[str, Any] = self._process(child)
         facts["log_path"] = spec.log_path  # a file that cannot be imported has said why there
+        if child.node is not None:
+            facts |= self._hardware(before, child)
         if gpus := self.slot.room.gpus_of(self.slot.index):
             facts["gpus"] = [gpu.name for gpu in gpus]
         transitions.record_progress(self.db, self.claim, self.trial.id, facts)
+
+    def _hardware(self, before: Trial, child: Placed) -> dict[str, Any]:
+        """What it began on decides the last bits: a trial that goes on elsewhere says so."""
+        first = before.facts.get(FINGERPRINT)
+        if first is None:
+            return {FINGERPRINT: child.fingerprint}
+        if first == child.fingerprint or before.facts.get(OTHER_HARDWARE):
+            return {}
+        said = (
+            f"t{self.trial.number} goes on on {child.node}, which has other hardware or libraries than it began on: "
+            f"its last bits may differ, and it gets the badge `{MOVED}`"
+        )
+        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
+        self.tell(Note(f"{self.job.experiment} {said}"))
+        return {OTHER_HARDWARE: child.node}
+
+    def _process(self, child: Placed) -> dict[str, Any]:
+        """Which one it is; a pid of another machine is nobody's to signal, so it is not kept."""
+        if child.node is not None:
+            return {"host": child.node, "pid": None, "pid_started": None}
+        return {"host": socket.gethostname(), "pid": child.pid, "pid_started": child.started}
 
     def curve(self) -> dict[int, float]:
         """What earlier attempts have told of this trial: one that goes on from a checkpoint does not tell it again."""
@@ -91,14 +118,15 @@ class TrialRecord:
         return found
 
     def started(
-        self, spec: TrialSpec, fact: dict[str, Any], child: TrialProcess, marks: dict[str, int]
+        self, spec: TrialSpec, fact: dict[str, Any], child: Placed, marks: dict[str, int]
     ) -> StopRequest | None:
         declared = [one.name for one in self.study.facts]
         facts = {name: fact[name] for name in (*STARTED_FACTS, *declared) if name in fact}
         if CODE_CHANGED in fact.get("badges", ()):
             facts[CHANGED_TO] = fact["code_md5"]
             self._tell_changed_code(fact["code_md5"])
-        facts |= {"log_path": spec.log_path, "pid": child.pid, "pid_started": child.started}
+        facts["log_path"] = spec.log_path
+        facts |= self._process(child)
         try:
             transitions.record_started(self.db, self.claim, self.trial.id, facts, marks)
         except LabelClash as clash:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
+from fts.jobs.executors.base import Want
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
@@ -28,7 +29,7 @@ from fts.jobs.supervisor.telling import Telling
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trial_order import TrialOrder
-from fts.jobs.supervisor.trial_record import TrialRecord
+from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
 from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
 from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -56,6 +57,7 @@ REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
 }  # fmt: skip  # cause -> why it is tried again
 TRIES_IN_MEMORY = 2  # of a trial that has no leaner recipe, without an epoch or a checkpoint in between
+OF_NODE = tuple(reason.value for reason in StopReason if reason.of_node)  # ends of attempts
 WORDS = {
     StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed", StopReason.AGAIN: "its last epoch again",
 }  # fmt: skip  # reason -> as an event says it
@@ -123,6 +125,13 @@ class TrialRunner:
                 return StopRequest(reason, message_of(end))
             if end.how is Ended.FAILED and end.facts.get("lasting") and self.role is None:
                 return self._parked(end, 1)
+            if reason is not None and reason.of_node:
+                spec = self._again(spec, reason, message_of(end)) or spec
+                self.slot.give_back_room()
+                if isinstance(admitted := self._admit(admitted.want.alone), StopRequest):
+                    return admitted
+                spec = replace(spec, memory_limit=admitted.limit)
+                continue
             setbacks.add(reason, self._reached(), admitted.want.alone or self.settings.slots == 1)
             if reason is not None and reason.memory:
                 settled = self._out_of_memory(end, setbacks)
@@ -158,6 +167,8 @@ class TrialRunner:
 
     def _admit(self, alone: bool = False) -> Admission | StopRequest:
         """What the trial may take, once the other slots leave it; or why it cannot begin."""
+        if not self._finds_node():
+            return StopRequest(self.ordered(self.job.id) or StopReason.DRAIN)
         while True:
             try:
                 admitted = self.memory.admit(alone)
@@ -248,6 +259,27 @@ class TrialRunner:
         stored = queries.checkpoints(self.db, self.trial.id)
         return self.record.reread().epochs, stored[0]["step"] if stored else 0
 
+    def _finds_node(self) -> bool:
+        """Waits, and says so, until there is a machine that can run it; False: an order came first."""
+        if self.slot.is_local:
+            return True
+        before = {one.host for one in queries.attempts(self.db, self.trial.id) if one.how in OF_NODE and one.host}
+        memory = self.resources.memory
+        want = Want(
+            threads=self.memory.threads,
+            gpus=self.resources.gpu,
+            memory=memory if isinstance(memory, int) else None,
+            like=self.record.reread().facts.get(FINGERPRINT),
+            avoid=frozenset(before),
+        )
+
+        def waits(reason: str) -> None:
+            said = f"t{self.trial.number} waits {reason}"
+            transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
+            self.tell(Note(f"{self.job.experiment} {said}"))
+
+        return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
+
     def _takes_room(self, admitted: Admission) -> bool:
         """Waits, and says so, until the other slots' trials leave room for this one; False: an order came first."""
         said: list[str] = []
@@ -277,6 +309,8 @@ class TrialRunner:
             return StopReason.AGAIN
         if end.how is Ended.STOPPED:  # by a SIGTERM that nobody here has sent
             return StopReason.MACHINE
+        if end.how is Ended.LOST:
+            return StopReason(end.facts["whose"])
         cause = end.facts.get("cause")
         if cause == Cause.MACHINE_ERROR and end.facts.get("code") == -signal.SIGKILL and self._was_starved:
             cause = Cause.OUT_OF_MEMORY  # nobody counts the kernel's victims here, but memory was short

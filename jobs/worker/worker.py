@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Any
 from huey.consumer import Consumer, ConsumerStopped
 
 from fts.jobs.devices import index_of
+from fts.jobs.executors.choose import executor_of
+from fts.jobs.notify.keeper import Keeper
 from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
-from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
 from fts.jobs.supervisor.job_runner import JobRunner
-from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.progress_events import JobStarted, Note
-from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trouble import DISK_FAILS
+from fts.jobs.worker import words
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.emergency import Emergency, is_foreseen
 from fts.jobs.worker.maintenance import Housekeeping
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fts.jobs.settings import Places, WorkerSettings
+    from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
     from fts.state.values import Claim
 
@@ -85,6 +86,8 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         stack.enter_context(keep_awake())
         progress.tell(Note(worker.introduction()))
         worker.run()
+        if said := worker.farewell():
+            progress.tell(Note(said))
     worker.answer_for_database()
     return 0
 
@@ -182,6 +185,7 @@ class Worker:
         self.ballast.fill()
         pid = os.getpid()
         started = started_at(pid) or time.time()
+        self._began, self._first_event = time.monotonic(), words.last_event(db)
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
@@ -191,13 +195,15 @@ class Worker:
         self._shared = SharedJobs()
         self._called: list[threading.Thread] = []  # that work in slots which were called to a job
         self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
-        room = MemoryPool(list_gpus(), os.cpu_count())
-        self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
+        self.executor = executor_of(places, settings, db, self._sensors)
+        self.executor.worker_id = self.id
+        self._slots = self.executor.slots
         for slot in self._slots:
             self._free.put(slot)
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
         self.owed = Owed(db, places)
         self._exports = threading.Thread(target=self._export_on, name="exports", daemon=True)
+        self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._over = threading.Event()
         self._beats = 0
@@ -207,13 +213,15 @@ class Worker:
 
     def introduction(self) -> str:
         """Who this worker is, for the person at its terminal or the reader of its log."""
-        settings = self.settings
-        slots = f"{settings.slots} slot{'s' if settings.slots > 1 else ''}"
-        return (
-            f"worker {self.id}, process {os.getpid()}: {slots} on {settings.device}, database "
-            f"{self.places.db.absolute()}, data {self.places.data}, logs {self.places.logs}; "
-            + ("`fts stop` or `fts drain` ends it" if settings.detached else "Ctrl-C stops it at a checkpoint")
-        )
+        paused = queries.flag(self.db, "queue_paused") is not None
+        return words.introduction(self.id, self.settings, self.places, queries.jobs(self.db), paused)
+
+    def farewell(self) -> str:
+        """What it did, and what it leaves behind; empty where that cannot be read any more."""
+        try:
+            return words.farewell(self.db, self.id, self._first_event, time.monotonic() - self._began)
+        except StateError:
+            return ""
 
     def run(self) -> None:
         huey = tickets.make_huey(self.db, self.without_tickets)
@@ -226,6 +234,7 @@ class Worker:
         consumer = SlotConsumer(huey, self)
         self._beat.start()
         self._exports.start()
+        self.messages.start()
         consumer.run()
         for thread in self._called:
             thread.join()
@@ -244,8 +253,7 @@ class Worker:
     def close(self) -> None:
         """Say goodbye in the database; what ran has been checkpointed and put back by its supervisor."""
         self._over.set()
-        for slot in self._slots:
-            slot.release()
+        self.executor.close()
         self._sensors.close()
         if self.owed and not self.owed.settle():
             log.warning("some exports could not be written; the next worker or `fts export` writes them")
@@ -254,6 +262,7 @@ class Worker:
             self._record_signal()
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
+        self.messages.close()
         self.db.close_shared()
         self.progress.close()
 

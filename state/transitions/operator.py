@@ -385,6 +385,12 @@ def note(db: Database, text: str, job_id: int | None = None, who: str | None = N
     return Change(f"noted: {text[:80]}", event_id, () if job_id is None else (job_id,))
 
 
+def not_sent(db: Database, sentence: str) -> int:
+    """A message to a person could not be sent, and why; no address stands in the sentence."""
+    with transaction(db):
+        return emit(db, Verb.NOT_SENT, "notify", str(short(sentence)))
+
+
 def acknowledge(
     db: Database,
     user: str,

@@ -198,7 +198,10 @@ def test_a_reader_that_left_before_the_first_line_leaves_exit_code_0(tmp_path: P
 
 
 @pytest.mark.parametrize(("words", "offered"), [([], "  worker "), (["data"], "  verify "), (["db"], "  query ")])
-def test_a_group_without_a_command_lists_its_commands_line_by_line(capsys, words: list[str], offered: str):
+def test_a_group_without_a_command_lists_its_commands_line_by_line(
+    capsys, monkeypatch, tmp_path: Path, db: Database, words: list[str], offered: str
+):
+    monkeypatch.setenv("FTS_DB", str(places_of(tmp_path).db))  # without a study `fts` alone says how to begin
     assert main(words) == 2
     said = capsys.readouterr()
     assert said.out == "" and any(line.startswith(offered) for line in said.err.splitlines())

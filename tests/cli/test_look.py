@@ -324,7 +324,7 @@ def test_plain_status_is_sentences_for_a_screen_reader(fts, db: Database):
     failed_cell(db, "out of luck")
     lines = fts("status", "--plain").out.splitlines()
     assert all(line.endswith(".") for line in lines)
-    assert any("2M/h1 is failed: 0 of 3 trials." in line for line in lines)
+    assert any("Cell 2M/h1 has failed: 0 of 3 trials" in line for line in lines)
 
 
 def test_a_sentence_of_plain_status_ends_once_and_is_said_once(fts, db: Database):
@@ -375,9 +375,11 @@ def test_status_shows_a_lost_claim_as_the_monitor_does(fts, db: Database):
     db.execute_sql("UPDATE job SET lease_until = ? WHERE id = 1", (time.time() + 40,))
     line = next(row for row in fts("status").out.splitlines() if " 2M/h1 " in row)
     assert line.startswith("? 2M/h1") and " lost " in line and "running" not in line
-    assert re.search(r"lost claim, free in (39|40)s", line) and " in 3m" not in line
-    assert "2M/h1 is lost claim, free in" not in fts("status", "--plain").out
-    assert re.search(r"2M/h1 is lost, free in \d+s", fts("status", "--plain").out)
+    assert re.search(r"worker silent, free in (39|40)s", line) and " in 3m" not in line
+    said = fts("status", "--plain").out
+    assert re.search(
+        r"Cell 2M/h1 is lost, worker silent, another worker may take it in \d+ seconds: 0 of 3 trials", said
+    )
 
 
 def test_results_and_trials_say_that_a_job_called_running_has_lost_its_worker(fts, db: Database):

@@ -214,3 +214,23 @@ def test_a_verdict_names_the_key_that_deals_with_it():
     assert judge(healthy(events=restarts(3)), NOW).key == "5"
     assert judge(healthy(jobs=(*healthy().jobs, failed())), NOW).key == "r"
     assert judge(make_snapshot(), NOW).key == "e"
+
+
+def test_a_trial_that_was_just_continued_is_not_called_stuck():
+    """Its last step is from before the interruption; of a function whose steps tell no seconds, too."""
+    epochs = tuple(replace(e, seconds=float("nan")) for e in make_epochs(23, 9, 0.69, NOW - 3 * HOUR))
+    quiet = replace(picture(), epochs=epochs)
+    assert "no progress" in [concern.short for concern in judge(quiet, NOW).concerns]
+    resumed = make_event(90, NOW - 60, "trial_resumed", 5, trial_id=23)
+    again = replace(quiet, events=(*quiet.events, resumed))
+    assert "no progress" not in [concern.short for concern in judge(again, NOW).concerns]
+
+
+def test_of_slow_steps_that_tell_no_seconds_none_is_called_stuck():
+    epochs = tuple(
+        replace(e, seconds=float("nan"), at=NOW - 600 - (9 - n) * 1200)
+        for n, e in enumerate(make_epochs(23, 9, 0.69, NOW), start=1)
+    )
+    slow = replace(picture(), epochs=epochs)
+    late = NOW + 3000
+    assert "no progress" not in [concern.short for concern in judge(replace(slow, taken_at=late), late).concerns]

@@ -381,7 +381,8 @@ FAULTS = [
     (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'a == 1'\n[cell.budget]\ntrails = 1", "line 8: [[cell]] 1 budget"),
     (MINIMAL + "[baseline]", "baseline has no objective, expected a function"),
     (MINIMAL + '[baseline]\nobjective = "train:gone"', "baseline.objective: "),
-    (MINIMAL + '[notify]\nurls = ["ntfy://x"]', "notify is not supported yet; take the table away, and use `fts watch"),
+    (MINIMAL + '[notify]\nurls = ["ntfy://x"]', "notify.urls would stand in a file that is copied and committed; `fts"),
+    (MINIMAL + '[notify]\non = ["done"]', "notify.on has 'done'; did you mean cell done? expected some of cell done"),
     (MINIMAL + '[notify]\nurl = ["ntfy://x"]', "notify.url is no key of [notify]; did you mean urls?"),
 ]  # fmt: skip
 

@@ -150,6 +150,28 @@ def test_another_process_that_holds_the_lock_is_named_as_ever(tmp_path: Path) ->
     assert said[0] == said[1]
 
 
+def test_who_waits_behind_one_that_is_stuck_gives_up_as_one_that_waits_for_another_process(together: Database) -> None:
+    together.timeout, together.patience_s = 0.2, 0.3
+    begun, over = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        with together.write():
+            begun.set()
+            over.wait()
+
+    def waits() -> None:
+        begun.wait()
+        try:
+            transitions.note(together, "late")
+        finally:
+            over.set()
+
+    raised = at_once([stuck, waits])
+    assert raised[0] is None and isinstance(raised[1], DatabaseBusy)
+    transitions.note(together, "after")
+    assert notes(together) == {"after"}
+
+
 WRITER = """
 import sys, threading
 from pathlib import Path

@@ -25,7 +25,11 @@ def theme_of(name: str) -> Theme:
     if colours.own:  # `auto` would mix colours that the terminal has not
         plain |= dict.fromkeys(("text", "text-muted", "text-disabled", "foreground-muted"), text)
         plain |= {"input-cursor-text-style": "reverse", "input-cursor-foreground": text}
-        plain |= {"input-cursor-background": background}
+        plain |= {"input-cursor-background": background, "ansi-background": background, "ansi-foreground": text}
+        plain |= {"foreground-disabled": text, "surface-active": background}
+        plain |= {"block-cursor-foreground": text, "block-cursor-background": background}
+        plain |= {"block-cursor-text-style": "reverse", "block-cursor-blurred-text-style": "reverse"}
+        plain |= {"link-color": key, "link-color-hover": key, "footer-key-foreground": key}
     return Theme(
         name=theme.of_textual(name),
         primary=key,

@@ -56,8 +56,12 @@ class Dialog(ModalScreen[Answer]):
         & > .option-list--option-disabled { color: $foreground; text-style: bold underline; }
         & > .option-list--option-hover { background: $background; text-style: underline; }
     }
-    Dialog OptionList:ansi > .option-list--option-highlighted {
-        color: $foreground; background: $background; text-style: reverse;
+    Dialog OptionList:ansi > .option-list--option-highlighted { color: $foreground; background: $background; }
+    Dialog Input:ansi {
+        color: $foreground;
+        & > .input--placeholder { color: $foreground; text-style: none; }
+        & > .input--cursor { color: $foreground; background: $background; text-style: reverse; }
+        & > .input--selection { color: $foreground; background: $background; text-style: underline; }
     }
     Dialog #answers { height: auto; width: 100%; }
     Dialog Button { margin-right: 2; color: $foreground; background: $background; text-style: none; min-width: 6; }
@@ -117,11 +121,19 @@ class Dialog(ModalScreen[Answer]):
         self.dismiss(None)
 
 
-def line_of_text(value: str = "", placeholder: str = "", longest: int = LONGEST) -> Input:
-    """A field for one line, with a cursor that does not blink: a blinking one sends bytes for ever."""
-    field = Input(value, placeholder=placeholder, select_on_focus=False, max_length=longest)
-    field.cursor_blink = False
-    return field
+class LineOfText(Input):
+    """A field for one line, with a cursor that does not blink: a blinking one sends bytes for ever.
+
+    A paste that is too long is cut; Textual would leave it out.
+    """
+
+    def __init__(self, value: str = "", placeholder: str = "", longest: int = LONGEST) -> None:
+        super().__init__(value, placeholder=placeholder, select_on_focus=False, max_length=longest)
+        self.cursor_blink = False
+
+    def replace(self, text: str, start: int, end: int) -> None:
+        room = (self.max_length or LONGEST) - len(self.value) + abs(end - start)
+        super().replace(text[: max(room, 0)], start, end)
 
 
 # ---------------------------------------------------------------- choose
@@ -165,20 +177,17 @@ class Chooser(Dialog[str]):
         self.choices = list(choices)
         self.matching = self.choices
         self.width = width
+        self._inverse: Option | None = None
         keys = max((formatting.width(choice.key) for choice in self.choices if choice.id), default=0)
         self.key_columns = min(keys + 2, KEY) if keys else 0
         labels = max((formatting.width(choice.label) for choice in self.choices if choice.id), default=0)
         self.label_columns = min(labels + 2, LABEL)
 
     def parts(self) -> ComposeResult:
-        yield line_of_text(placeholder="type to search", longest=100)
+        yield LineOfText(placeholder="(type to search)", longest=100)
         yield OptionList(markup=False)
 
-    def on_mount(self) -> None:
-        super().on_mount()
-        self.fill()
-
-    def on_resize(self) -> None:
+    def on_resize(self) -> None:  # also the first time
         super().on_resize()
         self.fill()
 
@@ -210,7 +219,7 @@ class Chooser(Dialog[str]):
         before = self.key_columns + self.label_columns
         rows = wrapped(note, width - before)
         long = formatting.width(choice.label) > self.label_columns or formatting.width(choice.key) > self.key_columns
-        if width - before < 16 or long:  # too narrow for columns: the note below its label
+        if width - before < 30 or long:  # too narrow for columns: the note below its label
             head = f"{choice.key}  {choice.label}" if choice.key else choice.label
             below = [f"  {row}" for row in wrapped(note, width - 2)]
             return Content(self.shown("\n".join([*wrapped_words(head, width), *below])))
@@ -230,6 +239,9 @@ class Chooser(Dialog[str]):
         event.stop()
         self.take(self.matching[event.option_index])
 
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        self._inverse = mark(event.option_list, event.option, self._inverse)
+
     def take(self, choice: Choice) -> None:
         """Enter or a click."""
         self.dismiss(choice.id)
@@ -241,6 +253,20 @@ class Chooser(Dialog[str]):
     def on_click(self, event: events.Click) -> None:
         if self.get_widget_at(event.screen_x, event.screen_y)[0] is self:  # beside the box
             self.dismiss(None)
+
+
+def mark(options: OptionList, chosen: Option, before: Option | None) -> Option:
+    """Makes the chosen line inverse where it has the terminal's own colours; returns it, for the next time.
+
+    A style sheet cannot: of an option's style Textual keeps bold and underline only.
+    """
+    if options.app.native_ansi_color:
+        for option, inverse in ((before, False), (chosen, True)):
+            if option in options.options and option is not None and isinstance(option.prompt, Content):
+                text = option.prompt.plain
+                prompt = Content(text).stylize("reverse") if inverse else Content(text)
+                options.replace_option_prompt_at_index(options.options.index(option), prompt)
+    return chosen
 
 
 def found(choices: Sequence[Choice], text: str) -> list[Choice]:
@@ -286,6 +312,8 @@ class Confirm(Dialog[bool]):
         Binding("up,k", "scroll(-1)", show=False),
         Binding("pagedown", "scroll(8)", show=False),
         Binding("pageup", "scroll(-8)", show=False),
+        Binding("home", "scroll(-9999)", show=False),
+        Binding("end", "scroll(9999)", show=False),
     ]
 
     def __init__(self, question: str, effects: Sequence[str], yes: str = "yes") -> None:
@@ -343,7 +371,7 @@ class Ask(Dialog[str]):
         self.hint, self.value, self.demanded = hint, value, demanded
 
     def parts(self) -> ComposeResult:
-        yield line_of_text(self.value)
+        yield LineOfText(self.value)
         with VerticalScroll(id="body", can_focus=False):
             yield Static(Content(self.shown(self.hint)), id="text")
 

@@ -37,8 +37,9 @@ def heading(text: str) -> Choice:
 
 def lines(app: Monitor, screen: int, pane: str = "") -> Iterator[Choice]:
     """All of the help for one screen: first what belongs to its focused pane, then to the screen, then the rest."""
+    jobs = app.chosen()
     keys = {key.id: _key(app, key) for key in bindings.KEYS if key.id != "screen"}
-    actions = {entry.id: entry for entry in (of_action(app, action) for action in ACTIONS)}
+    actions = {entry.id: entry for entry in (of_action(app, action, jobs) for action in ACTIONS)}
 
     def do(id: str) -> Choice:
         entry, action = actions[id], next(each for each in ACTIONS if each.id == id)

@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING
 from fts.jobs.search.importance import ENOUGH
 from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.state.values import Direction, Job, JobStatus, Margin, Opening
+from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, View
 from fts.tui.render.text import Line, Placed, Span, labelled, line, rule, with_role, wrapped
-from fts.tui.widgets import event_list, learning_curve, queue_table, trial_table
+from fts.tui.widgets import event_list, front_chart, learning_curve, queue_table, slices, trial_table
 from fts.tui.widgets.trial_facts import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 NAME, MOST_NAME = 6, 24  # columns of a row's name
 COLUMN, INTERVAL = 16, 24  # columns of a cell; where its difference to the baseline stands below with its interval
+CHANCE = "a random number"  # as large a share as it may have
 SEALED = "validation only: the test set is sealed until `fts final` opens it for a cell"
 SEALED_BRIEF = "validation only: the test set is sealed"
 OPENED = 3  # openings named; more are counted
@@ -52,9 +54,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     top = min(len(shown) + 1, height)
     named = question_of(view)
     where = " on validation" if bars else ""
-    goals = has_front(view)
-    first = f", the first of {len(goals)} goals" if goals else ""
-    title = f"results {f'of {named}' if named else 'so far'} · best {_objective(view)}{first}{where} · n trials"
+    title = f"results {f'of {named}' if named else 'so far'} · {_shown(view)}{where} · n trials"
     found = [
         Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them" if w >= 70 else "", w, True)]),
         Placed(
@@ -70,16 +70,65 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     if rest < 3:
         return found
     left = width * 3 // 5 if width >= 100 else width
-    draw = scaling if bars else on_front if goals else winners
-    of_front = f"front of {view.name} · no other trial is better in every goal"
-    below = "value against size" if bars else of_front if goals else "best trials"
-    found += [
-        Placed("", 0, top, left, 1, lambda w, h: [rule(below, "", w)]),
-        Placed("", 0, top + 1, left, rest - 1, lambda w, h: draw(view, w, h)),
-    ]
+    found.append(Placed("best", 0, top, left, rest, partial(below, view)))
     if left < width:
-        found.append(Placed("", left + 1, top, width - left - 1, rest, partial(_cell, view)))
+        found.append(Placed("cell", left + 1, top, width - left - 1, rest, partial(cell, view)))
     return found
+
+
+def below(view: View, width: int, height: int) -> list[Line]:
+    """What stands below the matrix: how values grow with size, the front, or the best trials; then slices."""
+    goals = has_front(view)
+    if of_bars(view):
+        title, draw = "value against size", scaling
+    elif goals:
+        title, draw = f"front of {view.name}: no other trial is better in every goal", on_front
+    else:
+        title, draw = "best trials", winners
+    picture = front_chart.front(view, width, max(min((height - 1) * 3 // 5, 22), 0)) if goals else []
+    rows = draw(view, width, height - 1 - len(picture))
+    lines = [rule(title, "", width, view.focus == "best"), *picture, *rows][:height]
+    room = height - len(lines) - 1
+    drawn = slices.slices(view, width, min(room, 16)) if room >= slices.LEAST_HIGH else []
+    return [*lines, (), *drawn] if drawn else lines
+
+
+def _shown(view: View) -> str:
+    """`best loss ↓`, `best loss ↓, the first of 2 goals`, `val_acc of the trial with the best loss ↓`."""
+    goals, metric = has_front(view), metric_shown(view)
+    if metric:
+        return f"{_word(view, metric)} of the trial with the best {_objective(view)}"
+    return f"best {_objective(view)}" + (f", the first of {len(goals)} goals" if goals else "")
+
+
+def metric_shown(view: View) -> str:
+    """The metric that `m` has chosen instead of the one that decides; empty: none."""
+    names = learning_curve.metrics_of_results(view) if view.metric else []
+    return view.metric if view.metric in names[1:] else ""
+
+
+def _word(view: View, metric: str) -> str:
+    """The metric with the arrow of its goal, where it has one."""
+    if view.job is None:
+        return metric
+    goal = view.job.goals.get(metric) or _goal(view, metric)
+    return declared.of_job(view.snapshot, view.job).word(metric, goal)
+
+
+def _goal(view: View, metric: str) -> Direction | None:
+    known = declared.of_job(view.snapshot, view.job).metric(metric) if view.job is not None else None
+    return Direction(known.goal) if known is not None and known.goal in tuple(Direction) else None
+
+
+def _values(view: View, jobs: Iterable[Job]) -> dict[int, float]:
+    """Job id -> what the matrix shows of it: its best value, or the chosen metric of its best trial."""
+    metric = metric_shown(view)
+    if not metric:
+        return {job.id: job.best_value for job in jobs if job.best_value is not None}
+    best = {(t.job_id, t.number): t for t in view.snapshot.trials}
+    trials = {job.id: best.get((job.id, job.best_trial or 0)) for job in jobs if job.best_trial is not None}
+    told = {id_: trial_facts.metrics_of(trial).get(metric) for id_, trial in trials.items() if trial is not None}
+    return {id_: float(value) for id_, value in told.items() if isinstance(value, int | float)}
 
 
 def has_front(view: View) -> dict[str, Direction]:
@@ -100,9 +149,13 @@ def matrix(view: View, width: int, room: int | None = None) -> list[Line]:
     column = INTERVAL if roomy and view.snapshot.margins else COLUMN
     columns, left_out = in_sight(view, grid, max((width - name) // column, 1))
     head: list[Span] = [(formatting.fit("", name), "")]
-    head += [(formatting.fit(f"  {each}", column), "dim") for each in columns]
+    metric = metric_shown(view)
+    plain = not view.job or len(declared.of_job(view.snapshot, view.job).axes) < 2  # the column is called by its metric
+    head += [
+        (formatting.fit(f"  {_word(view, metric) if metric and plain else each}", column), "dim") for each in columns
+    ]
     lines: list[Line] = [tuple(head)]
-    values = [job.best_value for job in grid.cells.values() if job.best_value is not None]
+    values = _values(view, grid.cells.values())
     body: dict[str, list[Line]] = {}
     for row in grid.rows:
         spans: list[Span] = [(formatting.fit(row, name), "")]
@@ -154,6 +207,13 @@ class Grid:
 
 def grid_of(view: View) -> Grid:
     """The job that stands for each place: of several the one that was not cancelled, then the furthest."""
+    return _grid((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _grid_of(view))
+
+
+_grid: Once[Grid] = Once()
+
+
+def _grid_of(view: View) -> Grid:
     cells = [job for job in _asked(view) if job.kind in ("", "cell")]
     if not cells:
         return Grid((), (), {})
@@ -190,6 +250,13 @@ def of_bars(view: View) -> bool:
 
 def _asked(view: View) -> list[Job]:
     """The jobs that ask what the selected one asks; without one, what the first cell asks."""
+    return _alike((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _asked_of(view))
+
+
+_alike: Once[list[Job]] = Once()
+
+
+def _asked_of(view: View) -> list[Job]:
     cells = [job for job in view.snapshot.jobs if job.kind == "cell"]
     first = view.job or next(iter(cells), None)
     if first is None:
@@ -209,6 +276,13 @@ def _question(view: View, job: Job) -> tuple[str, ...]:
 
 def _questions(view: View) -> list[str]:
     """Every question by what tells it from the others, the shown one first; none where there is one."""
+    return _every((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _questions_of(view))
+
+
+_every: Once[list[str]] = Once()
+
+
+def _questions_of(view: View) -> list[str]:
     shown = [_question(view, job) for job in _asked(view)[:1]]
     asked = list(dict.fromkeys([*shown, *(_question(view, job) for job in view.snapshot.jobs if job.kind == "cell")]))
     if len(asked) < 2:
@@ -289,16 +363,18 @@ def _tested(opened: Opening) -> str:
     return f": test AUC {formatting.short_score(known[0], 3)}{between}"
 
 
-def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set[int], column: int) -> Line:
+def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best: set[int], column: int) -> Line:
     if job is None:
         return ((formatting.fit("  —", column), "dim"),)
     role = "best" if job.id in best else ""
     sign = formatting.glyph_of(job.status)
     if job.status is JobStatus.DONE:
         sign = "★" if job.id in best else " "
-    text = declared.short(job.best_value, 5)
-    shade = _shade(job.best_value, values, job.direction) if job.best_value is not None else " "
-    count = f"{formatting.trials_ended(job):3d}" if job.best_value is not None else "   "
+    value, metric = values.get(job.id), metric_shown(view)
+    text = declared.short(value, 5)
+    goal = (job.goals.get(metric) or _goal(view, metric)) if metric else job.direction
+    shade = _shade(value, list(values.values()), goal) if value is not None and goal is not None else " "
+    count = f"{formatting.trials_ended(job):3d}" if value is not None else "   "
     cell: Line = (
         (formatting.fit(f"  {text}", 8), role),
         (shade, "running"),
@@ -486,7 +562,7 @@ def _replicates(view: View) -> str:
     return f"{formatting.count(repeats, 'replicate')} with other seeds, the rest one seed each"
 
 
-def _cell(view: View, width: int, height: int) -> list[Line]:
+def cell(view: View, width: int, height: int) -> list[Line]:
     """Facts of the selected cell's best trial."""
     job = view.job
     if job is None:
@@ -496,7 +572,7 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
     trial = by_number(view.trials, job.best_trial)
     if trial is None:
         text = formatting.without_best(job) if formatting.trials_ended(job) else "no trial has ended yet"
-        return [*lines, *(line((part, "dim")) for part in wrapped(text, width))]
+        return [*lines, *(line((part, "dim")) for part in wrapped(text, width))][:height]
     gap = learning_curve.gap_words(view, trial)
     known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
     return [*lines, *facts(view, trial), *known, *against_baseline(view, job), *_importance(view, width)][:height]
@@ -508,12 +584,16 @@ def _importance(view: View, width: int) -> list[Line]:
     if not found:
         ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
         return [(), line((f"importance: needs {ENOUGH} values, {ended} so far", "dim"))]
-    lines: list[Line] = [(), rule(f"importance · {found[0].n} trials", "", width)]
-    lines += [
-        labelled(each.name, f"{each.share:.2f} {formatting.bar(each.share, 20).rstrip(formatting.TROUGH)}", width=15)
-        for each in found[:8]
-    ]
-    return [*lines, line(("share of rank variance, each alone; not a cause", "dim"))]
+    lines: list[Line] = [(), rule(f"importance · {formatting.count(found[0].n, 'trial')}", "", width)]
+    chance = trial_table.chance_level(view)
+    shown = [(each.name, each.share) for each in found[:8]]
+    first = next((n for n, (_, share) in enumerate(shown) if share <= chance), len(shown))
+    shown.insert(first, (CHANCE, chance))
+    for n, (name, share) in enumerate(shown):
+        text = f"{share:.2f} {formatting.bar(share, 20).rstrip(formatting.TROUGH)}"
+        lines.append(labelled(formatting.cut(name, 15), text, "dim" if n >= first else "", width=16))
+    said = "share of the trials' order that goes with each parameter alone; what is below chance may be chance"
+    return [*lines, *(line((row, "dim")) for row in wrapped(said, width - 1))]
 
 
 def against_baseline(view: View, job: Job) -> list[Line]:

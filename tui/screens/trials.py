@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.search.prune_line import value_of
 from fts.jobs.status import declared, formatting
+from fts.state.values import Cause
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id
-from fts.tui.render.text import Line, Placed, labelled, line, rule, wrapped
+from fts.tui.render.text import Line, Placed, labelled, line, named, rule, wrapped
 from fts.tui.widgets import event_list, learning_curve, trial_table
+from fts.tui.widgets.attempts import attempts
 from fts.tui.widgets.trial_facts import facts
 from fts.tui.widgets.trial_table import ABSENT
 
@@ -62,7 +64,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
         rule(f"t{trial.number} against the best{f' {word}' if word else ''}", "", width, view.focus == "diff"),
         *difference(trial, learning_curve.best_trial(view), width, word),
     ]
-    if trial.message or trial.cause:
+    if trial.message or trial.cause not in (None, Cause.FINISHED):
         lines += [(), *error(trial, width)]
     if said := last_words(view, trial):
         lines += [(), line(("its last words", "dim"))]
@@ -72,7 +74,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
     shown = [*lines, (), *facts(view, so_far(view, trial))]
     if gap is not None:
         shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
-    return event_list.cut_lines(shown, height)
+    return event_list.cut_lines([*shown, *attempts(view, trial, width)], height)
 
 
 def so_far(view: View, trial: Trial) -> Trial:
@@ -108,7 +110,7 @@ def difference(trial: Trial, best: Trial | None, width: int = 80, word: str = ""
         return [line(("no best trial yet", "dim"))]
     if best.id == trial.id:
         told = f"on the front, with the best {word} ★" if word else "this is the best one ★"
-        return [line((told, "best")), *(_own(trial))]
+        return [line((told, "best")), *_own(trial, width)]
     names = sorted({*trial.params, *best.params})
     lines: list[Line] = []
     for name in names:
@@ -116,23 +118,20 @@ def difference(trial: Trial, best: Trial | None, width: int = 80, word: str = ""
         if mine == theirs:
             continue
         own, other = (ABSENT if each is None else formatting.number(each) for each in (mine, theirs))
-        text = f"{own:{18 if width >= 60 else 10}s} best {other}"
-        if 15 + formatting.width(text) <= width:
-            lines.append(labelled(name, text, width=15))
-        else:
-            lines += [
-                labelled(name, own, width=15),
-                labelled("", f"best {other}", width=15),
-            ]
+        text = f"{formatting.fit(own, 18 if width >= 60 else 10)} best {other}"
+        fits = 15 + formatting.width(text) <= width and formatting.width(own) <= (18 if width >= 60 else 10)
+        lines += named(name, [text] if fits else [own, f"best {other}"], width)
     return lines or [line(("the same parameters as the best one", "dim"))]
 
 
-def _own(trial: Trial) -> list[Line]:
-    return [labelled(name, formatting.number(value), width=15) for name, value in sorted(trial.params.items())]
+def _own(trial: Trial, width: int) -> list[Line]:
+    return [
+        row for name, value in sorted(trial.params.items()) for row in named(name, [formatting.number(value)], width)
+    ]
 
 
 def error(trial: Trial, width: int) -> list[Line]:
     """Why it ended as it did, wrapped to the pane."""
     text = f"{trial.cause or ''}: {trial.message or ''}".strip(": ")
     role = "failed" if trial.status == "failed" else "dim"
-    return [line((row, role)) for row in wrapped(text, max(width - 1, 10))[:6]]
+    return [line((row, role)) for row in wrapped(text, max(width - 1, 10))]

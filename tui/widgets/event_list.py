@@ -8,7 +8,7 @@ from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.event_groups import NEWSWORTHY
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id
-from fts.tui.render.text import Line, Span, heading, with_role
+from fts.tui.render.text import Line, Span, broken, heading, with_role, wrapped
 from fts.tui.widgets import learning_curve
 
 if TYPE_CHECKING:
@@ -150,12 +150,23 @@ def _journal_row(view: View, event: Event, selected: bool, width: int) -> Line:
 
 
 def log(view: View, width: int, height: int) -> list[Line]:
-    """The end of the log, or the part the reader has scrolled to; matches of the search are marked."""
+    """The end of the log, or the part the reader has scrolled to; a long line takes several rows, and is not cut."""
     lines = table_rows.log_of(view)
     if not lines:
-        return [((no_log(view), "dim"),)]
+        missing: list[Line] = [((row, "dim"),) for row in wrapped(no_log(view), width)]
+        return missing[:height]
     end = max(len(lines) - view.scroll, min(height, len(lines)))
-    return [log_line(text, view.search, width) for text in lines[max(end - height, 0) : end]]
+    rows: list[Line] = []
+    for text in reversed(lines[max(end - height, 0) : end]):
+        parts = broken(text, width)
+        left = max(height // 2, 1)  # of the rows, for one line: a progress bar may be as long as a book
+        if len(parts) > left:
+            parts = [*parts[: left - 1], formatting.cut(parts[left - 1] + " " * width, width)]
+        role = LEVEL_ROLES.get(table_rows.level_of(text), "")
+        rows[:0] = [_log_row(part, view.search, role) for part in parts]
+        if len(rows) >= height:
+            break
+    return rows[-height:] if height > 0 else []
 
 
 def no_log(view: View) -> str:
@@ -171,12 +182,17 @@ def no_log(view: View) -> str:
     return f"t{trial.number} has written no log yet" if trial.log_path else f"t{trial.number} has no log file"
 
 
+LEVEL_ROLES = {2: "failed", 1: "retrying"}
+
+
 def log_line(text: str, search: str, width: int) -> Line:
-    role = {2: "failed", 1: "retrying"}.get(table_rows.level_of(text), "")
-    if not search or search.lower() not in text.lower():
-        return ((formatting.cut(text, width), role),)
-    text = formatting.cut(text, width)
-    at = text.lower().find(search.lower())
+    """One line in one row, cut where it is longer."""
+    return _log_row(formatting.cut(text, width), search, LEVEL_ROLES.get(table_rows.level_of(text), ""))
+
+
+def _log_row(text: str, search: str, role: str) -> Line:
+    """With what was searched for marked."""
+    at = text.lower().find(search.lower()) if search else -1
     if at < 0:
         return ((text, role),)
     end = at + len(search)

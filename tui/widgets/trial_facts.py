@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting, trial_facts
-from fts.tui.render.text import Line, labelled
+from fts.tui.render.text import Line, labelled, named
 from fts.tui.widgets import trial_table
 
 if TYPE_CHECKING:
     from fts.state.values import Trial
     from fts.tui.data.view import View
+
+
+LABELS = 45  # columns of a pane of facts
 
 
 def facts(view: View, trial: Trial) -> list[Line]:
@@ -62,14 +65,15 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
         labelled("trial", f"t{trial.number} {trial.status}{reached}"),
         labelled("best", f"{study.word(trial.metric, trial.direction)} {declared.shown(trial.value)}"),
         *(
-            labelled(formatting.cut(name, 10), declared.shown(value))
+            row
             for name, value in sorted(others.items())
             if name != trial.metric and isinstance(value, int | float)
+            for row in named(name, [declared.shown(value)], LABELS, columns=11)
         ),
     ]
     seconds = trial_table.seconds_of(view, view.job, trial)
     known = (
-        *((formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")),
+        *trial_facts.declared_facts(study, trial, "screen"),
         (f"{study.step}s", str(trial.epochs) if trial.epochs else ""),
         ("time", formatting.spell(seconds) if seconds else ""),
         ("model", f"{trial.architecture}  {_parameters(trial.n_params)}".strip()),
@@ -79,7 +83,8 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
         ("seed", str(trial.seed)),
         ("badges", ", ".join(trial.badges)),
     )
-    return [*shown, *(labelled(name, text, "retrying" if name == "badges" else "") for name, text in known if text)]
+    told = ((name, text, "retrying" if name == "badges" else "") for name, text in known if text)
+    return [*shown, *(row for name, text, role in told for row in named(name, [text], LABELS, role, 11))]
 
 
 def _best_epoch(trial: Trial) -> str:

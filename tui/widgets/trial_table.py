@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fts.jobs.search.importance import Importance, importance
+from fts.jobs.search.importance import Importance, chance_of, importance
 from fts.jobs.status import declared, formatting
 from fts.state.values import ROLE, Job, Trial, TrialStatus
 from fts.tui.data import table_rows
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fts.tui.data.view import View
 
 PARAMS = ("learning_rate", "dropout", "weight_decay", "warmup_steps")  # whose columns stand first, where they are drawn
+MOST_NOTES = 16  # columns of what went wrong; the selected trial says it whole
 MOST = 4  # columns of parameters where no word describes a trial
 ABSENT = "·"  # a branch that did not draw the parameter
 SHORT = {"learning_rate": "lr", "weight_decay": "wd", "warmup_steps": "warm", "architecture": "arch"}
@@ -31,8 +32,9 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     known = rows or view.trials  # a filter that shows no row changes no heading
     columns = ParamColumns.of(view, rows, width)
     value = formatting.fit_right(_value_word(view), columns.value)
-    step = formatting.fit_right(declared.step_word(view.snapshot, view.job), 4)
-    head = f"   {'t':>4s} {'state':11s} {value} {step} {'time':>5s} "
+    word = declared.step_word(view.snapshot, view.job)
+    step = f" {word:>4s}" if columns.steps else ""
+    head = f"   {'t':>4s} {'state':11s} {value}{step} {'time':>5s}  "
     head += " ".join(formatting.fit_right(SHORT.get(name, name), each) for name, each in columns.widths.items())
     head += "  architecture" if any(trial.architecture for trial in known[:SEEN]) or not known else ""
     sort, wanted = (view.sort, view.filter) if title else ("", "")
@@ -57,6 +59,8 @@ class ParamColumns:
 
     widths: dict[str, int]
     value: int = 7
+    steps: bool = True  # whether these trials have any
+    notes: int = 0  # columns kept for what went wrong
 
     @staticmethod
     def of(view: View, rows: Sequence[Trial], width: int) -> ParamColumns:
@@ -68,16 +72,19 @@ class ParamColumns:
             others = sorted(set(drawn) - set(PARAMS) - {"architecture"})
             return ParamColumns(dict.fromkeys([*known, *others][: max((width - 38 - 20) // 8, 0)], 7))
         value = min(max(formatting.width(_value_word(view)), 7), 14)
+        steps = any(trial.epochs for trial in seen) or view.job is None or not view.job.trials_complete
+        notes = min(max((formatting.width(_notes(trial)) for trial in seen), default=0), MOST_NOTES)
         ranks = {each.name: n for n, each in enumerate(importance_of(view))}
         names = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), -drawn[name], name))
-        left, kept = width - 32 - value, names[:MOST]
+        word = max(formatting.width(declared.step_word(view.snapshot, view.job)), 4)
+        left, kept = width - 27 - value - (word + 1) * steps - (notes + 2 if notes else 0), names[:MOST]
         kept = kept[: max(left // 8, 0)]
         left -= 8 * len(kept)  # seven columns and a blank each; what is left goes to long names
         widths = {}
         for name in kept:
             more = min(max(formatting.width(SHORT.get(name, name)) - 7, 0), left, 9)
             widths[name], left = 7 + more, left - more
-        return ParamColumns(widths, value)
+        return ParamColumns(widths, value, steps, notes)
 
 
 def _value_word(view: View) -> str:
@@ -86,27 +93,41 @@ def _value_word(view: View) -> str:
 
 
 def importance_line(view: View, width: int) -> Line | None:
-    """`importance in 22 trials  lr ██████▍ .46`: as many parameters as fit whole; None where nothing can be said."""
+    """`importance in 22 trials (chance .21)  lr ██████▍ .46`: as many parameters as fit; None where none can be named.
+
+    Those that chance explains as well are dim.
+    """
     found = importance_of(view)
     if not found:
         return None
-    spans: list[Span] = [(f"importance in {found[0].n} trials", "dim")]
-    used = formatting.width(spans[0][0])
-    for each in found:
-        name = SHORT.get(each.name, each.name)
-        bar = formatting.bar(each.share, 8).rstrip(formatting.TROUGH)
-        item: list[Span] = [
-            (f"  {name} ", ""),
-            (bar, "running"),
-            (f"{' ' if bar else ''}{each.share:.2f}"[:6].replace("0.", "."), ""),
-        ]
-        need = sum(formatting.width(text) for text, _ in item)
-        if used + need > width - 2 * (each is not found[-1]):
+    chance, n = chance_level(view), formatting.count(found[0].n, "trial")
+    items = [_item(each, each.share > chance) for each in found]
+    sizes = [sum(formatting.width(text) for text, _ in item) for item in items]
+    heads = (f"importance in {n} (chance {_share(chance)})", f"importance in {n}")
+    wanted = sum(sizes[:NAMED]) + 2 * (len(items) > NAMED)  # a longer head must leave room for those
+    head = next((head for head in heads if formatting.width(head) + wanted <= width), heads[-1])
+    spans: list[Span] = [(head, "dim")]
+    used = formatting.width(head)
+    for at, (item, need) in enumerate(zip(items, sizes, strict=True)):
+        if used + need > width - 2 * (at + 1 < len(items)):
             spans.append((" …", "dim"))
             break
         spans += item
         used += need
     return tuple(spans)
+
+
+NAMED = 4  # parameters that stand in the line at least, where they fit at all
+
+
+def _item(each: Importance, real: bool) -> list[Span]:
+    name, bar = SHORT.get(each.name, each.name), formatting.bar(each.share, 8).rstrip(formatting.TROUGH)
+    share = f"{' ' if bar else ''}{_share(each.share)}"
+    return [(f"  {name} ", "" if real else "dim"), (bar, "running" if real else "dim"), (share, "" if real else "dim")]
+
+
+def _share(share: float) -> str:
+    return f"{share:.2f}".replace("0.", ".", 1)
 
 
 def importance_of(view: View) -> tuple[Importance, ...]:
@@ -120,9 +141,26 @@ def importance_of(view: View) -> tuple[Importance, ...]:
 _latest: list[tuple[Sequence[Trial], tuple[Importance, ...]]] = []  # the last one, by the identity of its trials
 
 
+def chance_level(view: View) -> float:
+    """The share that a random number may have among so many trials; shuffled anew only when a tenth more have ended."""
+    found, job = importance_of(view), view.job
+    if not found or job is None:
+        return 0.0
+    n = found[0].n
+    if not _chance or _chance[0][0] != job.id or not n / 1.1 <= _chance[0][1] <= n:
+        _chance[:] = [(job.id, n, chance_of(view.trials, DRAWS, SHUFFLED))]
+    _, then, level = _chance[0]
+    return level * then / n  # what chance gives falls as 1 / n
+
+
+DRAWS, SHUFFLED = 59, 100  # some milliseconds: a screen is waiting
+_chance: list[tuple[int, int, float]] = []  # the last one: job, trials, level
+
+
 def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns, selected: bool, width: int) -> Line:
     best = job is not None and trial.number in (job.front or (job.best_trial,))
     role = str(trial.status)
+    step = max(formatting.width(declared.step_word(view.snapshot, job)), 4)
     beside = str(trial.facts.get(ROLE, ""))  # baseline, replicate; its sign and colour tell the state
     seconds = seconds_of(view, job, trial)
     took = formatting.left(seconds) if seconds else "—"
@@ -135,19 +173,25 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
         ("•" if trial.id in view.marks else " ", "mark"),
         (formatting.fit(beside or role, 12), role),
         (formatting.fit_right(declared.shown(_value(view, trial), 7), columns.value), "best" if best else ""),
-        (f" {trial.epochs:4d} {took:>5s}{live}", ""),
+        (f" {trial.epochs:{step}d}" if columns.steps else "", ""),
+        (f" {took:>5s}{live} ", ""),
         (" ".join(_param(trial, name, each) for name, each in columns.widths.items()), ""),
         ("  " + trial.architecture if trial.architecture else "", "dim"),
     ]
-    notes = [badge for badge in trial.badges if badge != beside]
-    notes += [str(trial.cause)] if trial.cause and role == "failed" else []
-    if notes:
-        spans.append(("  " + ", ".join(notes), "failed" if role == "failed" else "retrying"))
+    if notes := _notes(trial):
+        spans.append(("  " + notes, "failed" if role == "failed" else "retrying"))
     painted: Line = tuple(spans)
     if selected:
         used = sum(formatting.width(text) for text, _ in painted)
         painted = with_role((*painted, (" " * max(width - used, 0), "")), "cursor")
     return painted
+
+
+def _notes(trial: Trial) -> str:
+    """Its badges, and why it failed."""
+    told = [badge for badge in trial.badges if badge != trial.facts.get(ROLE)]
+    told += [str(trial.cause)] if trial.cause and trial.status is TrialStatus.FAILED else []
+    return ", ".join(told)
 
 
 def _value(view: View, trial: Trial) -> float | None:
@@ -158,9 +202,12 @@ def _value(view: View, trial: Trial) -> float | None:
 
 
 def seconds_of(view: View, job: Job | None, trial: Trial) -> float:
-    """What it took: its training; of one that does not tell, or has no steps, its whole time."""
+    """What it took: its training; of one that does not tell, the time of its processes; else its whole time."""
     at_once = job is not None and job.kind == "baseline"  # it is fitted at once, without epochs
     untold = not trial.train_seconds and (trial.epochs > 0 or trial.value is not None)
+    if untold and (known := view.details.worked.get(trial.id)) is not None:
+        seconds, began = known
+        return seconds + (max(view.now - began, 0.0) if began is not None else 0.0)
     if trial.ended_at is not None and (at_once or untold):
         return trial.ended_at - trial.started_at
     return view.now - trial.started_at if untold and trial.status is TrialStatus.RUNNING else trial.train_seconds

@@ -150,7 +150,7 @@ CELL_OPTIONS = (
         metavar="NAME=LOW:HIGH",
         help="search a parameter in another range (dropout=0.1:0.3), or among these (warmup_steps=100,200)",
     ),
-    click.option("--max-steps", type=int, help="end a trial after this many optimizer steps"),
+    click.option("--max-steps", type=int, help="end a trial after this many optimizer steps  [default: no limit]"),
     click.option(
         "--batch",
         "--effective-batch",
@@ -168,7 +168,11 @@ CELL_OPTIONS = (
         help="of the matrix products: fp32, bf16, or auto (what suits this machine)  [default: auto]",
     ),
     click.option("--channel-independent", is_flag=True, default=None, help="process each feature separately"),
-    click.option("--cv", metavar="walk-forward:N", help="evaluate each trial on N purged folds instead of one split"),
+    click.option(
+        "--cv",
+        metavar="walk-forward:N",
+        help="evaluate each trial on N purged folds instead of one split  [default: one split]",
+    ),
     click.option("--min-positives", type=int, help="refuse a cell with fewer in validation  [default: 30]"),
 )
 
