@@ -346,8 +346,8 @@ class Worker:
                 self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed,
                 self.call_slot,
             )  # fmt: skip
-            self._shared.runs(claim, supervisor)
             supervisor.prepare()
+            self._shared.runs(claim, supervisor)
             supervisor.run()
         except StaleToken as refused:
             slot.close()
