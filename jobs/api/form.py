@@ -169,7 +169,7 @@ def summary(cells: Iterable[CellNow], ticked: Collection[str]) -> tuple[int, int
     chosen = [cell for cell in cells if cell.name in ticked]
     adding = [cell for cell in chosen if cell.adds]
     counts: dict[str, int] = {}
-    for cell in chosen:
+    for cell in [*adding, *(cell for cell in chosen if not cell.adds)]:
         counts[cell.state] = counts.get(cell.state, 0) + 1
     told = ", ".join(f"{count} {WORDS.get(state, f'already there ({state})')}" for state, count in counts.items())
     return len(adding), sum(cell.more for cell in adding), told

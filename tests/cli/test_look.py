@@ -219,6 +219,15 @@ def test_watch_tells_every_change_once_and_leaves_when_idle(fts, db: Database):
     assert "queue paused: night" in fts("watch", "--from", "0", "--until-idle").out
 
 
+def test_watch_in_sentences_names_the_cell_of_each_trial(fts, db: Database):
+    finished_cell(db)
+    transitions.pause_queue(db, "night")
+    said = fts("watch", "--plain", "--from", "0", "--until-idle").out.splitlines()
+    assert all(line.startswith("At ") and line.endswith(".") for line in said)
+    assert any(re.search(r"trial 0 of 2M/h1 is complete with 0\.\d{4}\.$", line) for line in said), said
+    assert any("put 2M/h1 in line." in line for line in said)
+
+
 def test_a_watch_that_would_wait_for_a_worker_knows_so(db: Database):
     assert nobody_takes(db) == 4
     claim(db)

@@ -188,7 +188,7 @@ def test_a_long_axis_makes_rows_and_each_cell_has_a_place() -> None:
 def test_ticks_are_set_or_all_taken_away_and_counted() -> None:
     assert toggled({"a"}, ["a", "b"]) == {"a", "b"} and toggled({"a", "b"}, ["a"]) == {"b"}
     cells = [*cells_of("S"), CellNow("c/S", {}, "done", "", ""), CellNow("d/S", {}, "extends", "", "", 3)]
-    assert summary(cells, {cell.name for cell in cells}) == (3, 7, "2 new, 1 already there (done), 1 extended")
+    assert summary(cells, {cell.name for cell in cells}) == (3, 7, "2 new, 1 extended, 1 already there (done)")
 
 
 def test_few_words_name_exactly_the_ticked_cells() -> None:

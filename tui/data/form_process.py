@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.python import python
@@ -55,26 +58,35 @@ class FormProcess:
 
     def restart(self) -> None:
         """Gives the present question up: its answer is not wanted any more."""
-        child = self._child
-        if child is not None:
-            child.kill()
+        if self._child is not None:
+            end_all(self._child)
 
     def close(self) -> None:
         """Nobody asks any more."""
         self._over = True
         child, self._child = self._child, None
         if child is not None:
-            child.kill()
+            end_all(child)
             threading.Thread(target=child.communicate, daemon=True).start()  # collects it, whoever still reads
 
     def _running(self) -> subprocess.Popen[str]:
         if self._child is None or self._child.poll() is not None:
             pipe = subprocess.PIPE
             words = python("-m", "fts.jobs.form", "--db", str(self.path))
-            self._child = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+            self._child = subprocess.Popen(
+                words, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+            )
         return self._child
 
 
+def end_all(child: subprocess.Popen[str], how: signal.Signals = signal.SIGKILL) -> None:
+    """Ends a process with a session of its own, and what it has started: a function of the person may hang."""
+    with suppress(OSError):  # it has ended already
+        os.killpg(child.pid, how)
+
+
 def _last_words(child: subprocess.Popen[str]) -> str:
-    code = child.wait(timeout=1.0)
-    return f" with {code}" if code > 0 else ""
+    with suppress(subprocess.TimeoutExpired):
+        code = child.wait(timeout=1.0)
+        return f" with {code}" if code > 0 else ""
+    return ""

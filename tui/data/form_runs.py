@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ from fts.jobs.actions.handlers import argv_of, sentence_of, words_of
 from fts.jobs.status import formatting
 from fts.jobs.status.sanitize import clean
 from fts.tui.data.form_memory import LONGEST, Answer
+from fts.tui.data.form_process import end_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +64,7 @@ class FormRuns:
         if run is not None and run.kind != ENQUEUE:
             run.stopped = True
             if run.child is not None:
-                run.child.terminate()
+                end_all(run.child, signal.SIGTERM)
 
     def close(self) -> None:
         """The monitor leaves: nobody would read the answer of a dry run."""
@@ -88,10 +90,11 @@ class FormRuns:
             run.child = subprocess.Popen(
                 argv_of(self.path, words), stdout=pipe, stderr=pipe if as_json else subprocess.STDOUT,
                 stdin=subprocess.DEVNULL, text=True, errors="replace", cwd=run.folder or None,
+                start_new_session=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},  # its two streams in the order in which it spoke
             )  # fmt: skip
             if run.stopped:
-                run.child.terminate()
+                end_all(run.child, signal.SIGTERM)
             out, err = run.child.communicate()
             code = run.child.returncode
         except OSError as error:

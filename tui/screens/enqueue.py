@@ -6,6 +6,7 @@ plan or a lock. What it does is a command line that it shows, run as a process (
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -147,7 +148,11 @@ class EnqueueForm(ModalScreen[None]):
                     yield OptionList(id="studies", markup=False)
                     with Horizontal(id="typed-line"):
                         yield Static("or type: ")
-                        yield Input(placeholder="FILE.py:FUNCTION, STUDY.toml, or -- COMMAND", id="typed", compact=True)
+                        typed = Input(
+                            placeholder="FILE.py:FUNCTION, STUDY.toml, or -- COMMAND", id="typed", compact=True
+                        )
+                        typed.cursor_blink = False  # a blinking one sends bytes for ever
+                        yield typed
                     yield Static("", id="typed-told", markup=False)
                 with TabPane("2 Cells", id="cells"):
                     yield CellTable(id="table")
@@ -225,12 +230,18 @@ class EnqueueForm(ModalScreen[None]):
 
     def _heard_look(self, message: Heard, problem: str) -> None:
         self._took_s, self._looked_at = message.took_s, time.monotonic()
+        before = self.seen
         if problem:
-            fields = self.seen.fields if self.seen else ()
+            fields = before.fields if before else ()
             self.seen = Look(fields, (), {}, problem, (), "")
         else:
             self.seen = to_look(message.answer["look"])
             self.typed = dict(message.answer["typed"])
+        if self.seen == before:
+            self._paint()
+            if self.cost is None:
+                self._reckon()
+            return
         self.run_worker(self._show_look(), name="show", exit_on_error=False)
 
     async def _show_look(self) -> None:
@@ -242,7 +253,7 @@ class EnqueueForm(ModalScreen[None]):
         options = self.query_one(Options)
         await options.show(self.key, seen.fields, self.typed)
         options.tell(seen.problems)
-        self._reckon()
+        self._reckon(anew=self.cost is None or bool(seen.problem))
 
     def _heard_cost(self, message: Heard, problem: str) -> None:
         self.cost = Cost(0, 0, (), "", (), problem) if problem else to_cost(message.answer["cost"])
@@ -255,6 +266,7 @@ class EnqueueForm(ModalScreen[None]):
             return
         if stamp != self.seen.stamp:
             self.note = f"{self._title()} has changed on disk and was read again; look before you enqueue"
+            self.cost = None
             self._look()
         elif then is not None:
             then()
@@ -306,7 +318,8 @@ class EnqueueForm(ModalScreen[None]):
             self._open("cells")
 
     def _title(self) -> str:
-        return next((each.title for each in self.studies if each.key == self.key), "the study")
+        known = next((each.title for each in self.studies if each.key == self.key), None)
+        return known or clean(title_of(self.key))
 
     def _look(self, fresh: bool = False) -> None:
         if self.key:
@@ -327,10 +340,8 @@ class EnqueueForm(ModalScreen[None]):
         self._tell(message.cell)
 
     def _tell(self, cell: CellNow | None) -> None:
-        whole = "" if cell is None else ", ".join(f"{axis} {value}" for axis, value in cell.labels.items())
-        self.query_one("#told", Static).update(
-            "" if cell is None else clean(f"{whole}: {cell.told}" if whole else cell.told)
-        )
+        """The cell under the cursor in a sentence, with its whole name."""
+        self.query_one("#told", Static).update("" if cell is None else clean(cell.told))
 
     def on_field_row_changed(self, message: FieldRow.Changed) -> None:
         default = {field.name: field.default for field in (self.seen.fields if self.seen else ())}
@@ -350,9 +361,13 @@ class EnqueueForm(ModalScreen[None]):
         self.memory.keep_typed(self.key, self.typed)
         self._look()
 
-    def _reckon(self) -> None:
-        """What is shown belongs to what is ticked, or says that it is being reckoned."""
-        self.cost = None
+    def _reckon(self, anew: bool = True) -> None:
+        """What is shown belongs to what is ticked, or says that it is being reckoned.
+
+        Not `anew`: only jobs have moved on, and the price that is shown is good until the next one is there.
+        """
+        if anew:
+            self.cost = None
         ticked = self._ticked()
         if ticked and self.seen is not None and not self.seen.problem:
             self._ask("cost", ticked=ticked)
@@ -395,12 +410,12 @@ class EnqueueForm(ModalScreen[None]):
         _, trials, became = summary(self.seen.cells, set(self._ticked()))
         if not became:
             n = formatting.count(len(self.seen.cells), "cell")
-            return [*told, *self.seen.said, f"{n}, none is ticked: Space ticks one, r a row, c a column, a all, n none"]
+            return [*told, f"{n}, none is ticked: Space ticks one, r a row, c a column, a all, n none", *self.seen.said]
         told.append(f"{became}: {formatting.count(trials, 'trial')} to run" if trials else f"{became}: nothing to run")
         if self.cost is None:
             return [*told, f"reckoning time and memory: {self._waited()}"]
         told += [self.cost.problem] if self.cost.problem else []
-        return [*told, *self.seen.said, *self.cost.sentences, *([f"$ {self.cost.line}"] if self.cost.line else [])]
+        return [*told, *self.cost.sentences, *([f"$ {self.cost.line}"] if self.cost.line else []), *self.seen.said]
 
     def _waited(self) -> str:
         return f"{formatting.spell(time.monotonic() - self._wanted_at)} so far"
@@ -440,8 +455,13 @@ class EnqueueForm(ModalScreen[None]):
     # ---------------------------------------------------------------- tabs
 
     def _open(self, name: str) -> None:
-        tabs = self.query_one("#tabs", TabbedContent)
-        tabs.active = name
+        self.query_one("#tabs", TabbedContent).active = name
+        self.set_focus(None)  # a widget that keeps the focus would bring its own tab back
+        self.call_after_refresh(self._focus_in, name)
+
+    def _focus_in(self, name: str) -> None:
+        if self.query_one("#tabs", TabbedContent).active != name:
+            return
         first = {"study": "#studies", "cells": "#table", "options": "#fields Input, #fields Select, #fields Tick"}
         found = self.query(first.get(name, "#answers"))
         if found:
@@ -560,6 +580,14 @@ class EnqueueForm(ModalScreen[None]):
     def _say(self, text: str) -> None:
         self.note = text
         self._paint()
+
+
+def title_of(key: str) -> str:
+    """What a key says by itself, of a study that was typed by hand."""
+    try:
+        return str(json.loads(key)[-1])
+    except (ValueError, LookupError, TypeError):
+        return "the study"
 
 
 def _with_dry_run(words: Sequence[str]) -> list[str]:

@@ -16,6 +16,8 @@ from fts.jobs.status.formatting import glyph_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from textual import events
+
 LONGEST = 24  # columns of a value; the line below the table has it whole
 STYLES = {"new": "bold", "extends": "bold", "changes": "bold", ANOTHER: "bold", "failed": "bold"}
 
@@ -69,6 +71,7 @@ class CellTable(DataTable[Text]):
             return
         self.grid, self._marked = grid, None
         self.clear(columns=True)
+        self.fixed_columns = len(grid.axes) if grid.is_matrix else 0
         for axis in grid.axes:
             self.add_column(Text(formatting.cut(axis, LONGEST), style="bold"), key=f"axis {axis}")
         for n, heading in enumerate(grid.columns):
@@ -167,6 +170,12 @@ class CellTable(DataTable[Text]):
 
     def action_tick_none(self) -> None:
         self.set_ticked(())
+
+    def on_click(self, event: events.Click) -> None:
+        """A click ticks the cell it is made on; Textual's own selects only the one under the cursor."""
+        row, column = event.style.meta.get("row", -1), event.style.meta.get("column", -1)
+        if row >= 0 and column >= 0 and not event.style.meta.get("out_of_bounds", False):
+            self.move_cursor(row=row, column=column, scroll=False)
 
     def on_data_table_cell_selected(self, event: DataTable.CellSelected) -> None:
         event.stop()

@@ -62,7 +62,9 @@ class FieldRow(Vertical):
                 offered.append((self.text or UNSET, self.text))
             return Select(offered, value=self.text, allow_blank=False, compact=True)
         hint = " ".join(part for part in (field.metavar, f"[{field.usual}]" if field.usual else "") if part)
-        return Input(self.text, placeholder=hint, compact=True)
+        control = Input(self.text, placeholder=hint, compact=True)
+        control.cursor_blink = False  # a blinking one sends bytes for ever
+        return control
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
