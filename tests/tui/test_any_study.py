@@ -257,3 +257,28 @@ def test_attempts_say_when_how_long_why_and_where(tmp_path):
     assert "1 07:14:00 for 10 min on spark (pid 100), its worker was lost" in text
     assert "2 07:34:00 for 5 min on spark (pid 101), killed by signal 9" in text
     assert re.search(r"3 07:3\d:\d\d for \d+ min on spark \(pid 102\), has not ended", text)
+
+
+def test_the_time_of_a_trial_is_that_of_its_processes(tmp_path):
+    """Not the time in between, in which nobody worked on it."""
+    at = tmp_path / "work" / "outputs" / "fts.db"
+    at.parent.mkdir(parents=True)
+    any_study.build_attempts(at)
+    view = pictures.look(at, "trials", (120, 40), now=NOW, job_id=1)
+    (trial,) = view.details.trials
+    told = replace(trial, value=0.5, epochs=3)
+    assert trial_table.seconds_of(view, view.job, told) == 600 + 300 + 35 * 60
+
+
+def test_of_many_trials_the_results_and_the_rows_are_whole(tmp_path):
+    """More than are read for every screen: front, picture, importance and counts are not those of a few."""
+    at = made_front(tmp_path)
+    any_study.add_trials(at, 2600)
+    view = pictures.look(at, "results", (120, 40), now=NOW, job_id=1)
+    text = as_text(pictures.frame(view, 120, 40))
+    assert "● 4 on the front" in text and "latest 2000" in text
+    assert "importance · 1000 trials" in text
+    queue = pictures.look(at, "queue", (200, 60), now=NOW, job_id=1)
+    text = as_text(pictures.frame(queue, 200, 60))
+    assert "2606/2606 " in text, "a number that is cut would be another one"
+    assert "2605 more trials: 2 shows them" in text
