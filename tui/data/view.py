@@ -65,8 +65,7 @@ class View:
     event_id: int | None = None
     marks: frozenset[int] = frozenset()  # of the table on screen, those in sight; the range from `v` is among them
     hidden_marks: int = 0  # rows that are marked and not in sight: nothing is done to them
-    focus: str = ""  # name of the focused pane; "": the screen's first
-    zoomed: bool = False
+    focus: str = ""  # name of the focused pane
     filter: str = ""
     sort: str = ""  # column
     reverse: bool = False
@@ -81,6 +80,7 @@ class View:
     metric: str = ""  # that curves show; "": the one that decides
     folded: frozenset[str] = frozenset()  # studies of which the queue shows one row
     hints: tuple[Hint, ...] = ()
+    help_key: str = "?"
     toast: str = ""
     toast_role: str = ""
     readonly: bool = False
