@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal
 
-from fts.jobs.search.importance import ENOUGH
 from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.state.values import Direction, Job, JobStatus, Margin, Opening
 from fts.tui.data.once import Once
@@ -593,8 +592,7 @@ def _importance(view: View, width: int) -> list[Line]:
     """What the spread of the cell's trials goes with, one parameter per line."""
     found = trial_table.importance_of(view)
     if not found:
-        ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
-        return [(), line((f"importance: needs {ENOUGH} values, {ended} so far", "dim"))]
+        return [(), line((trial_table.why_no_importance(view), "dim"))]
     lines: list[Line] = [(), rule(f"importance · {formatting.count(found[0].n, 'trial')}", "", width)]
     chance = trial_table.chance_level(view)
     shown = [(each.name, each.share) for each in found[:8]]
