@@ -238,6 +238,7 @@ def words_of(jobs: Sequence[Job]) -> tuple[list[str], dict[str, str]]:
         "sampler",
         "pruner",
         "percentile",
+        "parallel",
         "seeds",
         "steps",
         "baseline",
