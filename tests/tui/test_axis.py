@@ -11,6 +11,7 @@ import pytest
 from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB, MB
 from fts.tui.data.view import Details, View
+from fts.tui.render import chart
 from fts.tui.render.chart import LABEL, Plot, Series, paint
 from fts.tui.screens import hardware
 from tests.tui.values import NOW, make_sample, make_snapshot
