@@ -46,8 +46,12 @@ def results(view: View, width: int, height: int) -> list[Line]:
     """The matrix with what its signs mean; in fewer lines the rows around the selected cell."""
     named = question_of(view)
     where = " on validation" if of_bars(view) else ""
-    title = f"results {f'of {named}' if named else 'so far'} · {_shown(view)}{where} · n trials"
-    above = rule(title, "w writes them" if width >= 70 else "", width, view.focus == "results")
+    hint = "w writes them" if width >= 70 else ""
+    whole = f"{f'results of {named}' if named else 'results so far'} · {_shown(view)}{where} · n trials"
+    parts = (whole, whole.removesuffix(" · n trials"), f"{_shown(view)}{where}", _shown(view))
+    room = width - formatting.width(hint) - 7
+    title = next((text for text in parts if formatting.width(text) <= room), parts[-1])
+    above = rule(title, hint, width, view.focus == "results")
     table, rest = matrix(view, width), _below_matrix(view, width)
     if len(table) + len(rest) + 1 > height:
         table = matrix(view, width, height - 1 - len(rest))
