@@ -381,7 +381,8 @@ def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best:
     if job is None:
         return ((formatting.fit("  —", column), "dim"),)
     role = "best" if job.id in best else ""
-    sign = formatting.glyph_of(job.status)
+    lost = bool(view.glance.lost(job))
+    sign = formatting.LOST if lost else formatting.glyph_of(job.status)
     if job.status is JobStatus.DONE:
         sign = "★" if job.id in best else " "
     value, metric = values.get(job.id), metric_shown(view)
@@ -393,7 +394,7 @@ def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best:
         (formatting.fit(f"  {text}", 8), role),
         (shade, "running"),
         (f" {count}", "dim"),
-        (formatting.fit(sign, column - 13), "best" if sign == "★" else str(job.status)),
+        (formatting.fit(sign, column - 13), "best" if sign == "★" else "lost" if lost else str(job.status)),
     )
     if job.id != view.job_id or view.screen != RESULTS:
         return cell
