@@ -22,7 +22,6 @@ from fts.tui.data import form_memory
 from fts.tui.data.form_runs import FormRuns
 from fts.tui.data.messages import Acted, in_words
 from fts.tui.screens.dialogs import Ask, Confirm
-from fts.tui.screens.enqueue import EnqueueForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -165,6 +164,8 @@ class ActionRunner:
 
     def _open_form(self) -> None:
         """The form for any study; what it has begun goes on when it is closed."""
+        from fts.tui.screens.enqueue import EnqueueForm  # here, not above: 55 ms for widgets that no start needs
+
         app = self.app
         if self._memory is None or self._runs is None:
             self._memory = form_memory.load()

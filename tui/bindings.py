@@ -113,18 +113,25 @@ NAMED = {",": "comma"}  # a comma parts the keys of a binding
 
 
 def textual() -> Iterator[Binding]:
-    """The bindings of both tables. Each has an id, by which a reader can give it another key."""
+    """The bindings of both tables. Each has an id, by which a reader can give it another key.
+
+    With priority a key means what it means when it arrives, not after it has gone through all widgets.
+    """
+
+    def bound(keys: str, action: str, label: str, id: str) -> Binding:
+        return Binding(keys, action, label, show=False, priority=True, id=id)
+
     for key in KEYS:
         if key.id == "screen":
             for n, name in enumerate(SCREENS):
-                yield Binding(key.keys[n], f"show_screen({n})", name, show=False, id=f"show_{name.lower()}")
+                yield bound(key.keys[n], f"show_screen({n})", name, f"show_{name.lower()}")
         else:
             keys = [k for k in key.keys or (key.shown,) if k != "ctrl+c"]  # this one belongs to the app, on dialogs too
-            yield Binding(",".join(NAMED.get(k, k) for k in keys), key.id, key.label, show=False, id=key.id)
+            yield bound(",".join(NAMED.get(k, k) for k in keys), key.id, key.label, key.id)
     more = {"K": "K,alt+up", "J": "J,alt+down"}
     for action in {action.key: action for action in reversed(ACTIONS) if action.key}.values():  # the first of each key
         key_ = str(action.key)
-        yield Binding(more.get(key_, key_), f"act({key_!r})", action.label, show=False, id=action.id)
+        yield bound(more.get(key_, key_), f"act({key_!r})", action.label, action.id)
 
 
 # What the bar shows, as far as it can do something and fits: the most useful first.
