@@ -73,6 +73,7 @@ class MonitorScreen(Screen[None]):
         super().__init__()
         self.view: View | None = None
         self.laid_out: Size | None = None  # the size that its panes have been placed for
+        self._panes: list[Pane] = []
         self.sorting = False  # `o` was pressed: the next letter is a column
 
     def compose(self) -> ComposeResult:
@@ -92,8 +93,13 @@ class MonitorScreen(Screen[None]):
         self.set_class(bool(view.missing), "-missing")
         self.set_class(view.last is not None, "-trouble")
         with self.app.batch_update():
-            for pane in self.query(Pane):
+            for pane in self.shown_panes():
                 pane.look(view)
+
+    def shown_panes(self) -> list[Pane]:
+        """Every pane, asked of Textual once: they neither come nor go."""
+        self._panes = self._panes or list(self.query(Pane))
+        return self._panes
 
     # ---------------------------------------------------------------- events
 
@@ -146,9 +152,10 @@ class MonitorScreen(Screen[None]):
 
     def changed(self) -> None:
         """The cursor or what it stands on is another: reads what is shown of it, and paints."""
-        self.desk.keep_in_sight(self.monitor.view(), time.monotonic())
-        self.monitor.look()
+        if self.desk.is_filtered:
+            self.desk.keep_in_sight(self.monitor.view(), time.monotonic())
         self.monitor.paint()
+        self.monitor.look()  # after it: the poller's thread would take the processor from the picture
 
     def say(self, text: str, role: str = "") -> None:
         self.monitor.say(text, role)
