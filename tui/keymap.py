@@ -139,7 +139,7 @@ class Keymap:
         id = _default_ids().get(plain)
         if id is None or id not in self.changed or plain in self.changed[id]:
             return key
-        return shown_key(self.changed[id][0]) if self.changed[id] else f"{key} (no key)"
+        return shown_key(self.changed[id][0]) if self.changed[id] else f":{id}"  # as it is typed in the palette
 
 
 VERBS = (

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 ALIKE = 2  # rounds in which nothing has moved
+UNLIKE = (10, 4)  # a size that nobody draws: the first picture is laid out anew as every later one is
 MOST_ROUNDS = 400  # of Textual's, until nothing moves any more
 
 
@@ -179,7 +180,7 @@ class Easel(threading.Thread):
 
     async def _draw_on(self) -> None:
         app, printing = Still(), (sys.stdout, sys.stderr)
-        async with app.run_test(size=(80, 24)) as pilot:
+        async with app.run_test(size=UNLIKE) as pilot:
             sys.stdout, sys.stderr = printing  # Textual catches what is printed while an app runs; nobody would see it
             while True:
                 view, size, found = await self._wanted.get()

@@ -56,7 +56,10 @@ SITUATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("status", ["queued", "paused", "done", "failed"])
+STATUSES = ["queued", "done", *(pytest.param(status, marks=pytest.mark.slow) for status in ("paused", "failed"))]
+
+
+@pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_a_cell_is_what_the_dry_run_says(db: Any, tmp_path: Path, name: str, status: str) -> None:
     before, after = SITUATIONS[name]

@@ -268,3 +268,17 @@ def test_the_time_of_a_trial_is_that_of_its_processes(tmp_path):
     (trial,) = view.details.trials
     told = replace(trial, value=0.5, epochs=3)
     assert trial_table.seconds_of(view, view.job, told) == 600 + 300 + 35 * 60
+
+
+def test_of_many_trials_the_results_and_the_rows_are_whole(tmp_path):
+    """More than are read for every screen: front, picture, importance and counts are not those of a few."""
+    at = made_front(tmp_path)
+    any_study.add_trials(at, 2600)
+    view = pictures.look(at, "results", (120, 40), now=NOW, job_id=1)
+    text = as_text(pictures.frame(view, 120, 40))
+    assert "● 4 on the front" in text and "latest 2000" in text
+    assert "importance · 1000 trials" in text
+    queue = pictures.look(at, "queue", (200, 60), now=NOW, job_id=1)
+    text = as_text(pictures.frame(queue, 200, 60))
+    assert "2606/2606 " in text, "a number that is cut would be another one"
+    assert "2605 more trials: 2 shows them" in text

@@ -121,7 +121,7 @@ class EnqueueForm(ModalScreen[None]):
         ascii_only: bool = False,
     ) -> None:
         super().__init__()
-        self.path, self.folders, self.memory, self.runs = path, list(folders), memory, runs
+        self.path, self.folders, self.memory, self.runs = path.absolute(), list(folders), memory, runs
         self.ascii_only = ascii_only
         self.process = FormProcess(path)
         self.studies: list[Found] = []
@@ -143,7 +143,7 @@ class EnqueueForm(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form"):
-            with TabbedContent(id="tabs"):
+            with TabbedContent(initial="cells" if self._last() else "study", id="tabs"):
                 with TabPane("1 Study", id="study"), Vertical(id="pane-study"):
                     yield OptionList(id="studies", markup=False)
                     with Horizontal(id="typed-line"):
@@ -175,10 +175,17 @@ class EnqueueForm(ModalScreen[None]):
         self.query_one("#form").border_title = "enqueue"
         self._fit()
         self._show_answer()
-        self._paint()
+        if last := self._last():
+            self._choose(last, to_cells=True)
+        else:
+            self._paint()
+            self.query_one("#studies").focus()
         self._ask("studies", folders=[str(folder) for folder in self.folders])
         self.set_interval(TICK_S, self._tick)
-        self.query_one("#studies").focus()
+
+    def _last(self) -> str:
+        """The study that was chosen the last time, of this database; empty: none was."""
+        return self.memory.last.get(str(self.path), "")
 
     def on_unmount(self) -> None:
         self.process.close()
@@ -218,10 +225,7 @@ class EnqueueForm(ModalScreen[None]):
     def _heard_studies(self, message: Heard, problem: str) -> None:
         self.studies = [to_found(each) for each in message.answer.get("studies", [])]
         self._list(problem)
-        last = self.memory.last.get(str(self.path))
-        known = {each.key for each in self.studies if not each.problem}
-        if not self.key and last is not None and (last in known or '"words"' in last):
-            self._choose(last, to_cells=True)
+        self._paint()
 
     def _heard_typed(self, message: Heard, problem: str) -> None:
         self.query_one("#typed-told", Static).update(problem)
@@ -230,12 +234,18 @@ class EnqueueForm(ModalScreen[None]):
 
     def _heard_look(self, message: Heard, problem: str) -> None:
         self._took_s, self._looked_at = message.took_s, time.monotonic()
+        before = self.seen
         if problem:
-            fields = self.seen.fields if self.seen else ()
+            fields = before.fields if before else ()
             self.seen = Look(fields, (), {}, problem, (), "")
         else:
             self.seen = to_look(message.answer["look"])
             self.typed = dict(message.answer["typed"])
+        if self.seen == before:
+            self._paint()
+            if self.cost is None:
+                self._reckon()
+            return
         self.run_worker(self._show_look(), name="show", exit_on_error=False)
 
     async def _show_look(self) -> None:
@@ -247,7 +257,7 @@ class EnqueueForm(ModalScreen[None]):
         options = self.query_one(Options)
         await options.show(self.key, seen.fields, self.typed)
         options.tell(seen.problems)
-        self._reckon()
+        self._reckon(anew=self.cost is None or bool(seen.problem))
 
     def _heard_cost(self, message: Heard, problem: str) -> None:
         self.cost = Cost(0, 0, (), "", (), problem) if problem else to_cost(message.answer["cost"])
@@ -260,6 +270,7 @@ class EnqueueForm(ModalScreen[None]):
             return
         if stamp != self.seen.stamp:
             self.note = f"{self._title()} has changed on disk and was read again; look before you enqueue"
+            self.cost = None
             self._look()
         elif then is not None:
             then()
@@ -354,9 +365,13 @@ class EnqueueForm(ModalScreen[None]):
         self.memory.keep_typed(self.key, self.typed)
         self._look()
 
-    def _reckon(self) -> None:
-        """What is shown belongs to what is ticked, or says that it is being reckoned."""
-        self.cost = None
+    def _reckon(self, anew: bool = True) -> None:
+        """What is shown belongs to what is ticked, or says that it is being reckoned.
+
+        Not `anew`: only jobs have moved on, and the price that is shown is good until the next one is there.
+        """
+        if anew:
+            self.cost = None
         ticked = self._ticked()
         if ticked and self.seen is not None and not self.seen.problem:
             self._ask("cost", ticked=ticked)
@@ -448,8 +463,12 @@ class EnqueueForm(ModalScreen[None]):
         self.set_focus(None)  # a widget that keeps the focus would bring its own tab back
         self.call_after_refresh(self._focus_in, name)
 
-    def _focus_in(self, name: str) -> None:
-        if self.query_one("#tabs", TabbedContent).active != name:
+    def _focus_in(self, name: str, tries: int = 5) -> None:
+        tabs = self.query_one("#tabs", TabbedContent)
+        if tabs.active != name:  # a message of the tab before came later
+            tabs.active = name
+            if tries:
+                self.call_after_refresh(self._focus_in, name, tries - 1)
             return
         first = {"study": "#studies", "cells": "#table", "options": "#fields Input, #fields Select, #fields Tick"}
         found = self.query(first.get(name, "#answers"))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal
 
-from fts.jobs.search.importance import ENOUGH
 from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.state.values import Direction, Job, JobStatus, Margin, Opening
 from fts.tui.data.once import Once
@@ -47,8 +46,12 @@ def results(view: View, width: int, height: int) -> list[Line]:
     """The matrix with what its signs mean; in fewer lines the rows around the selected cell."""
     named = question_of(view)
     where = " on validation" if of_bars(view) else ""
-    title = f"results {f'of {named}' if named else 'so far'} · {_shown(view)}{where} · n trials"
-    above = rule(title, "w writes them" if width >= 70 else "", width, view.focus == "results")
+    hint = "w writes them" if width >= 70 else ""
+    whole = f"{f'results of {named}' if named else 'results so far'} · {_shown(view)}{where} · n trials"
+    parts = (whole, whole.removesuffix(" · n trials"), f"{_shown(view)}{where}", _shown(view))
+    room = width - formatting.width(hint) - 7
+    title = next((text for text in parts if formatting.width(text) <= room), parts[-1])
+    above = rule(title, hint, width, view.focus == "results")
     table, rest = matrix(view, width), _below_matrix(view, width)
     if len(table) + len(rest) + 1 > height:
         table = matrix(view, width, height - 1 - len(rest))
@@ -593,8 +596,7 @@ def _importance(view: View, width: int) -> list[Line]:
     """What the spread of the cell's trials goes with, one parameter per line."""
     found = trial_table.importance_of(view)
     if not found:
-        ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
-        return [(), line((f"importance: needs {ENOUGH} values, {ended} so far", "dim"))]
+        return [(), line((trial_table.why_no_importance(view), "dim"))]
     lines: list[Line] = [(), rule(f"importance · {formatting.count(found[0].n, 'trial')}", "", width)]
     chance = trial_table.chance_level(view)
     shown = [(each.name, each.share) for each in found[:8]]
