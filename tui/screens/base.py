@@ -52,7 +52,7 @@ class MonitorScreen(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = COLUMNS
     VERTICAL_BREAKPOINTS = ROWS
-    AUTO_FOCUS = "#body Pane"
+    AUTO_FOCUS = ""  # Textual would look for a pane before there is one
     ALLOW_IN_MAXIMIZED_VIEW = "Header, KeyBar"
     ESCAPE_TO_MINIMIZE = False
     BINDINGS: ClassVar[list[BindingType]] = list(bindings.textual())
@@ -92,6 +92,8 @@ class MonitorScreen(Screen[None]):
         self.view = view
         self.set_class(bool(view.missing), "-missing")
         self.set_class(view.last is not None, "-trouble")
+        if self.focused is None and self.app.app_focus:
+            self._focus_first()
         with self.app.batch_update():
             for pane in self.shown_panes():
                 pane.look(view)
@@ -124,6 +126,12 @@ class MonitorScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.monitor.paint()
+
+    def _focus_first(self) -> None:
+        """The first pane has the focus until another one is given it."""
+        first = next((pane for pane in self.shown_panes() if pane.focusable), None)
+        if first is not None:
+            self.set_focus(first)
 
     def on_resize(self, event: events.Resize) -> None:
         self.laid_out = event.size
