@@ -60,6 +60,7 @@ class EnqueueForm(ModalScreen[None]):
     EnqueueForm.-ascii #form { border: ascii $primary; }
     EnqueueForm #tabs { height: 1fr; }
     EnqueueForm TabPane { padding: 0; }
+    EnqueueForm Tab.-active { text-style: bold reverse; }
     EnqueueForm #pane-study OptionList { height: 1fr; border: none; padding: 0; background: $surface; }
     EnqueueForm #typed-line { height: 1; }
     EnqueueForm #typed-line Static { width: auto; }
@@ -374,7 +375,7 @@ class EnqueueForm(ModalScreen[None]):
             self.cost = None
         ticked = self._ticked()
         if ticked and self.seen is not None and not self.seen.problem:
-            self._ask("cost", ticked=ticked)
+            self._ask("cost", ticked=ticked, key=self.key, typed=dict(self.typed))
         else:
             self._asked.pop("cost", None)
         self._paint()
