@@ -171,7 +171,6 @@ class ActionRunner:
             self._memory = form_memory.load()
             self._runs = FormRuns(app.path, self._memory, self._form_told)
         folders = list(dict.fromkeys([Path.cwd(), app.path.absolute().parent.parent]))
-        from fts.tui.screens.enqueue import EnqueueForm  # here, not above: an eighth of the time to start
 
         form = EnqueueForm(app.path, folders, self._memory, self._runs, ascii_only=app.ascii_only)
         app.push_screen(form)
