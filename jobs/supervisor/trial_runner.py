@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.goals import pruning_of
+from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
 from fts.jobs.executors.base import Want
 from fts.jobs.records.beside import role_of
@@ -345,6 +346,7 @@ class TrialRunner:
             host=not self.memory.plans,
             then=self._after_memory(admitted.want.alone),
             report_s=self.resources.stall_s,
+            learns_stall=self.resources.learns_stall,
         )
         curve = self.record.curve()
 
@@ -375,6 +377,7 @@ class TrialRunner:
                     so_far,
                     Direction(pruning_of(self.cell)[1]),
                     rule,
+                    getattr(self.cell, "percentile", PERCENTILE),
                 )
                 return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":
