@@ -127,7 +127,7 @@ class ActionRunner:
         names = ", ".join(known.get(job.id, naming.cell_name(job)) for job in jobs)
         if level == "L3":
             word = naming.cell_name(jobs[0]) if jobs else action.id
-            hint = f"{price or action.help} Type {word} to do it; Esc leaves."
+            hint = f"{formatting.full_stop(price or action.help)} Type {word} to do it; Esc leaves."
             dialog = Ask(action.label, hint, demanded=word)
             self.app.push_screen(dialog, lambda text: self._run_if_still(action, jobs) if text else None)
             return

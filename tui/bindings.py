@@ -89,23 +89,6 @@ KEYS: tuple[Key, ...] = (
     Key("leave", ("q", "ctrl+c"), "q", "leave", "Leave the monitor; the worker keeps running."),
 )
 
-# (sign, name, what it means), for the help
-SIGNS: tuple[tuple[str, str, str], ...] = (
-    ("►", "cursor, running", "First column: the row that keys act on. Second column: the job or trial runs."),
-    ("•", "marked", "After the number: a row that Space or v has marked."),
-    ("◌ ‖ ✓", "job states", "Waiting, paused, done."),
-    ("✗ ⊗ ?", "job states", "Failed, cancelled, lost with its worker."),
-    ("⊘ ↻", "trial states", "Pruned; interrupted, resumes from its checkpoint."),
-    ("★", "best", "The best cell of its study (of its task and horizon), or the best trial of its cell."),
-    ("░▒▓█", "shade", "Results: where a value lies between the worst and the best of the matrix."),
-    ("█ · ↻", "strip", "Above: trained, idle, restarted; ‖ the guard paused it, ✗ failed, ► now."),
-    ("● ╌ ┈", "chart lines", "This trial, the best trial, the median of the others at the same epoch."),
-    ("░ ▁", "chart areas", "The middle half of the other trials; the value below which a trial is pruned."),
-    ("┊ ┃", "limits", "In a meter: the soft limit (the trial halves its batch), the hard one (fts ends the trial)."),
-    ("64x4", "batch", "64 windows at once, 4 times before a step of the optimizer."),
-    ("?", "base +0.01?", "The difference to the best baseline may be chance: its 95 % interval includes 0."),
-)
-
 BY_KEY: dict[str, Key] = {name: key for key in KEYS for name in key.keys}
 ACTION_KEYS: dict[str, str] = {a.key: a.key for a in ACTIONS if a.key} | {"alt+up": "K", "alt+down": "J"}
 
