@@ -118,7 +118,7 @@ def _scales(group: Group) -> Answer:
     verdicts = {fit.verdict for _, fit in fits}
     told = " ".join(f"h{horizon}: {fit.sentence}" for horizon, fit in fits)
     if verdicts == {"no scaling seen"}:
-        gain = max(fit.gain_high or 0.0 for _, fit in fits)
+        gain = max(0.0, *(fit.gain_high or 0.0 for _, fit in fits))
         horizons = listed([f"h{horizon}" for horizon, _ in fits])
         told = (
             f"At {horizons}, a constant fits the loss of {fits[0][1].n_sizes} sizes as well as a power law. "
