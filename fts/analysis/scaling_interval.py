@@ -63,7 +63,7 @@ def bounds(relative_S: Floats, values_S: Floats, noise_SS: Floats, seeds: SeedNo
     student = float(stdtrit(seeds.freedom, (1 + LEVEL) / 2))
     fall = float(values_S[0] - values_S[-1])
     reach = student * math.sqrt(float(noise_SS[0, 0] + noise_SS[-1, -1] - 2 * noise_SS[0, -1]))
-    inverse_SS = np.linalg.inv(noise_SS + np.eye(len(values_S)) * 1e-18)
+    inverse_SS: Floats = np.linalg.inv(noise_SS + np.eye(len(values_S)) * 1e-18).astype(np.float64)
     misfit_A = np.array([_misfit(relative_S**-alpha, values_S, inverse_SS) for alpha in ALPHAS_A])
     alphas = ALPHAS_A[misfit_A - misfit_A.min() <= student**2]
     return Bounds(float(alphas.min()), float(alphas.max()), fall - reach, fall + reach)

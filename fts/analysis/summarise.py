@@ -13,6 +13,7 @@ from fts.analysis.baselines import best_baseline
 from fts.analysis.horizon import HorizonVariance, horizon_variance
 from fts.analysis.importance import RankedParameter, TooFewTrials, importances
 from fts.analysis.luck import NoSkillSearch, no_skill_search
+from fts.analysis.reality_check import RealityCheck, reality_check
 from fts.analysis.scaling import ERROR, FEWEST_SIZES, LOSS, ScalingFit, TooFewSizes, fit_scaling
 from fts.analysis.scaling_interval import SeedNoise
 from fts.analysis.trials_table import budget_order, ranked, trial_name
@@ -53,6 +54,8 @@ class CellSummary:
     lowest: BaselineRow | None  # the baseline of the lowest loss, often another one
     lowest_gain: Difference | None  # log loss, best trial minus that one, paired
     prior_gain: Difference | None  # log loss, best trial minus class prior, paired
+    reality: RealityCheck | None  # all trials against all baselines, by log loss
+    looks: int  # trials of all cells and earlier searches of this question: the best may be the luckiest of as many
     n_seeds: int  # trainings of the winning configuration with other seeds; the winner's own was chosen, so it is out
     seed_mean: float | None  # of their objective: what the winner's would be without having been chosen
     seed_sd: float | None
@@ -62,6 +65,19 @@ class CellSummary:
     @property
     def name(self) -> str | None:
         return trial_name(self.experiment, self.best["number"]) if self.best else None
+
+    @property
+    def auc_gain_at_once(self) -> Interval | None:
+        """`auc_gain` with the interval that holds for all trials looked at: what may be said of it rests on this."""
+        return None if self.auc_gain is None else self.auc_gain.interval.at_once(self.looks)
+
+    @property
+    def against_baseline(self) -> str:
+        """above | below | open; "" where there is nothing to compare."""
+        gain = self.auc_gain_at_once
+        if gain is None:
+            return ""
+        return "open" if gain.covers(0.0) else "above" if gain.value > 0 else "below"
 
 
 @dataclass(frozen=True)
@@ -136,6 +152,7 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
     again = _replicates(study.trials, best)
     seeds = [float(value) for value in again["value"]]
     n_looks = int(status.get("complete", 0) + status.get("pruned", 0))
+    question = str(row["task"]), str(row["tier"])
     return CellSummary(
         experiment=experiment,
         budget=str(row["budget"]),
@@ -158,6 +175,8 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
         seed_mean=float(np.mean(seeds)) if seeds else None,
         seed_sd=float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
         seed_scores=tuple(zip(again["val_loss"].astype(float), again["val_auc"].astype(float), strict=True)),
+        reality=_reality(study, fit, predictions, rivals, horizon, seed),
+        looks=max(1, study.looked.get(question, n_looks)),
         n_ahead=_ahead(fit, seeds),
         **_judged(best, predictions, (baseline, lowest, prior), horizon, max(1, n_looks), seed),
     )
@@ -277,6 +296,26 @@ def _rivals(
         return same
     days = predictions["date"].to_numpy().astype("datetime64[D]")
     return [b for b in same if np.array_equal(b.dates, days)] or same
+
+
+def _reality(
+    study: StudyData,
+    fit: pd.DataFrame,
+    predictions: pd.DataFrame | None,
+    rivals: list[BaselineRow],
+    horizon: int,
+    seed: int,
+) -> RealityCheck | None:
+    """Over the trials and baselines whose predictions are of the best trial's days."""
+    if predictions is None:
+        return None
+    days, y = predictions["date"].to_numpy(), predictions["y"].to_numpy(float)
+    names = [trial_name(str(row["experiment"]), float(row["number"])) for row in fit.to_dict("records")]
+    tables = [study.predictions[name] for name in names if name in study.predictions]
+    same = [table["p"].to_numpy(float) for table in tables if np.array_equal(table["date"].to_numpy(), days)]
+    named = [(f"{rival.result.name} ({rival.result.inputs})", _on_days(rival, predictions)) for rival in rivals]
+    others = {name: log_losses(y, theirs) for name, theirs in named if theirs is not None}
+    return reality_check(np.stack([log_losses(y, p) for p in same], axis=1), others, horizon, seed)
 
 
 def _strongest(rivals: list[BaselineRow], by: str = "auc") -> BaselineRow | None:
