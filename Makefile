@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow check verify tui report bench sentences clean
+.PHONY: help setup run test test-slow check package verify tui report bench sentences clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -18,6 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(0 if sys.version_info >= (3, 11) else f"fts needs Python 3.11 or newer, found {v}: call make PYTHON=/path/to/python3.11")'
 	@echo "creating $(VENV) and installing the pinned packages (about two minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip uninstall --quiet --disable-pip-version-check --yes fts 2>/dev/null  # its name before 0.2.0
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,patchtst]' --config-settings editable_mode=compat
 	@touch $(STAMP)
 	@echo "installed: $$($(BIN)/python -m pip list --disable-pip-version-check 2>/dev/null | wc -l) packages"
@@ -43,6 +44,9 @@ check: $(STAMP)  ## ruff, mypy --strict, and the test that draws the direction o
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/test_layout.py
+
+package: $(STAMP)  ## build the wheel, install it in a fresh environment, run a study there (under a minute)
+	@$(BIN)/python -m tests.wheel
 
 verify: $(STAMP)  ## check the environment and the data manifests, in words
 	@$(BIN)/fts doctor

@@ -43,6 +43,8 @@ __all__ = [
     "shrink",
 ]
 
+__version__ = "0.2.0"
+
 _HOME = {
     "PurePruner": "fts.jobs.search.pure_pruner",
     "PureSampler": "fts.jobs.search.pure_sampler",

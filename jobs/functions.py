@@ -11,7 +11,6 @@ import json
 import re
 import subprocess
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,31 +217,6 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
         raise BadObjective(
             f"{found.name} of {found.path.name} takes no {', '.join(unused)}; it takes {', '.join(found.parameters)}"
         )
-
-
-def unread_axes(cell: FunctionCell) -> list[str]:
-    """A sentence for each axis that its function seems not to read, so that its cells would run the same.
-
-    By the text of the file: a parameter of the function has the name, or a string in it has, for fts.cell(trial)[...].
-    """
-    try:
-        found = inspect(cell.objective, Path(cell.folder))
-        text = cell.path.read_text(errors="replace")
-        strings = {node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)}
-    except (BadObjective, OSError, SyntaxError, ValueError, RecursionError):
-        return []
-    if found.any_name or re.search(r"\bcell\(", text):  # it may read any axis
-        return [_unread(cell, name, found) for name in cell.axes if not re.search(rf"\b{re.escape(name)}\b", text)]
-    return [_unread(cell, name, found) for name in cell.axes if name not in found.parameters and name not in strings]
-
-
-def _unread(cell: FunctionCell, name: str, found: Function) -> str:
-    near = get_close_matches(name, [one for one in found.parameters if one not in cell.axes], n=1, cutoff=0.7)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    return (
-        f"{cell.path.name} does not read the axis {name}{hint}: its cells all run the same, unless an imported module "
-        f"reads it with fts.cell(trial)[{name!r}]; add {name} to the arguments of {found.name}"
-    )
 
 
 def experiment_name(study: str, values: Sequence[Value]) -> str:

@@ -12,6 +12,8 @@ from fts.jobs.devices import BadSetting, check_here, check_name, index_of, kind_
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fts.jobs.executors.launch import Launch
+
 __all__ = ["BadSetting"]
 
 
@@ -59,6 +61,30 @@ def places(db: str | Path | None = None) -> Places:
 
 
 @dataclass(frozen=True)
+class Where:
+    """On which machines the trials run."""
+
+    executor: str = "local"  # local, command, ssh
+    launch: str | None = None  # the command that starts an agent
+    nodes: str | None = None  # gpu1:4,gpu2:4
+    node_python: str | None = None
+    sync: tuple[str, ...] = ()  # files and folders beside a study's file that are sent
+
+    @property
+    def node_slots(self) -> dict[str, int] | None:
+        from fts.jobs.executors.launch import read_nodes  # here: a worker of one machine needs none of it
+
+        return None if self.nodes is None else read_nodes(self.nodes)
+
+    def launch_of(self) -> Launch:
+        from fts.jobs.executors.launch import SSH, Launch
+
+        if self.executor == "ssh":
+            return Launch(self.launch or SSH, self.node_python, quotes=True)
+        return Launch(self.launch or "", self.node_python)
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     """How a worker runs."""
 
@@ -69,6 +95,9 @@ class WorkerSettings:
     lease_s: float = 60.0
     beat_s: float = 5.0  # several beats fit into a lease, so that a slow disk costs nothing
     poll_s: float = 0.5  # how often a supervisor looks for orders
+    node_lease_s: float = 15.0  # of an agent: silent for longer, and its node is lost
+    launch_s: float = 120.0  # that an agent on a named node may take to come up
+    where: Where = field(default_factory=Where)
     stop_grace_s: float = 120.0  # a checkpoint of 2B parameters takes tens of seconds
     checkpoint_every_s: float = 60.0
     memory_limit: int | None = None  # bytes for one trial; None: 85 % of what is available, shared by the slots
@@ -87,6 +116,9 @@ def worker_settings(
     Raises BadSetting when slots x threads exceeds the cores (oversubscription cost 2-16x), the device is not here, a
     limit makes no sense or a variable cannot be read. `planning`: nothing will run, so the device may be elsewhere.
     """
+    where = flags.get("where")
+    if isinstance(where, Where) and where.executor != "local":
+        return settings_elsewhere(where, slots, threads, flags)
     cores = os.cpu_count() or 1
     given = flags.pop("device", None)
     origin = "--device" if given is not None else "FTS_DEVICE" if os.environ.get("FTS_DEVICE") else "the usual device"
@@ -118,6 +150,46 @@ def worker_settings(
     stall = {name: seconds(f"FTS_{name.upper()}") for name in STALL}
     chosen["stall"] = {name: value for name, value in stall.items() if value is not None}
     return WorkerSettings(slots=slots, threads=threads, device=device, **chosen)  # type: ignore[arg-type]  # each was read as its field
+
+
+def settings_elsewhere(
+    where: Where, slots: int | None, threads: int | None, flags: Mapping[str, object]
+) -> WorkerSettings:
+    """Of a worker whose trials run on other machines: what they have is asked there. Raises BadSetting."""
+    nodes = where.node_slots
+    if where.executor == "ssh" and nodes is None:
+        raise BadSetting("--executor ssh needs --nodes, such as gpu1:4,gpu2:4")
+    if where.executor == "command" and not where.launch:
+        raise BadSetting("--executor command needs --launch, such as 'srun -n1 -c{threads} --gres=gpu:{gpus}'")
+    total = sum(nodes.values()) if nodes else None
+    if slots is None:
+        slots = total or 1
+    elif total is not None and slots > total:
+        raise BadSetting(f"--slots is {slots}, but --nodes has {total}; leave --slots out")
+    chosen: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    for name in (
+        "busy_s",
+        "lease_s",
+        "beat_s",
+        "poll_s",
+        "checkpoint_every_s",
+        "outage_pause_s",
+        "node_lease_s",
+        "launch_s",
+    ):
+        if (value := seconds(f"FTS_{name.upper()}")) is not None:
+            chosen.setdefault(name, value)
+    check_beats(chosen)
+    if (limit := chosen.get("memory_limit") or memory_limit_from_env()) is not None:
+        chosen["memory_limit"] = limit
+    device = str(chosen.pop("device", None) or os.environ.get("FTS_DEVICE") or "auto")
+    if device != "auto":
+        check_name(device, "--device")
+    stall = {name: seconds(f"FTS_{name.upper()}") for name in STALL}
+    chosen["stall"] = {name: value for name, value in stall.items() if value is not None}
+    settings = WorkerSettings(slots=slots, threads=threads or 1, device=device, **chosen)
+    where.launch_of().check(settings.memory_limit)
+    return settings
 
 
 def check_beats(chosen: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from fts.state.errors import DatabaseCorrupt, StateError
 from fts.state.identity import beside, mark_of
 from fts.state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
 from fts.state.transitions.base import transaction
-from fts.state.transitions.jobs import interrupt_live_trial
+from fts.state.transitions.jobs import interrupt_live_trials
 from fts.state.unreadable import unreadable_of
 from fts.state.values import Cause
 
@@ -70,8 +70,8 @@ def fix(db: Database) -> list[str]:
         done.append(f"missing tickets sent again: {sent}")
     with transaction(db):
         for job_id in _jobs_with_orphans(db):
-            interrupt_live_trial(db, job_id, Cause.LOST_WORKER, "doctor")
-            done.append(f"the running trial of job {job_id} is now marked interrupted: no worker ran it")
+            interrupt_live_trials(db, job_id, Cause.LOST_WORKER, "doctor")
+            done.append(f"the running trials of job {job_id} are now marked interrupted: no worker ran them")
     return done
 
 

@@ -7,7 +7,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fts.state.values import Cause, Direction, JobStatus, TrialStatus
+from fts.state.values import Cause, Direction, JobStatus, TrialStatus, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +182,7 @@ SOME_MEASURED = number(-FLOAT32, FLOAT32, infinite=True)
 STARTED = number(-1e18, 1e18)  # of a process, as the system counts: a virtual machine may be 7 million years ahead
 PROCESS = whole(0, 2**31 - 1, 0)
 SENSED = number(-1e15, 1e15)
-ASKED_OF_JOB, ASKED_OF_WORKER = ("pause", "cancel"), ("drain_job", "drain_trial", "stop")
+ASKED_OF_JOB = ("pause", "cancel")
 
 JOB: dict[str, Kind] = {
     "id": ROW, "experiment": words(""), "kind": words(""), "study": words(""), "cell": words(""),
@@ -224,7 +224,7 @@ EVENT: dict[str, Kind] = {
 WORKER: dict[str, Kind] = {
     "id": ROW, "host": words(""), "pid": PROCESS, "slots": whole(1, MANY, 1),
     "pid_started": STARTED._replace(neutral=0.0, may_lack=False),
-    "status": one_of(("running", "stopped", "lost"), "lost"), "asked": one_of(ASKED_OF_WORKER), "started_at": TIME,
+    "status": one_of(("running", "stopped", "lost"), "lost"), "asked": one_of(WorkerOrder), "started_at": TIME,
     "heartbeat_at": TIME, "stopped_at": SOME_TIME, "guard": words("unknown"), "guard_message": words(),
 }  # fmt: skip
 SAMPLE: dict[str, Kind] = {

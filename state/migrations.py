@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from fts.state import schema_1, schema_2
+from fts.state import schema_1, schema_2, schema_3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,8 @@ class Executes(Protocol):
     def execute_sql(self, sql: str, params: Sequence[object] | None = None) -> object: ...
 
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (schema_1.STATEMENTS, schema_2.STATEMENTS)  # step n: version n to n + 1
+# step n: version n to n + 1
+MIGRATIONS: tuple[tuple[str, ...], ...] = (schema_1.STATEMENTS, schema_2.STATEMENTS, schema_3.STATEMENTS)
 SCHEMA = len(MIGRATIONS)
 
 

@@ -27,6 +27,7 @@ from fts.state.models import (
     WorkerRow,
 )
 from fts.state.rows import (  # fmt: skip
+    NODE,
     as_params,
     finite_or_none,
     read_time,
@@ -37,6 +38,7 @@ from fts.state.rows import (  # fmt: skip
     to_event,
     to_job,
     to_margin,
+    to_node,
     to_object,
     to_opening,
     to_sample,
@@ -46,7 +48,7 @@ from fts.state.rows import (  # fmt: skip
     unreadable_in,
 )
 from fts.state.scheduling import RUN_AGAIN_SQL
-from fts.state.spent import NO_END
+from fts.state.spent import NO_END, side_by_side_s
 from fts.state.values import (
     ROLE,
     Attempt,
@@ -58,6 +60,7 @@ from fts.state.values import (
     Job,
     JobStatus,
     Margin,
+    Node,
     Opening,
     RunningChild,
     Sample,
@@ -99,6 +102,7 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
         crew = workers(db)
         paused = flag(db, "queue_paused")
         gains, odd = _margins(db)
+        known, odd_nodes = _nodes(db)
         read: dict[str, Any] = {
             "job": everything, "worker": crew, "trial": shown, "epoch": _epochs_of(db, running),
             "event": events(db, limit=EVENTS_IN_SNAPSHOT),
@@ -120,9 +124,10 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
             margins=gains,
             seen=seen_forecast(db, user) if user else None,
             worked=worked(db),
-            unreadable=(*unreadable_in(read), *odd),
+            unreadable=(*unreadable_in(read), *odd, *odd_nodes),
             again=runs_again(db),
             studies=studies(db),
+            nodes=known,
         )
 
 
@@ -155,7 +160,7 @@ def worked(db: Database) -> dict[int, float]:
     spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
     rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
     told = {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
-    return told | in_processes(db, [job for job, seconds in told.items() if not seconds])
+    return told | in_processes(db, [job for job, seconds in told.items() if not seconds]) | side_by_side_s(db, told)
 
 
 def in_processes(db: Database, jobs: Sequence[int], until: float = math.inf) -> dict[int, float]:
@@ -310,11 +315,17 @@ def trial_by_id(db: Database, trial_id: int) -> Trial:
 
 
 def live_trial(db: Database, job_id: int) -> Trial | None:
-    """The running or interrupted trial of a job: the one that must go on before a new one starts."""
+    """The running or interrupted trial of a job, the first of several: they go on before a new one starts."""
     # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial index.
     live = SQL("status IN ('running', 'interrupted')")
-    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, live))
+    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, live).order_by(TrialRow.number))
     return None if row is None else to_trial(row)
+
+
+def latest_at(db: Database, job_id: int, verbs: Iterable[str]) -> float:
+    """When one of these last happened to the job; 0.0: none has."""
+    found = EventRow.select(fn.MAX(EventRow.at)).where(EventRow.job_id == job_id, EventRow.verb.in_(list(verbs)))
+    return float(finite_or_none(found.scalar(db)) or 0.0)
 
 
 def latest_trial(db: Database, job_id: int) -> Trial | None:
@@ -459,6 +470,21 @@ def worked_on(db: Database, job_id: int) -> dict[int, tuple[Attempt, ...]]:
     return {trial_id: tuple(listed) for trial_id, listed in found.items()}
 
 
+def interrupted(db: Database, job_id: int, since: int = 0) -> dict[int, tuple[float, float | None]]:
+    """Of each trial of a job, from the trial `since` on, that several processes worked on, by its id.
+
+    The seconds of those that have ended, and when the one that has not began.
+    """
+    second = AttemptRow.select(AttemptRow.n).where(AttemptRow.trial_id == TrialRow.id, AttemptRow.n == 2)
+    of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id, TrialRow.id >= since, fn.EXISTS(second))
+    found: dict[int, tuple[float, float | None]] = {}
+    for row in db.rows(AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(of_job))):
+        one, (seconds, began) = to_attempt(row), found.get(row["trial_id"], (0.0, None))
+        ended = seconds if one.ended_at is None else seconds + max(0.0, one.ended_at - one.began_at)
+        found[one.trial_id] = (ended, one.began_at if one.ended_at is None else began)
+    return found
+
+
 def drawn(db: Database, job_id: int) -> dict[int, tuple[Draw, ...]]:
     """What each trial of a job has drawn, in order, by the trial's id."""
     of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
@@ -567,6 +593,29 @@ def _margins(db: Database) -> tuple[tuple[Margin, ...], list[UnreadableRow]]:
         except ValueError as error:
             odd.append(UnreadableRow("flag", f"flag {row['name']}", str(error)))
     return tuple(sorted(found, key=lambda margin: margin.job_id)), odd
+
+
+def nodes(db: Database) -> tuple[Node, ...]:
+    """Every node of other machines that a worker has told of, by name."""
+    return _nodes(db)[0]
+
+
+def node(db: Database, node_id: str) -> Node | None:
+    row = flag(db, NODE + node_id)
+    try:
+        return None if row is None else to_node(row)
+    except ValueError:
+        return None
+
+
+def _nodes(db: Database) -> tuple[tuple[Node, ...], list[UnreadableRow]]:
+    found, odd = [], []
+    for row in db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith(NODE)).order_by(FlagRow.name)):
+        try:
+            found.append(to_node(row))
+        except ValueError as error:
+            odd.append(UnreadableRow("flag", f"flag {row['name']}", str(error)))
+    return tuple(found), odd
 
 
 def openings(db: Database) -> tuple[Opening, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +49,8 @@ from fts.state.values import (
     Job,
     JobStatus,
     Margin,
+    Node,
+    NodeState,
     Opening,
     Sample,
     StudyRecord,
@@ -229,6 +231,27 @@ def margin_of(content: Mapping[str, Any]) -> Margin:
         except ValueError:
             raise ValueError(f"{name} is {shown(content[name])}") from None
     return Margin(**{name: content[name] for name in MARGIN})
+
+
+NODE = "node:"  # begins the name of a flag that holds what is known of a node
+
+
+def to_node(row: Mapping[str, Any]) -> Node:
+    """Raises ValueError, in words, for a flag that holds no node."""
+    told = to_object(row["value"])
+    known = {field.name: told[field.name] for field in fields(Node) if field.name in told}
+    for name in ("gpus", "trials"):
+        if not isinstance(known.get(name, []), list):
+            raise ValueError(f"{name} is {shown(known[name])}")
+        known[name] = tuple(str(one) for one in known.get(name, ()))
+    for name, kind in (("vitals", dict), ("losses", int), ("failures", int), ("slots", int)):
+        if name in known and not isinstance(known[name], kind):
+            raise ValueError(f"{name} is {shown(known[name])}")
+    try:
+        known["state"] = NodeState(known.get("state", ""))
+    except ValueError:
+        raise ValueError(f"state is {shown(told.get('state'))}") from None
+    return Node(**known | {"id": row["name"].removeprefix(NODE), "at": read_time(row["at"]) or 0.0})
 
 
 def to_opening(row: Mapping[str, Any], tested: Mapping[str, Any] | None) -> Opening:

@@ -11,6 +11,8 @@ from fts.state.rows import to_object
 from fts.state.values import Cause, Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fts.state.db import Database
 
 NO_END = (Cause.LOST_WORKER.value, "replaced")  # ends that were written down long after the process had ended
@@ -18,7 +20,7 @@ PEAKS = 500  # the latest that an estimate looks at: it must not grow with the s
 
 
 def spent_s(db: Database, job_id: int, trial_id: int | None = None) -> float:
-    """Seconds in which a process worked on the job, or on one trial of it: pauses, and waits for memory, are left out.
+    """Seconds in which processes worked on the job, or on one trial of it: pauses, and waits for memory, are left out.
 
     One that was lost with its worker counts up to its last epoch or checkpoint: nobody knows more.
     """
@@ -33,14 +35,22 @@ def spent_s(db: Database, job_id: int, trial_id: int | None = None) -> float:
     for row in db.rows(told.order_by(EventRow.at)):
         started.setdefault(row["trial_id"], []).append(row["at"])
     attempts = db.rows(AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(trials)))
-    return sum((_worked(db, attempt, started.get(attempt["trial_id"], [])) for attempt in attempts), 0.0)
+    return covered(_worked(db, attempt, started.get(attempt["trial_id"], [])) for attempt in attempts)
 
 
-def _worked(db: Database, attempt: dict[str, Any], started: list[float]) -> float:
-    """Seconds of one attempt, from when its process said that the trial has begun."""
+def _worked(db: Database, attempt: dict[str, Any], started: list[float]) -> tuple[float, float]:
+    """From when to when one attempt worked: its process has said that the trial has begun."""
     end = _end_of(db, attempt)
-    began = next((at for at in started if attempt["began_at"] <= at <= end), None)
-    return 0.0 if began is None else end - began
+    return next((at for at in started if attempt["began_at"] <= at <= end), end), end
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Seconds in which at least one of these spans (from, to) is: trials side by side share their time."""
+    total, until = 0.0, float("-inf")
+    for began, end in sorted(spans):
+        total += max(0.0, end - max(began, until))
+        until = max(until, end)
+    return total
 
 
 def _end_of(db: Database, attempt: dict[str, Any]) -> float:
@@ -54,6 +64,28 @@ def _end_of(db: Database, attempt: dict[str, Any]) -> float:
             seen = seen.where(table.at <= attempt["ended_at"])
         signs.append(seen.scalar(db) or 0.0)
     return float(max(signs))
+
+
+def side_by_side_s(db: Database, jobs: Iterable[int]) -> dict[int, float]:
+    """Seconds in which at least one process worked, of those of these jobs whose trials run side by side."""
+    several = JobRow.select(JobRow.id).where(JobRow.id.in_(list(jobs)), JobRow.spec.contains('"parallel":'))
+    chosen = [int(row["id"]) for row in db.rows(several)]
+    if not chosen:
+        return {}
+    sql = SIDE_BY_SIDE.format(", ".join("?" * len(chosen)), ", ".join("?" * len(NO_END)))
+    return {int(job): float(seconds) for job, seconds in db.execute_sql(sql, (*chosen, *NO_END)).fetchall()}
+
+
+# `covered` in SQL: a look at the queue would read each attempt of thousands
+SIDE_BY_SIDE = """
+SELECT job_id, SUM(MAX(0.0, ended_at - MAX(began_at, coalesce(covered, began_at)))) FROM (
+  SELECT trial.job_id, attempt.began_at, attempt.ended_at,
+    MAX(attempt.ended_at) OVER (
+      PARTITION BY trial.job_id ORDER BY attempt.began_at, trial.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS covered
+  FROM attempt JOIN trial ON trial.id = attempt.trial_id
+  WHERE trial.job_id IN ({}) AND attempt.ended_at IS NOT NULL AND attempt.how NOT IN ({})
+) GROUP BY job_id"""
 
 
 def peaks(db: Database, job_id: int) -> list[tuple[dict[str, Any], int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fts.state.columns import ALWAYS_MEASURED, TABLES, Kind, read, read_object, shown
-from fts.state.rows import to_margin
+from fts.state.rows import NODE, to_margin, to_node
 from fts.state.values import UnreadableRow
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def _odd_content(table: str, row: Mapping[str, Any]) -> list[str]:
     try:
         if row["name"].startswith("margin:"):
             to_margin(row)
+        elif row["name"].startswith(NODE):
+            to_node(row)
         elif row["name"].startswith(("unsealed:", "tested:")):
             read_object(row["value"])
     except (ValueError, RecursionError):

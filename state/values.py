@@ -60,6 +60,28 @@ class TrialStatus(StrEnum):
     FAILED = "failed"
 
 
+class WorkerOrder(StrEnum):
+    """What a worker can be asked, the weaker first: a stronger order replaces a weaker one."""
+
+    DRAIN_JOB = "drain_job"  # leaves when its job has ended
+    DRAIN_TRIAL = "drain_trial"  # leaves when its trial has ended
+    STOP = "stop"  # leaves at the next step, with a checkpoint
+
+    @property
+    def strength(self) -> int:
+        """Beside 0 for no order."""
+        return 1 + list(WorkerOrder).index(self)
+
+
+def stronger(one: WorkerOrder | None, other: WorkerOrder | None) -> WorkerOrder | None:
+    """The order that counts of two; None is none."""
+    return max(one, other, key=strength_of)
+
+
+def strength_of(order: WorkerOrder | None) -> int:
+    return 0 if order is None else order.strength
+
+
 class Fault(StrEnum):
     """Whose fault an end is. Only an end of the trial's own making uses a trial up for good."""
 
@@ -163,6 +185,10 @@ class Verb(StrEnum):
     COMPARED = "compared"  # a cell's best trial against the best baseline
     UNSEALED = "unsealed"  # a person opened the test set for a cell; cannot be undone
     TESTED = "tested"  # its one evaluation on the test set
+    NODE_LOST = "node_lost"  # it is gone, or could not start a trial
+    NODE_QUARANTINED = "node_quarantined"
+    NODE_ASKED = "node_asked"  # by a person: drain, quarantine, release
+    NOT_SENT = "not_sent"  # a message to a person could not be sent
     DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
 
 
@@ -260,6 +286,12 @@ class Job:
             if isinstance(said, int) and not isinstance(said, bool) and 0 < said <= MOST_STEPS:
                 return said
         return None
+
+    @property
+    def parallel(self) -> int:
+        """How many of its trials may run at once, as the specification says."""
+        said = self.spec.get("parallel")
+        return said if isinstance(said, int) and not isinstance(said, bool) and 1 <= said <= 1024 else 1
 
     def retry_refusal(self, again: Sequence[int]) -> str | None:
         """Why `fts retry` would run nothing; None: it can. `again` numbers its failed trials that may run again.
@@ -487,7 +519,7 @@ class Worker:
     pid_started: float
     slots: int
     status: str  # running | stopped | lost
-    asked: str | None  # drain_job | drain_trial | stop
+    asked: WorkerOrder | None
     started_at: float
     heartbeat_at: float
     stopped_at: float | None
@@ -515,6 +547,48 @@ class Sample:
     disk_free: int | None
     step_s: float | None  # seconds of the latest optimizer step
     unreadable: str | None = None
+
+
+class NodeState(StrEnum):
+    """What a node of another machine can be asked for."""
+
+    UP = "up"  # trials may begin there
+    DRAINING = "draining"  # a person asked it to end with the trials that it has
+    SILENT = "silent"  # nothing heard for longer than it should be; its lease still runs
+    LOST = "lost"  # its channel ended, or it was silent for a lease; it is asked again
+    QUARANTINED = "quarantined"  # it failed too often, or runs other code: nothing is placed there until it is released
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine that runs trials for a worker of another one."""
+
+    id: str  # the name that the worker calls it by
+    state: NodeState
+    at: float  # when this was written
+    host: str = ""
+    executor: str = ""  # command, ssh
+    worker_id: int | None = None
+    fingerprint: str = ""  # md5 of what decides the last bits: processor, GPUs, torch, python, fts
+    hardware: str = ""  # the same, for a person
+    slots: int = 1
+    gpus: tuple[str, ...] = ()
+    memory: int | None = None  # bytes
+    reason: str | None = None  # of its state
+    heard_at: float | None = None
+    losses: int = 0  # in a row, without a trial that ended there in between
+    failures: int = 0  # launches that failed, in a row
+    trials: tuple[str, ...] = ()  # in its slots now
+    vitals: dict[str, float | int | None] = field(default_factory=dict)  # the latest reading
+
+    @property
+    def busy(self) -> int:
+        return len(self.trials)
+
+    @property
+    def takes(self) -> bool:
+        """May a trial begin there?"""
+        return self.state not in (NodeState.DRAINING, NodeState.QUARANTINED)
 
 
 @dataclass(frozen=True)
@@ -552,6 +626,7 @@ class Snapshot:
     unreadable: tuple[UnreadableRow, ...] = ()  # of the rows above; `fts doctor` looks through all of them
     again: dict[int, tuple[int, ...]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
     studies: dict[str, StudyRecord] = field(default_factory=dict)  # by name
+    nodes: tuple[Node, ...] = ()  # of other machines, by name
 
     def margin(self, job_id: int) -> Margin | None:
         """How far a cell is ahead of the best baseline; None while it cannot be said."""
@@ -626,7 +701,7 @@ class Claim:
 class WorkerOrders:
     """The answer to a beat: what people asked meanwhile, and which claims are gone."""
 
-    asked: str | None  # drain_job | drain_trial | stop, of the worker
+    asked: WorkerOrder | None
     jobs: dict[int, str]  # job id -> pause | cancel
     lost: tuple[Claim, ...]  # of the claims shown at the beat: stop their trials, write nothing more
     beats: int = 0  # of this worker so far: a database that knows fewer is an older copy

@@ -7,6 +7,7 @@ import pytest
 
 for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}.items():
     os.environ.setdefault(name, value)  # before torch is imported; with spinning threads the suite took thrice as long
+os.environ["FTS_NOTIFY"] = os.devnull  # nobody is sent a message by a test
 
 
 # Files that take longest on one worker, the longest first: begun last, one of them would leave the other core idle.

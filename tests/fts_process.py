@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-QUICK = {"FTS_LEASE_S": "5", "FTS_BEAT_S": "0.5", "FTS_POLL_S": "0.1", "FTS_AWAKE": "0", "FTS_SENSORS": "none"}
+QUICK = {
+    "FTS_LEASE_S": "5", "FTS_BEAT_S": "0.5", "FTS_POLL_S": "0.1", "FTS_AWAKE": "0", "FTS_SENSORS": "none",
+    "FTS_NOTIFY": os.devnull,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

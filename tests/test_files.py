@@ -401,6 +401,9 @@ ALLOWED = {
     ("fts.state.slot_lock", "open"): "a lock file, which lives as long as its holder",
     ("fts.jobs.worker.reserve", "open"): "space that is kept for need; its content means nothing",
     ("fts.jobs.supervisor.child", "write_text"): "to /proc",
+    ("fts.jobs.executors.arriving", "rename"): "takes the place of a file, as a list on the disk says",
+    ("fts.jobs.executors.agent", "rmtree"): "the scratch folder of a dead agent",
+    ("fts.jobs.executors.agent", "mkdir"): "the folder of scratch folders, where a person says",
     ("fts.study.evidence", "write_text"): "to /proc",
     ("fts.jobs.records.earlier_exports", "rename"): "moves whole folders aside, below one outputs folder",
     ("fts.study.models", "copytree"): "into the draft of new_folder",
@@ -427,6 +430,7 @@ ALLOWED = {
     ("fts.jobs.cli.__init__", "open"): "to /dev/null",
     ("fts.jobs.cli.log", "open"): "appends a line to the report of a command, and imports nothing",
     ("fts.tui.render.export", "fdopen"): "appends to a log",
+    ("fts.jobs.form.server", "fdopen"): "a pipe",
 }
 
 

@@ -40,6 +40,20 @@ MAY_IMPORT = {
         "fts.jobs.settings",
         "fts.jobs.devices",
         "fts.jobs.python",
+        "fts.jobs.executors.base",
+        "fts.state",
+    },
+    "fts.jobs.executors": {
+        "fts.jobs.executors",
+        "fts.jobs.supervisor",
+        "fts.jobs.watchdog",
+        "fts.jobs.sensors",
+        "fts.jobs.status",
+        "fts.jobs.trial",
+        "fts.jobs.api",
+        "fts.jobs.settings",
+        "fts.jobs.devices",
+        "fts.jobs.python",
         "fts.state",
     },
     "fts.jobs.trial": {
@@ -116,7 +130,7 @@ def inside(name, packages):
 
 def bare(name):
     """`from fts.state import queries` names `fts.state` and `fts.state.queries`: the shorter one decides nothing."""
-    return name == "fts" or name in {f"fts.{folder}" for folder in FOLDERS}
+    return name in {"fts", "fts.__version__"} or name in {f"fts.{folder}" for folder in FOLDERS}
 
 
 @pytest.mark.parametrize(("name", "path"), list(modules()), ids=[name for name, _ in modules()])

@@ -12,17 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.tui import terminal
+from fts.tui import settings, terminal
+from fts.tui.render import theme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-THEMES = ("dark", "light", "ansi")
+    from fts.tui.settings import Settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the monitor until it is left; the exit code: 0 left, 2 arguments or terminal, 130 interrupted at start."""
+    """Runs the monitor until it is left; the exit code: 0 left, 2 arguments, settings or terminal, 130 interrupted."""
     given = arguments(argv)
+    try:
+        chosen = settings.read(settings.file())
+        if given.keys:
+            print(settings.written(chosen, settings.file()), end="")
+            return 0
+        given = with_settings(given, chosen)
+    except settings.BadSettings as error:
+        print(f"fts: {error}", file=sys.stderr)
+        return 2
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("fts: the monitor needs a terminal; `fts status` and `fts snapshot` work in a pipe", file=sys.stderr)
         return 2
@@ -41,7 +51,6 @@ def run(given: argparse.Namespace) -> int:
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a key waits for half of this, not of a sixtieth of a second
     from fts.state.db import database_path  # here, not above: --help must not wait for peewee
     from fts.tui import first
-    from fts.tui.render import theme
 
     path = database_path(given.db).expanduser()
     colours = terminal.colours() if sys.stdout.isatty() else 2**24  # a browser shows them all
@@ -60,10 +69,11 @@ def run(given: argparse.Namespace) -> int:
             at=given.at,
             locked=getattr(given, "locked", False),
             first=shown,
+            keymap=given.keymap,
         )
         if on_terminal:  # a browser's monitor has none to lose
             terminal.leave_when_terminal_goes(app)
-        app.run(mouse=not given.no_mouse)
+        app.run(mouse=given.mouse)
     with contextlib.suppress(OSError):  # the terminal may be gone
         for sentence in app.acting.finish():
             print(f"fts: {sentence}", file=sys.stderr)
@@ -71,21 +81,47 @@ def run(given: argparse.Namespace) -> int:
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """--db --readonly --no-mouse --ascii --theme --at."""
+    """--db --readonly --mouse --ascii --theme --at --keys."""
     parser = argparse.ArgumentParser("fts-tui", description="The monitor of the experiment queue.")
     parser.add_argument("--db", type=Path, help="the database  [default: $FTS_DB or outputs/fts.db]")
     parser.add_argument("--readonly", action="store_true", help="no key changes anything")
-    parser.add_argument("--no-mouse", action="store_true", help="for slow links")
-    parser.add_argument("--ascii", action="store_true", help="plain ASCII; automatic without UTF-8")
-    parser.add_argument("--theme", choices=THEMES, default=default_theme())
-    parser.add_argument("--at", type=moment, metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00")
+    either = argparse.BooleanOptionalAction
+    parser.add_argument("--mouse", action=either, help="--no-mouse for slow links and the terminal's own selection")
+    parser.add_argument("--ascii", action=either, help="plain ASCII; automatic without UTF-8")
+    parser.add_argument("--theme", type=colours_named, help="dark, light, ansi, or a theme of Textual such as nord")
+    parser.add_argument(
+        "--at", type=moment, metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00  [default: live]"
+    )
+    told = f"print all keys and colours as a file to change, for {settings.file()}"
+    parser.add_argument("--keys", action="store_true", help=told.replace("%", "%%"))
     return parser.parse_args(argv)
 
 
-def default_theme() -> str:
-    """$FTS_THEME, else dark; with NO_COLOR the terminal's own colours and none of ours."""
-    chosen = os.environ.get("FTS_THEME", "dark")
-    return chosen if chosen in THEMES else "dark"
+def with_settings(given: argparse.Namespace, chosen: Settings) -> argparse.Namespace:
+    """What the command line leaves open, from $FTS_THEME, the user's file, the defaults."""
+    if given.ascii is None:
+        given.ascii = bool(chosen.ascii)
+    if given.mouse is None:
+        given.mouse = chosen.mouse is not False
+    given.theme = given.theme or of_environment() or chosen.theme or "dark"
+    given.keymap = chosen.keymap
+    return given
+
+
+def of_environment() -> str | None:
+    """$FTS_THEME, where it names a theme."""
+    try:
+        return colours_named(os.environ["FTS_THEME"])
+    except (KeyError, argparse.ArgumentTypeError):
+        return None
+
+
+def colours_named(name: str) -> str:
+    """A theme by its name."""
+    try:
+        return theme.named(name).name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def moment(text: str) -> float:

@@ -10,22 +10,26 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.actions import Action, by_id, for_key
 from fts.jobs.actions.run import BUSY_S, run_action
-from fts.jobs.api.load import enqueue_dialog, installed
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
 from fts.state.errors import StateError
+from fts.tui.data import form_memory
+from fts.tui.data.form_runs import FormRuns
 from fts.tui.data.messages import Acted, in_words
-from fts.tui.screens.dialogs import Ask, Confirm, Dialog
+from fts.tui.screens.dialogs import Ask, Confirm
+from fts.tui.screens.enqueue import EnqueueForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fts.state.values import Job
     from fts.tui.app import Monitor
+    from fts.tui.data.form_memory import Answer, FormMemory
 
 SETTLE_S = 0.3  # no destructive key this soon after a screen or dialog appeared
 MOVED_S = 0.5  # nor on a row that moved under the cursor
@@ -41,7 +45,8 @@ class ActionRunner:
         self.open = 0  # changes that were asked for and not answered
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
         self._failed: list[Acted] = []  # not shown yet
-        self._form: Dialog[Any] | None = None  # as it was left: what was chosen there is offered again
+        self._memory: FormMemory | None = None  # of the enqueue form
+        self._runs: FormRuns | None = None  # what it has begun; it may outlive it
 
     def press(self, key: str) -> None:
         """A key of the registry: p, P and D have one action for each direction."""
@@ -54,28 +59,38 @@ class ActionRunner:
         """The same from the palette."""
         self.begin(by_id(action_id), self.app.chosen())
 
-    def begin(self, action: Action, jobs: Sequence[Job]) -> None:
-        """Refuses with the reason, asks where it must, or does it."""
+    def begin(self, action: Action, jobs: Sequence[Job], **given: Any) -> None:
+        """Refuses with the reason, asks where it must, or does it; `given`: what was typed with it in the palette."""
         if reason := self._refused(action, jobs):
             self.app.say(f"{action.key or action.label}: {self._named(reason)}", "look")
-            return
-        if action.id == "enqueue":
+        elif action.id == "enqueue":
             self._open_form()
-            return
-        if action.id == "note":
+        elif action.id == "note" and "text" not in given:
             hint = "One line for the journal; Enter writes it, Esc leaves."
             self._ask_text("note", hint, lambda text: self._run(action, jobs[:1], text=text))
-            return
-        if action.id == "move_to":
+        elif action.id == "note":
+            self._run(action, jobs[:1], **given)
+        elif action.id == "move_to" and "place" not in given:
             hint = "The place in line: a number (1 runs next), top or bottom."
             self._ask_text(action.label, hint, lambda text: self._run(action, jobs, place=_place(text)))
-            return
-        affected = [job for job in jobs if action.applies_to(job, self.app.present())] if action.needs_jobs else []
-        if action.id == "ack":
-            affected = []
-        self._ask_then_run(action, affected)
+        elif action.id == "move_to":
+            self._run(action, jobs, place=_place(given["place"]))
+        else:
+            affected = self._affected(action, jobs)
+            self._ask_then_run(action, affected)
 
-    def _refused(self, action: Action, jobs: Sequence[Job]) -> str | None:
+    def _affected(self, action: Action, jobs: Sequence[Job]) -> list[Job]:
+        """Of the jobs those that the action can change now."""
+        if not action.needs_jobs or action.id == "ack":
+            return []
+        return [job for job in jobs if action.applies_to(job, self.app.present())]
+
+    def why_not(self, action: Action, jobs: Sequence[Job]) -> str:
+        """Why it cannot be done now, for lists of all actions; empty: it can."""
+        return self._named(self._refused(action, jobs, settled=True) or "")
+
+    def _refused(self, action: Action, jobs: Sequence[Job], settled: bool = False) -> str | None:
+        """The reason, or None; `settled`: whoever reads a list of actions has had time to look."""
         app = self.app
         if too_new := app.too_new():
             return too_new
@@ -87,12 +102,13 @@ class ActionRunner:
             return app.problem
         if action.needs_jobs and not jobs:
             return app.desk.why_none_chosen()
-        if action.needs_jobs and time.monotonic() - app.desk.jumped_at < MOVED_S:
+        if action.needs_jobs and not settled and time.monotonic() - app.desk.jumped_at < MOVED_S:
             return "the cursor moved to another row; look, then press again"
         if action.level_for(jobs) in ("L2", "L3"):
             if app.age_s() > 15:
                 return "the screen is too old to act on; ^r reads the database"
-            if time.monotonic() - app.appeared_at < SETTLE_S or time.monotonic() - app.desk.moved_at < MOVED_S:
+            moved = time.monotonic() - app.desk.moved_at < MOVED_S
+            if not settled and (moved or time.monotonic() - app.appeared_at < SETTLE_S):
                 return "the screen has just changed; look, then press again"
         if not action.needs_jobs:
             return action.why_not(None, app.present())
@@ -113,8 +129,8 @@ class ActionRunner:
         if level == "L3":
             word = naming.cell_name(jobs[0]) if jobs else action.id
             hint = f"{price or action.help} Type {word} to do it; Esc leaves."
-            dialog = Ask(action.label, hint, self.app.palette, self.app.ascii_only, demanded=word)
-            self.app.push_screen(dialog, lambda text: self._run(action, jobs) if text else None)
+            dialog = Ask(action.label, hint, demanded=word)
+            self.app.push_screen(dialog, lambda text: self._run_if_still(action, jobs) if text else None)
             return
         asks = (
             action.asks(jobs)
@@ -128,30 +144,38 @@ class ActionRunner:
         if len(jobs) > 1:
             effects.insert(0, f"{formatting.count(len(jobs), 'cell')}: {names}")
         question = f"{action.label}{' ' + names if len(jobs) == 1 else ''}?"
-        dialog_ = Confirm(question, effects, self.app.palette, self.app.ascii_only, yes=action.label)
-        self.app.push_screen(dialog_, lambda yes: self._run(action, jobs) if yes else None)
+        dialog_ = Confirm(question, effects, yes=action.label)
+        self.app.push_screen(dialog_, lambda yes: self._run_if_still(action, jobs) if yes else None)
+
+    def _run_if_still(self, action: Action, jobs: Sequence[Job]) -> None:
+        """After an answer: a dialog may stand open for hours, so what can no longer be changed is left out."""
+        known = {job.id: job for job in self.app.snapshot.jobs}
+        there = [known[job.id] for job in jobs if job.id in known]
+        if len(jobs) and not there:
+            left = formatting.count(len(jobs), "cell")
+            self.app.say(f"{action.label}: {left} left the queue; nothing was done", "look")
+        elif reason := self._refused(action, there, settled=True):
+            self.app.say(f"{action.label}: {self._named(reason)}; nothing was done", "look")
+        else:
+            self._run(action, self._affected(action, there))
 
     def _ask_text(self, title: str, hint: str, then: Callable[[str], None]) -> None:
-        dialog = Ask(title, hint, self.app.palette, self.app.ascii_only)
+        dialog = Ask(title, hint)
         self.app.push_screen(dialog, lambda text: then(text.strip()) if text and text.strip() else None)
 
     def _open_form(self) -> None:
-        """The dialog of the study that has one."""
+        """The form for any study; what it has begun goes on when it is closed."""
         app = self.app
-        if said := no_form(app.snapshot.jobs, app.view().job):
-            app.say(said, "look")
-            return
-        form = enqueue_dialog()
-        if form is None:
-            app.say("e: no installed study has a form; `fts enqueue FILE.py:FUNCTION` puts a function in line", "look")
-            return
-        self._form = form(app.snapshot, app.palette, app.ascii_only, app.path, self._form)
-        app.push_screen(self._form, self._enqueue)
+        if self._memory is None or self._runs is None:
+            self._memory = form_memory.load()
+            self._runs = FormRuns(app.path, self._memory, self._form_told)
+        folders = list(dict.fromkeys([Path.cwd(), app.path.absolute().parent.parent]))
+        form = EnqueueForm(app.path, folders, self._memory, self._runs, ascii_only=app.ascii_only)
+        app.push_screen(form)
 
-    def _enqueue(self, order: Any) -> None:
-        """What the dialog was answered: calls of `fts enqueue`; None: nothing."""
-        for call in order.calls() if order is not None else ():
-            self._run(by_id("enqueue"), (), words=call)
+    def _form_told(self, answer: Answer, changed: bool) -> None:
+        """From a thread: a command of the form has ended, which may be closed by now."""
+        self.app.post_message(Acted("form", f"{answer.summary} · e, then 4 shows all of it", failed=False))
 
     def _run(self, action: Action, jobs: Sequence[Job], **args: Any) -> None:
         ids = tuple(job.id for job in jobs)
@@ -187,7 +211,7 @@ class ActionRunner:
 
     def answered(self, message: Acted) -> str:
         """The sentence for the screen; what failed alike just before is named with it, because one line shows one."""
-        self.open -= 1
+        self.open = max(self.open - 1, 0) if message.action_id != "form" else self.open
         sentence = self._named(clean(message.sentence))
         if not message.failed:
             return sentence
@@ -198,21 +222,10 @@ class ActionRunner:
 
     def finish(self) -> list[str]:
         """After the last frame: waits for what was asked, and tells what failed and could not be shown any more."""
+        if self._runs is not None:
+            self._runs.close()
         self._lane.shutdown()
         return [self._named(clean(message.sentence)) for message in self._failed]
-
-
-def no_form(jobs: Sequence[Job], chosen: Job | None = None) -> str:
-    """What puts more in line where only functions are: a command, because nothing is known of them to ask for in a
-    form. Empty: a study that is installed has jobs here, or nobody has."""
-    functions = [job for job in jobs if job.study not in installed()]
-    if not jobs or len(functions) < len(jobs):
-        return ""
-    job = chosen or functions[-1]
-    if "command" in job.spec:
-        return f"e: a shell puts commands in line: fts enqueue --metric {job.metric} --trials N -- COMMAND"
-    objective = str(job.spec.get("objective", "train.py:objective"))
-    return f"e: a shell puts functions in line: fts enqueue {objective} -m AXIS=A,B --trials N"
 
 
 COMMANDS = ("enqueue", "start_worker")  # they take minutes as processes of their own; nothing waits for them

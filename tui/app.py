@@ -11,7 +11,6 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
-from textual.theme import Theme
 
 from fts.jobs.actions.run import this_person
 from fts.jobs.status import formatting
@@ -23,16 +22,20 @@ from fts.state import queries
 from fts.state.values import Event, Job, Snapshot
 from fts.tui import bindings
 from fts.tui.action_runner import ActionRunner
+from fts.tui.command_palette import Commands
 from fts.tui.cost import Cost
 from fts.tui.data.poller import Poller
 from fts.tui.data.reader import ReadRequest, ReadResult
 from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View
 from fts.tui.driver import OnTerminal
 from fts.tui.key_handlers import KeyHandlers
+from fts.tui.keymap import Keymap
 from fts.tui.navigation import Navigation
 from fts.tui.render import layout, theme
 from fts.tui.render.export import keep_fault
+from fts.tui.render.textual_theme import theme_of
 from fts.tui.widgets.pane import Pane, cropped
+from fts.tui.widgets.scrollbar import use_whole_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +104,8 @@ class Monitor(App[None]):
     """`Monitor(path).run()`; it only reads, unless an action of the registry is asked for."""
 
     CSS = "Screen { layers: base; } Front { background: $background; }"
-    ENABLE_COMMAND_PALETTE = False
+    ENABLE_COMMAND_PALETTE = False  # bound to a key of ours
+    COMMANDS = {Commands}  # noqa: RUF012  # as Textual has it
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "leave", "leave", priority=True, show=False)]
 
     def __init__(
@@ -116,13 +120,16 @@ class Monitor(App[None]):
         title: str = "",
         locked: bool = False,
         first: Sequence[Line] | None = None,
+        keymap: Keymap | None = None,
     ) -> None:
         super().__init__(ansi_color=theme.palette(palette).own)
-        for name in ("dark", "light"):
-            self.register_theme(_theme(name))
+        self.register_theme(theme_of(palette))
         self.set_reactive(App.theme, theme.of_textual(palette))  # before the style sheet is parsed: not twice
+        self.stylesheet.set_variables(self.get_css_variables())
         self.animation_level = "none"
+        use_whole_cells()
         self.path, self.readonly, self.ascii_only, self.palette = path, readonly, ascii_only, palette
+        self.keymap = keymap or Keymap()
         self.locked = locked  # read-only for good: `:writable` is refused
         self.user = user or this_person()
         self.study = clean(title or path.absolute().parent.parent.name)
@@ -424,22 +431,24 @@ class Monitor(App[None]):
         self.toast = (text, role, time.monotonic() + TOAST_S)
         self.paint()
 
+    def themes_offered(self) -> list[str]:
+        """What the palette may show: our themes, those of Textual, the user's colours."""
+        own = [theme.USER] if self.palette == theme.USER else []
+        return [*theme.OFFERED, *own, *theme.of_library()]
+
+    def show_theme(self, name: str) -> None:
+        """Another theme, as far as this terminal has its colours."""
+        if name != theme.USER:
+            theme.named(name)
+        self.palette = theme.alike(name, self.palette)
+        self.register_theme(theme_of(self.palette))
+        self.ansi_color = theme.palette(self.palette).own
+        self.theme = theme.of_textual(self.palette)
+        for screen in self.screen_stack:
+            for canvas in screen.query(Pane):
+                canvas.palette = self.palette
+                canvas.refresh()
+
     def remember(self, command: str) -> None:
         """The command line twin of what is being done, for the copy menu."""
         self.twin = command
-
-
-def _theme(name: str) -> Theme:
-    colours = theme.palette(name)
-    return Theme(
-        name=f"fts-{name}",
-        primary=colours.running,
-        foreground=colours.text,
-        background=colours.background,
-        surface=colours.background,
-        panel=colours.panel,
-        warning=colours.warn,
-        error=colours.failed,
-        success=colours.done,
-        dark=name == "dark",
-    )

@@ -1,135 +1,235 @@
-"""Hands that show lists of everything: help, the palette, About; all made from the two tables of keys and actions."""
+"""The command palette: every action and key, found by a few of their letters, each with its key and its `fts` command.
+
+Commands may be typed with what they need: `note lost the cooling`, `move 7 top`, `fts pause 7 8`.
+"""
 
 from __future__ import annotations
 
-import platform
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from textual.command import CommandInput, CommandList, CommandPalette, DiscoveryHit, Hit, Provider
+from textual.content import Content
 
 from fts.jobs.actions import ACTIONS, Action
 from fts.jobs.status import formatting
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
-from fts.tui.render import theme
-from fts.tui.render.text import line
-from fts.tui.screens.dialogs import Choice, Chooser, Confirm, Notice
-from fts.tui.widgets.pane import Pane
+from fts.tui.screens.dialogs import mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
+    from textual.command import Hits
+    from textual.widgets import Input, OptionList
+    from textual.widgets.option_list import Option
+
+    from fts.state.values import Job
     from fts.tui.app import Monitor
-    from fts.tui.navigation import Navigation
+
+KEY, LABEL = 8, 24  # columns
+MOST_JOBS = 500  # that one typed command may name
 
 
-class Menus(ABC):
-    """The keys ? and :, and what only the palette knows."""
+@dataclass(frozen=True)
+class Entry:
+    """One line of the palette."""
 
-    app: Monitor
+    id: str
+    label: str
+    run: Callable[[], Any]
+    key: str = ""
+    twin: str = ""  # the command line that does the same now, or what it does
+    why_not: str = ""  # it does nothing now, for this reason
+
+
+@dataclass
+class Found(Hit):
+    """A hit that knows which words it answers."""
+
+    query: str = ""
+
+
+class Commands(Provider):
+    """All commands of the monitor; those that cannot be done now say why and do nothing."""
+
+    async def startup(self) -> None:
+        """Once for all that is typed; what is chosen is asked again whether it can still be done."""
+        self._all = list(self.entries())
+
+    async def discover(self) -> Hits:
+        for entry in self._all:
+            yield DiscoveryHit(self._line(entry), entry.run, entry.label, self._below(entry))
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        if typed := typed_command(self._monitor, query):
+            yield Found(2.0, self._line(typed), typed.run, typed.label, self._below(typed), query)
+        for entry in self._all:
+            command = entry.twin if entry.twin.startswith("fts ") else ""
+            scores = (matcher.match(entry.label), 0.9 * matcher.match(entry.id), 0.8 * matcher.match(command))
+            score = 1.5 if query == entry.key else max(scores)
+            if score > 0:
+                label = matcher.highlight(entry.label)
+                yield Found(score, self._line(entry, label), entry.run, entry.label, self._below(entry), query)
 
     @property
-    def desk(self) -> Navigation:
-        return self.app.desk
+    def _monitor(self) -> Monitor:
+        return cast("Monitor", self.app)
 
-    @abstractmethod
-    def show(self, screen: int) -> None:
-        """Another screen."""
+    def entries(self) -> Iterator[Entry]:
+        """What can be done now first, then what cannot, then the keys of looking."""
+        jobs = self._monitor.chosen()
+        actions = [of_action(self._monitor, action, jobs) for action in ACTIONS]
+        yield from (entry for entry in actions if not entry.why_not)
+        yield from of_looking(self._monitor)
+        yield from (entry for entry in actions if entry.why_not)
 
-    def help(self) -> None:
-        title = f"keys · {SCREENS[self.desk.screen]} · {self.app.size.width}x{self.app.size.height}"
-        chooser = Chooser(title, self.help_choices(), self.app.palette, self.app.ascii_only, width=118)
-        self.app.push_screen(chooser, self._chosen)
+    def _line(self, entry: Entry, label: Content | None = None) -> Content:
+        """Key, name and twin; the name with its matching letters marked."""
+        shown = self._monitor.ascii_only
+        name = label if label is not None else Content(entry.label)
+        pad = " " * max(LABEL - formatting.width(entry.label), 1)
+        parts = (formatting.fit(entry.key, KEY), name, pad, entry.twin)
+        return Content.assemble(*(formatting.to_ascii(p) if shown and isinstance(p, str) else p for p in parts))
 
-    def help_choices(self) -> list[Choice]:
-        """Every action, key and sign, from their tables; the greyed ones say why. What can be done now stands first."""
-        actions = self._actions(lambda action: action.help)
-        found = sorted(actions, key=lambda choice: bool(choice.why_not) or not choice.key)
-        found += [Choice(key.id, key.label, key.shown, key.help) for key in bindings.KEYS]
-        return found + [Choice("sign", name, sign, text) for sign, name, text in bindings.SIGNS]
-
-    def palette(self) -> None:
-        choices = self._actions(lambda action: action.command(self.app.chosen()))
-        choices += [Choice(f"screen {n}", f"screen {name}", str(n + 1), "") for n, name in enumerate(SCREENS)]
-        choices += [Choice(key.id, key.label, key.shown, key.help) for key in bindings.KEYS if key.id != "screen"]
-        choices += [
-            Choice("about", "about", "", "versions, paths, and what this monitor costs"),
-            Choice("writable", "writable", "", "let this monitor write; it asks first"),
-            *(Choice(f"theme {name}", f"theme {name}", "", "colours") for name in ("dark", "light")),
-        ]
-        self.app.push_screen(Chooser("command", choices, self.app.palette, self.app.ascii_only), self._chosen)
-
-    def _actions(self, note: Callable[[Action], str]) -> list[Choice]:
-        jobs = self.app.chosen()
-        found = []
-        for action in ACTIONS:
-            targets = jobs if action.needs_jobs else [None]
-            reasons = [action.why_not(job, self.app.present()) for job in targets] or [self.desk.why_none_chosen()]
-            why_not = "" if any(reason is None for reason in reasons) else reasons[0]
-            if self.app.readonly:
-                why_not = "this monitor only reads"
-            found.append(Choice(f"do {action.id}", action.label, action.key or "", note(action), why_not or ""))
-        return found
-
-    def _chosen(self, choice: str | None) -> None:
-        """Does what was chosen in help or palette."""
-        if choice is None:
-            return
-        kind, _, name = choice.partition(" ")
-        if kind == "do":
-            self.app.acting.by_id(name)
-        elif kind == "theme":
-            self._theme(name)
-        elif kind == "screen" and name:
-            self.show(int(name))
-        elif kind == "about":
-            self.about()
-        elif kind == "writable":
-            self._writable()
-        elif kind != "screen" and any(key.id == kind for key in bindings.KEYS):
-            getattr(self, kind)()
-        self.app.paint()
-
-    def _theme(self, name: str) -> None:
-        self.app.palette = name = theme.alike(name, self.app.palette)
-        self.app.theme = theme.of_textual(name)
-        for screen in self.app.screen_stack:
-            for canvas in screen.query(Pane):
-                canvas.palette = name
-                canvas.refresh()
-
-    def _writable(self) -> None:
-        if not self.app.readonly:
-            self.app.say("this monitor can write already")
-            return
-        if self.app.locked:
-            self.app.say(self.app.too_new() or "this monitor is served to a browser and stays read-only", "look")
-            return
-        effects = ["The keys that change the queue work until you leave this monitor."]
-        dialog = Confirm("make this monitor writable?", effects, self.app.palette, self.app.ascii_only, yes="writable")
-        self.app.push_screen(dialog, self._write_from_now)
-
-    def _write_from_now(self, yes: bool | None) -> None:
-        if yes:
-            self.app.readonly = False
-            self.app.say("this monitor can write now")
-
-    def about(self) -> None:
-        facts = [
-            f"fts {version('fts')} · Textual {version('textual')} · Python {platform.python_version()}",
-            f"database {self.app.path} (schema {self.app.snapshot.schema})",
-            f"reading as {self.app.user}" + (", read only" if self.app.readonly else ""),
-            *self.app.cost.words(),
-            f"terminal {self.app.size.width}x{self.app.size.height}, theme {self.app.palette}"
-            + (", ASCII" if self.app.ascii_only else ""),
-        ]
-        shown = [line(formatting.cut(fact, 76)) for fact in facts]
-        self.app.push_screen(Notice("about", shown, self.app.palette, self.app.ascii_only))
+    def _below(self, entry: Entry) -> Any:
+        """The second line: why it cannot be done; nothing where it can."""
+        return Content(f"{' ' * KEY}not now: {entry.why_not}") if entry.why_not else None
 
 
-def version(package: str) -> str:
-    from importlib import metadata  # here, not above: 50 ms, for About alone
+def of_action(app: Monitor, action: Action, jobs: Sequence[Job]) -> Entry:
+    """An action of the registry, for the jobs that are chosen."""
+    why_not = app.acting.why_not(action, jobs)
+    return Entry(
+        action.id, action.label, lambda: app.acting.by_id(action.id), app.keymap.of_action(action),
+        action.command(jobs), why_not,
+    )  # fmt: skip
 
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "from a checkout"
+
+def of_looking(app: Monitor) -> Iterator[Entry]:
+    """Screens, keys that are no action, themes."""
+    hands = app.hands
+    for n, name in enumerate(SCREENS):
+        twin = f"fts snapshot --screen {name.lower()}"
+        screen = f"show_{name.lower()}"
+        yield Entry(screen, f"screen {name}", lambda n=n: hands.do_show(n), app.keymap.shown(screen), twin)  # type: ignore[misc]
+    for key in bindings.KEYS:
+        if key.id not in ("screen", "palette"):
+            yield Entry(key.id, key.label, lambda id=key.id: hands.do(id), app.keymap.shown(key.id), key.help)  # type: ignore[misc]
+    yield Entry("about", "about", hands.about, "", "Versions, paths, and what this monitor costs.")
+    yield Entry("writable", "writable", hands.writable, "", "Let this monitor write; it asks first.")
+    for name in sorted(app.themes_offered()):
+        yield Entry(f"theme {name}", f"theme {name}", lambda name=name: app.show_theme(name), "", "Colours.")  # type: ignore[misc]
+
+
+# ---------------------------------------------------------------- typed commands
+
+PLACE = r"(?P<place>top|bottom|up|down|\d+)"
+PATTERNS = {"jobs": r"(?P<jobs>\d[\d\s,]*?)", "place": PLACE, "text": r"(?P<text>.+?)"}
+
+
+def pattern_of(action: Action) -> re.Pattern[str]:
+    """What is typed for an action with all its words: of `fts move {jobs} {place}` "move 7 top"."""
+    words = action.cli.removeprefix("fts ").replace('"{text}"', "{text}")
+    parts = [PATTERNS[part[1:-1]] if part.startswith("{") else re.escape(part) for part in words.split()]
+    return re.compile(r"(?:fts\s+)?" + r"\s+".join(parts) + r"\s*")
+
+
+def typed_command(app: Monitor, query: str) -> Entry | None:
+    """A command that was typed with its words, ready to run; None: these words are no such command."""
+    for action in ACTIONS:
+        if "{" not in action.cli or (match := pattern_of(action).fullmatch(query)) is None:
+            continue
+        given = match.groupdict()
+        jobs = named_jobs(app, given.pop("jobs", None))
+        if jobs is None:
+            continue
+        if "text" in given:
+            given["text"] = given["text"].strip().strip('"')
+        twin = action.command(jobs, **given)
+        run: Callable[[], Any] = lambda: app.acting.begin(action, jobs, **given)  # noqa: B023, E731  # returned at once
+        return Entry(action.id, action.label, run, "", twin, app.acting.why_not(action, jobs))
+    return None
+
+
+def named_jobs(app: Monitor, numbers: str | None) -> list[Job] | None:
+    """The jobs of typed numbers; None where one of them does not exist."""
+    if numbers is None:
+        return app.chosen()
+    wanted = [int(number) for number in re.split(r"[\s,]+", numbers.strip()) if number][:MOST_JOBS]
+    known = {job.id: job for job in app.snapshot.jobs}
+    return [known[number] for number in wanted] if all(number in known for number in wanted) else None
+
+
+# ---------------------------------------------------------------- the screen
+
+
+class Palette(CommandPalette):
+    """Textual's palette, framed as our other dialogs; Enter never takes an entry that answers older words."""
+
+    DEFAULT_CSS = """
+    Palette { align: center top; background: transparent; }
+    Palette > #--container {
+        margin: 1 0 0 0; width: 96; max-width: 100%; height: 100%; max-height: 32; padding: 0 1;
+        visibility: visible; border: solid $foreground; background: $background; color: $foreground;
+        border-title-style: bold;
+    }
+    Palette.-ascii > #--container { border: ascii $foreground; }
+    Palette #--input, Palette #--input.--list-visible { border: none; height: 1; }
+    Palette SearchIcon, Palette LoadingIndicator { display: none; }
+    Palette CommandInput, Palette CommandInput:focus { border: none; height: 1; padding: 0; background: $background; }
+    Palette #--results { overlay: none; height: 1fr; background: $background; }
+    Palette CommandList, Palette CommandList:focus {
+        border: none; height: 1fr; max-height: 100%; visibility: visible; scrollbar-size-vertical: 1;
+        & > .option-list--option { padding: 0; text-style: none; color: $foreground; }
+        & > .option-list--option-highlighted { color: $background; background: $foreground; text-style: none; }
+        & > .option-list--option-hover { text-style: underline; background: $background; }
+    }
+    Palette CommandList:ansi > .option-list--option-highlighted { color: $foreground; background: $background; }
+    Palette CommandInput:ansi {
+        color: $foreground;
+        & > .input--placeholder { color: $foreground; text-style: none; }
+        & > .input--cursor { color: $foreground; background: $background; text-style: reverse; }
+        & > .input--selection { color: $foreground; background: $background; text-style: underline; }
+    }
+    Palette > .command-palette--help-text { color: $foreground; text-style: none; }
+    Palette > .command-palette--highlight { text-style: bold underline; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(placeholder="(type a command, or letters of it)")
+        self._entered = ""  # Enter was pressed for these words before their entries were there
+        self._inverse: Option | None = None
+
+    def on_mount(self) -> None:
+        ascii_only = bool(getattr(self.app, "ascii_only", False))
+        self.set_class(ascii_only, "-ascii")
+        self.query_one("#--container").border_title = "command"
+        self.query_one(CommandInput).cursor_blink = False  # a blinking cursor sends bytes for ever
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Typed quicker than searched: Enter waits for the entries of what was typed."""
+        if not self._is_current():
+            self._entered = self.query_one(CommandInput).value.strip()
+            event.stop()
+            event.prevent_default()
+
+    def on_input_changed(self) -> None:
+        self._entered = ""
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        self._inverse = mark(event.option_list, event.option, self._inverse)
+        if self._entered and self._is_current():
+            self._entered = ""
+            self.query_one(CommandList).action_select()
+
+    def _is_current(self) -> bool:
+        """Whether the list answers what stands in the line above it."""
+        option = self.query_one(CommandList).highlighted_option
+        if option is None:
+            return False
+        hit = getattr(option, "hit", None)
+        wanted = self.query_one(CommandInput).value.strip()
+        return (hit.query if isinstance(hit, Found) else "") == wanted

@@ -24,15 +24,19 @@ THEMES = click.Choice(["dark", "light"])
 
 @click.command()
 @click.option("--readonly", is_flag=True, help="no key changes anything")
-@click.option("--no-mouse", is_flag=True, help="for slow links")
-@click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII (automatic without UTF-8)")
-@click.option("--theme", type=click.Choice(["dark", "light", "ansi"]), help="default: $FTS_THEME, else dark")
-@click.option("--at", metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00")
-def tui(readonly: bool, no_mouse: bool, ascii_only: bool, theme: str | None, at: str | None) -> int:
+@click.option("--mouse/--no-mouse", default=None, help="--no-mouse for slow links and the terminal's own selection")
+@click.option("--ascii/--no-ascii", "ascii_only", default=None, help="plain ASCII (automatic without UTF-8)")
+@click.option("--theme", metavar="NAME", help="dark, light, ansi or one of Textual; default: $FTS_THEME, else dark")
+@click.option("--at", metavar="TIME", help="replay: 03:12, 2h (ago), 2026-11-20 22:00  [default: live]")
+@click.option("--keys", is_flag=True, help="print all keys and colours as a file for ~/.config/fts/monitor.toml")
+def tui(
+    readonly: bool, mouse: bool | None, ascii_only: bool | None, theme: str | None, at: str | None, keys: bool
+) -> int:
     """The monitor, full screen. Leaving it stops nothing: the worker continues."""
     from fts.tui.__main__ import main as monitor  # here, not above: Textual, for this command only
 
-    flags = {"--readonly": readonly, "--no-mouse": no_mouse, "--ascii": ascii_only}
+    flags = {"--readonly": readonly, "--keys": keys, "--mouse": mouse, "--no-mouse": mouse is False}
+    flags |= {"--ascii": ascii_only, "--no-ascii": ascii_only is False}
     words = [flag for flag, given in flags.items() if given]
     words += [word for flag, value in (("--theme", theme), ("--at", at)) if value for word in (flag, value)]
     return monitor(["--db", str(here().db), *words])
@@ -44,13 +48,13 @@ def tui(readonly: bool, no_mouse: bool, ascii_only: bool, theme: str | None, at:
     "--size", default="120x40", show_default=True, metavar="COLSxROWS", help="of the terminal to draw for, 40x8 or more"
 )
 @click.option("--theme", type=THEMES, default="dark", show_default=True, help="colours")
-@click.option("--at", metavar="TIME", help="as it was: 10h (ago), 2026-11-20 22:00")
+@click.option("--at", metavar="TIME", help="as it was: 10h (ago), 2026-11-20 22:00  [default: now]")
 @click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII")
 @click.option(
     "--to",
     "target",
     metavar="FILE|FORMAT",
-    help="FILE.svg, .png or .txt; svg or png alone name the file after the screen, txt alone prints",
+    help="FILE.svg, .png or .txt; svg or png alone name the file after the screen, txt alone prints  [default: txt]",
 )
 def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: bool, target: str | None) -> None:
     """A screen of the monitor as text (default), SVG or PNG, without a terminal."""
@@ -101,7 +105,12 @@ def serve(port: int, theme: str, sessions: int, host: str) -> None:
     """
     from fts.tui.serve import LOOPBACK  # here, not above: for this command only
     from fts.tui.serve import serve as serve_monitor
+    from fts.tui.settings import BadSettings, file, read
 
+    try:
+        read(file())
+    except BadSettings as error:
+        raise click.UsageError(str(error)) from None
     database = existing()
     if host not in LOOPBACK:
         say(

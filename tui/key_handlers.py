@@ -10,9 +10,9 @@ from textual import events
 from fts.jobs.actions.run import key_pressed
 from fts.state.errors import StateError
 from fts.tui import bindings
-from fts.tui.command_palette import Menus
 from fts.tui.data import table_rows
 from fts.tui.data.view import CURVES, EVENTS, LOGS, QUEUE, TRIALS, View
+from fts.tui.menus import Menus
 from fts.tui.navigation import TABLES
 from fts.tui.render import layout
 from fts.tui.screens import logs
@@ -195,7 +195,7 @@ class KeyHandlers(Giving, Menus):
             else "Words, all must match; !word excludes; state:failed."
         )
         value = self.desk.search if in_log else self.desk.filters.get(self.desk.screen, "")
-        self.app.push_screen(Ask(title, hint, self.app.palette, self.app.ascii_only, value), self._searched)
+        self.app.push_screen(Ask(title, hint, value), self._searched)
 
     def _searched(self, text: str | None) -> None:
         if text is None:

@@ -395,9 +395,15 @@ def _served() -> int:
     from fts.tui.__main__ import (  # here, not above: a server that has gone is noticed from the first moment
         arguments,
         run,
+        with_settings,
     )
+    from fts.tui.settings import BadSettings, Settings, file, read
 
-    given = arguments()
+    try:
+        chosen = read(file())
+    except BadSettings:  # broken since the server started, which refuses a bad one: who only watches loses nothing
+        chosen = Settings()
+    given = with_settings(arguments(), chosen)
     given.readonly, given.locked = True, True
     return run(given)
 

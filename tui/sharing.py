@@ -54,8 +54,8 @@ class Giving:
         if job := view.job:
             found["command: trials"] = f"fts trials {job.id}"
             found["command: curve"] = f"fts curve {job.id}" + (f":t{trial.number}" if trial else "")
-        choices = [Choice(name, name, note=text.replace("\n", " ")[:60]) for name, text in found.items() if text]
-        chooser = Chooser("copy", choices, self.app.palette, self.app.ascii_only)
+        choices = [Choice(name, name, note=" ".join(text.split())[:200]) for name, text in found.items() if text]
+        chooser = Chooser("copy", choices)
         self.app.push_screen(chooser, lambda name: self._clip(found[name]) if name else None)
 
     def _clip(self, text: str) -> None:
@@ -73,7 +73,7 @@ class Giving:
 
     def write(self) -> None:
         choices = [Choice(kind, kind, note=f"this view as {kind}") for kind in export.KINDS]
-        chooser = Chooser("write this view", choices, self.app.palette, self.app.ascii_only, width=48)
+        chooser = Chooser("write this view", choices, width=48)
         self.app.push_screen(chooser, self._write)
 
     def _write(self, kind: str | None) -> None:

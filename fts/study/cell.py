@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import spec
 from fts.jobs.api.halving import BEFORE_FREEZING, BadHalving, Halving
+from fts.jobs.api.lag import MOST_PARALLEL, PARALLEL
 from fts.jobs.api.spec import (
     MD5,
     NAME,
@@ -53,6 +54,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
     "min_positives": (1, 1_000_000),
     "max_steps": (1, 10**9),
+    PARALLEL: (1, MOST_PARALLEL),
 }
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -112,6 +114,7 @@ class CellSpec:
     )
     warm_start: tuple[dict[str, Any], ...] = ()  # parameters of neighbours' best trials, tried first
     origin: dict[str, Any] = field(default_factory=dict)  # of a train or replicate: the trial it repeats (Origin)
+    parallel: int = 1  # trials at once: trial n knows trials 0..n-parallel (jobs/api/lag.py)
     code_commit: str | None = None
     code_dirty: bool | None = None
 
@@ -156,7 +159,7 @@ class CellSpec:
         return md5_of(self._content((*NO_QUESTION, "experiment", "trials", "warm_start")))
 
     def _content(self, without: tuple[str, ...]) -> dict[str, Any]:
-        content = {name: value for name, value in asdict(self).items() if name not in without}
+        content = {name: value for name, value in self.to_json().items() if name not in without}
         if self.halving in (None, BEFORE_FREEZING):
             del content["halving"]
         return content
@@ -167,7 +170,10 @@ class CellSpec:
         return self.halving or BEFORE_FREEZING
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        every = asdict(self)
+        if self.parallel == 1:  # a specification keeps the md5 it had before there was the field
+            del every[PARALLEL]
+        return every
 
     @classmethod
     def from_json(cls, data: Any) -> CellSpec:

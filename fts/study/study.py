@@ -93,7 +93,7 @@ class PatchTST(Study):
     commands = COMMANDS
     first_steps: ClassVar[tuple[str, ...]] = ("fts data build", "fts enqueue --matrix", "fts worker")
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {"jobs": JOBS, "trials": TRIALS, "steps": STEPS}
-    enqueue_dialog = "fts.study.screens.enqueue:Enqueue"
+    enqueue_form = "fts.study.form:MatrixOffer"
 
     def cell(self, spec: Mapping[str, Any]) -> CellSpec:
         return CellSpec.from_json(spec)

@@ -42,13 +42,15 @@ def score(logits: Floats, y: Floats) -> Scores:
 def probabilities(logits: Floats) -> Floats:
     """The sigmoid of float32 logits, without overflow."""
     z = logits.astype(np.float64)
-    return np.exp(-np.logaddexp(0, -z)).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # not a number stays so
+        return np.exp(-np.logaddexp(0, -z)).astype(np.float32)
 
 
 def cross_entropy(logits: Floats, y: Floats) -> float:
     """Mean of log(1 + exp(-z)) over rises and log(1 + exp(z)) over the others, in float64."""
     z = logits.astype(np.float64)
-    return float(np.mean(np.logaddexp(0, np.where(y > 0.5, -z, z))))
+    with np.errstate(invalid="ignore"):  # not a number stays so
+        return float(np.mean(np.logaddexp(0, np.where(y > 0.5, -z, z))))
 
 
 def auc(logits: Floats, y: Floats) -> float | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
-from fts.jobs.status.conditions import is_live
+from fts.jobs.status.conditions import is_live, running_trials
 from fts.jobs.status.drain import LEAVES, latest_end
-from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
+from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,15 +76,15 @@ def queue_paused(job: Job | None, snapshot: Snapshot) -> str | None:
 
 
 def can_drain(job: Job | None, snapshot: Snapshot) -> str | None:
-    return _cannot_ask(snapshot, "drain_trial")
+    return _cannot_ask(snapshot, WorkerOrder.DRAIN_TRIAL)
 
 
 def can_drain_job(job: Job | None, snapshot: Snapshot) -> str | None:
-    return _cannot_ask(snapshot, "drain_job")
+    return _cannot_ask(snapshot, WorkerOrder.DRAIN_JOB)
 
 
 def can_stop(job: Job | None, snapshot: Snapshot) -> str | None:
-    return _cannot_ask(snapshot, "stop")
+    return _cannot_ask(snapshot, WorkerOrder.STOP)
 
 
 def asked_to_leave(job: Job | None, snapshot: Snapshot) -> str | None:
@@ -246,11 +246,10 @@ def _running_trials(snapshot: Snapshot) -> list[Trial]:
 
 def _trials_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
     """ "t23 of 2B/h1 (epoch 9)": what runs in these jobs."""
-    running = {trial.job_id: trial for trial in _running_trials(snapshot)}
     named = []
     for job in jobs:
-        trial, name = running.get(job.id), _names_of(snapshot, [job])
-        named.append(f"t{trial.number} of {name} (epoch {trial.epochs})" if trial else name)
+        live, name = running_trials(snapshot, job), _names_of(snapshot, [job])
+        named.append(", ".join(f"t{trial.number} of {name} (epoch {trial.epochs})" for trial in live) or name)
     return ", ".join(named)
 
 
@@ -269,13 +268,13 @@ def _is(job: Job) -> str:
     return f"{naming.cell_name(job)} is {status}"
 
 
-def _cannot_ask(snapshot: Snapshot, order: str) -> str | None:
+def _cannot_ask(snapshot: Snapshot, order: WorkerOrder) -> str | None:
     workers = live(snapshot)
     if not workers:
         return "no worker is running"
     if not all(worker.asked == order for worker in workers):
         return None
-    return f"every worker was asked already: it {LEAVES.get(order, 'stays')}"
+    return f"every worker was asked already: it {LEAVES[order]}"
 
 
 def _journal_goes_on(snapshot: Snapshot) -> bool:

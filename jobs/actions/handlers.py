@@ -15,7 +15,7 @@ from fts.jobs.status import formatting as words
 from fts.jobs.status.forecast import as_data, told
 from fts.state.errors import StateError, WrongStatus
 from fts.state.user import this_person
-from fts.state.values import Change
+from fts.state.values import Change, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,15 +80,15 @@ def resume_queue(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Chan
 
 
 def drain(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return transitions.ask_worker(db, worker, "drain_trial", who=who, dry_run=dry_run)
+    return transitions.ask_worker(db, worker, WorkerOrder.DRAIN_TRIAL, who=who, dry_run=dry_run)
 
 
 def drain_job(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return transitions.ask_worker(db, worker, "drain_job", who=who, dry_run=dry_run)
+    return transitions.ask_worker(db, worker, WorkerOrder.DRAIN_JOB, who=who, dry_run=dry_run)
 
 
 def stop(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return transitions.ask_worker(db, worker, "stop", who=who, dry_run=dry_run)
+    return transitions.ask_worker(db, worker, WorkerOrder.STOP, who=who, dry_run=dry_run)
 
 
 def withdraw(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
@@ -141,8 +141,8 @@ def note(db: Database, ids: Ids, who: str | None, dry_run: bool, text: str = "")
 
 def enqueue(db: Database, ids: Ids, who: str | None, dry_run: bool, words: Sequence[str] = ("--matrix",)) -> Change:
     """Runs `fts enqueue WORDS` as a process of its own: trying a cell needs torch, which no caller should load."""
-    found = _command(db, ["enqueue", "--json", *(["--dry-run"] if dry_run else []), *words])
-    lines = json.loads(found)["enqueued"]
+    answer = json.loads(_command(db, ["enqueue", "--json", *(["--dry-run"] if dry_run else []), *words]))
+    lines = answer.get("enqueued") or answer["cells"]
     jobs = tuple(int(line["job"]) for line in lines if line["job"] is not None)
     if dry_run:
         return Change(f"would give: {words_of(lines)}; nothing was put in line", None, (), True)
@@ -151,11 +151,13 @@ def enqueue(db: Database, ids: Ids, who: str | None, dry_run: bool, words: Seque
 
 def words_of(lines: Sequence[Any]) -> str:
     """2 of 3 cells put in line, 1 extended."""
-    new = sum(bool(line["created"]) or line["job"] is None for line in lines)
+    new = sum(line["state"] == "new" for line in lines)
     extended = sum(line["extended_from"] is not None for line in lines)
-    there = len(lines) - new - extended
+    changed = sum(line["state"] == "changed" for line in lines)
+    there = len(lines) - new - extended - changed
     told = [f"{new} of {words.count(len(lines), 'cell')} put in line"]
     told += [f"{extended} extended"] if extended else []
+    told += [f"{changed} changed"] if changed else []
     told += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
     return ", ".join(told)
 

@@ -10,6 +10,7 @@ from fts.jobs.api.conditions import WHEN, check_conditions
 from fts.jobs.api.goals import check_goals
 from fts.jobs.api.grid import check_grid
 from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.api.lag import MOST_PARALLEL, PARALLEL
 from fts.jobs.api.spec import NAME, BadSpec, Choices, Limits, checked_fields, md5_of
 from fts.jobs.api.study import LEARN, MAXIMIZE, MINIMIZE, Resources
 
@@ -26,6 +27,7 @@ LIMITS: Limits = {
     "gpu": (0, 1024),
     "threads": (1, 1024),
     "seeds": (1, 1000),
+    PARALLEL: (1, MOST_PARALLEL),
 }
 CHOICES: Choices = {
     "kind": ("cell",),
@@ -42,7 +44,8 @@ RUNNING = ("memory", "memory_bytes", "on_oom", "stall_s", "trial_timeout_s", "ti
 MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, amounts and what is added to a search
 # Left out of a specification while they have their default: it keeps the md5 it had before they existed
 SOURCES = ("csv", "tensorboard", "results")  # of a command's metrics
-LATER = (*RUNNING, "seeds", "baseline", "code", "forbid", "goals", "goal_names", "constraints", "prune_by", *SOURCES)
+AIMS = ("forbid", "goals", "goal_names", "constraints", "prune_by")
+LATER = (*RUNNING, PARALLEL, "seeds", "baseline", "code", *AIMS, *SOURCES)
 
 STREAMS = "streams"
 BY_TRIAL, BY_NAME = "trial", "name"  # all parameters of a trial in one go; each parameter alone
@@ -80,6 +83,7 @@ class BareCell:
     seeds: int = 1  # the winner runs with so many seeds
     baseline: str | None = None  # FILE.py:FUNCTION, one trial beside the search
     code: tuple[str, ...] = ()  # files and folders beside the file itself that code_md5 is of
+    parallel: int = 1  # trials at once: trial n knows trials 0..n-parallel (jobs/api/lag.py)
     streams: str = BY_NAME  # what a draw is seeded by; a specification without the field keeps BY_TRIAL
     # -- how a trial runs
     memory: str | None = None  # learn, or FILE.py:FUNCTION that gives bytes of (params, cell)

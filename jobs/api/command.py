@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 
 from fts.jobs.api.bare_cell import LIMITS, SOURCES, BareCell
 from fts.jobs.api.function import FunctionCell, FunctionStudy
+from fts.jobs.api.nearest import nearest
 from fts.jobs.api.spec import BadSpec, Limits
 from fts.jobs.api.study import Program
 
@@ -118,10 +119,8 @@ def check_words(cell: CommandCell) -> None:
 
 def unknown_place(name: str, declared: Sequence[str]) -> str:
     """What to say of a place that nothing fills."""
-    from difflib import get_close_matches  # here, not above: only a wrong name needs it
-
-    near = get_close_matches(name, [*declared, *OWN], n=1)
-    hint = f"did you mean {{{near[0]}}}? " if near else ""
+    near = nearest(name, [*declared, *OWN])
+    hint = f"did you mean {{{near}}}? " if near else ""
     known = ", ".join(f"{{{one}}}" for one in dict.fromkeys([*declared, *OWN]))
     return (
         f"{{{name}}} is neither a parameter nor an axis; {hint}known are {known}; "

@@ -6,6 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE
 
@@ -57,7 +58,8 @@ def violations(constraints: Mapping[str, str], told: Mapping[str, Any]) -> dict[
         if not isinstance(value, int | float) or math.isnan(value):
             there = ", ".join(told)[:200] or "no number"
             raise BadSpec(
-                f"the constraint {name} {text} needs {name}, and the trial told {there}; return it in a dict, "
+                f"the constraint {name} {text} needs {name}, and the trial told {there}; "
+                f"{hint(name, told)}return it in a dict, "
                 f"report it, or call trial.set_user_attr({name!r}, ...)"
             )
         found[name] = float(value - bound if sign == "<=" else bound - value)
@@ -79,7 +81,10 @@ def check_goals(cell: Any) -> None:
             f"the order of the goals names {', '.join(cell.goal_names)}, the goals are {', '.join(cell.goals)}"
         )
     if cell.prune_by is not None and cell.prune_by not in goals_of(cell):
-        raise BadSpec(f"prune_by is {cell.prune_by!r:.80}, expected one of the goals: {', '.join(goals_of(cell))}")
+        near = hint(cell.prune_by, goals_of(cell))
+        raise BadSpec(
+            f"prune_by is {cell.prune_by!r:.80}; {near}expected one of the goals: {', '.join(goals_of(cell))}"
+        )
     for name, text in cell.constraints.items():
         bound_of(name, text)
     if several(cell) and cell.sampler not in SEVERAL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -38,14 +38,3 @@ def installed() -> dict[str, EntryPoint]:
     from importlib import metadata  # here, not above: `fts status` needs no study
 
     return {point.name: point for point in metadata.entry_points(group=GROUP)}
-
-
-def enqueue_dialog() -> Any | None:
-    """The class of the monitor's dialog that puts cells in line, of the first installed study that has one."""
-    from importlib import import_module  # here: the monitor asks when its key is pressed
-
-    for name in sorted(installed()):
-        if where := study(name).enqueue_dialog:
-            module, _, attribute = where.partition(":")
-            return getattr(import_module(module), attribute)
-    return None

@@ -191,7 +191,7 @@ class Study:
     first_steps: ClassVar[tuple[str, ...]] = ()  # what a newcomer types: `fts init NAME` says it
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else: as declared
     is_bare: ClassVar[bool] = False  # a function's or a command's: nobody has written it
-    enqueue_dialog: ClassVar[str] = ""  # "module:class" of a dialog of the monitor whose answer has calls()
+    enqueue_form: ClassVar[str] = ""  # "module:class" of an Offer (fts.jobs.form.offers) for the monitor's form
 
     # -- the cell
 

@@ -15,9 +15,9 @@ from fts.jobs.api.spec import TrialSpec, trial_folder
 from fts.jobs.api.study import trial_log
 from fts.jobs.python import python
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
-from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.supervisor.child import NOT_RESIDENT, TrialProcess, limit_data
 from fts.jobs.supervisor.job_runner import drawn
-from fts.jobs.supervisor.slot import NOT_RESIDENT, limit_data, resident
+from fts.jobs.supervisor.slot import resident
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 
 if TYPE_CHECKING:

@@ -26,17 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(words)
 
 
-def lead(words: list[str]) -> None:
-    """`fts` alone in a folder without a study says how to begin."""
-    import click
-
+def lead(words: list[str]) -> list[str]:
+    """`fts` alone in a folder without a study: how to begin, in three lines. Empty: there is a study."""
     from fts.jobs.cli.newcomer import first_steps
     from fts.jobs.settings import places
     from fts.state.place import has_study
 
     given = words[words.index("--db") + 1] if "--db" in words[:-1] else None
-    if not has_study(places(given).db):
-        click.echo("\n" + "\n".join(first_steps(Path.cwd())), err=True)
+    return [] if has_study(places(given).db) else first_steps(Path.cwd())
 
 
 def _run(words: list[str]) -> int:
@@ -58,9 +55,9 @@ def _run(words: list[str]) -> int:
         return leaving.exit_code
     except click.exceptions.NoArgsIsHelpError as bare:  # `fts` alone: the list of commands is no sentence
         with _unread():
-            click.echo(bare.format_message(), err=True)
-            if bare.ctx is not None and bare.ctx.parent is None:
-                lead(words)
+            is_fts_alone = bare.ctx is not None and bare.ctx.parent is None
+            steps = lead(words) if is_fts_alone else []
+            click.echo("\n".join(steps) if steps else bare.format_message(), err=True)
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         with _unread():

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts import __version__
 from fts.jobs.api.load import installed, study
+from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.newcomer import command_without_dashes, what_to_name
 from fts.jobs.settings import Places, places
 
@@ -81,6 +83,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(100, "why", "show:why", "why a job is not running"),
             Entry(120, "results", "results:results", "best value per cell, with interval and baseline"),
             Entry(130, "best", "best:best", "the best trial of a cell, as a command line or as Python"),
+            Entry(115, "nodes", "nodes:nodes", "machines that run trials for a worker; drain, quarantine, release"),
             Entry(110, "hardware", "hardware:hardware", "memory, heat and use over time, as the workers measured them"),
         ),
     ),
@@ -119,9 +122,9 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Maintain",
         (
-            Entry(
-                10, "completion", "completion:completion", "print the script that completes words in bash, zsh or fish"
-            ),
+            Entry(10, "completion", "completion:completion", "complete words with Tab in bash, zsh or fish"),
+            Entry(12, "service", "service:service", "a worker that starts with the machine (systemd, launchd)"),
+            Entry(15, "notify", "notify:notify", "messages to your phone, by mail or by a command"),
             Entry(20, "doctor", "maintain:doctor", "what is wrong here, and what to do about it"),
             Entry(30, "backup", "maintain:backup", "copy the database while it is in use"),
             Entry(40, "restore", "maintain:restore", "put a backup in the database's place"),
@@ -161,6 +164,7 @@ EXAMPLES = {
     "watch": "fts watch --until-idle",
     "why": "fts why 2M/h1",
     "hardware": "fts hardware --since 1d",
+    "nodes": "fts nodes release gpu1",
     "move": "fts move 20M/h1 top",
     "next": "fts next 7",
     "pause": "fts pause 2B",
@@ -179,7 +183,16 @@ EXAMPLES = {
     "report": "fts report train",
     "export": "fts export --optuna sqlite:///optuna.db",
     "snapshot": "fts snapshot --screen results --to results.svg",
-    "completion": 'eval "$(fts completion bash)"',
+    "completion": "fts completion bash",
+    "service install": "fts service install --slots 2 --dry-run",
+    "service status": "fts service status",
+    "service remove": "fts service remove",
+    "notify add": "fts notify add ntfy://my-secret-topic",
+    "notify list": "fts notify list",
+    "notify remove": "fts notify remove ntfy",
+    "notify test": "fts notify test",
+    "notify quiet": "fts notify quiet 22:00-07:00 --but 'worker lost'",
+    "notify watch": "fts notify watch",
     "doctor": "fts doctor",
     "backup": "fts backup",
     "restore": "fts restore",
@@ -253,6 +266,10 @@ class LazyGroup(click.Group):
         command.name, command.short_help = name, entry.help
         with_examples(command, example or name)
         with_db(command)
+        if shell_asks():
+            from fts.jobs.cli.completed import with_jobs  # here: only while a shell completes
+
+            with_jobs(command)
         return command
 
     def resolve_command(
@@ -305,7 +322,7 @@ class LazyGroup(click.Group):
     "The PatchTST study: fts demo. Or: fts data build; fts enqueue --matrix.",
 )
 @click.option("--db", "db", metavar="PATH", help="the database (default: $FTS_DB, else outputs/fts.db)")
-@click.version_option(package_name="fts", message="fts %(version)s")
+@click.version_option(__version__, message="fts %(version)s")
 @click.pass_context
 def fts(ctx: click.Context, db: str | None) -> None:
     """Runs a matrix of hyperparameter searches for days, loses nothing, and shows its progress."""
@@ -330,6 +347,11 @@ def nobody_reads() -> bool:
     look = select.poll()
     look.register(sys.stdout.fileno(), 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0))
+
+
+def shell_asks() -> bool:
+    """Does a shell ask for the words that may stand here?"""
+    return "_FTS_COMPLETE" in os.environ
 
 
 def with_db(command: click.Command) -> None:
@@ -363,10 +385,8 @@ def exists(entry: Entry) -> bool:
 
 
 def _nearest(name: str) -> str:
-    import difflib  # here: needed only on this way out
-
-    near: Sequence[str] = difflib.get_close_matches(name, entries(), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, entries())
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def here() -> Places:

@@ -12,6 +12,7 @@ import click
 from fts.jobs.api.command import SEED_BITS, CommandCell, filled, named, text_of
 from fts.jobs.api.load import UnknownStudy
 from fts.jobs.api.load import study as study_of
+from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import BadSpec, trial_folder
 from fts.jobs.cli.app import here
 from fts.jobs.cli.errors import NothingThere
@@ -91,7 +92,7 @@ def best_by(job: Job, found: Sequence[Trial], by: str | None) -> Trial | None:
     if by is None or not found:
         return first_of(found)
     if by not in job.goals:
-        raise BadSpec(f"--by names {by!r:.80}, expected one of the goals: {', '.join(job.goals)}")
+        raise BadSpec(f"--by names {by!r:.80}; {hint(by, job.goals)}expected one of the goals: {', '.join(job.goals)}")
     if by == job.metric:
         return first_of(found)
     return min(found, key=lambda trial: (job.goals[by].key(trial_facts.metrics_of(trial)[by]), trial.number))

@@ -41,7 +41,7 @@ def some_jobs(required: bool = True) -> Options:
 
 @click.command()
 @some_jobs()
-@click.option("--before", metavar="JOB", help="right before this one, instead of WHERE")
+@click.option("--before", metavar="JOB", help="right before this one, instead of WHERE  [default: none]")
 @common
 def move(wanted: tuple[str, ...], before: str | None, **flags: Any) -> None:
     """Move jobs in line: fts move JOB... WHERE, with WHERE one of up, down, top, bottom or a place (1 runs next).
@@ -138,7 +138,7 @@ def retry(wanted: tuple[str, ...], **flags: Any) -> None:
     help="what to finish first",
 )
 @click.option("--withdraw", is_flag=True, help="withdraw the request to stop")
-@click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)")
+@click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)  [default: all]")
 @common
 def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
     """Ask workers to stop after their trial (or job); the queue is unchanged."""
@@ -147,7 +147,7 @@ def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
 
 
 @click.command()
-@click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)")
+@click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)  [default: all]")
 @common
 def stop(worker: int | None, **flags: Any) -> None:
     """Ask workers to write a checkpoint at the next step and stop; nothing is lost."""
@@ -156,7 +156,7 @@ def stop(worker: int | None, **flags: Any) -> None:
 
 @click.command()
 @click.argument("text", nargs=-1, required=True)
-@click.option("--job", "cell", metavar="JOB", help="about this job")
+@click.option("--job", "cell", metavar="JOB", help="about this job  [default: about the study]")
 @common
 def note(text: tuple[str, ...], cell: str | None, **flags: Any) -> None:
     """Write a line into the journal."""

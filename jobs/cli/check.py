@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs import functions
 from fts.jobs.api.command import BareStudy
-from fts.jobs.api.function import FunctionCell
 from fts.jobs.cli import enqueue, enqueue_command, enqueue_study
 from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit, emit_json, put, say
@@ -22,6 +20,7 @@ from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
+from fts.jobs.unread import unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from fts.jobs.check.examine import Examined
     from fts.jobs.check.whole import Checked, Forecast, Machine
 
-NOT_HERE = ("again", "dry_run", "as_json")  # of `fts enqueue`, which has the other options
+NOT_HERE = ("wanted", "again", "dry_run", "as_json")  # of `fts enqueue`, which has the other options
 COLOUR = {"ok": "green", "warn": "yellow", "bad": "red"}
 PATIENCE = "5m"
 HURTS = 1  # exit code
@@ -48,7 +47,11 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # it takes types onl
 
 OWN = (
     click.Option(["--cell", "names"], multiple=True, metavar="CELL", help="only this cell, such as mnist/S; repeat it"),
-    click.Option(["--show", "count"], type=Whole(1, 1000), help="only show so many trials as they would be drawn"),
+    click.Option(
+        ["--show", "count"],
+        type=Whole(1, 1000),
+        help="only show so many trials as they would be drawn  [default: run them]",
+    ),
     click.Option(
         ["--patience", "patience_s"],
         type=Duration(),
@@ -57,7 +60,7 @@ OWN = (
         metavar="TIME",
         help="for all cells; a trial that takes longer is compared as far as it came",
     ),
-    click.Option(["--reports"], type=COUNT, help="run each trial only until so many reports"),
+    click.Option(["--reports"], type=COUNT, help="run each trial only until so many reports  [default: to its end]"),
     click.Option(["--slots"], type=Whole(1, 1024), help="of the worker, for the forecast  [default: as `fts worker`]"),
 )  # fmt: skip
 
@@ -235,9 +238,9 @@ def print_whole(checked: Checked, study: BareStudy) -> None:
             about, colon, rest = sentence.partition(": ") if sentence.startswith("memory") else ("time", ":", sentence)
             print_finding(status, about, rest if colon else sentence)
     first = checked.cells[0].cell if checked.cells else None
-    unread = functions.unread_axes(first) if isinstance(first, FunctionCell) else []
-    for sentence in unread:
-        print_finding("warn", "axes", sentence)
+    ignored = [] if first is None else unread(first)
+    for sentence in ignored:
+        print_finding("warn", "reads", sentence)
     if checked.not_checked:
         titles = ", ".join(study.title(cell) for cell in checked.not_checked[:8])
         more = ", ..." if len(checked.not_checked) > 8 else ""
@@ -247,7 +250,7 @@ def print_whole(checked: Checked, study: BareStudy) -> None:
     if bad:
         say(f"{formatting.count(bad, 'finding')} would hurt; nothing was put in line")
     else:
-        warned = len(unread)
+        warned = len(ignored)
         warned += sum(finding.status == "warn" for cell in checked.cells for finding in cell.findings)
         well = f"Nothing would hurt; {formatting.count(warned, 'warning')}." if warned else "All is well."
         say(f"{well} `fts enqueue` with the same words puts it in line.")

@@ -1,24 +1,72 @@
-"""`fts completion`: the script with which a shell completes commands, options and choices."""
+"""`fts completion`: installs the script with which a shell completes commands, options, cells and jobs."""
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import click
 
-from fts.jobs.cli.output import put
+from fts.jobs.cli.output import put, say
+from fts.state.files import atomic_write, make_folder
 
 SHELLS = ("bash", "zsh", "fish")
+OF_BASH = (  # the package that loads what lies in its folder
+    Path("/usr/share/bash-completion/bash_completion"),
+    Path("/opt/homebrew/share/bash-completion/bash_completion"),
+    Path("/usr/local/share/bash-completion/bash_completion"),
+)
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
-def completion(shell: str) -> None:
-    """Print the completion script for SHELL; put the line below into ~/.bashrc or ~/.zshrc.
+@click.option("-n", "--print", "only_print", is_flag=True, help="print the script, install nothing; so does a pipe")
+def completion(shell: str, only_print: bool) -> None:
+    """Install the script that completes words with Tab in SHELL: commands, options, cells and jobs of the study here.
 
-    For fish: fts completion fish > ~/.config/fish/completions/fts.fish
+    It says which file it wrote, and what your shell still needs. A line `eval "$(fts completion bash)"` in ~/.bashrc
+    does the same without a file.
     """
     from click.shell_completion import get_completion_class  # here, not above: for this command only
 
     made = get_completion_class(shell)
     assert made is not None, "click knows these shells"
-    root = click.get_current_context().find_root().command
-    put(made(root, {}, "fts", "_FTS_COMPLETE").source())
+    script = made(click.get_current_context().find_root().command, {}, "fts", "_FTS_COMPLETE").source()
+    if only_print or not sys.stdout.isatty():
+        return put(script)
+    path = file_of(shell)
+    make_folder(path.parent)
+    atomic_write(path, script, mode=0o644)
+    say(f"wrote {path}")
+    return say(still_needed(shell, path))
+
+
+def file_of(shell: str) -> Path:
+    """Where the shell looks for it by itself, or where people keep it."""
+    home = Path("~").expanduser()
+    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    if shell == "bash":
+        own = os.environ.get("BASH_COMPLETION_USER_DIR")
+        return (Path(own) if own else data / "bash-completion") / "completions" / "fts"
+    if shell == "fish":
+        return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "fish" / "completions" / "fts.fish"
+    return home / ".zfunc" / "_fts"
+
+
+def still_needed(shell: str, path: Path) -> str:
+    """What the person has to do, if anything, before Tab completes."""
+    if shell == "zsh" and not _stands_in(Path("~/.zshrc").expanduser(), ".zfunc"):
+        return (
+            "put this into ~/.zshrc, then open a new terminal: fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit"
+        )
+    if shell == "bash" and not any(each.exists() for each in OF_BASH):
+        return f"the package bash-completion is missing: install it, or put this into ~/.bashrc: source '{path}'"
+    return "open a new terminal: fts <Tab> completes"
+
+
+def _stands_in(path: Path, text: str) -> bool:
+    try:
+        return text in path.read_text(errors="replace")
+    except OSError:
+        return False

@@ -12,17 +12,21 @@ from fts.jobs.api.bare_cell import CHOICES, BareCell
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.halving import BadHalving, Halving
+from fts.jobs.api.lag import PRICE
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import limits
 from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Whole, here
+from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.search.needs import check_packages
 from fts.jobs.status import formatting
+from fts.jobs.study_file.chosen import chosen
+from fts.jobs.unread import unread
 from fts.state.place import has_study
 from fts.state.values import Enqueued
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fts.jobs.api.function import FunctionCell
     from fts.state.values import Job
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 @click.argument("objective", metavar="FILE.py:FUNCTION")
 @click.option("--trials", default=20, show_default=True, type=COUNT, help="of each cell, as a total: more extend it")
 @click.option("-m", "--axis", "axes", multiple=True, metavar="NAME=A,B", help="an axis of the matrix; repeat it")
+@click.option("--cell", "wanted", multiple=True, metavar="CELL", help="only mnist/S, size:S or S; repeat it")
 @click.option(
     "--direction", type=click.Choice(CHOICES["direction"]), default="minimize", show_default=True, help="of the metric"
 )
@@ -66,10 +71,24 @@ if TYPE_CHECKING:
     show_default=True,
     help="ends hopeless trials where the function asks trial.should_prune()",
 )
-@click.option("--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2")
+@click.option(
+    "--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2  [default: the pruner's own]"
+)
 @click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
-@click.option("--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search")
-@click.option("--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast")
+@click.option(
+    "--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search  [default: none]"
+)
+@click.option(
+    "--parallel",
+    type=limits.whole("parallel"),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help=f"trials of a cell at once, in idle slots of one worker. {PRICE}",
+)
+@click.option(
+    "--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast  [default: learned]"
+)
 @limits.options
 @click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
 @click.option(
@@ -86,6 +105,7 @@ def enqueue(
     objective: str,
     trials: int,
     axes: tuple[str, ...],
+    wanted: tuple[str, ...],
     parameters: tuple[str, ...],
     name: str | None,
     halving: str | None,
@@ -102,9 +122,10 @@ def enqueue(
     A changed file asks another question: its jobs are new, the earlier ones stay.
     """
     made = cells_of(objective, trials, axes, parameters, name, halving, interpreter, **fields)
-    for sentence in functions.unread_axes(made[0]):
+    made = only(made, wanted)
+    for sentence in unread(made[0]):
         say(sentence)
-    tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+    tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json, again=again)
 
 
 def cells_of(
@@ -132,22 +153,38 @@ def cells_of(
     )
 
 
-def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_json: bool) -> None:
-    """What became of each cell, for a person or as one JSON object."""
+def only(cells: Sequence[Any], wanted: Sequence[str]) -> list[Any]:
+    """Those that --cell names. Raises BadSpec for a word that names none."""
+    meant = chosen([cell.axes for cell in cells], wanted)
+    return [cell for cell in cells if meant is None or meant("", cell.axes)]
+
+
+def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_json: bool, again: bool = False) -> None:
+    """What became of each cell, for a person or as one JSON object; a dry run says what it would take."""
+    cells = [cell for cell, _, _ in put]
+    takes = _takes(cells, again) if dry_run else None
     if as_json:
         rows = [
             {"cell": BareStudy(cell.study).title(cell), "experiment": cell.experiment, "job": found.job_id or None}
             | {"state": "new" if found.created else found.status, "extended_from": found.extended_from, "told": told}
             for cell, found, told in put
         ]
-        return emit_json("cells", rows)
+        return emit_json("cells", rows, takes=takes)
     for _, _, told in put:
         say(told)
+    for sentence in takes["told"] if takes else ():
+        say(sentence)
     if dry_run:
         say("Nothing was put in line: this was a dry run.")
     elif any(found.created or found.extended_from is not None for _, found, _ in put):
         say("`fts worker` runs it, `fts status` shows its progress.")
     return None
+
+
+def _takes(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
+    from fts.jobs.form import cost  # here, not above: see put_in_line
+
+    return cost.as_dict(*cost.of_words(here(), cells, again=again, typed=limits.typed()))
 
 
 def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
@@ -160,11 +197,12 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
     from fts.state.transitions.base import transaction
 
     check_gpus(max(cell.gpu for cell in cells))
+    began = not has_study(here().db)
     study = BareStudy(cells[0].study)
     for cell in cells:
         if getattr(cell, "python", None) is None or cell.space is not None:
             check_packages(cell.sampler)
-    if dry_run and not has_study(here().db):
+    if dry_run and began:
         new = Enqueued(0, created=True)
         return [(cell, new, told(study.title(cell), cell, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
@@ -181,6 +219,8 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         jobs = {job.id: job for job in queries.jobs(db)}
     finally:
         db.close()
+    if not dry_run and (place := which_queue(here().db, None, began)):
+        say(place)
     return [
         (
             cell,

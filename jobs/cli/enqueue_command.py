@@ -11,6 +11,8 @@ from fts.jobs import commands, functions
 from fts.jobs.api.bare_cell import CHOICES
 from fts.jobs.cli import enqueue, limits
 from fts.jobs.cli.app import Fraction
+from fts.jobs.cli.output import say
+from fts.jobs.unread import unread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,14 +20,16 @@ if TYPE_CHECKING:
     from fts.jobs.api.command import CommandCell
 
 SHARED = (
-    "trials", "axes", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed", "sampler",
-    "halving", "seeds", "baseline", "steps", "again", "dry_run", "as_json", *limits.NAMES,
+    "trials", "axes", "wanted", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed",
+    "sampler", "halving", "seeds", "baseline", "parallel", "steps", "again", "dry_run", "as_json", *limits.NAMES,
 )  # fmt: skip
 
 
 @click.command(params=[one for one in enqueue.enqueue.params if one.name in SHARED])
 @click.argument("words", metavar="-- COMMAND [WORD]...", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--metric", help="the one that decides, as the command reports it; needed without --goal")
+@click.option(
+    "--metric", help="the one that decides, as the command reports it; needed without --goal  [default: that of --goal]"
+)
 @click.option(
     "--pruner",
     type=click.Choice(CHOICES["pruner"]),
@@ -34,11 +38,21 @@ SHARED = (
     help="ends hopeless trials, after any report",
 )
 @click.option("--shell", is_flag=True, help="/bin/sh reads the command: give it as one quoted word")
-@click.option("--regex", metavar="RE", help="finds the metric in a line of output, such as 'val_loss=([-0-9.eE+]+)'")
+@click.option(
+    "--regex",
+    metavar="RE",
+    help="finds the metric in a line of output, such as 'val_loss=([-0-9.eE+]+)'  [default: none]",
+)
 @click.option("--stdout", is_flag=True, help="the report is JSON lines on the output")
-@click.option("--csv", metavar="PATH", help="a CSV file has the metrics, such as '{folder}/**/metrics.csv'")
-@click.option("--tensorboard", metavar="DIR", help="event files have the metrics, such as in '{folder}/logs'")
-@click.option("--results", metavar="PATH", help="a JSON file has the metrics, such as '{folder}/results.json'")
+@click.option(
+    "--csv", metavar="PATH", help="a CSV file has the metrics, such as '{folder}/**/metrics.csv'  [default: none]"
+)
+@click.option(
+    "--tensorboard", metavar="DIR", help="event files have the metrics, such as in '{folder}/logs'  [default: none]"
+)
+@click.option(
+    "--results", metavar="PATH", help="a JSON file has the metrics, such as '{folder}/results.json'  [default: none]"
+)
 @click.option("--best", is_flag=True, help="the value of a trial is its best report  [default: the last]")
 @click.option(
     "--grace",
@@ -53,6 +67,7 @@ def enqueue_command(
     words: tuple[str, ...],
     trials: int,
     axes: tuple[str, ...],
+    wanted: tuple[str, ...],
     parameters: tuple[str, ...],
     name: str | None,
     halving: str | None,
@@ -72,7 +87,11 @@ def enqueue_command(
     it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
     """
     made = cells_of(words, trials, axes, parameters, name, halving, **fields)
-    enqueue.tell(enqueue.put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+    made = enqueue.only(made, wanted)
+    for sentence in unread(made[0]):
+        say(sentence)
+    put = enqueue.put_in_line(made, again=again, dry_run=dry_run)
+    enqueue.tell(put, dry_run=dry_run, as_json=as_json, again=again)
 
 
 def cells_of(

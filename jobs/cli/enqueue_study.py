@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs import functions
-from fts.jobs.api.function import FunctionCell
 from fts.jobs.cli.app import AS_JSON, here
+from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.status import formatting
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
+from fts.jobs.unread import unread
 from fts.state.place import has_study
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.study_file.line import Line
 
 LISTED = 40  # cells that a person reads one by one
@@ -30,7 +31,9 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What is taken of the file, and what is said over it."""
     for option in (
         click.option("--again", is_flag=True, help="search again, although the cells have jobs"),
-        click.option("--name", metavar="STUDY", help="of the study, instead of the file's"),
+        click.option(
+            "--name", metavar="STUDY", help="of the study, instead of the file's  [default: as the file has it]"
+        ),
         click.option(
             "--warm-start-from", "warm", multiple=True, metavar="STUDY/CELL:tN", help="begin with that trial; repeat it"
         ),
@@ -62,8 +65,10 @@ def enqueue_study(
     takes over other times, memory and threads. Where trials ask another question than the file does now, nothing is put
     in line: give --name or --again.
     """
-    lines = put_in_line(file, wanted, settings, warm, name, again=again, dry_run=dry_run)
-    tell(lines, dry_run=dry_run, as_json=as_json)
+    study = StudyFile.read(file, settings).named(name).warmed(warm)
+    cells = cells_of(study, here().db, wanted)
+    lines = put_cells_in_line(study, cells, again=again, dry_run=dry_run)
+    tell(lines, cells, dry_run=dry_run, as_json=as_json, again=again)
 
 
 def put_in_line(
@@ -79,41 +84,63 @@ def put_in_line(
 ) -> list[Line]:
     """Reads, checks and writes. With `one`, several cells are refused. Raises BadSpec before anything is written."""
     from fts.jobs.study_file import line  # here, not above: peewee, which --help need not load
-    from fts.state.db import open_for_person
 
     study = StudyFile.read(file, settings).named(name).warmed(warm)
     cells = cells_of(study, here().db, wanted)
-    line.check_here(cells)
-    for sentence in functions.unread_axes(cells[0]) if isinstance(cells[0], FunctionCell) else ():
-        say(sentence)
     if one and len(cells) > 1:
         names = ", ".join(line.titles(cells))
         raise click.UsageError(f"{file.name} has {len(cells)} cells: {names:.200}; name one with --cell")
-    if dry_run and not has_study(here().db):
+    return put_cells_in_line(study, cells, again=again, dry_run=dry_run)
+
+
+def put_cells_in_line(study: StudyFile, cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[Line]:
+    """The same with the file read. Raises BadSpec before anything is written."""
+    from fts.jobs.study_file import line  # here: see put_in_line
+    from fts.state.db import open_for_person
+
+    line.check_here(cells)
+    for sentence in unread(cells[0]):
+        say(sentence)
+    began = not has_study(here().db)
+    if dry_run and began:
         return line.preview(cells)
     db = open_for_person(here().db)
     try:
-        return line.put_in_line(db, cells, study.metrics, again=again, dry_run=dry_run)
+        lines = line.put_in_line(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)
     finally:
         db.close()
+    if not dry_run and (place := which_queue(here().db, study.folder, began)):
+        say(place)
+    return lines
 
 
-def tell(lines: Sequence[Line], *, dry_run: bool, as_json: bool) -> None:
-    """What became of each cell, for a person or as one JSON object."""
+def tell(
+    lines: Sequence[Line], cells: Sequence[BareCell], *, dry_run: bool, as_json: bool, again: bool = False
+) -> None:
+    """What became of each cell, for a person or as one JSON object; a dry run says what it would take."""
+    takes = _takes(cells, again) if dry_run else None
     if as_json:
         rows = [
             {"cell": each.cell, "experiment": each.experiment, "job": each.job_id, "state": each.state}
             | {"extended_from": each.extended_from, "told": each.told}
             for each in lines
         ]
-        return emit_json("cells", rows)
+        return emit_json("cells", rows, takes=takes)
     for each in lines[:LISTED]:
         say(each.told)
     if more := Counter(each.state for each in lines[LISTED:]):
         counts = ", ".join(f"{count} {state}" for state, count in more.items())
         say(f"and {formatting.count(more.total(), 'more cell')}: {counts}; --json has them all")
+    for sentence in takes["told"] if takes else ():
+        say(sentence)
     if dry_run:
         say("Nothing was put in line: this was a dry run.")
     elif any(each.state in ("new", "extended", "changed") for each in lines):
         say("`fts worker` runs it, `fts status` shows its progress.")
     return None
+
+
+def _takes(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
+    from fts.jobs.form import cost  # here, not above: see put_in_line
+
+    return cost.as_dict(*cost.of_file(here(), cells, again=again))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import TypeGuard
 
 import click
 
+from fts.jobs.api.nearest import nearest
 from fts.state.errors import NoDatabase, NoSuchRow, SchemaTooNew, SchemaTooOld
 from fts.state.files import reason_of
 
@@ -64,14 +66,24 @@ def is_missing_package(error: BaseException) -> TypeGuard[ModuleNotFoundError]:
 
 
 def missing_package(error: ModuleNotFoundError) -> str:
-    cure = "`pip install 'fts[patchtst]'` installs what the PatchTST study needs"
+    cure = "`pip install 'fts-hpo[patchtst]'` installs what the PatchTST study needs"
     return f"the package {error.name} is not installed; {cure}"
 
 
 def _usage(error: click.UsageError) -> str:
     path = error.ctx.command_path if error.ctx else "fts"
     message = _one_line(error.format_message()).rstrip(".")
-    return f"{message} (see {path} --help)"
+    return f"{message}{_nearest_choice(error)} (see {path} --help)"
+
+
+def _nearest_choice(error: click.UsageError) -> str:
+    """The right word for a wrong one where a few are allowed."""
+    kind = error.param.type if isinstance(error, click.BadParameter) and error.param is not None else None
+    wrong = re.search(r"'([^']+)' is not one of", error.message)
+    if not isinstance(kind, click.Choice) or wrong is None:
+        return ""
+    near = nearest(wrong[1], [str(choice) for choice in kind.choices])
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def _of_system(error: OSError) -> str:

@@ -18,7 +18,9 @@ from fts.state.db import open_for_person
 @click.option("--study", "study", metavar="NAME", help="of Optuna  [default: the only one]")
 @click.option("--name", metavar="NEW", help="of the study here  [default: the same]")
 @click.option(
-    "--objective", metavar="FILE.py:FUNCTION", help="the function it was: more trials go on from this history"
+    "--objective",
+    metavar="FILE.py:FUNCTION",
+    help="the function it was: more trials go on from this history  [default: none]",
 )
 def import_(storage: str, study: str | None, name: str | None, objective: str | None) -> None:
     """Take over the ended trials of a study in a STORAGE of Optuna, such as sqlite:///optuna.db.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from difflib import get_close_matches
 from pathlib import Path
 
 import click
 
 from fts.jobs.api.load import installed, study
+from fts.jobs.api.nearest import hint
 from fts.jobs.cli.output import say
 from fts.jobs.python import this_python
 from fts.jobs.starters.kinds import KINDS, STUDY_FILE
@@ -64,8 +64,7 @@ def begin_with(name: str) -> None:
             say(f"  {words}")
         return
     known = [*KINDS, *(each for each in installed() if each not in KINDS)]
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = hint(name, known)
     if name == "patchtst" and name not in installed():
-        hint = "install it with pip install 'fts[patchtst]'; "
-    raise click.UsageError(f"there is no kind {name!r}; {hint}there are {', '.join(known)}")
+        near = "install it with pip install 'fts-hpo[patchtst]'; "
+    raise click.UsageError(f"there is no kind {name!r}; {near}there are {', '.join(known)}")

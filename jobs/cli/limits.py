@@ -38,8 +38,18 @@ OPTIONS = (
     click.option(
         "--stall", "stall_s", metavar="TIME", help="without a report for 10m it is stuck  [default: when idle]"
     ),
-    click.option("--trial-timeout", "trial_timeout_s", metavar="TIME", help="of work, then a trial has failed: 2h"),
-    click.option("--timeout", "timeout_s", metavar="TIME", help="of work on a cell, then no trial begins: 36h"),
+    click.option(
+        "--trial-timeout",
+        "trial_timeout_s",
+        metavar="TIME",
+        help="of work, then a trial has failed: 2h  [default: no limit]",
+    ),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        metavar="TIME",
+        help="of work on a cell, then no trial begins: 36h  [default: no limit]",
+    ),
     click.option(
         "--gpu",
         type=whole("gpu"),

@@ -23,7 +23,7 @@ def last_lines_of(db: Database, snapshot: Snapshot, selected: int | None) -> Las
         return None
     said = None if job is None else _of_job(db, job, names_of(snapshot.jobs)[job.id])
     worker = parted(snapshot, now) if said is None and selected is None else None
-    return said if worker is None else worker_lines(worker, here().outputs, now)
+    return said if worker is None else worker_lines(worker, snapshot, here().outputs, now)
 
 
 def _of_job(db: Database, job: Job, name: str) -> LastLines | None:

@@ -31,7 +31,9 @@ LINE_END = re.compile(rb"(\r\n|\n|\r)")
 @click.argument("cell", metavar="[CELL[:tN]]", required=False)
 @click.option("-f", "--follow", is_flag=True, help="show new lines as they are written; Ctrl-C ends it")
 @click.option("-n", "--lines", default=50, type=COUNT, show_default=True, help="show this many lines, the last ones")
-@click.option("--grep", metavar="RE", help="only lines of the whole log that match this regular expression")
+@click.option(
+    "--grep", metavar="RE", help="only lines of the whole log that match this regular expression  [default: all]"
+)
 @AS_JSON
 def logs(cell: str | None, follow: bool, lines: int, grep: str | None, as_json: bool) -> None:
     """What a trial printed; without CELL the log that was written to last."""

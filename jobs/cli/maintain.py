@@ -130,9 +130,18 @@ def _shown(value: Any) -> Any:
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="every cell (the default when none is named)")
 @click.argument("wanted", nargs=-1, metavar="[JOB]...")
-@click.option("--optuna", "optuna_url", metavar="URL", help="write Optuna studies there, e.g. sqlite:///optuna.db")
 @click.option(
-    "--parquet", "parquet", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="tables for pandas"
+    "--optuna",
+    "optuna_url",
+    metavar="URL",
+    help="write Optuna studies there, e.g. sqlite:///optuna.db  [default: none]",
+)
+@click.option(
+    "--parquet",
+    "parquet",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="tables for pandas  [default: none]",
 )
 @AS_JSON
 def export(

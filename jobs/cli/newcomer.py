@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.state.place import DEFAULT_PATH, has_study
+
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
@@ -22,17 +24,18 @@ def first_steps(folder: Path) -> list[str]:
     """Lines for a folder without a study: what to type, with the objective that stands there where there is one."""
     steps = [
         ("fts init", "writes a study and an example that runs in ten seconds"),
-        ("fts check study.toml", "tries it: repeatable? resumable? how long, how much memory?"),
         ("fts enqueue study.toml", "puts it in line"),
         ("fts worker", "runs it until stopped; type it again and it goes on"),
     ]
     own = objective_in(folder)
+    tried = "tries it: repeatable? resumable? how long, how much memory?"
     if (folder / STUDY_FILE).is_file():
-        steps = steps[1:]
+        steps[0] = (f"fts check {STUDY_FILE}", tried)
     elif own is not None:
-        steps = [(f"fts check {own}", "tries your function"), (f"fts enqueue {own}", "puts it in line"), steps[3]]
+        steps = [(f"fts check {own}", tried), (f"fts enqueue {own}", "puts it in line"), steps[2]]
     width = max(len(words) for words, _ in steps)
-    return ["There is no study in this folder yet. To begin:", *(f"  {words:<{width}}  {why}" for words, why in steps)]
+    shown = [f"  {words:<{width}}  {why}" for words, why in steps]
+    return ["There is no study in this folder yet. To begin:", *shown, "All commands: fts --help"]
 
 
 def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
@@ -45,6 +48,22 @@ def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
     told += "; `fts init` writes a study and an example"
     told += "; the PatchTST study is `fts enqueue --matrix`" if command == "enqueue" and "data" in commands else ""
     return told
+
+
+def which_queue(db: Path, folder: Path | None, began: bool) -> str | None:
+    """Says which queue was taken where that may surprise: a new one, or one that is not beside the study's file."""
+    beside = None if folder is None or folder.resolve() == Path.cwd().resolve() else folder.resolve()
+    other = None if beside is None else beside / DEFAULT_PATH
+    elsewhere = other is not None and has_study(other) and other.resolve() != db.resolve()
+    if not began and (beside is None or db.resolve().is_relative_to(beside)):
+        return None
+    told = f"{shown(db)} is new: a queue begins here" if began else f"the queue is {shown(db)}"
+    return f"{told}; {shown(other)} is another, which --db names" if other is not None and elsewhere else told
+
+
+def shown(path: Path) -> str:
+    """A path as a person stands to it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def objective_in(folder: Path) -> str | None:

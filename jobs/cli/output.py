@@ -87,9 +87,13 @@ def speaks_unicode() -> bool:
     return formatting.speaks_utf8() and os.environ.get("TERM") != "dumb"
 
 
-def emit_json(kind: str, content: Any, taken_at: float | None = None) -> None:
-    """One JSON object: schema, taken_at and the content under its name. NaN has no word in JSON and becomes null."""
+def emit_json(kind: str, content: Any, taken_at: float | None = None, **more: Any) -> None:
+    """One JSON object: schema, taken_at and the content under its name. NaN has no word in JSON and becomes null.
+
+    `more` stands beside the content where it is not None.
+    """
     record = {"schema": SCHEMA, "taken_at": time.time() if taken_at is None else taken_at, kind: plain(content)}
+    record |= {name: plain(value) for name, value in more.items() if value is not None}
     click.echo(json.dumps(record, indent=None if not sys.stdout.isatty() else 2, allow_nan=False))
 
 

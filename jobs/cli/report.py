@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from fts.jobs.api.nearest import hint
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json
@@ -36,7 +37,9 @@ def report(study: str | None, out: Path | None, as_json: bool) -> None:
             if not names:
                 raise NothingThere(f"there is no job yet, so there is nothing to report: {begin()} puts some in line")
             if study is not None and study not in names:
-                raise click.UsageError(f"there is no study {study!r}; expected one of {', '.join(names)[:300]}")
+                raise click.UsageError(
+                    f"there is no study {study!r}; {hint(study, names)}expected one of {', '.join(names)[:300]}"
+                )
             now = time.time()
             wanted = [study] if study else names
             pages = [path for name in wanted for path in write_report(db, here(), name, out, now)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fts.jobs.api.load import installed, study
+from fts.jobs.api.nearest import hint
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.status.naming import cell_name, with_task
 from fts.state.errors import WrongStatus
@@ -62,12 +63,10 @@ def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
             expected = ", ".join(known_sizes)
             return click.UsageError(f"{word!r} is not a cell: budget {cell[1]!r} is unknown; expected {expected}")
     shown = with_task(jobs)
-    names = {name.lower(): name for job in jobs for name in (shown[job.id], cell_name(job), job.experiment)}
-    names |= {name.lower(): name for job in jobs for name in (job.study,) if "budget" not in job.labels}
-    import difflib  # here, not above: only a wrong word needs it
-
-    near = difflib.get_close_matches(word.lower(), names, n=1)
-    return NothingThere(f"no job matches {word!r}{f', did you mean {names[near[0]]}?' if near else ''}; {known(jobs)}")
+    names = [name for job in jobs for name in (shown[job.id], cell_name(job), job.experiment)]
+    names += [job.study for job in jobs if "budget" not in job.labels]
+    names += [f"{name}:{value}" for job in jobs for name, value in job.labels.items()]
+    return NothingThere(f"no job matches {word!r}; {hint(word, names)}{known(jobs)}")
 
 
 def axes_of(jobs: Sequence[Job]) -> tuple[str, ...]:
@@ -201,14 +200,18 @@ def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
     name, _, value = word.partition(":")
     known = known_fields(axes)
     accepted = (*known, *EVERY_STUDY)
-    if name not in accepted and (CELL.fullmatch(name) or NUMBER.fullmatch(name) or TRIAL.fullmatch(word)):
+    near = hint(name, accepted) if name not in accepted else ""
+    if name not in accepted and (
+        CELL.fullmatch(name) or NUMBER.fullmatch(name) or (TRIAL.fullmatch(word) and not near)
+    ):
         raise click.UsageError(f"{word!r} names a trial, and this command takes whole cells: write {name}")
     if name not in accepted:
-        raise click.UsageError(f"{word!r} asks for {name!r}, expected one of {', '.join(known)}")
+        raise click.UsageError(f"{word!r} asks for {name!r}; {near}expected one of {', '.join(known)}")
     attribute = "status" if name == "state" else name
     wanted = value.lower().removeprefix("h") if name == "horizon" else value.lower()
     if attribute == "status" and wanted not in list(JobStatus) and wanted != "held":
-        raise click.UsageError(f"there is no state {value!r}; there are {', '.join(JobStatus)} and held")
+        near = hint(value, [*JobStatus, "held"])
+        raise click.UsageError(f"there is no state {value!r}; {near}there are {', '.join(JobStatus)} and held")
     if wanted == "held" and attribute == "status":
         return lambda job: job.status == JobStatus.QUEUED and job.hold_reason is not None
     if name in axes and name not in EVERY_STUDY:

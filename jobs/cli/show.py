@@ -17,7 +17,7 @@ from fts.jobs.cli.selection import begin, choose, one_job, split_trial
 from fts.jobs.cli.time_option import since_of
 from fts.jobs.records import columns
 from fts.jobs.records.results import spent
-from fts.jobs.search.importance import importance
+from fts.jobs.search.importance import chance_of, importance
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.explain import why as reasons_of
 from fts.jobs.status.log_excerpt import is_lost
@@ -170,7 +170,9 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
         say(f"{formatting.BEST} no other trial beats it in all of {', '.join(job.goals)}: {len(job.front)} such trials")
     if shares := importance(found):
         listed = ", ".join(f"{each.name} {each.share:.2f}" for each in shares)
-        say(f"share of rank variance in {shares[0].n} trials, each parameter alone: {listed}")
+        bar = chance_of(found)
+        of = f"in {shares[0].n} trials, each parameter alone"
+        say(f"share of the trials' order {of}: {listed}; a random number may reach {bar:.2f}")
     if not columns.has_own(job) and (rest := columns.other_parameters(found)):
         say(f"parameters without a column: {', '.join(rest)}; --csv and --json show all")
     return None
@@ -241,9 +243,9 @@ def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
 
 
 @click.command()
-@click.option("--since", metavar="TIME", help="10h, 2d, or 2026-11-20 22:00")
+@click.option("--since", metavar="TIME", help="10h, 2d, or 2026-11-20 22:00  [default: the beginning]")
 @click.option("--limit", default=50, type=COUNT, show_default=True, help="at most this many events, the newest")
-@click.option("--job", "cell", metavar="CELL", help="only of this job")
+@click.option("--job", "cell", metavar="CELL", help="only of this job  [default: all jobs]")
 @AS_JSON
 def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> None:
     """The journal: who changed what, and when, oldest first."""

@@ -14,11 +14,12 @@ from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
 from fts.jobs.cli.selection import begin
 from fts.jobs.cli.time_option import since_of
-from fts.jobs.status import declared, drain, formatting, naming
+from fts.jobs.status import formatting, naming, nodes
 from fts.jobs.status import summary as glances
-from fts.jobs.status.conditions import is_disk_low, silent_worker
-from fts.jobs.status.headline import finish_text, lines, plain
+from fts.jobs.status.conditions import is_disk_low, running_trials, silent_worker
+from fts.jobs.status.headline import lines, plain
 from fts.jobs.status.sanitize import clean_snapshot
+from fts.jobs.status.sentences import aloud, listed, sentences
 from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
 from fts.state import liveness, queries
@@ -26,11 +27,11 @@ from fts.state.db import Database, open_for_reading
 from fts.state.holder import blocker
 from fts.state.place import refuse_other_than_file
 from fts.state.user import this_person
-from fts.state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:
     from fts.jobs.status.disk_usage import Kept
     from fts.jobs.status.log_excerpt import LastLines
+    from fts.state.values import Event, Job, Snapshot
 
 EVENTS_OF_AN_ABSENCE = 20_000
 
@@ -39,8 +40,12 @@ EVENTS_OF_AN_ABSENCE = 20_000
 @click.option("--line", "form", flag_value="line", help="one line, for tmux status-right")
 @click.option("--plain", "form", flag_value="plain", help="sentences without glyphs, for screen readers")
 @click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
-@click.option("--since", metavar="TIME", help="what happened since 10h, 2d, a date, or `last` (your last key press)")
-@click.option("--at", metavar="TIME", help="as it was: 03:12, 10h (ago), 2026-11-20 22:00")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="what happened since 10h, 2d, a date, or `last` (your last key press)  [default: last]",
+)
+@click.option("--at", metavar="TIME", help="as it was: 03:12, 10h (ago), 2026-11-20 22:00  [default: now]")
 @click.option("--exit-code", is_flag=True, help="10 LOOK, 11 ACT, 12 IDLE, 13 BLIND; 0 is WELL")
 def status(form: str | None, since: str | None, at: str | None, exit_code: bool) -> int:
     """State of the queue, finish time, and what happened while you were away."""
@@ -53,7 +58,8 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     elif form == "line":
         emit(plain(lines(glance, 39, 1)[0]))
     elif form == "plain":
-        emit("\n".join([*sentences(glance), *last_words(last)]))
+        crew = nodes.line(glance.snapshot.nodes, glance.snapshot.taken_at)
+        emit("\n".join([*sentences(glance), *([crew] if crew else []), *map(aloud, last_words(last))]))
     else:
         room = max(terminal_columns(), 70)
         width = room if room == formatting.ENDLESS else min(room, 159)
@@ -63,7 +69,9 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         widest = max((formatting.width(names[job.id]) for job in chosen), default=13)
         column = max(13, min(widest, room // 3))  # of a name: what follows it says how the job is
         listing = [formatting.cut(job_line(job, glance, column), room) for job in chosen]
-        emit("\n".join([*shown, *last_words(last), "", *listing]))
+        crew = nodes.line(glance.snapshot.nodes, glance.snapshot.taken_at)
+        of_nodes = [formatting.cut(crew, room)] if crew else []
+        emit("\n".join([*shown, *of_nodes, *last_words(last), "", *listing]))
         name_unreadable(glance.snapshot.unreadable)
     if queries.newer_schema(glance.snapshot):
         return SCHEMA
@@ -129,14 +137,6 @@ def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> t
     return queries.events(db, limit=EVENTS_OF_AN_ABSENCE)
 
 
-def listed(jobs: tuple[Job, ...], most: int = 14) -> list[Job]:
-    """Running and failed ones always, then the line, then the ended ones, as many as fit."""
-    first = [job for job in jobs if job.status in (JobStatus.RUNNING, JobStatus.FAILED)]
-    rest = [job for job in jobs if job.status not in (JobStatus.RUNNING, JobStatus.FAILED)]
-    kept = {job.id for job in (first + rest)[:most]}
-    return [job for job in jobs if job.id in kept]
-
-
 def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     """State, trials, best value and note, its name in `column` columns."""
     left = glance.forecast.seconds_left.get(job.id)
@@ -145,7 +145,9 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     ended = formatting.trials_ended(job)
     bar = formatting.bar(ended / job.trials_wanted if job.trials_wanted else 0.0, 10)
     lost = glance.lost(job)
-    note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else "")
+    live = len(running_trials(glance.snapshot, job))
+    at_once = f"{live} trials at once" if live > 1 and not lost else ""
+    note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else at_once)
     eta = f"in {formatting.left(left)}" if left is not None and not lost else ""
     glyph, state = (formatting.LOST, "lost") if lost else (formatting.glyph_of(job.status), str(job.status))
     return (
@@ -177,41 +179,3 @@ def brief(job: Job) -> dict[str, object]:
         "message": job.message,
         "hold_reason": job.hold_reason,
     }
-
-
-def finish_sentence(glance: glances.Glance) -> str:
-    """When the work will be done, or that nothing is left to do, or why no time can be given."""
-    if finish := finish_text(glance):
-        return f"{finish[0].upper()}{finish[1:].replace(' ±', ', plus or minus ')}"
-    if glance.is_blind:
-        return "The end is not known, because the database cannot be read"
-    waiting = (JobStatus.PAUSED, JobStatus.QUEUED)
-    kept = sum(job.status in waiting for job in glance.snapshot.jobs)
-    if kept:
-        return f"Nothing else can run: {formatting.count(kept, 'job')} paused or held"
-    return "All jobs have ended" if glance.snapshot.jobs else "No job is in the queue"
-
-
-def sentences(glance: glances.Glance) -> list[str]:
-    """The same facts as whole sentences, without glyphs or columns."""
-    told = [formatting.full_stop(f"{glance.verdict.word}: {glance.verdict.reason}")]
-    told += [formatting.full_stop(f"Also: {concern.reason}") for concern in glance.verdict.concerns[1:]]
-    leaving = (drain.sentence(glance.snapshot, worker, glance.now) for worker in drain.draining(glance.snapshot))
-    told += [f"DRAINING: {text}." for text in leaving if text not in told[0]]
-    told.append(f"{finish_sentence(glance)}.")
-    if (away := glance.away) is not None:
-        told.append(
-            f"Since {formatting.when(away.since, glance.now)}: {formatting.count(away.done, 'cell')} done, "
-            f"{formatting.count(away.trials, 'trial')} ended, {away.failed} failed, "
-            f"{away.lost} lost with their worker, {formatting.count(away.guard_pauses, 'pause')} because of heat."
-        )
-    names = naming.names_of(glance.snapshot.jobs)
-    for job in listed(glance.snapshot.jobs):
-        kind = declared.of_job(glance.snapshot, job).word(job.metric, None)
-        best = f", best {kind} {formatting.best(job.best_value)}" if job.best_value is not None else ""
-        if len(job.goals) > 1:
-            best = f", {formatting.count(len(job.front), 'trial')} on the front of {', '.join(job.goals)}"
-        state = glance.lost(job).replace("lost claim", "lost") or job.status
-        wanted = formatting.count(job.trials_wanted, "trial")
-        told.append(f"{names[job.id]} is {state}: {formatting.trials_ended(job)} of {wanted}{best}.")
-    return told

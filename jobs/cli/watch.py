@@ -14,6 +14,8 @@ from fts.jobs.cli.show import event_words
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import is_live, running
 from fts.jobs.status.explain import runnable
+from fts.jobs.status.sanitize import clean_snapshot
+from fts.jobs.status.sentences import event_sentence
 from fts.state import queries
 from fts.state.db import Database, open_for_reading
 from fts.state.migrations import SCHEMA
@@ -21,14 +23,21 @@ from fts.state.migrations import SCHEMA
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fts.state.values import Event
+    from fts.state.values import Event, Job
 
 BATCH = 1000  # events read at once
 
 
 @click.command()
+@click.option("--plain", is_flag=True, help="whole sentences without signs, for screen readers")
 @click.option("--json", "as_json", is_flag=True, help="NDJSON: one event per line")
-@click.option("--from", "start", type=ROW, metavar="EVENT", help="begin after this event (0: from the beginning)")
+@click.option(
+    "--from",
+    "start",
+    type=ROW,
+    metavar="EVENT",
+    help="begin after this event (0: from the beginning)  [default: from now on]",
+)
 @click.option("--until-idle", is_flag=True, help="stop when no job runs and none can start")
 @click.option(
     "--every",
@@ -38,7 +47,7 @@ BATCH = 1000  # events read at once
     show_default=True,
     help="seconds between two reads",
 )
-def watch(as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> None:
+def watch(plain: bool, as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> None:
     """One line per change, as it happens. Ctrl-C ends it; the worker continues."""
     db = open_for_reading(here().db)
     try:
@@ -46,13 +55,29 @@ def watch(as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> 
         if until_idle and (waiting := nobody_takes(db)):
             jobs = formatting.count(waiting, "job")
             say(f"{jobs} in line, but no worker is alive: waiting for one (start `fts worker`)")
+        known = Jobs(db)
         for event in follow(db, start, until_idle, poll_s):
             if as_json:
                 emit_line({"schema": SCHEMA, "taken_at": time.time(), "event": event})
+            elif plain:
+                known.know(event)
+                emit(event_sentence(event, known.found))
             else:
                 emit(sentence(event))
     finally:
         db.close()
+
+
+class Jobs:
+    """The jobs of the queue, read again when an event is about one that is not among them."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.found: tuple[Job, ...] = ()
+
+    def know(self, event: Event) -> None:
+        if event.job_id is not None and event.job_id not in {job.id for job in self.found}:
+            self.found = clean_snapshot(queries.snapshot(self.db)).jobs
 
 
 def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> Iterator[Event]:

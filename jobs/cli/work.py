@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,7 @@ from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, say
 from fts.jobs.cli.selection import begin
 from fts.jobs.python import python
-from fts.jobs.settings import Places, worker_settings
+from fts.jobs.settings import BadSetting, Places, Where, worker_settings
 from fts.jobs.watchdog.policy import read_bytes
 from fts.state import queries
 from fts.state.db import open_for_reading
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+EXECUTORS = ("local", "command", "ssh")
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
 
@@ -59,32 +61,42 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
         ),
         click.option("--device", help="cpu, cuda, cuda:1 or mps  [default: what the machine has]"),
-        click.option("--threads", type=COUNT, help="of each trial; slots x threads must not exceed the cores"),
+        click.option(
+            "--threads",
+            type=COUNT,
+            help="of each trial; slots x threads must not exceed the cores  [default: cores / slots]",
+        ),
     ):
         command = option(command)
     return command
 
 
 @click.command()
-@click.option("--slots", type=COUNT, help="jobs at once  [default: 2 on a CPU with 2 or more cores, else 1]")
+@click.option("--slots", type=COUNT, help="trials at once  [default: 2 on a CPU with 2 or more cores, else 1]")
 @machine_options
 @click.option("--until-empty", is_flag=True, help="stop when no job can run any more")
 @click.option("--detach", is_flag=True, help="keep running after logout, with a pid file and outputs/logs/worker.log")
 @click.option("--create", is_flag=True, help="make a new, empty study where there is none, and wait for jobs")
+@click.option("--executor", type=click.Choice(EXECUTORS), help="where trials run  [default: local, this machine]")
+@click.option("--launch", metavar="COMMAND", help="starts an agent on a node: 'srun -n1 -c{threads}'  [default: none]")
+@click.option("--nodes", metavar="NAME:SLOTS,...", help="of --executor ssh: gpu1:4,gpu2:4  [default: none]")
+@click.option("--node-python", metavar="PATH", help="the Python with fts on the nodes  [default: this one's path]")
+@click.option("--sync", multiple=True, metavar="PATH", help="code beside the study's file to send to the nodes")
 @click.option("--detached", is_flag=True, hidden=True)
 def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     """Run the queue until stopped.
 
     Ctrl-C writes a checkpoint and stops; nothing is lost. `fts drain` lets it finish its trial first.
     """
-    settings = worker_settings(**flags, detached=detached)
+    where = where_of(flags)
+    settings = worker_settings(**flags, where=where, detached=detached)
     if not create and not has_study(here().db):
         raise NothingThere(
             f"there is no study at {here().db}: change to its folder or name it with --db; {begin()} "
             "begins a study here, `fts worker --create` an empty one"
         )
     if detach:
-        return start_detached(here(), flags | {"create": create})
+        return start_detached(here(), flags | {"create": create} | asdict(where))
     from fts.jobs.worker.worker import stop_listening, work  # here, not above: --help and --detach need no huey
 
     log_to_stderr(logging.INFO if detached or not sys.stderr.isatty() else logging.WARNING)
@@ -95,6 +107,20 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     finally:
         if detached:
             remove_pid_file(here(), os.getpid())
+
+
+def where_of(flags: dict[str, Any]) -> Where:
+    """Takes these flags out. Raises BadSetting for one that has no meaning with the others."""
+    given = {name: flags.pop(name) for name in ("executor", "launch", "nodes", "node_python", "sync")}
+    executor = given["executor"] or "local"
+    allowed = {"local": (), "command": ("launch", "node_python", "sync"), "ssh": tuple(given)}[executor]
+    for name, value in given.items():
+        if value and name != "executor" and name not in allowed:
+            needs = "command" if name == "launch" else "ssh"
+            raise BadSetting(
+                f"--{name.replace('_', '-')} means nothing to --executor {executor}; use --executor {needs}"
+            )
+    return Where(executor, given["launch"], given["nodes"], given["node_python"], tuple(given["sync"]))
 
 
 def log_to_stderr(level: int) -> None:
@@ -157,7 +183,9 @@ def arguments(flags: dict[str, Any]) -> list[str]:
     """The flags of this command, as the detached one gets them."""
     words: list[str] = []
     for name, value in flags.items():
-        if value is True:
+        if isinstance(value, tuple):
+            words += [word for one in value for word in (f"--{name.replace('_', '-')}", str(one))]
+        elif value is True:
             words.append(f"--{name.replace('_', '-')}")
         elif value not in (None, False):
             words += [f"--{name.replace('_', '-')}", str(value)]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
+from fts.jobs.api.nearest import hint
 from fts.jobs.records import columns
 from fts.jobs.records.results import spent
 from fts.jobs.records.searches import begun_cells
@@ -323,8 +324,10 @@ def _field_of(found: Rows, jobs: Sequence[Job], value: str | None) -> str:
         if name in there:
             return name
     offered = sorted(name for name in there if name.startswith(tuple(f"{group}." for group in GROUPS)))
+    near = hint(value, [*metrics, *offered, *(name.partition(".")[2] for name in offered)])
     raise NoSuchCell(
-        f"no best trial of these cells has {value!r}; expected {', '.join([*sorted(metrics), *offered]) or 'another'}"
+        f"no best trial of these cells has {value!r}; {near}"
+        f"expected {', '.join([*sorted(metrics), *offered]) or 'another'}"
     )
 
 

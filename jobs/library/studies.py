@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from fts.jobs.api.bare_cell import CHOICES
 from fts.jobs.api.command import question_of
 from fts.jobs.api.function import FunctionCell, FunctionStudy
 from fts.jobs.api.halving import Halving
+from fts.jobs.api.lag import MOST_PARALLEL, PARALLEL
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.library.objective import (
     objective_of,
@@ -131,6 +133,7 @@ class Study:
         self.name, self.path = name, path
         self._fields = dict(fields)
         self._jobs: tuple[int, ...] = ()  # that this process has put in line, or found there
+        self._at_once = 1  # trials of a cell: slots of a worker that is started for it
 
     def __repr__(self) -> str:
         return f"<study {self.name or 'without a name yet'} in {self.path}>"
@@ -154,14 +157,15 @@ class Study:
 
         The function: a `def` at the top of a file, or its name as "FILE.py:FUNCTION". Ctrl-C leaves the study running.
         `timeout`: seconds of work on a cell, then no trial of it begins. As each trial has a process of its own,
-        `catch` and `gc_after_trial` change nothing: a trial that fails does not end the search.
+        `catch` and `gc_after_trial` change nothing: a trial that fails does not end the search. `n_jobs`: so many
+        trials of each cell at once; trial n then knows trials 0..n-n_jobs, so the result depends on no timing.
         Raises BadObjective or BadSpec before anything is written, StudyFailed where it cannot go on by itself.
         """
         if unknown:
-            expected = "n_trials, axes, metric, space, timeout, show_progress_bar"
+            expected = "n_trials, axes, metric, space, timeout, n_jobs, show_progress_bar"
             raise BadSpec(f"optimize takes no {', '.join(unknown)}: workers run the trials; expected {expected}")
-        if n_jobs != 1:
-            raise BadSpec(f"n_jobs is {n_jobs}, but workers run the trials; start one with `fts worker --slots N`")
+        if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or not 1 <= n_jobs <= MOST_PARALLEL:
+            raise BadSpec(f"n_jobs is {n_jobs!r:.80}, expected a whole number from 1 to {MOST_PARALLEL:,}")
         if not isinstance(n_trials, int):
             raise BadSpec(f"n_trials is {n_trials!r:.80}, expected a whole number: the total that is wanted")
         refuse_inside_a_trial()
@@ -175,6 +179,7 @@ class Study:
         metric = next(iter(goals), metric)
         fields = self._fields | pruner | {"metric": metric, "space": space and {k: dict(v) for k, v in space.items()}}
         fields |= {} if timeout is None else {"timeout_s": float(timeout)}
+        fields |= {PARALLEL: n_jobs}
         cells = functions.cells(named, folder, n_trials, axes=axes, study=self.name, **fields)
         self.name = cells[0].study
         progress = ProgressLine(self.name, shown=show_progress_bar)
@@ -183,6 +188,7 @@ class Study:
                 f"trials import {named.rpartition(':')[0]} without {shlex.join(words)[:200]}: what they should know "
                 "of it, give as axes, or in the environment"
             )
+        self._at_once = n_jobs
         self._jobs = put_in_line(self.path, cells, progress.say, () if timeout is None else ("timeout_s",))
         try:
             self._wait(n_trials, progress)
@@ -222,7 +228,7 @@ class Study:
                 takes = any(is_live(w, snapshot.taken_at) and w.asked is None for w in snapshot.workers)
                 if waits and not takes:
                     starts += 1
-                    start_worker(self.path, starts, progress)
+                    start_worker(self.path, starts, progress, self._at_once)
                     version = None
                 elif any(job.status is JobStatus.RUNNING for job in left):
                     ran = looked
@@ -348,12 +354,14 @@ def put_in_line(
     return tuple(one.job_id for one in found)
 
 
-def start_worker(path: Path, starts: int, progress: ProgressLine) -> None:
+def start_worker(path: Path, starts: int, progress: ProgressLine, slots: int = 1) -> None:
     """A worker in the background that leaves when nothing is left to run. Raises StudyFailed."""
     log = path.parent / "logs" / "worker.log"
     if starts > STARTS:
         raise StudyFailed(f"a worker was started {STARTS} times and ended before any trial had ended; see {log}")
     words = python("-m", "fts.jobs.cli", "--db", str(path), "worker", "--detach", "--until-empty")
+    if slots > 1:
+        words += ["--slots", str(min(slots, os.cpu_count() or 1))]
     done = subprocess.run(
         words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, start_new_session=True
     )

@@ -110,7 +110,7 @@ class Study:
             return preview(made)
         opened = open_for_person(path)
         try:
-            return put_in_line(opened, made, self._file.metrics, again=again, dry_run=dry_run)
+            return put_in_line(opened, made, self._file.metrics, self._file.messages, again=again, dry_run=dry_run)
         finally:
             opened.close()
 

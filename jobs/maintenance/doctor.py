@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts import __version__
 from fts.jobs.api.load import installed, study
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.maintenance import cleanup
@@ -93,12 +94,12 @@ def packages(_places: Places) -> Iterator[Diagnosis]:
         found, absent = _versions(names)
         versions += found
         if absent:
-            cure = f"pip install 'fts[{study_name}]' where its jobs are to run"
+            cure = f"pip install 'fts-hpo[{study_name}]' where its jobs are to run"
             yield Diagnosis("packages", "ok", f"not installed, for the study {study_name}: {', '.join(absent)}", cure)
     if missing:
         yield Diagnosis("packages", "bad", f"{', '.join(missing)} missing", "make setup")
     else:
-        yield Diagnosis("packages", "ok", ", ".join(versions))
+        yield Diagnosis("packages", "ok", ", ".join([f"fts {__version__}", *versions]))
 
 
 def _versions(names: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -315,7 +316,7 @@ def data(places: Places) -> Iterator[Diagnosis]:
                 yield Diagnosis("data", status, text, cure)
         except ModuleNotFoundError as missing:  # a study whose packages were not installed with fts
             yield Diagnosis(
-                "data", "ok", f"not checked: the study {name} needs {missing.name}", f"pip install 'fts[{name}]'"
+                "data", "ok", f"not checked: the study {name} needs {missing.name}", f"pip install 'fts-hpo[{name}]'"
             )
 
 

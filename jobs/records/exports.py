@@ -71,7 +71,7 @@ def export_trials(db: Database, places: Places, job: Job, numbers: Sequence[int]
     """After these trials, at a cost that does not grow with the number of all trials. Raises CannotWrite."""
     with exporting(places):
         job = queries.job(db, job.id)
-        aside = places.exports / _aside(job)
+        aside = places.exports / beside_name(job)
         was_aside = aside.exists()
         folder = own_folder(db, places, job)
         new_here = was_aside and folder != aside
@@ -141,7 +141,7 @@ def own_folder(db: Database, places: Places, job: Job) -> Path:
     Where this one has come to be shown, what it wrote under `_job7` goes, and what it displaces is written there first.
     """
     same = queries.namesakes(db, job)
-    aside = {other.id: places.exports / _aside(other) for other in same}
+    aside = {other.id: places.exports / beside_name(other) for other in same}
     shown = job.id == shown_of(same).id
     folder = places.exports / job.experiment if shown else aside[job.id]
     refuse_links(folder / "trials", places.outputs)
@@ -153,7 +153,8 @@ def own_folder(db: Database, places: Places, job: Job) -> Path:
     return folder
 
 
-def _aside(job: Job) -> str:
+def beside_name(job: Job) -> str:
+    """What a job is called beside another of its name."""
     return f"{job.experiment}_job{job.id}"
 
 
@@ -306,7 +307,7 @@ def _is_whole(db: Database, places: Places, job: Job) -> bool:
     if last is None:
         return True
     same = queries.namesakes(db, job)
-    folder = places.exports / (job.experiment if shown_of(same).id == job.id else _aside(job))
+    folder = places.exports / (job.experiment if shown_of(same).id == job.id else beside_name(job))
     try:
         files = [path for path in (folder / "trials").iterdir() if TRIAL_FILE.fullmatch(path.name)]
         with (folder / all_trials(job)).open("rb") as file:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.beside import role_of
+from fts.jobs.records.exports import beside_name, shown_of
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.status import trial_facts
 from fts.state import queries
@@ -53,13 +54,16 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
     storage = optuna.storages.RDBStorage(url)
     there = {summary.study_name for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)}
     written = []
-    for job in begun_cells(queries.jobs(db)):
+    shown = begun_cells(queries.jobs(db))
+    for job in shown:
+        same = [other for other in shown if other.experiment == job.experiment]  # another one has other axes
+        name = job.experiment if shown_of(same) is job else beside_name(job)
         history = queries.history(db, job.id)
-        if job.experiment in there:
-            optuna.delete_study(study_name=job.experiment, storage=storage)
-        study = optuna.create_study(storage=storage, study_name=job.experiment, directions=_directions(job))
+        if name in there:
+            optuna.delete_study(study_name=name, storage=storage)
+        study = optuna.create_study(storage=storage, study_name=name, directions=_directions(job))
         _fill(study, db, job, history, tell)
-        written.append(job.experiment)
+        written.append(name)
     return written
 
 

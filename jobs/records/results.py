@@ -9,7 +9,7 @@ from fts.jobs.api.study import Table
 from fts.jobs.records import columns
 from fts.jobs.records.beside import baseline_of, replicates_of
 from fts.jobs.records.energy import energies, total
-from fts.jobs.records.searches import COMING, newer_searches
+from fts.jobs.records.searches import COMING, newer_searches, with_other_axes
 from fts.jobs.records.text_table import markdown
 from fts.jobs.status import formatting, naming, trial_facts
 from fts.jobs.status.declared import ARROWS
@@ -54,7 +54,8 @@ def table(db: Database, jobs: Sequence[Job]) -> Table:
         trials = queries.trials(db, job.id)
         seconds = spent(trials, queries.worked_on(db, job.id))
         energy = total(measured, trials, seconds)
-        found.append(Found(job, naming.cell_name(job), trials, sum(seconds.values()), energy, newer_of(there, job)))
+        newer, other = newer_of(there, job), other_axes(there, job)
+        found.append(Found(job, naming.cell_name(job), trials, sum(seconds.values()), energy, newer, other))
     records = [each.record() for each in found]
     head, lines = columns.aligned(records)
     laid = layout(found, study)
@@ -78,6 +79,7 @@ class Found:
     seconds: float
     energy_wh: float | None
     newer: str | None  # `job 5 is in line`: searches of the same cell that wait or run
+    other_axes: str | None  # `job 5 has width instead of size`: the study's axes have changed
 
     @property
     def best(self) -> Trial | None:
@@ -100,6 +102,7 @@ class Found:
     @property
     def note(self) -> str:
         said = [f"older search: {self.newer}"] if self.newer else []
+        said += [f"earlier axes: {self.other_axes}"] if self.other_axes else []
         if self.best is None and self.job.status in formatting.ENDED:
             said.append(formatting.without_best(self.job))
         return ", ".join([*said, *(badge for badge in (self.best.badges if self.best else ()) if badge != "reused")])
@@ -200,6 +203,16 @@ def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
     """`job 5 is in line, job 6 runs`: the searches of the same cell that may still replace what this one found."""
     coming = [job for job in newer_searches(jobs, cell) if job.status in COMING] if cell.kind == "cell" else []
     return ", ".join(f"job {job.id} {COMING[job.status]}" for job in coming) or None
+
+
+def other_axes(jobs: Iterable[Job], cell: Job) -> str | None:
+    """`job 5 has width instead of size`: the latest job of the same values on other axes."""
+    other = with_other_axes(jobs, cell) if cell.kind == "cell" else None
+    if other is None:
+        return None
+    new = ", ".join(name for name in other.labels if name not in cell.labels)
+    old = ", ".join(name for name in cell.labels if name not in other.labels)
+    return f"job {other.id} has {f'{new} instead of {old}' if new and old else new or f'no {old}'}"
 
 
 def best_of(trials: Iterable[Trial]) -> Trial | None:

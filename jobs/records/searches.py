@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def newest_cells(jobs: Iterable[Job]) -> list[Job]:
-    """One cell per experiment: the latest, when it was put in line again with another specification."""
+    """Of each cell the latest job, when it was put in line again with another specification."""
     there = [job for job in jobs if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
-    return list({job.experiment: job for job in sorted(there, key=lambda job: job.id)}.values())
+    return list({_cell_of(job): job for job in sorted(there, key=lambda job: job.id)}.values())
 
 
 def newer_searches(jobs: Iterable[Job], cell: Job) -> list[Job]:
     """The searches of the same cell that were put in line after this one, cancelled ones left out."""
-    later = [job for job in jobs if job.kind == "cell" and job.experiment == cell.experiment and job.id > cell.id]
+    later = [job for job in jobs if job.kind == "cell" and _cell_of(job) == _cell_of(cell) and job.id > cell.id]
     return sorted((job for job in later if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
 
 
@@ -27,7 +27,19 @@ COMING = {JobStatus.QUEUED: "is in line", JobStatus.PAUSED: "is paused", JobStat
 
 
 def begun_cells(jobs: Iterable[Job], begun: Callable[[Job], bool] = lambda job: trials_ended(job) > 0) -> list[Job]:
-    """One cell per experiment, by what was found: one put in line again hides the earlier search only once it began."""
+    """One job per cell, by what was found: one put in line again hides the earlier search only once it began."""
     jobs = list(jobs)
-    found = {job.experiment: job for job in newest_cells(job for job in jobs if begun(job))}
-    return [found.get(job.experiment, job) for job in newest_cells(jobs)]
+    found = {_cell_of(job): job for job in newest_cells(job for job in jobs if begun(job))}
+    return [found.get(_cell_of(job), job) for job in newest_cells(jobs)]
+
+
+def with_other_axes(jobs: Iterable[Job], cell: Job) -> Job | None:
+    """The latest job of the cell's name on other axes, one of which was renamed, added or left out; None: none."""
+    later = [job for job in jobs if job.kind == "cell" and job.experiment == cell.experiment and job.id > cell.id]
+    other = [job for job in later if _cell_of(job) != _cell_of(cell) and job.status is not JobStatus.CANCELLED]
+    return max(other, key=lambda job: job.id, default=None)
+
+
+def _cell_of(job: Job) -> tuple[str, frozenset[str]]:
+    """What is one cell: the same values of other axes are another one."""
+    return job.experiment, frozenset(job.labels)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.records.beside import role_of
 from fts.jobs.report.statistics import (
-    BY_CHANCE,
     LEVEL,
     at_least,
     at_the_edge,
@@ -17,6 +16,7 @@ from fts.jobs.report.statistics import (
     mean_curse,
     still_improving,
 )
+from fts.jobs.search.importance import BY_CHANCE
 from fts.jobs.status import formatting, trial_facts
 from fts.state.front import front
 from fts.state.values import JobStatus, TrialStatus

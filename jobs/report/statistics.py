@@ -14,18 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records.intervals import Interval, mean_interval
-from fts.jobs.search.importance import (
-    ENOUGH,
-    MOST,
-    Importance,
-    between,
-    counts,
-    grouped,
-    importance,
-    ranks,
-    standing,
-    with_shape,
-)
+from fts.jobs.search.importance import ENOUGH, Importance, chance_of, counts, importance, ranks, standing
 from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:
@@ -37,8 +26,6 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 MOST_DEALS = 5000  # beyond so many ways to deal levels out, as many are drawn at random
 TOP_SHARE, FEWEST_TOP = 0.2, 3  # of a cell's complete trials
-CHANCE_DRAWS, CHANCE_TRIALS = 199, 300
-BY_CHANCE = 0.05  # of shuffled searches have a parameter above the row `chance`
 EDGE = 0.05  # of a range
 LATE = 0.2  # of the trials
 
@@ -251,27 +238,6 @@ def importances(study: StudyReport) -> list[CellImportance]:
         if shares:
             found.append(CellImportance(cell, shares, chance_of(cell.trials)))
     return found
-
-
-def chance_of(trials: Sequence[Trial]) -> float:
-    """The share that the luckiest parameter reaches in 5 % of searches whose values are shuffled."""
-    judged = [trial for trial in trials if counts(trial)][-MOST:]  # as many as have a share
-    done = judged[-CHANCE_TRIALS:]
-    ranked = ranks([standing(trial) for trial in done])
-    params = [with_shape(trial.params) for trial in done]
-    groups: list[tuple[list[int], list[int]]] = []
-    for name in sorted({name for each in params for name in each}):
-        drew = [n for n, each in enumerate(params) if name in each]
-        made = grouped([params[n][name] for n in drew]) if len(drew) >= ENOUGH else None
-        if made is not None:
-            groups.append((drew, made))
-    chance, largest = random.Random(0), []
-    for _ in range(CHANCE_DRAWS):
-        shuffled = chance.sample(ranked, len(ranked))
-        found = [between([shuffled[n] for n in drew], made) * len(drew) / len(done) for drew, made in groups]
-        largest.append(max(found, default=0.0))
-    at = sorted(largest)[math.ceil((1 - BY_CHANCE) * (CHANCE_DRAWS + 1)) - 1]
-    return at * len(done) / max(len(judged), 1)  # what chance gives falls as 1 / n
 
 
 def at_least(hits: int, n: int, probability: float) -> float:

@@ -8,12 +8,16 @@ that does nothing stands near 0 with ten trials too. Interactions are not seen; 
 A parameter that only some trials drew, because it belongs to a branch, is judged among those, and its share is scaled
 by their part of all: whether a trial took the branch is the doing of another parameter.
 
+What does nothing reaches a share by chance, too: `chance_of` says how large a one, from the same trials with their
+values shuffled. The monitor, `fts trials` and the report page all ask these two functions.
+
 Pruned trials count: below all complete ones, the later they were pruned the better, and at the same epoch by value.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import re
 from dataclasses import dataclass
 from itertools import islice
@@ -29,6 +33,8 @@ ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
 ENOUGH = 10  # trials below which nothing is said
 MOST = 1000  # of the latest ones: more say the same, and a screen is waiting
 GROUPS = 4
+CHANCE_DRAWS, CHANCE_TRIALS = 199, 300
+BY_CHANCE = 0.05  # of shuffled searches have a parameter above the row `chance`
 SILENT = {"diverged", REPLICATE, BASELINE}  # badges of trials whose value says nothing of their parameters
 
 
@@ -56,6 +62,32 @@ def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
             share = between(ranked if len(drew) == len(done) else ranks([done[n][0] for n in drew]), groups)
             found.append(Importance(name, share * len(drew) / len(done), len(done)))
     return tuple(sorted(found, key=lambda each: (-each.share, each.name)))
+
+
+def chance_of(trials: Sequence[Trial], draws: int = CHANCE_DRAWS, most: int = CHANCE_TRIALS) -> float:
+    """The share that the luckiest parameter reaches in 5 % of searches whose values are shuffled.
+
+    Of `most` of the latest trials in `draws` shuffles: a screen asks for fewer of both.
+    """
+    latest = islice((trial for trial in reversed(trials) if counts(trial)), MOST)
+    judged = [(standing(trial), with_shape(trial.params)) for trial in latest]  # as many as have a share
+    if len(judged) < ENOUGH:
+        return 0.0
+    done = judged[:most][::-1]
+    ranked, params = ranks([stands for stands, _ in done]), [drawn for _, drawn in done]
+    groups: list[tuple[list[int], list[int]]] = []
+    for name in sorted({name for each in params for name in each}):
+        drew = [n for n, each in enumerate(params) if name in each]
+        made = grouped([params[n][name] for n in drew]) if len(drew) >= ENOUGH else None
+        if made is not None:
+            groups.append((drew, made))
+    chance, largest = random.Random(0), []
+    for _ in range(draws):
+        shuffled = chance.sample(ranked, len(ranked))
+        found = [between([shuffled[n] for n in drew], made) * len(drew) / len(done) for drew, made in groups]
+        largest.append(max(found, default=0.0))
+    at = sorted(largest)[math.ceil((1 - BY_CHANCE) * (draws + 1)) - 1]
+    return at * len(done) / max(len(judged), 1)  # what chance gives falls as 1 / n
 
 
 def counts(trial: Trial) -> bool:
@@ -112,13 +144,14 @@ def grouped(values: Sequence[Any]) -> list[int] | None:
 
 def between(ranked: Sequence[float], groups: Sequence[int]) -> float:
     """Omega squared of the ranks over the groups, not below 0."""
-    n, mean = len(ranked), sum(ranked) / len(ranked)
-    members: dict[int, list[float]] = {}
+    n, sums, sizes = len(ranked), [0.0] * (max(groups) + 1), [0] * (max(groups) + 1)
     for rank, group in zip(ranked, groups, strict=True):
-        members.setdefault(group, []).append(rank)
-    total = sum((rank - mean) ** 2 for rank in ranked)
-    inside = sum(sum((rank - sum(own) / len(own)) ** 2 for rank in own) for own in members.values())
-    error = inside / (n - len(members)) if n > len(members) else 0.0
-    if total + error <= 0:
+        sums[group] += rank
+        sizes[group] += 1
+    squares, kinds = sum(rank * rank for rank in ranked), sum(size > 0 for size in sizes)
+    total = squares - sum(sums) ** 2 / n
+    inside = squares - math.fsum(own * own / size for own, size in zip(sums, sizes, strict=True) if size)
+    error = max(inside, 0.0) / (n - kinds) if n > kinds else 0.0
+    if total + error <= 1e-9:
         return 0.0
-    return max((total - inside - (len(members) - 1) * error) / (total + error), 0.0)
+    return max((total - inside - (kinds - 1) * error) / (total + error), 0.0)

@@ -24,7 +24,7 @@ def line_ahead(
     pruner = job.spec.get("pruner", "none")
     if pruner == "none" or trial.ended_at is not None or len(trials) > len(curves):
         return None
-    before = [one for one in trials if one.number < trial.number and one.epochs]
+    before = [one for one in trials if one.number <= trial.number - job.parallel and one.epochs]
     if any(one.id not in curves for one in before):
         return None
     from fts.jobs.api.halving import BEFORE_FREEZING, Halving  # here, not above: most cells have no pruner

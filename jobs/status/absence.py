@@ -114,8 +114,12 @@ def _running_spells(
 ) -> list[tuple[float, float]]:
     spells = []
     stops = event_groups.FINISHED | event_groups.FAILED | event_groups.RELEASED
+    told: dict[int | None, list[Event]] = {}
+    for event in journal:
+        if event.verb in event_groups.CLAIMED or event.verb in stops:
+            told.setdefault(event.job_id, []).append(event)
     for job in snapshot.jobs:
-        own = [e for e in journal if e.job_id == job.id and (e.verb in event_groups.CLAIMED or e.verb in stops)]
+        own = told.get(job.id, [])
         began = start if _ran_at(job, own, start) else None
         for event in own:
             if event.verb in event_groups.CLAIMED:

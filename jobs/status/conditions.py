@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.state.scheduling import waits
-from fts.state.values import Job, JobStatus, Snapshot, Worker
+from fts.state.values import Epoch, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,15 @@ def silent_worker(snapshot: Snapshot, now: float, limits: Limits | None = None) 
     return latest if latest is not None and abs(now - latest.heartbeat_at) > 2 * limits.beat_s else None
 
 
+def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
+    """How long each step took; where a study does not tell, the time since the one before."""
+    found, before = [], trial.started_at
+    for epoch in epochs:
+        found.append(epoch.seconds if epoch.seconds > 0 else max(epoch.at - before, 0.0))
+        before = epoch.at
+    return found
+
+
 def is_disk_low(snapshot: Snapshot, limits: Limits | None = None) -> bool:
     """A live worker has less free than a checkpoint needs."""
     reserve = (limits or Limits()).disk_reserve
@@ -60,3 +73,13 @@ def runnable(snapshot: Snapshot) -> list[Job]:
 
 def running(snapshot: Snapshot) -> list[Job]:
     return [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
+
+
+def running_trials(snapshot: Snapshot, job: Job) -> list[Trial]:
+    """The trials of a job that run now, by number: several where its cell runs them side by side."""
+    return [trial for trial in snapshot.trials if trial.job_id == job.id and trial.status is TrialStatus.RUNNING]
+
+
+def taken_slots(snapshot: Snapshot) -> int:
+    """Slots in which something runs: each job takes one, also between two trials, and each further trial another."""
+    return sum(max(1, len(running_trials(snapshot, job))) for job in running(snapshot))

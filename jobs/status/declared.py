@@ -111,6 +111,8 @@ def best_of(job: Job, columns: int = 6) -> str:
     """The best value of a job; of several goals `front 7`, how many trials stand on it; `7` where that is too long."""
     if len(job.goals) == 1:
         return shown(job.best_value)
+    if not job.front:
+        return shown(None)
     word = f"front {len(job.front)}"
     return word if len(word) <= columns else str(len(job.front))
 

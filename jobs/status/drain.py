@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker
+from fts.jobs.status.conditions import running_trials, step_seconds
+from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, Verb, Worker, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LEAVES = {
-    "drain_job": "stops after its job",
-    "drain_trial": "stops after its trial",
-    "stop": "stops at its next step, with a checkpoint",
+    WorkerOrder.DRAIN_JOB: "stops after its job",
+    WorkerOrder.DRAIN_TRIAL: "stops after its trial",
+    WorkerOrder.STOP: "stops at its next step, with a checkpoint",
 }
 
 
@@ -29,7 +31,7 @@ def header(snapshot: Snapshot, seconds_left: Mapping[int, float], now: float) ->
         return ""
     stay = sum(worker.status == "running" and not worker.gone and worker not in crew for worker in snapshot.workers)
     part = f" {len(crew)} of {len(crew) + stay}" if stay else ""
-    if all(worker.asked == "stop" for worker in crew):
+    if all(worker.asked == WorkerOrder.STOP for worker in crew):
         return f"DRAINING{part} now"
     end = drained_at(snapshot, seconds_left)
     return f"DRAINING{part}" + ("" if end is None else f" {formatting.when(end, now)}")
@@ -37,26 +39,43 @@ def header(snapshot: Snapshot, seconds_left: Mapping[int, float], now: float) ->
 
 def sentence(snapshot: Snapshot, worker: Worker, now: float) -> str:
     """`worker 2 stops after its trial, asked by you@spark at 08:14`."""
-    told = f"worker {worker.id} {LEAVES.get(worker.asked or '', 'stays')}"
+    told = f"worker {worker.id} {'stays' if worker.asked is None else LEAVES[worker.asked]}"
     event = asked_by(snapshot, worker)
     return told if event is None else f"{told}, asked by {event.who} at {formatting.when(event.at, now)}"
 
 
 def asked_by(snapshot: Snapshot, worker: Worker) -> Event | None:
     """The event that tells who asked a worker for what it is asked now; None where the journal begins later."""
+    return None if worker.asked is None else _asked(snapshot, worker.id, worker.asked)
+
+
+def _asked(snapshot: Snapshot, worker_id: int, order: str) -> Event | None:
     for event in reversed(snapshot.events):
-        if event.verb == Verb.WORKER_ASKED and event.data.get("asked") == worker.asked:
+        if event.verb == Verb.WORKER_ASKED and event.data.get("asked") == order:
             asked = event.data.get("workers")
-            if isinstance(asked, list) and worker.id in asked:
+            if isinstance(asked, list) and worker_id in asked:
                 return event
     return None
 
 
-def left_as_asked(snapshot: Snapshot, worker: Worker) -> bool:
-    """Whether a worker that has stopped was asked to."""
+def how_it_left(snapshot: Snapshot, worker: Worker) -> str:
+    """How a worker that has stopped came to: drained, stopped by Ctrl-C, by SIGTERM, by you@spark; or just stopped."""
     told = (e for e in reversed(snapshot.events) if e.verb == Verb.WORKER_STOPPED and e.who == f"worker {worker.id}")
     event = next(told, None)
-    return worker.asked is not None or (event is not None and event.data.get("asked") is not None)
+    order = worker.asked or (event.data.get("asked") if event is not None else None)
+    if order is None:
+        return "stopped"
+    if order != WorkerOrder.STOP:
+        return "drained"
+    wish = _asked(snapshot, worker.id, WorkerOrder.STOP)
+    if wish is None:
+        return "stopped as requested"
+    signal = SIGNAL.fullmatch(wish.who)
+    return f"stopped by {wish.who if signal is None else SIGNALS.get(signal[1], signal[1])}"
+
+
+SIGNAL = re.compile(r"(SIG[A-Z0-9]+) to process \d+")  # as the worker records a signal
+SIGNALS = {"SIGINT": "Ctrl-C", "SIGHUP": "the end of its terminal"}  # others by their names
 
 
 def drained_at(snapshot: Snapshot, seconds_left: Mapping[int, float]) -> float | None:
@@ -75,20 +94,21 @@ def drained_at(snapshot: Snapshot, seconds_left: Mapping[int, float]) -> float |
 
 
 def _end(snapshot: Snapshot, worker: Worker, job: Job, seconds_left: Mapping[int, float]) -> float | None:
-    if worker.asked == "stop":
+    if worker.asked == WorkerOrder.STOP:
         return snapshot.taken_at
-    if worker.asked == "drain_job":
+    if worker.asked == WorkerOrder.DRAIN_JOB:
         left = seconds_left.get(job.id)
         return None if left is None else snapshot.taken_at + left
-    running = (t for t in snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING)
-    trial = next(running, None)
-    return None if trial is None else latest_end(snapshot, trial)
+    ends = [latest_end(snapshot, trial) for trial in running_trials(snapshot, job)]
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
 
 
 def latest_end(snapshot: Snapshot, trial: Trial) -> float | None:
     """When a running trial has had all its epochs, seconds since the epoch; early stopping may come before."""
     job = next((job for job in snapshot.jobs if job.id == trial.job_id), None)
-    seconds = [epoch.seconds for epoch in snapshot.epochs if epoch.trial_id == trial.id and epoch.seconds > 0]
+    seconds = step_seconds(trial, [epoch for epoch in snapshot.epochs if epoch.trial_id == trial.id])
     if not seconds or job is None or job.steps is None:
         return None
-    return snapshot.taken_at + max(0, job.steps - trial.epochs) * sum(seconds) / len(seconds)
+    usual = sorted(seconds)[len(seconds) // 2]  # one of them may hold the time in which it was interrupted
+    return snapshot.taken_at + max(0, job.steps - trial.epochs) * usual

@@ -51,6 +51,13 @@ def guard_since(events: Iterable[Event], worker: Worker) -> float | None:
 
 def waiting_since(events: Sequence[Event], job: Job) -> Event | None:
     """The event with which the trial of a running job began to wait; None: nothing tells that it still does."""
-    own = (event for event in reversed(events) if event.job_id == job.id)
-    latest = next((event for event in own if event.trial_id is not None or event.verb in CLAIMED), None)
-    return latest if latest is not None and latest.verb in WAITS else None
+    of_trials: dict[int | None, Event] = {}  # the latest of each
+    for event in (event for event in reversed(events) if event.job_id == job.id):
+        if event.verb in CLAIMED:
+            break
+        if event.trial_id is not None:
+            of_trials.setdefault(event.trial_id, event)
+            if job.parallel == 1:
+                break
+    waits = [event for event in of_trials.values() if event.verb in WAITS]
+    return waits[0] if waits else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import conditions, drain, formatting, naming
-from fts.jobs.status.conditions import is_live, running
+from fts.jobs.status.conditions import is_live, running_trials, taken_slots
 from fts.jobs.status.event_groups import GUARDED, waiting_since
 from fts.state.scheduling import QueueContext, runnable_reason
 from fts.state.values import Job, JobStatus, Snapshot, Worker
@@ -34,6 +34,8 @@ def _running(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         _whether_it_runs(job, name, snapshot, died),
         f"worker {job.worker_id} {'ran' if died else 'runs'} it, attempt {job.attempt}",
     ]
+    if job.parallel > 1 and not died:
+        told.append(_side_by_side(job, snapshot))
     if job.lease_until is not None:
         left = job.lease_until - now
         told.append(
@@ -64,6 +66,19 @@ def _whether_it_runs(job: Job, name: str, snapshot: Snapshot, died: bool) -> str
     return f"{name} is running, but its trial waits since {formatting.seconds_clock(wait.at)}: {wait.message}"
 
 
+def _side_by_side(job: Job, snapshot: Snapshot) -> str:
+    """How many of its trials run at once, and what keeps the next one."""
+    live = running_trials(snapshot, job)
+    if not live:
+        return f"up to {job.parallel} of its trials may run at once"
+    named = ", ".join(f"t{trial.number}" for trial in live)
+    told = f"{len(live)} of at most {job.parallel} trials at once: {named}"
+    ahead = live[-1].number + 1 - job.parallel  # the last trial that the next one knows
+    if ahead >= live[0].number and len(live) < job.parallel:
+        told += f"; t{live[-1].number + 1} knows t{ahead}, so it starts when t{live[0].number} has ended"
+    return told
+
+
 def _ended(job: Job) -> list[str]:
     return [f"its last message: {job.message}"] if job.message else []
 
@@ -72,7 +87,7 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
     """Nothing forbids it to start: who is before it, and who could take it."""
     ahead = [other for other in runnable(snapshot) if (other.rank, other.id) < (job.rank, job.id)]
     live = [worker for worker in snapshot.workers if is_live(worker, now)]
-    free = sum(worker.slots for worker in takers(live)) - len(running(snapshot))
+    free = sum(worker.slots for worker in takers(live)) - taken_slots(snapshot)
     told = []
     if not live:
         told.append(f"{name} is not running: no worker is alive; start one with `fts worker`")

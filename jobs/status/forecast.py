@@ -97,10 +97,12 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
             if pace is None:
                 unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
                 continue
-            slot = free.index(min(free))
             seconds = _seconds_left(job, pace)
-            free[slot] += seconds
-            ends[job.id] = free[slot]
+            at_once = min(job.parallel, slots)  # a pace is that of the whole cell: its trials side by side
+            taken = sorted(range(slots), key=free.__getitem__)[:at_once]
+            ends[job.id] = max(free[slot] for slot in taken) + seconds
+            for slot in taken:
+                free[slot] = ends[job.id]
             shared = pool_of(job) if own is None else f"job {job.id}"
             spread[shared] = spread.get(shared, 0.0) + seconds * pace.sd_log / slots
     total = max(free)
@@ -262,7 +264,8 @@ def _seconds_left(job: Job, pace: TrialPace) -> float:
     remaining = max(job.trials_wanted - trials_ended(job), 0)
     seconds = remaining * pace.seconds
     if job.status is JobStatus.RUNNING and remaining:
-        seconds = max(seconds - pace.seconds / 2, pace.seconds * 0.1)  # the running trial is, on average, half done
+        running = min(job.parallel, remaining)  # each is, on average, half done
+        seconds = max(seconds - running * pace.seconds / 2, pace.seconds * 0.1)
     return seconds
 
 
@@ -296,7 +299,8 @@ def _so_far(job: Job, now: float, worked: Mapping[int, float]) -> float | None:
     if not ended or job.started_at is None or job.kind != "cell":
         return None
     took = _took(job, job.ended_at if job.ended_at is not None else now, worked)
-    return took / (ended + (0.5 if job.status is JobStatus.RUNNING else 0.0)) if took > 0 else None
+    running = min(job.parallel, max(job.trials_wanted - ended, 1)) if job.status is JobStatus.RUNNING else 0
+    return took / (ended + 0.5 * running) if took > 0 else None
 
 
 def _to_its_end(job: Job) -> float:

@@ -47,10 +47,10 @@ def glyph_of(status: str) -> str:
 # ---------------------------------------------------------------- ASCII
 
 _ASCII = {
-    **dict(zip("◌►‖✓✗⊘↻⊗★•·│┤└┘┴┬─╌┊●", ".>=+X-rc*@.||++++--|o", strict=True)),
-    **dict(zip("—–…±°↵→←↑↓▕▏░▒▓×≤≥", "--~~ <><^v[]:%%x<>", strict=True)),
+    **dict(zip("◌►‖✓✗⊘↻⊗★•·│┤└┘┴┬─╌┊●", ".>=+X-rc*@.||++++-=|o", strict=True)),
+    **dict(zip("—–…±°↵→←↑↓▕▏░▒▓×≤≥", "--~~ <><^v[]:+%x<>", strict=True)),
     **dict(zip(SPARKS, "._-=+*%#", strict=True)),
-    "┈": ":",  # a dotted line; ╌, a dashed one, is -
+    "┈": "~",  # a dotted line; ╌, a dashed one, is =, the area between two :
     "┃": "!",  # the hard limit in a meter; ┊, the soft one, is |
     **{eighth: "#" if n > 3 else "." for n, eighth in enumerate(EIGHTHS) if n},
 }
@@ -123,7 +123,7 @@ def without_best(job: Job) -> str:
     told = f"{every}{parts[0][1]}" if len(parts) == 1 else ", ".join(f"{n} {how}" for n, how in parts)
     cut_short = job.trials_pruned > job.trials_failed
     cure = "--pruner none or a milder rule" if cut_short else f"`fts trials {job.id}` says why"
-    lack = "no complete trial that did not diverge" if job.trials_complete else "no complete trial"
+    lack = "every complete trial diverged" if job.trials_complete else "no complete trial"
     return f"{count(trials_ended(job), 'trial')}, {told}: {lack}; {cure}"
 
 

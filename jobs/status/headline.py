@@ -200,7 +200,7 @@ def _away_and_night(glance: Glance, width: int) -> Line:
 
 
 def _finish(glance: Glance, width: int) -> Line:
-    return fill([("finish ", "dim"), *_finish_spans(glance, glance.forecast)], [_yours(glance)], width)
+    return fill(_finish_spans(glance, glance.forecast), [_yours(glance)], width)
 
 
 def _yours(glance: Glance) -> Span:
@@ -214,7 +214,7 @@ def _yours(glance: Glance) -> Span:
 
 def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
     if glance.is_blind and (eta.finish_said is None or not glance.has_worker):
-        return [("not known: the database cannot be read", "dim")]
+        return [("finish not known: the database cannot be read", "dim")]
     if never := _no_end(glance):
         return [(never, "dim")]
     if eta.finish_said is None or eta.half_width_s is None or eta.low is None or eta.high is None:
@@ -222,7 +222,8 @@ def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
         return [(_unseen(glance) if left else "nothing is left to run", "dim")]
     low, high = (_moment(formatting.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
     record = eta.record if glance.has_worker else "if a worker starts now"
-    return [(_moment(eta.finish_said, glance.now), "strong"), (f"  (80%: {low} … {high};  {record})", "dim")]
+    said = (_moment(eta.finish_said, glance.now), "strong")
+    return [("finish ", "dim"), said, (f"  (80%: {low} … {high};  {record})", "dim")]
 
 
 def _unseen(glance: Glance) -> str:
@@ -230,13 +231,15 @@ def _unseen(glance: Glance) -> str:
     jobs = [*runnable(glance.snapshot), *running(glance.snapshot)]
     new = [job for job in jobs if job.id not in glance.forecast.seconds_left]
     if any(job.budget for job in new or jobs):
-        return "no estimate: nothing of this budget has run yet"
+        return "finish not known: no cell of this budget has run yet"
     studies = ", ".join(dict.fromkeys(job.study for job in new))
-    return f"no estimate: no trial of {studies} has ended yet" if studies else "no estimate before a trial has ended"
+    if not studies:
+        return "finish not known before a trial has ended"
+    return f"finish not known: no trial of {studies} has ended yet"
 
 
 def _wide_verdict(glance: Glance, width: int) -> Line:
-    right: list[Span] = [("finish ", "dim"), *_finish_spans(glance, glance.forecast)]
+    right: list[Span] = list(_finish_spans(glance, glance.forecast))
     text, role = _yours(glance)
     right.append((f"   {text}", role))
     need = sum(formatting.width(text) for text, _ in right)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.conditions import is_live
+from fts.jobs.status.drain import how_it_left
 from fts.jobs.status.sanitize import clean
 from fts.jobs.status.surface import Surface, by
 from fts.state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
@@ -64,7 +65,7 @@ def parted(snapshot: Snapshot, now: float) -> Worker | None:
     return max(snapshot.workers, key=lambda worker: worker.id)
 
 
-def worker_lines(worker: Worker, study: Path, now: float) -> LastLines | None:
+def worker_lines(worker: Worker, snapshot: Snapshot, study: Path, now: float) -> LastLines | None:
     """The end of worker.log, where a worker in the background writes; None if this one wrote nothing there."""
     path = log_file(study, str(study.absolute() / "logs" / WORKER_LOG))
     if path is None:
@@ -77,8 +78,7 @@ def worker_lines(worker: Worker, study: Path, now: float) -> LastLines | None:
     if not found:
         return None
     at = formatting.when(worker.stopped_at or worker.heartbeat_at, now)
-    how = "silent since" if worker.status == "running" else "lost" if worker.status == "lost" else "drained"
-    how = "stopped" if how == "drained" and worker.asked is None else how
+    how = {"running": "silent since", "lost": "lost"}.get(worker.status) or how_it_left(snapshot, worker)
     return LastLines(None, f"worker {worker.id} · {how} {at}", found, f"{study.name}/logs/{WORKER_LOG}")
 
 

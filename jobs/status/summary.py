@@ -65,14 +65,19 @@ class Glance:
         return self.now + self.read_age_s if self.is_stale and not math.isinf(self.read_age_s) else self.now
 
     def lost(self, job: Job) -> str:
-        """`lost claim, free in 15s` of a running job whose worker is silent; empty: it is not lost."""
+        """`worker silent, free in 15s` of a running job whose worker is silent; empty: it is not lost."""
         if job.status is not JobStatus.RUNNING or self.locked_by or not is_lost(job, self.snapshot, self.now):
             return ""
+        how = self._how_lost(job)
         if job.lease_until is None or job.lease_until <= self.now:
-            return "lost claim"
+            return how
         if self.is_blind:  # nothing counts down on old data
-            return f"lost claim, free at {formatting.seconds_clock(job.lease_until)}"
-        return f"lost claim, free in {formatting.left(job.lease_until - self.now)}"
+            return f"{how}, free at {formatting.seconds_clock(job.lease_until)}"
+        return f"{how}, free in {formatting.left(job.lease_until - self.now)}"
+
+    def _how_lost(self, job: Job) -> str:
+        worker = next((worker for worker in self.snapshot.workers if worker.id == job.worker_id), None)
+        return "worker lost" if worker is None else "worker died" if worker.gone else "worker silent"
 
     @property
     def has_worker(self) -> bool:

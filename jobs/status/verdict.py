@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import drain, formatting, naming
-from fts.jobs.status.conditions import Limits, is_disk_low, is_live, runnable, running, silent_worker
+from fts.jobs.status import declared, drain, formatting, naming
+from fts.jobs.status.conditions import Limits, is_disk_low, is_live, runnable, running, silent_worker, step_seconds
 from fts.jobs.status.event_groups import FAILED, GUARDED, RETRIED, TRIAL_RESTARTED, WORKER_LOST, guard_since
 from fts.jobs.status.forecast import slip
 from fts.jobs.status.gaps import gaps
 from fts.jobs.status.surface import Surface, by, seen
-from fts.state.values import Cause, Event, Job, JobStatus, Snapshot, Verb, Worker
+from fts.state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, Verb, Worker
 
 if TYPE_CHECKING:  # only a full disk needs it
     from collections.abc import Iterator
@@ -36,6 +36,18 @@ class Word(StrEnum):
 EXIT_CODES = {Word.WELL: 0, Word.LOOK: 10, Word.ACT: 11, Word.IDLE: 12, Word.BLIND: 13}
 
 
+class About(StrEnum):
+    """What a message to a person is about (jobs/notify), in the words of study.toml."""
+
+    DONE = "cell done"
+    FAILED = "failed"  # a cell failed, or cannot start
+    GUARD = "guard"  # a long pause because of heat
+    LOST = "worker lost"
+    IDLE = "idle"  # nothing is left to run
+    SLIP = "slip"  # the finish is much later than the one that was acknowledged
+    DISK = "disk"  # little space is left, or the queue was paused because of the disk
+
+
 @dataclass(frozen=True)
 class Concern:
     """One thing that is not as it should be."""
@@ -45,6 +57,7 @@ class Concern:
     short: str  # for 80 columns; its first sentence for 60
     key: str | None = None  # the key of the monitor that deals with it
     job_id: int | None = None
+    about: About | None = None  # None: nobody is sent a message about it
 
 
 @dataclass(frozen=True)
@@ -144,7 +157,7 @@ def _act(
     for job in snapshot.jobs:
         if job.status is JobStatus.FAILED and _failed_again(snapshot, job) and not _seen(job):
             reason = f"{_name(snapshot, job)} failed again after retry: {_cause(job)}"
-            yield Concern(Word.ACT, reason, reason, "x", job.id)
+            yield Concern(Word.ACT, reason, reason, "x", job.id, About.FAILED)
 
 
 def _locked(worker: Worker, by: str, now: float, limits: Limits) -> Iterator[Concern]:
@@ -185,9 +198,11 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits, surface: Sur
         reason = f"worker {worker.id} {state} (last {last}{_at_work(snapshot, worker)})"
         reason += _claim_ends(snapshot, worker, now) or f"; {_waiting(snapshot)}"
         start = f"{by('W', surface)} starts one"
-        yield Concern(Word.ACT, f"{reason}. {start}", f"worker {worker.id} {state}. {start}", "W")
+        brief = f"worker {worker.id} {state}. {start}"
+        yield Concern(Word.ACT, f"{reason}. {start}", brief, "W", about=About.LOST)
     elif any(w.status == "lost" for w in snapshot.workers[:1]):
-        yield Concern(Word.ACT, f"worker lost; {_waiting(snapshot)}. {by('W', surface)} starts one", "worker lost", "W")
+        reason = f"worker lost; {_waiting(snapshot)}. {by('W', surface)} starts one"
+        yield Concern(Word.ACT, reason, "worker lost", "W", about=About.LOST)
 
 
 def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
@@ -204,7 +219,7 @@ def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None, surface: Surfac
         )
     held = f"Checkpoints {formatting.size(kept.all)}: " if kept is not None else ""
     reason = f"disk: {free} free < {formatting.size(limits.disk_reserve)}. {held}{cure} ({by('4', surface)} shows it)"
-    yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4")
+    yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4", about=About.DISK)
 
 
 # words of fts.state.files for what more room does not mend
@@ -226,7 +241,7 @@ def _paused_by_disk(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
         cure, resumes = "Mend that" if other else "Make room", f"{by('P', surface)} resumes it"
         reason = f"the queue was paused by a worker, {why.rstrip('.')}. {cure}, then {resumes}"
         brief = "queue paused: files cannot be written" if other else "queue paused: disk full"
-        yield Concern(Word.ACT, reason, f"{brief}. {resumes}", "P")
+        yield Concern(Word.ACT, reason, f"{brief}. {resumes}", "P", about=About.DISK)
 
 
 def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
@@ -238,7 +253,7 @@ def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
         why = worker.guard_message or "too warm"
         since = f"paused {formatting.clock(began)}, " if began else ""
         word = Word.ACT if seconds > limits.guard_pause_s else Word.LOOK
-        yield Concern(word, f"guard {worker.guard}: {since}{why}", f"guard {worker.guard}", "4")
+        yield Concern(word, f"guard {worker.guard}: {since}{why}", f"guard {worker.guard}", "4", about=About.GUARD)
 
 
 def _unreadable(snapshot: Snapshot) -> Iterator[Concern]:
@@ -256,18 +271,18 @@ def _look(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -> I
         if job.status is JobStatus.FAILED and not _seen(job) and not _failed_again(snapshot, job):
             name, cause = _name(snapshot, job), _cause(job)
             worker = _worker_words(snapshot, now, limits)
-            others = f"{worker}, guard {_guard_word(snapshot)}, {formatting.count(fine, 'other cell')} fine."
+            others = f"{worker}, guard {_guard_word(snapshot)}{_fine(fine, 'other cell')}."
             brief = "Worker alive" if "alive" in worker else worker
             log = f"{by('5', surface, job.id)} shows the log"
             retries = job.retry_refusal(snapshot.again.get(job.id, ())) is None
             cures = f"{by('r', surface, job.id)} retries, {log}" if retries else log
             reason = f"{name} failed: {cause} ({cures}). {others}"
-            short = f"{name} failed: {_cause(job, brief=True)}. {brief}, {formatting.count(fine, 'other')} fine."
-            yield Concern(Word.LOOK, reason, short, "r" if retries else "5", job.id)
+            short = f"{name} failed: {_cause(job, brief=True)}. {brief}{_fine(fine, 'other')}."
+            yield Concern(Word.LOOK, reason, short, "r" if retries else "5", job.id, About.FAILED)
     for job in snapshot.jobs:
         if job.status is JobStatus.QUEUED and job.hold_reason and not _seen(job):
             reason = f"{_name(snapshot, job)} cannot start: {job.hold_reason}"
-            yield Concern(Word.LOOK, reason, f"{_name(snapshot, job)} is held", "x", job.id)
+            yield Concern(Word.LOOK, reason, f"{_name(snapshot, job)} is held", "x", job.id, About.FAILED)
     yield from _stuck(snapshot, now, limits)
     yield from _slept(snapshot, now)
     yield from _nobody_works(snapshot, now, surface)
@@ -288,7 +303,7 @@ def _slipped(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -
     told, why = formatting.when(found.then.taken_at, now), f": {found.cause}" if found.cause else ""
     reason = f"finish slipped {before} → {after} (+{found.part:.0%} since seen {told}){why} ({seen(surface)})"
     short = f"finish slipped by {formatting.spell(late)}. It was {before} · {seen(surface)}"
-    yield Concern(Word.LOOK, reason, short, "a")
+    yield Concern(Word.LOOK, reason, short, "a", about=About.SLIP)
 
 
 def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
@@ -298,7 +313,8 @@ def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
         if gap.end > seen:
             between = f"{formatting.when(gap.start, now)}–{formatting.clock(gap.end)}"
             reason = f"gap {between}: machine slept or its clock jumped, {formatting.spell(gap.seconds)} without work"
-            yield Concern(Word.LOOK, f"{reason} (t{gap.trial} ep {gap.epoch})", f"gap {between}", "a", gap.job_id)
+            reason += f" (t{gap.trial} {_step(snapshot, gap.job_id)} {gap.epoch})"
+            yield Concern(Word.LOOK, reason, f"gap {between}", "a", gap.job_id)
 
 
 def _stuck(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
@@ -306,12 +322,19 @@ def _stuck(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
         epochs = [e for e in snapshot.epochs if e.trial_id == trial.id]
         if trial.status != "running" or len(epochs) < 3:
             continue
-        usual = sorted(e.seconds for e in epochs)[len(epochs) // 2]
-        quiet = now - epochs[-1].at
+        usual = sorted(step_seconds(trial, epochs)[1:])[len(epochs) // 2 - 1]  # the first one may include a resume
+        quiet = now - max(epochs[-1].at, _resumed_at(snapshot, trial))
         frozen = any(w.guard in GUARDED for w in snapshot.workers)
         if quiet > max(limits.stuck_at_least_s, limits.stuck_epochs * usual) and not frozen:
-            reason = f"no epoch for {formatting.spell(quiet)}, usually {formatting.spell(usual)}"
+            step = _step(snapshot, trial.job_id, "epoch")
+            reason = f"no {step} for {formatting.spell(quiet)}, usually {formatting.spell(usual)}"
             yield Concern(Word.LOOK, f"t{trial.number}: {reason}", "no progress", "5", trial.job_id)
+
+
+def _resumed_at(snapshot: Snapshot, trial: Trial) -> float:
+    """When it was last continued, as far as the journal reaches back."""
+    own = (e.at for e in reversed(snapshot.events) if e.trial_id == trial.id and e.verb == Verb.TRIAL_RESUMED)
+    return next(own, 0.0)
 
 
 def _nobody_works(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:
@@ -326,7 +349,7 @@ def _nobody_works(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[
         return
     latest = max(stopped, key=lambda w: w.stopped_at or 0.0)
     at = formatting.when(latest.stopped_at or latest.heartbeat_at, now)
-    how = "drained" if drain.left_as_asked(snapshot, latest) else "stopped"
+    how = drain.how_it_left(snapshot, latest)
     yield Concern(Word.LOOK, f"worker {how} at {at}, {len(waiting)} queued. {start}", f"worker {how}", "W")
 
 
@@ -336,19 +359,31 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     jobs = snapshot.jobs
     if not jobs:
         function = " or `fts enqueue train.py:objective`" if surface is Surface.COMMAND_LINE else ""
-        yield Concern(Word.IDLE, f"the queue is empty: {by('e', surface)}{function} fills it", "queue is empty", "e")
+        yield Concern(
+            Word.IDLE,
+            f"the queue is empty: {by('e', surface)}{function} fills it",
+            "queue is empty",
+            "e",
+            about=About.IDLE,
+        )
         return
     waiting = [job for job in jobs if job.status is JobStatus.QUEUED]
     if snapshot.queue_paused and waiting:
         why = f" ({snapshot.queue_paused_reason})" if snapshot.queue_paused_reason else ""
-        yield Concern(Word.IDLE, f"the queue is paused{why}, {formatting.waits(len(waiting))}", "queue paused", "P")
+        yield Concern(
+            Word.IDLE,
+            f"the queue is paused{why}, {formatting.waits(len(waiting))}",
+            "queue paused",
+            "P",
+            about=About.IDLE,
+        )
         return
     paused = sum(job.status is JobStatus.PAUSED for job in jobs)
     held = sum(bool(job.hold_reason) for job in waiting)
     done = sum(job.status is JobStatus.DONE for job in jobs)
     if paused or held:
         parts = [f"{done} done"] + [f"{n} {word}" for n, word in ((paused, "paused"), (held, "held")) if n]
-        yield Concern(Word.IDLE, "no job can run: " + ", ".join(parts), "no job can run", "p")
+        yield Concern(Word.IDLE, "no job can run: " + ", ".join(parts), "no job can run", "p", about=About.IDLE)
         return
     ended = max((job.ended_at for job in jobs if job.ended_at), default=None)
     at = f" {formatting.day_clock(ended)}" if ended else ""
@@ -356,7 +391,7 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     parts = [formatting.count(done, "result"), *(f"{n} {status}" for n, status in lacking if n)]
     said = f"finished{at}: {', '.join(parts)}"
     more = f"{';' if parts[1:] else ','} {_afterwards(done, surface)}" if done else ""
-    yield Concern(Word.IDLE, said + more, said, "6")
+    yield Concern(Word.IDLE, said + more, said, "6", about=About.IDLE)
 
 
 def _afterwards(done: int, surface: Surface) -> str:
@@ -387,6 +422,14 @@ def _name(snapshot: Snapshot, job: Job) -> str:
     return naming.names_of(snapshot.jobs)[job.id]
 
 
+def _step(snapshot: Snapshot, job_id: int, long: str = "") -> str:
+    """The study's word for a step: `ep`, or at length `epoch`."""
+    job = next((job for job in snapshot.jobs if job.id == job_id), None)
+    if job is not None and long:
+        return declared.of_job(snapshot, job).step
+    return long or declared.step_word(snapshot, job)
+
+
 def _seen(job: Job) -> bool:
     return job.acknowledged_at is not None and job.acknowledged_at >= (job.ended_at or 0.0)
 
@@ -403,6 +446,11 @@ def _cause(job: Job, brief: bool = False) -> str:
     return str(job.cause) if job.cause else formatting.cut(job.message or "no cause recorded", 40)
 
 
+def _fine(n: int, what: str) -> str:
+    """`, 11 other cells fine`; nothing where there is no other."""
+    return f", {formatting.count(n, what)} fine" if n else ""
+
+
 def _waiting(snapshot: Snapshot) -> str:
     busy, queued = len(running(snapshot)), len(runnable(snapshot))
     return f"{busy} running, {queued} waiting" if busy else f"{queued} waiting"
@@ -412,7 +460,7 @@ def _at_work(snapshot: Snapshot, worker: Worker) -> str:
     """`, t23 ep 9` of the trial it was at."""
     own = {job.id for job in running(snapshot) if job.worker_id == worker.id}
     at = [t for t in snapshot.trials if t.job_id in own and t.ended_at is None]
-    return f", t{at[0].number} ep {at[0].epochs}" if len(at) == 1 else ""
+    return f", t{at[0].number} {_step(snapshot, at[0].job_id)} {at[0].epochs}" if len(at) == 1 else ""
 
 
 def _claim_ends(snapshot: Snapshot, worker: Worker, now: float) -> str:

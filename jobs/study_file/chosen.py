@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import BadSpec
 
 if TYPE_CHECKING:
@@ -18,25 +18,26 @@ def chosen(every: Sequence[Labels], words: Sequence[str]) -> Callable[[str, Labe
     """The question whether a cell is meant; None: all are. Raises BadSpec for a word that means none."""
     if not words:
         return None
-    names = [_name(labels) for labels in every]
+    exact = [_name(labels) for labels in every]
+    names = [name.lower() for name in exact]
     meant: list[Labels] = []
     for word in words:
         lower = word.strip().lower()
-        found = [labels for labels, name in zip(every, names, strict=True) if name == lower]
+        found = [labels for labels, name in zip(every, exact, strict=True) if name == word]
+        found = found or [labels for labels, name in zip(every, names, strict=True) if name == lower]
         found = found or [labels for labels in every if _fits(labels, lower)]
         if not found:
-            near = get_close_matches(lower, names, n=1)
             shown = ["/".join(str(value) for value in labels.values()) for labels in every]
-            hint = f"did you mean {shown[names.index(near[0])]}? " if near else ""
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             there = f"there are {', '.join(shown[:SHOWN])}{more}" if any(names) else "it is one cell without axes"
-            raise BadSpec(f"--cell {word} is no cell of the study; {hint}{there}")
+            raise BadSpec(f"--cell {word} is no cell of the study; {hint(lower, shown)}{there}")
         meant += found
-    return lambda _, labels: labels in meant
+    found_all = {tuple(labels.items()) for labels in meant}
+    return lambda _, labels: tuple(labels.items()) in found_all
 
 
 def _name(labels: Labels) -> str:
-    return "/".join(str(value) for value in labels.values()).lower()
+    return "/".join(str(value) for value in labels.values())
 
 
 def _fits(labels: Labels, word: str) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
+from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import BadSpec
 
 ELSEWHERE = {  # words of other tools, or of Optuna's -> ours
@@ -47,6 +47,6 @@ def unknown(at: At, names: Iterable[Any], known: Iterable[str], what: str) -> No
     there = list(known)
     for name in names:
         if name not in there:
-            near = [ELSEWHERE[name]] if ELSEWHERE.get(name) in there else get_close_matches(str(name), there, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise BadStudy((*at, str(name)), f"is no {what}; {hint}known are {', '.join(there)}")
+            elsewhere = ELSEWHERE.get(name)
+            near = f"did you mean {elsewhere}? " if elsewhere in there else hint(str(name), there)
+            raise BadStudy((*at, str(name)), f"is no {what}; {near}known are {', '.join(there)}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.bare_cell import CHOICES, DAY_S, LIMITS
 from fts.jobs.api.halving import LIMITS as HALVING_LIMITS
 from fts.jobs.api.halving import BadHalving, Halving
+from fts.jobs.api.nearest import hint
+from fts.jobs.status.verdict import About
 from fts.jobs.study_file import values
 from fts.jobs.study_file.faults import At, BadStudy, unknown
 
@@ -67,6 +69,19 @@ def _stall(value: Any) -> float | str:
     return LEARN if value == LEARN else float(values.seconds(low, high)(value))
 
 
+def _no_address(_value: Any) -> Any:
+    raise BadStudy((), "would stand in a file that is copied and committed; `fts notify add` keeps addresses apart")
+
+
+def _kinds(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    for each in value:
+        if each not in set(About):
+            raise BadStudy((), f"has {each!r:.40}; {hint(str(each), About)}expected some of {', '.join(About)}")
+    return tuple(value)
+
+
 def _path(said: str) -> Key:
     return Key(values.text, said)
 
@@ -103,7 +118,7 @@ SEARCH: Mapping[str, Key] = {
     "pruner": _choice("pruner"),
     "halving": Key(_halving, f"a table of {', '.join(HALVING_LIMITS)}"),
     "prune_by": Key(values.text, "the name of a metric with a goal"),
-    "parallel": Key(values.whole(1, 1024), "a whole number from 1 to 1,024"),
+    "parallel": _count("parallel"),
     "diverged": _choice("diverged"),
     "warm_start": Key(_warm_start, 'a list of tables { lr = 1e-3 } and of trials "STUDY/CELL:t5"'),
 }
@@ -131,8 +146,8 @@ PARAMETER: Mapping[str, Key] = {
 }
 BASELINE: Mapping[str, Key] = {"objective": Key(values.text, FUNCTION)}
 NOTIFY: Mapping[str, Key] = {
-    "urls": Key(values.texts, 'a list such as ["ntfy://topic"]'),
-    "on": Key(values.texts, 'a list such as ["cell done", "failed"]'),
+    "urls": Key(_no_address, "no addresses"),
+    "on": Key(_kinds, f"a list of {', '.join(About)}"),
 }
 
 TABLES: Mapping[str, Mapping[str, Key] | None] = {  # None: its keys are names of the person's

@@ -51,7 +51,7 @@ class Line:
 
 
 @dataclass
-class _Plan:
+class Plan:
     cell: BareCell
     job: Job | None = None  # that answers the question already, or takes the cell over
     whole: bool = False  # it takes the whole specification: no trial has begun
@@ -76,16 +76,16 @@ def take_over(db: Database, cells: Sequence[BareCell], typed: Collection[str], d
     For cells from a command line: a default that was typed counts, and what was not typed stays as it is.
     """
     study = BareStudy(cells[0].study)
-    there = _by_labels(job for job in queries.jobs(db) if job.study == study.name and job.kind == "cell")
+    there = by_labels(job for job in queries.jobs(db) if job.study == study.name and job.kind == "cell")
     said = []
     for cell in cells:
-        plan = _same(cell, there.get(_key(cell.axes), []))
+        plan = same_question(cell, there.get(key_of(cell.axes), []))
         if plan is not None and plan.job is not None:
             plan.fields = [name for name in plan.fields if name in typed]
             plan.words = changes.in_words(cell, plan.job.spec, plan.fields)
-            if plan.words and _may_change(plan):
+            if plan.words and may_change(plan):
                 transitions.respecify(db, [_respecified(study, plan)])
-        said.append("" if plan is None else _taken_over(plan, dry_run))
+        said.append("" if plan is None else taken_over(plan, dry_run))
     return said
 
 
@@ -93,28 +93,30 @@ def put_in_line(
     db: Database,
     cells: Sequence[BareCell],
     metrics: Sequence[Mapping[str, Any]] = (),
+    messages: Sequence[str] | None = None,
     *,
     again: bool = False,
     dry_run: bool = False,
 ) -> list[Line]:
     """Writes the jobs, all or none, and says of each cell what became of it.
 
-    `metrics` are declared with the study. Raises StudyChanged before anything is written.
+    `metrics`, and the kinds of messages (None: all), are declared with the study. Raises StudyChanged before anything
+    is written.
     """
     study = BareStudy(cells[0].study)
     rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
     with transaction(db, dry_run):
         before = {job.id: job for job in queries.jobs(db)}
-        there = _by_labels(job for job in before.values() if job.study == study.name and job.kind == "cell")
-        plans = [_Plan(cell) if again else _planned(db, cell, there.get(_key(cell.axes), [])) for cell in cells]
+        there = by_labels(job for job in before.values() if job.study == study.name and job.kind == "cell")
+        plans = [Plan(cell) if again else planned(db, cell, there.get(key_of(cell.axes), [])) for cell in cells]
         if not again:
-            _refuse_another_question(study, plans, there)
-        transitions.respecify(db, [_respecified(study, plan) for plan in plans if plan.words and _may_change(plan)])
+            refuse_another_question(study, plans, there)
+        transitions.respecify(db, [_respecified(study, plan) for plan in plans if plan.words and may_change(plan)])
         rows = [study.row(plan.cell) for plan in plans if not plan.whole]
         found = iter(transitions.enqueue(db, rows, rule=rule, again=again))
         known = queries.studies(db).get(study.name)
         declared = functions.declaration(cells, None if known is None else known.declaration)
-        transitions.declare_study(db, study.name, _with_metrics(declared, metrics))
+        transitions.declare_study(db, study.name, _with_messages(_with_metrics(declared, metrics), messages))
         after = before if dry_run else {job.id: job for job in queries.jobs(db)}
     lines = [_line(study, plan, None if plan.whole else next(found), after, dry_run) for plan in plans]
     return _with_other_axes(lines, cells[0], [job for jobs in there.values() for job in jobs])
@@ -152,20 +154,20 @@ def preview(cells: Sequence[BareCell]) -> list[Line]:
 # -- what there was
 
 
-def _by_labels(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+def by_labels(jobs: Iterable[Job]) -> dict[str, list[Job]]:
     found: dict[str, list[Job]] = {}
     for job in jobs:
-        found.setdefault(_key(job.labels), []).append(job)
+        found.setdefault(key_of(job.labels), []).append(job)
     return found
 
 
-def _key(labels: Mapping[str, Any]) -> str:
+def key_of(labels: Mapping[str, Any]) -> str:
     return json.dumps(dict(labels), sort_keys=True)
 
 
-def _planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> _Plan:
+def planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> Plan:
     """What becomes of the cell, by the jobs that it had before."""
-    if (same := _same(cell, of_cell)) is not None:
+    if (same := same_question(cell, of_cell)) is not None:
         return same
     for job in reversed(of_cell):
         differs = changes.question_differs(cell, job.spec)
@@ -176,25 +178,25 @@ def _planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> _Plan:
             trials = cell.trials if unbegun else max(cell.trials, job.spec["trials"])
             mine = replace(cell, experiment=job.experiment, trials=trials)
             words = changes.in_words(mine, job.spec, [*differs, *fields])
-            return _Plan(mine, job, unbegun, [*differs, *fields], words)
-    return _Plan(cell)
+            return Plan(mine, job, unbegun, [*differs, *fields], words)
+    return Plan(cell)
 
 
-def _same(cell: BareCell, of_cell: Sequence[Job]) -> _Plan | None:
+def same_question(cell: BareCell, of_cell: Sequence[Job]) -> Plan | None:
     """With the job that answers the cell's question, or will."""
     same = [job for job in of_cell if question_of(job.spec) == cell.question]
     if not same:
         return None
     job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.wanted))
     fields = changes.taken_over(cell, job.spec)
-    return _Plan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
+    return Plan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
 
 
-def _taken_over(plan: _Plan, dry_run: bool) -> str:
+def taken_over(plan: Plan, dry_run: bool) -> str:
     """What to say behind the sentence of a cell; empty: it runs as before."""
     if not plan.words or plan.job is None:
         return ""
-    if _may_change(plan):
+    if may_change(plan):
         return f"; {'would take' if dry_run else 'takes'} over: {plan.words}"
     return (
         f"; it runs, so this waits: {plan.words}; `fts pause {plan.job.id}`, enqueue the study again, "
@@ -202,11 +204,11 @@ def _taken_over(plan: _Plan, dry_run: bool) -> str:
     )
 
 
-def _may_change(plan: _Plan) -> bool:
+def may_change(plan: Plan) -> bool:
     return plan.job is not None and plan.job.status is not JobStatus.RUNNING
 
 
-def _respecified(study: BareStudy, plan: _Plan) -> transitions.Respecified:
+def _respecified(study: BareStudy, plan: Plan) -> transitions.Respecified:
     """What its job shall be: all of it, or the present specification with the fields that are taken over."""
     assert plan.job is not None, "only a job can change"
     spec = plan.cell.to_json()
@@ -216,7 +218,7 @@ def _respecified(study: BareStudy, plan: _Plan) -> transitions.Respecified:
     return transitions.Respecified(plan.job.id, row, plan.words, unbegun=plan.whole, goes_on=_has_more_time(plan))
 
 
-def _has_more_time(plan: _Plan) -> bool:
+def _has_more_time(plan: Plan) -> bool:
     """Has its time ended its job, which may work for longer now?"""
     assert plan.job is not None, "only a job can change"
     before, now = plan.job.spec.get("timeout_s"), plan.cell.timeout_s
@@ -224,13 +226,13 @@ def _has_more_time(plan: _Plan) -> bool:
     return longer and (plan.job.message or "").startswith(TIME_IS_UP)
 
 
-def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Mapping[str, Sequence[Job]]) -> None:
+def refuse_another_question(study: BareStudy, plans: Sequence[Plan], there: Mapping[str, Sequence[Job]]) -> None:
     """Raises StudyChanged where a cell without a plan has a job with trials."""
     found: dict[str, list[tuple[str, Job]]] = {}
     for plan in plans:
         if plan.job is not None:
             continue
-        begun = [job for job in there.get(_key(plan.cell.axes), []) if job.attempt or job.trials_ended]
+        begun = [job for job in there.get(key_of(plan.cell.axes), []) if job.attempt or job.trials_ended]
         if not begun:
             continue
         job = min(begun, key=lambda job: (len(changes.question_differs(plan.cell, job.spec)), -job.id))
@@ -254,7 +256,7 @@ def _refuse_another_question(study: BareStudy, plans: Sequence[_Plan], there: Ma
 # -- what it has become
 
 
-def _line(study: BareStudy, plan: _Plan, found: Enqueued | None, jobs: Mapping[int, Job], dry_run: bool) -> Line:
+def _line(study: BareStudy, plan: Plan, found: Enqueued | None, jobs: Mapping[int, Job], dry_run: bool) -> Line:
     name = study.title(plan.cell)
     if found is None:
         assert plan.job is not None, "a whole new specification has a job"
@@ -267,8 +269,8 @@ def _line(study: BareStudy, plan: _Plan, found: Enqueued | None, jobs: Mapping[i
     job = None if found.created and dry_run else jobs.get(found.job_id)
     sentence = told(name, plan.cell, found, job, dry_run)
     state = "new" if found.created else "extended" if found.extended_from is not None else found.status
-    sentence += _taken_over(plan, dry_run)
-    if plan.words and _may_change(plan) and state == found.status:
+    sentence += taken_over(plan, dry_run)
+    if plan.words and may_change(plan) and state == found.status:
         state = "changed"
     return Line(name, plan.cell.experiment, found.job_id or None, state, sentence, found.extended_from)
 
@@ -278,6 +280,12 @@ def _with_metrics(declared: dict[str, Any], metrics: Sequence[Mapping[str, Any]]
     before = {metric["name"]: metric for metric in declared.get("metrics", []) if isinstance(metric, dict)}
     listed = {metric["name"]: before.get(metric["name"], {}) | dict(metric) for metric in metrics}
     return declared | {"metrics": list((listed | {n: m for n, m in before.items() if n not in listed}).values())}
+
+
+def _with_messages(declared: dict[str, Any], messages: Sequence[str] | None) -> dict[str, Any]:
+    """The declaration with [notify] as the file has it now."""
+    kept = {name: value for name, value in declared.items() if name != "notify"}
+    return kept if messages is None else kept | {"notify": list(messages)}
 
 
 def titles(cells: Sequence[BareCell]) -> list[str]:

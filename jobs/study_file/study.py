@@ -40,6 +40,12 @@ Tables = dict[str, Any]
 Params = dict[str, Any]
 
 
+def folder_of(path: Path) -> Path:
+    """Where a study's file lies, by one name wherever a person stands: `../digits/study.toml` is its folder, too."""
+    folder = path.absolute().parent
+    return folder.resolve() if ".." in folder.parts else folder
+
+
 @dataclass(frozen=True)
 class StudyFile:
     """The tables of a study as they were written, and where."""
@@ -63,7 +69,7 @@ class StudyFile:
         for setting in settings:
             tables, at = toml.with_value(tables, setting)
             places.append(at)
-        return cls(tables, path.absolute().parent, path.name, text, tuple(places))
+        return cls(tables, folder_of(path), path.name, text, tuple(places))
 
     def named(self, name: str | None) -> StudyFile:
         """The same study under another name."""
@@ -136,6 +142,13 @@ class StudyFile:
             found = _metrics(self.tables.get("metrics", {}))
         return [asdict(Metric(name, goal=each.get("goal"))) for name, each in found.items()]
 
+    @property
+    def messages(self) -> tuple[str, ...] | None:
+        """Which messages the study sends, in the words of [notify]; None: all."""
+        with self.placed():
+            asked = keys.checked(("notify",), self.tables.get("notify", {}), keys.NOTIFY)
+        return asked.get("on")
+
 
 class Freezing:
     """Makes the cells of one file. Every method raises BadStudy with the place of the fault."""
@@ -156,7 +169,6 @@ class Freezing:
         self.metrics = _metrics(tables.get("metrics", {}))
         if "notify" in tables:
             keys.checked(("notify",), tables["notify"], keys.NOTIFY)
-            raise BadStudy(("notify",), "is not supported yet; take the table away, and use `fts watch` meanwhile")
         self.is_command = self._kind()
         self.axes = _values_of(matrix.cells(tables.get("matrix", {})))
         self.python = self._python()
@@ -387,10 +399,6 @@ class Freezing:
         pruner = given.get("pruner", "median")
         if "halving" in given and pruner != "halving":
             raise BadStudy(("search", "halving"), f'has numbers, but the pruner is {pruner}; write pruner = "halving"')
-        if given.get("parallel", 1) > 1:
-            raise BadStudy(
-                ("search", "parallel"), f"is {given['parallel']}, expected 1: trials of one cell run one by one"
-            )
         at = ("search", "warm_start")
         first = [
             warm.from_record(at, each, whole, forbid, labels, self.recorded)
@@ -403,6 +411,7 @@ class Freezing:
             "pruner": pruner,
             "halving": given.get("halving", Halving()) if pruner == "halving" else None,
             "prune_by": given.get("prune_by"),
+            "parallel": given.get("parallel", 1),
             "diverged": given.get("diverged", "worst"),
             "warm_start": tuple(first),
         }

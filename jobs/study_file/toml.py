@@ -134,6 +134,11 @@ def _key(name: Any) -> str:
     return name if BARE.fullmatch(name) else _text(name)
 
 
+def value_text(value: Any) -> str:
+    """A value as a file has it behind the equals sign."""
+    return _value(value, ())
+
+
 def _value(value: Any, at: At) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -18,14 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.protocol import STOPPED
-from fts.jobs.supervisor.child import ChildError, TrialProcess
-from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.executors.base import Whose
+from fts.jobs.supervisor.child import ChildError
+from fts.jobs.trial.death import cause_of_death, died_of, last_words
 from fts.jobs.watchdog.stop_request import StopRequest
 from fts.state.files import atomic_write, make_folder
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fts.jobs.executors.base import Placed
 
 log = logging.getLogger("fts.worker")
 
@@ -43,6 +46,7 @@ class Ended(StrEnum):
     FAILED = "failed"  # its code raised, or it could not begin
     STOPPED = "stopped"  # as asked, or by a SIGTERM from outside
     DIED = "died"  # its process is gone without a word
+    LOST = "lost"  # its node is gone, was taken away, or could not start it: nothing that the trial did
 
 
 LAST_FACTS = (Ended.RESULT, Ended.PRUNED, Ended.FAILED, Ended.STOPPED)
@@ -66,7 +70,7 @@ class Attempt:
 
     def __init__(
         self,
-        child: TrialProcess,
+        child: Placed,
         record: Callable[[dict[str, Any]], StopRequest | Ended | None],
         wish: Callable[[], StopRequest | None],
         poll_s: float,
@@ -81,12 +85,19 @@ class Attempt:
         self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
         self._pruned = False  # decided; what the trial still tells of its later epochs does not count
         self._stop_by = float("inf")  # monotonic
-        self._oom_kills = count_oom_kills()
+        self._oom_kills = child.oom_kills()
         self._began = time.time() - 1.0  # the clock of a file system is coarser
         self._logs: tuple[Path, ...] = ()
 
     def run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
-        """Blocks until the trial has ended, or was stopped, or the process died."""
+        """Blocks until the trial has ended, or was stopped, or the process died, or its node did."""
+        end = self._run(spec, number)
+        gone = self.child.exit() if end.how in (Ended.STOPPED, Ended.DIED) else None
+        if gone is None or gone.whose is Whose.TRIAL:
+            return end
+        return AttemptEnd(Ended.LOST, {"message": gone.said, "whose": gone.whose}, end.wish)
+
+    def _run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
         self._logs = (Path(str(spec.get("log_path"))), self.child.log_path)
         self._judged = spec["cell"].get("pruner", "none") != "none"
         try:
@@ -107,7 +118,7 @@ class Attempt:
     def _order(self, spec: dict[str, Any]) -> dict[str, Any]:
         """The command that begins the trial; by file where a pipe would not hold it before the process reads."""
         line = json.dumps(spec, separators=(",", ":"))
-        if len(line) < MOST_IN_A_LINE:
+        if len(line) < MOST_IN_A_LINE or not self.child.reads_files:
             return {"do": "run", "spec": spec}
         path = Path(spec["folder"]) / SPECIFICATION
         make_folder(path.parent, path.parents[3])
@@ -161,7 +172,7 @@ class Attempt:
             return AttemptEnd(Ended.PRUNED, {}, self._wish)
         if code == STOPPED and (self.child.asked_to_stop or not self._started):
             return AttemptEnd(Ended.STOPPED, {}, self._wish)  # one that runs says that it has stopped before it leaves
-        oom_kills = count_oom_kills() - self._oom_kills
+        oom_kills = self.child.oom_kills() - self._oom_kills
         said = last_words(self._logs, self._began)
         cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
         message = died_of(code, oom_kills)

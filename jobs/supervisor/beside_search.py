@@ -54,7 +54,7 @@ def cell_of(cell: Any, trial: Trial) -> Any:
     if role is None or not isinstance(cell, BareCell):
         return cell
     if role == REPLICATE:
-        return replace(cell, pruner="none", halving=None, warm_start=())
+        return replace(cell, pruner="none", halving=None, warm_start=(), parallel=1)
     assert cell.baseline is not None, "it has a trial of that role"
     folder = str(getattr(cell, "folder", "."))
     return FunctionCell(

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from fts.jobs.api.protocol import MAX_LINE
+from fts.jobs.executors.base import Exit
 from fts.jobs.supervisor.process_tree import Reaped, kin, reap_recorded, same_process, signal_tree, started_at
 from fts.jobs.supervisor.template import Forked, PipeEnd, Template, Told
+from fts.jobs.trial.death import count_oom_kills
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ __all__ = [
 
 CHUNK = 1 << 16  # what a pipe holds
 CHUNKS_PER_CALL = 64  # a flood of facts must not keep the supervisor from its beats
+NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than what is resident (stacks, arenas)
 OOM_SCORE = 500  # of 1000: the kernel takes the trial before the worker and the person's editor
 
 
@@ -69,6 +72,10 @@ class TrialProcess:
     With a `template` it is forked from that one instead; raises CannotFork.
     One thread reads (facts, wait, stop, close); poll, send, freeze, thaw, ask_to_stop and kill are for every thread.
     """
+
+    node: str | None = None  # this machine
+    fingerprint: str | None = None  # which one that is, nobody need be told
+    reads_files = True
 
     def __init__(
         self,
@@ -255,6 +262,15 @@ class TrialProcess:
             self._pump(0.0)
         return code
 
+    def exit(self) -> Exit | None:
+        """How it ended; None while it lives."""
+        code = self.poll()
+        return None if code is None else Exit(code)
+
+    def oom_kills(self) -> int:
+        """Victims of the kernel's OOM killer so far, where the process runs."""
+        return count_oom_kills()
+
     def tree(self) -> list[psutil.Process]:
         """The child and all its descendants, as far as they live."""
         with self._lock:
@@ -375,6 +391,21 @@ def limit_address_space(pid: int, limit_bytes: int) -> bool:
 
     try:
         resource.prlimit(pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def limit_data(pid: int, limit: int | None) -> bool:
+    """The backstop behind the watchdog (Linux): beyond so many bytes of data an allocation fails inside the process,
+    which can report it, instead of in the kernel's killer. None: no limit. May be raised again for the next trial."""
+    if sys.platform != "linux":
+        return False
+    import resource  # here: the module does not exist everywhere, and prlimit only on Linux
+
+    soft = resource.RLIM_INFINITY if limit is None else limit
+    try:
+        resource.prlimit(pid, resource.RLIMIT_DATA, (soft, resource.RLIM_INFINITY))
     except (OSError, ValueError):
         return False
     return True

@@ -6,6 +6,7 @@ nothing that is not in the rows: another supervisor that reads them anew goes on
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from fts.jobs.records.beside import role_of
@@ -13,7 +14,8 @@ from fts.jobs.search.rebuilt import Rebuilt
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.beside_search import searched
 from fts.state import queries
-from fts.state.values import Cause, Fault, Trial, TrialStatus
+from fts.state.scheduling import IMPORTED
+from fts.state.values import Cause, Fault, Trial, TrialStatus, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,13 +24,19 @@ if TYPE_CHECKING:
 
 FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
+BEGINS_AGAIN = (Verb.RETRIED, Verb.EXTENDED, Verb.UNDONE, Verb.REDONE)  # after them, earlier failures do not count
 
 
 class JobHistory:
-    """The recorded trials of a job; `refresh` before a look, whenever one of them may have begun or ended."""
+    """The recorded trials of a job; `refresh` before a look, whenever one of them may have begun or ended.
 
-    def __init__(self, db: Database, job_id: int) -> None:
+    Several slots' threads ask. With `parallel` above 1, `hopeless` takes the place of `is_hopeless`.
+    """
+
+    def __init__(self, db: Database, job_id: int, parallel: int = 1) -> None:
         self.db, self.job_id = db, job_id
+        self._lock = threading.RLock()
+        self._in_order = None if parallel == 1 else FailuresInOrder(queries.latest_at(db, job_id, BEGINS_AGAIN))
         self.rebuilt = Rebuilt()
         self.failures = 0  # in a row, of the code or data
         self._fitted = False  # a trial was complete or pruned
@@ -42,6 +50,10 @@ class JobHistory:
 
     def refresh(self) -> None:
         """Raises UnreadableHistory for a row that cannot be read: to go on without it would change the search."""
+        with self._lock:
+            self._refresh()
+
+    def _refresh(self) -> None:
         rows = queries.readable_trials(self.db, self.job_id, self._first_open)
         curves = queries.curves(self.db, self.job_id, self._first_open)
         ended = [row for row in rows if is_settled(row) and row.number not in self._ended]
@@ -65,6 +77,8 @@ class JobHistory:
         of_search = [row for row in ended if role_of(row) is None]
         self.failures = failures_in_a_row(of_search, self.failures, self._fitted)
         self._fitted |= any(row.status in FITTED for row in of_search)
+        if self._in_order is not None:
+            self._in_order.add({self.searched(row.number): row for row in of_search})
         self._first_open = self.open[0].number if self.open else len(self)
 
     def __len__(self) -> int:
@@ -76,7 +90,8 @@ class JobHistory:
 
     def past(self, without: int | None = None) -> list[PastTrial]:
         """What a sampler or pruner may know of the search, by the numbers within it; `without` one trial of the job."""
-        found = {**self._settled, **self._open}
+        with self._lock:
+            found = {**self._settled, **self._open}
         if without is not None:
             found.pop(without, None)
         return sorted(found.values(), key=lambda trial: trial.number)
@@ -85,15 +100,51 @@ class JobHistory:
         """The trials of lower numbers within the search: later ones have no say."""
         return [trial for trial in self.past() if trial.number < number]
 
-    def twin(self, effective_md5: str) -> Trial | None:
-        """The first complete trial of this effective configuration."""
+    def twin(self, effective_md5: str, below: int) -> Trial | None:
+        """The first complete trial of this effective configuration, if its number within the search is lower."""
         number = self._twins.get(effective_md5)
-        return None if number is None else queries.trial(self.db, self.job_id, number)
+        known = number is not None and self.searched(number) < below
+        return queries.trial(self.db, self.job_id, number) if number is not None and known else None
+
+    def hopeless(self, below: int) -> Trial | None:
+        """The trial of a number below this one after which the job is given up; None: there is none.
+
+        Judged in the order of the numbers, so that it does not depend on which trial ends first.
+        """
+        last = None if self._in_order is None else self._in_order.last
+        return last[1] if last is not None and last[0] < below else None
+
+    @property
+    def search_has_ended(self) -> bool:
+        """Has every trial of the search that began ended?"""
+        return all(role_of(trial) is not None for trial in self.open)
 
     @property
     def is_hopeless(self) -> bool:
         """Have the last trials that ended all failed by the code or data?"""
         return self.failures >= FAILURES_IN_A_ROW
+
+
+class FailuresInOrder:
+    """Failures in a row by the numbers of the search, as far as all lower trials have ended."""
+
+    def __init__(self, since: float) -> None:
+        self.since = since  # a person has asked to go on then: earlier failures do not count
+        self.last: tuple[int, Trial] | None = None  # after which the job is given up
+        self._next = 0
+        self._ahead: dict[int, Trial] = {}  # they have ended, a lower one has not
+        self._failures, self._fitted = 0, False
+
+    def add(self, ended: dict[int, Trial]) -> None:
+        self._ahead |= ended
+        while self.last is None and (trial := self._ahead.pop(self._next, None)) is not None:
+            if trial.status in FITTED or ((trial.ended_at or 0.0) > self.since and IMPORTED not in trial.badges):
+                self._failures = failures_in_a_row([trial], self._failures, self._fitted)
+                self._fitted |= trial.status in FITTED
+                counted = trial.status is TrialStatus.FAILED and trial.cause == Cause.DATA_ERROR
+                if counted or self._failures >= FAILURES_IN_A_ROW:
+                    self.last = (self._next, trial)
+            self._next += 1
 
 
 def is_settled(trial: Trial) -> bool:

@@ -1,7 +1,7 @@
 """Runs one claimed job to its end, trial by trial: draws parameters, opens trials, leaves in good order.
 
-trial_runner.py runs each trial. All writes carry the claim's token: a supervisor that woke up late is refused and
-says so.
+trial_runner.py runs each trial. Where several may run side by side, other slots of the worker join (turns.py). All
+writes carry the claim's token: a supervisor that woke up late is refused and says so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.goals import CONSTRAINTS
 from fts.jobs.api.grid import most_trials
+from fts.jobs.api.lag import parallel_of, seen_below
 from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
@@ -28,9 +29,11 @@ from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor import beside_search
 from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.history import JobHistory
+from fts.jobs.supervisor.next_trial import Begun, may_begin, next_begun
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.supervisor.trouble import DISK_ERRORS
+from fts.jobs.supervisor.turns import Turns
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, spent, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
+    from fts.jobs.supervisor.turns import Live
     from fts.state.db import Database
 
 EXPORTS = 0.05  # of the time, that exports of a running job may take
@@ -54,7 +58,10 @@ LOG_TAIL = 65_536  # bytes
 
 
 class JobRunner:
-    """Runs the claim it is given; `ordered` says what people asked of it meanwhile."""
+    """Runs the claim it is given; `ordered` says what people asked of it meanwhile.
+
+    `calls` asks the worker for another slot, which then joins.
+    """
 
     def __init__(
         self,
@@ -66,15 +73,19 @@ class JobRunner:
         ordered: Callable[[int], StopReason | None],
         tell: Tell,
         owed: Owed | None = None,
+        calls: Callable[[], object] = bool,
     ) -> None:
-        self.db, self.places, self.claim, self.ordered, self.tell = db, places, claim, ordered, tell
+        self.db, self.places, self.claim, self.tell = db, places, claim, tell
+        self._asked = ordered
         self.owed = Owed(db, places) if owed is None else owed  # an empty one is false
         self.job = claim.job
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
         self.most = most_trials(self.cell)
-        self.history = JobHistory(db, self.job.id)
-        self.work = Work(db, places, settings, slot, claim, self.study, self.cell, ordered, tell, self.history)
+        self.parallel = parallel_of(self.cell)
+        self.history = JobHistory(db, self.job.id, self.parallel)
+        self.turns = Turns(self.parallel, self._next_trial, self._run_trial, self._settle, self._another_waits, calls)
+        self.work = Work(db, places, settings, slot, claim, self.study, self.cell, self.ordered, tell, self.history)
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
         self.wanted = claim.job.trials_wanted
@@ -82,6 +93,15 @@ class JobRunner:
         self.export_after = 0.0  # monotonic
         self._spent_s: float | None = None  # on the job so far, once somebody has asked
         self._time_is_up: str | None = None
+        self._given_up: Trial | None = None  # the trial after which the job is given up
+
+    def ordered(self, job_id: int) -> StopReason | None:
+        """What the job's trials have to stop for: what people ask, or that the job is being left."""
+        return self.turns.ordered(self._asked(job_id))
+
+    def join(self, slot: Slot) -> bool:
+        """Runs trials of the job in another slot while there are any for it; False: there was none."""
+        return self.turns.join(slot)
 
     def prepare(self) -> None:
         """Lets the slot start what takes time, while the first trial is drawn."""
@@ -123,24 +143,33 @@ class JobRunner:
 
     def _run_trials(self) -> bool:
         """Every trial that is wanted; False: the job was left before."""
-        while (trial := self._next_trial()) is not None:
-            runner = TrialRunner(self.work, trial)
-            try:
-                wish = runner.run()
-            finally:
-                self.work.slot.give_back_room()
-                self._spent_s = None if self._spent_s is None else self._spent_s + runner.worked_s
-            if wish is not None:
-                return self._leave(wish)
-            self.history.refresh()
-            ended = self._reread(trial)
-            self.study.after_trial(self._finished())
-            self._export_trial(ended.number)
-            if ended.cause == Cause.DATA_ERROR or self.history.is_hopeless:
-                return self._give_up(ended)
-            if (order := self.ordered(self.job.id)) is not None:
-                return self._leave(StopRequest(order))
-        return True
+        wish = self.turns.lead(self.work.slot)
+        if wish is None:
+            self._given_up = self._given_up or self.history.hopeless(len(self.history))
+        if self._given_up is not None:
+            return self._give_up(self._given_up)
+        return wish is None or self._leave(wish)
+
+    def _run_trial(self, trial: Trial, slot: Slot) -> StopRequest | None:
+        runner = TrialRunner(replace(self.work, slot=slot), trial)
+        try:
+            return runner.run()
+        finally:
+            slot.give_back_room()
+            if self._spent_s is not None:  # of several at once, the time in which any of them worked is asked anew
+                self._spent_s = self._spent_s + runner.worked_s if self.parallel == 1 else None
+
+    def _settle(self, trial: Trial) -> StopRequest | None:
+        """After a trial has ended: hooks, exports; returns the wish that the job is left for."""
+        self.history.refresh()
+        ended = self._reread(trial)
+        self.study.after_trial(self._finished())
+        self._export_trial(ended.number)
+        if self.parallel == 1 and (ended.cause == Cause.DATA_ERROR or self.history.is_hopeless):
+            self._given_up = ended
+            return StopRequest(StopReason.PARK)
+        order = self._asked(self.job.id)
+        return None if order is None else StopRequest(order)
 
     # -- how a job is left
 
@@ -222,32 +251,62 @@ class JobRunner:
 
     # -- trials
 
-    def _next_trial(self) -> Trial | None:
-        """The interrupted trial if there is one, else one that a retry put back, else a new one; None: all done."""
+    def _next_trial(self, live: Live) -> Trial | None:
+        """An interrupted trial, else one that a retry put back, else a new one, on record; None: none may start."""
         self.history.refresh()
-        put_back = queries.put_back(self.db, self.job.id) if self.history.open else ()
-        for trial in self.history.open:
-            if trial.status == TrialStatus.INTERRUPTED and trial.number not in put_back:
+        begun = self._begun(live)
+        if (number := next_begun(begun, self.parallel)) is not None:
+            trial = next(one for one in self.history.open if one.number == number)
+            if not next(one for one in begun if one.number == number).put_back:
                 transitions.resume_trial(self.db, self.claim, trial.id)
                 return trial
-        if put_back:
-            return self._rerun(next(trial for trial in self.history.open if trial.number == put_back[0]))
+            return None if self._is_hopeless(self.history.searched(number)) else self._rerun(trial)
         number = len(self.history)
         while True:
             wanted = self._trials_wanted()
             with contextlib.suppress(TrialsChanged):
                 one = None
                 if (searched := self.history.searched(number)) >= wanted:
-                    if not runs_more(self.cell):
+                    if not runs_more(self.cell) or not self.history.search_has_ended:
                         return None
                     one = beside_search.next_beside(self.cell, number, queries.trials(self.db, self.job.id))
                     if one is None:
                         return None
-                if self._is_late(number):
+                elif not may_begin(searched, begun, self.parallel):
+                    return None
+                if self._is_hopeless(searched) or self._is_late(number):
                     return None
                 if one is None:
                     return self._open_trial(number, searched)
                 return self._open_beside(number, one)
+
+    def _begun(self, live: Live) -> list[Begun]:
+        """The trials that have not ended; some of them run."""
+        put_back = queries.put_back(self.db, self.job.id) if self.history.open else ()
+        beside = set(self.history.beside)
+        return [
+            Begun(
+                trial.number,
+                None if trial.number in beside else self.history.searched(trial.number),
+                runs=trial.number in live,
+                put_back=trial.number in put_back,
+            )
+            for trial in self.history.open
+        ]
+
+    def _is_hopeless(self, searched: int) -> bool:
+        """Is the job given up after what this trial knows?"""
+        return self.history.hopeless(seen_below(self.cell, searched)) is not None
+
+    def _another_waits(self, live: Live) -> bool:
+        """May one more trial start now?"""
+        self.history.refresh()
+        begun, new = self._begun(live), self.history.searched(len(self.history))
+        if next_begun(begun, self.parallel) is not None:
+            return True
+        if new < self.cell.trials:
+            return may_begin(new, begun, self.parallel)
+        return runs_more(self.cell) and self.history.search_has_ended
 
     def _is_late(self, began: int) -> bool:
         """Has the cell worked for as long as it may? Then no trial begins that has not begun."""
@@ -281,7 +340,7 @@ class JobRunner:
                 trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number), self.places.outputs
             )
         code = {"code_commit": self.code[0], "code_dirty": self.code[1]} | beside_search.facts_of(trial)
-        transitions.rerun_trial(self.db, self.claim, trial.id, **code)
+        transitions.rerun_trial(self.db, self.claim, trial.id, self.parallel, **code)
         return self._reread(trial)
 
     def _open_beside(self, number: int, one: beside_search.Beside) -> Trial:
@@ -299,6 +358,7 @@ class JobRunner:
             direction=self.cell.direction,
             seed=one.seed,
             wanted=self.wanted,
+            parallel=self.parallel,
             code_commit=self.code[0],
             code_dirty=self.code[1],
             **one.facts,
@@ -308,7 +368,7 @@ class JobRunner:
     def _open_trial(self, number: int, searched: int) -> Trial:
         """Trial `number` of the job, which is number `searched` of its search."""
         drawn = self._draw(searched)
-        known: dict[str, Any] = {OF_SAMPLER: drawn.kept} if drawn.kept else {}
+        kept: dict[str, Any] = {OF_SAMPLER: drawn.kept} if drawn.kept else {}
         params = drawn.params
         effective = self.study.effective(self.cell, params)
         md5 = config_md5(effective)
@@ -324,11 +384,13 @@ class JobRunner:
             direction=self.cell.direction,
             seed=self.study.seed(self.cell, searched),
             wanted=self.wanted,
+            parallel=self.parallel,
             code_commit=self.code[0],
             code_dirty=self.code[1],
-            **known,
+            **kept,
         )
-        if self.study.reuses(self.cell) and (twin := self.history.twin(md5)) is not None:
+        known = seen_below(self.cell, searched)
+        if self.study.reuses(self.cell) and (twin := self.history.twin(md5, known)) is not None:
             self._reuse(trial_id, twin)
         return queries.trial(self.db, self.job.id, number)
 
@@ -350,7 +412,8 @@ class JobRunner:
 
     def _draw(self, number: int) -> Drawn:
         """Its parameters; none where the trial process draws them."""
-        return drawn(self.study, self.cell, number, self.history.past, self.history.rebuilt)
+        known = seen_below(self.cell, number)
+        return drawn(self.study, self.cell, number, lambda: self.history.before(known), self.history.rebuilt)
 
     def _reread(self, trial: Trial) -> Trial:
         return queries.trial(self.db, self.job.id, trial.number)

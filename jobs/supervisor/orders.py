@@ -6,11 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from fts.jobs.watchdog.stop_request import StopReason
+from fts.state.values import WorkerOrder, strength_of, stronger
 
 if TYPE_CHECKING:
     from fts.state.values import Claim
-
-RANK = {None: 0, "drain_job": 1, "drain_trial": 2, "stop": 3}  # a stronger wish replaces a weaker one
 
 
 class Orders:
@@ -18,33 +17,35 @@ class Orders:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a signal may arrive in the thread that holds it
-        self._signalled: str | None = None
+        self._signalled: WorkerOrder | None = None
         self._signalled_by = ""  # empty: nobody asked, the worker itself cannot go on
-        self._asked: str | None = None
+        self._asked: WorkerOrder | None = None
         self._jobs: dict[int, str] = {}
         self._lost: set[int] = set()
         self._running: dict[int, Claim] = {}
 
-    def signal(self, order: str, who: str = "") -> None:
-        """drain_job | drain_trial | stop, from a signal, or from the worker itself when it cannot go on."""
+    def signal(self, order: WorkerOrder, who: str = "") -> None:
+        """From a signal, or from the worker itself when it cannot go on."""
         with self._lock:
-            if RANK[order] > RANK[self._signalled]:
+            if order.strength > strength_of(self._signalled):
                 self._signalled, self._signalled_by = order, who
 
     @property
-    def unrecorded(self) -> tuple[str, str] | None:
+    def unrecorded(self) -> tuple[WorkerOrder, str] | None:
         """(order, who) of a signal that the database does not know yet, or that was withdrawn there; None: it does."""
         with self._lock:
-            if self._signalled is None or not self._signalled_by or RANK[self._asked] >= RANK[self._signalled]:
+            if self._signalled is None or not self._signalled_by:
+                return None
+            if strength_of(self._asked) >= self._signalled.strength:
                 return None
             return self._signalled, self._signalled_by
 
-    def recorded(self, order: str) -> None:
+    def recorded(self, order: WorkerOrder) -> None:
         """The database knows it now."""
         with self._lock:
             self._asked = order
 
-    def from_database(self, asked: str | None, jobs: dict[int, str]) -> None:
+    def from_database(self, asked: WorkerOrder | None, jobs: dict[int, str]) -> None:
         with self._lock:
             self._asked, self._jobs = asked, dict(jobs)
 
@@ -64,10 +65,10 @@ class Orders:
             self._lost.discard(job_id)
 
     @property
-    def order(self) -> str | None:
+    def order(self) -> WorkerOrder | None:
         """The strongest order for the worker as a whole."""
         with self._lock:
-            return max(self._signalled, self._asked, key=lambda order: RANK[order])
+            return stronger(self._signalled, self._asked)
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -87,8 +88,8 @@ class Orders:
         with self._lock:
             if job_id in self._lost:
                 return StopReason.LOST
-            if self.order == "stop":
+            if self.order is WorkerOrder.STOP:
                 return StopReason.STOP
             if asked := self._jobs.get(job_id):
                 return StopReason(asked)
-            return StopReason.DRAIN if self.order == "drain_trial" else None
+            return StopReason.DRAIN if self.order is WorkerOrder.DRAIN_TRIAL else None

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 from fts.jobs.devices import kind_of
-from fts.jobs.python import python
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
 from fts.jobs.supervisor.attempt import Ended
-from fts.jobs.supervisor.child import TrialProcess, environment
+from fts.jobs.supervisor.child import NOT_RESIDENT, limit_data
 from fts.jobs.supervisor.memory_pool import MemoryPool
-from fts.jobs.supervisor.template import CAN_FORK, CannotFork, Template
+from fts.jobs.supervisor.starter import Starter
 from fts.jobs.watchdog.enforcer import Enforcer
 from fts.jobs.watchdog.policy import (
     AGAIN,
@@ -37,16 +33,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fts.jobs.api.study import Cell, Program, Study
+    from fts.jobs.executors.base import Placed, Want
     from fts.jobs.sensors.detect import Reading, Sensors
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.attempt import AttemptEnd
+    from fts.jobs.supervisor.template import Template
     from fts.state.db import Database
     from fts.state.values import Claim, Trial
 
 log = logging.getLogger("fts.worker")
 
 RECYCLE_AT = 1.5  # times the least the process held between two trials: something grew that should not
-NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than what is resident (stacks, arenas)
 TIDY_S = 2.0  # that a process may take to give back a trial's memory before it counts as grown
 QUIT_GRACE_S = 10.0
 KEEP_EVERY_S = 1.0  # between two looks at what the other slots leave
@@ -57,29 +54,33 @@ COOL_LOOK_S = 1.0
 class Slot:
     """Starts the trial process when one is needed and replaces it when it has become doubtful."""
 
+    is_local = True  # it runs trials on this machine
+
     def __init__(
         self, index: int, places: Places, settings: WorkerSettings, sensors: Sensors, room: MemoryPool | None = None
     ) -> None:
         self.index, self.places, self.settings, self.sensors = index, places, settings, sensors
         self.room = room or MemoryPool()
         self.guard = HeatPolicy(Thresholds.from_env())
-        self._child: TrialProcess | None = None
+        self._child: Placed | None = None
         self._threads = settings.threads
         self._shrinks, self._host = True, False  # of the trial that runs: as watch() was told
         self._hard: int | None = None  # bytes beyond which an allocation fails inside the process
         self._kept_at = float("-inf")  # monotonic
         self._program: Program | None = None
-        self._template: Template | None = None
-        self._template_of: tuple[Program, int] | None = None
-        self._never_forked: Program | None = None  # its template has refused
+        self.starter = Starter(places.logs / f"trial_process_{index}.log")
         self._watchdog: Watchdog | None = None
         self._least_rss: int | None = None
         self._held_at: Reading | None = None
         self._held_bytes = 0
 
+    def find(self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
+        """Blocks until there is a node to run on; False: an order came first. This machine is always there."""
+        return True
+
     def child(
         self, program: Program, threads: int | None = None, tells: Callable[[Template], None] = lambda _: None
-    ) -> TrialProcess:
+    ) -> Placed:
         """The living trial process of that program; started when there is none, or when it has grown.
 
         It sees the GPUs that the slot holds, and no other. A template hears what `tells` says before it forks.
@@ -93,7 +94,7 @@ class Slot:
             return self._child
         self.close()
         self._threads = threads
-        self._child = self._started(program, threads, tells)
+        self._child = self.starter.start(program, threads, tells)
         self._program = program
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
         self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
@@ -101,51 +102,9 @@ class Slot:
         self._least_rss = None
         return self._child
 
-    def _started(self, program: Program, threads: int, tells: Callable[[Template], None]) -> TrialProcess:
-        """Forked where that is possible, else a new interpreter. Raises OSError."""
-        # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
-        start = partial(
-            TrialProcess,
-            python(*program.words, interpreter=program.python),
-            self.places.logs / f"trial_process_{self.index}.log",
-            threads=threads,
-            env=dict(program.env),
-            cwd=None if program.folder is None else Path(program.folder),
-            relays=program.relays,
-        )
-        self.prepare(program, threads)
-        if self._template is None or program.forks_for is None:
-            return start()
-        try:
-            tells(self._template)
-            return start(template=self._template, root=Path(program.forks_for))
-        except CannotFork as refused:
-            log.info("%s: trial processes are started, not forked", refused)
-            self._never_forked = program
-            self._close_template()
-            return start()
-
     def prepare(self, program: Program, threads: int) -> None:
-        """Starts the template of such processes, which imports while the first trial is drawn. Raises OSError."""
-        wanted = (program, threads)
-        if self._template is not None and wanted == self._template_of and not self._template.is_over:
-            return
-        self._close_template()
-        gone = program.folder is not None and not Path(program.folder).is_dir()
-        if not CAN_FORK or program.forks_for is None or program == self._never_forked or gone:
-            return
-        self._template = Template(
-            python(*program.words, interpreter=program.python),
-            self.places.logs / f"trial_process_{self.index}.log",
-            environment(threads, program.env),
-            None if program.folder is None else Path(program.folder),
-        )
-        self._template_of = wanted
-
-    def _close_template(self) -> None:
-        if self._template is not None:
-            self._template.close()
-        self._template = self._template_of = None
+        """Starts what takes time, while the first trial is drawn. Raises OSError."""
+        self.starter.prepare(program, threads)
 
     def watch(
         self,
@@ -190,8 +149,12 @@ class Slot:
             limits = replace(limits, soft=None)
         self._watchdog.limit_memory(limits)
         if limits.hard != self._hard or limits.hard is None:
-            limit_data(self._child.pid, None if limits.hard is None else limits.hard + NOT_RESIDENT)
+            self._limit_data(None if limits.hard is None else limits.hard + NOT_RESIDENT)
             self._hard = limits.hard
+
+    def _limit_data(self, limit: int | None) -> None:
+        if self._child is not None:
+            limit_data(self._child.pid, limit)
 
     def peak(self) -> int:
         """The most bytes that the trial's tree was seen to hold."""
@@ -293,11 +256,11 @@ class Slot:
     def release(self) -> None:
         """End every process of the slot; the next trial starts anew."""
         self.close()
-        self._close_template()
+        self.starter.close()
 
     @property
     def holds_processes(self) -> bool:
-        return self._child is not None or self._template is not None
+        return self._child is not None or self.starter.has_template
 
     def close(self) -> None:
         """End the trial process, gently if it still answers."""
@@ -328,21 +291,6 @@ class Slot:
         watchdog = self._watchdog
         latest = watchdog.latest if watchdog is not None else None
         return latest.step_s if latest is not None else None
-
-
-def limit_data(pid: int, limit: int | None) -> bool:
-    """The backstop behind the watchdog (Linux): beyond so many bytes of data an allocation fails inside the process,
-    which can report it, instead of in the kernel's killer. None: no limit. May be raised again for the next trial."""
-    if sys.platform != "linux":
-        return False
-    import resource  # here: the module does not exist everywhere, and prlimit only on Linux
-
-    soft = resource.RLIM_INFINITY if limit is None else limit
-    try:
-        resource.prlimit(pid, resource.RLIMIT_DATA, (soft, resource.RLIM_INFINITY))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def held_by_trials() -> int:

@@ -46,6 +46,7 @@ class TrialMemory:
         self.db, self.claim, self.slot, self.study, self.cell = work.db, work.claim, work.slot, work.study, work.cell
         self.resources = work.study.resources(work.cell)
         self.trial = trial
+        self._beside = work.peaks  # of the trials of the job that run
         self.job = work.claim.job
         self.threads = trial.threads or self.resources.threads or work.settings.threads
         self.plans = self.resources.memory is None  # the study does, and nothing here is asked
@@ -94,14 +95,24 @@ class TrialMemory:
 
     def learned(self) -> int | None:
         """Bytes by the trials on record; None: nothing like it is there."""
-        if self._peaks is None:
-            self._peaks = [Peak(params, size) for params, size in spent.peaks(self.db, self.job.id)]
+        peaks = self._known_peaks()
         neighbours: list[int] = []
-        if not self._peaks:
+        if not peaks:
             labels = self.job.labels
             cells = spent.peaks_of_cells(self.db, self.job.study) if labels else []
             neighbours = [size for other, size in cells if differs_in_one(labels, other)]
-        return learned(self.trial.params | self._drawn, self._space, self._peaks, neighbours)
+        return learned(self.trial.params | self._drawn, self._space, peaks, neighbours)
+
+    def _known_peaks(self) -> list[Peak]:
+        """Of the trials on record, and of those that run and have reported."""
+        if self._peaks is None:
+            self._peaks = [Peak(params, size) for params, size in spent.peaks(self.db, self.job.id)]
+        return [*self._peaks, *(peak for number, peak in sorted(self._beside.items()) if number != self.trial.number)]
+
+    def has_learned(self) -> bool:
+        """Has another trial of the job shown by now what one needs? For one that waits to run alone."""
+        self._peaks = None
+        return not self.plans and bool(self._known_peaks())
 
     def _by_function(self, where: str) -> int:
         """What it said of this trial before, else what it says now, which goes on record."""
@@ -140,11 +151,13 @@ class TrialMemory:
     def drew(self, name: str, value: Any, distribution: Mapping[str, Any]) -> None:
         """Define-by-run: once it has drawn all that an earlier trial drew, its nearest ones say what it needs."""
         self._note(name, value, distribution)
-        if self._learns and self._peaks and any(set(peak.params) == set(self._drawn) for peak in self._peaks):
+        if self._learns and any(set(peak.params) == set(self._drawn) for peak in self._known_peaks()):
             self._settle(self.learned() or 0)
 
     def reported(self, peak: int) -> None:
         """Its first step is done, and took so much: one that ran alone for want of knowledge lets others in."""
+        if peak and not self.plans:
+            self._beside[self.trial.number] = Peak(self.trial.params | self._drawn, peak)
         if self._learns and peak and self.slot.room.is_alone(self.slot.index):
             self._settle(int(FEW * peak))
 

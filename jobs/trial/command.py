@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +30,9 @@ from fts.jobs.python import this_python
 from fts.jobs.trial import orphans, process
 from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, cause_of
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.jobs.trial.group import Group
-from fts.jobs.trial.process import Commands, Throttle, log_to, say, sentence_of
+from fts.jobs.trial.process import Commands, Throttle, log_to, say
 from fts.jobs.trial.reports import Lines, Report, Reports, Window
 from fts.jobs.trial.running import is_finite
 from fts.jobs.trial.sources import Mirror, source_of
@@ -79,7 +79,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         yield {"fact": "failed", "cause": CODE_ERROR, "message": str(error), "lasting": True}
     except Exception as error:  # noqa: BLE001  # a full disk, a folder that is gone: it ends this trial alone
         with contextlib.suppress(OSError):
-            traceback.print_exc()
+            print_error(error)
         yield {"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)}
 
 

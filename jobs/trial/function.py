@@ -18,7 +18,6 @@ import random
 import socket
 import sys
 import threading
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,8 @@ from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
-from fts.jobs.trial.process import Commands, is_own, log_to, place_of, say, sentence_of
+from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of
+from fts.jobs.trial.process import Commands, log_to, say
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
 from fts.state.files import remove
 from fts.state.values import Direction
@@ -105,7 +105,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             return
         ended = ended_by(error, running, called)
         with contextlib.suppress(OSError):  # a full disk may be the very error
-            say(ended["fact"]) if ended["fact"] != "failed" else traceback.print_exc()
+            say(ended["fact"]) if ended["fact"] != "failed" else print_error(error)
         if ended["fact"] == "pruned":
             ended[CONSTRAINTS] = constraints_of(running.trial)
         ended["user_attrs"] = attributes_of(running.trial)

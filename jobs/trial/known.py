@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.lag import seen_below
 from fts.jobs.search.rebuilt import Rebuilt
 from fts.jobs.search.sampler import PastTrial
 
@@ -55,7 +56,7 @@ def history_of(spec: TrialSpec) -> tuple[list[PastTrial], Rebuilt | None]:
     if spec.known is None:
         return [PastTrial.from_json(past) for past in spec.history], None
     known = learn(str(spec.known["history"]), spec.history)
-    past = known.before(spec.number)
+    past = known.before(seen_below(spec.cell, spec.number))
     if len(past) != spec.known["trials"]:
         raise RuntimeError(f"the process knows {len(past)} earlier trials, its specification {spec.known['trials']}")
     return past, known.rebuilt

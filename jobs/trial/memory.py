@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fts.jobs.api.function import FunctionCell
+from fts.jobs.trial.error_text import sentence_of
 from fts.jobs.trial.function import BadObjective, load
-from fts.jobs.trial.process import sentence_of
 
 
 def main() -> int:

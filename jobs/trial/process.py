@@ -20,7 +20,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ from typing import Any
 from fts.jobs.api import protocol
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.trial import orphans
-from fts.jobs.trial.cause import cause_of, said_by
+from fts.jobs.trial.cause import cause_of
+from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.state.files import open_log, refuse_links, remove
 
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
@@ -113,7 +113,7 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Callable[[Tr
                 )
         except Exception as error:  # noqa: BLE001  # the outermost net: the supervisor writes it into the trial
             with contextlib.suppress(OSError):  # a full disk may be the very error
-                traceback.print_exc()
+                print_error(error)
             tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
         orders.training = False
         if another is not None:
@@ -288,36 +288,6 @@ def log_to(path: Path) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
-
-
-OURS = ("fts.",)  # packages whose errors are sentences for a person
-
-
-def sentence_of(error: BaseException, near: Path | None = None) -> str:
-    """What to tell of an error: our own classes speak for themselves, others are named with their place.
-
-    `near`: the folder of a person's code; the place is the last line there, not one inside a library.
-    """
-    lines = said_by(error).splitlines()
-    if type(error).__module__.startswith(OURS) and lines:
-        return lines[0][:1000]
-    place = f", {where}" if (where := place_of(error, near)) else ""
-    return f"{(lines or ['no message'])[0][:900]} ({type(error).__name__}{place})"
-
-
-def place_of(error: BaseException, near: Path | None = None) -> str:
-    """`train.py line 12`: where an error arose; the last line in `near` where there is one."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{Path(error.filename).name} line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [one for one in frames if near is not None and is_own(Path(one.filename), near)]
-    where = (own or frames)[-1:]
-    return f"{Path(where[0].filename).name} line {where[0].lineno}" if where else ""
-
-
-def is_own(file: Path, folder: Path) -> bool:
-    """Is it a person's file below the folder, and none of an environment that lies there too?"""
-    return file.is_relative_to(folder) and "site-packages" not in file.relative_to(folder).parts
 
 
 if __name__ == "__main__":

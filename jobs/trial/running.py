@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import VALUE
+from fts.jobs.api.nearest import nearest
 from fts.jobs.api.objective import Stopped
-from fts.jobs.trial.process import Commands, Throttle, is_own
+from fts.jobs.trial.error_text import is_own
+from fts.jobs.trial.process import Commands, Throttle
 from fts.state.files import CannotWrite, atomic_write
 
 if TYPE_CHECKING:
@@ -238,7 +240,9 @@ def deciding(metrics: Mapping[str, float], wanted: str) -> float:
         return metrics[wanted]
     if wanted == VALUE and metrics:
         return next(iter(metrics.values()))
-    raise BadReport(f"the metrics are {', '.join(metrics)[:200] or 'none'}, expected {wanted} among them")
+    near = nearest(wanted, metrics)
+    meant = f"; did you mean {near}?" if near is not None else ""
+    raise BadReport(f"the metrics are {', '.join(metrics)[:200] or 'none'}, expected {wanted} among them{meant}")
 
 
 def is_finite(value: float | None) -> bool:

@@ -30,12 +30,20 @@ class StopReason(StrEnum):
     CODE_ERROR = "code error"  # it told a fact that no row can hold: no other attempt can mend that
     DATA_ERROR = "data error"  # its labels contradict those on record: no other attempt can mend that
     CANNOT_FIT = "cannot fit"  # no recipe fits the memory there is; the job is held
+    NODE_LOST = "node lost"  # its node went silent or away: no death of the trial
+    PREEMPTED = "preempted"  # the engine wants the node back; there is a checkpoint
+    LAUNCH_FAILED = "launch failed"  # a node could not start it
     PARK = "park"  # the machine failed it too often; the job fails, its trial stays interrupted
 
     @property
     def leaves(self) -> bool:
         """Whether it ends the claim, whatever the trial's process did meanwhile."""
         return self in LEAVES
+
+    @property
+    def of_node(self) -> bool:
+        """Whether it is the node that ended, and the trial goes on elsewhere."""
+        return self in (StopReason.NODE_LOST, StopReason.PREEMPTED, StopReason.LAUNCH_FAILED)
 
     @property
     def memory(self) -> bool:

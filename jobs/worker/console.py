@@ -84,7 +84,7 @@ class Console:
             case TrialStarted():
                 return self._trial(shown, event.trial)
             case EpochReported():
-                return self._epoch(shown, event.epoch)
+                return self._epoch(shown, event.trial, event.epoch)
             case TrialEnded():
                 return self._trial_ended(shown, event.trial)
             case JobDone() | JobLeft():
@@ -104,7 +104,8 @@ class Console:
         what = f": {trial.architecture}" if trial.architecture else ""
         return f"{shown.experiment} t{trial.number} of {shown.trials} {verb}{what}"
 
-    def _epoch(self, shown: JobLine, epoch: dict[str, Any]) -> str | None:
+    def _epoch(self, shown: JobLine, trial: Any, epoch: dict[str, Any]) -> str | None:
+        shown.number = trial.number  # several may run
         value = epoch["value"] if "value" in epoch else epoch[shown.objective]
         shown.epoch, shown.value = epoch["epoch"], value
         if self.live:

@@ -21,22 +21,23 @@ from typing import TYPE_CHECKING, Any
 from huey.consumer import Consumer, ConsumerStopped
 
 from fts.jobs.devices import index_of
+from fts.jobs.executors.choose import executor_of
+from fts.jobs.notify.keeper import Keeper
 from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
-from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
 from fts.jobs.supervisor.job_runner import JobRunner
-from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.progress_events import JobStarted, Note
-from fts.jobs.supervisor.slot import Slot
 from fts.jobs.supervisor.trouble import DISK_FAILS
+from fts.jobs.worker import words
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.emergency import Emergency, is_foreseen
 from fts.jobs.worker.maintenance import Housekeeping
 from fts.jobs.worker.reserve import DiskReserve
+from fts.jobs.worker.shared_jobs import SharedJobs
 from fts.jobs.worker.wake_lock import keep_awake
 from fts.state import queries, tickets, transitions
 from fts.state.backup import backup
@@ -44,11 +45,13 @@ from fts.state.db import open_database
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StaleToken, StateError, WrongStatus
 from fts.state.files import refuse_links, sweep, sweep_below
 from fts.state.slot_lock import SlotLock, SlotTaken, holder
+from fts.state.values import WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fts.jobs.settings import Places, WorkerSettings
+    from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
     from fts.state.values import Claim
 
@@ -82,6 +85,8 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         stack.enter_context(keep_awake())
         progress.tell(Note(worker.introduction()))
         worker.run()
+        if said := worker.farewell():
+            progress.tell(Note(said))
     worker.answer_for_database()
     return 0
 
@@ -178,18 +183,25 @@ class Worker:
         self.ballast.fill()
         pid = os.getpid()
         started = started_at(pid) or time.time()
+        self._began, self._first_event = time.monotonic(), words.last_event(db)
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._lending = threading.Lock()  # held by who takes an idle slot only to give it back
+        self._claiming = threading.Lock()  # one slot at a time: those after it join what it has claimed
+        self._shared = SharedJobs()
+        self._called: list[threading.Thread] = []  # that work in slots which were called to a job
         self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
-        room = MemoryPool(list_gpus(), os.cpu_count())
-        self._slots = [Slot(index, places, settings, self._sensors, room) for index in range(settings.slots)]
+        self.executor = executor_of(places, settings, db, self._sensors)
+        self.executor.worker_id = self.id
+        self._slots = self.executor.slots
         for slot in self._slots:
             self._free.put(slot)
         self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
         self.owed = Owed(db, places)
         self._exports = threading.Thread(target=self._export_on, name="exports", daemon=True)
+        self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._over = threading.Event()
         self._beats = 0
@@ -199,13 +211,15 @@ class Worker:
 
     def introduction(self) -> str:
         """Who this worker is, for the person at its terminal or the reader of its log."""
-        settings = self.settings
-        slots = f"{settings.slots} slot{'s' if settings.slots > 1 else ''}"
-        return (
-            f"worker {self.id}, process {os.getpid()}: {slots} on {settings.device}, database "
-            f"{self.places.db.absolute()}, data {self.places.data}, logs {self.places.logs}; "
-            + ("`fts stop` or `fts drain` ends it" if settings.detached else "Ctrl-C stops it at a checkpoint")
-        )
+        paused = queries.flag(self.db, "queue_paused") is not None
+        return words.introduction(self.id, self.settings, self.places, queries.jobs(self.db), paused)
+
+    def farewell(self) -> str:
+        """What it did, and what it leaves behind; empty where that cannot be read any more."""
+        try:
+            return words.farewell(self.db, self.id, self._first_event, time.monotonic() - self._began)
+        except StateError:
+            return ""
 
     def run(self) -> None:
         huey = tickets.make_huey(self.db, self.without_tickets)
@@ -218,7 +232,10 @@ class Worker:
         consumer = SlotConsumer(huey, self)
         self._beat.start()
         self._exports.start()
+        self.messages.start()
         consumer.run()
+        for thread in self._called:
+            thread.join()
 
     def run_one(self, job_id: int) -> None:
         """One job, whatever its rank; Ctrl-C stops it at a checkpoint."""
@@ -234,8 +251,7 @@ class Worker:
     def close(self) -> None:
         """Say goodbye in the database; what ran has been checkpointed and put back by its supervisor."""
         self._over.set()
-        for slot in self._slots:
-            slot.release()
+        self.executor.close()
         self._sensors.close()
         if self.owed and not self.owed.settle():
             log.warning("some exports could not be written; the next worker or `fts export` writes them")
@@ -244,6 +260,7 @@ class Worker:
             self._record_signal()
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
+        self.messages.close()
         self.progress.close()
 
     def without_database(self, error: StateError) -> None:
@@ -251,7 +268,7 @@ class Worker:
         if self._lost_database is None:
             self._lost_database = error
             log.error("%s; this worker stops", error)
-            self.board.signal("stop")
+            self.board.signal(WorkerOrder.STOP)
 
     def without_tickets(self, error: StateError) -> None:
         """Whether there is work could not be seen: for ever when the database is damaged, else it is asked again."""
@@ -271,12 +288,35 @@ class Worker:
             raise self._lost_database
 
     def look(self) -> None:
-        """Claim and run jobs with one slot until there is nothing to claim or the worker is to leave."""
-        slot = self._free.get()
+        """Work in one slot until there is nothing for it or the worker is to leave."""
+        self._work_in(self._free.get())
+
+    def call_slot(self) -> None:
+        """An idle slot, if there is one, comes to a job that has another trial to run now."""
+        with self._lending:
+            try:
+                slot = self._free.get_nowait()
+            except queue.Empty:
+                return
+            self._called = [thread for thread in self._called if thread.is_alive()]
+            thread = threading.Thread(target=self._work_in, args=(slot,), name=f"slot {slot.index}", daemon=True)
+            self._called.append(thread)
+            thread.start()
+
+    def _work_in(self, slot: Slot) -> None:
+        """Join the running jobs that have a trial for it, else claim the next job."""
         try:
             while self.board.takes_work():
                 self.ballast.fill()
-                claim = self._claim()
+                claims = self._shared.claims
+                if self._shared.join(slot):
+                    continue
+                with self._claiming:
+                    if self._shared.claims != claims:  # another slot was faster: its job may be joined
+                        continue
+                    claim = self._claim()
+                    if claim is not None:
+                        self._shared.claimed(claim)
                 if claim is None:
                     return
                 self._run_claim(slot, claim)
@@ -300,8 +340,10 @@ class Worker:
         self.progress.tell(JobStarted(job, claim.attempt))
         try:
             supervisor = JobRunner(
-                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed
-            )
+                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed,
+                self.call_slot,
+            )  # fmt: skip
+            self._shared.runs(claim, supervisor)
             supervisor.prepare()
             supervisor.run()
         except StaleToken as refused:
@@ -316,6 +358,7 @@ class Worker:
             else:
                 self.last_words.give_back(claim, error)
         finally:
+            self._shared.ends(claim)
             self.board.ends(job.id)
 
     def _export_on(self) -> None:
@@ -332,7 +375,7 @@ class Worker:
             self._beat_until_over()
         except BaseException:
             log.exception("without its beat this worker would lose its jobs: it stops at a checkpoint")
-            self.board.signal("stop")
+            self.board.signal(WorkerOrder.STOP)
             raise
 
     def _beat_until_over(self) -> None:
@@ -372,13 +415,14 @@ class Worker:
     def _release_unused(self) -> None:
         """Ends the processes of a slot that has run nothing for UNUSED_S: a worker that waits holds little memory."""
         for _ in self._slots:
-            try:
-                slot = self._free.get_nowait()
-            except queue.Empty:
-                return
-            if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
-                slot.release()
-            self._free.put(slot)
+            with self._lending:
+                try:
+                    slot = self._free.get_nowait()
+                except queue.Empty:
+                    return
+                if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
+                    slot.release()
+                self._free.put(slot)
 
     def _beat_once(self, write: bool) -> None:
         if write:
@@ -396,10 +440,10 @@ class Worker:
             return
         who = f"the file {file.relative_to(self.places.outputs.parent)}"
         try:
-            transitions.record_wish(self.db, "drain_job", who)
+            transitions.record_wish(self.db, WorkerOrder.DRAIN_JOB, who)
         except StateError as error:  # a full disk: obeyed all the same, and written down when that works again
             log.warning("%s: %s", who, error)
-            self.board.signal("drain_job", who)
+            self.board.signal(WorkerOrder.DRAIN_JOB, who)
         try:
             file.unlink(missing_ok=True)
         except OSError as error:  # a folder of that name, or one that cannot be written: asked once is enough
@@ -450,7 +494,7 @@ class Worker:
         return queries.flag(self.db, "queue_paused") is None and tickets.runnable_jobs(self.db) > 0
 
     def signalled(self, signum: int) -> None:
-        order = {signal.SIGUSR1: "drain_trial"}.get(signal.Signals(signum), "stop")
+        order = WorkerOrder.DRAIN_TRIAL if signum == signal.SIGUSR1 else WorkerOrder.STOP
         self.board.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
 
 

@@ -14,6 +14,7 @@ from fts.state.rows import to_object
 from fts.state.scheduling import preference
 from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.base import MAX_SPEC, Row, change_job, to_json
+from fts.state.transitions.specification import difference
 from fts.state.values import Amount, Enqueued, Verb
 
 if TYPE_CHECKING:
@@ -75,11 +76,10 @@ def next_rank(db: Database) -> float:
 
 def extend_job(
     db: Database, job: Row, spec: Row, hold_reason: str | None, rule: SameQuestion
-) -> tuple[Enqueued, Row, Row | None]:
+) -> tuple[Enqueued, Row, Row]:
     """More trials for a job that is there; one that has ended goes to the end of the line. Inside a transaction.
 
-    `spec` is the specification as `extended` makes it. Returns what was done, the event that tells it, and its way
-    back: None where trials beside the search were added.
+    `spec` is the specification as `extended` makes it. Returns what was done, its event, and its way back.
     """
     wanted = wanted_of(spec)
     changes: Row = {
@@ -109,8 +109,10 @@ def extend_job(
         has=amount_of(spec, wanted),
         held=now["hold_reason"],
     )
-    back = None if any(old.get(name) != spec.get(name) for name in BESIDE) else {"expect": expect, "set": before}
-    return done, event, back and {"id": job["id"], **back}
+    back: Row = {"id": job["id"], "expect": expect, "set": before}
+    if any(old.get(name) != spec.get(name) for name in BESIDE):  # else its number of trials says it all
+        back["spec"] = difference(spec, old)
+    return done, event, back
 
 
 def extended(job: Row, row: Row) -> Row | None:

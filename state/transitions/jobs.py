@@ -241,7 +241,7 @@ def finish_job(db: Database, claim: Claim, message: str = ALL_ENDED, wanted: int
             cause, words = _without_result(db, job["id"])
             _fail(db, claim, job, cause, words if message == ALL_ENDED else f"{message}: {words}")
             return JobStatus.FAILED
-        interrupt_live_trial(db, job["id"], Cause.FINISHED, claim_name(claim))
+        interrupt_live_trials(db, job["id"], Cause.FINISHED, claim_name(claim))
         changes = _off_worker() | {"status": "done", "cause": Cause.FINISHED.value, "message": short(message)}
         changed = change_job(db, job, **changes, ended_at=db.now())
         emit(db, Verb.FINISHED, claim_name(claim), message, job_id=job["id"], data=changed)
@@ -262,14 +262,14 @@ def _without_result(db: Database, job_id: int) -> tuple[Cause, str]:
 
 
 def fail_job(db: Database, claim: Claim, cause: Cause | str, message: str, log_tail: str | None = None) -> None:
-    """running -> failed, with its cause, a sentence, and the last lines of the log. Its live trial is interrupted."""
+    """running -> failed, with its cause, a sentence, and the last lines of the log. Its live trials are interrupted."""
     cause = checked_cause(cause)
     with transaction(db):
         _fail(db, claim, fenced_job(db, claim), cause, message, log_tail)
 
 
 def _fail(db: Database, claim: Claim, job: Row, cause: Cause | str, message: str, log_tail: str | None = None) -> None:
-    interrupt_live_trial(db, job["id"], cause, claim_name(claim))
+    interrupt_live_trials(db, job["id"], cause, claim_name(claim))
     changes = _off_worker() | {"status": "failed", "cause": str(cause), "message": short(message)}
     changed = change_job(db, job, **changes, ended_at=db.now())
     emit(db, Verb.FAILED, claim_name(claim), message, job_id=job["id"], data=changed | {"log_tail": tail(log_tail)})
@@ -308,7 +308,7 @@ def hold_job(db: Database, claim: Claim, reason: str) -> None:
     with transaction(db):
         job = fenced_job(db, claim)
         who = claim_name(claim)
-        interrupt_live_trial(db, job["id"], Cause.CANNOT_FIT, who)
+        interrupt_live_trials(db, job["id"], Cause.CANNOT_FIT, who)
         changes = _off_worker() | {"status": "queued", "hold_reason": short(reason), "idle_attempts": 0}
         changed = change_job(db, job, **changes, cause=Cause.CANNOT_FIT.value, message=short(reason))
         emit(db, Verb.HELD, who, reason, job_id=job["id"], data=changed)
@@ -316,7 +316,7 @@ def hold_job(db: Database, claim: Claim, reason: str) -> None:
 
 def put_back(db: Database, job: Row, cause: str, message: str, who: str, log_tail: str | None = None) -> None:
     """A running job leaves its worker: back in line, or where a person asked it to go. Inside a transaction."""
-    interrupt_live_trial(db, job["id"], cause, who)
+    interrupt_live_trials(db, job["id"], cause, who)
     changes = _off_worker() | {"cause": cause, "message": short(message) or None}
     if cause in GRACEFUL:
         changes["idle_attempts"] = max(0, job["idle_attempts"] - 1)
@@ -371,16 +371,15 @@ def _wish_fulfilled(db: Database, event_id: int) -> None:
             EventRow.update(undone_by=event_id).where(EventRow.id == event["id"]).execute(db)
 
 
-def interrupt_live_trial(db: Database, job_id: int, cause: Cause | str, who: str) -> None:
-    """The running trial of a job, if any, becomes interrupted: it continues under its own number."""
-    live = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.status == "running"))
-    if live is None:
-        return
+def interrupt_live_trials(db: Database, job_id: int, cause: Cause | str, who: str) -> None:
+    """The running trials of a job, if any, become interrupted: they continue under their own numbers."""
     name = Cause(cause).value
-    TrialRow.update(status="interrupted", cause=name).where(TrialRow.id == live["id"]).execute(db)
-    end_attempt(db, live["id"], name)
-    words = f"trial {live['number']} interrupted after epoch {live['epochs']}: {name}"
-    emit(db, Verb.TRIAL_INTERRUPTED, who, words, job_id=job_id, trial_id=live["id"], data={"cause": name})
+    running = TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.status == "running")
+    for live in db.rows(running.order_by(TrialRow.number)):
+        TrialRow.update(status="interrupted", cause=name).where(TrialRow.id == live["id"]).execute(db)
+        end_attempt(db, live["id"], name)
+        words = f"trial {live['number']} interrupted after epoch {live['epochs']}: {name}"
+        emit(db, Verb.TRIAL_INTERRUPTED, who, words, job_id=job_id, trial_id=live["id"], data={"cause": name})
 
 
 def claim_name(claim: Claim) -> str:
@@ -429,9 +428,9 @@ def _named(row: Row, given: Mapping[str, Any], spec: dict[str, Any]) -> Row:
         cell = given.get("cell") or "/".join(str(value) for value in labels.values()) or study
     return {
         "study": study,
-        "cell": _checked_text(cell, "cell"),
+        "cell": checked_text(cell, "cell"),
         "labels": _json_in_order(labels),
-        "metric": _checked_text(metric, "metric"),
+        "metric": checked_text(metric, "metric"),
         "direction": checked_direction(direction),
     }
 
@@ -451,19 +450,19 @@ def _checked_labels(given: Mapping[str, Any], required: bool) -> dict[str, Any]:
         elif required and name in AXES:
             checked_name(value, name)
         else:
-            _checked_text(name, "the name of an axis")
+            checked_text(name, "the name of an axis")
             _checked_label(name, value)
     return found
 
 
 def _checked_label(axis: str, value: Any) -> None:
     if isinstance(value, str):
-        _checked_text(value, axis)
+        checked_text(value, axis)
     elif not isinstance(value, bool | int | float) or not abs(value) < HUGE:
         raise BadRow(f"{axis} is {str(value)[:80]!r}; expected a text or a finite number")
 
 
-def _checked_text(value: Any, what: str) -> str:
+def checked_text(value: Any, what: str) -> str:
     """One line that people read: it names no file."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
         raise BadRow(f"{what} is {str(value)[:80]!r}; expected 1 to {MAX_NAME} printable characters")

@@ -30,12 +30,11 @@ from fts.state.transitions.base import (
     this_person,
     transaction,
 )
-from fts.state.values import Cause, Change, Verb
+from fts.state.values import Cause, Change, Verb, WorkerOrder, strength_of
 
 if TYPE_CHECKING:
     from fts.state.db import Database
 
-ORDERS = ("drain_job", "drain_trial", "stop")
 Decide = Callable[[Row], "tuple[Verb, Row, str] | None"]  # job -> verb, changes, words; None: nothing to do for it
 
 
@@ -308,11 +307,11 @@ def resume_queue(db: Database, who: str | None = None, dry_run: bool = False) ->
 
 
 def ask_worker(
-    db: Database, worker_id: int | None, what: str | None, who: str | None = None, dry_run: bool = False
+    db: Database, worker_id: int | None, what: WorkerOrder | None, who: str | None = None, dry_run: bool = False
 ) -> Change:
-    """Asks one worker, or all live ones (None), to drain_job, drain_trial or stop; None withdraws the wish."""
-    if what is not None and what not in ORDERS:
-        raise BadRow(f"a worker can be asked {', '.join(ORDERS)}, not {str(what)[:40]!r}")
+    """Asks one worker, or all live ones (None), to leave; None withdraws the wish."""
+    if what is not None and what not in list(WorkerOrder):
+        raise BadRow(f"a worker can be asked {', '.join(WorkerOrder)}, not {str(what)[:40]!r}")
     with transaction(db, dry_run):
         workers = _live_workers(db, worker_id)
         changed = [worker for worker in workers if worker["asked"] != what]
@@ -329,15 +328,20 @@ def ask_worker(
     return Change(message, None if dry_run else event_id, (), dry_run)
 
 
-def record_wish(db: Database, what: str, who: str, worker_id: int | None = None, can_withdraw: bool = True) -> int:
+def record_wish(
+    db: Database, what: WorkerOrder, who: str, worker_id: int | None = None, can_withdraw: bool = True
+) -> int:
     """A file or a signal asked this worker, or all live ones (None), to leave: one event, whatever was asked before.
 
     A stronger order that stands is kept. What cannot be withdrawn, such as a signal, cannot be undone either.
     """
-    strength = (None, *ORDERS).index
     with transaction(db):
         workers = _live_workers(db, worker_id)
-        weaker = [worker for worker in workers if strength(worker["asked"]) < strength(what)]
+        weaker = [
+            worker
+            for worker in workers
+            if strength_of(worker["asked"] and WorkerOrder(worker["asked"])) < what.strength
+        ]
         for worker in weaker:
             WorkerRow.update(asked=what).where(WorkerRow.id == worker["id"]).execute(db)
         back = [{"id": w["id"], "expect": {"asked": what}, "set": {"asked": w["asked"]}} for w in weaker]
@@ -363,12 +367,12 @@ def _crew(workers: list[Row]) -> str:
     return ("workers " if len(workers) > 1 else "worker ") + ", ".join(str(worker["id"]) for worker in workers)
 
 
-def _asked_words(what: str | None) -> str:
+def _asked_words(what: WorkerOrder | None) -> str:
     return {
         None: "continues: the request to stop was withdrawn",
-        "drain_job": "asked to stop after this job",
-        "drain_trial": "asked to stop after this trial",
-        "stop": "asked to stop at the next step, with a checkpoint",
+        WorkerOrder.DRAIN_JOB: "asked to stop after this job",
+        WorkerOrder.DRAIN_TRIAL: "asked to stop after this trial",
+        WorkerOrder.STOP: "asked to stop at the next step, with a checkpoint",
     }[what]
 
 
@@ -379,6 +383,12 @@ def note(db: Database, text: str, job_id: int | None = None, who: str | None = N
             get_job(db, job_id)
         event_id = emit(db, Verb.NOTED, who or this_person(), str(short(text)), job_id=job_id)
     return Change(f"noted: {text[:80]}", event_id, () if job_id is None else (job_id,))
+
+
+def not_sent(db: Database, sentence: str) -> int:
+    """A message to a person could not be sent, and why; no address stands in the sentence."""
+    with transaction(db):
+        return emit(db, Verb.NOT_SENT, "notify", str(short(sentence)))
 
 
 def acknowledge(

@@ -12,6 +12,7 @@ from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.base import Row, change_job, emit, get_job, this_person, transaction
 from fts.state.transitions.extend import ENDED, RESTORED, begun, next_rank
 from fts.state.transitions.jobs import checked_row
+from fts.state.transitions.specification import difference
 from fts.state.values import Verb
 
 if TYPE_CHECKING:
@@ -33,16 +34,18 @@ class Respecified:
 
 
 def respecify(db: Database, changes: Iterable[Respecified], who: str | None = None, dry_run: bool = False) -> None:
-    """All of them or none. Raises WrongStatus for a job that runs, has begun since, or is another cell.
-
-    It cannot be undone: the earlier specification, enqueued again, is the way back.
+    """All of them or none; one undo takes back the whole call. Raises WrongStatus for a job that runs, has begun
+    since, or is another cell.
     """
     with transaction(db, dry_run):
-        for change in changes:
-            _change(db, change, who or this_person())
+        steps = [_change(db, change) for change in changes]
+        for n, (event, _) in enumerate(steps):
+            inverse = {"jobs": [back for _, back in steps]} if n == len(steps) - 1 else None
+            emit(db, Verb.CHANGED, who or this_person(), event.pop("words"), **event, inverse=inverse)
 
 
-def _change(db: Database, change: Respecified, who: str) -> None:
+def _change(db: Database, change: Respecified) -> tuple[Row, Row]:
+    """Its event, and its way back."""
     job, row = get_job(db, change.job_id), checked_row(change.row)
     if job["status"] not in MAY_CHANGE:
         raise WrongStatus(f"job {job['id']} is {job['status']}; pause it, then enqueue again")
@@ -61,4 +64,9 @@ def _change(db: Database, change: Respecified, who: str) -> None:
     changed: Row = change_job(db, job, **changes)
     if goes_on:
         send_ticket(db)
-    emit(db, Verb.CHANGED, who, words, job_id=job["id"], data=changed)
+    event = {"words": words, "job_id": job["id"], "data": changed}
+    expect = {name: (job | changes)[name] for name in ("status", "attempt", "trials_wanted", "spec_md5")}
+    before = {name: job[name] for name in changes if name != "spec" and job[name] != changes[name]}
+    before |= {name: job[name] for name in ("trials_wanted", "spec_md5")}
+    way_back = difference(json.loads(row["spec"]), json.loads(job["spec"]))
+    return event, {"id": job["id"], "expect": expect, "set": before, "spec": way_back}

@@ -55,12 +55,13 @@ def start_trial(
     objective: str | None = None,
     effective_md5: str | None = None,
     wanted: int | None = None,
+    parallel: int = 1,
     **facts: Any,
 ) -> int:
     """Trial `number` begins, with all its parameters in the same transaction; returns its id.
 
-    `number` must be the next of the job (from 0), and no other trial of it may be running or interrupted. The metric
-    (also called `objective`) and its direction are those of the job where they are not given.
+    `number` must be the next of the job (from 0), and with it at most `parallel` trials of the job may be running or
+    interrupted. The metric (also called `objective`) and its direction are those of the job where they are not given.
     `facts` are any fields of `record_started` known already; `wanted` is the number of trials the caller knows of.
     Raises StaleToken, TrialsChanged, WrongStatus, BadRow.
     """
@@ -87,7 +88,7 @@ def start_trial(
         row |= _goal(job, metric, direction)
         if wanted is not None and job["trials_wanted"] != wanted:
             raise TrialsChanged(f"job {job['id']} has {job['trials_wanted']} trials now, not {wanted}")
-        _refuse_out_of_turn(db, claim, number)
+        _refuse_out_of_turn(db, claim, number, parallel)
         trial_id = int(TrialRow.insert(row | {"started_at": db.now()}).execute(db))
         begin_attempt(db, trial_id, claim.token, row.get("host"), row.get("pid"))
         words = f"trial {number} of {claim.job.experiment} starts" + (f": {architecture}" if architecture else "")
@@ -104,19 +105,21 @@ def _goal(job: Row, metric: str | None, direction: Direction | str | None) -> Ro
     return {"objective": metric, "direction": checked_direction(direction)}
 
 
-def _refuse_out_of_turn(db: Database, claim: Claim, number: int) -> None:
-    _refuse_other_live_trial(db, claim)
+def _refuse_out_of_turn(db: Database, claim: Claim, number: int, parallel: int) -> None:
+    _refuse_more_live_trials(db, claim, parallel)
     last = TrialRow.select(fn.MAX(TrialRow.number)).where(TrialRow.job_id == claim.job_id).scalar(db)
     expected = 0 if last is None else last + 1
     if number != expected:
         raise WrongStatus(f"the next trial of job {claim.job_id} is number {expected}, not {number}")
 
 
-def _refuse_other_live_trial(db: Database, claim: Claim) -> None:
+def _refuse_more_live_trials(db: Database, claim: Claim, parallel: int) -> None:
     # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial index.
     live_of_job = (TrialRow.job_id == claim.job_id) & SQL("status IN ('running', 'interrupted')")
-    if live := db.one(TrialRow.select(ALL).where(live_of_job)):
-        raise WrongStatus(f"trial {live['number']} of job {claim.job_id} is {live['status']}: it must run first")
+    live = db.rows(TrialRow.select(TrialRow.number, TrialRow.status).where(live_of_job).order_by(TrialRow.number))
+    if len(live) >= parallel:
+        first = live[0]
+        raise WrongStatus(f"trial {first['number']} of job {claim.job_id} is {first['status']}: it must run first")
 
 
 def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None:
@@ -131,7 +134,7 @@ def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> Non
         emit(db, Verb.TRIAL_RESUMED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
 
 
-def rerun_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None:
+def rerun_trial(db: Database, claim: Claim, trial_id: int, parallel: int = 1, **facts: Any) -> None:
     """A failed trial that a retry put back -> running, under its own number, with its parameters and its seed.
 
     It begins anew, because its code or data were at fault: epochs and checkpoints of the old try are forgotten, its
@@ -142,7 +145,7 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None
         trial = fenced_trial(db, claim, trial_id, "failed")
         if not is_put_back(trial):
             raise WrongStatus(f"trial {trial['number']} of job {claim.job_id} has failed, and no retry has put it back")
-        _refuse_other_live_trial(db, claim)
+        _refuse_more_live_trials(db, claim, parallel)
         if begins_anew(trial["cause"]):
             EpochRow.delete().where(EpochRow.trial_id == trial_id).execute(db)
             CheckpointRow.delete().where(CheckpointRow.trial_id == trial_id).execute(db)

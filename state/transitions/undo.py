@@ -1,9 +1,10 @@
 """Takes changes back and forth: undo is a compensating transition, itself an event, so it works across processes.
 
-The way back stands in the event as data: {"jobs": [{"id", "expect", "set"}], "trials": [...], "flags": [...],
+The way back stands in the event as data: {"jobs": [{"id", "expect", "set", "spec"}], "trials": [...], "flags": [...],
 "workers": [...]}.
 `expect` is what must still hold; where it does not, the undo is refused with the reason. Only the columns and status
-changes listed here can be set, so a hostile event row cannot do what a person at the keyboard could not.
+changes listed here can be set, and a specification only by its fields, while the job does not run and nothing has begun
+since: a hostile event row cannot do what a person at the keyboard could not.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from peewee import SQL, IntegrityError
 from fts.state.errors import BadRow, CannotUndo, NoSuchRow
 from fts.state.models import ALL, EventRow, FlagRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, send_ticket
+from fts.state.transitions import specification
 from fts.state.transitions.again import restore
 from fts.state.transitions.base import (
     Row,
     change_job,
+    checked_direction,
     checked_int,
     emit,
     get_flag,
@@ -30,8 +33,10 @@ from fts.state.transitions.base import (
     this_person,
     transaction,
 )
-from fts.state.transitions.extend import begun, ended, with_trials
+from fts.state.transitions.extend import begun, ended, wanted_of, with_trials
+from fts.state.transitions.jobs import checked_text
 from fts.state.transitions.operator import set_flag
+from fts.state.transitions.respecify import MAY_CHANGE
 from fts.state.values import Change, Verb
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ JOB_COLUMNS = {
     "status", "rank", "hold_reason", "asked", "cause", "message", "ended_at", "acknowledged_at", "idle_attempts",
     "trials_wanted", "spec_md5",
 }  # fmt: skip
+OF_SPEC = {"question_md5", "metric", "direction", "cell"}  # columns that follow from a specification
 STATUS_CHANGES = {
     ("queued", "paused"), ("paused", "queued"), ("queued", "cancelled"), ("paused", "cancelled"),
     ("cancelled", "queued"), ("cancelled", "paused"), ("queued", "failed"), ("failed", "queued"),
@@ -168,31 +174,40 @@ def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
     for name, value in sorted(dict(entry["expect"]).items(), key=lambda pair: pair[0] != "status"):
         if job[name] != value:
             raise CannotUndo(_why_not(job, name, value))
-    if set(changes) - JOB_COLUMNS:
-        raise CannotUndo(
-            f"its stored undo step changes {sorted(set(changes) - JOB_COLUMNS)} of a job, which is not allowed"
-        )
+    step = entry.get("spec")
+    if strange := set(changes) - JOB_COLUMNS - (OF_SPEC if step else set()):
+        raise CannotUndo(f"its stored undo step changes {sorted(strange)} of a job, which is not allowed")
     status = changes.get("status", job["status"])
     if status != job["status"] and (job["status"], status) not in STATUS_CHANGES:
         raise CannotUndo(f"job {job['id']} cannot go from {job['status']} to {status}")
-    if status == "done" != job["status"] and ended(db, job["id"]) < int((job | changes)["trials_wanted"]):
+    if (
+        status == "done" != job["status"]
+        and step is None
+        and ended(db, job["id"]) < int((job | changes)["trials_wanted"])
+    ):
         raise CannotUndo(f"job {job['id']} has not run all its trials, so it is not done")
     if status == "cancelled" and changes.get("ended_at") is None:
         changes["ended_at"] = db.now()
-    change = change_job(db, job, **changes, **_number_of_trials(db, job, changes))
+    spec = _specification(db, job, changes, step)
+    change = change_job(db, job, **changes, **spec)
     now = job | changes
     if status == "queued" and status != job["status"] and now["hold_reason"] is None:
         send_ticket(db)
     expect = {"attempt": job["attempt"]} | {name: now[name] for name in KEPT if name in changes}
     back = {"id": job["id"], "expect": expect, "set": {name: job[name] for name in changes}}
-    return _what_changed(job, changes), back, {"job_id": job["id"]} | change
+    if step is None:
+        return _what_changed(job, changes), back, {"job_id": job["id"]} | change
+    back["spec"] = specification.difference(json.loads(spec["spec"]), json.loads(job["spec"]))
+    said = f"job {job['id']}: {specification.words(job['spec'], step)}"
+    return said, back, {"job_id": job["id"]} | change
 
 
-KEPT = ("status", "rank", "asked", "trials_wanted")  # what must still hold when a change is taken back and forth
+# what must still hold when a change is taken back and forth
+KEPT = ("status", "rank", "asked", "trials_wanted", "spec_md5")
 
 
-def _number_of_trials(db: Database, job: Row, changes: Row) -> Row:
-    """The specification that goes with another number of trials; nothing where the number stays."""
+def _specification(db: Database, job: Row, changes: Row, step: Row | None) -> Row:
+    """The specification that goes with the changes; nothing where it stays."""
     if ("trials_wanted" in changes) != ("spec_md5" in changes):
         raise CannotUndo("its stored undo step must set both the number of trials and the specification of a job")
     if "trials_wanted" not in changes:
@@ -202,7 +217,19 @@ def _number_of_trials(db: Database, job: Row, changes: Row) -> Row:
         raise CannotUndo("its stored undo step names no specification")
     if (there := begun(db, job["id"])) > wanted:
         raise CannotUndo(f"trial {there - 1} of job {job['id']} has begun since")
-    return {"spec": with_trials(job, wanted)}
+    if step is None:
+        return {"spec": with_trials(job, wanted)}
+    if changes.get("status", job["status"]) not in MAY_CHANGE or job["status"] not in MAY_CHANGE:
+        raise CannotUndo(f"job {job['id']} is {job['status']}; pause it first")
+    text = specification.changed(job["spec"], step)
+    if wanted_of(json.loads(text)) != wanted:
+        raise CannotUndo("its stored undo step names another number of trials than its specification")
+    if not MD5.fullmatch(str(changes.get("question_md5") or "0" * 32)):
+        raise CannotUndo("its stored undo step names no question")
+    checked_direction(str(changes.get("direction", job["direction"])))
+    for name in ("metric", "cell"):
+        checked_text(changes.get(name, job[name]), name)
+    return {"spec": text}
 
 
 def _what_changed(job: Row, changes: Row) -> str:
@@ -227,6 +254,8 @@ def _why_not(job: Row, name: str, expected: Any) -> str:
         return f"job {job['id']} {started} {job['status']} now, not {expected}"
     if name == "trials_wanted":
         return f"job {job['id']} has {job[name]} trials now, not {expected}"
+    if name == "spec_md5":
+        return f"job {job['id']} was changed since"
     if name == "attempt":
         return f"job {job['id']} has started since (attempt {job['attempt']})"
     if name == "rank":

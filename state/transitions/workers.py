@@ -13,7 +13,7 @@ from fts.state.models import ALL, JobRow, SampleRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
 from fts.state.transitions.base import VERB, Row, checked_int, emit, finite, get_flag, get_worker, short, transaction
 from fts.state.transitions.jobs import claim_name, put_back
-from fts.state.values import Cause, Claim, Verb, WorkerOrders
+from fts.state.values import Cause, Claim, Verb, WorkerOrder, WorkerOrders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 LEFT = {
     None: "",
-    "drain_job": " after its job, as requested",
-    "drain_trial": " after its trial, as requested",
-    "stop": " at a checkpoint, as requested",
+    WorkerOrder.DRAIN_JOB: " after its job, as requested",
+    WorkerOrder.DRAIN_TRIAL: " after its trial, as requested",
+    WorkerOrder.STOP: " at a checkpoint, as requested",
 }
 GUARDS = ("normal", "warm", "frozen", "cooling", "unknown")
 
@@ -80,7 +80,7 @@ def _beat(db: Database, worker: Row, lease_s: float, claims: Iterable[Claim]) ->
     held = {row["id"]: row for row in db.rows(JobRow.select(JobRow.id, JobRow.token, JobRow.asked).where(mine))}
     lost = tuple(c for c in claims if c.job_id not in held or held[c.job_id]["token"] != c.token)
     asked = {number: row["asked"] for number, row in held.items() if row["asked"] is not None}
-    return WorkerOrders(worker["asked"], asked, lost, changes["beats"])
+    return WorkerOrders(worker["asked"] and WorkerOrder(worker["asked"]), asked, lost, changes["beats"])
 
 
 def stop_worker(db: Database, worker_id: int, message: str = "stopped") -> None:

@@ -337,6 +337,50 @@ def test_more_trials_extend_and_a_changed_file_is_another_question(fts: Callable
 
 
 @pytest.mark.parametrize(
+    ("words", "script", "unread"),
+    [
+        ("sh run.sh --lr {lr}", "", "the command has no {mom}, and run.sh does not name FTS_PARAM_MOM: unless"),
+        ("sh run.sh --lr {lr} {mom}", "", "the command has no {depth}, and run.sh does not name FTS_CELL_DEPTH: "),
+        ("sh run.sh {args}", "", None),
+        ("sh run.sh {lr}", "echo $FTS_PARAM_MOM $FTS_CELL_DEPTH", None),
+        ("sh run.sh", "read-json $FTS_PARAMS", None),
+    ],
+)
+def test_a_parameter_or_an_axis_that_no_command_gets_is_said(
+    fts: Callable[..., Said], stand: Path, words: str, script: str, unread: str | None
+):
+    (stand / "run.sh").write_text(script)
+    space = ("--space", "lr=1:2", "--space", "mom=1:2", "-m", "depth=1,2")
+    said = fts("enqueue", "--dry-run", "--metric", "loss", *space, "--", *words.split())
+    assert said.code == 0 and ("unless" in said.err) == (unread is not None) and (unread or "") in said.err
+
+
+def test_a_declared_parameter_that_the_function_does_not_read_is_said(fts: Callable[..., Said], stand: Path):
+    words = ("enqueue", "-n", "train.py:objective", "--space", "x=0:1", "--space", "lr=0:1")
+    said = fts(*words).err
+    assert "does not read the parameter lr: it changes nothing, unless" in said and "parameter x" not in said
+
+
+def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
+    fts: Callable[..., Said], stand: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (stand / "there").mkdir()
+    (stand / "there" / "train.py").write_text((stand / "train.py").read_text())
+    (stand / "there" / "s.toml").write_text('[study]\nobjective = "train:objective"\n')
+    own = places_of(stand).db
+    assert f"{own.relative_to(stand)} is new: a queue begins here\n" in fts("enqueue", "train.py:objective").err
+    assert "queue" not in fts("enqueue", "train.py:objective").err
+    assert f"the queue is {own.relative_to(stand)}\n" in fts("enqueue", "there/s.toml").err
+    monkeypatch.chdir(stand / "there")
+    other = stand / "there" / "outputs" / "fts.db"
+    assert "outputs/fts.db is new" in fts("enqueue", "s.toml", "--db", str(other)).err
+    assert "queue" not in fts("enqueue", "s.toml", "--db", str(other)).err
+    monkeypatch.chdir(stand)
+    said = fts("enqueue", "there/s.toml").err
+    assert f"the queue is {own.relative_to(stand)}; there/outputs/fts.db is another, which --db names\n" in said
+
+
+@pytest.mark.parametrize(
     ("code", "unread"),
     [
         (
@@ -455,7 +499,7 @@ def test_parquet_without_pandas_is_refused_in_one_sentence(fts, toy: Database, t
 
 
 def test_attributes_of_a_trial_are_kept_as_far_as_a_row_has_room():
-    from fts.jobs.supervisor.trial_runner import MAX_ATTRIBUTES, kept_attributes
+    from fts.jobs.supervisor.trial_end import MAX_ATTRIBUTES, kept_attributes
 
     assert kept_attributes({"n": 3, "note": "x"}) == {"n": 3, "note": "x"}
     assert list(kept_attributes({"n": 3, "long": "x" * MAX_ATTRIBUTES, "m": 4})) == ["n"]

@@ -198,7 +198,10 @@ def test_a_reader_that_left_before_the_first_line_leaves_exit_code_0(tmp_path: P
 
 
 @pytest.mark.parametrize(("words", "offered"), [([], "  worker "), (["data"], "  verify "), (["db"], "  query ")])
-def test_a_group_without_a_command_lists_its_commands_line_by_line(capsys, words: list[str], offered: str):
+def test_a_group_without_a_command_lists_its_commands_line_by_line(
+    capsys, monkeypatch, tmp_path: Path, db: Database, words: list[str], offered: str
+):
+    monkeypatch.setenv("FTS_DB", str(places_of(tmp_path).db))  # without a study `fts` alone says how to begin
     assert main(words) == 2
     said = capsys.readouterr()
     assert said.out == "" and any(line.startswith(offered) for line in said.err.splitlines())
@@ -219,7 +222,7 @@ def test_a_group_without_a_command_lists_its_commands_line_by_line(capsys, words
 def test_who_asked_for_json_gets_one_object_also_of_a_failure(fts, db: Database, words: list[str], code: int):
     said = fts(*words, "--json")
     record = json.loads(said.out)
-    assert record["schema"] == 2 and record["taken_at"] > 1e9
+    assert record["schema"] == 3 and record["taken_at"] > 1e9
     assert record["error"]["code"] == said.code == code
     assert said.err == f"fts: {record['error']['message']}\n"
 
@@ -303,7 +306,7 @@ def test_a_package_that_only_a_study_needs_is_named_where_it_is_missing(words: t
         f"from fts.jobs.cli import main; sys.exit(main({list(words)!r}))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert ran.returncode == 2 and "pip install 'fts[patchtst]'" in ran.stderr, ran.stderr
+    assert ran.returncode == 2 and "pip install 'fts-hpo[patchtst]'" in ran.stderr, ran.stderr
 
 
 def test_the_doctor_and_the_core_commands_need_no_package_of_a_study(tmp_path: Path) -> None:
@@ -312,4 +315,4 @@ def test_the_doctor_and_the_core_commands_need_no_package_of_a_study(tmp_path: P
         "from fts.jobs.cli import main; sys.exit(main(['doctor']))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert "a fault in fts itself" not in ran.stderr + ran.stdout and "fts[patchtst]" in ran.stdout, ran.stderr
+    assert "a fault in fts itself" not in ran.stderr + ran.stdout and "fts-hpo[patchtst]" in ran.stdout, ran.stderr

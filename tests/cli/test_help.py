@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -19,6 +21,7 @@ from fts.jobs.python import python
 from fts.model.budgets import BUDGETS
 from fts.study import choices
 from fts.study.cell import CHOICES
+from tests.cli.study import places_of
 from tests.fts_process import ROOT
 
 
@@ -32,6 +35,20 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             yield from ((f"{name} {inner}", each) for inner, each in command.commands.items())
         else:
             yield name, command
+    for words in FORMS:
+        _, form, _ = group.resolve_command(context, words)
+        assert form is not None
+        yield form_name(words), form
+
+
+FORMS = (  # a command may take a function, a study's file or a command line, each with its own options
+    ["enqueue", "train.py:objective"], ["enqueue", "study.toml"], ["enqueue", "--", "python", "train.py"],
+    ["check", "study.toml"], ["check", "--", "python", "train.py"], ["run", "study.toml"],
+)  # fmt: skip
+
+
+def form_name(words: list[str]) -> str:
+    return f"{words[0]} of {'a command' if '--' in words else words[1]}"
 
 
 ALL = dict(commands())
@@ -48,20 +65,20 @@ def test_every_option_has_help_and_shows_its_default(name: str):
         assert record is not None and option.help, f"fts {name} {option.opts[0]} has no help"
         text = record[1]
         assert "x<=" not in text and "<=x" not in text and "x>" not in text, text  # click's own range
-        if not option.is_flag and isinstance(option.default, int | float | str) and not option.multiple:
-            assert f"default: {option.default}" in text, f"fts {name} {option.opts[0]}: {text}"
+        if option.is_flag or option.multiple or option.required or option.flag_value in ("line", "plain", "json"):
+            continue
+        usual = option.default if isinstance(option.default, int | float | str) else ""
+        assert f"default: {usual}" in text, f"fts {name} {option.opts[0]} does not say what holds without it: {text}"
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_command_has_an_example_that_it_would_accept(name: str):
     command = ALL[name]
     example = (command.epilog or "").removeprefix("Example: ")
-    if name == "completion":
-        assert "fts completion bash" in example
-        return
     words = shlex.split(example)
-    assert words[: 1 + len(name.split())] == ["fts", *name.split()], example
-    rest = words[1 + len(name.split()) :]
+    typed = name.partition(" of ")[0].split()
+    assert words[: 1 + len(typed)] == ["fts", *typed], example
+    rest = words[1 + len(typed) :]
     parser = command.make_parser(click.Context(command))
     parser.parse_args(list(rest))  # every option exists and has its value
     files = [p for p in command.params if isinstance(p.type, click.Path)]
@@ -82,15 +99,73 @@ def test_summaries_in_a_group_are_not_cut(fts, name: str):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_completion_script_of_a_shell_is_printed(fts, shell: str):
-    said = fts("completion", shell)
+    said = fts("completion", shell, "--print")
     assert said.code == 0 and "_FTS_COMPLETE" in said.out and re.search(r"\bfts\b", said.out)
+    assert fts("completion", shell).out == said.out, "a pipe gets the script"
+
+
+@pytest.mark.parametrize(
+    ("shell", "path"),
+    [
+        ("bash", ".local/share/bash-completion/completions/fts"),
+        ("zsh", ".zfunc/_fts"),
+        ("fish", ".config/fish/completions/fts.fish"),
+    ],
+)
+def test_at_a_terminal_it_is_installed_where_the_shell_looks(tmp_path: Path, shell: str, path: str):
+    master, slave = pty.openpty()
+    try:
+        done = subprocess.run(
+            python("-m", "fts.jobs.cli", "completion", shell), stdout=slave, stderr=subprocess.PIPE, text=True,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(master)
+        os.close(slave)
+    first, then = done.stderr.splitlines()
+    assert done.returncode == 0 and first == f"wrote {tmp_path / path}" and then, done
+    assert "_FTS_COMPLETE" in (tmp_path / path).read_text()
+
+
+def completed(words: str, db: Path | None = None) -> list[str]:
+    """What a shell is offered behind the words."""
+    place = len(words.split()) - (0 if words.endswith(" ") else 1)
+    asked = {"_FTS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(place), "FTS_DB": str(db or "")}
+    done = subprocess.run(
+        python("-m", "fts.jobs.cli"), capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **asked},
+    )  # fmt: skip
+    assert done.stderr == "", done
+    return [line.partition(",")[2] for line in done.stdout.split()]
 
 
 def test_completion_offers_commands_and_options():
     for words, offered in (("fts enq", "enqueue"), ("fts enqueue --hor", "--horizons"), ("fts serve --the", "--theme")):
-        done = subprocess.run(
-            python("-m", "fts.jobs.cli"), capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "_FTS_COMPLETE": "bash_complete", "COMP_WORDS": words,
-                 "COMP_CWORD": str(len(words.split()) - 1)},
-        )  # fmt: skip
-        assert f"plain,{offered}" in done.stdout.splitlines(), done
+        assert offered in completed(words)
+
+
+def test_completion_offers_cells_states_and_jobs_of_the_database_here(db, tmp_path: Path):
+    here = places_of(tmp_path).db
+    assert completed("fts pause ", here) == ["2M/h1", "2M/h3", "20M/h1", "20M/h3", "state:queued", "1", "2", "3", "4"]
+    assert completed("fts trials 20m", here) == ["20M/h1", "20M/h3"]
+    assert completed("fts events --job 2M", here) == ["2M/h1", "2M/h3"]
+    assert completed("fts pause ", tmp_path / "nowhere.db") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        ("statsu", "status"),
+        ("db quer", "query"),
+        ("notify lst", "list"),
+        ("worker --slot 2", "--slots"),
+        ("snapshot --screen quue", "queue"),
+        ("queue state:faild", "failed"),
+        ("queue buget:2M", "budget"),
+        ("why 2M/h2", "2M/h"),
+        ("init functon", "function"),
+    ],
+)
+def test_a_wrong_word_gets_the_right_one(fts, db, words: str, right: str):
+    said = fts(*words.split())
+    assert said.code in (2, 6) and re.search(rf"[Dd]id you mean (one of: )?'?{right}", said.err), said

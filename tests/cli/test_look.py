@@ -46,7 +46,7 @@ def test_json_is_one_object_with_schema_and_time(fts, db: Database, words, name)
     finished_cell(db)
     said = fts(*words)
     record = json.loads(said.out)
-    assert record["schema"] == 2 and record["taken_at"] > 1e9 and name in record
+    assert record["schema"] == 3 and record["taken_at"] > 1e9 and name in record
 
 
 def test_the_queue_is_shown_in_the_order_it_will_run(fts, db: Database):
@@ -153,7 +153,7 @@ def test_a_query_cannot_change_anything(fts, db: Database):
     for sql in ("delete from job", "drop table trial", "update job set rank = 0", "pragma user_version = 7"):
         fts("db", "query", sql)
     assert len(json.loads(fts("queue", "--json").out)["jobs"]) == 4
-    assert db.execute_sql("PRAGMA user_version").fetchone()[0] == 2
+    assert db.execute_sql("PRAGMA user_version").fetchone()[0] == 3
 
 
 def test_a_curve_is_shown_as_numbers_and_as_a_plot(fts, db: Database):
@@ -217,6 +217,15 @@ def test_watch_tells_every_change_once_and_leaves_when_idle(fts, db: Database):
     assert [e["id"] for e in events] == list(range(1, len(events) + 1))
     assert events[-1]["verb"] == "queue_paused"
     assert "queue paused: night" in fts("watch", "--from", "0", "--until-idle").out
+
+
+def test_watch_in_sentences_names_the_cell_of_each_trial(fts, db: Database):
+    finished_cell(db)
+    transitions.pause_queue(db, "night")
+    said = fts("watch", "--plain", "--from", "0", "--until-idle").out.splitlines()
+    assert all(line.startswith("At ") and line.endswith(".") for line in said)
+    assert any(re.search(r"trial 0 of 2M/h1 is complete with 0\.\d{4}\.$", line) for line in said), said
+    assert any("put 2M/h1 in line." in line for line in said)
 
 
 def test_a_watch_that_would_wait_for_a_worker_knows_so(db: Database):
@@ -324,7 +333,7 @@ def test_plain_status_is_sentences_for_a_screen_reader(fts, db: Database):
     failed_cell(db, "out of luck")
     lines = fts("status", "--plain").out.splitlines()
     assert all(line.endswith(".") for line in lines)
-    assert any("2M/h1 is failed: 0 of 3 trials." in line for line in lines)
+    assert any("Cell 2M/h1 has failed: 0 of 3 trials" in line for line in lines)
 
 
 def test_a_sentence_of_plain_status_ends_once_and_is_said_once(fts, db: Database):
@@ -375,9 +384,11 @@ def test_status_shows_a_lost_claim_as_the_monitor_does(fts, db: Database):
     db.execute_sql("UPDATE job SET lease_until = ? WHERE id = 1", (time.time() + 40,))
     line = next(row for row in fts("status").out.splitlines() if " 2M/h1 " in row)
     assert line.startswith("? 2M/h1") and " lost " in line and "running" not in line
-    assert re.search(r"lost claim, free in (39|40)s", line) and " in 3m" not in line
-    assert "2M/h1 is lost claim, free in" not in fts("status", "--plain").out
-    assert re.search(r"2M/h1 is lost, free in \d+s", fts("status", "--plain").out)
+    assert re.search(r"worker silent, free in (39|40)s", line) and " in 3m" not in line
+    said = fts("status", "--plain").out
+    assert re.search(
+        r"Cell 2M/h1 is lost, worker silent, another worker may take it in \d+ seconds: 0 of 3 trials", said
+    )
 
 
 def test_results_and_trials_say_that_a_job_called_running_has_lost_its_worker(fts, db: Database):

@@ -13,11 +13,9 @@ from fts.jobs.cli.newcomer import objective_in
 def test_fts_alone_in_an_empty_folder_says_how_to_begin(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([]) == 2
-    last = capsys.readouterr().err.splitlines()[-5:]
-    assert last[0] == "There is no study in this folder yet. To begin:"
-    assert [line.split("  ")[1] for line in last[1:]] == [
-        "fts init", "fts check study.toml", "fts enqueue study.toml", "fts worker",
-    ]  # fmt: skip
+    first, *steps, last = capsys.readouterr().err.splitlines()
+    assert (first, last) == ("There is no study in this folder yet. To begin:", "All commands: fts --help")
+    assert [line.split("  ")[1] for line in steps] == ["fts init", "fts enqueue study.toml", "fts worker"]
     (tmp_path / "tune.py").write_text("def helper(x):\n    return x\ndef goal(trial):\n    return 1.0\n")
     main([])
     assert "fts check tune.py:goal" in capsys.readouterr().err

@@ -17,12 +17,13 @@ COMMANDS: dict[str, tuple[str, ...]] = {  # each as far as it goes on a study of
     "init": (), "check": ("none.py:objective",), "data": ("list",), "budgets": (), "enqueue": ("tiny/h1", "--no-check"),
     "status": (), "queue": (),
     "trials": ("1",), "curve": ("1:t0",), "logs": (), "events": (), "watch": ("--until-idle", "--from", "0"),
-    "plan": (), "why": ("3",), "hardware": (), "results": (), "best": ("1",),
+    "plan": (), "why": ("3",), "hardware": (), "nodes": (), "results": (), "best": ("1",),
     "import": ("sqlite:///none.db", "--study", "old"), "move": ("3", "top"), "next": ("4",), "pause": ("3",),
     "resume": ("3",), "cancel": ("4",), "retry": ("2",), "note": ("hello",), "ack": (), "undo": (), "redo": (),
     "drain": (), "stop": (), "report": (), "train": ("1",), "predict": ("nowhere", "nothing.csv"),
     "replicate": ("1", "--dry-run"), "final": ("1", "--dry-run"), "unseal": ("1", "--dry-run"), "script": ("1",),
-    "completion": ("bash",), "export": (), "snapshot": (), "doctor": ("--fix",), "backup": (), "gc": ("--dry-run",),
+    "completion": ("bash",), "export": (), "snapshot": (), "service": ("status",), "notify": ("list",),
+    "doctor": ("--fix",), "backup": (), "gc": ("--dry-run",),
     "db": ("query", "select count(*) from job"), "restore": ("-y",),
 }  # fmt: skip
 ELSEWHERE = {  # they run until they are stopped: with two monitors and a worker in tests/tui/test_two_monitors.py

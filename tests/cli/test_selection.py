@@ -70,6 +70,8 @@ def test_a_number_that_no_job_has_is_refused(fts, db: Database, name: str, words
 def test_the_nearest_name_is_offered(fts, db: Database):
     assert "did you mean 2M/h3?" in fts("why", "2M/h33").err
     assert "did you mean phase6a_2M_h1_threshold_1pct?" in fts("trials", "phase6a_2M_h1_treshold_1pct").err
+    assert "asks for 'bugdet'; did you mean budget?" in fts("queue", "bugdet:2").err
+    assert "did you mean budget:2M?" in fts("queue", "budget:2N").err
 
 
 def test_plan_shows_the_cells_that_were_named_only(fts, db: Database):

@@ -18,7 +18,7 @@ from fts.data.manifest import Manifest, ManifestError, UnknownDataset, clean_tic
 from fts.data.sources import bundled, bundled_vix
 from fts.data.splits import SplitTooSmall, check_counts
 from fts.jobs.cli import main
-from fts.jobs.trial.process import sentence_of
+from fts.jobs.trial.error_text import sentence_of
 from fts.study import dataset
 from fts.study.cell_data import load
 from tests.data.made import make_bars, write_csv

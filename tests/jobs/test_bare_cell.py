@@ -35,6 +35,7 @@ OTHER: dict[str, Any] = {
     "timeout_s": 60.0,
     "gpu": 1,
     "threads": 2,
+    "parallel": 4,
     "seeds": 3,
     "baseline": "train.py:mean",
     "code": ("model",),

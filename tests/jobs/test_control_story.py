@@ -130,6 +130,8 @@ def test_a_signal_stops_within_seconds_at_a_checkpoint(study, signum):
     assert time.monotonic() - began < 30
     assert status(study) == "queued"
     assert study.one("select status from trial") == "interrupted"
+    by = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[signum]
+    assert f"worker stopped by {by} at" in study.fts("status", "--plain").out
     assert study.one("select count(*) from checkpoint") >= 1
     assert asked(study)[-1] == (f"{signum.name} to process {worker.pid}", "stop")
 

@@ -85,6 +85,7 @@ FAULTS = {
         "done finished",
         "",
     ),
+    "typo": Fault(F + "return {'loss': 1.0}", "failed code error", "expected los among them; did you mean loss?"),
     "names": Fault("import jobs, state, tui, fts_study\n" + F + "return jobs.V + state.V + tui.V", "done finished", ""),
 }  # fmt: skip
 
@@ -100,7 +101,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Study:
         (study.folder / f"{name}.py").write_text(DRAW if name in BROKEN_LATER else fault.code)
     for name in ("jobs", "state", "tui", "fts_study"):
         (study.folder / f"{name}.py").write_text("V = 1\n")
-    put_in_line(study, {name: fault.trials for name, fault in FAULTS.items()})
+    put_in_line(study, {name: fault.trials for name, fault in FAULTS.items() if name != "typo"})
+    put_in_line(study, {"typo": 1}, metric="los")
     for name in BROKEN_LATER:
         (study.folder / f"{name}.py").write_text(FAULTS[name].code)
     (study.folder / "gone.py").unlink()
@@ -146,6 +148,14 @@ def test_each_fault_is_one_sentence_and_uses_up_no_more_than_its_trials(ended: S
 def test_a_file_that_breaks_at_import_has_said_why_in_the_log_of_its_trial(ended: Study) -> None:
     for name, said in {"package": "No module named 'no_such'", "syntax": "was never closed"}.items():
         assert said in ended.ok("logs", str(jobs(ended)[name]["id"])), "the way that `fts status` names"
+
+
+def test_the_log_of_a_trial_and_why_show_the_code_of_its_person_and_none_of_ours(ended: Study) -> None:
+    for name in ("all", "typo", "huge", "display"):
+        for command in ("logs", "why"):
+            told = ended.ok(command, str(jobs(ended)[name]["id"]))
+            assert "/fts/jobs/" not in told and "fts.jobs" not in told, told
+    assert 'all.py", line 2, in objective' in ended.ok("logs", str(jobs(ended)["all"]["id"]))
 
 
 def test_nothing_that_a_function_started_lives_on(ended: Study) -> None:

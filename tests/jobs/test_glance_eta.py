@@ -179,3 +179,12 @@ def test_a_line_of_thousands_is_not_gone_through_once_for_each_job_in_it():
         forecast(make_snapshot(jobs=jobs, workers=(make_worker(),)), NOW)
         times.append(Counted.times)
     assert 0 < times[0] == times[1]
+
+
+def test_a_cell_with_trials_side_by_side_takes_their_slots_and_goes_at_their_pace():
+    spec = {**make_job(5).spec, "parallel": 4}
+    job = make_job(5, status="running", trials_complete=10, trials_wanted=20, started_at=NOW - 6 * HOUR, spec=spec)
+    waits = make_job(6, trials_wanted=10)
+    left = forecast(make_snapshot(jobs=(job, waits), workers=(make_worker(slots=4),)), NOW).seconds_left
+    assert left[5] == pytest.approx((10 - 2) * HOUR / 2)  # 12 trials' worth in 6 hours; four are half done
+    assert left[6] > left[5]  # no slot is free before

@@ -139,7 +139,7 @@ def test_draining_has_no_time_before_the_first_epoch():
 def test_a_paused_queue_has_no_end():
     waiting = tuple(make_job(n) for n in range(1, 9))
     paused = make_snapshot(jobs=waiting, queue_paused=True)
-    assert said(paused)[2].startswith("finish no end while the queue is paused: 8 wait ")
+    assert said(paused)[2].startswith("no end while the queue is paused: 8 wait ")
     assert "no end while the queue is paused: 8 wait" in said(paused, 200, 60)[1]
     assert said(paused, 80, 24)[1] == "IDLE  the queue is paused, 8 wait"
     assert glance_lines.finish_text(glances.look(paused, NOW)) == "no end while the queue is paused: 8 wait"
@@ -147,7 +147,7 @@ def test_a_paused_queue_has_no_end():
 
 def test_a_cell_that_runs_on_while_the_queue_is_paused_is_not_all_there_is():
     paused = replace(picture(), queue_paused=True)
-    assert said(paused)[2].startswith("finish no end while the queue is paused: 4 wait ")
+    assert said(paused)[2].startswith("no end while the queue is paused: 4 wait ")
     assert "no end: queue paused" in said(paused, 80, 24)[1]
     assert "31 Jul" not in "".join(said(paused) + said(paused, 80, 24))
 
@@ -177,8 +177,10 @@ def test_a_lost_claim_counts_down_only_while_it_can_be_seen():
     silent = replace(picture(), jobs=jobs, workers=(make_worker(heartbeat_at=NOW - 60),))
     job = silent.jobs[0]
     assert glances.look(picture(), NOW).lost(job) == ""
-    assert glances.look(silent, NOW).lost(job) == "lost claim, free in 2m"
-    assert glances.look(silent, NOW + 111).lost(job) == "lost claim"
-    assert glances.look(silent, NOW + 40, read_age_s=40, problem="no disk").lost(job) == "lost claim, free at 08:15:50"
+    assert glances.look(silent, NOW).lost(job) == "worker silent, free in 2m"
+    assert glances.look(silent, NOW + 111).lost(job) == "worker silent"
+    assert (
+        glances.look(silent, NOW + 40, read_age_s=40, problem="no disk").lost(job) == "worker silent, free at 08:15:50"
+    )
     assert glances.look(silent, NOW, locked_by="process 7").lost(job) == "", "it only waits"
     assert glances.look(silent, NOW).lost(silent.jobs[1]) == "", "a cell in line has no claim to lose"

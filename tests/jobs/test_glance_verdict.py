@@ -131,6 +131,24 @@ def test_the_verdict(snapshot, word, part):
     assert (found.word, part in found.reason) == (word, True), found.reason
 
 
+@pytest.mark.parametrize(
+    ("who", "order", "how"),
+    [
+        ("SIGINT to process 7", "stop", "stopped by Ctrl-C"),
+        ("SIGTERM to process 7", "stop", "stopped by SIGTERM"),
+        ("SIGUSR1 to process 7", "drain_trial", "drained"),
+        ("you@spark", "stop", "stopped by you@spark"),
+        ("you@spark", "drain_job", "drained"),
+    ],
+)
+def test_a_worker_that_left_says_how_it_came_to(who, order, how):
+    asked = make_event(1, NOW - 90, "worker_asked", who=who, data={"workers": [1], "asked": order})
+    left = make_event(2, NOW - 60, "worker_stopped", who="worker 1", data={"worker_id": 1, "asked": order})
+    gone = make_worker(status="stopped", stopped_at=NOW - 60)
+    verdict = judge(make_snapshot(jobs=(make_job(),), workers=(gone,), events=(asked, left)), NOW)
+    assert f"worker {how} at" in verdict.reason
+
+
 def test_old_data_blind_whatever_they_say():
     assert judge(healthy(), NOW, read_age_s=15.5).word is Word.BLIND
     assert judge(healthy(), NOW, read_age_s=14).word is Word.WELL
@@ -196,3 +214,23 @@ def test_a_verdict_names_the_key_that_deals_with_it():
     assert judge(healthy(events=restarts(3)), NOW).key == "5"
     assert judge(healthy(jobs=(*healthy().jobs, failed())), NOW).key == "r"
     assert judge(make_snapshot(), NOW).key == "e"
+
+
+def test_a_trial_that_was_just_continued_is_not_called_stuck():
+    """Its last step is from before the interruption; of a function whose steps tell no seconds, too."""
+    epochs = tuple(replace(e, seconds=float("nan")) for e in make_epochs(23, 9, 0.69, NOW - 3 * HOUR))
+    quiet = replace(picture(), epochs=epochs)
+    assert "no progress" in [concern.short for concern in judge(quiet, NOW).concerns]
+    resumed = make_event(90, NOW - 60, "trial_resumed", 5, trial_id=23)
+    again = replace(quiet, events=(*quiet.events, resumed))
+    assert "no progress" not in [concern.short for concern in judge(again, NOW).concerns]
+
+
+def test_of_slow_steps_that_tell_no_seconds_none_is_called_stuck():
+    epochs = tuple(
+        replace(e, seconds=float("nan"), at=NOW - 600 - (9 - n) * 1200)
+        for n, e in enumerate(make_epochs(23, 9, 0.69, NOW), start=1)
+    )
+    slow = replace(picture(), epochs=epochs)
+    late = NOW + 3000
+    assert "no progress" not in [concern.short for concern in judge(replace(slow, taken_at=late), late).concerns]

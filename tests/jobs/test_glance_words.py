@@ -34,7 +34,7 @@ def test_lengths_of_time_in_sentences(seconds, said):
         ("done", 70, 5, 0, "75 trials, 70 ended early, 5 failed: no complete trial; --pruner none or a milder rule"),
         ("failed", 0, 3, 0, "3 trials, all failed: no complete trial; `fts trials 1` says why"),
         ("done", 1, 0, 0, "1 trial, ended early: no complete trial; --pruner none or a milder rule"),
-        ("done", 0, 0, 2, "2 trials, all diverged: no complete trial that did not diverge; `fts trials 1` says why"),
+        ("done", 0, 0, 2, "2 trials, all diverged: every complete trial diverged; `fts trials 1` says why"),
         ("failed", 0, 0, 0, "no complete trial: none has ended (job failed)"),
         ("running", 4, 0, 0, "no complete trial yet"),
     ],

@@ -75,7 +75,7 @@ def test_tables_name_axes_parameters_and_metrics_and_are_fresh_at_each_call(toy:
     assert cells["best_value"].tolist()[0] == 0.8 and cells["complete"].tolist() == [2, 0, 0, 0]
     best = loaded.best(1)
     assert len(best) == 1 and best["trial"].tolist() == [1] and loaded.trials.records() == loaded.trials.records(1)
-    with pytest.raises(NoSuchCell, match="no job matches 'mnist/X', did you mean"):
+    with pytest.raises(NoSuchCell, match="no job matches 'mnist/X'; did you mean"):
         loaded.trials("mnist/X")
     with pytest.raises(NoSuchCell, match="cifar/S has no complete trial yet"):
         loaded.best("cifar/S")

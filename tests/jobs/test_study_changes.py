@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from fts.jobs.api.command import question_of
+from fts.jobs.records.results import tables
+from fts.jobs.records.searches import begun_cells
 from fts.jobs.study_file.line import Line, StudyChanged, put_in_line
 from fts.jobs.study_file.study import StudyFile
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
-from fts.state.errors import WrongStatus
+from fts.state.errors import CannotUndo, WrongStatus
 from tests.fts_process import Study
 from tests.jobs import toy
 from tests.jobs.test_study_file import study
@@ -97,6 +99,10 @@ def test_a_renamed_axis_is_said(db: Database, tmp_path: Path) -> None:
     assert "; it has the axis width, earlier jobs of train such as job 2 have the axis size: " in first.told
     assert "earlier" not in second.told
     assert not any("earlier" in line.told for line in put_in_line(db, file.cells(), file.metrics))
+    jobs = queries.jobs(db)
+    assert [job.id for job in begun_cells(jobs)] == [job.id for job in jobs], "the earlier jobs stay beside them"
+    ((_, shown),) = tables(db, jobs)
+    assert "older search" not in shown.csv and "job 3 has width instead of size" in shown.csv
 
 
 def test_how_trials_run_is_taken_over_and_said(db: Database, tmp_path: Path) -> None:
@@ -130,6 +136,72 @@ def test_more_seeds_and_a_baseline_add_trials_beside_the_search(db: Database, tm
     enqueued(db, tmp_path, *settings, "resources.threads=2")
     job = queries.job(db, 1)
     assert (job.trials_wanted, job.spec["trials"], job.spec["threads"]) == (8, 5, 2)
+
+
+def stored(db: Database) -> list[tuple[Any, ...]]:
+    names = "spec, spec_md5, question_md5, trials_wanted, metric, direction, cell, status, cause, message"
+    return db.execute_sql(f"SELECT {names} FROM job ORDER BY id").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("settings", "begun", "undone"),
+    [
+        (("resources.stall=20m", "resources.threads=2", "study.env.A=1"), True, "stall_s 600.0 instead of 1200.0"),
+        (("budget.seeds=3", "baseline.objective=train:baseline"), True, "no seeds, no baseline"),
+        (("space.lr.high=2.0", "search.sampler=random", "budget.trials=4"), False, "trials 5 instead of 4"),
+        (("metrics.loss.goal=maximize", "budget.epochs=30"), False, "instead of maximize"),
+        (("budget.seeds=2", "budget.trials=8"), True, "trials 5 instead of 8, no seeds"),
+    ],
+)
+def test_undo_and_redo_of_any_change_of_a_specification(
+    db: Database, tmp_path: Path, settings: tuple[str, ...], begun: bool, undone: str
+) -> None:
+    enqueued(db, tmp_path)
+    if begun:
+        begin(db, 1)
+        begin(db, 2)
+    before = stored(db)
+    enqueued(db, tmp_path, *settings)
+    after = stored(db)
+    (said,) = transitions.undo(db)
+    assert stored(db) == before != after and undone in said.message, said
+    assert set(said.job_ids) == {1, 2}, "both jobs of the study, in one step"
+    transitions.redo(db)
+    assert stored(db) == after
+    transitions.undo(db)
+    assert stored(db) == before
+
+
+def test_a_change_is_not_taken_back_once_it_runs_or_another_one_came(db: Database, tmp_path: Path) -> None:
+    enqueued(db, tmp_path)
+    enqueued(db, tmp_path, "search.sampler=random")
+    (number,) = db.execute_sql("SELECT max(id) FROM event").fetchone()
+    enqueued(db, tmp_path, "search.sampler=random", "resources.threads=2")
+    with pytest.raises(CannotUndo, match="job 1 was changed since"):
+        transitions.undo(db, event_id=number)
+    worker = transitions.register_worker(db, host="h", pid=1, pid_started=1.0, slots=1)
+    transitions.claim(db, worker, lease_s=60.0)
+    with pytest.raises(CannotUndo, match="job 1 has started since"):
+        transitions.undo(db)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"experiment": "../x"}, {"study": "other"}, {"axes": {"size": "XL"}}, {"trials": 10**9}, {"trials": "x"}],
+)
+def test_a_hostile_way_back_changes_neither_the_files_nor_the_cell_of_a_job(
+    db: Database, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    enqueued(db, tmp_path)
+    enqueued(db, tmp_path, "search.sampler=random")
+    (number, sound) = db.execute_sql("SELECT id, inverse FROM event ORDER BY id DESC LIMIT 1").fetchone()
+    hostile = json.loads(sound)
+    hostile["jobs"][0]["spec"]["fields"] |= change
+    db.execute_sql("UPDATE event SET inverse = ? WHERE id = ?", (json.dumps(hostile), number))
+    before = stored(db)
+    with pytest.raises(CannotUndo):
+        transitions.undo(db)
+    assert stored(db) == before
 
 
 def test_a_running_job_keeps_how_it_runs_and_the_way_out_is_said(db: Database, tmp_path: Path) -> None:

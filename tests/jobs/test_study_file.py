@@ -368,7 +368,7 @@ FAULTS = [
     (MINIMAL + '[search]\npruner = "halving"\nhalving = { kep = 0.5 }', "search.halving.kep is no number of the halvi"),
     (MINIMAL + '[search]\npruner = "halving"\nhalving = { keep = 5 }', "search.halving has a wrong number: keep of th"),
     (MINIMAL + "[search]\nprune_by = 'x'", "search.prune_by is 'x', expected a metric with a goal: value"),
-    (MINIMAL + "[search]\nparallel = 2", "search.parallel is 2, expected 1: trials of one cell run one by one"),
+    (MINIMAL + "[search]\nparallel = 0", "search.parallel is 0, expected a whole number from 1 to 1,024"),
     (MINIMAL + "[search]\nwarm_start = ['old:t5']", "search.warm_start names old:t5, a trial of a database, and there"),
     (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ a = 3 }]", "search.warm_start gives a = 3, expected on"),
     (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ b = 3 }]", "search.warm_start.b is no parameter of [sp"),
@@ -381,7 +381,8 @@ FAULTS = [
     (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'a == 1'\n[cell.budget]\ntrails = 1", "line 8: [[cell]] 1 budget"),
     (MINIMAL + "[baseline]", "baseline has no objective, expected a function"),
     (MINIMAL + '[baseline]\nobjective = "train:gone"', "baseline.objective: "),
-    (MINIMAL + '[notify]\nurls = ["ntfy://x"]', "notify is not supported yet; take the table away, and use `fts watch"),
+    (MINIMAL + '[notify]\nurls = ["ntfy://x"]', "notify.urls would stand in a file that is copied and committed; `fts"),
+    (MINIMAL + '[notify]\non = ["done"]', "notify.on has 'done'; did you mean cell done? expected some of cell done"),
     (MINIMAL + '[notify]\nurl = ["ntfy://x"]', "notify.url is no key of [notify]; did you mean urls?"),
 ]  # fmt: skip
 

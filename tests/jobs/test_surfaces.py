@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from fts.jobs.cli.app import entries
-from fts.jobs.cli.status import sentences
 from fts.jobs.status import summary as glances
 from fts.jobs.status.disk_usage import Kept
 from fts.jobs.status.formatting import MB
 from fts.jobs.status.headline import lines, plain
 from fts.jobs.status.log_excerpt import LastLines
+from fts.jobs.status.sentences import sentences
 from fts.jobs.status.surface import COMMANDS, Surface, by, command
 from fts.state.values import Cause, SeenForecast, Snapshot
 from fts.tui import bindings
@@ -181,7 +181,7 @@ def test_a_finished_queue_is_not_told_to_be_without_end():
     for name, text in ((name, end_of(STATES[name])) for name in STATES):
         assert "No end in sight" not in text, name
     assert "No job is in the queue." in end_of(make_snapshot())
-    assert "Nothing else can run: 1 job paused or held." in end_of(make_snapshot(jobs=(make_job(status="paused"),)))
+    assert "Nothing else can run: 1 job is paused." in end_of(make_snapshot(jobs=(make_job(status="paused"),)))
 
 
 # ---------------------------------------------------------------- leaving, whoever asked

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fts.jobs.status.explain import why
 from fts.state.values import Cause
-from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, make_worker
+from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, make_trial, make_worker
 
 JOB = make_job(1, status="running", worker_id=1, lease_until=NOW + 50, attempt=2, started_at=NOW - HOUR)
 SNAPSHOT = make_snapshot(jobs=(JOB,), workers=(make_worker(asked="drain_trial", guard="frozen"),))
@@ -43,3 +43,12 @@ def test_a_job_parked_after_faults_of_the_machine_gives_the_command_and_the_caus
     job = make_job(1, status="failed", cause=Cause.MACHINE_ERROR, message=said, ended_at=NOW)
     first, second = why(job, make_snapshot(jobs=(job,)))
     assert "machine error" in first and "`fts retry 1`" in first and said in second
+
+
+def test_a_job_with_several_trials_at_once_names_them_and_what_the_next_one_waits_for():
+    job = replace(JOB, spec={**JOB.spec, "parallel": 4})
+    trials = tuple(make_trial(n, 1, n, "running") for n in (3, 5))
+    told = why(job, replace(SNAPSHOT, jobs=(job,), trials=trials))
+    assert told[2] == "2 of at most 4 trials at once: t3, t5"
+    told = why(job, replace(SNAPSHOT, jobs=(job,), trials=(*trials, replace(trials[0], id=6, number=6))))
+    assert told[2] == "3 of at most 4 trials at once: t3, t5, t6; t7 knows t3, so it starts when t3 has ended"

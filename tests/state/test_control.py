@@ -10,7 +10,7 @@ from fts.state import queries, tickets, transitions
 from fts.state.db import Database, open_database
 from fts.state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
 from fts.state.models import EventRow, JobRow
-from fts.state.values import Cause, Claim, Fault, JobStatus, Verb
+from fts.state.values import Cause, Claim, Fault, JobStatus, Verb, WorkerOrder
 from tests.state.helpers import LEASE_S, claimed, dump, enqueued, epoch, line, spec, started, verbs, worker
 
 
@@ -421,7 +421,7 @@ def test_a_forecast_that_cannot_be_read_is_none(db: Database, odd: dict[str, Any
 def test_what_a_file_asks_is_an_event_and_weakens_no_stronger_order(db: Database) -> None:
     first, second = worker(db), worker(db, pid=2)
     transitions.ask_worker(db, second, "stop")
-    transitions.record_wish(db, "drain_job", "the file outputs/logs/STOP_HPO")
+    transitions.record_wish(db, WorkerOrder.DRAIN_JOB, "the file outputs/logs/STOP_HPO")
     assert {w.id: w.asked for w in queries.workers(db)} == {first: "drain_job", second: "stop"}
     event = queries.events(db)[-1]
     assert (event.verb, event.who) == (Verb.WORKER_ASKED, "the file outputs/logs/STOP_HPO")
@@ -433,7 +433,7 @@ def test_what_a_file_asks_is_an_event_and_weakens_no_stronger_order(db: Database
 def test_what_was_asked_twice_is_told_twice_and_a_signal_cannot_be_undone(db: Database) -> None:
     first = worker(db)
     for _ in range(2):
-        transitions.record_wish(db, "stop", "SIGTERM to process 1", first, can_withdraw=False)
+        transitions.record_wish(db, WorkerOrder.STOP, "SIGTERM to process 1", first, can_withdraw=False)
     assert [event.inverse for event in queries.events(db) if event.verb == Verb.WORKER_ASKED] == [None, None]
     with pytest.raises(CannotUndo):
         transitions.undo(db)
@@ -443,7 +443,7 @@ def test_what_was_asked_twice_is_told_twice_and_a_signal_cannot_be_undone(db: Da
         Verb.WORKER_STOPPED, "worker 1 left at a checkpoint, as requested", "stop",
     )  # fmt: skip
     with pytest.raises(WrongStatus):
-        transitions.record_wish(db, "stop", "SIGTERM to process 1", first)
+        transitions.record_wish(db, WorkerOrder.STOP, "SIGTERM to process 1", first)
 
 
 def test_a_worker_that_was_not_asked_just_left(db: Database) -> None:

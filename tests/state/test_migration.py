@@ -1,4 +1,4 @@
-"""Databases of schema 1, as the fts of that time left them, are brought to schema 2 and say the same as before."""
+"""Databases of schema 1, as the fts of that time left them, are brought to that of today and say the same as before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from fts.jobs.cli import main
 from fts.jobs.python import python
 from fts.jobs.status.naming import cell_name
-from fts.state import backup, checks, daily_bars, errors, queries, schema_1, schema_2, transitions
+from fts.state import backup, checks, daily_bars, errors, migrations, queries, schema_1, schema_2, transitions
 from fts.state.db import Database, open_database
 from fts.state.values import Direction
 from tests.state.old_studies import NAMES, answers, key, old_database, reads
@@ -44,7 +44,7 @@ def searched(tmp_path: Path) -> Path:
 
 def migrated(path: Path) -> Database:
     db = open_database(path)
-    assert db.execute_sql("PRAGMA user_version").fetchone() == (2,)
+    assert db.execute_sql("PRAGMA user_version").fetchone() == (migrations.SCHEMA,)
     return db
 
 
@@ -207,7 +207,7 @@ def test_it_is_backed_up_first_and_the_copy_is_migrated_when_it_is_restored(sear
     with closing(sqlite3.connect(copy)) as old:
         assert old.execute("PRAGMA user_version").fetchone() == (1,)
     backup.restore(copy, searched)
-    with pytest.raises(errors.SchemaTooOld, match="has schema 1, this fts reads schema 2; `fts doctor --fix`"):
+    with pytest.raises(errors.SchemaTooOld, match="has schema 1, this fts reads schema 3; `fts doctor --fix`"):
         open_database(searched, readonly=True)
     db = migrated(searched)
     assert len(queries.jobs(db)) == 9

@@ -36,7 +36,7 @@ def test_a_snapshot_shows_everything_in_order(db: Database) -> None:
     assert [e.trial_id for e in snapshot.epochs] == [live]
     assert snapshot.samples[0].trial_rss == 5
     assert [event.id for event in snapshot.events] == sorted(event.id for event in snapshot.events)
-    assert snapshot.schema == 2 and snapshot.path == str(db.path)
+    assert snapshot.schema == 3 and snapshot.path == str(db.path)
 
 
 def test_a_file_of_a_newer_fts_says_so_also_in_the_past(db: Database) -> None:
@@ -45,7 +45,7 @@ def test_a_file_of_a_newer_fts_says_so_also_in_the_past(db: Database) -> None:
     db.execute_sql("PRAGMA user_version = 99")
     for found in (queries.snapshot(db), queries.snapshot_at(db, time.time())):
         assert found.schema == 99
-        said = "the file has schema 99, this fts knows up to 2: shown as far as it is known"
+        said = "the file has schema 99, this fts knows up to 3: shown as far as it is known"
         assert queries.newer_schema(found) == said
 
 

@@ -90,15 +90,15 @@ def test_an_older_schema_is_migrated_after_a_backup(db: Database, monkeypatch: p
     db.close()
     step = ("ALTER TABLE job ADD COLUMN colour TEXT", "UPDATE job SET colour = 'blue'")
     _pretend_newer_code(monkeypatch, step)
-    with pytest.raises(errors.SchemaTooOld, match="has schema 2, this fts reads schema 3"):
+    with pytest.raises(errors.SchemaTooOld, match="has schema 3, this fts reads schema 4"):
         open_database(db.path, readonly=True)
     migrated = open_database(db.path)
     assert migrated.execute_sql("SELECT colour FROM job").fetchall() == [("blue",), ("blue",)]
-    assert migrated.user_version == 3
+    assert migrated.user_version == 4
     migrated.close()
     (copy,) = (db.path.parent / "backups").glob("fts-*.db")
     with sqlite3.connect(copy) as old:
-        assert old.execute("PRAGMA user_version").fetchone() == (2,)
+        assert old.execute("PRAGMA user_version").fetchone() == (3,)
         assert old.execute("SELECT COUNT(*) FROM job").fetchone() == (2,)
 
 
@@ -116,7 +116,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(db: Database, monkeypatch:
 
 def _pretend_newer_code(patch: pytest.MonkeyPatch, step: tuple[str, ...]) -> None:
     patch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, step))
-    patch.setattr(migrations, "SCHEMA", 3)
+    patch.setattr(migrations, "SCHEMA", 4)
 
 
 def test_a_damaged_file_is_found_on_open_and_the_newest_backup_named(db: Database) -> None:

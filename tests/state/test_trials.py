@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -207,3 +208,16 @@ def test_checkpoints_are_listed_newest_first(db: Database, claim: Claim) -> None
             db, claim, trial, step=step, epoch=1, path=f"c/{step}", bytes=24_000_000, md5="x", seconds=0.03
         )
     assert [row["step"] for row in queries.checkpoints(db, trial)] == [20, 10]
+
+
+def test_as_many_trials_run_at_once_as_the_caller_says_and_no_more(db: Database, claim: Claim) -> None:
+    start = partial(transitions.start_trial, db, claim, params={}, effective={}, seed=1, parallel=2)
+    first, second = start(0), start(1)
+    with pytest.raises(WrongStatus, match="trial 0 of job 1 is running: it must run first"):
+        start(2)
+    transitions.interrupt_trial(db, claim, first, Cause.DRAINED)
+    with pytest.raises(WrongStatus, match="trial 0 of job 1 is interrupted: it must run first"):
+        start(2)
+    transitions.release_job(db, claim, Cause.DRAINED)
+    assert [trial.status for trial in queries.trials(db, 1)] == ["interrupted", "interrupted"]
+    assert queries.attempts(db, second)[0].how == "drained"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fts.state import queries, transitions
 from fts.state.db import Database
+from fts.state.spent import covered
 from fts.state.values import Cause, TrialStatus
 from tests.state.helpers import claimed, enqueued, epoch, started
 
@@ -34,3 +35,17 @@ def test_a_function_tells_no_seconds_and_its_processes_stand_for_them(db: Databa
     assert seconds > 0
     assert queries.snapshot_at(db, db.now() + 1).worked == {1: seconds}
     assert queries.snapshot_at(db, began).worked in ({}, {1: 0.0})
+
+
+def test_trials_side_by_side_share_their_time(db: Database) -> None:
+    enqueued(db, 1)
+    db.execute_sql("UPDATE job SET spec = json_set(spec, '$.parallel', 3)")
+    claim = claimed(db)
+    for n in range(3):
+        transitions.start_trial(db, claim, n, params={}, effective={}, seed=1, parallel=3)
+    transitions.pause(db, [1])
+    transitions.pause_running(db, claim)
+    spans = {1: (100.0, 160.0), 2: (110.0, 130.0), 3: (200.0, 230.0)}
+    for trial, (began, ended) in spans.items():
+        db.execute_sql("UPDATE attempt SET began_at = ?, ended_at = ? WHERE trial_id = ?", (began, ended, trial))
+    assert queries.snapshot(db).worked == {1: 90.0} == {1: covered(spans.values())}

@@ -9,7 +9,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from fts.training.config import TrainConfig
 from fts.training.losses import loss_sum
-from fts.training.metrics import auc, brier, prior_loss, probabilities, score
+from fts.training.metrics import auc, brier, cross_entropy, prior_loss, probabilities, score
 from fts.training.schedule import learning_rate
 from fts.training.windows import DataError, TrainingData
 from tests.training.tiny import make_data
@@ -82,7 +82,9 @@ def test_auc_and_brier_score_are_those_of_sklearn_to_the_last_bit():
 def test_one_class_has_no_auc_and_a_broken_model_has_no_scores():
     ones = np.ones(5, np.float32)
     assert auc(np.arange(5, dtype=np.float32), ones) is None
-    assert math.isnan(score(np.array([0, np.nan], np.float32), np.array([0, 1], np.float32)).loss)
+    broken, rises = np.array([0, np.nan], np.float32), np.array([0, 1], np.float32)
+    assert math.isnan(score(broken, rises).loss)
+    assert math.isnan(probabilities(broken)[1]) and math.isnan(cross_entropy(broken, rises))  # and no warning
 
 
 def test_probabilities_do_not_overflow():

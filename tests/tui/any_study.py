@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,4 +147,63 @@ def build_front(path: Path, now: float = NOW, cells: int = 2, beside: int = 0) -
             )
         transitions.finish_job(db, claim)
         transitions.enqueue(db, [FunctionStudy("peak").row(each) for each in PEAK[:beside]], who=USER)
+    db.close()
+
+
+def build_long_names(path: Path, now: float = NOW) -> None:
+    """Names and values as long as people make them, in two scripts; one parameter is always the same."""
+    clock = Clock(now - HOUR)
+    db = open_at(path, clock)
+    metric = "validation_mean_average_precision_at_50"
+    made = [
+        replace(
+            cell(
+                "experiment_with_a_very_long_name", 16, {"データ": data, "backbone_architecture": "resnet_152_wide"},
+                metric=metric, direction="maximize",
+            ),
+            experiment=f"long_{n}",
+        )
+        for n, data in enumerate(("imagenet-21k-winter-2021-release", "日本語のデータ"))
+    ]  # fmt: skip
+    with db.write():
+        transitions.enqueue(db, [FunctionStudy(made[0].study).row(each) for each in made], who=USER)
+        transitions.declare_study(db, made[0].study, declaration(made) | {"step": "optimizer_update"})
+        claim = claimed(
+            db, transitions.register_worker(db, "a-machine-with-a-long-name.cluster.example", 4242, clock.at, 1)
+        )
+        for number in range(14):
+            params = {
+                "learning_rate_of_the_pretrained_backbone": 10.0 ** -(1 + number % 5), "always_the_same": "x" * 60,
+                "augmentation": ("none", "日本", "randaugment+mixup+cutmix")[number % 3], "flag": bool(number % 2),
+            }  # fmt: skip
+            trial = begin(db, claim, number, params)
+            clock.pass_s(30)
+            if number == 5:
+                why = "ValueError: " + "a message that goes on and on " * 12
+                transitions.finish_trial(db, claim, trial, "failed", "code error", message=why)
+            else:
+                end(db, claim, trial, "complete", "finished", 1e9 * number if number % 2 else 1e-9 * number)
+    db.close()
+
+
+def build_attempts(path: Path, now: float = NOW) -> None:
+    """One trial that three processes worked on: a worker was lost, then the process was killed, the third one runs."""
+    clock = Clock(now - HOUR)
+    db = open_at(path, clock)
+    made = [cell("alone", 1)]
+    with db.write():
+        transitions.enqueue(db, [FunctionStudy("alone").row(each) for each in made], who=USER)
+        transitions.declare_study(db, "alone", declaration(made))
+        first = claimed(db, transitions.register_worker(db, "spark", 1, clock.at, 1))
+        trial = begin(db, first, 0, {"x": 1.0})
+        transitions.record_attempt_began(db, first, trial, host="spark", pid=100)
+        clock.pass_s(600)
+        transitions.release_job(db, first, "lost worker")
+        clock.at = now - 40 * 60
+        second = claimed(db, transitions.register_worker(db, "spark", 2, clock.at, 1))
+        transitions.resume_trial(db, second, trial)
+        transitions.record_attempt_began(db, second, trial, host="spark", pid=101)
+        clock.pass_s(300)
+        transitions.record_attempt_ended(db, second, trial, "killed by signal 9")
+        transitions.record_attempt_began(db, second, trial, host="spark", pid=102)
     db.close()

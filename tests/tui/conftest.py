@@ -43,3 +43,17 @@ def db_path(built, tmp_path):
 @pytest.fixture(autouse=True)
 def _own_state_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_tester(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture(autouse=True)
+def _questions_take_keys_at_once(request, monkeypatch):
+    """A story types quicker than a person reads; the pause itself is tested with the marker `patient`."""
+    from fts.tui.screens.dialogs import Confirm
+
+    if "patient" not in request.keywords:
+        monkeypatch.setattr(Confirm, "SETTLE_S", 0.0)

@@ -58,13 +58,19 @@ def compositor_lines(app: Monitor) -> list:
 
 
 def dialog_text(app: Monitor) -> str:
-    """The lines of the dialog on top."""
-    return layout.text(app.screen.query_one("#lines", Pane).lines)
+    """The text of the dialog on top, as it stands on the screen, with what is written in its border."""
+    if app.screen.query("#lines"):
+        return layout.text(app.screen.query_one("#lines", Pane).lines)
+    box = app.screen.query("#box, #--container").first().region
+    rows = on_screen(app).split("\n")[box.y : box.bottom]
+    return "\n".join(row[box.x + 1 : box.right - 1].strip("─ ") for row in rows) + "\n"
 
 
 def opened(app: Monitor, kind: type) -> bool:
     """A dialog of this kind is on top and painted."""
-    return isinstance(app.screen, kind) and any(canvas.lines for canvas in app.screen.query("#lines"))
+    return (
+        isinstance(app.screen, kind) and bool(app.screen.query("#box, #--container, #lines")) and app.screen.is_current
+    )
 
 
 def rows(path: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,9 @@ from fts.state.db import open_database
 from fts.tui import pictures
 from fts.tui.data.table_rows import jobs_of
 from fts.tui.data.view import QUEUE, RESULTS, SCREENS, TRIALS
+from fts.tui.render import layout
+from fts.tui.screens import results
+from fts.tui.widgets import attempts, front_chart, learning_curve, slices, trial_table
 from tests.tui import any_study
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.test_golden import check
@@ -89,13 +93,6 @@ async def test_m_goes_through_the_metrics_and_back(path):
             assert "prune line" not in shown(app), "only the metric that decides has one"
         await press(pilot, "m")
         await until(lambda: "value ↓ by epoch" in shown(app), pilot)
-
-
-async def test_e_says_with_which_command_a_function_is_put_in_line(path):
-    async with monitor(path, (120, 40), user=any_study.USER) as (app, pilot):
-        await press(pilot, "e")
-        await until(lambda: "fts enqueue train.py:objective" in app.toast[0], pilot)
-        assert len(app.screen_stack) == 1, "no form: nothing is known of a function to ask for"
 
 
 async def test_results_follow_the_selected_study(path):
@@ -199,7 +196,75 @@ def test_an_absence_counts_what_joined_the_front(tmp_path):
     assert found is not None and found.joined == 4 and found.metric == "front" and found.best_after is None
 
 
-def test_the_heading_of_a_study_of_several_goals_names_its_front(tmp_path):
+def test_the_line_of_a_study_has_its_sums(tmp_path, path):
+    """Cells done, best, time left; of several goals the front."""
     rows = picture(made_front(tmp_path, beside=1), "queue", (120, 40)).splitlines()
-    heads = [re.split(" {2,}| · ", row.strip())[-2] for row in rows if re.match(r"   (net|peak) ", row)]
-    assert heads == ["front of loss ↓, latency ↓", "best height ↑"]
+    heads = [row.strip() for row in rows if re.match(r"   (net|peak) ", row)]
+    assert heads[0].startswith("net  width · front of loss ↓, latency ↓ · 1 of 2 cells done · ")
+    assert heads[1] == "peak  best height ↑ · 0 of 1 cell done"
+    rows = picture(path, "queue", (120, 40)).splitlines()
+    assert any("train  data / size · best value ↓ .2375 (mnist/S) · 1 of 4 cells done · " in row for row in rows)
+    narrow = picture(path, "queue", (60, 15)).splitlines()
+    assert any(row.startswith("   train  ") and "1 of 4 cells done" in row and "…" not in row for row in narrow)
+
+
+def test_m_on_results_shows_another_metric_of_the_best_trials(tmp_path):
+    view = pictures.look(made_front(tmp_path), "results", (120, 40), now=NOW, job_id=1)
+    assert learning_curve.next_metric(view) == ("latency", "")
+    other = replace(view, metric="latency")
+    assert "latency ↓ of the trial with the best loss ↓" in layout.text(layout.frame(other, 120, 40))
+    assert re.search(r"latency ↓\s+width=0 +►9.000 ", layout.text(results.matrix(other, 100)))
+    assert learning_curve.next_metric(other) == ("", "")
+
+
+def test_the_picture_of_a_front_tells_its_kinds_apart_without_colour(tmp_path):
+    view = pictures.look(made_front(tmp_path), "results", (120, 40), now=NOW, job_id=1)
+    text = layout.text(front_chart.front(view, 80, 20))
+    assert "latency ↓ (up) by loss ↓ (across)" in text
+    assert "● 4 on the front   · 2 beaten" in text
+    body = text.split("beaten", 1)[1]
+    assert (body.count("●"), body.count("·"), body.count("✗")) == (4, 2, 0)
+    bad = [replace(t, badges=("infeasible",)) if t.number == 2 else t for t in view.details.trials]
+    worse = replace(view, details=replace(view.details, trials=tuple(bad)))
+    assert "✗ 1 violates a constraint" in layout.text(front_chart.front(worse, 80, 20))
+    assert not front_chart.front(replace(view, job_id=3), 80, 20), "a cell without a trial has no picture"
+
+
+def test_slices_show_choices_as_columns_and_powers_of_ten_as_such(path):
+    view = pictures.look(path, "results", (120, 40), now=NOW, job_id=2)
+    text = layout.text(slices.slices(view, 110, 14))
+    assert "value ↓ by parameter, 12 trials" in text and "★ best  ● complete  · pruned" in text
+    assert "adam" in text and "sgd" in text
+    assert text.count("★") >= 2, "the best trial in each picture, and in the legend"
+    assert not slices.slices(view, 20, 14) and not slices.slices(view, 110, 4), "no room, no picture"
+
+
+def test_trials_without_steps_have_a_curve_of_their_values(path):
+    peak = pictures.look(path, "curves", (120, 40), now=NOW, job_id=1)
+    text = layout.text(layout.frame(peak, 120, 40))
+    assert "peak  height ↑ by trial" in text and "● best height ↑ so far 1000.0" in text
+    assert "12 trials without epochs, one value each" in text
+    assert " ep " not in layout.text(trial_table.trials(replace(peak, screen=TRIALS), 100, 10)), "no column of zeros"
+
+
+def test_attempts_say_when_how_long_why_and_where(tmp_path):
+    at = tmp_path / "work" / "outputs" / "fts.db"
+    at.parent.mkdir(parents=True)
+    any_study.build_attempts(at)
+    view = pictures.look(at, "trials", (120, 40), now=NOW, job_id=1)
+    text = " ".join(layout.text(attempts.attempts(view, view.details.trials[-1], 70)).split())
+    assert "3 attempts" in text
+    assert "1 07:14:00 for 10 min on spark (pid 100), its worker was lost" in text
+    assert "2 07:34:00 for 5 min on spark (pid 101), killed by signal 9" in text
+    assert re.search(r"3 07:3\d:\d\d for \d+ min on spark \(pid 102\), has not ended", text)
+
+
+def test_the_time_of_a_trial_is_that_of_its_processes(tmp_path):
+    """Not the time in between, in which nobody worked on it."""
+    at = tmp_path / "work" / "outputs" / "fts.db"
+    at.parent.mkdir(parents=True)
+    any_study.build_attempts(at)
+    view = pictures.look(at, "trials", (120, 40), now=NOW, job_id=1)
+    (trial,) = view.details.trials
+    told = replace(trial, value=0.5, epochs=3)
+    assert trial_table.seconds_of(view, view.job, told) == 600 + 300 + 35 * 60

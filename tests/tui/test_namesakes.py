@@ -12,8 +12,6 @@ from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB
 from fts.jobs.status.log_excerpt import last_lines
 from fts.state.values import JobStatus
-from fts.study import choices
-from fts.study.screens.enqueue import Enqueue
 from fts.tui.data.view import CURVES, QUEUE, RESULTS, View
 from fts.tui.render import layout
 from fts.tui.widgets import event_list, meters
@@ -134,18 +132,3 @@ def test_small_curves_show_the_cells_of_the_selected_task():
 
 def test_results_at_home_say_whose_they_are():
     assert "results of 2pct · best" in layout.text(layout.frame(of_two_tasks(), 200, 60))
-
-
-def test_the_enqueue_dialog_says_which_task_and_counts_only_its_cells_as_in_line(tmp_path):
-    waiting = (
-        make_job(1, "2M", 1, task="threshold_2pct", tier="a25"),
-        make_job(2, "20M", 3, task="threshold_1pct", tier="a25"),
-        make_job(3, "200M", 5, "done", task="threshold_1pct", tier="a25"),
-    )
-    form = Enqueue(make_snapshot(jobs=waiting), "dark", False, tmp_path)
-    assert form.present == {("20M", 3): "queued", ("200M", 5): "done"}
-    assert form.checked == {("2M", 1), ("2M", 3), ("2M", 5)}
-    assert (form.settings.task, form.settings.tier) == (choices.TASK, choices.TIER)
-    assert "0 s so far" in " ".join("".join(text for text, _ in line) for line in form.cost(74, 9)), (
-        "it has just opened"
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,7 +16,7 @@ PLAIN = {"0", "1", "4", "7"}  # end, bold, underline, inverse
 BASE = {str(code) for code in (*range(30, 38), *range(40, 48))}  # the eight that every terminal with colours has
 
 
-def codes_sent(db_path, *options: str, keys: str = "", **environ: str | None) -> tuple[set[str], bytes]:
+def codes_sent(db_path, *options: str, keys: Sequence[str] = "", **environ: str | None) -> tuple[set[str], bytes]:
     """(all numbers of colour codes, all bytes) of a monitor that has started and was given some keys."""
     with Terminal(db_path, (80, 24), *options, environ=environ) as terminal:
         terminal.wait_ready()
@@ -33,6 +34,17 @@ def test_a_terminal_with_eight_colours_is_sent_only_those(db_path, term, theme, 
     assert found & BASE
     assert b"failed" in sent  # a word, whatever the colour
     assert formatting.GLYPHS[JobStatus.FAILED].encode() in sent
+
+
+DIALOGS = ("j", ":", "\x1b", "?", "\x1b", "x", "\x1b", "Y", "\x1b", "m")
+
+
+@pytest.mark.parametrize(("term", "allowed"), [("linux", PLAIN | BASE), ("vt100", PLAIN | {"39", "49"})])
+def test_no_dialog_sends_a_colour_that_the_terminal_has_not(db_path, term, allowed):
+    found, sent = codes_sent(db_path, keys=DIALOGS, TERM=term, COLORTERM=None, LANG="C")
+    assert found <= allowed
+    assert "7" in found, "the chosen line is inverse"
+    assert sent.isascii()
 
 
 def test_a_terminal_with_256_colours_is_sent_no_true_colour(db_path):

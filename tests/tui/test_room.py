@@ -55,7 +55,7 @@ async def test_a_hint_of_a_line_to_fill_in_is_never_cut(db_path, size):
 async def test_a_choice_has_room_for_its_note_where_no_choice_has_a_key(db_path):
     async with monitor(db_path) as (app, pilot):
         choices = [Choice("one", "one", note="words " * 8 + "end"), Choice("two", "longer", note="short")]
-        app.push_screen(Chooser("title", choices, app.palette, app.ascii_only, width=64))
+        app.push_screen(Chooser("title", choices, width=64))
         await until(lambda: opened(app, Chooser), pilot)
         assert "words end" in on_screen(app)
         await press(pilot, "escape")

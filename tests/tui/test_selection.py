@@ -5,7 +5,7 @@ import pytest
 from fts.jobs.status import summary as glances
 from fts.tui.data import table_rows
 from fts.tui.data.view import TRIALS, View
-from fts.tui.widgets import event_list, queue_table
+from fts.tui.widgets import queue_table, trial_table
 from tests.tui.values import NOW, make_job, make_snapshot, make_trial
 
 
@@ -76,7 +76,7 @@ def test_the_heading_names_the_objective_of_all_jobs_whatever_the_filter_shows()
     assert "best AUC" in heading(seen([make_job(1)], filter="nothing like it"))
     assert "best  " in heading(seen([*losses, make_job(3)]))
     trial = make_trial(1, 1, 0, objective="val_loss", value=0.5)
-    shown = event_list.trials(seen(losses, [trial], screen=TRIALS, job_id=1, filter="nothing like it"), 80, 5)
+    shown = trial_table.trials(seen(losses, [trial], screen=TRIALS, job_id=1, filter="nothing like it"), 80, 5)
     assert " loss " in "".join(text for text, _ in shown[0])
 
 

@@ -18,15 +18,15 @@ from fts.jobs.actions.registry import by_id
 from fts.jobs.status import summary as glances
 from fts.state import transitions
 from fts.state.db import open_database
-from fts.study.screens.enqueue import Enqueue
 from fts.tui.data.messages import Unreadable, in_words
 from fts.tui.data.view import CURVES, Details, View
 from fts.tui.navigation import Navigation
 from fts.tui.render import layout
+from fts.tui.screens.enqueue import EnqueueForm
 from fts.tui.widgets.pane import Pane, changed_runs
 from tests.jobs.test_glance_sanitize import HOSTILE
 from tests.tui import study
-from tests.tui.stories import monitor, on_screen, opened, press, rows, shown, until
+from tests.tui.stories import monitor, on_screen, press, rows, shown, until
 from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial
 
 
@@ -46,7 +46,7 @@ async def test_no_database_says_what_to_do_and_where_it_looked(tmp_path):
         bar = shown(app).splitlines()[-1].split()
         assert bar == ["e", "enqueue", ":", "command", "?", "help"], "no key that needs a database"
         await press(pilot, "e")
-        await until(lambda: opened(app, Enqueue), pilot)
+        await until(lambda: isinstance(app.screen, EnqueueForm), pilot)
         await press(pilot, "escape")
         for number in "1234567":
             await press(pilot, number)

@@ -67,7 +67,7 @@ async def test_cancelling_a_running_trial_shows_the_price_and_enter_means_no(db_
         await press(pilot, "x")
         await until(lambda: opened(app, Confirm), pilot)
         assert "t6" in dialog_text(app)
-        assert " No " in dialog_text(app)
+        assert "No  " in dialog_text(app)
         await press(pilot, "enter")
         await until(lambda: not isinstance(app.screen, Confirm), pilot)
         assert rows(db_path)["20M/h5"] == "running"

@@ -12,12 +12,15 @@ from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB
 from fts.state.values import TrialStatus
-from fts.tui import clipboard
+from fts.tui import clipboard, pictures
 from fts.tui.data import gaps
+from fts.tui.data.curve_comparison import broken
+from fts.tui.data.curve_comparison import points as points_of
 from fts.tui.data.view import EVENTS, HARDWARE, QUEUE, RESULTS, TRIALS, Details, View
 from fts.tui.render import chart, layout
-from fts.tui.screens import hardware
-from fts.tui.widgets import learning_curve, meters
+from fts.tui.screens import hardware, trials
+from fts.tui.widgets import event_list, learning_curve, meters
+from tests.tui import any_study
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.values import (
     HOUR,
@@ -300,15 +303,40 @@ def test_a_baseline_is_told_how_long_it_was_fitted():
 # ---------------------------------------------------------------- lines of a chart
 
 
-def test_no_two_lines_share_a_sign_or_a_pattern():
-    signs = [sign for sign, _, _ in chart.STYLES.values()]
-    assert len({*signs, *(formatting.to_ascii(sign) for sign in signs)}) == 2 * len(signs)
+def test_no_two_lines_share_a_sign():
+    """Nor with what else stands in a chart, in ASCII either: a line of one style consists of its own signs alone."""
     points = ((0.0, 0.0), (1.0, 1.0))
-    drawn = [
-        layout.text(chart.paint(chart.Plot((chart.Series(points, "live", style),), (0.0, 1.0), (0.0, 1.0)), 60, 12))
-        for style in chart.STYLES
-    ]
-    assert all(a != b for a, b in combinations(drawn, 2))
+    drawn = {}
+    for style in chart.STYLES:
+        plot = chart.Plot((chart.Series(points, "live", style, ends=style == "solid"),), (0.0, 1.0), (0.0, 1.0))
+        drawn[style] = layout.text(chart.paint(plot, 60, 12, axis=False))
+    band = chart.Plot((), (0.0, 1.0), (0.0, 1.0), chart.Band(((0.0, 0.2, 0.6), (1.0, 0.3, 0.9))), level=0.1)
+    drawn["area and level"] = layout.text(chart.paint(band, 60, 12, axis=False))
+    for ascii_only in (False, True):
+        signs = {
+            name: set(formatting.to_ascii(text) if ascii_only else text) - {" ", "\n"} for name, text in drawn.items()
+        }
+        assert all(not a & b for a, b in combinations(signs.values(), 2)), signs
+    assert chart.STYLES["solid"] in drawn["solid"], "the legend's sign stands at the end of the line"
+
+
+def test_a_line_ends_where_a_metric_was_due_and_not_told():
+    def epochs(told: dict[int, float]):
+        return [
+            replace(
+                each, value=told.get(each.epoch), metrics={"x": told[each.epoch]} if each.epoch in told else {"y": 1.0}
+            )
+            for each in make_epochs(1, 10, 0.7, NOW)
+        ]
+
+    every = {n: n / 10 for n in range(1, 11)}
+    assert broken(epochs(every), "x") == points_of(epochs(every), "x")
+    gap = broken(epochs({n: value for n, value in every.items() if n not in (4, 5)}), "x")
+    assert [x for x, y in gap if y != y] == [4.0], "a break between 3 and 6"
+    seldom = broken(epochs({n: every[n] for n in (2, 4, 6, 8, 10)}), "x")
+    assert all(y == y for _, y in seldom), "told every second step: nothing is missing"
+    assert [x for x, y in broken(epochs({n: every[n] for n in (2, 4, 8, 10)}), "x") if y != y] == [5.0]
+    assert broken([], "x") == ()
 
 
 @pytest.mark.parametrize("overlay", [True, False])
@@ -323,7 +351,7 @@ def test_every_line_of_the_race_is_in_its_legend_once(overlay):
     assert len(set(styles)) == len(styles) == (3 if overlay else 1)
     legend = [text for _, text, _ in plot.notes]
     for style in styles:
-        assert sum(text.startswith(chart.STYLES[style][0]) for text in legend) == 1
+        assert sum(text.startswith(chart.STYLES[style]) for text in legend) == 1
 
 
 # ---------------------------------------------------------------- the strip and the help
@@ -343,17 +371,41 @@ def test_the_strip_of_a_short_study_is_as_long_as_the_study():
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 async def test_the_help_shows_actions_first_and_says_that_it_goes_on(db_path, size):
-    from fts.tui.screens.dialogs import Chooser
+    from fts.tui.screens.help import Help
     from tests.tui.stories import dialog_text, opened
 
     async with monitor(db_path, size) as (app, pilot):
         await press(pilot, "?")
-        await until(lambda: opened(app, Chooser), pilot)
+        await until(lambda: opened(app, Help), pilot)
         text = dialog_text(app)
         for label in ("enqueue", "pause", "cancel", "drain"):
             assert label in text, "what can be done stands above the fold"
-        assert re.search(r"↓ \d+ below", text)
-        signs = [choice for choice in app.screen.choices if choice.id == "sign"]
-        explained = "".join(choice.key for choice in signs)
-        for sign in (*formatting.GLYPHS.values(), formatting.BEST, "•", "░", "█", "┊", "┃", "╌", "┈"):
-            assert sign in explained
+        assert app.screen.query_one("OptionList").show_vertical_scrollbar
+
+
+# ---------------------------------------------------------------- nothing is cut for good
+
+
+def test_a_long_line_of_a_log_takes_several_rows_and_is_not_cut():
+    long = "08:14:02 " + "abcdefghij" * 30
+    view = replace(looked(QUEUE), details=replace(looked(QUEUE).details, log=("first", long, "last")))
+    rows = ["".join(text for text, _ in row) for row in event_list.log(view, 80, 20)]
+    assert "".join(rows) == f"first{long}last"
+    assert all(formatting.width(row) <= 80 for row in rows)
+    few = ["".join(text for text, _ in row) for row in event_list.log(view, 80, 4)]
+    assert few[-1] == "last" and any("…" in row for row in few), "in few rows it leaves room for others, and says so"
+
+
+def test_long_names_and_values_are_whole_in_the_details(tmp_path):
+    path = tmp_path / "work" / "outputs" / "fts.db"
+    path.parent.mkdir(parents=True)
+    any_study.build_long_names(path)
+    view = pictures.look(path, "trials", (120, 40), now=NOW, job_id=1)
+    failed = next(trial for trial in view.details.trials if trial.status is TrialStatus.FAILED)
+    for trial in (view.details.trials[-1], failed):
+        text = "".join(layout.text(trials.detail(replace(view, trial_id=trial.id), 46, 80)).split())
+        assert "learning_rate_of_the_pretrained_backbone" in text
+        assert (trial.message or "").replace(" ", "") in text
+    best = next(trial for trial in view.details.trials if trial.number == view.job.best_trial)
+    text = "".join(layout.text(trials.detail(replace(view, trial_id=best.id), 46, 80)).split())
+    assert "x" * 60 in text

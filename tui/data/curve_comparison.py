@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fts.jobs.search.prune_line import value_of
@@ -86,6 +87,24 @@ def points(epochs: Sequence[Epoch], metric: str) -> Points:
     """(epoch, value) of the epochs that have one."""
     found = ((float(e.epoch), value_of(e, metric)) for e in epochs)
     return tuple((x, y) for x, y in found if y is not None and y == y)
+
+
+def broken(epochs: Sequence[Epoch], metric: str) -> Points:
+    """The same for a line, with nan where the metric was due and was not told: the line ends there and begins anew.
+
+    It is due at every step, or at every so many where it is usually told at every so many.
+    """
+    values = [value_of(epoch, metric) for epoch in epochs]
+    told = [n for n, value in enumerate(values) if value is not None and value == value]
+    if len(told) < 2:
+        return points(epochs, metric)
+    usual = statistics.median_low([after - before for before, after in pairwise(told)])
+    found: list[tuple[float, float]] = []
+    for before, n in zip([told[0], *told], told, strict=False):
+        if n - before > usual:
+            found.append((float(epochs[before + 1].epoch), math.nan))
+        found.append((float(epochs[n].epoch), values[n] or 0.0))
+    return tuple(found)
 
 
 def _best_so_far(epochs: Sequence[Epoch], trial: Trial) -> dict[int, float]:

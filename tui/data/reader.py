@@ -20,9 +20,9 @@ from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
 from fts.state.errors import NoSuchRow
 from fts.state.holder import blocker
-from fts.state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
+from fts.state.values import Attempt, Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
 from fts.tui.data.log_tail import Tail
-from fts.tui.data.trial_store import TrialStore, by_id, by_number
+from fts.tui.data.trial_store import TrialStore, by_id, by_number, ids_of
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ class _Memory:
         self.kept: Kept | None = None
         self.kept_at = 0.0
         self.log = Tail()
+        self.worked: tuple[int | None, dict[int, tuple[float, float | None]]] = (None, {})
 
     def is_of(self, db: Database) -> bool:
         """Whether the newest event that was read is in this database: the journal only grows."""
@@ -215,6 +216,8 @@ def _details(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memor
         openings=_openings(db, wish),
         limits=_limits(db, snapshot, wish),
         kept=_kept(snapshot, wish, memory, path),
+        worked=_worked(db, wish, memory),
+        attempts=_attempts(db, wish, memory),
         trial_lines=_trial_lines(wish, memory, path),
     )
 
@@ -262,7 +265,7 @@ def _last(db: Database, snapshot: Snapshot, wish: ReadRequest, path: Path) -> La
     job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
     said = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], wish, path)
     if said is None and wish.at is None and (worker := parted(snapshot, wish.now or snapshot.taken_at)) is not None:
-        said = worker_lines(worker, path.absolute().parent, wish.now or snapshot.taken_at)
+        said = worker_lines(worker, snapshot, path.absolute().parent, wish.now or snapshot.taken_at)
     return said
 
 
@@ -281,6 +284,35 @@ def _trial_lines(wish: ReadRequest, memory: _Memory, path: Path) -> tuple[str, .
     trial = by_id(memory.cell.trials, wish.trial_id)
     ended_badly = trial is not None and str(trial.status) in ("failed", "interrupted")
     return of_trial(trial, path.absolute().parent) if trial is not None and ended_badly else ()
+
+
+def _attempts(db: Database, wish: ReadRequest, memory: _Memory) -> tuple[Attempt, ...]:
+    """Of the trial under the cursor, which is the newest one until another is chosen."""
+    if wish.screen != TRIALS or not memory.cell.trials:
+        return ()
+    trial = by_id(memory.cell.trials, wish.trial_id) or memory.cell.trials[-1]
+    found = (clean_value(each) for each in queries.attempts(db, trial.id))
+    return tuple(_then(each, wish.at) for each in found if each.began_at <= (wish.at or each.began_at))
+
+
+def _worked(db: Database, wish: ReadRequest, memory: _Memory) -> dict[int, tuple[float, float | None]]:
+    """How long the processes of a trial ran that was interrupted: the time in between is none of its own.
+
+    Of the trials that were read before only the latest are asked for again: others do not change.
+    """
+    if wish.screen != TRIALS or wish.job_id is None or wish.at is not None:
+        return {}
+    job_id, found = memory.worked
+    ids = ids_of(memory.cell.trials)
+    since = ids[-RECENT] if job_id == wish.job_id and len(ids) >= RECENT else 0
+    memory.worked = (wish.job_id, (found if since else {}) | queries.interrupted(db, wish.job_id, since))
+    return memory.worked[1]
+
+
+def _then(attempt: Attempt, at: float | None) -> Attempt:
+    """As it was known then."""
+    late = at is not None and attempt.ended_at is not None and attempt.ended_at > at
+    return replace(attempt, ended_at=None, how=None) if late else attempt
 
 
 def _cell(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memory) -> Cell:

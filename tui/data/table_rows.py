@@ -178,7 +178,9 @@ def pinned_window(rows: Sequence[Job], height: int, cursor: int) -> list[int]:
     for n in pinned:
         if n in shown:
             continue
-        far = max((m for m in shown if m not in pinned and m != cursor), key=lambda m: abs(m - cursor))
+        far = max((m for m in shown if m not in pinned and m != cursor), key=lambda m: abs(m - cursor), default=None)
+        if far is None:  # in one line there is room for the cursor alone
+            break
         shown.discard(far)
         shown.add(n)
     return sorted(shown)

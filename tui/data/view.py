@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import naming
 from fts.jobs.status.log_excerpt import LastLines, parted, trouble
-from fts.state.values import Epoch, Event, Job, Opening, Sample, Snapshot, Trial, TrialStatus
+from fts.state.values import Attempt, Epoch, Event, Job, Opening, Sample, Snapshot, Trial, TrialStatus
 from fts.tui.data.trial_store import by_id
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class Details:
     openings: tuple[Opening, ...] = ()  # of test sets, the earliest first
     limits: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # of live trials, by id: bytes (soft, hard)
     kept: Kept | None = None  # what checkpoints weigh, while a disk is full
+    worked: Mapping[int, tuple[float, float | None]] = field(
+        default_factory=dict
+    )  # of trials of several attempts, by id
+    attempts: tuple[Attempt, ...] = ()  # of the selected trial, on Trials
     trial_lines: tuple[str, ...] = ()  # the end of the selected trial's log, on Trials, if it did not end well
 
 

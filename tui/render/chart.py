@@ -1,6 +1,8 @@
-"""Lines in braille: two by four dots in each character, axis at the left, drawn without any library.
+"""Lines and single points with an axis at the left, drawn without any library.
 
-In ASCII the same cells become - _ ' by the height of their dots (fts.jobs.status.formatting.to_ascii).
+The line that matters most is of braille, two by four dots in each character; other lines have a sign of their own in
+each cell, so that no two share one, with or without colour. In ASCII braille becomes - _ ' by the height of its dots
+(fts.jobs.status.formatting.to_ascii), a dashed line = and a dotted one ~.
 """
 
 from __future__ import annotations
@@ -19,18 +21,19 @@ if TYPE_CHECKING:
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] of a braille cell
 LABEL = 6  # columns of the axis labels
 LABELS = 6  # on an axis at most
-# style of a line: (its sign in a legend, dots drawn, dots of one period)
-STYLES = {"solid": ("●", 1, 1), "dashed": ("╌", 4, 8), "dotted": ("┈", 1, 4)}
+STYLES = {"solid": "●", "dashed": "╌", "dotted": "┈"}  # style of a line: its sign; a solid one has it at its end
+WEAK = "░▁╌┈"  # signs that give way to braille
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points (x, y) in data units; later series are drawn over earlier ones."""
+    """Points (x, y) in data units, the line broken where y is nan; later series are drawn over earlier ones."""
 
     points: tuple[tuple[float, float], ...]
     role: str
     style: str = "solid"  # a key of STYLES: two lines of one chart never share one
     name: str = ""
+    ends: bool = False  # with its sign at the last point
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,15 @@ class Band:
 
     points: tuple[tuple[float, float, float], ...]
     role: str = "band"
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Single points, each with the same sign; later ones are drawn over earlier ones."""
+
+    points: tuple[tuple[float, float], ...]
+    sign: str
+    role: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,7 @@ class Plot:
     level_role: str = "prune"
     log_y: bool = False
     notes: tuple[tuple[int, str, str], ...] = ()  # (row, text, role) written at the right edge
+    dots: tuple[Dots, ...] = ()
 
 
 def paint(
@@ -70,6 +83,8 @@ def paint(
         _draw_level(cells, scale, plot.level, plot.level_role)
     for series in plot.series:
         _draw_line(cells, scale, series)
+    for each in plot.dots:
+        _draw_dots(cells, scale, each)
     _write_notes(cells, plot.notes, rows)
     labels = _labels(scale, max(rows, 1)) if axis else {}
     lines: list[Line] = [
@@ -138,10 +153,15 @@ class _Cells:
             if not self.bits[row][column]:
                 self.roles[row][column] = role
 
+    def put(self, column: int, row: int, char: str, role: str) -> None:
+        """Over whatever is there."""
+        if 0 <= row < len(self.bits) and 0 <= column < self.columns:
+            self.texts[row][column], self.roles[row][column], self.bits[row][column] = char, role, 0
+
     def spans(self, row: int) -> list[Span]:
         spans: list[Span] = []
         for bits, text, role in zip(self.bits[row], self.texts[row], self.roles[row], strict=True):
-            char = text if text and (text not in "░▁" or not bits) else chr(0x2800 + bits) if bits else " "
+            char = text if text and (text not in WEAK or not bits) else chr(0x2800 + bits) if bits else " "
             role = role if char != " " else ""
             if spans and spans[-1][1] == role:
                 spans[-1] = (spans[-1][0] + char, role)
@@ -152,18 +172,25 @@ class _Cells:
 
 def _draw_line(cells: _Cells, scale: _Scale, series: Series) -> None:
     previous: tuple[int, int] | None = None
-    drawn = 0
-    _, shown, period = STYLES[series.style]
+    sign = "" if series.style == "solid" else STYLES[series.style]
     for x, y in series.points:
         here = scale.dot(x, y)
-        if here is not None and previous is None:
-            cells.set(*here, series.role)
-        elif here is not None and previous is not None:
-            for dot in _between(previous, here):
-                if drawn % period < shown:
-                    cells.set(*dot, series.role)
-                drawn += 1
+        for dot in () if here is None else (here,) if previous is None else _between(previous, here):
+            if sign:
+                cells.shade(dot[0] // 2, dot[1] // 4, sign, series.role)
+            else:
+                cells.set(*dot, series.role)
         previous = here
+    if series.ends:
+        known = tuple((x, y) for x, y in series.points[-1:] if math.isfinite(y))
+        _draw_dots(cells, scale, Dots(known, STYLES[series.style], series.role))
+
+
+def _draw_dots(cells: _Cells, scale: _Scale, dots: Dots) -> None:
+    for x, y in dots.points:
+        dot = scale.dot(x, y)
+        if dot is not None:
+            cells.put(dot[0] // 2, dot[1] // 4, dots.sign, dots.role)
 
 
 def _between(a: tuple[int, int], b: tuple[int, int]) -> list[tuple[int, int]]:
@@ -211,6 +238,12 @@ def _write_notes(cells: _Cells, notes: Sequence[tuple[int, str, str]], rows: int
 
 def _axis(label: str) -> list[Span]:
     return [(formatting.fit(label, LABEL), "axis"), ("┤" if label else "│", "axis")]
+
+
+def value_ticks(low: float, high: float, wanted: int) -> list[tuple[float, str]]:
+    """Round values for an x axis, few of them, each with its label."""
+    values = _round_values(low, high, max(wanted, 1))
+    return list(zip(values, _written(values), strict=True))
 
 
 def _labels(scale: _Scale, rows: int) -> dict[int, str]:

@@ -19,12 +19,14 @@ __all__ = [
     "Placed",
     "Span",
     "beside",
+    "broken",
     "clip",
     "compose",
     "fill",
     "heading",
     "labelled",
     "line",
+    "named",
     "rule",
     "with_role",
     "wrapped",
@@ -103,6 +105,32 @@ def line(*spans: Span | str) -> Line:
 def labelled(label: str, text: str, role: str = "", width: int = 11) -> Line:
     """`label      text`, for facts one under another."""
     return ((formatting.fit(label, width), "dim"), (text, role))
+
+
+def named(label: str, texts: Sequence[str], width: int, role: str = "", columns: int = 15) -> list[Line]:
+    """The same for names and values of any length: what is too long for its place takes lines of its own, uncut."""
+    rows = [
+        row
+        for text in texts
+        for whole in wrapped(text, max(width - columns, 10))
+        for row in broken(whole, max(width - columns, 10))
+    ]
+    if formatting.width(label) < columns:
+        return [labelled(label if n == 0 else "", row, role, columns) for n, row in enumerate(rows or [""])]
+    heads = [((part, "dim"),) for part in broken(label, max(width, 10))]
+    return [*heads, *(labelled("", row, role, columns) for row in rows)]
+
+
+def broken(text: str, width: int) -> list[str]:
+    """The text in rows of at most `width` columns, its blanks kept; one row where it is empty."""
+    rows = []
+    while formatting.width(text) > width:
+        part = formatting.cut(text, width + 1, "")[: max(width, 1)] or text[:1]
+        while formatting.width(part) > width and len(part) > 1:
+            part = part[:-1]
+        rows.append(part)
+        text = text[len(part) :]
+    return [*rows, text] if text or not rows else rows
 
 
 def rule(title: str, hint: str, width: int, focused: bool = False) -> Line:

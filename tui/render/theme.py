@@ -8,10 +8,17 @@ every such terminal has; dark256 and light256 are what survives being rounded; m
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from rich.style import Style
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from textual.theme import Theme
 
 PALETTES = ("dark", "light", "ansi", "dark256", "light256", "dark8", "light8", "mono")
 
@@ -70,40 +77,119 @@ MONO = Palette(
 )  # fmt: skip
 
 
+OWN = (DARK, LIGHT, ANSI, DARK256, LIGHT256, DARK8, LIGHT8, MONO)
+OFFERED = ("dark", "light", "ansi")  # by name; the others follow from the terminal
+INKS = ("text", "dim", "running", "paused", "done", "failed", "warn", "best")  # fields that are colours of text
+USER = "user"  # the palette of the user's own colours
+READABLE = 4.5  # contrast after WCAG AA
+_known: dict[str, Palette] = {known.name: known for known in OWN}
+
+
 def palette(name: str) -> Palette:
-    """A palette by name; ValueError names them all."""
-    for known in (DARK, LIGHT, ANSI, DARK256, LIGHT256, DARK8, LIGHT8, MONO):
-        if known.name == name:
-            return known
+    """A palette by name, of ours or registered; ValueError names ours."""
+    if name in _known:
+        return _known[name]
     raise ValueError(f"theme is {name!r}, expected one of {', '.join(PALETTES)}")
+
+
+def register(new: Palette) -> None:
+    """Makes a palette known by its name."""
+    _known[new.name] = new
+    style.cache_clear()
+
+
+def named(name: object) -> Palette:
+    """A palette of ours, or that of a theme of Textual; ValueError for another name, with the nearest one."""
+    if isinstance(name, str) and name in OFFERED:
+        return palette(name)
+    themes = of_library()
+    if isinstance(name, str) and name in themes:
+        register(themes[name])
+        return themes[name]
+    close = difflib.get_close_matches(str(name), [*OFFERED, *themes], 1)
+    near = f"; the nearest is {close[0]!r}" if close else ""
+    raise ValueError(f"theme is {name!r}, expected dark, light, ansi or a theme of Textual such as nord{near}")
+
+
+@lru_cache(maxsize=1)
+def of_library() -> dict[str, Palette]:
+    """Textual's own themes as palettes, less those of the terminal's colours, which ansi is for."""
+    from textual.theme import BUILTIN_THEMES  # here, not above: 0.2 s, for somebody who has chosen one of them
+
+    return {name: from_textual(each) for name, each in BUILTIN_THEMES.items() if not each.ansi}
+
+
+def from_textual(chosen: Theme) -> Palette:
+    """Our roles in the colours of a theme, each as bright (on light: as dark) as it must be to be read."""
+    colours = chosen.to_color_system().generate()
+    background, text, panel = (colours[key][:7].upper() for key in ("background", "foreground", "panel"))
+    cursors = (panel, *(mixed(background, text, part) for part in (0.12, 0.08, 0.04)))
+    cursor = next((each for each in cursors if contrast(text, each) >= READABLE), cursors[-1])
+    base = DARK if chosen.dark else LIGHT
+    inks = {
+        "running": chosen.primary, "paused": chosen.secondary, "done": chosen.success, "failed": chosen.error,
+        "warn": chosen.warning, "best": chosen.accent, "dim": mixed(background, text, 0.65),
+    }  # fmt: skip
+    readable = {
+        role: legible(ink[:7].upper() if ink and ink.startswith("#") else getattr(base, role), background, cursor)
+        for role, ink in inks.items()
+    }
+    found = replace(base, name=chosen.name, background=background, text=text, cursor=cursor, panel=panel)
+    return replace(found, **readable)  # type: ignore[arg-type]  # all of them colours
+
+
+def with_colours(base: Palette, own: Mapping[str, str]) -> Palette:
+    """The user's palette: `base` with some colours of their own."""
+    return replace(base, name=USER, **{role: colour.upper() for role, colour in own.items()})  # type: ignore[arg-type]
+
+
+def legible(ink: str, background: str, cursor: str) -> str:
+    """The nearest brighter (on light: darker) colour that can be read on both backgrounds."""
+    away = "#FFFFFF" if _luminance(background) < 0.2 else "#000000"
+    shades = [mixed(ink, away, part / 20) for part in range(21)]
+    return next((each for each in shades if min(contrast(each, background), contrast(each, cursor)) >= READABLE), away)
+
+
+def mixed(first: str, second: str, part: float) -> str:
+    """`part` of the second colour in the first."""
+    pairs = [(int(first[n : n + 2], 16), int(second[n : n + 2], 16)) for n in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * part):02X}" for a, b in pairs)
+
+
+def is_dark(name: str) -> bool:
+    """Whether text is brighter than what is behind it; of the terminal's own colours nobody knows."""
+    known = palette(name)
+    if known.own:
+        return not name.startswith("light")
+    return _luminance(known.background) < _luminance(known.text)
 
 
 def fitting(name: str, colours: int) -> str:
     """The palette that stands for `name` on a terminal with so many colours."""
-    if name not in ("dark", "light") or colours > 256:
+    if palette(name).own or colours > 256:
         return name
+    kind = "dark" if is_dark(name) else "light"
     if colours > 16:
-        return f"{name}256"
-    return f"{name}8" if colours else "mono"
+        return f"{name}256" if name in ("dark", "light") else name
+    return f"{kind}8" if colours else "mono"
 
 
 def alike(name: str, current: str) -> str:
     """The palette that stands for `name` on the terminal that shows `current`."""
-    if current == "mono":
-        return current
-    return name + next((few for few in ("256", "8") if current.endswith(few)), "")
+    few = {"256": 256, "8": 8}.get(next((few for few in ("256", "8") if current.endswith(few)), ""), 2**24)
+    return fitting(name, 0 if current == "mono" else few)
 
 
 def of_textual(name: str) -> str:
-    """Textual's theme behind a palette of ours: it colours what is not painted by us."""
-    if palette(name).own:
-        return "ansi-light" if name == "light8" else "ansi-dark"
-    return f"fts-{in_pictures(name)}"
+    """Textual's theme behind a palette: it colours what is not painted by us."""
+    return f"fts-{name}"
 
 
 def in_pictures(name: str) -> str:
     """The palette of a picture of this view: a file has all colours, whatever the terminal has."""
-    return "light" if name.startswith("light") else "dark"
+    if name in PALETTES:
+        return "light" if name.startswith("light") else "dark"
+    return name
 
 
 # role: (field of the palette, bold, reverse)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting, naming
-from fts.tui.data.curve_comparison import points
+from fts.tui.data.curve_comparison import broken
 from fts.tui.render.chart import Plot, Series, paint, value_range
 from fts.tui.render.text import Line, Placed, line, rule
 from fts.tui.screens import results
@@ -99,7 +99,7 @@ def _points(view: View, job: Job) -> tuple[tuple[float, float], ...]:
     trial = _best(view, job)
     curve = view.details.best_curves.get(job.id, ())
     chosen = view.metric if any(epoch.number(view.metric) is not None for epoch in curve[-1:]) else ""
-    return points(curve, chosen or (trial.metric if trial else job.metric))
+    return broken(curve, chosen or (trial.metric if trial else job.metric))
 
 
 def _range(view: View, jobs: list[Job]) -> tuple[float, float]:

@@ -1,18 +1,24 @@
-"""The dialogs: choose from a list, answer a question, give a line of text. Esc always leaves without doing anything."""
+"""The dialogs: choose from a list, answer a question, give a line of text, read a notice. Esc always leaves unchanged.
+
+Modal screens of Textual's own widgets, so that keys, mouse and scrollbars work as in every other program on Textual.
+States are visible without a colour: the chosen line and the focused button are inverse.
+"""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from textual.containers import Vertical
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input
+from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from fts.jobs.status import formatting
-from fts.tui.render.text import Line, Span, clip, fill, with_role, wrapped
-from fts.tui.widgets.pane import Pane
+from fts.tui.render.text import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,94 +28,112 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+FRAME = 4  # columns of a box that are border and padding
+LONGEST = 2000  # characters of a line of text; a longer paste is cut there
+
 
 class Dialog(ModalScreen[Answer]):
-    """A box of lines in the middle of the screen; the picture behind it stays."""
+    """A box in the middle of the screen; the picture behind it stays."""
 
     DEFAULT_CSS = """
     Dialog { align: center middle; background: transparent; }
-    Dialog > Vertical { width: auto; height: auto; padding: 0 1; background: $background; }
-    Dialog > Vertical { border: solid $foreground 60%; }
-    Dialog Pane { width: auto; height: auto; }
-    Dialog Input { width: 100%; height: 1; border: none; padding: 0; background: $background; }
-    Dialog Input:focus { border: none; background-tint: transparent 0%; }
+    Dialog #box {
+        width: 76; max-width: 100%; height: auto; max-height: 100%; padding: 0 1;
+        border: solid $foreground; background: $background; color: $foreground;
+        border-title-style: bold; border-subtitle-color: $foreground;
+    }
+    Dialog.-ascii #box { border: ascii $foreground; }
+    Dialog #body { height: auto; scrollbar-size-vertical: 1; }
+    Dialog #text { height: auto; width: 100%; }
+    Dialog Input, Dialog Input:focus {
+        height: 1; border: none; padding: 0; background: $background; background-tint: transparent 0%;
+    }
+    Dialog OptionList, Dialog OptionList:focus {
+        height: auto; border: none; padding: 0; background: $background; background-tint: transparent 0%;
+        scrollbar-size-vertical: 1;
+        & > .option-list--option { padding: 0; }
+        & > .option-list--option-highlighted { color: $background; background: $foreground; text-style: none; }
+        & > .option-list--option-disabled { color: $foreground; text-style: bold underline; }
+        & > .option-list--option-hover { background: $background; text-style: underline; }
+    }
+    Dialog OptionList:ansi > .option-list--option-highlighted { color: $foreground; background: $background; }
+    Dialog Input:ansi {
+        color: $foreground;
+        & > .input--placeholder { color: $foreground; text-style: none; }
+        & > .input--cursor { color: $foreground; background: $background; text-style: reverse; }
+        & > .input--selection { color: $foreground; background: $background; text-style: underline; }
+    }
+    Dialog #answers { height: auto; width: 100%; }
+    Dialog Button { margin-right: 2; color: $foreground; background: $background; text-style: none; min-width: 6; }
+    Dialog Button:hover { text-style: underline; background: $background; }
+    Dialog Button:focus { text-style: bold reverse; background-tint: transparent 0%; }
     """
-    AUTO_FOCUS = "Input"
-    has_input = False
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave", show=False)]
+    WIDTH = 72  # columns of the text at most
+    BESIDE = 0  # rows of the box that do not scroll, without its border
 
-    def __init__(self, title: str, palette: str, ascii_only: bool) -> None:
+    def __init__(self, title: str) -> None:
         super().__init__()
-        self.title_text, self.palette, self.ascii_only = title, palette, ascii_only
-        self.box_width, self.box_height = 70, 20
-
-    def compose(self) -> ComposeResult:
-        with Vertical() as box:
-            if self.has_input:
-                yield _input(self.placeholder(), self.start_value())
-            yield Pane(self.palette, self.ascii_only, id="lines")
-        box.border_title = formatting.to_ascii(self.title_text) if self.ascii_only else self.title_text
-        if self.ascii_only:
-            box.styles.border = ("ascii", "white")
+        self.title_text = title
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.ready)
-
-    def ready(self) -> None:
-        """The box and its children are there."""
+        box = self.query_one("#box")
+        box.border_title = Content(self.shown(self.title_text))  # not markup: names of cells may have brackets
         self.fit()
 
     def on_resize(self) -> None:
         self.fit()
 
     def fit(self) -> None:
-        """As large as wanted, as small as the terminal."""
-        width = max(min(self.box_width, self.app.size.width - 4), 20)
-        height = max(min(self.height_at(width), self.app.size.height - 2 - 1 * self.has_input), 3)
-        if not self.query(Pane):
-            return
-        canvas = self.query_one(Pane)
-        canvas.styles.width, canvas.styles.height = width, height
-        if self.has_input:
-            self.query_one(Input).styles.width = width
-        self.draw(width, height)
+        """As wide as the words, and what scrolls as high as there is room beside what does not."""
+        self.query_one("#box").styles.width = min(self.wanted_width(), self.WIDTH) + FRAME
+        room = max(self.app.size.height - 2 - self.BESIDE, 1)
+        for part in self.query("#body, OptionList"):
+            part.styles.max_height = room
 
-    def height_at(self, width: int) -> int:
-        """Rows that are wanted at a width: a dialog of sentences needs more of them where it is narrow."""
-        return self.box_height
+    def wanted_width(self) -> int:
+        """Columns of text in which no line must be broken."""
+        return self.WIDTH
 
-    def draw(self, width: int, height: int) -> None:
-        lines = [clip(line, width) for line in self.lines(width, height)][:height]
-        lines += [clip((), width)] * (height - len(lines))
-        self.query_one(Pane).show(lines)
+    @property
+    def text_width(self) -> int:
+        """Columns that a line of the box has now, beside a scrollbar."""
+        return max(min(self.wanted_width(), self.WIDTH, self.app.size.width - FRAME) - 1, 10)
 
-    def redraw(self) -> None:
-        """Paints again at the same size."""
-        canvas = self.query_one(Pane)
-        width, height = canvas.styles.width, canvas.styles.height
-        if width is not None and height is not None:
-            self.draw(int(width.value), int(height.value))
+    @property
+    def ascii_only(self) -> bool:
+        return bool(getattr(self.app, "ascii_only", False))
 
-    def placeholder(self) -> str:
-        return ""
+    def shown(self, text: str) -> str:
+        """As this terminal can show it."""
+        return formatting.to_ascii(text) if self.ascii_only else text
 
-    def start_value(self) -> str:
-        return ""
+    def compose(self) -> ComposeResult:
+        self.set_class(self.ascii_only, "-ascii")
+        with Vertical(id="box"):
+            yield from self.parts()
 
-    @abstractmethod
-    def lines(self, width: int, height: int) -> list[Line]:
+    def parts(self) -> ComposeResult:
         """What stands in the box."""
+        yield Static(id="text")
 
-    async def on_key(self, event: events.Key) -> None:
-        if event.key == "escape":
-            event.stop()
-            event.prevent_default()
-            self.dismiss(None)
+    def action_leave(self) -> None:
+        self.dismiss(None)
 
 
-def _input(placeholder: str, value: str) -> Input:
-    field = Input(value, placeholder=placeholder, select_on_focus=False)
-    field.cursor_blink = False  # a blinking cursor sends bytes for ever
-    return field
+class LineOfText(Input):
+    """A field for one line, with a cursor that does not blink: a blinking one sends bytes for ever.
+
+    A paste that is too long is cut; Textual would leave it out.
+    """
+
+    def __init__(self, value: str = "", placeholder: str = "", longest: int = LONGEST) -> None:
+        super().__init__(value, placeholder=placeholder, select_on_focus=False, max_length=longest)
+        self.cursor_blink = False
+
+    def replace(self, text: str, start: int, end: int) -> None:
+        room = (self.max_length or LONGEST) - len(self.value) + abs(end - start)
+        super().replace(text[: max(room, 0)], start, end)
 
 
 # ---------------------------------------------------------------- choose
@@ -117,140 +141,220 @@ def _input(placeholder: str, value: str) -> Input:
 
 @dataclass(frozen=True)
 class Choice:
-    """One line of a chooser."""
+    """One line of a chooser; without an id it is a heading."""
 
     id: str
     label: str
     key: str = ""
     note: str = ""
-    why_not: str = ""  # greyed, with the reason
+    why_not: str = ""  # it cannot be done now, for this reason; it stays in the list
+
+    @property
+    def words(self) -> str:
+        return f"{self.label} {self.key} {self.note} {self.why_not} {self.id}".lower()
 
 
-KEY, LABEL = 9, 27  # columns of a choice's key and label at most; a list without keys has no column for them
-FOOT = 3  # rows in which the chosen one's note stands in full
+KEY, LABEL = 12, 26  # columns of a choice's key and label at most; a list without keys has no column for them
 
 
 class Chooser(Dialog[str]):
-    """A list that narrows while one types: palette, help, copy menu. Enter takes, arrows move."""
+    """A list that narrows while one types: copy menu, kinds of files, help. Enter or a click takes, arrows move."""
 
-    has_input = True
+    AUTO_FOCUS = "Input"
+    BESIDE = 1
+    WIDTH = 116
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,ctrl+n", "list('cursor_down')", show=False),
+        Binding("up,ctrl+p", "list('cursor_up')", show=False),
+        Binding("pagedown", "list('page_down')", show=False),
+        Binding("pageup", "list('page_up')", show=False),
+        Binding("ctrl+home", "list('first')", show=False),
+        Binding("ctrl+end", "list('last')", show=False),
+    ]
 
-    def __init__(self, title: str, choices: Sequence[Choice], palette: str, ascii_only: bool, width: int = 92) -> None:
-        super().__init__(title, palette, ascii_only)
+    def __init__(self, title: str, choices: Sequence[Choice], width: int = 92) -> None:
+        super().__init__(title)
         self.choices = list(choices)
-        self.shown = self.choices
-        self.cursor = 0
-        self.box_width, self.box_height = width, len(self.choices) + 1
-        self.key_columns = KEY if any(choice.key for choice in self.choices) else 0
-        self.label_columns = min(max((formatting.width(choice.label) for choice in self.choices), default=0) + 2, LABEL)
-        self.note_at = 2 + self.key_columns + self.label_columns
+        self.matching = self.choices
+        self.width = width
+        self._inverse: Option | None = None
+        keys = max((formatting.width(choice.key) for choice in self.choices if choice.id), default=0)
+        self.key_columns = min(keys + 2, KEY) if keys else 0
+        labels = max((formatting.width(choice.label) for choice in self.choices if choice.id), default=0)
+        self.label_columns = min(labels + 2, LABEL)
 
-    def placeholder(self) -> str:
-        return "type to search"
+    def parts(self) -> ComposeResult:
+        yield LineOfText(placeholder="(type to search)", longest=100)
+        yield OptionList(markup=False)
+
+    def on_resize(self) -> None:  # also the first time
+        super().on_resize()
+        self.fill()
+
+    def wanted_width(self) -> int:
+        beside = self.key_columns + self.label_columns
+        notes = max((formatting.width(c.note) + formatting.width(c.why_not) + 12 for c in self.choices), default=0)
+        return min(beside + notes, self.width)
+
+    def fill(self) -> None:
+        """The list as it is now wanted, broken to the width of the box; the chosen line stays chosen."""
+        options = self.query_one(OptionList)
+        before = options.highlighted_option.id if options.highlighted_option is not None else None
+        options.set_options(
+            Option(self._lines(choice), id=f"{n} {choice.id}", disabled=not choice.id)
+            for n, choice in enumerate(self.matching)
+        )
+        if not self.matching:
+            options.add_option(Option("nothing matches; Esc leaves", disabled=True))
+        ids = [option.id for option in options.options]
+        first = next((n for n, choice in enumerate(self.matching) if choice.id), None)
+        options.highlighted = ids.index(before) if before in ids else first
+
+    def _lines(self, choice: Choice) -> Content:
+        """Key, label and note side by side; what does not fit goes on below, under its beginning."""
+        width = self.text_width
+        if not choice.id:
+            return Content(self.shown(choice.label))
+        note = " · ".join(filter(None, (choice.note, choice.why_not and f"not now: {choice.why_not}")))
+        before = self.key_columns + self.label_columns
+        rows = wrapped(note, width - before)
+        long = formatting.width(choice.label) > self.label_columns or formatting.width(choice.key) > self.key_columns
+        if width - before < 30 or long:  # too narrow for columns: the note below its label
+            head = f"{choice.key}  {choice.label}" if choice.key else choice.label
+            below = [f"  {row}" for row in wrapped(note, width - 2)]
+            return Content(self.shown("\n".join([*wrapped_words(head, width), *below])))
+        head = formatting.fit(choice.key, self.key_columns) + formatting.fit(choice.label, self.label_columns)
+        text = "\n".join([head + (rows[0] if rows else ""), *(" " * before + row for row in rows[1:])])
+        return Content(self.shown(text.rstrip()))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        wanted = event.value.lower().split()
-        self.shown = [c for c in self.choices if all(w in f"{c.label} {c.key} {c.note} {c.id}".lower() for w in wanted)]
-        self.cursor = 0
-        self.redraw()
+        self.matching = found(self.choices, event.value)
+        self.query_one(OptionList).highlighted = None
+        self.fill()
 
     def on_input_submitted(self) -> None:
-        if self.shown:
-            self.dismiss(self.shown[self.cursor].id)
+        self.action_list("select")
 
-    async def on_key(self, event: events.Key) -> None:
-        steps = {"down": 1, "up": -1, "pagedown": 10, "pageup": -10, "ctrl+n": 1, "ctrl+p": -1}
-        if event.key in steps and self.shown:
-            event.stop()
-            event.prevent_default()
-            self.cursor = min(max(self.cursor + steps[event.key], 0), len(self.shown) - 1)
-            self.redraw()
-            return
-        await super().on_key(event)
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.take(self.matching[event.option_index])
 
-    def lines(self, width: int, height: int) -> list[Line]:
-        if not self.shown:
-            return [(("nothing matches; Esc leaves", "dim"),)]
-        whole = self._whole(width) if height >= 3 * FOOT else []
-        height -= len(whole)
-        scrolls = len(self.shown) > height and height > 2
-        height -= scrolls
-        first = min(max(self.cursor - height // 2, 0), max(len(self.shown) - height, 0))
-        shown = self.shown[first : first + height]
-        rows = [self._line(choice, first + n == self.cursor, width) for n, choice in enumerate(shown)]
-        more = [_more(first, first + len(shown), len(self.shown))] if scrolls else []
-        return [*rows, *([()] * (height - len(rows)) if whole else []), *more, *whole]
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        self._inverse = mark(event.option_list, event.option, self._inverse)
 
-    def _whole(self, width: int) -> list[Line]:
-        """The chosen row's note in full, where notes are too long for their column."""
-        if all(formatting.width(choice.why_not or choice.note) <= width - self.note_at for choice in self.choices):
-            return []
-        chosen = self.shown[self.cursor]
-        text = wrapped(chosen.why_not or chosen.note, width)[: FOOT - 1]
-        return [(("─" * width, "rule"),), *(((row, ""),) for row in text), *([()] * (FOOT - 1 - len(text)))]
+    def take(self, choice: Choice) -> None:
+        """Enter or a click."""
+        self.dismiss(choice.id)
 
-    def _line(self, choice: Choice, selected: bool, width: int) -> Line:
-        label = "dim" if choice.why_not else ""
-        note = choice.why_not or choice.note
-        spans: list[Span] = [
-            ("► " if selected else "  ", "key"),
-            (formatting.fit(choice.key, self.key_columns), "key"),
-            (formatting.fit(choice.label, self.label_columns), label),
-            (formatting.cut(note, max(width - self.note_at, 0)), "dim"),
-        ]
-        line = fill(spans, (), width)
-        return with_role(line, "cursor") if selected else line
+    def action_list(self, action: str) -> None:
+        """A movement of the list, while the cursor of typing stays in the line above it."""
+        getattr(self.query_one(OptionList), f"action_{action}")()
+
+    def on_click(self, event: events.Click) -> None:
+        if self.get_widget_at(event.screen_x, event.screen_y)[0] is self:  # beside the box
+            self.dismiss(None)
 
 
-def _more(first: int, last: int, of: int) -> Line:
-    """`↑ 3 above · ↓ 21 below`: a list that goes on beyond the box says so."""
-    above, below = f"↑ {first} above" if first else "", f"↓ {of - last} below" if last < of else ""
-    return (("  " + " · ".join(filter(None, (above, below))), "key"),)
+def mark(options: OptionList, chosen: Option, before: Option | None) -> Option:
+    """Makes the chosen line inverse where it has the terminal's own colours; returns it, for the next time.
+
+    A style sheet cannot: of an option's style Textual keeps bold and underline only.
+    """
+    if options.app.native_ansi_color:
+        for option, inverse in ((before, False), (chosen, True)):
+            if option in options.options and option is not None and isinstance(option.prompt, Content):
+                text = option.prompt.plain
+                prompt = Content(text).stylize("reverse") if inverse else Content(text)
+                options.replace_option_prompt_at_index(options.options.index(option), prompt)
+    return chosen
+
+
+def found(choices: Sequence[Choice], text: str) -> list[Choice]:
+    """The choices that have all these words, under their headings; a heading without any is left out."""
+    wanted = text.lower().split()
+    kept: list[Choice] = []
+    heading: Choice | None = None
+    for choice in choices:
+        if not choice.id:
+            heading = choice
+        elif all(word in choice.words for word in wanted):
+            kept += [heading, choice] if heading is not None else [choice]
+            heading = None
+    return kept
+
+
+def wrapped_words(text: str, width: int) -> list[str]:
+    """As `wrapped`, a word longer than the line broken, too: a path must be readable whole."""
+    rows: list[str] = []
+    for row in wrapped(text, width):
+        while formatting.width(row) > width:
+            head = formatting.cut(row, width, "")
+            rows.append(head)
+            row = row[len(head) :]
+        rows.append(row)
+    return rows
 
 
 # ---------------------------------------------------------------- confirm
 
 
-NO = " No "
-
-
 class Confirm(Dialog[bool]):
-    """A question with its price. The focus is on No: Enter and Esc leave, only `y` does it."""
+    """A question with its price. The focus is on No: Enter and Esc leave, `y` or a click on the answer does it."""
 
-    def __init__(self, question: str, effects: Sequence[str], palette: str, ascii_only: bool, yes: str = "yes") -> None:
-        super().__init__(question, palette, ascii_only)
+    AUTO_FOCUS = "#no"
+    SETTLE_S: ClassVar[float] = 0.3  # typed ahead: nobody can have read the question yet
+    BESIDE = 2
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "yes", show=False),
+        Binding("n,q", "leave", show=False),
+        Binding("left,right", "other", show=False),
+        Binding("down,j", "scroll(1)", show=False),
+        Binding("up,k", "scroll(-1)", show=False),
+        Binding("pagedown", "scroll(8)", show=False),
+        Binding("pageup", "scroll(-8)", show=False),
+        Binding("home", "scroll(-9999)", show=False),
+        Binding("end", "scroll(9999)", show=False),
+    ]
+
+    def __init__(self, question: str, effects: Sequence[str], yes: str = "yes") -> None:
+        super().__init__(question)
         self.effects, self.yes = list(effects), yes
-        answers = formatting.width("   ".join((NO, *self._answers)))
-        self.box_width = min(max(*map(len, [question, *effects]), answers - 2, 42) + 2, 76)
+        self.appeared_at = 0.0
 
-    @property
-    def _answers(self) -> tuple[str, str]:
-        return f"y = {self.yes}", "Esc or Enter = no"
+    def parts(self) -> ComposeResult:
+        with VerticalScroll(id="body", can_focus=False):
+            yield Static(Content(self.shown("\n".join(self.effects))), id="text")
+        with Horizontal(id="answers"):
+            yield Button(Content("No"), id="no", compact=True)
+            yield Button(Content(self.shown(f"y = {self.yes}")), id="yes", compact=True)
 
-    def height_at(self, width: int) -> int:
-        return len(self._wrapped(width)) + 1 + len(self._answer_lines(width))
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.appeared_at = time.monotonic()
+        self.query_one("#box").border_subtitle = "Esc or Enter = no"
 
-    def _wrapped(self, width: int) -> list[str]:
-        return [part for effect in self.effects for part in wrapped(effect, width)]
+    def wanted_width(self) -> int:
+        answers = formatting.width(f"  No      y = {self.yes}  ")
+        return max(formatting.width(self.title_text) + 2, answers, 42, *map(formatting.width, self.effects)) + 1
 
-    def lines(self, width: int, height: int) -> list[Line]:
-        lines: list[Line] = [((text, ""),) for text in self._wrapped(width)]
-        answers = self._answer_lines(width)
-        return [*lines[: max(height - 1 - len(answers), 1)], (), *answers]
+    def action_yes(self) -> None:
+        if time.monotonic() - self.appeared_at < self.SETTLE_S:
+            self.query_one("#box").border_subtitle = "this question has just appeared: read it, then press y"
+            return
+        self.dismiss(True)
 
-    def _answer_lines(self, width: int) -> list[Line]:
-        """In one line, or one under another where that is too narrow."""
-        yes, no = self._answers
-        text = f"   {yes}   {no}"
-        if formatting.width(NO + text) <= width:
-            return [((NO, "choice"), (text, "dim"))]
-        return [((NO, "choice"), (f"   {no}", "dim")), ((yes, "dim"),)]
+    def action_leave(self) -> None:
+        self.dismiss(False)
 
-    async def on_key(self, event: events.Key) -> None:
+    def action_other(self) -> None:
+        self.focus_next()
+
+    def action_scroll(self, rows: int) -> None:
+        self.query_one("#body").scroll_relative(y=rows, animate=False)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()
-        event.prevent_default()
-        if event.key in ("y", "n", "escape", "enter", "q"):
-            self.dismiss(event.key == "y")
+        self.action_yes() if event.button.id == "yes" else self.action_leave()
 
 
 # ---------------------------------------------------------------- a line of text
@@ -259,45 +363,67 @@ class Confirm(Dialog[bool]):
 class Ask(Dialog[str]):
     """A line of text: a note, a filter, or the word that an irreversible action demands."""
 
-    has_input = True
+    AUTO_FOCUS = "Input"
+    BESIDE = 1
 
-    def __init__(
-        self, title: str, hint: str, palette: str, ascii_only: bool, value: str = "", demanded: str | None = None
-    ) -> None:
-        super().__init__(title, palette, ascii_only)
+    def __init__(self, title: str, hint: str, value: str = "", demanded: str | None = None) -> None:
+        super().__init__(title)
         self.hint, self.value, self.demanded = hint, value, demanded
-        self.box_width = 64
 
-    def height_at(self, width: int) -> int:
-        return len(wrapped(self.hint, width)) or 1
+    def parts(self) -> ComposeResult:
+        yield LineOfText(self.value)
+        with VerticalScroll(id="body", can_focus=False):
+            yield Static(Content(self.shown(self.hint)), id="text")
 
-    def start_value(self) -> str:
-        return self.value
-
-    def lines(self, width: int, height: int) -> list[Line]:
-        return [((text, "dim"),) for text in wrapped(self.hint, width)]
+    def wanted_width(self) -> int:
+        return 64
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
         if self.demanded is not None and event.value.strip() != self.demanded:
             self.hint = f"that is not {self.demanded!r}: nothing was done"
-            self.fit()
+            self.query_one("#text", Static).update(Content(self.shown(self.hint)))
             return
         self.dismiss(event.value)
 
 
+# ---------------------------------------------------------------- a notice
+
+
 class Notice(Dialog[None]):
-    """Lines to read: About. Any key closes it."""
+    """Lines to read: About. Arrows scroll, every other key closes it."""
 
-    def __init__(self, title: str, lines: Sequence[Line], palette: str, ascii_only: bool) -> None:
-        super().__init__(title, palette, ascii_only)
+    AUTO_FOCUS = "#body"
+
+    def __init__(self, title: str, lines: Sequence[str]) -> None:
+        super().__init__(title)
         self.content = list(lines)
-        self.box_height = len(self.content)
-        self.box_width = 76
 
-    def lines(self, width: int, height: int) -> list[Line]:
-        return self.content
+    def parts(self) -> ComposeResult:
+        with VerticalScroll(id="body"):
+            yield Static(id="text")
 
-    async def on_key(self, event: events.Key) -> None:
-        event.stop()
-        event.prevent_default()
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#box").border_subtitle = "any key closes"
+        self._write()
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        self._write()
+
+    def _write(self) -> None:
+        rows = [row for line in self.content for row in wrapped_words(line, self.text_width) or [""]]
+        self.query_one("#text", Static).update(Content(self.shown("\n".join(rows))))
+
+    def wanted_width(self) -> int:
+        return max(map(formatting.width, [*self.content, self.title_text]), default=20) + 1
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key not in ("up", "down", "pageup", "pagedown", "home", "end", "j", "k"):
+            event.stop()
+            event.prevent_default()
+            self.dismiss(None)
+
+    def on_click(self) -> None:
         self.dismiss(None)

@@ -33,9 +33,11 @@ def _full(view: View, width: int, height: int) -> list[Line]:
     undo = "can be undone (u)" if event.inverse is not None and event.undone_by is None else "cannot be undone"
     if event.undone_by is not None:
         undo = f"undone by event {event.undone_by}"
-    facts = ", ".join(f"{name} {value}" for name, value in event.data.items() if not isinstance(value, dict | list))
+    told = {name: value for name, value in event.data.items() if not isinstance(value, dict | list | None)}
+    told.pop("pid_started", None)  # of no use to a person
+    facts = ", ".join(f"{name.replace('_', ' ')} {formatting.number(value)}" for name, value in told.items())
     text = f"{naming.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
-    lines: list[Line] = [rule(f"event {event.id} · {event.verb} · {undo}", "", width)]
+    lines: list[Line] = [rule(f"event {event.id} · {str(event.verb).replace('_', ' ')} · {undo}", "", width)]
     rows_ = [row[: max(width - 1, 10)] for row in wrapped(text, max(width - 1, 10))]
     if len(rows_) > height - 1:
         rows_[height - 2 :] = [formatting.cut(rows_[height - 2], width - 3) + " …"]

@@ -99,10 +99,12 @@ def guard(view: View, width: int, height: int) -> list[Line]:
     limits = heat_limits()
     lines: list[Line] = [rule("guard and workers", "", width, view.focus == "guard")]
     lines += _wrapped(meter.guard_line(view, limits=limits, pauses=False), width)
-    text = f"from {limits.warm:.0f}°C: warm, trials run on; from {limits.warning:.0f}°C: trials are frozen until below "
-    text += f"{limits.thaw:.0f}°C; from {limits.critical:.0f}°C: trials stop at a checkpoint until below "
-    text += f"{limits.cool:.0f}°C"
-    lines += _wrapped(text, width, "dim")
+    for text in (
+        f"{limits.warm:.0f}°C: warm, trials continue",
+        f"{limits.warning:.0f}°C: trials freeze until it is below {limits.thaw:.0f}°C",
+        f"{limits.critical:.0f}°C: trials stop at a checkpoint until it is below {limits.cool:.0f}°C",
+    ):
+        lines += _wrapped(text, width, "dim")
     for text in pauses(view)[: max((height - 8) // 2, 1)]:
         lines += _wrapped(text, width, "paused")
     for worker in view.snapshot.workers[:4]:

@@ -11,7 +11,7 @@ from fts.jobs.status import declared, formatting, naming
 from fts.state.values import JobStatus
 from fts.tui.render.text import Line, Placed, fill, line, rule, wrapped
 from fts.tui.screens.results import matrix, of_bars, question_of, scaling, seal_lines, winners
-from fts.tui.widgets import event_list, learning_curve, queue_table
+from fts.tui.widgets import event_list, learning_curve, queue_table, trial_table
 from fts.tui.widgets import meters as meter
 
 if TYPE_CHECKING:
@@ -233,10 +233,10 @@ def _results(view: View, width: int, height: int) -> list[Line]:
 
 def _trials(view: View, width: int, height: int) -> list[Line]:
     """The table, and what the trials' spread goes with, once there are enough of them."""
-    known = event_list.importance_line(view, width)
+    known = trial_table.importance_line(view, width)
     if known is None or height < 8:
-        return event_list.trials(view, width, height, title=False)
-    rows = event_list.trials(view, width, height - 2, title=False)
+        return trial_table.trials(view, width, height, title=False)
+    rows = trial_table.trials(view, width, height - 2, title=False)
     return [*rows, *([()] * (height - 1 - len(rows))), known]
 
 
@@ -272,7 +272,7 @@ def _words(view: View, width: int, height: int) -> list[Line]:
     if trial is not None:
         found = learning_curve.race_of(view, trial)
         if found.beats_best is not None and trial.ended_at is None:
-            lines.append(_right("chance to beat best " + learning_curve.share(found.beats_best), width))
+            lines.append(_right("chance to win " + learning_curve.share(found.beats_best), width))
         elif best is not None and best.id != trial.id:
             lines.append(_right(f"╌ best t{best.number}", width))
         if found.prune_line is not None:
@@ -300,7 +300,7 @@ def _heat_words(view: View) -> str:
         load = f"cpu {now.cpu_percent:.0f}%"
     heat = f"{now.temperature:.0f}°C" if now is not None and now.temperature is not None else "temp unknown"
     guard = meter.guard_word(view)
-    known = guard not in ("unknown", "without worker")  # an unknown heat has said it already
+    known = guard not in ("unknown", meter.NO_WORKER)  # an unknown heat has said it already
     return f"{load} {heat}{f'  guard {guard}' if known else ''}".strip()
 
 

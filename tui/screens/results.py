@@ -16,17 +16,20 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.search.importance import ENOUGH
 from fts.jobs.status import declared, formatting, naming, trial_facts
-from fts.state.values import Direction, Job, JobStatus, Margin, Opening, Trial
+from fts.state.values import Direction, Job, JobStatus, Margin, Opening
+from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, View
 from fts.tui.render.text import Line, Placed, Span, labelled, line, rule, with_role, wrapped
-from fts.tui.widgets import event_list, learning_curve, queue_table
+from fts.tui.widgets import event_list, front_chart, learning_curve, queue_table, slices, trial_table
+from fts.tui.widgets.trial_facts import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 NAME, MOST_NAME = 6, 24  # columns of a row's name
 COLUMN, INTERVAL = 16, 24  # columns of a cell; where its difference to the baseline stands below with its interval
+CHANCE = "a random number"  # as large a share as it may have
 SEALED = "validation only: the test set is sealed until `fts final` opens it for a cell"
 SEALED_BRIEF = "validation only: the test set is sealed"
 OPENED = 3  # openings named; more are counted
@@ -51,9 +54,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     top = min(len(shown) + 1, height)
     named = question_of(view)
     where = " on validation" if bars else ""
-    goals = has_front(view)
-    first = f", the first of {len(goals)} goals" if goals else ""
-    title = f"results {f'of {named}' if named else 'so far'} · best {_objective(view)}{first}{where} · n trials"
+    title = f"results {f'of {named}' if named else 'so far'} · {_shown(view)}{where} · n trials"
     found = [
         Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them" if w >= 70 else "", w, True)]),
         Placed(
@@ -69,16 +70,65 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     if rest < 3:
         return found
     left = width * 3 // 5 if width >= 100 else width
-    draw = scaling if bars else on_front if goals else winners
-    of_front = f"front of {view.name} · no other trial is better in every goal"
-    below = "value against size" if bars else of_front if goals else "best trials"
-    found += [
-        Placed("", 0, top, left, 1, lambda w, h: [rule(below, "", w)]),
-        Placed("", 0, top + 1, left, rest - 1, lambda w, h: draw(view, w, h)),
-    ]
+    found.append(Placed("best", 0, top, left, rest, partial(below, view)))
     if left < width:
-        found.append(Placed("", left + 1, top, width - left - 1, rest, partial(_cell, view)))
+        found.append(Placed("cell", left + 1, top, width - left - 1, rest, partial(cell, view)))
     return found
+
+
+def below(view: View, width: int, height: int) -> list[Line]:
+    """What stands below the matrix: how values grow with size, the front, or the best trials; then slices."""
+    goals = has_front(view)
+    if of_bars(view):
+        title, draw = "value against size", scaling
+    elif goals:
+        title, draw = f"front of {view.name}: no other trial is better in every goal", on_front
+    else:
+        title, draw = "best trials", winners
+    picture = front_chart.front(view, width, max(min((height - 1) * 3 // 5, 22), 0)) if goals else []
+    rows = draw(view, width, height - 1 - len(picture))
+    lines = [rule(title, "", width, view.focus == "best"), *picture, *rows][:height]
+    room = height - len(lines) - 1
+    drawn = slices.slices(view, width, min(room, 16)) if room >= slices.LEAST_HIGH else []
+    return [*lines, (), *drawn] if drawn else lines
+
+
+def _shown(view: View) -> str:
+    """`best loss ↓`, `best loss ↓, the first of 2 goals`, `val_acc of the trial with the best loss ↓`."""
+    goals, metric = has_front(view), metric_shown(view)
+    if metric:
+        return f"{_word(view, metric)} of the trial with the best {_objective(view)}"
+    return f"best {_objective(view)}" + (f", the first of {len(goals)} goals" if goals else "")
+
+
+def metric_shown(view: View) -> str:
+    """The metric that `m` has chosen instead of the one that decides; empty: none."""
+    names = learning_curve.metrics_of_results(view) if view.metric else []
+    return view.metric if view.metric in names[1:] else ""
+
+
+def _word(view: View, metric: str) -> str:
+    """The metric with the arrow of its goal, where it has one."""
+    if view.job is None:
+        return metric
+    goal = view.job.goals.get(metric) or _goal(view, metric)
+    return declared.of_job(view.snapshot, view.job).word(metric, goal)
+
+
+def _goal(view: View, metric: str) -> Direction | None:
+    known = declared.of_job(view.snapshot, view.job).metric(metric) if view.job is not None else None
+    return Direction(known.goal) if known is not None and known.goal in tuple(Direction) else None
+
+
+def _values(view: View, jobs: Iterable[Job]) -> dict[int, float]:
+    """Job id -> what the matrix shows of it: its best value, or the chosen metric of its best trial."""
+    metric = metric_shown(view)
+    if not metric:
+        return {job.id: job.best_value for job in jobs if job.best_value is not None}
+    best = {(t.job_id, t.number): t for t in view.snapshot.trials}
+    trials = {job.id: best.get((job.id, job.best_trial or 0)) for job in jobs if job.best_trial is not None}
+    told = {id_: trial_facts.metrics_of(trial).get(metric) for id_, trial in trials.items() if trial is not None}
+    return {id_: float(value) for id_, value in told.items() if isinstance(value, int | float)}
 
 
 def has_front(view: View) -> dict[str, Direction]:
@@ -99,9 +149,13 @@ def matrix(view: View, width: int, room: int | None = None) -> list[Line]:
     column = INTERVAL if roomy and view.snapshot.margins else COLUMN
     columns, left_out = in_sight(view, grid, max((width - name) // column, 1))
     head: list[Span] = [(formatting.fit("", name), "")]
-    head += [(formatting.fit(f"  {each}", column), "dim") for each in columns]
+    metric = metric_shown(view)
+    plain = not view.job or len(declared.of_job(view.snapshot, view.job).axes) < 2  # the column is called by its metric
+    head += [
+        (formatting.fit(f"  {_word(view, metric) if metric and plain else each}", column), "dim") for each in columns
+    ]
     lines: list[Line] = [tuple(head)]
-    values = [job.best_value for job in grid.cells.values() if job.best_value is not None]
+    values = _values(view, grid.cells.values())
     body: dict[str, list[Line]] = {}
     for row in grid.rows:
         spans: list[Span] = [(formatting.fit(row, name), "")]
@@ -153,6 +207,13 @@ class Grid:
 
 def grid_of(view: View) -> Grid:
     """The job that stands for each place: of several the one that was not cancelled, then the furthest."""
+    return _grid((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _grid_of(view))
+
+
+_grid: Once[Grid] = Once()
+
+
+def _grid_of(view: View) -> Grid:
     cells = [job for job in _asked(view) if job.kind in ("", "cell")]
     if not cells:
         return Grid((), (), {})
@@ -189,6 +250,13 @@ def of_bars(view: View) -> bool:
 
 def _asked(view: View) -> list[Job]:
     """The jobs that ask what the selected one asks; without one, what the first cell asks."""
+    return _alike((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _asked_of(view))
+
+
+_alike: Once[list[Job]] = Once()
+
+
+def _asked_of(view: View) -> list[Job]:
     cells = [job for job in view.snapshot.jobs if job.kind == "cell"]
     first = view.job or next(iter(cells), None)
     if first is None:
@@ -208,6 +276,13 @@ def _question(view: View, job: Job) -> tuple[str, ...]:
 
 def _questions(view: View) -> list[str]:
     """Every question by what tells it from the others, the shown one first; none where there is one."""
+    return _every((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _questions_of(view))
+
+
+_every: Once[list[str]] = Once()
+
+
+def _questions_of(view: View) -> list[str]:
     shown = [_question(view, job) for job in _asked(view)[:1]]
     asked = list(dict.fromkeys([*shown, *(_question(view, job) for job in view.snapshot.jobs if job.kind == "cell")]))
     if len(asked) < 2:
@@ -288,16 +363,18 @@ def _tested(opened: Opening) -> str:
     return f": test AUC {formatting.short_score(known[0], 3)}{between}"
 
 
-def _matrix_cell(view: View, job: Job | None, values: Sequence[float], best: set[int], column: int) -> Line:
+def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best: set[int], column: int) -> Line:
     if job is None:
         return ((formatting.fit("  —", column), "dim"),)
     role = "best" if job.id in best else ""
     sign = formatting.glyph_of(job.status)
     if job.status is JobStatus.DONE:
         sign = "★" if job.id in best else " "
-    text = declared.short(job.best_value, 5)
-    shade = _shade(job.best_value, values, job.direction) if job.best_value is not None else " "
-    count = f"{formatting.trials_ended(job):3d}" if job.best_value is not None else "   "
+    value, metric = values.get(job.id), metric_shown(view)
+    text = declared.short(value, 5)
+    goal = (job.goals.get(metric) or _goal(view, metric)) if metric else job.direction
+    shade = _shade(value, list(values.values()), goal) if value is not None and goal is not None else " "
+    count = f"{formatting.trials_ended(job):3d}" if value is not None else "   "
     cell: Line = (
         (formatting.fit(f"  {text}", 8), role),
         (shade, "running"),
@@ -360,7 +437,7 @@ def winners(view: View, width: int, height: int) -> list[Line]:
     names = naming.names_of(view.snapshot.jobs)
     first = min(max(formatting.width(names[job.id]) for job in jobs), 24) + 1
     drawn = Counter(name for trial in trials.values() for name in trial.params)
-    ranks = {each.name: n for n, each in enumerate(event_list.importance_of(view))}
+    ranks = {each.name: n for n, each in enumerate(trial_table.importance_of(view))}
     params = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), -drawn[name], name))
     widths = {name: min(max(formatting.width(name), 8), 14) for name in params}
     used, kept = first + 14, []
@@ -376,7 +453,7 @@ def winners(view: View, width: int, height: int) -> list[Line]:
         if trial is None:
             lines.append(line((formatting.fit(names[job.id], first), ""), ("     —", "dim")))
             continue
-        values = (formatting.number(trial.params.get(name, event_list.ABSENT)) for name in kept)
+        values = (formatting.number(trial.params.get(name, trial_table.ABSENT)) for name in kept)
         text = "".join(
             " " + formatting.fit_right(value, widths[name]) for name, value in zip(kept, values, strict=True)
         )
@@ -404,7 +481,7 @@ def on_front(view: View, width: int, height: int) -> list[Line]:
     study = declared.of_job(view.snapshot, job)
     columns = {study.word(name, goal): name for name, goal in goals.items()}
     widths = {word: min(max(formatting.width(word), 7), 16) for word in columns}
-    ranks = {each.name: n for n, each in enumerate(event_list.importance_of(view))}
+    ranks = {each.name: n for n, each in enumerate(trial_table.importance_of(view))}
     drawn = dict.fromkeys(name for trial in shown for name in trial.params)
     params = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), name))
     sizes = {name: min(max(formatting.width(name), 8), 14) for name in params}
@@ -423,7 +500,7 @@ def on_front(view: View, width: int, height: int) -> list[Line]:
             for word, name in columns.items()
         )
         text = "".join(
-            " " + formatting.fit_right(formatting.number(trial.params.get(name, event_list.ABSENT)), sizes[name])
+            " " + formatting.fit_right(formatting.number(trial.params.get(name, trial_table.ABSENT)), sizes[name])
             for name in kept
         )
         lines.append(line((formatting.fit_right(f"t{trial.number}", 6), ""), (values, "best"), (text, "")))
@@ -485,7 +562,7 @@ def _replicates(view: View) -> str:
     return f"{formatting.count(repeats, 'replicate')} with other seeds, the rest one seed each"
 
 
-def _cell(view: View, width: int, height: int) -> list[Line]:
+def cell(view: View, width: int, height: int) -> list[Line]:
     """Facts of the selected cell's best trial."""
     job = view.job
     if job is None:
@@ -495,7 +572,7 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
     trial = by_number(view.trials, job.best_trial)
     if trial is None:
         text = formatting.without_best(job) if formatting.trials_ended(job) else "no trial has ended yet"
-        return [*lines, *(line((part, "dim")) for part in wrapped(text, width))]
+        return [*lines, *(line((part, "dim")) for part in wrapped(text, width))][:height]
     gap = learning_curve.gap_words(view, trial)
     known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
     return [*lines, *facts(view, trial), *known, *against_baseline(view, job), *_importance(view, width)][:height]
@@ -503,91 +580,20 @@ def _cell(view: View, width: int, height: int) -> list[Line]:
 
 def _importance(view: View, width: int) -> list[Line]:
     """What the spread of the cell's trials goes with, one parameter per line."""
-    found = event_list.importance_of(view)
+    found = trial_table.importance_of(view)
     if not found:
         ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
         return [(), line((f"importance: needs {ENOUGH} values, {ended} so far", "dim"))]
-    lines: list[Line] = [(), rule(f"importance · {found[0].n} trials", "", width)]
-    lines += [
-        labelled(each.name, f"{each.share:.2f} {formatting.bar(each.share, 20).rstrip(formatting.TROUGH)}", width=15)
-        for each in found[:8]
-    ]
-    return [*lines, line(("share of rank variance, each alone; not a cause", "dim"))]
-
-
-def facts(view: View, trial: Trial) -> list[Line]:
-    """What a value rests on, one fact per line."""
-    if not of_bars(view):
-        return _facts_of_any(view, trial)
-    interval = ""
-    if trial.auc_low is not None and trial.auc_high is not None:
-        interval = f"  95 % {formatting.short_score(trial.auc_low, 3)} … {formatting.short_score(trial.auc_high, 3)}"
-    gain = ""
-    if trial.prior_loss is not None and trial.val_loss is not None:
-        gain = f"  prior {formatting.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
-    windows = formatting.count(trial.n_val, "window") if trial.n_val else "— windows"
-    rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
-    shown = [
-        labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
-        labelled("AUC", f"{formatting.score(trial.val_auc)}{interval}"),
-        labelled("loss", f"{formatting.score(trial.val_loss)}{gain}"),
-        labelled("validation", f"{windows}, {trial.n_pos or '—'}{rate} positive"),
-        labelled("model", f"{trial.architecture}  {_parameters(trial.n_params)}"),
-        labelled(
-            "batch", f"{formatting.batch(trial.micro_batch, trial.accumulation) or '—'}, threads {trial.threads or '—'}"
-        ),
-        labelled(
-            "memory", f"predicted {formatting.size(trial.predicted_bytes)}, peak {formatting.size(trial.peak_bytes)}"
-        ),
-        labelled("data", f"{(trial.data_md5 or '—')[:8]}  labels {(trial.label_md5 or '—')[:8]}"),
-        labelled("code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}"),
-        labelled("seed", str(trial.seed)),
-    ]
-    study = declared.declared(view.snapshot, view.job.study if view.job else "")
-    shown += [
-        labelled(formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")
-    ]
-    if trial.badges:
-        shown.append(labelled("badges", ", ".join(trial.badges), "retrying"))
-    return shown
-
-
-def _facts_of_any(view: View, trial: Trial) -> list[Line]:
-    """Those that are known, of a trial of any study; values of the metrics at its best step."""
-    study, curve = declared.declared(view.snapshot, view.job.study if view.job else ""), view.epochs(trial.id)
-    best = next((epoch for epoch in curve if epoch.epoch == trial.best_epoch), None)
-    others = {**(best.metrics if best is not None else {}), **trial_facts.metrics_of(trial)}
-    reached = ""
-    if trial.best_epoch is not None and trial.epochs:
-        reached = f", best at {study.step} {trial.best_epoch}"
-    shown = [
-        labelled("trial", f"t{trial.number} {trial.status}{reached}"),
-        labelled("best", f"{study.word(trial.metric, trial.direction)} {declared.shown(trial.value)}"),
-        *(
-            labelled(formatting.cut(name, 10), declared.shown(value))
-            for name, value in sorted(others.items())
-            if name != trial.metric and isinstance(value, int | float)
-        ),
-    ]
-    seconds = event_list.seconds_of(view, view.job, trial)
-    known = (
-        *((formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")),
-        (f"{study.step}s", str(trial.epochs) if trial.epochs else ""),
-        ("time", formatting.spell(seconds) if seconds else ""),
-        ("model", f"{trial.architecture}  {_parameters(trial.n_params)}".strip()),
-        ("memory", f"peak {formatting.size(trial.peak_bytes)}" if trial.peak_bytes else ""),
-        ("ran on", " ".join(part for part in (trial.host, trial.device) if part)),
-        ("code", f"{trial.code_commit[:10]}{' (changed)' if trial.code_dirty else ''}" if trial.code_commit else ""),
-        ("seed", str(trial.seed)),
-        ("badges", ", ".join(trial.badges)),
-    )
-    return [*shown, *(labelled(name, text, "retrying" if name == "badges" else "") for name, text in known if text)]
-
-
-def _best_epoch(trial: Trial) -> str:
-    if trial.best_epoch is None:
-        return f"at epoch {trial.epochs}"
-    return f"best epoch {trial.best_epoch} of {trial.epochs}"
+    lines: list[Line] = [(), rule(f"importance · {formatting.count(found[0].n, 'trial')}", "", width)]
+    chance = trial_table.chance_level(view)
+    shown = [(each.name, each.share) for each in found[:8]]
+    first = next((n for n, (_, share) in enumerate(shown) if share <= chance), len(shown))
+    shown.insert(first, (CHANCE, chance))
+    for n, (name, share) in enumerate(shown):
+        text = f"{share:.2f} {formatting.bar(share, 20).rstrip(formatting.TROUGH)}"
+        lines.append(labelled(formatting.cut(name, 15), text, "dim" if n >= first else "", width=16))
+    said = "share of the trials' order that goes with each parameter alone; what is below chance may be chance"
+    return [*lines, *(line((row, "dim")) for row in wrapped(said, width - 1))]
 
 
 def against_baseline(view: View, job: Job) -> list[Line]:
@@ -604,12 +610,6 @@ def against_baseline(view: View, job: Job) -> list[Line]:
         labelled("", f"AUC {margin.auc:+.3f}  95 % {interval}{sure}"),
         labelled("", f"loss {margin.loss:+.4f}  on {margin.n} windows"),
     ]
-
-
-def _parameters(count: int | None) -> str:
-    if count is None:
-        return ""
-    return f"{count / 1e9:.2f}B params" if count >= 1e9 else f"{count / 1e6:.2f}M params"
 
 
 def _span(values: Sequence[int]) -> str:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.search.prune_line import value_of
 from fts.jobs.status import declared, formatting
+from fts.state.values import Cause
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import by_id
-from fts.tui.render.text import Line, Placed, labelled, line, rule, wrapped
-from fts.tui.screens.results import facts
-from fts.tui.widgets import event_list, learning_curve
-from fts.tui.widgets.event_list import ABSENT
+from fts.tui.render.text import Line, Placed, labelled, line, named, rule, wrapped
+from fts.tui.widgets import event_list, learning_curve, trial_table
+from fts.tui.widgets.attempts import attempts
+from fts.tui.widgets.trial_facts import facts
+from fts.tui.widgets.trial_table import ABSENT
 
 if TYPE_CHECKING:
     from fts.state.values import Trial
@@ -29,13 +31,13 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     def head(w: int, _h: int) -> list[Line]:
         return [rule(title, "[ ] other cell  o sort  / filter" if w >= 70 else "", w, view.focus in ("", "trials"))]
 
-    known = event_list.importance_line(view, width if width < 110 else width - 46)
+    known = trial_table.importance_line(view, width if width < 110 else width - 46)
     if width >= 110:
         left = width - 46
         table = height - 1 - (known is not None)
         return [
             Placed("trials", 0, 0, left, 1, head),
-            Placed("", 0, 1, left, table, lambda w, h: event_list.trials(view, w, h)),
+            Placed("", 0, 1, left, table, lambda w, h: trial_table.trials(view, w, h)),
             Placed("", 0, 1 + table, left, height - 1 - table, lambda w, h: [known or ()]),
             Placed("", left, 0, 1, height, lambda w, h: [(("│", "rule"),)] * h),
             Placed("diff", left + 1, 0, width - left - 1, height, partial(detail, view)),
@@ -45,7 +47,7 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     table = height - 1 - below - (known is not None)
     return [
         Placed("trials", 0, 0, width, 1, head),
-        Placed("", 0, 1, width, table, lambda w, h: event_list.trials(view, w, h)),
+        Placed("", 0, 1, width, table, lambda w, h: trial_table.trials(view, w, h)),
         Placed("", 0, 1 + table, width, int(known is not None), lambda w, h: [known or ()]),
         Placed("diff", 0, height - below, width, below, partial(detail, view)),
     ]
@@ -62,7 +64,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
         rule(f"t{trial.number} against the best{f' {word}' if word else ''}", "", width, view.focus == "diff"),
         *difference(trial, learning_curve.best_trial(view), width, word),
     ]
-    if trial.message or trial.cause:
+    if trial.message or trial.cause not in (None, Cause.FINISHED):
         lines += [(), *error(trial, width)]
     if said := last_words(view, trial):
         lines += [(), line(("its last words", "dim"))]
@@ -72,7 +74,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
     shown = [*lines, (), *facts(view, so_far(view, trial))]
     if gap is not None:
         shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
-    return event_list.cut_lines(shown, height)
+    return event_list.cut_lines([*shown, *attempts(view, trial, width)], height)
 
 
 def so_far(view: View, trial: Trial) -> Trial:
@@ -108,7 +110,7 @@ def difference(trial: Trial, best: Trial | None, width: int = 80, word: str = ""
         return [line(("no best trial yet", "dim"))]
     if best.id == trial.id:
         told = f"on the front, with the best {word} ★" if word else "this is the best one ★"
-        return [line((told, "best")), *(_own(trial))]
+        return [line((told, "best")), *_own(trial, width)]
     names = sorted({*trial.params, *best.params})
     lines: list[Line] = []
     for name in names:
@@ -116,23 +118,20 @@ def difference(trial: Trial, best: Trial | None, width: int = 80, word: str = ""
         if mine == theirs:
             continue
         own, other = (ABSENT if each is None else formatting.number(each) for each in (mine, theirs))
-        text = f"{own:{18 if width >= 60 else 10}s} best {other}"
-        if 15 + formatting.width(text) <= width:
-            lines.append(labelled(name, text, width=15))
-        else:
-            lines += [
-                labelled(name, own, width=15),
-                labelled("", f"best {other}", width=15),
-            ]
+        text = f"{formatting.fit(own, 18 if width >= 60 else 10)} best {other}"
+        fits = 15 + formatting.width(text) <= width and formatting.width(own) <= (18 if width >= 60 else 10)
+        lines += named(name, [text] if fits else [own, f"best {other}"], width)
     return lines or [line(("the same parameters as the best one", "dim"))]
 
 
-def _own(trial: Trial) -> list[Line]:
-    return [labelled(name, formatting.number(value), width=15) for name, value in sorted(trial.params.items())]
+def _own(trial: Trial, width: int) -> list[Line]:
+    return [
+        row for name, value in sorted(trial.params.items()) for row in named(name, [formatting.number(value)], width)
+    ]
 
 
 def error(trial: Trial, width: int) -> list[Line]:
     """Why it ended as it did, wrapped to the pane."""
     text = f"{trial.cause or ''}: {trial.message or ''}".strip(": ")
     role = "failed" if trial.status == "failed" else "dim"
-    return [line((row, role)) for row in wrapped(text, max(width - 1, 10))[:6]]
+    return [line((row, role)) for row in wrapped(text, max(width - 1, 10))]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fts.jobs.search.prune_line import line_ahead
 from fts.jobs.status import declared, formatting, naming
+from fts.jobs.status.conditions import step_seconds
 from fts.jobs.status.declared import ARROWS
-from fts.state.values import Direction, Epoch, Job, JobStatus, Trial
-from fts.tui.data.curve_comparison import Points, Race, race, train_val_gap
+from fts.jobs.status.trial_facts import metrics_of as metrics_told
+from fts.state.values import Direction, Job, JobStatus, Trial, TrialStatus
+from fts.tui.data.curve_comparison import ENOUGH, Points, Race, broken, race, train_val_gap
+from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_number
-from fts.tui.data.view import SPARE, View
+from fts.tui.data.view import RESULTS, SPARE, View
 from fts.tui.render.chart import STYLES, Band, Plot, Series, paint, value_range
 from fts.tui.render.text import Line, line, wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from fts.tui.widgets.history import history
 
 JUDGED = 200  # trials whose pace says when a first epoch will come
 
@@ -25,9 +24,22 @@ def title(view: View) -> str:
     job, trial = view.job, view.trial
     if job is None:
         return "no cell selected"
+    if without_steps(view):
+        return f"{view.name}  {declared.metric_word(view.snapshot, job)} by trial"
     name = view.name + (f" t{trial.number}" if trial else "")
     kind = metric_words(view, trial) if trial else "curve"
     return f"{name}  {kind} by {declared.of_job(view.snapshot, job).step}"
+
+
+def without_steps(view: View) -> bool:
+    """Whether the trials of the selected cell report no steps: then it has one curve, that of its trials."""
+    if view.job is None or not view.job.trials_complete:
+        return False
+    trials = view.trials
+    return _stepless((trials,), None, lambda: not any(trial.epochs for trial in trials[-JUDGED:]))
+
+
+_stepless: Once[bool] = Once()
 
 
 def metric_words(view: View, trial: Trial) -> str:
@@ -57,16 +69,50 @@ def metrics_of(view: View, trial: Trial) -> list[str]:
     return list(dict.fromkeys([trial.metric, *told]))
 
 
+def next_metric(view: View) -> tuple[str, str]:
+    """m on Curves and Results: (the metric shown next, what to say). Behind the last one the one that decides again."""
+    if view.screen == RESULTS:
+        names = metrics_of_results(view)
+        now = view.metric if view.metric in names else next(iter(names), "")
+    else:
+        trial = view.trial
+        names = [] if trial is None else metrics_of(view, trial)
+        now = "" if trial is None else metric_of(view, trial)
+    if len(names) < 2:
+        return view.metric, f"{names[0]} is the only metric that these trials tell" if names else "no metric yet"
+    at = names.index(now) + 1
+    return (names[at], "") if at < len(names) else ("", "")
+
+
+def metrics_of_results(view: View) -> list[str]:
+    """The metrics of the selected cell's results that `m` goes through, first the one that decides."""
+    job = view.job
+    if job is None or job.task:  # of daily bars the others are diagnostics
+        return []
+    best = next((t for t in view.snapshot.trials if t.job_id == job.id and t.number == job.best_trial), None)
+    told = {} if best is None else metrics_told(best)
+    return list(dict.fromkeys([job.metric, *(name for name in job.goals if name in told), *sorted(told)]))
+
+
 def summary(view: View) -> str:
     """`now .6803  best .6841`; a trial that has ended has a `last` value instead."""
     trial, best = view.trial, best_trial(view)
     if trial is None:
         return ""
+    if without_steps(view):
+        return f"best {declared.short(view.job.best_value)}" if view.job is not None else ""
     found = race_of(view, trial)
-    called = "now" if trial.ended_at is None else "last"
+    called = "now" if is_at_work(view, trial) else "last"
     now = f"{called} {declared.short(found.live[-1][1])}" if found.live else f"no {_step(view)} yet"
     decides = metric_of(view, trial) == trial.metric
     return f"{now}  best {declared.short(best.value)}" if best and decides else now
+
+
+def is_at_work(view: View, trial: Trial) -> bool:
+    """Whether somebody works on it at this moment, as far as is known."""
+    job = view.job
+    running = job is not None and job.status is JobStatus.RUNNING and not view.glance.lost(job)
+    return running and trial.status is TrialStatus.RUNNING
 
 
 def _step(view: View) -> str:
@@ -79,6 +125,8 @@ def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = 
     job, trial = view.job, view.trial
     if job is None:
         return [line(("no cell selected", "dim"))]
+    if without_steps(view) and (painted := history(view, width, height, notes)):
+        return painted
     if trial is None or not view.epochs(trial.id):
         return [line((row, "dim")) for row in wrapped(no_curve(view, job, trial), width)[:height]]
     found = race_of(view, trial)
@@ -87,30 +135,45 @@ def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = 
 
 
 def verdict_line(view: View, width: int = 999) -> str:
-    """`chance to beat best 7 of 22 · to be pruned 2 of 22 · ends by 08:41`, as much as fits whole."""
-    trial = view.trial
+    """`7 of 22 earlier trials gained enough from here to beat the best · 2 of 22 that came this far were pruned`.
+
+    As much as fits whole.
+    """
+    trial, job = view.trial, view.job
+    if job is not None and without_steps(view):
+        told = f"{formatting.count(job.trials_ended, 'trial')} without {_step(view)}s, one value each"
+        return formatting.cut(told if job.kind != "baseline" else f"{told}, fitted at once", width)
     if trial is None:
         return ""
     found = race_of(view, trial)
     parts = []
     ended = trial.ended_at is not None
     if found.beats_best is not None and not ended:
-        parts.append("chance to beat best " + share(found.beats_best))
+        parts.append(f"{share(found.beats_best)} earlier trials gained enough from here to beat the best")
     if found.pruned_later is not None and not ended:
-        parts.append(("" if parts else "chance ") + "to be pruned " + share(found.pruned_later))
+        parts.append(f"{share(found.pruned_later)} that came this far were pruned")
     if (ends := trial_end(view, trial)) is not None:
         parts.append(f"ends by {formatting.when(ends, view.now)}")
     if (gap := gap_words(view, trial)) is not None:
         parts.append(gap)
     if (epochs := view.epochs(trial.id)) and epochs[-1].samples_per_s > 0:  # nan where a study does not tell it
         parts.append(f"{epochs[-1].samples_per_s:.0f} samples/s{_pace(view, trial)}")
+    if ended:
+        parts.insert(0, _end_words(trial))
     if not parts:
-        return formatting.cut(f"{formatting.count(found.others, 'earlier trial')}: too few to estimate chances", width)
+        few = f"{formatting.count(found.others, 'earlier trial')} to compare with, chances need {ENOUGH}"
+        return formatting.cut(few, width)
     said = formatting.cut(parts[0], width)
     for part in parts[1:]:
         if formatting.width(said) + 3 + formatting.width(part) <= width:
             said += f" · {part}"
     return said
+
+
+def _end_words(trial: Trial) -> str:
+    """`t23 pruned: 0.6379 at epoch 5, median 0.5871`: how it ended, and why where it was cut short."""
+    why = trial.message or trial.cause if trial.status is not TrialStatus.COMPLETE else ""
+    return f"t{trial.number} {trial.status}" + (f": {why}" if why and str(why) != str(trial.status) else "")
 
 
 def gap_words(view: View, trial: Trial) -> str | None:
@@ -151,21 +214,12 @@ def trial_end(view: View, trial: Trial) -> float | None:
         return None
     if not epochs or planned is None:
         return None
-    took = seconds_of(trial, epochs)
+    took = step_seconds(trial, epochs)
     usual = sorted(took)[len(took) // 2]
     left = planned - len(epochs)
     if left <= 0:
         return epochs[-1].at
     return max(epochs[-1].at + usual, view.now) + (left - 1) * usual  # one that takes longer delays all behind it
-
-
-def seconds_of(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
-    """How long each step took; where a study does not tell, the time since the one before."""
-    began = [trial.started_at, *(epoch.at for epoch in epochs[:-1])]
-    return [
-        epoch.seconds if epoch.seconds > 0 else max(epoch.at - before, 0.0)
-        for epoch, before in zip(epochs, began, strict=True)
-    ]
 
 
 def best_trial(view: View) -> Trial | None:
@@ -218,8 +272,13 @@ def _plot(view: View, found: Race, height: int, notes: bool) -> tuple[Plot, list
     if view.overlay and found.median:
         series.append(Series(found.median, "median", "dotted", name="median"))
     if view.overlay and found.best:
-        series.append(Series(found.best, "best", "dashed", name="best"))
-    series.append(Series(found.live, "live", name="now"))
+        best = best_trial(view)
+        curve = view.details.curves.get(best.id, ()) if best is not None and view.trial is not None else ()
+        drawn = broken(curve, metric_of(view, view.trial)) if curve and view.trial is not None else found.best
+        series.append(Series(drawn, "best", "dashed", name="best"))
+    trial = view.trial
+    live = found.live if trial is None else broken(view.epochs(trial.id), metric_of(view, trial))
+    series.append(Series(live, "live", name="now", ends=notes))
     low_x, high_x = _x_range(view, found)
     for each in series:
         values += [y for x, y in each.points if low_x <= x <= high_x]
@@ -271,18 +330,18 @@ def _notes(view: View, found: Race, height: int) -> tuple[tuple[int, str, str], 
     if view.overlay and best and found.best:
         decides = view.trial is None or metric_of(view, view.trial) == view.trial.metric
         reached = declared.short(best.value if decides else found.best[-1][1])
-        texts.append((f"{STYLES['dashed'][0]} best t{best.number} {reached}", "best"))
+        texts.append((f"{STYLES['dashed']} best t{best.number} {reached}", "best"))
     if found.live:
         trial = view.trial
-        name = f"t{trial.number}" if trial is not None and trial.ended_at is not None else "now"
+        name = "now" if trial is not None and is_at_work(view, trial) else f"t{trial.number}" if trial else "last"
         epoch, value = found.live[-1]
-        texts.append((f"{STYLES['solid'][0]} {name} {declared.short(value)} {step} {int(epoch)}", "live"))
+        texts.append((f"{STYLES['solid']} {name} {declared.short(value)} {step} {int(epoch)}", "live"))
     if found.prune_line is not None:
         texts.append((f"▁ prune line {declared.brief(found.prune_line)} ({step} {found.prune_at})", "prune"))
     if view.overlay and found.band:
         texts.append((f"░ middle half of {formatting.count(found.others, 'trial')}", "band"))
     if view.overlay and found.median:
-        texts.append((f"{STYLES['dotted'][0]} median", "median"))
+        texts.append((f"{STYLES['dotted']} median", "median"))
     falls = view.trial is not None and view.trial.direction is Direction.MINIMIZE
     first = (
         0 if falls else max(height - 3 - len(texts), 0) // 2

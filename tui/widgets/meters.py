@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.actions.run import Thresholds, heat_limits, memory_marks
 from fts.jobs.status import drain, formatting, naming
 from fts.jobs.status.conditions import is_live
-from fts.jobs.status.event_groups import is_guard_off, is_guard_on
+from fts.jobs.status.event_groups import WORKER_LOST, is_guard_off, is_guard_on
 from fts.tui.data.gaps import GAP_S, Point, binned, measured_s
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fts.tui.render.text import Line, Span
 
 NAME = 6
+NO_WORKER = "off, no worker"
 UNKNOWN = "not available here"  # no sensor tells it
 BAR = 10
 
@@ -49,7 +50,7 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
 def _unmeasured(view: View) -> str:
     """Why there is no sample at all: the sensor is not to blame."""
     alive = any(is_live(worker, view.now) for worker in view.snapshot.workers)
-    return "not measured yet" if alive else "unknown, no worker"
+    return "not measured yet" if alive else "not measured: no worker"
 
 
 def latest(view: View) -> Sample | None:
@@ -111,7 +112,7 @@ def guard_word(view: View) -> str:
     """`ok`, or the guard's word where it is not."""
     guards = [w.guard for w in view.snapshot.workers if is_live(w, view.now)]
     if not guards:
-        return "without worker"
+        return NO_WORKER
     worst = next((word for word in ("cooling", "frozen", "warm", "unknown") if word in guards), "normal")
     return "ok" if worst == "normal" else worst
 
@@ -170,17 +171,30 @@ def worker_line(view: View, worker: Worker) -> str:
     The age of one that does not beat any more ends with its last sign of life.
     """
     name = f"worker {worker.id} on {worker.host} (pid {worker.pid})"
+    if worker.status == "stopped" and _was_lost(view, worker):
+        up = _lasted(worker.heartbeat_at - worker.started_at)
+        return f"{name} · lost, last heartbeat {formatting.seconds_clock(worker.heartbeat_at)}, was up {up}"
     if worker.status == "stopped":
         at = worker.stopped_at or worker.heartbeat_at
-        return f"{name} · stopped {formatting.when(at, view.now)} after {formatting.absence(at - worker.started_at)}"
+        return f"{name} · stopped {formatting.when(at, view.now)} after {_lasted(at - worker.started_at)}"
     alive = is_live(worker, view.now)
-    up = formatting.absence((view.now if alive else worker.heartbeat_at) - worker.started_at)
+    up = _lasted((view.now if alive else worker.heartbeat_at) - worker.started_at)
     if not alive:
         how = "lost" if worker.status == "lost" else "died" if worker.gone else "silent"
         return f"{name} · {how}, last heartbeat {formatting.seconds_clock(worker.heartbeat_at)}, was up {up}"
     told = drain.sentence(view.snapshot, worker, view.now).removeprefix(f"worker {worker.id} ")
     asked = f" · DRAINING: {told}" if worker.asked else ""
     return f"{name} · up {up} · {formatting.count(worker.slots, 'slot')} · heartbeat ok{asked}"
+
+
+def _was_lost(view: View, worker: Worker) -> bool:
+    """Whether it was found dead, rather than left: its age ends with its last sign of life, not when that was seen."""
+    return any(e.verb in WORKER_LOST and e.data.get("worker_id") == worker.id for e in view.snapshot.events)
+
+
+def _lasted(seconds: float) -> str:
+    """To the minute; of less than one in seconds, to ten while it goes on, so that an idle screen stays still."""
+    return formatting.absence(seconds) if seconds >= formatting.MINUTE else formatting.spell(seconds // 5 * 5)
 
 
 def resume_line(view: View) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fts.jobs.actions.registry import by_id
 from fts.jobs.status import declared, formatting, naming
-from fts.jobs.status.conditions import is_live
+from fts.jobs.status.conditions import is_live, running_trials
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.tui.data import table_rows
-from fts.tui.data.curve_comparison import points
+from fts.tui.data.curve_comparison import broken
+from fts.tui.data.once import Once
 from fts.tui.render.text import Line, Span, clip, heading, with_role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from fts.tui.data.view import View
 
@@ -52,7 +54,8 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     """Heading and rows; with more jobs than rows it scrolls, running and failed ones stay in sight."""
     rows = table_rows.jobs_of(view)
     names = naming.names_of(view.snapshot.jobs)
-    columns = Columns.of(names.values(), width, best_of(view))
+    fronts = max((len(job.front) for job in view.snapshot.jobs), default=0)
+    columns = Columns.of(names.values(), width, f"front {fronts}   " if fronts else best_of(view))
     has_head = has_heading(view, width)
     shelf = table_rows.shelf(view, height - has_head)
     seen = sum(isinstance(each, Job) for each in shelf)
@@ -60,9 +63,9 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     lines: list[Line] = [_heading(view, columns, width, part)] if has_head else []
     if not rows:
         lines.extend(_empty(view, width))
-        return lines
+        return lines[:height]
     best = best_ids(view)
-    place = {job.id: n + 1 for n, job in enumerate(table_rows.in_order(view.snapshot.jobs))}
+    place = _places((view.snapshot.jobs,), None, lambda: _place_of(view))
     for found in shelf:
         if isinstance(found, table_rows.Head):
             lines.append(_study(view, found, width))
@@ -72,36 +75,107 @@ def paint(view: View, width: int, height: int) -> list[Line]:
 
 
 def _study(view: View, head: table_rows.Head, width: int) -> Line:
-    """`train · data / size · best value ↓ · 4 cells`: above the rows of a study, where there are several."""
+    """`train  data / size · best value ↓ .2264 (mnist/S) · 2 of 4 cells done · 2h10 left`: above the rows of a study.
+
+    In fewer columns without the axes, then without what else is in the rows below.
+    """
+    sums = _sums(view)[head.study]
     study = declared.declared(view.snapshot, head.study)
-    jobs = [job for job in view.snapshot.jobs if job.study == head.study]
     axes = " / ".join(axis.label or axis.name for axis in study.axes if len(axis.values) > 1)
-    words = dict.fromkeys(
-        f"front of {', '.join(study.word(name, goal) for name, goal in job.goals.items())}"
-        if has_front(job)
-        else f"best {declared.metric_word(view.snapshot, job)}"
-        for job in jobs
-    )
-    best = next(iter(words)) if len(words) == 1 else "best"
-    ended = sum(job.status in formatting.ENDED for job in jobs)
     folded = f"{head.hidden} folded, c unfolds" if head.hidden else ""
-    ends = f"{ended} of {formatting.count(len(jobs), 'cell')} ended"
-    text = " · ".join(part for part in (axes, best, ends, folded) if part)
+    left = f"{formatting.left(sums.seconds_left)} left" if sums.seconds_left is not None else ""
+    parts = [folded, sums.done, sums.failed, left, sums.best, axes]  # the most important first
+    parts = [part for part in parts if part]
+    room = width - 5 - formatting.width(head.study)
+    while parts and sum(formatting.width(part) + 3 for part in parts) - 3 > room:
+        parts.pop()
+    order = (axes, sums.best, sums.done, sums.failed, left, folded)
+    text = " · ".join(part for part in order if part in parts)
     return clip((("   ", ""), (head.study, "title"), (f"  {text}", "dim")), width)
 
 
+@dataclass(frozen=True)
+class Sums:
+    """The rows of one study taken together."""
+
+    done: str  # 2 of 4 cells done
+    failed: str
+    best: str  # best value ↓ .2264 (mnist/S)
+    seconds_left: float | None  # until the last of them ends; None: unknown, or nothing is to run
+
+
+def _sums(view: View) -> dict[str, Sums]:
+    """Of every study; worked out once for a snapshot."""
+    left = view.glance.forecast.seconds_left
+    return _totals((view.snapshot.jobs, left), None, lambda: _sums_of(view))
+
+
+_totals: Once[dict[str, Sums]] = Once()
+
+
+def _sums_of(view: View) -> dict[str, Sums]:
+    own: dict[str, list[Job]] = {}
+    for job in view.snapshot.jobs:
+        own.setdefault(job.study, []).append(job)
+    best, names = best_ids(view), naming.names_of(view.snapshot.jobs)
+    left = view.glance.forecast.seconds_left
+    found = {}
+    for study, jobs in own.items():
+        states = Counter(job.status for job in jobs)
+        won = [job for job in jobs if job.id in best]
+        told = _best_words(view, jobs)
+        if len(won) == 1:
+            told += f" {declared.short(won[0].best_value)} ({names[won[0].id].removeprefix(study + '/')})"
+        fronts = [job for job in jobs if has_front(job) and job.front]
+        if len(jobs) == 1 and fronts:
+            told = f"{told}: {formatting.count(len(fronts[0].front), 'trial')}"
+        failed = f"{states[JobStatus.FAILED]} failed" if states[JobStatus.FAILED] else ""
+        done = f"{states[JobStatus.DONE]} of {formatting.count(len(jobs), 'cell')} done"
+        seconds = [left[job.id] for job in jobs if job.id in left]
+        found[study] = Sums(done, failed, told, max(seconds, default=None))
+    return found
+
+
+def _best_words(view: View, jobs: Sequence[Job]) -> str:
+    """`best value ↓`, `front of loss ↓, latency ↓`; `best` where the cells of a study differ in it."""
+    kinds = dict.fromkeys((job.metric, job.direction, has_front(job)) for job in jobs)
+    if len(kinds) > 1:
+        return "best"
+    job = jobs[0]
+    study = declared.of_job(view.snapshot, job)
+    if has_front(job):
+        return f"front of {', '.join(study.word(name, goal) for name, goal in job.goals.items())}"
+    return f"best {study.word(job.metric, job.direction)}"
+
+
 def best_of(view: View) -> str:
-    """The heading of the best values: `best AUC`, `best val_loss ↓`; `best` where the metrics differ."""
+    """The heading of the best values: `best AUC`, `best val_loss ↓`, `front`; `best` where the metrics differ."""
+    return _heads((view.snapshot.jobs, view.snapshot.studies), None, lambda: _best_of(view))
+
+
+_heads: Once[str] = Once()
+
+
+def _best_of(view: View) -> str:
     jobs = view.snapshot.jobs
+    fronts = any(has_front(job) for job in jobs)
     metrics = dict.fromkeys((job.study, job.metric, job.direction) for job in jobs if not has_front(job))  # few
     words = dict.fromkeys(declared.declared(view.snapshot, study).word(name, goal) for study, name, goal in metrics)
-    words |= dict.fromkeys("front" for job in jobs if has_front(job))
+    if fronts:
+        return "best" if words else "front"
     return "best" if len(words) > 1 else f"best {next(iter(words), '')}".rstrip()
 
 
 def has_front(job: Job) -> bool:
     """Several goals: no trial is the best."""
-    return len(job.goals) > 1
+    return "goals" in job.spec and len(job.goals) > 1
+
+
+_places: Once[dict[int, int]] = Once()
+
+
+def _place_of(view: View) -> dict[int, int]:
+    return {job.id: n + 1 for n, job in enumerate(table_rows.in_order(view.snapshot.jobs))}
 
 
 def height_of(view: View) -> int:
@@ -117,6 +191,13 @@ def has_heading(view: View, width: int) -> bool:
 
 def best_ids(view: View) -> set[int]:
     """The best cell of each study; of each task and horizon, where it has them."""
+    return _winning((view.snapshot.jobs,), None, lambda: _best_ids(view))
+
+
+_winning: Once[set[int]] = Once()
+
+
+def _best_ids(view: View) -> set[int]:
     best: dict[tuple[str, ...], Job] = {}
     for job in view.snapshot.jobs:
         if job.best_value is None or job.kind != "cell" or has_front(job):
@@ -151,11 +232,19 @@ def why(view: View, job: Job) -> str:
         return f"held: {job.hold_reason}"
     if view.snapshot.queue_paused:
         return f"queue paused · P resumes ({view.snapshot.queue_paused_reason or 'by you'})"
-    waiting = [j for j in view.snapshot.jobs if j.status is JobStatus.QUEUED and not j.hold_reason]
-    ahead = next((n for n, other in enumerate(waiting) if other.id == job.id), 0)
+    ahead = _ahead((view.snapshot.jobs,), None, lambda: _ahead_of(view)).get(job.id, 0)
     if not any(is_live(worker, view.now) for worker in view.snapshot.workers):
         return "no worker · W starts one" if ahead == 0 else f"{ahead} before it, no worker"
     return "next" if ahead == 0 else f"{ahead} before it"
+
+
+_ahead: Once[dict[int, int]] = Once()
+
+
+def _ahead_of(view: View) -> dict[int, int]:
+    """Job id -> how many wait before it."""
+    waiting = (j for j in view.snapshot.jobs if j.status is JobStatus.QUEUED and not j.hold_reason)
+    return {job.id: n for n, job in enumerate(waiting)}
 
 
 def margin(view: View, job: Job) -> str:
@@ -175,7 +264,9 @@ def _since(view: View, job: Job, verb: str) -> str:
 
 
 def _now(view: View, job: Job) -> str:
-    trial = next((t for t in view.snapshot.trials if t.job_id == job.id and t.status is TrialStatus.RUNNING), None)
+    live = sorted(running_trials(view.snapshot, job), key=lambda trial: trial.number)
+    trial = next(iter(live), None)
+    beside = f" +{len(live) - 1}" if len(live) > 1 else ""  # trials side by side: the first one is told
     if job.asked:
         return f"asked to {job.asked}"
     if lost := view.glance.lost(job):
@@ -192,13 +283,13 @@ def _now(view: View, job: Job) -> str:
         done = f"{trial.epochs}/{planned} {step}" if planned is not None else f"{step} {curve[-1].epoch}"
     own = [one for one in view.snapshot.trials if one.job_id == job.id]
     if job.trials_complete and not any(one.epochs for one in own):
-        return f"t{trial.number} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
-    return f"t{trial.number} {done} {formatting.spark(values[-8:])}".rstrip()
+        return f"t{trial.number}{beside} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
+    return f"t{trial.number}{beside} {done} {formatting.spark(values[-8:])}".rstrip()
 
 
 def curve_values(view: View, trial: Trial) -> list[float]:
-    """The metric that decides by step, as far as known."""
-    return [value for _, value in points(view.epochs(trial.id), trial.metric)]
+    """The metric that decides by step, as far as known; nan where it was due and was not told."""
+    return [value for _, value in broken(view.epochs(trial.id), trial.metric)]
 
 
 def _heading(view: View, columns: Columns, width: int, part: str) -> Line:

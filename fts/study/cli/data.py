@@ -27,9 +27,13 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how a file is to be read where it does not tell by itself: one argument, `read_as`."""
     options = (
         click.option("--columns", multiple=True, metavar="open=o,close=Close/Last", help="which column is which"),
-        click.option("--date-format", metavar="dd/mm/yyyy", help="how the dates are written, or %d/%m/%Y"),
-        click.option("--name", metavar="AAPL", help="which stock, where the file holds several"),
-        click.option("--decimal", type=click.Choice([".", ","]), help="the decimal sign"),
+        click.option(
+            "--date-format", metavar="dd/mm/yyyy", help="how the dates are written, or %d/%m/%Y  [default: found]"
+        ),
+        click.option(
+            "--name", metavar="AAPL", help="which stock, where the file holds several  [default: the only one]"
+        ),
+        click.option("--decimal", type=click.Choice([".", ","]), help="the decimal sign  [default: found]"),
     )
 
     @wraps(command)
@@ -113,9 +117,16 @@ def data() -> None:
 @click.option(
     "--source", type=SOURCES, help="bundled (S&P 500, no network), yahoo, csv, parquet, raw  [default: bundled]"
 )
-@click.option("--ticker", help="SPX or IXIC (bundled), SPY ... (yahoo), or a name for your own bars")
+@click.option(
+    "--ticker",
+    help="SPX or IXIC (bundled), SPY ... (yahoo), or a name for your own bars  [default: SPX, or the file's]",
+)
 @click.option("--tier", default="a25", show_default=True, help="a20, a25 or c")
-@click.option("--vix", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="your VIX closes, for tier c")
+@click.option(
+    "--vix",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="your VIX closes, for tier c  [default: none]",
+)
 @reading_options
 @ACCEPT
 @AS_JSON

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fts.jobs.api.halving import HALVING, Halving
-from fts.jobs.cli.app import AS_JSON, COUNT, here
+from fts.jobs.api.lag import MOST_PARALLEL, PRICE
+from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit_json, emit_table, say
 from fts.jobs.cli.selection import CELL
 from fts.jobs.status import formatting
@@ -132,6 +133,12 @@ CELL_OPTIONS = (
         help="the rule of --pruner halving, frozen with the cell: first rung, growth, share kept, epochs for a trial "
         f"that trails; or some by name (keep=1/3,trailing=none)  [default: {HALVING.numbers}]",
     ),
+    click.option(
+        "--parallel",
+        type=Whole(1, MOST_PARALLEL),
+        metavar="K",
+        help=f"trials of a cell at once, in idle slots of one worker. {PRICE}  [default: 1]",
+    ),
     click.option("--seed", type=int, help="of the study  [default: 0]"),
     click.option("--patience", type=int, help="epochs without improvement  [default: 10]"),
     click.option("--min-delta", type=float, help="smallest change that counts as improvement  [default: 0.001]"),
@@ -143,7 +150,7 @@ CELL_OPTIONS = (
         metavar="NAME=LOW:HIGH",
         help="search a parameter in another range (dropout=0.1:0.3), or among these (warmup_steps=100,200)",
     ),
-    click.option("--max-steps", type=int, help="end a trial after this many optimizer steps"),
+    click.option("--max-steps", type=int, help="end a trial after this many optimizer steps  [default: no limit]"),
     click.option(
         "--batch",
         "--effective-batch",
@@ -161,7 +168,11 @@ CELL_OPTIONS = (
         help="of the matrix products: fp32, bf16, or auto (what suits this machine)  [default: auto]",
     ),
     click.option("--channel-independent", is_flag=True, default=None, help="process each feature separately"),
-    click.option("--cv", metavar="walk-forward:N", help="evaluate each trial on N purged folds instead of one split"),
+    click.option(
+        "--cv",
+        metavar="walk-forward:N",
+        help="evaluate each trial on N purged folds instead of one split  [default: one split]",
+    ),
     click.option("--min-positives", type=int, help="refuse a cell with fewer in validation  [default: 30]"),
 )
 

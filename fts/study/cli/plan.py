@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
 @click.option("--memory", is_flag=True, help="recipe, micro-batch, bytes and seconds of each cell on this machine")
 @click.option("--matrix", "whole", is_flag=True, help="with --memory: the whole matrix, whatever is in line")
-@click.option("--budgets", type=Listed(str, "2M,20M"), metavar="2M,20M", help="with --matrix: these sizes")
+@click.option(
+    "--budgets", type=Listed(str, "2M,20M"), metavar="2M,20M", help="with --matrix: these sizes  [default: all]"
+)
 @click.option("--shapes", "each", is_flag=True, help="with --memory: a line for every architecture")
 @click.option("--slots", type=COUNT, help="with --memory: jobs at once  [default: as fts worker]")
 @machine_options

@@ -26,7 +26,7 @@ AGAIN = click.option("--again", is_flag=True, help="again, although there is a j
 
 @click.command()
 @click.argument("cell")
-@click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one")
+@click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one  [default: the best]")
 @AGAIN
 @AS_JSON
 def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None:
@@ -42,7 +42,7 @@ def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None
 @click.command()
 @click.argument("cell")
 @click.option("--seeds", default=5, show_default=True, type=Whole(1, 1000), help="trainings")
-@click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one")
+@click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one  [default: the best]")
 @AGAIN
 @AS_JSON
 def replicate(cell: str, seeds: int, from_trial: int | None, again: bool, as_json: bool) -> None:
@@ -116,7 +116,11 @@ def unseal(cell: str, **flags: Any) -> None:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--vix", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="VIX closes, for tier c")
+@click.option(
+    "--vix",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="VIX closes, for tier c  [default: none]",
+)
 @reading_options
 @AS_JSON
 def predict(

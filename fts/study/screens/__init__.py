@@ -1,1 +1,0 @@
-"""Screens of the monitor that only this study has."""

@@ -1,0 +1,67 @@
+"""`fts nodes`: the machines that run trials for a worker of this one, and what may begin there."""
+
+from __future__ import annotations
+
+import click
+
+from fts.jobs.cli.app import AS_JSON, here
+from fts.jobs.cli.output import emit, emit_json, emit_table, say
+from fts.jobs.cli.show import reading
+from fts.jobs.status import formatting
+from fts.jobs.status.nodes import state_of
+from fts.jobs.status.sanitize import clean
+from fts.state import queries, transitions
+from fts.state.db import open_for_person
+
+ASKS = ("drain", "quarantine", "release")
+
+
+@click.command()
+@click.argument("ask", required=False, type=click.Choice(ASKS))
+@click.argument("node", required=False)
+@AS_JSON
+def nodes(ask: str | None, node: str | None, as_json: bool) -> None:
+    """The machines that run trials for `fts worker --executor`, one a row.
+
+    drain NODE: no further trial begins there. quarantine NODE: the same, because it is broken. release NODE: it may run
+    trials again.
+    """
+    if ask is not None:
+        if node is None:
+            raise click.UsageError(f"fts nodes {ask} needs the name of a node; `fts nodes` lists them")
+        return change(ask, node)
+    with reading() as db:
+        found, now = queries.nodes(db), db.now()
+    if as_json:
+        return emit_json("nodes", found, now)
+    if not found:
+        return say("no worker runs trials on other machines; `fts worker --executor ssh --nodes gpu1:4` does")
+    rows = [
+        (
+            one.id,
+            state_of(one, now),
+            f"{one.busy}/{one.slots}",
+            len(one.gpus) or None,
+            None if one.memory is None else formatting.in_gb(one.memory),
+            None if one.heard_at is None else f"{formatting.spell(max(0.0, now - one.heard_at))} ago",
+            clean(one.hardware),
+            ", ".join(map(clean, one.trials)) or clean(one.reason or "") or None,
+        )
+        for one in found
+    ]
+    columns = ("node", "state", "slots", "GPUs", "memory", "heard", "hardware", "runs, or why not")
+    return emit_table(columns, rows, right=("slots", "GPUs", "memory"))
+
+
+def change(ask: str, node: str) -> None:
+    db = open_for_person(here().db)
+    try:
+        transitions.ask_node(db, node, ask)
+    finally:
+        db.close()
+    words = {
+        "drain": "takes no further trial; what runs there goes on",
+        "quarantine": "takes no further trial; what runs there goes on",
+        "release": "may run trials again",
+    }
+    emit(f"node {node} {words[ask]}")

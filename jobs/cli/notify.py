@@ -1,0 +1,204 @@
+"""`fts notify`: whom fts tells when something needs a person, by which service, and when it keeps quiet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+import time
+
+import click
+
+from fts.jobs.api.nearest import hint
+from fts.jobs.cli.app import AS_JSON, here
+from fts.jobs.cli.output import emit, emit_json, emit_table, say
+from fts.jobs.notify import targets
+from fts.jobs.notify.targets import COMMAND, Quiet, Settings
+from fts.jobs.python import this_python
+from fts.jobs.settings import BadSetting
+from fts.jobs.status import formatting
+from fts.jobs.status.verdict import About
+from fts.state.place import has_study, require_study
+
+KINDS = ", ".join(About)
+
+
+@click.group()
+def notify() -> None:
+    """Messages to your phone, by mail or by a command: a cell is done or failed, a worker is lost ...
+
+    The worker sends them; `fts notify watch` sends them without one. Addresses stay in one file that only you may read
+    ($FTS_NOTIFY, else ~/.config/fts/notify.toml). Which messages a study sends is in [notify] of its study.toml.
+    """
+
+
+@notify.command()
+@click.argument("url", required=False)
+@click.option(
+    "--command",
+    "command",
+    metavar="COMMAND",
+    help="run this for each message; {title} and {body} stand for its words  [default: none]",
+)
+@click.option("--name", help="what to call it  [default: its service]")
+def add(url: str | None, command: str | None, name: str | None) -> None:
+    """Add an address: ntfy://topic, mailto://..., slack://..., tgram://... or another of apprise.
+
+    Without URL it is asked for, or read from a pipe, so that no list of commands keeps it. It needs
+    `pip install 'fts-hpo[notify]'`; --command needs nothing.
+    """
+    if command is not None and url is not None:
+        raise click.UsageError("give a URL or --command, not both")
+    if command is None and url is None:
+        url = click.prompt("address", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
+    made = targets.add(f"{COMMAND} {command}" if command is not None else str(url), name)
+    say(f"added {made.name} ({made.service}) to {targets.file_of_person()}; `fts notify test` sends it a message")
+    if made.service != "command" and not _has_library():
+        say(f"install the library first: {shlex.quote(this_python())} -m pip install 'fts-hpo[notify]'")
+
+
+def _has_library() -> bool:
+    from importlib.util import find_spec  # here: for this command only
+
+    return find_spec("apprise") is not None
+
+
+@notify.command("list")
+@AS_JSON
+def list_(as_json: bool) -> None:
+    """The targets, without their addresses, and what waits for them in this study."""
+    found = targets.read()
+    waits = _waiting()
+    rows = [(each.name, each.service, waits.get(each.name, (0, None))) for each in found.targets]
+    if as_json:
+        listed = [{"name": n, "service": s, "waiting": w, "last_sent": at} for n, s, (w, at) in rows]
+        quiet = None if found.quiet is None else str(found.quiet)
+        return emit_json("notify", {"targets": listed, "quiet": quiet, "urgent": sorted(found.urgent)})
+    if not rows:
+        return emit(f"No target in {targets.file_of_person()}: `fts notify add ntfy://topic` adds one.")
+    now = time.time()
+    emit_table(
+        ("target", "service", "waiting", "last sent"),
+        [(n, s, w, formatting.when(at, now) if at else "—") for n, s, (w, at) in rows],
+        right=("waiting",),
+    )
+    if found.quiet is not None:
+        but = f", but for {', '.join(sorted(found.urgent))}" if found.urgent else ""
+        emit(f"quiet {found.quiet}{but}")
+    return None
+
+
+def _waiting() -> dict[str, tuple[int, float | None]]:
+    """Target -> how many news wait for it here, and when a message was last sent."""
+    from fts.jobs.notify.mailbox import Mailbox  # here: only of a study
+    from fts.jobs.notify.notifier import mailbox_path
+
+    if not has_study(here().db):
+        return {}
+    lines = Mailbox.open(mailbox_path(here()), 0).lines
+    return {name: (len(line.news), line.last_at or None) for name, line in lines.items()}
+
+
+@notify.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Remove the target NAME and its address."""
+    found = targets.read()
+    if found.target(name) is None:
+        raise click.UsageError(_unknown(name, found))
+    kept = tuple(each for each in found.targets if each.name != name)
+    targets.write(Settings(kept, found.quiet, found.urgent))
+    say(f"removed {name} from {targets.file_of_person()}")
+
+
+def _unknown(name: str, found: Settings) -> str:
+    names = [each.name for each in found.targets]
+    return f"there is no target {name!r}; {hint(name, names)}" + (
+        f"there are {', '.join(names)}" if names else "add one"
+    )
+
+
+@notify.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def test(names: tuple[str, ...]) -> int:
+    """Send a message now, to the targets NAME or to all of them; exit code 1 where one was not sent.
+
+    It says what `fts status` says, where there is a study here.
+    """
+    from fts.jobs.notify.send import deliver  # here: for this command only
+
+    found = targets.read()
+    for name in names:
+        if found.target(name) is None:
+            raise click.UsageError(_unknown(name, found))
+    chosen = [each for each in found.targets if not names or each.name in names]
+    if not chosen:
+        raise click.UsageError("there is no target; `fts notify add ntfy://topic` adds one")
+    folder, body = here().outputs.parent.name, "No study here yet."
+    if has_study(here().db):
+        from fts.jobs.cli.status import look
+        from fts.jobs.status.sentences import finish_sentence, verdict_sentence
+
+        glance, _ = look(None)
+        body = f"{verdict_sentence(glance)}\n{finish_sentence(glance)}."
+    code = 0
+    for each in chosen:
+        outcome = deliver(each, f"fts {folder}: a test", f"Messages of fts arrive here.\n\n{body}")
+        emit(f"{each.name} ({each.service}): {'sent' if outcome.ok else f'not sent: {outcome.why}'}")
+        code = code if outcome.ok else 1
+    return code
+
+
+@notify.command()
+@click.argument("hours", metavar="HOURS")
+@click.option("--but", "urgent", multiple=True, metavar="KIND", help=f"send this all the same: {KINDS}")
+def quiet(hours: str, urgent: tuple[str, ...]) -> None:
+    """Keep quiet in these HOURS of each day, such as 22:00-07:00 of the local clock; `off` ends it.
+
+    What happens then is one message at their end.
+    """
+    found = targets.read()
+    if hours == "off":
+        if urgent:
+            raise click.UsageError("--but belongs to hours such as 22:00-07:00, and `off` ends them")
+        targets.write(Settings(found.targets))
+        return say("no quiet hours")
+    chosen = Quiet.read(hours)
+    try:
+        kinds = frozenset(targets.about_of(word) for word in urgent)
+    except BadSetting as error:
+        raise click.UsageError(f"--but: {error}") from None
+    targets.write(Settings(found.targets, chosen, kinds))
+    return say(f"quiet {chosen}" + (f", but for {', '.join(sorted(kinds))}" if kinds else ""))
+
+
+@notify.command()
+@click.option("--worker", "event", type=int, hidden=True)  # a worker started it; news begin after this event
+def watch(event: int | None) -> int:
+    """Send messages from here until Ctrl-C, also while no worker runs: on another machine that sees the database, say.
+
+    One process sends for a study. If another does, this one waits until that ends.
+    """
+    from fts.jobs.notify import notifier  # here: for this command only
+
+    require_study(here().db)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s  %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+    found = targets.read()
+    if event is None and not found.targets:
+        raise click.UsageError("there is no target; `fts notify add ntfy://topic` adds one")
+    said = False
+    while (handle := notifier.take_turn(here())) is None:
+        if event is not None:
+            return 0
+        if not said:
+            say("another process sends the messages of this study; waiting for its end")
+            said = True
+        time.sleep(notifier.LOOK_EVERY_S)
+    try:
+        if event is None:
+            say(f"sending news of {here().db} to {', '.join(each.name for each in found.targets)}; Ctrl-C ends it")
+        notifier.Notifier(here(), event, forever=event is None).run()
+    finally:
+        os.close(handle)
+    return 0

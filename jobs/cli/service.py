@@ -1,0 +1,180 @@
+"""`fts service`: a worker that starts with the machine, and again after a crash."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Any
+
+import click
+
+from fts.jobs.cli.app import COUNT, here
+from fts.jobs.cli.errors import NothingThere
+from fts.jobs.cli.output import emit, emit_json, say
+from fts.jobs.cli.selection import begin
+from fts.jobs.cli.work import arguments, machine_options, worker
+from fts.jobs.python import python
+from fts.jobs.service import manager, unit
+from fts.jobs.service.manager import LAUNCHD, SYSTEMD, Manager
+from fts.jobs.settings import worker_settings
+from fts.state.place import has_study
+
+OF_SYSTEM = click.option("--system", is_flag=True, help="a service of the machine, which needs root, not one of yours")
+BY = click.option(
+    "--manager",
+    "kind",
+    type=click.Choice((SYSTEMD, LAUNCHD)),
+    help="the one that keeps services  [default: this machine's]",
+)
+DRY = click.option("-n", "--dry-run", is_flag=True, help="show what would be written and asked of the system")
+
+
+@click.group()
+def service() -> None:
+    """A worker that starts with the machine, as a service of systemd (Linux) or launchd (macOS).
+
+    It is started again after a crash or kill -9, and rests after `fts stop` or `fts drain`. When the machine shuts
+    down it writes a checkpoint. `fts worker --detach` is enough for one that only outlives the logout.
+    """
+
+
+@service.command()
+@click.option("--slots", type=COUNT, help="jobs at once  [default: as `fts worker`]")
+@machine_options
+@OF_SYSTEM
+@BY
+@DRY
+@click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTION...]")
+def install(system: bool, kind: str | None, dry_run: bool, more: tuple[str, ...], **flags: Any) -> int:
+    """Write the service of the study here, and start it.
+
+    It carries PATH and all variables FTS_... of this shell. Other options of `fts worker` stand behind --.
+    """
+    checked = worker.make_context("worker", list(more), parent=click.get_current_context()).params
+    for name in ("detach", "until_empty"):
+        if checked.get(name):
+            raise click.UsageError(f"--{name.replace('_', '-')} ends the worker, and a service keeps it running")
+    worker_settings(**flags)  # refused now, not at the next boot
+    if not has_study(here().db):
+        raise NothingThere(
+            f"there is no study at {here().db}: change to its folder or name it with --db; {begin()} begins one"
+        )
+    made = chosen(system, kind, flags, more)
+    commands = made.commands("install")
+    if dry_run:
+        emit(f"# {made.path}")
+        emit(made.content.decode().rstrip("\n"))
+        for words in commands:
+            say(f"then: {manager.typed(words)}")
+        _about_logout(made)
+        return 0
+    _need(made)
+    before = made.path.read_bytes() if made.path.exists() else None
+    made.write()
+    say(f"wrote {made.path}")
+    if not _asked(commands):
+        return 1
+    if before not in (None, made.content):
+        say(f"it was another one before: `{_start(made, 're')}` stops the worker at a checkpoint and starts it anew")
+    say(f"{made.service.name} runs, and starts with the machine; its log is {made.service.log}")
+    _about_logout(made)
+    return 0
+
+
+@service.command()
+@OF_SYSTEM
+@BY
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
+def status(system: bool, kind: str | None, as_json: bool) -> int:
+    """Whether the study here has a service, and whether it runs; exit code 1 where it does not."""
+    made = chosen(system, kind, {})
+    there = made.path.exists()
+    state = made.state() if there else "not installed"
+    stays = manager.lingers() if made.kind == SYSTEMD and not made.is_of_machine else None
+    if as_json:
+        emit_json("service", {"name": made.service.name, "path": made.path, "state": state, "lingers": stays})
+    elif there:
+        emit(f"{made.service.name}: {state} ({made.path})")
+        if state in ("inactive", "failed"):
+            say(f"`{_start(made)}` starts it; its log is {made.service.log}")
+        _about_logout(made)
+    else:
+        emit("not installed: `fts service install` writes it")
+    return 0 if state in ("active", "running") else 1
+
+
+@service.command()
+@OF_SYSTEM
+@BY
+@DRY
+def remove(system: bool, kind: str | None, dry_run: bool) -> int:
+    """Stop the service at a checkpoint, and remove it. Jobs, trials and the queue stay."""
+    made = chosen(system, kind, {})
+    if not made.path.exists():
+        raise NothingThere(f"there is no service of this study: {made.path} is missing")
+    commands = made.commands("remove")
+    if dry_run:
+        for words in commands:
+            say(f"would type: {manager.typed(words)}")
+        say(f"would remove {made.path}")
+        return 0
+    _need(made)
+    code, said = manager.ask(commands[0], unit.STOP_S + 60.0)
+    made.delete()
+    say(f"removed {made.path}")
+    if code:
+        say(
+            f"{manager.typed(commands[0])} ended with {code}: {said or 'it said nothing'}; "
+            "`fts stop` ends a worker that still runs"
+        )
+    return 1 if code else 0
+
+
+def chosen(system: bool, kind: str | None, flags: dict[str, Any], more: tuple[str, ...] = ()) -> Manager:
+    """The service of the study here."""
+    places = here()
+    words = python("-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags), *more)
+    folder = places.outputs.parent
+    user = manager.person() if system else None
+    if system and user == "root":
+        user = os.environ.get("SUDO_USER") or user  # whose study it is
+    made = unit.Service(words, folder, places.logs / "worker.log", unit.chosen(os.environ), user)
+    return Manager(kind or manager.usual(), made)
+
+
+def _need(made: Manager) -> None:
+    code, said = manager.ask([made.tool, "--version" if made.kind == SYSTEMD else "help"])
+    if code == 127:
+        raise click.ClickException(
+            f"{said}: -n shows the service without writing it, `fts worker --detach` runs without one"
+        )
+
+
+def _asked(commands: list[list[str]], limit_s: float = manager.ANSWERS_WITHIN_S) -> bool:
+    """Asks the system; a refusal leaves the person with what to type."""
+    for n, words in enumerate(commands):
+        code, said = manager.ask(words, limit_s)
+        if code:
+            say(f"{manager.typed(words)} ended with {code}: {said.splitlines()[-1] if said else 'it said nothing'}")
+            say("when that is mended, type: " + " && ".join(manager.typed(each) for each in commands[n:]))
+            return False
+    return True
+
+
+def _start(made: Manager, again: str = "") -> str:
+    if made.kind == LAUNCHD:
+        return f"launchctl kickstart {'-k ' if again else ''}{made.domain}/{made.service.name}"
+    return f"systemctl {'' if made.is_of_machine else '--user '}{again}start {made.service.name}"
+
+
+def _about_logout(made: Manager) -> None:
+    """What happens when the person logs out, which surprises on both systems."""
+    if made.is_of_machine:
+        return
+    if made.kind == LAUNCHD:
+        say("launchd ends it when you log out and starts it when you log in; --system makes one that stays")
+    elif not manager.lingers():
+        say(
+            "systemd ends your services when you log out, and starts them when you log in, until you type: "
+            f"sudo loginctl enable-linger {shlex.quote(manager.person())}"
+        )

@@ -1,0 +1,162 @@
+"""Files that come from the other side of a connection: they take their places together, or none does.
+
+They are staged in a folder `.arriving.X` inside the one they are for. `commit` writes there what is to be done, and
+does it; whoever finds such a list (the next worker, after a kill) does the rest with `settle`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.state.files import atomic_write, make_folder, refuse_links, remove, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MOST_FILES = 10_000  # of one trial
+MOST_BYTES = 16 << 30  # of one set of files
+DEEPEST = 12
+LONGEST = 255  # bytes of each part of a name
+STAGING = re.compile(r"\.arriving\.[0-9a-f]{12}")
+LIST = "commit.json"
+
+
+class BadFile(ValueError):
+    """The other side sent a file that it may not send; the sentence says why."""
+
+
+class Arriving:
+    """One set of files for a folder. `root`: below it no link is followed."""
+
+    def __init__(self, folder: Path, root: Path, durable: bool = True) -> None:
+        self.folder, self.root, self.durable = folder, root, durable
+        self.staging = folder / f".arriving.{os.urandom(6).hex()}"
+        self.names: dict[str, str] = {}  # where it belongs -> its name in the staging folder
+        self._open: tuple[str, int, int, Any] | None = None  # name, descriptor, bytes missing, md5
+        self._bytes = self._count = 0
+
+    def part(self, meta: dict[str, Any], body: bytes) -> str | None:
+        """A part of a file; its name once it is whole. Raises BadFile, and OSError."""
+        name = checked_name(meta.get("name"))
+        if self._open is None:
+            self._begin(name, meta.get("size"))
+        assert self._open is not None, "it has just been begun"
+        opened, fd, missing, md5 = self._open
+        if opened != name:
+            raise BadFile(f"a part of {name} came inside {opened}")
+        if len(body) > missing:
+            raise BadFile(f"{name} has more bytes than were announced")
+        written = 0
+        while written < len(body):
+            written += os.write(fd, body[written:])
+        md5.update(body)
+        missing -= len(body)
+        self._open = (name, fd, missing, md5)
+        if missing or "md5" not in meta:
+            return None
+        if self.durable:
+            os.fsync(fd)
+        os.close(fd)
+        self._open = None
+        if md5.hexdigest() != meta["md5"]:
+            raise BadFile(f"{name} does not match its md5")
+        self.names[name] = str(self._count - 1)
+        return name
+
+    def _begin(self, name: str, size: Any) -> None:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise BadFile(f"the size of {name} is {size!r:.40}, expected a number of bytes")
+        self._bytes += size
+        self._count += 1
+        if self._bytes > MOST_BYTES or self._count > MOST_FILES:
+            raise BadFile(
+                f"{name} is one too many: a trial sends at most {MOST_FILES:,} files and {MOST_BYTES:,} bytes"
+            )
+        refuse_links(self.folder / name, self.root)
+        make_folder(self.staging, self.root)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(self.staging / str(self._count - 1), flags, 0o600)
+        self._open = (name, fd, size, hashlib.md5(usedforsecurity=False))
+
+    def drop(self) -> None:
+        """Forgets what has come since the last commit."""
+        if self._open is not None:
+            os.close(self._open[1])
+            self._open = None
+        remove(self.staging, self.root)
+        self.names.clear()
+        self._bytes = self._count = 0
+
+    def commit(self, gone: Iterable[Any] = (), fence: AbstractContextManager[Any] | None = None) -> None:
+        """All whole files take their places, and those that are gone go, inside `fence`, which may refuse."""
+        if self._open is not None:
+            raise BadFile(f"{self._open[0]} is not whole")
+        removed = [checked_name(name) for name in gone]
+        if not self.names and not removed:
+            return
+        make_folder(self.staging, self.root)
+        if self.durable:
+            sync_folder(self.staging)
+        with fence or nullcontext():
+            todo = {"files": sorted(self.names.items()), "gone": removed}
+            atomic_write(self.staging / LIST, json.dumps(todo), self.root, durable=self.durable)
+            do(self.staging, self.root, self.durable)
+        self.names = {}
+        self._bytes = self._count = 0
+
+
+def settle(folder: Path, root: Path) -> None:
+    """Finishes what a dead worker had begun to put into the folder, and removes what it had not."""
+    try:
+        found = [folder / entry.name for entry in os.scandir(folder) if STAGING.fullmatch(entry.name)]
+    except OSError:
+        return
+    for staging in sorted(found):
+        do(staging, root)
+
+
+def do(staging: Path, root: Path, durable: bool = True) -> None:
+    """What the list of a staging folder says; then the folder goes. Without a list nothing is done."""
+    folder = staging.parent
+    try:
+        todo = json.loads((staging / LIST).read_text())
+        files: Sequence[tuple[str, str]] = [(checked_name(name), Path(str(kept)).name) for name, kept in todo["files"]]
+        gone = [checked_name(name) for name in todo["gone"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        remove(staging, root)
+        return
+    folders = set()
+    for name, kept in files:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            remove(path, root)
+        make_folder(path.parent, root)
+        if (staging / kept).exists():  # else it had been moved before
+            (staging / kept).rename(path)
+        folders.add(path.parent)
+    for name in gone:
+        remove(folder / name, root)
+        parent = (folder / name).parent
+        while parent != folder and parent.is_dir() and not any(parent.iterdir()):
+            remove(parent, root)
+            parent = parent.parent
+    for each in sorted(folders) if durable else ():
+        sync_folder(each)
+    remove(staging, root)
+
+
+def checked_name(name: Any) -> str:
+    """A file inside the folder, by a relative name without odd parts. Raises BadFile."""
+    if not isinstance(name, str) or not name.isprintable():
+        raise BadFile(f"the name of a file is {name!r:.80}, expected a relative path")
+    parts = name.split("/")
+    odd = any(not part or part.startswith(".") or len(part.encode()) > LONGEST or "\\" in part for part in parts)
+    if odd or len(parts) > DEEPEST:
+        raise BadFile(f"the name of a file is {name[:200]!r}, expected one inside the trial's folder")
+    return name

@@ -1,0 +1,408 @@
+"""Runs trials on the nodes that a launch command leads to: srun, ssh, kubectl exec, or the agent itself.
+
+One agent a slot. A node that loses two trials in a row, that cannot start them, or that runs other code than this
+machine is quarantined: its trials go on elsewhere, from what is at home.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.code import files as code_files
+from fts.jobs.executors.base import Room, Want, Whose
+from fts.jobs.executors.channel import Channel
+from fts.jobs.executors.fingerprint import code_md5
+from fts.jobs.executors.frames import Kind
+from fts.jobs.executors.outgoing import open_plain, send_file
+from fts.jobs.executors.remote import RemoteSlot, gpus_of, reading_of
+from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.state import queries, transitions
+from fts.state.errors import StateError
+from fts.state.values import Node, NodeState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fts.jobs.executors.launch import Launch
+    from fts.jobs.settings import Places, WorkerSettings
+    from fts.state.db import Database
+
+log = logging.getLogger("fts.worker")
+
+ALLOWED = 2  # losses, and launches that failed, in a row; then a node is quarantined
+LOOK_S = 0.2  # between two looks whether an order came, while a node is waited for
+TELL_S = 5.0  # between two rows of the nodes that are well
+SAY_S = 2.0  # before an event says what a trial waits for: most launches take less
+LAUNCH_PAUSE_S = (1.0, 60.0)  # after a launch that failed: the first, and the longest
+
+
+@dataclass
+class Place:
+    """One name that agents are launched on; `slots` at the same time."""
+
+    name: str
+    slots: int
+    fixed: bool  # the name is a machine's; else the engine chooses one each time
+    used: set[int] = field(default_factory=set)  # slots of the worker
+    pool: MemoryPool | None = None  # shared by the slots of a machine
+    fingerprint: str = ""
+    pause_until: float = 0.0  # monotonic
+    pause_s: float = LAUNCH_PAUSE_S[0]
+
+
+class CommandExecutor:
+    """`nodes`: slots by name; none: the engine behind the command chooses."""
+
+    def __init__(
+        self,
+        places: Places,
+        settings: WorkerSettings,
+        db: Database,
+        launch: Launch,
+        nodes: dict[str, int] | None = None,
+        name: str = "command",
+        sync: Sequence[str] = (),
+    ) -> None:
+        self.name, self.db, self.launch, self.sync, self.settings = name, db, launch, tuple(sync), settings
+        self.logs = places.logs
+        self.who = "worker"
+        self.worker_id: int | None = None
+        launch.check(settings.memory_limit)
+        if nodes:
+            self._places = [Place(one, slots, True) for one, slots in nodes.items()]
+        else:
+            self._places = [Place(name, settings.slots, False)]
+        self.slots = tuple(RemoteSlot(index, places, settings, self) for index in range(settings.slots))
+        self._lock = threading.Condition()
+        self._at: dict[int, Place] = {}  # slot -> where its agent was launched
+        self._busy: set[int] = set()  # slots with a trial, or that look for a node for one
+        self._running: dict[int, str] = {}  # slot -> the trial there, for people
+        self._known: dict[str, Node] = {}  # as last told
+        self._over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="nodes", daemon=True)
+        self._keeper.start()
+
+    # -- what others ask
+
+    def nodes(self) -> tuple[Node, ...]:
+        return queries.nodes(self.db)
+
+    def room(self, slot: int) -> Room:
+        one = self.slots[slot]
+        reading = one.sensors.read()
+        return Room(reading.total, reading.available, one.room.gpus)
+
+    def held(self, node: str) -> int:
+        """Bytes that the trials of that node hold, as they were last told."""
+        return sum(one.rss() for one in self.slots if one.node == node)
+
+    def drain(self, node: str) -> None:
+        transitions.ask_node(self.db, node, "drain", self.who)
+
+    def close(self) -> None:
+        self._over.set()
+        closing = [threading.Thread(target=slot.release) for slot in self.slots if slot.channel is not None]
+        for each in closing:
+            each.start()
+        for each in closing:
+            each.join()
+        self._keeper.join()
+        with contextlib.suppress(StateError):
+            transitions.nodes_left(self.db, self._known)
+
+    # -- finding a node
+
+    def place(self, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
+        one = self.slots[slot]
+        with self._lock:
+            self._busy.add(slot)  # from here on nobody takes its node away
+        if self._keeps(one, want):
+            return True
+        one.leave_node()
+        self._leave_place(slot)
+        began, said = time.monotonic(), ""
+        avoided = False
+        while True:
+            place, why = self._choose(slot, want, avoided)
+            if place is not None:
+                channel = self._launched(place, slot, want, leaves, waits)
+                if channel is None and leaves():
+                    return False
+                if channel is not None and self._accepts(one, place, channel):
+                    return True
+                self._leave_place(slot)
+                continue
+            if leaves():
+                return False
+            avoided = True  # nobody else has room: the node that lost it gets another chance
+            if why != said and time.monotonic() - began > SAY_S:
+                said = why
+                waits(why)
+            with self._lock:
+                self._lock.wait(LOOK_S)
+
+    def _keeps(self, slot: RemoteSlot, want: Want) -> bool:
+        """Is its agent still there, asked for by the same words, and may trials begin on its node?"""
+        channel, place = slot.channel, self._at.get(slot.index)
+        if channel is None or place is None or channel.lost() is not None or channel.preempted is not None:
+            return False
+        if channel.argv != self.launch.argv(want, place.name, self.settings.memory_limit):
+            return False
+        return self._takes(slot.node) and slot.node not in want.avoid
+
+    def _takes(self, node: str) -> bool:
+        known = queries.node(self.db, node)
+        return known is None or known.takes
+
+    def _choose(self, slot: int, want: Want, avoided: bool) -> tuple[Place | None, str]:
+        """A place with a free slot, the one that suits best; else what is waited for."""
+        now = time.monotonic()
+        states = {node.id: node for node in queries.nodes(self.db)}
+        with self._lock:
+            open_ones, shut = [], []
+            for place in self._places:
+                known = states.get(place.name)
+                if known is not None and not known.takes:
+                    shut.append(f"{place.name} is {known.state}" + (f" ({known.reason})" if known.reason else ""))
+                elif place.pause_until > now:
+                    shut.append(f"{place.name} is tried again in {place.pause_until - now:.0f} s")
+                elif (len(place.used) < place.slots or place.used - self._busy) and (
+                    avoided or place.name not in want.avoid
+                ):
+                    open_ones.append(place)
+            if not open_ones:
+                return None, "for a node: " + ("; ".join(shut)[:500] or "all have as many trials as they have slots")
+
+            def order(one: Place) -> tuple[bool, bool, float]:
+                other = want.like is not None and want.like != one.fingerprint
+                return other, one.name in want.avoid, len(one.used) / one.slots
+
+            best = min(open_ones, key=order)
+            robbed = None
+            if len(best.used) >= best.slots:
+                idle = min(best.used - self._busy)  # it keeps an agent for a trial that may never come
+                best.used.discard(idle)
+                self._at.pop(idle, None)
+                robbed = self.slots[idle].take_channel()
+            best.used.add(slot)
+            self._at[slot] = best
+        if robbed is not None:
+            robbed.close(gently=True)
+        return best, ""
+
+    def idles(self, slot: int) -> None:
+        """Its trial is over; another slot that needs a node may have its."""
+        with self._lock:
+            self._busy.discard(slot)
+            self._lock.notify_all()
+
+    def _leave_place(self, slot: int) -> None:
+        with self._lock:
+            place = self._at.pop(slot, None)
+            if place is not None:
+                place.used.discard(slot)
+            self._lock.notify_all()
+
+    def _launched(
+        self, place: Place, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]
+    ) -> Channel | None:
+        """An agent that has said what it is; None: an order came first, or it failed, which is on record."""
+        argv = self.launch.argv(want, place.name, self.settings.memory_limit)
+        beat_s = min(5.0, self.settings.node_lease_s / 4)
+        try:
+            channel = Channel(
+                argv, self.logs / f"agent_{slot}.log", self.settings.node_lease_s, beat_s, self.settings.stop_grace_s
+            )
+        except OSError as error:
+            self._failed_launch(place, f"{argv[0]} cannot be started: {error.strerror}")
+            return None
+        said = ""
+        while channel.hello is None and channel.ended is None:
+            channel.wait_for_hello(LOOK_S)
+            if channel.hello is not None:
+                break
+            if leaves():
+                channel.close()
+                return None
+            if place.fixed and time.monotonic() - channel.began > self.settings.launch_s:
+                channel.ended = f"no word within {self.settings.launch_s:g} s"
+                break
+            line = channel.said()
+            if time.monotonic() - channel.began > SAY_S and said != line:
+                said = line
+                waits(f"for a node: {place.name} was asked for one, which says: {line}")
+        if channel.hello is not None:
+            return channel
+        code = channel.process.poll()
+        ended = "" if code is None else f" (exit code {code})"
+        why = f"no agent comes up on {place.name}{ended}: {channel.said()}"
+        if channel.ended not in ("its connection ended", None):
+            why = f"no agent comes up on {place.name}: {channel.ended}"
+        channel.close()
+        self._failed_launch(place, why)
+        return None
+
+    def _failed_launch(self, place: Place, why: str) -> None:
+        """Its node's fault; where nobody knows the node, the command is tried again after a pause."""
+        log.warning("%s", why)
+        with self._lock:
+            place.pause_until = time.monotonic() + place.pause_s
+            place.pause_s = min(2 * place.pause_s, LAUNCH_PAUSE_S[1])
+        self._fail(self._node(place.name, state=NodeState.LOST, reason=why), "failures", quarantine=place.fixed)
+
+    def _fail(self, node: Node, what: str, quarantine: bool = True) -> None:
+        self._known.pop(node.id, None)
+        node = replace(node, trials=(), heard_at=None)
+        now = transitions.node_failed(self.db, node, what, ALLOWED if quarantine else 1 << 30, self.who)
+        if now.state is NodeState.QUARANTINED:
+            log.warning("node %s is quarantined: %s", now.id, now.reason)
+
+    def _accepts(self, slot: RemoteSlot, place: Place, channel: Channel) -> bool:
+        """Is what came up a node of ours? One of other code is quarantined."""
+        hello = channel.hello or {}
+        node = place.name if place.fixed else str(hello.get("host") or place.name)[:100]
+        told = self._node(node, hello)
+        if hello.get("code") != code_md5():
+            codes = f"code {str(hello.get('code'))[:8]}, here {code_md5()[:8]}"
+            why = f"it runs another fts ({codes}); install the same there"
+            transitions.quarantine_node(self.db, told, why, self.who)
+            channel.close()
+            return False
+        if not self._takes(node):
+            with self._lock:
+                place.pause_until = time.monotonic() + place.pause_s
+                place.pause_s = min(2 * place.pause_s, LAUNCH_PAUSE_S[1])
+            channel.close(gently=True)
+            return False
+        place.fingerprint = str(hello.get("fingerprint"))
+        place.pause_s = LAUNCH_PAUSE_S[0]
+        room = MemoryPool(gpus_of(hello), hello.get("cores"))
+        if place.fixed:
+            place.pool = place.pool or room
+            room = place.pool
+        slot.take_node(channel, node, room, place.slots if place.fixed else 1)
+        self._tell([told])
+        return True
+
+    def _node(self, name: str, hello: dict[str, Any] | None = None, **more: Any) -> Node:
+        """What is known of it, as a row tells it."""
+        told: dict[str, Any] = {"state": NodeState.UP, "executor": self.name, "worker_id": self.worker_id}
+        if hello:
+            reading = reading_of(hello.get("reading"))
+            told |= {name: str(hello.get(name) or "")[:300] for name in ("host", "fingerprint", "hardware")}
+            told |= {"gpus": tuple(one.name for one in gpus_of(hello)), "memory": reading.total}
+        before = self._known.get(name) or queries.node(self.db, name)
+        slots = next((place.slots for place in self._places if place.fixed and place.name == name), None)
+        told["slots"] = slots or max(1, sum(one.node == name for one in self.slots if one.channel is not None))
+        base = before or Node(name, NodeState.UP, 0.0)
+        return replace(base, **told | more)
+
+    # -- what became of it
+
+    def lost(self, slot: RemoteSlot, whose: Whose, why: str) -> None:
+        """A trial process ended, and not by its own doing."""
+        channel, node = slot.channel, slot.node
+        blameless = channel is None or channel.blameless
+        slot.leave_node()
+        self._leave_place(slot.index)
+        if whose is Whose.PREEMPTED or blameless:
+            return
+        what = "losses" if whose is Whose.NODE_LOST else "failures"
+        self._fail(self._node(node, state=NodeState.LOST, reason=why), what)
+
+    def served(self, slot: RemoteSlot) -> None:
+        with contextlib.suppress(StateError):
+            transitions.node_served(self.db, slot.node)
+
+    # -- code
+
+    def send_code(self, channel: Channel, folder: str | None) -> None:
+        """The declared files of the folder, once for each state of them. Raises BrokenPipeError."""
+        if not self.sync or folder is None:
+            return
+        files = sorted(set(code_files(Path(folder), self.sync)))
+        md5 = hashlib.md5(usedforsecurity=False)
+        for name, path in files:
+            md5.update(f"{name} {hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}\n".encode())
+        told = md5.hexdigest()
+        channel.writer.send(Kind.CODE, {"md5": told, "folder": folder})
+        if told in channel.has_code:
+            return
+        channel.has_code.add(told)
+        for name, path in files:
+            fd = None if name.startswith("..") else open_plain(path)
+            if fd is None:
+                continue
+            try:
+                send_file(channel.writer, name, fd, {"of": "code"})
+            finally:
+                os.close(fd)
+
+    # -- looking after them
+
+    def runs(self, slot: int, trial: str | None) -> None:
+        """Which trial is in a slot, for people."""
+        with self._lock:
+            if trial is None:
+                self._running.pop(slot, None)
+            else:
+                self._running[slot] = trial
+
+    def _keep(self) -> None:
+        """Beats, and tells how the nodes are."""
+        every_s = min(1.0, self.settings.node_lease_s / 6)
+        looked = told = time.monotonic()
+        while not self._over.wait(every_s):
+            now = time.monotonic()
+            slept, looked = now - looked > self.settings.node_lease_s / 2, now
+            for slot in self.slots:
+                if (channel := slot.channel) is not None:
+                    if slept:
+                        channel.forgive()
+                        channel.blameless = True  # its agent may have left because it did not hear us
+                    channel.beat()
+            states = self._now()
+            changed = any(self._known.get(node.id, node).state is not node.state for node in states)
+            if changed or now - told >= TELL_S:
+                told = now
+                self._tell(states)
+
+    def _now(self) -> list[Node]:
+        found: dict[str, Node] = {}
+        with self._lock:
+            running = dict(self._running)
+        for slot in self.slots:
+            channel = slot.channel
+            if channel is None or channel.hello is None:
+                continue
+            quiet = channel.silent_s > 3 * channel.beat_s
+            trial = running.get(slot.index)
+            before = found.get(slot.node)
+            node = before or self._node(slot.node, channel.hello)
+            vitals = {name: value for name, value in channel.vitals.items() if isinstance(value, int | float)}
+            reading = channel.vitals.get("reading")
+            vitals |= reading if isinstance(reading, dict) else {}
+            found[slot.node] = replace(
+                node,
+                state=NodeState.SILENT if quiet else node.state,
+                reason=f"nothing heard for {channel.silent_s:.0f} s" if quiet else None,
+                heard_at=time.time() - channel.silent_s,
+                trials=(*(before.trials if before else ()), *([trial] if trial else [])),
+                vitals={name: one for name, one in vitals.items() if isinstance(one, int | float)},
+            )
+        return list(found.values())
+
+    def _tell(self, states: list[Node]) -> None:
+        for node in states:
+            self._known[node.id] = node
+        with contextlib.suppress(StateError):  # the next look tells it again
+            if states:
+                transitions.nodes_heard(self.db, states)

@@ -1,0 +1,93 @@
+"""What decides the last bits of a number on a machine: processor, GPUs, torch, numpy, python, and our own code."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fts.jobs.api.spec import md5_of
+from fts.jobs.sensors.gpus import list_gpus
+
+FLAGS = ("avx2", "avx512f", "amx_tile", "avx512_bf16", "fma", "asimd", "sve")  # that libraries choose their code by
+NO_TRIAL = {"tui", "__pycache__"}  # of our package: no trial runs it
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Of this machine; equal ones give equal numbers."""
+
+    cpu: str
+    flags: tuple[str, ...]
+    gpus: tuple[str, ...]
+    torch: str
+    numpy: str
+    python: str
+
+    @property
+    def md5(self) -> str:
+        return md5_of(asdict(self))
+
+    @property
+    def words(self) -> str:
+        """For a person."""
+        torch = f"torch {self.torch}" if self.torch else "no torch"
+        gpus = ", ".join(sorted(set(self.gpus))) or "no GPU"
+        return f"{self.cpu}, {gpus}, {torch}, python {self.python}"
+
+
+def of_this_machine() -> Fingerprint:
+    model, flags = processor()
+    return Fingerprint(model, flags, gpu_models(), version("torch"), version("numpy"), platform.python_version())
+
+
+def processor() -> tuple[str, tuple[str, ...]]:
+    """Model and those flags that numerical libraries look at."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # macOS
+        return platform.processor() or platform.machine(), ()
+    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    known = set(told.get("flags", told.get("Features", "")).split())
+    return told.get("model name") or platform.machine(), tuple(flag for flag in FLAGS if flag in known)
+
+
+def gpu_models() -> tuple[str, ...]:
+    """By NVML; the names that FTS_GPUS gives where it cannot be asked."""
+    try:
+        import pynvml  # here: only machines with a driver have a use for it
+
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
+        names = [pynvml.nvmlDeviceGetName(handle) for handle in handles]
+        return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    except Exception:  # noqa: BLE001  # no driver, no library, or one that is broken: there is no GPU to use
+        return tuple("GPU" for _ in list_gpus())
+
+
+def version(package: str) -> str:
+    """Empty: it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+@functools.lru_cache(maxsize=1)
+def code_md5() -> str:
+    """Of all files of our package that a trial or its agent may run."""
+    home = Path(sys.modules["fts"].__path__[0])
+    told = hashlib.md5(usedforsecurity=False)
+    for root, folders, names in os.walk(home, followlinks=True):
+        folders[:] = sorted(name for name in folders if name not in NO_TRIAL and not name.startswith("."))
+        for name in sorted(names):
+            if name.endswith(".py"):
+                path = Path(root) / name
+                told.update(f"{path.relative_to(home)}\n".encode())
+                told.update(path.read_bytes())
+    return told.hexdigest()

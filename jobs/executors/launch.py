@@ -1,0 +1,71 @@
+"""The command that starts an agent on a node: a person's template, checked before anything starts."""
+
+from __future__ import annotations
+
+import shlex
+import string
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fts.jobs.devices import BadSetting
+from fts.jobs.python import python
+
+if TYPE_CHECKING:
+    from fts.jobs.executors.base import Want
+
+PLACES = ("threads", "gpus", "memory_mb", "name", "agent")
+SSH = "ssh -T -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 {name} {agent}"
+MODULE = "fts.jobs.executors.agent"
+LEAST_MB = 512  # asked for where nobody has said what a trial needs
+
+
+@dataclass(frozen=True)
+class Launch:
+    """`template` with {threads} {gpus} {memory_mb} {name} {agent}; the agent stands last where it is not named."""
+
+    template: str
+    python: str | None = None  # the interpreter on the node; None: at the path of this one
+    quotes: bool = False  # a shell on the node reads the words
+
+    def check(self, memory_limit: int | None) -> None:
+        """Raises BadSetting for a template that cannot be filled."""
+        try:
+            fields = [name for _, name, _, _ in string.Formatter().parse(self.template) if name is not None]
+            words = shlex.split(self.template)
+        except ValueError as error:
+            raise BadSetting(f"--launch {self.template!r:.200} cannot be read: {error}") from None
+        if not words:
+            raise BadSetting("--launch is empty, expected a command such as 'srun -n1 -c{threads}'")
+        if unknown := sorted({name for name in fields if name not in PLACES}):
+            places = " ".join(f"{{{name}}}" for name in PLACES)
+            raise BadSetting(f"--launch has {{{unknown[0]}}}, expected only {places}; write {{{{ for a brace")
+        if "memory_mb" in fields and memory_limit is None:
+            raise BadSetting("--launch has {memory_mb}, but nobody says how much: give --memory-limit, such as 8GB")
+
+    def argv(self, want: Want, name: str, memory_limit: int | None) -> list[str]:
+        """The words of one launch."""
+        agent = python("-m", MODULE, "--name", name, interpreter=self.python or sys.executable)
+        if self.quotes:
+            agent = [shlex.quote(word) for word in agent]
+        memory = max(want.memory or 0, memory_limit or 0) >> 20
+        told = {"threads": want.threads, "gpus": want.gpus, "memory_mb": max(memory, LEAST_MB), "name": name}
+        words: list[str] = []
+        template = shlex.split(self.template)
+        for word in template if "{agent}" in template else [*template, "{agent}"]:
+            words += agent if word == "{agent}" else [word.format(**told, agent=shlex.join(agent))]
+        return words
+
+
+def read_nodes(text: str) -> dict[str, int]:
+    """`gpu1:4,gpu2:4` -> slots by name. Raises BadSetting."""
+    found: dict[str, int] = {}
+    for word in text.split(","):
+        name, colon, slots = word.strip().rpartition(":")
+        if not colon:
+            name, slots = word.strip(), "1"
+        good = name and not name.startswith("-") and all(one.isalnum() or one in "._@-" for one in name)
+        if not good or not slots.isdecimal() or not 1 <= int(slots) <= 1000 or name in found:
+            raise BadSetting(f"--nodes has {word.strip()!r:.80}, expected NAME:SLOTS such as gpu1:4,gpu2:4")
+        found[name] = int(slots)
+    return found

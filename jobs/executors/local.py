@@ -1,0 +1,51 @@
+"""Runs trials on this machine: each slot keeps a trial process, all share its memory, processors and GPUs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from fts.jobs.executors.base import Room, Want
+from fts.jobs.sensors.gpus import list_gpus
+from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.jobs.supervisor.slot import Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fts.jobs.sensors.detect import Sensors
+    from fts.jobs.settings import Places, WorkerSettings
+    from fts.state.values import Node
+
+
+class LocalExecutor:
+    """The one node is this machine, and it is always there."""
+
+    name = "local"
+    worker_id: int | None = None
+
+    def __init__(self, places: Places, settings: WorkerSettings, sensors: Sensors) -> None:
+        self.sensors = sensors  # the worker's, which closes them
+        self.pool = MemoryPool(list_gpus(), os.cpu_count())
+        self.slots = tuple(Slot(index, places, settings, self.sensors, self.pool) for index in range(settings.slots))
+
+    def nodes(self) -> tuple[Node, ...]:
+        """None that anybody has to be told of: the worker's own row tells of this machine."""
+        return ()
+
+    def place(self, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
+        """Room is given by the pool, once the trial's memory is known."""
+        return True
+
+    def room(self, slot: int) -> Room:
+        reading = self.sensors.read()
+        return Room(reading.total, reading.available, self.pool.gpus)
+
+    def drain(self, node: str) -> None:
+        here = socket.gethostname()
+        raise ValueError(f"{node} is no node of this worker: it runs its trials on {here}; `fts drain` stops it")
+
+    def close(self) -> None:
+        for slot in self.slots:
+            slot.release()

@@ -1,0 +1,136 @@
+"""Of an agent: the scratch folder of one attempt, and how paths of the worker's machine are called here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.executors.arriving import Arriving, BadFile, checked_name
+from fts.jobs.executors.outgoing import Outgoing
+from fts.state.files import atomic_write, make_folder, open_log, remove
+
+if TYPE_CHECKING:
+    from fts.jobs.api.study import Program
+
+LONG_LINE = 1 << 15  # bytes of a specification; a pipe holds twice as much
+SPECIFICATION = "specification.json"
+TOKEN = re.compile(r"[0-9a-z-]{1,80}")
+MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+class Mapped:
+    """Code that was sent lies in a folder by its md5, and stands for the folder that it was taken from."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.root = scratch / "code"
+        self.folders: dict[str, Path] = {}  # on the worker's machine -> here
+        self._arriving: Arriving | None = None
+
+    def expect(self, md5: str, folder: str) -> None:
+        """The code of that folder follows, unless it is here."""
+        if not MD5.fullmatch(md5):
+            raise BadFile(f"the md5 of the code is {md5[:60]!r}")
+        here = self.root / md5
+        if not here.is_dir():
+            make_folder(here, self.root)
+            self._arriving = Arriving(here, self.root, durable=False)
+        self.folders[folder] = here
+
+    def part(self, meta: dict[str, Any], body: bytes) -> None:
+        if self._arriving is None:
+            raise BadFile("code came that nobody had asked for")
+        self._arriving.part(meta, body)
+
+    def settle(self) -> None:
+        """What was sent is whole."""
+        if self._arriving is not None:
+            self._arriving.commit()
+            self._arriving = None
+
+    def here(self, path: str | None) -> str | None:
+        """The same path on this machine."""
+        if path is None:
+            return None
+        for folder, here in self.folders.items():
+            if Path(path) == Path(folder) or Path(path).is_relative_to(folder):
+                return str(here / Path(path).relative_to(folder))
+        return path
+
+
+class Attempt:
+    """One trial, or one more try of it: its folder, its log, and what has gone home of both."""
+
+    def __init__(self, scratch: Path, meta: dict[str, Any]) -> None:
+        """Raises BadFile for names that lead elsewhere."""
+        self.token = str(meta["token"])
+        if not TOKEN.fullmatch(self.token):
+            raise BadFile(f"the token of an attempt is {self.token[:80]!r}")
+        self.spec: dict[str, Any] = meta["spec"]
+        self.root = scratch / f"attempt-{self.token}"
+        job, trial = (checked_name(str(name)) for name in (meta["job"], meta["trial"]))
+        self.folder = self.root / "trials" / job / trial
+        self.log = self.root / "logs" / job / f"{trial}.log"
+        make_folder(self.folder)
+        os.close(open_log(self.log, self.root))
+        self.files = Outgoing(self.folder)
+        self.log_base = int(meta.get("log_base", 0))  # bytes of the log at home before this attempt
+        self._logged = 0  # bytes of ours that have gone home
+        self._log_over = False
+
+    def take_log(self, body: bytes) -> None:
+        """More of what earlier attempts printed: a trial whose metrics are read from it needs that."""
+        handle = open_log(self.log, self.root)
+        try:
+            os.write(handle, body)
+        finally:
+            os.close(handle)
+        self._logged += len(body)
+
+    def more_log(self, size: int, most: int | None) -> bytes:
+        if self._log_over:
+            return b""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(self._logged)
+                body = file.read(size)
+        except OSError:
+            return b""
+        self._logged += len(body)
+        if most is not None and self._logged > most:
+            self._log_over = True
+            return body + b"\n[fts: it printed more, which stays on the node]\n"
+        return body
+
+    def order(self, mapped: Mapped) -> dict[str, Any]:
+        """The command that begins the trial here."""
+        spec = dict(self.spec)
+        spec |= {"folder": str(self.folder), "log_path": str(self.log)}
+        cell = spec.get("cell")
+        if isinstance(cell, dict) and isinstance(cell.get("folder"), str):
+            spec["cell"] = cell | {"folder": mapped.here(cell["folder"])}
+        line = json.dumps(spec, separators=(",", ":"))
+        if len(line) < LONG_LINE:
+            return {"do": "run", "spec": spec}
+        atomic_write(self.folder / SPECIFICATION, line, self.root, durable=False)
+        path = str(self.folder / SPECIFICATION)
+        return {"do": "run", "file": path, "md5": hashlib.md5(line.encode()).hexdigest()}
+
+    def close(self) -> None:
+        remove(self.root)
+
+
+def mapped_program(program: Program, mapped: Mapped) -> Program:
+    """As it is started on this machine: our own package may lie elsewhere here."""
+    words = list(program.words)
+    if program.python is not None and words and words[0].endswith("elsewhere.py"):
+        home = Path(sys.modules["fts"].__path__[0]).absolute()
+        words[:2] = [str(home / "jobs" / "trial" / "elsewhere.py"), str(home)]
+    return replace(
+        program, words=tuple(words), folder=mapped.here(program.folder), forks_for=mapped.here(program.forks_for)
+    )

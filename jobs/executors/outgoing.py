@@ -1,0 +1,143 @@
+"""Files of a folder for the other side of a connection: what has changed since they were last sent, as one state.
+
+All changed files are opened before the first is read: what a trial puts in their place meanwhile (by renaming, as it
+should) changes nothing. A set in which a file was written to while it was read is taken back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fts.jobs.executors.frames import MOST_BODY, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fts.jobs.executors.frames import Writer
+
+LOOKS = 5  # at a folder that changes while it is looked at
+NOT_SENT = ("specification.json",)  # only this process reads it
+
+
+@dataclass(frozen=True)
+class State:
+    """Of one file; equal for a file that nobody touched."""
+
+    inode: int
+    size: int
+    changed_ns: int
+
+
+class Outgoing:
+    """What the other side has of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sent: dict[str, State] = {}
+
+    def knows(self) -> None:
+        """The other side has everything that is there now: it came from there."""
+        self.sent = scan(self.folder)
+
+    def send(self, writer: Writer, meta: dict[str, str]) -> int:
+        """Sends what has changed, as one set; returns the bytes. `meta` goes into every frame.
+
+        A set that did not hold still is taken back, and what is sent next time includes it.
+        """
+        now = self._still()
+        changed = {name: state for name, state in now.items() if self.sent.get(name) != state}
+        gone = sorted(set(self.sent) - set(now))
+        if not changed and not gone:
+            return 0
+        opened: dict[str, int] = {}
+        try:
+            for name in sorted(changed):
+                fd = open_plain(self.folder / name)
+                if fd is None:  # it has just been replaced or removed: the next look sees that
+                    return 0
+                opened[name] = fd
+            total, whole = 0, True
+            for name, fd in opened.items():
+                size, same = send_file(writer, name, fd, meta)
+                total += size
+                whole &= same and state_of(fd) == changed[name]
+        finally:
+            for fd in opened.values():
+                os.close(fd)
+        writer.send(Kind.FILES, {**meta, "gone": gone if whole else [], "whole": whole})
+        if whole:
+            self.sent = now
+        return total
+
+    def _still(self) -> dict[str, State]:
+        """Two equal looks, or the last of a few."""
+        before = scan(self.folder)
+        for _ in range(LOOKS):
+            now = scan(self.folder)
+            if now == before:
+                break
+            before = now
+        return before
+
+
+def scan(folder: Path) -> dict[str, State]:
+    """Every plain file by its name within the folder; neither hidden ones nor links."""
+    found: dict[str, State] = {}
+
+    def look(path: str, prefix: str) -> None:
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError:
+            return
+        for entry in entries:
+            if entry.name.startswith(".") or entry.is_symlink() or (not prefix and entry.name in NOT_SENT):
+                continue
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    look(entry.path, f"{prefix}{entry.name}/")
+                elif entry.is_file(follow_symlinks=False):
+                    told = entry.stat(follow_symlinks=False)
+                    found[f"{prefix}{entry.name}"] = State(told.st_ino, told.st_size, told.st_mtime_ns)
+            except OSError:
+                continue
+
+    look(str(folder), "")
+    return found
+
+
+def state_of(fd: int) -> State:
+    told = os.fstat(fd)
+    return State(told.st_ino, told.st_size, told.st_mtime_ns)
+
+
+def open_plain(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def send_file(
+    writer: Writer, name: str, fd: int, meta: dict[str, str], kind: Kind = Kind.FILE,
+    progress: Callable[[], None] = lambda: None,
+) -> tuple[int, bool]:  # fmt: skip
+    """All of it, in parts; its bytes, and whether it had as many as its size said."""
+    size = os.fstat(fd).st_size
+    md5 = hashlib.md5(usedforsecurity=False)
+    at = 0
+    while True:
+        body = os.pread(fd, min(MOST_BODY, size - at), at) if at < size else b""
+        short = at < size and not body  # somebody cut it: the rest is zeros, and the set is taken back
+        if short:
+            body = bytes(min(MOST_BODY, size - at))
+        md5.update(body)
+        at += len(body)
+        last = {"md5": md5.hexdigest()} if at >= size else {}
+        writer.send(kind, {**meta, "name": name, "size": size, **last}, body)
+        progress()
+        if at >= size:
+            return size, not short

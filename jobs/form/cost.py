@@ -1,0 +1,280 @@
+"""What cells will take, reckoned before they are in line: hours, memory and disk, from the record of this study.
+
+Hours are those of fts.jobs.status.forecast, so `fts status` says the same once the cells are in line.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.command import BareStudy
+from fts.jobs.api.spec import trial_folder
+from fts.jobs.api.study import LEARN
+from fts.jobs.form import standing
+from fts.jobs.status import forecast, formatting
+from fts.state.files import room
+from fts.state.place import has_study
+from fts.state.values import Direction, Job, JobStatus, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from fts.jobs.api.bare_cell import BareCell
+    from fts.jobs.api.form import CellNow
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
+    from fts.state.values import Trial
+
+RECENT = 20  # jobs whose trials tell the memory, and trials whose folders tell the disk
+LEAST_KEPT = 1e6  # bytes that are worth a number
+MOST_FILES = 2000  # that are weighed for it
+BUSY_S = 2.0  # that a look waits for a lock
+SHARE_OF_MEMORY = 0.85  # that trials may use
+
+
+@dataclass(frozen=True)
+class Order:
+    """A cell that is to run, and how many trials enqueueing it adds."""
+
+    cell: BareCell
+    more: int
+    job: Job | None = None  # that is extended
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the record of one study says; read once for many questions."""
+
+    snapshot: Snapshot | None  # None: there is no database
+    trials: tuple[Trial, ...]  # of the study, those of its latest jobs
+    slots: int
+    worker: bool  # those of a worker that runs, not the usual ones
+    memory: int | None  # bytes of this machine
+    free: int  # bytes of the disk
+    kept: float | None  # bytes that a trial keeps, on average
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        return () if self.snapshot is None else self.snapshot.jobs
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Seconds of a whole order, and of how many of its cells nothing is known."""
+
+    seconds: float
+    low: float  # 80 % interval
+    high: float
+    unknown: int  # cells
+    trials: int
+
+
+def known(db: Database | None, places: Places, study: str) -> Known:
+    """Reads the record. `study` may have none."""
+    from fts.jobs.sensors import detect  # here: psutil
+    from fts.jobs.settings import worker_settings
+    from fts.state import queries
+
+    snapshot = None if db is None else queries.snapshot(db)
+    trials: list[Trial] = []
+    if db is not None and snapshot is not None:
+        own = [job for job in snapshot.jobs if job.study == study and job.attempt][-RECENT:]
+        trials = [trial for job in own for trial in queries.readable_trials(db, job.id)]
+    running = [] if snapshot is None else [worker for worker in snapshot.workers if worker.status == "running"]
+    slots = forecast.slots_of(snapshot) if snapshot is not None and running else worker_settings(planning=True).slots
+    sensors = detect.from_env(Path())
+    try:
+        memory = sensors.read().total
+    finally:
+        sensors.close()
+    kept = _kept(places, trials, {} if snapshot is None else {job.id: job.experiment for job in snapshot.jobs})
+    return Known(snapshot, tuple(trials), slots, bool(running), memory, room(places.outputs)[0], kept)
+
+
+def _kept(places: Places, trials: Sequence[Trial], names: Mapping[int, str]) -> float | None:
+    """Bytes in the folders of the latest trials that have ended, on average; None: there are none."""
+    weighed: list[int] = []
+    files = 0
+    for trial in [trial for trial in trials if trial.ended_at is not None][-RECENT:]:
+        total = 0
+        for path in trial_folder(places.outputs, names[trial.job_id], trial.job_id, trial.number).rglob("*"):
+            files += 1
+            with suppress(OSError):  # removed meanwhile
+                total += path.lstat().st_size
+            if files > MOST_FILES:
+                return sum(weighed) / len(weighed) if weighed else None
+        weighed.append(total)
+    return sum(weighed) / len(weighed) if weighed else None
+
+
+def orders_of(cells: Sequence[BareCell], now: Sequence[CellNow], jobs: Sequence[Job]) -> list[Order]:
+    """The cells with what enqueueing each adds; `now` says it in the same order."""
+    by_id = {job.id: job for job in jobs}
+    return [
+        Order(cell, each.more, None if each.job is None else by_id.get(each.job))
+        for cell, each in zip(cells, now, strict=True)
+    ]
+
+
+def of_file(places: Places, cells: Sequence[BareCell], *, again: bool) -> tuple[Known, list[Order]]:
+    """What putting these cells of a file in line takes."""
+    with reading(places) as db:
+        found = known(db, places, cells[0].study)
+        return found, orders_of(cells, standing.of_file(db, cells, found.jobs, again), found.jobs)
+
+
+def of_words(
+    places: Places, cells: Sequence[BareCell], *, again: bool, typed: Collection[str]
+) -> tuple[Known, list[Order]]:
+    """The same of the cells of a command line."""
+    with reading(places) as db:
+        found = known(db, places, cells[0].study)
+        return found, orders_of(cells, standing.of_words(cells, found.jobs, again, typed), found.jobs)
+
+
+@contextmanager
+def reading(places: Places) -> Iterator[Database | None]:
+    """The database for a look; None: there is none yet."""
+    from fts.state.db import open_for_reading  # here: peewee
+
+    if not has_study(places.db):
+        yield None
+        return
+    db = open_for_reading(places.db, busy_timeout_s=BUSY_S)
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+def hours(known: Known, orders: Sequence[Order], now: float | None = None) -> Hours:
+    """The work of the orders beside each other on the slots; a cell runs its trials one after another."""
+    now = time.time() if now is None else now
+    worked = {} if known.snapshot is None else known.snapshot.worked
+    free = [0.0] * max(known.slots, 1)
+    spread: dict[str, float] = {}
+    paces: dict[tuple[Any, ...], Any] = {}
+    unknown = trials = 0
+    for order in orders:
+        job = order.job or as_job(order.cell)
+        own = None if order.job is None else forecast.own_pace(order.job, now, worked)
+        asked = (forecast.pool_of(job), forecast.epochs_of(job), forecast.is_pruned(job))
+        if own is None and asked not in paces:
+            paces[asked] = forecast.pace_of(asked[0], known.jobs, now, worked, *asked[1:])
+        pace = own or paces[asked]
+        trials += order.more
+        if pace is None:
+            unknown += 1
+            continue
+        seconds = order.more * pace.seconds
+        slot = free.index(min(free))
+        free[slot] += seconds
+        shared = asked[0] if own is None else f"job {job.id}"
+        spread[shared] = spread.get(shared, 0.0) + seconds * pace.sd_log / len(free)
+    total = max(free)
+    sd_log = math.sqrt(sum(sd * sd for sd in spread.values())) / total if total else 0.0
+    low, high = total * math.exp(-forecast.Z80 * sd_log), total * math.exp(forecast.Z80 * sd_log)
+    return Hours(total, low, high, unknown, trials)
+
+
+def as_job(cell: BareCell) -> Job:
+    """The job that the cell would be, as far as a forecast reads it."""
+    row = BareStudy(cell.study).row(cell)
+    blank: dict[str, Any] = {one.name: None for one in fields(Job)}
+    counts = dict.fromkeys(
+        ("trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts", "token"), 0
+    )
+    said = {name: value for name, value in row.items() if name in blank}
+    more = {"id": 0, "status": JobStatus.QUEUED, "direction": Direction(cell.direction), "rank": 0.0, "front": ()}
+    return Job(**blank | counts | said | more)
+
+
+def sentences(known: Known, orders: Sequence[Order]) -> list[str]:
+    """Hours, memory and disk, a sentence each; none for an order of nothing."""
+    adding = [order for order in orders if order.more]
+    if not adding:
+        return []
+    return [time_of(known, adding), memory_of(known, [order.cell for order in adding]), disk_of(known, adding)]
+
+
+def time_of(known: Known, orders: Sequence[Order]) -> str:
+    """`time: about 40 min (80 %: 30 min to 50 min) with 2 slots, from 12 trials of train that ended here`."""
+    found = hours(known, orders)
+    cells, slots = formatting.count(found.unknown, "cell"), formatting.count(known.slots, "slot")
+    study = orders[0].cell.study
+    if found.unknown == len(orders):
+        return f"time: unknown: no trial of {study} has run yet; `fts check` runs one"
+    within = f"80 %: {formatting.spell(found.low)} to {formatting.spell(found.high)}"
+    about = f"about {formatting.spell(found.seconds)} ({within})"
+    also = f", and {cells} of unknown duration" if found.unknown else ""
+    beside = f" with {slots}{' of the running worker' if known.worker else ''}"
+    return f"time: {about}{beside}{also}; {basis(known, study)}"
+
+
+def basis(known: Known, study: str) -> str:
+    """How the time was reckoned: from which trials, and what pruning has to do with it."""
+    own = [job for job in known.jobs if job.study == study and job.kind == "cell"]
+    ended = sum(map(formatting.trials_ended, own))
+    pruned = sum(job.trials_pruned for job in own)
+    told = f"from {formatting.count(ended, 'trial')} of {study} that ended here"
+    return f"{told}, {pruned} of them cut short by the pruner" if pruned else told
+
+
+def memory_of(known: Known, cells: Iterable[BareCell]) -> str:
+    """What the trials that run at once take, against what this machine has."""
+    machine = f"of {formatting.size(known.memory)}" if known.memory else "of an unknown amount"
+    found = {(cell.memory_bytes, cell.memory) for cell in cells}
+    promised = max((size for size, _ in found if size), default=None)
+    by_function = next((name for _, name in found if name not in (None, LEARN)), None)
+    at_once = known.slots
+    if promised is not None:
+        told = f"memory: {formatting.size(promised)} for each trial, as declared"
+        return told + _at_once(known, promised, at_once, machine)
+    if by_function is not None:
+        return f"memory: {by_function} says it for each trial; this machine has {machine.removeprefix('of ')}"
+    peaks = [trial.peak_bytes for trial in known.trials if trial.peak_bytes]
+    if not peaks:
+        here = machine.removeprefix("of ")
+        return f"memory: unknown: no trial has run yet; the first runs alone and shows it ({here} here)"
+    told = f"memory: {formatting.size(max(peaks))} in the largest of {formatting.count(len(peaks), 'trial')}"
+    return told + _at_once(known, max(peaks), at_once, machine)
+
+
+def _at_once(known: Known, size: int, slots: int, machine: str) -> str:
+    if known.memory and size > SHARE_OF_MEMORY * known.memory:
+        return f"; it does not fit this machine ({machine.removeprefix('of ')})"
+    if slots == 1:
+        return f", {machine}"
+    too_much = bool(known.memory and slots * size > SHARE_OF_MEMORY * known.memory)
+    return f"; {slots} at once {formatting.size(slots * size)} {machine}" + (", so some wait" if too_much else "")
+
+
+def disk_of(known: Known, orders: Sequence[Order]) -> str:
+    free = formatting.size(known.free)
+    if known.kept is None:
+        return f"disk: {free} free; what a trial keeps is unknown: none has ended yet"
+    total = known.kept * sum(order.more for order in orders)
+    if total < LEAST_KEPT:
+        return f"disk: {free} free; the trials so far keep next to nothing"
+    told = f"disk: about {formatting.size(int(total))} for these trials, {free} free"
+    return told + ("; they will not fit" if total > known.free else "")
+
+
+def as_dict(known: Known, orders: Sequence[Order]) -> Mapping[str, Any]:
+    """For --json."""
+    adding = [order for order in orders if order.more]
+    found = hours(known, adding)
+    seconds = None if found.unknown or not adding else found.seconds
+    return {
+        "trials": found.trials,
+        "seconds": seconds,
+        "low": None if seconds is None else found.low,
+        "high": None if seconds is None else found.high,
+        "slots": known.slots,
+        "told": sentences(known, orders),
+    }

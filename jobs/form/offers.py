@@ -1,0 +1,334 @@
+"""One study that the form offers: its options, its cells as they are now, what they take, and the words that do it.
+
+A file, a function and a command are offered here; an installed study brings an Offer of its own (Study.enqueue_form).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.bare_cell import OBJECTIVE
+from fts.jobs.api.form import ANOTHER, Cost, Field, Look
+from fts.jobs.api.spec import BadSpec
+from fts.jobs.cli import enqueue, enqueue_command, enqueue_study, limits
+from fts.jobs.cli.errors import sentence_of
+from fts.jobs.form import cost, fields, standing
+from fts.jobs.status import formatting
+from fts.jobs.study_file.chosen import chosen
+from fts.jobs.study_file.opened import cells_of
+from fts.jobs.study_file.study import StudyFile
+from fts.jobs.unread import unread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fts.jobs.api.bare_cell import BareCell
+    from fts.jobs.api.form import CellNow
+    from fts.jobs.settings import Places
+
+FEW_WORDS = 3  # cells from which a shorter name for all that share a value is looked for
+
+
+@dataclass
+class Seen:
+    """What an offer found when it looked; the cells are its own values."""
+
+    cells: Sequence[Any] = ()
+    now: list[CellNow] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+
+class Offer(ABC):
+    """Stateless but for the places; every question reads the files and the database anew."""
+
+    def __init__(self, places: Places, folder: Path) -> None:
+        self.places, self.folder = places, folder
+
+    @abstractmethod
+    def fields(self) -> list[Field]:
+        """The options, as far as they can be read; none for a file that is broken."""
+
+    @abstractmethod
+    def problems(self, typed: Mapping[str, str]) -> dict[str, str]:
+        """Why typed values are refused, by field."""
+
+    @abstractmethod
+    def see(self, typed: Mapping[str, str]) -> Seen:
+        """The cells as they are now. Raises what the command would."""
+
+    @abstractmethod
+    def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+        """Behind `fts enqueue`."""
+
+    @abstractmethod
+    def sentences(self, seen: Seen, ticked: Sequence[str]) -> list[str]:
+        """Time, memory and disk of the ticked cells."""
+
+    def check_words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+        """Behind `fts check`; none: there is no such check."""
+        return []
+
+    def stamp(self) -> str:
+        """Changes with the files."""
+        return ""
+
+    # -- as the form reads it
+
+    def look(self, typed: Mapping[str, str]) -> tuple[Look, Seen]:
+        """Everything about the study; a fault becomes its problem."""
+        stamp = self.stamp()
+        known, problems, seen, problem = list[Field](), dict[str, str](), Seen(), ""
+        try:
+            known = self.fields()
+            problems = self.problems(typed)
+            seen = self.see(typed) if not problems else Seen()
+        except Exception as error:  # noqa: BLE001  # the one net: whatever refuses the study becomes a sentence
+            problem = sentence_of(error)
+        if not problem and problems:
+            field_, why = next(iter(problems.items()))
+            label = next((each.label for each in known if each.name == field_), field_)
+            problem = why if why.startswith(label) else f"{label}: {why}"
+        look = Look(tuple(known), tuple(seen.now), problems, problem, tuple(seen.said), stamp, str(self.folder))
+        return look, seen
+
+    def cost(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> Cost:
+        """What enqueueing the ticked cells would take, and the command line that does it."""
+        chosen_ = [cell for cell in seen.now if cell.name in set(ticked)]
+        adding = [cell for cell in chosen_ if cell.adds]
+        count, trials = len(adding), sum(cell.more for cell in adding)
+        try:
+            words = self.words(typed, seen, [cell.name for cell in chosen_])
+            told = self.sentences(seen, [cell.name for cell in adding]) if adding else []
+            check = self.check_words(typed, seen, [cell.name for cell in chosen_])
+        except Exception as error:  # noqa: BLE001  # see `look`
+            return Cost(count, trials, (), "", (), sentence_of(error))
+        refused = [cell for cell in chosen_ if cell.state == ANOTHER]
+        problem = refused[0].told if refused else ""
+        return Cost(count, trials, tuple(told), self.line(words), ("enqueue", *words), problem, tuple(check))
+
+    def line(self, words: Sequence[str]) -> str:
+        """As a person would type it where the monitor was started."""
+        here = Path.cwd()
+        typed = ["fts"]
+        os.chdir(self.folder)
+        try:
+            usual = default_database()
+        finally:
+            os.chdir(here)
+        if usual != self.places.db:
+            typed += ["--db", str(self.places.db)]
+        command = shlex.join([*typed, "enqueue", *words])
+        return command if self.folder == here else f"cd {shlex.quote(str(self.folder))} && {command}"
+
+
+def default_database() -> Path:
+    from fts.jobs.settings import places  # here: one name for both
+
+    return places(None).db
+
+
+# ---------------------------------------------------------------- study.toml
+
+
+class OfFile(Offer):
+    """A study's file."""
+
+    command = enqueue_study.enqueue_study
+
+    def __init__(self, places: Places, folder: Path, name: str) -> None:
+        super().__init__(places, folder)
+        self.path, self.name = folder / name, name
+
+    def stamp(self) -> str:
+        found = [self.path]
+        try:
+            study = StudyFile.read(self.path).tables.get("study", {})
+            code = study.get("code", []) if isinstance(study, dict) else []
+            found += [self.folder / name for name in code if isinstance(name, str)]
+        except (BadSpec, OSError):
+            pass
+        return stamp_of(found)
+
+    def fields(self) -> list[Field]:
+        return [*fields.of_file(StudyFile.read(self.path).tables), *fields.of_command(self.command)]
+
+    def problems(self, typed: Mapping[str, str]) -> dict[str, str]:
+        return fields.problems_of_keys(typed) | fields.problems_of(self.command, typed)
+
+    def _options(self, typed: Mapping[str, str]) -> dict[str, Any]:
+        words = [self.name, *fields.words_of(self.command, typed)]
+        words += [word for each in fields.settings_of(typed) for word in ("--set", each)]
+        return self.command.make_context("enqueue", words, obj=self.places).params
+
+    def see(self, typed: Mapping[str, str]) -> Seen:
+        given = self._options(typed)
+        study = StudyFile.read(self.path, given["settings"]).named(given["name"]).warmed(given["warm"])
+        made = cells_of(study, self.places.db)
+        from fts.jobs.study_file import line  # here: peewee
+
+        line.check_here(made)
+        with cost.reading(self.places) as db:
+            from fts.state import queries
+
+            jobs = () if db is None else queries.jobs(db)
+            now = standing.of_file(db, made, jobs, given["again"])
+        said = unread(made[0])
+        return Seen(made, now, said)
+
+    def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+        settings = [word for each in fields.settings_of(typed) for word in ("--set", each)]
+        cells = cell_words(seen, ticked)
+        return [self.name, *cells, *settings, *fields.words_of(self.command, typed)]
+
+    def sentences(self, seen: Seen, ticked: Sequence[str]) -> list[str]:
+        return bare_sentences(self.places, seen, ticked)
+
+    def check_words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+        settings = [word for each in fields.settings_of(typed) for word in ("--set", each)]
+        return [
+            "check",
+            self.name,
+            *cell_words(seen, ticked),
+            *settings,
+            *fields.words_of(self.command, typed, ["again"]),
+        ]
+
+
+# ---------------------------------------------------------------- a function or a command
+
+
+class OfWords(Offer):
+    """What stands behind `fts enqueue` for a function or a command."""
+
+    def __init__(
+        self, places: Places, folder: Path, words: Sequence[str], first: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(places, folder)
+        self.first = dict(first or {})  # what was typed beside them: the fields begin with it
+        self.base = list(words)
+        self.is_command = self.base[:1] == ["--"]
+        self.command = enqueue_command.enqueue_command if self.is_command else enqueue.enqueue
+
+    def stamp(self) -> str:
+        files = [word.partition(".py:")[0] + ".py" if ".py:" in word else word for word in self.base]
+        return stamp_of([self.folder / name for name in files if name and not name.startswith("-")])
+
+    def fields(self) -> list[Field]:
+        return fields.of_command(self.command)
+
+    def problems(self, typed: Mapping[str, str]) -> dict[str, str]:
+        return fields.problems_of(self.command, typed)
+
+    def _put(self, words: Sequence[str], cells: Sequence[str] = ()) -> list[str]:
+        """The options stand before the dashes of a command, and behind a function."""
+        return [*cells, *words, *self.base] if self.is_command else [*self.base, *cells, *words]
+
+    def see(self, typed: Mapping[str, str]) -> Seen:
+        before = Path.cwd()
+        os.chdir(self.folder)
+        try:
+            words = self._put(fields.words_of(self.command, typed))
+            with self.command.make_context("enqueue", words, obj=self.places) as context:
+                given = dict(context.params)
+                again = bool(given.pop("again"))
+                for name in ("dry_run", "as_json", "wanted"):
+                    given.pop(name)
+                made: Sequence[BareCell]
+                made = enqueue_command.cells_of(**given) if self.is_command else enqueue.cells_of(**given)
+                with cost.reading(self.places) as db:
+                    from fts.state import queries  # here: peewee
+
+                    jobs = () if db is None else queries.jobs(db)
+                now = standing.of_words(made, jobs, again, limits.typed())
+        finally:
+            os.chdir(before)
+        said = unread(made[0])
+        return Seen(made, now, said)
+
+    def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+        return self._put(fields.words_of(self.command, typed), cell_words(seen, ticked))
+
+    def sentences(self, seen: Seen, ticked: Sequence[str]) -> list[str]:
+        return bare_sentences(self.places, seen, ticked)
+
+    def check_words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
+        return ["check", *self._put(fields.words_of(self.command, typed, ["again"]), cell_words(seen, ticked))]
+
+
+# ---------------------------------------------------------------- shared
+
+
+def bare_sentences(places: Places, seen: Seen, ticked: Sequence[str]) -> list[str]:
+    wanted = set(ticked)
+    pairs = [(cell, now) for cell, now in zip(seen.cells, seen.now, strict=True) if now.name in wanted]
+    with cost.reading(places) as db:
+        known = cost.known(db, places, pairs[0][0].study)
+    return cost.sentences(known, cost.orders_of([cell for cell, _ in pairs], [now for _, now in pairs], known.jobs))
+
+
+def cell_words(seen: Seen, ticked: Sequence[str]) -> list[str]:
+    """--cell for exactly the ticked cells, in few words; none where all are ticked. Raises BadSpec where none can."""
+    wanted = set(ticked)
+    if len(wanted) == len(seen.now):
+        return []
+    every = [now.labels for now in seen.now]
+    named = [now for now in seen.now if now.name in wanted]
+    left = dict.fromkeys(now.name for now in named)
+    words = []
+    for axis, value in _shared(seen, wanted) if len(named) >= FEW_WORDS else ():
+        inside = [now.name for now in named if now.labels.get(axis) == value]
+        if sum(name in left for name in inside) >= 2:
+            words.append(f"{axis}:{value}")
+            left = {name: None for name in left if name not in inside}
+    words += ["/".join(str(value) for value in now.labels.values()) for now in named if now.name in left]
+    if not _mean(every, words, wanted, seen):
+        words = ["/".join(str(value) for value in now.labels.values()) for now in named]
+    if not _mean(every, words, wanted, seen):
+        raise BadSpec(
+            f"no --cell names exactly these {formatting.count(len(wanted), 'cell')}: their values read alike; "
+            "tick all cells, or give the axes other values"
+        )
+    return [word for name in words for word in ("--cell", name)]
+
+
+def _shared(seen: Seen, wanted: set[str]) -> list[tuple[str, Any]]:
+    """The values of axes all of whose cells are wanted."""
+    count: dict[tuple[str, Any], list[int]] = {}
+    for now in seen.now:
+        for axis, value in now.labels.items():
+            if "/" in str(value) or "," in str(value):
+                continue
+            found = count.setdefault((axis, value), [0, 0])
+            found[0] += 1
+            found[1] += now.name in wanted
+    whole = [pair for pair, (there, ticked) in count.items() if there == ticked]
+    return sorted(whole, key=lambda pair: -count[pair][0])
+
+
+def _mean(every: Sequence[Any], words: Sequence[str], wanted: set[str], seen: Seen) -> bool:
+    try:
+        meant = chosen(every, words)
+    except BadSpec:
+        return False
+    return meant is not None and {now.name for now in seen.now if meant("", now.labels)} == wanted
+
+
+def stamp_of(paths: Sequence[Path]) -> str:
+    found = []
+    for path in paths:
+        try:
+            told = path.stat()
+        except (OSError, ValueError):
+            found.append("-")
+        else:
+            found.append(f"{told.st_mtime_ns}.{told.st_size}")
+    return " ".join(found)
+
+
+def is_objective(text: str) -> bool:
+    return OBJECTIVE.fullmatch(text) is not None

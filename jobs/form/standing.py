@@ -1,0 +1,135 @@
+"""Says what enqueueing each cell would do now, by reading alone: a dry run of the command takes the write lock.
+
+The rules are those of fts.jobs.study_file.line and fts.state.transitions.extend; a test holds them together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.command import BareStudy
+from fts.jobs.api.form import ANOTHER, CHANGES, EXTENDS, NEW, CellNow
+from fts.jobs.records.questions import told
+from fts.jobs.status import formatting
+from fts.jobs.study_file import changes, line
+from fts.state.transitions.extend import amount_of
+from fts.state.values import Amount, Enqueued
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from fts.jobs.api.bare_cell import BareCell
+    from fts.state.db import Database
+    from fts.state.values import Job
+
+LIVE = ("queued", "running", "paused")
+
+
+def of_file(db: Database | None, cells: Sequence[BareCell], jobs: Sequence[Job], again: bool) -> list[CellNow]:
+    """Of the cells of a study's file."""
+    study = BareStudy(cells[0].study)
+    own = [job for job in jobs if job.study == study.name and job.kind == "cell"]
+    there = line.by_labels(own)
+    found = []
+    for cell, name in zip(cells, names_of(study, cells), strict=True):
+        of_cell = there.get(line.key_of(cell.axes), [])
+        if again or db is None:
+            found.append(_new(study, cell, name, of_cell, again))
+            continue
+        plan = line.planned(db, cell, of_cell)
+        if plan.whole:
+            assert plan.job is not None, "a whole new specification has a job"
+            trials = formatting.count(cell.trials, "trial")
+            sentence = f"{name} would be changed: job {plan.job.id}, {plan.words}; {trials}, none has begun"
+            more = max(cell.wanted - plan.job.trials_wanted, 0)
+            found.append(CellNow(name, cell.axes, CHANGES, "changed, waits", sentence, more, plan.job.id))
+        elif plan.job is None:
+            begun = [job for job in of_cell if job.attempt or job.trials_ended]
+            found.append(_another(cell, name, begun) if begun else _new(study, cell, name, of_cell, again))
+        else:
+            found.append(_there(plan, name))
+    return found
+
+
+def of_words(cells: Sequence[BareCell], jobs: Sequence[Job], again: bool, typed: Collection[str]) -> list[CellNow]:
+    """Of the cells of a command line: what was typed there is taken over by a job that does not run."""
+    from fts.jobs.cli.enqueue import another_question  # here: it is a command, too
+
+    study = BareStudy(cells[0].study)
+    own = [job for job in jobs if job.study == study.name and job.kind == "cell"]
+    there = line.by_labels(own)
+    found = []
+    for cell, name in zip(cells, names_of(study, cells), strict=True):
+        of_cell = there.get(line.key_of(cell.axes), [])
+        plan = None if again else line.same_question(cell, of_cell)
+        if plan is None or plan.job is None:
+            now = _new(study, cell, name, of_cell, again)
+            why = "" if again else another_question(cell, jobs)
+            found.append(CellNow(now.name, now.labels, now.state, now.note, now.told + why, now.more))
+            continue
+        plan.fields = [name for name in plan.fields if name in typed]
+        plan.words = changes.in_words(cell, plan.job.spec, plan.fields)
+        found.append(_there(plan, name))
+    return found
+
+
+def names_of(study: BareStudy, cells: Sequence[BareCell]) -> list[str]:
+    """Each by a name of its own: two cells whose values read alike get their axes' names, too."""
+    titles = [study.title(cell) for cell in cells]
+    often = {title for title, count in Counter(titles).items() if count > 1}
+    return [
+        ",".join(f"{axis}={value}" for axis, value in cell.axes.items()) if title in often else title
+        for cell, title in zip(cells, titles, strict=True)
+    ]
+
+
+def _new(study: BareStudy, cell: BareCell, name: str, of_cell: Sequence[Job], again: bool) -> CellNow:
+    if again:  # a job of the same specification that has not ended is never doubled
+        live = [job for job in of_cell if str(job.status) in LIVE and _identity(study, job.spec) == cell.identity]
+        if live:
+            return _there(line.Plan(cell, live[0]), name)
+    sentence = told(name, cell, Enqueued(0, created=True), None, True)
+    note = "again" if again and of_cell else NEW
+    return CellNow(name, cell.axes, NEW, note, sentence, cell.wanted)
+
+
+def _identity(study: BareStudy, spec: Mapping[str, Any]) -> str:
+    try:
+        return str(study.cell(spec).identity)
+    except (ValueError, LookupError):
+        return ""
+
+
+def _another(cell: BareCell, name: str, begun: Sequence[Job]) -> CellNow:
+    job = min(begun, key=lambda job: (len(changes.question_differs(cell, job.spec)), -job.id))
+    words = changes.in_words(cell, job.spec, changes.question_differs(cell, job.spec))
+    sentence = (
+        f"{name} asks another question than job {job.id} did: {words}; --name {cell.study}2 begins a study beside it, "
+        f"--again searches it anew"
+    )
+    return CellNow(name, cell.axes, ANOTHER, "another question", sentence, 0, job.id)
+
+
+def _there(plan: line.Plan, name: str) -> CellNow:
+    """A job answers the question, or will; with more trials it is extended."""
+    job, cell = plan.job, plan.cell
+    assert job is not None, "the caller looked"
+    had = amount_of(job.spec, job.trials_wanted)
+    asked = Amount(cell.trials, cell.seeds, cell.baseline is not None)
+    has = Amount(max(had.search, asked.search), max(had.seeds, asked.seeds), had.baseline or asked.baseline)
+    state, more = str(job.status), 0
+    found = Enqueued(job.id, False, state, held=job.hold_reason)
+    ended = f"{formatting.trials_ended(job)} of {formatting.count(job.trials_wanted, 'trial')}"
+    note = f"{state}, {ended}" if job.trials_ended < job.trials_wanted else f"{state}, {job.trials_wanted} trials"
+    if has != had:
+        wanted = has.search + has.beside
+        more = wanted - had.search - had.beside
+        held = None if state not in LIVE else job.hold_reason
+        found = Enqueued(job.id, False, state, extended_from=job.trials_wanted, had=had, has=has, held=held)
+        note = f"{formatting.trials_ended(job)} of {wanted} there"
+        state = EXTENDS
+    sentence = told(name, cell, found, job, True) + line.taken_over(plan, True)
+    if plan.words and line.may_change(plan) and state != EXTENDS:
+        state, note = CHANGES, f"{note}; changed"
+    return CellNow(name, cell.axes, state, note, sentence, more, job.id)

@@ -1,0 +1,80 @@
+"""Of a worker: sees to it that the process that sends messages runs, whenever there is somebody to send them to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+from fts.jobs.devices import BadSetting
+from fts.jobs.notify import targets
+from fts.jobs.notify.notifier import last_event, take_turn
+from fts.jobs.python import python
+from fts.state.errors import StateError
+from fts.state.files import open_log
+
+if TYPE_CHECKING:
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
+
+log = logging.getLogger("fts.worker")
+
+LOOK_EVERY_S = 10.0
+GOODBYE_S = 20.0
+
+
+class Keeper:
+    """A thread beside the beat, which waits for nobody."""
+
+    def __init__(self, db: Database, places: Places) -> None:
+        self.db, self.places = db, places
+        self._child: subprocess.Popen[bytes] | None = None
+        self._over = threading.Event()
+        self._first: int | None = last_event(db)  # news of this worker begin here
+        self._thread = threading.Thread(target=self._keep, name="notify", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Under systemd all processes of a unit end with its worker: the last message gets its time."""
+        self._over.set()
+        if self._child is not None and os.environ.get("INVOCATION_ID"):
+            try:
+                self._child.wait(GOODBYE_S)
+            except subprocess.TimeoutExpired:
+                log.warning("some messages were not sent; the next worker sends them")
+
+    def _keep(self) -> None:
+        said = ""
+        while True:
+            try:
+                self._look()
+                said = ""
+            except (OSError, StateError, BadSetting) as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("messages: %s", error)
+            if self._over.wait(LOOK_EVERY_S):
+                return
+
+    def _look(self) -> None:
+        if self._child is not None and self._child.poll() is None:
+            return
+        if not targets.file_of_person().exists() or not targets.read().targets:
+            self._first = None
+            return
+        if (handle := take_turn(self.places)) is None:
+            return  # another worker's, or `fts notify watch`
+        os.close(handle)
+        since = last_event(self.db) if self._first is None else self._first
+        out = open_log(self.places.logs / "notify.log", self.places.outputs)
+        try:
+            self._child = subprocess.Popen(
+                python("-m", "fts.jobs.cli", "--db", str(self.places.db), "notify", "watch", "--worker", str(since)),
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, close_fds=True,
+            )  # fmt: skip
+        finally:
+            os.close(out)

@@ -1,0 +1,207 @@
+"""From what `fts status` sees to news for a person: each thing once, as it happens or once it has held for a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.status import formatting
+from fts.jobs.status.conditions import Limits, is_live, runnable, running
+from fts.jobs.status.sentences import cell_sentence, finish_sentence, verdict_sentence
+from fts.jobs.status.verdict import About, Concern, Word
+from fts.state.values import Event, JobStatus, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fts.jobs.status.summary import Glance
+
+CLEAR_S = 600.0  # a condition that was away for so long is news when it comes back
+MOST_LINES = 12
+FAILED = (Verb.FAILED, Verb.PARKED, Verb.HELD)
+OF_EVENTS = (Verb.FINISHED, *FAILED, Verb.WORKER_LOST)
+WORDS = {  # of a title, for several of one kind
+    About.DONE: "done",
+    About.FAILED: "failed",
+    About.GUARD: "guard",
+    About.LOST: "worker lost",
+    About.IDLE: "nothing left to run",
+    About.SLIP: "finish slipped",
+    About.DISK: "disk",
+}
+
+
+@dataclass(frozen=True)
+class News:
+    """One thing to say."""
+
+    about: About
+    text: str
+    at: float
+
+
+@dataclass
+class Memory:
+    """What is known to have been turned into news; a JSON object of its own in the file of messages."""
+
+    event: int  # the last one that was looked at
+    busy: bool = False  # a job ran, or could run
+    told: dict[str, float] = field(default_factory=dict)  # condition -> when it was last seen to hold
+    lost: list[int] = field(default_factory=list)  # workers of which a person was told
+    since: dict[str, float] = field(default_factory=dict)  # condition that holds -> since when, before it is news
+
+
+def collect(memory: Memory, glance: Glance, events: Sequence[Event], hold_s: float) -> list[News]:
+    """What is new since the last call; `events` are those after `memory.event`, which moves on."""
+    found = [one for event in events if (one := _of_event(memory, glance, event)) is not None]
+    memory.event = max([memory.event, *(event.id for event in events)])
+    found += _of_conditions(memory, glance, hold_s)
+    found += _of_idleness(memory, glance)
+    return [one for one in found if one.about in wanted(glance, None) or one.about in (About.DONE, About.FAILED)]
+
+
+def wanted(glance: Glance, study: str | None) -> frozenset[About]:
+    """What [notify] of a study asks for; None: what any study here does. All, where a study has no such table."""
+    studies = glance.snapshot.studies
+    names = {job.study for job in glance.snapshot.jobs} if study is None else {study}
+    asked: set[About] = set()
+    for name in names:
+        record = studies.get(name)
+        on = record.declaration.get("notify") if record is not None else None
+        asked |= {About(word) for word in on if word in set(About)} if isinstance(on, list) else set(About)
+    return frozenset(asked or (About if not names else ()))
+
+
+def _of_event(memory: Memory, glance: Glance, event: Event) -> News | None:
+    if event.verb not in OF_EVENTS:
+        return None
+    if event.verb == Verb.WORKER_LOST:
+        worker = event.data.get("worker_id")
+        if worker in memory.lost:
+            return None
+        if isinstance(worker, int):
+            memory.lost = [*memory.lost[-50:], worker]
+        return News(About.LOST, formatting.full_stop(event.message), event.at)
+    about = About.DONE if event.verb == Verb.FINISHED else About.FAILED
+    job = next((job for job in glance.snapshot.jobs if job.id == event.job_id), None)
+    if job is not None and about not in wanted(glance, job.study):
+        return None
+    if about is About.DONE and job is not None and job.status is JobStatus.DONE:
+        return News(about, cell_sentence(glance, job), event.at)
+    concern = next((one for one in glance.verdict.concerns if one.job_id == event.job_id and one.about is about), None)
+    return News(about, formatting.full_stop(concern.reason if concern else event.message), event.at)
+
+
+def _of_conditions(memory: Memory, glance: Glance, hold_s: float) -> list[News]:
+    found: list[News] = []
+    holding: dict[str, tuple[About, Concern]] = {}
+    for concern in glance.verdict.concerns:
+        if concern.about is not None and (key := _key(glance, concern)) is not None:
+            holding.setdefault(key, (concern.about, concern))
+    for key, (about, concern) in holding.items():
+        began = memory.since.setdefault(key, glance.now)
+        known = key in memory.told
+        if not known and glance.now - began < (
+            sure_after(hold_s) if about is About.LOST and _is_gone(glance) else hold_s
+        ):
+            continue
+        memory.told[key] = glance.now
+        if not known:
+            found.append(News(about, formatting.full_stop(concern.reason), glance.now))
+            if about is About.LOST:
+                memory.lost = [*memory.lost[-50:], int(key.partition(":")[2])]
+    memory.since = {key: at for key, at in memory.since.items() if key in holding}
+    memory.told = {key: at for key, at in memory.told.items() if key in holding or glance.now - at < CLEAR_S}
+    return found
+
+
+def _key(glance: Glance, concern: Concern) -> str | None:
+    """What tells one such condition from the next; None: it is no condition that is sent."""
+    match concern.about:
+        case About.DISK:
+            return "disk"
+        case About.GUARD:
+            return "guard" if concern.word is Word.ACT else None  # a short pause needs nobody
+        case About.SLIP:
+            seen = glance.snapshot.seen
+            return None if seen is None else f"slip:{seen.taken_at:.0f}"
+        case About.LOST:
+            silent = [w for w in glance.snapshot.workers if w.status == "running"]
+            latest = max(silent, key=lambda w: w.heartbeat_at, default=None)
+            return None if latest is None else f"lost:{latest.id}"  # one that is marked as lost has an event
+        case _:
+            return None
+
+
+def sure_after(hold_s: float) -> float:
+    """Seconds after which a process that is gone is news: another worker may have taken its place at once."""
+    return min(hold_s, 3.0)
+
+
+def _is_gone(glance: Glance) -> bool:
+    """Whether the process of a silent worker is known to be dead, so that nobody has to wait and see."""
+    return any(worker.gone for worker in glance.snapshot.workers)
+
+
+def _of_idleness(memory: Memory, glance: Glance) -> list[News]:
+    """Once, when the last job that could run has ended."""
+    if running(glance.snapshot) or runnable(glance.snapshot):
+        memory.busy = True
+        return []
+    idle = next((one for one in glance.verdict.concerns if one.about is About.IDLE), None)
+    if not memory.busy or idle is None:
+        return []
+    memory.busy = False
+    return [News(About.IDLE, formatting.full_stop(idle.reason), glance.now)]
+
+
+def has_live_worker(glance: Glance) -> bool:
+    """Whether somebody works here, or says so and may only be slow."""
+    limits = Limits(silent_beats=12)
+    return any(is_live(worker, glance.now, limits) for worker in glance.snapshot.workers)
+
+
+def title_of(news: Sequence[News], study: str) -> str:
+    """`fts bank: mnist/S is done ...`, or `fts bank: 3 done, 1 failed`."""
+    if len(news) == 1:
+        return formatting.cut(f"fts {study}: {news[0].text}", 120)
+    counts: dict[About, int] = {}
+    for one in news:
+        counts[one.about] = counts.get(one.about, 0) + 1
+    parts = [
+        f"{n} {WORDS[about]}" if about in (About.DONE, About.FAILED) else WORDS[about] for about, n in counts.items()
+    ]
+    return formatting.cut(f"fts {study}: {', '.join(parts)}", 120)
+
+
+def body_of(news: Sequence[News], glance: Glance, now: float, again: bool) -> str:
+    """Each of the news, then the first words of `fts status`."""
+    lines = ["This message may have reached you before."] if again else []
+    shown = list(news)[-MOST_LINES:]
+    if len(news) > len(shown):
+        lines.append(f"{len(news) - len(shown)} earlier: `fts events` lists them.")
+    lines += [_line(one, now) for one in shown]
+    now_ = [verdict_sentence(glance), f"{finish_sentence(glance)}."]
+    said = " ".join(lines)
+    lines += ["", *(sentence for sentence in now_ if sentence.partition(": ")[2] not in said or ": " not in sentence)]
+    return "\n".join(lines).rstrip()
+
+
+def _line(news: News, now: float) -> str:
+    """With its time, where it is not of this moment."""
+    return news.text if now - news.at < 120 else f"{formatting.when(news.at, now)}: {news.text}"
+
+
+def to_json(news: Iterable[News]) -> list[dict[str, Any]]:
+    return [{"about": str(one.about), "text": one.text, "at": one.at} for one in news]
+
+
+def from_json(given: Any) -> list[News]:
+    """What can be read of it."""
+    found = []
+    for one in given if isinstance(given, list) else []:
+        try:
+            found.append(News(About(one["about"]), str(one["text"]), float(one["at"])))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found

@@ -1,0 +1,131 @@
+"""Sends one message to one address, in a process of its own that is ended when it takes too long.
+
+The address comes by a pipe, so that no list of processes shows it. What the library says of a failure may quote it, so
+only words that are known to be harmless leave this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from fts.jobs.notify.targets import COMMAND, Target
+from fts.jobs.python import python, this_python
+
+TIME_LIMIT_S = 45.0
+COMMAND_LIMIT_S = 30.0
+MOST_BODY = 3500  # characters: Telegram takes 4096, others more
+STATUS = re.compile(r"\berror[=: ]+([1-5]\d\d)\b|\b(?:status|code)[=: ]+([1-5]\d\d)\b", re.IGNORECASE)
+HARMLESS = (  # what may be said of a failure, where the library says something like it
+    ("authenti", "it refused the password or token"),
+    ("unauthorized", "it refused the password or token"),
+    ("refused", "the connection was refused"),
+    ("timed out", "it did not answer in time"),
+    ("name or service not known", "its host name is not known"),
+    ("name resolution", "its host name is not known"),
+    ("getaddrinfo", "its host name is not known"),
+    ("certificate", "its certificate was not accepted"),
+    ("unreachable", "its network cannot be reached"),
+    ("connection", "the connection failed"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one message."""
+
+    ok: bool
+    why: str = ""  # one clause, without a word of the address
+    maybe: bool = False  # it may have arrived, although nobody said so
+
+
+def deliver(target: Target, title: str, body: str, limit_s: float = TIME_LIMIT_S) -> Outcome:
+    """Sends it, and waits at most `limit_s`."""
+    asked = json.dumps({"address": target.address, "title": title, "body": body})
+    child = subprocess.Popen(
+        python("-m", "fts.jobs.notify.send"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        said, _ = child.communicate(asked.encode(), timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, 9)  # its command, too
+        child.communicate()
+        return Outcome(False, f"no answer within {limit_s:.0f} s", maybe=True)
+    try:
+        found = json.loads(said)
+        return Outcome(bool(found["ok"]), str(found["why"]), bool(found["maybe"]))
+    except (ValueError, KeyError, TypeError):
+        return Outcome(False, "the process that sends it ended early", maybe=True)
+
+
+def main() -> None:
+    """Reads {address, title, body} from stdin, writes {ok, why, maybe} to stdout."""
+    asked = json.loads(sys.stdin.read())
+    address, title, body = asked["address"], asked["title"], asked["body"][:MOST_BODY]
+    with contextlib.redirect_stdout(sys.stderr):  # a library's own words are not our answer
+        found = _by_command(address, title, body) if address.startswith(COMMAND) else _by_library(address, title, body)
+    print(json.dumps({"ok": found.ok, "why": found.why, "maybe": found.maybe}))
+
+
+def _by_command(address: str, title: str, body: str) -> Outcome:
+    """The message stands in the words, in FTS_TITLE and FTS_BODY, and on stdin."""
+    words = [
+        body if word == "{body}" else word.replace("{title}", title).replace("{body}", body)
+        for word in shlex.split(address.removeprefix(COMMAND))
+    ]
+    try:
+        done = subprocess.run(
+            words, input=body.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+            env={**os.environ, "FTS_TITLE": title, "FTS_BODY": body}, timeout=COMMAND_LIMIT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Outcome(False, f"the command did not end within {COMMAND_LIMIT_S:.0f} s", maybe=True)
+    except OSError as error:
+        return Outcome(False, f"the command cannot be started: {error.strerror}")
+    return Outcome(True) if done.returncode == 0 else Outcome(False, f"the command ended with {done.returncode}")
+
+
+def _by_library(address: str, title: str, body: str) -> Outcome:
+    try:
+        import apprise
+    except ModuleNotFoundError as missing:
+        return Outcome(False, f"{this_python()} has no {missing.name}: pip install 'fts-hpo[notify]'")
+    heard = _Heard()
+    logger = logging.getLogger("apprise")
+    logger.handlers, logger.propagate = [heard], False
+    logger.setLevel(logging.DEBUG)
+    try:
+        sender = apprise.Apprise()
+        if not sender.add(address):
+            return Outcome(
+                False, "its address cannot be understood; `fts notify remove` and `fts notify add` replace it"
+            )
+        ok = sender.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT)
+    except Exception as error:  # noqa: BLE001  # of a plugin, whatever it raises; its text may hold the address
+        return Outcome(False, f"the library failed with {type(error).__name__}", maybe=True)
+    return Outcome(True) if ok else Outcome(False, heard.why, maybe=heard.why == "it did not answer in time")
+
+
+class _Heard(logging.Handler):
+    """Listens to the library for the cause of a failure, and keeps only what is harmless."""
+
+    why = "it was not accepted"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().lower()
+        if found := STATUS.search(text):
+            self.why = f"the answer was {found[1] or found[2]}"
+            return
+        self.why = next((said for part, said in HARMLESS if part in text), self.why)
+
+
+if __name__ == "__main__":
+    main()

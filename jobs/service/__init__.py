@@ -1,0 +1,1 @@
+"""A worker that starts with the machine: a unit of systemd, or a property list of launchd."""

@@ -1,0 +1,128 @@
+"""The services of this machine: where their files lie, and what systemctl or launchctl is asked to do with them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fts.jobs.service import unit
+from fts.state.files import atomic_write, make_folder, remove
+
+if TYPE_CHECKING:
+    from fts.jobs.service.unit import Service
+
+SYSTEMD, LAUNCHD = "systemd", "launchd"
+ANSWERS_WITHIN_S = 30.0
+
+
+def usual() -> str:
+    return LAUNCHD if sys.platform == "darwin" else SYSTEMD
+
+
+@dataclass(frozen=True)
+class Manager:
+    """systemd or launchd, with the services of one person or of the machine."""
+
+    kind: str
+    service: Service
+
+    @property
+    def is_of_machine(self) -> bool:
+        return self.service.user is not None
+
+    @property
+    def tool(self) -> str:
+        return "systemctl" if self.kind == SYSTEMD else "launchctl"
+
+    @property
+    def path(self) -> Path:
+        """The file of the service."""
+        name = self.service.name
+        if self.kind == LAUNCHD:
+            folder = (
+                Path("/Library/LaunchDaemons") if self.is_of_machine else Path("~/Library/LaunchAgents").expanduser()
+            )
+            return folder / f"{name}.plist"
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+        return (Path("/etc/systemd/system") if self.is_of_machine else base / "systemd" / "user") / f"{name}.service"
+
+    @property
+    def content(self) -> bytes:
+        return unit.systemd(self.service).encode() if self.kind == SYSTEMD else unit.launchd(self.service)
+
+    def commands(self, what: str) -> list[list[str]]:
+        """What `install` and `remove` ask of the system, after the file was written, or before it goes."""
+        name = self.service.name
+        if self.kind == LAUNCHD:
+            if what == "install":
+                return [["launchctl", "bootstrap", self.domain, str(self.path)]]
+            return [["launchctl", "bootout", f"{self.domain}/{name}"]]
+        if what == "install":
+            return [self.systemctl("daemon-reload"), self.systemctl("enable", "--now", f"{name}.service")]
+        return [self.systemctl("disable", "--now", f"{name}.service")]
+
+    def systemctl(self, *words: str) -> list[str]:
+        return ["systemctl", *([] if self.is_of_machine else ["--user"]), *words]
+
+    @property
+    def domain(self) -> str:
+        """Where launchd keeps the service."""
+        return "system" if self.is_of_machine else f"gui/{os.getuid()}"
+
+    def write(self) -> None:
+        make_folder(self.path.parent)
+        atomic_write(self.path, self.content, mode=0o644 if self.is_of_machine else 0o600)
+
+    def delete(self) -> None:
+        """The file, and the link that `enable` made: systemd may not have been there to remove it."""
+        remove(self.path)
+        if self.kind == SYSTEMD:
+            for link in self.path.parent.glob(f"*.wants/{self.path.name}"):
+                remove(link)
+            ask(self.systemctl("daemon-reload"))
+
+    def state(self) -> str:
+        """`active`, `inactive`, `failed` ... in the words of the system."""
+        if self.kind == SYSTEMD:
+            said = ask(self.systemctl("is-active", f"{self.service.name}.service"))[1]
+            return said if said.isalpha() else f"unknown: {said or 'systemd says nothing'}"
+        code, said = ask(["launchctl", "print", f"{self.domain}/{self.service.name}"])
+        if code:
+            return "inactive"
+        return next((line.partition("=")[2].strip() for line in said.splitlines() if "state =" in line), "unknown")
+
+
+def lingers() -> bool | None:
+    """Whether this person's services run while they are not logged in; None: systemd does not say."""
+    code, said = ask(["loginctl", "show-user", person(), "--property=Linger", "--value"])
+    return None if code or said not in ("yes", "no") else said == "yes"
+
+
+def person() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def ask(words: Sequence[str], limit_s: float = ANSWERS_WITHIN_S) -> tuple[int, str]:
+    """The exit code of a tool of the system and what it said; 127 where there is no such tool."""
+    if shutil.which(words[0]) is None:
+        return 127, f"there is no {words[0]} here"
+    try:
+        done = subprocess.run(
+            list(words), capture_output=True, text=True, timeout=limit_s, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return 124, f"{words[0]} did not answer within {limit_s:.0f} s"
+    return done.returncode, (done.stdout.strip() or done.stderr.strip()).strip()
+
+
+def typed(words: Sequence[str]) -> str:
+    """As a person would type it."""
+    return shlex.join(words)

@@ -1,0 +1,40 @@
+"""The nodes of other machines in words: one line for all, one row for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from fts.jobs.status import formatting
+from fts.jobs.status.sanitize import clean
+from fts.state.values import Node, NodeState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SILENT_S = 60.0  # a row that is older was left by a worker that died
+
+
+def state_of(node: Node, now: float) -> str:
+    """In a word or a few: `up`, `silent 40 s`, `quarantined`."""
+    quiet_s = now - node.heard_at if node.heard_at is not None else None
+    left = node.state in (NodeState.UP, NodeState.SILENT) and now - node.at > SILENT_S
+    if node.state is NodeState.SILENT or left:
+        return f"silent {formatting.spell(quiet_s if quiet_s is not None else now - node.at)}"
+    return node.state.value
+
+
+def line(nodes: Sequence[Node], now: float) -> str:
+    """`4 nodes, 13/16 slots, 1 silent 40 s, 1 quarantined: it runs another fts`; empty without any."""
+    if not nodes:
+        return ""
+    usable = [node for node in nodes if node.state in (NodeState.UP, NodeState.SILENT)]
+    busy, slots = sum(node.busy for node in usable), sum(node.slots for node in usable)
+    parts = [formatting.count(len(nodes), "node"), f"{busy}/{slots} slots"]
+    others = [node for node in nodes if state_of(node, now) != "up"]
+    counted = Counter(node.state.value for node in others if node.state not in (NodeState.UP, NodeState.SILENT))
+    parts += [f"1 {state_of(node, now)}" for node in others if node.state in (NodeState.UP, NodeState.SILENT)][:3]
+    for state, count in sorted(counted.items()):
+        reason = next((node.reason for node in others if node.state.value == state and node.reason), None)
+        parts.append(f"{count} {state}" + (f": {clean(reason)[:80]}" if reason else ""))
+    return ", ".join(parts)

@@ -1,0 +1,305 @@
+"""What the status and the journal say, as whole sentences that can be read aloud: no signs, no columns, units in words.
+
+`fts status --plain` and `fts watch --plain` speak them, for screen readers and for logs that people read; messages to
+a phone are made of them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.status import declared, drain, formatting, naming
+from fts.jobs.status.conditions import running_trials
+from fts.state.values import Direction, JobStatus, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fts.jobs.status.summary import Glance
+    from fts.state.values import Event, Job, Snapshot, Trial
+
+MOST = 14  # jobs told one by one
+
+UNITS = {
+    "kB": "kilobytes", "MB": "megabytes", "GB": "gigabytes", "TB": "terabytes", "B": "bytes", "W": "watts",
+    "s": "seconds", "min": "minutes", "h": "hours",
+}  # fmt: skip
+# what stands for a word where room is short, and the words; in this order
+WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"`([^`]*)`", r'"\1"'),
+        (r"(?<=\d) ?°C", " degrees"),
+        (r"(?<=\d) ?%", " percent"),
+        (r"\s*(?:→|(?<=\d)–(?=\d)|…(?=\s*\S))\s*", " to "),
+        (r"…", ""),
+        (r"\s*±\s*", ", plus or minus "),
+        (r"(?<=\S) < (?=\d)", ", less than "),
+        (r"(?<=\S) > (?=\d)", ", more than "),
+        (r"\s*·\s*", ", "),
+        (r"\(\+(\d+) more\)", r"and \1 more"),
+        (r"(?<![\w/.=-])t(\d+)\b(?![-/=.\w])", r"trial \1"),
+        (r"(?<![\w/.=-])ep (\d+)", r"epoch \1"),
+        (r"\bOOM\b", "out of memory"),
+        (r"(?<![\w.])\.(\d)", r"0.\1"),
+        (r"\b(\d+)d(\d+)h\b", r"\g<1> days \g<2> hours"),
+        (r"\b(\d+)h(\d\d)\b", r"\g<1> hours \g<2> minutes"),
+        (r"\b(\d+)d\b", r"\g<1> days"),
+        (r"\b(\d+)h\b", r"\g<1> hours"),
+        (r"\b(\d+)m\b", r"\g<1> minutes"),
+        (r"\b(\d+)s\b", r"\g<1> seconds"),
+        (r"(?<=\d) (kB|MB|GB|TB|B|W|s|min|h)\b(?!/)", ""),  # by `_unit`
+        (r"\b1 (second|minute|hour|day|degree|watt|gigabyte|megabyte|byte)s\b", r"1 \1"),
+        (r"[◌►‖✓✗⊘↻⊗★●•↓↑█▓▒░▕▏┊┃↵]", ""),
+        (r" +(?=[,.;:)])", ""),
+        (r" {2,}", " "),
+    )
+)
+
+
+def aloud(text: str) -> str:
+    """The text with words for its signs and units."""
+    for pattern, words in WORDS:
+        text = pattern.sub(_unit if not words and "kB" in pattern.pattern else words, text)
+    return text.strip()
+
+
+def _unit(found: re.Match[str]) -> str:
+    return f" {UNITS[found[1]]}"
+
+
+def sentence_of(text: str) -> str:
+    """One that begins with a capital and ends once."""
+    text = aloud(text)
+    return formatting.full_stop(text[:1].upper() + text[1:]) if text else ""
+
+
+# ---------------------------------------------------------------- the status
+
+
+def sentences(glance: Glance) -> list[str]:
+    """The whole of the status."""
+    told = [_verdict(glance)]
+    told += [f"also: {concern.reason}" for concern in glance.verdict.concerns[1:]]
+    leaving = (drain.sentence(glance.snapshot, worker, glance.now) for worker in drain.draining(glance.snapshot))
+    told += [f"DRAINING: {text}" for text in leaving if text not in told[0]]
+    told += [finish(glance), *_absence(glance), *_jobs(glance)]
+    return [sentence_of(text) for text in told if text]
+
+
+def verdict_sentence(glance: Glance) -> str:
+    """`LOOK: 20M/h3 failed: ...`, for a message that is read with the eyes."""
+    return formatting.full_stop(_verdict(glance))
+
+
+def _verdict(glance: Glance) -> str:
+    return f"{glance.verdict.word}: {glance.verdict.reason}"
+
+
+def finish_sentence(glance: Glance) -> str:
+    """The same as `finish`, with a capital and without a full stop."""
+    return sentence_of(finish(glance)).rstrip(".")
+
+
+def cell_sentence(glance: Glance, job: Job) -> str:
+    """`Cell mnist/S is done: 20 of 20 trials, best val_loss 0.3491 (smaller is better).`"""
+    return sentence_of(_job(glance, job, naming.names_of(glance.snapshot.jobs)[job.id]))
+
+
+def finish(glance: Glance) -> str:
+    """When the work will be done, or that nothing is left to do, or why no time can be given."""
+    snapshot, eta = glance.snapshot, glance.forecast
+    waiting = sum(job.status is JobStatus.QUEUED for job in snapshot.jobs)
+    if waiting and snapshot.queue_paused:
+        wait = f"{formatting.count(waiting, 'job')} {'waits' if waiting == 1 else 'wait'}"
+        return f"there is no end while the queue is paused: {wait}"
+    if eta.finish_said is not None and eta.half_width_s is not None and not (glance.is_blind and not glance.has_worker):
+        when = f"{_moment(eta.finish_said, glance.now)}, plus or minus {formatting.spell(eta.half_width_s)}"
+        record = f"; {eta.record}" if eta.judged else ""
+        if glance.has_worker:
+            return f"the work will be done {when}{record}"
+        return f"no worker is alive; if one starts now, the work will be done {when}"
+    if glance.is_blind:
+        return "the end is not known, because the database cannot be read"
+    counts = Counter(job.status for job in snapshot.jobs)
+    held = sum(bool(job.hold_reason) and job.status is JobStatus.QUEUED for job in snapshot.jobs)
+    if counts[JobStatus.RUNNING] or counts[JobStatus.QUEUED] > held:
+        return "it is not known yet when the work will be done"
+    if counts[JobStatus.PAUSED] or held:
+        parts = [(counts[JobStatus.PAUSED], "paused"), (held, "held")]
+        stopped = " and ".join(
+            f"{formatting.count(n, 'job')} {'is' if n == 1 else 'are'} {how}" for n, how in parts if n
+        )
+        return f"nothing else can run: {stopped}"
+    return "all jobs have ended" if snapshot.jobs else "no job is in the queue"
+
+
+def _moment(at: float, now: float) -> str:
+    """`today at 14:20`, `on Saturday at 14:20`, `on 3 November at 14:20`."""
+    day, here = formatting.moment(at), formatting.moment(now)
+    clock = time.strftime("%H:%M", day)
+    if day[:3] == here[:3]:
+        return f"today at {clock}"
+    if abs(at - now) < 6 * formatting.DAY:
+        return f"on {time.strftime('%A', day)} at {clock}"
+    return f"on {day.tm_mday} {time.strftime('%B', day)} at {clock}"
+
+
+def _absence(glance: Glance) -> list[str]:
+    away = glance.away
+    if away is None:
+        return []
+    ended = f"{formatting.count(away.done, 'cell')} done, {formatting.count(away.trials, 'trial')} ended"
+    bad = f"{away.failed} failed, {away.lost} lost with their worker"
+    heat = f"{formatting.count(away.guard_pauses, 'pause')} because of heat"
+    told = [f"since {_moment(away.since, glance.now).removeprefix('on ')}: {ended}, {bad}, {heat}"]
+    if away.best_after is not None:
+        of = f" of {away.best_cell}" if away.best_cell else ""
+        before = f" from {formatting.best(away.best_before)}" if away.best_before is not None else ""
+        told.append(f"the best {_bare(away.metric)}{of} went{before} to {formatting.best(away.best_after)}")
+    if away.joined:
+        told.append(f"{formatting.count(away.joined, 'trial')} joined a front")
+    return told
+
+
+def _bare(word: str) -> str:
+    return word.rstrip(" ↓↑")
+
+
+def _jobs(glance: Glance) -> Iterable[str]:
+    """The jobs that matter most, one sentence each, and how many there are besides."""
+    jobs, names = glance.snapshot.jobs, naming.names_of(glance.snapshot.jobs)
+    chosen = listed(jobs)
+    for job in chosen:
+        yield _job(glance, job, names[job.id])
+    if rest := Counter(str(job.status) for job in jobs if job.id not in {each.id for each in chosen}):
+        counts = (f"{formatting.count(n, 'job')} {state}" for state, n in rest.items())
+        yield f"besides, {', '.join(counts)}"
+
+
+def listed(jobs: Sequence[Job], most: int = MOST) -> list[Job]:
+    """Running and failed ones always, then the line, then the ended ones, as many as fit; in their own order."""
+    first = [job for job in jobs if job.status in (JobStatus.RUNNING, JobStatus.FAILED)]
+    rest = [job for job in jobs if job.status not in (JobStatus.RUNNING, JobStatus.FAILED)]
+    kept = {job.id for job in (first + rest)[:most]}
+    return [job for job in jobs if job.id in kept]
+
+
+STATES = {
+    JobStatus.QUEUED: "waits in line", JobStatus.RUNNING: "is running", JobStatus.PAUSED: "is paused",
+    JobStatus.DONE: "is done", JobStatus.FAILED: "has failed", JobStatus.CANCELLED: "was cancelled",
+}  # fmt: skip
+
+
+def _job(glance: Glance, job: Job, name: str) -> str:
+    """`cell mnist/S is running: 6 of 12 trials, best loss 0.5375 (smaller is better), trial 6 is at epoch 3 of 6`."""
+    wanted = formatting.count(job.trials_wanted, "trial")
+    parts = [f"{formatting.trials_ended(job)} of {wanted}", *best_words(glance.snapshot, job)]
+    lost = glance.lost(job)
+    if not lost:
+        parts += [_at(glance, trial, job) for trial in _live(glance, job)]
+        left = glance.forecast.seconds_left.get(job.id)
+        parts += [f"about {formatting.spell(left)} left"] if left is not None and glance.has_worker else []
+    if job.status is JobStatus.FAILED:
+        parts.append(f"the cause: {job.message or job.cause or 'none recorded'}")
+    elif job.hold_reason:
+        parts.append(f"it is held: {job.hold_reason}")
+    elif job.asked:
+        parts.append(f"it was asked to {job.asked}")
+    state = f"is lost, {lost.replace('free', 'another worker may take it')}" if lost else STATES[job.status]
+    return f"{'cell' if job.kind in ('', 'cell') else job.kind} {name} {state}: {', '.join(parts)}"
+
+
+def best_words(snapshot: Snapshot, job: Job) -> list[str]:
+    """`best loss 0.5375 (smaller is better)`, or how many trials stand on the front."""
+    if len(job.goals) > 1:
+        return [f"{formatting.count(len(job.front), 'trial')} on the front of {', '.join(job.goals)}"]
+    if job.best_value is None:
+        return []
+    kind = declared.of_job(snapshot, job).word(job.metric, None)
+    which = "smaller" if job.direction is Direction.MINIMIZE else "larger"
+    return [f"best {kind} {formatting.best(job.best_value)} ({which} is better)"]
+
+
+def _live(glance: Glance, job: Job) -> list[Trial]:
+    return sorted(running_trials(glance.snapshot, job), key=lambda trial: trial.number)
+
+
+def _at(glance: Glance, trial: Trial, job: Job) -> str:
+    step = declared.of_job(glance.snapshot, job).step
+    steps = job.steps
+    if not trial.epochs:
+        return f"trial {trial.number} has begun"
+    return f"trial {trial.number} has done {formatting.count(trial.epochs, step)}" + (f" of {steps}" if steps else "")
+
+
+# ---------------------------------------------------------------- the journal
+
+
+def event_sentence(event: Event, jobs: Sequence[Job] = ()) -> str:
+    """`At 08:14:02, trial 12 of 20M/h3 is complete with 0.6841.`: when, what, of which cell."""
+    job = next((job for job in jobs if job.id == event.job_id), None)
+    names = naming.names_of(jobs)
+    name = names[job.id] if job is not None else f"job {event.job_id}" if event.job_id is not None else ""
+    told = _trial(event, name) or _said(event, name, jobs, job)
+    undone = f" (undone by event {event.undone_by})" if event.undone_by else ""
+    return sentence_of(f"{_clock(event.at)}, {told}{undone}")
+
+
+def _clock(at: float) -> str:
+    """`at 08:14:02`; of another day than today `on 3 November at 08:14:02`."""
+    day = formatting.moment(at)
+    clock = f"at {formatting.seconds_clock(at)}"
+    return clock if day[:3] == time.localtime()[:3] else f"on {day.tm_mday} {time.strftime('%B', day)} {clock}"
+
+
+def _trial(event: Event, name: str) -> str:
+    """Of what is about one trial."""
+    number = event.data.get("number")
+    if not isinstance(number, int) or not name:
+        return ""
+    trial, value = f"trial {number} of {name}", _number(event.data.get("value"))
+    why = event.data.get("message") or event.data.get("cause") or "no cause recorded"
+    match event.verb:
+        case Verb.TRIAL_STARTED:
+            return f"{trial} starts"
+        case Verb.TRIAL_COMPLETE:
+            return f"{trial} is complete" + (f" with {value}" if value else ", without a value")
+        case Verb.TRIAL_PRUNED:
+            return f"{trial} was ended early" + (f" at {value}" if value else "")
+        case Verb.TRIAL_FAILED:
+            return f"{trial} failed: {why}"
+        case Verb.NEW_BEST if isinstance(event.data.get("front"), list):
+            n = len(event.data["front"])
+            return f"{trial} joins the front, {formatting.count(n, 'trial')} {'is' if n == 1 else 'are'} on it now"
+        case Verb.NEW_BEST:
+            before = _number(event.data.get("before"))
+            return f"{trial} is the new best with {value}" + (f"; the best before was {before}" if before else "")
+    return ""
+
+
+def _number(value: Any) -> str:
+    return formatting.best(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+TRIAL = re.compile(r"trial (\d+)(:| (?=interrupted))")
+
+
+def _said(event: Event, name: str, jobs: Sequence[Job], job: Job | None) -> str:
+    """The journal's own words, with cells by their names; who did it, where a person or a watchdog did."""
+    text = naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs, None if job is None else job.id)
+    if event.verb == Verb.ENQUEUED and name:
+        return f"{event.who} put {name} in line"
+    if event.verb == Verb.GUARD and isinstance(event.data.get("new"), str):
+        why = text.rpartition("(")[2].rstrip(")") if "(" in text else ""
+        before = f", {event.data['old']} before" if isinstance(event.data.get("old"), str) else ""
+        guard = f"the heat guard of worker {event.data.get('worker_id', 'unknown')} is {event.data['new']} now{before}"
+        return f"{guard}: {why}" if why else guard
+    if name and (found := TRIAL.match(text)):
+        text = f"trial {found[1]} of {name}{':' if found[2] == ':' else ' was'} {text[found.end() :].strip()}"
+    elif name and name not in text:
+        text = f"{name}: {text}"
+    return text if event.who.startswith("worker") or event.who in text else f"{event.who}: {text}"

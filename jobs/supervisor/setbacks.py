@@ -1,0 +1,35 @@
+"""What went wrong with one trial since it last got further, and when that is enough."""
+
+from __future__ import annotations
+
+from fts.jobs.watchdog.stop_request import StopReason
+from fts.state.values import Cause
+
+STALLS_ALLOWED = 2  # the third stall of a trial fails it
+CRASHES_ALLOWED = 2  # of its own code, without an epoch or a checkpoint in between; the third fails it
+
+
+class Setbacks:
+    """Counts what went wrong with one trial since it last gained an epoch or a checkpoint."""
+
+    def __init__(self, reached: tuple[int, int]) -> None:
+        self.stalls = self.crashes = self.outages = self.memory = self.alone = 0
+        self._reached = reached
+
+    def add(self, reason: StopReason | None, reached: tuple[int, int], alone: bool = False) -> None:
+        """`alone`: no other trial ran beside it."""
+        self.stalls += reason is StopReason.STALLED
+        if reached != self._reached:
+            self._reached, self.crashes, self.outages, self.memory, self.alone = reached, 0, 0, 0, 0
+        self.crashes += reason is StopReason.CRASHED
+        self.outages += reason is StopReason.MACHINE
+        self.memory += reason is not None and reason.memory
+        self.alone += reason is not None and reason.memory and alone
+
+    def hopeless(self, reason: StopReason | None) -> Cause | None:
+        """The cause to end a trial with that was tried often enough, or that another try cannot mend."""
+        if self.stalls > STALLS_ALLOWED:
+            return Cause.STALLED
+        if self.crashes > CRASHES_ALLOWED:
+            return Cause.CODE_ERROR
+        return Cause(reason) if reason in (StopReason.DATA_ERROR, StopReason.CODE_ERROR) else None

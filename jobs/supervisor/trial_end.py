@@ -1,0 +1,119 @@
+"""Writes how a trial ended."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.goals import CONSTRAINTS, pruning_of
+from fts.jobs.api.study import Cell, Finished, Study
+from fts.jobs.records.beside import role_of
+from fts.jobs.supervisor.aims import Judged, judged
+from fts.jobs.supervisor.attempt import AttemptEnd, Ended
+from fts.jobs.supervisor.progress_events import TrialEnded
+from fts.jobs.supervisor.trial_record import CHANGED_TO, CODE_CHANGED, MOVED, OTHER_HARDWARE
+from fts.state import queries, transitions
+from fts.state.errors import BadRow
+from fts.state.values import Cause, Direction, Epoch, TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.jobs.supervisor.trial_record import TrialRecord
+    from fts.jobs.supervisor.trial_runner import Work
+
+RESULT_FACTS = (
+    "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "badges", "peak_bytes",
+)  # fmt: skip
+MAX_ATTRIBUTES = 16_000  # characters of JSON, of a trial
+
+
+def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: int, pruned_for: str | None) -> None:
+    """Of trial `number` of its search; `peak`: bytes of its tree in this claim, 0 where its study plans its memory."""
+    study, cell, trial, role = work.study, record.cell, record.trial, role_of(record.trial)
+    facts = end.facts
+    if end.how is Ended.FAILED:
+        status, cause = TrialStatus.FAILED, facts.get("cause", Cause.CODE_ERROR)
+    elif end.how is Ended.PRUNED:
+        status, cause = TrialStatus.PRUNED, Cause.PRUNED
+    else:
+        status, cause = TrialStatus.COMPLETE, facts["reason"]
+        if cause == Cause.DIVERGED or facts.get("value") is None:
+            status, cause = TrialStatus.FAILED, Cause.DIVERGED
+    # a pruned trial may have come to its own result before it heard the verdict: its record does not tell which
+    told = {} if end.how is Ended.PRUNED else facts
+    known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
+    if peak:
+        known["peak_bytes"] = max(
+            peak, record.reread().peak_bytes or 0
+        )  # of the whole tree; the process tells only its own
+    if role is not None:
+        known["badges"] = [*known.get("badges", ()), role]
+    elif cell.kind == "cell" and number < len(cell.warm_start):
+        known["badges"] = [*known.get("badges", ()), "warm"]
+    if CHANGED_TO in record.reread().facts:  # whichever of its attempts ran other code
+        known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
+    if OTHER_HARDWARE in record.reread().facts:
+        known["badges"] = [*known.get("badges", ()), MOVED]
+    if end.how is Ended.RESULT:
+        study.on_result(Finished(work.db, work.places, work.claim.job, f"worker {work.claim.worker_id}"), facts)
+    if end.how is Ended.PRUNED or cause in (Cause.TIME_LIMIT, Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT):
+        known |= best_so_far(queries.epochs(work.db, trial.id), study, cell)
+    message = pruned_for if end.how is Ended.PRUNED else facts.get("message")
+    aims = Judged()
+    if status is not TrialStatus.FAILED:
+        complete = status is TrialStatus.COMPLETE
+        of_pruned = {CONSTRAINTS: facts.get(CONSTRAINTS)} if facts.get("fact") == "pruned" else {}
+        aims = judged(cell, facts if complete else of_pruned, complete)
+    if aims.cause is not None:
+        status, cause, message = TrialStatus.FAILED, aims.cause, aims.message
+        known.pop("value", None)
+    if aims.badges:
+        known["badges"] = [*known.get("badges", ()), *aims.badges]
+    declared = {one.name: told[one.name] for one in study.facts if told.get(one.name) is not None}
+    if told.get("metrics"):
+        declared["metrics"] = told["metrics"]  # of a function that returned several numbers
+    by_itself = end.how is not Ended.PRUNED or facts.get("fact") == "pruned"  # else nobody knows how far it came
+    if by_itself and (attrs := kept_attributes(facts.get("user_attrs"))):
+        declared["attrs"] = attrs  # of a function that called trial.set_user_attr
+    declared |= aims.facts
+    end_it = partial(transitions.finish_trial, work.db, work.claim, trial.id)
+    try:
+        end_it(status, cause, message=message, facts=declared, **known)
+    except BadRow as refused:  # 5,000 metrics
+        end_it(TrialStatus.FAILED, Cause.CODE_ERROR, message=str(refused))
+    record.tell(TrialEnded(work.claim.job, record.reread()))
+
+
+def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, Any]:
+    """What a pruned trial had reached: recorded, but never ranked (its status says so)."""
+    scored = [(epoch.value, epoch) for epoch in epochs if epoch.value is not None]
+    if not scored:
+        return {}
+    decides, goal = pruning_of(cell)
+    value, best = min(scored, key=lambda pair: Direction(goal).key(pair[0]))
+    if decides != cell.metric:
+        return {"value": best.number(cell.metric), "best_epoch": best.epoch}
+    kept = {metric.name: best.number(metric.name) for metric in study.metrics if metric.name in RESULT_FACTS}
+    return {"value": value, "best_epoch": best.epoch, "last_value": scored[-1][0], **kept}
+
+
+def kept_attributes(told: Any) -> dict[str, Any]:
+    """What a function kept with set_user_attr, the first of it as far as a row has room."""
+    kept: dict[str, Any] = {}
+    room = MAX_ATTRIBUTES
+    for name, value in told.items() if isinstance(told, dict) else ():
+        room -= len(json.dumps([name, value]))
+        if room < 0:
+            break
+        kept[name] = value
+    return kept
+
+
+def message_of(end: AttemptEnd) -> str:
+    if end.wish is not None and end.wish.message:
+        return end.wish.message
+    said = str(end.facts.get("message") or "")
+    by_signal = end.how is Ended.STOPPED and end.wish is None and not said
+    return "a signal from outside stopped the trial process" if by_signal else said

@@ -1,0 +1,105 @@
+"""What a trial process is told before it begins: its specification, and the earlier trials that its search sees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.goals import goals_of
+from fts.jobs.api.lag import seen_below
+from fts.jobs.api.spec import TrialSpec
+from fts.jobs.api.spec import trial_folder as folder_of
+from fts.jobs.api.study import Cell, trial_log
+from fts.jobs.search.sampler import NO_HISTORY
+from fts.jobs.supervisor.template import Told
+from fts.state import queries
+
+if TYPE_CHECKING:
+    from fts.jobs.executors.base import Placed
+    from fts.jobs.search.sampler import PastTrial
+    from fts.jobs.supervisor.admission import Admission
+    from fts.jobs.supervisor.template import Template
+    from fts.jobs.supervisor.trial_runner import Work
+    from fts.state.values import Trial
+
+
+class TrialOrder:
+    """Of one trial, which is number `number` of its search; `role`: it is not of the search."""
+
+    def __init__(self, work: Work, trial: Trial, cell: Cell, number: int, role: str | None, threads: int) -> None:
+        self.db, self.places, self.settings, self.claim = work.db, work.places, work.settings, work.claim
+        self.study, self.history, self.job = work.study, work.history, work.claim.job
+        self.trial, self.cell, self.number, self.role, self.threads = trial, cell, number, role, threads
+        self.known = seen_below(cell, number)  # it knows the trials of lower numbers, all of which have ended
+        self._rivals_then: list[PastTrial] | None = None
+
+    def spec(self, admitted: Admission) -> TrialSpec:
+        """What the trial process gets."""
+        return TrialSpec(
+            cell=self.cell,
+            number=self.number,
+            params=self.trial.params,
+            seed=self.trial.seed,
+            threads=self.threads,
+            device="cuda" if self.study.resources(self.cell).gpu else self.trial.device or self.settings.device,
+            data_root=str(self.places.data),
+            folder=str(folder_of(self.places.outputs, self.job.experiment, self.job.id, self.trial.number)),
+            log_path=str(trial_log(self.places.logs, self.job.experiment, self.job.id, self.trial.number)),
+            recipe=admitted.recipe,
+            memory_limit=admitted.limit,
+            resume=True,  # from a checkpoint if there is one
+            checkpoint_every_s=self.settings.checkpoint_every_s,
+            draws=self._draws(),
+        )
+
+    def _draws(self) -> tuple[dict[str, Any], ...]:
+        """What this trial has drawn itself so far, which it gets again."""
+        told = ("k", "name", "value", "distribution")
+        return tuple({name: getattr(draw, name) for name in told} for draw in queries.draws(self.db, self.trial.id))
+
+    def _history(self) -> list[PastTrial]:
+        """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
+        draws = self.cell.space is None and self.cell.sampler not in NO_HISTORY
+        return self.history.before(self.known) if draws or reads_the_study(self.cell) else []
+
+    def tell_history(self, template: Template) -> None:
+        """Before it forks."""
+        if self.earlier is not None:
+            template.know(self.earlier, self.known, goals_of(self.cell), self.cell.space)
+
+    def with_history(self, spec: TrialSpec, child: Placed) -> TrialSpec:
+        """The specification with those earlier trials that its process does not know yet."""
+        if self.earlier is None:
+            return spec
+        known = {"history": self.earlier.name, "trials": len(self.earlier.past)}
+        return replace(spec, history=tuple(child.told.changed(self.earlier)), known=known)
+
+    @cached_property
+    def earlier(self) -> Told | None:
+        """The history under a name of its own; None: its process is not one of a function."""
+        if self.study.program(self.cell).forks_for is None:
+            return None
+        name = f"{self.job.id}.{self.claim.token}"
+        if self.role is not None:  # its specification may see another history, in a process of the same file
+            name += f".{self.role}"
+        return Told(name, self._history())
+
+    def rivals(self) -> list[PastTrial]:
+        """What a pruner compares the trial with: none of them changes while it runs."""
+        if self.cell.pruner == "none":
+            return []
+        if self._rivals_then is None:
+            self._rivals_then = self.history.before(self.known)
+        return self._rivals_then
+
+
+def reads_the_study(cell: Cell) -> bool:
+    """Does the file of a function speak of `trial.study`, whose best value or trials it may want?"""
+    if not isinstance(cell, FunctionCell):
+        return False
+    try:
+        return b".study" in cell.path.read_bytes()
+    except OSError:
+        return False  # which its process then says

@@ -1,0 +1,195 @@
+"""Makes rows of what one trial tells while it runs."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.goals import pruning_of
+from fts.jobs.status.formatting import in_gb
+from fts.jobs.supervisor.log_limit import KEPT, MOST
+from fts.jobs.supervisor.process_tree import reap_recorded
+from fts.jobs.supervisor.progress_events import EpochReported, Note
+from fts.jobs.trial.kept import MOST_FILES
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
+from fts.state import queries, transitions
+from fts.state.errors import BadRow, LabelClash, ResumeMismatch
+from fts.state.transitions.trials import OF_SAMPLER
+
+if TYPE_CHECKING:
+    from fts.jobs.api.spec import TrialSpec
+    from fts.jobs.api.study import Cell
+    from fts.jobs.executors.base import Placed
+    from fts.jobs.supervisor.telling import Telling
+    from fts.jobs.supervisor.trial_runner import Work
+    from fts.state.values import Trial
+
+log = logging.getLogger("fts.worker")
+
+CODE_CHANGED = "code changed"  # badge of a trial whose file is not the one that was put in line
+CHANGED_TO = "code_changed"  # fact of such a trial: the md5 of what it ran
+STARTED_FACTS = (
+    "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
+    "host", "device", "threads", "micro_batch", "accumulation", "recipe", "predicted_bytes",
+)  # fmt: skip
+FINGERPRINT = "fingerprint"  # fact of a trial that ran on nodes: of the first one
+OTHER_HARDWARE = "other_hardware"  # fact of such a trial: the first node that differs
+MOVED = "other hardware"  # its badge
+KEPT_FILES = "files"  # fact of a trial: name -> md5 and bytes of what it keeps in its folder
+
+
+class TrialRecord:
+    """Of one trial under one claim: a late worker's writes are refused."""
+
+    def __init__(self, work: Work, trial: Trial, cell: Cell, tell: Telling) -> None:
+        self.db, self.slot, self.claim, self.study = work.db, work.slot, work.claim, work.study
+        self.job, self.told_code = work.claim.job, work.told_code
+        self.trial, self.cell, self.tell = trial, cell, tell
+
+    def dropped_log(self) -> None:
+        kept = f"of its log the first and the last {in_gb(KEPT)} stay"
+        said = f"t{self.trial.number} has printed more than {in_gb(MOST)}: {kept}"
+        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
+        self.tell(Note(f"{self.job.experiment} {said}"))
+
+    def take_over(self, child: Placed, spec: TrialSpec) -> None:
+        """Nobody else works on this trial when this returns, and `child` is on record before it hears of the trial.
+
+        A worker that was stopped for longer than its lease lost the job, but its trial process trains on: two would
+        write to one folder. The old pid is read before the fence, so that a late worker never ends its successor's.
+        """
+        host = socket.gethostname()
+        before = self.reread()
+        here = child.node is None
+        if here and (before.pid, before.pid_started, before.host) == (child.pid, child.started, host):
+            return
+        if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
+            transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
+            became = reap_recorded(before.pid or 0, before.pid_started)
+            log.info("process %s, which ran this trial before: %s", before.pid, became)
+        facts: dict[str, Any] = self._process(child)
+        facts["log_path"] = spec.log_path  # a file that cannot be imported has said why there
+        if child.node is not None:
+            facts |= self._hardware(before, child)
+        if gpus := self.slot.room.gpus_of(self.slot.index):
+            facts["gpus"] = [gpu.name for gpu in gpus]
+        transitions.record_progress(self.db, self.claim, self.trial.id, facts)
+
+    def _hardware(self, before: Trial, child: Placed) -> dict[str, Any]:
+        """What it began on decides the last bits: a trial that goes on elsewhere says so."""
+        first = before.facts.get(FINGERPRINT)
+        if first is None:
+            return {FINGERPRINT: child.fingerprint}
+        if first == child.fingerprint or before.facts.get(OTHER_HARDWARE):
+            return {}
+        said = (
+            f"t{self.trial.number} goes on on {child.node}, which has other hardware or libraries than it began on: "
+            f"its last bits may differ, and it gets the badge `{MOVED}`"
+        )
+        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
+        self.tell(Note(f"{self.job.experiment} {said}"))
+        return {OTHER_HARDWARE: child.node}
+
+    def _process(self, child: Placed) -> dict[str, Any]:
+        """Which one it is; a pid of another machine is nobody's to signal, so it is not kept."""
+        if child.node is not None:
+            return {"host": child.node, "pid": None, "pid_started": None}
+        return {"host": socket.gethostname(), "pid": child.pid, "pid_started": child.started}
+
+    def curve(self) -> dict[int, float]:
+        """What earlier attempts have told of this trial: one that goes on from a checkpoint does not tell it again."""
+        recorded = queries.epochs(self.db, self.trial.id)
+        return {
+            epoch.epoch: epoch.value for epoch in recorded if epoch.value is not None and math.isfinite(epoch.value)
+        }
+
+    def with_deciding(self, fact: dict[str, Any]) -> dict[str, Any]:
+        """An epoch with the value that the pruner looks at, which need not be that of the first goal."""
+        name, metrics = pruning_of(self.cell)[0], fact.get("metrics")
+        if name == self.cell.metric or not isinstance(metrics, dict) or name not in metrics:
+            return fact
+        return fact | {"value": metrics[name]}
+
+    def value(self, fact: dict[str, Any]) -> float | None:
+        """The number of an epoch that decides."""
+        found: float | None = fact["value"] if "value" in fact else fact[self.cell.metric]
+        return found
+
+    def started(
+        self, spec: TrialSpec, fact: dict[str, Any], child: Placed, marks: dict[str, int]
+    ) -> StopRequest | None:
+        declared = [one.name for one in self.study.facts]
+        facts = {name: fact[name] for name in (*STARTED_FACTS, *declared) if name in fact}
+        if CODE_CHANGED in fact.get("badges", ()):
+            facts[CHANGED_TO] = fact["code_md5"]
+            self._tell_changed_code(fact["code_md5"])
+        facts["log_path"] = spec.log_path
+        facts |= self._process(child)
+        try:
+            transitions.record_started(self.db, self.claim, self.trial.id, facts, marks)
+        except LabelClash as clash:
+            return StopRequest(StopReason.DATA_ERROR, str(clash), kill=True)
+        return None
+
+    def _tell_changed_code(self, md5: str) -> None:
+        """Once for each state of the file."""
+        since = f"t{self.trial.number}"
+        said = (
+            f"the code is not what was put in line, its md5 is {md5[:8]} now: trials from {since} on get the badge "
+            f"`{CODE_CHANGED}`; restore the file, or put the new code in line with `fts enqueue`"
+        )
+        if md5 in self.told_code:
+            return
+        self.told_code.add(md5)
+        earlier = queries.events(self.db, job_id=self.job.id, verbs=["warned"])
+        if not any(event.data.get(CHANGED_TO) == md5 for event in earlier):
+            transitions.record_intervention(
+                self.db, self.claim, "warned", said, {CHANGED_TO: md5}, trial_id=self.trial.id
+            )
+            self.tell(Note(f"{self.job.experiment} {said}"))
+
+    def probe(self, spec: TrialSpec, fact: dict[str, Any]) -> StopRequest | None:
+        """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""
+        measured = fact.get("measured")
+        if measured is None:
+            return None
+        transitions.record_progress(self.db, self.claim, self.trial.id, {"peak_bytes": measured})
+        if spec.memory_limit is None or measured <= spec.memory_limit or not self.study.can_shrink(self.cell):
+            return None
+        return StopRequest(
+            StopReason.SHRINK, f"its first steps used {in_gb(measured)} of memory, {in_gb(spec.memory_limit)} allowed"
+        )
+
+    def epoch(self, fact: dict[str, Any]) -> None:
+        epoch = {name: value for name, value in fact.items() if name not in ("fact", "number", "judged")}
+        try:
+            transitions.record_epoch(self.db, self.claim, self.trial.id, epoch)
+        except ResumeMismatch as mismatch:  # an event tells of it; the first result stays
+            log.warning("%s", mismatch)
+        self.tell(EpochReported(self.job, self.trial, fact))
+
+    def draw(self, fact: dict[str, Any]) -> None:
+        drawn = {name: fact[name] for name in ("k", "name", "value", "distribution")}
+        transitions.record_draw(self.db, self.claim, self.trial.id, **drawn)
+
+    def sampler(self, fact: dict[str, Any]) -> None:
+        of_sampler = {where: fact[where] for where in ("trial", "study") if isinstance(fact.get(where), dict)}
+        transitions.record_progress(self.db, self.claim, self.trial.id, {OF_SAMPLER: of_sampler})
+
+    def checkpoint(self, fact: dict[str, Any]) -> None:
+        kept = ("step", "epoch", "path", "bytes", "md5", "seconds")
+        transitions.record_checkpoint(self.db, self.claim, self.trial.id, **{name: fact[name] for name in kept})
+
+    def kept(self, fact: dict[str, Any]) -> None:
+        """A file that the trial keeps; a later one of the same name has taken its place."""
+        known = self.reread().facts.get(KEPT_FILES)
+        files = dict(known) if isinstance(known, dict) else {}
+        if len(files) >= MOST_FILES and fact["name"] not in files:
+            raise BadRow(f"the trial keeps more than {MOST_FILES} files; keep a folder with fts.artifact instead")
+        files[fact["name"]] = {name: value for name, value in fact.items() if name in ("md5", "bytes", "rows")}
+        transitions.record_progress(self.db, self.claim, self.trial.id, {KEPT_FILES: files})
+
+    def reread(self) -> Trial:
+        return queries.trial(self.db, self.job.id, self.trial.number)

@@ -1,0 +1,127 @@
+"""The slots of one worker that work on one job at the same time: who runs which trial, and how all of them leave."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
+from fts.state.errors import StaleToken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fts.jobs.supervisor.slot import Slot
+    from fts.state.values import Trial
+
+Live = frozenset[int]  # numbers of the trials that run
+
+
+class Turns:
+    """Thread-safe. One slot leads from the claim to the end of the job; others join while there is a trial for them.
+
+    `opens` puts the next trial on record (None: none may start now), `runs` runs it in a slot, `settles` is called
+    when it has ended; both return the wish that the job is left for. `waits`: may another trial start now? Then
+    `calls` asks the worker for another slot.
+    """
+
+    def __init__(
+        self,
+        parallel: int,
+        opens: Callable[[Live], Trial | None],
+        runs: Callable[[Trial, Slot], StopRequest | None],
+        settles: Callable[[Trial], StopRequest | None],
+        waits: Callable[[Live], bool],
+        calls: Callable[[], object],
+    ) -> None:
+        self.parallel = parallel
+        self._opens, self._runs, self._settles, self._waits, self._calls = opens, runs, settles, waits, calls
+        self._changed = threading.Condition(threading.RLock())
+        self._live: set[int] = set()
+        self._wish: StopRequest | None = None
+        self._error: BaseException | None = None
+        self._closed = True
+
+    def lead(self, slot: Slot) -> StopRequest | None:
+        """Trial after trial until all have ended, or until the wish for which the job is left. Raises any slot's error.
+
+        Nobody works on the job when it returns.
+        """
+        with self._changed:
+            self._closed = False
+        try:
+            while self._turn(slot, leads=True):
+                pass
+        except BaseException as error:  # noqa: BLE001  # raised below, when the other slots have left
+            self._fail(error)
+        with self._changed:
+            while self._live:
+                self._changed.wait()
+            self._closed = True
+            if self._error is not None:
+                raise self._error
+            return self._wish
+
+    def join(self, slot: Slot) -> bool:
+        """Runs trials in another slot while there are any for it; False: there was none."""
+        ran = False
+        try:
+            while self._turn(slot, leads=False):
+                ran = True
+        except BaseException as error:  # noqa: BLE001  # the leading slot raises it
+            self._fail(error)
+        if self._error is not None:
+            slot.close()
+        return ran
+
+    def ordered(self, order: StopReason | None) -> StopReason | None:
+        """What its trials have to stop for: an order, or what another slot is leaving the job for."""
+        if order is not None or (self._error is None and self._wish is None):
+            return order
+        if self._wish is not None and self._wish.reason in (StopReason.DRAIN, StopReason.LOST):
+            return self._wish.reason
+        return StopReason.LOST if isinstance(self._error, StaleToken) else StopReason.STOP
+
+    def _turn(self, slot: Slot, leads: bool) -> bool:
+        """One trial; False: there is none for this slot any more."""
+        with self._changed:
+            trial = self._next(leads)
+            if trial is None:
+                return False
+            self._live.add(trial.number)
+            calls = len(self._live) < self.parallel and self._waits(frozenset(self._live))
+        if calls:
+            self._calls()
+        wish: StopRequest | None = None
+        error: BaseException | None = None
+        try:
+            wish = self._runs(trial, slot)
+        except BaseException as raised:  # noqa: BLE001  # the leading slot raises it
+            error = raised
+        with self._changed:
+            self._live.discard(trial.number)
+            try:
+                if error is None and wish is None:
+                    wish = self._settles(trial)
+            except BaseException as raised:  # noqa: BLE001  # the same
+                error = raised
+            self._error = self._error or error
+            self._wish = self._wish or wish
+            self._changed.notify_all()
+            return error is None and wish is None
+
+    def _next(self, leads: bool) -> Trial | None:
+        while self._error is None and self._wish is None and not self._closed:
+            if len(self._live) < self.parallel:
+                trial = self._opens(frozenset(self._live))
+                if trial is not None:
+                    return trial
+            if not leads or not self._live:
+                return None
+            self._changed.wait()
+        return None
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()

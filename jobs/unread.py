@@ -1,0 +1,96 @@
+"""Says which axes and parameters of a cell seem to reach nothing, so that trials would run the same without a word."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fts.jobs.api.command import WHOLE_ARGS, CommandCell, named
+from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.nearest import nearest
+from fts.jobs.functions import BadObjective, inspect
+
+if TYPE_CHECKING:
+    from fts.jobs.api.bare_cell import BareCell
+    from fts.jobs.functions import Function
+
+
+def unread(cell: BareCell) -> list[str]:
+    """A sentence for each axis and declared parameter that what the cell runs seems not to read."""
+    if isinstance(cell, FunctionCell):
+        return _of_function(cell)
+    return _of_command(cell) if isinstance(cell, CommandCell) else []
+
+
+def _of_function(cell: FunctionCell) -> list[str]:
+    """By the text of the file: a parameter of the function has the name, or a string in it has, for
+    fts.cell(trial)[...] and trial.suggest_float(...).
+    """
+    try:
+        found = inspect(cell.objective, Path(cell.folder))
+        text = cell.path.read_text(errors="replace")
+        strings = {node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)}
+    except (BadObjective, OSError, SyntaxError, ValueError, RecursionError):
+        return []
+
+    def missing(names: list[str], whole: str) -> list[str]:
+        if found.any_name or re.search(whole, text):  # it may read any of them
+            return [name for name in names if not re.search(rf"\b{re.escape(name)}\b", text)]
+        return [name for name in names if name not in found.parameters and name not in strings]
+
+    axes = missing(list(cell.axes), r"\bcell\(")
+    parameters = missing(list(cell.space or {}), r"\.params\b")
+    return [_unread_axis(cell, name, found) for name in axes] + [
+        f"{cell.path.name} does not read the parameter {name}{_meant(cell, name, found)}: it changes nothing, unless "
+        f"an imported module reads trial.params[{name!r}]; add {name} to the arguments of {found.name}"
+        for name in parameters
+    ]
+
+
+def _unread_axis(cell: FunctionCell, name: str, found: Function) -> str:
+    return (
+        f"{cell.path.name} does not read the axis {name}{_meant(cell, name, found)}: its cells all run the same, "
+        f"unless an imported module reads it with fts.cell(trial)[{name!r}]; add {name} to the arguments of "
+        f"{found.name}"
+    )
+
+
+def _meant(cell: FunctionCell, name: str, found: Function) -> str:
+    taken = {*cell.axes, *(cell.space or {})}
+    near = nearest(name, [one for one in found.parameters if one not in taken], cutoff=0.7)
+    return f" (did you mean {near}?)" if near else ""
+
+
+def _of_command(cell: CommandCell) -> list[str]:
+    """By the words of the command and the text of its script: a place, or the name of an environment variable."""
+    places = named(cell)
+    if places & {*WHOLE_ARGS, "params"}:
+        return []
+    text = " ".join(cell.command)
+    if cell.script is not None:
+        try:
+            text += (Path(cell.folder) / cell.script).read_text(errors="replace")
+        except OSError:
+            return []
+    if re.search(r"\bFTS_(PARAMS|PARAM_|CELL_)(?![A-Za-z0-9_])", text):  # it may read any of them
+        return []
+    return [
+        _unread_place(cell, what, name, variable)
+        for what, prefix, names in (("parameter", "FTS_PARAM", cell.space or {}), ("axis", "FTS_CELL", cell.axes))
+        for name in names
+        if name not in places and (variable := f"{prefix}_{name.upper()}") not in text
+    ]
+
+
+def _unread_place(cell: CommandCell, what: str, name: str, variable: str) -> str:
+    where = f"the command has no {{{name}}}"
+    if cell.script is not None:
+        where += f", and {cell.script} does not name {variable}"
+    changes = "its cells all run the same" if what == "axis" else "it changes nothing"
+    others = " or FTS_PARAMS" if what == "parameter" else ""
+    return (
+        f"{where}: unless what it starts reads the environment variable {variable}{others}, the {what} {name} does not "
+        f"reach it and {changes}; write --{name} {{{name}}}"
+    )

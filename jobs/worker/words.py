@@ -1,0 +1,80 @@
+"""What a worker says at its terminal when it begins and when it leaves: who it is, what waits, what stays behind."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from fts.jobs.status import formatting
+from fts.jobs.status.event_groups import FAILED, FINISHED, TRIAL_ENDED
+from fts.jobs.status.formatting import count
+from fts.state import queries
+from fts.state.values import JobStatus, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.jobs.settings import Places, WorkerSettings
+    from fts.state.db import Database
+    from fts.state.values import Event, Job
+
+BATCH = 10_000  # events read at once
+
+
+def introduction(worker_id: int, settings: WorkerSettings, places: Places, jobs: Sequence[Job], paused: bool) -> str:
+    """Number, process, slots, device, database, and what is in line."""
+    ends = "`fts stop` or `fts drain` ends it" if settings.detached else "Ctrl-C stops it at a checkpoint"
+    return (
+        f"worker {worker_id}, process {os.getpid()}: {count(settings.slots, 'slot')} on {settings.device}, database "
+        f"{places.db.absolute()}, data {places.data}, logs {places.logs}; {in_line(jobs, paused)}; {ends}"
+    )
+
+
+def in_line(jobs: Sequence[Job], paused: bool) -> str:
+    """`3 jobs in line (41 trials), 1 paused`."""
+    waiting = [job for job in jobs if job.status is JobStatus.QUEUED and not job.hold_reason]
+    parts = []
+    if waiting:
+        trials = sum(max(job.trials_wanted - formatting.trials_ended(job), 0) for job in waiting)
+        parts.append(f"{count(len(waiting), 'job')} in line ({count(trials, 'trial')})")
+    for words, number in (
+        ("running elsewhere", sum(job.status is JobStatus.RUNNING for job in jobs)),
+        ("paused", sum(job.status is JobStatus.PAUSED for job in jobs)),
+        ("held", sum(job.status is JobStatus.QUEUED and bool(job.hold_reason) for job in jobs)),
+    ):
+        if number:
+            parts.append(f"{number} {words}")
+    told = ", ".join(parts) or "no job in line"
+    return f"{told}; the queue is paused, `fts resume --queue` resumes it" if paused and waiting else told
+
+
+def farewell(db: Database, worker_id: int, since: int, seconds: float) -> str:
+    """What this worker did and what it leaves behind, with the command that goes on; `since` is its first event."""
+    mine = [event for event in events_since(db, since) if event.who == f"worker {worker_id}"]
+    trials = sum(event.verb in TRIAL_ENDED for event in mine)
+    done, failed = (sum(event.verb in verbs for event in mine) for verbs in (FINISHED, FAILED))
+    did = [f"{count(trials, 'trial')} ended"]
+    did += [f"{count(n, 'job')} {word}" for n, word in ((done, "done"), (failed, "failed")) if n]
+    begun = {event.trial_id: event.verb for event in mine if event.trial_id is not None and event.verb in TURNS}
+    at_checkpoint = sum(verb == Verb.TRIAL_INTERRUPTED for verb in begun.values())
+    jobs = queries.jobs(db)
+    left = in_line(jobs, queries.flag(db, "queue_paused") is not None)
+    if at_checkpoint:
+        left += f", {count(at_checkpoint, 'trial')} at a checkpoint"
+    waits = any(job.status is JobStatus.QUEUED and not job.hold_reason for job in jobs)
+    more = "`fts worker` goes on" if waits else "`fts results` shows the results" if done else "`fts status` shows all"
+    return f"worker {worker_id} leaves after {formatting.spell(seconds)}: {', '.join(did)}. It leaves {left}; {more}"
+
+
+TURNS = frozenset({Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_INTERRUPTED, *TRIAL_ENDED})
+
+
+def last_event(db: Database) -> int:
+    return max((event.id for event in queries.events(db, limit=1)), default=0)
+
+
+def events_since(db: Database, since: int) -> list[Event]:
+    found: list[Event] = []
+    while batch := queries.events(db, since=found[-1].id if found else since, limit=BATCH):
+        found += batch
+    return found

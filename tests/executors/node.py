@@ -1,0 +1,47 @@
+"""Stands for a node: starts the agent as ssh or srun would, and fails in the way that a file in a folder asks for.
+
+    python tests/executors/node.py FOLDER NAME WORDS...
+
+FOLDER/fail-NAME: no launch works. FOLDER/cut-NAME: the connection is cut after so many bytes, once. FOLDER/other-NAME:
+what comes up runs another fts. FOLDER/slow-NAME: it takes so many seconds to come up. The pid of each agent is in
+FOLDER/pids.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    folder, name, words = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    if (folder / f"fail-{name}").exists():
+        sys.exit(f"{name}: no route to host")
+    if (folder / f"slow-{name}").exists():
+        print("queued and waiting for resources", file=sys.stderr, flush=True)
+        while (folder / f"slow-{name}").exists():
+            time.sleep(0.05)
+    if (folder / f"other-{name}").exists():
+        from fts.jobs.executors.frames import Kind, Writer
+
+        Writer(1, lambda: False, magic=True).send(Kind.HELLO, {"host": name, "code": "0" * 32, "fingerprint": "f" * 32})
+        sys.stdin.read()
+        return
+    print("Welcome to this node", flush=True)  # as a login shell does
+    with (folder / "pids").open("a") as pids:
+        pids.write(f"{name} {os.getpid()}\n")
+    cut = folder / f"cut-{name}"
+    if not cut.exists():
+        os.execvp(words[0], words)
+    left = int(cut.read_text())
+    cut.rename(folder / f"was-cut-{name}")
+    agent = subprocess.Popen(words, stdout=subprocess.PIPE)
+    assert agent.stdout is not None
+    while left and (data := os.read(agent.stdout.fileno(), min(left, 4096))):
+        os.write(1, data)
+        left -= len(data)
+    os._exit(0)
+
+
+main()

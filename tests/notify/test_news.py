@@ -1,0 +1,221 @@
+"""What a person is sent: each thing once, in the words of `fts status`, and never a word of an address."""
+
+from __future__ import annotations
+
+import stat
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fts.jobs.devices import BadSetting
+from fts.jobs.notify import news, targets
+from fts.jobs.notify.mailbox import Mailbox
+from fts.jobs.notify.news import Memory, News
+from fts.jobs.notify.targets import Quiet, Settings, Target
+from fts.jobs.status import summary
+from fts.jobs.status.sentences import cell_sentence
+from fts.jobs.status.surface import Surface
+from fts.jobs.status.verdict import About
+from fts.state import queries, transitions
+from fts.state.db import Database
+from tests.cli.study import claim, failed_cell, finished_cell, make_study
+
+SECRET = "tgram://123456:AbC-SeCrEt/chat"
+
+
+# ---------------------------------------------------------------- the file of addresses
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(min_size=1).filter(lambda text: "\x00" not in text))
+def test_any_address_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("notify") / "fts" / "notify.toml"
+    address = f"ntfy://{text}".encode("utf-8", "replace").decode()
+    targets.add(address, "me", path)
+    targets.write(Settings(targets.read(path).targets, Quiet.read("22:00-7:00"), frozenset({About.LOST})), path)
+    found = targets.read(path)
+    assert found.target("me") == Target("me", address) and str(found.quiet) == "22:00-07:00"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        (f'[targets]\nme = "{SECRET}"', 0o644, "so that others can read the addresses in it: chmod 600"),
+        (f'[targets]\nme = "{SECRET}', 0o600, "is no TOML"),
+        (f'[targets]\n"{SECRET}" = "{SECRET}"', 0o600, "the name"),
+        (f'me = "{SECRET}"', 0o600, "has 'me', expected quiet, urgent and [targets]"),
+        ('quiet = "22:00"', 0o600, "expected a time such as 22:00-07:00"),
+        ('urgent = ["lost"]', 0o600, "'lost' is no kind of message"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence_without_an_address(
+    tmp_path: Path, text: str, mode: int, said: str
+) -> None:
+    path = tmp_path / "notify.toml"
+    path.write_text(text)
+    path.chmod(mode)
+    with pytest.raises(BadSetting) as refused:
+        targets.read(path)
+    assert said in str(refused.value)
+    assert "SeCrEt" not in str(refused.value) or said == "the name"  # there the secret stands where a name belongs
+
+
+def test_an_address_is_in_no_repr() -> None:
+    assert "SeCrEt" not in repr(Settings((Target("me", SECRET),)))
+
+
+@pytest.mark.parametrize(
+    ("hours", "clock", "ends"),
+    [
+        ("22:00-07:00", "23:30", "07:00"),
+        ("22:00-07:00", "06:59", "07:00"),
+        ("22:00-07:00", "07:00", None),
+        ("22:00-07:00", "12:00", None),
+        ("12:00-13:30", "12:00", "13:30"),
+        ("12:00-13:30", "13:30", None),
+    ],
+)
+def test_quiet_hours_have_an_end(hours: str, clock: str, ends: str | None) -> None:
+    hour, minute = map(int, clock.split(":"))
+    until = Quiet.read(hours).until(datetime(2026, 3, 11, hour, minute).timestamp())
+    assert (None if until is None else f"{datetime.fromtimestamp(until):%H:%M}") == ends
+
+
+# ---------------------------------------------------------------- from a database to news
+
+
+@pytest.fixture
+def db(tmp_path: Path):  # type: ignore[no-untyped-def]  # a generator
+    opened = make_study(tmp_path)
+    yield opened
+    opened.close()
+
+
+def told(db: Database, memory: Memory, hold_s: float = 0.0) -> list[News]:
+    events = queries.events(db, since=memory.event, limit=1000)
+    return news.collect(memory, glance(db), events, hold_s)
+
+
+def glance(db: Database, now: float | None = None) -> summary.Glance:
+    snapshot = queries.snapshot(db)
+    return summary.look(snapshot, now or snapshot.taken_at, title="bank", surface=Surface.COMMAND_LINE)
+
+
+def test_a_done_and_a_failed_cell_are_news_once_in_the_words_of_status(db: Database) -> None:
+    memory = Memory(queries.events(db)[-1].id)
+    finished_cell(db)
+    failed_cell(db, "its data are gone")
+    db.execute_sql("UPDATE worker SET status = 'stopped'")
+    found = {one.about: one.text for one in told(db, memory)}
+    assert found.keys() == {About.DONE, About.FAILED}
+    seen = glance(db)
+    assert found[About.DONE] == cell_sentence(seen, next(job for job in seen.snapshot.jobs if job.status == "done"))
+    assert found[About.FAILED].rstrip(".") in {one.reason.rstrip(".") for one in seen.verdict.concerns}
+    assert "`fts retry" in found[About.FAILED] or "`fts logs" in found[About.FAILED]
+    assert told(db, memory) == []
+
+
+def test_the_last_cell_leaves_the_queue_idle_and_says_so_once(db: Database) -> None:
+    memory = Memory(queries.events(db)[-1].id)
+    told(db, memory)
+    for _ in range(4):
+        finished_cell(db)
+    assert [one.about for one in told(db, memory)] == [About.DONE] * 4 + [About.IDLE]
+    assert told(db, memory) == []
+
+
+def test_a_study_chooses_its_messages(db: Database) -> None:
+    study = queries.jobs(db)[0].study
+    transitions.declare_study(db, study, {"notify": ["failed"]})
+    memory = Memory(queries.events(db)[-1].id)
+    finished_cell(db)
+    failed_cell(db)
+    assert [one.about for one in told(db, memory)] == [About.FAILED]
+
+
+def test_a_silent_worker_is_news_when_it_has_been_silent_for_a_while(db: Database) -> None:
+    claim(db)
+    memory = Memory(queries.events(db)[-1].id)
+    later = time.time() + 20
+    assert news.collect(memory, glance(db, later), (), 30.0) == []
+    assert news.collect(memory, glance(db, later + 29), (), 30.0) == []
+    (found,) = news.collect(memory, glance(db, later + 31), (), 30.0)
+    assert found.about is About.LOST and "silent" in found.text
+    assert news.collect(memory, glance(db, later + 60), (), 30.0) == []
+
+
+def test_a_loss_that_was_news_is_none_again_when_a_worker_writes_it_down(db: Database) -> None:
+    claimed = claim(db)
+    memory = Memory(queries.events(db)[-1].id)
+    for later in (100, 200):
+        news.collect(memory, glance(db, time.time() + later), (), 30.0)
+    transitions.reconcile(db, "elsewhere", lambda pid, started: False)
+    assert queries.events(db, verbs=["worker_lost"]), claimed
+    assert [one for one in told(db, memory) if one.about is About.LOST] == []
+
+
+def test_a_condition_that_goes_away_in_time_is_no_news(db: Database) -> None:
+    claim(db)
+    memory = Memory(queries.events(db)[-1].id)
+    now = time.time()
+    assert news.collect(memory, glance(db, now + 20), (), 30.0) == []  # silent
+    assert news.collect(memory, glance(db, now), (), 30.0) == []  # it has beaten
+    assert news.collect(memory, glance(db, now + 51), (), 30.0) == []
+
+
+# ---------------------------------------------------------------- what survives a kill
+
+
+def test_what_was_being_sent_is_sent_again_and_the_message_says_so(tmp_path: Path, db: Database) -> None:
+    path = tmp_path / "notify.json"
+    mail = Mailbox.open(path, 7)
+    mail.put([News(About.DONE, "a is done.", 1.0), News(About.DONE, "b is done.", 2.0)], ["me", "you"])
+    mail.lines["me"].sending = 2
+    mail.save()
+    again = Mailbox.open(path, 0)
+    assert again.memory.event == 7
+    assert [line.maybe for line in again.lines.values()] == [True, False]
+    assert [one.text for one in again.lines["me"].news] == ["a is done.", "b is done."]
+    body = news.body_of(again.lines["me"].news, glance(db), 2.0, again=True)
+    assert body.startswith("This message may have reached you before.\n")
+
+
+def test_a_target_that_was_removed_has_no_line_and_a_new_one_begins_empty(tmp_path: Path) -> None:
+    mail = Mailbox.open(tmp_path / "notify.json", 0)
+    mail.put([News(About.DONE, "a is done.", 1.0)], ["me"])
+    mail.put([News(About.DONE, "b is done.", 1.0)], ["you"])
+    assert [(name, [one.text for one in line.news]) for name, line in mail.lines.items()] == [("you", ["b is done."])]
+
+
+def test_several_news_are_one_message_of_twelve_lines_at_most(db: Database) -> None:
+    many = [News(About.DONE, f"cell {n} is done.", 1.0) for n in range(30)] + [News(About.FAILED, "x failed.", 1.0)]
+    assert news.title_of(many, "bank") == "fts bank: 30 done, 1 failed"
+    body = news.body_of(many, glance(db), 2.0, again=False).splitlines()
+    assert body[0] == "19 earlier: `fts events` lists them." and len(body) < 18
+    assert body[-2].startswith(f"{glance(db).verdict.word}: ")
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command_line_adds_lists_and_removes_without_showing_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fts.jobs.cli import main
+
+    monkeypatch.setenv("FTS_NOTIFY", str(tmp_path / "notify.toml"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["notify", "add", SECRET]) == 0 and main(["notify", "add", SECRET]) == 0
+    assert main(["notify", "quiet", "22:00-07:00", "--but", "worker lost"]) == 0
+    assert main(["notify", "list"]) == 0 and main(["notify", "list", "--json"]) == 0
+    assert main(["notify", "remove", "tgram-3"]) == 2 and main(["notify", "add", "SeCrEt no address"]) == 2
+    assert main(["notify", "quiet", "25:00-7"]) == 2 and main(["notify", "remove", "tgram-2"]) == 0
+    said = capsys.readouterr()
+    assert "SeCrEt" not in said.out + said.err, said
+    assert "did you mean tgram-2?" in said.err
+    assert [each.name for each in targets.read().targets] == ["tgram"]

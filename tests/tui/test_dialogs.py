@@ -1,0 +1,248 @@
+"""Dialogs as a person meets them: with keys typed ahead, a mouse, a paste, a small window, and a queue that changes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from textual import events
+from textual.widgets import Input, OptionList
+
+from fts.jobs.actions import by_id
+from fts.state import queries
+from fts.state.db import open_database
+from fts.state.transitions.operator import cancel
+from fts.tui.command_palette import Palette, typed_command
+from fts.tui.screens.dialogs import LONGEST, Ask, Choice, Chooser, Confirm, Dialog, Notice
+from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, settled, until, verbs
+from tests.tui.terminal import Terminal
+
+EFFECTS = [f"effect {n} of a question that is long, because it names what it does" for n in range(40)]
+
+
+def answers(app, dialog) -> list:
+    """What the dialog was answered, once it was."""
+    found: list = []
+    app.push_screen(dialog, found.append)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [(["enter"], False), (["escape"], False), (["n"], False), (["y"], True), (["tab", "enter"], True),
+     (["right", "left", "enter"], False), (["q"], False)],
+)  # fmt: skip
+async def test_a_question_has_its_focus_on_no(db_path, keys, answer):
+    async with monitor(db_path) as (app, pilot):
+        found = answers(app, Confirm("sure?", ["It does something."], yes="do it"))
+        await until(lambda: opened(app, Confirm), pilot)
+        assert app.screen.focused.id == "no"
+        await press(pilot, *keys)
+        assert found == [answer]
+
+
+@pytest.mark.patient
+async def test_a_question_ignores_y_that_was_typed_ahead(db_path):
+    async with monitor(db_path) as (app, pilot):
+        found = answers(app, Confirm("sure?", ["It does something."]))
+        await pilot.press("y")
+        assert found == [] and "has just appeared" in dialog_text(app)
+        await until(lambda: time.monotonic() - app.screen.appeared_at > Confirm.SETTLE_S, pilot)
+        await pilot.press("y")
+        assert found == [True]
+
+
+async def test_a_click_answers(db_path):
+    async with monitor(db_path) as (app, pilot):
+        for button, answer in (("#yes", True), ("#no", False)):
+            found = answers(app, Confirm("sure?", ["It does something."]))
+            await until(lambda: opened(app, Confirm), pilot)
+            await pilot.click(button)
+            assert found == [answer]
+
+
+async def test_a_click_takes_a_choice_and_one_beside_the_box_leaves(db_path):
+    async with monitor(db_path) as (app, pilot):
+        choices = [Choice(name, name) for name in ("one", "two", "three")]
+        found = answers(app, Chooser("title", choices))
+        await until(lambda: opened(app, Chooser), pilot)
+        await pilot.click(OptionList, offset=(3, 1))
+        assert found == ["two"]
+        found = answers(app, Chooser("title", choices))
+        await until(lambda: opened(app, Chooser), pilot)
+        await pilot.click(offset=(0, 0))
+        assert found == [None]
+
+
+@pytest.mark.parametrize("size", [(40, 8), (80, 24)])
+async def test_every_dialog_fits_every_size_and_can_be_read_to_its_end(db_path, size):
+    async with monitor(db_path, size) as (app, pilot):
+        notes = [Choice(f"c{n}", f"choice {n}", key="x", note=f"note {n} " * 9) for n in range(30)]
+        for dialog in (
+            Confirm("sure?", EFFECTS), Notice("about", EFFECTS), Ask("note", " ".join(EFFECTS)), Chooser("list", notes)
+        ):  # fmt: skip
+            app.push_screen(dialog)
+            await until(lambda dialog=dialog: app.screen is dialog and opened(app, Dialog), pilot)
+            box = app.screen.query_one("#box").region
+            assert app.screen.region.contains_region(box)
+            if isinstance(dialog, Confirm):
+                assert "No" in dialog_text(app) and "y = yes" in dialog_text(app), "the answers do not scroll away"
+            if size[1] < 30:
+                assert app.screen.query("#body, OptionList").first().show_vertical_scrollbar
+            if not isinstance(dialog, Ask):
+                await press(pilot, "ctrl+end" if isinstance(dialog, Chooser) else "end")
+                last = "effect 39" if not isinstance(dialog, Chooser) else "choice 29"
+                assert last in dialog_text(app)
+            await press(pilot, "escape")
+            await until(lambda: app.screen is app.screen_stack[0], pilot)
+
+
+async def test_a_dialog_follows_the_size_of_the_terminal(db_path):
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        await press(pilot, "?")
+        for size in ((40, 8), (300, 90), (60, 15)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            assert app.screen.region.contains_region(app.screen.query_one("#box").region)
+            assert "A waiting job is" in on_screen(app)
+        await press(pilot, "escape", ":")
+        for size in ((40, 8), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            assert app.screen.region.contains_region(app.screen.query_one("#--container").region)
+        await press(pilot, "escape")
+
+
+async def test_a_paste_is_cut_in_a_line_and_ignored_by_a_question(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "m")
+        await until(lambda: opened(app, Ask), pilot)
+        field = app.screen.query_one(Input)
+        field.post_message(events.Paste("y" * 10_000 + "\nD"))
+        await until(lambda: field.value, pilot)
+        assert len(field.value) <= LONGEST and not field.cursor_blink
+        await press(pilot, "escape")
+        await settled(app, pilot)
+        await press(pilot, "x")
+        await until(lambda: opened(app, Confirm), pilot)
+        app.screen.post_message(events.Paste("y" * 10_000))
+        await pilot.pause()
+        assert isinstance(app.screen, Confirm)
+        await press(pilot, "escape", ":")
+        field = app.screen.query_one(Input)
+        field.post_message(events.Paste("pause " * 2_000))
+        await pilot.pause()
+        await press(pilot, "enter", "escape")
+        assert rows(db_path)["20M/h5"] == "running"
+
+
+async def test_a_job_that_has_gone_while_its_question_stood_open_is_left_alone(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await settled(app, pilot)
+        jobs = [job for job in app.snapshot.jobs if job.status == "queued"]
+        app.acting.begin(by_id("cancel"), jobs)
+        await until(lambda: opened(app, Confirm), pilot)
+        assert "4 cells" in dialog_text(app)
+        db = open_database(db_path)
+        with db.write():
+            cancel(db, [job.id for job in jobs], who="somebody else")
+        db.close()
+        await until(lambda: not any(job.status == "queued" for job in app.snapshot.jobs), pilot)
+        await press(pilot, "y")
+        await until(lambda: "nothing was done" in app.toast[0], pilot)
+        assert verbs(db_path) == ["cancelled"] and last_who(db_path) == "somebody else"
+
+
+def last_who(path) -> str:
+    db = open_database(path, readonly=True)
+    try:
+        return queries.events(db, limit=1)[0].who
+    finally:
+        db.close()
+
+
+# ---------------------------------------------------------------- the palette
+
+
+async def test_enter_typed_in_a_burst_takes_what_was_typed_and_not_what_stood_there(db_path):
+    async with monitor(db_path) as (_app, pilot):
+        await press(pilot, "j")
+        await pilot.press(":", *"pause", "enter")
+        await until(lambda: rows(db_path)["200M/h1"] == "paused", pilot)
+        assert [status for name, status in rows(db_path).items() if status == "cancelled"] == []
+
+
+async def test_enter_on_nothing_that_matches_does_nothing(db_path):
+    async with monitor(db_path) as (app, pilot):
+        before = rows(db_path)
+        await press(pilot, ":", *"qqqqzzzz", "enter")
+        await pilot.pause(0.3)
+        assert isinstance(app.screen, Palette)
+        await press(pilot, "escape")
+        assert rows(db_path) == before
+
+
+async def test_there_is_one_palette_at_a_time(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await pilot.press(":", ":", "ctrl+p", ":")
+        await pilot.pause()
+        assert sum(isinstance(screen, Palette) for screen in app.screen_stack) == 1
+        await press(pilot, "escape")
+        assert app.screen is app.screen_stack[0]
+
+
+async def test_what_cannot_be_done_stays_with_its_reason_and_does_nothing(db_path):
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        before = rows(db_path)
+        await press(pilot, "g", ":", *"resume")
+        await until(lambda: "not now: 2M/h1 is done" in dialog_text(app), pilot)
+        await press(pilot, "enter")
+        await until(lambda: "2M/h1 is done" in app.toast[0], pilot)
+        assert rows(db_path) == before
+
+
+@pytest.mark.parametrize(
+    ("typed", "twin"),
+    [
+        ("pause 7 8", "fts pause 7 8"), ("fts pause 7,8", "fts pause 7 8"), ("move 9 top", "fts move 9 top"),
+        ("note lost the cooling", 'fts note "lost the cooling"'), ('fts note "two words"', 'fts note "two words"'),
+    ],
+)  # fmt: skip
+async def test_a_command_may_be_typed_with_what_it_needs(db_path, typed, twin):
+    async with monitor(db_path) as (app, _pilot):
+        assert typed_command(app, typed).twin == twin
+        for wrong in ("pause 99", "pause x", "move 9", "note ", "rm -rf"):
+            assert typed_command(app, wrong) is None
+
+
+async def test_a_typed_command_runs(db_path):
+    async with monitor(db_path) as (_app, pilot):
+        await pilot.press(":", *"note lost the cooling", "enter")
+        await until(lambda: verbs(db_path) == ["noted"], pilot)
+        await pilot.press(":", *"move 9 top", "enter")
+        await until(lambda: verbs(db_path) == ["moved"], pilot)
+
+
+async def test_the_palette_changes_the_theme_of_everything(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, ":", *"theme nord")
+        await until(lambda: "theme nord" in dialog_text(app), pilot)
+        await press(pilot, "enter")
+        await until(lambda: app.palette == "nord", pilot)
+        assert app.current_theme.background == "#2E3440"
+        await press(pilot, ":", *"theme light", "enter")
+        await until(lambda: app.palette == "light", pilot)
+
+
+def test_an_open_dialog_sends_nothing_while_nobody_types(db_path):
+    with Terminal(db_path) as terminal:
+        terminal.wait_ready()
+        for key in (":", "\x1b", "m"):
+            before = len(terminal.sent)
+            terminal.key(key)
+            while len(terminal.sent) == before:
+                time.sleep(0.01)
+            terminal.wait_quiet(1.5)
+        before = len(terminal.sent)
+        time.sleep(1.5)
+        assert sum(count for _, count in terminal.sent[before:]) < 400, "a clock, not a cursor that blinks"

@@ -1,0 +1,133 @@
+"""Runs the commands of the enqueue form, `fts enqueue` and `fts check`, as processes that outlive the form.
+
+One at a time. Their answers are remembered, so that they can be read when the form has been closed meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.actions.handlers import argv_of, sentence_of, words_of
+from fts.jobs.status import formatting
+from fts.jobs.status.sanitize import clean
+from fts.tui.data.form_memory import LONGEST, Answer
+from fts.tui.data.form_process import end_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from fts.tui.data.form_memory import FormMemory
+
+ENQUEUE, DRY_RUN, CHECK = "enqueue", "dry run", "check"
+
+
+@dataclass
+class Run:
+    """A command that goes on."""
+
+    kind: str
+    line: str  # as a person would type it
+    words: tuple[str, ...]  # behind `fts`
+    folder: str
+    began: float  # monotonic seconds
+    child: subprocess.Popen[str] | None = None
+    stopped: bool = False
+
+
+class FormRuns:
+    """`told` is called from a thread with each answer, and whether it changed the queue."""
+
+    def __init__(self, path: Path, memory: FormMemory, told: Callable[[Answer, bool], None]) -> None:
+        self.path, self.memory, self._told = path, memory, told
+        self.now: Run | None = None
+        self.ended = 0  # how many have: a form sees by it that there is something new to show
+
+    def start(self, kind: str, line: str, words: Sequence[str], folder: str) -> bool:
+        """False: another one goes on."""
+        if self.now is not None:
+            return False
+        self.now = Run(kind, line, tuple(words), folder, time.monotonic())
+        threading.Thread(target=self._wait, args=(self.now,), name=f"form {kind}", daemon=True).start()
+        return True
+
+    def stop(self) -> None:
+        """Ends a dry run or a check; enqueueing is one transaction, and is left to end by itself."""
+        run = self.now
+        if run is not None and run.kind != ENQUEUE:
+            run.stopped = True
+            if run.child is not None:
+                end_all(run.child, signal.SIGTERM)
+
+    def close(self) -> None:
+        """The monitor leaves: nobody would read the answer of a dry run."""
+        self.stop()
+
+    def told_now(self) -> str:
+        """`dry run: 12 s so far`; empty: nothing runs."""
+        run = self.now
+        return "" if run is None else f"{run.kind}: {formatting.spell(time.monotonic() - run.began)} so far"
+
+    def _wait(self, run: Run) -> None:
+        answer = self._answer(run)
+        self.memory.keep_answer(answer)
+        self.now = None
+        self.ended += 1
+        self._told(answer, run.kind == ENQUEUE and answer.code == 0)
+
+    def _answer(self, run: Run) -> Answer:
+        pipe = subprocess.PIPE
+        as_json = run.kind == ENQUEUE
+        words = [run.words[0], "--json", *run.words[1:]] if as_json else list(run.words)
+        try:
+            run.child = subprocess.Popen(
+                argv_of(self.path, words), stdout=pipe, stderr=pipe if as_json else subprocess.STDOUT,
+                stdin=subprocess.DEVNULL, text=True, errors="replace", cwd=run.folder or None,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},  # its two streams in the order in which it spoke
+            )  # fmt: skip
+            if run.stopped:
+                end_all(run.child, signal.SIGTERM)
+            out, err = run.child.communicate()
+            code = run.child.returncode
+        except OSError as error:
+            out, err, code = "", f"fts: it could not be started: {error}", 1
+        took = time.monotonic() - run.began
+        if run.stopped:
+            return Answer(time.time(), run.line, _cleaned(out or ""), 130, took, f"{run.kind}: you ended it")
+        if as_json:
+            text, summary = _of_json(out, err or "", code)
+        else:
+            text, summary = out, _summary(run.kind, out, code)
+        return Answer(time.time(), run.line, _cleaned(text), code, took, summary)
+
+
+def _cleaned(text: str) -> str:
+    return "\n".join(clean(line) for line in text[:LONGEST].splitlines())
+
+
+def _of_json(out: str, err: str, code: int) -> tuple[str, str]:
+    """What `fts enqueue --json` said, as the lines that it prints without --json, and in one line."""
+    if code:
+        return err, f"not enqueued: {sentence_of('enqueue', err, code)}"
+    try:
+        content: dict[str, Any] = json.loads(out)
+        rows = content.get("cells") or content.get("enqueued") or []
+        told = "\n".join([*err.splitlines(), *(str(row["told"]) for row in rows)])
+        return told, words_of(rows)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return out + err, f"enqueued; this window cannot read the answer: {error!r}"
+
+
+def _summary(kind: str, out: str, code: int) -> str:
+    """The last line is the conclusion of either command."""
+    lines = [line.strip() for line in out.splitlines() if line.strip()]
+    last = lines[-1].removeprefix("fts: ") if lines else f"it ended with {code} and said nothing"
+    return last if last.startswith(kind) else f"{kind}: {last}"

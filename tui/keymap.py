@@ -1,0 +1,225 @@
+"""Which keys do what: the defaults of bindings.py and of the action registry, changed by the user's file.
+
+An id is that of a `Key`, of an action (of the first one where two share a key, as pause and resume do), or show_queue,
+show_trials ... for the seven screens. No textual here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from fts.jobs.actions import ACTIONS, Action, by_key
+from fts.tui import bindings
+from fts.tui.data.view import SCREENS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+NO_KEY = "no_key"  # the name of a key that nobody has: Textual's keymap cannot take a key away
+ALIASES = {"move_up": ("alt+up",), "move_down": ("alt+down",)}
+SHARED = {frozenset({"metric", "note"})}  # ids that share a key: on Curves it is the one, elsewhere the other
+OURS = {
+    "esc": "escape", "return": "enter", "del": "delete", "pgup": "pageup", "pgdn": "pagedown", "ins": "insert",
+    "spacebar": "space",
+}  # fmt: skip
+NAMED = (
+    "escape", "enter", "tab", "space", "backspace", "delete", "insert", "home", "end", "pageup", "pagedown", "up",
+    "down", "left", "right", *(f"f{n}" for n in range(1, 25)),
+)  # fmt: skip
+SAME = {"ctrl+i": "tab", "ctrl+m": "enter", "ctrl+[": "escape"}  # one byte on the line: a terminal cannot tell them
+NEVER = {"ctrl+enter", "shift+enter", "ctrl+tab", "ctrl+space"}  # most terminals send nothing for them
+ALWAYS = {"ctrl+c": "leave"}  # so that nobody locks himself in
+SHOWN = {
+    "escape": "Esc", "enter": "↵", "tab": "Tab", "space": "Space", "backspace": "Bksp", "delete": "Del",
+    "insert": "Ins", "home": "Home", "end": "End", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓",
+    "left": "←", "right": "→",
+}  # fmt: skip
+# Hints of the bar that stand for two keys.
+PAIRS = {
+    "move_up": ("move_down", "move_up"), "next_cell": ("previous_cell", "next_cell"),
+    "zoom_in": ("zoom_in", "zoom_out"), "earlier": ("earlier", "later"), "next_match": ("next_match", "previous_match"),
+    "day_back": ("day_back", "day_on"), "replay_back": ("replay_back", "replay_on"),
+}  # fmt: skip
+
+
+class BadKeys(ValueError):
+    """One sentence about an id or a key of the user's file."""
+
+    def __init__(self, id: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.id = id
+
+
+def screen_id(screen: int) -> str:
+    """show_queue."""
+    return f"show_{SCREENS[screen].lower()}"
+
+
+def id_of(action: Action) -> str:
+    """The id whose keys an action has: of p, P and D one for both directions."""
+    return by_key(action.key)[0].id if action.key else action.id
+
+
+def defaults() -> dict[str, tuple[str, ...]]:
+    """The keys of every id, in the order of the help."""
+    found: dict[str, tuple[str, ...]] = {}
+    for action in ACTIONS:
+        found.setdefault(id_of(action), (action.key, *ALIASES.get(action.id, ())) if action.key else ())
+    for key in bindings.KEYS:
+        if key.id == "screen":
+            found |= {screen_id(n): (name,) for n, name in enumerate(key.keys)}
+        else:
+            found[key.id] = tuple(name for name in key.keys or (key.shown,) if name not in ALWAYS)
+    return found
+
+
+def helps() -> dict[str, str]:
+    """What each id does, in a sentence."""
+    found = {id_of(action): action.help for action in reversed(ACTIONS)}
+    found |= {key.id: key.help for key in bindings.KEYS if key.id != "screen"}
+    return found | {screen_id(n): f"Screen {name}." for n, name in enumerate(SCREENS)}
+
+
+@dataclass(frozen=True)
+class Keymap:
+    """The keys as they are for this user."""
+
+    changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def keys(self) -> dict[str, tuple[str, ...]]:
+        """Of every id."""
+        return defaults() | dict(self.changed)
+
+    @cached_property
+    def ids(self) -> dict[str, str]:
+        """The id of every key."""
+        return {key: id for id, keys in reversed(self.keys.items()) for key in keys} | ALWAYS
+
+    def shown(self, id: str, default: str = "") -> str:
+        """How help, bar and palette write its keys: `j ↓`."""
+        if id in self.changed:
+            return " ".join(map(shown_key, self.changed[id]))
+        return default or _shown_by_default().get(id) or " ".join(map(shown_key, self.keys.get(id, ())))
+
+    def of_action(self, action: Action) -> str:
+        return self.shown(id_of(action), action.key or "")
+
+    def hint(self, name: str, default: str) -> str:
+        """As the bar writes it: `J/K`; the user's key where it was changed."""
+        pair = PAIRS.get(name, (name,))
+        if not any(id in self.changed for id in pair):
+            return default
+        firsts = [shown_key(self.keys[id][0]) for id in pair if self.keys.get(id)]
+        return ("/" if "/" in default else " ").join(firsts)
+
+    def for_textual(self) -> dict[str, str]:
+        """For App.set_keymap: only what was changed."""
+        named = {id: ["comma" if key == "," else key for key in keys] for id, keys in self.changed.items()}
+        return {id: ",".join(keys) or NO_KEY for id, keys in named.items()}
+
+    def in_words(self, text: str) -> str:
+        """A sentence of ours with the user's keys in place of the default ones: `r retries` becomes `f5 retries`."""
+        if not self.changed:
+            return text
+        return NAMES_KEY.sub(lambda found: self._renamed(found[1]) + found[2], text)
+
+    def _renamed(self, key: str) -> str:
+        plain = {"Esc": "escape", "Enter": "enter", "Tab": "tab", "Space": "space"}.get(key, key.replace("^", "ctrl+"))
+        id = _default_ids().get(plain)
+        if id is None or id not in self.changed or plain in self.changed[id]:
+            return key
+        return shown_key(self.changed[id][0]) if self.changed[id] else f"{key} (no key)"
+
+
+VERBS = (
+    "shows|runs|starts|resumes|retries|undoes|lists|writes|puts|changes|reads|leaves|clears|returns|enqueues|ends|"
+    "copies|unfolds|folds|seen|resumes|goes|adds"
+)
+NAMES_KEY = re.compile(rf"(?<![\w`'-])([A-Za-z/?]|\^[a-z]|Esc|Enter|Tab|Space)( (?:{VERBS})\b| = seen)")
+
+
+def _shown_by_default() -> dict[str, str]:
+    return {key.id: key.shown for key in bindings.KEYS}
+
+
+def _default_ids() -> dict[str, str]:
+    return Keymap().ids
+
+
+def shown_key(key: str) -> str:
+    """`^x`, `Esc`, `alt+↑`."""
+    *modifiers, last = key.split("+") if len(key) > 1 else [key]
+    name = SHOWN.get(last, last.upper() if re.fullmatch(r"f\d+", last) else last)
+    if modifiers == ["ctrl"] and len(last) == 1:
+        return f"^{last}"
+    return "+".join([*modifiers, name])
+
+
+# ---------------------------------------------------------------- the user's choice
+
+
+def checked(wanted: Mapping[str, Iterable[str]]) -> Keymap:
+    """The keymap with these changes. Raises BadKeys for an unknown id, an unknown key, two ids on one key."""
+    known = defaults()
+    changed: dict[str, tuple[str, ...]] = {}
+    for id, keys in wanted.items():
+        if id not in known:
+            raise BadKeys(id, f"[keys] has {id!r}, expected an id of `fts-tui --keys`{nearest(id, known)}")
+        changed[id] = tuple(dict.fromkeys(_key(id, key) for key in keys))
+        action = next((action for action in ACTIONS if action.id == id), None)
+        if changed[id] and action is not None and action.level == "L3":
+            raise BadKeys(id, f"{id} cannot be undone, so it has no key: the palette asks for a word")
+    keymap = Keymap({id: keys for id, keys in changed.items() if keys != known[id]})
+    _refuse_doubles(keymap, list(wanted))
+    return keymap
+
+
+def _refuse_doubles(keymap: Keymap, wanted: list[str]) -> None:
+    owners: dict[str, str] = {}
+    for id, keys in keymap.keys.items():
+        for key in keys:
+            other = owners.setdefault(key, id)
+            if other != id and frozenset({other, id}) not in SHARED:
+                blamed = id if id in wanted else other
+                raise BadKeys(blamed, f"{other} and {id} have the same key {key!r}: give one of them another, or []")
+    for key, id in ALWAYS.items():
+        if owners.get(key, id) != id:
+            raise BadKeys(owners[key], f"{owners[key]} has the key {key!r}, which always leaves the monitor")
+
+
+def _key(id: str, text: str) -> str:
+    """The name of a key as Textual has it; a letter or sign is its own name."""
+    if len(text) == 1 and text.isprintable() and text != " ":
+        return text
+    if text == " ":
+        return "space"
+    short = f"ctrl+{text[1:]}" if len(text) == 2 and text[0] == "^" else text
+    *modifiers, last = [part.strip() for part in short.split("+")] if short != "+" else [short]
+    if last == "" and short.endswith("++"):
+        modifiers, last = modifiers[:-1], "+"
+    lower = [modifier.lower() for modifier in modifiers]
+    last = last if len(last) == 1 else OURS.get(last.lower(), last.lower())
+    if "shift" in lower and len(last) == 1 and last.isalpha():  # a terminal sends the capital letter
+        lower, last = [modifier for modifier in lower if modifier != "shift"], last.upper()
+    if "ctrl" in lower and len(last) == 1:
+        last = last.lower()
+    key = "+".join([*(m for m in ("alt", "ctrl", "shift") if m in lower), last])
+    if set(lower) - {"alt", "ctrl", "shift"} or not (last in NAMED or len(last) == 1):
+        close = nearest(last, NAMED)
+        raise BadKeys(id, f"{id} has {text!r}, expected a key such as x, X, ctrl+x, f5, space or alt+up{close}")
+    if key in SAME:
+        raise BadKeys(id, f"{id} has {text!r}, which a terminal cannot tell from {SAME[key]}; choose another key")
+    if key in NEVER:
+        raise BadKeys(id, f"{id} has {text!r}, which most terminals do not send; choose another key")
+    return key
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; the nearest is 'cancel'`, or nothing where nothing is near."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; the nearest is {close[0]!r}" if close else ""

@@ -1,0 +1,591 @@
+"""The enqueue form: choose a study, tick its cells, change its options, see what it takes, try it, put it in line.
+
+It reads no study itself: a process of its own answers (tui/data/form_process.py), so nothing here waits for a file, a
+plan or a lock. What it does is a command line that it shows, run as a process (tui/data/form_runs.py).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, OptionList, Static, TabbedContent, TabPane
+from textual.widgets.option_list import Option
+
+from fts.jobs.api.form import Cost, Found, Look, summary, to_cost, to_found, to_look
+from fts.jobs.status import formatting
+from fts.jobs.status.sanitize import clean
+from fts.tui.clipboard import load_tmux_buffer, short
+from fts.tui.data.form_process import FormProcess, NoAnswer
+from fts.tui.data.form_runs import CHECK, DRY_RUN, ENQUEUE
+from fts.tui.render.export import keep_clip
+from fts.tui.screens.enqueue_cells import CellTable
+from fts.tui.screens.enqueue_options import FieldRow, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from textual import events
+    from textual.app import ComposeResult
+
+    from fts.jobs.api.form import CellNow
+    from fts.tui.data.form_memory import Answer, FormMemory
+    from fts.tui.data.form_runs import FormRuns
+
+TYPING_S = 0.3  # without a key, then what was typed is looked at
+TICK_S = 1.0
+FILES_EVERY_S = 2.0  # between two looks whether a file has changed
+STATES_EVERY_S = 10.0  # between two looks what the jobs do meanwhile
+GIVE_UP_S = 3.0  # that the answer for one study may take before another one is chosen over it
+TABS = ("study", "cells", "options", "answer")
+
+
+class EnqueueForm(ModalScreen[None]):
+    """Esc closes it and changes nothing; what runs goes on, and its answer is there the next time."""
+
+    DEFAULT_CSS = """
+    EnqueueForm { align: center middle; background: $background 60%; }
+    EnqueueForm #form {
+        width: 100%; max-width: 130; height: 100%; max-height: 50;
+        border: round $primary; background: $surface; padding: 0 1;
+    }
+    EnqueueForm.-ascii #form { border: ascii $primary; }
+    EnqueueForm #tabs { height: 1fr; }
+    EnqueueForm TabPane { padding: 0; }
+    EnqueueForm #pane-study OptionList { height: 1fr; border: none; padding: 0; background: $surface; }
+    EnqueueForm #typed-line { height: 1; }
+    EnqueueForm #typed-line Static { width: auto; }
+    EnqueueForm #typed { width: 1fr; }
+    EnqueueForm #typed-told { height: auto; max-height: 3; color: $error; }
+    EnqueueForm CellTable { height: 1fr; background: $surface; }
+    EnqueueForm #told { height: auto; max-height: 4; color: $text-muted; }
+    EnqueueForm .field { height: auto; }
+    EnqueueForm .control { height: 1; }
+    EnqueueForm .name { width: 26; }
+    EnqueueForm .control Input { width: 1fr; }
+    EnqueueForm .control Select { width: 1fr; }
+    EnqueueForm .help { color: $text-muted; padding-left: 4; height: auto; }
+    EnqueueForm .help.problem { color: $error; text-style: bold; }
+    EnqueueForm #foot { height: auto; border-top: solid $primary; }
+    EnqueueForm.-ascii #foot { border-top: ascii $primary; }
+    EnqueueForm #preview { height: auto; max-height: 10; }
+    EnqueueForm #buttons { height: 1; margin-top: 0; }
+    EnqueueForm #buttons Button { margin-right: 1; min-width: 1; }
+    EnqueueForm Button:focus { text-style: bold reverse; }
+    EnqueueForm.-short #preview { max-height: 3; }
+    EnqueueForm.-short Underline { display: none; }
+    EnqueueForm.-short Tabs { height: 1; }
+    EnqueueForm.-short #form { border: none; padding: 0; }
+    EnqueueForm.-short #told { max-height: 1; }
+    EnqueueForm.-ascii Underline { display: none; }
+    EnqueueForm.-ascii Tabs { height: 1; }
+    EnqueueForm.-ascii .arrow { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "close"),
+        Binding("1", "tab('study')", "study"),
+        Binding("2", "tab('cells')", "cells"),
+        Binding("3", "tab('options')", "options"),
+        Binding("4", "tab('answer')", "answer"),
+        Binding("left_square_bracket", "step(-1)", show=False),
+        Binding("right_square_bracket", "step(1)", show=False),
+        Binding("d", "dry_run", "dry run"),
+        Binding("t", "check", "try a trial"),
+        Binding("y", "copy", "copy the command"),
+        Binding("s", "stop", show=False),
+        Binding("ctrl+r", "again", show=False),
+    ]
+
+    class Heard(Message):
+        """An answer of the process, or why there is none; `number` is that of the question."""
+
+        def __init__(self, ask: str, number: int, answer: dict[str, Any], took_s: float) -> None:
+            super().__init__()
+            self.ask, self.number, self.answer, self.took_s = ask, number, answer, took_s
+
+    def __init__(
+        self,
+        path: Path,
+        folders: Sequence[Path],
+        memory: FormMemory,
+        runs: FormRuns,
+        *,
+        ascii_only: bool = False,
+    ) -> None:
+        super().__init__()
+        self.path, self.folders, self.memory, self.runs = path, list(folders), memory, runs
+        self.ascii_only = ascii_only
+        self.process = FormProcess(path)
+        self.studies: list[Found] = []
+        self.key = ""  # of the chosen study
+        self.typed: dict[str, str] = {}
+        self.seen: Look | None = None
+        self.cost: Cost | None = None  # of the ticked cells; None: it is being reckoned, or nothing is ticked
+        self.note = ""  # one line that passes: a file has changed
+        self._asked: dict[str, int] = {}  # the latest question of each kind
+        self._number = 0
+        self._looked_at = self._stamped_at = 0.0  # monotonic seconds
+        self._took_s = 0.0  # of the last look
+        self._wanted_at = 0.0  # when the look or the cost that is waited for was asked
+        self._shown_run = (False, runs.ended)
+        self._typing: Any = None
+        self._then: Callable[[], None] | None = None  # what to do when the files are known to be as they were
+
+    # ---------------------------------------------------------------- what it is made of
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="form"):
+            with TabbedContent(id="tabs"):
+                with TabPane("1 Study", id="study"), Vertical(id="pane-study"):
+                    yield OptionList(id="studies", markup=False)
+                    with Horizontal(id="typed-line"):
+                        yield Static("or type: ")
+                        typed = Input(
+                            placeholder="FILE.py:FUNCTION, STUDY.toml, or -- COMMAND", id="typed", compact=True
+                        )
+                        typed.cursor_blink = False  # a blinking one sends bytes for ever
+                        yield typed
+                    yield Static("", id="typed-told", markup=False)
+                with TabPane("2 Cells", id="cells"):
+                    yield CellTable(id="table")
+                    yield Static("", id="told", markup=False)
+                with TabPane("3 Options", id="options"):
+                    yield Options(id="fields")
+                with TabPane("4 Answer", id="answer"), VerticalScroll(id="answers"):
+                    yield Static("", id="answer-text", markup=False)
+            with Vertical(id="foot"):
+                with VerticalScroll(id="preview"):
+                    yield Static("", id="preview-text", markup=False)
+                with Horizontal(id="buttons"):
+                    yield Button("Enqueue", id="enqueue", variant="primary", compact=True, disabled=True)
+                    yield Button("Dry run (d)", id="dry-run", compact=True, disabled=True)
+                    yield Button("Try a trial (t)", id="check", compact=True, disabled=True)
+                    yield Button("Close (Esc)", id="close", compact=True)
+
+    def on_mount(self) -> None:
+        self.set_class(self.ascii_only, "-ascii")
+        self.query_one("#form").border_title = "enqueue"
+        self._fit()
+        self._show_answer()
+        self._paint()
+        self._ask("studies", folders=[str(folder) for folder in self.folders])
+        self.set_interval(TICK_S, self._tick)
+        self.query_one("#studies").focus()
+
+    def on_unmount(self) -> None:
+        self.process.close()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        self.set_class(self.app.size.height < 22, "-short")
+
+    # ---------------------------------------------------------------- questions and answers
+
+    def _ask(self, ask: str, **more: Any) -> None:
+        """In a thread; of several questions of one kind only the latest is asked and heard."""
+        self._number += 1
+        self._asked[ask] = number = self._number
+        if ask in ("look", "cost"):
+            self._wanted_at = time.monotonic()
+        self.run_worker(partial(self._wait, ask, number, more), thread=True, name=ask, exit_on_error=False)
+
+    def _wait(self, ask: str, number: int, more: dict[str, Any]) -> None:
+        if self._asked.get(ask) != number:
+            return
+        began = time.monotonic()
+        try:
+            answer = self.process.ask(ask=ask, **more)
+        except NoAnswer as error:
+            answer = {"problem": str(error)}
+        self.post_message(self.Heard(ask, number, answer, time.monotonic() - began))
+
+    def on_enqueue_form_heard(self, message: Heard) -> None:
+        if self._asked.get(message.ask) != message.number:
+            return  # another question was asked meanwhile
+        problem = clean(str(message.answer.get("problem", "")))
+        getattr(self, f"_heard_{message.ask}")(message, problem)
+
+    def _heard_studies(self, message: Heard, problem: str) -> None:
+        self.studies = [to_found(each) for each in message.answer.get("studies", [])]
+        self._list(problem)
+        last = self.memory.last.get(str(self.path))
+        known = {each.key for each in self.studies if not each.problem}
+        if not self.key and last is not None and (last in known or '"words"' in last):
+            self._choose(last, to_cells=True)
+
+    def _heard_typed(self, message: Heard, problem: str) -> None:
+        self.query_one("#typed-told", Static).update(problem)
+        if not problem:
+            self._choose(str(message.answer["key"]), to_cells=True)
+
+    def _heard_look(self, message: Heard, problem: str) -> None:
+        self._took_s, self._looked_at = message.took_s, time.monotonic()
+        if problem:
+            fields = self.seen.fields if self.seen else ()
+            self.seen = Look(fields, (), {}, problem, (), "")
+        else:
+            self.seen = to_look(message.answer["look"])
+            self.typed = dict(message.answer["typed"])
+        self.run_worker(self._show_look(), name="show", exit_on_error=False)
+
+    async def _show_look(self) -> None:
+        seen = self.seen
+        assert seen is not None, "it has just been heard"
+        table = self.query_one(CellTable)
+        if seen.cells or not seen.problems:  # of a value that is refused the cells stay as they were
+            table.show(seen.cells, table.ticked)
+        options = self.query_one(Options)
+        await options.show(self.key, seen.fields, self.typed)
+        options.tell(seen.problems)
+        self._reckon()
+
+    def _heard_cost(self, message: Heard, problem: str) -> None:
+        self.cost = Cost(0, 0, (), "", (), problem) if problem else to_cost(message.answer["cost"])
+        self._paint()
+
+    def _heard_stamp(self, message: Heard, problem: str) -> None:
+        then, self._then = self._then, None
+        stamp = message.answer.get("stamp")
+        if problem or self.seen is None:
+            return
+        if stamp != self.seen.stamp:
+            self.note = f"{self._title()} has changed on disk and was read again; look before you enqueue"
+            self._look()
+        elif then is not None:
+            then()
+
+    # ---------------------------------------------------------------- the study
+
+    def _list(self, problem: str) -> None:
+        """Broken ones stand there with their sentence, and cannot be chosen."""
+        list_ = self.query_one("#studies", OptionList)
+        list_.clear_options()
+        for each in self.studies:
+            list_.add_option(Option(self._prompt(each, False), id=None, disabled=bool(each.problem)))
+        if not self.studies:
+            told = problem or "no study is found here: type its file below, or write one with `fts init`"
+            list_.add_option(Option(told, disabled=True))
+        first = next((n for n, each in enumerate(self.studies) if not each.problem), None)
+        if first is not None:
+            list_.highlighted = first
+            list_.replace_option_prompt_at_index(first, self._prompt(self.studies[first], True))
+
+    def _prompt(self, each: Found, here: bool) -> Text:
+        where = "" if each.where == str(self.folders[0]) else f"  {each.where}"
+        note = f"  {each.note}" if each.note else ""
+        text = Text(f"{'>' if here else ' '} {each.title}", style="bold", no_wrap=False)
+        text.append(f"  {each.kind}{note}{where}", style="not bold")
+        if each.problem:
+            text.append(f"\n    cannot be chosen: {clean(each.problem)}", style="not bold")
+        return text
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        for n, each in enumerate(self.studies):
+            event.option_list.replace_option_prompt_at_index(n, self._prompt(each, n == event.option_index))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        if event.option_index < len(self.studies):
+            self._choose(self.studies[event.option_index].key, to_cells=True)
+
+    def _choose(self, key: str, to_cells: bool = False) -> None:
+        """Its settings of the last time come back; nothing is ticked."""
+        if self.process.waited_s() > GIVE_UP_S:
+            self.process.restart()
+        self.key, self.seen, self.cost, self.note = key, None, None, ""
+        self.typed = self.memory.of(key)
+        table = self.query_one(CellTable)
+        table.show((), ())
+        self.memory.keep_last(self.path, key)
+        self._look(fresh=True)
+        if to_cells:
+            self._open("cells")
+
+    def _title(self) -> str:
+        known = next((each.title for each in self.studies if each.key == self.key), None)
+        return known or clean(title_of(self.key))
+
+    def _look(self, fresh: bool = False) -> None:
+        if self.key:
+            self._ask("look", key=self.key, typed=dict(self.typed), fresh=fresh)
+            self._paint()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.input.id == "typed":
+            event.stop()
+            self._ask("typed", text=event.value)
+
+    # ---------------------------------------------------------------- cells, options, cost
+
+    def on_cell_table_ticked(self, message: CellTable.Ticked) -> None:
+        self._reckon()
+
+    def on_cell_table_pointed(self, message: CellTable.Pointed) -> None:
+        self._tell(message.cell)
+
+    def _tell(self, cell: CellNow | None) -> None:
+        """The cell under the cursor in a sentence, with its whole name."""
+        self.query_one("#told", Static).update("" if cell is None else clean(cell.told))
+
+    def on_field_row_changed(self, message: FieldRow.Changed) -> None:
+        default = {field.name: field.default for field in (self.seen.fields if self.seen else ())}
+        if message.text == default.get(message.field, ""):
+            self.typed.pop(message.field, None)
+        else:
+            self.typed[message.field] = message.text
+        self.note = ""
+        self.cost = None
+        if self._typing is not None:
+            self._typing.stop()
+        self._typing = self.set_timer(TYPING_S, self._typed_enough)
+        self._paint()
+
+    def _typed_enough(self) -> None:
+        self._typing = None
+        self.memory.keep_typed(self.key, self.typed)
+        self._look()
+
+    def _reckon(self) -> None:
+        """What is shown belongs to what is ticked, or says that it is being reckoned."""
+        self.cost = None
+        ticked = self._ticked()
+        if ticked and self.seen is not None and not self.seen.problem:
+            self._ask("cost", ticked=ticked)
+        else:
+            self._asked.pop("cost", None)
+        self._paint()
+
+    def _ticked(self) -> list[str]:
+        table = self.query_one(CellTable)
+        return [cell.name for cell in (self.seen.cells if self.seen else ()) if cell.name in table.ticked]
+
+    # ---------------------------------------------------------------- what is shown below
+
+    def _paint(self) -> None:
+        if not self.is_attached:
+            return
+        self.query_one("#form").border_title = Text(f"enqueue{f': {self._title()}' if self.key else ''}")
+        self.query_one("#preview-text", Static).update("\n".join(self._preview()))
+        enqueue = self.query_one("#enqueue", Button)
+        label, ready = self._button()
+        if str(enqueue.label) != label:
+            enqueue.label = label
+            enqueue.refresh(layout=True)
+        enqueue.disabled = not ready
+        cost = self.cost
+        can_run = self.runs.now is None and cost is not None and bool(cost.words) and not cost.problem
+        self.query_one("#dry-run", Button).disabled = not can_run
+        self.query_one("#check", Button).disabled = not (can_run and cost is not None and cost.check)
+
+    def _preview(self) -> list[str]:
+        told = [self.note] if self.note else []
+        if running := self.runs.told_now():
+            told.append(f"{running}{'' if self.runs.now and self.runs.now.kind == ENQUEUE else '; s ends it'}")
+        if not self.key:
+            return [*told, "Choose a study: Enter, or a click."]
+        if self.seen is None:
+            return [*told, f"reading {self._title()}: {self._waited()}"]
+        if self.seen.problem:
+            return [*told, self.seen.problem]
+        _, trials, became = summary(self.seen.cells, set(self._ticked()))
+        if not became:
+            n = formatting.count(len(self.seen.cells), "cell")
+            return [*told, f"{n}, none is ticked: Space ticks one, r a row, c a column, a all, n none", *self.seen.said]
+        told.append(f"{became}: {formatting.count(trials, 'trial')} to run" if trials else f"{became}: nothing to run")
+        if self.cost is None:
+            return [*told, f"reckoning time and memory: {self._waited()}"]
+        told += [self.cost.problem] if self.cost.problem else []
+        return [*told, *self.cost.sentences, *([f"$ {self.cost.line}"] if self.cost.line else []), *self.seen.said]
+
+    def _waited(self) -> str:
+        return f"{formatting.spell(time.monotonic() - self._wanted_at)} so far"
+
+    def _button(self) -> tuple[str, bool]:
+        if self.runs.now is not None and self.runs.now.kind == ENQUEUE:
+            return "Enqueueing", False
+        if self.seen is None or self.seen.problem:
+            return "Enqueue", False
+        cells, trials, became = summary(self.seen.cells, set(self._ticked()))
+        if not became:
+            return "Enqueue: no cell is ticked", False
+        if not cells:
+            return "Enqueue: all of it is there already", False
+        label = f"Enqueue {formatting.count(cells, 'cell')}, {formatting.count(trials, 'trial')}"
+        ready = self.cost is not None and bool(self.cost.words) and not self.cost.problem and self._typing is None
+        return label, ready and self.runs.now is None
+
+    def _tick(self) -> None:
+        """Once a second: counts what is waited for, hears what has ended, and looks whether a file has changed."""
+        now = time.monotonic()
+        shown = (self.runs.now is not None, self.runs.ended)
+        if shown != self._shown_run or self.runs.now is not None or self.process.waited_s():
+            ended = shown[1] != self._shown_run[1]
+            self._shown_run = shown
+            if ended:
+                self._ended()
+            self._paint()
+        if not self.key or self.seen is None or self.process.waited_s() or self._typing is not None:
+            return
+        if now - self._looked_at > max(STATES_EVERY_S, 20 * self._took_s) and not self.runs.now:
+            self._ask("look", key=self.key, typed=dict(self.typed))
+        elif now - self._stamped_at > FILES_EVERY_S and self._then is None:
+            self._stamped_at = now
+            self._ask("stamp")
+
+    # ---------------------------------------------------------------- tabs
+
+    def _open(self, name: str) -> None:
+        self.query_one("#tabs", TabbedContent).active = name
+        self.set_focus(None)  # a widget that keeps the focus would bring its own tab back
+        self.call_after_refresh(self._focus_in, name)
+
+    def _focus_in(self, name: str) -> None:
+        if self.query_one("#tabs", TabbedContent).active != name:
+            return
+        first = {"study": "#studies", "cells": "#table", "options": "#fields Input, #fields Select, #fields Tick"}
+        found = self.query(first.get(name, "#answers"))
+        if found:
+            found.first().focus()
+
+    def action_tab(self, name: str) -> None:
+        self._open(name)
+
+    def action_step(self, by: int) -> None:
+        at = TABS.index(self.query_one("#tabs", TabbedContent).active)
+        self._open(TABS[(at + by) % len(TABS)])
+
+    def action_leave(self) -> None:
+        """Esc leaves a field first, then the form."""
+        if isinstance(self.focused, Input):
+            self.query_one("#buttons Button:enabled").focus()
+            return
+        self.dismiss(None)
+
+    # ---------------------------------------------------------------- answers
+
+    def _ended(self) -> None:
+        """A run has ended: its answer stands in the form."""
+        self._show_answer()
+        last = self.memory.answers[-1] if self.memory.answers else None
+        if isinstance(self.focused, Input):
+            self.note = "it has ended: 4 shows what it said"  # a person is typing
+        else:
+            self._open("answer")
+        if last is not None and last.code == 0 and self._was_enqueued:
+            self.query_one(CellTable).set_ticked(())
+        self._was_enqueued = False
+        self._look()
+
+    _was_enqueued = False
+
+    def _show_answer(self) -> None:
+        told = [text_of(answer) for answer in reversed(self.memory.answers)]
+        nothing = "Nothing was tried yet: d is a dry run of the ticked cells, t runs a trial of them (fts check)."
+        self.query_one("#answer-text", Static).update("\n\n".join(told) or nothing)
+
+    # ---------------------------------------------------------------- what it does
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        does = {"enqueue": self._enqueue, "dry-run": self.action_dry_run, "check": self.action_check}
+        does.get(str(event.button.id), lambda: self.dismiss(None))()
+
+    def _enqueue(self) -> None:
+        """Once, and only what is shown: a file that has changed meanwhile is shown first."""
+        cost = self.cost
+        if cost is None or not self._button()[1]:
+            return
+
+        def go() -> None:
+            if self.cost is cost:
+                self._was_enqueued = self._start(ENQUEUE, cost.line, cost.words)
+
+        self._then = go
+        self._ask("stamp")
+
+    def action_dry_run(self) -> None:
+        if self.cost is not None and self.cost.words and not self.cost.problem:
+            self._start(DRY_RUN, f"{self.cost.line} -n", _with_dry_run(self.cost.words))
+        else:
+            self._why_not()
+
+    def action_check(self) -> None:
+        if self.cost is not None and self.cost.check and not self.cost.problem:
+            line = self.cost.line.replace("enqueue", "check", 1)
+            self._start(CHECK, line, self.cost.check)
+        else:
+            self._why_not()
+
+    def _why_not(self) -> None:
+        if self.seen is None or self.seen.problem:
+            self.note = "choose a study that can be read first" if self.seen is None else ""
+        elif not self._ticked():
+            self.note = "no cell is ticked: 2 shows the cells, Space ticks one"
+        elif self.cost is not None and not self.cost.check and not self.cost.problem:
+            self.note = f"{self._title()} has no check; d tries one step of each ticked cell"
+        else:
+            self.note = "time and memory are being reckoned; press again"
+        self._paint()
+
+    def _start(self, kind: str, line: str, words: Sequence[str]) -> bool:
+        self.note = ""
+        started = self.runs.start(kind, line, words, self.seen.folder if self.seen else "")
+        if not started:
+            self.note = "one command at a time: s ends the one that runs"
+        self._paint()
+        return started
+
+    def action_stop(self) -> None:
+        self.runs.stop()
+
+    def action_again(self) -> None:
+        self._ask("studies", folders=[str(folder) for folder in self.folders])
+        self._look()
+
+    def action_copy(self) -> None:
+        """The command line that the button would run."""
+        if self.cost is not None and self.cost.line:
+            self.app.copy_to_clipboard(self.cost.line)
+            self.run_worker(partial(self._copied, self.cost.line), thread=True, name="copy", exit_on_error=False)
+
+    def _copied(self, line: str) -> None:
+        in_tmux = load_tmux_buffer(line)
+        sent = "copied into tmux's buffer" if in_tmux else "sent to the terminal's clipboard (OSC 52)"
+        try:
+            kept = f"saved in {short(keep_clip(line))}"
+        except OSError as error:
+            kept = f"not saved in a file: {error}"
+        self.app.call_from_thread(self._say, f"the command line was {sent}, {kept}")
+
+    def _say(self, text: str) -> None:
+        self.note = text
+        self._paint()
+
+
+def title_of(key: str) -> str:
+    """What a key says by itself, of a study that was typed by hand."""
+    try:
+        return str(json.loads(key)[-1])
+    except (ValueError, LookupError, TypeError):
+        return "the study"
+
+
+def _with_dry_run(words: Sequence[str]) -> list[str]:
+    """-n stands before the dashes of a command."""
+    return [words[0], "-n", *words[1:]]
+
+
+def text_of(answer: Answer) -> str:
+    """One answer, whole."""
+    ended = "" if answer.code == 0 else f", ended with {answer.code}"
+    head = f"{formatting.when(answer.at, time.time())}  after {formatting.spell(answer.took_s)}{ended}"
+    return f"$ {answer.line}\n{head}: {answer.summary}\n{answer.text}".rstrip()

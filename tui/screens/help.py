@@ -1,0 +1,89 @@
+"""The help: keys and actions of this screen first, then its columns, glyphs and colours, then everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fts.jobs.actions import ACTIONS
+from fts.tui import bindings, keymap, legend
+from fts.tui.command_palette import of_action
+from fts.tui.data.view import SCREENS
+from fts.tui.screens.dialogs import Choice, Chooser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fts.tui.app import Monitor
+
+RUNS = ("do", "key", "show")  # kinds of choices that can be taken; the others only explain
+
+
+class Help(Chooser):
+    """A searchable list; Enter does what a line can do, and a line that only explains stays."""
+
+    def __init__(self, app: Monitor, screen: int, pane: str = "") -> None:
+        size = f"{app.size.width}x{app.size.height}"
+        focused = f", pane {pane}" if pane else ""
+        super().__init__(f"help · {SCREENS[screen]}{focused} · {size}", list(lines(app, screen, pane)), width=116)
+
+    def take(self, choice: Choice) -> None:
+        if choice.id.split()[0] in RUNS:
+            self.dismiss(choice.id)
+
+
+def heading(text: str) -> Choice:
+    return Choice("", text)
+
+
+def lines(app: Monitor, screen: int, pane: str = "") -> Iterator[Choice]:
+    """All of the help for one screen: first what belongs to its focused pane, then to the screen, then the rest."""
+    jobs = app.chosen()
+    keys = {key.id: _key(app, key) for key in bindings.KEYS if key.id != "screen"}
+    actions = {entry.id: entry for entry in (of_action(app, action, jobs) for action in ACTIONS)}
+
+    def do(id: str) -> Choice:
+        entry, action = actions[id], next(each for each in ACTIONS if each.id == id)
+        return Choice(f"do {id}", entry.label, entry.key, action.help, entry.why_not)
+
+    now = [id for id in actions if actions[id].key and not actions[id].why_not]
+    here = ids_of(screen)
+    subject = legend.SUBJECTS.get(pane, screen)
+    if subject != screen:
+        yield heading(f"in the pane {pane}")
+        yield from (keys[id] for id in ids_of(subject) if id in keys)
+        yield from explained(subject)
+    yield heading(f"on {SCREENS[screen]}")
+    yield from (do(id) for id in now if id in here)
+    yield from (keys[id] for id in here if id in keys)
+    yield from (do(id) for id in now if id not in here)
+    yield heading(f"columns and glyphs of {SCREENS[screen]}")
+    yield from explained(screen)
+    yield heading(f"colours of the theme {app.palette}; a word or glyph always says the same")
+    yield from (Choice("colour", role, "", f"{word}: {text}") for role, (word, text) in legend.COLOURS.items())
+    yield heading("on every screen")
+    yield from (choice for id, choice in keys.items() if id not in here)
+    yield from (
+        Choice(f"show {n}", f"screen {name}", app.keymap.shown(keymap.screen_id(n))) for n, name in enumerate(SCREENS)
+    )
+    yield heading("in dialogs")
+    yield Choice("dialog", "leave", "Esc", "Leaves a dialog without doing anything.")
+    yield Choice("dialog", "yes", "y", "Does what a question asks; Enter does not, because No has the focus.")
+    yield Choice("dialog", "mouse", "", "A click chooses, the wheel scrolls; Shift and drag selects for the terminal.")
+    yield heading("not now, or only in the palette")
+    yield from (do(id) for id in actions if id not in now)
+
+
+def _key(app: Monitor, key: bindings.Key) -> Choice:
+    return Choice(f"key {key.id}", key.label, app.keymap.shown(key.id, key.shown), key.help)
+
+
+def ids_of(screen: int) -> list[str]:
+    """The keys of a screen, as its bar has them, both of a pair."""
+    both = [id for name, _, _ in bindings.BARS[screen] for id in keymap.PAIRS.get(name, (name,))]
+    return list(dict.fromkeys("log_y" if id == "copy" else id for id in both))
+
+
+def explained(screen: int) -> Iterator[Choice]:
+    """Columns and glyphs of a screen."""
+    yield from (Choice("column", column.head, "", column.text) for column in legend.columns_of(screen))
+    yield from (Choice("sign", sign.name, sign.glyphs, sign.text) for sign in legend.signs_of(screen))

@@ -1,0 +1,99 @@
+"""What the value of a trial rests on, one fact per line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fts.jobs.status import declared, formatting, trial_facts
+from fts.tui.render.text import Line, labelled, named
+from fts.tui.widgets import trial_table
+
+if TYPE_CHECKING:
+    from fts.state.values import Trial
+    from fts.tui.data.view import View
+
+
+LABELS = 45  # columns of a pane of facts
+
+
+def facts(view: View, trial: Trial) -> list[Line]:
+    """What a value rests on, one fact per line."""
+    if view.job is None or not view.job.task:
+        return _facts_of_any(view, trial)
+    interval = ""
+    if trial.auc_low is not None and trial.auc_high is not None:
+        interval = f"  95 % {formatting.short_score(trial.auc_low, 3)} … {formatting.short_score(trial.auc_high, 3)}"
+    gain = ""
+    if trial.prior_loss is not None and trial.val_loss is not None:
+        gain = f"  prior {formatting.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
+    windows = formatting.count(trial.n_val, "window") if trial.n_val else "— windows"
+    rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
+    shown = [
+        labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
+        labelled("AUC", f"{formatting.score(trial.val_auc)}{interval}"),
+        labelled("loss", f"{formatting.score(trial.val_loss)}{gain}"),
+        labelled("validation", f"{windows}, {trial.n_pos or '—'}{rate} positive"),
+        labelled("model", f"{trial.architecture}  {_parameters(trial.n_params)}"),
+        labelled(
+            "batch", f"{formatting.batch(trial.micro_batch, trial.accumulation) or '—'}, threads {trial.threads or '—'}"
+        ),
+        labelled(
+            "memory", f"predicted {formatting.size(trial.predicted_bytes)}, peak {formatting.size(trial.peak_bytes)}"
+        ),
+        labelled("data", f"{(trial.data_md5 or '—')[:8]}  labels {(trial.label_md5 or '—')[:8]}"),
+        labelled("code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}"),
+        labelled("seed", str(trial.seed)),
+    ]
+    study = declared.declared(view.snapshot, view.job.study if view.job else "")
+    shown += [
+        labelled(formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")
+    ]
+    if trial.badges:
+        shown.append(labelled("badges", ", ".join(trial.badges), "retrying"))
+    return shown
+
+
+def _facts_of_any(view: View, trial: Trial) -> list[Line]:
+    """Those that are known, of a trial of any study; values of the metrics at its best step."""
+    study, curve = declared.declared(view.snapshot, view.job.study if view.job else ""), view.epochs(trial.id)
+    best = next((epoch for epoch in curve if epoch.epoch == trial.best_epoch), None)
+    others = {**(best.metrics if best is not None else {}), **trial_facts.metrics_of(trial)}
+    reached = ""
+    if trial.best_epoch is not None and trial.epochs:
+        reached = f", best at {study.step} {trial.best_epoch}"
+    shown = [
+        labelled("trial", f"t{trial.number} {trial.status}{reached}"),
+        labelled("best", f"{study.word(trial.metric, trial.direction)} {declared.shown(trial.value)}"),
+        *(
+            row
+            for name, value in sorted(others.items())
+            if name != trial.metric and isinstance(value, int | float)
+            for row in named(name, [declared.shown(value)], LABELS, columns=11)
+        ),
+    ]
+    seconds = trial_table.seconds_of(view, view.job, trial)
+    known = (
+        *trial_facts.declared_facts(study, trial, "screen"),
+        (f"{study.step}s", str(trial.epochs) if trial.epochs else ""),
+        ("time", formatting.spell(seconds) if seconds else ""),
+        ("model", f"{trial.architecture}  {_parameters(trial.n_params)}".strip()),
+        ("memory", f"peak {formatting.size(trial.peak_bytes)}" if trial.peak_bytes else ""),
+        ("ran on", " ".join(part for part in (trial.host, trial.device) if part)),
+        ("code", f"{trial.code_commit[:10]}{' (changed)' if trial.code_dirty else ''}" if trial.code_commit else ""),
+        ("seed", str(trial.seed)),
+        ("badges", ", ".join(trial.badges)),
+    )
+    told = ((name, text, "retrying" if name == "badges" else "") for name, text in known if text)
+    return [*shown, *(row for name, text, role in told for row in named(name, [text], LABELS, role, 11))]
+
+
+def _best_epoch(trial: Trial) -> str:
+    if trial.best_epoch is None:
+        return f"at epoch {trial.epochs}"
+    return f"best epoch {trial.best_epoch} of {trial.epochs}"
+
+
+def _parameters(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f"{count / 1e9:.2f}B params" if count >= 1e9 else f"{count / 1e6:.2f}M params"

@@ -1,0 +1,230 @@
+"""The trials of a cell as rows: state, value, steps, time, and the parameters that matter most."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fts.jobs.search.importance import Importance, chance_of, importance
+from fts.jobs.status import declared, formatting
+from fts.state.values import ROLE, Job, Trial, TrialStatus
+from fts.tui.data import table_rows
+from fts.tui.data.curve_comparison import points
+from fts.tui.data.trial_store import place_of
+from fts.tui.render.text import Line, Span, heading, with_role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.tui.data.view import View
+
+PARAMS = ("learning_rate", "dropout", "weight_decay", "warmup_steps")  # whose columns stand first, where they are drawn
+MOST_NOTES = 16  # columns of what went wrong; the selected trial says it whole
+MOST = 4  # columns of parameters where no word describes a trial
+ABSENT = "·"  # a branch that did not draw the parameter
+SHORT = {"learning_rate": "lr", "weight_decay": "wd", "warmup_steps": "warm", "architecture": "arch"}
+
+
+def trials(view: View, width: int, height: int, title: bool = True) -> list[Line]:
+    """Screen 2, and the side pane of the widest Queue."""
+    rows = table_rows.trials_of(view)
+    known = rows or view.trials  # a filter that shows no row changes no heading
+    columns = ParamColumns.of(view, rows, width)
+    value = formatting.fit_right(_value_word(view), columns.value)
+    word = declared.step_word(view.snapshot, view.job)
+    step = f" {word:>4s}" if columns.steps else ""
+    head = f"   {'t':>4s} {'state':11s} {value}{step} {'time':>5s}  "
+    head += " ".join(formatting.fit_right(SHORT.get(name, name), each) for name, each in columns.widths.items())
+    head += "  architecture" if any(trial.architecture for trial in known[:SEEN]) or not known else ""
+    sort, wanted = (view.sort, view.filter) if title else ("", "")
+    lines: list[Line] = [heading(head, width, sort, view.reverse, wanted)]
+    if not rows:
+        return [*lines, *_no_trials(view)]
+    job = view.job
+    cursor = place_of(rows, view.trial_id) or 0
+    first, last = table_rows.window(len(rows), height - 1, cursor)
+    for n in range(first, last):
+        selected = n == cursor and title
+        lines.append(_trial_row(view, job, rows[n], columns, selected, width))
+    return lines
+
+
+SEEN = 50  # rows by which the columns are chosen
+
+
+@dataclass(frozen=True)
+class ParamColumns:
+    """Which parameters have a column and how wide each is, and that of the value."""
+
+    widths: dict[str, int]
+    value: int = 7
+    steps: bool = True  # whether these trials have any
+    notes: int = 0  # columns kept for what went wrong
+
+    @staticmethod
+    def of(view: View, rows: Sequence[Trial], width: int) -> ParamColumns:
+        """Those that fit. Where a word describes each trial it has its own column, else the four most important."""
+        seen = rows[:SEEN]
+        drawn = Counter(name for trial in seen for name in trial.params)
+        if not seen or any(trial.architecture for trial in seen):
+            known = [name for name in PARAMS if name in drawn]
+            others = sorted(set(drawn) - set(PARAMS) - {"architecture"})
+            return ParamColumns(dict.fromkeys([*known, *others][: max((width - 38 - 20) // 8, 0)], 7))
+        value = min(max(formatting.width(_value_word(view)), 7), 14)
+        steps = any(trial.epochs for trial in seen) or view.job is None or not view.job.trials_complete
+        notes = min(max((formatting.width(_notes(trial)) for trial in seen), default=0), MOST_NOTES)
+        ranks = {each.name: n for n, each in enumerate(importance_of(view))}
+        names = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), -drawn[name], name))
+        word = max(formatting.width(declared.step_word(view.snapshot, view.job)), 4)
+        left, kept = width - 27 - value - (word + 1) * steps - (notes + 2 if notes else 0), names[:MOST]
+        kept = kept[: max(left // 8, 0)]
+        left -= 8 * len(kept)  # seven columns and a blank each; what is left goes to long names
+        widths = {}
+        for name in kept:
+            more = min(max(formatting.width(SHORT.get(name, name)) - 7, 0), left, 9)
+            widths[name], left = 7 + more, left - more
+        return ParamColumns(widths, value, steps, notes)
+
+
+def _value_word(view: View) -> str:
+    """`AUC`, `loss`, `val_loss ↓`."""
+    return "AUC" if view.job is None else declared.metric_word(view.snapshot, view.job)
+
+
+def importance_line(view: View, width: int) -> Line | None:
+    """`importance in 22 trials (chance .21)  lr ██████▍ .46`: as many parameters as fit; None where none can be named.
+
+    Those that chance explains as well are dim.
+    """
+    found = importance_of(view)
+    if not found:
+        return None
+    chance, n = chance_level(view), formatting.count(found[0].n, "trial")
+    items = [_item(each, each.share > chance) for each in found]
+    sizes = [sum(formatting.width(text) for text, _ in item) for item in items]
+    heads = (f"importance in {n} (chance {_share(chance)})", f"importance in {n}")
+    wanted = sum(sizes[:NAMED]) + 2 * (len(items) > NAMED)  # a longer head must leave room for those
+    head = next((head for head in heads if formatting.width(head) + wanted <= width), heads[-1])
+    spans: list[Span] = [(head, "dim")]
+    used = formatting.width(head)
+    for at, (item, need) in enumerate(zip(items, sizes, strict=True)):
+        if used + need > width - 2 * (at + 1 < len(items)):
+            spans.append((" …", "dim"))
+            break
+        spans += item
+        used += need
+    return tuple(spans)
+
+
+NAMED = 4  # parameters that stand in the line at least, where they fit at all
+
+
+def _item(each: Importance, real: bool) -> list[Span]:
+    name, bar = SHORT.get(each.name, each.name), formatting.bar(each.share, 8).rstrip(formatting.TROUGH)
+    share = f"{' ' if bar else ''}{_share(each.share)}"
+    return [(f"  {name} ", "" if real else "dim"), (bar, "running" if real else "dim"), (share, "" if real else "dim")]
+
+
+def _share(share: float) -> str:
+    return f"{share:.2f}".replace("0.", ".", 1)
+
+
+def importance_of(view: View) -> tuple[Importance, ...]:
+    """Of the selected cell's trials; computed once for each set of them."""
+    trials = view.trials
+    if not _latest or _latest[0][0] is not trials:
+        _latest[:] = [(trials, importance(trials))]
+    return _latest[0][1]
+
+
+_latest: list[tuple[Sequence[Trial], tuple[Importance, ...]]] = []  # the last one, by the identity of its trials
+
+
+def chance_level(view: View) -> float:
+    """The share that a random number may have among so many trials; shuffled anew only when a tenth more have ended."""
+    found, job = importance_of(view), view.job
+    if not found or job is None:
+        return 0.0
+    n = found[0].n
+    if not _chance or _chance[0][0] != job.id or not n / 1.1 <= _chance[0][1] <= n:
+        _chance[:] = [(job.id, n, chance_of(view.trials, DRAWS, SHUFFLED))]
+    _, then, level = _chance[0]
+    return level * then / n  # what chance gives falls as 1 / n
+
+
+DRAWS, SHUFFLED = 59, 100  # some milliseconds: a screen is waiting
+_chance: list[tuple[int, int, float]] = []  # the last one: job, trials, level
+
+
+def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns, selected: bool, width: int) -> Line:
+    best = job is not None and trial.number in (job.front or (job.best_trial,))
+    role = str(trial.status)
+    step = max(formatting.width(declared.step_word(view.snapshot, job)), 4)
+    beside = str(trial.facts.get(ROLE, ""))  # baseline, replicate; its sign and colour tell the state
+    seconds = seconds_of(view, job, trial)
+    took = formatting.left(seconds) if seconds else "—"
+    live = "+" if trial.status is TrialStatus.RUNNING else " "
+    spans: list[Span] = [
+        ("►" if selected else " ", "key"),
+        ("► "[0] if role == "running" else formatting.glyph_of(trial.status), role),
+        ("★" if best else " ", "best"),
+        (f"{trial.number:4d}", ""),
+        ("•" if trial.id in view.marks else " ", "mark"),
+        (formatting.fit(beside or role, 12), role),
+        (formatting.fit_right(declared.shown(_value(view, trial), 7), columns.value), "best" if best else ""),
+        (f" {trial.epochs:{step}d}" if columns.steps else "", ""),
+        (f" {took:>5s}{live} ", ""),
+        (" ".join(_param(trial, name, each) for name, each in columns.widths.items()), ""),
+        ("  " + trial.architecture if trial.architecture else "", "dim"),
+    ]
+    if notes := _notes(trial):
+        spans.append(("  " + notes, "failed" if role == "failed" else "retrying"))
+    painted: Line = tuple(spans)
+    if selected:
+        used = sum(formatting.width(text) for text, _ in painted)
+        painted = with_role((*painted, (" " * max(width - used, 0), "")), "cursor")
+    return painted
+
+
+def _notes(trial: Trial) -> str:
+    """Its badges, and why it failed."""
+    told = [badge for badge in trial.badges if badge != trial.facts.get(ROLE)]
+    told += [str(trial.cause)] if trial.cause and trial.status is TrialStatus.FAILED else []
+    return ", ".join(told)
+
+
+def _value(view: View, trial: Trial) -> float | None:
+    """The recorded value; of a running trial the best so far."""
+    if trial.value is not None or trial.ended_at is not None:
+        return trial.value
+    return trial.direction.best(value for _, value in points(view.epochs(trial.id), trial.metric))
+
+
+def seconds_of(view: View, job: Job | None, trial: Trial) -> float:
+    """What it took: its training; of one that does not tell, the time of its processes; else its whole time."""
+    at_once = job is not None and job.kind == "baseline"  # it is fitted at once, without epochs
+    untold = not trial.train_seconds and (trial.epochs > 0 or trial.value is not None)
+    if untold and (known := view.details.worked.get(trial.id)) is not None:
+        seconds, began = known
+        return seconds + (max(view.now - began, 0.0) if began is not None else 0.0)
+    if trial.ended_at is not None and (at_once or untold):
+        return trial.ended_at - trial.started_at
+    return view.now - trial.started_at if untold and trial.status is TrialStatus.RUNNING else trial.train_seconds
+
+
+def _param(trial: Trial, name: str, columns: int) -> str:
+    absent = ABSENT if trial.params and not trial.architecture else ""
+    return formatting.fit_right(formatting.number(trial.params.get(name, absent)), columns)
+
+
+def _no_trials(view: View) -> list[Line]:
+    if view.filter and view.trials:
+        return [((f"   0 of {len(view.trials)} match `{view.filter}`. Esc clears.", "dim"),)]
+    job = view.job
+    if job is None:
+        return [(("   No cell is selected. 1 shows the queue.", "dim"),)]
+    name = view.name
+    if job.status == "queued":
+        return [((f"   {name} has no trial yet: it waits in line. t runs it next (`fts next {job.id}`).", "dim"),)]
+    return [((f"   {name} has no trial yet.", "dim"),)]
