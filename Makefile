@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow check package verify tui report bench sentences clean
+.PHONY: help setup run test test-slow test-cluster check package verify tui report bench sentences clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -38,6 +38,11 @@ test: $(STAMP)  ## the test suite (about 6 minutes on 2 cores)
 
 test-slow: $(STAMP)  ## long chaos, soak and 2B runs (hours)
 	@$(BIN)/python -m pytest -m slow
+
+test-cluster: $(STAMP)  ## trials on real Slurm daemons and a real sshd, on the loopback address (root on Debian installs them)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v slurmd >/dev/null && [ ! -x /usr/sbin/slurmd ]; then \
+		apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge openssh-server openssh-client; fi
+	@$(BIN)/python -m pytest -m 'slow or not slow' -rs tests/cluster tests/executors
 
 check: $(STAMP)  ## ruff, mypy --strict, and the test that draws the direction of imports (about a minute)
 	@$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import sys
 import time
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from fts.state import errors
 from fts.state.cursors import Connection
 from fts.state.damage import overwritten_sentence
 from fts.state.disk import has_log, reading_uri
+from fts.state.group_commit import GroupCommit
 from fts.state.holder import holder
 from fts.state.identity import Files, files_at, has_open
 from fts.state.place import require_study
@@ -47,6 +49,7 @@ class Database(peewee.SqliteDatabase):
         self._real = ""  # where the path's links lead to
         self._version = 0
         self._opened = 0  # how often a reader has opened the file
+        self._groups: GroupCommit | None = None  # None: each thread commits for itself
 
     def prove(self, patience_s: float = PROOF_S) -> None:
         """Opens the file, and again until what is open is what lies at the path.
@@ -142,16 +145,43 @@ class Database(peewee.SqliteDatabase):
         sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         return int(self.execute_sql(sql).fetchone()[0])
 
+    def commit_together(self) -> None:
+        """From now on, the writes of this process's threads go to disk in groups: for a worker with several slots."""
+        self._groups = self._groups or GroupCommit(self)
+
+    def shared_connection(self) -> Connection:
+        """One that any thread may use, one at a time."""
+        with self._translated():
+            opened: Any = sqlite3.connect(
+                self.database,
+                timeout=self.timeout,
+                isolation_level=None,
+                check_same_thread=False,
+                **self.connect_params,
+            )
+            self._add_conn_hooks(opened)  # type: ignore[attr-defined]  # of peewee: our pragmas
+        return opened  # type: ignore[no-any-return]  # its factory makes no other
+
+    def close_shared(self) -> None:
+        """A worker leaves: what it has written is on disk."""
+        if self._groups is not None:
+            self._groups.close()
+
     @contextmanager
-    def write(self) -> Iterator[None]:
+    def write(self, urgent: bool = False) -> Iterator[None]:
         """One write transaction, all of it or nothing. Inside another one it joins that one.
 
+        `urgent`: before those of other threads that wait, and on disk without waiting for more of them.
         Raises DatabaseBusy after the busy timeout, DiskFull, DatabaseFailed, ReadOnlyDatabase.
         """
         if self.readonly:
             raise errors.ReadOnlyDatabase(f"{self.path} is open read-only, so nothing can be changed in it")
         if self.in_transaction():
             yield
+            return
+        if self._groups is not None:
+            with self._groups.turn(urgent):
+                yield
             return
         with self.atomic("IMMEDIATE"):  # a deferred transaction that writes later gets "database is locked" at once
             yield

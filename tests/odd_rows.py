@@ -23,7 +23,7 @@ from fts.state.db import open_database
 from fts.state.transitions.operator import set_flag
 from fts.state.values import Cause, Margin
 from fts.tui import pictures
-from fts.tui.render import layout
+from fts.tui.render.text import as_text
 from tests.cli import study
 
 TABLES = ("job", "trial", "epoch", "event", "worker", "sample", "checkpoint", "flag", "study", "draw", "attempt",
@@ -185,7 +185,7 @@ def fault_of_screen(path: Path, screen: str, size: tuple[int, int], replay: bool
     at = half_way(path) if replay else None
     for job_id in (None, 1, 4) if screen in ("trials", "curves", "logs") else (None,):
         view = pictures.look(path, screen, size, at, user="me@here", job_id=job_id)
-        said = layout.text(layout.frame(view, *size))
+        said = as_text(pictures.frame(view, *size))
         if "\x1b" in said or "\u202e" in said:
             return "an escape character on the screen"
     return None

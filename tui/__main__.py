@@ -50,29 +50,20 @@ def run(given: argparse.Namespace) -> int:
     on_terminal = sys.stdin.isatty()  # asked once, at the start: one that hangs up meanwhile says that it is none
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a key waits for half of this, not of a sixtieth of a second
     from fts.state.db import database_path  # here, not above: --help must not wait for peewee
-    from fts.tui import first
+    from fts.tui.app import Monitor
 
-    path = database_path(given.db).expanduser()
-    colours = terminal.colours() if sys.stdout.isatty() else 2**24  # a browser shows them all
-    palette = theme.fitting(given.theme, colours)
-    ascii_only = given.ascii or not formatting.speaks_utf8()
-    with first.painted(
-        path, palette=palette, colours=colours, ascii_only=ascii_only, readonly=given.readonly, at=given.at
-    ) as shown:
-        from fts.tui.app import Monitor  # here, not above: Textual is imported while the first frame is being read
-
-        app = Monitor(
-            path,
-            readonly=given.readonly,
-            ascii_only=ascii_only,
-            palette=palette,
-            at=given.at,
-            locked=getattr(given, "locked", False),
-            first=shown,
-            keymap=given.keymap,
-        )
-        if on_terminal:  # a browser's monitor has none to lose
-            terminal.leave_when_terminal_goes(app)
+    app = Monitor(
+        database_path(given.db).expanduser(),
+        readonly=given.readonly,
+        ascii_only=given.ascii or not formatting.speaks_utf8(),
+        palette=theme.fitting(given.theme, terminal.colours() if sys.stdout.isatty() else 2**24),  # a browser: all
+        at=given.at,
+        locked=getattr(given, "locked", False),
+        keymap=given.keymap,
+    )
+    if on_terminal:  # a browser's monitor has none to lose
+        terminal.leave_when_terminal_goes(app)
+    with terminal.drawing():
         app.run(mouse=given.mouse)
     with contextlib.suppress(OSError):  # the terminal may be gone
         for sentence in app.acting.finish():

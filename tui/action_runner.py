@@ -92,14 +92,14 @@ class ActionRunner:
     def _refused(self, action: Action, jobs: Sequence[Job], settled: bool = False) -> str | None:
         """The reason, or None; `settled`: whoever reads a list of actions has had time to look."""
         app = self.app
-        if too_new := app.too_new():
+        if too_new := app.readings.too_new():
             return too_new
         if app.readonly:
             return "this monitor only reads; `:writable` lets it write"
         if app.desk.at is not None:
             return "this is a replay; Esc returns to now"
-        if app.problem and action.id != "enqueue":
-            return app.problem
+        if app.readings.problem and action.id != "enqueue":
+            return app.readings.problem
         if action.needs_jobs and not jobs:
             return app.desk.why_none_chosen()
         if action.needs_jobs and not settled and time.monotonic() - app.desk.jumped_at < MOVED_S:
@@ -118,13 +118,13 @@ class ActionRunner:
     def _named(self, text: str) -> str:
         """Cells by their names instead of by the numbers of their jobs, the database by its name alone."""
         short = text.replace(str(self.app.path), self.app.path.name)
-        return naming.name_cells(short, self.app.snapshot.jobs)
+        return naming.name_cells(short, self.app.readings.snapshot.jobs)
 
     def _ask_then_run(self, action: Action, jobs: Sequence[Job]) -> None:
         price = action.price(self.app.present(), jobs)
         price = price and self._named(price)
         level = action.level_for(jobs)
-        known = naming.names_of(self.app.snapshot.jobs)
+        known = naming.names_of(self.app.readings.snapshot.jobs)
         names = ", ".join(known.get(job.id, naming.cell_name(job)) for job in jobs)
         if level == "L3":
             word = naming.cell_name(jobs[0]) if jobs else action.id
@@ -149,7 +149,7 @@ class ActionRunner:
 
     def _run_if_still(self, action: Action, jobs: Sequence[Job]) -> None:
         """After an answer: a dialog may stand open for hours, so what can no longer be changed is left out."""
-        known = {job.id: job for job in self.app.snapshot.jobs}
+        known = {job.id: job for job in self.app.readings.snapshot.jobs}
         there = [known[job.id] for job in jobs if job.id in known]
         if len(jobs) and not there:
             left = formatting.count(len(jobs), "cell")
@@ -179,7 +179,7 @@ class ActionRunner:
 
     def _run(self, action: Action, jobs: Sequence[Job], **args: Any) -> None:
         ids = tuple(job.id for job in jobs)
-        self.app.remember(action.command(jobs, **{k: v for k, v in args.items() if k in ("place", "text")}))
+        self.app.sharing.twin = action.command(jobs, **{k: v for k, v in args.items() if k in ("place", "text")})
         clock = formatting.seconds_clock(time.time())
         self.app.pending = f"{action.label}: since {clock}" if action.id in COMMANDS else f"asked {clock}"
         self.open += 1

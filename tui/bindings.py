@@ -8,13 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from textual.binding import Binding
+
 from fts.jobs.actions import ACTIONS, Action
-from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Hint
+from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, SCREENS, TRIALS, Hint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fts.state.values import Job, Snapshot
+    from fts.tui.keymap import Keymap
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,24 @@ SIGNS: tuple[tuple[str, str, str], ...] = (
 BY_KEY: dict[str, Key] = {name: key for key in KEYS for name in key.keys}
 ACTION_KEYS: dict[str, str] = {a.key: a.key for a in ACTIONS if a.key} | {"alt+up": "K", "alt+down": "J"}
 
+NAMED = {",": "comma"}  # a comma parts the keys of a binding
+
+
+def textual() -> Iterator[Binding]:
+    """The bindings of both tables. Each has an id, by which a reader can give it another key."""
+    for key in KEYS:
+        if key.id == "screen":
+            for n, name in enumerate(SCREENS):
+                yield Binding(key.keys[n], f"show_screen({n})", name, show=False, id=f"show_{name.lower()}")
+        else:
+            keys = [k for k in key.keys or (key.shown,) if k != "ctrl+c"]  # this one belongs to the app, on dialogs too
+            yield Binding(",".join(NAMED.get(k, k) for k in keys), key.id, key.label, show=False, id=key.id)
+    more = {"K": "K,alt+up", "J": "J,alt+down"}
+    for action in {action.key: action for action in reversed(ACTIONS) if action.key}.values():  # the first of each key
+        key_ = str(action.key)
+        yield Binding(more.get(key_, key_), f"act({key_!r})", action.label, show=False, id=action.id)
+
+
 # What the bar shows, as far as it can do something and fits: the most useful first.
 BAR_QUEUE = (
     ("open", "↵", "open"), ("enqueue", "e", "enqueue"), ("move_up", "J/K", "reorder"), ("next", "t", "run next"),
@@ -158,6 +179,7 @@ def hints(
     readonly: bool,
     ascii_only: bool = False,
     missing: bool = False,
+    keymap: Keymap | None = None,
 ) -> tuple[Hint, ...]:
     """The keys of the bar for a screen at a width, the most useful first: only those that can do something now.
 
@@ -179,7 +201,9 @@ def hints(
             continue
         label = action.label if action is not None and action.id in ("resume", "undrain", "resume_queue") else label
         label = {"withdraw the drain": "stay", "resume the queue": "resume queue"}.get(label, label)
-        found.append(Hint("Enter" if key == "↵" and ascii_only else key, label))
+        shown = keymap.hint(name, key) if keymap is not None else key
+        if shown:  # the user may have taken the key away
+            found.append(Hint(shown.replace("↵", "Enter") if ascii_only else shown, label))
     return tuple(found)
 
 

@@ -110,18 +110,17 @@ def of_action(app: Monitor, action: Action, jobs: Sequence[Job]) -> Entry:
 
 def of_looking(app: Monitor) -> Iterator[Entry]:
     """Screens, keys that are no action, themes."""
-    hands = app.hands
-    for n, name in enumerate(SCREENS):
+    for name in SCREENS:
         twin = f"fts snapshot --screen {name.lower()}"
         screen = f"show_{name.lower()}"
-        yield Entry(screen, f"screen {name}", lambda n=n: hands.do_show(n), app.keymap.shown(screen), twin)  # type: ignore[misc]
+        yield Entry(screen, f"screen {name}", lambda id=screen: app.do(id), app.keymap.shown(screen), twin)  # type: ignore[misc]
     for key in bindings.KEYS:
         if key.id not in ("screen", "palette"):
-            yield Entry(key.id, key.label, lambda id=key.id: hands.do(id), app.keymap.shown(key.id), key.help)  # type: ignore[misc]
-    yield Entry("about", "about", hands.about, "", "Versions, paths, and what this monitor costs.")
-    yield Entry("writable", "writable", hands.writable, "", "Let this monitor write; it asks first.")
-    for name in sorted(app.themes_offered()):
-        yield Entry(f"theme {name}", f"theme {name}", lambda name=name: app.show_theme(name), "", "Colours.")  # type: ignore[misc]
+            yield Entry(key.id, key.label, lambda id=key.id: app.do(id), app.keymap.shown(key.id), key.help)  # type: ignore[misc]
+    yield Entry("about", "about", app.menus.about, "", "Versions, paths, and what this monitor costs.")
+    yield Entry("writable", "writable", app.menus.writable, "", "Let this monitor write; it asks first.")
+    for name in sorted(app.menus.themes()):
+        yield Entry(f"theme {name}", f"theme {name}", lambda name=name: app.menus.show_theme(name), "", "Colours.")  # type: ignore[misc]
 
 
 # ---------------------------------------------------------------- typed commands
@@ -159,7 +158,7 @@ def named_jobs(app: Monitor, numbers: str | None) -> list[Job] | None:
     if numbers is None:
         return app.chosen()
     wanted = [int(number) for number in re.split(r"[\s,]+", numbers.strip()) if number][:MOST_JOBS]
-    known = {job.id: job for job in app.snapshot.jobs}
+    known = {job.id: job for job in app.readings.snapshot.jobs}
     return [known[number] for number in wanted] if all(number in known for number in wanted) else None
 
 

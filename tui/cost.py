@@ -5,7 +5,10 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textual.driver import Driver
 
 SAID_EVERY_S = 55.0  # less than a minute: the header is painted when the clock's minute turns
 
@@ -20,15 +23,16 @@ class Cost:
         self._said = ""
         self._since = (self.began, self.cpu_began, 0)  # seconds, processor seconds, bytes at which it was said
 
-    def count_writes_of(self, driver: Any) -> None:
-        """Counts every byte that goes to the terminal; the driver is Textual's own."""
-        send = driver.write
+    def counting(self, kind: type[Driver]) -> type[Driver]:
+        """That driver of Textual, which counts every byte that it sends."""
+        cost = self
 
-        def counted(data: str) -> None:
-            self.bytes += len(data.encode("utf-8", "replace"))
-            send(data)
+        class Counting(kind):  # type: ignore[valid-type, misc]  # the kind depends on where the monitor runs
+            def write(self, data: str) -> None:
+                cost.bytes += len(data.encode("utf-8", "replace"))
+                super().write(data)
 
-        driver.write = counted
+        return Counting
 
     def brief(self) -> str:
         """`0.4% cpu, 0.6 KB/s` over the last minute or more, for the header; empty in the first one.

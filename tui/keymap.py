@@ -111,7 +111,8 @@ class Keymap:
 
     def hint(self, name: str, default: str) -> str:
         """As the bar writes it: `J/K`; the user's key where it was changed."""
-        pair = PAIRS.get(name, (name,))
+        action = next((each for each in ACTIONS if each.id == name), None)
+        pair = PAIRS.get(name, ("log_y",) if name == "copy" else (id_of(action),) if action else (name,))
         if not any(id in self.changed for id in pair):
             return default
         firsts = [shown_key(self.keys[id][0]) for id in pair if self.keys.get(id)]
@@ -121,6 +122,11 @@ class Keymap:
         """For App.set_keymap: only what was changed."""
         named = {id: ["comma" if key == "," else key for key in keys] for id, keys in self.changed.items()}
         return {id: ",".join(keys) or NO_KEY for id, keys in named.items()}
+
+    def added(self) -> dict[str, str]:
+        """Keys of actions that have none by default: Textual's keymap changes bindings, it makes none."""
+        known = defaults()
+        return {id: keys for id, keys in self.for_textual().items() if not known[id] and self.changed[id]}
 
     def in_words(self, text: str) -> str:
         """A sentence of ours with the user's keys in place of the default ones: `r retries` becomes `f5 retries`."""
@@ -133,7 +139,7 @@ class Keymap:
         id = _default_ids().get(plain)
         if id is None or id not in self.changed or plain in self.changed[id]:
             return key
-        return shown_key(self.changed[id][0]) if self.changed[id] else f"{key} (no key)"
+        return shown_key(self.changed[id][0]) if self.changed[id] else f":{id}"  # as it is typed in the palette
 
 
 VERBS = (

@@ -72,7 +72,7 @@ SIGNS: tuple[Sign, ...] = (
     Sign("+", "so far", "After a time: the trial still runs.", (TRIALS,)),
     Sign("▕█·‖✗↻►▏", "strip", "The time you were away, oldest at the left: █ a trial ran, · idle, ‖ the guard paused "
          "it, ✗ failed, ↻ restarted, ► now."),
-    Sign("─│┤└┬", "frame", "Edges of panes and axes of charts; the focused pane has a bold title."),
+    Sign("─━│┤└┬", "frame", "Edges of panes and axes of charts; the focused pane has the heavy edge."),
     Sign("—", "none", "There is no such value."),
     Sign("…", "cut", "The text goes on; Enter, z or a wider terminal shows it whole. Between numbers: from … to."),
     Sign("±", "plus or minus", "Half of the interval in which the end lies in 4 of 5 cases."),

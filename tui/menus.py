@@ -3,64 +3,64 @@
 from __future__ import annotations
 
 import platform
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from fts import __version__
 from fts.tui.command_palette import Palette
+from fts.tui.render import theme
+from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.dialogs import Confirm, Notice
 from fts.tui.screens.help import Help
+from fts.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from fts.tui.app import Monitor
-    from fts.tui.navigation import Navigation
 
 
-class Menus(ABC):
+class Menus:
     """The keys ? and :, and what only the palette knows."""
 
-    app: Monitor
-
-    @property
-    def desk(self) -> Navigation:
-        return self.app.desk
-
-    @abstractmethod
-    def show(self, screen: int) -> None:
-        """Another screen."""
+    def __init__(self, app: Monitor) -> None:
+        self.app = app
 
     def help(self) -> None:
-        self.app.push_screen(Help(self.app, self.desk.screen, self.desk.focus), self._chosen)
+        self.app.push_screen(Help(self.app, self.app.desk.screen, self.app.view().focus), self._chosen)
 
     def palette(self) -> None:
         if not isinstance(self.app.screen, Palette):
             self.app.push_screen(Palette())
 
-    def do(self, key: str) -> None:
-        """What a key of bindings.py does, by its id."""
-        getattr(self, key)()
-        self.app.paint()
-
-    def do_show(self, screen: int) -> None:
-        self.show(screen)
-        self.app.paint()
-
-    def _chosen(self, choice: str | None) -> None:
+    def _chosen(self, id: str | None) -> None:
         """Does what was chosen in the help."""
-        kind, _, name = (choice or "").partition(" ")
-        if kind == "do":
-            self.app.acting.by_id(name)
-        elif kind == "show":
-            self.do_show(int(name))
-        elif kind == "key":
-            self.do(name)
+        if id:
+            self.app.do(id)
+
+    def themes(self) -> list[str]:
+        """What the palette offers: our themes, those of Textual, the user's colours."""
+        own = [theme.USER] if self.app.palette == theme.USER else []
+        return [*theme.OFFERED, *own, *theme.of_library()]
+
+    def show_theme(self, name: str) -> None:
+        """Another theme, as far as this terminal has its colours."""
+        app = self.app
+        if name != theme.USER:
+            theme.named(name)
+        app.palette = theme.alike(name, app.palette)
+        app.register_theme(theme_of(app.palette))
+        app.ansi_color = theme.palette(app.palette).own
+        app.theme = theme.of_textual(app.palette)
+        for screen in app.screen_stack:
+            for lines in screen.query(Lines):
+                lines.refresh()
 
     def writable(self) -> None:
         if not self.app.readonly:
             self.app.say("this monitor can write already")
             return
         if self.app.locked:
-            self.app.say(self.app.too_new() or "this monitor is served to a browser and stays read-only", "look")
+            self.app.say(
+                self.app.readings.too_new() or "this monitor is served to a browser and stays read-only", "look"
+            )
             return
         effects = ["The keys that change the queue work until you leave this monitor."]
         self.app.push_screen(Confirm("make this monitor writable?", effects, yes="writable"), self._write_from_now)
@@ -73,7 +73,7 @@ class Menus(ABC):
     def about(self) -> None:
         facts = [
             f"fts {__version__} · Textual {version('textual')} · Python {platform.python_version()}",
-            f"database {self.app.path} (schema {self.app.snapshot.schema})",
+            f"database {self.app.path} (schema {self.app.readings.snapshot.schema})",
             f"reading as {self.app.user}" + (", read only" if self.app.readonly else ""),
             *self.app.cost.words(),
             f"terminal {self.app.size.width}x{self.app.size.height}, theme {self.app.palette}"

@@ -34,8 +34,6 @@ class Navigation:
     ranged: set[int] = field(default_factory=set)  # the rows from there to the cursor
     filters: dict[int, str] = field(default_factory=dict)
     sorts: dict[int, tuple[str, bool]] = field(default_factory=dict)
-    focus: str = ""
-    zoomed: bool = False
     scroll: int = 0
     search: str = ""
     level: str = ""
@@ -63,8 +61,6 @@ class Navigation:
             trial_id=self.trial_id,
             event_id=self.event_id,
             marks=marked,
-            focus=self.focus,
-            zoomed=self.zoomed,
             filter=self.filters.get(self.screen, ""),
             sort=sort,
             reverse=reverse,
@@ -211,10 +207,10 @@ class Navigation:
     # ---------------------------------------------------------------- screens, marks
 
     def show(self, screen: int) -> None:
-        """Another screen; zoom, pane focus and range belong to the old one."""
+        """Another screen; the range belongs to the old one."""
         if screen != self.screen:
             self.end_range()
-            self.screen, self.focus, self.zoomed = screen, "", False
+            self.screen = screen
 
     def open(self, view: View) -> None:
         """Enter: queue and results -> trials -> curves; events -> the job's trials."""
@@ -235,7 +231,7 @@ class Navigation:
                 self.show(TRIALS)
 
     def back(self) -> bool:
-        """Escape: the innermost of search, range, filter, marks, zoom, replay, screen; False when nothing is left."""
+        """Escape: the innermost of search, range, filter, marks, replay, screen; False when nothing is left."""
         if self.screen == LOGS and (self.search or self.level):
             self.search = self.level = ""
         elif self.range_from is not None:
@@ -244,8 +240,6 @@ class Navigation:
             self.filters[self.screen] = ""
         elif self.marks.get(self.screen):
             self.marks[self.screen] = set()
-        elif self.zoomed:
-            self.zoomed = False
         elif self.at is not None:
             self.at = None
         elif self.screen != QUEUE:
@@ -297,20 +291,13 @@ class Navigation:
 
     def sort(self, letter: str) -> str | None:
         """o + letter: by a column, again to reverse; the column, or None for an unknown letter."""
-        tables = {QUEUE: table_rows.JOB_SORTS, TRIALS: table_rows.TRIAL_SORTS, EVENTS: table_rows.EVENT_SORTS}
-        column = tables.get(self.screen, {}).get(letter)
+        column = table_rows.SORTS.get(self.screen, {}).get(letter)
         if column is None:
             return None
         self.end_range()
         now, reverse = self.sorts.get(self.screen, ("", False))
         self.sorts[self.screen] = (column, not reverse if now == column else False)
         return column
-
-    def next_pane(self, names: list[str], step: int) -> None:
-        """Tab and Shift+Tab."""
-        if names:
-            at = names.index(self.focus) if self.focus in names else 0
-            self.focus = names[(at + step) % len(names)]
 
 
 def first_choice(snapshot: Snapshot) -> int | None:

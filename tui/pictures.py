@@ -1,10 +1,21 @@
-"""Any screen of the monitor as text, SVG and PNG, without a terminal: `fts snapshot`, the README's pictures, tests."""
+"""Any screen of the monitor as text, SVG and PNG, without a terminal: `fts snapshot`, the README's pictures, tests.
+
+The screens themselves are drawn, by an app without a terminal: a picture cannot show what the monitor would not.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from textual import events
+from textual.app import App
+from textual.geometry import Size
 
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
@@ -14,13 +25,26 @@ from fts.state import queries
 from fts.tui import bindings
 from fts.tui.data.reader import Reader, ReadRequest, ReadResult
 from fts.tui.data.view import SCREENS, Hint, View
+from fts.tui.frame import frame_of
+from fts.tui.modes import MODES
 from fts.tui.navigation import Navigation
-from fts.tui.render import export, layout
+from fts.tui.render import export, theme
+from fts.tui.render.text import as_text
+from fts.tui.render.textual_theme import theme_of
+from fts.tui.screens.base import MonitorScreen
+from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from textual.pilot import Pilot
+
     from fts.tui.render.text import Line
+
+
+ALIKE = 2  # rounds in which nothing has moved
+UNLIKE = (10, 4)  # a size that nobody draws: the first picture is laid out anew as every later one is
+MOST_ROUNDS = 400  # of Textual's, until nothing moves any more
 
 
 @dataclass(frozen=True)
@@ -55,9 +79,9 @@ def render(
     Raises ValueError for an unknown screen or theme, and the errors of fts.state.errors.
     """
     view = look(db_path, screen, size, at, now=now, user=user, job_id=job_id, title=title)
-    lines = layout.frame(replace(view, hints=_hints(view, size, ascii_only)), *size)
+    lines = frame(replace(view, hints=_hints(view, size, ascii_only)), *size)
     named = f"fts {screen} {size[0]}x{size[1]}"
-    return Picture(tuple(lines), layout.text(lines, ascii_only), export.svg(lines, theme, named))
+    return Picture(tuple(lines), as_text(lines, ascii_only), export.svg(lines, theme, named))
 
 
 def look(
@@ -119,3 +143,105 @@ def read_twice(db_path: Path, desk: Navigation, user: str, screen: int, now: flo
 def _hints(view: View, size: tuple[int, int], ascii_only: bool) -> tuple[Hint, ...]:
     jobs = [view.job] if view.job else []
     return bindings.hints(view.screen, size[0], view.snapshot, jobs, readonly=False, ascii_only=ascii_only)
+
+
+# ---------------------------------------------------------------- drawing
+
+
+def frame(view: View, width: int, height: int) -> list[Line]:
+    """The screen of a view at a size: exactly `height` lines of exactly `width` columns."""
+    with _lock:
+        _easels[:] = _easels or [Easel()]
+        return _easels[0].draw(view, width, height)
+
+
+_easels: list[Easel] = []  # one for all pictures of a process
+_lock = threading.Lock()
+
+
+class Easel(threading.Thread):
+    """Draws views on an app without a terminal, which lives on a thread of its own as long as the process."""
+
+    def __init__(self) -> None:
+        super().__init__(name="pictures", daemon=True)
+        self._loop = asyncio.new_event_loop()
+        self._wanted: asyncio.Queue[tuple[View, Size, Future[list[Line]]]] = asyncio.Queue()
+        self.start()
+
+    def draw(self, view: View, width: int, height: int) -> list[Line]:
+        """Raises what a painter raises."""
+        found: Future[list[Line]] = Future()
+        self._loop.call_soon_threadsafe(self._wanted.put_nowait, (view, Size(width, height), found))
+        return found.result()
+
+    def run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._draw_on())
+
+    async def _draw_on(self) -> None:
+        app, printing = Still(), (sys.stdout, sys.stderr)
+        async with app.run_test(size=UNLIKE) as pilot:
+            sys.stdout, sys.stderr = printing  # Textual catches what is printed while an app runs; nobody would see it
+            while True:
+                view, size, found = await self._wanted.get()
+                try:
+                    found.set_result(await app.drawn(pilot, view, size))
+                except Exception as error:  # noqa: BLE001  # whoever asked for the picture gets it
+                    found.set_exception(error)
+
+
+class Still(App[None]):
+    """The seven screens without a database behind them and without keys."""
+
+    ENABLE_COMMAND_PALETTE = False
+    MODES = MODES
+    DEFAULT_MODE = SCREENS[0]
+    palette, ascii_only = "dark", False  # as text every palette is alike, and ASCII is made of the lines
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_theme(theme_of("dark"))
+        self.theme = theme.of_textual("dark")
+        self.shown: View | None = None
+        self.failed: Exception | None = None
+
+    async def drawn(self, pilot: Pilot[None], view: View, size: Size) -> list[Line]:
+        """The lines of a view, once its screen has come to rest."""
+        self.shown, self.failed = view, None
+        if self.current_mode != SCREENS[view.screen]:
+            await self.switch_mode(SCREENS[view.screen])
+        if self.size != size:
+            self.post_message(events.Resize(size, size))
+        self.paint()
+        before: list[Line] = []
+        alike = 0
+        for _ in range(MOST_ROUNDS):
+            await pilot.pause(0)
+            if self.failed is not None:
+                raise self.failed
+            lines = frame_of(self.screen)
+            alike = alike + 1 if lines == before and self._is_painted(size) else 0
+            if alike == ALIKE:
+                return lines
+            before = lines
+        raise RuntimeError(f"{SCREENS[view.screen]} at {size.width}x{size.height} does not come to rest")
+
+    def _is_painted(self, size: Size) -> bool:
+        """Whether the screen was laid out for a size, and every pane that has a place has lines for exactly it."""
+        panes = [pane for pane in self.screen.query(Pane) if pane.is_on_screen and pane.region.area]
+        placed = isinstance(self.screen, MonitorScreen) and self.screen.laid_out == size
+        return placed and bool(panes) and all(p.view is self.shown and p.painted_at == p.size for p in panes)
+
+    def paint(self) -> None:
+        """Shows the view on the screen it is of."""
+        if self.shown is not None and isinstance(self.screen, MonitorScreen):
+            self.screen.show(self.shown)
+
+    def look(self, now: bool = False) -> None:
+        """There is nothing to read."""
+
+    def delay_update(self, delay: float = 0.0) -> None:
+        """There is no transition to mask."""
+
+    def part_failed(self, pane: str, error: Exception) -> None:  # as the monitor has it
+        self.failed = error

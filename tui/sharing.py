@@ -1,4 +1,4 @@
-"""Hands that give something away: a copied row, a command, a written frame."""
+"""What gives something away: a copied row, a command, a written frame."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.actions import ACTIONS
 from fts.tui import clipboard
 from fts.tui.data.view import EVENTS, TRIALS, View
+from fts.tui.frame import frame_of
 from fts.tui.render import export
 from fts.tui.screens.dialogs import Choice, Chooser
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from fts.tui.navigation import Navigation
 
 
-class Giving:
+class Sharing:
     """The keys y, Y and w."""
 
-    app: Monitor
+    def __init__(self, app: Monitor) -> None:
+        self.app = app
+        self.twin = ""  # the command line of what was last done here
 
     @property
     def desk(self) -> Navigation:
@@ -29,7 +32,11 @@ class Giving:
         return self.app.view()
 
     def copy(self) -> None:
-        """The selected row as tab separated text."""
+        """The text that the mouse has selected, else the row under the cursor as tab separated text."""
+        if text := self.app.screen.get_selected_text():
+            self.app.screen.clear_selection()
+            self._clip(text)
+            return
         rows = export.table(self.view())
         chosen = self._row(rows)
         self._clip("\t".join("" if value is None else str(value) for value in chosen.values()) if chosen else "")
@@ -46,7 +53,7 @@ class Giving:
         if trial is not None:
             found["parameters as YAML"] = export.yaml(trial.params)
             found["path of the log"] = trial.log_path or ""
-        found["command of the last change"] = self.app.twin
+        found["command of the last change"] = self.twin
         jobs = self.app.chosen()
         for action in ACTIONS:
             if action.needs_jobs and any(action.applies_to(job, self.app.present()) for job in jobs):
@@ -79,10 +86,10 @@ class Giving:
     def _write(self, kind: str | None) -> None:
         if kind is None:
             return
-        width, height = self.app.size
+        lines = frame_of(self.app.screen_stack[0])
         folder = self.app.path.absolute().parent / "frames"
         try:
-            path = export.write(self.view(), kind, width, height, self.app.palette, folder)
+            path = export.write(self.view(), lines, kind, self.app.palette, folder)
         except OSError as error:
             self.app.say(f"not written: {error}", "failed")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 CANNOT_MOVE = ("", "dumb", "unknown")  # values of $TERM: such a terminal only adds lines
 LOOK_EVERY_S = 1.0
@@ -42,12 +43,26 @@ def is_there(fd: int) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Has Textual, which draws on stderr, draw on the terminal also when stderr goes to a file (`2>errors.txt`)."""
+    before, stdout = sys.__stderr__, sys.__stdout__
+    if stdout is None or (before is not None and before.isatty()):
+        yield
+        return
+    if hasattr(stdout, "reconfigure"):
+        stdout.reconfigure(errors="backslashreplace")  # as stderr has it: no character may end the drawing
+    sys.__stderr__ = stdout  # type: ignore[misc]  # what Textual takes for the terminal
+    try:
+        yield
+    finally:
+        sys.__stderr__ = before  # type: ignore[misc]
+
+
 def _leave(app: Any) -> None:
     """Asks the app to exit; ends the process when a dead terminal keeps it from doing so. Nothing here can be lost."""
     threading.Thread(target=_end, daemon=True).start()
-    loop = getattr(app, "_loop", None)
-    if loop is not None and loop.is_running():
-        loop.call_soon_threadsafe(app.exit)
+    threading.Thread(target=app.exit, daemon=True).start()  # from another thread it also wakes an app that waits
 
 
 def _end() -> None:

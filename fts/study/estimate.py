@@ -218,8 +218,9 @@ class Known:
         return Rate(median(found), f"{len(found)} trials recorded here") if found else None
 
 
+@lru_cache(maxsize=8)
 def measured(threads: int) -> Rate:
-    """A matrix product of this many threads, best of several."""
+    """A matrix product of this many threads, best of several; once a process, so that two looks agree."""
     import numpy as np  # here, not above: only a forecast needs them
     from threadpoolctl import threadpool_limits
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.jobs.status.forecast import SD_ONE, SD_UNSEEN, Z80, worth_of_pruned
+from fts.jobs.status.forecast import SD_ONE, SD_UNSEEN, Z80, placed, worth_of_pruned
 from fts.state.scheduling import preference
 
 if TYPE_CHECKING:
@@ -81,11 +81,14 @@ def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "no
     known = [plan.cells[cell] for cell in cells if cell in plan.cells]
     left = [(cost.trial_s, trials_left(cost, trials, pruner)) for cost in known]
     seconds = [trial_s * count for trial_s, count in left if trial_s is not None]
+    free = [0.0] * plan.slots
+    for each in seconds:
+        placed(free, 1, each)  # a cell runs its trials one after another
     unknown = len(cells) - len(seconds)
     more = f", and {formatting.count(unknown, 'cell')} of unknown duration" if unknown else ""
     if not more and not sum(seconds):
         return "nothing to run"
-    total = sum(seconds) / plan.slots
+    total = max(free)
     factor = math.exp(Z80 * (SD_ONE if plan.recorded else SD_UNSEEN))
     within = f"(80 %: {formatting.spell(total / factor)} to {formatting.spell(total * factor)})"
     return f"about {formatting.spell(total)} {within} with {formatting.count(plan.slots, 'slot')}{more}"

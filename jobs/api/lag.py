@@ -10,7 +10,10 @@ from typing import Any
 
 PARALLEL = "parallel"  # field of a specification; left out while it is 1
 MOST_PARALLEL = 1024
-PRICE = "Trial n then knows trials 0..n-K only: random search pays nothing"
+PRICE = (  # python -m benchmarks.lag: four functions, 50 trials, 40 seeds
+    "Trial n then knows trials 0..n-K only: of what TPE finds beyond random search in 50 trials, K=4 costs a quarter "
+    "and K=16 four fifths; random search pays nothing"
+)
 
 
 def parallel_of(cell: Any) -> int:

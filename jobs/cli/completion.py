@@ -19,6 +19,31 @@ OF_BASH = (  # the package that loads what lies in its folder
 )
 
 
+BASH = """\
+_fts_completion() {
+    local line="${COMP_LINE:0:COMP_POINT}" words word prefix response completion type value
+    read -ra words <<< "$line"
+    local place=$(( ${#words[@]} - 1 ))
+    if [[ $line == *[[:space:]] ]]; then words+=(""); place=$(( place + 1 )); fi
+    word="${words[place]}"
+    # bash begins a new word behind : and =, which stand in names of cells such as size=S and state:done
+    if [[ $word == *[:=]* ]]; then prefix="${word%"${word##*[:=]}"}"; fi
+    response=$(env COMP_WORDS="$line" COMP_CWORD=$place _FTS_COMPLETE=bash_complete "$1")
+    COMPREPLY=()
+    while IFS=',' read -r type value; do
+        if [[ $type == dir ]]; then
+            compopt -o dirnames
+        elif [[ $type == file ]]; then
+            compopt -o default
+        elif [[ $type == plain ]]; then
+            COMPREPLY+=("${value#"$prefix"}")
+        fi
+    done <<< "$response"
+}
+complete -o nosort -F _fts_completion fts
+"""
+
+
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.option("-n", "--print", "only_print", is_flag=True, help="print the script, install nothing; so does a pipe")
@@ -28,11 +53,7 @@ def completion(shell: str, only_print: bool) -> None:
     It says which file it wrote, and what your shell still needs. A line `eval "$(fts completion bash)"` in ~/.bashrc
     does the same without a file.
     """
-    from click.shell_completion import get_completion_class  # here, not above: for this command only
-
-    made = get_completion_class(shell)
-    assert made is not None, "click knows these shells"
-    script = made(click.get_current_context().find_root().command, {}, "fts", "_FTS_COMPLETE").source()
+    script = script_for(shell)
     if only_print or not sys.stdout.isatty():
         return put(script)
     path = file_of(shell)
@@ -40,6 +61,17 @@ def completion(shell: str, only_print: bool) -> None:
     atomic_write(path, script, mode=0o644)
     say(f"wrote {path}")
     return say(still_needed(shell, path))
+
+
+def script_for(shell: str) -> str:
+    """Click's own, but for bash, where it breaks words at : and =."""
+    if shell == "bash":
+        return BASH
+    from click.shell_completion import get_completion_class  # here, not above: for this command only
+
+    made = get_completion_class(shell)
+    assert made is not None, "click knows these shells"
+    return made(click.get_current_context().find_root().command, {}, "fts", "_FTS_COMPLETE").source()
 
 
 def file_of(shell: str) -> Path:

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import click
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
+from fts.jobs.cli.work import executor_options, where_of
+from fts.jobs.settings import Where, worker_settings
 from fts.jobs.status import formatting
 from fts.state.cursors import Connection
 from fts.state.db import open_database
@@ -258,11 +261,18 @@ def _near(found: Path) -> Path:
 
 @click.command()
 @click.option("--fix", is_flag=True, help="fix what can be fixed without risk")
+@executor_options
 @AS_JSON
-def doctor(fix: bool, as_json: bool) -> None:
-    """What is wrong here, and what to do about it; exit code 1 when something is bad."""
+def doctor(fix: bool, as_json: bool, **flags: Any) -> None:
+    """What is wrong here, and what to do about it; exit code 1 when something is bad.
+
+    With --executor: starts one agent per node and compares hardware, libraries and code, before the first trial.
+    """
     from fts.jobs.maintenance import doctor as checks
 
+    where = where_of(flags)
+    if where.executor != "local":
+        return of_nodes(where, as_json)
     found = checks.examine(here())
     if as_json:
         emit_json("findings", [finding.to_json() for finding in found])
@@ -277,4 +287,17 @@ def doctor(fix: bool, as_json: bool) -> None:
         for line in checks.mend(here(), found):
             say(line)
     if any(finding.state == "bad" for finding in found):
+        raise click.exceptions.Exit(1)
+    return None
+
+
+def of_nodes(where: Where, as_json: bool) -> None:
+    from fts.jobs.executors.examine import examine
+
+    found = examine(here(), worker_settings(where=where))
+    if as_json:
+        emit_json("nodes", [asdict(one) for one in found])
+    for one in () if as_json else found:
+        emit(f"{one.state:<8}{one.node}: {one.text}" + (f" -> {one.cure}" if one.cure else ""))
+    if any(one.state == "bad" for one in found):
         raise click.exceptions.Exit(1)

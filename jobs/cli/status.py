@@ -58,8 +58,7 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     elif form == "line":
         emit(plain(lines(glance, 39, 1)[0]))
     elif form == "plain":
-        crew = nodes.line(glance.snapshot.nodes, glance.snapshot.taken_at)
-        emit("\n".join([*sentences(glance), *([crew] if crew else []), *map(aloud, last_words(last))]))
+        emit("\n".join([*sentences(glance), *said_aloud(last_words(last))]))
     else:
         room = max(terminal_columns(), 70)
         width = room if room == formatting.ENDLESS else min(room, 159)
@@ -76,6 +75,11 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     if queries.newer_schema(glance.snapshot):
         return SCHEMA
     return EXIT_CODES[glance.verdict.word] if exit_code else 0
+
+
+def said_aloud(told: list[str]) -> list[str]:
+    """What surrounds the lines of a log can be read aloud; the lines themselves stay as they were written."""
+    return [*map(aloud, told[:1]), *told[1:-1], *map(aloud, told[1:][-1:])]
 
 
 def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, LastLines | None]:

@@ -71,17 +71,28 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """On which machines trials run."""
+    for option in (
+        click.option("--executor", type=click.Choice(EXECUTORS), help="where trials run  [default: this machine]"),
+        click.option(
+            "--launch", metavar="COMMAND", help="starts an agent on a node: 'srun -n1 -c{threads}'  [default: none]"
+        ),
+        click.option("--nodes", metavar="NAME:SLOTS,...", help="of --executor ssh: gpu1:4,gpu2:4  [default: none]"),
+        click.option("--node-python", metavar="PATH", help="with fts, on the nodes  [default: this one's path]"),
+        click.option("--sync", multiple=True, metavar="PATH", help="code beside the study's file to send to the nodes"),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.option("--slots", type=COUNT, help="trials at once  [default: 2 on a CPU with 2 or more cores, else 1]")
 @machine_options
 @click.option("--until-empty", is_flag=True, help="stop when no job can run any more")
 @click.option("--detach", is_flag=True, help="keep running after logout, with a pid file and outputs/logs/worker.log")
 @click.option("--create", is_flag=True, help="make a new, empty study where there is none, and wait for jobs")
-@click.option("--executor", type=click.Choice(EXECUTORS), help="where trials run  [default: local, this machine]")
-@click.option("--launch", metavar="COMMAND", help="starts an agent on a node: 'srun -n1 -c{threads}'  [default: none]")
-@click.option("--nodes", metavar="NAME:SLOTS,...", help="of --executor ssh: gpu1:4,gpu2:4  [default: none]")
-@click.option("--node-python", metavar="PATH", help="the Python with fts on the nodes  [default: this one's path]")
-@click.option("--sync", multiple=True, metavar="PATH", help="code beside the study's file to send to the nodes")
+@executor_options
 @click.option("--detached", is_flag=True, hidden=True)
 def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     """Run the queue until stopped.

@@ -60,6 +60,7 @@ class Agent:
 
     def __init__(self, name: str, stdin: int, stdout: int, scratch: Path) -> None:
         self.name, self.scratch = name, scratch
+        self.host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
         self.heard = time.monotonic()
         self.lease_s, self.grace_s, self.beat_s = 60.0, 60.0, 5.0
         self.alone = ""  # why nobody listens any more
@@ -108,14 +109,14 @@ class Agent:
 
     @property
     def wanted_back(self) -> str:
-        return f"the engine wants {self.name} back"
+        return f"the engine wants {self.host} back"
 
     def hello(self) -> dict[str, Any]:
         """What this node is."""
         found, reading = fingerprint.of_this_machine(), self.sensors.read()
         return {
             "name": self.name,
-            "host": os.uname().nodename,
+            "host": self.host,
             "pid": os.getpid(),
             "fingerprint": found.md5,
             "hardware": found.words,
@@ -361,7 +362,7 @@ class Agent:
         if self.preempted:
             whose, said = Whose.PREEMPTED, self.wanted_back
         elif not child.was_ready:
-            whose, said = Whose.LAUNCH_FAILED, f"no trial process comes up on {self.name}: {self._last_line()}"
+            whose, said = Whose.LAUNCH_FAILED, f"no trial process comes up on {self.host}: {self._last_line()}"
         told = {
             "process": self.process,
             "code": child.poll(),

@@ -103,10 +103,15 @@ class Arriving:
         make_folder(self.staging, self.root)
         if self.durable:
             sync_folder(self.staging)
-        with fence or nullcontext():
-            todo = {"files": sorted(self.names.items()), "gone": removed}
-            atomic_write(self.staging / LIST, json.dumps(todo), self.root, durable=self.durable)
-            do(self.staging, self.root, self.durable)
+        try:
+            with fence or nullcontext():
+                todo = {"files": sorted(self.names.items()), "gone": removed}
+                atomic_write(self.staging / LIST, json.dumps(todo), self.root, durable=self.durable)
+                do(self.staging, self.root, self.durable)
+        except BaseException:
+            if not (self.staging / LIST).exists():  # refused: nothing has begun to take its place
+                self.drop()
+            raise
         self.names = {}
         self._bytes = self._count = 0
 

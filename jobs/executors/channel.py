@@ -73,7 +73,9 @@ class Channel:
         finally:
             os.close(handle)
         assert self.process.stdin is not None and self.process.stdout is not None, "they are pipes"
-        self.writer = Writer(self.process.stdin.fileno(), lambda: self.lost() is not None, magic=True)
+        self.writer = Writer(self.process.stdin.fileno(), lambda: self.lost() is not None)
+        with contextlib.suppress(BrokenPipeError):  # it has ended at once; its log says why
+            self.writer.begin()
         self._reader = Reader(self.process.stdout.fileno(), MOST_FROM_NODE)
         self._thread = threading.Thread(target=self._read, name=f"agent {self.process.pid}", daemon=True)
         self._thread.start()

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VERSION = 1
-MAGIC = b"\x00fts-agent\x00"  # comes first, so that what a login shell prints before it can be passed over
+MAGIC = b"\x00fts-agent\x00\n"  # comes first, so that what a login shell prints before it can be passed over
 HEADER = struct.Struct(">4sBBII")  # name, version, kind, bytes of JSON, bytes behind it
 NAME = b"fts1"
+END = b"\n"  # of every frame: srun passes on whole lines, and keeps the rest until one ends
 MOST_BODY = 1 << 20
 MOST_FROM_NODE = 2 << 20  # bytes of JSON; a fact has at most one megabyte
 MOST_FROM_HEAD = 256 << 20  # a specification holds the trials before it
@@ -71,7 +72,7 @@ class BadFrame(ValueError):
 
 def encode(frame: Frame) -> bytes:
     meta = json.dumps(frame.meta, separators=(",", ":")).encode()
-    return HEADER.pack(NAME, VERSION, frame.kind, len(meta), len(frame.body)) + meta + frame.body
+    return HEADER.pack(NAME, VERSION, frame.kind, len(meta), len(frame.body)) + meta + frame.body + END
 
 
 class Reader:
@@ -96,7 +97,9 @@ class Reader:
             raise BadFrame(f"a frame has version {version}, expected {VERSION}: both sides need the same fts")
         if n_meta > self.most_meta or n_body > MOST_BODY:
             raise BadFrame(f"a frame has {n_meta:,} + {n_body:,} bytes, allowed are {self.most_meta:,} + {MOST_BODY:,}")
-        meta, body = self._exactly(n_meta), self._exactly(n_body)
+        meta, body, end = self._exactly(n_meta), self._exactly(n_body), self._exactly(len(END))
+        if end != END:
+            raise BadFrame(f"a frame of kind {kind} ends with {end!r}, expected a line's end")
         try:
             told = json.loads(meta or b"")
             found = Kind(kind)
@@ -143,6 +146,11 @@ class Writer:
         self._broken = False
         os.set_blocking(fd, False)
         if magic:
+            self.begin()
+
+    def begin(self) -> None:
+        """The word by which the other side knows us. Raises BrokenPipeError."""
+        with self._lock:
             self._write(MAGIC)
 
     def send(self, kind: Kind, meta: dict[str, Any] | None = None, body: bytes = b"") -> None:

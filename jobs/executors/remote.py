@@ -6,7 +6,8 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -115,7 +116,7 @@ class RemoteProcess:
         """As the trial told them; the files that a fact tells of are at home when it comes. Raises StaleToken."""
         facts: list[dict[str, Any]] = []
         printed: list[bytes] = []
-        for came in self.channel.take(timeout_s):
+        for came in self._come(timeout_s):
             if isinstance(came, dict):
                 facts.append(self._at_home(came))
             elif isinstance(came, LogCame):
@@ -129,6 +130,17 @@ class RemoteProcess:
                 self._ended(came.meta)
         self._write_log(printed)
         return facts
+
+    def _come(self, timeout_s: float) -> Iterator[Any]:
+        """What has come; what the caller does not get to is dropped."""
+        came = deque(self.channel.take(timeout_s))
+        try:
+            while came:
+                yield came.popleft()
+        finally:
+            for left in came:
+                if isinstance(left, FilesCame):
+                    left.arriving.drop()
 
     def _write_log(self, printed: list[bytes]) -> None:
         if not printed or self._log is None:

@@ -153,7 +153,7 @@ def reading(places: Places) -> Iterator[Database | None]:
 
 
 def hours(known: Known, orders: Sequence[Order], now: float | None = None) -> Hours:
-    """The work of the orders beside each other on the slots; a cell runs its trials one after another."""
+    """The work of the orders beside each other on the slots, as the forecast of the queue places it."""
     now = time.time() if now is None else now
     worked = {} if known.snapshot is None else known.snapshot.worked
     free = [0.0] * max(known.slots, 1)
@@ -172,8 +172,7 @@ def hours(known: Known, orders: Sequence[Order], now: float | None = None) -> Ho
             unknown += 1
             continue
         seconds = order.more * pace.seconds
-        slot = free.index(min(free))
-        free[slot] += seconds
+        forecast.placed(free, job.parallel, seconds)
         shared = asked[0] if own is None else f"job {job.id}"
         spread[shared] = spread.get(shared, 0.0) + seconds * pace.sd_log / len(free)
     total = max(free)

@@ -6,6 +6,7 @@ What cannot be known is said to be unknown, never to be well.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -55,7 +56,7 @@ class Diagnosis:
 def examine(places: Places) -> list[Diagnosis]:
     """Every check, in the order a person would ask."""
     checks: tuple[Callable[[Places], Iterator[Diagnosis]], ...] = (
-        python, packages, machine, terminal, sensed, database, exposed, linked, slots, leftovers, data,
+        python, packages, machine, terminal, sensed, messages, database, exposed, linked, slots, leftovers, data,
     )  # fmt: skip
     return [finding for check in checks for finding in answered(check, places)]
 
@@ -111,6 +112,23 @@ def _versions(names: Iterable[str]) -> tuple[list[str], list[str]]:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     return versions, missing
+
+
+def messages(_places: Places) -> Iterator[Diagnosis]:
+    """Whether a person can be sent messages, without a word of an address."""
+    from fts.jobs.notify import targets  # here, not above: only this check needs it
+
+    try:
+        found = targets.read().targets
+    except BadSetting as error:
+        yield Diagnosis("messages", "bad", str(error), "correct it, or remove it and `fts notify add` again")
+        return
+    if not found:
+        yield Diagnosis("messages", "ok", "nobody is sent messages", "fts notify add")
+    elif importlib.util.find_spec("apprise") is None and any(each.service != "command" for each in found):
+        yield Diagnosis("messages", "bad", "apprise is missing, which sends them", "pip install 'fts-hpo[notify]'")
+    else:
+        yield Diagnosis("messages", "ok", f"sent to {', '.join(each.name for each in found)}")
 
 
 def _processors() -> Diagnosis:

@@ -7,6 +7,7 @@ being sent is marked before and taken out after: a process that dies in between 
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from fts.state.files import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger("fts.notify")
 
 MOST_NEWS = 500  # for one target; older ones are in the events
 
@@ -37,6 +40,7 @@ class Mailbox:
     path: Path
     memory: Memory
     lines: dict[str, Line] = field(default_factory=dict)
+    is_unsaved: bool = False  # the file is older than what is here
 
     @classmethod
     def open(cls, path: Path, event: int) -> Mailbox:
@@ -56,11 +60,18 @@ class Mailbox:
         return cls(path, memory, lines)
 
     def save(self) -> None:
-        """On the disk when this returns."""
+        """On the disk when this returns. A full disk keeps no message from leaving: it may be about the disk."""
         memory = asdict(self.memory)
         del memory["since"]
         lines = {name: asdict(line) | {"news": to_json(line.news)} for name, line in self.lines.items()}
-        atomic_write(self.path, json.dumps({"memory": memory, "targets": lines}) + "\n")
+        try:
+            atomic_write(self.path, json.dumps({"memory": memory, "targets": lines}) + "\n")
+        except OSError as error:
+            if not self.is_unsaved:
+                log.warning("what was sent cannot be written down, and may be sent again: %s", error)
+            self.is_unsaved = True
+        else:
+            self.is_unsaved = False
 
     def put(self, news: list[News], names: list[str]) -> None:
         """Into the line of each target; lines of removed targets go."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import Limits, is_live, runnable, running
+from fts.jobs.status.sanitize import clean
 from fts.jobs.status.sentences import cell_sentence, finish_sentence, verdict_sentence
 from fts.jobs.status.verdict import About, Concern, Word
 from fts.state.values import Event, JobStatus, Verb
@@ -57,7 +58,9 @@ def collect(memory: Memory, glance: Glance, events: Sequence[Event], hold_s: flo
     memory.event = max([memory.event, *(event.id for event in events)])
     found += _of_conditions(memory, glance, hold_s)
     found += _of_idleness(memory, glance)
-    return [one for one in found if one.about in wanted(glance, None) or one.about in (About.DONE, About.FAILED)]
+    of_cells = (About.DONE, About.FAILED)  # chosen by the cell's own study
+    kept = [one for one in found if one.about in of_cells or one.about in wanted(glance, None)]
+    return [replace(one, text=clean(one.text)) for one in kept]
 
 
 def wanted(glance: Glance, study: str | None) -> frozenset[About]:

@@ -138,6 +138,7 @@ class Notifier:
         time.sleep(LOOK_EVERY_S)
         try:
             self.db = open_for_reading(self.places.db)
+            self.mail.memory.event = min(self.mail.memory.event, last_event(self.db))  # an older copy was put back
         except StateError:
             return time.monotonic() - self._read_at > BLIND_S
         return False

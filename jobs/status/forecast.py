@@ -98,11 +98,7 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
                 unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
                 continue
             seconds = _seconds_left(job, pace)
-            at_once = min(job.parallel, slots)  # a pace is that of the whole cell: its trials side by side
-            taken = sorted(range(slots), key=free.__getitem__)[:at_once]
-            ends[job.id] = max(free[slot] for slot in taken) + seconds
-            for slot in taken:
-                free[slot] = ends[job.id]
+            ends[job.id] = placed(free, job.parallel, seconds)
             shared = pool_of(job) if own is None else f"job {job.id}"
             spread[shared] = spread.get(shared, 0.0) + seconds * pace.sd_log / slots
     total = max(free)
@@ -111,6 +107,18 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
     sd_log = math.sqrt(sum(sd * sd for sd in spread.values())) / total if total else 0.0
     low, high = total * math.exp(-Z80 * sd_log), total * math.exp(Z80 * sd_log)
     return Forecast(now + total, now + low, now + high, held, judged, ends)
+
+
+def placed(free: list[float], parallel: int, seconds: float) -> float:
+    """Puts a cell on the slots that are free first, and says when it ends; `free` has the seconds until each is free.
+
+    A pace is that of the whole cell: its trials run side by side.
+    """
+    taken = sorted(range(len(free)), key=free.__getitem__)[: min(parallel, len(free))]
+    end = max(free[slot] for slot in taken) + seconds
+    for slot in taken:
+        free[slot] = end
+    return end
 
 
 def slots_of(snapshot: Snapshot) -> int:

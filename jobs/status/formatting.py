@@ -51,6 +51,7 @@ _ASCII = {
     **dict(zip("—–…±°↵→←↑↓▕▏░▒▓×≤≥", "--~~ <><^v[]:+%x<>", strict=True)),
     **dict(zip(SPARKS, "._-=+*%#", strict=True)),
     "┈": "~",  # a dotted line; ╌, a dashed one, is =, the area between two :
+    "━": "=",  # the upper edge of the focused pane; ─ is that of the others
     "┃": "!",  # the hard limit in a meter; ┊, the soft one, is |
     **{eighth: "#" if n > 3 else "." for n, eighth in enumerate(EIGHTHS) if n},
 }

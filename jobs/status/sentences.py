@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import declared, drain, formatting, naming
 from fts.jobs.status.conditions import running_trials
+from fts.jobs.status.nodes import state_of
 from fts.state.values import Direction, JobStatus, Verb
 
 if TYPE_CHECKING:
@@ -82,11 +83,13 @@ def sentence_of(text: str) -> str:
 
 def sentences(glance: Glance) -> list[str]:
     """The whole of the status."""
-    told = [_verdict(glance)]
+    past = glance.mode.startswith("REPLAY")
+    told = [f"this is how it was {_moment(glance.now, time.time())}"] if past else []
+    told += [_verdict(glance)]
     told += [f"also: {concern.reason}" for concern in glance.verdict.concerns[1:]]
     leaving = (drain.sentence(glance.snapshot, worker, glance.now) for worker in drain.draining(glance.snapshot))
-    told += [f"DRAINING: {text}" for text in leaving if text not in told[0]]
-    told += [finish(glance), *_absence(glance), *_jobs(glance)]
+    told += [f"DRAINING: {text}" for text in leaving if text not in _verdict(glance)]
+    told += [finish(glance), *_absence(glance), *_jobs(glance), *_nodes(glance)]
     return [sentence_of(text) for text in told if text]
 
 
@@ -178,6 +181,19 @@ def _jobs(glance: Glance) -> Iterable[str]:
     if rest := Counter(str(job.status) for job in jobs if job.id not in {each.id for each in chosen}):
         counts = (f"{formatting.count(n, 'job')} {state}" for state, n in rest.items())
         yield f"besides, {', '.join(counts)}"
+
+
+def _nodes(glance: Glance) -> Iterable[str]:
+    """How many machines take part and how busy they are; of each that does not, why."""
+    found = glance.snapshot.nodes
+    if not found:
+        return
+    taken, slots = sum(node.busy for node in found), sum(node.slots for node in found)
+    yield f"{formatting.count(len(found), 'node')}: {taken} of {formatting.count(slots, 'slot')} taken"
+    for node in found:
+        state = state_of(node, glance.now)
+        if state != "up":
+            yield f"node {node.id} is {state}" + (f": {node.reason}" if node.reason else "")
 
 
 def listed(jobs: Sequence[Job], most: int = MOST) -> list[Job]:

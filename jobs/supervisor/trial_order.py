@@ -30,6 +30,7 @@ class TrialOrder:
 
     def __init__(self, work: Work, trial: Trial, cell: Cell, number: int, role: str | None, threads: int) -> None:
         self.db, self.places, self.settings, self.claim = work.db, work.places, work.settings, work.claim
+        self.slot = work.slot
         self.study, self.history, self.job = work.study, work.history, work.claim.job
         self.trial, self.cell, self.number, self.role, self.threads = trial, cell, number, role, threads
         self.known = seen_below(cell, number)  # it knows the trials of lower numbers, all of which have ended
@@ -43,7 +44,7 @@ class TrialOrder:
             params=self.trial.params,
             seed=self.trial.seed,
             threads=self.threads,
-            device="cuda" if self.study.resources(self.cell).gpu else self.trial.device or self.settings.device,
+            device="cuda" if self.study.resources(self.cell).gpu else self.trial.device or self.slot.settings.device,
             data_root=str(self.places.data),
             folder=str(folder_of(self.places.outputs, self.job.experiment, self.job.id, self.trial.number)),
             log_path=str(trial_log(self.places.logs, self.job.experiment, self.job.id, self.trial.number)),

@@ -132,7 +132,7 @@ class TrialRunner:
                     return admitted
                 spec = replace(spec, memory_limit=admitted.limit)
                 continue
-            setbacks.add(reason, self._reached(), admitted.want.alone or self.settings.slots == 1)
+            setbacks.add(reason, self._reached(), admitted.want.alone or self.slot.settings.slots == 1)
             if reason is not None and reason.memory:
                 settled = self._out_of_memory(end, setbacks)
                 if isinstance(settled, StopRequest):
@@ -208,7 +208,7 @@ class TrialRunner:
     def _after_memory(self, alone: bool) -> str | None:
         """What becomes of it when it is out of memory, in words; None: as its study plans."""
         words = {"fail": "it ends as failed", "prune": "it ends as pruned"}
-        once_more = AGAIN if alone or self.settings.slots == 1 else f"{AGAIN}, alone"
+        once_more = AGAIN if alone or self.slot.settings.slots == 1 else f"{AGAIN}, alone"
         return {**words, "alone": once_more}.get(str(self.resources.on_oom))
 
     def _pause_before(self, reason: StopReason, outages: int, allowed: int, message: str) -> StopReason | None:

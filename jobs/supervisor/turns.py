@@ -40,7 +40,7 @@ class Turns:
         self._live: set[int] = set()
         self._wish: StopRequest | None = None
         self._error: BaseException | None = None
-        self._closed = True
+        self._closed = False  # between the last trial and the end of the job nobody may join
 
     def lead(self, slot: Slot) -> StopRequest | None:
         """Trial after trial until all have ended, or until the wish for which the job is left. Raises any slot's error.

@@ -78,6 +78,7 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         locks = [stack.enter_context(SlotLock(places.outputs, index)) for index in range(settings.slots)]
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
         bring_in_order(db, places)
+        db.commit_together()
         worker = Worker(db, places, settings, progress)
         stack.callback(worker.close)
         for lock in locks:
@@ -116,6 +117,7 @@ def run_job(
         held = held or stack.enter_context(hold_slot(places))
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
         bring_in_order(db, places)
+        db.commit_together()
         worker = Worker(db, places, replace(settings, slots=1), progress)
         stack.callback(worker.close)
         held.name(worker.id)
@@ -261,6 +263,7 @@ class Worker:
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
         self.messages.close()
+        self.db.close_shared()
         self.progress.close()
 
     def without_database(self, error: StateError) -> None:
@@ -343,8 +346,8 @@ class Worker:
                 self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed,
                 self.call_slot,
             )  # fmt: skip
-            self._shared.runs(claim, supervisor)
             supervisor.prepare()
+            self._shared.runs(claim, supervisor)
             supervisor.run()
         except StaleToken as refused:
             slot.close()

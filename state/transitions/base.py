@@ -37,12 +37,15 @@ class _TakeBack(Exception):
 
 
 @contextmanager
-def transaction(db: Database, dry_run: bool = False) -> Iterator[None]:
-    """One write transaction; a dry run does everything and takes it back, so it says exactly what would happen."""
+def transaction(db: Database, dry_run: bool = False, urgent: bool = False) -> Iterator[None]:
+    """One write transaction; a dry run does everything and takes it back, so it says exactly what would happen.
+
+    `urgent`: a beat or a claim, which goes before what other slots of the worker write.
+    """
     if dry_run and db.in_transaction():
         raise ValueError("a dry run rolls everything back, so it cannot run inside another transaction")
     try:
-        with db.write():
+        with db.write(urgent):
             yield
             if dry_run:
                 raise _TakeBack

@@ -148,7 +148,7 @@ def claim(
         return _claim_this(db, worker_id, lease_s, job_id)
     if _next_runnable(db) is None:  # an idle poll must not take the write lock
         return None
-    with transaction(db):
+    with transaction(db, urgent=True):
         if not _takes_work(db, worker_id) or get_flag(db, "queue_paused") is not None:
             return None
         while (job_id := _next_runnable(db)) is not None:
@@ -163,7 +163,7 @@ def claim(
 
 
 def _claim_this(db: Database, worker_id: int, lease_s: float, job_id: int) -> Claim | None:
-    with transaction(db):
+    with transaction(db, urgent=True):
         if not _takes_work(db, worker_id):
             return None
         job = get_job(db, job_id)

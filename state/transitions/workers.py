@@ -57,7 +57,7 @@ def beat(db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] =
     seconds is not a change. Raises WrongStatus if the worker was stopped, DatabaseOverwritten when the database does
     not know the beats it has `beaten` (those of the orders before): then an older copy lies in its place.
     """
-    with transaction(db):
+    with transaction(db, urgent=True):
         known = db.one(WorkerRow.select(ALL).where(WorkerRow.id == worker_id))
         if not beaten or (known is not None and known["beats"] >= beaten):
             return _beat(db, known or get_worker(db, worker_id), lease_s, claims)

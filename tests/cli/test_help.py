@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +138,24 @@ def completed(words: str, db: Path | None = None) -> list[str]:
     )  # fmt: skip
     assert done.stderr == "", done
     return [line.partition(",")[2] for line in done.stdout.split()]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.parametrize(
+    ("line", "replies"), [("fts pause state:", "queued"), ("fts trials 20", "20M/h1 20M/h3"), ("fts data bui", "build")]
+)
+def test_bash_itself_completes_words_with_colons(fts, db, tmp_path: Path, line: str, replies: str):
+    (tmp_path / "fts").write_text(f'#!/bin/sh\nexec {shlex.join(python("-m", "fts.jobs.cli"))} "$@"\n')
+    (tmp_path / "fts").chmod(0o755)
+    script = fts("completion", "bash", "--print").out
+    asked = (
+        f"compopt() {{ :; }}; COMP_LINE='{line}' COMP_POINT={len(line)}; _fts_completion ./fts; echo ${{COMPREPLY[@]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\n{asked}"], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "FTS_DB": str(places_of(tmp_path).db)},
+    )  # fmt: skip
+    assert done.stdout.strip() == replies, done
 
 
 def test_completion_offers_commands_and_options():

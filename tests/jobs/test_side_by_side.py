@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ import optuna
 import psutil
 import pytest
 
+from fts.jobs.api.bare_cell import BareCell
+from fts.jobs.api.lag import seen_below
 from fts.jobs.api.spec import seed_for
 from fts.jobs.search.pure_sampler import PureSampler
+from fts.jobs.search.sampler import PastTrial, drawn_for
 from fts.jobs.supervisor.next_trial import Begun, may_begin, next_begun
 from tests.fts_process import Study
 from tests.jobs import toy
 
+RANGE = {"kind": "float", "low": 0.0, "high": 1.0, "log": False}
 CORES = "import os\nos.cpu_count = lambda: 8\n"  # so that more trials run at once than this machine has cores
 
 
@@ -88,34 +93,42 @@ def lagging_optuna(folder: Path, trials: int, sampler: str, parallel: int) -> li
 def test_the_record_is_that_of_the_lag_with_four_slots_with_one_and_in_plain_optuna(tmp_path: Path) -> None:
     four, one = study_of(tmp_path / "four"), study_of(tmp_path / "one")
     for study, slots in ((four, 4), (one, 1)):
-        put_in_line(study, 4, 16)
+        put_in_line(study, 4, 9)
         assert run(study, slots) == 1
-    assert record(four) == record(one) == lagging_optuna(four.folder, 16, "tpe", 4)
+    assert record(four) == record(one) == lagging_optuna(four.folder, 9, "tpe", 4)
     assert most_at_once(four) > 1 == most_at_once(one)
-    assert {found.status for found in record(four)} == {"complete", "pruned"}
 
 
 def test_killed_with_several_trials_running_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
     study = study_of(tmp_path)
-    put_in_line(study, 3, 14)
+    put_in_line(study, 3, 8)
     kills = {
-        "t0 drew kind": "trial", "t1 reported 2": "worker", "t2 saved 3": "worker trial",
-        "t4 reported 1 write 3": "trial", "t6 drew all": "worker", "t7 judged 2": "worker trial",
-        "t10 saved 1": "worker", "t11 reported 4": "worker trial",
+        "t0 drew kind": "trial", "t1 reported 2": "worker", "t2 saved 3": "trial", "t4 reported 1 write 3": "trial",
+        "t5 judged 2": "worker trial", "t7 drew all": "worker",
     }  # fmt: skip
     for moment, who in kills.items():
         (study.folder / "kills" / f"00001_train {moment}").write_text(who)
-    assert run(study, 3) > 3
-    assert toy.killed(study) >= 6
-    assert record(study) == lagging_optuna(study.folder, 14, "tpe", 3)
+    assert run(study, 3) == 4
+    assert toy.killed(study) == len(kills)
+    assert record(study) == lagging_optuna(study.folder, 8, "tpe", 3)
     assert not study.query("SELECT * FROM event WHERE verb IN ('drifted', 'resume_mismatch')")
 
 
-def test_random_search_pays_nothing(tmp_path: Path) -> None:
+def test_random_search_pays_nothing_and_grids_need_no_history() -> None:
+    cell = BareCell("s", "s", trials=9, metric="loss", sampler="random", space={"x": RANGE}, parallel=4)
+    for number in range(9):
+        known = [PastTrial(n, {"x": n / 9}, "complete", 1.0) for n in range(seen_below(cell, number))]
+        assert drawn_for(cell, known, number) == drawn_for(replace(cell, parallel=1), (), number)
+
+
+def test_idle_slots_join_the_first_cell_in_line_before_they_claim_the_next_job(tmp_path: Path) -> None:
     study = study_of(tmp_path, keeps=False)
-    put_in_line(study, 4, 8, "--sampler", "random", "--pruner", "none")
-    run(study, 4)
-    assert record(study) == toy.plain_optuna(study.folder, "S", 8, "random", "none")
+    put_in_line(study, 3, 4, "--name", "first", "--memory", "100MB")
+    put_in_line(study, 1, 2, "--name", "second", "--memory", "100MB")
+    run(study, 3)
+    began = study.query("SELECT job_id, number FROM trial ORDER BY started_at, id")
+    assert [(row["job_id"], row["number"]) for row in began][:3] == [(1, 0), (1, 1), (1, 2)]
+    assert study.one("SELECT COUNT(*) FROM trial WHERE status IN ('complete', 'pruned')") == 6
 
 
 @pytest.mark.slow

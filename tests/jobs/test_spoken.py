@@ -13,7 +13,7 @@ from fts.jobs.status import summary as glances
 from fts.jobs.status.surface import Surface
 from fts.state import queries
 from fts.state.db import open_for_reading
-from fts.state.values import JobStatus
+from fts.state.values import JobStatus, Node, NodeState
 from tests.jobs.test_surfaces import STATES
 from tests.tui import any_study
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, make_trial, make_worker, picture
@@ -105,3 +105,21 @@ def test_of_many_jobs_the_most_important_are_told_and_the_others_counted():
 def test_an_event_of_a_job_that_is_gone_is_told_by_its_number():
     event = make_event(1, NOW, "trial_complete", 77, data={"number": 3, "value": 0.25})
     assert "trial 3 of job 77 is complete with 0.2500." in spoken.event_sentence(event, ())
+
+
+def test_nodes_are_told_and_those_that_take_no_part_by_name():
+    up = Node("gpu3", NodeState.UP, NOW, slots=4, heard_at=NOW, trials=("20M/h3 t5",))
+    bad = Node("gpu4", NodeState.QUARANTINED, NOW, slots=4, heard_at=NOW, reason="it runs another fts")
+    silent = replace(up, id="gpu5", state=NodeState.SILENT, heard_at=NOW - 40, trials=())
+    found = told(make_snapshot(nodes=(up, bad, silent)))
+    assert found[-3:] == [
+        "3 nodes: 1 of 12 slots taken.",
+        "Node gpu4 is quarantined: it runs another fts.",
+        "Node gpu5 is silent 40 seconds.",
+    ]
+    assert all(map(is_speakable, found))
+
+
+def test_a_look_at_the_past_says_so_first():
+    past = glances.look(make_snapshot(), NOW, mode="REPLAY 03:12", surface=Surface.COMMAND_LINE)
+    assert spoken.sentences(past)[0] == "This is how it was on 23 July at 08:14."

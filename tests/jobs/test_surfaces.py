@@ -17,9 +17,9 @@ from fts.jobs.status.log_excerpt import LastLines
 from fts.jobs.status.sentences import sentences
 from fts.jobs.status.surface import COMMANDS, Surface, by, command
 from fts.state.values import Cause, SeenForecast, Snapshot
-from fts.tui import bindings
+from fts.tui import bindings, pictures
 from fts.tui.data.view import SCREENS, Details, View
-from fts.tui.render import layout
+from fts.tui.render.text import as_text
 from tests.jobs.test_glance_verdict import RUNNING, SITUATIONS
 from tests.tui.values import (
     HOUR,
@@ -164,7 +164,7 @@ def test_one_is_no_plural_on_any_screen(name, screen):
     )  # fmt: skip
     view = View(glances.look(snapshot, NOW), details, screen=screen, job_id=1, marks=frozenset({1}), hidden_marks=1)
     for size in SIZES[1:]:
-        for row in layout.text(layout.frame(view, *size)).splitlines():
+        for row in as_text(pictures.frame(view, *size)).splitlines():
             assert not PLURAL_OF_ONE.search(row), row
 
 

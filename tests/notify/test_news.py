@@ -15,6 +15,7 @@ from fts.jobs.devices import BadSetting
 from fts.jobs.notify import news, targets
 from fts.jobs.notify.mailbox import Mailbox
 from fts.jobs.notify.news import Memory, News
+from fts.jobs.notify.notifier import Notifier
 from fts.jobs.notify.targets import Quiet, Settings, Target
 from fts.jobs.status import summary
 from fts.jobs.status.sentences import cell_sentence
@@ -22,7 +23,7 @@ from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import About
 from fts.state import queries, transitions
 from fts.state.db import Database
-from tests.cli.study import claim, failed_cell, finished_cell, make_study
+from tests.cli.study import claim, failed_cell, finished_cell, make_study, places_of
 
 SECRET = "tgram://123456:AbC-SeCrEt/chat"
 
@@ -198,6 +199,38 @@ def test_several_news_are_one_message_of_twelve_lines_at_most(db: Database) -> N
     body = news.body_of(many, glance(db), 2.0, again=False).splitlines()
     assert body[0] == "19 earlier: `fts events` lists them." and len(body) < 18
     assert body[-2].startswith(f"{glance(db).verdict.word}: ")
+
+
+# ---------------------------------------------------------------- when it is sent
+
+
+def test_in_quiet_hours_only_what_is_urgent_is_sent_and_the_rest_at_their_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: Database
+) -> None:
+    monkeypatch.setenv("FTS_NOTIFY", str(tmp_path / "notify.toml"))
+    monkeypatch.setenv("FTS_NOTIFY_GAP_S", "0.001")
+    desk = Target("desk", f"command: tee -a {tmp_path / 'heard'}")
+    now = datetime.now()
+    quiet = Quiet((now.hour, now.minute), ((now.hour + 23) % 24, now.minute))
+    targets.write(Settings((desk,), quiet, frozenset({About.FAILED})))
+    sender = Notifier(places_of(tmp_path))
+
+    def heard() -> str:
+        sender.step()
+        time.sleep(0.01)
+        sender.step()
+        return (tmp_path / "heard").read_text() if (tmp_path / "heard").exists() else ""
+
+    finished_cell(db)
+    assert heard() == ""
+    failed_cell(db)
+    first = heard()
+    assert "is done: 1 of 3 trials" in first and "failed: code error" in first
+    finished_cell(db)
+    assert heard() == first
+    targets.write(Settings((desk,)))
+    assert heard().removeprefix(first).count("is done: 1 of 3 trials") == 1
+    sender.db.close()
 
 
 # ---------------------------------------------------------------- the command

@@ -14,7 +14,7 @@ from typing import Any
 from fts.jobs.api.function import FunctionCell, FunctionStudy
 from fts.jobs.functions import declaration
 from fts.state import transitions
-from fts.state.db import Database
+from fts.state.db import Database, open_database
 from fts.state.values import Claim
 from tests.tui.study import Clock, open_at
 from tests.tui.values import HOUR, NOW
@@ -206,4 +206,24 @@ def build_attempts(path: Path, now: float = NOW) -> None:
         clock.pass_s(300)
         transitions.record_attempt_ended(db, second, trial, "killed by signal 9")
         transitions.record_attempt_began(db, second, trial, host="spark", pid=102)
+    db.close()
+
+
+def add_trials(path: Path, count: int) -> None:
+    """So many more complete trials of the first job, all beaten, written at once."""
+    db = open_database(path)
+    with db.write():
+        db.execute_sql(
+            """
+            WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+            INSERT INTO trial (job_id, number, status, params, effective, effective_md5, architecture, objective,
+              direction, value, last_value, epochs, seed, started_at, ended_at, train_seconds, facts, badges)
+            SELECT job_id, 6 + n.i, 'complete', json_object('lr', 0.001 * (n.i % 97 + 1)), effective,
+              printf('%032x', 900000 + n.i), architecture, objective, direction, 10 + n.i % 89, 10.0, 0, n.i,
+              started_at, ended_at, 0.0,
+              json_object('metrics', json_object('loss', 10 + n.i % 89, 'latency', 10.0 + n.i % 7)), '[]'
+            FROM trial, n WHERE trial.job_id = 1 AND trial.number = 0""",
+            (count - 1,),
+        )
+        db.execute_sql("UPDATE job SET trials_complete = 6 + ?, trials_wanted = 6 + ? WHERE id = 1", (count, count))
     db.close()

@@ -10,8 +10,9 @@ from pathlib import Path
 from fts.state import queries
 from fts.state.db import open_database
 from fts.tui.app import Monitor
-from fts.tui.render import layout
-from fts.tui.widgets.pane import Pane
+from fts.tui.frame import frame_of
+from fts.tui.render.text import as_text
+from fts.tui.widgets.lines import Lines
 from tests.tui import study
 
 
@@ -20,7 +21,8 @@ async def monitor(path: Path, size=(80, 24), **options):
     """(app, pilot) with the first read shown."""
     app = Monitor(path, user=options.pop("user", study.USER), **options)
     async with app.run_test(size=size) as pilot:
-        await until(lambda: app.reading is not None or app.problem, pilot)
+        await until(lambda: app.readings.reading is not None or app.readings.problem, pilot)
+        await rest(app, pilot)
         yield app, pilot
         assert not app.faults, "a pane failed and was replaced by its error"
 
@@ -37,13 +39,23 @@ async def press(pilot, *keys: str) -> None:
     """Keys, one after another, each handled."""
     for key in keys:
         await pilot.press(key)
-    await pilot.pause()
+    await rest(pilot.app, pilot)
+
+
+async def rest(app: Monitor, pilot) -> None:
+    """Until every pane has its place and its lines."""
+    before = None
+    for _ in range(20):
+        await pilot.pause()
+        now = shown(app)
+        if now == before:
+            return
+        before = now
 
 
 def shown(app: Monitor) -> str:
     """The text of the base screen."""
-    canvas = app.screen_stack[0].query_one("#front", Pane)
-    return layout.text(canvas.lines, app.ascii_only)
+    return as_text(frame_of(app.screen_stack[0]), app.ascii_only)
 
 
 def on_screen(app: Monitor) -> str:
@@ -60,7 +72,7 @@ def compositor_lines(app: Monitor) -> list:
 def dialog_text(app: Monitor) -> str:
     """The text of the dialog on top, as it stands on the screen, with what is written in its border."""
     if app.screen.query("#lines"):
-        return layout.text(app.screen.query_one("#lines", Pane).lines)
+        return as_text(app.screen.query_one("#lines", Lines).lines)
     box = app.screen.query("#box, #--container").first().region
     rows = on_screen(app).split("\n")[box.y : box.bottom]
     return "\n".join(row[box.x + 1 : box.right - 1].strip("─ ") for row in rows) + "\n"

@@ -13,7 +13,7 @@ from fts.state.db import open_database
 from fts.tui import pictures
 from fts.tui.data.table_rows import jobs_of
 from fts.tui.data.view import QUEUE, RESULTS, SCREENS, TRIALS
-from fts.tui.render import layout
+from fts.tui.render.text import as_text
 from fts.tui.screens import results
 from fts.tui.widgets import attempts, front_chart, learning_curve, slices, trial_table
 from tests.tui import any_study
@@ -74,12 +74,12 @@ async def test_the_cursor_walks_over_the_headings_of_studies(path):
         for _ in range(7):
             await press(pilot, "j")
             seen.append(app.desk.job_id)
-        assert sorted(seen) == sorted(job.id for job in app.snapshot.jobs), "every job once, no heading"
+        assert sorted(seen) == sorted(job.id for job in app.readings.snapshot.jobs), "every job once, no heading"
         rows = shown(app).splitlines()
         heads = [row for row in rows if re.match(r"   (train|peak|fit) ", row)]
         assert [row.split()[0] for row in heads] == ["peak", "train", "fit"]
         row = next(n for n, text in enumerate(rows) if "cifar/M" in text)
-        app.hands.click(10, row, double=False)
+        await pilot.click(offset=(10, row))
         assert app.view().name == "cifar/M", "a click meets the row it was made on"
 
 
@@ -101,7 +101,7 @@ async def test_results_follow_the_selected_study(path):
         assert app.desk.screen == RESULTS
         wanted = {"train": ("mnist", "cifar", "S  ", " M\n"), "peak": ("height ↑",), "fit": ("4", "16", "64")}
         for study, words in wanted.items():
-            app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.study == study)
+            app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.study == study)
             app.paint()
             text = shown(app)
             assert f"results of {study}" in text
@@ -111,7 +111,7 @@ async def test_results_follow_the_selected_study(path):
 
 async def test_a_branch_that_drew_no_momentum_has_a_dot(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.cell == "mnist/S")
+        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.cell == "mnist/S")
         await press(pilot, "2")
         assert app.desk.screen == TRIALS
         await until(lambda: "momentum" in shown(app), pilot)
@@ -133,7 +133,7 @@ async def test_the_sort_by_cell_and_by_best_follow_axes_and_goal(path):
 
 async def test_c_folds_a_study_to_the_row_that_runs_and_unfolds_it(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.cell == "cifar/M")
+        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.cell == "cifar/M")
         await press(pilot, "c")
         await until(lambda: "3 folded, c unfolds" in shown(app), pilot)
         rows = shown(app).split("─ mnist/M t6")[0]
@@ -212,27 +212,27 @@ def test_m_on_results_shows_another_metric_of_the_best_trials(tmp_path):
     view = pictures.look(made_front(tmp_path), "results", (120, 40), now=NOW, job_id=1)
     assert learning_curve.next_metric(view) == ("latency", "")
     other = replace(view, metric="latency")
-    assert "latency ↓ of the trial with the best loss ↓" in layout.text(layout.frame(other, 120, 40))
-    assert re.search(r"latency ↓\s+width=0 +►9.000 ", layout.text(results.matrix(other, 100)))
+    assert "latency ↓ of the trial with the best loss ↓" in as_text(pictures.frame(other, 120, 40))
+    assert re.search(r"latency ↓\s+width=0 +►9.000 ", as_text(results.matrix(other, 100)))
     assert learning_curve.next_metric(other) == ("", "")
 
 
 def test_the_picture_of_a_front_tells_its_kinds_apart_without_colour(tmp_path):
     view = pictures.look(made_front(tmp_path), "results", (120, 40), now=NOW, job_id=1)
-    text = layout.text(front_chart.front(view, 80, 20))
+    text = as_text(front_chart.front(view, 80, 20))
     assert "latency ↓ (up) by loss ↓ (across)" in text
     assert "● 4 on the front   · 2 beaten" in text
     body = text.split("beaten", 1)[1]
     assert (body.count("●"), body.count("·"), body.count("✗")) == (4, 2, 0)
     bad = [replace(t, badges=("infeasible",)) if t.number == 2 else t for t in view.details.trials]
     worse = replace(view, details=replace(view.details, trials=tuple(bad)))
-    assert "✗ 1 violates a constraint" in layout.text(front_chart.front(worse, 80, 20))
+    assert "✗ 1 violates a constraint" in as_text(front_chart.front(worse, 80, 20))
     assert not front_chart.front(replace(view, job_id=3), 80, 20), "a cell without a trial has no picture"
 
 
 def test_slices_show_choices_as_columns_and_powers_of_ten_as_such(path):
     view = pictures.look(path, "results", (120, 40), now=NOW, job_id=2)
-    text = layout.text(slices.slices(view, 110, 14))
+    text = as_text(slices.slices(view, 110, 14))
     assert "value ↓ by parameter, 12 trials" in text and "★ best  ● complete  · pruned" in text
     assert "adam" in text and "sgd" in text
     assert text.count("★") >= 2, "the best trial in each picture, and in the legend"
@@ -241,10 +241,10 @@ def test_slices_show_choices_as_columns_and_powers_of_ten_as_such(path):
 
 def test_trials_without_steps_have_a_curve_of_their_values(path):
     peak = pictures.look(path, "curves", (120, 40), now=NOW, job_id=1)
-    text = layout.text(layout.frame(peak, 120, 40))
+    text = as_text(pictures.frame(peak, 120, 40))
     assert "peak  height ↑ by trial" in text and "● best height ↑ so far 1000.0" in text
     assert "12 trials without epochs, one value each" in text
-    assert " ep " not in layout.text(trial_table.trials(replace(peak, screen=TRIALS), 100, 10)), "no column of zeros"
+    assert " ep " not in as_text(trial_table.trials(replace(peak, screen=TRIALS), 100, 10)), "no column of zeros"
 
 
 def test_attempts_say_when_how_long_why_and_where(tmp_path):
@@ -252,7 +252,7 @@ def test_attempts_say_when_how_long_why_and_where(tmp_path):
     at.parent.mkdir(parents=True)
     any_study.build_attempts(at)
     view = pictures.look(at, "trials", (120, 40), now=NOW, job_id=1)
-    text = " ".join(layout.text(attempts.attempts(view, view.details.trials[-1], 70)).split())
+    text = " ".join(as_text(attempts.attempts(view, view.details.trials[-1], 70)).split())
     assert "3 attempts" in text
     assert "1 07:14:00 for 10 min on spark (pid 100), its worker was lost" in text
     assert "2 07:34:00 for 5 min on spark (pid 101), killed by signal 9" in text
@@ -268,3 +268,17 @@ def test_the_time_of_a_trial_is_that_of_its_processes(tmp_path):
     (trial,) = view.details.trials
     told = replace(trial, value=0.5, epochs=3)
     assert trial_table.seconds_of(view, view.job, told) == 600 + 300 + 35 * 60
+
+
+def test_of_many_trials_the_results_and_the_rows_are_whole(tmp_path):
+    """More than are read for every screen: front, picture, importance and counts are not those of a few."""
+    at = made_front(tmp_path)
+    any_study.add_trials(at, 2600)
+    view = pictures.look(at, "results", (120, 40), now=NOW, job_id=1)
+    text = as_text(pictures.frame(view, 120, 40))
+    assert "● 4 on the front" in text and "latest 2000" in text
+    assert "importance · 1000 trials" in text
+    queue = pictures.look(at, "queue", (200, 60), now=NOW, job_id=1)
+    text = as_text(pictures.frame(queue, 200, 60))
+    assert "2606/2606 " in text, "a number that is cut would be another one"
+    assert "2605 more trials: 2 shows them" in text

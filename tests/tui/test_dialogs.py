@@ -139,7 +139,7 @@ async def test_a_paste_is_cut_in_a_line_and_ignored_by_a_question(db_path):
 async def test_a_job_that_has_gone_while_its_question_stood_open_is_left_alone(db_path):
     async with monitor(db_path) as (app, pilot):
         await settled(app, pilot)
-        jobs = [job for job in app.snapshot.jobs if job.status == "queued"]
+        jobs = [job for job in app.readings.snapshot.jobs if job.status == "queued"]
         app.acting.begin(by_id("cancel"), jobs)
         await until(lambda: opened(app, Confirm), pilot)
         assert "4 cells" in dialog_text(app)
@@ -147,7 +147,7 @@ async def test_a_job_that_has_gone_while_its_question_stood_open_is_left_alone(d
         with db.write():
             cancel(db, [job.id for job in jobs], who="somebody else")
         db.close()
-        await until(lambda: not any(job.status == "queued" for job in app.snapshot.jobs), pilot)
+        await until(lambda: not any(job.status == "queued" for job in app.readings.snapshot.jobs), pilot)
         await press(pilot, "y")
         await until(lambda: "nothing was done" in app.toast[0], pilot)
         assert verbs(db_path) == ["cancelled"] and last_who(db_path) == "somebody else"

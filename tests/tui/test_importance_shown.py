@@ -8,8 +8,9 @@ import pytest
 
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
+from fts.tui import pictures
 from fts.tui.data.view import QUEUE, RESULTS, TRIALS, Details, View
-from fts.tui.render import layout
+from fts.tui.render.text import as_text
 from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial
 
 
@@ -34,7 +35,7 @@ def view(screen, trials=24):
 
 
 def frame(screen, size, **more):
-    return layout.text(layout.frame(view(screen, **more), *size))
+    return as_text(pictures.frame(view(screen, **more), *size))
 
 
 @pytest.mark.parametrize(("screen", "size"), [

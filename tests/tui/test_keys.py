@@ -6,7 +6,7 @@ import re
 
 from fts.jobs.actions import ACTIONS
 from fts.tui import bindings
-from fts.tui.key_handlers import KeyHandlers
+from fts.tui.screens.base import MonitorScreen
 from tests.sentences import sentences
 
 VERBS = "shows|runs|starts|resumes|retries|undoes|lists|writes|puts|changes|reads|leaves|clears|returns|enqueues|ends"
@@ -16,7 +16,7 @@ NAMED = re.compile(rf"(?<![\w`'-])([A-Za-z/?]|\^[a-z]|Esc|Enter|Tab|Space) (?:{V
 def test_every_key_has_its_method_and_no_key_two_meanings():
     for key in bindings.KEYS:
         if key.id != "screen":
-            assert callable(getattr(KeyHandlers, key.id))
+            assert callable(getattr(MonitorScreen, f"action_{key.id}"))
     assert not set(bindings.BY_KEY) & set(bindings.ACTION_KEYS)
     names = [name for key in bindings.KEYS for name in key.keys]
     assert len(names) == len(set(names))

@@ -86,14 +86,14 @@ def lost_few(size):
     from fts.jobs.status import summary as glances
     from fts.jobs.status.log_excerpt import LastLines
     from fts.tui.data.view import Details, View
-    from fts.tui.render import layout
+    from fts.tui.render.text import as_text
     from tests.tui.values import make_job, make_snapshot, make_worker
 
     job = make_job(5, "20M", 3, "running", worker_id=1, lease_until=NOW + 50, attempt=1)
     seen = make_snapshot(jobs=(job,), workers=(make_worker(heartbeat_at=NOW - 180),))
     last = LastLines(5, "20M/h3 t2 · its worker is silent", ("a", "b", "c " * 60 + "end"), "outputs/logs/" + "x" * 60)
     view = View(glances.look(seen, NOW), Details(last=last), job_id=5)
-    return layout.text(layout.frame(view, *size))
+    return as_text(pictures.frame(view, *size))
 
 
 def test_a_pocket_with_free_rows_shows_them_too():

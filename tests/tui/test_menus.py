@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fts.jobs.actions import ACTIONS
-from fts.tui import bindings
+from fts.tui import keymap
 from fts.tui.data.view import RESULTS
 from fts.tui.render import export
 from fts.tui.screens.dialogs import Ask, Chooser, Confirm, Notice
@@ -29,8 +29,7 @@ async def test_help_lists_every_key_and_every_action(db_path):
         await press(pilot, "?")
         await until(lambda: opened(app, Help), pilot)
         listed = {choice.id for choice in app.screen.choices}
-        assert {f"key {key.id}" for key in bindings.KEYS if key.id != "screen"} <= listed
-        assert {f"do {action.id}" for action in ACTIONS} | {f"show {n}" for n in range(7)} <= listed
+        assert set(keymap.defaults()) | {action.id for action in ACTIONS} <= listed
         await press(pilot, *"drain after", "escape")
 
 
@@ -111,18 +110,18 @@ async def test_readonly_has_no_writing_key(db_path):
 
 async def test_a_served_monitor_cannot_be_made_writable(db_path):
     async with monitor(db_path, readonly=True, locked=True) as (app, _pilot):
-        app.hands.writable()
+        app.menus.writable()
         assert app.readonly
 
 
 async def test_a_readonly_monitor_asks_once_before_it_may_write(db_path):
     async with monitor(db_path, readonly=True) as (app, pilot):
         for answer, readonly in (("enter", True), ("y", False)):
-            app.hands.writable()
+            app.menus.writable()
             await until(lambda: opened(app, Confirm), pilot)
             await press(pilot, answer)
             assert app.readonly is readonly
-        app.hands.writable()
+        app.menus.writable()
         assert not isinstance(app.screen, Confirm)
 
 
@@ -146,7 +145,7 @@ async def test_a_part_that_fails_shows_its_error_and_the_rest_lives(db_path, mon
 
 async def test_about_tells_its_own_cost(db_path):
     async with monitor(db_path) as (app, pilot):
-        app.hands.about()
+        app.menus.about()
         await until(lambda: opened(app, Notice), pilot)
         text = dialog_text(app)
         assert "% of a core" in text
@@ -156,7 +155,7 @@ async def test_about_tells_its_own_cost(db_path):
 
 async def test_a_mouse_click_chooses_a_row(db_path):
     async with monitor(db_path) as (app, pilot):
-        await pilot.click("#front", offset=(10, 6))
+        await pilot.click("#queue", offset=(10, 3))
         assert app.view().job.horizon == 5
         assert app.view().job.budget == "2M"
 
@@ -166,7 +165,7 @@ async def test_the_widest_header_tells_file_and_cost_once_a_minute(db_path):
         assert "spark · outputs/fts.db" in shown(app).split("\n")[0].replace("study", "spark")
         assert "this monitor" not in shown(app)
         app.cost._since = (app.cost.began - 60.0, app.cost.cpu_began, 0)
-        app._asked = ()  # as the next second does
+        app.outlook._asked = ()  # as the next second does
         app.paint()
         first = shown(app).split("\n")[0]
         assert "% cpu, " in first

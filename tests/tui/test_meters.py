@@ -11,9 +11,10 @@ from fts.jobs.actions.run import memory_marks
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB
+from fts.tui import pictures
 from fts.tui.data.gaps import spells
 from fts.tui.data.view import Details, View
-from fts.tui.render import layout
+from fts.tui.render.text import as_text
 from fts.tui.widgets import meters
 from tests.tui.values import NOW, make_event, make_job, make_sample, make_snapshot, make_trial, make_worker
 
@@ -25,7 +26,7 @@ def view(sample=None, events=(), **worker):
 
 
 def text_of(lines):
-    return layout.text(list(lines))
+    return as_text(list(lines))
 
 
 def named(seen, name):
@@ -145,7 +146,7 @@ def test_without_a_worker_it_is_said_that_nobody_measures():
 def test_that_nobody_measures_is_never_cut(size):
     for screen in (0, 3):
         shown = View(glances.look(make_snapshot(jobs=(make_job(),)), NOW), Details(), screen=screen, job_id=1)
-        text = layout.text(layout.frame(shown, *size))
+        text = as_text(pictures.frame(shown, *size))
         assert re.search("mem:? +not measured: no worker", text)
         assert "unknown, …" not in text
         assert "no worker …" not in text

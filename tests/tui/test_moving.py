@@ -6,7 +6,7 @@ import pytest
 
 from fts.state import transitions
 from fts.state.db import open_database
-from fts.tui.render import layout
+from fts.tui.data.view import SCREENS
 from tests.tui import study
 from tests.tui.stories import monitor, press, shown, until
 
@@ -47,7 +47,7 @@ async def test_o_and_a_letter_sort_and_the_same_again_reverses(db_path):
 
 async def test_every_screen_has_its_number_and_enter_goes_in_and_escape_out(db_path):
     async with monitor(db_path) as (app, pilot):
-        for number, name in enumerate(layout.SCREENS):
+        for number, name in enumerate(SCREENS):
             await press(pilot, str(number + 1))
             assert f"{number + 1} {name}" in shown(app).split("\n")[0]
         await press(pilot, "1", "enter")
@@ -107,7 +107,7 @@ async def test_time_travel_shows_every_screen_as_it_was_and_writes_nothing(db_pa
         await until(lambda: "REPLAY" in shown(app), pilot)
         app.desk.at = study.NOW - 4 * 3600
         app.look(now=True)
-        await until(lambda: app.reading.snapshot.taken_at == app.desk.at or "20M/h5" in shown(app), pilot)
+        await until(lambda: app.readings.reading.snapshot.taken_at == app.desk.at or "20M/h5" in shown(app), pilot)
         for number in range(1, 8):
             await press(pilot, str(number))
             await until(lambda: "REPLAY" in shown(app), pilot)
@@ -120,9 +120,9 @@ async def test_time_travel_shows_every_screen_as_it_was_and_writes_nothing(db_pa
 async def test_replay_knows_what_was_running_then(db_path):
     async with monitor(db_path, at=study.NOW - 15 * 3600) as (app, pilot):
         await until(lambda: "REPLAY" in shown(app), pilot)
-        running = [f"{j.budget}/h{j.horizon}" for j in app.snapshot.jobs if j.status == "running"]
+        running = [f"{j.budget}/h{j.horizon}" for j in app.readings.snapshot.jobs if j.status == "running"]
         assert running == [] or running[0].startswith("2M")
-        assert not any(j.status == "failed" for j in app.snapshot.jobs)
+        assert not any(j.status == "failed" for j in app.readings.snapshot.jobs)
 
 
 async def test_freeze_keeps_the_body_and_the_header_lives(db_path):
@@ -133,7 +133,7 @@ async def test_freeze_keeps_the_body_and_the_header_lives(db_path):
         transitions.operator.pause(db, [7])
         db.close()
         app.look(now=True)
-        await until(lambda: any(j.id == 7 and j.status == "paused" for j in app.snapshot.jobs), pilot)
+        await until(lambda: any(j.id == 7 and j.status == "paused" for j in app.readings.snapshot.jobs), pilot)
         assert next(j for j in app.view().snapshot.jobs if j.id == 7).status == "queued"
         await press(pilot, "f")
         assert next(j for j in app.view().snapshot.jobs if j.id == 7).status == "paused"

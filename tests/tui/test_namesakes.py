@@ -12,8 +12,9 @@ from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB
 from fts.jobs.status.log_excerpt import last_lines
 from fts.state.values import JobStatus
+from fts.tui import pictures
 from fts.tui.data.view import CURVES, QUEUE, RESULTS, View
-from fts.tui.render import layout
+from fts.tui.render.text import as_text
 from fts.tui.widgets import event_list, meters
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_sample, make_snapshot, make_trial
 
@@ -31,14 +32,14 @@ def view(screen=QUEUE, events=()):
 
 
 def test_the_queue_numbers_namesakes_and_only_them():
-    text = layout.text(layout.frame(view(), 80, 24))
+    text = as_text(pictures.frame(view(), 80, 24))
     assert "2M/h1#5" in text
     assert "2M/h1#2" in text
     assert "2M/h3  " in text
 
 
 def test_a_long_state_does_not_touch_its_bar():
-    assert "cancelled █" in layout.text(layout.frame(view(), 80, 24))
+    assert "cancelled █" in as_text(pictures.frame(view(), 80, 24))
 
 
 def test_an_event_is_about_its_own_job():
@@ -53,7 +54,7 @@ def test_an_event_is_about_its_own_job():
 
 
 def test_a_cancelled_job_does_not_stand_for_its_cell_in_the_results():
-    text = layout.text(layout.frame(view(RESULTS), 80, 24))
+    text = as_text(pictures.frame(view(RESULTS), 80, 24))
     assert ".6100" in text.split("value against size")[0]
     assert ".6600" not in text.split("value against size")[0]
 
@@ -105,7 +106,7 @@ def of_two_tasks(screen=QUEUE, job_id=2):
 
 @pytest.mark.parametrize("size", [(60, 15), (80, 24), (109, 30), (110, 30), (120, 40), (200, 60)])
 def test_cells_of_two_tasks_say_which_they_are_and_are_never_cut_to_the_same(size):
-    text = layout.text(layout.frame(of_two_tasks(), *size))
+    text = as_text(pictures.frame(of_two_tasks(), *size))
     rows = [row for row in text.splitlines() if "/h1 " in row or "/h3 " in row]
     for name in ("2M/h1 1pct", "2M/h1 2pct", "200M/h3 1pct"):
         assert sum(name in row for row in rows) >= 1
@@ -115,7 +116,7 @@ def test_cells_of_two_tasks_say_which_they_are_and_are_never_cut_to_the_same(siz
 
 
 def test_columns_stay_below_their_headings_when_names_take_more():
-    rows = layout.text(layout.frame(of_two_tasks(), 120, 40)).splitlines()
+    rows = as_text(pictures.frame(of_two_tasks(), 120, 40)).splitlines()
     heading = next(row for row in rows if "trials" in row and "now / why" in row)
     done = next(row for row in rows if "2M/h1 1pct" in row and "done" in row)
     assert heading.index("state") == done.index("done")
@@ -123,7 +124,7 @@ def test_columns_stay_below_their_headings_when_names_take_more():
 
 
 def test_small_curves_show_the_cells_of_the_selected_task():
-    of_two, of_one = (layout.text(layout.frame(of_two_tasks(CURVES, number), 200, 50)) for number in (2, 1))
+    of_two, of_one = (as_text(pictures.frame(of_two_tasks(CURVES, number), 200, 50)) for number in (2, 1))
     assert "2M/h1 .7200" in of_two
     assert ".6100" not in of_two
     assert "best curve of each cell · 2pct" in of_two
@@ -131,4 +132,4 @@ def test_small_curves_show_the_cells_of_the_selected_task():
 
 
 def test_results_at_home_say_whose_they_are():
-    assert "results of 2pct · best" in layout.text(layout.frame(of_two_tasks(), 200, 60))
+    assert "results of 2pct · best" in as_text(pictures.frame(of_two_tasks(), 200, 60))

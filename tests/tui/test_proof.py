@@ -68,7 +68,7 @@ async def test_the_header_is_not_live_once_a_look_has_failed(db_path):
         assert "live 1 s" in shown(app).splitlines()[0]
         away = db_path.rename(db_path.with_name("away.db"))
         app.look(now=True)
-        await until(lambda: app.problem, pilot)
+        await until(lambda: app.readings.problem, pilot)
         assert "live" not in shown(app).splitlines()[0]
         assert "stale" in shown(app).splitlines()[0]
         away.rename(db_path)

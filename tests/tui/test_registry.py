@@ -55,6 +55,6 @@ async def test_each_action_is_in_palette_and_help(db_path):
         listed = {choice.id: choice for choice in help_lines(app, QUEUE)}
         offered = {entry.id: entry for entry in Commands(app.screen).entries()}
         for action in ACTIONS:
-            assert listed[f"do {action.id}"].note == action.help
-            assert listed[f"do {action.id}"].key == offered[action.id].key == (action.key or "")
+            assert listed[action.id].note == action.help
+            assert listed[action.id].key == offered[action.id].key == (action.key or "")
             assert offered[action.id].twin == action.command(app.chosen())

@@ -11,9 +11,10 @@ from fts.jobs.status.formatting import GB, MB
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.values import Claim, Margin, Opening
+from fts.tui import pictures
 from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.view import QUEUE, RESULTS, Details, View
-from fts.tui.render import layout
+from fts.tui.render.text import as_text
 from tests.tui.values import HOUR, NOW, make_job, make_snapshot
 
 
@@ -29,7 +30,7 @@ def frame(size, screen=RESULTS, openings=()):
     margins = (margin(1, 0.012, -0.004, 0.028), margin(2, -0.071, -0.119, -0.033))
     glance = glances.look(make_snapshot(jobs=tuple(jobs), margins=margins), NOW)
     view = View(glance, Details(openings=tuple(openings)), screen=screen, job_id=1)
-    return layout.text(layout.frame(view, *size))
+    return as_text(pictures.frame(view, *size))
 
 
 OPENING = Opening("phase6a_2M_h1_threshold_1pct", 1, 3, "ada@lab", NOW - HOUR, None)
@@ -61,7 +62,7 @@ def two_tasks(selected: int) -> str:
         make_job(4, "base", 1, kind="baseline", best_value=0.94, best_trial=0, **other),
     )  # fmt: skip
     view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), screen=RESULTS, job_id=selected)
-    return layout.text(layout.frame(view, 80, 24))
+    return as_text(pictures.frame(view, 80, 24))
 
 
 def test_the_matrix_and_its_slope_are_of_the_selected_cells_task_alone():
@@ -79,7 +80,7 @@ def test_a_cell_that_is_done_without_a_best_trial_says_what_became_of_its_trials
 
     def shown(*jobs):
         view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), screen=RESULTS, job_id=1)
-        return " ".join(layout.text(layout.frame(view, *size)).split())
+        return " ".join(as_text(pictures.frame(view, *size)).split())
 
     assert told in shown(pruned) and "has ended yet" not in shown(pruned)
     assert told in shown(pruned, make_job(2, "2M", 3, best_value=0.6, best_trial=3))

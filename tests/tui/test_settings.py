@@ -102,7 +102,7 @@ def test_keys_can_be_swapped_and_a_key_that_was_given_away_is_free():
 def test_sentences_name_the_keys_of_the_user():
     found = keymap.checked({"retry": ["f5"], "undo": []})
     assert found.in_words("out of memory (r retries, 5 shows the log)") == "out of memory (F5 retries, 5 shows the log)"
-    assert found.in_words("done · u undoes") == "done · u (no key) undoes"
+    assert found.in_words("done · u undoes") == "done · :undo undoes"
     assert Keymap().in_words("u undoes") == "u undoes"
 
 

@@ -18,12 +18,14 @@ from fts.jobs.actions.registry import by_id
 from fts.jobs.status import summary as glances
 from fts.state import transitions
 from fts.state.db import open_database
+from fts.tui import pictures
 from fts.tui.data.messages import Unreadable, in_words
 from fts.tui.data.view import CURVES, Details, View
 from fts.tui.navigation import Navigation
-from fts.tui.render import layout
+from fts.tui.render.text import as_text
+from fts.tui.screens import queue
 from fts.tui.screens.enqueue import EnqueueForm
-from fts.tui.widgets.pane import Pane, changed_runs
+from fts.tui.widgets.lines import Lines, changed_runs
 from tests.jobs.test_glance_sanitize import HOSTILE
 from tests.tui import study
 from tests.tui.stories import monitor, on_screen, press, rows, shown, until
@@ -34,7 +36,7 @@ def frame(snapshot, screen=0, size=(80, 24), details=None):
     desk = Navigation(screen=screen)
     desk.settle(snapshot, 0.0)
     view = desk.view(glances.look(snapshot, NOW, title="study"), details or Details())
-    return layout.text(layout.frame(view, *size))
+    return as_text(pictures.frame(view, *size))
 
 
 async def test_no_database_says_what_to_do_and_where_it_looked(tmp_path):
@@ -88,20 +90,12 @@ def test_a_finished_study_keeps_its_jobs_and_cursor_below_a_summary(size):
         for n, h in ((1, 1), (2, 3), (3, 5))
     )
     view = View(glances.look(make_snapshot(jobs=jobs), NOW), Details(), job_id=2)
-    rows = layout.text(layout.frame(view, *size)).splitlines()
+    rows = as_text(pictures.frame(view, *size)).splitlines()
     at = next(n for n, row in enumerate(rows) if row.startswith("finished 08:13: 3 done · 150 trials"))
     listed = [row for row in rows[at:] if re.match(r"[ ►]✓ \d ", row)]
     assert [row[5:10] for row in listed] == ["2M/h1", "2M/h3", "2M/h5"]
     assert [row.startswith("►") for row in listed] == [False, True, False]
-    assert layout.row_at(view, *size_of_body(view, size), 3, rows.index(listed[2]) - body_top(view, size)) == 3
-
-
-def body_top(view, size):
-    return layout.body_height(view, *size)[0]
-
-
-def size_of_body(view, size):
-    return size[0], layout.body_height(view, *size)[1]
+    assert [id for id in queue.rows(view, size[0], 13) if id is not None] == [1, 2, 3]
 
 
 def test_there_is_no_summary_before_the_end_and_none_without_a_result():
@@ -131,7 +125,7 @@ def test_more_than_twelve_cells_scroll_and_running_ones_stay_in_sight():
     jobs[30] = make_job(31, "20M", 31, "running", worker_id=1, started_at=NOW - 60)
     desk = Navigation(job_id=2)
     view = desk.view(glances.look(make_snapshot(jobs=tuple(jobs)), NOW), Details())
-    text = layout.text(layout.frame(view, 80, 24))
+    text = as_text(pictures.frame(view, 80, 24))
     assert "20M/h31" in text
     assert "2M/h2 " in text
 
@@ -141,7 +135,7 @@ async def test_a_locked_database_keeps_the_last_frame_and_says_so(db_path):
         app.poller.stop()  # its next good read would end the problem
         app.poller.join()
         await pilot.pause()  # and so would one that is on its way: it is handled before this returns
-        assert not app.problem
+        assert not app.readings.problem
         app.on_unreadable(Unreadable("busy", "the file is locked by another process"))
         assert "locked" in shown(app)
         assert "20M/h5" in shown(app)
@@ -158,7 +152,9 @@ def test_a_refusal_of_the_system_is_told_without_its_number():
 async def test_a_folder_that_cannot_be_entered_is_told_in_words(tmp_path):
     (tmp_path / "study").write_text("a file where the folder was")
     async with monitor(tmp_path / "study" / "fts.db") as (app, _):
-        assert app.problem == "fts.db: Not a directory"  # no [Errno 20], and what is wrong fits into 80 columns
+        assert (
+            app.readings.problem == "fts.db: Not a directory"
+        )  # no [Errno 20], and what is wrong fits into 80 columns
         assert "BLIND" in shown(app)
 
 
@@ -167,15 +163,15 @@ async def test_a_database_that_is_locked_from_the_start_is_shown_once_it_is_free
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")
     holder.execute("BEGIN EXCLUSIVE")
     async with monitor(db_path) as (app, pilot):
-        assert app.problem_kind == "busy"
-        assert "reading again every 1, 2, 5 s" in app.problem
+        assert app.readings.problem_kind == "busy"
+        assert "reading again every 1, 2, 5 s" in app.readings.problem
         assert "BLIND" in shown(app)
         assert "IDLE" not in shown(app)
         holder.rollback()
         holder.close()
         app.look(now=True)
         await until(lambda: "20M/h5" in shown(app), pilot)
-        assert not app.problem
+        assert not app.readings.problem
 
 
 HOLD = """
@@ -218,7 +214,7 @@ async def test_keys_under_a_lock_each_say_that_they_changed_nothing(db_path, mon
     holder = held(db_path)
     async with monitor(db_path) as (app, pilot):
         before = rows(db_path)
-        app.desk.job_id = next(job.id for job in app.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
+        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
         await press(pilot, "p", "J")
         assert app.pending
         await until(lambda: not app.pending, pilot)
@@ -231,7 +227,7 @@ async def test_keys_under_a_lock_each_say_that_they_changed_nothing(db_path, mon
 async def test_an_undo_does_not_overtake_what_it_takes_back(db_path):
     holder = held(db_path)
     async with monitor(db_path) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
+        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
         for _ in range(3):
             app.acting._run(by_id("pause"), app.chosen())
             app.acting._run(by_id("undo"), ())
@@ -239,7 +235,7 @@ async def test_an_undo_does_not_overtake_what_it_takes_back(db_path):
         await until(lambda: not app.pending, pilot)
         app.look(now=True)
         wanted = ["paused", "undone"] * 3
-        await until(lambda: [event.verb for event in app.journal][-6:] == wanted, pilot)
+        await until(lambda: [event.verb for event in app.readings.journal][-6:] == wanted, pilot)
         assert rows(db_path)["200M/h1"] == "queued"
     holder.close()
 
@@ -248,7 +244,7 @@ async def test_what_failed_after_the_last_frame_is_told_on_the_way_out(db_path, 
     monkeypatch.setattr("fts.tui.action_runner.BUSY_S", 0.5)
     holder = held(db_path)
     async with monitor(db_path) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
+        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
         await press(pilot, "p")
         app.exit()
     (sentence,) = app.acting.finish()
@@ -271,14 +267,14 @@ async def test_a_key_does_not_make_a_database_where_one_was_removed(db_path):
     async with monitor(db_path) as (app, pilot):
         for path in db_path.parent.glob("fts.db*"):
             path.unlink()
-        app.key_written = 0.0
+        app.presence.written = 0.0
         await press(pilot, "down", "p", "u")
         await app.workers.wait_for_complete()
         app.acting.finish()
         app.look(now=True)
-        await until(lambda: app.problem_kind == "gone", pilot)
+        await until(lambda: app.readings.problem_kind == "gone", pilot)
         assert not db_path.exists()
-        assert "there is no database" in app.problem
+        assert "there is no database" in app.readings.problem
 
 
 async def test_a_replaced_file_is_opened_anew(db_path, built, tmp_path):
@@ -290,7 +286,7 @@ async def test_a_replaced_file_is_opened_anew(db_path, built, tmp_path):
         other.replace(db_path)
         app.look(now=True)
         await until(lambda: "replaced" in app.toast[0], pilot)
-        await until(lambda: next(j for j in app.snapshot.jobs if j.id == 7).status == "paused", pilot)
+        await until(lambda: next(j for j in app.readings.snapshot.jobs if j.id == 7).status == "paused", pilot)
 
 
 async def test_a_deleted_file_keeps_the_last_frame(db_path):
@@ -298,7 +294,7 @@ async def test_a_deleted_file_keeps_the_last_frame(db_path):
         for file in db_path.parent.glob("fts.db*"):
             file.unlink()
         app.look(now=True)
-        await until(lambda: app.problem_kind == "gone", pilot)
+        await until(lambda: app.readings.problem_kind == "gone", pilot)
         assert "20M/h5" in shown(app)
         assert "no database" in shown(app)
 
@@ -321,8 +317,8 @@ async def test_a_damaged_file_ends_in_a_sentence(tmp_path):
     path = tmp_path / "fts.db"
     path.write_bytes(b"this is no database at all, " * 100)
     async with monitor(path) as (app, pilot):
-        await until(lambda: app.problem, pilot)
-        assert "damaged" in app.problem or "not a database" in app.problem
+        await until(lambda: app.readings.problem, pilot)
+        assert "damaged" in app.readings.problem or "not a database" in app.readings.problem
         assert "BLIND" in shown(app), "at once, and not after 15 s"
         assert "damaged" in shown(app).split("\n")[1]
         assert "live" not in shown(app)
@@ -336,7 +332,7 @@ async def test_a_read_that_fails_in_a_way_nobody_foresaw_blinds_too(db_path):
     connection.close()
     async with monitor(db_path) as (app, _pilot):
         assert "BLIND" in shown(app)
-        assert "guard_message" in app.problem
+        assert "guard_message" in app.readings.problem
         assert app.poller.is_alive()
 
 
@@ -346,7 +342,7 @@ async def test_two_monitors_on_one_database(db_path):
         await until(lambda: "u undoes" in one.toast[0], first)
     async with monitor(db_path) as (two, second):
         await press(second, "u")
-        await until(lambda: next(j for j in two.snapshot.jobs if j.id == 7).status == "queued", second)
+        await until(lambda: next(j for j in two.readings.snapshot.jobs if j.id == 7).status == "queued", second)
 
 
 async def test_hostile_strings_reach_no_terminal(db_path):
@@ -387,15 +383,17 @@ def test_only_changed_columns_are_sent():
 
 async def test_a_quiet_database_repaints_nothing(db_path):
     async with monitor(db_path) as (app, pilot):
-        canvas = app.screen.query_one("#front", Pane)
+
+        def repainted():
+            return sum(lines.repainted for lines in app.screen.query(Lines))
 
         async def looked(times):
-            before = canvas.repainted
+            before = repainted()
             for _ in range(times):
                 app.look()
                 app.tick()
                 await pilot.pause(0.05)
-            return canvas.repainted - before
+            return repainted() - before
 
         for _ in range(20):  # a busy machine is late with the first readings
             if await looked(5) == 0:
@@ -435,7 +433,9 @@ async def test_a_worker_may_be_started_once_one_has_been_silent_though_nothing_w
         app.poller.stop()  # its next read would replace what is set here
         app.poller.join()
         await pilot.pause()
-        crew = tuple(replace(worker, heartbeat_at=app.now() - 20) for worker in app.snapshot.workers)
-        app.snapshot = replace(app.snapshot, taken_at=app.now() - 18, workers=crew)  # read while it was alive
+        crew = tuple(replace(worker, heartbeat_at=app.now() - 20) for worker in app.readings.snapshot.workers)
+        app.readings.snapshot = replace(
+            app.readings.snapshot, taken_at=app.now() - 18, workers=crew
+        )  # read while it was alive
         assert by_id("start_worker").why_not(None, app.present()) is None
-        assert "is running" in by_id("start_worker").why_not(None, app.snapshot)
+        assert "is running" in by_id("start_worker").why_not(None, app.readings.snapshot)

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from fts.tui.render import layout
 from fts.tui.screens.dialogs import Ask, Confirm
 from tests.tui.stories import (
     dialog_text,
@@ -26,7 +25,7 @@ from tests.tui.stories import (
 async def test_the_terminal_shows_the_painted_lines(db_path):
     for size in ((60, 15), (80, 24), (120, 40), (200, 60)):
         async with monitor(db_path, size) as (app, _pilot):
-            painted = layout.text(app.screen.query_one("#front").lines)
+            painted = shown(app)
             assert [row.rstrip() for row in on_screen(app).split("\n")] == painted.rstrip("\n").split("\n")
 
 
@@ -109,7 +108,7 @@ async def test_a_key_that_does_not_apply_answers_with_the_reason(db_path):
 
 async def test_retry_puts_the_failed_cell_back(db_path):
     async with monitor(db_path) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.snapshot.jobs if job.status == "failed")
+        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.status == "failed")
         await press(pilot, "r")
         await until(lambda: rows(db_path)["20M/h3"] == "queued", pilot)
 
@@ -166,12 +165,12 @@ async def test_toasts_and_questions_name_cells_and_no_numbers_of_jobs(db_path):
 
 async def test_acknowledging_keeps_what_was_said_about_the_end(db_path):
     async with monitor(db_path) as (app, pilot):
-        assert app.snapshot.seen is None
+        assert app.readings.snapshot.seen is None
         await press(pilot, "a")
-        await until(lambda: app.snapshot.seen is not None, pilot)
-        assert app.snapshot.seen.finish_at == pytest.approx(app.view().glance.forecast.finish_at, rel=1e-3)
-        running = app.snapshot.jobs[0].id
-        assert running in app.snapshot.seen.jobs
+        await until(lambda: app.readings.snapshot.seen is not None, pilot)
+        assert app.readings.snapshot.seen.finish_at == pytest.approx(app.view().glance.forecast.finish_at, rel=1e-3)
+        running = app.readings.snapshot.jobs[0].id
+        assert running in app.readings.snapshot.seen.jobs
 
 
 async def test_a_note_goes_into_the_journal(db_path):

@@ -17,8 +17,9 @@ from fts.tui.data import gaps
 from fts.tui.data.curve_comparison import broken
 from fts.tui.data.curve_comparison import points as points_of
 from fts.tui.data.view import EVENTS, HARDWARE, QUEUE, RESULTS, TRIALS, Details, View
-from fts.tui.render import chart, layout
-from fts.tui.screens import hardware, trials
+from fts.tui.render import chart
+from fts.tui.render.text import as_text
+from fts.tui.screens import hardware, queue, trials
 from fts.tui.widgets import event_list, learning_curve, meters
 from tests.tui import any_study
 from tests.tui.stories import monitor, press, shown, until
@@ -39,7 +40,7 @@ SIZES = [(60, 15), (80, 24), (120, 40), (200, 60)]
 
 
 def text_of(view: View, size: tuple[int, int]) -> str:
-    return layout.text(layout.frame(view, *size))
+    return as_text(pictures.frame(view, *size))
 
 
 def looked(screen: int, **changes: object) -> View:
@@ -86,11 +87,9 @@ def test_sort_and_filter_stand_whole_at_the_right_edge(screen, size):
 
 def test_a_click_meets_its_row_although_a_sort_adds_a_heading():
     view = looked(QUEUE, sort="best")
-    width, height = 60, 15
-    top, body = layout.body_height(view, width, height)
-    rows = layout.text(layout.frame(view, width, height)).splitlines()
+    rows = as_text(pictures.frame(view, 60, 15)).splitlines()
     y = next(n for n, row in enumerate(rows) if row.startswith("►"))
-    assert layout.row_at(view, width, body, 3, y - top) == view.job_id
+    assert queue.rows(view, 60, 12)[y - 2] == view.job_id, "two lines of header, twelve of the queue"
 
 
 # ---------------------------------------------------------------- keys
@@ -115,23 +114,23 @@ async def test_keys_before_the_first_read_are_kept_and_done_in_their_order(db_pa
     async with monitor(db_path) as (app, pilot):
         app.poller.stop()
         await pilot.pause()  # what it has sent has arrived
-        reading, app.reading = app.reading, None  # as it is before the first read has come
+        reading, app.readings.reading = app.readings.reading, None  # as it is before the first read has come
         before = app.desk.job_id
         await press(pilot, "j", "j", "k", "2")
         assert app.desk.job_id == before
         assert app.desk.screen == QUEUE
         assert app.toast[0] == "", "nothing is refused"
-        app.reading = reading
-        app.hands.catch_up()
+        app.readings.reading = reading
+        app.presence.catch_up()
         await until(lambda: app.desk.screen == TRIALS, pilot)
-        rows = [job.id for job in app.snapshot.jobs if job.status == "queued"]
+        rows = [job.id for job in app.readings.snapshot.jobs if job.status == "queued"]
         assert app.desk.job_id in rows, "one row below the running one"
-        assert app.hands.early == []
+        assert app.presence.early == []
 
 
 async def test_one_can_leave_before_the_first_read(db_path):
     async with monitor(db_path) as (app, pilot):
-        app.reading = None
+        app.readings.reading = None
         await press(pilot, "q")
         assert not app.is_running or app._exit
 
@@ -143,12 +142,12 @@ async def test_one_can_leave_before_the_first_read(db_path):
 def test_a_long_message_is_read_whole(size):
     message = "copied into tmux's buffer, " + "and a long path " * 5 + "/its/end"
     for view in (looked(QUEUE, toast=message), looked(QUEUE, problem=message)):
-        lines = layout.frame(view, *size)
+        lines = pictures.frame(view, *size)
         assert len(lines) == size[1]
         assert all(sum(formatting.width(text) for text, _ in line) == size[0] for line in lines)
-        last = " ".join(row.strip().removesuffix("? help").strip() for row in layout.text(lines).splitlines()[-4:])
+        last = " ".join(row.strip().removesuffix("? help").strip() for row in as_text(lines).splitlines()[-4:])
         assert message in last
-        assert "…" not in layout.text(lines).splitlines()[-1]
+        assert "…" not in as_text(lines).splitlines()[-1]
 
 
 async def test_a_copy_is_told_as_what_was_done(db_path, monkeypatch):
@@ -309,9 +308,9 @@ def test_no_two_lines_share_a_sign():
     drawn = {}
     for style in chart.STYLES:
         plot = chart.Plot((chart.Series(points, "live", style, ends=style == "solid"),), (0.0, 1.0), (0.0, 1.0))
-        drawn[style] = layout.text(chart.paint(plot, 60, 12, axis=False))
+        drawn[style] = as_text(chart.paint(plot, 60, 12, axis=False))
     band = chart.Plot((), (0.0, 1.0), (0.0, 1.0), chart.Band(((0.0, 0.2, 0.6), (1.0, 0.3, 0.9))), level=0.1)
-    drawn["area and level"] = layout.text(chart.paint(band, 60, 12, axis=False))
+    drawn["area and level"] = as_text(chart.paint(band, 60, 12, axis=False))
     for ascii_only in (False, True):
         signs = {
             name: set(formatting.to_ascii(text) if ascii_only else text) - {" ", "\n"} for name, text in drawn.items()
@@ -403,9 +402,9 @@ def test_long_names_and_values_are_whole_in_the_details(tmp_path):
     view = pictures.look(path, "trials", (120, 40), now=NOW, job_id=1)
     failed = next(trial for trial in view.details.trials if trial.status is TrialStatus.FAILED)
     for trial in (view.details.trials[-1], failed):
-        text = "".join(layout.text(trials.detail(replace(view, trial_id=trial.id), 46, 80)).split())
+        text = "".join(as_text(trials.detail(replace(view, trial_id=trial.id), 46, 80)).split())
         assert "learning_rate_of_the_pretrained_backbone" in text
         assert (trial.message or "").replace(" ", "") in text
     best = next(trial for trial in view.details.trials if trial.number == view.job.best_trial)
-    text = "".join(layout.text(trials.detail(replace(view, trial_id=best.id), 46, 80)).split())
+    text = "".join(as_text(trials.detail(replace(view, trial_id=best.id), 46, 80)).split())
     assert "x" * 60 in text

@@ -321,7 +321,7 @@ def _cell(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memory) 
     if job is None:
         return Cell()
     many = job.trials_complete + job.trials_pruned + job.trials_failed > MANY_TRIALS
-    if not wish.with_curves or (many and wish.screen not in (TRIALS, CURVES)):
+    if not wish.with_curves or (many and wish.screen not in (TRIALS, CURVES, RESULTS)):
         return Cell()
     live = tuple(t.id for t in snapshot.trials if t.job_id == job.id and t.ended_at is None)
     key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, wish.at)

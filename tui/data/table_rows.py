@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fts.jobs.status import declared, formatting, naming
 from fts.state.values import Direction, Event, Job, JobStatus, Trial
 from fts.tui.data.trial_store import Picked, TrialStore
+from fts.tui.data.view import EVENTS, QUEUE, TRIALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ Row = TypeVar("Row")
 JOB_SORTS = {"c": "cell", "s": "state", "t": "trials", "b": "best", "r": "run order"}
 TRIAL_SORTS = {"t": "number", "s": "state", "v": "value", "e": "epochs", "m": "minutes", "a": "architecture"}
 EVENT_SORTS = {"t": "time", "w": "who", "v": "verb"}
+SORTS = {QUEUE: JOB_SORTS, TRIALS: TRIAL_SORTS, EVENTS: EVENT_SORTS}  # by screen: letter behind `o`, column
 
 
 def jobs_of(view: View) -> list[Job]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.status import naming
 from fts.jobs.status.log_excerpt import LastLines, parted, trouble
 from fts.state.values import Attempt, Epoch, Event, Job, Opening, Sample, Snapshot, Trial, TrialStatus
+from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_id
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ class Details:
     trial_lines: tuple[str, ...] = ()  # the end of the selected trial's log, on Trials, if it did not end well
 
 
+def _with_steps(trials: Sequence[Trial]) -> Trial | None:
+    """The latest that has any; of ten thousand without any, looked for once."""
+    return next((trial for trial in reversed(trials) if trial.epochs), None)
+
+
+_latest: Once[Trial | None] = Once()
+
+
 @dataclass(frozen=True)
 class Hint:
     """One key of the bar."""
@@ -65,8 +74,7 @@ class View:
     event_id: int | None = None
     marks: frozenset[int] = frozenset()  # of the table on screen, those in sight; the range from `v` is among them
     hidden_marks: int = 0  # rows that are marked and not in sight: nothing is done to them
-    focus: str = ""  # name of the focused pane; "": the screen's first
-    zoomed: bool = False
+    focus: str = ""  # name of the focused pane
     filter: str = ""
     sort: str = ""  # column
     reverse: bool = False
@@ -81,6 +89,7 @@ class View:
     metric: str = ""  # that curves show; "": the one that decides
     folded: frozenset[str] = frozenset()  # studies of which the queue shows one row
     hints: tuple[Hint, ...] = ()
+    help_key: str = "?"
     toast: str = ""
     toast_role: str = ""
     readonly: bool = False
@@ -112,7 +121,7 @@ class View:
         """The selected trial, else the running one of the selected job, else its best, else its latest."""
         trials = self.trials
         chosen = by_id(trials, self.trial_id)
-        return chosen or self.live_trial or next((t for t in reversed(trials) if t.epochs), None)
+        return chosen or self.live_trial or _latest((trials,), None, lambda: _with_steps(trials))
 
     @property
     def last(self) -> LastLines | None:

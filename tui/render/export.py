@@ -15,7 +15,8 @@ from fts.jobs.status import formatting, naming
 from fts.state.files import atomic_write, csv_text, open_log
 from fts.tui.data import table_rows
 from fts.tui.data.view import EVENTS, SCREENS, TRIALS, View
-from fts.tui.render import layout, theme
+from fts.tui.render import theme
+from fts.tui.render.text import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,24 +124,26 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     return csv_text(names, [[row.get(name, "") for name in names] for row in rows], end="\r\n")
 
 
-def write(view: View, kind: str, width: int, height: int, palette: str, folder: Path) -> Path:
-    """Writes this view into `folder`, named after screen and moment; returns the path. Raises OSError."""
+def write(view: View, lines: Sequence[Line], kind: str, palette: str, folder: Path) -> Path:
+    """Writes a view, and the lines that show it, into `folder`, named after screen and moment; returns the path.
+
+    Raises OSError.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(view.now))
     path = folder / f"{SCREENS[view.screen].lower()}-{stamp}.{kind}"
-    atomic_write(path, document(view, kind, width, height, palette))
+    atomic_write(path, document(view, lines, kind, palette))
     return path
 
 
-def document(view: View, kind: str, width: int, height: int, palette: str) -> bytes:
+def document(view: View, lines: Sequence[Line], kind: str, palette: str) -> bytes:
     """The bytes of a view as txt, svg, png, csv or json."""
     if kind == "csv":
         return as_csv(table(view)).encode()
     if kind == "json":
         found = {"schema": 1, "taken_at": view.now, "screen": SCREENS[view.screen], "rows": table(view)}
         return (json.dumps(found, indent=1, default=str) + "\n").encode()
-    lines = layout.frame(view, width, height)
     if kind == "txt":
-        return layout.text(lines).encode()
+        return as_text(lines).encode()
     picture = svg(lines, palette, title=f"{view.glance.title} {formatting.when(view.now, view.now)}")
     return png(picture) if kind == "png" else picture.encode()
 

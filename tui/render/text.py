@@ -1,4 +1,4 @@
-"""Lines of a screen: cut and filled to exact widths, laid side by side, pasted into one frame.
+"""Lines of a screen: cut and filled to exact widths, laid side by side.
 
 A line is a tuple of (text, role) spans; roles are words such as "failed" or "cursor running" that theme.py turns into
 colours. Painting is pure, so a frame can be tested, written to a file and sent to a terminal from the same lines.
@@ -6,86 +6,49 @@ colours. Painting is pure, so a frame can be tested, written to a file and sent 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.jobs.status.headline import Line, Span, cut_spans, fill
-from fts.jobs.status.sanitize import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fts.tui.data.view import View
 
 __all__ = [
-    "Failed",
     "Line",
-    "Placed",
     "Span",
+    "as_text",
     "beside",
     "broken",
     "clip",
-    "compose",
     "fill",
     "heading",
     "labelled",
     "line",
     "named",
     "rule",
+    "walled",
     "with_role",
     "wrapped",
 ]
 
 
-@dataclass(frozen=True)
-class Placed:
-    """A pane at its place on the screen (columns and rows from the top left)."""
+def walled(paint: Callable[[View, int, int], Sequence[Line]]) -> Callable[[View, int, int], list[Line]]:
+    """The same pane with a wall at its left edge."""
 
-    name: str  # "" cannot be focused
-    x: int
-    y: int
-    width: int
-    height: int
-    paint: Callable[[int, int], Sequence[Line]]  # (width, height) -> lines
+    def painted(view: View, width: int, height: int) -> list[Line]:
+        lines = list(paint(view, width - 1, height))[:height]
+        return [(("│", "rule"), *line) for line in (*lines, *([()] * (height - len(lines))))]
+
+    return painted
 
 
-Failed = Callable[[str, Exception], object]  # is told the pane that could not be painted, and why
-
-
-def compose(panes: Sequence[Placed], width: int, height: int, failed: Failed | None = None) -> list[Line]:
-    """One frame of exactly `height` lines of exactly `width` columns; panes must not overlap.
-
-    With `failed` a pane whose painter raises is replaced by its error, and the others live on.
-    """
-    rows: list[list[tuple[int, int, Line]]] = [[] for _ in range(height)]
-    for pane in panes:
-        if pane.width <= 0 or pane.height <= 0:
-            continue
-        lines = pane.paint(pane.width, pane.height) if failed is None else painted_or_error(pane, failed)
-        for n, painted in enumerate(lines[: pane.height]):
-            if 0 <= pane.y + n < height:
-                rows[pane.y + n].append((pane.x, pane.width, painted))
-    return [_join(row, width) for row in rows]
-
-
-def painted_or_error(pane: Placed, failed: Failed) -> Sequence[Line]:
-    """The pane, or in its place what went wrong in it."""
-    try:
-        return pane.paint(pane.width, pane.height)
-    except Exception as error:  # noqa: BLE001  # a fault of ours in one pane must not take the other panes from someone who watches
-        failed(pane.name, error)
-        text = f"this part failed: {type(error).__name__}: {clean(str(error))}; ctrl+r tries again"
-        return [((row, "failed"),) for row in wrapped(text, max(pane.width - 1, 10))]
-
-
-def _join(row: list[tuple[int, int, Line]], width: int) -> Line:
-    spans: list[Span] = []
-    at = 0
-    for x, columns, painted in sorted(row, key=lambda item: item[0]):
-        if x > at:
-            spans.append((" " * (x - at), ""))
-        columns = min(columns, width - x)
-        spans.extend(clip(painted, columns))
-        at = x + columns
-    if at < width:
-        spans.append((" " * (width - at), ""))
-    return tuple(spans)
+def as_text(painted: Sequence[Line], ascii_only: bool = False) -> str:
+    """The lines as text, trailing blanks cut."""
+    rows = ("".join(part for part, _ in row).rstrip() for row in painted)
+    return "\n".join(formatting.to_ascii(row) if ascii_only else row for row in rows) + "\n"
 
 
 def clip(painted: Line, width: int) -> Line:
@@ -134,20 +97,20 @@ def broken(text: str, width: int) -> list[str]:
 
 
 def rule(title: str, hint: str, width: int, focused: bool = False) -> Line:
-    """`─ title ───────── hint ─`: the upper edge of a pane; a focused pane has a bold one."""
-    role = "focus" if focused else "rule"
+    """`─ title ───────── hint ─`: the upper edge of a pane; a focused pane has a heavy one: `━ title ━━━`."""
+    role, dash = ("focus", "━") if focused else ("rule", "─")
     hint = f" {hint} " if hint else ""
     title = formatting.cut(title, max(width - formatting.width(hint) - 5, 1))
-    left = f"─ {title} " if title else "─"
+    left = f"{dash} {title} " if title else dash
     dashes = width - formatting.width(left) - formatting.width(hint) - 1
     if dashes < 0:
         return ((formatting.cut(left, width), role),)
     return (
-        ("─ ", role),
+        (f"{dash} ", role),
         (title, "title" if focused else "head"),
-        (" " + "─" * dashes, role),
+        (" " + dash * dashes, role),
         (hint, "dim"),
-        ("─", role),
+        (dash, role),
     )
 
 

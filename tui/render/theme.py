@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rich.style import Style
+from textual.theme import Theme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
+
+from textual.containers import Horizontal
 
 from fts.jobs.status import declared, formatting, naming
 from fts.tui.data.curve_comparison import broken
 from fts.tui.render.chart import Plot, Series, paint, value_range
-from fts.tui.render.text import Line, Placed, line, rule
+from fts.tui.render.text import Line, line, rule, walled
 from fts.tui.screens import results
+from fts.tui.screens.base import MonitorScreen
 from fts.tui.widgets import learning_curve
+from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fts.state.values import Job, Trial
     from fts.tui.data.view import View
 
 
-def panes(view: View, width: int, height: int) -> list[Placed]:
-    """One big plot; from 100 columns on, small ones of all cells beside it."""
-    side = width * 2 // 5 if width >= 100 else 0
-    left = width - side - (1 if side else 0)
+def curve(view: View, width: int, height: int) -> list[Line]:
+    """One big plot: title, chart, and what it comes to."""
     zoom = f"1/{2**view.chart_zoom}" if view.chart_zoom else "all"
     hint = f"+/- {zoom}  h l  y {'log' if view.log_y else 'linear'}  s overlay {'on' if view.overlay else 'off'}"
     title = learning_curve.title(view)
-    if formatting.width(title) + formatting.width(hint) + 7 > left:
+    if formatting.width(title) + formatting.width(hint) + 7 > width:
         hint = f"+/- {zoom}"
-    hint = hint if left >= 70 else ""
-    found = [
-        Placed("curve", 0, 0, left, 1, lambda w, h: [rule(title, hint, w, view.focus in ("", "curve"))]),
-        Placed("", 0, 1, left, height - 2, partial(learning_curve.chart, view)),
-        Placed("", 0, height - 1, left, 1, lambda w, h: [line((learning_curve.verdict_line(view, w), "dim"))]),
-    ]  # fmt: skip
-    if side:
-        found += [
-            Placed("", left, 0, 1, height, lambda w, h: [(("│", "rule"),)] * h),
-            Placed("cells", left + 1, 0, side, height, partial(small_multiples, view)),
-        ]
-    return found
+    hint = hint if width >= 70 else ""
+    return learning_curve.titled(view, width, height, title, hint)
+
+
+class CurvesScreen(MonitorScreen):
+    """The race of the selected trial; from 100 columns on the best curve of each cell beside it."""
+
+    DEFAULT_CSS = """
+    CurvesScreen {
+        #cells { width: 40%; }
+        &.-w40, &.-w70 { #cells { display: none; } }
+    }
+    """
+
+    def panes(self) -> Iterable[Pane]:
+        with Horizontal():
+            yield Pane("curve", curve)
+            yield Pane("cells", walled(small_multiples), id="cells")
+
+    def action_log_y(self) -> None:
+        self.desk.log_y = not self.desk.log_y
+        self.monitor.paint()
 
 
 def small_multiples(view: View, width: int, height: int) -> list[Line]:

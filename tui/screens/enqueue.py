@@ -230,12 +230,18 @@ class EnqueueForm(ModalScreen[None]):
 
     def _heard_look(self, message: Heard, problem: str) -> None:
         self._took_s, self._looked_at = message.took_s, time.monotonic()
+        before = self.seen
         if problem:
-            fields = self.seen.fields if self.seen else ()
+            fields = before.fields if before else ()
             self.seen = Look(fields, (), {}, problem, (), "")
         else:
             self.seen = to_look(message.answer["look"])
             self.typed = dict(message.answer["typed"])
+        if self.seen == before:
+            self._paint()
+            if self.cost is None:
+                self._reckon()
+            return
         self.run_worker(self._show_look(), name="show", exit_on_error=False)
 
     async def _show_look(self) -> None:
@@ -247,7 +253,7 @@ class EnqueueForm(ModalScreen[None]):
         options = self.query_one(Options)
         await options.show(self.key, seen.fields, self.typed)
         options.tell(seen.problems)
-        self._reckon()
+        self._reckon(anew=self.cost is None or bool(seen.problem))
 
     def _heard_cost(self, message: Heard, problem: str) -> None:
         self.cost = Cost(0, 0, (), "", (), problem) if problem else to_cost(message.answer["cost"])
@@ -260,6 +266,7 @@ class EnqueueForm(ModalScreen[None]):
             return
         if stamp != self.seen.stamp:
             self.note = f"{self._title()} has changed on disk and was read again; look before you enqueue"
+            self.cost = None
             self._look()
         elif then is not None:
             then()
@@ -354,9 +361,13 @@ class EnqueueForm(ModalScreen[None]):
         self.memory.keep_typed(self.key, self.typed)
         self._look()
 
-    def _reckon(self) -> None:
-        """What is shown belongs to what is ticked, or says that it is being reckoned."""
-        self.cost = None
+    def _reckon(self, anew: bool = True) -> None:
+        """What is shown belongs to what is ticked, or says that it is being reckoned.
+
+        Not `anew`: only jobs have moved on, and the price that is shown is good until the next one is there.
+        """
+        if anew:
+            self.cost = None
         ticked = self._ticked()
         if ticked and self.seen is not None and not self.seen.problem:
             self._ask("cost", ticked=ticked)

@@ -2,30 +2,62 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
 from fts.tui.data import table_rows
-from fts.tui.render.text import Line, Placed, rule, wrapped
+from fts.tui.render.text import Line, rule, wrapped
+from fts.tui.screens.base import HOUR, MonitorScreen
 from fts.tui.widgets import event_list
+from fts.tui.widgets.pane import Pane, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fts.tui.data.view import View
 
 
-def panes(view: View, width: int, height: int) -> list[Placed]:
-    """The journal, and the selected event in full below it."""
-    rows = table_rows.events_of(view)
+def events(view: View, width: int, height: int) -> list[Line]:
+    """The journal."""
     hint = ", . replay  u undo  m note  / filter"
-    below = 5 if height >= 14 else 0
-    return [
-        Placed("events", 0, 0, width, 1, lambda w, h: [rule(f"events ({len(rows)})", hint, w, True)]),
-        Placed("", 0, 1, width, height - 1 - below, lambda w, h: event_list.journal(view, w, h)),
-        Placed("", 0, height - below, width, below, lambda w, h: _full(view, w, h)),
-    ]
+    title = rule(f"events ({len(table_rows.events_of(view))})", hint, width, view.focus == "events")
+    return [title, *event_list.journal(view, width, height - 1)]
 
 
-def _full(view: View, width: int, height: int) -> list[Line]:
+def rows(view: View, width: int, height: int) -> list[int | None]:  # noqa: ARG001  # as Table asks
+    """The ids on the lines of the journal; title and heading are none."""
+    found = table_rows.events_of(view)
+    cursor = next((n for n, event in enumerate(found) if event.id == view.event_id), 0)
+    first, last = table_rows.window(len(found), height - 2, cursor)
+    return [None, None, *(event.id for event in found[first:last])]
+
+
+class EventsScreen(MonitorScreen):
+    """The journal, and the selected event in full below it."""
+
+    DEFAULT_CSS = """
+    EventsScreen {
+        #full { height: 5; }
+        &.-h8 #full { display: none; }
+    }
+    """
+
+    def panes(self) -> Iterable[Pane]:
+        yield Pane("events", events, table=Table(rows, {"when": "t", "who": "w", "what": "v"}, heading=1))
+        yield Pane("event", full, id="full")
+
+    def in_time(self, seconds: float) -> None:
+        """The replay goes in hours here."""
+        step = HOUR if seconds > 0 else -HOUR
+        self.replay_to((self.desk.at or time.time()) + step)
+
+    def action_day_on(self) -> None:
+        self.in_time(HOUR)
+
+
+def full(view: View, width: int, height: int) -> list[Line]:
+    """The selected event in full."""
     rows = table_rows.events_of(view)
     event = next((e for e in rows if e.id == view.event_id), rows[0] if rows else None)
     if event is None:
@@ -37,7 +69,8 @@ def _full(view: View, width: int, height: int) -> list[Line]:
     told.pop("pid_started", None)  # of no use to a person
     facts = ", ".join(f"{name.replace('_', ' ')} {formatting.number(value)}" for name, value in told.items())
     text = f"{naming.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
-    lines: list[Line] = [rule(f"event {event.id} · {str(event.verb).replace('_', ' ')} · {undo}", "", width)]
+    verb = str(event.verb).replace("_", " ")
+    lines: list[Line] = [rule(f"event {event.id} · {verb} · {undo}", "", width, view.focus == "event")]
     rows_ = [row[: max(width - 1, 10)] for row in wrapped(text, max(width - 1, 10))]
     if len(rows_) > height - 1:
         rows_[height - 2 :] = [formatting.cut(rows_[height - 2], width - 3) + " …"]

@@ -3,44 +3,58 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING
+
+from textual.containers import Horizontal, Vertical
 
 from fts.jobs.actions.run import heat_limits, memory_marks
 from fts.jobs.status import formatting
 from fts.jobs.status.event_groups import is_guard_off, is_guard_on
 from fts.tui.data.gaps import spells
 from fts.tui.render.chart import Plot, Series, paint
-from fts.tui.render.text import Line, Placed, line, rule, wrapped
+from fts.tui.render.text import Line, line, rule, walled, wrapped
+from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.widgets import event_list
 from fts.tui.widgets import meters as meter
+from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fts.state.values import Sample, Trial
     from fts.tui.data.view import View
 
 
-def panes(view: View, width: int, height: int) -> list[Placed]:
-    """Meters, then the plots of a day, then guard and workers (beside the plots when wide)."""
-    meters = 6
-    side = 52 if width >= 120 else 0
-    facts = min(len(guard(view, width, 99)), max(height - meters - 7, 3))  # all of it where the plots can spare it
-    left = width - side - (1 if side else 0)
-    plots = height - meters - (0 if side else facts)
-    title = f"hardware · guard {meter.guard_word(view)}"
-    found = [
-        Placed("hardware", 0, 0, left, 1, lambda w, h: [rule(title, "24 h", w, True)]),
-        Placed("", 0, 1, left, meters - 1, lambda w, h: meter.rows(view, w, min(max(w - 54, 0), 24), ALL)),
-        Placed("day", 0, meters, left, plots, partial(day, view)),
-    ]  # fmt: skip
-    if side:
-        found += [
-            Placed("", left, 0, 1, height, lambda w, h: [(("│", "rule"),)] * h),
-            Placed("guard", left + 1, 0, side, height, partial(guard, view)),
-        ]
-    else:
-        found.append(Placed("guard", 0, height - facts, width, facts, partial(guard, view)))
-    return found
+def meters(view: View, width: int, height: int) -> list[Line]:
+    """Title and a meter for each part."""
+    title = rule(f"hardware · guard {meter.guard_word(view)}", "24 h", width, view.focus == "hardware")
+    return [title, *meter.rows(view, width, min(max(width - 54, 0), 24), ALL)][:height]
+
+
+BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (120, "-w120")]
+
+
+class HardwareScreen(MonitorScreen):
+    """Meters, then the plots of a day, then guard and workers; beside the plots where it is wide."""
+
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
+    DEFAULT_CSS = """
+    HardwareScreen {
+        #meters { height: 6; }
+        #day { min-height: 7; }
+        #guard { width: 1fr; height: auto; max-height: 50%; }
+        #beside { width: 53; display: none; }
+        &.-w120 { #guard { display: none; } #beside { display: block; } }
+    }
+    """
+
+    def panes(self) -> Iterable[Pane]:
+        with Horizontal():
+            with Vertical():
+                yield Pane("hardware", meters, id="meters")
+                yield Pane("day", day, id="day")
+                yield Pane("guard", guard, rows=lambda view, width: len(guard(view, width, 99)), id="guard")
+            yield Pane("guard", walled(guard), id="beside")
 
 
 ALL = ("mem", "temp", "gpu", "cpu", "power", "disk")

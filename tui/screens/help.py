@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fts.tui.app import Monitor
 
-RUNS = ("do", "key", "show")  # kinds of choices that can be taken; the others only explain
+EXPLAINS = ("column", "sign", "colour", "dialog")  # kinds of choices that can only be read
 
 
 class Help(Chooser):
@@ -27,7 +27,7 @@ class Help(Chooser):
         super().__init__(f"help · {SCREENS[screen]}{focused} · {size}", list(lines(app, screen, pane)), width=116)
 
     def take(self, choice: Choice) -> None:
-        if choice.id.split()[0] in RUNS:
+        if choice.id not in EXPLAINS:
             self.dismiss(choice.id)
 
 
@@ -43,7 +43,7 @@ def lines(app: Monitor, screen: int, pane: str = "") -> Iterator[Choice]:
 
     def do(id: str) -> Choice:
         entry, action = actions[id], next(each for each in ACTIONS if each.id == id)
-        return Choice(f"do {id}", entry.label, entry.key, action.help, entry.why_not)
+        return Choice(id, entry.label, entry.key, action.help, entry.why_not)
 
     now = [id for id in actions if actions[id].key and not actions[id].why_not]
     here = ids_of(screen)
@@ -62,9 +62,8 @@ def lines(app: Monitor, screen: int, pane: str = "") -> Iterator[Choice]:
     yield from (Choice("colour", role, "", f"{word}: {text}") for role, (word, text) in legend.COLOURS.items())
     yield heading("on every screen")
     yield from (choice for id, choice in keys.items() if id not in here)
-    yield from (
-        Choice(f"show {n}", f"screen {name}", app.keymap.shown(keymap.screen_id(n))) for n, name in enumerate(SCREENS)
-    )
+    screens = {keymap.screen_id(n): name for n, name in enumerate(SCREENS)}
+    yield from (Choice(id, f"screen {name}", app.keymap.shown(id)) for id, name in screens.items())
     yield heading("in dialogs")
     yield Choice("dialog", "leave", "Esc", "Leaves a dialog without doing anything.")
     yield Choice("dialog", "yes", "y", "Does what a question asks; Enter does not, because No has the focus.")
@@ -74,7 +73,7 @@ def lines(app: Monitor, screen: int, pane: str = "") -> Iterator[Choice]:
 
 
 def _key(app: Monitor, key: bindings.Key) -> Choice:
-    return Choice(f"key {key.id}", key.label, app.keymap.shown(key.id, key.shown), key.help)
+    return Choice(key.id, key.label, app.keymap.shown(key.id, key.shown), key.help)
 
 
 def ids_of(screen: int) -> list[str]:

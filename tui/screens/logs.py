@@ -6,19 +6,21 @@ import re
 from typing import TYPE_CHECKING
 
 from fts.tui.data import table_rows
-from fts.tui.render.text import Placed, rule
+from fts.tui.render.text import Line, rule
+from fts.tui.screens.base import HOUR, MonitorScreen
 from fts.tui.widgets import event_list
+from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from fts.tui.data.view import View
 
 CLOCK = re.compile(r"\b(\d\d):(\d\d)(?::(\d\d))?\b")
 
 
-def panes(view: View, width: int, height: int) -> list[Placed]:
-    """One pane: title with what is shown, and the lines."""
+def log(view: View, width: int, height: int) -> list[Line]:
+    """Title with what is shown, and the lines."""
     trial = view.trial
     name = view.details.log_path or (f"t{trial.number}" if trial else "no log")
     lines = table_rows.log_of(view)
@@ -27,10 +29,64 @@ def panes(view: View, width: int, height: int) -> list[Placed]:
     search = f"  /{view.search}" if view.search else ""
     follow = "f follow on" if view.follow else "f follow off"
     hint = f"{shown}{level}{search}  {follow}"
-    return [
-        Placed("log", 0, 0, width, 1, lambda w, h: [rule(f"log {name}", hint, w, True)]),
-        Placed("", 0, 1, width, height - 1, lambda w, h: event_list.log(view, w, h)),
-    ]
+    return [rule(f"log {name}", hint, width, view.focus == "log"), *event_list.log(view, width, height - 1)]
+
+
+class LogsScreen(MonitorScreen):
+    """The log alone: its keys search, jump in time and follow its end."""
+
+    def panes(self) -> Iterable[Pane]:
+        yield Pane("log", log)
+
+    def action_search(self) -> None:
+        hint = "Enter searches; n and N go to the next and previous match."
+        self.ask("search", hint, self.desk.search, self._search)
+
+    def _search(self, text: str) -> None:
+        self.desk.search = text
+        if text:
+            self._find(-1)
+        self.monitor.paint()
+
+    def action_next_match(self) -> None:
+        self._find(1)
+
+    def action_previous_match(self) -> None:
+        self._find(-1)
+
+    def _find(self, step: int) -> None:
+        lines, desk = table_rows.log_of(self.monitor.view()), self.desk
+        if not desk.search or not lines:
+            self.say("press / to search first")
+            return
+        at = find(lines, desk.search, len(lines) - 1 - desk.scroll, step)
+        if at is None:
+            self.say(f"no match for `{desk.search}` in {len(lines)} lines")
+            return
+        desk.scroll, desk.follow = len(lines) - 1 - at, False
+        self.monitor.paint()
+
+    def in_time(self, seconds: float) -> None:
+        lines, desk = table_rows.log_of(self.monitor.view()), self.desk
+        if lines:
+            desk.scroll = len(lines) - 1 - jump(lines, len(lines) - 1 - desk.scroll, seconds)
+            desk.follow = desk.scroll == 0
+        self.monitor.paint()
+
+    def action_day_on(self) -> None:
+        self.in_time(HOUR)
+
+    def action_follow(self) -> None:
+        """Follows the end, or stays."""
+        self.desk.follow = not self.desk.follow
+        self.desk.scroll = 0 if self.desk.follow else max(self.desk.scroll, 1)
+        self.monitor.paint()
+
+    def action_overlay(self) -> None:
+        """The next level."""
+        at = table_rows.LEVELS.index(self.desk.level)
+        self.desk.level, self.desk.scroll = table_rows.LEVELS[(at + 1) % len(table_rows.LEVELS)], 0
+        self.monitor.paint()
 
 
 def find(lines: Sequence[str], search: str, start: int, step: int) -> int | None:

@@ -3,44 +3,146 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
+from textual.containers import Horizontal, Vertical
+
 from fts.jobs.status import declared, formatting, naming
-from fts.state.values import JobStatus
-from fts.tui.render.text import Line, Placed, fill, line, rule, wrapped
+from fts.state.values import Job, JobStatus
+from fts.tui.data import table_rows
+from fts.tui.render.text import Line, clip, fill, line, rule, walled, wrapped
+from fts.tui.screens import hardware
+from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.screens.results import matrix, of_bars, question_of, scaling, seal_lines, winners
 from fts.tui.widgets import event_list, learning_curve, queue_table, trial_table
 from fts.tui.widgets import meters as meter
+from fts.tui.widgets.pane import Pane, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable
 
+    from fts.jobs.status.log_excerpt import LastLines
     from fts.tui.data.view import View
 
 GRID_ROWS = 12
+FEW = 6  # rows of a queue that leaves room for more below it
 LEAST_PLOT = 3  # rows of a curve with its title
-LAST_ROWS = 5  # last words: title, three lines, where to read on
+ZOOMED = 18  # rows from which the meters have a day of plots below them
+WORDS = 26  # columns beside the small curve
 
 
-def panes(view: View, width: int, height: int) -> list[Placed]:
-    """The panes of a body of `width` x `height` (without glance and key bar); of a finished study its summary above."""
-    told = summary(view, width, height)
-    below = _arranged(width, height)(view, width, height - len(told))
-    if not told:
-        return below
-    above = Placed("", 0, 0, width, len(told), lambda w, h: told)
-    return [above, *(replace(pane, y=pane.y + len(told)) for pane in below)]
+BREAKPOINTS: Breakpoints = [(0, "-h0"), (8, "-h8"), (20, "-h20"), (32, "-h32"), (39, "-h39"), (50, "-h50")]
 
 
-def _arranged(width: int, height: int) -> Callable[[View, int, int], list[Placed]]:
-    """The arrangement for a size."""
-    if width < 70 or height < 16:
-        return _pocket
-    if width < 100 or height < 26:
-        return _small
-    return _medium if width < 160 or height < 44 else _wide
+class QueueScreen(MonitorScreen):
+    """The queue, and more of the other screens the more room there is; of a finished study its summary above.
+
+    Four arrangements: pocket, small, medium (the one without a class here), wide.
+    """
+
+    VERTICAL_BREAKPOINTS = BREAKPOINTS
+    DEFAULT_CSS = """
+    QueueScreen {
+        #summary { height: auto; }
+        #top { height: auto; margin: 0 0 1 0; }
+        #queue { height: auto; max-height: 14; }
+        #middle { height: 99fr; max-height: 14; }
+        #side { width: 1fr; max-width: 48; min-width: 38; }
+        #meters { height: 7; }
+        #log { min-height: 4; }
+        #results, #trials, #lower, #small, #latest { display: none; }
+
+        &.-h20, &.-w70 {
+            #top { margin: 0; }
+            #queue { max-height: 13; }
+            #middle { display: none; }
+            #small { display: block; }
+            #latest { display: block; height: 2; }
+            #log { display: none; height: 6; min-height: 0; }
+            &.-trouble { #log { display: block; height: 5; } }
+        }
+        &.-h20.-trouble { #small { display: none; } }
+        &.-w70.-h32, &.-w70.-h39, &.-w70.-h50 {
+            #latest { height: 5; }
+        }
+        &.-w70.-h39, &.-w70.-h50 {
+            #log { display: block; height: 6; }
+        }
+        &.-h8, &.-w40 {
+            #top, #queue { height: 1fr; max-height: 100%; margin: 0; }
+            #middle, #small, #latest, #log { display: none; }
+        }
+        &.-w40.-h20.-trouble, &.-w40.-h32.-trouble, &.-w40.-h39.-trouble, &.-w40.-h50.-trouble {
+            #log { display: block; height: 5; }
+        }
+        &.-few.-trouble.-h20 {
+            #small { display: block; }
+        }
+        &.-few.-trouble.-h8, &.-few.-trouble.-w40 {
+            #top, #queue { height: auto; }
+            #log { display: block; height: 1fr; }
+        }
+        &.-w160.-h50 {
+            #queue, #middle, #lower { width: 100%; }
+            #top { margin: 0; }
+            #queue { min-height: 14; max-height: 33vh; width: 59%; }
+            #results { display: block; height: 100%; }
+            #middle { height: 17; max-height: 17; }
+            #big { width: 59%; }
+            #side { max-width: 100%; }
+            #trials { display: block; }
+            #meters, #events { display: none; }
+            #lower { display: block; height: 99fr; max-height: 11; }
+            #history { width: 59%; }
+            #log { min-height: 6; }
+        }
+    }
+    """
+
+    def panes(self) -> Iterable[Pane]:
+        yield Pane(
+            "summary", summary, rows=lambda view, width: len(summary(view, width, 99)), focus=False, id="summary"
+        )
+        with Horizontal(id="top"):
+            yield Pane("queue", queue_table.paint, rows=rows_wanted, table=Table(rows, COLUMNS), id="queue")
+            yield Pane("results", walled(results_so_far), id="results")
+        with Horizontal(id="middle"):
+            yield Pane("curve", curve, id="big")
+            with Vertical(id="side"):
+                yield Pane("trials", walled(trials), id="trials")
+                yield Pane("hardware", walled(meters), id="meters")
+                yield Pane("events", walled(events), id="events")
+        with Horizontal(id="lower"):
+            yield Pane("hardware", history, id="history")
+            yield Pane("events", walled(events), id="more-events")
+        yield Pane("curve", small_curve, id="small")
+        yield Pane("events", latest, id="latest")
+        yield Pane("log", log, id="log")
+
+    def show(self, view: View) -> None:
+        self.set_class(queue_table.height_of(view) <= FEW, "-few")
+        super().show(view)
+
+    def action_fold(self) -> None:
+        """One row of the study, or all of them again."""
+        if not self.desk.fold(self.monitor.view()):
+            super().action_fold()
+        self.changed()
+
+
+COLUMNS = {"#": "r", "cell": "c", "state": "s", "trials": "t", "best": "b", "front": "b"}  # headings of the queue
+
+
+def rows_wanted(view: View, width: int) -> int:
+    """Heading and rows; an empty queue says what can be put into it."""
+    return queue_table.has_heading(view, width) + (queue_table.height_of(view) or GRID_ROWS)
+
+
+def rows(view: View, width: int, height: int) -> list[int | None]:
+    """The ids on the lines of the queue."""
+    head = int(queue_table.has_heading(view, width))
+    shelf = table_rows.shelf(view, height - head)
+    return [None] * head + [each.id if isinstance(each, Job) else None for each in shelf]
 
 
 def summary(view: View, width: int, height: int) -> list[Line]:
@@ -56,7 +158,7 @@ def summary(view: View, width: int, height: int) -> list[Line]:
     best = [line((formatting.cut(_winners(view), width), "best"))] if queue_table.best_ids(view) else []
     where = "6 shows the results, w writes them"
     first = fill([(told, "strong")], [(where, "dim")] if formatting.width(told + where) < width else [], width)
-    return [first, *best] if width >= 70 and height >= 16 else [first]
+    return [first, *best] if width >= 70 and height > 1 else [first]
 
 
 def _winners(view: View) -> str:
@@ -70,155 +172,97 @@ def _winners(view: View) -> str:
     return f"{kind}: " + " · ".join(f"{names[job.id]} {declared.short(job.best_value)}" for job in won)
 
 
-def _grid_height(view: View, height: int) -> int:
-    """Heading and up to 12 rows; more only where the terminal is tall."""
-    rows = queue_table.height_of(view) or GRID_ROWS + 1  # an empty queue says what can be put into it
-    return 1 + min(rows, max(GRID_ROWS + 1, height // 3))
+def curve(view: View, width: int, height: int) -> list[Line]:
+    """The race of the selected trial."""
+    hint = "+/- zoom  y log  s overlay" if width >= 100 else "+/-"
+    return learning_curve.titled(view, width, height, learning_curve.title(view), hint)
 
 
-def _pocket(view: View, width: int, height: int) -> list[Placed]:
-    """The queue; below it the last words of a lost cell, where rows are free."""
-    rows = queue_table.height_of(view) or GRID_ROWS + 1
-    if view.last is None or height - rows < LAST_ROWS:
-        return [Placed("queue", 0, 0, width, height, partial(queue_table.paint, view))]
+def small_curve(view: View, width: int, height: int) -> list[Line]:
+    """The race in a few rows, beside it the chances, memory and heat in words."""
+    title = rule(learning_curve.title(view), learning_curve.summary(view), width, view.focus == "curve")
+    if height < LEAST_PLOT:
+        return [title]
+    plot = learning_curve.chart(view, width - WORDS - 1, height - 1, notes=False)
+    words = _words(view, WORDS, height - 1)
+    plot = [*plot[: height - 1], *([()] * (height - 1 - len(plot)))]
+    return [title, *((*clip(left, width - WORDS), *right) for left, right in zip(plot, words, strict=False))]
+
+
+def meters(view: View, width: int, height: int) -> list[Line]:
+    """A meter for each part, and what the guard does."""
+    title = rule(f"hardware · guard {meter.guard_word(view)}", "4", width, view.focus == "hardware")
+    if height >= ZOOMED:
+        return [title, *meter.rows(view, width, 24, hardware.ALL), (), *hardware.day(view, width, height - 8)]
+    painted = meter.rows(view, width, 5, ("mem", "temp", "gpu", "cpu", "disk"))
+    return [title, *painted[: height - 3], line((meter.guard_line(view, width), "dim"))]
+
+
+def history(view: View, width: int, height: int) -> list[Line]:
+    """The same over 24 hours, then guard, workers and what a kill would lose."""
+    title = rule(f"hardware, 24 h · guard {meter.guard_word(view)}", "4", width, view.focus == "hardware")
+    painted = meter.rows(view, width, max(width - 72, 12), ("mem", "temp", "gpu", "cpu", "power", "disk"))
+    facts = [
+        meter.guard_line(view),
+        *(meter.worker_line(view, w) for w in view.snapshot.workers[:2] if w.status == "running"),
+    ]
+    if resume := meter.resume_line(view):
+        facts.append(resume)
+    return [title, *painted, (), *(line((fact, "dim")) for fact in facts)][: height - 1]
+
+
+def events(view: View, width: int, height: int) -> list[Line]:
+    """The latest events, one on each line."""
+    title = rule("events", "7 all", width, view.focus == "events")
+    return [title, *event_list.events(view, width, height - 1)]
+
+
+def latest(view: View, width: int, height: int) -> list[Line]:
+    """The latest events; in one line as many as fit."""
+    if height > 2:
+        return events(view, width, height)
+    title = rule("events", "7 all", width, view.focus == "events")
+    return [title, event_list.event_line(view, width)]
+
+
+def log(view: View, width: int, height: int) -> list[Line]:
+    """The end of the log; of a job in trouble, or a worker that left, what was said last."""
+    if view.last is not None:
+        return last_words(view, view.last, width, height)
+    job, trial = view.job, view.trial
+    name = f"log {view.name}" + (f" t{trial.number}" if trial else "") if job else "log"
+    title = rule(name, f"5 full  f follow {'on' if view.follow else 'off'}", width, view.focus == "log")
+    return [title, *event_list.log(view, width, height - 1)]
+
+
+def last_words(view: View, last: LastLines, width: int, height: int) -> list[Line]:
+    """Where nothing is added any more: the last lines, whole where there is room, and where to read on."""
+    hint = "5 full" if last.job_id is not None else ""
+    said = [row for text in last.lines for row in wrapped(text, width)]
+    if len(said) > height - 2:
+        said = list(last.lines[-max(height - 2, 1) :])
+    where = last.where(view.glance.surface)
+    where = where if formatting.width(where) <= width else where.split(" · ")[0]
+    lines = [rule(f"last words of {last.title}", hint, width, view.focus == "log")]
     return [
-        Placed("queue", 0, 0, width, rows, partial(queue_table.paint, view)),
-        *_last_lines(view, 0, rows, width, height - rows),
+        *lines,
+        *(event_list.log_line(row, "", width) for row in said),
+        line((formatting.cut(where, width), "dim")),
     ]
 
 
-def _small(view: View, width: int, height: int) -> list[Placed]:
-    grid = _grid_height(view, height)
-    log = 6 if height >= 36 else 0
-    events = 2 if height < 30 else 5
-    plot = height - grid - events - log
-    if 0 < plot < LEAST_PLOT:  # a title and a row of dots tell nothing
-        grid, plot = grid + plot, 0
-    at = grid + plot  # of the events
-    side = 26
-    found = [Placed("queue", 0, 0, width, grid, partial(queue_table.paint, view))]
-    if view.last is not None and not log:  # beside the curve where there is room for both, else in its place
-        said = LAST_ROWS if plot >= LAST_ROWS + 5 else plot
-        plot -= said
-        found += _last_lines(view, 0, grid + plot, width, said)
-    if plot:
-        found += [
-            Placed(
-                "curve",
-                0,
-                grid,
-                width,
-                1,
-                _title(view, "curve", learning_curve.title(view), learning_curve.summary(view)),
-            ),
-            Placed("", 0, grid + 1, width - side - 1, plot - 1, partial(_bare_chart, view)),
-            Placed("hardware", width - side, grid + 1, side, plot - 1, partial(_words, view)),
-        ]
-    found += [
-        Placed("events", 0, at, width, 1, _title(view, "events", "events", "7 all")),
-    ]
-    if events == 2:
-        found.append(Placed("", 0, at + 1, width, 1, lambda w, h: [event_list.event_line(view, w)]))
-    else:
-        found.append(Placed("", 0, at + 1, width, events - 1, partial(event_list.events, view)))
-    if log:
-        found += _log(view, 0, at + events, width, log)
-    return found
-
-
-def _medium(view: View, width: int, height: int) -> list[Placed]:
-    grid = _grid_height(view, height)
-    log = max(height - grid - 1 - 14, 4)
-    middle = height - grid - 1 - log
-    side = min(47, width // 2 - 12)
-    left = width - side - 1
-    top = grid + 1
-    meters = 6
-    return [
-        Placed("queue", 0, 0, width, grid, partial(queue_table.paint, view)),
-        Placed("curve", 0, top, left, 1, _title(view, "curve", learning_curve.title(view), "+/-")),
-        Placed("", 0, top + 1, left, middle - 2, partial(learning_curve.chart, view)),
-        Placed("", 0, top + middle - 1, left, 1, lambda w, h: [line((learning_curve.verdict_line(view, w), "dim"))]),
-        Placed("", left, top, 1, middle, _wall),
-        Placed(
-            "hardware",
-            left + 1,
-            top,
-            side,
-            1,
-            _title(view, "hardware", f"hardware · guard {meter.guard_word(view)}", "4"),
-        ),
-        Placed("", left + 1, top + 1, side, meters - 1, partial(_meters, view, 5)),
-        Placed("events", left + 1, top + meters + 1, side, 1, _title(view, "events", "events", "7 all")),
-        Placed("", left + 1, top + meters + 2, side, middle - meters - 2, partial(event_list.events, view)),
-        *_log(view, 0, top + middle, width, log),
-    ]
-
-
-def _wide(view: View, width: int, height: int) -> list[Placed]:
-    left = max(width * 118 // 200, 100)
-    side = width - left - 1
-    grid = max(_grid_height(view, height), 13)
-    log = max(height - grid - 1 - 17 - 11, 6)
-    middle = 17
-    hardware = height - grid - 1 - middle - log
-    top, low, bottom = grid + 1, grid + 1 + middle, grid + 1 + middle + hardware
-    job = view.job
+def results_so_far(view: View, width: int, height: int) -> list[Line]:
+    """The matrix and what its values come to."""
     question = question_of(view)
     found = f"results of {question} · best (n trials)" if question else "results so far · best (n trials)"
+    return [rule(found, "6", width, view.focus == "results"), *_results(view, width, height - 1)]
+
+
+def trials(view: View, width: int, height: int) -> list[Line]:
+    """The trials of the selected cell."""
+    job = view.job
     count = f"trials {view.name} ({formatting.trials_ended(job)} of {job.trials_wanted})" if job else "trials"
-    return [
-        Placed("queue", 0, 0, left, grid, partial(queue_table.paint, view)),
-        Placed("", left, 0, 1, bottom - 1, _wall),
-        Placed("results", left + 1, 0, side, 1, _title(view, "results", found, "6")),
-        Placed("", left + 1, 1, side, grid - 1, partial(_results, view)),
-        Placed(
-            "curve", 0, top, left, 1, _title(view, "curve", learning_curve.title(view), "+/- zoom  y log  s overlay")
-        ),
-        Placed("", 0, top + 1, left, middle - 3, partial(learning_curve.chart, view)),
-        Placed("", 0, top + middle - 2, left, 1, lambda w, h: [line((learning_curve.verdict_line(view, w), "dim"))]),
-        Placed("trials", left + 1, top, side, 1, _title(view, "trials", count, "2")),
-        Placed("", left + 1, top + 1, side, middle - 2, partial(_trials, view)),
-        Placed(
-            "hardware",
-            0,
-            low,
-            left,
-            1,
-            _title(view, "hardware", f"hardware, 24 h · guard {meter.guard_word(view)}", "4"),
-        ),
-        Placed("", 0, low + 1, left, hardware - 2, partial(_history, view)),
-        Placed("events", left + 1, low, side, 1, _title(view, "events", "events", "7 all")),
-        Placed("", left + 1, low + 1, side, hardware - 2, partial(event_list.events, view)),
-        *_log(view, 0, bottom - 1, width, log + 1),
-    ]
-
-
-def _last_lines(view: View, x: int, y: int, width: int, height: int) -> list[Placed]:
-    """In place of a curve or a log that nothing is added to any more: what was said last, and where to read on."""
-    last = view.last
-    assert last is not None, "only a job in trouble, or a worker that left, has last lines"
-    hint = "5 full" if last.job_id is not None else ""
-
-    def said(width: int, height: int) -> list[Line]:
-        rows = [row for text in last.lines for row in wrapped(text, width)]
-        if len(rows) > height - 1:  # whole lines where there is room, else their beginnings
-            rows = list(last.lines[-max(height - 1, 1) :])
-        where = last.where(view.glance.surface)
-        where = where if formatting.width(where) <= width else where.split(" · ")[0]
-        return [*(event_list.log_line(row, "", width) for row in rows), line((formatting.cut(where, width), "dim"))]
-
-    return [
-        Placed(
-            "log",
-            x,
-            y,
-            width,
-            1,
-            _title(view, "log", f"last words of {last.title}", hint),
-        ),
-        Placed("", x, y + 1, width, height - 1, said),
-    ]
+    return [rule(count, "2", width, view.focus == "trials"), *_trials(view, width, height - 1)]
 
 
 def _results(view: View, width: int, height: int) -> list[Line]:
@@ -238,30 +282,6 @@ def _trials(view: View, width: int, height: int) -> list[Line]:
         return trial_table.trials(view, width, height, title=False)
     rows = trial_table.trials(view, width, height - 2, title=False)
     return [*rows, *([()] * (height - 1 - len(rows))), known]
-
-
-def _log(view: View, x: int, y: int, width: int, height: int) -> list[Placed]:
-    if view.last is not None:
-        return _last_lines(view, x, y, width, height)
-    job, trial = view.job, view.trial
-    name = f"log {view.name}" + (f" t{trial.number}" if trial else "") if job else "log"
-    follow = "on" if view.follow else "off"
-    return [
-        Placed("log", x, y, width, 1, _title(view, "log", name, f"5 full  f follow {follow}")),
-        Placed("", x, y + 1, width, height - 1, partial(event_list.log, view)),
-    ]
-
-
-def _title(view: View, name: str, text: str, hint: str) -> Callable[[int, int], Sequence[Line]]:
-    return lambda width, height: [rule(text, hint, width, view.focus == name)]
-
-
-def _wall(_width: int, height: int) -> list[Line]:
-    return [(("│", "rule"),)] * height
-
-
-def _bare_chart(view: View, width: int, height: int) -> list[Line]:
-    return learning_curve.chart(view, width, height, notes=False)
 
 
 def _words(view: View, width: int, height: int) -> list[Line]:
@@ -306,19 +326,3 @@ def _heat_words(view: View) -> str:
 
 def _right(text: str, width: int) -> Line:
     return fill((), ((formatting.cut(text, width), "dim"),), width)
-
-
-def _meters(view: View, columns: int, width: int, height: int) -> list[Line]:
-    painted = meter.rows(view, width, columns, ("mem", "temp", "gpu", "cpu", "disk"))
-    return [*painted[: height - 1], line((meter.guard_line(view, width), "dim"))]
-
-
-def _history(view: View, width: int, height: int) -> list[Line]:
-    painted = meter.rows(view, width, max(width - 72, 12), ("mem", "temp", "gpu", "cpu", "power", "disk"))
-    facts = [
-        meter.guard_line(view),
-        *(meter.worker_line(view, w) for w in view.snapshot.workers[:2] if w.status == "running"),
-    ]
-    if resume := meter.resume_line(view):
-        facts.append(resume)
-    return [*painted, (), *(line((fact, "dim")) for fact in facts)][:height]

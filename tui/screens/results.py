@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from fts.jobs.search.importance import ENOUGH
+from textual.containers import Horizontal
+
 from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.state.values import Direction, Job, JobStatus, Margin, Opening
 from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, View
-from fts.tui.render.text import Line, Placed, Span, labelled, line, rule, with_role, wrapped
+from fts.tui.render.text import Line, Span, labelled, line, rule, walled, with_role, wrapped
+from fts.tui.screens.base import MonitorScreen
 from fts.tui.widgets import event_list, front_chart, learning_curve, queue_table, slices, trial_table
+from fts.tui.widgets.pane import Pane
 from fts.tui.widgets.trial_facts import facts
 
 if TYPE_CHECKING:
@@ -40,40 +42,48 @@ SIGNS_ANY = "░▒▓█ from the worst to the best value · ★ best of the st
 SIGNS_ANY_BRIEF = "░ worst … █ best value · ★ best of the study"
 
 
-def panes(view: View, width: int, height: int) -> list[Placed]:
-    """The matrix above, the scaling curve and the selected cell below (beside it where there is room)."""
-    table = [*matrix(view, width), *([legend(view, width)] if view.snapshot.margins else [])]
+def results(view: View, width: int, height: int) -> list[Line]:
+    """The matrix with what its signs mean; in fewer lines the rows around the selected cell."""
+    named = question_of(view)
+    where = " on validation" if of_bars(view) else ""
+    title = f"results {f'of {named}' if named else 'so far'} · {_shown(view)}{where} · n trials"
+    above = rule(title, "w writes them" if width >= 70 else "", width, view.focus == "results")
+    table, rest = matrix(view, width), _below_matrix(view, width)
+    if len(table) + len(rest) + 1 > height:
+        table = matrix(view, width, height - 1 - len(rest))
+    return [above, *table, *rest]
+
+
+def _below_matrix(view: View, width: int) -> list[Line]:
+    """What its values are compared with, its signs, the questions it leaves out, the seal."""
     bars = of_bars(view)
     full, brief = (SIGNS, SIGNS_BRIEF) if bars else (SIGNS_ANY, SIGNS_ANY_BRIEF)
-    table.append(line((full if width >= formatting.width(full) else brief, "dim")))
-    seal = [(), *seal_lines(view, width)] if bars else []
-    shown = [*table, *other_questions(view, width), *seal]
-    if len(shown) >= height:
-        rest_of_it = shown[len(matrix(view, width)) :]
-        shown = [*matrix(view, width, height - 1 - len(rest_of_it)), *rest_of_it]
-    top = min(len(shown) + 1, height)
-    named = question_of(view)
-    where = " on validation" if bars else ""
-    title = f"results {f'of {named}' if named else 'so far'} · {_shown(view)}{where} · n trials"
-    found = [
-        Placed("results", 0, 0, width, 1, lambda w, h: [rule(title, "w writes them" if w >= 70 else "", w, True)]),
-        Placed(
-            "",
-            0,
-            1,
-            width,
-            top - 1,
-            lambda w, h: shown,
-        ),
-    ]
-    rest = height - top
-    if rest < 3:
-        return found
-    left = width * 3 // 5 if width >= 100 else width
-    found.append(Placed("best", 0, top, left, rest, partial(below, view)))
-    if left < width:
-        found.append(Placed("cell", left + 1, top, width - left - 1, rest, partial(cell, view)))
-    return found
+    signs = line((full if width >= formatting.width(full) else brief, "dim"))
+    compared = [legend(view, width)] if view.snapshot.margins else []
+    return [*compared, signs, *other_questions(view, width), *([(), *seal_lines(view, width)] if bars else [])]
+
+
+def rows_of(view: View, width: int) -> int:
+    """Lines that all of it takes, and a blank one below."""
+    return len(matrix(view, width)) + len(_below_matrix(view, width)) + 2
+
+
+class ResultsScreen(MonitorScreen):
+    """The matrix above, what its values come to below, and the selected cell beside that where it is wide."""
+
+    DEFAULT_CSS = """
+    ResultsScreen {
+        #matrix { height: auto; max-height: 100%; }
+        #cell { width: 40%; }
+        &.-w40, &.-w70 { #cell { display: none; } }
+    }
+    """
+
+    def panes(self) -> Iterable[Pane]:
+        yield Pane("results", results, rows=rows_of, id="matrix")
+        with Horizontal():
+            yield Pane("best", below)
+            yield Pane("cell", walled(cell), id="cell")
 
 
 def below(view: View, width: int, height: int) -> list[Line]:
@@ -568,7 +578,7 @@ def cell(view: View, width: int, height: int) -> list[Line]:
     if job is None:
         return [rule("no cell selected", "", width)]
     best = f"best {_objective(view)}" if has_front(view) else "best trial"
-    lines: list[Line] = [rule(f"{view.name} · {best}", "2", width)]
+    lines: list[Line] = [rule(f"{view.name} · {best}", "2", width, view.focus == "cell")]
     trial = by_number(view.trials, job.best_trial)
     if trial is None:
         text = formatting.without_best(job) if formatting.trials_ended(job) else "no trial has ended yet"
@@ -582,8 +592,7 @@ def _importance(view: View, width: int) -> list[Line]:
     """What the spread of the cell's trials goes with, one parameter per line."""
     found = trial_table.importance_of(view)
     if not found:
-        ended = sum(t.value is not None and t.ended_at is not None for t in view.trials)
-        return [(), line((f"importance: needs {ENOUGH} values, {ended} so far", "dim"))]
+        return [(), line((trial_table.why_no_importance(view), "dim"))]
     lines: list[Line] = [(), rule(f"importance · {formatting.count(found[0].n, 'trial')}", "", width)]
     chance = trial_table.chance_level(view)
     shown = [(each.name, each.share) for each in found[:8]]

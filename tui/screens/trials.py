@@ -3,54 +3,78 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
+
+from textual.containers import Horizontal, Vertical
 
 from fts.jobs.search.prune_line import value_of
 from fts.jobs.status import declared, formatting
 from fts.state.values import Cause
 from fts.tui.data import table_rows
-from fts.tui.data.trial_store import by_id
-from fts.tui.render.text import Line, Placed, labelled, line, named, rule, wrapped
+from fts.tui.data.trial_store import by_id, ids_of
+from fts.tui.render.text import Line, labelled, line, named, rule, walled, wrapped
+from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.widgets import event_list, learning_curve, trial_table
 from fts.tui.widgets.attempts import attempts
+from fts.tui.widgets.pane import Pane, Table
 from fts.tui.widgets.trial_facts import facts
 from fts.tui.widgets.trial_table import ABSENT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fts.state.values import Trial
     from fts.tui.data.view import View
 
 
-def panes(view: View, width: int, height: int) -> list[Placed]:
-    """The table; the selected trial beside it when wide, below it when tall."""
+def table(view: View, width: int, height: int) -> list[Line]:
+    """Title, the trials, and what their spread goes with."""
     job = view.job
     done = f"{formatting.trials_ended(job)} of {job.trials_wanted}" if job else "0"
-    title = f"trials {view.name} ({done})"
+    hint = "[ ] other cell  o sort  / filter" if width >= 70 else ""
+    known = trial_table.importance_line(view, width)
+    title = rule(f"trials {view.name} ({done})", hint, width, view.focus == "trials")
+    lines = [title, *trial_table.trials(view, width, height - 1 - (known is not None))]
+    return lines if known is None else [*lines, *([()] * (height - 1 - len(lines))), known]
 
-    def head(w: int, _h: int) -> list[Line]:
-        return [rule(title, "[ ] other cell  o sort  / filter" if w >= 70 else "", w, view.focus in ("", "trials"))]
 
-    known = trial_table.importance_line(view, width if width < 110 else width - 46)
-    if width >= 110:
-        left = width - 46
-        table = height - 1 - (known is not None)
-        return [
-            Placed("trials", 0, 0, left, 1, head),
-            Placed("", 0, 1, left, table, lambda w, h: trial_table.trials(view, w, h)),
-            Placed("", 0, 1 + table, left, height - 1 - table, lambda w, h: [known or ()]),
-            Placed("", left, 0, 1, height, lambda w, h: [(("│", "rule"),)] * h),
-            Placed("diff", left + 1, 0, width - left - 1, height, partial(detail, view)),
-        ]
-    rows = len(table_rows.trials_of(view)) + 1
-    below = max(min(height - 2 - rows, 20), 8) if height >= 18 else 0  # the table first, then as much detail as fits
-    table = height - 1 - below - (known is not None)
-    return [
-        Placed("trials", 0, 0, width, 1, head),
-        Placed("", 0, 1, width, table, lambda w, h: trial_table.trials(view, w, h)),
-        Placed("", 0, 1 + table, width, int(known is not None), lambda w, h: [known or ()]),
-        Placed("diff", 0, height - below, width, below, partial(detail, view)),
-    ]
+def rows(view: View, width: int, height: int) -> list[int | None]:
+    """The ids on the lines of the table; title and heading are none."""
+    ids = ids_of(table_rows.trials_of(view))
+    cursor = ids.index(view.trial_id) if view.trial_id in ids else 0
+    room = height - 2 - (trial_table.importance_line(view, width) is not None)
+    first, last = table_rows.window(len(ids), room, cursor)
+    return [None, None, *ids[first:last]]
+
+
+COLUMNS = {
+    "t": "t", "state": "s", "AUC": "v", "value": "v", "loss": "v", "time": "m", "ep": "e", "epoch": "e", "step": "e",
+    "architecture": "a",
+}  # fmt: skip
+
+
+BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (110, "-w110")]
+
+
+class TrialsScreen(MonitorScreen):
+    """The table; the selected trial beside it where it is wide, else below."""
+
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
+    DEFAULT_CSS = """
+    TrialsScreen {
+        #detail { height: auto; min-height: 8; max-height: 45%; }
+        #beside { width: 46; display: none; }
+        &.-h8 #detail { display: none; }
+        &.-w110 { #detail { display: none; } #beside { display: block; } }
+    }
+    """
+
+    def panes(self) -> Iterable[Pane]:
+        with Horizontal():
+            with Vertical():
+                yield Pane("trials", table, table=Table(rows, COLUMNS, heading=1))
+                yield Pane("diff", detail, rows=lambda view, width: len(detail(view, width, 20)), id="detail")
+            yield Pane("diff", walled(detail), id="beside")
 
 
 def detail(view: View, width: int, height: int) -> list[Line]:

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.tui.render.text import Line, Span, clip, fill, wrapped
+from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
     from fts.tui.data.view import View
-
-HELP: Line = (("?", "key"), (" help", "dim"))
-
 
 MOST = 3  # rows that a message may take
 
@@ -19,22 +17,22 @@ MOST = 3  # rows that a message may take
 def rows(view: View, width: int) -> list[Line]:
     """The bar; a message that is longer than its line takes the rows above it, too, so that it can be read whole."""
     told, role = (view.toast, view.toast_role) if view.toast else (f" {view.problem}" if view.problem else "", "error")
-    room = width - formatting.width("? help") - 2
+    room = max(width - formatting.width(f"{view.help_key} help") - 2, 10)
     if formatting.width(told) <= room:
         return [paint(view, width)]
     parts = wrapped(told, room)[:MOST]
     above: list[Line] = [clip(((f" {part}", role),), width) for part in parts[:-1]]
-    return [*above, fill([(" ", ""), (parts[-1], role)], HELP, width)]
+    return [*above, fill([(" ", ""), (parts[-1], role)], _help(view), width)]
 
 
 def paint(view: View, width: int) -> Line:
     """As many hints as fit whole; none is cut in half."""
     if view.toast:
-        return fill([(" ", ""), (view.toast, view.toast_role)], HELP, width)
+        return fill([(" ", ""), (view.toast, view.toast_role)], _help(view), width)
     if view.problem:
-        return fill([(f" {view.problem}", "error")], HELP, width)
+        return fill([(f" {view.problem}", "error")], _help(view), width)
     left: list[Span] = [(" ", "")]
-    room = width - 1 - 7 - 2
+    room = width - 1 - formatting.width(view.help_key) - 6 - 2
     if view.marks or view.hidden_marks:
         told = f"{len(view.marks)} marked" + (f", {view.hidden_marks} hidden" if view.hidden_marks else "")
         left += [(told, "mark"), ("  ", "")]
@@ -49,4 +47,27 @@ def paint(view: View, width: int) -> Line:
             continue
         left += [(hint.key, "key"), (label, "")]
         room -= need
-    return fill(left, HELP, width)
+    return fill(left, _help(view), width)
+
+
+def _help(view: View) -> Line:
+    return ((view.help_key, "key"), (" help", "dim"))
+
+
+class KeyBar(Pane):
+    """The keys, or what was just said; a long message covers the rows above its own."""
+
+    DEFAULT_CSS = """
+    KeyBar { dock: bottom; height: auto; layer: over; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "keys",
+            lambda view, width, _: rows(view, width),
+            rows=lambda view, width: len(rows(view, width)),
+            focus=False,
+        )
+
+    def fades(self, view: View) -> bool:  # it speaks of now
+        return False

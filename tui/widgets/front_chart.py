@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting, trial_facts
+from fts.tui.data.trial_store import by_number
 from fts.tui.render.axis import Axis
 from fts.tui.render.chart import Dots, Plot, paint, value_range
 from fts.tui.render.text import Line, line
@@ -92,7 +93,10 @@ def _placed(view: View, job: Job, across: str, up: str) -> tuple[list[Point], li
     beaten: list[Point] = []
     bad: list[Point] = []
     members = set(job.front)
-    for trial in trials[-MOST:] if len(trials) > MOST else trials:
+    recent = trials[-MOST:]
+    first = recent[0].number if len(trials) > MOST else 0
+    earlier = (by_number(trials, number) for number in job.front if number < first)
+    for trial in (*(each for each in earlier if each is not None), *recent):
         x, y = value_in(trial, across), value_in(trial, up)
         if x is None or y is None or trial.ended_at is None or not (trial.is_ranked or violates(trial)):
             continue

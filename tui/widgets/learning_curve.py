@@ -13,7 +13,7 @@ from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, SPARE, View
 from fts.tui.render.chart import STYLES, Band, Plot, Series, paint, value_range
-from fts.tui.render.text import Line, line, wrapped
+from fts.tui.render.text import Line, line, rule, wrapped
 from fts.tui.widgets.history import history
 
 JUDGED = 200  # trials whose pace says when a first epoch will come
@@ -29,6 +29,14 @@ def title(view: View) -> str:
     name = view.name + (f" t{trial.number}" if trial else "")
     kind = metric_words(view, trial) if trial else "curve"
     return f"{name}  {kind} by {declared.of_job(view.snapshot, job).step}"
+
+
+def titled(view: View, width: int, height: int, text: str, hint: str) -> list[Line]:
+    """The chart between its title and what it comes to."""
+    verdict = line((verdict_line(view, width), "dim"))
+    plot = chart(view, width, height - 2)[: max(height - 2, 0)]
+    blank = [()] * (height - 2 - len(plot))
+    return [rule(text, hint, width, view.focus == "curve"), *plot, *blank, verdict]
 
 
 def without_steps(view: View) -> bool:

@@ -1,136 +1,168 @@
-"""The widget that shows a frame: it compares with the frame before and sends only the cells that differ."""
+"""A part of a screen: one painter, one place on the screen, its own focus; clicks on it choose, open and sort."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from rich.control import Control
-from rich.segment import Segment
-from textual._compositor import ChopsUpdate  # private: a test counts the bytes, and would see another Textual
-from textual.geometry import Region, Size
-from textual.strip import Strip
-from textual.widget import Widget
+from textual.message import Message
 
-from fts.jobs.status import formatting
-from fts.tui.render import theme
+from fts.jobs.status.sanitize import clean
+from fts.tui.render.text import Line, clip, with_role, wrapped
+from fts.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from rich.console import Console, RenderableType
+    from textual import events
+    from textual.geometry import Size
 
-    from fts.tui.render.text import Line
+    from fts.tui.data.view import View
 
-GAP = 12  # unchanged columns between two changes that are cheaper to send again than to jump over
+    Painter = Callable[[View, int, int], Sequence[Line]]
+
+NO_FOCUS = "-"  # as View.focus: another pane has it
 
 
-class Pane(Widget, can_focus=False):
-    """Shows lines of (text, role) spans; unchanged rows cost nothing and send nothing."""
+@dataclass(frozen=True)
+class Table:
+    """What a pane with rows knows of them: the id that stands on each of its lines, the columns it is sorted by."""
 
-    ALLOW_SELECT = False
-    DEFAULT_CSS = """
-    Pane { width: 1fr; height: 1fr; padding: 0; margin: 0; border: none; }
-    """
+    rows: Callable[[View, int, int], Sequence[int | None]]  # (view, width, height): None is no row
+    columns: Mapping[str, str]  # word of the heading: letter behind `o`
+    heading: int = 0  # its line
 
-    def __init__(self, palette: str = "dark", ascii_only: bool = False, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.palette, self.ascii_only = palette, ascii_only
-        self.lines: list[Line] = []
-        self.repainted = 0  # cells sent to the compositor, for About
 
-    def show(self, lines: Sequence[Line]) -> None:
-        """Shows these lines; refreshes only the columns of the rows that changed."""
-        old, self.lines = self.lines, list(lines)
-        if len(old) != len(self.lines):
-            self.refresh()
+class Pane(Lines, can_focus=True):
+    """Shows what its painter makes of a view at its size."""
+
+    class Chosen(Message):
+        """A row was clicked; twice: it shall be opened."""
+
+        def __init__(self, row: int, opens: bool) -> None:
+            super().__init__()
+            self.row, self.opens = row, opens
+
+    class Sorted(Message):
+        """The heading of a column was clicked."""
+
+        def __init__(self, letter: str) -> None:
+            super().__init__()
+            self.letter = letter
+
+    class Wheel(Message):
+        """The wheel was turned, so many rows down."""
+
+        def __init__(self, rows: int) -> None:
+            super().__init__()
+            self.rows = rows
+
+    def __init__(
+        self,
+        name: str,
+        paint: Painter,
+        *,
+        rows: Callable[[View, int], int] | None = None,
+        table: Table | None = None,
+        focus: bool = True,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        """`rows`: how many it wants at a width, where its height is `auto`."""
+        super().__init__(name=name, id=id, classes=classes)
+        self.can_focus = focus
+        self.view: View | None = None
+        self.table = table
+        self.painted_at: Size | None = None
+        self._painter, self._rows = paint, rows
+        self._width = self._wanted = 0  # the rows that it wanted at a width
+        self._is_seen = False  # Textual has given it a place
+
+    def look(self, view: View) -> None:
+        """Shows another view."""
+        self.view = view
+        if self._rows is not None and self._width and self._rows(view, self._width) != self._wanted:
+            self.refresh(layout=True)
+        self.repaint()
+
+    def repaint(self) -> None:
+        """Paints anew; what is equal to the lines before is not sent."""
+        if self.view is not None and self._is_seen and self.size.area:
+            self.show(self.painted(self.view, *self.size))
+            self.painted_at = self.size
+
+    def painted(self, view: View, width: int, height: int) -> list[Line]:
+        """Exactly `height` lines of `width` columns; a painter that fails is replaced by its error."""
+        seen = replace(view, focus=(self.name or "") if self.has_focus else NO_FOCUS)
+        try:
+            lines = list(self._painter(seen, width, height))
+        except Exception as error:  # noqa: BLE001  # a fault of ours in one pane must not take the others from someone who watches
+            app: Any = self.app
+            app.part_failed(self.name or "", error)
+            text = f"this part failed: {type(error).__name__}: {clean(str(error))}; ctrl+r tries again"
+            lines = [((row, "failed"),) for row in wrapped(text, max(width - 1, 10))]
+        lines = [clip(line, width) for line in (*lines[:height], *([()] * (height - len(lines))))]
+        return [with_role(line, "faded") for line in lines] if self.fades(view) else lines
+
+    def fades(self, view: View) -> bool:
+        """Whether what it shows may be old."""
+        return view.glance.is_stale or bool(view.problem)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # as Textual asks
+        self._width = max(width, 1)
+        self._wanted = self._rows(self.view, self._width) if self._rows is not None and self.view is not None else 1
+        return self._wanted
+
+    # ---------------------------------------------------------------- events of Textual
+
+    def on_show(self) -> None:
+        self._is_seen = True
+        self.repaint()
+
+    def on_hide(self) -> None:
+        self._is_seen = False
+
+    def on_resize(self) -> None:
+        self._is_seen = True
+        self.repaint()
+
+    def on_focus(self) -> None:
+        self.repaint()
+
+    def on_blur(self) -> None:
+        self.repaint()
+
+    def on_click(self, event: events.Click) -> None:
+        event.prevent_default()  # a second click opens; Textual would select all of the text
+        if self.view is None or self.table is None:
             return
-        regions = [
-            Region(first, y, last - first, 1)
-            for y, (before, after) in enumerate(zip(old, self.lines, strict=True))
-            for first, last in changed_runs(before, after)
-        ]
-        if regions:
-            self.repainted += sum(region.width for region in regions)
-            self.refresh(*regions)
+        x, y = event.get_content_offset_capture(self)
+        if y == self.table.heading and (letter := self._column(x)) is not None:
+            self.post_message(self.Sorted(letter))
+            return
+        rows = self.table.rows(self.view, *self.size)
+        if 0 <= y < len(rows) and (row := rows[y]) is not None:
+            self.post_message(self.Chosen(row, opens=event.chain > 1))
 
-    def render_line(self, y: int) -> Strip:
-        if y >= len(self.lines):
-            return Strip.blank(self.size.width, theme.style("", self.palette))
-        segments = [
-            Segment(formatting.to_ascii(text) if self.ascii_only else text, theme.style(role, self.palette))
-            for text, role in self.lines[y]
-            if text
-        ]
-        return Strip(segments).simplify().adjust_cell_length(self.size.width, theme.style("", self.palette))
+    def _column(self, x: int) -> str | None:
+        """The letter of the column whose heading stands at a column of the screen."""
+        assert self.table is not None
+        text = "".join(part for part, _ in self.lines[self.table.heading]) if self.lines else ""
+        words = list(re.finditer(r"\S+", text))
+        at = next((n for n, word in enumerate(words) if word.start() <= x < word.end()), None)
+        while at is not None and at >= 0:
+            if letter := self.table.columns.get(words[at][0]):
+                return letter
+            if at == 0 or words[at].start() - words[at - 1].end() > 1:
+                return None
+            at -= 1  # `best AUC` is one heading
+        return None
 
-    def get_content_width(self, container: Size, viewport: Size) -> int:
-        return container.width
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.post_message(self.Wheel(1))
 
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(self.lines)
-
-
-def changed_runs(before: Line, after: Line) -> list[tuple[int, int]]:
-    """The [first, last) columns in which two lines differ in a character or its role, near ones taken together."""
-    if before == after:
-        return []
-    head, tail = 0, 0
-    shorter = min(len(before), len(after))
-    while head < shorter and before[head] == after[head]:
-        head += 1
-    while tail < shorter - head and before[-1 - tail] == after[-1 - tail]:
-        tail += 1
-    a, b = _cells(before[head : len(before) - tail]), _cells(after[head : len(after) - tail])
-    start = sum(formatting.width(text) for text, _ in after[:head])
-    if len(a) != len(b):
-        return [(0, max(_width(before), _width(after)))]
-    runs: list[tuple[int, int]] = []
-    for n, (x, y) in enumerate(zip(a, b, strict=True), start):
-        if x == y:
-            continue
-        if runs and n - runs[-1][1] < GAP:
-            runs[-1] = (runs[-1][0], n + 1)
-        else:
-            runs.append((n, n + 1))
-    return runs
-
-
-def _width(line: Line) -> int:
-    return sum(formatting.width(text) for text, _ in line)
-
-
-def _cells(line: Line) -> list[tuple[str, str]]:
-    """(character, role) per column; a wide character fills two."""
-    cells: list[tuple[str, str]] = []
-    for text, role in line:
-        if formatting.width(text) == len(text):
-            cells.extend((char, role) for char in text)
-            continue
-        for char in text:
-            columns = formatting.width(char)
-            if not columns and cells:
-                cells[-1] = (cells[-1][0] + char, role)  # an accent belongs to what stands before it
-            cells.extend([(char, role)] * columns)
-    return cells
-
-
-def cropped(renderable: RenderableType | None) -> RenderableType | None:
-    """What Textual is about to send, without the unchanged columns left of a change, which it would send again."""
-    if isinstance(renderable, ChopsUpdate):
-        return Cropped(renderable.chops, renderable.spans, renderable.chop_ends)
-    return renderable
-
-
-class Cropped(ChopsUpdate):
-    """An update of some columns of some rows, and of nothing else."""
-
-    def render_segments(self, console: Console) -> str:
-        sent: list[str] = []
-        for y, first, last in self.spans:
-            for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
-                if strip is None or x >= last or end <= first:
-                    continue
-                left = max(first, x)
-                sent.append(Control.move_to(left, y).segment.text)
-                sent.append(strip.crop(left - x, min(end, last) - x).render(console))
-        return "".join(sent)
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.post_message(self.Wheel(-1))

@@ -36,18 +36,21 @@ class Columns:
     bar: int  # 0: none
     reason: int | None  # None: the last one, as wide as it comes
     best: int = BEST
+    trials: int = 7  # `22/50  `, a blank before it
 
     @staticmethod
-    def of(names: Iterable[str], width: int, best: str = "") -> Columns:
+    def of(names: Iterable[str], width: int, best: str = "", trials: int = 7) -> Columns:
         more = min(max((formatting.width(name) for name in names), default=0), CELL + MORE) - CELL
         more = max(more, 0)
         if width < 70:
-            return Columns(CELL + min(more, MORE // 2), 0, None)
-        wider = min(max(formatting.width(best) - BEST, 0), MORE_BEST)
+            return Columns(CELL + min(more, MORE // 2), 0, None, trials=trials)
+        wider = min(max(formatting.width(best) - BEST, 0), MORE_BEST) + trials - 7
         lacking = max(more + wider - max(width - EXTRA, 0), 0) if width >= EXTRA else more + wider
         bar = max(BAR - lacking, LEAST_BAR)
         reason = REASON - max(lacking - (BAR - bar), 0)
-        return Columns(CELL + more, bar, reason if width >= EXTRA else None, BEST + wider)
+        return Columns(
+            CELL + more, bar, reason if width >= EXTRA else None, BEST + wider - (trials - 7), trials
+        )  # fmt: skip
 
 
 def paint(view: View, width: int, height: int) -> list[Line]:
@@ -55,7 +58,9 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     rows = table_rows.jobs_of(view)
     names = naming.names_of(view.snapshot.jobs)
     fronts = max((len(job.front) for job in view.snapshot.jobs), default=0)
-    columns = Columns.of(names.values(), width, f"front {fronts}   " if fronts else best_of(view))
+    most = max((job.trials_wanted for job in view.snapshot.jobs), default=0)
+    trials = 7 if most < 1000 else 2 * len(str(most)) + 2  # a cut number would be another one
+    columns = Columns.of(names.values(), width, f"front {fronts}   " if fronts else best_of(view), trials)
     has_head = has_heading(view, width)
     shelf = table_rows.shelf(view, height - has_head)
     seen = sum(isinstance(each, Job) for each in shelf)
@@ -296,7 +301,7 @@ def _heading(view: View, columns: Columns, width: int, part: str) -> Line:
     if width < 70:
         return heading("   # cell", width, view.sort, view.reverse, view.filter, part)
     name = formatting.fit(best_of(view), columns.best)
-    text = f"   # {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + 7}s}{name} eta  "
+    text = f"   # {'cell':{columns.cell}s} {'state':{STATE}s}{'trials':{columns.bar + columns.trials}s}{name} eta  "
     text += "now / why" if columns.reason is None else formatting.fit("now / why", columns.reason + 1)
     if columns.reason is not None:
         text += f"{'done by':13s}{'samples/s' if _has_speed(view) else '':>9s}"
@@ -323,7 +328,7 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
         state = "lost" if lost else str(job.status)
         spans += [(state, role), (" " * (STATE - len(state)), ""), (formatting.bar(part, columns.bar), bar)]
     spans += [
-        (f" {ended:2d}/{job.trials_wanted:<3d} "[: 9 if columns.bar else 8], ""),
+        (formatting.fit(f" {ended:2d}/{job.trials_wanted:<3d}", columns.trials + (1 if columns.bar else 0)), ""),
         (formatting.fit_right(declared.best_of(job, columns.best - 3), columns.best - 3), "best" if best else ""),
         ("★" if best else " ", "best"),
         (formatting.fit_right(formatting.left(view.glance.forecast.seconds_left.get(job.id)), 6), ""),

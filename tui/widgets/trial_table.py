@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fts.jobs.search.importance import Importance, chance_of, importance
+from fts.jobs.search.importance import ENOUGH, Importance, chance_of, counts, importance
 from fts.jobs.status import declared, formatting
 from fts.state.values import ROLE, Job, Trial, TrialStatus
 from fts.tui.data import table_rows
 from fts.tui.data.curve_comparison import points
+from fts.tui.data.once import Once
 from fts.tui.data.trial_store import place_of
 from fts.tui.render.text import Line, Span, heading, with_role
 
@@ -47,6 +48,9 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     for n in range(first, last):
         selected = n == cursor and title
         lines.append(_trial_row(view, job, rows[n], columns, selected, width))
+    missing = 0 if job is None or view.filter else job.trials_ended - len(rows)
+    if missing > 0 and not title and len(lines) < height:  # of many trials only the live and the best one are read here
+        lines.append(((formatting.cut(f"   {missing} more trials: 2 shows them", width), "dim"),))
     return lines
 
 
@@ -139,6 +143,18 @@ def importance_of(view: View) -> tuple[Importance, ...]:
 
 
 _latest: list[tuple[Sequence[Trial], tuple[Importance, ...]]] = []  # the last one, by the identity of its trials
+
+
+def why_no_importance(view: View) -> str:
+    """Too few trials with a value, or parameters that do not vary among them."""
+    trials = view.trials
+    n = _valued((trials,), None, lambda: sum(map(counts, trials[-SEEN:])))
+    if n < ENOUGH:
+        return f"importance: needs {ENOUGH} values, {n} so far"
+    return "importance: no parameter varies enough to judge it"
+
+
+_valued: Once[int] = Once()
 
 
 def chance_level(view: View) -> float:

@@ -1,0 +1,298 @@
+"""What every executor promises the runner: one set of tests, wherever the trial runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs.api.study import Program
+from fts.jobs.executors.base import Executor, Placed, Want, Whose
+from fts.jobs.executors.choose import executor_of
+from fts.jobs.sensors import detect
+from fts.jobs.settings import Places, Where, WorkerSettings
+from fts.jobs.supervisor.slot import Slot
+from fts.state.db import open_database
+
+PRELUDE = """
+import json, os, signal, sys, time
+fd = int(sys.argv[sys.argv.index("--facts-fd") + 1])
+def say(**fields): os.write(fd, json.dumps(fields).encode() + b"\\n")
+"""
+ECHO = "say(fact='ready')\nfor line in sys.stdin: say(fact='draw', **json.loads(line))\nsay(fact='step'); sys.exit(7)"
+POLITE = (
+    "def leave(*_):\n    say(fact='stopped'); sys.exit(75)\n"
+    "signal.signal(signal.SIGTERM, leave)\nsay(fact='ready')\ntime.sleep(60)"
+)
+BROKEN = "print('no module named torch'); sys.exit(1)"
+WRITES = (
+    "say(fact='ready')\n"
+    "spec = json.loads(sys.stdin.readline())['spec']\n"
+    "from pathlib import Path\n"
+    "here = Path(spec['folder'])\n"
+    "seen = sorted(str(p.relative_to(here)) for p in here.rglob('*') if p.is_file())\n"
+    "(here / 'checkpoint').mkdir(exist_ok=True)\n"
+    "(here / 'checkpoint' / 'new.bin').write_bytes(b'n' * 3_000_000)\n"
+    "if (here / 'old.txt').exists(): (here / 'old.txt').unlink()\n"
+    "open(spec['log_path'], 'a').write('printed\\n')\n"
+    "say(fact='checkpoint', number=0, path=str(here / 'checkpoint'), seen=seen)\n"
+    "sys.stdin.readline()"
+)
+
+
+def program(body: str) -> Program:
+    return Program(("-S", "-c", PRELUDE + body))
+
+
+@pytest.fixture(params=["local", "command"])
+def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
+    launch = "env" if request.param == "command" else None
+    settings = WorkerSettings(where=Where(request.param, launch), node_lease_s=2.0, stop_grace_s=5.0, poll_s=0.05)
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    db = open_database(places.db)
+    sensors = detect.from_env(tmp_path, {"FTS_SENSORS": "none"})
+    found = executor_of(places, settings, db, sensors)
+    yield found
+    found.close()
+    sensors.close()
+    db.close()
+
+
+def placed(executor: Executor, body: str) -> tuple[Slot, Placed]:
+    slot = executor.slots[0]
+    assert executor.place(0, Want(), lambda: False, lambda _: None)
+    return slot, slot.child(program(body), 1)
+
+
+def facts_until(child: Placed, kind: str, patience_s: float = 30.0) -> list[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until and not any(fact["fact"] == kind for fact in seen):
+        seen += child.facts(0.2)
+    assert any(fact["fact"] == kind for fact in seen), seen
+    return seen
+
+
+def ended(child: Placed, patience_s: float = 30.0) -> Any:
+    until = time.monotonic() + patience_s
+    while child.poll() is None and time.monotonic() < until:
+        child.facts(0.1)
+    return child.exit()
+
+
+def is_there(executor: Executor) -> int | None:
+    """Pid of the launch command, which is the agent here."""
+    channel = getattr(executor.slots[0], "channel", None)
+    return None if channel is None else int(channel.process.pid)
+
+
+def test_commands_go_down_facts_come_up_in_order_and_the_end_is_the_trials(executor: Executor) -> None:
+    _, child = placed(executor, ECHO)
+    facts_until(child, "ready")
+    for n in range(50):
+        child.send({"n": n})
+    told: list[int] = []
+    while len(told) < 50:
+        told += [fact["n"] for fact in facts_until(child, "draw") if "n" in fact]
+    assert told == list(range(50))
+    child.close_stdin()
+    end = ended(child)
+    assert (end.code, end.whose) == (7, Whose.TRIAL)
+
+
+def test_a_kill_ends_it_and_a_slot_can_run_another(executor: Executor) -> None:
+    slot, child = placed(executor, ECHO)
+    facts_until(child, "ready")
+    child.kill()
+    assert ended(child).code == -signal.SIGKILL
+    slot.close()
+    again = slot.child(program(ECHO), 1)
+    facts_until(again, "ready")
+    assert again is not child
+
+
+def test_one_that_is_asked_to_stop_says_so_and_leaves_with_75_also_when_frozen(executor: Executor) -> None:
+    _, child = placed(executor, POLITE)
+    facts_until(child, "ready")
+    child.freeze()
+    child.ask_to_stop()
+    facts_until(child, "stopped")
+    assert ended(child).code == 75
+
+
+def test_memory_can_be_planned_with_on_its_node(executor: Executor) -> None:
+    placed(executor, ECHO)
+    room = executor.room(0)
+    assert room.total is not None and room.available is not None and room.total >= room.available > 0
+
+
+def test_one_that_dies_before_it_is_ready_is_the_fault_of_a_node(executor: Executor) -> None:
+    _, child = placed(executor, BROKEN)
+    end = ended(child)
+    assert end.code == 1
+    if executor.name == "command":
+        assert end.whose is Whose.LAUNCH_FAILED and "no module named torch" in end.said
+
+
+@pytest.fixture
+def remote(executor: Executor) -> Executor:
+    if executor.name == "local":
+        pytest.skip("of nodes alone")
+    return executor
+
+
+def test_an_engine_that_wants_its_node_back_gets_a_trial_that_stops_by_itself(remote: Executor) -> None:
+    _, child = placed(remote, POLITE)
+    facts_until(child, "ready")
+    agent = remote.slots[0].channel.process  # type: ignore[attr-defined]
+    os.kill(agent.pid, signal.SIGTERM)
+    facts_until(child, "stopped")
+    end = ended(child)
+    assert end.whose is Whose.PREEMPTED
+    assert agent.wait(20) == 75
+
+
+def test_a_killed_and_a_silent_agent_are_lost_nodes(remote: Executor) -> None:
+    for number, words in ((signal.SIGKILL, "its connection ended"), (signal.SIGSTOP, "silent for")):
+        _, child = placed(remote, ECHO)
+        facts_until(child, "ready")
+        pid = is_there(remote)
+        assert pid is not None
+        os.kill(pid, number)
+        end = ended(child)
+        assert end.whose is Whose.NODE_LOST and words in end.said
+        remote.slots[0].leave_node()  # type: ignore[attr-defined]
+
+
+def test_files_are_at_home_before_the_fact_that_tells_of_them(remote: Executor, tmp_path: Path) -> None:
+    home = tmp_path / "outputs" / "trials" / "00001_a" / "trial_0000"
+    (home / "checkpoint").mkdir(parents=True)
+    (home / "old.txt").write_text("before")
+    (home / "checkpoint" / "kept.bin").write_bytes(b"k" * 10)
+    logged = tmp_path / "outputs" / "logs" / "a" / "t0.log"
+    _, child = placed(remote, WRITES)
+    facts_until(child, "ready")
+    child.send({"do": "run", "spec": {"folder": str(home), "log_path": str(logged), "cell": {}}})
+    (fact,) = [one for one in facts_until(child, "checkpoint") if one["fact"] == "checkpoint"]
+    assert fact["seen"] == ["checkpoint/kept.bin", "old.txt"]
+    assert fact["path"] == str(home / "checkpoint")
+    assert (home / "checkpoint" / "new.bin").read_bytes() == b"n" * 3_000_000
+    assert not (home / "old.txt").exists() and (home / "checkpoint" / "kept.bin").exists()
+    assert logged.read_text() == "printed\n"
+    assert [path.name for path in home.iterdir()] == ["checkpoint"]
+
+
+def test_a_claim_that_is_lost_lets_no_file_in(remote: Executor, tmp_path: Path) -> None:
+    """The worker slept, and another one has the trial: what the old attempt brings home changes nothing."""
+    home = tmp_path / "outputs" / "trials" / "00001_a" / "trial_0000"
+    _, child = placed(remote, WRITES)
+    facts_until(child, "ready")
+
+    class Superseded(Exception):
+        pass
+
+    @contextmanager
+    def refuses() -> Iterator[None]:
+        raise Superseded
+        yield
+
+    child.fence = refuses  # type: ignore[attr-defined]
+    child.send({"do": "run", "spec": {"folder": str(home), "log_path": str(tmp_path / "l" / "t.log"), "cell": {}}})
+    with pytest.raises(Superseded):
+        facts_until(child, "checkpoint")
+    child.fence = nullcontext  # type: ignore[attr-defined]
+    remote.slots[0].kill()
+    assert list(home.rglob("*")) == []
+
+
+# -- a node is not trusted
+
+SPEAKS = """
+import sys, time
+from pathlib import Path
+from fts.jobs.executors.fingerprint import code_md5
+from fts.jobs.executors.frames import *
+from fts.jobs.executors.frames import MOST_FROM_HEAD
+reader, writer = Reader(0, MOST_FROM_HEAD), Writer(1, lambda: False, magic=True)
+writer.send(Kind.HELLO, {"host": "n", "code": code_md5(), "fingerprint": "f", "scratch": "/s", "cores": 1})
+while (frame := reader.next()) is not None:
+    if frame.kind is Kind.START:
+        writer.send(Kind.FACT, {"process": 1, "token": None, "fact": {"fact": "ready"}})
+    if frame.kind is Kind.ATTEMPT:
+        token = frame.meta["token"]
+    if frame.kind is Kind.RUN:
+        BODY
+        time.sleep(30)
+"""
+MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
+
+
+WRONG = {
+    "a name outside": ("writer.send(Kind.FILE, {'token': token, 'name': '../x', 'size': 1}, b'a')", "the name of"),
+    "a cut frame": ("import os; os.set_blocking(1, True); os.write(1, b'fts1' + bytes(9)); sys.exit()", "was cut off"),
+}  # test_frames.py has the others
+
+
+def speaks(folder: Path, body: str) -> str:
+    """The words that start an agent which does what it may not."""
+    path = folder / "speaks.py"
+    path.write_text(SPEAKS.replace("BODY", body))
+    return f"{sys.executable} {path}"
+
+
+def faked(tmp_path: Path, body: str, then: Callable[[Placed, Path], Any]) -> Any:
+    settings = WorkerSettings(where=Where("command", speaks(tmp_path, body)), node_lease_s=30.0, stop_grace_s=1.0)
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    db = open_database(places.db)
+    sensors = detect.from_env(tmp_path, {"FTS_SENSORS": "none"})
+    executor = executor_of(places, settings, db, sensors)
+    try:
+        _, child = placed(executor, ECHO)
+        facts_until(child, "ready")
+        home = tmp_path / "outputs" / "trials" / "00001_a" / "trial_0000"
+        child.send({"do": "run", "spec": {"folder": str(home), "log_path": str(tmp_path / "t.log"), "cell": {}}})
+        return then(child, home)
+    finally:
+        executor.close()
+        sensors.close()
+        db.close()
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_a_node_may_not_send_ends_its_connection_with_a_sentence(what: str, tmp_path: Path) -> None:
+    body, words = WRONG[what]
+
+    def look(child: Placed, home: Path) -> None:
+        end = ended(child)
+        assert end.whose is Whose.NODE_LOST and words in end.said
+        child.close()
+        assert list(home.rglob("*")) == []
+
+    faked(tmp_path, body, look)
+    assert [path.name for path in tmp_path.rglob("x")] == []
+
+
+def test_frames_of_a_superseded_attempt_change_nothing(tmp_path: Path) -> None:
+    late = json.dumps({"token": "1-dead", "name": "x", "size": 1, "md5": MD5_OF_A})
+    body = (
+        f"writer.send(Kind.FILE, {late}, b'a');"
+        "writer.send(Kind.FILES, {'token': '1-dead', 'whole': True, 'gone': []});"
+        "writer.send(Kind.FACT, {'process': 1, 'token': '1-dead', 'fact': {'fact': 'late'}});"
+        "writer.send(Kind.FACT, {'process': 0, 'token': token, 'fact': {'fact': 'late'}});"
+        "writer.send(Kind.EXIT, {'process': 0, 'code': 0, 'whose': 'trial'});"
+        "writer.send(Kind.FACT, {'process': 1, 'token': token, 'fact': {'fact': 'live'}})"
+    )
+
+    def look(child: Placed, home: Path) -> None:
+        assert facts_until(child, "live") == [{"fact": "live"}]
+        assert child.poll() is None and list(home.rglob("*")) == []
+
+    faked(tmp_path, body, look)

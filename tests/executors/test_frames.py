@@ -1,0 +1,176 @@
+"""Frames and files from a node: what is not in order ends with a sentence, and nothing of it takes a place."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fts.jobs.executors.arriving import LIST, Arriving, BadFile, settle
+from fts.jobs.executors.frames import (
+    HEADER,
+    MAGIC,
+    MOST_BODY,
+    NAME,
+    VERSION,
+    BadFrame,
+    Frame,
+    Kind,
+    Reader,
+    Writer,
+    encode,
+)
+from fts.jobs.executors.outgoing import Outgoing
+
+MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
+
+
+def read(sent: bytes, most: int = 1000) -> list[Frame]:
+    """Everything that a reader makes of these bytes."""
+    out, into = os.pipe()
+    writing = threading.Thread(target=lambda: (os.write(into, sent), os.close(into)))
+    writing.start()
+    reader, found = Reader(out, most), []
+    try:
+        while (frame := reader.next()) is not None:
+            found.append(frame)
+    finally:
+        writing.join()
+        os.close(out)
+    return found
+
+
+def header(kind: int = 13, meta: int = 2, body: int = 0, name: bytes = NAME, version: int = VERSION) -> bytes:
+    return HEADER.pack(name, version, kind, meta, body)
+
+
+def test_what_a_login_shell_prints_is_passed_over() -> None:
+    sent = [Frame(Kind.FACT, {"a": 1}), Frame(Kind.LOG, {}, b"x\x00y")]
+    assert read(b"Welcome\nto gpu1\n" + MAGIC + b"".join(map(encode, sent))) == sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (b"HTTP/1.1 200 OK" + bytes(99), "begins with"),
+        (header(version=2) + b"{}", "has version 2"),
+        (header(meta=1001), "allowed are"),
+        (header(body=MOST_BODY + 1), "allowed are"),
+        (header() + b"[]\n", "holds a list"),
+        (header() + b"{]\n", "cannot be read"),
+        (header(kind=77) + b"{}\n", "cannot be read"),
+        (header(meta=9) + b"{}", "was cut off: 2 of 9 bytes"),
+        (header() + b"{}x", "ends with"),
+        (header()[:5], "was cut off: 5 of"),
+        (b"", None),
+    ],
+)
+def test_a_frame_that_is_none_ends_the_connection(sent: bytes, words: str | None) -> None:
+    if words is None:
+        assert read(MAGIC + sent) == []
+        return
+    with pytest.raises(BadFrame, match=words):
+        read(MAGIC + sent)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_at_all_do_anything_but_read_or_refuse(sent: bytes) -> None:
+    try:
+        read(MAGIC + sent)
+    except BadFrame as refused:
+        assert str(refused)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([("../x", 1, b"a", MD5_OF_A)], "the name of a file"),
+        ([("a/../../x", 1, b"a", MD5_OF_A)], "the name of a file"),
+        ([("/x", 1, b"a", MD5_OF_A)], "the name of a file"),
+        ([(".ssh/x", 1, b"a", MD5_OF_A)], "the name of a file"),
+        ([("a\nb", 1, b"a", MD5_OF_A)], "the name of a file"),
+        ([("/".join("a" * 13), 1, b"a", MD5_OF_A)], "the name of a file"),
+        ([("x", 1, b"ab", MD5_OF_A)], "more bytes than"),
+        ([("x", -1, b"", MD5_OF_A)], "the size of x"),
+        ([("x", 1 << 60, b"a", None)], "is one too many"),
+        ([("x", 1, b"a", "0" * 32)], "does not match its md5"),
+        ([("x", 2, b"a", None), ("y", 1, b"a", MD5_OF_A)], "came inside x"),
+    ],
+)
+def test_a_file_that_may_not_come_leaves_nothing(parts: list[tuple], words: str, tmp_path: Path) -> None:  # type: ignore[type-arg]
+    home = tmp_path / "trials" / "j" / "t"
+    arriving = Arriving(home, tmp_path)
+    with pytest.raises(BadFile, match=words):
+        for name, size, body, md5 in parts:
+            arriving.part({"name": name, "size": size} | ({"md5": md5} if md5 else {}), body)
+    arriving.drop()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    home = tmp_path / "outputs" / "t"
+    home.mkdir(parents=True)
+    (home / "checkpoint").symlink_to(tmp_path)
+    with pytest.raises(OSError, match="is not followed"):
+        Arriving(home, tmp_path / "outputs").part({"name": "checkpoint/x", "size": 1, "md5": MD5_OF_A}, b"a")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_set_that_a_kill_cut_short_is_done_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Killed before the list is written: nothing; after it, at any file: all."""
+    for killed_after in (None, 0, 1):
+        home = tmp_path / str(killed_after)
+        home.mkdir()
+        (home / "old").write_text("old")
+        arriving = Arriving(home, tmp_path)
+        for name in ("x", "deep/y"):
+            arriving.part({"name": name, "size": 1, "md5": MD5_OF_A}, b"a")
+        if killed_after is not None:
+            names = sorted(arriving.names.items())
+            import json
+
+            (arriving.staging / LIST).write_text(json.dumps({"files": names, "gone": ["old"]}))
+            for name, kept in names[:killed_after]:
+                (home / name).parent.mkdir(exist_ok=True)
+                (arriving.staging / kept).rename(home / name)
+        settle(home, tmp_path)
+        found = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
+        assert found == (["old"] if killed_after is None else ["deep/y", "x"])
+
+
+def test_a_file_that_changes_while_it_is_sent_is_taken_back(tmp_path: Path) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    (there / "a").write_bytes(b"1" * (3 * MOST_BODY))
+    out, into = os.pipe()
+    outgoing, arriving = Outgoing(there), Arriving(here, tmp_path)
+    seen: list[bool] = []
+
+    def take() -> None:
+        reader = Reader(out, 10_000)
+        while (frame := reader.next()) is not None:
+            if frame.kind is Kind.FILE:
+                if not seen and not arriving.names and len(frame.body) == MOST_BODY:
+                    (there / "a").write_bytes(b"2" * (3 * MOST_BODY)) if not touched else None
+                    touched.append(True)
+                arriving.part(frame.meta, frame.body)
+            else:
+                seen.append(frame.meta["whole"])
+                arriving.commit(frame.meta["gone"]) if seen[-1] else arriving.drop()
+
+    touched: list[bool] = []
+    thread = threading.Thread(target=take)
+    thread.start()
+    writer = Writer(into, lambda: False, magic=True)
+    outgoing.send(writer, {})
+    outgoing.send(writer, {})
+    outgoing.send(writer, {})
+    os.close(into)
+    thread.join()
+    os.close(out)
+    assert seen == [False, True]
+    assert (here / "a").read_bytes() == b"2" * (3 * MOST_BODY)

@@ -1,0 +1,96 @@
+"""Trials on a node behind a real sshd, which the test starts on the loopback address."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.executors.crew import Crew
+from tests.fts_process import wait_until
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    """Of an sshd that takes one key, for this user alone."""
+    if SSHD is None or shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("no sshd, ssh and ssh-keygen are installed")
+    with contextlib.suppress(OSError):
+        if os.getuid() == 0:  # where sshd of root puts its empty folder
+            Path("/run/sshd").mkdir(exist_ok=True)
+    folder = tmp_path / "ssh"
+    folder.mkdir(mode=0o700)
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    (folder / "authorized").write_text((folder / "user.pub").read_text())
+    (folder / "authorized").chmod(0o600)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    (folder / "config").write_text(
+        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'authorized'}\n"
+        f"PidFile {folder / 'pid'}\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+    )
+    server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "config"], stderr=(folder / "said").open("w"))
+    try:
+        until = time.monotonic() + 20
+        while time.monotonic() < until and "listening" not in (folder / "said").read_text():
+            assert server.poll() is None, (folder / "said").read_text()
+            time.sleep(0.05)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def words(crew: Crew, port: int, key: str = "user") -> list[str]:
+    ssh = (
+        f"ssh -T -p {port} -i {crew.folder / 'ssh' / key} -o IdentitiesOnly=yes -o BatchMode=yes "
+        f"-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR {getpass.getuser()}@{{name}} "
+        f"FTS_SCRATCH={crew.folder / 'scratch'} {{agent}}"
+    )
+    return ["worker", "--until-empty", "--executor", "ssh", "--nodes", "127.0.0.1:2", "--launch", ssh]
+
+
+def test_a_study_over_ssh_goes_on_when_a_connection_dies(tmp_path: Path, port: int) -> None:
+    crew = Crew(tmp_path, pause_s=0.05, trials=2)
+    crew.put_in_line()
+    worker = crew.study.start(*words(crew, port))
+    wait_until(lambda: crew.epochs() >= 2)
+    ssh = next(one.pid for one in psutil.Process(worker.pid).children() if one.name() == "ssh")
+    os.kill(ssh, signal.SIGKILL)
+    assert worker.wait(120) == 0, crew.said()
+    here = Crew(tmp_path / "here", trials=2) if (tmp_path / "here").mkdir() is None else None
+    assert here is not None
+    here.put_in_line()
+    here.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
+    assert crew.record() == here.record()
+    assert crew.files() == here.files()
+    assert crew.study.query("SELECT 1 FROM attempt WHERE how = 'node lost' AND host = '127.0.0.1'")
+
+
+def test_a_key_that_is_refused_is_said_in_words_and_costs_no_trial(tmp_path: Path, port: int) -> None:
+    crew = Crew(tmp_path, trials=1)
+    crew.put_in_line()
+    worker = crew.study.start(*words(crew, port, "host"))
+    try:
+        known = "SELECT value FROM flag WHERE name = 'node:127.0.0.1'"
+        wait_until(lambda: "quarantined" in str(crew.study.query(known)))
+        assert "Permission denied" in crew.study.ok("nodes")
+    finally:
+        os.kill(worker.pid, signal.SIGTERM)
+        worker.wait(60)
+    assert crew.study.query("SELECT 1 FROM attempt WHERE how NOT IN ('drained', 'launch failed')") == []
+    assert crew.study.one("SELECT count(*) FROM trial WHERE status = 'failed'") == 0

@@ -1,0 +1,49 @@
+"""What stands on a screen as lines of spans: each pane's own lines at its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fts.jobs.status import formatting
+from fts.tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+    from fts.tui.render.text import Line, Span
+
+Cell = tuple[str, str]  # a character, its role; "" is the second half of a wide one
+
+
+def frame_of(screen: Screen[object]) -> list[Line]:
+    """Exactly as many lines and columns as the screen has."""
+    width, height = screen.size
+    rows: list[list[Cell]] = [[(" ", "")] * width for _ in range(height)]
+    shown = [widget for widget in screen.query(Lines) if widget.is_on_screen and widget.visible and widget.region.area]
+    for widget in sorted(shown, key=lambda widget: widget.layer == "over"):  # the bar covers what is below it
+        region = widget.region.intersection(screen.size.region)
+        for n, line in enumerate(widget.lines[: region.height]):
+            row = rows[region.y + n]
+            row[region.x : region.right] = _cells(line, region.width)
+    return [_spans(row) for row in rows]
+
+
+def _cells(line: Line, width: int) -> list[Cell]:
+    cells: list[Cell] = []
+    for text, role in line:
+        for char in text:
+            columns = formatting.width(char)
+            if columns == 0 and cells:
+                cells[-1] = (cells[-1][0] + char, role)  # an accent belongs to what stands before it
+            cells += [(char, role), *[("", role)] * (columns - 1)][: max(columns, 0)]
+    return [*cells, *[(" ", "")] * (width - len(cells))][:width]
+
+
+def _spans(row: list[Cell]) -> Line:
+    spans: list[Span] = []
+    for char, role in row:
+        if spans and spans[-1][1] == role:
+            spans[-1] = (spans[-1][0] + char, role)
+        else:
+            spans.append((char, role))
+    return tuple(spans)

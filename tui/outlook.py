@@ -1,0 +1,131 @@
+"""How the monitor looks at the study now: what it wishes to read, the glance, the view of a screen."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fts.jobs.status import formatting
+from fts.jobs.status import summary as glances
+from fts.jobs.status.verdict import STALE_S
+from fts.tui import bindings
+from fts.tui.data.reader import ReadRequest
+from fts.tui.data.readings import NEVER_S
+from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View
+
+if TYPE_CHECKING:
+    from fts.state.values import Job
+    from fts.tui.app import Monitor
+
+TICK_S = 1.0  # between looks
+UNFOCUSED_S = 5.0  # between them while the terminal's pane is not in front
+WIDE = 190  # columns from which the header has room for more than the study's name
+
+
+class Outlook:
+    """Of one monitor. The glance is made once for all who ask in the same second: one key asks several times."""
+
+    def __init__(self, app: Monitor) -> None:
+        self.app = app
+        self._asked: tuple[object, ...] = ()  # what the glance was made of
+        self._asked_of: tuple[object, ...] = ()  # kept, so that its ids stay its own
+        self._answer: glances.Glance | None = None
+
+    def wish(self) -> ReadRequest:
+        """What the poller should read for the screen as it is."""
+        app = self.app
+        width, height = app.size
+        screen = app.desk.screen
+        return ReadRequest(
+            user=app.user,
+            screen=screen,
+            job_id=app.desk.job_id,
+            trial_id=app.desk.trial_id if screen in (QUEUE, TRIALS, LOGS) else None,
+            words_of=self.in_trouble(),
+            with_log=screen == LOGS or (screen == QUEUE and width >= 70 and height >= 30),
+            with_curves=width >= 70,
+            with_day=screen == QUEUE and width >= 160,
+            at=app.desk.at,
+        )
+
+    def in_trouble(self) -> int | None:
+        """The job whose last lines matter now."""
+        return self.app.readings.in_trouble(self.app.now(), self.app.desk.job_id)
+
+    def view(self) -> View:
+        """The frozen look at the screen."""
+        app, readings = self.app, self.app.readings
+        reading = readings.frozen or readings.reading
+        view = app.desk.view(
+            self.glance(),
+            reading.details if reading else Details(),
+            body=readings.frozen.snapshot if readings.frozen else None,
+            toast=app.toast[0],
+            toast_role=app.toast[1],
+            readonly=app.readonly,
+            problem=readings.problem if readings.reading or readings.problem_kind != "gone" else "",
+            missing=readings.missing(app.readonly),
+            pending=app.pending,
+        )
+        jobs, missing = self.chosen(view), bool(view.missing)
+        hints = bindings.hints(
+            view.screen, app.size.width, app.present(), jobs, app.readonly, app.ascii_only, missing, app.keymap
+        )
+        return replace(view, hints=hints, help_key=app.keymap.hint("help", "?"))
+
+    def chosen(self, view: View) -> list[Job]:
+        """The jobs an action would concern."""
+        wanted = self.app.desk.chosen(view)
+        return [job for job in self.app.readings.snapshot.jobs if job.id in wanted]
+
+    def glance(self) -> glances.Glance:
+        """The first lines now."""
+        app, readings = self.app, self.app.readings
+        age = int(min(app.age_s(), NEVER_S))
+        facts = (readings.since, int(app.now()), age, readings.problem, app.desk.at, app.readonly)
+        read = (readings.snapshot, readings.reading, readings.frozen)  # compared by identity: equality would read all
+        asked = (*map(id, read), app.app_focus, *facts)
+        if asked != self._asked or self._answer is None:
+            self._asked, self._asked_of, self._answer = asked, read, self._fresh()
+        return self._answer
+
+    def facts_of_time(self) -> tuple[object, ...]:
+        """What the passing of time changes on the screen: the minute, an age once it is old, the verdict."""
+        app = self.app
+        age = min(app.age_s(), NEVER_S)
+        stale = int(age) if age > max(STALE_S, UNFOCUSED_S + 1 if not app.app_focus else 0.0) else 0
+        verdict = self.glance().verdict
+        return (
+            formatting.clock(app.now()), stale, app.app_focus, app.toast[0], app.pending, verdict.word, verdict.short,
+        )  # fmt: skip
+
+    def _fresh(self) -> glances.Glance:
+        app, readings, reading = self.app, self.app.readings, self.app.readings.reading
+        at, snapshot, distrust = app.desk.at, readings.snapshot, readings.distrust()
+        replay = f"REPLAY {formatting.when(at, time.time())}" if at is not None else ""
+        age = 0.0 if at is not None else app.age_s()
+        if not app.app_focus and age <= UNFOCUSED_S + 1:
+            age = 0.0
+        return glances.look(
+            snapshot if at is not None else replace(snapshot, last_key_at=readings.since),
+            app.now(),
+            title=self._title(),
+            read_age_s=age,
+            problem=distrust,
+            events=(reading.details.events if reading else ()) or None,
+            mode=replay or ("FROZEN" if readings.frozen else "READ ONLY" if app.readonly else ""),
+            kept=reading.details.kept if reading else None,
+            locked_by=reading.locked_by if reading else None,
+            every_s=TICK_S if app.app_focus else UNFOCUSED_S,
+            checked=not readings.problem or distrust is None,
+        )
+
+    def _title(self) -> str:
+        """The study; where there is room also its file and what this monitor costs."""
+        app = self.app
+        if app.size.width < WIDE:
+            return app.study
+        cost = app.cost.brief()
+        file = f"{app.path.absolute().parent.name}/{app.path.name}"
+        return " · ".join([app.study, file, *([f"this monitor {cost}"] if cost else [])])

@@ -1,0 +1,20 @@
+"""Walking through the journal: which moment is the next one to show."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NEAR_S = 0.001  # events this close are one moment
+
+
+def neighbour(times: Sequence[float], at: float | None, step: int) -> float | None:
+    """The moment of the event before (`step` < 0) or after `at`; None: now. `times` ascend."""
+    here = at if at is not None else time.time()
+    if step < 0:
+        earlier = [moment for moment in times if moment < here - NEAR_S]
+        return earlier[-1] if earlier else times[0]
+    return next((moment for moment in times if moment > here + NEAR_S), None)

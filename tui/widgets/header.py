@@ -1,0 +1,42 @@
+"""The first lines: verdict, end, what has happened; one to five of them, as many as the terminal has room for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fts.jobs.status.headline import lines as glance_lines
+from fts.tui.data.view import SCREENS
+from fts.tui.widgets.pane import Pane
+
+if TYPE_CHECKING:
+    from textual import events
+
+    from fts.tui.data.view import View
+    from fts.tui.render.text import Line
+
+
+class Header(Pane):
+    """The glance. A click on the name of a screen shows it."""
+
+    DEFAULT_CSS = """
+    Header { dock: top; height: auto; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__("header", self._lines, rows=lambda view, width: len(self._lines(view, width, 0)), focus=False)
+
+    def _lines(self, view: View, width: int, height: int) -> list[Line]:  # of the terminal, not its own
+        size = self.screen.size
+        return glance_lines(view.glance, size.width, size.height, SCREENS, view.screen)
+
+    def fades(self, view: View) -> bool:  # it says itself how old it is
+        return False
+
+    def on_click(self, event: events.Click) -> None:
+        event.prevent_default()
+        x, y = event.get_content_offset_capture(self)
+        text = "".join(part for part, _ in self.lines[0]) if y == 0 and self.lines else ""
+        for n, name in enumerate(SCREENS):
+            at = text.find(f"{n + 1} {name}")
+            if 0 <= at <= x < at + len(name) + 2:
+                self.app.call_later(self.app.run_action, f"show_screen({n})", self.screen)
