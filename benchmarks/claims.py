@@ -3,8 +3,8 @@
 python -m benchmarks claims [--full]
 
 Scaling: four sizes, one training or three of each, seeds .004 apart, days that all sizes share. Horizons: three
-searches of one bowl whose noise is .3, 1 and 3 times its spread. n effective: the width of an interval of the mean of as
-many independent days, beside the width of the real one.
+searches of one bowl whose noise is .3, 1 and 3 times its spread. n effective: the width of an interval of the mean of
+as many independent days, beside the width of the real one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def scaling_rows(studies: int) -> list[Row]:
             told = f"fall of {name}, {seeds}"
             found.append(Row(f"{told}: interval holds it", held, "%", before, "days alone", repeats=studies))
             if truth is CONSTANT:
-                found.append(Row(f"{told}: called a fall", falls, "%", fell_before, "days alone", repeats=studies))
+                found.append(
+                    Row(f"{told}: called a fall", falls, "%", fell_before, "days alone", True, repeats=studies)
+                )
     return found
 
 
@@ -86,7 +88,7 @@ def horizon_rows(studies: int) -> list[Row]:
         told = " / ".join(f"{noise:g}" for noise in noises)
         now, before = _called_different(noises, (BEST, BEST, BEST), studies)
         found.append(
-            Row(f"one truth, noise {told}: called different", now, "%", before, "ranks swapped", repeats=studies)
+            Row(f"one truth, noise {told}: called different", now, "%", before, "ranks swapped", True, repeats=studies)
         )
     now, before = _called_different((0.3, 0.3, 0.3), (BEST, BEST, OTHER), studies)
     found.append(Row("two truths, noise .3: called different", now, "%", before, "ranks swapped", repeats=studies))
