@@ -1,7 +1,7 @@
 """Which keys do what: the defaults of bindings.py and of the action registry, changed by the user's file.
 
 An id is that of a `Key`, of an action (of the first one where two share a key, as pause and resume do), or show_queue,
-show_trials ... for the seven screens. No textual here.
+show_trials ... for the seven screens.
 """
 
 from __future__ import annotations

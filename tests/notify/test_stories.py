@@ -124,6 +124,7 @@ def test_a_sender_that_is_killed_while_it_sends_loses_no_end_of_a_cell(bank: Ban
     assert bank.fts("notify", "watch", "--worker", "0").code == 0 and len(bank.heard) == 2
 
 
+@pytest.mark.slow
 def test_a_second_sender_of_the_same_study_leaves(bank: Bank) -> None:
     bank.tell_by_command()
     first = bank.start("notify", "watch")

@@ -106,15 +106,15 @@ class MonitorScreen(Screen[None]):
     def desk(self) -> Navigation:
         return self.monitor.desk
 
-    def on_key(self, event: events.Key) -> None:
-        name = key_name(event)
+    def takes(self, event: events.Key) -> bool:
+        """Whether a key is no key of a binding: it came too early, or is the second half of a chord."""
         if self.monitor.presence.keeps(event):
-            event.stop()
-            return
+            return True
         self.monitor.presence.note()
         if self.sorting:
-            event.stop()
-            self._sort_by(name)
+            self._sort_by(key_name(event))
+            return True
+        return False
 
     def on_mount(self) -> None:
         self.monitor.paint()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.tui.render.text import Line, line, rule, wrapped
+from fts.tui.widgets import trial_table
 
 if TYPE_CHECKING:
     from fts.state.values import Attempt, Trial
@@ -42,11 +43,14 @@ def sentence(view: View, attempt: Attempt) -> str:
     """One of them, in words."""
     when = _when(attempt.began_at, view.now)
     end = attempt.ended_at
-    took = formatting.spell((view.now if end is None else end) - attempt.began_at)
+    until = trial_table.seen_until(view, view.job) if end is None else end
+    took = formatting.spell(max(until - attempt.began_at, 0.0))
     told = f"{attempt.n}  {when} for {took}"
     if attempt.host:
         told += f" on {attempt.host}"
     told += f" (pid {attempt.pid})" if attempt.pid else ""
+    if end is None and view.job is not None and view.glance.lost(view.job):
+        return f"{told}, then nothing was heard of its worker"
     if end is None:
         return f"{told}, has not ended"
     return f"{told}, {HOW.get(attempt.how or '', attempt.how or 'no cause recorded')}"
