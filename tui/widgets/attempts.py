@@ -41,7 +41,7 @@ def attempts(view: View, trial: Trial, width: int) -> list[Line]:
 
 def sentence(view: View, attempt: Attempt) -> str:
     """One of them, in words."""
-    when = _when(attempt.began_at, view.now)
+    when = formatting.to_the_second(attempt.began_at, view.now)
     end = attempt.ended_at
     until = trial_table.seen_until(view, view.job) if end is None else end
     took = formatting.spell(max(until - attempt.began_at, 0.0))
@@ -54,12 +54,6 @@ def sentence(view: View, attempt: Attempt) -> str:
     if end is None:
         return f"{told}, has not ended"
     return f"{told}, {HOW.get(attempt.how or '', attempt.how or 'no cause recorded')}"
-
-
-def _when(at: float, now: float) -> str:
-    """With seconds while it is today: attempts may follow each other quickly."""
-    short = formatting.when(at, now)
-    return formatting.seconds_clock(at) if short == formatting.clock(at) else short
 
 
 def _role(attempt: Attempt) -> str:

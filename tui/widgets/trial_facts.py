@@ -29,7 +29,7 @@ def facts(view: View, trial: Trial, width: int = LABELS) -> list[Line]:
     windows = formatting.count(trial.n_val, "window") if trial.n_val else "— windows"
     rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
     shown = [
-        labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
+        labelled("trial", f"t{trial.number} {trial_table.state_of(view, view.job, trial)}, {_best_epoch(trial)}"),
         labelled("AUC", f"{formatting.score(trial.val_auc)}{interval}"),
         labelled("loss", f"{formatting.score(trial.val_loss)}{gain}"),
         labelled("validation", f"{windows}, {trial.n_pos or '—'}{rate} positive"),
@@ -62,7 +62,7 @@ def _facts_of_any(view: View, trial: Trial, width: int) -> list[Line]:
     if trial.best_epoch is not None and trial.epochs:
         reached = f", best at {study.step} {trial.best_epoch}"
     shown = [
-        *named("trial", [f"t{trial.number} {trial.status}{reached}"], width, columns=11),
+        *named("trial", [f"t{trial.number} {trial_table.state_of(view, view.job, trial)}{reached}"], width, columns=11),
         *named(
             "best", [f"{study.word(trial.metric, trial.direction)} {declared.shown(trial.value)}"], width, columns=11
         ),

@@ -175,8 +175,8 @@ _chance: list[tuple[int, int, float]] = []  # the last one: job, trials, level
 
 def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns, selected: bool, width: int) -> Line:
     best = job is not None and trial.number in (job.front or (job.best_trial,))
-    lost = trial.status is TrialStatus.RUNNING and job is not None and bool(view.glance.lost(job))
-    role = "lost" if lost else str(trial.status)
+    role = state_of(view, job, trial)
+    lost = role == "lost"
     step = max(formatting.width(declared.step_word(view.snapshot, job)), 4)
     beside = str(trial.facts.get(ROLE, ""))  # baseline, replicate; its sign and colour tell the state
     seconds = seconds_of(view, job, trial)
@@ -202,6 +202,12 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
         used = sum(formatting.width(text) for text, _ in painted)
         painted = with_role((*painted, (" " * max(width - used, 0), "")), "cursor")
     return painted
+
+
+def state_of(view: View, job: Job | None, trial: Trial) -> str:
+    """What it does; `lost` where its worker has gone silent."""
+    lost = trial.status is TrialStatus.RUNNING and job is not None and bool(view.glance.lost(job))
+    return "lost" if lost else str(trial.status)
 
 
 def _notes(trial: Trial) -> str:
