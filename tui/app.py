@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 
@@ -29,6 +30,7 @@ from fts.tui.render.export import keep_fault
 from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.sharing import Sharing
+from fts.tui.typed_ahead import TypedAhead
 from fts.tui.widgets.scrollbar import use_whole_cells
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ class Monitor(App[None]):
         self.desk = Navigation(at=at)
         self.outlook = Outlook(self)
         self.presence = Presence(self)
+        self.typed_ahead = TypedAhead(self)
         self.acting = ActionRunner(self)
         self.sharing = Sharing(self)
         self.menus = Menus(self)
@@ -106,6 +109,11 @@ class Monitor(App[None]):
 
     def on_unmount(self) -> None:
         self.poller.stop()
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not event.is_forwarded and self.typed_ahead.takes(event):
+            return
+        await super().on_event(event)
 
     def delay_update(self, delay: float = 0.001) -> None:
         """A screen is shown as soon as it is there; there is no transition to mask."""
@@ -155,7 +163,8 @@ class Monitor(App[None]):
             self.say(message.reading.reopened, "look")
         chosen = self.desk.job_id
         self.desk.settle(self.readings.snapshot, time.monotonic())
-        self.desk.keep_in_sight(self.view(), time.monotonic())
+        if self.desk.is_filtered:
+            self.desk.keep_in_sight(self.view(), time.monotonic())
         if self.desk.job_id != chosen or self.outlook.in_trouble() != self.poller.wish.words_of:
             self.look()
         self.paint()

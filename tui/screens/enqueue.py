@@ -60,6 +60,7 @@ class EnqueueForm(ModalScreen[None]):
     EnqueueForm.-ascii #form { border: ascii $primary; }
     EnqueueForm #tabs { height: 1fr; }
     EnqueueForm TabPane { padding: 0; }
+    EnqueueForm Tab.-active { text-style: bold reverse; }
     EnqueueForm #pane-study OptionList { height: 1fr; border: none; padding: 0; background: $surface; }
     EnqueueForm #typed-line { height: 1; }
     EnqueueForm #typed-line Static { width: auto; }
@@ -136,6 +137,7 @@ class EnqueueForm(ModalScreen[None]):
         self._took_s = 0.0  # of the last look
         self._wanted_at = 0.0  # when the look or the cost that is waited for was asked
         self._shown_run = (False, runs.ended)
+        self._painted = ("", "")
         self._typing: Any = None
         self._then: Callable[[], None] | None = None  # what to do when the files are known to be as they were
 
@@ -374,7 +376,7 @@ class EnqueueForm(ModalScreen[None]):
             self.cost = None
         ticked = self._ticked()
         if ticked and self.seen is not None and not self.seen.problem:
-            self._ask("cost", ticked=ticked)
+            self._ask("cost", ticked=ticked, key=self.key, typed=dict(self.typed))
         else:
             self._asked.pop("cost", None)
         self._paint()
@@ -388,8 +390,11 @@ class EnqueueForm(ModalScreen[None]):
     def _paint(self) -> None:
         if not self.is_attached:
             return
-        self.query_one("#form").border_title = Text(f"enqueue{f': {self._title()}' if self.key else ''}")
-        self.query_one("#preview-text", Static).update("\n".join(self._preview()))
+        shown = (f"enqueue{f': {self._title()}' if self.key else ''}", "\n".join(self._preview()))
+        if shown != self._painted:  # what is as it was is not sent again
+            self._painted = shown
+            self.query_one("#form").border_title = Text(shown[0])
+            self.query_one("#preview-text", Static).update(shown[1])
         enqueue = self.query_one("#enqueue", Button)
         label, ready = self._button()
         if str(enqueue.label) != label:
