@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import pytest
 
@@ -78,6 +78,7 @@ def databases(built, tmp_path_factory):
     return found
 
 
+@cache
 def views(path, screen: int) -> list[View]:
     """As it is, with every cell selected in turn, sorted, filtered, marked, and when all has ended."""
     first = pictures.look(path, SCREENS[screen].lower(), (120, 40), now=NOW, user="you@spark")
