@@ -230,19 +230,8 @@ def with_fronts(db: Database, found: Sequence[Job]) -> tuple[Job, ...]:
 
 
 def _front_of(db: Database, job: Job) -> tuple[int, ...]:
-    """By number; read again when another trial is complete."""
-    key = (str(db.path), job.id, job.created_at)
-    stands = (job.trials_complete, job.best_trial)
-    known = _FRONTS.get(key)
-    if known is None or known[0] != stands:
-        if len(_FRONTS) > MOST_FRONTS:
-            _FRONTS.clear()
-        known = _FRONTS[key] = (stands, front_rows(db, job.id, job.goals))
-    return known[1]
-
-
-MOST_FRONTS = 1000
-_FRONTS: dict[tuple[str, int, float], tuple[tuple[int, int | None], tuple[int, ...]]] = {}
+    """By number."""
+    return front_rows(db, job.id, job.goals, job.created_at, job.trials_complete)
 
 
 def namesakes(db: Database, job: Job) -> tuple[Job, ...]:

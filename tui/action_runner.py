@@ -171,6 +171,7 @@ class ActionRunner:
             self._memory = form_memory.load()
             self._runs = FormRuns(app.path, self._memory, self._form_told)
         folders = list(dict.fromkeys([Path.cwd(), app.path.absolute().parent.parent]))
+
         form = EnqueueForm(app.path, folders, self._memory, self._runs, ascii_only=app.ascii_only)
         app.push_screen(form)
 

@@ -163,7 +163,8 @@ class Monitor(App[None]):
             self.say(message.reading.reopened, "look")
         chosen = self.desk.job_id
         self.desk.settle(self.readings.snapshot, time.monotonic())
-        self.desk.keep_in_sight(self.view(), time.monotonic())
+        if self.desk.is_filtered:
+            self.desk.keep_in_sight(self.view(), time.monotonic())
         if self.desk.job_id != chosen or self.outlook.in_trouble() != self.poller.wish.words_of:
             self.look()
         self.paint()

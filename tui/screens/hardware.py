@@ -99,7 +99,7 @@ def _plot(
     hint = f"most {max(values):.{digits}f}"
     if limit:
         hint += f" ┊ {name} {limit:.0f}" + (" (above the picture)" if far and not low_room else "")
-    return [rule(title, hint, width), *paint(plot, width, height - 1, True, ticks)]
+    return [rule(title, hint, width, view.focus == "day"), *paint(plot, width, height - 1, True, ticks)]
 
 
 def _hours(first: float, last: float) -> list[float]:
