@@ -25,6 +25,7 @@ from typing import Any
 import psutil
 
 from benchmarks import Row
+from benchmarks.other_runners import other_runners
 from fts.jobs.python import python
 from fts.state import queries
 from fts.state.db import open_database
@@ -83,7 +84,7 @@ def rows(quick: bool = True) -> list[Row]:
     for question in questions:
         known[question] = cost = measured(question)
         made += lines(question, cost, known)
-    return made + starts() + (peers() if not quick else [])
+    return made + starts() + ([*peers(), *other_runners()] if not quick else [])
 
 
 PROCESSES = ("fresh", "reused")
@@ -362,7 +363,7 @@ def main() -> None:
     if given.starts:
         made += starts()
     if given.peers:
-        made += peers()
+        made += [*peers(), *other_runners()]
     if not (given.at or given.starts or given.peers):
         made = rows(quick=not given.full)
     for row in made:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.command import PLACE, CommandCell
+from fts.jobs.api.command import PLACE, WHOLE_ARGS, CommandCell
+from fts.jobs.api.shell_text import PLAIN, places
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.functions import (
     Value,
@@ -83,6 +84,9 @@ def prepared(words: Sequence[str], folder: Path, shell: bool = False) -> Command
     """Finds parameters, script and program of a command. Raises BadCommand."""
     command, declared = taken_apart([" ".join(words)] if shell else words)
     plain = shell_words(command[0]) if shell else list(command)
+    for found, quotes in places(command[0], PLACE) if shell else ():
+        if found["name"] in WHOLE_ARGS and quotes != PLAIN:
+            raise BadCommand(f"{found[0]} stands for several words; write it without quotes around it, as {found[0]}")
     script = script_of(plain, folder)
     program = None if shell else found_program(command[0], folder)
     md5 = "" if script is None else hashlib.md5((folder / script).read_bytes()).hexdigest()
@@ -126,7 +130,12 @@ def taken_apart(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[s
         name, text = found["name"], found["declared"]
         if name is None or text is None:
             return found[0]
-        distribution = parse_place(name, text)
+        try:
+            distribution = parse_place(name, text)
+        except BadCommand:
+            if "." in name:
+                return found[0]  # {item.price:.2f} of a template
+            raise
         if declared.setdefault(name, distribution) != distribution:
             raise BadCommand(f"{name} is declared twice, and differently; write {{{name}}} the second time")
         return "{" + name + "}"
@@ -165,7 +174,7 @@ def parse_place(name: str, text: str) -> dict[str, Any]:
 def shell_words(text: str) -> list[str]:
     """The words of a shell's text, as far as they can be told without a shell."""
     try:
-        return shlex.split(text)
+        return shlex.split(text, comments=re.search(r"(^|\s)#.*'", text) is not None)  # a comment may say don't
     except ValueError as error:
         raise BadCommand(f"{text!r:.80} is no command of a shell: {error}") from None
 

@@ -48,6 +48,11 @@ class Gpu:
 
     name: str  # GPU-5c8a..., or an index
     memory: int | None = None  # bytes; None: unknown
+    identity: str = ""  # one for all processes of the machine, its UUID; empty: its name is
+
+    @property
+    def key(self) -> str:
+        return self.identity or self.name
 
 
 def kind_of(device: str) -> str:

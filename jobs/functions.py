@@ -20,6 +20,7 @@ from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5
 from fts.jobs.api.goals import bound_of, goals_of
 from fts.jobs.api.grid import most_trials
 from fts.jobs.api.load import installed
+from fts.jobs.api.names import is_name
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 
@@ -271,7 +272,7 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
     name, equals, listed = text.partition("=")
     name = name.strip()
     words = [word.strip() for word in listed.split(",")]
-    if not equals or not name.isidentifier() or not all(words):
+    if not equals or not is_name(name) or not all(words):
         raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
     if len(set(words)) < len(words):
         raise BadSpec(f"{text!r} names a value twice")
@@ -291,7 +292,7 @@ def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
     name, equals, listed = text.partition("=")
     name = name.strip()
     expected = "expected NAME=A,B or NAME=LOW:HIGH, with :log behind it for a log scale"
-    if not equals or not name.isidentifier():
+    if not equals or not is_name(name):
         raise BadSpec(f"{text!r} is no parameter, {expected}")
     if ":" not in listed:
         _, values = parse_axis(text)

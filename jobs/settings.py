@@ -255,7 +255,10 @@ def check_variables() -> None:
         raise BadSetting(str(error)) from None
 
 
-STALL = ("stall_factor", "stall_min_s", "stall_first_s", "stall_cpu_percent", "cpu_window_s")
+STALL = (
+    "stall_factor", "stall_min_s", "stall_first_s", "stall_cpu_percent", "cpu_window_s", "stall_learn_factor",
+    "stall_learn_min_s",
+)  # fmt: skip
 
 
 def seconds(variable: str) -> float | None:

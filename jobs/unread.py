@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.command import WHOLE_ARGS, CommandCell, named
+from fts.jobs.api.conditions import conditions
+from fts.jobs.api.expression import Expression
 from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.names import variable
 from fts.jobs.api.nearest import nearest
 from fts.jobs.functions import BadObjective, inspect
 
@@ -40,13 +43,20 @@ def _of_function(cell: FunctionCell) -> list[str]:
             return [name for name in names if not re.search(rf"\b{re.escape(name)}\b", text)]
         return [name for name in names if name not in found.parameters and name not in strings]
 
-    axes = missing(list(cell.axes), r"\bcell\(")
-    parameters = missing(list(cell.space or {}), r"\.params\b")
+    decides = _deciding(cell)
+    axes = [name for name in missing(list(cell.axes), r"\bcell\(") if name not in decides]
+    parameters = [name for name in missing(list(cell.space or {}), r"\.params\b") if name not in decides]
     return [_unread_axis(cell, name, found) for name in axes] + [
         f"{cell.path.name} does not read the parameter {name}{_meant(cell, name, found)}: it changes nothing, unless "
         f"an imported module reads trial.params[{name!r}]; add {name} to the arguments of {found.name}"
         for name in parameters
     ]
+
+
+def _deciding(cell: BareCell) -> set[str]:
+    """What a condition names decides what is drawn, whoever reads it."""
+    texts = [*conditions(cell.space or {}).values(), *map(Expression.parse, cell.forbid.values())]
+    return {name for found in texts for name in found.names}
 
 
 def _unread_axis(cell: FunctionCell, name: str, found: Function) -> str:
@@ -74,13 +84,14 @@ def _of_command(cell: CommandCell) -> list[str]:
             text += (Path(cell.folder) / cell.script).read_text(errors="replace")
         except OSError:
             return []
+    decides = _deciding(cell)
     if re.search(r"\bFTS_(PARAMS|PARAM_|CELL_)(?![A-Za-z0-9_])", text):  # it may read any of them
         return []
     return [
-        _unread_place(cell, what, name, variable)
+        _unread_place(cell, what, name, told)
         for what, prefix, names in (("parameter", "FTS_PARAM", cell.space or {}), ("axis", "FTS_CELL", cell.axes))
         for name in names
-        if name not in places and (variable := f"{prefix}_{name.upper()}") not in text
+        if name not in places | decides and (told := f"{prefix}_{variable(name)}") not in text
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fts.state.models import TrialRow
@@ -50,15 +51,65 @@ def _beats(one: Point, other: Point) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def front_rows(db: Database, job_id: int, goals: Mapping[str, Direction]) -> tuple[int, ...]:
-    """The numbers of the front, read from the complete trials of a job."""
-    columns = (TrialRow.number, TrialRow.badges, TrialRow.facts)
-    complete = TrialRow.select(*columns).where(TrialRow.job_id == job_id, TrialRow.status == "complete")
-    points = {
-        row["number"]: point_of(goals, to_object(row["facts"]).get("metrics"), as_badges(row))
-        for row in db.each_row(complete)
-    }
-    return tuple(nondominated({number: point for number, point in points.items() if point is not None}))
+def front_rows(
+    db: Database, job_id: int, goals: Mapping[str, Direction], created_at: float, complete: int
+) -> tuple[int, ...]:
+    """The numbers of the front of a job with so many complete trials.
+
+    What was read before is remembered, and only trials that may have ended since are read: what a front leaves out,
+    it leaves out for ever. Where the number of complete trials does not come out, all of them are read anew.
+    """
+    key = (str(db.path), job_id, created_at, tuple(goals.items()))
+    known = _KNOWN.get(key, NOTHING)
+    committed = db.readonly or not db.in_transaction()  # what is not may be taken back
+    if known.complete == complete and known is not NOTHING and committed:
+        return tuple(known.points)
+    found = _grown(db, job_id, goals, known)
+    if found.complete != complete and known is not NOTHING:
+        found = _grown(db, job_id, goals, NOTHING)
+    if found.complete == complete and committed:
+        if len(_KNOWN) > MOST_FRONTS:
+            _KNOWN.clear()
+        _KNOWN[key] = found
+    return tuple(found.points)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A front, and which trials it is of."""
+
+    complete: int = 0  # trials
+    below: int = 0  # every trial of a lower number has ended
+    above: frozenset[int] = frozenset()  # complete trials of other numbers
+    points: dict[int, Point] = field(default_factory=dict)  # of the front, in its order
+
+
+MOST_FRONTS = 1000
+NOTHING = _Known()
+_KNOWN: dict[tuple[Any, ...], _Known] = {}
+
+
+def _grown(db: Database, job_id: int, goals: Mapping[str, Direction], known: _Known) -> _Known:
+    """The front with the trials that have become complete since."""
+    columns = (TrialRow.number, TrialRow.status, TrialRow.ended_at, TrialRow.badges, TrialRow.facts)
+    later = TrialRow.select(*columns).where(TrialRow.job_id == job_id, TrialRow.number >= known.below)
+    points, complete, ended = dict(known.points), set(known.above), set()
+    count = known.complete
+    for row in db.each_row(later.order_by(TrialRow.number)):
+        if row["ended_at"] is not None or row["status"] == "complete":
+            ended.add(row["number"])
+        if row["status"] != "complete" or row["number"] in known.above:
+            continue
+        complete.add(row["number"])
+        count += 1
+        point = point_of(goals, to_object(row["facts"]).get("metrics"), as_badges(row))
+        if point is not None:
+            points[row["number"]] = point
+    below = known.below
+    while below in ended:
+        below += 1
+    above = frozenset(number for number in complete if number >= below)
+    return _Known(count, below, above, {number: points[number] for number in nondominated(points)})
 
 
 def front(job: Job, trials: Iterable[Trial]) -> tuple[Trial, ...]:

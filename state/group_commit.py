@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MOST = 64  # changes in one group
 LOOK_S = 0.5  # between two looks whether one has waited for too long
 TOGETHER_S = 0.03  # that a group may stay open: other processes wait for the write lock meanwhile
+GAP_S = 0.004  # without the lock after a group that others wait behind: SQLite's busy handler looks every few ms
 
 
 class Group:
@@ -160,6 +161,8 @@ class GroupCommit:
         else:
             self._group = None
             group.over.set()
+            if waits and not group.urgent:  # more than the disk takes: a command of a person gets the lock, too
+                time.sleep(GAP_S)
 
     def _give_up(self, group: Group, error: BaseException) -> None:
         """None of the group goes to disk."""

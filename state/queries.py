@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -229,19 +230,8 @@ def with_fronts(db: Database, found: Sequence[Job]) -> tuple[Job, ...]:
 
 
 def _front_of(db: Database, job: Job) -> tuple[int, ...]:
-    """By number; read again when another trial is complete."""
-    key = (str(db.path), job.id, job.created_at)
-    stands = (job.trials_complete, job.best_trial)
-    known = _FRONTS.get(key)
-    if known is None or known[0] != stands:
-        if len(_FRONTS) > MOST_FRONTS:
-            _FRONTS.clear()
-        known = _FRONTS[key] = (stands, front_rows(db, job.id, job.goals))
-    return known[1]
-
-
-MOST_FRONTS = 1000
-_FRONTS: dict[tuple[str, int, float], tuple[tuple[int, int | None], tuple[int, ...]]] = {}
+    """By number."""
+    return front_rows(db, job.id, job.goals, job.created_at, job.trials_complete)
 
 
 def namesakes(db: Database, job: Job) -> tuple[Job, ...]:
@@ -354,6 +344,26 @@ def usual_step_s(db: Database, architecture: str, effective_batch: int, device: 
     rates = [row["samples_per_s"] for row in db.rows(query)]
     usual = finite_or_none(effective_batch / median(rates)) if rates else None
     return usual or None
+
+
+def longest_gap_s(db: Database, job_id: int, before: int, trials: int = 5) -> float:
+    """Seconds of the longest silence of the latest trials before this number, from start to report to report; 0: none.
+
+    Pauses and restarts count, so that it is too long rather than too short.
+    """
+    latest = (
+        TrialRow.select(TrialRow.id, TrialRow.started_at)
+        .where(TrialRow.job_id == job_id, TrialRow.number < before)
+        .order_by(TrialRow.number.desc())
+        .limit(trials)
+    )
+    longest = 0.0
+    for trial in db.rows(latest):
+        told = EpochRow.select(EpochRow.at).where(EpochRow.trial_id == trial["id"]).order_by(EpochRow.at)
+        times = [trial["started_at"], *(row["at"] for row in db.rows(told))]
+        sound = [at for at in times if isinstance(at, int | float)]
+        longest = max([longest, *(later - sooner for sooner, later in itertools.pairwise(sound))])
+    return longest
 
 
 def epochs(db: Database, trial_id: int) -> tuple[Epoch, ...]:

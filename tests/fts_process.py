@@ -34,7 +34,8 @@ class Study:
         self.outputs = folder / "outputs"
         folder.mkdir(parents=True, exist_ok=True)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FTS_")}
-        self.environ = clean | QUICK | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environ
+        own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "XDG_STATE_HOME": f"{folder}.state"}
+        self.environ = clean | QUICK | own | environ
 
     def fts(self, *words: str, timeout_s: float = 120.0) -> Said:
         done = subprocess.run(

@@ -399,6 +399,7 @@ ALLOWED = {
     ("fts.state.backup", "hardlink_to"): "names a finished copy, never over another one",
     ("fts.state.backup", "rename"): "moves the database aside with its log, and the copy into its place",
     ("fts.state.slot_lock", "open"): "a lock file, which lives as long as its holder",
+    ("fts.state.gpu_ledger", "open"): "the same",
     ("fts.jobs.worker.reserve", "open"): "space that is kept for need; its content means nothing",
     ("fts.jobs.supervisor.child", "write_text"): "to /proc",
     ("fts.jobs.executors.arriving", "rename"): "takes the place of a file, as a list on the disk says",

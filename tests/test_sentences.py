@@ -29,7 +29,7 @@ def test_the_collection_sees_the_product():
         "jobs/cli/selection.py",
         "state/transitions/undo.py",
         "jobs/status/explain.py",
-        "tui/key_handlers.py",
+        "tui/screens/base.py",
     } <= files
 
 

@@ -40,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fts: {reason}", file=sys.stderr)
         return 2
     try:
-        return run(given)
-    except KeyboardInterrupt:  # before the first frame; later ctrl+c is a key
+        with terminal.quiet():
+            return run(given)
+    except KeyboardInterrupt:  # before the terminal was quiet; later ctrl+c is a key
         return 130
 
 

@@ -22,7 +22,6 @@ from fts.tui.data import form_memory
 from fts.tui.data.form_runs import FormRuns
 from fts.tui.data.messages import Acted, in_words
 from fts.tui.screens.dialogs import Ask, Confirm
-from fts.tui.screens.enqueue import EnqueueForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,7 +127,7 @@ class ActionRunner:
         names = ", ".join(known.get(job.id, naming.cell_name(job)) for job in jobs)
         if level == "L3":
             word = naming.cell_name(jobs[0]) if jobs else action.id
-            hint = f"{price or action.help} Type {word} to do it; Esc leaves."
+            hint = f"{formatting.full_stop(price or action.help)} Type {word} to do it; Esc leaves."
             dialog = Ask(action.label, hint, demanded=word)
             self.app.push_screen(dialog, lambda text: self._run_if_still(action, jobs) if text else None)
             return
@@ -165,11 +164,14 @@ class ActionRunner:
 
     def _open_form(self) -> None:
         """The form for any study; what it has begun goes on when it is closed."""
+        from fts.tui.screens.enqueue import EnqueueForm  # here, not above: 55 ms for widgets that no start needs
+
         app = self.app
         if self._memory is None or self._runs is None:
             self._memory = form_memory.load()
             self._runs = FormRuns(app.path, self._memory, self._form_told)
         folders = list(dict.fromkeys([Path.cwd(), app.path.absolute().parent.parent]))
+
         form = EnqueueForm(app.path, folders, self._memory, self._runs, ascii_only=app.ascii_only)
         app.push_screen(form)
 

@@ -89,23 +89,6 @@ KEYS: tuple[Key, ...] = (
     Key("leave", ("q", "ctrl+c"), "q", "leave", "Leave the monitor; the worker keeps running."),
 )
 
-# (sign, name, what it means), for the help
-SIGNS: tuple[tuple[str, str, str], ...] = (
-    ("►", "cursor, running", "First column: the row that keys act on. Second column: the job or trial runs."),
-    ("•", "marked", "After the number: a row that Space or v has marked."),
-    ("◌ ‖ ✓", "job states", "Waiting, paused, done."),
-    ("✗ ⊗ ?", "job states", "Failed, cancelled, lost with its worker."),
-    ("⊘ ↻", "trial states", "Pruned; interrupted, resumes from its checkpoint."),
-    ("★", "best", "The best cell of its study (of its task and horizon), or the best trial of its cell."),
-    ("░▒▓█", "shade", "Results: where a value lies between the worst and the best of the matrix."),
-    ("█ · ↻", "strip", "Above: trained, idle, restarted; ‖ the guard paused it, ✗ failed, ► now."),
-    ("● ╌ ┈", "chart lines", "This trial, the best trial, the median of the others at the same epoch."),
-    ("░ ▁", "chart areas", "The middle half of the other trials; the value below which a trial is pruned."),
-    ("┊ ┃", "limits", "In a meter: the soft limit (the trial halves its batch), the hard one (fts ends the trial)."),
-    ("64x4", "batch", "64 windows at once, 4 times before a step of the optimizer."),
-    ("?", "base +0.01?", "The difference to the best baseline may be chance: its 95 % interval includes 0."),
-)
-
 BY_KEY: dict[str, Key] = {name: key for key in KEYS for name in key.keys}
 ACTION_KEYS: dict[str, str] = {a.key: a.key for a in ACTIONS if a.key} | {"alt+up": "K", "alt+down": "J"}
 
@@ -113,18 +96,25 @@ NAMED = {",": "comma"}  # a comma parts the keys of a binding
 
 
 def textual() -> Iterator[Binding]:
-    """The bindings of both tables. Each has an id, by which a reader can give it another key."""
+    """The bindings of both tables. Each has an id, by which a reader can give it another key.
+
+    With priority a key means what it means when it arrives, not after it has gone through all widgets.
+    """
+
+    def bound(keys: str, action: str, label: str, id: str) -> Binding:
+        return Binding(keys, action, label, show=False, priority=True, id=id)
+
     for key in KEYS:
         if key.id == "screen":
             for n, name in enumerate(SCREENS):
-                yield Binding(key.keys[n], f"show_screen({n})", name, show=False, id=f"show_{name.lower()}")
+                yield bound(key.keys[n], f"show_screen({n})", name, f"show_{name.lower()}")
         else:
             keys = [k for k in key.keys or (key.shown,) if k != "ctrl+c"]  # this one belongs to the app, on dialogs too
-            yield Binding(",".join(NAMED.get(k, k) for k in keys), key.id, key.label, show=False, id=key.id)
+            yield bound(",".join(NAMED.get(k, k) for k in keys), key.id, key.label, key.id)
     more = {"K": "K,alt+up", "J": "J,alt+down"}
     for action in {action.key: action for action in reversed(ACTIONS) if action.key}.values():  # the first of each key
         key_ = str(action.key)
-        yield Binding(more.get(key_, key_), f"act({key_!r})", action.label, show=False, id=action.id)
+        yield bound(more.get(key_, key_), f"act({key_!r})", action.label, action.id)
 
 
 # What the bar shows, as far as it can do something and fits: the most useful first.

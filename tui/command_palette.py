@@ -17,11 +17,13 @@ from fts.jobs.status import formatting
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
 from fts.tui.screens.dialogs import mark
+from fts.tui.typed_ahead import release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from textual.command import Hits
+    from textual.widget import Widget
     from textual.widgets import Input, OptionList
     from textual.widgets.option_list import Option
 
@@ -197,10 +199,16 @@ class Palette(CommandPalette):
     Palette > .command-palette--highlight { text-style: bold underline; }
     """
 
+    HOLDS_KEYS = True
+
     def __init__(self) -> None:
         super().__init__(placeholder="(type a command, or letters of it)")
         self._entered = ""  # Enter was pressed for these words before their entries were there
         self._inverse: Option | None = None
+
+    def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
+        super().set_focus(widget, scroll_visible, from_app_focus)
+        release(widget)
 
     def on_mount(self) -> None:
         ascii_only = bool(getattr(self.app, "ascii_only", False))

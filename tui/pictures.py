@@ -230,6 +230,7 @@ class Still(App[None]):
         """Whether the screen was laid out for a size, and every pane that has a place has lines for exactly it."""
         panes = [pane for pane in self.screen.query(Pane) if pane.is_on_screen and pane.region.area]
         placed = isinstance(self.screen, MonitorScreen) and self.screen.laid_out == size
+        placed = placed and (self.screen.focused is not None or not any(pane.focusable for pane in panes))
         return placed and bool(panes) and all(p.view is self.shown and p.painted_at == p.size for p in panes)
 
     def paint(self) -> None:

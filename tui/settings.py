@@ -1,4 +1,4 @@
-"""The user's file ~/.config/fts/monitor.toml: keys, colours and options of the monitor. No textual here.
+"""The user's file ~/.config/fts/monitor.toml: keys, colours and options of the monitor.
 
 `fts-tui --keys` writes it with everything it may have. A mistake in it is one sentence with its line, before the
 terminal is taken.

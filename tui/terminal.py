@@ -44,6 +44,24 @@ def is_there(fd: int) -> bool:
 
 
 @contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What is typed before Textual listens is not echoed, and read as keys once it does, ctrl+c too: as a signal it
+    could meet an event loop that is only half there and be lost. The terminal is left as it was."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    silent = list(before)
+    silent[3] &= ~(termios.ECHO | termios.ISIG)
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(termios.error, OSError, ValueError):  # the terminal may be gone
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+@contextlib.contextmanager
 def drawing() -> Iterator[None]:
     """Has Textual, which draws on stderr, draw on the terminal also when stderr goes to a file (`2>errors.txt`)."""
     before, stdout = sys.__stderr__, sys.__stdout__

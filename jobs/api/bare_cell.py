@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 from fts.jobs.api.conditions import WHEN, check_conditions
 from fts.jobs.api.goals import check_goals
 from fts.jobs.api.grid import check_grid
-from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.api.halving import HALVING, PERCENTILE, Halving
 from fts.jobs.api.lag import MOST_PARALLEL, PARALLEL
 from fts.jobs.api.spec import NAME, BadSpec, Choices, Limits, checked_fields, md5_of
-from fts.jobs.api.study import LEARN, MAXIMIZE, MINIMIZE, Resources
+from fts.jobs.api.study import IDLE, LEARN, MAXIMIZE, MINIMIZE, Resources
 
 DAY_S = 86_400.0
 OBJECTIVE = re.compile(r"[^:\0]{1,3000}\.py:[A-Za-z_][A-Za-z0-9_]{0,199}")  # train.py:objective, src/train.py:objective
@@ -27,6 +27,7 @@ LIMITS: Limits = {
     "gpu": (0, 1024),
     "threads": (1, 1024),
     "seeds": (1, 1000),
+    "percentile": (0.0, 100.0),
     PARALLEL: (1, MOST_PARALLEL),
 }
 CHOICES: Choices = {
@@ -34,17 +35,29 @@ CHOICES: Choices = {
     "direction": (MINIMIZE, MAXIMIZE),
     "sampler": ("tpe", "gp", "random", "nsgaii", "cmaes", "grid"),
     "streams": ("trial", "name"),
-    "pruner": ("none", "median", "halving"),
+    "pruner": ("none", "median", "percentile", "halving"),
     "diverged": ("ignored", "worst"),
     "on_oom": ("alone", "shrink", "fail", "prune"),
+    "stall": (IDLE, LEARN),
     "process": ("fresh", "reused"),
 }
 # How a trial runs, not what it computes: no part of the question
-RUNNING = ("memory", "memory_bytes", "on_oom", "stall_s", "trial_timeout_s", "timeout_s", "gpu", "threads", "process")
+RUNNING = (
+    "memory",
+    "memory_bytes",
+    "on_oom",
+    "stall",
+    "stall_s",
+    "trial_timeout_s",
+    "timeout_s",
+    "gpu",
+    "threads",
+    "process",
+)
 MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, amounts and what is added to a search
 # Left out of a specification while they have their default: it keeps the md5 it had before they existed
 SOURCES = ("csv", "tensorboard", "results")  # of a command's metrics
-AIMS = ("forbid", "goals", "goal_names", "constraints", "prune_by")
+AIMS = ("forbid", "goals", "goal_names", "constraints", "prune_by", "percentile")
 LATER = (*RUNNING, PARALLEL, "seeds", "baseline", "code", *AIMS, *SOURCES)
 
 STREAMS = "streams"
@@ -68,6 +81,7 @@ class BareCell:
     seed: int = 0
     sampler: str = "tpe"
     pruner: str = "median"
+    percentile: float = PERCENTILE  # of the percentile pruner: so many of 100 trials go on
     halving: Halving | None = None
     diverged: str = "worst"
     space: dict[str, dict[str, Any]] | None = None  # parameter -> distribution, with "when" an expression
@@ -89,6 +103,7 @@ class BareCell:
     memory: str | None = None  # learn, or FILE.py:FUNCTION that gives bytes of (params, cell)
     memory_bytes: int | None = None  # a promise
     on_oom: str = "alone"  # once more with the whole machine; shrink, fail, prune
+    stall: str = IDLE  # when its processor is; or learn: longer without a report than usual
     stall_s: float | None = None  # without a report
     trial_timeout_s: float | None = None
     timeout_s: float | None = None  # of the whole cell
@@ -149,6 +164,8 @@ class BareCell:
             if not NAME.fullmatch(getattr(cell, name)):
                 raise BadSpec(f"{name} is {getattr(cell, name)!r}, expected letters, digits and _.- (at most 80)")
         cell.check_memory()
+        if cell.stall == LEARN and cell.stall_s is not None:
+            raise BadSpec(f"stall is {LEARN}, and stall_s says {cell.stall_s:g} s; give one of them")
         if cell.baseline is not None and not OBJECTIVE.fullmatch(cell.baseline):
             raise BadSpec(f"baseline is {cell.baseline!r:.80}, expected FILE.py:FUNCTION, such as train.py:baseline")
         check_goals(cell)
@@ -162,7 +179,7 @@ class BareCell:
         """What each of its trials may take."""
         memory = self.memory_bytes if self.memory_bytes is not None else self.memory or LEARN
         limits = (self.stall_s, self.trial_timeout_s, self.timeout_s, self.gpu, self.threads)
-        return Resources(memory, self.on_oom, *limits)
+        return Resources(memory, self.on_oom, *limits, learns_stall=self.stall == LEARN)
 
     def check_memory(self) -> None:
         """Raises BadSpec for memory that is said twice, or by a function of parameters that nobody knows yet."""

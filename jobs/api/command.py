@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from glob import escape
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from fts.jobs.api import shell_text
 from fts.jobs.api.bare_cell import LIMITS, SOURCES, BareCell
 from fts.jobs.api.function import FunctionCell, FunctionStudy
+from fts.jobs.api.names import alike, is_name, variable
 from fts.jobs.api.nearest import nearest
 from fts.jobs.api.spec import BadSpec, Limits
 from fts.jobs.api.study import Program
 
 PLACE = re.compile(
-    r"\{\{(?P<literal>[A-Za-z_][A-Za-z0-9_]*(?::[^{}]*)?)\}\}"  # {{word}}: the letters {word}
-    r"|(?<!\$)\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<declared>[^{}]*))?\}"  # not ${HOME}, which is the shell's
+    r"\{\{(?P<literal>[A-Za-z_][A-Za-z0-9_.]*(?::[^{}]*)?)\}\}"  # {{word}}: the letters {word}
+    r"|(?<!\$)\{(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)"  # not ${HOME}, which is the shell's
+    r"(?::(?P<declared>[^{}]*))?\}"
 )
 WHOLE_ARGS = ("args", "args_hydra")  # stand for several words
 OWN = (*WHOLE_ARGS, "params", "seed", "number", "checkpoint_dir", "folder", "threads", "shrink")
@@ -96,24 +99,24 @@ def check_words(cell: CommandCell) -> None:
         raise BadSpec(f"command is {shlex.join(words)!r:.80}, expected words of at most {LONGEST_WORD} characters")
     if cell.shell and len(words) != 1:
         raise BadSpec(f"command has {len(words)} words, expected one text for the shell")
-    declared = [*(cell.space or {}), *cell.axes]
+    declared = declared_in(cell)
     for name in declared:
-        if not name.isidentifier() or not name.isascii() or name in TAKEN:
+        if not is_name(name) or not name.isascii() or name in TAKEN:
             taken = ", ".join(TAKEN)
             raise BadSpec(f"{name!r} cannot name a parameter or an axis: expected a name, none of {taken}")
-    upper = [name.upper() for name in declared]
-    if len(set(upper)) < len(upper):
-        raise BadSpec(f"two of {', '.join(declared)} have the same name but for upper and lower case")
+    if two := alike(declared):
+        one = f"FTS_PARAM_{variable(two[0])}"
+        raise BadSpec(f"{' and '.join(two)} would both be the environment variable {one}; rename one of them")
     for word in words:
         for found in PLACE.finditer(word):
-            name = found["name"]
-            if name is None:
+            place = name_of(found, declared)
+            if place is None:
                 continue
-            if name not in declared and name not in OWN:
-                raise BadSpec(unknown_place(name, declared))
+            if place not in declared and place not in OWN:
+                raise BadSpec(unknown_place(place, declared))
             if found["declared"] is not None:
-                raise BadSpec(f"{found[0]} declares a parameter a second time; write {{{name}}}")
-            if name in WHOLE_ARGS and not cell.shell and word != found[0]:
+                raise BadSpec(f"{found[0]} declares a parameter a second time; write {{{place}}}")
+            if place in WHOLE_ARGS and not cell.shell and word != found[0]:
                 raise BadSpec(f"{found[0]} stands for several words and must be a word of its own, found in {word!r}")
 
 
@@ -152,8 +155,8 @@ def check_source(cell: CommandCell) -> None:
     if cell.file_source is None:
         return
     what, path = cell.file_source
-    names = [found["name"] for found in PLACE.finditer(path) if found["name"] is not None]
-    declared = [*(cell.space or {}), *cell.axes]
+    declared = declared_in(cell)
+    names = [name for found in PLACE.finditer(path) if (name := name_of(found, declared)) is not None]
     if unknown := [name for name in names if name not in (*declared, *OWN) or name in WHOLE_ARGS]:
         raise BadSpec(f"--{what}: {unknown_place(unknown[0], declared)}")
     if not set(names) & {"folder", "checkpoint_dir"}:
@@ -171,14 +174,13 @@ def filled_path(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, 
     """A pattern of the files that have the metrics of one trial; None: no file has them."""
     if cell.file_source is None:
         return None
-    known = {**own, **values}
-    return str(
-        Path(cell.folder)
-        / PLACE.sub(
-            lambda found: "{" + found["literal"] + "}" if found["literal"] else escape(text_of(known[found["name"]])),
-            cell.file_source[1],
-        )
-    )
+    known, declared = {**own, **values}, declared_in(cell)
+
+    def fill(found: re.Match[str]) -> str:
+        name = name_of(found, declared)
+        return literal(found) if name is None else escape(text_of(known[name]))
+
+    return str(Path(cell.folder) / PLACE.sub(fill, cell.file_source[1]))
 
 
 Cell = TypeVar("Cell", FunctionCell, CommandCell)
@@ -198,31 +200,50 @@ def filled(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, Any])
         "args_hydra": [f"{name}={text}" for name, text in rest.items()],
     }
 
-    def fill(quoted: Callable[[str], str]) -> Callable[[re.Match[str]], str]:
-        def one(found: re.Match[str]) -> str:
-            if found["literal"] is not None:
-                return "{" + found["literal"] + "}"
-            if found["name"] in several:
-                return " ".join(quoted(word) for word in several[found["name"]])
-            return quoted(text_of(known.get(found["name"], "")))  # empty: a parameter of another branch
+    declared = declared_in(cell)
 
-        return one
+    def fill(found: re.Match[str], quoted: Callable[[str], str] = str) -> str:
+        name = name_of(found, declared)
+        if name is None:
+            return literal(found)
+        if name in several:
+            return " ".join(quoted(word) for word in several[name])
+        return quoted(text_of(known.get(name, "")))  # empty: a parameter of another branch
 
     if cell.shell:
-        return ["/bin/sh", "-c", PLACE.sub(fill(shlex.quote), cell.command[0])]
+        return ["/bin/sh", "-c", shell_text.filled(cell.command[0], PLACE, fill)]
     words: list[str] = []
     for word in cell.command:
         whole = PLACE.fullmatch(word)
         if whole is not None and whole["name"] in several:
             words += several[whole["name"]]
         else:
-            words.append(PLACE.sub(fill(str), word))
+            words.append(PLACE.sub(fill, word))
     return [cell.program or words[0], *words[1:]]
 
 
 def named(cell: CommandCell) -> set[str]:
     """The names that stand in places of the command: {args} gives what is left."""
-    return {found["name"] for word in cell.command for found in PLACE.finditer(word) if found["name"] is not None}
+    declared = declared_in(cell)
+    found = (name_of(place, declared) for word in cell.command for place in PLACE.finditer(word))
+    return {name for name in found if name is not None}
+
+
+def declared_in(cell: CommandCell) -> list[str]:
+    """Its parameters and axes."""
+    return [*(cell.space or {}), *cell.axes]
+
+
+def name_of(found: re.Match[str], declared: Collection[str]) -> str | None:
+    """What a place names. None: it stands for its letters, {{lr}} for {lr}; so does a name with dots that nobody has
+    declared, such as the {item.price} of a template.
+    """
+    name = found["name"]
+    return name if name is None or "." not in name or name in declared else None
+
+
+def literal(found: re.Match[str]) -> str:
+    return found[0] if found["literal"] is None else "{" + found["literal"] + "}"
 
 
 class BareStudy(FunctionStudy):

@@ -198,6 +198,7 @@ def _parsed(text: str) -> Expression:
         raise _bad(text, start + place, str(error.msg)) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise BadExpression(f"{text!r:.80} is no expression: {error or 'it is nested too deeply'}") from None
+    tree = _Dotted().visit(tree)
     names: dict[str, None] = {}
     lists = [part for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in _behind_in(node)]
     for count, (node, depth) in enumerate(_every(tree, 1)):
@@ -210,6 +211,16 @@ def _parsed(text: str) -> Expression:
         if isinstance(node, ast.Name):
             names.setdefault(node.id)
     return Expression(text, tuple(names), tree)
+
+
+class _Dotted(ast.NodeTransformer):
+    """Reads `optimizer.lr` as one name, as parameters have them."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        inner = self.visit(node.value)
+        if not isinstance(inner, ast.Name):
+            return ast.copy_location(ast.Attribute(inner, node.attr, node.ctx), node)
+        return ast.copy_location(ast.Name(f"{inner.id}.{node.attr}", inner.ctx), node)
 
 
 def _behind_in(node: ast.Compare) -> list[ast.expr]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+PERCENTILE = 25.0  # of the percentile pruner: so many of 100 trials go on
+
 
 class BadHalving(ValueError):
     """A number of the rule is missing its name, of the wrong type or out of range."""

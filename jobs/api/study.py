@@ -108,7 +108,8 @@ class Plan:
     need: int
 
 
-LEARN = "learn"  # the memory of a trial follows from the peaks on record
+LEARN = "learn"  # the memory of a trial follows from the peaks on record, its longest silence from the reports
+IDLE = "idle"  # a trial is stuck when its processor is
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class Resources:
     timeout_s: float | None = None  # of the whole cell: no new trial begins after it
     gpu: int = 0  # devices that are its own, or shared by declared memory
     threads: int | None = None  # None: a share of the machine's
+    learns_stall: bool = False  # ten times the longest gap between two reports so far
 
 
 class CannotFit(ValueError):

@@ -137,7 +137,8 @@ def forecast(cells: Sequence[BareCell], checked: Checked, machine: Machine) -> F
     """From the cells that ran; the others take as long as these on average."""
     ran = [one for one in checked.cells if one.first is not None and (one.first.ended or one.first.cut)]
     trials = sum(map(trials_of, cells))
-    slots = max(1, min(machine.slots, len(cells)))  # one cell runs one trial at a time
+    at_once = sum(min(cell.parallel, cell.trials) for cell in cells)
+    slots = max(1, min(machine.slots, at_once))
     made = Forecast(len(cells), trials, len(ran), slots, memory=machine.memory)
     made.peak_bytes = max((one.first.peak_bytes for one in ran if one.first is not None), default=0)
     known = [one for one in ran if one.trial_s is not None]

@@ -12,6 +12,7 @@ import click
 from fts.jobs.api.command import SEED_BITS, CommandCell, filled, named, text_of
 from fts.jobs.api.load import UnknownStudy
 from fts.jobs.api.load import study as study_of
+from fts.jobs.api.names import variable
 from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import BadSpec, trial_folder
 from fts.jobs.cli.app import here
@@ -128,8 +129,8 @@ def command_line(cell: CommandCell, trial: Trial, outputs: Path, job: Job) -> st
     through = named(cell)
     if through & {"args", "args_hydra", "params"}:
         return line
-    told = {f"FTS_PARAM_{name.upper()}": value for name, value in trial.params.items() if name not in through}
-    told |= {f"FTS_CELL_{name.upper()}": value for name, value in cell.axes.items() if name not in through}
+    told = {f"FTS_PARAM_{variable(name)}": value for name, value in trial.params.items() if name not in through}
+    told |= {f"FTS_CELL_{variable(name)}": value for name, value in cell.axes.items() if name not in through}
     if "seed" not in through:
         told["FTS_SEED"] = own["seed"]
     return "".join(f"{name}={shlex.quote(text_of(value))} " for name, value in told.items()) + line

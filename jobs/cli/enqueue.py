@@ -11,11 +11,11 @@ from fts.jobs import functions
 from fts.jobs.api.bare_cell import CHOICES, BareCell
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.function import VALUE
-from fts.jobs.api.halving import BadHalving, Halving
+from fts.jobs.api.halving import PERCENTILE, BadHalving, Halving
 from fts.jobs.api.lag import PRICE
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import limits
-from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Whole, here
+from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Fraction, Whole, here
 from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.search.needs import check_packages
@@ -73,6 +73,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2  [default: the pruner's own]"
+)
+@click.option(
+    "--percentile", type=Fraction(0.0, 100.0), help="of the percentile pruner: so many of 100 go on  [default: 25]"
 )
 @click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
 @click.option(
@@ -140,6 +143,7 @@ def cells_of(
 ) -> list[FunctionCell]:
     """The cells that these words of a command line mean. Raises BadSpec."""
     fields["halving"] = halving_of(halving, fields["pruner"])
+    fields["percentile"] = percentile_of(fields["percentile"], fields["pruner"])
     fields |= aims(fields)
     return functions.cells(
         objective,
@@ -286,6 +290,12 @@ def halving_of(rule: str | None, pruner: str) -> Halving | None:
     if pruner != "halving":
         raise BadHalving("--halving has numbers, but the pruner is not halving; add --pruner halving")
     return Halving.parse(rule)
+
+
+def percentile_of(given: float | None, pruner: str) -> float:
+    if given is not None and pruner != "percentile":
+        raise BadSpec("--percentile has a number, but the pruner is not percentile; add --pruner percentile")
+    return PERCENTILE if given is None else given
 
 
 def _interpreter(text: str) -> str:

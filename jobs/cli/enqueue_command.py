@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 SHARED = (
     "trials", "axes", "wanted", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed",
-    "sampler", "halving", "seeds", "baseline", "parallel", "steps", "again", "dry_run", "as_json", *limits.NAMES,
+    "sampler", "halving", "percentile", "seeds", "baseline", "parallel", "steps", "again", "dry_run", "as_json",
+    *limits.NAMES,
 )  # fmt: skip
 
 
@@ -105,6 +106,7 @@ def cells_of(
 ) -> list[CommandCell]:
     """The cells that these words of a command line mean. Raises BadSpec."""
     fields["halving"] = enqueue.halving_of(halving, fields["pruner"])
+    fields["percentile"] = enqueue.percentile_of(fields["percentile"], fields["pruner"])
     fields |= enqueue.aims(fields)
     return commands.cells(
         words,

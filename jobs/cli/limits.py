@@ -36,7 +36,7 @@ OPTIONS = (
         help="a trial out of memory: runs once more alone, takes less, fails, or is pruned",
     ),
     click.option(
-        "--stall", "stall_s", metavar="TIME", help="without a report for 10m it is stuck  [default: when idle]"
+        "--stall", "stall_s", metavar="TIME", help="without a report for 10m it is stuck; learn  [default: when idle]"
     ),
     click.option(
         "--trial-timeout",
@@ -61,6 +61,7 @@ OPTIONS = (
     click.option("--threads", type=whole("threads"), metavar="N", help="of each trial  [default: a share]"),
 )
 MEMORY = {"memory", "memory_bytes"}  # --memory says both: one takes the place of the other
+STALL = {"stall", "stall_s"}  # so does --stall
 NAMES = ("memory", "on_oom", *DURATIONS, "gpu", "threads")
 
 
@@ -73,6 +74,8 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 def read(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a cell, from what was typed. Raises BadSpec."""
     found = dict(fields)
+    if found.get("stall_s") == LEARN:
+        found |= {"stall": LEARN, "stall_s": None}
     for name, flag in DURATIONS.items():
         if (text := found.get(name)) is not None:
             found[name] = read_duration(text, flag)
@@ -85,7 +88,7 @@ def typed() -> frozenset[str]:
     """The fields of a cell that stand on the command line, also as their defaults."""
     context = click.get_current_context()
     names = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    return frozenset(names | MEMORY if "memory" in names else names)
+    return frozenset(names | (MEMORY if "memory" in names else set()) | (STALL if "stall_s" in names else set()))
 
 
 def memory_of(text: str) -> dict[str, Any]:

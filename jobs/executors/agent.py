@@ -244,7 +244,7 @@ class Agent:
         self._measures = bool(meta.get("measures"))
         self._arriving = Arriving(self.attempt.folder, self.attempt.root, durable=False)
         if self.watchdog is not None:
-            self.watchdog.begin_trial(meta.get("usual_step_s"), meta.get("report_s"))
+            self.watchdog.begin_trial(meta.get("usual_step_s"), meta.get("report_s"), meta.get("gap_s"))
 
     def _drop_attempt(self) -> None:
         if self.attempt is not None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.code import TooMuchCode
 from fts.jobs.api.code import files as code_files
 from fts.jobs.executors.base import Room, Want, Whose
 from fts.jobs.executors.channel import Channel
@@ -72,7 +73,7 @@ class CommandExecutor:
         sync: Sequence[str] = (),
     ) -> None:
         self.name, self.db, self.launch, self.sync, self.settings = name, db, launch, tuple(sync), settings
-        self.logs = places.logs
+        self.logs, self.outputs = places.logs, places.outputs
         self.who = "worker"
         self.worker_id: int | None = None
         launch.check(settings.memory_limit)
@@ -154,9 +155,14 @@ class CommandExecutor:
         channel, place = slot.channel, self._at.get(slot.index)
         if channel is None or place is None or channel.lost() is not None or channel.preempted is not None:
             return False
-        if channel.argv != self.launch.argv(want, place.name, self.settings.memory_limit):
+        if channel.argv != self._argv(place, slot.index, want):
             return False
         return self._takes(slot.node) and slot.node not in want.avoid
+
+    def _argv(self, place: Place, slot: int, want: Want) -> list[str]:
+        """The words of a launch; where the engine chooses the node, each slot has a name of its own."""
+        name = place.name if place.fixed else f"fts-{slot}"
+        return self.launch.argv(want, name, self.settings.memory_limit)
 
     def _takes(self, node: str) -> bool:
         known = queries.node(self.db, node)
@@ -215,7 +221,7 @@ class CommandExecutor:
         self, place: Place, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]
     ) -> Channel | None:
         """An agent that has said what it is; None: an order came first, or it failed, which is on record."""
-        argv = self.launch.argv(want, place.name, self.settings.memory_limit)
+        argv = self._argv(place, slot, want)
         beat_s = min(5.0, self.settings.node_lease_s / 4)
         try:
             channel = Channel(
@@ -325,10 +331,13 @@ class CommandExecutor:
     # -- code
 
     def send_code(self, channel: Channel, folder: str | None) -> None:
-        """The declared files of the folder, once for each state of them. Raises BrokenPipeError."""
+        """The declared files of the folder, once for each state of them. Raises BrokenPipeError, OSError."""
         if not self.sync or folder is None:
             return
-        files = sorted(set(code_files(Path(folder), self.sync)))
+        try:
+            files = sorted(set(code_files(Path(folder), beside(Path(folder), self.sync, self.outputs))))
+        except TooMuchCode as error:
+            raise OSError(f"--sync {' '.join(self.sync)}: {error}") from None
         md5 = hashlib.md5(usedforsecurity=False)
         for name, path in files:
             md5.update(f"{name} {hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}\n".encode())
@@ -406,3 +415,16 @@ class CommandExecutor:
         with contextlib.suppress(StateError):  # the next look tells it again
             if states:
                 transitions.nodes_heard(self.db, states)
+
+
+def beside(folder: Path, words: Sequence[str], outputs: Path) -> list[str]:
+    """The same, without the outputs folder, where it lies in one of them."""
+    found: list[str] = []
+    for word in words:
+        path = (folder / word).resolve()
+        if outputs.resolve() != path and outputs.resolve().is_relative_to(path):
+            names = sorted(one.name for one in path.iterdir() if not one.name.startswith((".", "__pycache__")))
+            found += beside(folder, [os.path.relpath(path / name, folder.resolve()) for name in names], outputs)
+        elif outputs.resolve() != path:
+            found.append(word)
+    return found

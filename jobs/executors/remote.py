@@ -129,6 +129,8 @@ class RemoteProcess:
             elif came.kind is Kind.EXIT:
                 self._ended(came.meta)
         self._write_log(printed)
+        if not facts and (trouble := self.channel.trouble) is not None:
+            raise trouble
         return facts
 
     def _come(self, timeout_s: float) -> Iterator[Any]:
@@ -295,8 +297,10 @@ class RemoteWatchdog:
             with contextlib.suppress(BrokenPipeError):
                 self.process.channel.writer.send(Kind.LIMITS, {"limits": asdict(limits)})
 
-    def begin_trial(self, usual_step_s: float | None = None, report_s: float | None = None) -> None:
-        self.process.begins |= {"usual_step_s": usual_step_s, "report_s": report_s}
+    def begin_trial(
+        self, usual_step_s: float | None = None, report_s: float | None = None, gap_s: float | None = None
+    ) -> None:
+        self.process.begins |= {"usual_step_s": usual_step_s, "report_s": report_s, "gap_s": gap_s}
         self.process.channel.vitals = {
             name: value for name, value in self.process.channel.vitals.items() if name in ("reading", "guard")
         }
@@ -435,6 +439,7 @@ class RemoteSlot(Slot):
         host: bool = False,
         then: str | None = None,
         report_s: float | None = None,
+        learns_stall: bool = False,
     ) -> Enforcer:
         process = self._child
         assert isinstance(process, RemoteProcess) and self._watchdog is not None, "a process comes first"
@@ -451,6 +456,7 @@ class RemoteSlot(Slot):
             host=host,
             then=then or (HALVED if shrinks else AGAIN),
             report_s=report_s,
+            learns_stall=learns_stall,
         )
 
     def _limit_data(self, limit: int | None) -> None:

@@ -293,7 +293,7 @@ def cell_words(seen: Seen, ticked: Sequence[str]) -> list[str]:
             f"no --cell names exactly these {formatting.count(len(wanted), 'cell')}: their values read alike; "
             "tick all cells, or give the axes other values"
         )
-    return [word for name in words for word in ("--cell", name)]
+    return [word for name in words for word in (["--cell", name] if name[:1] != "-" else [f"--cell={name}"])]
 
 
 def _shared(seen: Seen, wanted: set[str]) -> list[tuple[str, Any]]:

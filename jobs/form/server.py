@@ -3,7 +3,7 @@
 {"ask": "studies", "folders": [...]}               -> {"studies": [Found]}
 {"ask": "typed", "text": "train.py:objective"}     -> {"key": ...}
 {"ask": "look", "key": ..., "typed": {...}}        -> {"look": Look, "typed": {...}}
-{"ask": "cost", "ticked": [...]}                   -> {"cost": Cost}, of what was looked at last
+{"ask": "cost", "ticked": [...]}                   -> {"cost": Cost}, of what was looked at last, or with key and typed
 {"ask": "stamp"}                                   -> {"stamp": ...}, of the same
 A question that cannot be answered gets {"problem": sentence}.
 """
@@ -70,7 +70,9 @@ class Session:
         return {"look": as_data(look), "typed": self.typed}
 
     def on_cost(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        assert self.offer is not None, "a study was looked at first"
+        if self.offer is None or question.get("key", self.key) != self.key:  # a new process: the one before was ended
+            self.on_look(question)
+        assert self.offer is not None, "it was looked at"
         return {"cost": as_data(self.offer.cost(self.typed, self.seen, list(question["ticked"])))}
 
     def on_stamp(self, question: Mapping[str, Any]) -> dict[str, Any]:

@@ -237,6 +237,7 @@ def words_of(jobs: Sequence[Job]) -> tuple[list[str], dict[str, str]]:
         "seed",
         "sampler",
         "pruner",
+        "percentile",
         "parallel",
         "seeds",
         "steps",

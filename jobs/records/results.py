@@ -105,6 +105,8 @@ class Found:
         said += [f"earlier axes: {self.other_axes}"] if self.other_axes else []
         if self.best is None and self.job.status in formatting.ENDED:
             said.append(formatting.without_best(self.job))
+        if self.best is not None and self.job.status is JobStatus.FAILED:
+            said.append(f"what it found before it failed ({self.job.cause})")
         return ", ".join([*said, *(badge for badge in (self.best.badges if self.best else ()) if badge != "reused")])
 
     def record(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def line_ahead(
     before = [one for one in trials if one.number <= trial.number - job.parallel and one.epochs]
     if any(one.id not in curves for one in before):
         return None
-    from fts.jobs.api.halving import BEFORE_FREEZING, Halving  # here, not above: most cells have no pruner
+    from fts.jobs.api.halving import BEFORE_FREEZING, PERCENTILE, Halving  # here, not above: most cells have no pruner
     from fts.jobs.search.pruner import line_ahead as ahead
     from fts.jobs.search.sampler import PastTrial
 
@@ -40,6 +40,7 @@ def line_ahead(
         str(pruner), history, trial.number, max(values(curves.get(trial.id, ()), trial), default=trial.epochs), last,
         direction=trial.direction,
         rule=Halving.from_json(rule) if rule else BEFORE_FREEZING,
+        percentile=float(job.spec.get("percentile", PERCENTILE)),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.api.halving import HALVING, PERCENTILE, Halving
 from fts.state.values import Direction
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ def should_prune(
     epochs: dict[int, float],
     direction: Direction = Direction.MINIMIZE,
     rule: Halving = HALVING,
+    percentile: float = PERCENTILE,
 ) -> str | None:
     """The reason to end trial `number` after its latest epoch, or None.
 
     `history` are the other trials of the cell; only lower numbers count, so that the decision does not depend on when
-    it is taken. `epochs` maps epoch to objective; `rule` are the numbers of halving: a cell's own.
+    it is taken. `epochs` maps epoch to objective; `rule` are the numbers of halving, `percentile` is that of the
+    percentile pruner: a cell's own.
     """
     if pruner == "none" or not epochs:
         return None
@@ -35,6 +37,8 @@ def should_prune(
     epoch = max(epochs)
     if pruner == "median":
         return _below_median(rivals, epochs, epoch, direction)
+    if pruner == "percentile":
+        return _below_percentile(history, number, epochs, epoch, direction, percentile)
     if number < rule.startup:
         return None
     return _below_rung(rule, rivals, epochs, epoch, direction) or _trailing(rule, rivals, epochs, epoch, direction)
@@ -48,6 +52,7 @@ def line_ahead(
     last: int,
     direction: Direction = Direction.MINIMIZE,
     rule: Halving = HALVING,
+    percentile: float = PERCENTILE,
 ) -> tuple[int, float] | None:
     """At which epoch after `epoch` trial `number` will next be put beside the others, and the objective it needs there.
 
@@ -56,6 +61,9 @@ def line_ahead(
     rivals = [past for past in history if past.number < number and past.epochs]
     if pruner == "median" and len(others := _at(rivals, ahead := max(epoch + 1, FIRST))) >= STARTUP and ahead <= last:
         return ahead, median(others)
+    if pruner == "percentile" and epoch + 1 <= last:
+        needed = _percentile_line(history, number, epoch + 1, direction, percentile)
+        return None if needed is None else (epoch + 1, needed)
     if pruner == "halving" and number >= rule.startup:
         for rung in rungs(last, rule):
             if rung > epoch and (needed := _line(rule, rivals, rung, direction)) is not None:
@@ -73,6 +81,41 @@ def _below_median(rivals: list[PastTrial], epochs: dict[int, float], epoch: int,
         return None
     mine, middle = _best(epochs, epoch, direction), median(others)
     return f"{mine:.4f} at epoch {epoch}, median {middle:.4f}" if _worse(mine, middle, direction) else None
+
+
+def _below_percentile(
+    history: Sequence[PastTrial],
+    number: int,
+    epochs: dict[int, float],
+    epoch: int,
+    direction: Direction,
+    percentile: float,
+) -> str | None:
+    """Optuna's PercentilePruner: the trial's best so far is not among the best share of the complete ones here."""
+    line, mine = _percentile_line(history, number, epoch, direction, percentile), _best(epochs, epoch, direction)
+    if line is None or not _worse(mine, line, direction):
+        return None
+    return f"{mine:.4f} at epoch {epoch}, the best {percentile:g} % have {line:.4f}"
+
+
+def _percentile_line(
+    history: Sequence[PastTrial], number: int, epoch: int, direction: Direction, percentile: float
+) -> float | None:
+    """What a trial needs at an epoch; None: too few trials are complete, or none of them has told one there."""
+    complete = [past for past in history if past.number < number and past.status == "complete"]
+    values = sorted(_at(complete, epoch))
+    if len(complete) < STARTUP or not values:
+        return None
+    share = percentile if direction is Direction.MINIMIZE else 100.0 - percentile
+    return _quantile(values, share / 100.0)
+
+
+def _quantile(values: list[float], share: float) -> float:
+    """Between the two nearest of sorted values, in the order in which numpy computes it, to the last bit."""
+    place = (len(values) - 1) * share
+    below = min(int(place), len(values) - 2) if len(values) > 1 else 0
+    low, high, part = values[below], values[min(below + 1, len(values) - 1)], place - below
+    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
 
 
 def _below_rung(

@@ -70,7 +70,7 @@ def by_nvml(names: list[str]) -> tuple[Gpu, ...]:
         if not names:
             handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
             names = [text_of(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-        return tuple(Gpu(name, memory_of(pynvml, name)) for name in names)
+        return tuple(Gpu(name, memory_of(pynvml, name), uuid_of(pynvml, name)) for name in names)
     except pynvml.NVMLError:
         return ()
     finally:
@@ -83,6 +83,14 @@ def memory_of(nvml: Any, name: str) -> int | None:
         return int(nvml.nvmlDeviceGetMemoryInfo(gpu_handle(nvml, name)).total)
     except nvml.NVMLError:
         return None
+
+
+def uuid_of(nvml: Any, name: str) -> str:
+    """The name that no CUDA_VISIBLE_DEVICES changes; empty for a GPU that does not say."""
+    try:
+        return text_of(nvml.nvmlDeviceGetUUID(gpu_handle(nvml, name)))
+    except nvml.NVMLError:
+        return ""
 
 
 def text_of(name: str | bytes) -> str:

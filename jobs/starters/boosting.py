@@ -18,7 +18,7 @@ validation-mlogloss = { goal = "minimize" }
 
 [search]
 sampler = "tpe"                     # or random, gp
-pruner = "median"                   # or none, halving
+pruner = "median"                   # or none, percentile, halving
 """
 
 SCRIPT = '''\

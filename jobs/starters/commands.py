@@ -25,7 +25,7 @@ loss = { goal = "minimize", regex = 'loss=([-0-9.eE+]+)' }
 
 [search]
 sampler = "tpe"                     # or random, gp
-pruner = "median"                   # or none, halving
+pruner = "median"                   # or none, percentile, halving
 """
 
 SCRIPT = '''\

@@ -21,7 +21,7 @@ accuracy = { goal = "maximize" }
 
 [search]
 sampler = "tpe"                     # or random, gp
-pruner = "median"                   # or none, halving
+pruner = "median"                   # or none, percentile, halving
 """
 
 SCRIPT = '''\

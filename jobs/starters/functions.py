@@ -22,7 +22,7 @@ accuracy = {}                       # recorded, too
 
 [search]
 sampler = "tpe"                     # or random, gp
-pruner = "median"                   # or none, halving
+pruner = "median"                   # or none, percentile, halving
 """
 
 SCRIPT = '''\

@@ -18,7 +18,7 @@ val_loss = { goal = "minimize" }
 
 [search]
 sampler = "tpe"                     # or random, gp
-pruner = "median"                   # or none, halving
+pruner = "median"                   # or none, percentile, halving
 """
 
 SCRIPT = '''\

@@ -225,6 +225,12 @@ def when(at: float, now: float) -> str:
     return f"{day.tm_mday} {time.strftime('%b %H:%M', day)}"
 
 
+def to_the_second(at: float, now: float) -> str:
+    """08:14:02 today; of another day without seconds, but with the day."""
+    short = when(at, now)
+    return seconds_clock(at) if short == clock(at) else short
+
+
 def score(value: float | None, digits: int = 4) -> str:
     """0.6841, or a dash; what no column could hold as 3.4e+38."""
     if value is None or not math.isfinite(value):

@@ -193,7 +193,7 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits, surface: Sur
         worker = max(silent, key=lambda w: w.heartbeat_at)
         behind = now < worker.heartbeat_at
         quiet = "since the clock was set back" if behind else f"for {formatting.spell(now - worker.heartbeat_at)}"
-        last = formatting.seconds_clock(worker.heartbeat_at)
+        last = formatting.to_the_second(worker.heartbeat_at, now)
         state = "died" if worker.gone else f"silent {quiet}"
         reason = f"worker {worker.id} {state} (last {last}{_at_work(snapshot, worker)})"
         reason += _claim_ends(snapshot, worker, now) or f"; {_waiting(snapshot)}"

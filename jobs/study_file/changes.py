@@ -19,10 +19,11 @@ NAMES = {  # field of a specification -> where the study file says it
     "steps": "budget.epochs", "timeout_s": "budget.timeout", "trial_timeout_s": "budget.trial_timeout",
     "seeds": "budget.seeds", "trials": "budget.trials", "memory_bytes": "resources.memory",
     "memory": "resources.memory",
-    "on_oom": "resources.on_oom", "stall_s": "resources.stall", "gpu": "resources.gpu", "threads": "resources.threads",
+    "on_oom": "resources.on_oom", "stall_s": "resources.stall",
+    "stall": "resources.stall", "gpu": "resources.gpu", "threads": "resources.threads",
     "process": "resources.process",
     "sampler": "search.sampler", "pruner": "search.pruner", "halving": "search.halving",
-    "prune_by": "search.prune_by", "parallel": "search.parallel",
+    "percentile": "search.percentile", "prune_by": "search.prune_by", "parallel": "search.parallel",
     "diverged": "search.diverged", "warm_start": "search.warm_start",
     "baseline": "baseline.objective", "metric": "the metric that decides", "direction": "its goal",
     "goals": "metrics", "constraints": "metrics", "seed": "study.seed", "objective": "study.objective",
@@ -63,6 +64,8 @@ def in_words(cell: BareCell, spec: Spec, fields: Iterable[str]) -> str:
     fields = list(fields)
     if {"memory", "memory_bytes"} <= set(fields):  # one key of the study file
         fields.remove("memory")
+    if {"stall", "stall_s"} <= set(fields):  # the same
+        fields.remove("stall" if mine.get("stall_s") or not mine.get("stall") else "stall_s")
     for name in fields:
         if name == "code_md5" and spec.get("code", []) != mine.get("code", []):
             told.append(f"study.code {_shown('code', spec.get('code'))} -> {_shown('code', mine.get('code'))}")

@@ -117,6 +117,7 @@ SEARCH: Mapping[str, Key] = {
     "sampler": _choice("sampler"),
     "pruner": _choice("pruner"),
     "halving": Key(_halving, f"a table of {', '.join(HALVING_LIMITS)}"),
+    "percentile": Key(values.between(*LIMITS["percentile"]), "a number from 0 to 100"),
     "prune_by": Key(values.text, "the name of a metric with a goal"),
     "parallel": _count("parallel"),
     "diverged": _choice("diverged"),

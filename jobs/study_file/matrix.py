@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fts.jobs.api.names import is_name
 from fts.jobs.functions import MOST_CELLS
 from fts.jobs.study_file.faults import BadStudy, unknown
 
@@ -103,8 +104,8 @@ def _entries(given: Any, which: str) -> list[Labels]:
 
 
 def _check_name(at: tuple[str, ...], name: Any) -> None:
-    if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or len(name) > 80:
-        raise BadStudy(at, "cannot name an axis; expected letters, digits and _")
+    if not is_name(name) or not name.isascii() or len(name) > 80:
+        raise BadStudy(at, "cannot name an axis; expected letters, digits and _, with dots between such names")
 
 
 def _checked(at: tuple[str, ...], value: Any) -> Value:

@@ -12,6 +12,7 @@ from typing import Any
 
 from fts.jobs.api.conditions import drawing_order
 from fts.jobs.api.expression import BadExpression, Expression
+from fts.jobs.api.names import is_name
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.python import python
 from fts.jobs.study_file.faults import At, BadStudy, unknown
@@ -28,13 +29,32 @@ Space = dict[str, dict[str, Any]]
 
 def parameters(given: Mapping[str, Any], at: At = ("space",)) -> Space:
     """The distributions of a table, without `from`. Raises BadStudy."""
-    return {name: distribution((*at, str(name)), name, value) for name, value in given.items() if name != FROM}
+    found: Space = {}
+    for name, value in given.items():
+        if name == FROM and at == ("space",):
+            continue
+        own = parameters(value, (*at, name)) if _is_group(name, value) else None
+        more = {name: distribution((*at, str(name)), name, value)} if own is None else {}
+        more |= {f"{name}.{inner}": each for inner, each in (own or {}).items()}
+        if twice := [each for each in more if each in found]:
+            raise BadStudy(at, f"declares {twice[0]} twice")
+        found |= more
+    return found
+
+
+def _is_group(name: Any, given: Any) -> bool:
+    """Is it a table of parameters, `optimizer.lr = { low = ..., high = ... }`, and none of a parameter's own keys?"""
+    if not isinstance(name, str) or not isinstance(given, Mapping) or not given or set(given) & set(PARAMETER):
+        return False
+    return any(isinstance(value, Mapping) for value in given.values()) and all(
+        isinstance(value, Mapping | list | tuple) for value in given.values()
+    )
 
 
 def distribution(at: At, name: Any, given: Any) -> dict[str, Any]:
     """One parameter as jobs.search.space has it, with `when` beside it."""
-    if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
-        raise BadStudy(at, "cannot name a parameter; expected letters, digits and _")
+    if not is_name(name) or not name.isascii():
+        raise BadStudy(at, "cannot name a parameter; expected letters, digits and _, with dots between such names")
     if isinstance(given, list | tuple):
         return _choice(at, given)
     if not isinstance(given, Mapping):

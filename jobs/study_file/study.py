@@ -22,9 +22,9 @@ from fts.jobs.api.code import whole_md5
 from fts.jobs.api.command import BareStudy
 from fts.jobs.api.expression import BadExpression, Expression
 from fts.jobs.api.function import VALUE
-from fts.jobs.api.halving import Halving
+from fts.jobs.api.halving import PERCENTILE, Halving
 from fts.jobs.api.spec import NAME, BadSpec
-from fts.jobs.api.study import MINIMIZE, Metric
+from fts.jobs.api.study import IDLE, MINIMIZE, Metric
 from fts.jobs.study_file import code, keys, matrix, regex, space, toml, warm
 from fts.jobs.study_file.faults import At, BadStudy, unknown
 
@@ -399,6 +399,10 @@ class Freezing:
         pruner = given.get("pruner", "median")
         if "halving" in given and pruner != "halving":
             raise BadStudy(("search", "halving"), f'has numbers, but the pruner is {pruner}; write pruner = "halving"')
+        if "percentile" in given and pruner != "percentile":
+            raise BadStudy(
+                ("search", "percentile"), f'has a number, but the pruner is {pruner}; write pruner = "percentile"'
+            )
         at = ("search", "warm_start")
         first = [
             warm.from_record(at, each, whole, forbid, labels, self.recorded)
@@ -410,6 +414,7 @@ class Freezing:
             "sampler": given.get("sampler", "tpe"),
             "pruner": pruner,
             "halving": given.get("halving", Halving()) if pruner == "halving" else None,
+            "percentile": given.get("percentile", PERCENTILE),
             "prune_by": given.get("prune_by"),
             "parallel": given.get("parallel", 1),
             "diverged": given.get("diverged", "worst"),
@@ -423,15 +428,13 @@ class Freezing:
             memory = self.function(at, memory)
             with _at(at):
                 functions.inspect(memory, self.folder)
-        if given.get("stall") == keys.LEARN:
-            raise BadStudy(
-                ("resources", "stall"), 'is "learn", which is not supported yet; expected a time such as "10m"'
-            )
+        learns = given.get("stall") == keys.LEARN
         return {
             "memory": memory if isinstance(memory, str) and memory != keys.LEARN else None,  # learn: as without it
             "memory_bytes": memory if isinstance(memory, int) else None,
             "on_oom": given.get("on_oom", "alone"),
-            "stall_s": given.get("stall"),
+            "stall": keys.LEARN if learns else IDLE,
+            "stall_s": None if learns else given.get("stall"),
             "gpu": given.get("gpu", 0),
             "threads": given.get("threads"),
             "process": given.get("process", "fresh"),

@@ -55,6 +55,16 @@ def number(value: Any) -> float | int:
     return value
 
 
+def between(low: float, high: float) -> Reader:
+    def read(value: Any) -> float:
+        found = float(number(value))
+        if not low <= found <= high:
+            raise ValueError
+        return found
+
+    return read
+
+
 def one_of(*known: str) -> Reader:
     def read(value: Any) -> str:
         if value not in known:

@@ -202,11 +202,19 @@ class JobRunner:
         return False
 
     def _give_up(self, ended: Trial) -> bool:
-        message = f"trial {ended.number} failed: {ended.message or ended.cause}"
+        message = f"trial {ended.number} failed: {ended.message or ended.cause}{self._what_stays()}"
         transitions.fail_job(self.db, self.claim, ended.cause or Cause.CODE_ERROR, message, log_tail(ended.log_path))
         self._export()
         self.tell(JobLeft(self.job, f"failed ({ended.cause}): {message}"))
         return False
+
+    def _what_stays(self) -> str:
+        """Of a job that had results before its later trials broke."""
+        job = queries.job(self.db, self.job.id)
+        if job.best_trial is None:
+            return ""
+        trials = "1 complete trial stays" if job.trials_complete == 1 else f"{job.trials_complete} complete trials stay"
+        return f"; its {trials}, the best is t{job.best_trial}"
 
     def _export_trial(self, number: int) -> None:
         """Now, or with those of later trials where that is cheap: quick trials are exported for EXPORTS of the time.

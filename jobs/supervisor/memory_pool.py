@@ -9,8 +9,10 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.state.gpu_ledger import GpuLedger
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fts.jobs.devices import Gpu
 
@@ -31,8 +33,10 @@ class Want:
 class MemoryPool:
     """Who has taken what; several slots' threads ask. First come, first served, so that no trial starves."""
 
-    def __init__(self, gpus: Sequence[Gpu] = (), cores: int | None = None) -> None:
+    def __init__(self, gpus: Sequence[Gpu] = (), cores: int | None = None, ledger: GpuLedger | None = None) -> None:
+        """`ledger`: where processes of this machine say which GPUs they hold; None: they do not."""
         self.gpus, self.cores = tuple(gpus), cores
+        self._ledger = ledger or GpuLedger(None)
         self._changed = threading.Condition()
         self._changes = 0  # counted, so that none is missed between a look and the wait for the next one
         self._taken: dict[int, int] = {}
@@ -61,8 +65,7 @@ class MemoryPool:
             while True:
                 with self._changed:
                     seen = self._changes
-                    if (gpus := self._room(slot, need, total(), want)) is not None:
-                        self._taken[slot], self._wants[slot], self._held[slot] = need, want, gpus
+                    if self._takes(slot, need, total(), want):
                         return True
                 if leaves():
                     return False
@@ -73,6 +76,29 @@ class MemoryPool:
             with self._changed:
                 self._waiting.remove(slot)
                 self._tell_all()
+
+    def _takes(self, slot: int, need: int, total: int | None, want: Want) -> bool:
+        """Takes what is wanted, if there is room; a GPU under a lock that all processes of the machine share."""
+        if not self._has_room(slot, need, total, want):
+            return False
+        with self._ledger.looking([gpu.key for gpu in self.gpus] if want.gpus else []) as elsewhere:
+            gpus = self._free_gpus(slot, want, elsewhere)
+            if gpus is None:
+                return False
+            self._taken[slot], self._wants[slot], self._held[slot] = need, want, gpus
+            if want.gpus:
+                self._tell_others()
+        return True
+
+    def _tell_others(self) -> None:
+        """What this process holds of each GPU, for other processes of the machine."""
+        held: dict[str, int | None] = {}
+        for slot, gpus in self._held.items():
+            bytes_ = self._wants[slot].gpu_bytes
+            for gpu in gpus:
+                before = held.get(gpu.key, 0)
+                held[gpu.key] = None if bytes_ is None or before is None else before + bytes_
+        self._ledger.hold(held)
 
     def _tell_all(self) -> None:
         """Those that wait look again."""
@@ -99,6 +125,8 @@ class MemoryPool:
         with self._changed:
             for of_slots in (self._taken, self._wants, self._held):
                 of_slots.pop(slot, None)
+            if self.gpus:
+                self._tell_others()
             self._tell_all()
 
     def gpus_of(self, slot: int) -> tuple[Gpu, ...]:
@@ -123,25 +151,26 @@ class MemoryPool:
     def _others(self, slot: int) -> int:
         return sum(bytes_ for other, bytes_ in self._taken.items() if other != slot)
 
-    def _room(self, slot: int, need: int, total: int | None, want: Want) -> tuple[Gpu, ...] | None:
-        """The GPUs it gets now, perhaps none; None: it has to wait."""
+    def _has_room(self, slot: int, need: int, total: int | None, want: Want) -> bool:
+        """Is there memory and a processor for it now? Else it has to wait."""
         if self._waiting[0] != slot:
-            return None
+            return False
         wants = [each for other, each in self._wants.items() if other != slot]
         if wants and (want.alone or any(each.alone for each in wants)):
-            return None
+            return False
         if wants and total is not None and self._others(slot) + need > total:
-            return None
-        if wants and self.cores and sum(each.threads for each in wants) + want.threads > self.cores:
-            return None
-        return self._free_gpus(slot, want)
+            return False
+        return not (wants and self.cores and sum(each.threads for each in wants) + want.threads > self.cores)
 
-    def _free_gpus(self, slot: int, want: Want) -> tuple[Gpu, ...] | None:
-        """The fullest that have room, so that a trial which shares none finds an empty one."""
+    def _free_gpus(self, slot: int, want: Want, elsewhere: Mapping[str, int | None]) -> tuple[Gpu, ...] | None:
+        """The fullest that have room, so that a trial which shares none finds an empty one; None: it has to wait.
+
+        `elsewhere`: bytes that other processes hold of each; None: one of them shares it with nobody.
+        """
         if not want.gpus:
             return ()
-        used = {gpu.name: 0 for gpu in self.gpus}
-        closed: set[str] = set()
+        used = {gpu.name: elsewhere.get(gpu.key, 0) or 0 for gpu in self.gpus}
+        closed = {gpu.name for gpu in self.gpus if elsewhere.get(gpu.key, 0) is None}
         for other, held in self._held.items():
             for gpu in held if other != slot else ():
                 used[gpu.name] += self._wants[other].gpu_bytes or 0
@@ -153,5 +182,5 @@ class MemoryPool:
 
     def _fits(self, gpu: Gpu, used: int, want: Want) -> bool:
         if want.gpu_bytes is None:
-            return not any(gpu in held for held in self._held.values())
+            return not used and not any(gpu in held for held in self._held.values())
         return not used or (gpu.memory is not None and used + want.gpu_bytes <= GPU_SHARE * gpu.memory)

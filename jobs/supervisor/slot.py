@@ -117,11 +117,13 @@ class Slot:
         host: bool = False,
         then: str | None = None,
         report_s: float | None = None,
+        learns_stall: bool = False,
     ) -> Enforcer:
         """The watchdog of the living process, told that another trial begins which may use so many bytes.
 
         One that cannot shrink has no soft limit: at it, nothing better than to go on could be asked of it. `host`: the
         bytes are the machine's own, whatever the device. `then` says what becomes of it when it is out of memory.
+        `learns_stall`: how long it may be silent follows from the reports of the trials before it.
         """
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         batch = int(trial.effective.get("effective_batch", 1))
@@ -130,7 +132,8 @@ class Slot:
         self._keep_within(allowed)
         shape = trial.architecture  # without one its steps are of no known length, and looking would read every trial
         usual_step_s = queries.usual_step_s(db, shape, batch, device, threads) if shape else None
-        self._watchdog.begin_trial(usual_step_s, report_s)
+        gap_s = queries.longest_gap_s(db, trial.job_id, trial.number) if learns_stall else None
+        self._watchdog.begin_trial(usual_step_s, report_s, gap_s)
         return Enforcer(db, claim, trial, self._child, self._watchdog, then or (HALVED if shrinks else AGAIN))
 
     def keep_within_room(self) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.goals import pruning_of
+from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
 from fts.jobs.executors.base import Want
 from fts.jobs.records.beside import role_of
@@ -169,6 +170,7 @@ class TrialRunner:
         """What the trial may take, once the other slots leave it; or why it cannot begin."""
         if not self._finds_node():
             return StopRequest(self.ordered(self.job.id) or StopReason.DRAIN)
+        waited = False
         while True:
             try:
                 admitted = self.memory.admit(alone)
@@ -176,9 +178,9 @@ class TrialRunner:
                 return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
             except BadMemory as refused:  # a person's function: it would say the same of every trial
                 return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
-            if self._takes_room(admitted):
+            if self._takes_room(admitted, waited, learns=admitted.want.alone and not alone):
                 return admitted
-            order = self.ordered(self.job.id)
+            waited, order = True, self.ordered(self.job.id)
             if order is not None or alone or not self.memory.has_learned():
                 return StopRequest(order or StopReason.DRAIN)
 
@@ -280,19 +282,26 @@ class TrialRunner:
 
         return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
 
-    def _takes_room(self, admitted: Admission) -> bool:
-        """Waits, and says so, until the other slots' trials leave room for this one; False: an order came first."""
-        said: list[str] = []
+    def _takes_room(self, admitted: Admission, waited: bool, learns: bool) -> bool:
+        """Waits, and says so, until the other slots' trials leave room for this one; False: an order came first.
+
+        Or, where it waits only because nobody knows what it needs (`learns`), another trial of the job has shown that.
+        One that has `waited` for that may go at the second look.
+        """
+        looks = 0
 
         def leaves() -> bool:
-            if not said:
+            nonlocal looks
+            looks += 1
+            if learns and looks > 1 and self.memory.has_learned():
+                return True
+            if looks == (2 if waited else 1):
                 beside = "another trial has ended or reported: nobody knows how much memory that one needs"
                 one_alone = self.slot.room.other_is_alone(self.slot.index)
-                said.append(f"t{self.trial.number} waits until {beside if one_alone else waits_for(admitted)}")
-                transitions.record_intervention(self.db, self.claim, "waits", said[0], {}, trial_id=self.trial.id)
-                self.tell(Note(f"{self.job.experiment} {said[0]}"))
-            learned = admitted.want.alone and admitted.shared and self.memory.has_learned()
-            return learned or self.ordered(self.job.id) is not None
+                said = f"t{self.trial.number} waits until {beside if one_alone else waits_for(admitted)}"
+                transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
+                self.tell(Note(f"{self.job.experiment} {said}"))
+            return self.ordered(self.job.id) is not None
 
         return self.slot.take_room(admitted, leaves)
 
@@ -337,6 +346,7 @@ class TrialRunner:
             host=not self.memory.plans,
             then=self._after_memory(admitted.want.alone),
             report_s=self.resources.stall_s,
+            learns_stall=self.resources.learns_stall,
         )
         curve = self.record.curve()
 
@@ -367,6 +377,7 @@ class TrialRunner:
                     so_far,
                     Direction(pruning_of(self.cell)[1]),
                     rule,
+                    getattr(self.cell, "percentile", PERCENTILE),
                 )
                 return Ended.PRUNED if self._pruned_for else None
             if kind == "draw":

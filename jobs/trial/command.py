@@ -25,6 +25,7 @@ from fts.jobs.api import protocol
 from fts.jobs.api.code import md5_now
 from fts.jobs.api.command import SEED_BITS, CommandCell, filled, filled_path, text_of
 from fts.jobs.api.function import shrinks
+from fts.jobs.api.names import variable
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
 from fts.jobs.trial import orphans, process
@@ -267,8 +268,8 @@ class CommandTrial:
             "FTS_SHRINK": str(own["shrink"]),
             "FTS_DEVICE": self.spec.device,
         }
-        ours |= {f"FTS_PARAM_{name.upper()}": text_of(value) for name, value in self.spec.params.items()}
-        ours |= {f"FTS_CELL_{name.upper()}": text_of(value) for name, value in self.cell.axes.items()}
+        ours |= {f"FTS_PARAM_{variable(name)}": text_of(value) for name, value in self.spec.params.items()}
+        ours |= {f"FTS_CELL_{variable(name)}": text_of(value) for name, value in self.cell.axes.items()}
         path = os.pathsep.join(
             [*filter(None, [os.environ.get("PATH", os.defpath)]), str(Path(this_python()).parent)]  # finds `fts log`
         )

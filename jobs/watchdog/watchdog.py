@@ -56,6 +56,8 @@ class PaceLimits:
     stall_factor: float = 20.0  # times the trial's median step without progress
     stall_min_s: float = 30.0  # never before: a checkpoint, an evaluation or a slow disk takes its time
     stall_first_s: float = 300.0  # before the first step: importing, loading, compiling
+    stall_learn_factor: float = 10.0  # times the longest gap between two reports so far, where that is learned
+    stall_learn_min_s: float = 60.0  # never before
     stall_cpu_percent: float = 5.0  # of one core, by the whole tree: more than this is work
     cpu_window_s: float = 10.0
     slow_factor: float = 3.0  # times the shape's own history
@@ -118,12 +120,15 @@ class Watchdog:
         """Other limits from now on: what is available has changed since the process started."""
         self.limits = self.memory.limits = limits
 
-    def begin_trial(self, usual_step_s: float | None = None, report_s: float | None = None) -> None:
+    def begin_trial(
+        self, usual_step_s: float | None = None, report_s: float | None = None, gap_s: float | None = None
+    ) -> None:
         """The process starts another trial: `usual_step_s` is what a step of its shape took so far, None: unknown.
 
-        `report_s`: without a report for so long it counts as stalled, whatever its processor does.
+        `report_s`: without a report for so long it counts as stalled, whatever its processor does. `gap_s`: that is
+        learned, and this is the longest gap of earlier trials, 0: there is none; None: it is not learned.
         """
-        self.pace = PaceWatch(self.pace_limits, usual_step_s, report_s)
+        self.pace = PaceWatch(self.pace_limits, usual_step_s, report_s, gap_s)
         self._looked_at: tuple[float, float] | None = None  # monotonic, wall
         self._began_at, self._before_looks_s = self.clock.monotonic(), 0.0
         self._ended_by: Action | None = None
@@ -224,8 +229,14 @@ class Watchdog:
 class PaceWatch:
     """Progress of one trial against its own past, in working seconds."""
 
-    def __init__(self, limits: PaceLimits, usual_step_s: float | None, report_s: float | None = None) -> None:
-        self.limits, self.report_s = limits, report_s
+    def __init__(
+        self,
+        limits: PaceLimits,
+        usual_step_s: float | None,
+        report_s: float | None = None,
+        gap_s: float | None = None,
+    ) -> None:
+        self.limits, self.report_s, self.gap_s = limits, report_s, gap_s
         self._reported_at_s = 0.0
         self.usual_step_s = usual_step_s
         self.latest_step_s: float | None = None
@@ -266,6 +277,8 @@ class PaceWatch:
 
     def reported(self) -> None:
         """The trial told something that others can see."""
+        if self.gap_s is not None:
+            self.gap_s = max(self.gap_s, self._worked_s - self._reported_at_s)
         self._reported_at_s = self._worked_s
 
     @property
@@ -282,8 +295,13 @@ class PaceWatch:
     def stalled(self) -> Decision | None:
         """No progress for much longer than a step takes, and the processor idle all the while; or no report at all."""
         if self.report_s is not None:
-            return self._silent(self.report_s)
+            return self._silent(self.report_s, "allowed")
         limits = self.limits
+        if self.gap_s:
+            allowed_s = max(limits.stall_learn_min_s, limits.stall_learn_factor * self.gap_s)
+            silent = self._silent(allowed_s, f"allowed, where the longest gap so far is {self.gap_s:.3g} s")
+            if silent is not None:
+                return silent
         if self._cpu and self._cpu[-1][0] - self._cpu[0][0] < 0.8 * limits.cpu_window_s:
             return None
         cpu = self.cpu_percent()
@@ -299,11 +317,11 @@ class PaceWatch:
         message = f"no step for {quiet_s:.0f} s at {cpu:.1f} % of a core ({usual}): killed"
         return Decision(Action.KILL, message, cause=Cause.STALLED)
 
-    def _silent(self, allowed_s: float) -> Decision | None:
+    def _silent(self, allowed_s: float, why: str) -> Decision | None:
         quiet_s = self._worked_s - self._reported_at_s
         if quiet_s <= allowed_s:
             return None
-        message = f"no report for {quiet_s:.0f} s, {allowed_s:.0f} s allowed: killed"
+        message = f"no report for {quiet_s:.0f} s, {allowed_s:.0f} s {why}: killed"
         return Decision(Action.KILL, message, cause=Cause.STALLED)
 
     def slow(self, reason: Callable[[], str]) -> Decision | None:

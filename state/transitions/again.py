@@ -110,11 +110,15 @@ def best_trial(db: Database, job_id: int, direction: Direction, front: Sequence[
     return next((row for row in complete.dicts().execute(db) if not is_unranked(row["badges"])), None)
 
 
-def front_of(db: Database, job: Row) -> tuple[int, ...]:
-    """The front of a job of several goals, the best in the first goal first; empty for any other."""
+def front_of(db: Database, job: Row, complete: int | None = None) -> tuple[int, ...]:
+    """The front of a job of several goals, the best in the first goal first; empty for any other.
+
+    `complete`: so many of its trials are, where its row does not say so yet.
+    """
     if '"goals":' not in job["spec"] or len(goals := to_job(job).goals) == 1:
         return ()
-    return front_rows(db, job["id"], goals)
+    complete = job["trials_complete"] if complete is None else complete
+    return front_rows(db, job["id"], goals, job["created_at"], complete)
 
 
 def is_unranked(badges: str) -> bool:

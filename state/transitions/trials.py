@@ -397,7 +397,7 @@ def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
     job = get_job(db, claim.job_id)
     count = COUNTS[ended["status"]]
     changes: Row = {count: job[count] + 1, "idle_attempts": 0}
-    front = front_of(db, job)
+    front = front_of(db, job, job["trials_complete"] + (ended["status"] == "complete"))
     if front:
         best = best_trial(db, claim.job_id, Direction(ended["direction"]), front)
         changes |= {"best_value": best and best["value"], "best_trial": best and best["number"]}

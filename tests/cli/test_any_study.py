@@ -359,6 +359,11 @@ def test_a_declared_parameter_that_the_function_does_not_read_is_said(fts: Calla
     words = ("enqueue", "-n", "train.py:objective", "--space", "x=0:1", "--space", "lr=0:1")
     said = fts(*words).err
     assert "does not read the parameter lr: it changes nothing, unless" in said and "parameter x" not in said
+    (stand / "s.toml").write_text(
+        '[study]\nobjective = "train:objective"\n[space]\nkind = ["a", "b"]\n'
+        "x = { low = 0, high = 1, when = \"kind == 'a'\" }\n"
+    )
+    assert "does not read" not in fts("enqueue", "-n", "s.toml").err, "`kind` decides whether x is drawn"
 
 
 def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(

@@ -33,7 +33,7 @@ def objective(trial, size="S"):
         weights = checkpoint.dir / "weights.txt"
         weights.write_text(repr(loss))
         checkpoint.save({"loss": loss, "step": step}, files=[weights])
-        print("epoch", step, flush=True)
+        print("epoch", step, __file__, flush=True)
         if trial.should_prune():
             raise optuna.TrialPruned()
     fts.predictions(trial, [0.0, 1.0], [loss, 1 - loss])
@@ -57,7 +57,7 @@ WORKING = (
 class Crew:
     """The study, its nodes, and the folder that tells node.py what to do."""
 
-    def __init__(self, folder: Path, pause_s: float = 0.02, trials: int = 5) -> None:
+    def __init__(self, folder: Path, pause_s: float = 0.02, trials: int = 3) -> None:
         self.study = Study(folder, **QUICK)
         self.folder, self.trials = folder, trials
         self.struck: set[int] = set()
@@ -72,8 +72,8 @@ class Crew:
         launch = f"{sys.executable} {NODE} {self.folder} {{name}} {{agent}}"
         return ["worker", "--until-empty", "--executor", "ssh", "--nodes", nodes, "--launch", launch]
 
-    def start(self, nodes: str = "a:1,b:1") -> subprocess.Popen[str]:
-        return self.study.start(*self.words(nodes))
+    def start(self, nodes: str = "a:1,b:1", *more: str) -> subprocess.Popen[str]:
+        return self.study.start(*self.words(nodes), *more)
 
     def agents(self, name: str | None = None) -> list[int]:
         """Pids of those that live."""

@@ -20,7 +20,10 @@ from fts.jobs.executors.choose import executor_of
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
 from fts.jobs.supervisor.slot import Slot
+from fts.state import transitions
 from fts.state.db import open_database
+from fts.state.values import NodeState
+from tests.executors.crew import NODE
 
 PRELUDE = """
 import json, os, signal, sys, time
@@ -211,6 +214,77 @@ def test_a_claim_that_is_lost_lets_no_file_in(remote: Executor, tmp_path: Path) 
     child.fence = nullcontext  # type: ignore[attr-defined]
     remote.slots[0].kill()
     assert list(home.rglob("*")) == []
+
+
+# -- which node it gets
+
+
+def nodes_of(tmp_path: Path, nodes: str) -> Executor:
+    """Of node.py, which does as files in the folder say."""
+    launch = f"{sys.executable} {NODE} {tmp_path} {{name}} {{agent}}"
+    settings = WorkerSettings(where=Where("ssh", launch, nodes), node_lease_s=5.0, stop_grace_s=1.0)
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    return executor_of(places, settings, open_database(places.db), detect.from_env(tmp_path, {"FTS_SENSORS": "none"}))
+
+
+def test_a_node_of_another_fts_is_quarantined_before_any_trial_and_stays_so_until_released(tmp_path: Path) -> None:
+    (tmp_path / "other-a").touch()
+    executor = nodes_of(tmp_path, "a:1,b:1")
+    try:
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
+        assert executor.slots[0].node == "b"  # type: ignore[attr-defined]
+        known = {node.id: node for node in executor.nodes()}
+        assert known["a"].state is NodeState.QUARANTINED and "another fts" in str(known["a"].reason)
+        assert known["b"].state is NodeState.UP and known["b"].hardware
+        (tmp_path / "other-a").unlink()
+        db = executor.db  # type: ignore[attr-defined]
+        transitions.ask_node(db, "a", "release")
+        transitions.ask_node(db, "b", "drain")
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
+        assert executor.slots[0].node == "a"  # type: ignore[attr-defined]
+    finally:
+        executor.close()
+
+
+def test_a_node_that_starts_nothing_is_quarantined_after_two_tries_and_nobody_waits_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "fail-a").touch()
+    executor = nodes_of(tmp_path, "a:1")
+    said: list[str] = []
+    try:
+        leaves = lambda: any("quarantined" in one for one in said)  # noqa: E731
+        assert not executor.place(0, Want(), leaves, said.append)
+        (node,) = executor.nodes()
+        assert node.state is NodeState.QUARANTINED and "no route to host" in str(node.reason)
+        assert "a is quarantined" in said[-1]
+    finally:
+        executor.close()
+
+
+def test_what_the_engine_says_while_it_has_no_node_is_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "slow-a").touch()
+    executor = nodes_of(tmp_path, "a:1")
+    said: list[str] = []
+    try:
+        assert not executor.place(0, Want(), lambda: bool(said), said.append)
+        assert "queued and waiting for resources" in said[0]
+    finally:
+        executor.close()
+
+
+def test_like_goes_to_like_and_a_node_that_lost_the_trial_comes_last(tmp_path: Path) -> None:
+    executor = nodes_of(tmp_path, "a:1,b:1,c:1")
+    choose = executor._choose  # type: ignore[attr-defined]
+    places = {place.name: place for place in executor._places}  # type: ignore[attr-defined]
+    try:
+        executor._busy |= {0, 1, 2}  # type: ignore[attr-defined]
+        places["c"].fingerprint = "f"
+        assert choose(0, Want(like="f"), False)[0].name == "c"
+        assert choose(1, Want(like="f", avoid=frozenset({"a"})), False)[0].name == "b"
+        place, why = choose(2, Want(avoid=frozenset({"a"})), False)
+        assert place is None and "as many trials as they have slots" in why
+        assert choose(2, Want(avoid=frozenset({"a"})), True)[0].name == "a"
+    finally:
+        executor.close()
 
 
 # -- a node is not trusted

@@ -19,6 +19,7 @@ import pytest
 from tests.executors.crew import Crew
 from tests.fts_process import wait_until
 
+pytestmark = pytest.mark.slow
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 

@@ -56,7 +56,10 @@ SITUATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("status", ["queued", "paused", "done", "failed"])
+STATUSES = ["queued", "done", *(pytest.param(status, marks=pytest.mark.slow) for status in ("paused", "failed"))]
+
+
+@pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_a_cell_is_what_the_dry_run_says(db: Any, tmp_path: Path, name: str, status: str) -> None:
     before, after = SITUATIONS[name]
@@ -283,6 +286,9 @@ def test_the_example_is_looked_at_ticked_and_reckoned(tmp_path: Path, session: S
     assert found.line == "fts enqueue study.toml --cell size:S --set budget.trials=9"
     assert (found.cells, found.trials) == (3, 33) and found.check[:2] == ("check", "study.toml")
     assert "1.0 GB for each trial, as declared" in " ".join(found.sentences)
+    anew = Session(session.places, tmp_path)  # the process before was killed
+    question = {"ask": "cost", "ticked": ["sine/S", "steps/S", "line/S"], "key": key, "typed": {"budget.trials": "9"}}
+    assert to_cost(anew.answer(question)["cost"]) == found
     stamp = session.answer({"ask": "stamp"})["stamp"]
     assert stamp == look.stamp
     os.utime(tmp_path / "train.py", (1, 1))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.supervisor.history import fault_of_the_study
+from fts.jobs.supervisor.history import FailuresInOrder, fault_of_the_study
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
@@ -62,3 +62,38 @@ def test_a_cell_that_diverges_whatever_it_tries_has_failed_and_says_why(tmp_path
     with pytest.raises(WrongStatus, match="nothing is left to run: 4 trials: 4 failed for good"):
         transitions.retry(db, [job_id])
     db.close()
+
+
+@pytest.mark.parametrize(
+    ("ends", "given_up_at"),
+    [
+        ("eee", 2),
+        ("ee-e", None),
+        ("e-ee", None),
+        ("ecee", None),
+        ("eceee", 4),
+        ("edee", 3),
+        ("-eee", None),
+        ("cceeee", 4),
+    ],
+)
+def test_side_by_side_failures_count_by_number_whoever_ends_first(ends, given_up_at):
+    """A trial (-) that still runs, or that a retry has put back, keeps what comes after it from being counted."""
+    settled = {
+        n: SimpleNamespace(status=ENDS[e][0], cause=ENDS[e][1], ended_at=100.0 - n, badges=(), number=n)
+        for n, e in enumerate(ends)
+        if e in ENDS
+    }
+    counted = FailuresInOrder(since=0.0)
+    for n in sorted(settled, reverse=True):  # the last one ends first
+        counted.add({n: settled[n]})
+    assert (counted.last and counted.last[0]) == given_up_at
+
+
+def test_failures_before_a_retry_or_an_extension_do_not_count():
+    counted = FailuresInOrder(since=50.0)
+    for n, ended_at in enumerate((10.0, 20.0, 30.0, 60.0, 70.0)):
+        counted.add({n: SimpleNamespace(status="failed", cause=Cause.CODE_ERROR, ended_at=ended_at, badges=())})
+    assert counted.last is None
+    counted.add({5: SimpleNamespace(status="failed", cause=Cause.CODE_ERROR, ended_at=80.0, badges=())})
+    assert counted.last is not None

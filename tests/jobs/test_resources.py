@@ -12,7 +12,7 @@ import pytest
 from fts.jobs.cli import main
 from fts.jobs.supervisor.trial_memory import differs_in_one
 from fts.state import spent, transitions
-from tests.fts_process import Study
+from tests.fts_process import Study, wait_until
 from tests.state.helpers import claimed, enqueued, epoch, new_db, started
 
 ENVIRON = {"FTS_GPUS": "GPU-a=24GB,GPU-b=24GB", "FTS_OUTAGE_PAUSE_S": "0.001", "FTS_POLL_S": "0.05"}
@@ -335,3 +335,58 @@ def test_peaks_on_record_are_those_of_the_trials_and_of_the_cells_of_the_study(t
     assert size == 100 and differs_in_one(one, other), "they differ in the horizon alone"
     assert not differs_in_one(one, one) and not differs_in_one(one, {**one, "other": 1})
     db.close()
+
+
+HOLDS = """
+import os, time
+from pathlib import Path
+def objective(trial):
+    own = Path(os.environ["HELD"]) / os.environ["CUDA_VISIBLE_DEVICES"]
+    own.mkdir()  # fails where another trial has the GPU
+    Path(os.environ["HELD"], f"pid{os.getpid()}").touch()
+    until = time.monotonic() + float(os.environ["FOR_S"])
+    while time.monotonic() < until:
+        time.sleep(0.01)
+    own.rmdir()
+    return 1.0
+"""
+
+
+def test_workers_of_two_folders_and_a_run_beside_them_never_share_a_gpu(tmp_path: Path) -> None:
+    (tmp_path / "held").mkdir()
+    common = {
+        **ENVIRON, "FTS_GPUS": "GPU-a", "HELD": str(tmp_path / "held"), "FOR_S": "0.3",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }  # fmt: skip
+    studies = [Study(tmp_path / name, **common) for name in ("one", "other")]
+    for study in studies:
+        (study.folder / "train.py").write_text(HOLDS)
+        study.ok("enqueue", "train.py:objective", "--trials", "2", "--gpu", "1")
+    workers = [study.start("worker", "--until-empty", "--slots", "1") for study in studies]
+    for worker in workers:
+        assert worker.wait(120) == 0
+    for study in studies:
+        assert study.query("SELECT DISTINCT status FROM trial") == [{"status": "complete"}]
+        assert study.one("SELECT count(*) FROM trial") == 2
+
+
+def test_the_gpu_of_a_killed_worker_is_free_at_once(tmp_path: Path) -> None:
+    (tmp_path / "held").mkdir()
+    common = {
+        **ENVIRON, "FTS_GPUS": "GPU-a", "HELD": str(tmp_path / "held"), "FOR_S": "999",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }  # fmt: skip
+    first, second = Study(tmp_path / "one", **common), Study(tmp_path / "other", **common | {"FOR_S": "0"})
+    for study in (first, second):
+        (study.folder / "train.py").write_text(HOLDS)
+        study.ok("enqueue", "train.py:objective", "--trials", "1", "--gpu", "1")
+    worker = first.start("worker", "--slots", "1")
+    wait_until(lambda: (tmp_path / "held" / "GPU-a").exists())
+    other = second.start("worker", "--until-empty", "--slots", "1")
+    wait_until(lambda: second.query("SELECT message FROM event WHERE message LIKE '%waits%GPU%'"))
+    assert second.query("SELECT * FROM trial WHERE status = 'complete'") == []
+    worker.kill()
+    worker.wait()
+    (tmp_path / "held" / "GPU-a").rmdir()
+    assert other.wait(120) == 0
+    assert second.one("SELECT status FROM trial") == "complete"

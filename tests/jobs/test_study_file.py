@@ -252,6 +252,33 @@ def test_a_cell_that_is_none_is_refused_with_those_there_are(tmp_path: Path) -> 
         chosen(study(tmp_path, WHOLE).labels, ["mnist/L"])
 
 
+def test_names_with_dots_are_a_table_or_one_word(tmp_path: Path) -> None:
+    text = """
+    [study]
+    command = "python train.py {args_hydra}"
+    name = "hydra"
+    [matrix]
+    "model.size" = ["S", "M"]
+    [space]
+    optimizer.lr = { low = 1e-3, high = 1.0, log = true }
+    "optimizer.name" = ["adam", "sgd"]
+    "optimizer.momentum" = { low = 0.0, high = 0.9, when = "optimizer.name == 'sgd' and model.size == 'M'" }
+    [space.data]
+    mixup = { low = 0.0, high = 1.0 }
+    crop = [24, 32]
+    [metrics]
+    loss = { goal = "minimize", regex = "loss=(.*)" }
+    """
+    made = list(cells(tmp_path, text).values())
+    names = ["optimizer.lr", "optimizer.name", "optimizer.momentum", "data.mixup", "data.crop"]
+    assert sorted(made[0].space) == sorted(names) and [cell.axes["model.size"] for cell in made] == ["S", "M"]
+    assert made[0].space["data.crop"] == {"kind": "choice", "choices": [24, 32]}
+    with pytest.raises(BadSpec, match=r"optimizer\.lr twice"):
+        cells(tmp_path, text.replace('"optimizer.name" =', '"optimizer.lr" ='))
+    with pytest.raises(BadSpec, match="optimizer_lr would both be the environment variable FTS_PARAM_OPTIMIZER_LR"):
+        cells(tmp_path, text.replace('"optimizer.name" =', "optimizer_lr = [1]\n'optimizer.name' ="))
+
+
 # -- the space of a function
 
 

@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from fts.jobs.sensors.process_usage import TreeUse, occupied, physical_footprint
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.process_tree import descendants, kin
 from fts.jobs.watchdog.policy import Action, Decision, HeatPolicy, MemoryLimits, Thresholds
-from fts.jobs.watchdog.watchdog import Clock, PaceLimits, Watchdog, look_after
+from fts.jobs.watchdog.watchdog import Clock, PaceLimits, PaceWatch, Watchdog, look_after
 from fts.state.values import Cause
 from tests.jobs.test_process import eventually
 
@@ -88,6 +89,30 @@ def actions(found: list[Decision]) -> list[Action]:
 
 
 # -- memory
+
+
+def test_a_learned_stall_is_ten_times_the_longest_gap_and_never_before_a_minute():
+    pace = PaceWatch(PaceLimits(), None, gap_s=0.0)
+    pace.start(0.0)
+    busy = itertools.count(5.0, 5.0)
+
+    def works(seconds: float):
+        for _ in range(int(seconds / 5)):
+            pace.work(5.0, next(busy), disturbed=False)
+        return pace.stalled()
+
+    assert works(900) is None, "nothing was reported yet, and it works"
+    pace.reported()
+    assert works(300) is None, "900 s were the longest gap: 9,000 s are allowed"
+    pace = PaceWatch(PaceLimits(), None, gap_s=2.0)  # of an earlier trial
+    pace.start(next(busy))
+    assert works(55) is None
+    said = works(10)
+    assert said is not None and said.cause is Cause.STALLED
+    assert said.message == "no report for 65 s, 60 s allowed, where the longest gap so far is 2 s: killed"
+    pace.reported()
+    assert works(600) is None and pace.gap_s == 65.0
+    assert works(55) is not None
 
 
 def test_a_trial_above_the_soft_limit_is_asked_once_to_shrink(tmp_path: Path) -> None:

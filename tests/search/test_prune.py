@@ -3,12 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 
 from benchmarks.pruning import Pool, judge, pools, replay, synthetic, waiting
 from fts.jobs.search.pruner import Halving, line_ahead, rungs, should_prune
+from fts.jobs.search.pure_pruner import PurePruner
 from fts.jobs.search.sampler import PastTrial
 from fts.state import transitions
 from fts.state.values import Direction
@@ -52,7 +56,7 @@ def test_rungs_grow_by_a_factor():
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.floats(0.1, 2.0), max_size=12),
-    st.sampled_from(["median", "halving"]),
+    st.sampled_from(["median", "percentile", "halving"]),
     st.sampled_from([THIRD, Halving(1, 9, 0.3, None), Halving(1, 9, 0.3, None, margin=0.01), Halving(keep=1.0)]),
     st.integers(0, 10),
     st.sampled_from(Direction),
@@ -67,7 +71,7 @@ def test_the_line_ahead_is_what_decides_there(finals, pruner, rule, epoch, direc
     def decided(upto, value):
         return should_prune(pruner, rivals, len(finals), dict.fromkeys(range(1, upto + 1), value), direction, rule)
 
-    assert not any(decided(e, behind) for e in range(epoch + 1, at)) or pruner == "median"
+    assert not any(decided(e, behind) for e in range(epoch + 1, at)) or pruner != "halving"
     if found:
         assert at > epoch and decided(at, line) is None and decided(at, behind)
 
@@ -166,3 +170,31 @@ def cell_spec(sampler: str, pruner: str) -> dict[str, Any]:
         sampler=sampler, pruner=pruner,
     )  # fmt: skip
     return cell.to_json()
+
+
+STATES = st.sampled_from([*[TrialState.COMPLETE] * 3, TrialState.PRUNED, TrialState.FAIL])
+CURVES = st.dictionaries(st.integers(0, 6), st.floats(-1e6, 1e6), min_size=1, max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(STATES, CURVES), max_size=14),
+    CURVES,
+    st.floats(0.0, 100.0),
+    st.sampled_from(["minimize", "maximize"]),
+)
+def test_the_percentile_rule_is_optunas_to_the_last_bit(earlier, curve, percentile, direction):
+    study = optuna.create_study(direction=direction)
+    for state, told in earlier:
+        value = 0.0 if state is TrialState.COMPLETE else None
+        study.add_trial(optuna.trial.create_trial(state=state, value=value, intermediate_values=told))
+    running = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=curve)
+    running.number = len(earlier)
+    theirs = optuna.pruners.PercentilePruner(percentile).prune(study, running)
+    assert PurePruner("percentile", percentile=percentile).prune(study, running) == bool(theirs)
+    history = [PastTrial(n, {}, state.name.lower(), None, told) for n, (state, told) in enumerate(earlier)]
+    line = line_ahead("percentile", history, len(earlier), 2, 9, Direction(direction), percentile=percentile)
+    there = [told[3] for state, told in earlier if state is TrialState.COMPLETE and 3 in told]
+    if line is not None:
+        share = percentile if direction == "minimize" else 100 - percentile
+        assert line == (3, float(np.nanpercentile(np.array(there), share)))

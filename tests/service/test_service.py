@@ -32,9 +32,10 @@ def objective(trial):
 """
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Study:
-    made = Study(tmp_path / ODD, XDG_CONFIG_HOME=str(tmp_path / "config"), HOME=str(tmp_path))
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("service")
+    made = Study(folder / ODD, XDG_CONFIG_HOME=str(folder / "config"), HOME=str(folder))
     (made.folder / "train.py").write_text(TRAIN)
     made.ok("enqueue", "train.py:objective", "--trials", "1")
     return made
@@ -116,15 +117,17 @@ def test_a_folder_that_no_service_can_name_is_refused() -> None:
         Service(("fts",), Path("/a\nExecStart=x"), Path("/log"), {})
 
 
-def test_install_asks_systemd_status_reads_it_and_remove_leaves_nothing(study: Study, tmp_path: Path) -> None:
+def test_install_asks_systemd_status_reads_it_and_remove_leaves_nothing(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
     for name, answer in (("systemctl", 'case "$*" in *is-active*) echo active;; esac'), ("loginctl", "echo no")):
         (tools / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/asked\n{answer}\n')
         (tools / name).chmod(0o755)
-    study.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
+    monkeypatch.setitem(study.environ, "PATH", f"{tools}:{os.environ['PATH']}")
     said = study.fts("service", "install", "--manager", SYSTEMD)
-    (path,) = (tmp_path / "config" / "systemd" / "user").glob("fts-*.service")
+    (path,) = (study.folder.parent / "config" / "systemd" / "user").glob("fts-*.service")
     assert said.code == 0 and "sudo loginctl enable-linger" in said.err and f"wrote {path}" in said.err, said
     assert str(sys.executable) in path.read_text()
     said = study.fts("service", "status", "--manager", SYSTEMD)
@@ -134,6 +137,6 @@ def test_install_asks_systemd_status_reads_it_and_remove_leaves_nothing(study: S
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked[1:3] == ["systemctl --user daemon-reload", f"systemctl --user enable --now {path.name}"], asked
     assert f"systemctl --user disable --now {path.name}" in asked
-    study.environ["PATH"] = str(Path(sys.executable).parent)
+    monkeypatch.setitem(study.environ, "PATH", str(Path(sys.executable).parent))
     said = study.fts("service", "install", "--manager", SYSTEMD)
     assert said.code == 1 and "there is no systemctl here: -n shows the service" in said.err, said

@@ -108,6 +108,22 @@ def test_a_script_gets_words_and_variables_and_its_report_becomes_epochs(tmp_pat
     assert json.loads(Path(seen["FTS_PARAMS"]).read_text()) == {"lr": 0.25, "layers": 2, "size": "S"}
 
 
+def test_names_may_have_dots_where_the_command_has_declared_them(tmp_path: Path):
+    words = ("printf", "%s,", "{optimizer.lr:0.1..0.5}", "{item.price}", "{item.price:.2f}", "{args}", "{args_hydra}")
+    cell = cell_of(tmp_path, *words, axes={"model.size": ["S"]}, regex="(.)")
+    assert list(cell.space or {}) == ["optimizer.lr"]
+    values = {"optimizer.lr": 0.25, "model.size": "S"}
+    assert filled(cell, values, {})[2:] == [
+        "0.25", "{item.price}", "{item.price:.2f}", "--model.size=S", "model.size=S",
+    ]  # fmt: skip
+    script = tmp_path / "env.sh"
+    script.write_text("echo val_loss=$FTS_PARAM_OPTIMIZER_LR $FTS_CELL_MODEL_SIZE\n")
+    cell = cell_of(tmp_path, "sh", "env.sh", "{optimizer.lr:0.1..0.5}", axes={"model.size": ["S"]}, regex="=(.*) S")
+    record = Record(0)
+    attempt(spec_of(cell, record, (), params={"optimizer.lr": 0.25}), record, forked=False)
+    assert record.end["value"] == 0.25, record.end
+
+
 def test_a_shell_script_reports_with_fts_log_and_its_last_report_counts(tmp_path: Path):
     script = tmp_path / "train.sh"
     script.write_text("fts log epoch=1 val_loss=0.25\nfts log epoch=2 val_loss=0.5\necho $1 | tr a-z A-Z\n")
@@ -117,6 +133,31 @@ def test_a_shell_script_reports_with_fts_log_and_its_last_report_counts(tmp_path
     attempt(spec_of(cell, record, (), params={"name": "it's"}), record, forked=False)
     assert (record.end["value"], record.end["best_epoch"], record.curve) == (0.5, 1, {1: 0.25, 2: 0.5})
     assert "\nIT'S\n" in log_of(cell)
+
+
+ODD = ["a b", "it's", 'say "x"', "$HOME `id` $(id)", "back\\slash", "", "*", "two\nlines", "-n", "#1"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{v}",
+        "'{v}'",
+        '"{v}"',
+        '"<{v}>"',
+        "'<{v}>'",
+        '"$(printf %s {v})"',
+        '"$(printf %s "{v}")"',
+        "# don't\nprintf %s {v}",
+    ],
+)
+def test_a_place_in_a_shell_is_quoted_as_its_own_quotes_need(tmp_path: Path, place: str):
+    text = place if place.startswith("#") else f"printf %s {place}"
+    cell = cell_of(tmp_path, text, shell=True, space={"v": {"kind": "choice", "choices": ODD}})
+    for value in ODD:
+        words = filled(cell, {"v": value}, {})
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        assert said == (f"<{value}>" if "<" in place else value), words
 
 
 def test_an_awk_line_is_read_by_a_regular_expression(tmp_path: Path):
@@ -290,7 +331,10 @@ def test_a_line_that_a_kill_cut_off_is_no_result(tmp_path: Path):
         (("echo",), {"regex": "("}, "no regular expression"),
         (("echo", "{size:1..2}"), {"axes": {"size": [1]}}, "cannot be a parameter and an axis"),
         (("echo",), {"axes": {"args": [1]}}, "'args' cannot name"),
-        (("echo", "{lr:1..2}", "{LR:1..2}"), {}, "same name but for upper and lower case"),
+        (("echo", "{lr:1..2}", "{LR:1..2}"), {}, "lr and LR would both be the environment variable FTS_PARAM_LR"),
+        (("echo '{args}' {lr:1..2}",), {"shell": True}, "write it without quotes around it, as {args}"),
+        (("echo", "{a.b:1..2}", "{a_b:1..2}"), {}, "a.b and a_b would both be the environment variable FTS_PARAM_A_B"),
+        (("echo", "{a.b:1..2}", "{a.b:1..3}"), {}, "a.b is declared twice, and differently"),
     ],
 )
 def test_a_command_that_cannot_be_is_refused_before_anything_is_written(tmp_path, words, fields, told):

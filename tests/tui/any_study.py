@@ -200,12 +200,15 @@ def build_attempts(path: Path, now: float = NOW) -> None:
         clock.pass_s(600)
         transitions.release_job(db, first, "lost worker")
         clock.at = now - 40 * 60
-        second = claimed(db, transitions.register_worker(db, "spark", 2, clock.at, 1))
+        worker = transitions.register_worker(db, "spark", 2, clock.at, 1)
+        second = claimed(db, worker)
         transitions.resume_trial(db, second, trial)
         transitions.record_attempt_began(db, second, trial, host="spark", pid=101)
         clock.pass_s(300)
         transitions.record_attempt_ended(db, second, trial, "killed by signal 9")
         transitions.record_attempt_began(db, second, trial, host="spark", pid=102)
+        clock.at = now - 2
+        transitions.beat(db, worker, 60.0)
     db.close()
 
 

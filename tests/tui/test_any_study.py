@@ -282,3 +282,24 @@ def test_of_many_trials_the_results_and_the_rows_are_whole(tmp_path):
     text = as_text(pictures.frame(queue, 200, 60))
     assert "2606/2606 " in text, "a number that is cut would be another one"
     assert "2605 more trials: 2 shows them" in text
+
+
+def test_what_a_silent_worker_did_is_lost_on_every_screen_and_its_time_stops(path):
+    """Four hours later nobody has heard of it: no sign of a running job, no time that goes on."""
+    late = NOW + 4 * HOUR
+    for screen, row in (
+        ("queue", "mnist/M "),
+        ("trials", "    6 lost"),
+        ("results", "mnist "),
+        ("curves", "mnist/M .5375"),
+    ):
+        text = pictures.render(path, screen, (120, 40), now=late, job_id=3).text
+        lines = [line for line in text.splitlines() if row in line]
+        assert lines and all("►►" not in line and "6►" not in line for line in lines), (screen, lines)
+        assert any("?" in line for line in lines), (screen, lines)
+    early, later = (pictures.look(path, "trials", (120, 40), now=at, job_id=3) for at in (NOW + HOUR, late))
+    trial = next(t for t in later.trials if t.number == 6)
+    took = trial_table.seconds_of(early, early.job, trial)
+    assert took == trial_table.seconds_of(later, later.job, trial) < HOUR
+    (told,) = attempts.attempts(later, trial, 200)[2:]
+    assert "".join(text for text, _ in told).endswith("then nothing was heard of its worker")

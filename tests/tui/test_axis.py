@@ -11,6 +11,7 @@ import pytest
 from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB, MB
 from fts.tui.data.view import Details, View
+from fts.tui.render import chart
 from fts.tui.render.chart import LABEL, Plot, Series, paint
 from fts.tui.screens import hardware
 from tests.tui.values import NOW, make_sample, make_snapshot
@@ -65,3 +66,14 @@ def test_the_chart_of_a_quiet_day_says_what_its_rows_are():
     found = [label.strip() for label in labels(hardware.day(view, 80, 30)[1:14]) if label.strip()]
     assert len(found) == len(set(found)) >= 1
     assert all(re.fullmatch(r"-?[\d.]+", label) for label in found)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.12, 13.0), (1e-5, 1.0), (3.0, 31.0), (1e-9, 1e9), (2e-3, 2e-1)])
+@pytest.mark.parametrize("rows", [4, 8, 30])
+def test_a_logarithmic_axis_has_powers_of_ten_few_and_different(low, high, rows):
+    scale = chart._Scale(chart.Plot((), (0.0, 1.0), (low, high), log_y=True), 60, rows)
+    labels = [text.strip() for text in chart._labels(scale, rows).values()]
+    assert 1 <= len(labels) <= chart.LABELS and len(set(labels)) == len(labels)
+    values = [float(text) for text in labels]
+    assert all(low <= value <= high for value in values)
+    assert all(f"{value:e}"[0] in "1235" for value in values), "round ones"

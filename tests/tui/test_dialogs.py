@@ -172,6 +172,20 @@ async def test_enter_typed_in_a_burst_takes_what_was_typed_and_not_what_stood_th
         assert [status for name, status in rows(db_path).items() if status == "cancelled"] == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "event"), [(":pause\r", "paused"), ("mfan replaced\r", "noted"), (":note two fans\r", "noted")]
+)
+def test_what_is_typed_at_once_on_a_terminal_arrives_in_its_order(db_path, typed, event):
+    """Before the dialog is there: no letter is a key of the screen behind it, none is lost."""
+    with Terminal(db_path) as terminal:
+        terminal.wait_ready()
+        terminal.key("j" + typed)
+        end = time.monotonic() + 20
+        while verbs(db_path) != [event]:
+            assert time.monotonic() < end, verbs(db_path, 5)
+            time.sleep(0.05)
+
+
 async def test_enter_on_nothing_that_matches_does_nothing(db_path):
     async with monitor(db_path) as (app, pilot):
         before = rows(db_path)

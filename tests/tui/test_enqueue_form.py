@@ -285,12 +285,10 @@ async def test_read_only_and_replay_refuse_in_a_sentence(folder: Path) -> None:
         assert not isinstance(app.screen, EnqueueForm) and "this monitor only reads" in on_screen(app)
 
 
-SIZES = [
-    pytest.param((60, 15)),
-    *(pytest.param(size, marks=pytest.mark.slow) for size in ((80, 24), (120, 40), (200, 60))),
-]
+SIZES = [(60, 15), (80, 24), (120, 40), (200, 60)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_everything_is_reached_by_keyboard_in_ascii_at(folder: Path, size: tuple[int, int]) -> None:
     async with monitor(database(folder), size, ascii_only=True) as (app, pilot):

@@ -135,7 +135,7 @@ def test_without_a_worker_it_is_said_that_nobody_measures():
 
     silent = make_worker(heartbeat_at=NOW - 9999)
     for workers in ((), (make_worker(status="stopped", stopped_at=NOW - 60),), (silent,)):
-        assert told(*workers) == ["not measured: no worker"] * 5
+        assert told(*workers) == ["unknown, no worker"] * 5
     assert told(make_worker())[0] == "not measured yet"
     blind = make_sample(temperature=None, power_w=None)
     assert named(view(blind), "temp").text == "not available here"
@@ -147,7 +147,7 @@ def test_that_nobody_measures_is_never_cut(size):
     for screen in (0, 3):
         shown = View(glances.look(make_snapshot(jobs=(make_job(),)), NOW), Details(), screen=screen, job_id=1)
         text = as_text(pictures.frame(shown, *size))
-        assert re.search("mem:? +not measured: no worker", text)
+        assert re.search("mem:? +unknown, no worker", text)
         assert "unknown, …" not in text
         assert "no worker …" not in text
 

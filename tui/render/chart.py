@@ -250,7 +250,7 @@ def _labels(scale: _Scale, rows: int) -> dict[int, str]:
     """Row -> label: round values, few of them, each in the row that its value falls into."""
     low, high = (math.exp(end) if scale.log else end for end in (scale.y0, scale.y1))
     for wanted in range(min(max(rows // 2, 2), LABELS), 0, -1):
-        values = _round_values(low, high, wanted)
+        values = (_round_powers(low, high, wanted) if scale.log else None) or _round_values(low, high, wanted)
         texts = _written(values)
         if len(set(texts)) == len(texts):
             break
@@ -260,6 +260,20 @@ def _labels(scale: _Scale, rows: int) -> dict[int, str]:
         if dot is not None and dot[1] // 4 not in found:
             found[dot[1] // 4] = text
     return found
+
+
+def _round_powers(low: float, high: float, wanted: int) -> list[float] | None:
+    """At most `wanted` values of a logarithmic axis over a power of ten or more: powers, with 3 or 2 and 5 between."""
+    if not 0 < low < high or high / low < 10:
+        return None
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        found = [digit * 10.0**power for power in range(first, last + 1) for digit in digits]
+        found = [value for value in found if low <= value <= high]
+        if 0 < len(found) <= wanted:
+            return found
+    step = -(-(last - first + 1) // wanted)
+    return [10.0**power for power in range(first, last + 1, step) if low <= 10.0**power <= high] or None
 
 
 def _round_values(low: float, high: float, wanted: int) -> list[float]:
@@ -276,6 +290,11 @@ def _round_values(low: float, high: float, wanted: int) -> list[float]:
 
 def _written(values: Sequence[float]) -> list[str]:
     """In as few characters as say them exactly, all alike; where the column is too narrow, rounded to fit."""
+    if len(values) > 1 and min(values) > 0 and max(values) / min(values) >= 1000:
+        return [
+            formatting.cut(_brief(f"{value:.0e}") if not 0.01 <= value < 1e5 else f"{value:g}", LABEL, "")
+            for value in values
+        ]
     forms = [*(f".{digits}f" for digits in range(LABEL)), ".0e", ".1e", ".2e"]
     for form in forms:
         texts = [_brief(f"{value:{form}}") for value in values]

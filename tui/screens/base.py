@@ -52,7 +52,7 @@ class MonitorScreen(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = COLUMNS
     VERTICAL_BREAKPOINTS = ROWS
-    AUTO_FOCUS = "#body Pane"
+    AUTO_FOCUS = ""  # Textual would look for a pane before there is one
     ALLOW_IN_MAXIMIZED_VIEW = "Header, KeyBar"
     ESCAPE_TO_MINIMIZE = False
     BINDINGS: ClassVar[list[BindingType]] = list(bindings.textual())
@@ -73,6 +73,7 @@ class MonitorScreen(Screen[None]):
         super().__init__()
         self.view: View | None = None
         self.laid_out: Size | None = None  # the size that its panes have been placed for
+        self._panes: list[Pane] = []
         self.sorting = False  # `o` was pressed: the next letter is a column
 
     def compose(self) -> ComposeResult:
@@ -91,9 +92,16 @@ class MonitorScreen(Screen[None]):
         self.view = view
         self.set_class(bool(view.missing), "-missing")
         self.set_class(view.last is not None, "-trouble")
+        if self.focused is None and self.app.app_focus:
+            self._focus_first()
         with self.app.batch_update():
-            for pane in self.query(Pane):
+            for pane in self.shown_panes():
                 pane.look(view)
+
+    def shown_panes(self) -> list[Pane]:
+        """Every pane, asked of Textual once: they neither come nor go."""
+        self._panes = self._panes or list(self.query(Pane))
+        return self._panes
 
     # ---------------------------------------------------------------- events
 
@@ -106,18 +114,24 @@ class MonitorScreen(Screen[None]):
     def desk(self) -> Navigation:
         return self.monitor.desk
 
-    def on_key(self, event: events.Key) -> None:
-        name = key_name(event)
+    def takes(self, event: events.Key) -> bool:
+        """Whether a key is no key of a binding: it came too early, or is the second half of a chord."""
         if self.monitor.presence.keeps(event):
-            event.stop()
-            return
+            return True
         self.monitor.presence.note()
         if self.sorting:
-            event.stop()
-            self._sort_by(name)
+            self._sort_by(key_name(event))
+            return True
+        return False
 
     def on_mount(self) -> None:
         self.monitor.paint()
+
+    def _focus_first(self) -> None:
+        """The first pane has the focus until another one is given it."""
+        first = next((pane for pane in self.shown_panes() if pane.focusable), None)
+        if first is not None:
+            self.set_focus(first)
 
     def on_resize(self, event: events.Resize) -> None:
         self.laid_out = event.size
@@ -146,9 +160,10 @@ class MonitorScreen(Screen[None]):
 
     def changed(self) -> None:
         """The cursor or what it stands on is another: reads what is shown of it, and paints."""
-        self.desk.keep_in_sight(self.monitor.view(), time.monotonic())
-        self.monitor.look()
+        if self.desk.is_filtered:
+            self.desk.keep_in_sight(self.monitor.view(), time.monotonic())
         self.monitor.paint()
+        self.monitor.look()  # after it: the poller's thread would take the processor from the picture
 
     def say(self, text: str, role: str = "") -> None:
         self.monitor.say(text, role)

@@ -86,7 +86,8 @@ def _head(view: View, job: Job | None, size: str, horizon: str, column: int) -> 
     if job is None:
         return (formatting.fit(f" {size}/{horizon} —", column), "dim")
     sign = "►" if job.id == view.job_id else " "
-    text = f"{sign}{formatting.glyph_of(job.status)} {naming.cell_name(job)} {declared.short(job.best_value)}"
+    state = formatting.LOST if view.glance.lost(job) else formatting.glyph_of(job.status)
+    text = f"{sign}{state} {naming.cell_name(job)} {declared.short(job.best_value)}"
     return (formatting.fit(text, column), "focus" if job.id == view.job_id else str(job.status))
 
 

@@ -19,12 +19,14 @@ from textual.widgets.option_list import Option
 
 from fts.jobs.status import formatting
 from fts.tui.render.text import wrapped
+from fts.tui.typed_ahead import release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from textual import events
     from textual.app import ComposeResult
+    from textual.widget import Widget
 
 Answer = TypeVar("Answer")
 
@@ -69,12 +71,17 @@ class Dialog(ModalScreen[Answer]):
     Dialog Button:focus { text-style: bold reverse; background-tint: transparent 0%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave", show=False)]
+    HOLDS_KEYS = True  # until a field has the focus
     WIDTH = 72  # columns of the text at most
     BESIDE = 0  # rows of the box that do not scroll, without its border
 
     def __init__(self, title: str) -> None:
         super().__init__()
         self.title_text = title
+
+    def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
+        super().set_focus(widget, scroll_visible, from_app_focus)
+        release(widget)
 
     def on_mount(self) -> None:
         box = self.query_one("#box")
@@ -189,7 +196,14 @@ class Chooser(Dialog[str]):
 
     def on_resize(self) -> None:  # also the first time
         super().on_resize()
+        self.query_one(OptionList).styles.min_height = 0
         self.fill()
+        self.call_after_refresh(self._keep_height)
+
+    def _keep_height(self) -> None:
+        """The box stays where it is while the list narrows."""
+        options = self.query_one(OptionList)
+        options.styles.min_height = options.size.height
 
     def wanted_width(self) -> int:
         beside = self.key_columns + self.label_columns

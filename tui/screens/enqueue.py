@@ -60,6 +60,7 @@ class EnqueueForm(ModalScreen[None]):
     EnqueueForm.-ascii #form { border: ascii $primary; }
     EnqueueForm #tabs { height: 1fr; }
     EnqueueForm TabPane { padding: 0; }
+    EnqueueForm Tab.-active { text-style: bold reverse; }
     EnqueueForm #pane-study OptionList { height: 1fr; border: none; padding: 0; background: $surface; }
     EnqueueForm #typed-line { height: 1; }
     EnqueueForm #typed-line Static { width: auto; }
@@ -121,7 +122,7 @@ class EnqueueForm(ModalScreen[None]):
         ascii_only: bool = False,
     ) -> None:
         super().__init__()
-        self.path, self.folders, self.memory, self.runs = path, list(folders), memory, runs
+        self.path, self.folders, self.memory, self.runs = path.absolute(), list(folders), memory, runs
         self.ascii_only = ascii_only
         self.process = FormProcess(path)
         self.studies: list[Found] = []
@@ -136,6 +137,7 @@ class EnqueueForm(ModalScreen[None]):
         self._took_s = 0.0  # of the last look
         self._wanted_at = 0.0  # when the look or the cost that is waited for was asked
         self._shown_run = (False, runs.ended)
+        self._painted = ("", "")
         self._typing: Any = None
         self._then: Callable[[], None] | None = None  # what to do when the files are known to be as they were
 
@@ -143,7 +145,7 @@ class EnqueueForm(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form"):
-            with TabbedContent(id="tabs"):
+            with TabbedContent(initial="cells" if self._last() else "study", id="tabs"):
                 with TabPane("1 Study", id="study"), Vertical(id="pane-study"):
                     yield OptionList(id="studies", markup=False)
                     with Horizontal(id="typed-line"):
@@ -175,10 +177,17 @@ class EnqueueForm(ModalScreen[None]):
         self.query_one("#form").border_title = "enqueue"
         self._fit()
         self._show_answer()
-        self._paint()
+        if last := self._last():
+            self._choose(last, to_cells=True)
+        else:
+            self._paint()
+            self.query_one("#studies").focus()
         self._ask("studies", folders=[str(folder) for folder in self.folders])
         self.set_interval(TICK_S, self._tick)
-        self.query_one("#studies").focus()
+
+    def _last(self) -> str:
+        """The study that was chosen the last time, of this database; empty: none was."""
+        return self.memory.last.get(str(self.path), "")
 
     def on_unmount(self) -> None:
         self.process.close()
@@ -218,10 +227,7 @@ class EnqueueForm(ModalScreen[None]):
     def _heard_studies(self, message: Heard, problem: str) -> None:
         self.studies = [to_found(each) for each in message.answer.get("studies", [])]
         self._list(problem)
-        last = self.memory.last.get(str(self.path))
-        known = {each.key for each in self.studies if not each.problem}
-        if not self.key and last is not None and (last in known or '"words"' in last):
-            self._choose(last, to_cells=True)
+        self._paint()
 
     def _heard_typed(self, message: Heard, problem: str) -> None:
         self.query_one("#typed-told", Static).update(problem)
@@ -370,7 +376,7 @@ class EnqueueForm(ModalScreen[None]):
             self.cost = None
         ticked = self._ticked()
         if ticked and self.seen is not None and not self.seen.problem:
-            self._ask("cost", ticked=ticked)
+            self._ask("cost", ticked=ticked, key=self.key, typed=dict(self.typed))
         else:
             self._asked.pop("cost", None)
         self._paint()
@@ -384,8 +390,11 @@ class EnqueueForm(ModalScreen[None]):
     def _paint(self) -> None:
         if not self.is_attached:
             return
-        self.query_one("#form").border_title = Text(f"enqueue{f': {self._title()}' if self.key else ''}")
-        self.query_one("#preview-text", Static).update("\n".join(self._preview()))
+        shown = (f"enqueue{f': {self._title()}' if self.key else ''}", "\n".join(self._preview()))
+        if shown != self._painted:  # what is as it was is not sent again
+            self._painted = shown
+            self.query_one("#form").border_title = Text(shown[0])
+            self.query_one("#preview-text", Static).update(shown[1])
         enqueue = self.query_one("#enqueue", Button)
         label, ready = self._button()
         if str(enqueue.label) != label:
@@ -459,8 +468,12 @@ class EnqueueForm(ModalScreen[None]):
         self.set_focus(None)  # a widget that keeps the focus would bring its own tab back
         self.call_after_refresh(self._focus_in, name)
 
-    def _focus_in(self, name: str) -> None:
-        if self.query_one("#tabs", TabbedContent).active != name:
+    def _focus_in(self, name: str, tries: int = 5) -> None:
+        tabs = self.query_one("#tabs", TabbedContent)
+        if tabs.active != name:  # a message of the tab before came later
+            tabs.active = name
+            if tries:
+                self.call_after_refresh(self._focus_in, name, tries - 1)
             return
         first = {"study": "#studies", "cells": "#table", "options": "#fields Input, #fields Select, #fields Tick"}
         found = self.query(first.get(name, "#answers"))

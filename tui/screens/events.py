@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
 from fts.tui.data import table_rows
-from fts.tui.render.text import Line, rule, wrapped
+from fts.tui.render.text import Line, broken, rule, wrapped
 from fts.tui.screens.base import HOUR, MonitorScreen
 from fts.tui.widgets import event_list
 from fts.tui.widgets.pane import Pane, Table
@@ -71,7 +71,6 @@ def full(view: View, width: int, height: int) -> list[Line]:
     text = f"{naming.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
     verb = str(event.verb).replace("_", " ")
     lines: list[Line] = [rule(f"event {event.id} · {verb} · {undo}", "", width, view.focus == "event")]
-    rows_ = [row[: max(width - 1, 10)] for row in wrapped(text, max(width - 1, 10))]
-    if len(rows_) > height - 1:
-        rows_[height - 2 :] = [formatting.cut(rows_[height - 2], width - 3) + " …"]
-    return [*lines, *(((row, ""),) for row in rows_)]
+    room = max(width - 1, 10)
+    lines += [((row, ""),) for whole in wrapped(text, room) for row in broken(whole, room)]
+    return event_list.cut_lines(lines, height)

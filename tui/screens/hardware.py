@@ -14,7 +14,7 @@ from fts.tui.data.gaps import spells
 from fts.tui.render.chart import Plot, Series, paint
 from fts.tui.render.text import Line, line, rule, walled, wrapped
 from fts.tui.screens.base import Breakpoints, MonitorScreen
-from fts.tui.widgets import event_list
+from fts.tui.widgets import event_list, nodes
 from fts.tui.widgets import meters as meter
 from fts.tui.widgets.pane import Pane
 
@@ -96,10 +96,10 @@ def _plot(
     level = None if far else limit
     plot = Plot(tuple(Series(part, "live") for part in spells(found)), x, span, level=level, level_role="limit")
     name = "pause" if title.startswith("temp") else "soft limit"
-    hint = f"max {max(values):.{digits}f}" + (
-        f" ┊ {name} {limit:.0f}{', far above' if far and not low_room else ''}" if limit else ""
-    )
-    return [rule(title, hint, width), *paint(plot, width, height - 1, True, ticks)]
+    hint = f"most {max(values):.{digits}f}"
+    if limit:
+        hint += f" ┊ {name} {limit:.0f}" + (" (above the picture)" if far and not low_room else "")
+    return [rule(title, hint, width, view.focus == "day"), *paint(plot, width, height - 1, True, ticks)]
 
 
 def _hours(first: float, last: float) -> list[float]:
@@ -130,6 +130,7 @@ def guard(view: View, width: int, height: int) -> list[Line]:
         lines += _wrapped(text, width)
     if resume := meter.resume_line(view):
         lines += _wrapped(resume, width, "dim")
+    lines += nodes.rows(view, width)
     return event_list.cut_lines(lines, height)
 
 

@@ -40,9 +40,9 @@ class LogsScreen(MonitorScreen):
 
     def action_search(self) -> None:
         hint = "Enter searches; n and N go to the next and previous match."
-        self.ask("search", hint, self.desk.search, self._search)
+        self.ask("search", hint, self.desk.search, self._searched)
 
-    def _search(self, text: str) -> None:
+    def _searched(self, text: str) -> None:
         self.desk.search = text
         if text:
             self._find(-1)

@@ -13,8 +13,8 @@ from fts.tui.data import table_rows
 from fts.tui.render.text import Line, clip, fill, line, rule, walled, wrapped
 from fts.tui.screens import hardware
 from fts.tui.screens.base import Breakpoints, MonitorScreen
-from fts.tui.screens.results import matrix, of_bars, question_of, scaling, seal_lines, winners
-from fts.tui.widgets import event_list, learning_curve, queue_table, trial_table
+from fts.tui.screens.results import has_front, matrix, of_bars, on_front, question_of, scaling, seal_lines, winners
+from fts.tui.widgets import event_list, front_chart, learning_curve, nodes, queue_table, trial_table
 from fts.tui.widgets import meters as meter
 from fts.tui.widgets.pane import Pane, Table
 
@@ -146,11 +146,12 @@ def rows(view: View, width: int, height: int) -> list[int | None]:
 
 
 def summary(view: View, width: int, height: int) -> list[Line]:
-    """What a study found, once nothing is left to run; nothing before."""
+    """What a study found, once nothing is left to run; and the nodes, where there are any."""
+    crew = nodes.brief(view, width)
     jobs = view.snapshot.jobs
     states = Counter(job.status for job in jobs)
     if not states[JobStatus.DONE] or any(job.status not in formatting.ENDED for job in jobs):
-        return []
+        return crew[: max(height, 0)]
     ended = max((job.ended_at for job in jobs if job.ended_at is not None), default=view.now)
     trials = sum(formatting.trials_ended(job) for job in jobs)
     parts = [f"{states[status]} {status}" for status in formatting.ENDED if states[status]]
@@ -158,7 +159,7 @@ def summary(view: View, width: int, height: int) -> list[Line]:
     best = [line((formatting.cut(_winners(view), width), "best"))] if queue_table.best_ids(view) else []
     where = "6 shows the results, w writes them"
     first = fill([(told, "strong")], [(where, "dim")] if formatting.width(told + where) < width else [], width)
-    return [first, *best] if width >= 70 and height > 1 else [first]
+    return [first, *best, *crew] if width >= 70 and height > 1 else [first]
 
 
 def _winners(view: View) -> str:
@@ -268,6 +269,10 @@ def trials(view: View, width: int, height: int) -> list[Line]:
 def _results(view: View, width: int, height: int) -> list[Line]:
     """The matrix and how values grow with size; an opened test set is told of before that."""
     shown = matrix(view, width)
+    if has_front(view):
+        room = height - len(shown) - 1
+        picture = front_chart.front(view, width, room)
+        return [*shown, (), *(picture or on_front(view, width, room))][:height]
     if not of_bars(view):
         return [*shown, (), *winners(view, width, height - len(shown) - 1)][:height]
     if view.details.openings:

@@ -46,8 +46,12 @@ def results(view: View, width: int, height: int) -> list[Line]:
     """The matrix with what its signs mean; in fewer lines the rows around the selected cell."""
     named = question_of(view)
     where = " on validation" if of_bars(view) else ""
-    title = f"results {f'of {named}' if named else 'so far'} · {_shown(view)}{where} · n trials"
-    above = rule(title, "w writes them" if width >= 70 else "", width, view.focus == "results")
+    hint = "w writes them" if width >= 70 else ""
+    whole = f"{f'results of {named}' if named else 'results so far'} · {_shown(view)}{where} · n trials"
+    parts = (whole, whole.removesuffix(" · n trials"), f"{_shown(view)}{where}", _shown(view))
+    room = width - formatting.width(hint) - 7
+    title = next((text for text in parts if formatting.width(text) <= room), parts[-1])
+    above = rule(title, hint, width, view.focus == "results")
     table, rest = matrix(view, width), _below_matrix(view, width)
     if len(table) + len(rest) + 1 > height:
         table = matrix(view, width, height - 1 - len(rest))
@@ -377,7 +381,8 @@ def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best:
     if job is None:
         return ((formatting.fit("  —", column), "dim"),)
     role = "best" if job.id in best else ""
-    sign = formatting.glyph_of(job.status)
+    lost = bool(view.glance.lost(job))
+    sign = formatting.LOST if lost else formatting.glyph_of(job.status)
     if job.status is JobStatus.DONE:
         sign = "★" if job.id in best else " "
     value, metric = values.get(job.id), metric_shown(view)
@@ -389,7 +394,7 @@ def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best:
         (formatting.fit(f"  {text}", 8), role),
         (shade, "running"),
         (f" {count}", "dim"),
-        (formatting.fit(sign, column - 13), "best" if sign == "★" else str(job.status)),
+        (formatting.fit(sign, column - 13), "best" if sign == "★" else "lost" if lost else str(job.status)),
     )
     if job.id != view.job_id or view.screen != RESULTS:
         return cell
@@ -478,7 +483,7 @@ def winners(view: View, width: int, height: int) -> list[Line]:
         )
     more = len(params) - len(kept)
     if more:
-        lines.append(line((f"{formatting.count(more, 'more parameter')}: ↵ shows the trials of a cell", "dim")))
+        lines.append(line((f"{formatting.count(more, 'more parameter')}: Enter shows the trials of a cell", "dim")))
     return event_list.cut_lines(lines, height)
 
 
@@ -516,7 +521,7 @@ def on_front(view: View, width: int, height: int) -> list[Line]:
         lines.append(line((formatting.fit_right(f"t{trial.number}", 6), ""), (values, "best"), (text, "")))
     more = len(params) - len(kept)
     if more:
-        lines.append(line((f"{formatting.count(more, 'more parameter')}: ↵ shows the trials of a cell", "dim")))
+        lines.append(line((f"{formatting.count(more, 'more parameter')}: Enter shows the trials of a cell", "dim")))
     return event_list.cut_lines(lines, height)
 
 
@@ -585,7 +590,8 @@ def cell(view: View, width: int, height: int) -> list[Line]:
         return [*lines, *(line((part, "dim")) for part in wrapped(text, width))][:height]
     gap = learning_curve.gap_words(view, trial)
     known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
-    return [*lines, *facts(view, trial), *known, *against_baseline(view, job), *_importance(view, width)][:height]
+    told = [*lines, *facts(view, trial, width), *known, *against_baseline(view, job), *_importance(view, width)]
+    return event_list.cut_lines(told, height)
 
 
 def _importance(view: View, width: int) -> list[Line]:

@@ -95,7 +95,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
         lines += [line((row, "failed")) for text in said for row in wrapped(text, width - 1)[:3]]
         lines.append(line((formatting.cut(f"5 shows all of it, or: fts logs {job.id}:t{trial.number}", width), "dim")))
     gap = learning_curve.gap_words(view, trial)
-    shown = [*lines, (), *facts(view, so_far(view, trial))]
+    shown = [*lines, (), *facts(view, so_far(view, trial), width)]
     if gap is not None:
         shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
     return event_list.cut_lines([*shown, *attempts(view, trial, width)], height)

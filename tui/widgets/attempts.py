@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.tui.render.text import Line, line, rule, wrapped
+from fts.tui.widgets import trial_table
 
 if TYPE_CHECKING:
     from fts.state.values import Attempt, Trial
@@ -40,22 +41,19 @@ def attempts(view: View, trial: Trial, width: int) -> list[Line]:
 
 def sentence(view: View, attempt: Attempt) -> str:
     """One of them, in words."""
-    when = _when(attempt.began_at, view.now)
+    when = formatting.to_the_second(attempt.began_at, view.now)
     end = attempt.ended_at
-    took = formatting.spell((view.now if end is None else end) - attempt.began_at)
+    until = trial_table.seen_until(view, view.job) if end is None else end
+    took = formatting.spell(max(until - attempt.began_at, 0.0))
     told = f"{attempt.n}  {when} for {took}"
     if attempt.host:
         told += f" on {attempt.host}"
     told += f" (pid {attempt.pid})" if attempt.pid else ""
+    if end is None and view.job is not None and view.glance.lost(view.job):
+        return f"{told}, then nothing was heard of its worker"
     if end is None:
         return f"{told}, has not ended"
     return f"{told}, {HOW.get(attempt.how or '', attempt.how or 'no cause recorded')}"
-
-
-def _when(at: float, now: float) -> str:
-    """With seconds while it is today: attempts may follow each other quickly."""
-    short = formatting.when(at, now)
-    return formatting.seconds_clock(at) if short == formatting.clock(at) else short
 
 
 def _role(attempt: Attempt) -> str:

@@ -50,7 +50,7 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
 def _unmeasured(view: View) -> str:
     """Why there is no sample at all: the sensor is not to blame."""
     alive = any(is_live(worker, view.now) for worker in view.snapshot.workers)
-    return "not measured yet" if alive else "not measured: no worker"
+    return "not measured yet" if alive else "unknown, no worker"
 
 
 def latest(view: View) -> Sample | None:
@@ -129,7 +129,7 @@ def guard_words(view: View, limits: Thresholds, pauses: bool = True) -> tuple[st
     if worker is None:
         return ("guard: no worker, nothing to guard", "guard: no worker")
     if not is_live(worker, view.now):
-        since = formatting.seconds_clock(worker.heartbeat_at)
+        since = formatting.to_the_second(worker.heartbeat_at, view.now)
         if worker.gone:
             return ("guard: off, its worker has died", "guard: off, worker died")
         return (f"guard: unknown, its worker is silent since {since}", "guard: unknown, worker silent")
@@ -173,7 +173,7 @@ def worker_line(view: View, worker: Worker) -> str:
     name = f"worker {worker.id} on {worker.host} (pid {worker.pid})"
     if worker.status == "stopped" and _was_lost(view, worker):
         up = _lasted(worker.heartbeat_at - worker.started_at)
-        return f"{name} · lost, last heartbeat {formatting.seconds_clock(worker.heartbeat_at)}, was up {up}"
+        return f"{name} · lost, last heartbeat {formatting.to_the_second(worker.heartbeat_at, view.now)}, was up {up}"
     if worker.status == "stopped":
         at = worker.stopped_at or worker.heartbeat_at
         return f"{name} · stopped {formatting.when(at, view.now)} after {_lasted(at - worker.started_at)}"
@@ -181,7 +181,7 @@ def worker_line(view: View, worker: Worker) -> str:
     up = _lasted((view.now if alive else worker.heartbeat_at) - worker.started_at)
     if not alive:
         how = "lost" if worker.status == "lost" else "died" if worker.gone else "silent"
-        return f"{name} · {how}, last heartbeat {formatting.seconds_clock(worker.heartbeat_at)}, was up {up}"
+        return f"{name} · {how}, last heartbeat {formatting.to_the_second(worker.heartbeat_at, view.now)}, was up {up}"
     told = drain.sentence(view.snapshot, worker, view.now).removeprefix(f"worker {worker.id} ")
     asked = f" · DRAINING: {told}" if worker.asked else ""
     return f"{name} · up {up} · {formatting.count(worker.slots, 'slot')} · heartbeat ok{asked}"

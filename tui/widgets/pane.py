@@ -76,13 +76,13 @@ class Pane(Lines, can_focus=True):
         self.table = table
         self.painted_at: Size | None = None
         self._painter, self._rows = paint, rows
-        self._width = self._wanted = 0  # the rows that it wanted at a width
+        self._columns = self._wanted = 0  # the rows that it wanted at a width
         self._is_seen = False  # Textual has given it a place
 
     def look(self, view: View) -> None:
         """Shows another view."""
         self.view = view
-        if self._rows is not None and self._width and self._rows(view, self._width) != self._wanted:
+        if self._rows is not None and self._columns and self._rows(view, self._columns) != self._wanted:
             self.refresh(layout=True)
         self.repaint()
 
@@ -110,8 +110,8 @@ class Pane(Lines, can_focus=True):
         return view.glance.is_stale or bool(view.problem)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # as Textual asks
-        self._width = max(width, 1)
-        self._wanted = self._rows(self.view, self._width) if self._rows is not None and self.view is not None else 1
+        self._columns = max(width, 1)
+        self._wanted = self._rows(self.view, self._columns) if self._rows is not None and self.view is not None else 1
         return self._wanted
 
     # ---------------------------------------------------------------- events of Textual
@@ -127,10 +127,8 @@ class Pane(Lines, can_focus=True):
         self._is_seen = True
         self.repaint()
 
-    def on_focus(self) -> None:
-        self.repaint()
-
-    def on_blur(self) -> None:
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
         self.repaint()
 
     def on_click(self, event: events.Click) -> None:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 LABELS = 45  # columns of a pane of facts
 
 
-def facts(view: View, trial: Trial) -> list[Line]:
+def facts(view: View, trial: Trial, width: int = LABELS) -> list[Line]:
     """What a value rests on, one fact per line."""
     if view.job is None or not view.job.task:
-        return _facts_of_any(view, trial)
+        return _facts_of_any(view, trial, width)
     interval = ""
     if trial.auc_low is not None and trial.auc_high is not None:
         interval = f"  95 % {formatting.short_score(trial.auc_low, 3)} … {formatting.short_score(trial.auc_high, 3)}"
@@ -29,7 +29,7 @@ def facts(view: View, trial: Trial) -> list[Line]:
     windows = formatting.count(trial.n_val, "window") if trial.n_val else "— windows"
     rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
     shown = [
-        labelled("trial", f"t{trial.number} {trial.status}, {_best_epoch(trial)}"),
+        labelled("trial", f"t{trial.number} {trial_table.state_of(view, view.job, trial)}, {_best_epoch(trial)}"),
         labelled("AUC", f"{formatting.score(trial.val_auc)}{interval}"),
         labelled("loss", f"{formatting.score(trial.val_loss)}{gain}"),
         labelled("validation", f"{windows}, {trial.n_pos or '—'}{rate} positive"),
@@ -53,7 +53,7 @@ def facts(view: View, trial: Trial) -> list[Line]:
     return shown
 
 
-def _facts_of_any(view: View, trial: Trial) -> list[Line]:
+def _facts_of_any(view: View, trial: Trial, width: int) -> list[Line]:
     """Those that are known, of a trial of any study; values of the metrics at its best step."""
     study, curve = declared.declared(view.snapshot, view.job.study if view.job else ""), view.epochs(trial.id)
     best = next((epoch for epoch in curve if epoch.epoch == trial.best_epoch), None)
@@ -62,13 +62,15 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
     if trial.best_epoch is not None and trial.epochs:
         reached = f", best at {study.step} {trial.best_epoch}"
     shown = [
-        labelled("trial", f"t{trial.number} {trial.status}{reached}"),
-        labelled("best", f"{study.word(trial.metric, trial.direction)} {declared.shown(trial.value)}"),
+        *named("trial", [f"t{trial.number} {trial_table.state_of(view, view.job, trial)}{reached}"], width, columns=11),
+        *named(
+            "best", [f"{study.word(trial.metric, trial.direction)} {declared.shown(trial.value)}"], width, columns=11
+        ),
         *(
             row
             for name, value in sorted(others.items())
             if name != trial.metric and isinstance(value, int | float)
-            for row in named(name, [declared.shown(value)], LABELS, columns=11)
+            for row in named(name, [declared.shown(value)], width, columns=11)
         ),
     ]
     seconds = trial_table.seconds_of(view, view.job, trial)
@@ -84,7 +86,7 @@ def _facts_of_any(view: View, trial: Trial) -> list[Line]:
         ("badges", ", ".join(trial.badges)),
     )
     told = ((name, text, "retrying" if name == "badges" else "") for name, text in known if text)
-    return [*shown, *(row for name, text, role in told for row in named(name, [text], LABELS, role, 11))]
+    return [*shown, *(row for name, text, role in told for row in named(name, [text], width, role, 11))]
 
 
 def _best_epoch(trial: Trial) -> str:

@@ -175,15 +175,16 @@ _chance: list[tuple[int, int, float]] = []  # the last one: job, trials, level
 
 def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns, selected: bool, width: int) -> Line:
     best = job is not None and trial.number in (job.front or (job.best_trial,))
-    role = str(trial.status)
+    role = state_of(view, job, trial)
+    lost = role == "lost"
     step = max(formatting.width(declared.step_word(view.snapshot, job)), 4)
     beside = str(trial.facts.get(ROLE, ""))  # baseline, replicate; its sign and colour tell the state
     seconds = seconds_of(view, job, trial)
     took = formatting.left(seconds) if seconds else "—"
-    live = "+" if trial.status is TrialStatus.RUNNING else " "
+    live = "+" if trial.status is TrialStatus.RUNNING and not lost else " "
     spans: list[Span] = [
         ("►" if selected else " ", "key"),
-        ("► "[0] if role == "running" else formatting.glyph_of(trial.status), role),
+        ("►" if role == "running" else formatting.LOST if lost else formatting.glyph_of(trial.status), role),
         ("★" if best else " ", "best"),
         (f"{trial.number:4d}", ""),
         ("•" if trial.id in view.marks else " ", "mark"),
@@ -201,6 +202,12 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
         used = sum(formatting.width(text) for text, _ in painted)
         painted = with_role((*painted, (" " * max(width - used, 0), "")), "cursor")
     return painted
+
+
+def state_of(view: View, job: Job | None, trial: Trial) -> str:
+    """What it does; `lost` where its worker has gone silent."""
+    lost = trial.status is TrialStatus.RUNNING and job is not None and bool(view.glance.lost(job))
+    return "lost" if lost else str(trial.status)
 
 
 def _notes(trial: Trial) -> str:
@@ -223,10 +230,19 @@ def seconds_of(view: View, job: Job | None, trial: Trial) -> float:
     untold = not trial.train_seconds and (trial.epochs > 0 or trial.value is not None)
     if untold and (known := view.details.worked.get(trial.id)) is not None:
         seconds, began = known
-        return seconds + (max(view.now - began, 0.0) if began is not None else 0.0)
+        return seconds + (max(seen_until(view, job) - began, 0.0) if began is not None else 0.0)
     if trial.ended_at is not None and (at_once or untold):
         return trial.ended_at - trial.started_at
-    return view.now - trial.started_at if untold and trial.status is TrialStatus.RUNNING else trial.train_seconds
+    running = untold and trial.status is TrialStatus.RUNNING
+    return max(seen_until(view, job) - trial.started_at, 0.0) if running else trial.train_seconds
+
+
+def seen_until(view: View, job: Job | None) -> float:
+    """Until when a running job is known to have run: now, or the last heartbeat of a worker that is silent or dead."""
+    if job is None or not view.glance.lost(job):
+        return view.now
+    worker = next((worker for worker in view.snapshot.workers if worker.id == job.worker_id), None)
+    return view.now if worker is None else min(worker.heartbeat_at, view.now)
 
 
 def _param(trial: Trial, name: str, columns: int) -> str:
