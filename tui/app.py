@@ -1,10 +1,9 @@
-"""The monitor: seven screens, one poller, one place where the reader stands. Data comes up as messages, a view goes
-down to the screen that is shown."""
+"""The monitor: data comes up from the poller as messages, a view goes down to the screen that is shown."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import App
@@ -23,7 +22,7 @@ from fts.tui.keymap import Keymap
 from fts.tui.menus import Menus
 from fts.tui.modes import MODES
 from fts.tui.navigation import Navigation
-from fts.tui.outlook import TICK_S, UNFOCUSED_S, Outlook
+from fts.tui.outlook import TICK_S, Outlook
 from fts.tui.presence import Presence
 from fts.tui.render import theme
 from fts.tui.render.export import keep_fault
@@ -94,10 +93,6 @@ class Monitor(App[None]):
         self.appeared_at = time.monotonic()
         self.faults: set[str] = set()  # of ours, told already
         self.poller = Poller(path, self.post_message, ReadRequest(user=self.user, at=at))
-        self._shown: tuple[object, ...] = ()
-        self._looked_at = 0.0
-
-    # ---------------------------------------------------------------- life
 
     def get_driver_class(self) -> type[Driver]:
         return self.cost.counting(super().get_driver_class())
@@ -123,8 +118,6 @@ class Monitor(App[None]):
         """ctrl+c copies what is selected, else it leaves."""
         self.sharing.copy() if self.screen.get_selected_text() else self.exit()
 
-    # ---------------------------------------------------------------- time
-
     def now(self) -> float:
         """Seconds since the epoch; in a replay the moment that is shown."""
         return time.time() if self.desk.at is None else self.desk.at
@@ -138,35 +131,15 @@ class Monitor(App[None]):
         return self.readings.age_s(self.poller.last_good)
 
     def tick(self) -> None:
-        """Once a second: asks for a look; paints only when something that is shown has changed by time alone."""
-        if self.app_focus or time.monotonic() - self._looked_at >= UNFOCUSED_S:
-            self._looked_at = time.monotonic()
-            self.poller.ask()
-        if self.toast[0] and time.monotonic() > self.toast[2]:
-            self.toast = ("", "", 0.0)
-        if self.outlook.facts_of_time() != self._shown:
-            if self.outlook.in_trouble() != self.poller.wish.words_of:  # a worker went silent: nothing was written, yet
-                self.look()
-            self.paint()
-
-    # ---------------------------------------------------------------- data
+        """Once a second."""
+        self.outlook.tick()
 
     def look(self, now: bool = False) -> None:
         """Tells the poller what is wanted."""
         self.poller.ask(self.outlook.wish(), now)
 
     def on_arrived(self, message: Arrived) -> None:
-        self.readings.arrived(message.reading, live=self.desk.at is None)
-        if self.readings.too_new():
-            self.readonly = self.locked = True  # what a newer fts has written may mean more than is shown here
-        if message.reading.reopened:
-            self.say(message.reading.reopened, "look")
-        chosen = self.desk.job_id
-        self.desk.settle(self.readings.snapshot, time.monotonic())
-        if self.desk.is_filtered:
-            self.desk.keep_in_sight(self.view(), time.monotonic())
-        if self.desk.job_id != chosen or self.outlook.in_trouble() != self.poller.wish.words_of:
-            self.look()
+        self.outlook.arrived(message)
         self.paint()
         self.presence.catch_up()
 
@@ -184,8 +157,6 @@ class Monitor(App[None]):
         self.look(now=True)
         self.paint()
 
-    # ---------------------------------------------------------------- picture
-
     def view(self) -> View:
         """The frozen look that is shown."""
         return self.outlook.view()
@@ -197,7 +168,7 @@ class Monitor(App[None]):
         if self.current_mode != SCREENS[self.desk.screen]:
             self.appeared_at = time.monotonic()
             self.switch_mode(SCREENS[self.desk.screen])
-        self._shown = self.outlook.facts_of_time()
+        self.outlook.has_shown()
         front = self.screen_stack[0]
         if isinstance(front, MonitorScreen):
             front.show(self.view())
@@ -210,24 +181,13 @@ class Monitor(App[None]):
             told = f"a part of this screen failed ({keep_fault(fault, error)}); the data is not affected"
             self.toast = (told, "failed", time.monotonic() + TOAST_S)
 
-    # ---------------------------------------------------------------- for screens and actions
-
     def action_do(self, id: str) -> None:
         """An id that has no key unless the user's file gives it one."""
         self.do(id)
 
     def do(self, id: str) -> None:
         """Runs what an id of the table of keys, or of the registry, stands for."""
-        screen = id.removeprefix("show_").capitalize()
-        action: Any = getattr(self.screen_stack[0], f"action_{id}", None)
-        if action is not None:
-            self.call_next(action)
-        elif screen in SCREENS:
-            self.desk.show(SCREENS.index(screen))
-            self.paint()
-        else:
-            self.acting.by_id(id)
-            self.paint()
+        self.menus.do(id)
 
     def chosen(self) -> list[Job]:
         """The jobs an action would concern."""

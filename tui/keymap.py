@@ -119,14 +119,16 @@ class Keymap:
         return ("/" if "/" in default else " ").join(firsts)
 
     def for_textual(self) -> dict[str, str]:
-        """For App.set_keymap: only what was changed."""
-        named = {id: ["comma" if key == "," else key for key in keys] for id, keys in self.changed.items()}
+        """For App.set_keymap: what was changed, and what shares a key with it, which Textual would take away, too."""
+        beside = {id for pair in SHARED if pair & self.changed.keys() for id in pair}
+        moved = {id: self.keys[id] for id in self.keys if id in self.changed or id in beside}
+        named = {id: ["comma" if key == "," else key for key in keys] for id, keys in moved.items()}
         return {id: ",".join(keys) or NO_KEY for id, keys in named.items()}
 
     def added(self) -> dict[str, str]:
         """Keys of actions that have none by default: Textual's keymap changes bindings, it makes none."""
         known = defaults()
-        return {id: keys for id, keys in self.for_textual().items() if not known[id] and self.changed[id]}
+        return {id: keys for id, keys in self.for_textual().items() if not known[id] and self.changed.get(id)}
 
     def in_words(self, text: str) -> str:
         """A sentence of ours with the user's keys in place of the default ones: `r retries` becomes `f5 retries`."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fts import __version__
 from fts.tui.command_palette import Palette
+from fts.tui.data.view import SCREENS
 from fts.tui.render import theme
 from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.dialogs import Confirm, Notice
@@ -22,6 +23,19 @@ class Menus:
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
+
+    def do(self, id: str) -> None:
+        """Runs what an id of the table of keys, or of the registry, stands for."""
+        app, screen = self.app, id.removeprefix("show_").capitalize()
+        action: Any = getattr(app.screen_stack[0], f"action_{id}", None)
+        if action is not None:
+            app.call_next(action)
+        elif screen in SCREENS:
+            app.desk.show(SCREENS.index(screen))
+            app.paint()
+        else:
+            app.acting.by_id(id)
+            app.paint()
 
     def help(self) -> None:
         self.app.push_screen(Help(self.app, self.app.desk.screen, self.app.view().focus), self._chosen)

@@ -17,6 +17,7 @@ from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View
 if TYPE_CHECKING:
     from fts.state.values import Job
     from fts.tui.app import Monitor
+    from fts.tui.data.messages import Arrived
 
 TICK_S = 1.0  # between looks
 UNFOCUSED_S = 5.0  # between them while the terminal's pane is not in front
@@ -31,6 +32,40 @@ class Outlook:
         self._asked: tuple[object, ...] = ()  # what the glance was made of
         self._asked_of: tuple[object, ...] = ()  # kept, so that its ids stay its own
         self._answer: glances.Glance | None = None
+        self._shown: tuple[object, ...] = ()  # the facts of time in the latest picture
+        self._looked_at = 0.0
+
+    def tick(self) -> None:
+        """Once a second: asks for a look; paints only when something that is shown has changed by time alone."""
+        app = self.app
+        if app.app_focus or time.monotonic() - self._looked_at >= UNFOCUSED_S:
+            self._looked_at = time.monotonic()
+            app.poller.ask()
+        if app.toast[0] and time.monotonic() > app.toast[2]:
+            app.toast = ("", "", 0.0)
+        if self.facts_of_time() != self._shown:
+            if self.in_trouble() != app.poller.wish.words_of:  # a worker went silent: nothing was written, yet
+                app.look()
+            app.paint()
+
+    def has_shown(self) -> None:
+        """A picture was painted."""
+        self._shown = self.facts_of_time()
+
+    def arrived(self, message: Arrived) -> None:
+        """What was read takes its place: the cursor stays on its row, and what belongs to another one is asked for."""
+        app, readings, desk = self.app, self.app.readings, self.app.desk
+        readings.arrived(message.reading, live=desk.at is None)
+        if readings.too_new():
+            app.readonly = app.locked = True  # what a newer fts has written may mean more than is shown here
+        if message.reading.reopened:
+            app.say(message.reading.reopened, "look")
+        chosen = desk.job_id
+        desk.settle(readings.snapshot, time.monotonic())
+        if desk.is_filtered:
+            desk.keep_in_sight(self.view(), time.monotonic())
+        if desk.job_id != chosen or self.in_trouble() != app.poller.wish.words_of:
+            app.look()
 
     def wish(self) -> ReadRequest:
         """What the poller should read for the screen as it is."""

@@ -21,6 +21,7 @@ from fts.jobs.search.importance import chance_of, importance
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.explain import why as reasons_of
 from fts.jobs.status.log_excerpt import is_lost
+from fts.jobs.status.nodes import ran_on
 from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
 from fts.state.files import csv_text
@@ -189,6 +190,7 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
     with reading() as db:
         job, trial = find_trial(db, cell)
         epochs = queries.epochs(db, trial.id)
+        worked = queries.attempts(db, trial.id)
         study = columns.declared(job.study, queries.studies(db).get(job.study))
     name_unreadable(unreadable_in({"job": [job], "trial": [trial], "epoch": epochs}))
     own = columns.has_own(job)
@@ -197,7 +199,8 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
     if not epochs:
         return say(f"t{trial.number} of {naming.cell_name(job)} has no {study.step} yet{without_steps(trial, study)}")
     what = trial.architecture if own else ", ".join(f"{k} {formatting.number(v)}" for k, v in trial.params.items())
-    say(f"{job.experiment} t{trial.number}, {what}, {trial.status}")
+    where = ran_on(worked, epochs, study.step) if len({one.host for one in worked if one.host}) > 1 else ""
+    say(f"{job.experiment} t{trial.number}, {what}, {trial.status}" + (f", {where}" if where else ""))
     if plot:
         told = {epoch.epoch: epoch.value for epoch in epochs if epoch.value is not None}
         return emit(

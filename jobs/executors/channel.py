@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.executors.arriving import Arriving, BadFile
 from fts.jobs.executors.frames import MOST_FROM_NODE, BadFrame, Frame, Kind, Reader, Writer, last_line
+from fts.jobs.supervisor.trouble import is_disk_trouble
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Channel:
         self.hello: dict[str, Any] | None = None
         self.vitals: dict[str, Any] = {}
         self.ended: str | None = None  # why nothing comes any more
+        self.trouble: OSError | None = None  # what came could not be written here
         self.preempted: str | None = None  # the engine wants the node back: what it says
         self.blameless = False  # the node is not at fault: we slept, or asked it to leave
         self._heard = self.began = time.monotonic()
@@ -102,6 +104,8 @@ class Channel:
         except (BadFrame, BadFile) as error:
             why = str(error)
         except (OSError, ValueError, TypeError, LookupError) as error:
+            if isinstance(error, OSError) and is_disk_trouble(error):
+                self.trouble = error  # of this machine, not of the node
             why = f"what it sent cannot be used: {error}"
         with self._changed:
             self.ended = self.ended or why

@@ -129,6 +129,8 @@ class RemoteProcess:
             elif came.kind is Kind.EXIT:
                 self._ended(came.meta)
         self._write_log(printed)
+        if not facts and (trouble := self.channel.trouble) is not None:
+            raise trouble
         return facts
 
     def _come(self, timeout_s: float) -> Iterator[Any]:

@@ -12,6 +12,8 @@ from fts.state.values import Node, NodeState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fts.state.values import Attempt, Epoch
+
 SILENT_S = 60.0  # a row that is older was left by a worker that died
 
 
@@ -38,3 +40,22 @@ def line(nodes: Sequence[Node], now: float) -> str:
         reason = next((node.reason for node in others if node.state.value == state and node.reason), None)
         parts.append(f"{count} {state}" + (f": {clean(reason)[:80]}" if reason else ""))
     return ", ".join(parts)
+
+
+def ran_on(attempts: Sequence[Attempt], epochs: Sequence[Epoch], step: str) -> str:
+    """`ran on gpu2 (epoch 1-14), gpu1 (epoch 15-20)`; empty where no attempt says where it was."""
+    parts: list[tuple[str, list[int]]] = []
+    for one in attempts:
+        if one.host is None:
+            continue
+        until = float("inf") if one.ended_at is None else one.ended_at
+        told = [epoch.epoch for epoch in epochs if one.began_at <= epoch.at <= until]
+        if parts and parts[-1][0] == one.host:
+            parts[-1][1].extend(told)
+        else:
+            parts.append((one.host, told))
+    words = []
+    for host, told in parts:
+        span = f"{min(told)}-{max(told)}" if len(told) > 1 else "".join(map(str, told))
+        words.append(clean(host) + (f" ({step} {span})" if told else ""))
+    return f"ran on {', '.join(words)}" if words else ""

@@ -217,5 +217,5 @@ def test_a_mail_arrives_with_what_status_says(bank: Bank) -> None:
     ((to, mail),) = inbox.mails
     text = mail.get_body(("plain",)).get_content()
     assert to == ["me@example.org"] and mail["subject"] == "fts bank: a test"
-    assert bank.ok("status", "--plain").splitlines()[0] in text
+    assert bank.json("status")["status"]["reason"] in text
     assert time.time() - bank.addresses.stat().st_mtime < 600 and b"example.org" not in bank.everything_kept()

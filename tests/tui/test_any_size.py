@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import pytest
 
@@ -58,7 +58,7 @@ LEAST, MOST = (40, 8), (300, 90)
 def sizes(count: int, seed: int) -> list[tuple[int, int]]:
     dice = random.Random(seed)
     some = [(dice.randint(1, MOST[0]), dice.randint(1, MOST[1])) for _ in range(count)]
-    return [LEAST, (80, 24), (120, 40), MOST, (1, 1), (20, 3), (300, 4), (12, 90), *some]
+    return [LEAST, (120, 40), MOST, (1, 1), (300, 4), (12, 90), *some]
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,7 @@ def databases(built, tmp_path_factory):
     return found
 
 
+@cache
 def views(path, screen: int) -> list[View]:
     """As it is, with every cell selected in turn, sorted, filtered, marked, and when all has ended."""
     first = pictures.look(path, SCREENS[screen].lower(), (120, 40), now=NOW, user="you@spark")
@@ -96,7 +97,7 @@ def test_a_painter_never_fails_and_keeps_to_its_lines(databases, name):
     shown = [view for path in databases.values() for view in views(path, screen)]
     shown.append(View(glances.look(make_snapshot(), NOW), screen=screen))  # an empty queue
     for view in shown:
-        for width, height in sizes(3, seed=len(name)):
+        for width, height in sizes(1, seed=len(name)):
             lines = paint(view, width, height)
             assert len(lines) <= max(height, 4), (name, width, height)
             for line in lines if name in EXACT and width >= LEAST[0] else ():

@@ -99,6 +99,11 @@ def test_keys_can_be_swapped_and_a_key_that_was_given_away_is_free():
     )
 
 
+def test_of_two_commands_on_one_key_the_other_keeps_it():
+    assert keymap.checked({"note": ["M"]}).for_textual() == {"note": "M", "metric": "m"}
+    assert keymap.checked({"metric": ["M"]}).for_textual() == {"note": "m", "metric": "M"}
+
+
 def test_sentences_name_the_keys_of_the_user():
     found = keymap.checked({"retry": ["f5"], "undo": []})
     assert found.in_words("out of memory (r retries, 5 shows the log)") == "out of memory (F5 retries, 5 shows the log)"

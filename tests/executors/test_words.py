@@ -1,0 +1,31 @@
+"""What a person reads of nodes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from fts.jobs.status.nodes import line, ran_on, state_of
+from fts.state.values import Node, NodeState
+
+
+def test_all_nodes_in_one_line() -> None:
+    now = 1000.0
+    nodes = [
+        Node("a", NodeState.UP, now, slots=4, heard_at=now, trials=("x t1", "x t2")),
+        Node("b", NodeState.SILENT, now, slots=4, heard_at=now - 40, trials=("x t3",)),
+        Node("c", NodeState.QUARANTINED, now, slots=8, reason="it runs another fts"),
+        Node("d", NodeState.UP, now - 500, slots=1, heard_at=now - 500),
+    ]
+    assert line(nodes, now) == ("4 nodes, 3/9 slots, 1 silent 40 s, 1 silent 8 min, 1 quarantined: it runs another fts")
+    assert line([], now) == "" and state_of(nodes[0], now) == "up"
+
+
+def test_where_a_trial_ran_with_its_epochs() -> None:
+    def attempt(host: str | None, began: float, ended: float | None) -> Any:
+        return SimpleNamespace(host=host, began_at=began, ended_at=ended)
+
+    epochs: Any = [SimpleNamespace(epoch=n, at=float(n)) for n in range(1, 6)]
+    attempts = [attempt("gpu2", 0, 2.5), attempt(None, 2.5, 2.6), attempt("gpu1", 2.6, 4.5), attempt("gpu1", 4.6, None)]
+    assert ran_on(attempts, epochs, "epoch") == "ran on gpu2 (epoch 1-2), gpu1 (epoch 3-5)"
+    assert ran_on([attempt(None, 0, 1)], epochs, "epoch") == ""
