@@ -30,7 +30,8 @@ class Row:
     def line(self) -> str:
         parts = [f"{self.name:<34} {self.ours:>10.4g} {self.unit}"]
         if self.reference is not None:
-            parts.append(f"against {self.reference:.4g} ({self.reference_name}): {self.ratio:.2f}x")
+            times = "" if self.ratio is None else f": {self.ratio:.2f}x"
+            parts.append(f"against {self.reference:.4g} ({self.reference_name}){times}")
         if self.share_of_peak is not None:
             parts.append(f"{self.share_of_peak:.0%} of peak")
         if self.spread is not None:

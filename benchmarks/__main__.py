@@ -39,6 +39,7 @@ PARTS = {
     "monitor": "What the monitor costs",
     "exactness": "A search restarted or killed: how many trials equal an undisturbed one",
     "coverage": "How often a 95 % interval holds the truth",
+    "claims": "How often a claim of the flagship's report is wrong, now and by the rules before",
 }
 
 

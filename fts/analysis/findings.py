@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from fts.analysis.horizon import at_the_edge
+from fts.analysis.horizon import at_the_edge, listed
 from fts.analysis.scaling import FEWEST_SIZES
 
 if TYPE_CHECKING:
@@ -31,10 +31,12 @@ NAMED_SIZE = {"2M": 2e6, "20M": 2e7, "200M": 2e8, "2B": 2e9}
 
 
 MANY: dict[str, str] = {  # rule -> what to say of many cases at once
-    "baseline": "cells are not shown to differ from the best cheap baseline",
-    "below baseline": "cells are clearly below the best cheap baseline by AUC",
-    "beats baseline": "cells clearly beat the best cheap baseline by AUC",
+    "baseline": "cells are not shown to differ from the best cheap baseline, all trials considered",
+    "below baseline": "cells are clearly below the best cheap baseline by AUC, all trials considered",
+    "beats baseline": "cells clearly beat the best cheap baseline by AUC, all trials considered",
     "beyond luck": "cells rank days better than the best of equally many trials without skill",
+    "some trial better": "cells have a trial with a lower log loss than every baseline, all trials considered",
+    "no trial better": "cells have no trial whose log loss is shown to be below that of the best baseline",
     "within luck": "cells have an AUC that the best of equally many trials without skill can reach",
     "class prior": "cells are no better than always predicting the class prior",
     "gain over the prior": "cells are not shown to have a lower loss than the class prior",
@@ -133,6 +135,7 @@ def _about_cell(cell: CellSummary) -> Iterator[Conclusion]:
         yield Conclusion("caution", name, "validation small", told)
     yield from _against_prior(cell)
     yield from _against_baseline(cell)
+    yield from _all_at_once(cell)
     yield from _against_luck(cell)
     ended = cell.n_complete + cell.n_pruned
     if ended and cell.n_collapsed / ended > COLLAPSED_SHARE:
@@ -193,14 +196,33 @@ def _against_baseline(cell: CellSummary) -> Iterator[Conclusion]:
     if cell.auc_gain is None or cell.baseline is None:
         return
     rival = f"{cell.baseline.result.name} ({cell.baseline.result.inputs})"
-    gain = cell.auc_gain.interval
+    gain = cell.auc_gain_at_once
+    assert gain is not None
     told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−") + f" compared with {rival}"
-    if not cell.auc_gain.clear:
+    if cell.looks > 1:
+        told += f", by an interval for all {cell.looks} trials at once"
+    if cell.against_baseline == "open":
         yield Conclusion("cannot", cell.experiment, "baseline", f"{cell.experiment} does not clearly differ: {told}.")
-    elif gain.value < 0:
+    elif cell.against_baseline == "below":
         yield Conclusion("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {told}.")
     else:
         yield Conclusion("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {told}.")
+
+
+def _all_at_once(cell: CellSummary) -> Iterator[Conclusion]:
+    check = cell.reality
+    if check is None:
+        return
+    p = "p < 0.001" if check.p_value < 0.001 else f"p {check.p_value:.3f}"
+    kept = [f"{check.n_in_set} of {check.n_trials} trials", *check.baselines_in_set]
+    told = f"{p}, superior predictive ability over {check.n_trials} trials; in the 95 % model confidence set: "
+    told += listed(kept)
+    if check.some_trial_is_better:
+        sentence = f"{cell.experiment} has a trial with a lower log loss than {check.rival} ({told})."
+        yield Conclusion("can", cell.experiment, "some trial better", sentence)
+    else:
+        sentence = f"{cell.experiment}: no trial is shown to have a lower log loss than {check.rival} ({told})."
+        yield Conclusion("cannot", cell.experiment, "no trial better", sentence)
 
 
 def _against_luck(cell: CellSummary) -> Iterator[Conclusion]:

@@ -18,6 +18,7 @@ import pandas as pd
 from fts.analysis.paired_configurations import Shared, shared_configurations
 from fts.analysis.paired_configurations import sentences as shared_sentences
 from fts.analysis.paired_configurations import verdict as shared_verdict
+from fts.analysis.surfaces import p_common
 from fts.analysis.trials_table import budget_order, placed
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class HorizonVariance:
     top_per_cell: dict[str, int]  # experiment -> trials compared
     horizons: tuple[int, ...]
     budgets: tuple[str, ...]
+    p_common: float | None  # of one response surface for all horizons, over all budgets; None: too few trials for one
     detectable: float | None  # eta squared that these counts would find with 80 % probability
     verdict: str  # yes | no | perhaps not | cannot say
     sentence: str
@@ -108,13 +110,38 @@ def _by_top_trials(trials: pd.DataFrame, seed: int, permutations: int) -> Horizo
     budgets = tuple(sorted(map(str, top["budget"].unique()), key=budget_order))
     counts = {str(name): int(n) for name, n in top.groupby("experiment").size().items()}
     if len(horizons) < 2:
-        return HorizonVariance((), counts, horizons, budgets, None, "cannot say", _too_few(trials))
+        return HorizonVariance((), counts, horizons, budgets, None, None, "cannot say", _too_few(trials))
     rng = np.random.default_rng(seed)
     found = [effect for p in PARAMETERS if (effect := _effect(top, p, rng, permutations)) is not None]
     effects = _with_holm(found)
     detectable = detectable_eta_squared(len(top), len(horizons), len(budgets), max(1, len(effects)))
-    verdict, sentence = _answer(effects, detectable, horizons, budgets, len(top))
-    return HorizonVariance(effects, counts, horizons, budgets, detectable, verdict, sentence)
+    common = _p_common(trials, budgets, seed)
+    verdict, sentence = _answer(effects, common, detectable, horizons, budgets, len(top))
+    return HorizonVariance(effects, counts, horizons, budgets, common, detectable, verdict, sentence)
+
+
+def _p_common(trials: pd.DataFrame, budgets: tuple[str, ...], seed: int) -> float | None:
+    """The smallest `p_common` of a budget times their number; None where no budget has trials enough."""
+    fit = placed(trials).dropna(subset=["horizon", "budget"])
+    found = [p for b in budgets if (p := _surface_of(fit[fit["budget"] == b], seed)) is not None]
+    return min(1.0, len(found) * min(found)) if found else None
+
+
+def _surface_of(rows: pd.DataFrame, seed: int) -> float | None:
+    """`p_common` of one budget's horizons; ranks stand for values where pruned trials have none of a whole training."""
+    from scipy.special import ndtri  # 1 s of imports a reader of the types need not pay
+
+    known = [p for p in PARAMETERS if rows[p.name].notna().all() and not (p.log and (rows[p.name] <= 0).any())]
+    pruned = bool((rows["status"] == "pruned").any())
+    sign = np.where(rows["objective"] == "val_auc", -1.0, 1.0)
+    rows = rows.assign(_loss=sign * rows["value"].to_numpy(float))
+    parameters, losses = [], []
+    for _, cells in rows.groupby("horizon"):
+        columns = [np.log(cells[p.name]) if p.log else cells[p.name] for p in known]
+        parameters.append(np.stack([column.to_numpy(float) for column in columns], axis=1))
+        place = cells.groupby("experiment").cumcount().to_numpy(float)
+        losses.append(ndtri((place + 0.5) / len(cells)) if pruned else cells["_loss"].to_numpy(float))
+    return p_common(parameters, losses, seed) if known else None
 
 
 def top_trials(trials: pd.DataFrame, share: float = TOP_SHARE, fewest: int = FEWEST_TOP) -> pd.DataFrame:
@@ -238,6 +265,7 @@ def _with_holm(effects: list[HorizonEffect]) -> tuple[HorizonEffect, ...]:
 
 def _answer(
     effects: tuple[HorizonEffect, ...],
+    common: float | None,
     detectable: float | None,
     horizons: tuple[int, ...],
     budgets: tuple[str, ...],
@@ -247,6 +275,14 @@ def _answer(
     if not effects:
         return "cannot say", f"Cannot say whether one search can serve all horizons: no parameter varies ({where})."
     differing = [effect for effect in effects if effect.differs]
+    if differing and (common is None or common >= LEVEL):
+        named = listed([e.label for e in differing])
+        why = "too few trials for a test that allows for that" if common is None else f"p {common:.2f}"
+        return "cannot say", (
+            f"Cannot say whether one search can serve all horizons: the best trials of the horizons differ in {named} "
+            f"({where}), but a noisier horizon's best trials lie further from the true best, and that can explain it "
+            f"({why})."
+        )
     if differing:
         named = listed([f"{e.label} (eta² {e.eta_squared:.2f}, corrected p {_p(e.p_holm)})" for e in differing])
         verdict, sureness = _sureness(differing, budgets)

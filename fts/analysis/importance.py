@@ -2,7 +2,7 @@
 
 Optuna's fANOVA (variance explained over the whole space) and PED-ANOVA (what tells the good trials from the rest), on a
 study rebuilt in memory from the table of trials. Forty trials make some importance out of anything, so random numbers
-are ranked along: what does not beat `chance` has not been shown to matter.
+are ranked along, as many as parameters were searched: what does not beat all of them has not been shown to matter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST_TRIALS = 20
-REPEATS = 4  # of the dealt random parameter; its largest importance is the bar
+REPEATS = 4  # of the dealt random parameters; their largest importance is the bar
 CHANCE = "chance"
 SEARCHED = (*PARAMETERS, Parameter("warmup_steps", "warm-up", log=True), Parameter("n_heads", "heads", log=True))
 
@@ -39,7 +39,7 @@ class RankedParameter:
     label: str
     fanova: float  # share of the explained variance, mean over REPEATS
     ped_anova: float
-    beats_chance: bool  # fANOVA above the largest importance any random parameter reached
+    beats_chance: bool  # fANOVA above the largest importance that any of as many random parameters reached
 
 
 def importances(trials: pd.DataFrame, seed: int = 0) -> list[RankedParameter]:
@@ -66,36 +66,39 @@ def importances(trials: pd.DataFrame, seed: int = 0) -> list[RankedParameter]:
             for found, store in zip(_both(study, seed + repeat), (fanova, ped), strict=True):
                 for name, share in found.items():
                     store.setdefault(name, []).append(share)
-    bar = max(fanova[CHANCE])
+    by_chance = [name for name in fanova if name.startswith(CHANCE)]
+    bar = max(max(fanova[name]) for name in by_chance)
     rows = [
         RankedParameter(p.name, p.label, _mean(fanova[p.name]), _mean(ped[p.name]), _mean(fanova[p.name]) > bar)
         for p in varying
     ]
-    chance = RankedParameter(CHANCE, "a random number", _mean(fanova[CHANCE]), _mean(ped[CHANCE]), beats_chance=False)
+    by_fanova, by_ped = (_mean([share for name in by_chance for share in found[name]]) for found in (fanova, ped))
+    chance = RankedParameter(CHANCE, "a random number", by_fanova, by_ped, beats_chance=False)
     return sorted([*rows, chance], key=lambda row: -row.fanova)
 
 
 def rebuilt_study(fit: pd.DataFrame, parameters: list[Parameter], seed: int) -> optuna.Study:
-    """An in-memory Optuna study of these trials with one more parameter, CHANCE, drawn at random."""
+    """An in-memory Optuna study of these trials with as many parameters more, drawn at random: CHANCE and a number."""
     import optuna  # here, not above: 0.4 s that only this analysis needs
 
     distributions: dict[str, optuna.distributions.BaseDistribution] = {
         p.name: optuna.distributions.FloatDistribution(fit[p.name].min(), fit[p.name].max(), log=p.log)
         for p in parameters
     }
-    distributions[CHANCE] = optuna.distributions.FloatDistribution(0.0, 1.0)
-    drawn = np.random.default_rng(seed).random(len(fit))
+    random = [f"{CHANCE} {k}" for k in range(len(parameters))]
+    distributions |= {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in random}
+    drawn = np.random.default_rng(seed).random((len(fit), len(random)))
     upwards = (fit["objective"] == "val_auc").all()
     study = optuna.create_study(direction="maximize" if upwards else "minimize")
     columns = fit[[p.name for p in parameters]].astype(float)
     study.add_trials(
         [
             optuna.trial.create_trial(
-                params={**{str(k): v for k, v in row.items()}, CHANCE: float(chance)},
+                params={**{str(k): v for k, v in row.items()}, **dict(zip(random, map(float, dealt), strict=True))},
                 distributions=distributions,
                 value=float(value),
             )
-            for row, chance, value in zip(columns.to_dict("records"), drawn, fit["value"], strict=True)
+            for row, dealt, value in zip(columns.to_dict("records"), drawn, fit["value"], strict=True)
         ]
     )
     return study

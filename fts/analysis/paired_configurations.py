@@ -5,8 +5,8 @@ random`). Those that ended unpruned at both are pairs: their ranks are correlate
 other horizon's winner is read off directly. Intervals are percentiles of a bootstrap over configurations (Efron 1979).
 The luck of a seed is in both numbers: it makes horizons look less alike than they are, never more. So a poor winner
 alone does not say that horizons differ: of 60 simulated studies of one truth and much luck it would have said so in 50.
-It takes parameters that do something else at the other horizon, by more than swapping each configuration's two ranks
-at random explains (a permutation test: were horizons alike, the swapped study were as likely as the one that was seen).
+It takes parameters that do something else at the other horizon, by more than one response surface for both explains
+(surfaces: it allows one horizon to be noisier than the other).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fts.analysis.surfaces import p_common
 from fts.analysis.trials_table import budget_order, ranked
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 FEWEST = 20  # configurations that two horizons share; the interval of a correlation of fewer says nothing
 RESAMPLES = 2000
-SWAPS = 2000
 LEVEL = 0.05
 SEARCHED = ("learning_rate", "weight_decay", "dropout", "warmup_steps", "n_layers", "d_model")
 LITTLE = 0.5  # of the way from the best to the middle configuration: the other horizon's winner is still a good one
@@ -50,7 +50,7 @@ class Shared:
     part: float  # the price as a part of the way from the best to the middle configuration: 0 free, 1 as good as any
     part_low: float
     part_high: float
-    p_alike: float  # chance that parameters matter as differently as here, were both horizons alike; for all pairs
+    p_alike: float  # chance that parameters matter as differently as here, had both horizons one surface; for all pairs
 
 
 def shared_configurations(trials: pd.DataFrame, seed: int = 0) -> tuple[Shared, ...]:
@@ -161,25 +161,11 @@ def _pair(
 
 
 def _p_alike(there: NDArray[Any], here: NDArray[Any], searched_NK: NDArray[Any]) -> float:
-    """How often the parameters explain as much of the difference in rank with each configuration's two swapped at will.
-
-    A straight line is enough: the difference of two bowls of one width is one. 1 where nothing known was searched.
-    """
-    from scipy import stats  # 1 s of imports a reader of the types need not pay
-
+    """`p_common` of the two horizons; 1 where nothing known was searched, or too few configurations for a surface."""
     known_NK = searched_NK[:, np.isfinite(searched_NK).all(axis=0)]
-    known_NK = np.where((known_NK > 0).all(axis=0), np.log(np.maximum(known_NK, 1e-300)), known_NK)
-    centred_NK = known_NK - known_NK.mean(axis=0)
-    spread_K = centred_NK.std(axis=0)
-    axes_NK, sizes_K, _ = np.linalg.svd(
-        centred_NK[:, spread_K > 1e-12] / spread_K[spread_K > 1e-12], full_matrices=False
-    )
-    axes_NK = axes_NK[:, sizes_K > 1e-8 * sizes_K.max(initial=0.0)]
-    difference_N = stats.rankdata(there) - stats.rankdata(here)
-    signs_RN = np.random.default_rng(len(here)).choice((-1.0, 1.0), (SWAPS, len(here)))
-    seen = float(((difference_N @ axes_NK) ** 2).sum())
-    swapped_R = (((signs_RN * difference_N) @ axes_NK) ** 2).sum(axis=1)
-    return float((1 + np.count_nonzero(swapped_R >= seen - 1e-9)) / (1 + SWAPS))
+    scaled_NK = np.where((known_NK > 0).all(axis=0), np.log(np.maximum(known_NK, 1e-300)), known_NK)
+    found = p_common((scaled_NK, scaled_NK), (there, here)) if scaled_NK.shape[1] else None
+    return 1.0 if found is None else found
 
 
 def _rhos(x_RN: NDArray[Any], y_RN: NDArray[Any]) -> NDArray[np.float64]:

@@ -2,10 +2,11 @@
 
 Form and robust fit (Huber loss on log residuals, many starts) follow Hoffmann et al. 2022, "Training Compute-Optimal
 Large Language Models", appendix D.2. A slope from fewer than three sizes is refused, and the law is always shown beside
-"no scaling": a constant, compared by AICc and by predicting each size from the others.
+"no scaling": a constant, compared by AICc and by predicting each size from the others. Its intervals carry the noise of
+days and of training (scaling_interval); without a spread over seeds there is no interval and no verdict.
 """
 
-# shapes: P points (size, value), R draws of all values
+# shapes: P points (size, value), S sizes, R draws of all values
 
 from __future__ import annotations
 
@@ -15,15 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fts.analysis.scaling_interval import STEEPEST, Bounds, SeedNoise, bounds, covariance
+
 Floats = NDArray[np.float64]
 
 FEWEST_SIZES = 3
 LOSS, ERROR = "loss", "error 1 - AUC"  # what may be fitted; a loss is in nats, an error has no unit
 HUBER_DELTA = 1e-2  # log units: about one percent of the loss, the spread between seeds
 ALPHAS = (0.05, 0.1, 0.2, 0.4, 0.8)  # starting points
-STEEPEST = 3.0  # alpha above this is a step, not a law
-DRAWS = 150
-SMALLEST_GAIN = 1e-4  # nats: the law cannot rise, so its gain is never below zero and 'covers zero' means this
 
 
 class TooFewSizes(ValueError):
@@ -47,10 +47,10 @@ class ScalingFit:
     """The law, its interval, and the verdict against "no scaling"."""
 
     law: PowerLaw
-    alpha_low: float | None  # 95 % bootstrap interval; None when nothing could be resampled
+    alpha_low: float | None  # 95 % interval; None where the noise of training is not known
     alpha_high: float | None
-    gain: float  # fitted loss at the smallest size minus at the largest
-    gain_low: float | None
+    gain: float  # value of the smallest size minus that of the largest
+    gain_low: float | None  # below zero: a rise is possible
     gain_high: float | None
     aicc_gain: float | None  # AICc(constant) - AICc(law): above 2 speaks for the law; None: too few points
     left_out_ratio: float | None  # error of the law over that of a constant on left-out sizes; None below four sizes
@@ -61,41 +61,43 @@ class ScalingFit:
 
 
 def fit_scaling(
-    n_params: ArrayLike, values: ArrayLike, draws: ArrayLike | None = None, seed: int = 0, what: str = LOSS
+    n_params: ArrayLike,
+    values: ArrayLike,
+    draws: ArrayLike | None = None,
+    seeds: SeedNoise | None = None,
+    wider: float = 1.0,
+    what: str = LOSS,
 ) -> ScalingFit:
-    """Fits the law to P points; sizes may repeat (several trials or seeds of one size).
+    """Fits the law to P points; sizes may repeat (trainings of one size that differ by their seed).
 
     n_params: counted parameters; values: losses (or 1 - AUC), positive, lower is better; draws: the same P values
-    recomputed on R resamples of the validation days (R, P), so that noise which all sizes share cancels. Without
-    draws, repeated points are resampled within their size; without either there is no interval. what: the values'
-    name in the sentence. Raises TooFewSizes.
+    recomputed on R resamples of the validation days (R, P), so that noise which all sizes share cancels; wider: what
+    their intervals are too narrow by (fts.scores.dependence). seeds: the spread over seeds, where points do not repeat;
+    without either there is no interval and no verdict. what: the values' name in the sentence. Raises TooFewSizes.
     """
     sizes_P, values_P = np.asarray(n_params, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if sizes_P.shape != values_P.shape or sizes_P.ndim != 1 or not (values_P > 0).all() or not (sizes_P > 0).all():
         raise ValueError("sizes and values must be two vectors of one length with positive numbers only")
-    distinct = np.unique(sizes_P)
-    if len(distinct) < FEWEST_SIZES:
-        raise TooFewSizes(f"a slope needs at least {FEWEST_SIZES} sizes, got {len(distinct)}")
+    distinct_S, of_size_P = np.unique(sizes_P, return_inverse=True)
+    if len(distinct_S) < FEWEST_SIZES:
+        raise TooFewSizes(f"a slope needs at least {FEWEST_SIZES} sizes, got {len(distinct_S)}")
     law = fit_power_law(sizes_P, values_P)
-    resampled = _resampled(sizes_P, values_P, draws, seed)
-    laws = [fit_power_law(sizes_P[index], drawn, law) for index, drawn in resampled]
-    alpha_low, alpha_high = _interval([fitted.alpha for fitted in laws])
-    gain_low, gain_high = _interval([_gain(fitted, distinct) for fitted in laws])
+    found = _bounds(distinct_S, of_size_P, values_P, draws, seeds, wider)
     aicc_gain, left_out = _aicc_gain(sizes_P, values_P, law), _left_out_ratio(sizes_P, values_P)
-    verdict = _verdict(gain_low, gain_high, aicc_gain, left_out)
+    verdict = _verdict(found, aicc_gain, left_out)
     return ScalingFit(
         law=law,
-        alpha_low=alpha_low,
-        alpha_high=alpha_high,
-        gain=_gain(law, distinct),
-        gain_low=gain_low,
-        gain_high=gain_high,
+        alpha_low=None if found is None else found.alpha_low,
+        alpha_high=None if found is None else found.alpha_high,
+        gain=float(values_P[of_size_P == 0].mean() - values_P[of_size_P == len(distinct_S) - 1].mean()),
+        gain_low=None if found is None else found.gain_low,
+        gain_high=None if found is None else found.gain_high,
         aicc_gain=aicc_gain,
         left_out_ratio=left_out,
         n_points=len(sizes_P),
-        n_sizes=len(distinct),
+        n_sizes=len(distinct_S),
         verdict=verdict,
-        sentence=_sentence(verdict, law, alpha_low, alpha_high, gain_low, gain_high, len(distinct), what),
+        sentence=_sentence(verdict, law, found, len(distinct_S), what),
     )
 
 
@@ -130,33 +132,30 @@ def fit_power_law(n_params: Floats, values: Floats, start: PowerLaw | None = Non
     return PowerLaw(float(floor), float(scale), float(alpha), smallest)
 
 
-def _resampled(
-    sizes: Floats, values: Floats, draws: ArrayLike | None, seed: int
-) -> list[tuple[NDArray[np.intp], Floats]]:
-    everyone = np.arange(len(sizes))
+def _bounds(
+    sizes_S: Floats,
+    of_size_P: NDArray[np.intp],
+    values_P: Floats,
+    draws: ArrayLike | None,
+    seeds: SeedNoise | None,
+    wider: float,
+) -> Bounds | None:
+    """The intervals by the mean of each size; None where nothing tells how far two seeds lie apart."""
+    count_S = np.bincount(of_size_P)
+    mean_S = np.bincount(of_size_P, values_P) / count_S
+    if seeds is None:
+        freedom = len(values_P) - len(sizes_S)
+        if freedom < 1:
+            return None
+        sd = math.sqrt(float(((values_P - mean_S[of_size_P]) ** 2).sum()) / freedom)
+        seeds = SeedNoise(sd, freedom, tuple(map(float, count_S)))
+    draws_RS = None
     if draws is not None:
         draws_RP = np.asarray(draws, dtype=np.float64)
-        if draws_RP.ndim != 2 or draws_RP.shape[1] != len(sizes):
-            raise ValueError(f"draws must have one column per point, got {draws_RP.shape} for {len(sizes)} points")
-        return [(everyone, row) for row in draws_RP[:DRAWS] if (row > 0).all()]
-    groups = [np.flatnonzero(sizes == size) for size in np.unique(sizes)]
-    if all(len(group) == 1 for group in groups):
-        return []
-    rng = np.random.default_rng(seed)
-    picks = [np.concatenate([rng.choice(group, len(group)) for group in groups]) for _ in range(DRAWS)]
-    return [(pick, values[pick]) for pick in picks]
-
-
-def _interval(drawn: list[float]) -> tuple[float | None, float | None]:
-    if len(drawn) < 20:
-        return None, None
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _gain(law: PowerLaw, sizes: Floats) -> float:
-    first, last = law([sizes.min(), sizes.max()])
-    return float(first - last)
+        if draws_RP.ndim != 2 or draws_RP.shape[1] != len(values_P):
+            raise ValueError(f"draws must have one column per point, got {draws_RP.shape} for {len(values_P)} points")
+        draws_RS = np.stack([draws_RP[:, of_size_P == s].mean(axis=1) for s in range(len(sizes_S))], axis=1)
+    return bounds(sizes_S / sizes_S[0], mean_S, covariance(seeds, draws_RS, wider), seeds)
 
 
 def _aicc_gain(sizes: Floats, values: Floats, law: PowerLaw) -> float | None:
@@ -188,33 +187,24 @@ def _left_out_ratio(sizes: Floats, values: Floats) -> float | None:
     return math.sqrt(sum(e * e for e in of_law) / max(sum(e * e for e in of_constant), 1e-18))
 
 
-def _verdict(gain_low: float | None, gain_high: float | None, aicc_gain: float | None, left_out: float | None) -> str:
-    if gain_low is None or gain_high is None:
+def _verdict(found: Bounds | None, aicc_gain: float | None, left_out: float | None) -> str:
+    if found is None:
         return "cannot say"
     votes = [] if aicc_gain is None else [aicc_gain > 2]
     votes += [] if left_out is None else [left_out < 1]
-    if not votes:
-        return "cannot say"
-    return "scales" if gain_low > SMALLEST_GAIN and all(votes) else "no scaling seen"
+    return "scales" if found.gain_low > 0 and all(votes) else "no scaling seen"
 
 
-def _sentence(
-    verdict: str,
-    law: PowerLaw,
-    alpha_low: float | None,
-    alpha_high: float | None,
-    gain_low: float | None,
-    gain_high: float | None,
-    n_sizes: int,
-    what: str,
-) -> str:
-    alpha = f"alpha {law.alpha:.2f}"
-    if alpha_low is not None:
-        alpha += f" [{alpha_low:.2f}, {alpha_high:.2f}]"
+def _sentence(verdict: str, law: PowerLaw, found: Bounds | None, n_sizes: int, what: str) -> str:
+    if found is None:
+        return (
+            f"These {n_sizes} sizes cannot tell a power law from a constant: it is not known how far two seeds of one "
+            "configuration lie apart (`fts replicate CELL --seeds 3` measures it)."
+        )
     unit = " nats" if what == LOSS else ""
-    gain = "" if gain_low is None else f"; fall from smallest to largest [{gain_low:.4f}, {gain_high:.4f}]{unit}"
+    told = f"alpha {law.alpha:.2f} [{found.alpha_low:.2f}, {found.alpha_high:.2f}]"
+    ends = f"{found.gain_low:.4f}, {found.gain_high:.4f}".replace("-", "−")
+    told += f"; fall from smallest to largest [{ends}]{unit}"
     if verdict == "scales":
-        return f"The {what} falls over {n_sizes} sizes: {alpha}{gain}."
-    if verdict == "no scaling seen":
-        return f"A constant fits {n_sizes} sizes as well as a power law ({alpha}{gain})."
-    return f"These {n_sizes} sizes cannot tell a power law from a constant ({alpha}{gain})."
+        return f"The {what} falls over {n_sizes} sizes: {told}."
+    return f"A constant fits {n_sizes} sizes as well as a power law ({told})."

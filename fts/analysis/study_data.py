@@ -6,6 +6,7 @@ empty.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -74,8 +75,8 @@ class StudyData:
 
     trials: any table `tidy_trials` accepts (v_trials, exports), of every kind; replicates are matched to their winner
     by effective_md5, other kinds than cells are ignored. epochs: EPOCH_COLUMNS and more; experiment and number name the
-    trial. predictions: `trials_table.trial_name` -> table of PREDICTION_COLUMNS, for best trials (others are
-    ignored). cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
+    trial. predictions: `trials_table.trial_name` -> table of PREDICTION_COLUMNS, for every complete trial that
+    has them. cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
     sentence per opened test set (who, when, which cell). newer: one sentence per search that none of the trials here
     are of, because it has only been put in line. without_best: experiment -> why it has ended without a best trial.
     """
@@ -92,11 +93,13 @@ class StudyData:
     source: str = ""  # where the rows come from, shown in the footer
     made_at: str = ""  # UTC, as text; empty: not shown, so that equal data give an equal page
     earlier: tuple[str, ...] = field(init=False, default=())  # searches that a newer one of the same cell replaces
+    looked: Mapping[tuple[str, str], int] = field(init=False, default_factory=dict)  # see `trials_looked_at`
 
     def __post_init__(self) -> None:
         every = tidy_trials(self.trials)
         object.__setattr__(self, "trials", newest_jobs(every))
         object.__setattr__(self, "earlier", earlier_searches(every, self.trials))
+        object.__setattr__(self, "looked", trials_looked_at(every))
         for name, frame, columns in (
             ("epochs", self.epochs, EPOCH_COLUMNS[:5]),
             ("cells", self.cells, CELL_COLUMNS),
@@ -117,6 +120,12 @@ def newest_jobs(trials: pd.DataFrame) -> pd.DataFrame:
     begun = trials["job"].where(trials["status"].isin(ENDED)).groupby(names).transform("max")
     latest = begun.fillna(trials["job"].groupby(names).transform("max"))
     return trials[(trials["job"] == latest) | (trials["kind"] == "replicate")].reset_index(drop=True)
+
+
+def trials_looked_at(trials: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """(task, tier) -> trials that a winner was or could have been chosen from: of all cells, earlier searches too."""
+    judged = trials[(trials["kind"] == "cell") & trials["status"].isin(("complete", "pruned"))]
+    return dict(Counter(zip(judged["task"].astype(str), judged["tier"].astype(str), strict=True)))
 
 
 def earlier_searches(trials: pd.DataFrame, shown: pd.DataFrame) -> tuple[str, ...]:

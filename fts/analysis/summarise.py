@@ -13,11 +13,13 @@ from fts.analysis.baselines import best_baseline
 from fts.analysis.horizon import HorizonVariance, horizon_variance
 from fts.analysis.importance import RankedParameter, TooFewTrials, importances
 from fts.analysis.luck import NoSkillSearch, no_skill_search
-from fts.analysis.scaling import ERROR, FEWEST_SIZES, ScalingFit, TooFewSizes, fit_scaling
+from fts.analysis.reality_check import RealityCheck, reality_check
+from fts.analysis.scaling import ERROR, FEWEST_SIZES, LOSS, ScalingFit, TooFewSizes, fit_scaling
+from fts.analysis.scaling_interval import SeedNoise
 from fts.analysis.trials_table import budget_order, ranked, trial_name
-from fts.scores.dependence import TooFewSamples, block_length
+from fts.scores.dependence import TooFewSamples, block_length, widening
 from fts.scores.intervals import RESAMPLES, Difference, Interval, Scores, compare, measure, resample
-from fts.scores.metrics import auc, log_losses
+from fts.scores.metrics import auc, auc_influence, log_losses
 
 if TYPE_CHECKING:
     from fts.analysis.study_data import BaselineRow, StudyData
@@ -52,14 +54,30 @@ class CellSummary:
     lowest: BaselineRow | None  # the baseline of the lowest loss, often another one
     lowest_gain: Difference | None  # log loss, best trial minus that one, paired
     prior_gain: Difference | None  # log loss, best trial minus class prior, paired
+    reality: RealityCheck | None  # all trials against all baselines, by log loss
+    looks: int  # trials of all cells and earlier searches of this question: the best may be the luckiest of as many
     n_seeds: int  # trainings of the winning configuration with other seeds; the winner's own was chosen, so it is out
     seed_mean: float | None  # of their objective: what the winner's would be without having been chosen
     seed_sd: float | None
+    seed_scores: tuple[tuple[float, float], ...]  # (validation loss, AUC) of those trainings
     n_ahead: int  # complete trials of the search whose one value is better than that mean
 
     @property
     def name(self) -> str | None:
         return trial_name(self.experiment, self.best["number"]) if self.best else None
+
+    @property
+    def auc_gain_at_once(self) -> Interval | None:
+        """`auc_gain` with the interval that holds for all trials looked at: what may be said of it rests on this."""
+        return None if self.auc_gain is None else self.auc_gain.interval.at_once(self.looks)
+
+    @property
+    def against_baseline(self) -> str:
+        """above | below | open; "" where there is nothing to compare."""
+        gain = self.auc_gain_at_once
+        if gain is None:
+            return ""
+        return "open" if gain.covers(0.0) else "above" if gain.value > 0 else "below"
 
 
 @dataclass(frozen=True)
@@ -112,7 +130,7 @@ def summarise(study: StudyData, seed: int = 0) -> tuple[Group, ...]:
                 tier=str(tier),
                 cells=tuple(summaries),
                 variance=horizon_variance(trials, seed),
-                scaling=tuple(scaling_curve(summaries, h, seed) for h in sorted({c.horizon for c in summaries})),
+                scaling=tuple(scaling_curve(summaries, h) for h in sorted({c.horizon for c in summaries})),
                 importance=_importances(trials, seed),
             )
         )
@@ -131,8 +149,10 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
     rivals = _rivals(study, row, best, predictions)
     baseline, lowest = _strongest(rivals), _strongest(rivals, by="loss")
     prior = next((rival for rival in rivals if rival.result.name == "class prior"), None)
-    seeds = _seed_values(study.trials, best)
+    again = _replicates(study.trials, best)
+    seeds = [float(value) for value in again["value"]]
     n_looks = int(status.get("complete", 0) + status.get("pruned", 0))
+    question = str(row["task"]), str(row["tier"])
     return CellSummary(
         experiment=experiment,
         budget=str(row["budget"]),
@@ -154,6 +174,9 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
         n_seeds=len(seeds),
         seed_mean=float(np.mean(seeds)) if seeds else None,
         seed_sd=float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
+        seed_scores=tuple(zip(again["val_loss"].astype(float), again["val_auc"].astype(float), strict=True)),
+        reality=_reality(study, fit, predictions, rivals, horizon, seed),
+        looks=max(1, study.looked.get(question, n_looks)),
         n_ahead=_ahead(fit, seeds),
         **_judged(best, predictions, (baseline, lowest, prior), horizon, max(1, n_looks), seed),
     )
@@ -166,8 +189,12 @@ def _ahead(fit: pd.DataFrame, seeds: list[float]) -> int:
     return int((sign * fit["value"] < sign * float(np.mean(seeds))).sum())
 
 
-def scaling_curve(cells: list[CellSummary], horizon: int, seed: int = 0) -> ScalingCurve:
-    """The best trial of each size at one horizon; resampled on common days when every one has predictions."""
+def scaling_curve(cells: list[CellSummary], horizon: int) -> ScalingCurve:
+    """Every size at one horizon, on common days, with the spread over seeds of all cells of the group.
+
+    A size's value is the mean over its winner's replicates where every size has two or more, else the best trial's own:
+    mixed, a size whose value was chosen would look better than one whose value was not.
+    """
     row = [c for c in cells if c.horizon == horizon and c.best is not None and c.auc and c.loss]
     row = sorted((c for c in row if _positive(c)), key=lambda c: c.best["n_params"])  # type: ignore[index]  # see _positive
     sizes = tuple(float(c.best["n_params"]) for c in row if c.best)
@@ -177,13 +204,31 @@ def scaling_curve(cells: list[CellSummary], horizon: int, seed: int = 0) -> Scal
         many = f"{len(set(sizes))} size{'' if len(set(sizes)) == 1 else 's'}"
         refusal = f"h{horizon}: {many} so far; a slope needs at least {FEWEST_SIZES}"
         return ScalingCurve(horizon, sizes, losses, aucs, None, None, refusal)
+    again = [np.array(c.seed_scores).reshape(-1, 2) for c in row]
+    replicated = all(len(scores) > 1 for scores in again)
+    if replicated:
+        losses, aucs = (tuple(float(scores[:, k].mean()) for scores in again) for k in (0, 1))
+    trainings = tuple(float(len(scores)) if replicated else 1.0 for scores in again)
     try:
-        loss_draws, error_draws = _paired_draws(row, horizon, seed)
-        loss_fit = fit_scaling(sizes, losses, loss_draws, seed)
-        error_fit = fit_scaling(sizes, [1 - a for a in aucs], error_draws, seed, ERROR)
+        draws = _paired_draws(row, horizon)
+        fits = [
+            fit_scaling(sizes, values, of_days, _seed_noise(cells, column, trainings) if draws else None, wider, what)
+            for column, (values, what) in enumerate(((losses, LOSS), ([1 - a for a in aucs], ERROR)))
+            for of_days, wider in [draws[column] if draws else (None, 1.0)]
+        ]
     except (TooFewSizes, ValueError) as error:
         return ScalingCurve(horizon, sizes, losses, aucs, None, None, f"h{horizon}: {error}")
-    return ScalingCurve(horizon, sizes, losses, aucs, loss_fit, error_fit, None)
+    return ScalingCurve(horizon, sizes, losses, aucs, fits[0], fits[1], None)
+
+
+def _seed_noise(cells: list[CellSummary], column: int, trainings: tuple[float, ...]) -> SeedNoise | None:
+    """The spread over seeds, pooled over the winners of all cells; None while no winner was trained with two others."""
+    again = [np.array(cell.seed_scores)[:, column] for cell in cells if len(cell.seed_scores) > 1]
+    freedom = sum(len(scores) - 1 for scores in again)
+    if not freedom:
+        return None
+    squares = sum(float(((scores - scores.mean()) ** 2).sum()) for scores in again)
+    return SeedNoise(float(np.sqrt(squares / freedom)), freedom, trainings)
 
 
 def _cells(study: StudyData) -> pd.DataFrame:
@@ -253,6 +298,26 @@ def _rivals(
     return [b for b in same if np.array_equal(b.dates, days)] or same
 
 
+def _reality(
+    study: StudyData,
+    fit: pd.DataFrame,
+    predictions: pd.DataFrame | None,
+    rivals: list[BaselineRow],
+    horizon: int,
+    seed: int,
+) -> RealityCheck | None:
+    """Over the trials and baselines whose predictions are of the best trial's days."""
+    if predictions is None:
+        return None
+    days, y = predictions["date"].to_numpy(), predictions["y"].to_numpy(float)
+    names = [trial_name(str(row["experiment"]), float(row["number"])) for row in fit.to_dict("records")]
+    tables = [study.predictions[name] for name in names if name in study.predictions]
+    same = [table["p"].to_numpy(float) for table in tables if np.array_equal(table["date"].to_numpy(), days)]
+    named = [(f"{rival.result.name} ({rival.result.inputs})", _on_days(rival, predictions)) for rival in rivals]
+    others = {name: log_losses(y, theirs) for name, theirs in named if theirs is not None}
+    return reality_check(np.stack([log_losses(y, p) for p in same], axis=1), others, horizon, seed)
+
+
 def _strongest(rivals: list[BaselineRow], by: str = "auc") -> BaselineRow | None:
     if not rivals:
         return None
@@ -267,18 +332,23 @@ def _on_days(baseline: BaselineRow, predictions: pd.DataFrame) -> np.ndarray | N
     return theirs if np.isfinite(theirs).all() else None
 
 
-def _paired_draws(cells: list[CellSummary], horizon: int, seed: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """(R, P) losses and 1 - AUC of all sizes on the same resampled days; None when they do not share their days."""
+def _paired_draws(cells: list[CellSummary], horizon: int, seed: int = 0) -> list[tuple[np.ndarray, float]] | None:
+    """Losses and 1 - AUC of all sizes on the same resampled days, each (R, P) with the factor its spread is too small
+    by; None when the sizes do not share their days.
+    """
     frames = [c.predictions for c in cells]
     if any(frame is None for frame in frames):
-        return None, None
+        return None
     days = [frame["date"].to_numpy() for frame in frames if frame is not None]
     if any(not np.array_equal(days[0], other) for other in days[1:]):
-        return None, None
+        return None
     pairs = [(f["y"].to_numpy(float), f["p"].to_numpy(float)) for f in frames if f is not None]
     losses = np.stack([log_losses(y, p) for y, p in pairs])
-    weights = resample(losses.shape[1], block_length(losses.mean(axis=0), horizon), seed, min(200, RESAMPLES))
-    return weights @ losses.T / losses.shape[1], np.stack([1 - auc(y, p, weights) for y, p in pairs], axis=1)
+    apart = losses[0] - losses[-1], auc_influence(*pairs[0]) - auc_influence(*pairs[-1])
+    blocks = [block_length(series, horizon) for series in apart]
+    weights = resample(losses.shape[1], max(blocks), seed, RESAMPLES)
+    drawn = weights @ losses.T / losses.shape[1], np.stack([1 - auc(y, p, weights) for y, p in pairs], axis=1)
+    return [(draws, widening(series, max(blocks))) for draws, series in zip(drawn, apart, strict=True)]
 
 
 def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[RankedParameter]]:
@@ -291,13 +361,12 @@ def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[RankedParame
     return found
 
 
-def _seed_values(trials: pd.DataFrame, best: dict[str, Any] | None) -> list[float]:
-    """Objective values of the winner's re-trainings: other seeds, each once, the same effective configuration."""
-    if best is None:
-        return []
+def _replicates(trials: pd.DataFrame, best: dict[str, Any] | None) -> pd.DataFrame:
+    """The winner's re-trainings: other seeds, each once, the same effective configuration."""
     again = trials[(trials["kind"] == "replicate") & (trials["status"] == "complete") & trials["value"].notna()]
-    again = again[again["effective_md5"] == best["effective_md5"]].drop_duplicates("seed")
-    return [float(value) for value in again["value"]]
+    same = again["effective_md5"] == (best["effective_md5"] if best is not None else None)
+    found: pd.DataFrame = again[same].drop_duplicates("seed")
+    return found
 
 
 def _energy(trials: pd.DataFrame) -> float | None:

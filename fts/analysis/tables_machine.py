@@ -32,7 +32,7 @@ PROVENANCE = (
 )
 CELL_FIELDS = (
     "experiment", "budget", "horizon", "task", "tier", "state", "trials_wanted", "n_complete", "n_pruned", "n_failed",
-    "n_collapsed", "minutes", "energy_wh", "n_seeds", "seed_mean", "seed_sd",
+    "n_collapsed", "minutes", "energy_wh", "n_seeds", "seed_mean", "seed_sd", "looks",
 )  # fmt: skip
 EMPTY = {  # the first columns of each table, so that a program can read one without rows
     "cells": CELL_FIELDS,
@@ -149,6 +149,10 @@ def _cell_row(cell: CellSummary) -> dict[str, Any]:
     )
     for name, gain in gains:
         row |= _spread(name, gain.interval if gain else None)
+    row |= _spread("auc_gain_at_once", cell.auc_gain_at_once)
+    if cell.reality is not None:
+        row |= {"spa_p": cell.reality.p_value, "in_confidence_set": cell.reality.n_in_set}
+        row["baselines_in_confidence_set"] = "; ".join(cell.reality.baselines_in_set)
     if cell.luck is not None:
         row |= {f"luck_{name}": value for name, value in vars(cell.luck).items()}
     return row

@@ -175,7 +175,7 @@ def _matrix_cell(cell: CellSummary | None) -> dict[str, Any]:
         "auc": f"{cell.auc.value:.3f}",
         "interval": f"{cell.auc.low:.3f} to {cell.auc.high:.3f}",
         "versus": _versus(cell.auc_gain, cell),
-        "direction": _direction(cell.auc_gain),
+        "direction": {"above": "up", "below": "down"}.get(cell.against_baseline, "flat"),
         "loss": loss,
         "counts": counts,
         "trials": trials,
@@ -229,12 +229,6 @@ def _lowest_versus(cell: CellSummary) -> str:
 def _ends(gain: Interval) -> tuple[str, str]:
     value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (gain.value, gain.low, gain.high))
     return value, f"{low} to {high}"
-
-
-def _direction(gain: Difference | None) -> str:
-    if gain is None or not gain.clear:
-        return "flat"
-    return "up" if gain.interval.value > 0 else "down"
 
 
 def _ranged(interval: Interval, digits: int = 3, count: str = "") -> tuple[str, str, str]:

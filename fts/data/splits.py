@@ -78,6 +78,8 @@ def parse(content: Mapping[str, Any] | None) -> Split | None:
             return DateSplit(date.fromisoformat(content["train_end"]), date.fromisoformat(content["val_end"]))
         if set(content) == {"train", "val"}:
             return FractionSplit(float(content["train"]), float(content["val"]))
+    except BadSplit:
+        raise
     except (TypeError, ValueError) as error:
         raise BadSplit(f"split {dict(content)!r:.120} cannot be read: {error}") from None
     raise BadSplit(f"split has {', '.join(map(str, content))}, expected train_end and val_end, or train and val")

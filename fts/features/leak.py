@@ -1,13 +1,20 @@
-"""Proves that no feature sees tomorrow: computed on a history that ends earlier, no bit of the past may change."""
+"""Shows that no feature of this data sees tomorrow: each day's value is the same when the history ends on that day.
+
+Ten cuts find the common leaks quickly; then every single day is tried as the last one, because a leak of one day ahead
+on a few dates shows in no other cut. What is compared is what counts: the stored value of a day with the value that was
+known on its evening. It proves nothing of other data, of bars that were corrected later (adjusted prices, revised
+volumes), or of labels and splits.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from fts.features.tiers import Feature, Inputs, compute, tier_features
+from fts.features.tiers import Feature, Inputs, tier_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +26,12 @@ class LeakyFeature(ValueError):
     def __init__(self, feature: str, day: pd.Timestamp, cut: pd.Timestamp) -> None:
         super().__init__(
             f"{feature} sees the future: its value on {day:%Y-%m-%d} ({day:%a}) is another one when the data ends on "
-            f"{cut:%Y-%m-%d}; it may only use bars up to its own day"
+            f"{'that day' if cut == day else f'{cut:%Y-%m-%d}'}; it may only use bars up to its own day"
         )
         self.feature, self.day = feature, day
+
+
+_PROVEN: set[tuple[str, tuple[Feature, ...]]] = set()  # histories of this process that were tried day by day
 
 
 def truncation_check(
@@ -30,21 +40,48 @@ def truncation_check(
     vix: pd.Series | None = None,
     cuts: Sequence[pd.Timestamp] | None = None,
 ) -> tuple[pd.Timestamp, ...]:
-    """Recompute every feature of `tier` on data that ends at each of `cuts` (default: `default_cuts`), and return them.
+    """Recompute every feature of `tier` on data that ends at each of `cuts`, and return them.
 
-    Raises LeakyFeature naming the feature and the first day that changed.
+    Default: `default_cuts`, and then every day. 5,031 days of 25 features take about 15 s. Raises LeakyFeature naming
+    the feature and the first day found to change.
     """
     features = tier_features(tier) if isinstance(tier, str) else tier
     inputs = Inputs(bars, vix)
-    whole = compute(inputs, features)
+    whole = {name: function(inputs) for name, function in features.items()}
     chosen = tuple(default_cuts(pd.DatetimeIndex(bars.index)) if cuts is None else cuts)
     for cut in chosen:
-        past = compute(inputs.until(cut), features)
-        for name in features:
-            changed = _changed(past[name].to_numpy(), whole[name].to_numpy()[: len(past)])
+        known = inputs.until(cut)
+        for name, function in features.items():
+            past = function(known)
+            changed = _changed(past, whole[name][: len(past)])
             if len(changed):
-                raise LeakyFeature(name, past.index[changed[0]], cut)
-    return chosen
+                raise LeakyFeature(name, bars.index[changed[0]], cut)
+    if cuts is not None:
+        return chosen
+    _every_day(inputs, features, whole)
+    return tuple(bars.index)
+
+
+def _every_day(inputs: Inputs, features: Mapping[str, Feature], whole: Mapping[str, np.ndarray]) -> None:
+    """Raises LeakyFeature for the first day whose values are others when the history ends on it."""
+    proven = _fingerprint(inputs), tuple(features.values())
+    if proven in _PROVEN:
+        return
+    for row, day in enumerate(inputs.bars.index):
+        known = Inputs(inputs.bars.iloc[: row + 1], None if inputs.vix is None else inputs.vix.loc[:day])
+        for name, function in features.items():
+            if len(_changed(function(known)[-1:], whole[name][row : row + 1])):
+                raise LeakyFeature(name, day, day)
+    _PROVEN.add(proven)
+
+
+def _fingerprint(inputs: Inputs) -> str:
+    """md5 of days and values."""
+    found = hashlib.md5(usedforsecurity=False)
+    for table in (inputs.bars, inputs.vix):
+        if table is not None:
+            found.update(pd.util.hash_pandas_object(table).to_numpy().tobytes())
+    return found.hexdigest()
 
 
 def default_cuts(dates: pd.DatetimeIndex) -> list[pd.Timestamp]:

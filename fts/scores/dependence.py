@@ -66,13 +66,16 @@ def widening(series: ArrayLike, block: float) -> float:
 
 
 def effective_size(series: ArrayLike, block: float) -> float:
-    """How many independent samples would pin down the mean of `series` (N values) as well as these do; at most N."""
+    """How many independent samples would give the mean of `series` as wide an interval as its N values do; at most N.
+
+    Theirs is that of resampled blocks, made wider by `widening`.
+    """
     values = np.asarray(series, dtype=np.float64)
     naive = float(values.var())
     if naive < 1e-24:
         return float(len(values))
-    long_run = max(blocks_variance(values, block), slow_variance(values), 1e-24)
-    return float(min(len(values), len(values) * naive / long_run))
+    whole = max(blocks_variance(values, block) * widening(values, block) ** 2, 1e-24)
+    return float(min(len(values), len(values) * naive / whole))
 
 
 def blocks_variance(series: ArrayLike, block: float) -> float:

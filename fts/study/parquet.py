@@ -22,7 +22,7 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
     import pandas as pd
 
     from fts.analysis.trials_table import tidy_trials
-    from fts.study.report_data import best_predictions
+    from fts.study.report_data import predictions_of
 
     with db.read():
         jobs = sorted(own_jobs(db), key=lambda job: job.id)
@@ -43,7 +43,9 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
     ).drop(columns=["metrics"], errors="ignore")
     cells = [(job, [trial for trial, _ in history]) for job, history in histories if job.kind == "cell"]
     predictions = [  # with the job: cells of another seed or tier have the same name
-        table.assign(trial=name, job=cell[0].id) for cell in cells for name, table in best_predictions(places, [cell])
+        table.assign(trial=name, job=cell[0].id)
+        for cell in cells
+        for name, table in predictions_of(places, [cell], best_only=True)
     ]
     tables = {
         "trials": trials,

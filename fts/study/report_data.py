@@ -75,7 +75,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         trials=pd.DataFrame(rows),
         epochs=pd.DataFrame(epochs) if epochs else pd.DataFrame(columns=list(EPOCH_COLUMNS)),
         baselines=tuple(baseline_rows(places, ran, usual)),
-        predictions=dict(best_predictions(places, [(job, trials[job.id]) for job in cells])),
+        predictions=dict(predictions_of(places, [(job, trials[job.id]) for job in cells])),
         cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
         test_openings=tuple(opening_sentence(opening) for opening in openings),
         newer=tuple(newer_sentence(newer, shown) for shown in cells for newer in newer_searches(jobs, shown)),
@@ -142,17 +142,19 @@ def baseline_rows(
                 yield baseline_row(task_of(job, usual), job.horizon, job.tier, *what, table, seconds)
 
 
-def best_predictions(
-    places: Places, cells: Iterable[tuple[Job, Iterable[Trial]]]
+def predictions_of(
+    places: Places, cells: Iterable[tuple[Job, Iterable[Trial]]], *, best_only: bool = False
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """trial name -> date, y, p of the best trial of each cell."""
+    """trial name -> date, y, p of every complete trial of each cell that has them, or of its best one only."""
     from fts.analysis.trials_table import trial_name
 
     for job, trials in cells:
         best = best_of(job, trials)
-        table = None if best is None else stored(places, job, best)
-        if best is not None and table is not None:
-            yield trial_name(job.experiment, best.number), table
+        for trial in trials:
+            if trial is best or (not best_only and predictions_path(places, job, trial).is_file()):
+                table = stored(places, job, trial)
+                if table is not None:
+                    yield trial_name(job.experiment, trial.number), table
 
 
 def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:

@@ -72,7 +72,10 @@ def line_ahead(
 
 
 def _below_median(rivals: list[PastTrial], epochs: dict[int, float], epoch: int, direction: Direction) -> str | None:
-    """Optuna's median rule: the trial's best so far is worse than the median of the others at this epoch."""
+    """The trial's best so far is worse than the median of all others that came to this epoch, pruned ones too.
+
+    Optuna's MedianPruner counts complete trials only, and so prunes less where few are complete.
+    """
     others = _at(rivals, epoch)
     if epoch < FIRST or len(others) < STARTUP:
         return None

@@ -176,7 +176,9 @@ def test_a_lead_that_the_choice_among_trials_could_bring_is_no_yes():
     assert gain.clear and gain.interval.value > 0
     first = asked(data)[0]
     assert first.answer == "perhaps" and first.tone == "open"
-    assert "chosen from 6 trials on these same days" in first.sentence
+    assert "for all 6 trials at once" in first.sentence
+    assert "Taken alone, 1 cell is better" in first.sentence
+    assert ("cannot", "baseline") in {(f.kind, f.rule) for f in findings(data, summarise(data))}  # the same rule
 
 
 def test_baselines_on_other_data_are_not_compared():
@@ -339,5 +341,5 @@ def test_no_is_said_only_of_all_sizes_and_with_what_the_log_loss_says():
     done = dataclasses.replace(data, predictions=losing, cells=data.cells.assign(trials_wanted=6))
     first = asked(done)[0]
     assert first.answer == first.tone == "no" and "not been tried" not in first.sentence
-    assert "AUC: 0 of 4 cells clearly better than the best baseline, 4 clearly worse." in first.sentence
+    assert "AUC: 0 of 4 cells clearly better than the best baseline, 4 clearly worse, by intervals" in first.sentence
     assert "Log loss: 0 clearly better, 4 clearly worse." in first.sentence

@@ -17,7 +17,7 @@ def test_the_planted_parameter_leads_and_beats_chance():
 def test_when_nothing_matters_hardly_anything_beats_chance():
     table = trial_table([("2M", 1)], n=40)
     table["value"] = table["weight_decay"].rank(method="first").sample(frac=1, random_state=1).to_numpy()
-    assert sum(row.beats_chance for row in importances(table)) <= 3
+    assert not any(row.beats_chance for row in importances(table))
 
 
 def test_few_trials_and_mixed_cells_are_refused():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fts.analysis.scaling import ERROR, TooFewSizes, fit_power_law, fit_scaling
+from fts.analysis.scaling_interval import SeedNoise, bounds, covariance
 
 SIZES = np.array([2e6, 2e7, 2e8, 2e9])
 
@@ -43,13 +44,64 @@ def test_noise_without_a_trend_is_no_scaling():
     assert "constant" in fit.sentence
 
 
-def test_resampled_days_carry_the_interval_of_single_points():
-    rng = np.random.default_rng(2)
-    shared = 0.02 * rng.standard_normal((200, 1))
-    draws = law(SIZES) + shared + 0.001 * rng.standard_normal((200, 4))
-    fit = fit_scaling(SIZES, law(SIZES), draws)
-    assert fit.gain_high - fit.gain_low < 0.02  # noise that all sizes share cancels
+def days(values, own=0.001, draws=200, seed=2):
+    """Resamples of the same days: what all sizes share moves them together."""
+    rng = np.random.default_rng(seed)
+    return values + 0.02 * rng.standard_normal((draws, 1)) + own * rng.standard_normal((draws, len(values)))
+
+
+def single(sd, freedom, sizes=4):
+    return SeedNoise(sd, freedom, (1.0,) * sizes)
+
+
+def test_noise_of_days_that_all_sizes_share_cancels():
+    fit = fit_scaling(SIZES, law(SIZES), days(law(SIZES)), single(0.001, 20))
+    assert fit.gain_high - fit.gain_low < 0.02
     assert fit.verdict == "scales"
+
+
+def test_days_alone_without_a_spread_over_seeds_cannot_say():
+    fit = fit_scaling(SIZES, law(SIZES), days(law(SIZES)))
+    assert (fit.verdict, fit.alpha_low, fit.gain_low) == ("cannot say", None, None)
+    assert "fts replicate" in fit.sentence
+
+
+def test_a_wider_or_less_known_spread_over_seeds_widens_both_intervals():
+    fits = [
+        fit_scaling(SIZES, law(SIZES), days(law(SIZES)), single(sd, freedom))
+        for sd, freedom in ((0.001, 20), (0.004, 20), (0.004, 2))
+    ]
+    assert fits[0].gain_high - fits[0].gain_low < fits[1].gain_high - fits[1].gain_low
+    assert fits[1].gain_high - fits[1].gain_low < fits[2].gain_high - fits[2].gain_low
+    assert fits[0].alpha_low >= fits[1].alpha_low >= fits[2].alpha_low
+
+
+def test_a_rise_is_not_hidden():
+    fit = fit_scaling(SIZES, law(SIZES)[::-1], days(law(SIZES)), single(0.001, 20))
+    assert fit.gain < 0 and fit.gain_high < 0
+    assert fit.verdict == "no scaling seen"
+
+
+@pytest.mark.parametrize("trainings", [1, 3])
+@pytest.mark.parametrize("truth", [law(SIZES, scale=0.05), np.full(4, 0.55)], ids=["law", "constant"])
+def test_the_intervals_hold_the_truth_in_93_of_100_and_a_constant_scales_in_at_most_3(truth, trainings):
+    rng = np.random.default_rng(3)
+    sd, rounds, held_fall, held_alpha, fell = 0.004, 200, 0, 0, 0
+    for n in range(rounds):
+        day = 0.02 * rng.standard_normal() + 0.002 * rng.standard_normal(4)
+        trained = truth + day + sd * rng.standard_normal((trainings, 4))
+        other = trained if trainings > 1 else sd * rng.standard_normal((3, 1))  # one configuration with three seeds
+        freedom = (len(other) - 1) * other.shape[1]
+        seeds = SeedNoise(float(np.sqrt(other.var(axis=0, ddof=1).mean())), freedom, (float(trainings),) * 4)
+        values = trained.mean(axis=0)
+        found = bounds(SIZES / SIZES[0], values, covariance(seeds, days(values, 0.002, seed=n)), seeds)
+        held_fall += found.gain_low <= truth[0] - truth[-1] <= found.gain_high
+        held_alpha += found.alpha_low <= 0.3 <= found.alpha_high
+        fell += found.gain_low > 0
+    assert held_fall >= 0.93 * rounds
+    assert held_alpha >= 0.93 * rounds
+    if truth[0] == truth[-1]:
+        assert fell <= 0.03 * rounds
 
 
 @pytest.mark.parametrize("sizes", [SIZES[:1], SIZES[:2], np.repeat(SIZES[:2], 4)])
@@ -65,10 +117,15 @@ def test_the_sentence_of_an_error_does_not_speak_of_a_loss_in_nats():
     assert sentence.startswith("The error 1 - AUC falls") and "nats" not in sentence
 
 
-def test_three_single_points_fit_any_law_and_so_cannot_say():
+def test_three_single_points_without_any_spread_cannot_say():
     fit = fit_scaling(SIZES[:3], law(SIZES[:3]))
     assert fit.verdict == "cannot say"
     assert fit.alpha_low is None
+
+
+def test_three_sizes_are_enough_where_the_fall_is_far_beyond_the_noise():
+    fit = fit_scaling(SIZES[:3], law(SIZES[:3]), seeds=single(0.004, 6, 3))
+    assert fit.verdict == "scales"
 
 
 def test_what_is_not_a_loss_is_refused():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import optuna
 import pandas as pd
+import pytest
 
 from fts.analysis import load_trials
 from fts.jobs.records.exports import export_all, export_trial
@@ -41,7 +42,7 @@ def test_the_report_is_made_from_the_database(ran: Ran, db: Database, tmp_path: 
     assert "the test set is sealed" in page.read_text()
     assert "MADE.dataset.a20" in page.read_text(), "whose prices these are"
     study = study_data(db, ran.places)
-    assert len(study.baselines) == 7 and len(study.predictions) == 1 and len(study.cells) == 1
+    assert len(study.baselines) == 7 and len(study.predictions) == 3 and len(study.cells) == 1
     assert set(study.trials["kind"]) == {"baseline", "cell", "replicate", "train"}
 
 
@@ -51,7 +52,7 @@ def test_a_cell_that_waits_in_line_again_does_not_hide_what_it_found(ran: Ran, t
     write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)], again=True)
     shown, done = study_data(study, places), queries.jobs(study, ["done"])
     assert list(shown.cells["status"]) == ["done"] and list(shown.cells["trials_wanted"]) != [9]
-    assert len(shown.predictions) == 1 and len(shown.epochs) > 0
+    assert len(shown.predictions) == 3 and len(shown.epochs) > 0
     assert [name for name in to_optuna(study, f"sqlite:///{tmp_path}/optuna.db") if CELL in name] and done
     study.close()
 
@@ -83,7 +84,7 @@ def test_a_newer_search_hides_the_older_once_a_trial_of_it_has_ended(ran: Ran, t
     trial = start_trial(study, claimed)
     add_epoch(study, claimed, trial, 1, 0.5)
     running = study_data(study, places)
-    assert line.job_id not in set(running.trials["job"]) and len(running.predictions) == 1
+    assert line.job_id not in set(running.trials["job"]) and len(running.predictions) == 3
     assert "a newer search of this cell, runs;" in running.newer[0] and running.earlier == ()
     finish_trial(study, claimed, trial, 0.5)
     ended = study_data(study, places)
@@ -282,3 +283,29 @@ def test_a_cell_judged_on_folds_is_another_script(fts, tmp_path: Path):
     (path,) = out.split()
     assert Path(path).name == "hpo_tiny_h1_threshold_1pct_wf3.py", "beside the plain cell's, not in its place"
     assert runpy.run_path(path, run_name="looked_at")["SPEC"]["cv"] == "walk-forward:3"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("2010-12-31,2014-12-31", {"train_end": "2010-12-31", "val_end": "2014-12-31"}),
+        ("0.6, 0.2", {"train": 0.6, "val": 0.2}),
+    ],
+)
+def test_a_split_of_ones_own_is_kept_in_the_cell(fts, tmp_path: Path, text: str, kept: dict[str, object]):
+    code, out, said = fts("script", "tiny/h3", "--tier", "a20", "--split", text, "--out", str(tmp_path))
+    assert code == 0, said
+    assert runpy.run_path(out.split()[0], run_name="looked_at")["SPEC"]["split"] == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("0.9,0.2", "sum to at most 1"), ("2014-12-31,2010-12-31", "train must end before validation ends"),
+        ("0.7", "two days or two shares"), ("2010-13-01,2014-01-01", "month"), ("", "two days or two shares"),
+    ],
+)  # fmt: skip
+def test_a_split_that_cannot_be_is_refused_with_the_right_form(fts, tmp_path: Path, text: str, why: str):
+    code, _, said = fts("script", "tiny/h1", "--tier", "a20", "--split", text, "--out", str(tmp_path))
+    assert code == 2
+    assert why in said and "--split 2016-12-31,2017-12-31" in said and len(said.strip().splitlines()) == 1

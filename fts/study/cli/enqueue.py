@@ -173,8 +173,34 @@ CELL_OPTIONS = (
         metavar="walk-forward:N",
         help="evaluate each trial on N purged folds instead of one split  [default: one split]",
     ),
+    click.option(
+        "--split",
+        callback=lambda ctx, option, text: _split(text),
+        metavar="TRAIN_END,VAL_END",
+        help="last days of training and validation (2016-12-31,2017-12-31), or their shares of the rows (0.7,0.15); "
+        "the rest is for the test  [default: 2022-12-31,2024-12-31; 0.7,0.15 where the data ends before]",
+    ),
     click.option("--min-positives", type=int, help="refuse a cell with fewer in validation  [default: 30]"),
 )
+
+
+def _split(text: str | None) -> dict[str, Any] | None:
+    """`2016-12-31,2017-12-31` or `0.7,0.15` as a cell keeps it."""
+    if text is None:
+        return None
+    from fts.data.splits import BadSplit, parse  # here, not above: numpy
+
+    first, comma, second = (part.strip() for part in text.partition(","))
+    by_date = "-" in text
+    try:
+        content = {"train_end": first, "val_end": second} if by_date else {"train": float(first), "val": float(second)}
+        parse(content)
+    except (BadSplit, ValueError) as error:
+        why = str(error) if comma and isinstance(error, BadSplit) else "two days or two shares are needed"
+        raise click.BadParameter(
+            f"{text!r}: {why}; write --split 2016-12-31,2017-12-31 or --split 0.7,0.15", param_hint="'--split'"
+        ) from None
+    return content
 
 
 def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,146 @@
+"""How often the flagship's claims are wrong on made-up studies whose truth is known, now and by the rules before.
+
+python -m benchmarks claims [--full]
+
+Scaling: four sizes, one training or three of each, seeds .004 apart, days that all sizes share. Horizons: three
+searches of one bowl whose noise is .3, 1 and 3 times its spread. n effective: the width of an interval of the mean of
+as many independent days, beside the width of the real one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from benchmarks import Row
+from benchmarks.coverage import DAYS, KINDS, RESAMPLES, years
+from fts.analysis.scaling import fit_power_law
+from fts.analysis.scaling_interval import SeedNoise, bounds, covariance
+from fts.analysis.surfaces import p_common
+from fts.scores.dependence import block_length, blocks_variance, effective_size, slow_variance
+from fts.scores.intervals import SERIES, compare
+
+Floats = NDArray[np.float64]
+
+SIZES = np.array([2e6, 2e7, 2e8, 2e9])
+LAW, CONSTANT = 0.5 + 0.05 * (SIZES / SIZES[0]) ** -0.3, np.full(4, 0.55)
+SEED_SD, DAY_SD, SHARED_SD = 0.004, 0.002, 0.02
+BEST = np.array([0.2, 0.7, 0.5])
+OTHER = np.array([0.7, 0.3, 0.5])
+BOWL_SD = 0.35
+NOISES = ((0.3, 1.0, 3.0), (0.3, 0.3, 0.3), (1.0, 1.0, 1.0), (3.0, 3.0, 0.1))
+
+
+def rows(quick: bool = True) -> list[Row]:
+    studies = 60 if quick else 1000
+    return [*scaling_rows(studies), *horizon_rows(studies), *effective_rows(20 if quick else 100)]
+
+
+# ---------------------------------------------------------------- scaling
+
+
+def scaling_rows(studies: int) -> list[Row]:
+    found = []
+    for trainings in (1, 3):
+        for name, truth in (("a law", LAW), ("a constant", CONSTANT)):
+            held, before, falls, fell_before = _scaled(truth, trainings, studies)
+            seeds = f"{trainings} training{'s' if trainings > 1 else ''} of each size"
+            told = f"fall of {name}, {seeds}"
+            found.append(Row(f"{told}: interval holds it", held, "%", before, "days alone", repeats=studies))
+            if truth is CONSTANT:
+                found.append(
+                    Row(f"{told}: called a fall", falls, "%", fell_before, "days alone", True, repeats=studies)
+                )
+    return found
+
+
+def _scaled(truth: Floats, trainings: int, studies: int) -> tuple[float, float, float, float]:
+    """Per cent: interval holds the fall, the former one does, a fall is seen, and was seen."""
+    rng = np.random.default_rng(0)
+    counts = np.zeros(4)
+    fall = truth[0] - truth[-1]
+    for _ in range(studies):
+        day = SHARED_SD * rng.standard_normal() + DAY_SD * rng.standard_normal(4)
+        trained = truth + day + SEED_SD * rng.standard_normal((trainings, 4))
+        other = trained if trainings > 1 else SEED_SD * rng.standard_normal((3, 1))
+        sd = float(np.sqrt(other.var(axis=0, ddof=1).mean()))
+        seeds = SeedNoise(sd, (len(other) - 1) * other.shape[1], (float(trainings),) * 4)
+        values = trained.mean(axis=0)
+        draws = values + SHARED_SD * rng.standard_normal((200, 1)) + DAY_SD * rng.standard_normal((200, 4))
+        now = bounds(SIZES / SIZES[0], values, covariance(seeds, draws), seeds)
+        law = fit_power_law(SIZES, values)
+        gains = [float(np.subtract(*fit_power_law(SIZES, row, law)(SIZES[[0, -1]]))) for row in draws[:40]]
+        low, high = np.quantile(gains, [0.025, 0.975])
+        counts += (now.gain_low <= fall <= now.gain_high, low <= fall <= high, now.gain_low > 0, low > 1e-4)
+    held, before, falls, fell_before = (100 * counts / studies).tolist()
+    return held, before, falls, fell_before
+
+
+# ---------------------------------------------------------------- horizons
+
+
+def horizon_rows(studies: int) -> list[Row]:
+    found = []
+    for noises in NOISES:
+        told = " / ".join(f"{noise:g}" for noise in noises)
+        now, before = _called_different(noises, (BEST, BEST, BEST), studies)
+        found.append(
+            Row(f"one truth, noise {told}: called different", now, "%", before, "ranks swapped", True, repeats=studies)
+        )
+    now, before = _called_different((0.3, 0.3, 0.3), (BEST, BEST, OTHER), studies)
+    found.append(Row("two truths, noise .3: called different", now, "%", before, "ranks swapped", repeats=studies))
+    return found
+
+
+def _called_different(noises: tuple[float, ...], bests: tuple[Floats, ...], studies: int) -> tuple[float, float]:
+    """Per cent of studies, by one response surface and by swapped ranks; 50 configurations, equal at all horizons."""
+    now = before = 0
+    for seed in range(studies):
+        rng = np.random.default_rng(seed)
+        x = rng.random((50, 3))
+        losses = [
+            ((x - best) ** 2 * np.array([1.0, 0.6, 0.3])).sum(axis=1) + noise * BOWL_SD * rng.standard_normal(50)
+            for noise, best in zip(noises, bests, strict=True)
+        ]
+        found = p_common([x] * 3, losses, seed)
+        now += found is not None and found < 0.05
+        pairs = ((0, 1), (0, 2), (1, 2))
+        before += min(1.0, 3 * min(_swapped(losses[a], losses[b], x) for a, b in pairs)) < 0.05
+    return 100 * now / studies, 100 * before / studies
+
+
+def _swapped(there: Floats, here: Floats, x: Floats) -> float:
+    """The rule before: do parameters explain the differences in rank better than with the two ranks swapped at will?"""
+    axes = np.linalg.svd((x - x.mean(axis=0)) / x.std(axis=0), full_matrices=False)[0]
+    difference = stats.rankdata(there) - stats.rankdata(here)
+    signs = np.random.default_rng(len(here)).choice((-1.0, 1.0), (500, len(here)))
+    seen = float(((difference @ axes) ** 2).sum())
+    reached = np.count_nonzero((((signs * difference) @ axes) ** 2).sum(axis=1) >= seen - 1e-9)
+    return float((1 + reached) / 501)
+
+
+# ---------------------------------------------------------------- n effective
+
+
+def effective_rows(samples: int) -> list[Row]:
+    """1: the interval of n effective independent days is as wide as the one that is shown."""
+    found = []
+    for kind in KINDS:
+        rng = np.random.default_rng(2)
+        ratios, before = [], []
+        for turn in range(samples):
+            y, p, _ = years(rng, DAYS, kind)
+            series = SERIES["log_loss"](y, p)
+            block = block_length(series, kind.horizon)
+            loss = compare(y, p, np.full(len(y), 0.5), kind.horizon, "log_loss", turn, RESAMPLES).interval
+            shown = (loss.high - loss.low) / 2
+            sd = float(series.std())
+            ratios.append(shown / (1.96 * sd / math.sqrt(effective_size(series, block))))
+            formerly = max(blocks_variance(series, block), slow_variance(series))  # less what few blocks add
+            before.append(shown / (1.96 * math.sqrt(formerly / len(y))))
+        name = f"interval over that of n effective days, {kind.name}"
+        found.append(Row(name, float(np.median(ratios)), "x", float(np.median(before)), "before", repeats=samples))
+    return found

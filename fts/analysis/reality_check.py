@@ -1,0 +1,77 @@
+"""Asks of all trials and baselines of a cell at once: is any trial better than the best baseline, and which may lead?
+
+Two tests by daily log losses on blocks of days, as the `arch` package has them. Superior predictive ability (Hansen
+2005, Journal of Business & Economic Statistics 23, 365-380; White's reality check with better power): were no trial
+better than the baseline, how often would the best of so many come as far? The model confidence set (Hansen, Lunde and
+Nason 2011, Econometrica 79, 453-497): the trials and baselines that these days cannot tell from the best one.
+"""
+
+# shapes: N days in time order, M trials, B baselines
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fts.scores.dependence import block_length
+from fts.scores.intervals import RESAMPLES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LEVEL = 0.05
+FEWEST_DAYS = 100  # of fewer both tests say little and reject too often
+
+
+@dataclass(frozen=True)
+class RealityCheck:
+    """All of a cell's trials against its baselines, by log loss on the same days."""
+
+    n_trials: int
+    n_days: int
+    rival: str  # the baseline of the lowest loss
+    p_value: float  # of superior predictive ability, consistent
+    n_in_set: int  # trials in the 95 % model confidence set
+    baselines_in_set: tuple[str, ...]
+
+    @property
+    def some_trial_is_better(self) -> bool:
+        return self.p_value < LEVEL
+
+
+def reality_check(
+    losses_NM: NDArray[np.float64],  # shapes are upper-case suffixes
+    baselines: dict[str, NDArray[np.float64]],
+    horizon: int,
+    seed: int = 0,
+) -> RealityCheck | None:
+    """losses_NM: daily log losses of each trial; baselines: name -> daily log losses, N; horizon in trading days.
+
+    None where nothing can be compared: no trial, no baseline, or fewer than FEWEST_DAYS days.
+    """
+    n_days, n_trials = losses_NM.shape
+    if not n_trials or not baselines or n_days < FEWEST_DAYS:
+        return None
+    from arch.bootstrap import MCS, SPA  # 2 s of imports a reader of the types need not pay
+
+    names = sorted(baselines)
+    rivals_NB = np.stack([baselines[name] for name in names], axis=1)
+    best = int(rivals_NB.mean(axis=0).argmin())
+    apart_N = losses_NM[:, losses_NM.mean(axis=0).argmin()] - rivals_NB[:, best]
+    block = max(1, round(block_length(apart_N, horizon)))
+    test = SPA(rivals_NB[:, best], losses_NM, block_size=block, reps=RESAMPLES, seed=seed)
+    test.compute()
+    both = np.hstack([losses_NM, rivals_NB])
+    every = MCS(both, size=LEVEL, reps=RESAMPLES, block_size=block, method="R", seed=seed)
+    every.compute()
+    kept = set(map(int, np.asarray(every.included, dtype=int)))
+    return RealityCheck(
+        n_trials=n_trials,
+        n_days=n_days,
+        rival=names[best],
+        p_value=float(test.pvalues["consistent"]),
+        n_in_set=sum(column < n_trials for column in kept),
+        baselines_in_set=tuple(name for b, name in enumerate(names) if n_trials + b in kept),
+    )
