@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from fts.jobs import settings
 from fts.state.values import Cause, JobStatus, TrialStatus, Verb
 from fts.tui import keymap
 from tests import reference
+from tests.test_sentences import is_command
 
 PAGES = reference.pages()
+RECORDS = ("DECISIONS.md", "LOG.md")  # what was true then
+PAGES_BY_HAND = sorted(path.name for path in reference.DOCS.glob("*.md") if path.name not in (*PAGES, *RECORDS))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -124,6 +128,26 @@ def test_every_link_to_a_file_finds_it(name: str):
         for target in LINK.findall(path.read_text()):
             if not target.startswith(("http", "mailto:")):
                 assert (path.parent / target).exists(), f"{path.relative_to(reference.ROOT)}: {target}"
+
+
+INVENTED = {"bowl"}  # the study that STUDIES.md writes
+
+
+def typed(text: str) -> Iterator[str]:
+    """What stands behind `fts` in the blocks and in the lines of a page."""
+    block = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    for lines in block.findall(text):
+        for line in lines.replace("\\\n", " ").split("\n"):
+            for one in re.split(r"\s+;\s+|&&", re.sub(r"\s+#.*", "", line.removeprefix("$ "))):
+                if found := re.match(r"\s*(?:[A-Z_]+=\S+ )?fts ([a-z].*)", one):
+                    yield found[1]
+    yield from re.findall(r"`fts ([a-z][^`]*)`", block.sub("", text))
+
+
+@pytest.mark.parametrize("name", ["README.md", *(f"docs/{page}" for page in PAGES_BY_HAND)])
+def test_every_command_of_a_page_exists_with_its_options(name: str):
+    words = [re.sub(r"'[^']*'", "VALUE", each) for each in typed((reference.ROOT / name).read_text())]
+    assert [each for each in words if each.split()[0] not in INVENTED and not is_command(each)] == []
 
 
 def test_the_site_asks_no_other_host():
