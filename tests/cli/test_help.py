@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,7 +15,6 @@ import pytest
 
 from fts.data.tasks import TASKS
 from fts.features.tiers import TIERS
-from fts.jobs.cli.app import entries
 from fts.jobs.cli.app import fts as group
 from fts.jobs.python import python
 from fts.model.budgets import BUDGETS
@@ -24,33 +22,7 @@ from fts.study import choices
 from fts.study.cell import CHOICES
 from tests.cli.study import places_of
 from tests.fts_process import ROOT
-
-
-def commands() -> Iterator[tuple[str, click.Command]]:
-    """Every command a person can type, `data build` included."""
-    context = click.Context(group)
-    for name in entries():
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from ((f"{name} {inner}", each) for inner, each in command.commands.items())
-        else:
-            yield name, command
-    for words in FORMS:
-        _, form, _ = group.resolve_command(context, words)
-        assert form is not None
-        yield form_name(words), form
-
-
-FORMS = (  # a command may take a function, a study's file or a command line, each with its own options
-    ["enqueue", "train.py:objective"], ["enqueue", "study.toml"], ["enqueue", "--", "python", "train.py"],
-    ["check", "study.toml"], ["check", "--", "python", "train.py"], ["run", "study.toml"],
-)  # fmt: skip
-
-
-def form_name(words: list[str]) -> str:
-    return f"{words[0]} of {'a command' if '--' in words else words[1]}"
-
+from tests.reference import commands
 
 ALL = dict(commands())
 
@@ -77,7 +49,7 @@ def test_every_command_has_an_example_that_it_would_accept(name: str):
     command = ALL[name]
     example = (command.epilog or "").removeprefix("Example: ")
     words = shlex.split(example)
-    typed = name.partition(" of ")[0].split()
+    typed = [word for word in name.split() if word.islower()]  # not STUDY.toml, which stands for a value
     assert words[: 1 + len(typed)] == ["fts", *typed], example
     rest = words[1 + len(typed) :]
     parser = command.make_parser(click.Context(command))
