@@ -114,7 +114,7 @@ def recipe(path: Path) -> str:
 
 def head_of(path: Path) -> list[str]:
     """The comment at the beginning of a file, without its signs."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         return text.split('"""')[1].split("\n")
     if path.suffix == ".c":
@@ -257,7 +257,7 @@ OWN_NAMES = {
 
 
 def meanings(name: str) -> dict[str, str]:
-    (section,) = (part for part in MEANT.read_text().split("\n## ") if part.startswith(f"[{name}]"))
+    (section,) = (part for part in MEANT.read_text(encoding="utf-8").split("\n## ") if part.startswith(f"[{name}]"))
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*?) ?\|$", section, re.MULTILINE)
     return {key: re.sub(r"\]\((?!http)", "](../", meaning) for key, meaning in rows}
 
@@ -288,7 +288,9 @@ def events_page() -> str:
 
 def comments(kind: type[StrEnum]) -> dict[str, str]:
     """What stands behind each member in fts/state/values.py."""
-    source = Path(values.__file__).read_text().partition(f"class {kind.__name__}(")[2].partition("\n\n\n")[0]
+    source = (
+        Path(values.__file__).read_text(encoding="utf-8").partition(f"class {kind.__name__}(")[2].partition("\n\n\n")[0]
+    )
     return dict(re.findall(r'^    ([A-Z_]+) = "[^"]*"  # (.*)$', source, re.MULTILINE))
 
 
@@ -453,7 +455,7 @@ def documented() -> set[str]:
 def write() -> None:
     for name, text in pages().items():
         (DOCS / name).parent.mkdir(exist_ok=True)
-        (DOCS / name).write_text(text)
+        (DOCS / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

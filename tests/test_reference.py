@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,14 +15,19 @@ from fts.jobs import settings
 from fts.state.values import Cause, JobStatus, TrialStatus, Verb
 from fts.tui import keymap
 from tests import reference
+from tests.test_sentences import is_command
 
 PAGES = reference.pages()
+RECORDS = ("DECISIONS.md", "LOG.md")  # what was true then
+PAGES_BY_HAND = sorted(path.name for path in reference.DOCS.glob("*.md") if path.name not in (*PAGES, *RECORDS))
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_as_the_code_is(name: str):
     path = reference.DOCS / name
-    assert path.exists() and path.read_text() == PAGES[name], f"{name} is old: type `python -m tests.reference`"
+    assert path.exists() and path.read_text(encoding="utf-8") == PAGES[name], (
+        f"{name} is old: type `python -m tests.reference`"
+    )
 
 
 def test_no_page_of_the_reference_is_left_behind():
@@ -56,7 +62,7 @@ def named() -> frozenset[str]:
     found: set[str] = set()
     for folder in ("state", "jobs", "tui", "fts"):
         for path in (reference.ROOT / folder).rglob("*.py"):  # links, such as fts/jobs, are not followed
-            source = path.read_text()
+            source = path.read_text(encoding="utf-8")
             for node in ast.walk(ast.parse(source)) if "FTS_" in source else ():
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found.update(re.findall(r"\bFTS_[A-Z][A-Z_]*", node.value))
@@ -109,7 +115,7 @@ def test_every_documented_variable_is_in_the_code():
 
 
 def test_every_page_of_the_site_is_in_its_navigation_or_left_out_on_purpose():
-    text = (reference.ROOT / "mkdocs.yml").read_text()
+    text = (reference.ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     pages = {path.relative_to(reference.DOCS).as_posix() for path in reference.DOCS.rglob("*.md")}
     assert {page for page in pages if page not in text} == set()
 
@@ -121,14 +127,34 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 def test_every_link_to_a_file_finds_it(name: str):
     top = reference.ROOT / name
     for path in [top] if top.is_file() else sorted(top.rglob("*.md")):
-        for target in LINK.findall(path.read_text()):
+        for target in LINK.findall(path.read_text(encoding="utf-8")):
             if not target.startswith(("http", "mailto:")):
                 assert (path.parent / target).exists(), f"{path.relative_to(reference.ROOT)}: {target}"
 
 
+INVENTED = {"bowl"}  # the study that STUDIES.md writes
+
+
+def typed(text: str) -> Iterator[str]:
+    """What stands behind `fts` in the blocks and in the lines of a page."""
+    block = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    for lines in block.findall(text):
+        for line in lines.replace("\\\n", " ").split("\n"):
+            for one in re.split(r"\s+;\s+|&&", re.sub(r"\s+#.*", "", line.removeprefix("$ "))):
+                if found := re.match(r"\s*(?:[A-Z_]+=\S+ )?fts ([a-z].*)", one):
+                    yield found[1]
+    yield from re.findall(r"`fts ([a-z][^`]*)`", block.sub("", text))
+
+
+@pytest.mark.parametrize("name", ["README.md", *(f"docs/{page}" for page in PAGES_BY_HAND)])
+def test_every_command_of_a_page_exists_with_its_options(name: str):
+    words = [re.sub(r"'[^']*'", "VALUE", each) for each in typed((reference.ROOT / name).read_text(encoding="utf-8"))]
+    assert [each for each in words if each.split()[0] not in INVENTED and not is_command(each)] == []
+
+
 def test_the_site_asks_no_other_host():
     """No font, script or picture of another host: the site opens without a network, and tells nobody who reads it."""
-    text = (reference.ROOT / "mkdocs.yml").read_text()
+    text = (reference.ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     settings_of_site = re.sub(r"#.*", "", text)
     assert "font: false" in text and "http" not in settings_of_site and "offline" not in settings_of_site
 
