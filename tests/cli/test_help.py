@@ -20,7 +20,7 @@ from fts.jobs.python import python
 from fts.model.budgets import BUDGETS
 from fts.study import choices
 from fts.study.cell import CHOICES
-from tests.cli.study import places_of
+from tests.cli.study import finished_cell, places_of
 from tests.fts_process import ROOT
 from tests.reference import commands
 
@@ -141,6 +141,25 @@ def test_completion_offers_cells_states_and_jobs_of_the_database_here(db, tmp_pa
     assert completed("fts trials 20m", here) == ["20M/h1", "20M/h3"]
     assert completed("fts events --job 2M", here) == ["2M/h1", "2M/h3"]
     assert completed("fts pause ", tmp_path / "nowhere.db") == []
+
+
+def test_completion_offers_what_can_be_put_in_line_here(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").touch()
+    (tmp_path / "train.py").write_text("def helper(x): pass\ndef objective(trial): pass\n")
+    nowhere = tmp_path / "nowhere.db"
+    for command in ("enqueue", "check"):
+        assert completed(f"fts {command} ", nowhere) == ["study.toml", "train.py:objective"]
+        assert completed(f"fts {command} tr", nowhere) == ["train.py:objective"]
+    assert completed("fts check --cell ", nowhere) == []
+    assert "sklearn" in completed("fts init ", nowhere)
+
+
+def test_completion_offers_trials_behind_a_cell_and_studies(db, tmp_path: Path):
+    cell = finished_cell(db).job.id
+    here = places_of(tmp_path).db
+    assert completed(f"fts curve {cell}:", here) == [f"{cell}:t0"] == completed(f"fts logs {cell}:t0", here)
+    assert completed("fts report ", here)
 
 
 @pytest.mark.parametrize(
