@@ -55,7 +55,7 @@ def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """As code within a line, with a backtick in it too. A bar in a table is HTML, which mkdocs and forges read alike."""
+    """As code within a line, with a backtick in it too. In a table, mkdocs and forges read a bar alike only as HTML."""
     if "|" in text:
         return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
     return f"`` {text} ``" if "`" in text else f"`{text}`"
