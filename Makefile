@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-cluster check package verify tui report bench sentences clean
+.PHONY: help setup run test test-slow test-cluster check package docs verify tui report bench sentences clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -52,6 +52,11 @@ check: $(STAMP)  ## ruff, mypy --strict, and the test that draws the direction o
 
 package: $(STAMP)  ## build the wheel, install it in a fresh environment, run a study there (under a minute)
 	@$(BIN)/python -m tests.wheel
+
+docs: $(STAMP)  ## these pages as a site in build/site, which opens without a network
+	@$(BIN)/python -m tests.reference
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
 
 verify: $(STAMP)  ## check the environment and the data manifests, in words
 	@$(BIN)/fts doctor

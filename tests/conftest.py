@@ -1,6 +1,9 @@
 """Every test process computes on one thread that sleeps while it waits: two files run side by side on two cores."""
 
+import compileall
 import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,9 @@ for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_
     os.environ.setdefault(name, value)  # before torch is imported; with spinning threads the suite took thrice as long
 os.environ["FTS_NOTIFY"] = os.devnull  # nobody is sent a message by a test
 
+ROOT = Path(__file__).parent.parent
+BYTECODE_FORBIDDEN = sys.dont_write_bytecode  # by PYTHONDONTWRITEBYTECODE
+sys.dont_write_bytecode = False  # while tests are collected: three workers would each compile all test files again
 
 # Files that take longest on one worker, the longest first: begun last, one of them would leave the other core idle.
 LONGEST = (
@@ -44,9 +50,18 @@ LONGEST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Otherwise xdist begins with the files of the most tests, which are the quick ones."""
     if hasattr(config.option, "loadscopereorder"):
+        # otherwise xdist begins with the files of the most tests, which are the quick ones
         config.option.loadscopereorder = False
+    if BYTECODE_FORBIDDEN and not hasattr(config, "workerinput"):
+        # Once here, or each of the thousand processes that tests start compiles all of ours again (0.1 s each).
+        for folder in ("fts", "jobs", "state", "tui", "tests"):
+            compileall.compile_dir(ROOT / folder, quiet=2, rx=re.compile(r"/test_\w+\.py$"))
+
+
+def pytest_collection_finish() -> None:
+    """What a test writes and imports is compiled as the environment says: its next version comes within a second."""
+    sys.dont_write_bytecode = BYTECODE_FORBIDDEN
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

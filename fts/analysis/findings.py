@@ -36,7 +36,7 @@ MANY: dict[str, str] = {  # rule -> what to say of many cases at once
     "beats baseline": "cells clearly beat the best cheap baseline by AUC, all trials considered",
     "beyond luck": "cells rank days better than the best of equally many trials without skill",
     "some trial better": "cells have a trial with a lower log loss than every baseline, all trials considered",
-    "no trial better": "cells have no trial whose log loss is shown to be below that of the best baseline",
+    "no trial better": "cells have no trial with a log loss shown to be below that of the best baseline",
     "within luck": "cells have an AUC that the best of equally many trials without skill can reach",
     "class prior": "cells are no better than always predicting the class prior",
     "gain over the prior": "cells are not shown to have a lower loss than the class prior",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fts.state.place import DEFAULT_PATH, has_study
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
 PROGRAMS = re.compile(r"(\./.+|python[\d.]*|bash|sh|zsh|Rscript|julia|node|java|perl|ruby|awk|make|uv|poetry)")
 STUDY_FILE = "study.toml"
@@ -68,16 +68,20 @@ def shown(path: Path) -> str:
 
 def objective_in(folder: Path) -> str | None:
     """`train.py:objective`, of the first file here that has a function whose parameter is a trial."""
+    return next(objectives_in(folder), None)
+
+
+def objectives_in(folder: Path) -> Iterator[str]:
+    """All of them, each file's `objective` first."""
     try:
         files = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".py") and entry.is_file())
     except OSError:
-        return None
+        return
     for name in files[:MOST_FILES]:
         for function in sorted(functions_of(folder / name), key=lambda function: function.name != "objective"):
             arguments = [*function.args.posonlyargs, *function.args.args]
             if function.name == "objective" or (arguments and arguments[0].arg == "trial"):
-                return f"{name}:{function.name}"
-    return None
+                yield f"{name}:{function.name}"
 
 
 def functions_of(path: Path) -> list[ast.FunctionDef]:

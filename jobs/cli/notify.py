@@ -14,7 +14,8 @@ from fts.jobs.api.nearest import hint
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
 from fts.jobs.notify import targets
-from fts.jobs.notify.targets import COMMAND, Quiet, Settings
+from fts.jobs.notify.mailbox import Line, Mailbox
+from fts.jobs.notify.targets import COMMAND, Quiet, Settings, Target
 from fts.jobs.python import this_python
 from fts.jobs.settings import BadSetting
 from fts.jobs.status import formatting
@@ -22,6 +23,7 @@ from fts.jobs.status.verdict import About
 from fts.state.place import has_study, require_study
 
 KINDS = ", ".join(About)
+SERVICES = ("ntfy", "mailto", "mailtos", "slack", "tgram", "discord", "json", "jsons", "gotify")  # best known
 
 
 @click.group()
@@ -52,7 +54,14 @@ def add(url: str | None, command: str | None, name: str | None) -> None:
         raise click.UsageError("give a URL or --command, not both")
     if command is None and url is None:
         url = click.prompt("address", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
-    made = targets.add(f"{COMMAND} {command}" if command is not None else str(url), name)
+    from fts.jobs.notify.send import is_understood  # here: for this command only
+
+    address = f"{COMMAND} {command}" if command is not None else str(url)
+    given = Target("", address)
+    if command is None and given.service != "unknown" and not is_understood(given):
+        near = "" if given.service in SERVICES else f"; {hint(given.service, SERVICES)}".rstrip("; ")
+        raise click.UsageError(f"apprise has no use for this {given.service}:// address, it was not added{near}")
+    made = targets.add(address, name)
     say(f"added {made.name} ({made.service}) to {targets.file_of_person()}; `fts notify test` sends it a message")
     if made.service != "command" and not _has_library():
         say(f"install the library first: {shlex.quote(this_python())} -m pip install 'fts-hpo[notify]'")
@@ -69,18 +78,25 @@ def _has_library() -> bool:
 def list_(as_json: bool) -> None:
     """The targets, without their addresses, and what waits for them in this study."""
     found = targets.read()
-    waits = _waiting()
-    rows = [(each.name, each.service, waits.get(each.name, (0, None))) for each in found.targets]
+    lines = _lines()
+    rows = [(each.name, each.service, lines.get(each.name) or Line()) for each in found.targets]
     if as_json:
-        listed = [{"name": n, "service": s, "waiting": w, "last_sent": at} for n, s, (w, at) in rows]
+        listed = [
+            {"name": name, "service": service, "waiting": len(line.news), "last_sent": line.sent_at or None,
+             "failed_tries": line.tries, "why": line.why or None}
+            for name, service, line in rows
+        ]  # fmt: skip
         quiet = None if found.quiet is None else str(found.quiet)
         return emit_json("notify", {"targets": listed, "quiet": quiet, "urgent": sorted(found.urgent)})
     if not rows:
         return emit(f"No target in {targets.file_of_person()}: `fts notify add ntfy://topic` adds one.")
     now = time.time()
     emit_table(
-        ("target", "service", "waiting", "last sent"),
-        [(n, s, w, formatting.when(at, now) if at else "—") for n, s, (w, at) in rows],
+        ("target", "service", "waiting", "last sent", "trouble"),
+        [
+            (n, s, len(line.news), formatting.when(line.sent_at, now) if line.sent_at else "—", line.trouble or "—")
+            for n, s, line in rows
+        ],
         right=("waiting",),
     )
     if found.quiet is not None:
@@ -89,15 +105,11 @@ def list_(as_json: bool) -> None:
     return None
 
 
-def _waiting() -> dict[str, tuple[int, float | None]]:
-    """Target -> how many news wait for it here, and when a message was last sent."""
-    from fts.jobs.notify.mailbox import Mailbox  # here: only of a study
-    from fts.jobs.notify.notifier import mailbox_path
+def _lines() -> dict[str, Line]:
+    """Target -> what waits for it here, and how the last message went."""
+    from fts.jobs.notify.notifier import mailbox_path  # here: only of a study
 
-    if not has_study(here().db):
-        return {}
-    lines = Mailbox.open(mailbox_path(here()), 0).lines
-    return {name: (len(line.news), line.last_at or None) for name, line in lines.items()}
+    return Mailbox.open(mailbox_path(here()), 0).lines if has_study(here().db) else {}
 
 
 @notify.command()
@@ -114,9 +126,8 @@ def remove(name: str) -> None:
 
 def _unknown(name: str, found: Settings) -> str:
     names = [each.name for each in found.targets]
-    return f"there is no target {name!r}; {hint(name, names)}" + (
-        f"there are {', '.join(names)}" if names else "add one"
-    )
+    there = f"{hint(name, names)}there are {', '.join(names)}" if names else "`fts notify add ntfy://topic` adds one"
+    return f"there is no target {name!r}; {there}"
 
 
 @notify.command()

@@ -172,8 +172,8 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
     if shares := importance(found):
         listed = ", ".join(f"{each.name} {each.share:.2f}" for each in shares)
         bar = chance_of(found)
-        of = f"in {shares[0].n} trials, each parameter alone"
-        say(f"share of the trials' order {of}: {listed}; a random number may reach {bar:.2f}")
+        of = f"{shares[0].n} trials, each parameter alone"
+        say(f"importance, from {of}: {listed} (0: none, 1: it decides all; chance alone may reach {bar:.2f})")
     if not columns.has_own(job) and (rest := columns.other_parameters(found)):
         say(f"parameters without a column: {', '.join(rest)}; --csv and --json show all")
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import string
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,7 @@ class Launch:
 
     def argv(self, want: Want, name: str, memory_limit: int | None) -> list[str]:
         """The words of one launch."""
-        agent = python("-m", MODULE, "--name", name, interpreter=self.python or sys.executable)
+        agent = python("-m", MODULE, "--name", name, interpreter=self.python)
         if self.quotes:
             agent = [shlex.quote(word) for word in agent]
         memory = max(want.memory or 0, memory_limit or 0) >> 20

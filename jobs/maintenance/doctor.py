@@ -114,9 +114,11 @@ def _versions(names: Iterable[str]) -> tuple[list[str], list[str]]:
     return versions, missing
 
 
-def messages(_places: Places) -> Iterator[Diagnosis]:
+def messages(places: Places) -> Iterator[Diagnosis]:
     """Whether a person can be sent messages, without a word of an address."""
     from fts.jobs.notify import targets  # here, not above: only this check needs it
+    from fts.jobs.notify.mailbox import Mailbox
+    from fts.jobs.notify.notifier import mailbox_path
 
     try:
         found = targets.read().targets
@@ -128,7 +130,13 @@ def messages(_places: Places) -> Iterator[Diagnosis]:
     elif importlib.util.find_spec("apprise") is None and any(each.service != "command" for each in found):
         yield Diagnosis("messages", "bad", "apprise is missing, which sends them", "pip install 'fts-hpo[notify]'")
     else:
-        yield Diagnosis("messages", "ok", f"sent to {', '.join(each.name for each in found)}")
+        lines = Mailbox.open(mailbox_path(places), 0).lines
+        troubles = {each.name: lines[each.name].trouble for each in found if each.name in lines}
+        if fine := [each.name for each in found if not troubles.get(each.name)]:
+            yield Diagnosis("messages", "ok", f"sent to {', '.join(fine)}")
+        for name, trouble in troubles.items():
+            if trouble:
+                yield Diagnosis("messages", "warn", f"{name} gets none: {trouble}", f"fts notify test {name}")
 
 
 def _processors() -> Diagnosis:

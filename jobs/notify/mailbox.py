@@ -30,7 +30,15 @@ class Line:
     sending: int = 0  # so many of them are under way
     maybe: bool = False  # a message may have arrived although nobody said so
     tries: int = 0  # that failed, one after another
-    last_at: float = 0.0  # when a message was last sent
+    last_at: float = 0.0  # when a message was last sent, or could not be
+    sent_at: float = 0.0  # when one was last sent; 0: none yet
+    why: str = ""  # none could be sent at the last try, without a word of the address
+
+    @property
+    def trouble(self) -> str:
+        """`3 tries failed: the answer was 401`; empty: the last message left."""
+        tries = f"{self.tries} {'try' if self.tries == 1 else 'tries'} failed"
+        return "" if not self.tries else f"{tries}: {self.why}" if self.why else tries
 
 
 @dataclass
@@ -89,6 +97,7 @@ class Mailbox:
 def _line(given: dict[str, Any]) -> Line:
     news = from_json(given["news"])
     sending = min(int(given["sending"]), len(news))
-    return Line(
-        news, 0, bool(given["maybe"]) or sending > 0, int(given["tries"]), float(given["last_at"])
-    )  # the process that sent them is gone
+    tries, last_at = int(given["tries"]), float(given["last_at"])
+    sent_at = float(given.get("sent_at", 0.0 if tries else last_at))  # a file of an earlier version has none
+    maybe = bool(given["maybe"]) or sending > 0  # the process that sent them is gone
+    return Line(news, 0, maybe, tries, last_at, sent_at, str(given.get("why", "")))

@@ -191,7 +191,7 @@ class Notifier:
         line.last_at = time.time()
         if outcome.ok:
             del line.news[: line.sending]
-            line.tries, line.maybe = 0, False
+            line.tries, line.maybe, line.why, line.sent_at = 0, False, "", line.last_at
             self._first.pop(target.name, None)
         else:
             self._failed(target, line, outcome.why)
@@ -204,7 +204,7 @@ class Notifier:
         return quiet and not any(one.about in settings.urgent for one in line.news)
 
     def _failed(self, target: Target, line: Line, why: str) -> None:
-        line.tries += 1
+        line.tries, line.why = line.tries + 1, why
         pause = min(FIRST_PAUSE_S * 2 ** (line.tries - 1), LONGEST_PAUSE_S)
         self._next[target.name] = time.monotonic() + min(pause, self.gap_s * 2 ** min(line.tries - 1, 10))
         log.warning("%s (%s): %s", target.name, target.service, why)

@@ -66,13 +66,35 @@ def deliver(target: Target, title: str, body: str, limit_s: float = TIME_LIMIT_S
         return Outcome(False, "the process that sends it ended early", maybe=True)
 
 
+def is_understood(target: Target) -> bool:
+    """Whether the library knows such an address; True where it is not installed. Nothing is sent."""
+    asked = json.dumps({"address": target.address, "title": None, "body": ""})
+    done = subprocess.run(
+        python("-m", "fts.jobs.notify.send"),
+        input=asked.encode(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() != b"false"
+
+
 def main() -> None:
-    """Reads {address, title, body} from stdin, writes {ok, why, maybe} to stdout."""
+    """Reads {address, title, body} from stdin, writes {ok, why, maybe} to stdout; without a title true or false."""
     asked = json.loads(sys.stdin.read())
     address, title, body = asked["address"], asked["title"], asked["body"][:MOST_BODY]
+    if title is None:
+        with contextlib.redirect_stdout(sys.stderr):
+            known = _is_known(address)
+        return print(json.dumps(known))
     with contextlib.redirect_stdout(sys.stderr):  # a library's own words are not our answer
         found = _by_command(address, title, body) if address.startswith(COMMAND) else _by_library(address, title, body)
-    print(json.dumps({"ok": found.ok, "why": found.why, "maybe": found.maybe}))
+    return print(json.dumps({"ok": found.ok, "why": found.why, "maybe": found.maybe}))
+
+
+def _is_known(address: str) -> bool:
+    try:
+        import apprise
+    except ModuleNotFoundError:
+        return True
+    return address.startswith(COMMAND) or bool(apprise.Apprise().add(address))
 
 
 def _by_command(address: str, title: str, body: str) -> Outcome:

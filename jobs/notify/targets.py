@@ -158,6 +158,8 @@ def checked(name: str, address: str) -> Target:
             raise BadSetting(f"the command of {name} has a quotation that does not end") from None
         if not words:
             raise BadSetting(f"the command of {name} is empty; expected such as: notify-send {{title}} {{body}}")
+    elif not address.strip():
+        raise BadSetting("the address is empty; expected such as ntfy://topic or mailto://...")
     elif not SCHEME.fullmatch(address):
         raise BadSetting(
             f"the address of {name} has no service in front; expected such as ntfy://topic or mailto://..., or "

@@ -63,14 +63,14 @@ def systemd(service: Service) -> str:
     where = "multi-user.target" if service.user else "default.target"
     lines = [
         "[Unit]",
-        f"Description={_specifier(f'fts worker of {service.folder}')}",
+        f"Description={_specifier(f'fts worker of {service.folder}/')}",
         f"StartLimitIntervalSec={WITHIN_S}",
         f"StartLimitBurst={MOST_STARTS}",
         *(["After=network-online.target", "Wants=network-online.target"] if service.user else []),
         "",
         "[Service]",
         *([f"User={service.user}"] if service.user else []),
-        f"WorkingDirectory={_specifier(str(service.folder))}",
+        f"WorkingDirectory={_specifier(f'{service.folder}/')}",  # a backslash or a blank at its end stays in the name
         *(f"Environment={_word(f'{name}={value}', variables=False)}" for name, value in service.environment.items()),
         f"ExecStart={' '.join(_word(word) for word in service.command)}",
         f"StandardOutput=append:{_specifier(str(service.log))}",

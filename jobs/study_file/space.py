@@ -13,9 +13,10 @@ from typing import Any
 from fts.jobs.api.conditions import drawing_order
 from fts.jobs.api.expression import BadExpression, Expression
 from fts.jobs.api.names import is_name
+from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.python import python
-from fts.jobs.study_file.faults import At, BadStudy, unknown
+from fts.jobs.study_file.faults import At, BadStudy
 from fts.jobs.study_file.keys import PARAMETER, checked
 
 FROM = "from"
@@ -201,10 +202,10 @@ def _check(at: At, expression: Expression, values: Mapping[str, list[Any]], clos
 
 def unknown_name(at: At, expression: Expression, known: Mapping[str, Any]) -> None:
     """Raises BadStudy for a name in it that is neither a parameter nor an axis."""
-    try:
-        unknown((), expression.names, known, "parameter or axis")
-    except BadStudy as error:
-        raise BadStudy(at, f"names {error}") from None
+    for name in expression.names:
+        if name not in known:
+            there = ", ".join(known)
+            raise BadStudy(at, f"names {name}, no parameter or axis; {hint(name, known)}known are {there}")
 
 
 def _samples(each: Mapping[str, Any]) -> list[Any]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.executors.base import Whose
-from fts.jobs.supervisor.child import ChildError
+from fts.jobs.supervisor.child import ChildError, ChildGone
 from fts.jobs.trial.death import cause_of_death, died_of, last_words
 from fts.jobs.watchdog.stop_request import StopRequest
 from fts.state.files import atomic_write, make_folder
@@ -202,5 +202,7 @@ class Attempt:
     def _send(self, command: dict[str, Any]) -> None:
         try:
             self.child.send(command)
+        except ChildGone as error:
+            log.info("%s", error)  # how it ended is found out by itself
         except ChildError as error:
             log.warning("%s", error)

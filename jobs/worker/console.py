@@ -123,7 +123,7 @@ class Console:
         if trial.value is not None and str(trial.status) == "complete":
             known = [shown.best] if shown.best is not None else []
             shown.best = trial.direction.best([*known, trial.value])
-        epoch = f" at epoch {trial.best_epoch}" if trial.best_epoch is not None else ""  # baselines have none
+        epoch = f", best epoch {trial.best_epoch}" if trial.best_epoch is not None else ""  # baselines have none
         value = f"{trial.objective} {trial.value:.4f}{epoch}" if trial.value is not None else ""
         return f"{shown.experiment} t{trial.number} {trial.status}: {value or trial.message or ''} ({trial.cause})"
 

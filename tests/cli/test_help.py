@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,41 +15,14 @@ import pytest
 
 from fts.data.tasks import TASKS
 from fts.features.tiers import TIERS
-from fts.jobs.cli.app import entries
 from fts.jobs.cli.app import fts as group
 from fts.jobs.python import python
 from fts.model.budgets import BUDGETS
 from fts.study import choices
 from fts.study.cell import CHOICES
-from tests.cli.study import places_of
+from tests.cli.study import finished_cell, places_of
 from tests.fts_process import ROOT
-
-
-def commands() -> Iterator[tuple[str, click.Command]]:
-    """Every command a person can type, `data build` included."""
-    context = click.Context(group)
-    for name in entries():
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from ((f"{name} {inner}", each) for inner, each in command.commands.items())
-        else:
-            yield name, command
-    for words in FORMS:
-        _, form, _ = group.resolve_command(context, words)
-        assert form is not None
-        yield form_name(words), form
-
-
-FORMS = (  # a command may take a function, a study's file or a command line, each with its own options
-    ["enqueue", "train.py:objective"], ["enqueue", "study.toml"], ["enqueue", "--", "python", "train.py"],
-    ["check", "study.toml"], ["check", "--", "python", "train.py"], ["run", "study.toml"],
-)  # fmt: skip
-
-
-def form_name(words: list[str]) -> str:
-    return f"{words[0]} of {'a command' if '--' in words else words[1]}"
-
+from tests.reference import commands
 
 ALL = dict(commands())
 
@@ -77,7 +49,7 @@ def test_every_command_has_an_example_that_it_would_accept(name: str):
     command = ALL[name]
     example = (command.epilog or "").removeprefix("Example: ")
     words = shlex.split(example)
-    typed = name.partition(" of ")[0].split()
+    typed = [word for word in name.split() if word.islower()]  # not STUDY.toml, which stands for a value
     assert words[: 1 + len(typed)] == ["fts", *typed], example
     rest = words[1 + len(typed) :]
     parser = command.make_parser(click.Context(command))
@@ -169,6 +141,25 @@ def test_completion_offers_cells_states_and_jobs_of_the_database_here(db, tmp_pa
     assert completed("fts trials 20m", here) == ["20M/h1", "20M/h3"]
     assert completed("fts events --job 2M", here) == ["2M/h1", "2M/h3"]
     assert completed("fts pause ", tmp_path / "nowhere.db") == []
+
+
+def test_completion_offers_what_can_be_put_in_line_here(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").touch()
+    (tmp_path / "train.py").write_text("def helper(x): pass\ndef objective(trial): pass\n")
+    nowhere = tmp_path / "nowhere.db"
+    for command in ("enqueue", "check"):
+        assert completed(f"fts {command} ", nowhere) == ["study.toml", "train.py:objective"]
+        assert completed(f"fts {command} tr", nowhere) == ["train.py:objective"]
+    assert completed("fts check --cell ", nowhere) == []
+    assert "sklearn" in completed("fts init ", nowhere)
+
+
+def test_completion_offers_trials_behind_a_cell_and_studies(db, tmp_path: Path):
+    cell = finished_cell(db).job.id
+    here = places_of(tmp_path).db
+    assert completed(f"fts curve {cell}:", here) == [f"{cell}:t0"] == completed(f"fts logs {cell}:t0", here)
+    assert completed("fts report ", here)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_day_of_steering(study):
     assert study.one("select count(*) from trial where job_id = 2 and status = 'interrupted'") == 1
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_stops_within_seconds_at_a_checkpoint(study, signum):
     worker = study.start("worker", "--slots", "1", "--threads", "1")
     wait_until(lambda: epochs(study) >= 1)

@@ -40,7 +40,14 @@ def test_a_baseline_ends_at_no_epoch():
     ended.best_epoch = None
     progress.tell(TrialEnded(JOB, ended))
     first, *_, last = (line for line in out.getvalue().splitlines() if "complete" in line)
-    assert "val_loss 0.5100 at epoch 3 (finished)" in first and last.endswith("complete: val_loss 0.4600 (finished)")
+    assert "val_loss 0.5100, best epoch 3 (finished)" in first and last.endswith("complete: val_loss 0.4600 (finished)")
+
+
+def test_a_value_that_is_not_of_the_best_epoch_is_not_said_to_be() -> None:
+    """The value of a function is what it returned; its best report may be another."""
+    progress, out = story(live=False)
+    progress.tell(TrialEnded(JOB, trial(3, "complete", 2.4491)))
+    assert out.getvalue().splitlines()[-1].endswith("2.4491, best epoch 3 (finished)")
 
 
 def test_a_pipe_gets_one_plain_line_per_event():

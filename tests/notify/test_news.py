@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import time
 from datetime import datetime
@@ -191,6 +192,41 @@ def test_a_target_that_was_removed_has_no_line_and_a_new_one_begins_empty(tmp_pa
     mail.put([News(About.DONE, "a is done.", 1.0)], ["me"])
     mail.put([News(About.DONE, "b is done.", 1.0)], ["you"])
     assert [(name, [one.text for one in line.news]) for name, line in mail.lines.items()] == [("you", ["b is done."])]
+
+
+def test_a_target_that_gets_nothing_is_shown_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fts.jobs.cli import main
+
+    monkeypatch.setenv("FTS_NOTIFY", str(tmp_path / "notify.toml"))
+    monkeypatch.setenv("FTS_NOTIFY_GAP_S", "0.001")
+    monkeypatch.chdir(tmp_path)
+    targets.write(Settings((Target("desk", "command: true"), Target("wall", "command: false"))))
+    sender = Notifier(places_of(tmp_path), 0)
+    finished_cell(db)
+    sender.step()
+    time.sleep(0.01)
+    sender.step()
+    sender.db.close()
+    where = ["--db", str(places_of(tmp_path).db)]
+    assert main([*where, "notify", "list", "--json"]) == 0
+    desk, wall = json.loads(capsys.readouterr().out)["notify"]["targets"]
+    assert desk["last_sent"] and not desk["failed_tries"] and wall["last_sent"] is None and wall["failed_tries"]
+    assert main([*where, "notify", "list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert "the command ended with 1" in listed[-1] and "—" in listed[-1] and "failed" not in listed[-2], listed
+    main([*where, "doctor"])
+    said = capsys.readouterr().out
+    assert "sent to desk" in said and "wall gets none: " in said and "sent to desk, wall" not in said
+
+
+def test_a_file_of_an_earlier_version_still_reads(tmp_path: Path) -> None:
+    path = tmp_path / "notify.json"
+    memory = {"event": 1, "busy": False, "told": {}, "lost": []}
+    line = {"news": [], "sending": 0, "maybe": False, "tries": 0, "last_at": 5.0}
+    path.write_text(json.dumps({"memory": memory, "targets": {"me": line, "you": line | {"tries": 2}}}))
+    assert [each.sent_at for each in Mailbox.open(path, 0).lines.values()] == [5.0, 0.0]
 
 
 def test_several_news_are_one_message_of_twelve_lines_at_most(db: Database) -> None:

@@ -72,7 +72,7 @@ def test_what_the_unit_starts_stops_at_a_checkpoint_with_0_and_goes_on_after_a_k
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     assert lines["Restart"] == "on-failure" and lines["KillMode"] == "mixed"
     assert int(lines["TimeoutStopSec"]) > 120, "a trial has 120 s for its checkpoint"
-    assert lines["WorkingDirectory"].replace("%%", "%") == str(study.folder)
+    assert lines["WorkingDirectory"].replace("%%", "%") == f"{study.folder}/"
     command = words_of_systemd(lines["ExecStart"])
     assert command[-4:] == ["worker", "--detached", "--slots", "1"] and str(study.outputs / "fts.db") in command
 
@@ -105,6 +105,14 @@ def test_launchd_gets_a_list_that_reads_back(study: Study) -> None:
     assert found["ExitTimeOut"] == unit.STOP_S > 120
     assert found["EnvironmentVariables"]["FTS_LEASE_S"] == "5" and "FTS_DB" not in found["EnvironmentVariables"]
     assert found["StandardErrorPath"] == str(study.outputs / "logs" / "worker.log")
+
+
+def test_the_end_of_a_folders_name_ends_its_line() -> None:
+    """A backslash there would take the next line in, and a blank would be cut off."""
+    for odd in ("/a/end\\", "/a/blank "):
+        text = unit.systemd(Service(("fts",), Path(odd), Path(odd) / "log", {}))
+        assert f"\nWorkingDirectory={odd}/\n" in text
+        assert not any(line.endswith(("\\", " ")) for line in text.splitlines()), text
 
 
 def test_two_folders_of_one_name_are_two_services() -> None:

@@ -269,7 +269,7 @@ async def test_a_reload_finds_the_place_of_the_page_it_replaces(serving):
         await new.close()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 async def test_the_server_ends_with_every_monitor_within_two_seconds(serving, how: signal.Signals):
     pid, address = serving()
     async with tab(address), aiohttp.ClientSession() as session:

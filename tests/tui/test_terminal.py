@@ -69,7 +69,7 @@ def wait_silent(terminal):
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("stderr", ["file", "closed"])
+@pytest.mark.parametrize("stderr", [pytest.param("file", marks=pytest.mark.slow), "closed"])
 def test_where_stderr_goes_does_not_matter_to_the_picture(db_path, tmp_path, stderr):
     where = f"os.open({str(tmp_path / 'errors.txt')!r}, os.O_WRONLY | os.O_CREAT)"
     away = f"os.dup2({where}, 2)" if stderr == "file" else "os.close(2); sys.stderr = sys.__stderr__ = None"
