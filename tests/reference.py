@@ -6,6 +6,7 @@ tests/test_reference.py fails while one of them is older than the code.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -54,14 +55,16 @@ def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """As code within a line, with a backtick in it too."""
+    """As code within a line, with a backtick in it too. In a table, mkdocs and forges read a bar alike only as HTML."""
+    if "|" in text:
+        return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def plain(text: str) -> str:
     """Text of the program as Markdown: what is no code keeps its signs."""
     parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
-    return "".join(part if part[:1] == "`" else re.sub(r"([<*\[\]])", r"\\\1", part) for part in parts)
+    return "".join(code(part[1:-1]) if part[:1] == "`" else re.sub(r"([<*\[\]])", r"\\\1", part) for part in parts)
 
 
 # -- cookbook

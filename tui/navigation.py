@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fts.state.values import JobStatus, Snapshot
+from fts.state.values import Event, JobStatus, Snapshot
 from fts.tui.data import table_rows
 from fts.tui.data.trial_store import ids_of, place_of
-from fts.tui.data.view import CURVES, EVENTS, LOGS, QUEUE, RESULTS, TRIALS, Details, Hint, View
+from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details, Hint, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ class Navigation:
             hints=hints,
             **more,  # type: ignore[arg-type]  # other fields of View, by name
         )
-        if not (marked and view.filter):
+        if not marked or not (view.filter or (self.screen == QUEUE and view.folded)):
             return view
         seen = marked.intersection(self.rows(view))
         return replace(view, marks=seen, hidden_marks=len(marked) - len(seen))
@@ -87,6 +87,7 @@ class Navigation:
     def settle(self, snapshot: Snapshot, now: float) -> None:
         """Chooses a row when none is chosen, and notices when the chosen one has moved."""
         if not any(job.id == self.job_id for job in snapshot.jobs):
+            self.jumped_at = now if self.job_id is not None else self.jumped_at
             self.job_id = first_choice(snapshot)
             self.trial_id = None
         places = {job.id: n for n, job in enumerate(table_rows.in_order(snapshot.jobs))}
@@ -97,6 +98,20 @@ class Navigation:
             self.marks[QUEUE] &= places.keys()
         if self.screen == QUEUE:
             self.ranged &= places.keys()
+
+    def forget(self, now: float) -> None:
+        """Another database has taken the place of this one: its rows have the same ids, and are others."""
+        self.job_id = self.trial_id = self.event_id = None
+        self.end_range()
+        self.marks.clear()
+        self.folded.clear()
+        self.places, self.scroll, self.follow = {}, 0, True
+        self.jumped_at = now
+
+    def stay(self, more: int) -> None:
+        """So many lines were added below: a log that is not followed keeps its place."""
+        if not self.follow:
+            self.scroll += more
 
     def keep_in_sight(self, view: View, now: float) -> None:
         """Moves the cursor off a row that the filter hides, to the first one it shows."""
@@ -111,6 +126,11 @@ class Navigation:
         """The jobs an action concerns: the marked ones in sight, else the selected one; none where none is in sight."""
         if self.screen == QUEUE and view.marks:
             return view.marks
+        if self.screen == HARDWARE:
+            return frozenset()
+        if self.screen == EVENTS:
+            event = self.event(view)
+            return frozenset() if event is None or event.job_id is None else frozenset({event.job_id})
         if self.job_id is None:
             return frozenset()
         if self.is_filtered:
@@ -123,7 +143,16 @@ class Navigation:
         """What an action is told that concerns rows, where there are none."""
         if self.is_filtered:
             return f"no row matches `{self.filters[self.screen]}`; Esc clears the filter"
+        if self.screen == HARDWARE:
+            return "no cell is shown here; 1 shows the queue"
+        if self.screen == EVENTS:
+            return "this event belongs to no cell; 1 shows the queue"
         return "no job is chosen"
+
+    def event(self, view: View) -> Event | None:
+        """The event under the cursor, which is the first one until another is chosen."""
+        events = table_rows.events_of(view)
+        return next((event for event in events if event.id == self.event_id), events[0] if events else None)
 
     @property
     def is_filtered(self) -> bool:
@@ -224,8 +253,7 @@ class Navigation:
                 self.trial_id = rows[0]
             self.show(CURVES)
         elif self.screen == EVENTS:
-            events = table_rows.events_of(view)
-            event = next((e for e in events if e.id == self.event_id), events[0] if events else None)
+            event = self.event(view)
             if event is not None and event.job_id is not None:
                 self.job_id, self.trial_id = event.job_id, event.trial_id
                 self.show(TRIALS)

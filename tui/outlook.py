@@ -11,6 +11,7 @@ from fts.jobs.status import summary as glances
 from fts.jobs.status.forecast import forecast
 from fts.jobs.status.verdict import STALE_S
 from fts.tui import bindings
+from fts.tui.data import table_rows
 from fts.tui.data.once import Once
 from fts.tui.data.reader import ReadRequest
 from fts.tui.data.readings import NEVER_S
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
 
 TICK_S = 1.0  # between looks
 UNFOCUSED_S = 5.0  # between them while the terminal's pane is not in front
+SHARE, LEAST_OFTEN_S = 0.0025, 5  # of a core that glances may take, until they are so many seconds apart
 WIDE = 190  # columns from which the header has room for more than the study's name
 
 
 class Outlook:
-    """Of one monitor. The glance is made once for all who ask in the same second: one key asks several times."""
+    """Of one monitor. The glance is made once for all who ask in the same second: one key asks several times.
+
+    That of thousands of jobs costs more, and is made less often while nothing is written.
+    """
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
@@ -36,6 +41,7 @@ class Outlook:
         self._asked_of: tuple[object, ...] = ()  # kept, so that its ids stay its own
         self._answer: glances.Glance | None = None
         self._foreseen: Once[tuple[float, Forecast]] = Once()
+        self._every_s = 1  # between glances of the same data
         self._shown: tuple[object, ...] = ()  # the facts of time in the latest picture
         self._looked_at = 0.0
         self.waited = False  # a second has gone since the start
@@ -64,10 +70,13 @@ class Outlook:
     def arrived(self, message: Arrived) -> None:
         """What was read takes its place: the cursor stays on its row, and what belongs to another one is asked for."""
         app, readings, desk = self.app, self.app.readings, self.app.desk
+        before = readings.reading.details if readings.reading else Details()
         readings.arrived(message.reading, live=desk.at is None)
+        desk.stay(table_rows.lines_added(before, message.reading.details, desk.level))
         if readings.too_new():
             app.readonly = app.locked = True  # what a newer fts has written may mean more than is shown here
         if message.reading.reopened:
+            desk.forget(time.monotonic())
             app.say(message.reading.reopened, "look")
         chosen = desk.job_id
         desk.settle(readings.snapshot, time.monotonic())
@@ -127,11 +136,14 @@ class Outlook:
         """The first lines now."""
         app, readings = self.app, self.app.readings
         age = int(min(app.age_s(), NEVER_S))
-        facts = (readings.since, int(app.now()), age, readings.problem, app.desk.at, app.readonly)
+        moment = (int(app.now() / self._every_s), formatting.clock(app.now()))
+        facts = (readings.since, *moment, age, readings.problem, app.desk.at, app.readonly)
         read = (readings.snapshot, readings.reading, readings.frozen)  # compared by identity: equality would read all
         asked = (*map(id, read), app.app_focus, *facts)
         if asked != self._asked or self._answer is None:
+            began = time.thread_time()
             self._asked, self._asked_of, self._answer = asked, read, self._fresh()
+            self._every_s = min(max(round((time.thread_time() - began) / SHARE), 1), LEAST_OFTEN_S)
         return self._answer
 
     def facts_of_time(self) -> tuple[object, ...]:

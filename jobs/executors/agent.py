@@ -41,6 +41,7 @@ from fts.jobs.supervisor.starter import Starter
 from fts.jobs.watchdog.policy import Action, HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
 from fts.state.files import is_abandoned, remove
+from fts.state.values import Cause
 
 log = logging.getLogger("fts.agent")
 
@@ -82,6 +83,7 @@ class Agent:
         self._files_after = 0.0  # monotonic
         self._measures = False  # the length of its steps means something
         self._leave_by = float("inf")  # monotonic
+        self._over = False  # the trial has failed by what it wrote: nothing that it tells counts any more
         self._lock = threading.Lock()  # of `child` being there
 
     def run(self) -> int:
@@ -250,6 +252,7 @@ class Agent:
         if self.attempt is not None:
             self.attempt.close()
         self.attempt = self._arriving = None
+        self._over = False
 
     def _file(self, meta: dict[str, Any], body: bytes) -> None:
         if meta.get("of") == "code":
@@ -288,6 +291,8 @@ class Agent:
 
     def _tell(self, fact: dict[str, Any]) -> None:
         kind, attempt = fact.get("fact"), self.attempt
+        if self._over:
+            return
         if kind == "ready" and self.child is not None:
             self.child.was_ready = True
         if self.watchdog is not None:
@@ -300,9 +305,20 @@ class Agent:
         if attempt is not None:
             self._send_log()
             if kind in WITH_FILES or (kind == "epoch" and self.program is not None and self.program.relays):
-                self._send_files(attempt, hurry=kind in WITH_FILES)
+                fact = self._with_files(attempt, fact)
         token = None if attempt is None else attempt.token
         self.writer.send(Kind.FACT, {"process": self.process, "token": token, "fact": fact})
+
+    def _with_files(self, attempt: Attempt, fact: dict[str, Any]) -> dict[str, Any]:
+        """The fact, after its files; or that the trial has failed, where they cannot go home: no node is at fault."""
+        try:
+            self._send_files(attempt, hurry=fact["fact"] in WITH_FILES)
+        except BadFile as error:
+            self._over = True
+            if self.child is not None:
+                self.child.kill()
+            return {"fact": "failed", "cause": Cause.CODE_ERROR, "message": str(error)}
+        return fact
 
     def _send_files(self, attempt: Attempt, hurry: bool) -> None:
         if not hurry and time.monotonic() < self._files_after:
@@ -357,7 +373,8 @@ class Agent:
         assert child is not None, "it was there a moment ago"
         if self.attempt is not None and not self.alone:
             self._send_log()
-            self._send_files(self.attempt, hurry=True)
+            with contextlib.suppress(BadFile):  # it has ended by itself, and told all that it had to tell
+                self._send_files(self.attempt, hurry=True)
         whose, said = Whose.TRIAL, ""
         if self.preempted:
             whose, said = Whose.PREEMPTED, self.wanted_back

@@ -42,6 +42,7 @@ ALLOWED = 2  # losses, and launches that failed, in a row; then a node is quaran
 LOOK_S = 0.2  # between two looks whether an order came, while a node is waited for
 TELL_S = 5.0  # between two rows of the nodes that are well
 SAY_S = 2.0  # before an event says what a trial waits for: most launches take less
+SAY_AGAIN_S = 30.0  # between two lines of one launch command: some count while they wait
 LAUNCH_PAUSE_S = (1.0, 60.0)  # after a launch that failed: the first, and the longest
 
 
@@ -57,6 +58,7 @@ class Place:
     fingerprint: str = ""
     pause_until: float = 0.0  # monotonic
     pause_s: float = LAUNCH_PAUSE_S[0]
+    why: str = ""  # there is a pause
 
 
 class CommandExecutor:
@@ -117,7 +119,8 @@ class CommandExecutor:
             each.join()
         self._keeper.join()
         with contextlib.suppress(StateError):
-            transitions.nodes_left(self.db, self._known)
+            commands = (place.name for place in self._places if not place.fixed)
+            transitions.nodes_left(self.db, {*self._known, *commands})
 
     # -- finding a node
 
@@ -179,7 +182,7 @@ class CommandExecutor:
                 if known is not None and not known.takes:
                     shut.append(f"{place.name} is {known.state}" + (f" ({known.reason})" if known.reason else ""))
                 elif place.pause_until > now:
-                    shut.append(f"{place.name} is tried again in {place.pause_until - now:.0f} s")
+                    shut.append(f"{place.name} is tried again soon: {place.why}")
                 elif (len(place.used) < place.slots or place.used - self._busy) and (
                     avoided or place.name not in want.avoid
                 ):
@@ -230,7 +233,7 @@ class CommandExecutor:
         except OSError as error:
             self._failed_launch(place, f"{argv[0]} cannot be started: {error.strerror}")
             return None
-        said = ""
+        said, say_at = "", channel.began + SAY_S
         while channel.hello is None and channel.ended is None:
             channel.wait_for_hello(LOOK_S)
             if channel.hello is not None:
@@ -242,8 +245,8 @@ class CommandExecutor:
                 channel.ended = f"no word within {self.settings.launch_s:g} s"
                 break
             line = channel.said()
-            if time.monotonic() - channel.began > SAY_S and said != line:
-                said = line
+            if time.monotonic() > say_at and said != line:
+                said, say_at = line, time.monotonic() + SAY_AGAIN_S
                 waits(f"for a node: {place.name} was asked for one, which says: {line}")
         if channel.hello is not None:
             return channel
@@ -259,10 +262,14 @@ class CommandExecutor:
     def _failed_launch(self, place: Place, why: str) -> None:
         """Its node's fault; where nobody knows the node, the command is tried again after a pause."""
         log.warning("%s", why)
+        self._pause(place, why)
+        self._fail(self._node(place.name, state=NodeState.LOST, reason=why), "failures", quarantine=place.fixed)
+
+    def _pause(self, place: Place, why: str) -> None:
         with self._lock:
+            place.why = why
             place.pause_until = time.monotonic() + place.pause_s
             place.pause_s = min(2 * place.pause_s, LAUNCH_PAUSE_S[1])
-        self._fail(self._node(place.name, state=NodeState.LOST, reason=why), "failures", quarantine=place.fixed)
 
     def _fail(self, node: Node, what: str, quarantine: bool = True) -> None:
         self._known.pop(node.id, None)
@@ -282,14 +289,17 @@ class CommandExecutor:
             transitions.quarantine_node(self.db, told, why, self.who)
             channel.close()
             return False
-        if not self._takes(node):
-            with self._lock:
-                place.pause_until = time.monotonic() + place.pause_s
-                place.pause_s = min(2 * place.pause_s, LAUNCH_PAUSE_S[1])
+        known = queries.node(self.db, node)
+        if known is not None and not known.takes:
+            reason = f" ({known.reason})" if known.reason else ""
+            self._pause(place, f"what came up is {node}, which is {known.state}{reason}")
             channel.close(gently=True)
             return False
         place.fingerprint = str(hello.get("fingerprint"))
         place.pause_s = LAUNCH_PAUSE_S[0]
+        if place.why and node != place.name:  # the command itself is no node: it works again
+            transitions.nodes_left(self.db, [place.name])
+        place.why = ""
         room = MemoryPool(gpus_of(hello), hello.get("cores"))
         if place.fixed:
             place.pool = place.pool or room

@@ -11,15 +11,17 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.jobs.executors.arriving import MOST_BYTES, MOST_FILES, BadFile, checked_name
 from fts.jobs.executors.frames import MOST_BODY, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from fts.jobs.executors.frames import Writer
 
 LOOKS = 5  # at a folder that changes while it is looked at
+KEEPS = ("artifacts/", "predictions.npz")  # what a trial keeps beside its numbers: it is not what it goes on from
 NOT_SENT = ("specification.json",)  # only this process reads it
 
 
@@ -47,12 +49,15 @@ class Outgoing:
         """Sends what has changed, as one set; returns the bytes. `meta` goes into every frame.
 
         A set that did not hold still is taken back, and what is sent next time includes it.
+        Raises BadFile, before anything is sent, for what the other side would not take.
         """
         now = self._still()
         changed = {name: state for name, state in now.items() if self.sent.get(name) != state}
         gone = sorted(set(self.sent) - set(now))
         if not changed and not gone:
             return 0
+        refuse_too_much(changed)
+        refuse_too_much({name: state for name, state in now.items() if not name.startswith(KEEPS)})
         opened: dict[str, int] = {}
         try:
             for name in sorted(changed):
@@ -107,6 +112,18 @@ def scan(folder: Path) -> dict[str, State]:
 
     look(str(folder), "")
     return found
+
+
+def refuse_too_much(files: Mapping[str, State]) -> None:
+    """Raises BadFile, with a sentence for whoever wrote the trial."""
+    for name in files:
+        checked_name(name)
+    size = sum(state.size for state in files.values())
+    if len(files) > MOST_FILES or size > MOST_BYTES:
+        raise BadFile(
+            f"the trial has {len(files):,} files with {size:,} bytes, and at most {MOST_FILES:,} with "
+            f"{MOST_BYTES:,} can leave its node; write fewer, such as one archive"
+        )
 
 
 def state_of(fd: int) -> State:

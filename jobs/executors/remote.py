@@ -19,7 +19,7 @@ from fts.jobs.executors.arriving import Arriving, settle
 from fts.jobs.executors.base import Exit, Whose
 from fts.jobs.executors.channel import Channel, FilesCame, LogCame
 from fts.jobs.executors.frames import MOST_BODY, Kind
-from fts.jobs.executors.outgoing import open_plain, scan, send_file
+from fts.jobs.executors.outgoing import KEEPS, open_plain, scan, send_file
 from fts.jobs.sensors.detect import Reading
 from fts.jobs.supervisor.attempt import Ended
 from fts.jobs.supervisor.child import ChildGone
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-KEEPS = ("artifacts/", "predictions.npz")  # what a trial keeps beside its numbers: it is not what it goes on from
 READINGS = set(Reading.__dataclass_fields__)
 HEAT = (GuardState.UNKNOWN, GuardState.NORMAL, GuardState.WARM)  # of which nobody need be told
 

@@ -97,16 +97,17 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
     for job in jobs:
         if job.status is JobStatus.RUNNING or waits(job):
             own = own_pace(job, now, snapshot.worked)
-            asked = (pool_of(job), epochs_of(job), is_pruned(job))
+            pool = pool_of(job)
+            asked = (pool, epochs_of(job), is_pruned(job))
             if own is None and asked not in paces:
-                paces[asked] = pace_of(pool_of(job), snapshot.jobs, now, snapshot.worked, *asked[1:])
+                paces[asked] = pace_of(pool, snapshot.jobs, now, snapshot.worked, *asked[1:])
             pace = own or paces[asked]
             if pace is None:
                 unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
                 continue
             seconds = _seconds_left(job, pace)
             ends[job.id] = placed(free, job.parallel, seconds)
-            shared = pool_of(job) if own is None else f"job {job.id}"
+            shared = pool if own is None else f"job {job.id}"
             spread[shared] = spread.get(shared, 0.0) + seconds * pace.sd_log / slots
     total = max(free)
     if unknown or not ends:
@@ -221,10 +222,11 @@ def pace_of(
     `epochs`, the most a trial may run, the trials of cells with another limit are scaled to it, and with `pruned`,
     whether there is a pruner, those of searches with or without one; the interval widens.
     """
-    names = {pool_of(job) for job in jobs}
-    seen = {
-        name: _paces([job for job in jobs if pool_of(job) == name], now, worked or {}, epochs, pruned) for name in names
-    }
+    began: dict[str, list[Job]] = {}  # of thousands in line few have begun, and only those tell anything
+    for job in jobs:
+        if job.started_at is not None:
+            began.setdefault(pool_of(job), []).append(job)
+    seen = {name: _paces(own, now, worked or {}, epochs, pruned) for name, own in began.items()}
     own = seen.get(budget, [])
     scaled = [abs(math.log(stretch)) for _, stretch in own]
     if own:

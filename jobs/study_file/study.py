@@ -253,11 +253,11 @@ class Freezing:
         with _at(("study", "name")):
             given = self.study.get("name", functions.clean(stem))
             if not NAME.fullmatch(given):
-                raise BadSpec(f"is {given!r:.80}, expected letters, digits and _.- (at most 80)")
+                raise BadSpec(f"{given!r:.80} is no name, expected letters, digits and _.- (at most 80)")
             try:
                 return functions.checked_name(given)
             except BadSpec:
-                raise BadSpec(f"is {given!r}, the name of an installed study; give this one another") from None
+                raise BadSpec(f"{given!r} is the name of an installed study; give this one another") from None
 
     def _python(self) -> str | None:
         if (given := self.study.get("python")) is None:

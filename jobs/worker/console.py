@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from fts.jobs.status import formatting
+from fts.jobs.status.sanitize import clean
 from fts.jobs.supervisor.progress_events import (
     EpochReported,
     JobDone,
@@ -59,7 +60,8 @@ class Console:
             line = self._line(event)
             self._erase()
             if line:
-                print(f"{time.strftime('%H:%M:%S')}  {line}", file=self.out)
+                shown = "\n".join(clean(part) for part in line.split("\n"))  # messages of errors are written by others
+                print(f"{time.strftime('%H:%M:%S')}  {shown}", file=self.out)
             self._draw()
             self.out.flush()
 

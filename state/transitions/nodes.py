@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fts.state.errors import NoSuchRow, WrongStatus
-from fts.state.models import FlagRow
+from fts.state.models import ALL, FlagRow
 from fts.state.rows import NODE, to_node
 from fts.state.transitions.base import MAX_JSON, emit, fenced_trial, finite, get_flag, this_person, to_json, transaction
 from fts.state.values import Claim, Node, NodeState, Verb
@@ -53,6 +53,13 @@ def nodes_left(db: Database, node_ids: Iterable[str]) -> None:
                 _put(db, dataclasses.replace(known, trials=()))
             else:
                 FlagRow.delete().where(FlagRow.name == NODE + node_id).execute(db)
+
+
+def nodes_of_worker_left(db: Database, worker_id: int) -> None:
+    """It died: nobody looks after its nodes any more."""
+    rows = db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith(NODE)))
+    known = [node for node in map(to_known, rows) if node is not None]
+    nodes_left(db, [node.id for node in known if node.worker_id == worker_id])
 
 
 def node_failed(db: Database, node: Node, what: str, allowed: int, who: str) -> Node:

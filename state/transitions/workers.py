@@ -13,6 +13,7 @@ from fts.state.models import ALL, JobRow, SampleRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
 from fts.state.transitions.base import VERB, Row, checked_int, emit, finite, get_flag, get_worker, short, transaction
 from fts.state.transitions.jobs import claim_name, put_back
+from fts.state.transitions.nodes import nodes_of_worker_left
 from fts.state.values import Cause, Claim, Verb, WorkerOrder, WorkerOrders
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def _lose(db: Database, worker: Row, why: str, stopped: bool = False) -> list[in
     changes: Row = {"status": "stopped", "stopped_at": db.now(), "asked": None} if stopped else {"status": "lost"}
     if worker["status"] != "lost" or stopped:
         WorkerRow.update(changes).where(WorkerRow.id == worker["id"]).execute(db)
+        nodes_of_worker_left(db, worker["id"])
         emit(db, Verb.WORKER_LOST, "sweep", words, data={"worker_id": worker["id"], "jobs": released})
     return released
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from fts.jobs.executors.choose import executor_of
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
 from fts.jobs.supervisor.slot import Slot
-from fts.state import transitions
+from fts.state import queries, transitions
 from fts.state.db import open_database
-from fts.state.values import NodeState
+from fts.state.values import Node, NodeState
 from tests.executors.crew import NODE
 
 PRELUDE = """
@@ -193,6 +194,29 @@ def test_files_are_at_home_before_the_fact_that_tells_of_them(remote: Executor, 
     assert [path.name for path in home.iterdir()] == ["checkpoint"]
 
 
+UNSENDABLE = {
+    "too many": "for n in range(10_001): (here / str(n)).touch()",
+    "too large": "os.truncate(os.open(here / 'large', os.O_CREAT | os.O_RDWR), (16 << 30) + 1)",
+    "too deep": "(here / '/'.join('abcdefghijkl')).mkdir(parents=True); (here / '/'.join('abcdefghijklm')).touch()",
+    "odd name": "(here / 'two\\nlines').touch()",
+}
+
+
+@pytest.mark.parametrize("what", UNSENDABLE)
+def test_what_cannot_leave_a_node_is_the_fault_of_its_trial(what: str, remote: Executor, tmp_path: Path) -> None:
+    home = tmp_path / "outputs" / "trials" / "00001_a" / "trial_0000"
+    begins, _, rest = WRITES.partition("(here / 'checkpoint').mkdir(exist_ok=True)\n")
+    _, child = placed(remote, f"{begins}{UNSENDABLE[what]}\n(here / 'checkpoint').mkdir()\n{rest}")
+    facts_until(child, "ready")
+    child.send({"do": "run", "spec": {"folder": str(home), "log_path": str(tmp_path / "l" / "t.log"), "cell": {}}})
+    facts = facts_until(child, "failed")
+    assert [fact["fact"] for fact in facts] == ["failed"] and facts[0]["cause"] == "code error"
+    assert ended(child).whose is Whose.TRIAL
+    assert not [path for path in home.rglob("*") if path.is_file()]
+    _, again = placed(remote, "say(fact='ready')")  # the node is well
+    facts_until(again, "ready")
+
+
 def test_a_claim_that_is_lost_lets_no_file_in(remote: Executor, tmp_path: Path) -> None:
     """The worker slept, and another one has the trial: what the old attempt brings home changes nothing."""
     home = tmp_path / "outputs" / "trials" / "00001_a" / "trial_0000"
@@ -269,6 +293,46 @@ def test_what_the_engine_says_while_it_has_no_node_is_passed_on(tmp_path: Path) 
         assert "queued and waiting for resources" in said[0]
     finally:
         executor.close()
+
+
+def test_a_command_that_fails_is_told_once_and_is_no_node_once_it_works(tmp_path: Path) -> None:
+    """A pause of a minute is one event, not sixty; its reason is in it."""
+    works = tmp_path / "works"
+    script = f'[ -e {works} ] || {{ echo no route >&2; exit 1; }}; exec "$@"'
+    settings = WorkerSettings(
+        where=Where("command", f"sh -c {shlex.quote(script.replace('{', '{{').replace('}', '}}'))} sh")
+    )
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    executor = executor_of(
+        places, settings, open_database(places.db), detect.from_env(tmp_path, {"FTS_SENSORS": "none"})
+    )
+    said: list[str] = []
+    try:
+        assert not executor.place(0, Want(), lambda: any(one.failures > 2 for one in executor.nodes()), said.append)
+        assert len(said) == 1 and "no route" in said[0]
+        works.touch()
+        assert executor.place(0, Want(), lambda: False, said.append)
+        (node,) = executor.nodes()
+        assert node.id == executor.slots[0].node and node.state is NodeState.UP  # type: ignore[attr-defined]
+        works.unlink()
+    finally:
+        executor.close()
+    assert executor.nodes() == ()
+
+
+def test_nodes_of_a_worker_that_died_go_with_it_but_not_what_a_person_has_to_release(tmp_path: Path) -> None:
+    with closing(open_database(tmp_path / "outputs" / "fts.db")) as db:
+        dead, other = (transitions.register_worker(db, host, 1, 0.0, 1) for host in "ab")
+        up, lost = NodeState.UP, NodeState.LOST
+        told = [
+            Node("a", up, 0.0, worker_id=dead),
+            Node("b", lost, 0.0, worker_id=dead),
+            Node("c", up, 0.0, worker_id=other),
+        ]
+        transitions.nodes_heard(db, [*told, Node("d", up, 0.0, worker_id=dead)])
+        transitions.ask_node(db, "d", "quarantine")
+        transitions.reconcile(db, "a", lambda pid, started: False)
+        assert [node.id for node in queries.nodes(db)] == ["c", "d"]
 
 
 def test_like_goes_to_like_and_a_node_that_lost_the_trial_comes_last(tmp_path: Path) -> None:

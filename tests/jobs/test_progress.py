@@ -3,7 +3,7 @@
 import io
 from types import SimpleNamespace
 
-from fts.jobs.supervisor.progress_events import EpochReported, JobStarted, TrialEnded, TrialStarted
+from fts.jobs.supervisor.progress_events import EpochReported, JobStarted, Note, TrialEnded, TrialStarted
 from fts.jobs.worker.console import Console, bar
 from fts.state.values import Direction
 
@@ -72,3 +72,10 @@ def test_the_live_line_goes_when_the_worker_leaves():
 
 def test_bars_have_one_width():
     assert {len(bar(share / 100, 16)) for share in range(-5, 106)} == {16}
+
+
+def test_the_message_of_an_error_cannot_steer_the_terminal():
+    out = io.StringIO()
+    Console(out, live=False).tell(Note("t1 failed: \x1b[31mred \u202eback\nsecond line"))
+    assert "\x1b" not in out.getvalue() and "\u202e" not in out.getvalue()
+    assert out.getvalue().split("  ", 1)[1] == "t1 failed: \ufffd[31mred \ufffdback\nsecond line\n"

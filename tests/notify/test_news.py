@@ -221,6 +221,20 @@ def test_a_target_that_gets_nothing_is_shown_so(
     assert "sent to desk" in said and "wall gets none: " in said and "sent to desk, wall" not in said
 
 
+@pytest.mark.parametrize(("address", "is_known"), [("nfty://SeCrEt", False), ("ntfy://SeCrEt", True)])
+def test_an_address_that_no_service_takes_is_not_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str, is_known: bool
+) -> None:
+    pytest.importorskip("apprise")
+    from fts.jobs.cli import main
+
+    monkeypatch.setenv("FTS_NOTIFY", str(tmp_path / "notify.toml"))
+    assert main(["notify", "add", address]) == (0 if is_known else 2)
+    assert len(targets.read().targets) == is_known
+    said = capsys.readouterr().err
+    assert "SeCrEt" not in said and (is_known or "did you mean ntfy?" in said)
+
+
 def test_a_file_of_an_earlier_version_still_reads(tmp_path: Path) -> None:
     path = tmp_path / "notify.json"
     memory = {"event": 1, "busy": False, "told": {}, "lost": []}

@@ -20,6 +20,7 @@ class Tail:
 
     def __init__(self) -> None:
         self.lines: tuple[str, ...] = ()
+        self.count = 0  # of all lines read, also those that are no longer kept
         self._path: Path | None = None
         self._state: tuple[int, int, int] = (0, 0, 0)  # inode, size, offset read
         self._rest = b""  # a line that has not ended yet
@@ -49,7 +50,7 @@ class Tail:
             inode, size, offset = before[1]
             if before[0] != path or stat.st_ino != inode or stat.st_size < size:
                 offset = max(stat.st_size - AT_FIRST, 0)
-                self.lines, self._rest = (), b""
+                self.lines, self._rest, self.count = (), b"", 0
             file.seek(offset)
             data = file.read(AT_FIRST * 4)
         self._state = (stat.st_ino, stat.st_size, offset + len(data))
@@ -58,3 +59,4 @@ class Tail:
         *whole, self._rest = (self._rest + data).split(b"\n")
         lines = tuple(clean(line.decode("utf-8", "replace").rstrip("\r")) for line in whole[-MOST_LINES:])
         self.lines = (self.lines + lines)[-MOST_LINES:]
+        self.count += len(whole)

@@ -210,6 +210,7 @@ def _details(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memor
         samples=memory.samples,
         events=memory.events,
         log=log,
+        log_lines=memory.log.count,
         log_path=log_path,
         log_problem=problem,
         last=_last(db, snapshot, wish, path),

@@ -15,7 +15,7 @@ from fts.tui.data.view import EVENTS, QUEUE, TRIALS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fts.tui.data.view import View
+    from fts.tui.data.view import Details, View
 
 Row = TypeVar("Row")
 
@@ -134,6 +134,14 @@ def log_of(view: View) -> list[str]:
     if view.level:
         lines = [text for text in lines if level_of(text) >= LEVELS.index(view.level)]
     return list(lines)
+
+
+def lines_added(before: Details, after: Details, level: str) -> int:
+    """How many lines of a level the log has got at its end between two reads of it."""
+    if before.log_path != after.log_path or after.log is before.log:
+        return 0
+    new = after.log[len(after.log) - min(max(after.log_lines - before.log_lines, 0), len(after.log)) :]
+    return sum(level_of(text) >= LEVELS.index(level) for text in new)
 
 
 LEVELS = ("", "warning", "error")

@@ -33,6 +33,7 @@ class Details:
     samples: tuple[Sample, ...] = ()  # of the last 24 h, oldest first
     events: tuple[Event, ...] = ()  # the journal, newest last
     log: tuple[str, ...] = ()  # the end of the trial's log file
+    log_lines: int = 0  # read of it so far, also those that are no longer kept
     log_path: str = ""
     log_problem: str = ""
     last: LastLines | None = None  # of the job in trouble: its worker died, or it failed and is selected

@@ -18,6 +18,7 @@ from fts.tui.data import table_rows
 from fts.tui.data.view import CURVES, LOGS, RESULTS, View
 from fts.tui.navigation import TABLES
 from fts.tui.render.text import wrapped
+from fts.tui.typed_ahead import NEVER_HELD
 from fts.tui.widgets import learning_curve
 from fts.tui.widgets.footer import KeyBar
 from fts.tui.widgets.header import Header
@@ -73,7 +74,9 @@ class MonitorScreen(Screen[None]):
         self.view: View | None = None
         self.laid_out: Size | None = None  # the size that its panes have been placed for
         self._panes: list[Pane] = []
-        self.sorting = False  # `o` was pressed: the next letter is a column
+        self.sorting: tuple[str, str, float] | None = (
+            None  # the question of `o`: the next letter answers it while it is shown
+        )
         self.set_class(True, *self._of_size())  # as Textual will after the first layout: nothing is styled twice
 
     def _of_size(self) -> list[str]:
@@ -125,7 +128,8 @@ class MonitorScreen(Screen[None]):
         if self.monitor.presence.keeps(event):
             return True
         self.monitor.presence.note()
-        if self.sorting:
+        asked, self.sorting = self.sorting, None
+        if asked is not None and asked == self.monitor.toast and event.key not in NEVER_HELD:
             self._sort_by(key_name(event))
             return True
         return False
@@ -292,11 +296,10 @@ class MonitorScreen(Screen[None]):
         if columns is None:
             self.say("there is nothing to sort here")
             return
-        self.sorting = True
         self.say("sort by: " + "  ".join(f"{letter} {name}" for letter, name in columns.items()))
+        self.sorting = self.monitor.toast
 
     def _sort_by(self, letter: str) -> None:
-        self.sorting = False
         column = None if letter == "escape" else self.desk.sort(letter)
         self.say("" if column is not None or letter == "escape" else f"no column {letter}")
 

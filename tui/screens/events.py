@@ -33,6 +33,9 @@ def rows(view: View, width: int, height: int) -> list[int | None]:  # noqa: ARG0
     return [None, None, *(event.id for event in found[first:last])]
 
 
+COLUMNS = {"when": "t", "who": "w", "what": "v"}
+
+
 class EventsScreen(MonitorScreen):
     """The journal, and the selected event in full below it."""
 
@@ -44,7 +47,7 @@ class EventsScreen(MonitorScreen):
     """
 
     def panes(self) -> Iterable[Pane]:
-        yield Pane("events", events, table=Table(rows, {"when": "t", "who": "w", "what": "v"}, heading=1))
+        yield Pane("events", events, table=Table(rows, lambda _: COLUMNS, heading=1))
         yield Pane("event", full, id="full")
 
     def in_time(self, seconds: float) -> None:

@@ -104,7 +104,7 @@ class QueueScreen(MonitorScreen):
             "summary", summary, rows=lambda view, width: len(summary(view, width, 99)), focus=False, id="summary"
         )
         with Horizontal(id="top"):
-            yield Pane("queue", queue_table.paint, rows=rows_wanted, table=Table(rows, COLUMNS), id="queue")
+            yield Pane("queue", queue_table.paint, rows=rows_wanted, table=Table(rows, lambda _: COLUMNS), id="queue")
             yield Pane("results", walled(results_so_far), id="results")
         with Horizontal(id="middle"):
             yield Pane("curve", curve, id="big")

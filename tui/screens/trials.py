@@ -47,10 +47,10 @@ def rows(view: View, width: int, height: int) -> list[int | None]:
     return [None, None, *ids[first:last]]
 
 
-COLUMNS = {
-    "t": "t", "state": "s", "AUC": "v", "value": "v", "loss": "v", "time": "m", "ep": "e", "epoch": "e", "step": "e",
-    "architecture": "a",
-}  # fmt: skip
+def columns(view: View) -> dict[str, str]:
+    """Word of the heading: letter behind `o`. Value and step have the study's own words."""
+    step, value = declared.step_word(view.snapshot, view.job), trial_table.value_word(view).split()[0]
+    return {"t": "t", "state": "s", "time": "m", "architecture": "a", step: "e", value: "v"}
 
 
 BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (110, "-w110")]
@@ -72,7 +72,7 @@ class TrialsScreen(MonitorScreen):
     def panes(self) -> Iterable[Pane]:
         with Horizontal():
             with Vertical():
-                yield Pane("trials", table, table=Table(rows, COLUMNS, heading=1))
+                yield Pane("trials", table, table=Table(rows, columns, heading=1))
                 yield Pane("diff", detail, rows=lambda view, width: len(detail(view, width, 20)), id="detail")
             yield Pane("diff", walled(detail), id="beside")
 

@@ -30,7 +30,7 @@ class Table:
     """What a pane with rows knows of them: the id that stands on each of its lines, the columns it is sorted by."""
 
     rows: Callable[[View, int, int], Sequence[int | None]]  # (view, width, height): None is no row
-    columns: Mapping[str, str]  # word of the heading: letter behind `o`
+    columns: Callable[[View], Mapping[str, str]]  # word of the heading: letter behind `o`
     heading: int = 0  # its line
 
 
@@ -145,12 +145,13 @@ class Pane(Lines, can_focus=True):
 
     def _column(self, x: int) -> str | None:
         """The letter of the column whose heading stands at a column of the screen."""
-        assert self.table is not None
+        assert self.table is not None and self.view is not None
+        columns = self.table.columns(self.view)
         text = "".join(part for part, _ in self.lines[self.table.heading]) if self.lines else ""
         words = list(re.finditer(r"\S+", text))
         at = next((n for n, word in enumerate(words) if word.start() <= x < word.end()), None)
         while at is not None and at >= 0:
-            if letter := self.table.columns.get(words[at][0]):
+            if letter := _heading_of(columns, words[at][0]):
                 return letter
             if at == 0 or words[at].start() - words[at - 1].end() > 1:
                 return None
@@ -164,3 +165,10 @@ class Pane(Lines, can_focus=True):
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
         self.post_message(self.Wheel(-1))
+
+
+def _heading_of(columns: Mapping[str, str], word: str) -> str | None:
+    """The letter of a word of the heading; a long one is cut there."""
+    if not word.endswith("…"):
+        return columns.get(word)
+    return next((letter for name, letter in columns.items() if name.startswith(word[:-1])), None)

@@ -378,5 +378,5 @@ def _empty(view: View, width: int) -> list[Line]:
         "`fts enqueue --matrix`   the study that is installed with fts",
     ]
     if not view.readonly:
-        told.append("e asks for the cells of that study in a form")
+        told.append("e puts any of these in line with a form")
     return [((formatting.cut(f"   {text}".rstrip(), width), "dim" if n else ""),) for n, text in enumerate(told)]

@@ -32,7 +32,7 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     rows = table_rows.trials_of(view)
     known = rows or view.trials  # a filter that shows no row changes no heading
     columns = ParamColumns.of(view, rows, width)
-    value = formatting.fit_right(_value_word(view), columns.value)
+    value = formatting.fit_right(value_word(view), columns.value)
     word = declared.step_word(view.snapshot, view.job)
     step = f" {word:>4s}" if columns.steps else ""
     head = f"   {'t':>4s} {'state':11s} {value}{step} {'time':>5s}  "
@@ -75,7 +75,7 @@ class ParamColumns:
             known = [name for name in PARAMS if name in drawn]
             others = sorted(set(drawn) - set(PARAMS) - {"architecture"})
             return ParamColumns(dict.fromkeys([*known, *others][: max((width - 38 - 20) // 8, 0)], 7))
-        value = min(max(formatting.width(_value_word(view)), 7), 14)
+        value = min(max(formatting.width(value_word(view)), 7), 14)
         steps = any(trial.epochs for trial in seen) or view.job is None or not view.job.trials_complete
         notes = min(max((formatting.width(_notes(trial)) for trial in seen), default=0), MOST_NOTES)
         ranks = {each.name: n for n, each in enumerate(importance_of(view))}
@@ -91,7 +91,7 @@ class ParamColumns:
         return ParamColumns(widths, value, steps, notes)
 
 
-def _value_word(view: View) -> str:
+def value_word(view: View) -> str:
     """`AUC`, `loss`, `val_loss ↓`."""
     return "AUC" if view.job is None else declared.metric_word(view.snapshot, view.job)
 

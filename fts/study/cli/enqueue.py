@@ -258,13 +258,13 @@ def enqueue(
     as_json: bool,
     **fields: Any,
 ) -> None:
-    """Put one CELL (2M/h1) or the whole --matrix in line.
+    """Put a study in line: one CELL (2M/h1) of the PatchTST study, or its whole --matrix.
+
+    Yours: fts enqueue train.py:objective, fts enqueue study.toml, or fts enqueue --metric loss -- ./train.sh. With
+    --help, each shows its own options; those below are of the PatchTST study.
 
     Each cell is tested with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended
     one, is not put in line twice; more --trials extend its job and keep its results.
-
-    A function of your own is put in line with fts enqueue FILE.py:FUNCTION, such as fts enqueue train.py:objective;
-    fts enqueue train.py:objective --help shows its options.
     """
     from fts.state.db import open_for_person  # here, not above: a wrong flag must not create a database
     from fts.state.place import has_study

@@ -1,0 +1,116 @@
+"""Keys concern what is on the screen: no row that another screen, a fold or another database shows; a log that is not
+followed keeps its place."""
+
+from __future__ import annotations
+
+import time
+
+from fts.jobs.actions import by_id
+from fts.jobs.actions.run import run_action
+from fts.tui.data.view import EVENTS, HARDWARE, LOGS, QUEUE
+from fts.tui.widgets.pane import Pane
+from tests.tui import any_study, study
+from tests.tui.stories import monitor, press, rest, shown, until
+
+
+async def test_on_events_a_key_concerns_the_cell_of_the_event_under_the_cursor(db_path):
+    job = 7
+    async with monitor(db_path) as (app, pilot):
+        run_action(by_id("pause"), db_path, (job,), study.USER, False, 5.0)
+        await until(lambda: any(e.verb == "paused" for e in app.readings.snapshot.events[-1:]), pilot)
+        assert app.desk.job_id != job
+        await press(pilot, "7")
+        assert app.desk.screen == EVENTS
+        assert [one.id for one in app.chosen()] == [job]
+
+
+async def test_on_hardware_a_key_for_a_cell_is_refused(db_path):
+    async with monitor(db_path) as (app, pilot):
+        before = app.readings.snapshot
+        await press(pilot, "4")
+        assert app.desk.screen == HARDWARE
+        for key in "xprtJK":
+            await press(pilot, key)
+            assert "1 shows the queue" in app.toast[0], key
+        assert app.readings.snapshot.jobs == before.jobs
+
+
+async def test_marks_in_a_folded_study_are_counted_as_hidden_and_left_alone(tmp_path):
+    path = tmp_path / "fts.db"
+    any_study.build(path)
+    async with monitor(path, (120, 40)) as (app, pilot):
+        name = app.view().job.study
+        own = [job.id for job in app.readings.snapshot.jobs if job.study == name]
+        app.desk.marks[QUEUE] = set(own)
+        await press(pilot, "c")
+        assert name in app.desk.folded
+        seen = set(app.desk.rows(app.view())) & set(own)
+        assert len(seen) == 1
+        assert {job.id for job in app.chosen()} == seen
+        assert f"1 marked, {len(own) - 1} hidden" in shown(app)
+
+
+async def test_in_another_database_at_the_path_no_row_is_marked_and_no_key_acts_before_it_was_seen(db_path, tmp_path):
+    other = tmp_path / "other" / "fts.db"
+    other.parent.mkdir()
+    study.build(other, now=time.time())
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "g", "space", "space", "v")
+        assert app.view().marks
+        for part in ("-wal", "-shm"):
+            db_path.with_name(db_path.name + part).unlink(missing_ok=True)
+        other.replace(db_path)
+        await until(lambda: "reopened" in app.toast[0], pilot)
+        await rest(app, pilot)
+        assert not app.view().marks
+        assert app.desk.jumped_at > 0
+
+
+async def test_a_log_that_is_not_followed_keeps_its_place_while_it_grows(db_path):
+    log = next((db_path.parent / "logs").glob("*_6_*.log"))
+    log.write_text("".join(f"old {n}\n" for n in range(60)))
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "5")
+        assert app.desk.screen == LOGS
+        await until(lambda: app.view().details.log, pilot)
+        await rest(app, pilot)
+        await press(pilot, "k", "k")
+        before = shown(app).splitlines()[4:-1]
+        known = len(app.view().details.log)
+        with log.open("a") as file:
+            file.write("".join(f"line {n}\n" for n in range(7)))
+        app.look(now=True)
+        await until(lambda: len(app.view().details.log) == known + 7, pilot)
+        await rest(app, pilot)
+        assert shown(app).splitlines()[4:-1] == before
+        await press(pilot, "f")
+        assert "line 6" in shown(app)
+
+
+async def test_the_letter_of_a_column_counts_only_while_the_question_is_shown(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "o")
+        assert "sort by" in shown(app)
+        app.toast = (*app.toast[:2], 0.0)  # its time is over
+        app.tick()
+        await press(pilot, "g")
+        assert "sort by" not in shown(app)
+        assert "no column" not in app.toast[0]
+        assert app.desk.job_id == app.desk.rows(app.view())[0]
+        await press(pilot, "o", "b")
+        assert "by best" in shown(app)
+
+
+async def test_a_click_on_the_metric_of_a_study_sorts_its_trials(tmp_path):
+    path = tmp_path / "fts.db"
+    any_study.build(path)
+    async with monitor(path, (120, 40)) as (app, pilot):
+        app.desk.choose(next(job.id for job in app.readings.snapshot.jobs if job.metric == "height"))
+        await press(pilot, "2")
+        await until(lambda: len(app.view().trials) == any_study.TRIALS, pilot)
+        await rest(app, pilot)
+        table = next(pane for pane in app.screen.query(Pane) if pane.table)
+        heading = "".join(text for text, _ in table.lines[1])
+        await pilot.click(table, offset=(heading.index("height") + 2, 1))
+        await rest(app, pilot)
+        assert "by value ↓" in shown(app)
