@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import re
 import sys
@@ -50,6 +51,7 @@ def run(given: argparse.Namespace) -> int:
     """The monitor with parsed arguments."""
     on_terminal = sys.stdin.isatty()  # asked once, at the start: one that hangs up meanwhile says that it is none
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a key waits for half of this, not of a sixtieth of a second
+    gc.disable()  # what is loaded now stays: it is neither searched for garbage meanwhile nor later
     from fts.state.db import database_path  # here, not above: --help must not wait for peewee
     from fts.tui.app import Monitor
 
@@ -62,6 +64,8 @@ def run(given: argparse.Namespace) -> int:
         locked=getattr(given, "locked", False),
         keymap=given.keymap,
     )
+    gc.freeze()
+    gc.enable()
     if on_terminal:  # a browser's monitor has none to lose
         terminal.leave_when_terminal_goes(app)
     with terminal.drawing():

@@ -18,10 +18,7 @@ from fts.jobs.actions.run import BUSY_S, run_action
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.sanitize import clean
 from fts.state.errors import StateError
-from fts.tui.data import form_memory
-from fts.tui.data.form_runs import FormRuns
 from fts.tui.data.messages import Acted, in_words
-from fts.tui.screens.dialogs import Ask, Confirm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from fts.state.values import Job
     from fts.tui.app import Monitor
     from fts.tui.data.form_memory import Answer, FormMemory
+    from fts.tui.data.form_runs import FormRuns
 
 SETTLE_S = 0.3  # no destructive key this soon after a screen or dialog appeared
 MOVED_S = 0.5  # nor on a row that moved under the cursor
@@ -120,6 +118,8 @@ class ActionRunner:
         return naming.name_cells(short, self.app.readings.snapshot.jobs)
 
     def _ask_then_run(self, action: Action, jobs: Sequence[Job]) -> None:
+        from fts.tui.screens.dialogs import Ask, Confirm  # here and below, not above: a start shows none of them
+
         price = action.price(self.app.present(), jobs)
         price = price and self._named(price)
         level = action.level_for(jobs)
@@ -159,17 +159,20 @@ class ActionRunner:
             self._run(action, self._affected(action, there))
 
     def _ask_text(self, title: str, hint: str, then: Callable[[str], None]) -> None:
+        from fts.tui.screens.dialogs import Ask
+
         dialog = Ask(title, hint)
         self.app.push_screen(dialog, lambda text: then(text.strip()) if text and text.strip() else None)
 
     def _open_form(self) -> None:
         """The form for any study; what it has begun goes on when it is closed."""
+        from fts.tui.data import form_memory, form_runs
         from fts.tui.screens.enqueue import EnqueueForm  # here, not above: 55 ms for widgets that no start needs
 
         app = self.app
         if self._memory is None or self._runs is None:
             self._memory = form_memory.load()
-            self._runs = FormRuns(app.path, self._memory, self._form_told)
+            self._runs = form_runs.FormRuns(app.path, self._memory, self._form_told)
         folders = list(dict.fromkeys([Path.cwd(), app.path.absolute().parent.parent]))
 
         form = EnqueueForm(app.path, folders, self._memory, self._runs, ascii_only=app.ascii_only)

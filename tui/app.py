@@ -12,14 +12,13 @@ from textual.binding import Binding, BindingType
 from fts.jobs.actions.run import this_person
 from fts.jobs.status.sanitize import clean
 from fts.tui.action_runner import ActionRunner
-from fts.tui.command_palette import Commands
 from fts.tui.cost import Cost
 from fts.tui.data.poller import Poller
 from fts.tui.data.reader import ReadRequest
 from fts.tui.data.readings import Readings
 from fts.tui.data.view import QUEUE, SCREENS, View
 from fts.tui.keymap import Keymap
-from fts.tui.menus import Menus
+from fts.tui.menus import Menus, commands
 from fts.tui.modes import MODES
 from fts.tui.navigation import Navigation
 from fts.tui.outlook import TICK_S, Outlook
@@ -47,7 +46,7 @@ class Monitor(App[None]):
     """`Monitor(path).run()`; it only reads, unless an action of the registry is asked for."""
 
     ENABLE_COMMAND_PALETTE = False  # bound to a key of ours
-    COMMANDS = {Commands}  # noqa: RUF012  # as Textual has it
+    COMMANDS = {commands}  # noqa: RUF012  # as Textual has it
     MODES = MODES
     DEFAULT_MODE = SCREENS[QUEUE]
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "interrupt", priority=True, show=False)]
@@ -163,7 +162,7 @@ class Monitor(App[None]):
 
     def paint(self) -> None:
         """Shows the view on its screen; each pane repaints only what differs."""
-        if not self.is_running or not self.screen_stack:
+        if not self.is_running or not self.screen_stack or not self.outlook.has_something():
             return
         if self.current_mode != SCREENS[self.desk.screen]:
             self.appeared_at = time.monotonic()

@@ -6,15 +6,14 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from fts import __version__
-from fts.tui.command_palette import Palette
 from fts.tui.data.view import SCREENS
 from fts.tui.render import theme
 from fts.tui.render.textual_theme import theme_of
-from fts.tui.screens.dialogs import Confirm, Notice
-from fts.tui.screens.help import Help
 from fts.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
+    from textual.command import Provider
+
     from fts.tui.app import Monitor
 
 
@@ -38,9 +37,13 @@ class Menus:
             app.paint()
 
     def help(self) -> None:
+        from fts.tui.screens.help import Help  # here and below, not above: a start shows none of them
+
         self.app.push_screen(Help(self.app, self.app.desk.screen, self.app.view().focus), self._chosen)
 
     def palette(self) -> None:
+        from fts.tui.command_palette import Palette
+
         if not isinstance(self.app.screen, Palette):
             self.app.push_screen(Palette())
 
@@ -68,6 +71,8 @@ class Menus:
                 lines.refresh()
 
     def writable(self) -> None:
+        from fts.tui.screens.dialogs import Confirm
+
         if not self.app.readonly:
             self.app.say("this monitor can write already")
             return
@@ -85,6 +90,8 @@ class Menus:
             self.app.say("this monitor can write now")
 
     def about(self) -> None:
+        from fts.tui.screens.dialogs import Notice
+
         facts = [
             f"fts {__version__} · Textual {version('textual')} · Python {platform.python_version()}",
             f"database {self.app.path} (schema {self.app.readings.snapshot.schema})",
@@ -94,6 +101,13 @@ class Menus:
             + (", ASCII" if self.app.ascii_only else ""),
         ]
         self.app.push_screen(Notice("about", facts))
+
+
+def commands() -> type[Provider]:
+    """What the palette finds; loaded when it is opened."""
+    from fts.tui.command_palette import Commands
+
+    return Commands
 
 
 def version(package: str) -> str:

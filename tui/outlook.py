@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
+from fts.jobs.status.forecast import forecast
 from fts.jobs.status.verdict import STALE_S
 from fts.tui import bindings
 from fts.tui.data import table_rows
+from fts.tui.data.once import Once
 from fts.tui.data.reader import ReadRequest
 from fts.tui.data.readings import NEVER_S
 from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View
 
 if TYPE_CHECKING:
-    from fts.state.values import Job
+    from fts.jobs.status.forecast import Forecast
+    from fts.state.values import Job, Snapshot
     from fts.tui.app import Monitor
     from fts.tui.data.messages import Arrived
 
@@ -37,13 +40,15 @@ class Outlook:
         self._asked: tuple[object, ...] = ()  # what the glance was made of
         self._asked_of: tuple[object, ...] = ()  # kept, so that its ids stay its own
         self._answer: glances.Glance | None = None
+        self._foreseen: Once[tuple[float, Forecast]] = Once()
         self._every_s = 1  # between glances of the same data
         self._shown: tuple[object, ...] = ()  # the facts of time in the latest picture
         self._looked_at = 0.0
+        self.waited = False  # a second has gone since the start
 
     def tick(self) -> None:
         """Once a second: asks for a look; paints only when something that is shown has changed by time alone."""
-        app = self.app
+        app, self.waited = self.app, True
         if app.app_focus or time.monotonic() - self._looked_at >= UNFOCUSED_S:
             self._looked_at = time.monotonic()
             app.poller.ask()
@@ -53,6 +58,10 @@ class Outlook:
             if self.in_trouble() != app.poller.wish.words_of:  # a worker went silent: nothing was written, yet
                 app.look()
             app.paint()
+
+    def has_something(self) -> bool:
+        """Whether there is anything to show yet: the data, why there is none, or a second has gone without either."""
+        return self.app.readings.has_answer or self.waited
 
     def has_shown(self) -> None:
         """A picture was painted."""
@@ -166,7 +175,15 @@ class Outlook:
             locked_by=reading.locked_by if reading else None,
             every_s=TICK_S if app.app_focus else UNFOCUSED_S,
             checked=not readings.problem or distrust is None,
+            foresee=self._foresee,
         )
+
+    def _foresee(self, snapshot: Snapshot, now: float) -> Forecast:
+        """Made anew each minute of the same jobs: two thousand of them take 20 ms, and only the pace of a running one
+        depends on the time."""
+        of = (snapshot.jobs, snapshot.workers, snapshot.worked)
+        then, found = self._foreseen(of, now // 60, lambda: (now, forecast(snapshot, now)))
+        return found.later(now - then)
 
     def _title(self) -> str:
         """The study; where there is room also its file and what this monitor costs."""

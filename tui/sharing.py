@@ -10,7 +10,6 @@ from fts.tui import clipboard
 from fts.tui.data.view import EVENTS, TRIALS, View
 from fts.tui.frame import frame_of
 from fts.tui.render import export
-from fts.tui.screens.dialogs import Choice, Chooser
 
 if TYPE_CHECKING:
     from fts.tui.app import Monitor
@@ -46,6 +45,8 @@ class Sharing:
         return next((row for row in rows if row.get("id") == wanted), rows[0] if rows else None)
 
     def copy_menu(self) -> None:
+        from fts.tui.screens.dialogs import Choice, Chooser  # here and below, not above: a start shows none
+
         view = self.view()
         row = self._row(export.table(view))
         trial = view.trial
@@ -79,6 +80,8 @@ class Sharing:
         self.app.say(f"{sent}, {kept}")
 
     def write(self) -> None:
+        from fts.tui.screens.dialogs import Choice, Chooser
+
         choices = [Choice(kind, kind, note=f"this view as {kind}") for kind in export.KINDS]
         chooser = Chooser("write this view", choices, width=48)
         self.app.push_screen(chooser, self._write)

@@ -55,6 +55,13 @@ class Forecast:
     judged: int  # past intervals in all
     seconds_left: dict[int, float]  # by job id, until *its* end; absent: unknown or not going to run
 
+    def later(self, seconds: float) -> Forecast:
+        """The same work so many seconds later, while nothing of it was done: only the times move."""
+        if self.finish_at is None or self.low is None or self.high is None or not seconds:
+            return self
+        low, high = self.low + seconds, self.high + seconds
+        return dataclasses.replace(self, finish_at=self.finish_at + seconds, low=low, high=high)
+
     @property
     def half_width_s(self) -> float | None:
         """Half of the interval, for `±9h`."""

@@ -16,7 +16,7 @@ from fts.jobs.status.verdict import STALE_S, Verdict, Word, judge, seen_at
 from fts.state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:  # only a full disk needs it
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fts.jobs.status.disk_usage import Kept
 
@@ -100,12 +100,13 @@ def look(
     every_s: float = 1.0,
     checked: bool = True,
     surface: Surface = Surface.MONITOR,
+    foresee: Callable[[Snapshot, float], Forecast] = forecast,
 ) -> Glance:
     """The glance at `now`; `since` (default: the user's last key press) begins the absence, `events` covers it.
 
     `kept` is what the checkpoints weigh, where the disk is full (disk_usage); `locked_by` names who keeps a silent
     worker from writing (fts.state.holder). `checked`: the latest look, one every `every_s`, proved what is shown.
-    `surface` is where the sentences are read.
+    `surface` is where the sentences are read; `foresee` gives the forecast, which whoever looks each second may keep.
     """
     began = snapshot.last_key_at if since is None else since
     present, now = now, seen_at(now, read_age_s)
@@ -114,7 +115,7 @@ def look(
         snapshot, present, read_age_s=read_age_s, problem=problem, kept=kept, locked_by=locked_by, surface=surface
     )
     absence = away(snapshot, now, began, journal)
-    eta = forecast(snapshot, now)
+    eta = foresee(snapshot, now)
     mode = mode or ("QUEUE PAUSED" if snapshot.queue_paused else "")
     leaving = drain.header(snapshot, eta.seconds_left, now)
     return Glance(

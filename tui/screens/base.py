@@ -18,7 +18,6 @@ from fts.tui.data import table_rows
 from fts.tui.data.view import CURVES, LOGS, RESULTS, View
 from fts.tui.navigation import TABLES
 from fts.tui.render.text import wrapped
-from fts.tui.screens.dialogs import Ask
 from fts.tui.typed_ahead import NEVER_HELD
 from fts.tui.widgets import learning_curve
 from fts.tui.widgets.footer import KeyBar
@@ -78,6 +77,13 @@ class MonitorScreen(Screen[None]):
         self.sorting: tuple[str, str, float] | None = (
             None  # the question of `o`: the next letter answers it while it is shown
         )
+        self.set_class(True, *self._of_size())  # as Textual will after the first layout: nothing is styled twice
+
+    def _of_size(self) -> list[str]:
+        """The classes of the breakpoints at the terminal's size."""
+        width, height = self.app.size
+        lists = ((width, self.HORIZONTAL_BREAKPOINTS), (height, self.VERTICAL_BREAKPOINTS))
+        return [max(each for each in of or [] if each[0] <= room)[1] for room, of in lists]
 
     def compose(self) -> ComposeResult:
         yield Header()
@@ -262,6 +268,8 @@ class MonitorScreen(Screen[None]):
 
     def ask(self, title: str, hint: str, value: str, then: Callable[[str], None]) -> None:
         """A line of text, with what it was before."""
+        from fts.tui.screens.dialogs import Ask  # here, not above: a start shows none
+
         dialog = Ask(title, hint, value)
         self.app.push_screen(dialog, lambda text: then(text) if text is not None else None)
 
