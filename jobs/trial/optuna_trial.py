@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.distributions import CategoricalDistribution
 
+from fts.jobs.api.grid import GRID
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import PastTrial, kept_by, study_before, system_attributes
 from fts.jobs.search.space import data_of
@@ -114,7 +115,8 @@ def told_in_vain(call: Callable[..., Any], sentence: str, *args: Any, **kwargs: 
 def make_trial(running: RunningTrial, history: Sequence[PastTrial], rebuilt: Rebuilt | None = None) -> OptunaTrial:
     """The trial with the study behind it, as both were when it began."""
     cell = running.cell
-    study = study_before(cell, history, running.number, PureSampler(cell.sampler, cell.seed), rebuilt)
+    sampler = "random" if cell.sampler == GRID else cell.sampler  # the points of a grid are drawn before
+    study = study_before(cell, history, running.number, PureSampler(sampler, cell.seed), rebuilt)
     study.stop = partial(say, STOP)  # type: ignore[method-assign]
     given = running.spec.params | {name: draw["value"] for name, draw in running.recorded.items()}
     study.enqueue_trial(given)

@@ -72,3 +72,15 @@ def test_two_goals_and_a_constraint_from_the_command_line_to_the_best(tmp_path: 
     assert [row["params.width"] for row in loaded.best.records("nets")] == [3, 2, 1]
     as_optuna = loaded.optuna("nets")
     assert sorted(one.params["width"] for one in as_optuna.best_trials) == [1, 2, 3]
+
+
+def test_a_function_that_suggests_gets_the_points_of_a_grid(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    (tmp_path / "train.py").write_text("def objective(trial):\n    return trial.suggest_int('n', 0, 4, step=2)\n")
+    (tmp_path / "study.toml").write_text(
+        '[study]\nobjective = "train:objective"\n[metrics]\nvalue = { goal = "minimize" }\n'
+        '[search]\nsampler = "grid"\n[space]\nn = { low = 0, high = 4, step = 2 }\n'
+    )
+    study.ok("enqueue", "study.toml")
+    study.ok("worker", "--slots", "1", "--until-empty")
+    assert sorted(row["value"] for row in study.query("SELECT value FROM trial")) == [0.0, 2.0, 4.0]
