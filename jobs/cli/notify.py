@@ -109,7 +109,7 @@ def _lines() -> dict[str, Line]:
     """Target -> what waits for it here, and how the last message went."""
     from fts.jobs.notify.notifier import mailbox_path  # here: only of a study
 
-    return Mailbox.open(mailbox_path(here()), 0).lines if has_study(here().db) else {}
+    return Mailbox.of(mailbox_path(here()), 0).lines if has_study(here().db) else {}
 
 
 @notify.command()

@@ -130,7 +130,7 @@ def messages(places: Places) -> Iterator[Diagnosis]:
     elif importlib.util.find_spec("apprise") is None and any(each.service != "command" for each in found):
         yield Diagnosis("messages", "bad", "apprise is missing, which sends them", "pip install 'fts-hpo[notify]'")
     else:
-        lines = Mailbox.open(mailbox_path(places), 0).lines
+        lines = Mailbox.of(mailbox_path(places), 0).lines
         troubles = {each.name: lines[each.name].trouble for each in found if each.name in lines}
         if fine := [each.name for each in found if not troubles.get(each.name)]:
             yield Diagnosis("messages", "ok", f"sent to {', '.join(fine)}")

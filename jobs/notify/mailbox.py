@@ -51,7 +51,7 @@ class Mailbox:
     is_unsaved: bool = False  # the file is older than what is here
 
     @classmethod
-    def open(cls, path: Path, event: int) -> Mailbox:
+    def of(cls, path: Path, event: int) -> Mailbox:
         """What was left by the last process; where there is nothing, news begin after `event`."""
         try:
             given = json.loads(path.read_text())

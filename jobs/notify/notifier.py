@@ -75,7 +75,7 @@ class Notifier:
     def __init__(self, places: Places, event: int | None = None, forever: bool = False) -> None:
         self.places, self.forever = places, forever
         self.db = open_for_reading(places.db)
-        self.mail = Mailbox.open(mailbox_path(places), last_event(self.db) if event is None else event)
+        self.mail = Mailbox.of(mailbox_path(places), last_event(self.db) if event is None else event)
         self.mail.memory.event = min(self.mail.memory.event, last_event(self.db))  # an older copy was put back
         self.gap_s = seconds("FTS_NOTIFY_GAP_S") or GAP_S
         self.hold_s = seconds("FTS_NOTIFY_HOLD_S") or HOLD_S

@@ -175,11 +175,11 @@ def test_a_condition_that_goes_away_in_time_is_no_news(db: Database) -> None:
 
 def test_what_was_being_sent_is_sent_again_and_the_message_says_so(tmp_path: Path, db: Database) -> None:
     path = tmp_path / "notify.json"
-    mail = Mailbox.open(path, 7)
+    mail = Mailbox.of(path, 7)
     mail.put([News(About.DONE, "a is done.", 1.0), News(About.DONE, "b is done.", 2.0)], ["me", "you"])
     mail.lines["me"].sending = 2
     mail.save()
-    again = Mailbox.open(path, 0)
+    again = Mailbox.of(path, 0)
     assert again.memory.event == 7
     assert [line.maybe for line in again.lines.values()] == [True, False]
     assert [one.text for one in again.lines["me"].news] == ["a is done.", "b is done."]
@@ -188,7 +188,7 @@ def test_what_was_being_sent_is_sent_again_and_the_message_says_so(tmp_path: Pat
 
 
 def test_a_target_that_was_removed_has_no_line_and_a_new_one_begins_empty(tmp_path: Path) -> None:
-    mail = Mailbox.open(tmp_path / "notify.json", 0)
+    mail = Mailbox.of(tmp_path / "notify.json", 0)
     mail.put([News(About.DONE, "a is done.", 1.0)], ["me"])
     mail.put([News(About.DONE, "b is done.", 1.0)], ["you"])
     assert [(name, [one.text for one in line.news]) for name, line in mail.lines.items()] == [("you", ["b is done."])]
@@ -240,7 +240,7 @@ def test_a_file_of_an_earlier_version_still_reads(tmp_path: Path) -> None:
     memory = {"event": 1, "busy": False, "told": {}, "lost": []}
     line = {"news": [], "sending": 0, "maybe": False, "tries": 0, "last_at": 5.0}
     path.write_text(json.dumps({"memory": memory, "targets": {"me": line, "you": line | {"tries": 2}}}))
-    assert [each.sent_at for each in Mailbox.open(path, 0).lines.values()] == [5.0, 0.0]
+    assert [each.sent_at for each in Mailbox.of(path, 0).lines.values()] == [5.0, 0.0]
 
 
 def test_several_news_are_one_message_of_twelve_lines_at_most(db: Database) -> None:

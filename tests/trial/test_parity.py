@@ -114,7 +114,7 @@ def test_a_draw_depends_neither_on_the_order_of_calls_nor_on_other_branches() ->
 
 
 def test_an_unknown_pruner_is_refused_with_the_names_of_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="the pruner is 'hyperband', expected one of none, median, halving"):
+    with pytest.raises(ValueError, match="is 'hyperband', expected one of none, median, percentile, halving"):
         fts.PurePruner("hyperband")
 
 

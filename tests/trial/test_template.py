@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -168,6 +169,7 @@ def test_each_earlier_trial_is_told_once_and_another_history_from_its_beginning(
 
 def test_a_process_that_knows_another_number_of_trials_says_so() -> None:
     class SpecOf:
+        cell: Mapping[str, object] = MappingProxyType({})
         number, known, history = 3, {"history": "a", "trials": 3}, [past(0).to_json(), past(2).to_json()]
 
     with pytest.raises(RuntimeError, match="knows 2 earlier trials, its specification 3"):

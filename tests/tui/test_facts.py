@@ -18,10 +18,14 @@ def test_the_share_of_positives_is_that_of_the_validation_windows_not_of_all_lab
 
 
 def test_a_running_trial_has_the_scores_of_its_best_epoch_until_its_row_gets_them():
-    job, none = make_job(1, status="running"), {"ended_at": None, "value": None, "val_auc": None, "val_loss": None}
+    job, none = (
+        make_job(1, status="running", worker_id=1),
+        {"ended_at": None, "value": None, "val_auc": None, "val_loss": None},
+    )
     trial = make_trial(1, 1, 0, "running", objective="val_loss", best_epoch=None, epochs=0, **none)
     epochs = make_epochs(1, 3, 0.7, NOW)
-    snapshot = make_snapshot(jobs=(job,), trials=(trial,), epochs=epochs)
+    worker = make_worker(heartbeat_at=NOW - 2)
+    snapshot = make_snapshot(jobs=(job,), trials=(trial,), epochs=epochs, workers=(worker,))
     view = View(glances.look(snapshot, NOW), Details(job_id=1, trials=(trial,)), job_id=1, trial_id=1)
     said = " ".join(" ".join("".join(text for text, _ in line) for line in detail(view, 80, 40)).split())
     assert "t0 running, best epoch 3 of 3" in said

@@ -186,6 +186,7 @@ def transition_of(frame: Any) -> str | None:
         if module.startswith("fts.state.") and module not in (
             "fts.state.database",
             "fts.state.db",
+            "fts.state.group_commit",
             "fts.state.transitions.base",
         ):
             name = frame.f_code.co_name
