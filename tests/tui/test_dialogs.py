@@ -257,6 +257,9 @@ def test_an_open_dialog_sends_nothing_while_nobody_types(db_path):
             while len(terminal.sent) == before:
                 time.sleep(0.01)
             terminal.wait_quiet(1.5)
-        before = len(terminal.sent)
-        time.sleep(1.5)
-        assert sum(count for _, count in terminal.sent[before:]) < 400, "a clock, not a cursor that blinks"
+        windows = []  # a cursor that blinks would send in each of them; a late picture in one
+        while len(windows) < 5 and not (windows and min(windows) < 400):
+            before = len(terminal.sent)
+            time.sleep(1.5)
+            windows.append(sum(count for _, count in terminal.sent[before:]))
+        assert min(windows) < 400, "a clock, not a cursor that blinks"
