@@ -82,7 +82,7 @@ def test_a_rise_is_not_hidden():
     assert fit.verdict == "no scaling seen"
 
 
-@pytest.mark.parametrize("trainings", [1, 3])
+@pytest.mark.parametrize("trainings", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("truth", [law(SIZES, scale=0.05), np.full(4, 0.55)], ids=["law", "constant"])
 def test_the_intervals_hold_the_truth_in_93_of_100_and_a_constant_scales_in_at_most_3(truth, trainings):
     rng = np.random.default_rng(3)

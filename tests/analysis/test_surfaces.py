@@ -26,7 +26,14 @@ def called_different(noises, bests, rounds=ROUNDS):
     return found / rounds
 
 
-@pytest.mark.parametrize("noises", [(0.3, 1, 3), (0.3, 0.3, 0.3), (3, 3, 0.1)])
+@pytest.mark.parametrize(
+    "noises",
+    [
+        (0.3, 1, 3),
+        pytest.param((0.3, 0.3, 0.3), marks=pytest.mark.slow),
+        pytest.param((3, 3, 0.1), marks=pytest.mark.slow),
+    ],
+)
 def test_one_truth_under_unequal_noise_is_rarely_called_different(noises):
     assert called_different(noises, (BEST, BEST, BEST)) <= 0.1  # 5 of 100, and room for chance
 
