@@ -361,7 +361,7 @@ HEAT = {
     "critical": "°C: from here a trial writes a checkpoint and ends",
     "thaw": "°C: stopped trials go on below it",
     "cool": "°C: ended trials begin again below it",
-    "unknown_patience_s": "stopped without a reading for longer than this is said",
+    "unknown_patience_s": "warn when a stopped trial has had no reading for longer than this",
     "go_on_unknown": "1: go on although no thermometer answers",
 }
 PERSON: tuple[tuple[str, str, str], ...] = (

@@ -76,7 +76,7 @@ def _has_library() -> bool:
 @notify.command("list")
 @AS_JSON
 def list_(as_json: bool) -> None:
-    """The targets, without their addresses, and what waits for them in this study."""
+    """List the targets (never their addresses) and the messages that wait for each."""
     found = targets.read()
     lines = _lines()
     rows = [(each.name, each.service, lines.get(each.name) or Line()) for each in found.targets]

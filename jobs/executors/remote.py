@@ -26,7 +26,7 @@ from fts.jobs.supervisor.child import ChildGone
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.slot import COOL_LOOK_S, VISIBLE, Slot
 from fts.jobs.supervisor.template import Told
-from fts.jobs.watchdog.policy import AGAIN, HALVED, Action, Decision, GuardState, MemoryLimits
+from fts.jobs.watchdog.policy import Action, Decision, GuardState, MemoryLimits
 from fts.jobs.watchdog.watchdog import Vitals
 from fts.state import transitions
 from fts.state.files import open_log
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.attempt import AttemptEnd
     from fts.jobs.supervisor.template import Template
-    from fts.jobs.watchdog.enforcer import Enforcer
     from fts.state.db import Database
     from fts.state.values import Claim, Trial
 
@@ -427,36 +426,13 @@ class RemoteSlot(Slot):
     def prepare(self, program: Program, threads: int) -> None:
         """Nobody knows yet on which node."""
 
-    def watch(
-        self,
-        db: Database,
-        claim: Claim,
-        trial: Trial,
-        allowed: int | None,
-        shrinks: bool = True,
-        *,
-        host: bool = False,
-        then: str | None = None,
-        report_s: float | None = None,
-        learns_stall: bool = False,
-    ) -> Enforcer:
+    def _begins(self, db: Database, claim: Claim, trial: Trial) -> None:
         process = self._child
-        assert isinstance(process, RemoteProcess) and self._watchdog is not None, "a process comes first"
+        assert isinstance(process, RemoteProcess), "a process comes first"
         self.token = claim.token
         self.executor.runs(self.index, f"{claim.job.experiment} t{trial.number}")
         process.fence = lambda: transitions.fenced(db, claim, trial.id)
         process.begins = {"measures": bool(trial.architecture)}
-        return super().watch(
-            db,
-            claim,
-            trial,
-            allowed,
-            shrinks,
-            host=host,
-            then=then or (HALVED if shrinks else AGAIN),
-            report_s=report_s,
-            learns_stall=learns_stall,
-        )
 
     def _limit_data(self, limit: int | None) -> None:
         """The agent does, when it hears of the limits."""

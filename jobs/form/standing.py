@@ -17,7 +17,7 @@ from fts.state.transitions.extend import amount_of
 from fts.state.values import Amount, Enqueued
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from fts.jobs.api.bare_cell import BareCell
     from fts.state.db import Database
@@ -28,12 +28,8 @@ LIVE = ("queued", "running", "paused")
 
 def of_file(db: Database | None, cells: Sequence[BareCell], jobs: Sequence[Job], again: bool) -> list[CellNow]:
     """Of the cells of a study's file."""
-    study = BareStudy(cells[0].study)
-    own = [job for job in jobs if job.study == study.name and job.kind == "cell"]
-    there = line.by_labels(own)
-    found = []
-    for cell, name in zip(cells, names_of(study, cells), strict=True):
-        of_cell = there.get(line.key_of(cell.axes), [])
+    study, found = BareStudy(cells[0].study), []
+    for cell, name, of_cell in _with_jobs(study, cells, jobs):
         if again or db is None:
             found.append(_new(study, cell, name, of_cell, again))
             continue
@@ -56,12 +52,8 @@ def of_words(cells: Sequence[BareCell], jobs: Sequence[Job], again: bool, typed:
     """Of the cells of a command line: what was typed there is taken over by a job that does not run."""
     from fts.jobs.cli.enqueue import another_question  # here: it is a command, too
 
-    study = BareStudy(cells[0].study)
-    own = [job for job in jobs if job.study == study.name and job.kind == "cell"]
-    there = line.by_labels(own)
-    found = []
-    for cell, name in zip(cells, names_of(study, cells), strict=True):
-        of_cell = there.get(line.key_of(cell.axes), [])
+    study, found = BareStudy(cells[0].study), []
+    for cell, name, of_cell in _with_jobs(study, cells, jobs):
         plan = None if again else line.same_question(cell, of_cell)
         if plan is None or plan.job is None:
             now = _new(study, cell, name, of_cell, again)
@@ -72,6 +64,15 @@ def of_words(cells: Sequence[BareCell], jobs: Sequence[Job], again: bool, typed:
         plan.words = changes.in_words(cell, plan.job.spec, plan.fields)
         found.append(_there(plan, name))
     return found
+
+
+def _with_jobs(
+    study: BareStudy, cells: Sequence[BareCell], jobs: Sequence[Job]
+) -> Iterator[tuple[BareCell, str, list[Job]]]:
+    """Each cell with its name and the jobs of its study that have its axes."""
+    there = line.by_labels([job for job in jobs if job.study == study.name and job.kind == "cell"])
+    for cell, name in zip(cells, names_of(study, cells), strict=True):
+        yield cell, name, there.get(line.key_of(cell.axes), [])
 
 
 def names_of(study: BareStudy, cells: Sequence[BareCell]) -> list[str]:

@@ -126,6 +126,7 @@ class Slot:
         `learns_stall`: how long it may be silent follows from the reports of the trials before it.
         """
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
+        self._begins(db, claim, trial)
         batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
         self._hard, self._shrinks, self._host = None, shrinks, host
@@ -135,6 +136,9 @@ class Slot:
         gap_s = queries.longest_gap_s(db, trial.job_id, trial.number) if learns_stall else None
         self._watchdog.begin_trial(usual_step_s, report_s, gap_s)
         return Enforcer(db, claim, trial, self._child, self._watchdog, then or (HALVED if shrinks else AGAIN))
+
+    def _begins(self, db: Database, claim: Claim, trial: Trial) -> None:
+        """Of a slot of another machine: the process is told whose trial comes next."""
 
     def keep_within_room(self) -> None:
         """About once a second: the trial may use what the other slots leave, and they what it leaves."""

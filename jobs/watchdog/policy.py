@@ -67,7 +67,7 @@ class Thresholds:
     critical: float = 95.0
     thaw: float = 75.0
     cool: float = 70.0
-    unknown_patience_s: float = 600.0  # frozen or cooling without a reading for longer than this is said aloud
+    unknown_patience_s: float = 600.0  # frozen or cooling for longer than this without a reading: a warning
     go_on_unknown: bool = False  # then thaw or resume although nobody knows; True where thermometers come and go
 
     def __post_init__(self) -> None:
