@@ -39,11 +39,12 @@ def truncation_check(
     tier: str | Mapping[str, Feature],
     vix: pd.Series | None = None,
     cuts: Sequence[pd.Timestamp] | None = None,
+    used_from: pd.Timestamp | None = None,
 ) -> tuple[pd.Timestamp, ...]:
     """Recompute every feature of `tier` on data that ends at each of `cuts`, and return them.
 
-    Default: `default_cuts`, and then every day. 5,031 days of 25 features take about 15 s. Raises LeakyFeature naming
-    the feature and the first day found to change.
+    Default: `default_cuts`, and then every day from `used_from` on, the first day whose values are kept. 5,031 days of
+    25 features take about 10 s. Raises LeakyFeature naming the feature and the first day found to change.
     """
     features = tier_features(tier) if isinstance(tier, str) else tier
     inputs = Inputs(bars, vix)
@@ -58,16 +59,19 @@ def truncation_check(
                 raise LeakyFeature(name, bars.index[changed[0]], cut)
     if cuts is not None:
         return chosen
-    _every_day(inputs, features, whole)
-    return tuple(bars.index)
+    tried = bars.index if used_from is None else bars.index[bars.index >= used_from]
+    _every_day(inputs, features, whole, first=len(bars) - len(tried))
+    return tuple(tried)
 
 
-def _every_day(inputs: Inputs, features: Mapping[str, Feature], whole: Mapping[str, np.ndarray]) -> None:
-    """Raises LeakyFeature for the first day whose values are others when the history ends on it."""
-    proven = _fingerprint(inputs), tuple(features.values())
+def _every_day(
+    inputs: Inputs, features: Mapping[str, Feature], whole: Mapping[str, np.ndarray], first: int = 0
+) -> None:
+    """Raises LeakyFeature for the first day from row `first` on with other values when the history ends on it."""
+    proven = f"{first} {_fingerprint(inputs)}", tuple(features.values())
     if proven in _PROVEN:
         return
-    for row, day in enumerate(inputs.bars.index):
+    for row, day in enumerate(inputs.bars.index[first:], first):
         known = Inputs(inputs.bars.iloc[: row + 1], None if inputs.vix is None else inputs.vix.loc[:day])
         for name, function in features.items():
             if len(_changed(function(known)[-1:], whole[name][row : row + 1])):

@@ -40,10 +40,11 @@ def build(bars: pd.DataFrame, tier: str, vix: pd.Series | None = None) -> pd.Dat
     """
     if needs_vix(tier) and vix is None:
         raise FeatureUnknown(f"tier {tier} needs VIX closes; give them, or take tier a25")
-    features = compute(Inputs(bars, vix), TIERS[tier]).iloc[WARM_UP:]
+    features = compute(Inputs(bars, vix), TIERS[tier])
+    first = first_day(bars, tier, vix)
+    features = features.iloc[:0] if first is None else features.loc[first:]
     if vix is not None and needs_vix(tier):
-        first_known = vix.index[min(ta.VIX_WARM_UP, len(vix) - 1)]
-        features = features.loc[first_known : vix.index[-1]]
+        features = features.loc[: vix.index[-1]]
     for name in features.columns:
         if len(holes := np.flatnonzero(~np.isfinite(features[name].to_numpy()))):
             day = features.index[holes[0]]
@@ -52,6 +53,14 @@ def build(bars: pd.DataFrame, tier: str, vix: pd.Series | None = None) -> pd.Dat
                 "correct the bars of that time, or take another tier"
             )
     return features
+
+
+def first_day(bars: pd.DataFrame, tier: str, vix: pd.Series | None = None) -> pd.Timestamp | None:
+    """The first day whose features are kept: after the warm-up of the bars, and of the VIX; None: there is none."""
+    days = bars.index[WARM_UP:]
+    if vix is not None and needs_vix(tier):
+        days = days[days >= vix.index[min(ta.VIX_WARM_UP, len(vix) - 1)]]
+    return days[0] if len(days) else None
 
 
 def compute(inputs: Inputs, features: Mapping[str, Feature]) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def build(
         findings += vix_entry.findings or []
         made_of[vix_entry.dataset] = vix_entry.md5
         note = _check_vix_join(bars, closes)
-    leak.truncation_check(bars, features, closes)
+    leak.truncation_check(bars, features, closes, used_from=tiers.first_day(bars, tier, closes))
     x = tiers.build(bars, tier, closes)
     if len(x) < context + horizon + 1:
         raise BadBars(
