@@ -70,10 +70,10 @@ class PatchTST(nn.Module):
     def _tokens(self, x_BCT: Tensor) -> Tensor:
         """The normalised window's patches, embedded, and its statistics behind them where the norm keeps them."""
         config = self.config
-        patches_MND = self.embed(self._patches(self._normalised(x_BCT)))
+        patches_MND: Tensor = self.embed(self._patches(self._normalised(x_BCT)))
         if not config.has_statistics:
             return patches_MND
-        statistics_B1D = self.embed_statistics(window_statistics(x_BCT)).unsqueeze(1)
+        statistics_B1D: Tensor = self.embed_statistics(window_statistics(x_BCT)).unsqueeze(1)
         return torch.cat([patches_MND, statistics_B1D], 1)
 
     def _normalised(self, x_BCT: Tensor) -> Tensor:

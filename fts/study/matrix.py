@@ -175,10 +175,10 @@ def make_cells(
     """
     fields = _with_days(_with_halving(fields), overrides or {})
     _check_task(task)
+    _check_norms(tier, fields, overrides or {})
     data = find_data(places.data, tier, dataset)
     commit, dirty = code_version()
     cells = []
-    _check_norms(tier, fields, overrides or {})
     for budget in budgets:
         space = _space(budget, data.n_features, fields, overrides)
         for horizon in horizons:
@@ -212,20 +212,19 @@ def _check_norms(tier: str, fields: Mapping[str, Any], overrides: Mapping[str, d
     """A partial norm of a tier without prices would be no norm at all."""
     norms = overrides.get("norm", {}).get("choices") or [fields.get("norm", REVIN)]
     for norm in norms:
-        if str(norm).startswith(PARTIAL) and not LEVELS[tier]:
+        if str(norm).startswith(PARTIAL) and not LEVELS.get(tier, (0,)):
             raise BadSpec(f"norm {norm} moves features in units of price or volume, and tier {tier} has none; use none")
 
 
 def _with_days(fields: dict[str, Any], overrides: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Fields that put the windows of every length on the same days: those of the usual one, or of a longer one here."""
+    """The window of the cell, the longest one where several are searched; `longest` where its days are of another."""
     drawn = [context for context in overrides.get("context", {}).get("choices", []) if isinstance(context, int)]
-    longest_drawn = max(drawn or [fields.get("context", CONTEXT)])
-    longest = fields.get("longest") or max(CONTEXT, longest_drawn)
-    if longest < longest_drawn:
-        raise BadSpec(f"longest is {longest} days, expected at least the {longest_drawn} days of a window")
-    days = {} if longest == longest_drawn else {"longest": longest}
-    searched = {"context": longest_drawn} if drawn else {}
-    return {name: value for name, value in fields.items() if name != "longest"} | searched | days
+    context = max(drawn) if drawn else fields.get("context", CONTEXT)
+    longest = fields.get("longest", context)
+    if longest < context:
+        raise BadSpec(f"longest is {longest} days, expected at least the {context} days of a window")
+    days = {} if longest == context else {"longest": longest}
+    return {name: value for name, value in fields.items() if name != "longest"} | {"context": context} | days
 
 
 def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:

@@ -167,7 +167,7 @@ CELL_OPTIONS = (
         "--longest",
         type=int,
         help="windows end on the days where ones of so many days could, so that cells of other windows are judged on "
-        f"the same days  [default: {choices.CONTEXT}, or --context where that is longer]",
+        "the same days  [default: --context]",
     ),
     click.option(
         "--norm",
