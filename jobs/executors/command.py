@@ -167,6 +167,10 @@ class CommandExecutor:
         name = place.name if place.fixed else f"fts-{slot}"
         return self.launch.argv(want, name, self.settings.memory_limit)
 
+    def _suits(self, want: Want) -> list[str]:
+        """Further words for an engine that can be told where to look."""
+        return []
+
     def _takes(self, node: str) -> bool:
         known = queries.node(self.db, node)
         return known is None or known.takes
@@ -228,8 +232,13 @@ class CommandExecutor:
         beat_s = min(5.0, self.settings.node_lease_s / 4)
         try:
             channel = Channel(
-                argv, self.logs / f"agent_{slot}.log", self.settings.node_lease_s, beat_s, self.settings.stop_grace_s
+                argv + self._suits(want),
+                self.logs / f"agent_{slot}.log",
+                self.settings.node_lease_s,
+                beat_s,
+                self.settings.stop_grace_s,
             )
+            channel.argv = argv
         except OSError as error:
             self._failed_launch(place, f"{argv[0]} cannot be started: {error.strerror}")
             return None
