@@ -1,6 +1,6 @@
 """Asks a Ray cluster what it has, before anything starts, and makes the words that launch an agent there.
 
-Ray itself is loaded by children only. A cluster that takes anybody's code is refused, unless it is on this machine alone.
+Ray itself is loaded by children only. A cluster that takes code from anybody is refused, except on a loopback address.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def read_address(text: str | None) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]")
     if "//" in text or not colon or not host or not (port.isdecimal() and 0 < int(port) < 1 << 16):
         more = "; `ray://` is another service of Ray, usually on port 10001" if text.startswith("ray://") else ""
-        raise BadSetting(f"--address is {text!r:.80}, expected HOST:PORT of the head of Ray, such as 10.0.0.5:6379{more}")
+        raise BadSetting(
+            f"--address is {text!r:.80}, expected HOST:PORT of the head of Ray, such as 10.0.0.5:6379{more}"
+        )
     return host, int(port)
 
 
@@ -89,12 +91,12 @@ def has_token(environ: Mapping[str, str]) -> bool:
 
 def check_token(text: str, host: str, environ: Mapping[str, str]) -> None:
     """Raises BadSetting where strangers could have their code run."""
-    if environ.get("RAY_AUTH_MODE") != "token":
+    if (mode := environ.get("RAY_AUTH_MODE")) != "token":
         if is_loopback(host):
             return
         raise BadSetting(
-            f"--address {text} is not this machine, and RAY_AUTH_MODE is {environ.get('RAY_AUTH_MODE') or 'not set'}: "
-            "without a token Ray runs the code of anybody who reaches it; set RAY_AUTH_MODE=token here and for `ray start`"
+            f"--address {text} is not a loopback address and RAY_AUTH_MODE is {mode or 'not set'}: without a token Ray "
+            "runs code from anybody who reaches it; set RAY_AUTH_MODE=token here and for `ray start`"
         )
     if not has_token(environ):
         raise BadSetting(f"RAY_AUTH_MODE is token, but there is none: set {TOKENS}")
@@ -108,12 +110,14 @@ def look(text: str | None, environ: Mapping[str, str] = os.environ) -> Cluster:
     try:
         socket.create_connection((host, port), CONNECT_S).close()
     except OSError as error:
-        raise BadSetting(f"nothing answers at --address {address}: {error.strerror or error}; is the head of Ray there?") from None
+        raise BadSetting(
+            f"nothing answers at --address {address}: {error.strerror or error}; start Ray there: `ray start --head`"
+        ) from None
     asking = [start(address, environ)]
     if not is_loopback(host):
         asking.append(start(address, {**environ, "RAY_AUTH_MODE": "disabled"}))
     try:
-        told, *stranger = [answer(one, address) for one in asking]
+        told, *stranger = [answer(one) for one in asking]
     finally:
         for one in asking:
             one.kill()
@@ -122,7 +126,7 @@ def look(text: str | None, environ: Mapping[str, str] = os.environ) -> Cluster:
         raise BadSetting(sentence(why, address, environ))
     if stranger and "nodes" in stranger[0]:
         raise BadSetting(
-            f"the Ray cluster at {address} runs the code of anybody who reaches it: it was started without a token; "
+            f"the Ray cluster at {address} runs code from anybody who reaches it: it was started without a token; "
             "start it with RAY_AUTH_MODE=token"
         )
     check_versions(told["versions"])
@@ -136,7 +140,7 @@ def start(address: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def answer(child: subprocess.Popen[bytes], address: str) -> dict[str, Any]:
+def answer(child: subprocess.Popen[bytes]) -> dict[str, Any]:
     try:
         said, _ = child.communicate(timeout=LOOK_S)
         told = json.loads(said)

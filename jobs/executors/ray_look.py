@@ -22,11 +22,11 @@ def name_of(node: dict[str, Any]) -> str:
 
 def look(address: str) -> dict[str, Any]:
     try:
-        import ray  # type: ignore[import-not-found,unused-ignore]
-        from ray._private.utils import compute_version_info  # type: ignore[import-not-found,unused-ignore]
+        import ray
+        from ray._private.utils import compute_version_info
     except ImportError as error:
         return {"why": "missing" if error.name == "ray" else f"ray cannot be loaded: {error}"}
-    from ray._raylet import GcsClient  # type: ignore[import-not-found,unused-ignore]
+    from ray._raylet import GcsClient
 
     mine = compute_version_info()[:2]
     try:

@@ -11,20 +11,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import socket
 import sys
 import threading
-import time
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from fts.jobs.executors.frames import END, HEADER, MAGIC, Frame, Kind, encode, ready
 from fts.jobs.executors.ray_look import name_of
 from fts.jobs.python import python
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
 AGENT = "fts.jobs.executors.agent"
 LOOK_S = 1.0  # between two looks whether Ray wants the node back, or why it gives none
+ANSWER_S = 2.0  # that a node which was lost may take to answer
 PART = 1 << 18  # bytes that travel in one call
 NODE_ID = "ray.io/node-id"  # the label that each node of Ray has
 
@@ -53,7 +52,7 @@ def holder(part: int) -> type:
                 mine = [one for one in named.split(",") if one.partition("=")[0].strip() in ids]
                 environ["FTS_GPUS"] = ",".join(mine) or "none"
             words = [word.replace(label, f"{socket.gethostname()}-{self.node[:8]}") for word in words]
-            self.stderr = tempfile.TemporaryFile()
+            self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the agent
             self.agent = subprocess.Popen(
                 [words[0] or sys.executable, *words[1:]],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, env=environ, start_new_session=True,
@@ -145,7 +144,7 @@ class Carrier:
             return 1
         finally:
             self._over.set()
-        print(printed, file=sys.stderr, end="", flush=True)
+        tell(printed.rstrip())
         with contextlib.suppress(self.ray.exceptions.RayError):
             self.ray.kill(self.actor)
         return int(code)
@@ -159,23 +158,38 @@ class Carrier:
         words[0] = given.node_python or ""  # that of Ray on the node
         options: dict[str, Any] = {
             "num_cpus": given.threads, "num_gpus": given.gpus, "max_concurrency": 6, "max_restarts": 0,
-            "scheduling_strategy": self._strategy(),
         }  # fmt: skip
         if given.memory:
             options["memory"] = given.memory
-        self.actor = self.ray.remote(holder(PART)).options(**options).remote(words, given.gpus, label)
-        asked = self.actor.where.remote()
-        told = ""
-        while not self.ray.wait([asked], timeout=LOOK_S)[0]:
-            why = self._waits_for()
-            if why != told:
+        tell(f"Ray was asked for {amounts({'CPU': given.threads, 'GPU': given.gpus, 'memory': given.memory})}")
+        told, shut, asked = "", None, None
+        while asked is None or not self.ray.wait([asked], timeout=LOOK_S)[0]:
+            if (now := self._shut()) != shut:  # the place of an actor is chosen once: it is asked for again
+                if asked is not None:
+                    self.ray.kill(self.actor)
+                shut, options["scheduling_strategy"] = now, self._strategy(now)
+                self.actor = self.ray.remote(holder(PART)).options(**options).remote(words, given.gpus, label)
+                asked = self.actor.where.remote()
+                continue
+            if (why := self._waits_for(shut)) != told:
                 told = why
-                print(why, file=sys.stderr, flush=True)
+                tell(why)
         self.node = self.ray.get(asked)
 
-    def _strategy(self) -> Any:
+    def _shut(self) -> set[str]:
+        """Names where no trial may begin: nodes that fts has closed, and lost ones that do not answer.
+
+        Ray itself may take a minute to see that a node is gone, and would place an actor there meanwhile.
+        """
+        shut, lost = (set(words.split(",")) for words in (self.given.shut, self.given.avoid))
+        doubtful = [node for node in self.ray.nodes() if node["Alive"] and name_of(node) in lost - shut]
+        with ThreadPoolExecutor(max(1, len(doubtful))) as pool:
+            answers = pool.map(lambda node: answers_at(node["NodeManagerAddress"], node["NodeManagerPort"]), doubtful)
+            return shut | {name_of(node) for node, there in zip(doubtful, answers, strict=True) if not there}
+
+    def _strategy(self, closed: set[str]) -> Any:
         """Not where no trial may begin; rather where one ran before, and not where it was lost."""
-        from ray.util.scheduling_strategies import (  # type: ignore[import-not-found,unused-ignore]
+        from ray.util.scheduling_strategies import (
             In,
             NodeAffinitySchedulingStrategy,
             NodeLabelSchedulingStrategy,
@@ -188,28 +202,30 @@ class Carrier:
                 raise LookupError(f"Ray has no node {self.given.node}; it has {', '.join(sorted(ids)) or 'none'}")
             return NodeAffinitySchedulingStrategy(ids[self.given.node], soft=False)
         shut, avoid, like = (
-            [ids[name] for name in words.split(",") if name in ids]
-            for words in (self.given.shut, self.given.avoid, self.given.like)
+            [ids[name] for name in words if name in ids]
+            for words in (closed, self.given.avoid.split(","), self.given.like.split(","))
         )
         hard = {NODE_ID: NotIn(*shut)} if shut else {}
         rather = [one for one in like if one not in avoid]
         soft = {NODE_ID: In(*rather)} if rather else {NODE_ID: NotIn(*avoid)} if avoid else {}
         return NodeLabelSchedulingStrategy(hard, soft=soft) if hard or soft else "DEFAULT"
 
-    def _waits_for(self) -> str:
-        from ray._private.state import available_resources_per_node  # type: ignore[import-not-found,unused-ignore]
+    def _waits_for(self, shut: set[str]) -> str:
+        from ray._private.state import available_resources_per_node
 
         want = {"CPU": self.given.threads, "GPU": self.given.gpus, "memory": self.given.memory}
-        shut = set(self.given.shut.split(","))
         nodes = [node for node in self.ray.nodes() if node["Alive"] and name_of(node) not in shut]
         words = amounts(want)
         able = [node for node in nodes if has(node["Resources"], want)]
         if not able:
-            there = "; ".join(f"{name_of(node)} has {amounts(node['Resources'])}" for node in nodes[:4]) or "it has none"
+            there = (
+                "; ".join(f"{name_of(node)} has {amounts(node['Resources'])}" for node in nodes[:4])
+                or "none is open for trials"
+            )
             return f"Ray has no node with {words}: {there}"
         free = available_resources_per_node()
         if not any(has(free.get(node["NodeID"], {}), want) for node in able):
-            return f"Ray has no node with {words} free: {len(able)} could, all are taken"
+            return f"Ray has no node with {words} free, or starts a process now: {len(able)} nodes have that in all"
         return f"Ray has {words} free, and starts a process there"
 
     # -- frames
@@ -246,11 +262,28 @@ class Carrier:
     def _tell_end(self, error: Exception) -> None:
         """Why Ray has lost the actor, where a frame may follow."""
         why = sentence(error)
-        print(why, file=sys.stderr, flush=True)
+        tell(why)
         if self.passing.whole and ready(self.stdout, 1.0):
             if getattr(error, "preempted", False):
                 self._write(encode(Frame(Kind.PREEMPTED, {"said": f"Ray took the node back: {why}"})))
             self._write(encode(Frame(Kind.REFUSED, {"said": why})))
+
+
+def tell(line: str) -> None:
+    """For a person: the last line is what `fts why` shows."""
+    if line:
+        os.write(2, f"{line}\n".encode())
+
+
+def answers_at(host: str, port: int) -> bool:
+    """Does a server of gRPC live there? It greets whoever opens HTTP/2, before it asks for any token."""
+    try:
+        with socket.create_connection((host, port), ANSWER_S) as one:
+            one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+            one.recv(1)
+    except OSError:
+        return False
+    return True
 
 
 def has(resources: dict[str, float], want: dict[str, float]) -> bool:
@@ -286,22 +319,22 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main(argv: Sequence[str] = (), leave: Callable[[int], None] = os._exit) -> None:
+def main() -> None:
     given = arguments()
     stdout = os.dup(1)
     os.dup2(2, 1)  # what Ray prints is no frame
     stdin = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    import ray  # type: ignore[import-not-found,unused-ignore]
+    sys.stderr = sys.stdout = open(os.devnull, "w")  # noqa: SIM115,PTH123  # Ray tells at length of any node that ends
+    import ray
 
     try:
         ray.init(given.address, log_to_driver=False, logging_level="CRITICAL", configure_logging=False)
         code = Carrier(ray, given, stdin, stdout).run()
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, LookupError, ValueError) as error:
-        print(sentence(error), file=sys.stderr, flush=True)
+        tell(sentence(error))
         code = 1
-    sys.stderr.flush()
-    leave(code)  # at once: what Ray has to tidy it tidies when the connection ends
+    os._exit(code)  # at once: what Ray has to tidy it tidies when the connection ends
 
 
 if __name__ == "__main__":

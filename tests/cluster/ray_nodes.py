@@ -62,6 +62,7 @@ class Ray:
             self._ip("addr", "add", f"{HEAD}/32", "dev", "lo")
         self.address = f"{host}:{self.port}"
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self.known: dict[str, set[psutil.Process]] = {}
         try:
             self.start_head()
             for number, node in enumerate(nodes, 2):
@@ -102,7 +103,12 @@ class Ray:
             self._ip("link", "add", link, "type", "veth", "peer", "name", "e0", "netns", space)
             self._ip("addr", "add", f"{here}/24", "dev", link)
             self._ip("link", "set", link, "up")
-            for command in (f"addr add {there}/24 dev e0", "link set e0 up", "link set lo up", f"route add default via {here}"):
+            for command in (
+                f"addr add {there}/24 dev e0",
+                "link set e0 up",
+                "link set lo up",
+                f"route add default via {here}",
+            ):
                 self._ip("-n", space, *command.split())
         inside = ("ip", "netns", "exec", space)
         self._start(node, *words, f"--node-ip-address=10.213.{number}.2", inside=inside)
@@ -129,12 +135,13 @@ class Ray:
 
     def processes(self, node: str) -> list[psutil.Process]:
         """All that run on that node: daemons, workers of Ray, agents and trials."""
-        found = []
+        known = self.known.setdefault(node, set())  # Ray writes its titles over the environment of its processes
         for one in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 if one.environ().get(MARK) == f"{self.key}-{node}":
-                    found.append(one)
-        return found
+                    known.update((one, *one.children(recursive=True)))
+        known.intersection_update([one for one in known if lives(one)])
+        return list(known)
 
     def signal(self, node: str, number: signal.Signals) -> None:
         for one in self.processes(node):
@@ -147,12 +154,24 @@ class Ray:
             self.signal(node, signal.SIGKILL)
             self.daemons[node].wait(10)
 
+    def drain(self, name: str) -> None:
+        """Ray wants that node back within a minute."""
+        drained = (
+            "import sys; from ray._raylet import GcsClient; client = GcsClient(address=sys.argv[1]);"
+            "ids = [one.node_id.hex() for one in client.get_all_node_info(timeout=10).values()];"
+            "(node,) = [one for one in ids if one[:8] == sys.argv[2]];"
+            "print(client.drain_node(node, 2, 'spot', int(sys.argv[3])))"
+        )
+        deadline = str(int((time.time() + 60) * 1000))
+        subprocess.run(
+            [sys.executable, "-c", drained, self.address, name[-8:], deadline], env=self.environ, check=True, timeout=60
+        )
+
     def cut(self, node: str, whole: bool = False) -> None:
         self._ip("link", "set", f"fts{self.key[:4]}{node}", "up" if whole else "down")
 
     def end(self) -> None:
-        for node in (*self.daemons,):
-            self.signal(node, signal.SIGCONT)
+        for node in self.daemons:
             self.kill_node(node)
         for node in self.network:
             self._ip("netns", "del", f"fts-{self.key}-{node}")
@@ -160,3 +179,9 @@ class Ray:
         if self.cuts:
             self._ip("addr", "del", f"{HEAD}/32", "dev", "lo")
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def lives(one: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(one.is_running() and one.status() != psutil.STATUS_ZOMBIE)
+    return False
