@@ -130,6 +130,11 @@ def look(text: str | None, environ: Mapping[str, str] = os.environ) -> Cluster:
             "start it with RAY_AUTH_MODE=token"
         )
     check_versions(told["versions"])
+    if not told["joined"]:
+        raise BadSetting(
+            f"this machine is no node of the Ray cluster at {address}, and Ray lets no other one in: run "
+            f"`ray start --address {address} --num-cpus 0` here"
+        )
     return Cluster(tuple(told["nodes"]))
 
 

@@ -2,7 +2,7 @@
 
     python -Pm fts.jobs.executors.ray_look HOST:PORT      (the worker starts it: it loads no Ray itself)
 
-`open` is true where the cluster answers to somebody without a token.
+`joined`: this machine is one of its nodes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def look(address: str) -> dict[str, Any]:
         from ray._private.utils import compute_version_info
     except ImportError as error:
         return {"why": "missing" if error.name == "ray" else f"ray cannot be loaded: {error}"}
+    from ray._private.services import find_node_ids
     from ray._raylet import GcsClient
 
     mine = compute_version_info()[:2]
@@ -34,7 +35,8 @@ def look(address: str) -> dict[str, Any]:
         told = json.loads(client.internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=PATIENCE_S) or b"{}")
         theirs = (told.get("ray_version"), told.get("python_version"))
         found = {"versions": {"here": mine, "there": theirs}}
-        return found | {"nodes": nodes(client)}
+        there = nodes(client)
+        return found | {"nodes": there, "joined": bool({one["id"] for one in there} & set(find_node_ids()))}
     except ray.exceptions.AuthenticationError:
         return {"why": "token"}
     except ray.exceptions.RayError as error:
@@ -47,8 +49,7 @@ def nodes(client: Any) -> list[dict[str, Any]]:
     for node in client.get_all_node_info(timeout=PATIENCE_S).values():
         if node.state == 0:  # alive
             told = {"NodeID": node.node_id.hex(), "NodeManagerHostname": node.node_manager_hostname}
-            more = {"address": node.node_manager_address, "resources": dict(node.resources_total)}
-            found.append({"name": name_of(told), **more})
+            found.append({"name": name_of(told), "id": told["NodeID"], "resources": dict(node.resources_total)})
     return sorted(found, key=lambda one: str(one["name"]))
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
+import signal
 import socket
 import sys
 import threading
@@ -129,11 +131,12 @@ class Carrier:
         self.actor: Any = None
         self.node = ""
         self.said = ""
-        self._over = threading.Event()
+        self._over, self._asked_back = threading.Event(), threading.Event()
 
     def run(self) -> int:
         """Its exit code is the agent's."""
         self.place()
+        signal.signal(signal.SIGTERM, lambda *_: self._asked_back.set())
         for work in (self._down, self._look):
             threading.Thread(target=work, daemon=True).start()
         try:
@@ -250,12 +253,13 @@ class Carrier:
             self.ray.get(self.actor.close.remote())
 
     def _look(self) -> None:
-        """Ray drains the node: the agent hears it as it hears SIGTERM."""
+        """Ray drains the node, or somebody sends SIGTERM here: the agent hears it as it hears SIGTERM."""
         from ray._private.state import state
 
-        while not self._over.wait(LOOK_S):
+        while not self._over.is_set():
+            asked = self._asked_back.wait(LOOK_S)
             with contextlib.suppress(self.ray.exceptions.RayError, RuntimeError):
-                if self.node in state.get_draining_nodes():
+                if asked or self.node in state.get_draining_nodes():
                     self.ray.get(self.actor.preempt.remote())
                     return
 
@@ -267,6 +271,13 @@ class Carrier:
             if getattr(error, "preempted", False):
                 self._write(encode(Frame(Kind.PREEMPTED, {"said": f"Ray took the node back: {why}"})))
             self._write(encode(Frame(Kind.REFUSED, {"said": why})))
+
+
+class Silence(io.TextIOBase):
+    """For Ray's own reports: many lines about any node that ends."""
+
+    def write(self, text: str) -> int:
+        return len(text)
 
 
 def tell(line: str) -> None:
@@ -325,7 +336,7 @@ def main() -> None:
     os.dup2(2, 1)  # what Ray prints is no frame
     stdin = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stderr = sys.stdout = open(os.devnull, "w")  # noqa: SIM115,PTH123  # Ray tells at length of any node that ends
+    sys.stderr = sys.stdout = Silence()
     import ray
 
     try:

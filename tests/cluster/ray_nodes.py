@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -75,13 +76,19 @@ class Ray:
     def _ip(self, *words: str) -> None:
         subprocess.run(["ip", *words], check=False, capture_output=True)
 
-    def _start(self, name: str, *words: str, inside: tuple[str, ...] = ()) -> None:
+    def _start(
+        self, name: str, *words: str, inside: tuple[str, ...] = (), environ: Mapping[str, str] | None = None
+    ) -> None:
         ray = str(Path(sys.executable).parent / "ray")
-        environ = self.environ | {MARK: f"{self.key}-{name}", "FTS_SCRATCH": str(self.folder / f"scratch-{name}")}
+        told = (
+            self.environ
+            | dict(environ or {})
+            | {MARK: f"{self.key}-{name}", "FTS_SCRATCH": str(self.folder / f"scratch-{name}")}
+        )
         with (self.folder / f"{name}.log").open("ab") as log:
             self.daemons[name] = subprocess.Popen(
                 [*inside, ray, "start", *words, *OPTIONS],
-                env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=told, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     def start_head(self) -> None:
@@ -90,10 +97,10 @@ class Ray:
         self._start("head", *words, *place)
         self.wait_for(1)
 
-    def start_node(self, node: str, *words: str) -> None:
+    def start_node(self, node: str, *words: str, **environ: str) -> None:
         words = (f"--address={self.address}", "--num-cpus=1", *words)
         if not self.cuts:
-            return self._start(node, *words)
+            return self._start(node, *words, environ=environ)
         number, space = node.removeprefix("n"), f"fts-{self.key}-{node}"
         if node not in self.network:
             self.network.append(node)
@@ -111,7 +118,7 @@ class Ray:
             ):
                 self._ip("-n", space, *command.split())
         inside = ("ip", "netns", "exec", space)
-        self._start(node, *words, f"--node-ip-address=10.213.{number}.2", inside=inside)
+        self._start(node, *words, f"--node-ip-address=10.213.{number}.2", inside=inside, environ=environ)
         return None
 
     def look(self) -> list[str]:
@@ -153,6 +160,7 @@ class Ray:
         while self.processes(node):
             self.signal(node, signal.SIGKILL)
             self.daemons[node].wait(10)
+        self.daemons.pop(node)
 
     def drain(self, name: str) -> None:
         """Ray wants that node back within a minute."""
@@ -171,7 +179,7 @@ class Ray:
         self._ip("link", "set", f"fts{self.key[:4]}{node}", "up" if whole else "down")
 
     def end(self) -> None:
-        for node in self.daemons:
+        for node in list(self.daemons):
             self.kill_node(node)
         for node in self.network:
             self._ip("netns", "del", f"fts-{self.key}-{node}")

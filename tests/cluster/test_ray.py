@@ -115,6 +115,45 @@ def test_undisturbed(ray: Ray, tmp_path: Path, peace: Crew) -> None:
     assert hosts <= set(ray.look()[1:]) and len(hosts) == 2
 
 
+def test_the_doctor_compares_every_node(ray: Ray, tmp_path: Path, peace: Crew) -> None:
+    crew = crew_on(ray, tmp_path)
+    said = crew.study.ok("doctor", "--executor", "ray", "--address", ray.address)
+    assert all(name in said for name in ray.look()[1:]) and said.count("equal to this machine") == 3, said
+
+
+def test_a_gpu_is_asked_for_by_name_and_stands_in_the_record(ray: Ray, tmp_path: Path) -> None:
+    """Ray counts the GPUs that it is given; it is not asked whether they are there."""
+    ray.start_node("n5", "--num-gpus=2", FTS_GPUS="0=24GB,1=24GB")
+    ray.wait_for(5)
+    crew = Crew(tmp_path, pause_s=0.1, trials=1)
+    crew.study.environ |= ray.tells
+    (tmp_path / "study.toml").write_text(
+        '[study]\nobjective = "train.py:objective"\n[budget]\ntrials = 1\n[resources]\ngpu = 1\nmemory = "200MB"\n'
+    )
+    crew.study.environ["FTS_GPUS"] = "0"
+    crew.study.ok("enqueue", "study.toml")
+    assert start(crew, ray).wait(120) == 0, crew.said()
+    assert crew.study.one("SELECT json_extract(facts, '$.gpus') FROM trial") in ('["0"]', '["1"]')
+    ray.kill_node("n5")
+    ray.wait_for(4)
+
+
+def test_what_no_node_has_is_said_by_name(ray: Ray, tmp_path: Path) -> None:
+    crew = crew_on(ray, tmp_path)
+    worker = start(crew, ray, "--threads", "64")
+    wait_until(lambda: "Ray has no node with 64 CPU" in crew.study.ok("why", "1"))
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait(60) == 0
+
+
+def test_a_token_of_another_cluster_is_refused(ray: Ray, tmp_path: Path) -> None:
+    crew = crew_on(ray, tmp_path)
+    crew.study.environ |= {"RAY_AUTH_TOKEN": "0" * 64}
+    said = crew.study.fts("worker", "--executor", "ray", "--address", ray.address)
+    assert said.code == 2 and "refuses this token" in said.err and len(said.err.splitlines()) == 1
+    assert crew.study.query("SELECT 1 FROM worker") == []
+
+
 def test_a_killed_node_is_lost_and_the_other_goes_on(ray: Ray, tmp_path: Path, peace: Crew) -> None:
     crew = crew_on(ray, tmp_path)
     worker = start(crew, ray)
