@@ -277,16 +277,18 @@ class CommandExecutor:
         ended = "" if code is None else f" (exit code {code})"
         why = f"no agent comes up on {place.name}{ended}: {channel.said()}"
         if channel.ended not in ("its connection ended", None):
-            why = f"no agent comes up on {place.name}: {channel.ended}"
+            why = channel.ended if channel.refused_by else f"no agent comes up on {place.name}: {channel.ended}"
         channel.close()
-        self._failed_launch(place, why)
+        self._failed_launch(place, why, channel.refused_by)
         return None
 
-    def _failed_launch(self, place: Place, why: str) -> None:
+    def _failed_launch(self, place: Place, why: str, node: str | None = None) -> None:
         """Its node's fault; where nobody knows the node, the command is tried again after a pause."""
         log.warning("%s", why)
-        self._pause(place, why)
-        self._fail(self._node(place.name, state=NodeState.LOST, reason=why), "failures", quarantine=place.fixed)
+        if node is None:  # else the engine hears to look elsewhere
+            self._pause(place, why)
+        named = self._node(node or place.name, state=NodeState.LOST, reason=why)
+        self._fail(named, "failures", quarantine=place.fixed or node is not None)
 
     def _pause(self, place: Place, why: str) -> None:
         with self._lock:
@@ -319,7 +321,7 @@ class CommandExecutor:
             channel.close(gently=True)
             return False
         place.fingerprint = str(hello.get("fingerprint"))
-        place.pause_s = LAUNCH_PAUSE_S[0]
+        place.pause_s, place.pause_until = LAUNCH_PAUSE_S[0], 0.0
         if place.why and node != place.name:  # the command itself is no node: it works again
             transitions.nodes_left(self.db, [place.name])
         place.why = ""

@@ -19,14 +19,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from fts.jobs.executors.frames import END, HEADER, MAGIC, Frame, Kind, encode, ready
+from fts.jobs.executors.frames import END, HEADER, MAGIC, Frame, Kind, encode, last_line, ready
 from fts.jobs.executors.ray_look import name_of
 from fts.jobs.python import python
 
 AGENT = "fts.jobs.executors.agent"
 LOOK_S = 1.0  # between two looks whether Ray wants the node back, or why it gives none
 ANSWER_S = 2.0  # that a node which was lost may take to answer
-PART = 1 << 18  # bytes that travel in one call
+PART = 1 << 20  # bytes that travel in one call
 NODE_ID = "ray.io/node-id"  # the label that each node of Ray has
 
 
@@ -37,6 +37,8 @@ def holder(part: int) -> type:
         """An agent on this node, and the three ends of its pipes."""
 
         def __init__(self, words: list[str], gpus: int, label: str) -> None:
+            import contextlib
+            import fcntl
             import os
             import socket
             import subprocess
@@ -59,6 +61,9 @@ def holder(part: int) -> type:
                 [words[0] or sys.executable, *words[1:]],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, env=environ, start_new_session=True,
             )  # fmt: skip
+            if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux: a call of Ray costs as much for a megabyte as for a page
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(self.agent.stdout, fcntl.F_SETPIPE_SZ, part)  # type: ignore[arg-type]  # a pipe
 
         def where(self) -> str:
             return self.node
@@ -118,6 +123,10 @@ class Passing:
                 self._head, self._left = b"", meta + body + len(END)
 
     @property
+    def begun(self) -> bool:
+        return self._magic
+
+    @property
     def whole(self) -> bool:
         return self._magic and not self._head and not self._left
 
@@ -129,8 +138,7 @@ class Carrier:
         self.ray, self.given, self.stdin, self.stdout = ray, given, stdin, stdout
         self.passing = Passing()
         self.actor: Any = None
-        self.node = ""
-        self.said = ""
+        self.node = self.node_id = ""
         self._over, self._asked_back = threading.Event(), threading.Event()
 
     def run(self) -> int:
@@ -142,6 +150,7 @@ class Carrier:
         try:
             self._up()
             code, printed = self.ray.get(self.actor.end.remote())
+            self._tell_failed(code, printed)
         except self.ray.exceptions.RayError as error:
             self._tell_end(error)
             return 1
@@ -177,7 +186,8 @@ class Carrier:
             if (why := self._waits_for(shut)) != told:
                 told = why
                 tell(why)
-        self.node = self.ray.get(asked)
+        node = self.ray.get(asked)
+        self.node_id, self.node = node, next(name_of(one) for one in self.ray.nodes() if one["NodeID"] == node)
 
     def _shut(self) -> set[str]:
         """Names where no trial may begin: nodes that fts has closed, and lost ones that do not answer.
@@ -259,9 +269,15 @@ class Carrier:
         while not self._over.is_set():
             asked = self._asked_back.wait(LOOK_S)
             with contextlib.suppress(self.ray.exceptions.RayError, RuntimeError):
-                if asked or self.node in state.get_draining_nodes():
+                if asked or self.node_id in state.get_draining_nodes():
                     self.ray.get(self.actor.preempt.remote())
                     return
+
+    def _tell_failed(self, code: int, printed: str) -> None:
+        """No agent came up: which node that was, for the engine would choose it again, as it is free."""
+        if not self.passing.begun:
+            said = f"no agent comes up on {self.node} (exit code {code}): {last_line(printed.encode())}"
+            self._write(MAGIC + encode(Frame(Kind.REFUSED, {"said": said, "host": self.node})))
 
     def _tell_end(self, error: Exception) -> None:
         """Why Ray has lost the actor, where a frame may follow."""
