@@ -130,8 +130,8 @@ class Ray:
 
         try:
             nodes = look(self.address, os.environ | self.tells).nodes
-        except BadSetting:
-            return []
+        except BadSetting as error:
+            return ["head"] if "without a token" in str(error) else []
         return [str(one["name"]) for one in sorted(nodes, key=lambda one: one["resources"].get("CPU", 0))]
 
     def wait_for(self, count: int, patience_s: float = 90.0) -> None:

@@ -75,12 +75,14 @@ def test_the_page_as_it_stands(folder: Path, tmp_path: Path) -> None:
             words += f" {SMALL}" + (f" --temp-dir={folder}/t" if "--head" in line else " --num-cpus=2")
         if line.startswith("fts worker"):
             words += " --until-empty"
+        umask, _, words = words.rpartition("; ")
         argv = shlex.split(words)
         if argv[0] == "fts":
             argv = [sys.executable, "-m", "fts.jobs.cli", *argv[1:]]
         done = subprocess.run(
-            argv, env=environ, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180
-        )
+            argv, env=environ, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180,
+            umask=int(umask.split()[-1], 8) if umask else -1,
+        )  # fmt: skip
         assert done.returncode == 0, f"{line}: {done.stdout} {done.stderr}"
         ran.append(argv[-1])
     assert len(ran) == 5 and crew.study.one("SELECT count(*) FROM job WHERE status = 'done'") == 2
