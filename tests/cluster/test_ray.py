@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,22 +135,6 @@ def test_a_gpu_is_asked_for_by_name_and_stands_in_the_record(ray: Ray, tmp_path:
     assert start(crew, ray).wait(120) == 0, crew.said()
     assert crew.study.one("SELECT json_extract(facts, '$.gpus') FROM trial") in ('["0"]', '["1"]')
     ray.kill_node("n5")
-    ray.wait_for(4)
-
-
-def test_a_node_that_starts_no_agent_is_left_alone_and_the_others_go_on(ray: Ray, tmp_path: Path, peace: Crew) -> None:
-    """It is free at all times, so Ray would choose it again and again."""
-    crew = crew_on(ray, tmp_path, 0.02)
-    broken = tmp_path / "python"  # on one node it finds no fts
-    broken.write_text(f'#!/bin/sh\n[ "$FTS_BROKEN" ] && exec {sys.executable} -I -S "$@"\nexec {sys.executable} "$@"\n')
-    broken.chmod(0o755)
-    ray.start_node("n7", "--num-cpus=64", FTS_BROKEN="1")
-    ray.wait_for(5)
-    equal(crew, peace, start(crew, ray, "--node-python", str(broken)))
-    said = "SELECT json_extract(value, '$.reason') AS why, name FROM flag WHERE name LIKE 'node:%'"
-    (node,) = crew.study.query(said)
-    assert "No module named" in node["why"] and node["name"].removeprefix("node:") in ray.look()
-    ray.kill_node("n7")
     ray.wait_for(4)
 
 

@@ -1,4 +1,4 @@
-"""The commands of docs/cluster.md for Ray, as they stand there, and the clusters that fts refuses."""
+"""What a person meets with Ray: the commands of docs/cluster.md, refused clusters, a node without fts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from tests.cluster.ray_nodes import Ray, can_cut, why_not
 from tests.cluster.slurm import free_port
 from tests.executors.crew import Crew
-from tests.fts_process import ROOT, Said
+from tests.fts_process import ROOT, Said, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 ADDRESS = "10.0.0.5:6379"  # in the page
@@ -127,5 +127,31 @@ def test_a_worker_is_ended_while_it_waits_for_a_node(tmp_path: Path) -> None:
         os.kill(worker.pid, signal.SIGTERM)
         assert worker.wait(60) == 0
         assert psutil.wait_procs(begun, 30)[1] == []
+    finally:
+        ray.end()
+
+
+def test_a_node_that_starts_no_agent_is_quarantined_by_name_and_another_goes_on(tmp_path: Path) -> None:
+    """It is free at all times, so Ray would choose it again and again."""
+    crew = Crew(tmp_path)
+    crew.put_in_line()
+    broken = tmp_path / "python"  # on one node it finds no fts
+    broken.write_text(f'#!/bin/sh\n[ "$FTS_BROKEN" ] && exec {sys.executable} -I -S "$@"\nexec {sys.executable} "$@"\n')
+    broken.chmod(0o755)
+    ray = Ray(())
+    try:
+        ray.start_node("n7", FTS_BROKEN="1")
+        ray.wait_for(2)
+        (name,) = ray.look()[1:]
+        crew.study.environ |= ray.tells
+        words = ("--executor", "ray", "--address", ray.address, "--node-python", str(broken), "--slots", "2")
+        worker = crew.study.start("worker", "--until-empty", *words)
+        known = f"SELECT value FROM flag WHERE name = 'node:{name}'"
+        wait_until(lambda: "quarantined" in str(crew.study.query(known)))
+        assert "No module named" in crew.study.ok("nodes")
+        wait_until(lambda: "none is open for trials" in crew.study.ok("why", "1"))
+        ray.start_node("n8")
+        assert worker.wait(120) == 0, crew.said()
+        assert {row["how"] for row in crew.study.query("SELECT how FROM attempt")} == {"complete"}
     finally:
         ray.end()
