@@ -231,11 +231,9 @@ class Carrier:
         words = amounts(want)
         able = [node for node in nodes if has(node["Resources"], want)]
         if not able:
-            there = (
-                "; ".join(f"{name_of(node)} has {amounts(node['Resources'])}" for node in nodes[:4])
-                or "none is open for trials"
-            )
-            return f"Ray has no node with {words}: {there}"
+            works = [node for node in nodes if node["Resources"].get("CPU")][:4]
+            there = "; ".join(f"{name_of(node)} has {amounts(node['Resources'])}" for node in works)
+            return f"Ray has no node with {words}: {there or 'none is open for trials'}"
         free = available_resources_per_node()
         if not any(has(free.get(node["NodeID"], {}), want) for node in able):
             return f"Ray has no node with {words} free, or starts a process now: {len(able)} nodes have that in all"
