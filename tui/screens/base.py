@@ -137,6 +137,14 @@ class MonitorScreen(Screen[None]):
     def on_mount(self) -> None:
         self.monitor.paint()
 
+    def on_screen_suspend(self) -> None:
+        """Behind another one it keeps neither what was read for it nor what was drawn."""
+        self.view = None
+        for pane in self.shown_panes():
+            pane.view = None
+        for widget in self.query():
+            widget.refresh()  # drops the strips that Textual keeps of it
+
     def _focus_first(self) -> None:
         """The first pane has the focus until another one is given it."""
         first = next((pane for pane in self.shown_panes() if pane.focusable), None)

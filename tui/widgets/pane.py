@@ -76,7 +76,7 @@ class Pane(Lines, can_focus=True):
         self.table = table
         self.painted_at: Size | None = None
         self._painter, self._rows = paint, rows
-        self._columns = self._wanted = 0  # the rows that it wanted at a width
+        self._columns, self._wanted = 0, 1  # a width, and the rows that it wants there
         self._is_seen = False  # Textual has given it a place
 
     def look(self, view: View) -> None:
@@ -111,7 +111,8 @@ class Pane(Lines, can_focus=True):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # as Textual asks
         self._columns = max(width, 1)
-        self._wanted = self._rows(self.view, self._columns) if self._rows is not None and self.view is not None else 1
+        if self._rows is not None and self.view is not None:
+            self._wanted = self._rows(self.view, self._columns)
         return self._wanted
 
     # ---------------------------------------------------------------- events of Textual
