@@ -30,7 +30,7 @@ def frame_of(screen: Screen[object]) -> list[Line]:
             row[region.x : region.right] = _cells(line, region.width)
     for bar in (bar for bar in screen.query(ScrollBar) if bar.is_on_screen):
         seen = bar.region.intersection(screen.size.region)
-        for n, char in enumerate(cells(bar, bar.region.height)[: seen.height]):
+        for n, char in enumerate(cells(bar, bar.region.height)[: seen.height] if seen.area else ()):
             rows[seen.y + n][seen.x] = (char, "")
     return [_spans(row) for row in rows]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fts.jobs.status import declared, formatting, naming
 from fts.state.values import Direction, Event, Job, JobStatus, Trial
+from fts.tui.data.once import Once
 from fts.tui.data.trial_store import Picked, TrialStore
 from fts.tui.data.view import EVENTS, QUEUE, TRIALS
 
@@ -33,6 +34,14 @@ def column_word(column: str) -> str:
 
 def jobs_of(view: View) -> list[Job]:
     """The rows of the queue grid."""
+    asked = (view.filter, view.sort, view.reverse, view.folded)
+    return _jobs((view.snapshot.jobs, view.snapshot.studies), asked, lambda: _jobs_of(view))
+
+
+_jobs: Once[list[Job]] = Once()  # one key asks several times, and they may be thousands
+
+
+def _jobs_of(view: View) -> list[Job]:
     rows, studies = in_order(view.snapshot.jobs), declared.studies_of(view.snapshot)
     if view.filter:
         rows = [job for job in rows if matches(view.filter, _job_text(job), {"state": str(job.status)})]
@@ -120,6 +129,14 @@ def _trials_of(view: View) -> Sequence[Trial]:
 
 def events_of(view: View) -> list[Event]:
     """The rows of the journal, newest first unless sorted."""
+    asked = (view.filter, view.sort, view.reverse)
+    return _events((view.details.events, view.snapshot.events), asked, lambda: _events_of(view))
+
+
+_events: Once[list[Event]] = Once()
+
+
+def _events_of(view: View) -> list[Event]:
     rows: Sequence[Event] = view.details.events or view.snapshot.events
     if view.filter:
         rows = [
