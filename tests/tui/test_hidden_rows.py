@@ -68,7 +68,7 @@ async def test_in_another_database_at_the_path_no_row_is_marked_and_no_key_acts_
 
 def text(app) -> list[str]:
     """The log's lines, without the scrollbar beside them: its thumb moves as the log grows."""
-    return [row[:-1].rstrip() for row in shown(app).splitlines()[4:-1]]
+    return [row.rstrip("█ ") for row in shown(app).splitlines()[4:-1]]
 
 
 async def test_a_log_that_is_not_followed_keeps_its_place_while_it_grows(db_path):
