@@ -80,6 +80,7 @@ KINDS = {  # folder of examples -> what it is about
     "keras": "Keras",
     "xgboost": "XGBoost",
     "lightgbm": "LightGBM",
+    "flagship": "Questions of the flagship",
 }
 
 
