@@ -52,8 +52,9 @@ def _of_arch(name: str) -> pd.DataFrame:
     file = Path(arch.submodule_search_locations[0], "data", name, f"{name}.csv.gz")
     if not file.is_file():  # a version that keeps it elsewhere
         frame: pd.DataFrame = import_module(f"arch.data.{name}").load()
-        return frame
-    return pd.read_csv(file, index_col="Date", parse_dates=True).apply(pd.to_numeric, errors="coerce")
+    else:
+        frame = pd.read_csv(file, index_col="Date", parse_dates=True).apply(pd.to_numeric, errors="coerce")
+    return frame
 
 
 BUNDLED: dict[str, Callable[[], pd.DataFrame]] = {"SPX": bundled_sp500, "IXIC": bundled_nasdaq}
