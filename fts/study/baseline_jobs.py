@@ -49,7 +49,7 @@ def baseline_of(cell: CellSpec) -> CellSpec:
         epochs=1,
         space={},
         kind="baseline",
-        context=cell.context,
+        context=cell.span,  # the longest window of those days
         split=cell.split,
         cv=cell.cv,
         min_positives=cell.min_positives,

@@ -23,7 +23,7 @@ from fts.jobs.api.study import (
     Table,
 )
 from fts.model.budgets import BUDGETS
-from fts.study.cell import TRAINS, CellSpec, effective_config
+from fts.study.cell import TRAINS, CellSpec, effective_config, settled
 from fts.study.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class PatchTST(Study):
         if cell.kind not in TRAINS:
             return None
         architecture = str(params["architecture"])
+        cell = settled(cell, dict(params))
         try:
             if stored is None:
                 chosen = recipe.plan_recipe(cell, architecture, limit, device)

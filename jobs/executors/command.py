@@ -167,6 +167,10 @@ class CommandExecutor:
         name = place.name if place.fixed else f"fts-{slot}"
         return self.launch.argv(want, name, self.settings.memory_limit)
 
+    def _suits(self, want: Want) -> list[str]:
+        """Further words for an engine that can be told where to look."""
+        return []
+
     def _takes(self, node: str) -> bool:
         known = queries.node(self.db, node)
         return known is None or known.takes
@@ -195,17 +199,29 @@ class CommandExecutor:
                 return other, one.name in want.avoid, len(one.used) / one.slots
 
             best = min(open_ones, key=order)
-            robbed = None
-            if len(best.used) >= best.slots:
-                idle = min(best.used - self._busy)  # it keeps an agent for a trial that may never come
-                best.used.discard(idle)
-                self._at.pop(idle, None)
-                robbed = self.slots[idle].take_channel()
+            robbed = self._rob(best) if len(best.used) >= best.slots else None
             best.used.add(slot)
             self._at[slot] = best
         if robbed is not None:
             robbed.close(gently=True)
         return best, ""
+
+    def _rob(self, place: Place) -> Channel | None:
+        """The connection of an idle slot, which keeps an agent for a trial that may never come; under the lock."""
+        idle = place.used - self._busy
+        if not idle:
+            return None
+        robbed = min(idle)
+        place.used.discard(robbed)
+        self._at.pop(robbed, None)
+        return self.slots[robbed].take_channel()
+
+    def _give_back(self, place: Place) -> None:
+        """The engine may have no other node than one that an idle slot holds."""
+        with self._lock:
+            robbed = self._rob(place)
+        if robbed is not None:
+            robbed.close(gently=True)
 
     def idles(self, slot: int) -> None:
         """Its trial is over; another slot that needs a node may have its."""
@@ -228,8 +244,13 @@ class CommandExecutor:
         beat_s = min(5.0, self.settings.node_lease_s / 4)
         try:
             channel = Channel(
-                argv, self.logs / f"agent_{slot}.log", self.settings.node_lease_s, beat_s, self.settings.stop_grace_s
+                argv + self._suits(want),
+                self.logs / f"agent_{slot}.log",
+                self.settings.node_lease_s,
+                beat_s,
+                self.settings.stop_grace_s,
             )
+            channel.argv = argv
         except OSError as error:
             self._failed_launch(place, f"{argv[0]} cannot be started: {error.strerror}")
             return None
@@ -244,6 +265,8 @@ class CommandExecutor:
             if place.fixed and time.monotonic() - channel.began > self.settings.launch_s:
                 channel.ended = f"no word within {self.settings.launch_s:g} s"
                 break
+            if not place.fixed and time.monotonic() - channel.began > SAY_S:
+                self._give_back(place)
             line = channel.said()
             if time.monotonic() > say_at and said != line:
                 said, say_at = line, time.monotonic() + SAY_AGAIN_S
