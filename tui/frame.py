@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.scrollbar import ScrollBar
+
 from fts.jobs.status import formatting
 from fts.tui.widgets.lines import Lines
+from fts.tui.widgets.scrollbar import cells
 
 if TYPE_CHECKING:
     from textual.geometry import Region
@@ -24,6 +27,10 @@ def frame_of(screen: Screen[object]) -> list[Line]:
         for n, line in enumerate(lines[: region.height]):
             row = rows[region.y + n]
             row[region.x : region.right] = _cells(line, region.width)
+    for bar in (bar for bar in screen.query(ScrollBar) if bar.is_on_screen):
+        seen = bar.region.intersection(screen.size.region)
+        for n, char in enumerate(cells(bar, bar.region.height)[: seen.height] if seen.area else ()):
+            rows[seen.y + n][seen.x] = (char, "")
     return [_spans(row) for row in rows]
 
 
