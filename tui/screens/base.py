@@ -25,9 +25,9 @@ from fts.tui.widgets.header import Header
 from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from textual.app import ComposeResult
+    from textual.app import App, ComposeResult
     from textual.binding import BindingType
     from textual.geometry import Size
 
@@ -135,7 +135,16 @@ class MonitorScreen(Screen[None]):
         return False
 
     def on_mount(self) -> None:
+        self.app.app_resume_signal.subscribe(self, self._resumed)
         self.monitor.paint()
+
+    def on_screen_suspend(self) -> None:
+        """Behind another one it keeps neither what was read for it nor what was drawn."""
+        self.view = None
+        for pane in self.shown_panes():
+            pane.view = None
+        for widget in self.query():
+            widget.refresh()  # drops the strips that Textual keeps of it
 
     def _focus_first(self) -> None:
         """The first pane has the focus until another one is given it."""
@@ -160,7 +169,12 @@ class MonitorScreen(Screen[None]):
 
     @on(Pane.Sorted)
     def sort_by_heading(self, message: Pane.Sorted) -> None:
-        self.desk.sort(message.letter)
+        self.desk.sort(message.column)
+        self.changed()
+
+    @on(Pane.Scrolled)
+    def scroll(self, message: Pane.Scrolled) -> None:
+        self.desk.scroll_to(self.monitor.view(), message.first, message.extent.rows - message.extent.shown)
         self.changed()
 
     @on(Pane.Wheel)
@@ -292,15 +306,22 @@ class MonitorScreen(Screen[None]):
         self.monitor.paint()
 
     def action_sort(self) -> None:
-        columns = table_rows.SORTS.get(self.desk.screen)
-        if columns is None:
+        columns = self.sorts()
+        if not columns:
             self.say("there is nothing to sort here")
             return
-        self.say("sort by: " + "  ".join(f"{letter} {name}" for letter, name in columns.items()))
+        named = (f"{letter} {table_rows.column_word(name)}" for letter, name in columns.items())
+        self.say("sort by: " + "  ".join(named))
         self.sorting = self.monitor.toast
 
+    def sorts(self) -> Mapping[str, str]:
+        """The letter behind `o` of each column."""
+        return table_rows.SORTS.get(self.desk.screen, {})
+
     def _sort_by(self, letter: str) -> None:
-        column = None if letter == "escape" else self.desk.sort(letter)
+        column = self.sorts().get(letter)
+        if column is not None:
+            self.desk.sort(column)
         self.say("" if column is not None or letter == "escape" else f"no column {letter}")
 
     def action_fold(self) -> None:
@@ -416,6 +437,19 @@ class MonitorScreen(Screen[None]):
 
     def action_redraw(self) -> None:
         self.app.refresh(repaint=True, layout=True)
+
+    def action_suspend(self) -> None:
+        """The shell has the terminal until `fg`."""
+        if self.app.is_web:
+            self.say("a browser has no shell to go to; q leaves")
+        else:
+            self.app.action_suspend_process()
+
+    def _resumed(self, _: App[None]) -> None:
+        """After `fg`: the terminal has forgotten the picture, and time has gone by."""
+        if self.is_current:
+            self.refresh(layout=True)
+            self.monitor.look(now=True)
 
     def action_leave(self) -> None:
         """The monitor ends; the worker keeps running."""

@@ -69,6 +69,7 @@ class EnqueueForm(ModalScreen[None]):
     EnqueueForm CellTable { height: 1fr; background: $surface; }
     EnqueueForm #told { height: auto; max-height: 4; color: $text-muted; }
     EnqueueForm .field { height: auto; }
+    EnqueueForm VerticalScroll, EnqueueForm OptionList, EnqueueForm CellTable { scrollbar-size-vertical: 1; }
     EnqueueForm .control { height: 1; }
     EnqueueForm .name { width: 26; }
     EnqueueForm .control Input { width: 1fr; }
