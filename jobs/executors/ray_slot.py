@@ -20,11 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fts.jobs.executors.frames import END, HEADER, MAGIC, Frame, Kind, encode, last_line, ready
-from fts.jobs.executors.ray_look import name_of
+from fts.jobs.executors.ray_look import nodes
 from fts.jobs.python import python
 
 AGENT = "fts.jobs.executors.agent"
 LOOK_S = 1.0  # between two looks whether Ray wants the node back, or why it gives none
+FIRST_LOOK_S = 0.3
 ANSWER_S = 2.0  # that a node which was lost may take to answer
 PART = 1 << 20  # bytes that travel in one call
 NODE_ID = "ray.io/node-id"  # the label that each node of Ray has
@@ -138,6 +139,7 @@ class Carrier:
         self.ray, self.given, self.stdin, self.stdout = ray, given, stdin, stdout
         self.passing = Passing()
         self.actor: Any = None
+        self.client = ray._raylet.GcsClient(address=given.address)
         self.node = self.node_id = ""
         self._over, self._asked_back = threading.Event(), threading.Event()
 
@@ -173,9 +175,8 @@ class Carrier:
         }  # fmt: skip
         if given.memory:
             options["memory"] = given.memory
-        tell(f"Ray was asked for {amounts({'CPU': given.threads, 'GPU': given.gpus, 'memory': given.memory})}")
         told, shut, asked = "", None, None
-        while asked is None or not self.ray.wait([asked], timeout=LOOK_S)[0]:
+        while asked is None or not self.ray.wait([asked], timeout=LOOK_S if told else FIRST_LOOK_S)[0]:
             if (now := self._shut()) != shut:  # the place of an actor is chosen once: it is asked for again
                 if asked is not None:
                     self.ray.kill(self.actor)
@@ -187,7 +188,7 @@ class Carrier:
                 told = why
                 tell(why)
         node = self.ray.get(asked)
-        self.node_id, self.node = node, next(name_of(one) for one in self.ray.nodes() if one["NodeID"] == node)
+        self.node_id, self.node = node, next(one["name"] for one in self._nodes() if one["id"] == node)
 
     def _shut(self) -> set[str]:
         """Names where no trial may begin: nodes that fts has closed, and lost ones that do not answer.
@@ -195,10 +196,14 @@ class Carrier:
         Ray itself may take a minute to see that a node is gone, and would place an actor there meanwhile.
         """
         shut, lost = (set(words.split(",")) for words in (self.given.shut, self.given.avoid))
-        doubtful = [node for node in self.ray.nodes() if node["Alive"] and name_of(node) in lost - shut]
+        doubtful = [node for node in self._nodes() if node["name"] in lost - shut]
         with ThreadPoolExecutor(max(1, len(doubtful))) as pool:
-            answers = pool.map(lambda node: answers_at(node["NodeManagerAddress"], node["NodeManagerPort"]), doubtful)
-            return shut | {name_of(node) for node, there in zip(doubtful, answers, strict=True) if not there}
+            answers = pool.map(lambda node: answers_at(*node["at"]), doubtful)
+            return shut | {node["name"] for node, there in zip(doubtful, answers, strict=True) if not there}
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """Those that live. Raises RayError without a head, where `ray.nodes()` aborts the process."""
+        return nodes(self.client)
 
     def _strategy(self, closed: set[str]) -> Any:
         """Not where no trial may begin; rather where one ran before, and not where it was lost."""
@@ -209,7 +214,7 @@ class Carrier:
             NotIn,
         )
 
-        ids = {name_of(node): node["NodeID"] for node in self.ray.nodes() if node["Alive"]}
+        ids = {node["name"]: node["id"] for node in self._nodes()}
         if self.given.node:
             if self.given.node not in ids:
                 raise LookupError(f"Ray has no node {self.given.node}; it has {', '.join(sorted(ids)) or 'none'}")
@@ -227,15 +232,15 @@ class Carrier:
         from ray._private.state import available_resources_per_node
 
         want = {"CPU": self.given.threads, "GPU": self.given.gpus, "memory": self.given.memory}
-        nodes = [node for node in self.ray.nodes() if node["Alive"] and name_of(node) not in shut]
+        there = [node for node in self._nodes() if node["name"] not in shut]
         words = amounts(want)
-        able = [node for node in nodes if has(node["Resources"], want)]
+        able = [node for node in there if has(node["resources"], want)]
         if not able:
-            works = [node for node in nodes if node["Resources"].get("CPU")][:4]
-            there = "; ".join(f"{name_of(node)} has {amounts(node['Resources'])}" for node in works)
-            return f"Ray has no node with {words}: {there or 'none is open for trials'}"
+            works = [node for node in there if node["resources"].get("CPU")][:4]
+            have = "; ".join(f"{node['name']} has {amounts(node['resources'])}" for node in works)
+            return f"Ray has no node with {words}: {have or 'none is open for trials'}"
         free = available_resources_per_node()
-        if not any(has(free.get(node["NodeID"], {}), want) for node in able):
+        if not any(has(free.get(node["id"], {}), want) for node in able):
             return f"Ray has no node with {words} free, or starts a process now: {len(able)} nodes have that in all"
         return f"Ray has {words} free, and starts a process there"
 
