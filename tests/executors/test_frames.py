@@ -22,8 +22,8 @@ from fts.jobs.executors.frames import (
     Kind,
     Reader,
     Writer,
-    last_line,
     encode,
+    last_line,
 )
 from fts.jobs.executors.outgoing import Outgoing
 
