@@ -16,8 +16,7 @@ from fts.tui import pictures
 from fts.tui.data.table_rows import jobs_of
 from fts.tui.data.view import QUEUE, RESULTS, SCREENS, TRIALS
 from fts.tui.render.text import as_text
-from fts.tui.screens import results
-from fts.tui.widgets import attempts, front_chart, learning_curve, slices, trial_table
+from fts.tui.widgets import attempts, front_chart, learning_curve, matrix, slices, trial_table
 from tests.tui import any_study
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.test_golden import check
@@ -215,7 +214,7 @@ def test_m_on_results_shows_another_metric_of_the_best_trials(tmp_path):
     assert learning_curve.next_metric(view) == ("latency", "")
     other = replace(view, metric="latency")
     assert "latency ↓ of the trial with the best loss ↓" in as_text(pictures.frame(other, 120, 40))
-    assert re.search(r"latency ↓\s+width=0 +►9.000 ", as_text(results.matrix(other, 100)))
+    assert re.search(r"latency ↓\s+width=0 +►9.000 ", as_text(matrix.matrix(other, 100)))
     assert learning_curve.next_metric(other) == ("", "")
 
 
