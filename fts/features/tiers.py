@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -24,6 +24,13 @@ class Inputs:
 
     bars: pd.DataFrame
     vix: pd.Series | None = None
+    _columns: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+
+    def column(self, name: str) -> np.ndarray:
+        """One column of the bars as float64[T]; many features ask for the same."""
+        if name not in self._columns:
+            self._columns[name] = self.bars[name].to_numpy(np.float64)
+        return self._columns[name]
 
     def until(self, last: pd.Timestamp) -> Inputs:
         """What was known on the evening of `last`."""
@@ -87,7 +94,7 @@ def _bar(function: Callable[..., np.ndarray], *columns: str, **arguments: int) -
     """A feature of some columns of the bars."""
 
     def feature(inputs: Inputs) -> np.ndarray:
-        return function(*(inputs.bars[c].to_numpy(np.float64) for c in columns), **arguments)
+        return function(*map(inputs.column, columns), **arguments)
 
     return feature
 

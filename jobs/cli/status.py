@@ -129,7 +129,7 @@ def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> t
 
 def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     """State, trials, best value and note, its name in `column` columns."""
-    left = glance.forecast.seconds_left.get(job.id)
+    left = glance.seconds_left(job)
     name = naming.names_of(glance.snapshot.jobs)[job.id]
     value = formatting.best_or_front(job)
     ended = formatting.trials_ended(job)
@@ -138,7 +138,7 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     live = len(running_trials(glance.snapshot, job))
     at_once = f"{live} trials at once" if live > 1 and not lost else ""
     note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else at_once)
-    eta = f"in {formatting.left(left)}" if left is not None and not lost else ""
+    eta = f"in {formatting.left(left)}" if left is not None else ""
     glyph, state = (formatting.LOST, "lost") if lost else (formatting.glyph_of(job.status), str(job.status))
     return (
         f"{glyph} {formatting.fit(formatting.cut_middle(name, column), column)} {state:<9} {bar} "
