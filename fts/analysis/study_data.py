@@ -76,7 +76,8 @@ class StudyData:
     trials: any table `tidy_trials` accepts (v_trials, exports), of every kind; replicates are matched to their winner
     by effective_md5, other kinds than cells are ignored. epochs: EPOCH_COLUMNS and more; experiment and number name the
     trial. predictions: `trials_table.trial_name` -> table of PREDICTION_COLUMNS, for every complete trial that
-    has them. cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
+    has them. prices: data_md5 -> High and Close by day, none of the test part.
+    cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
     sentence per opened test set (who, when, which cell). newer: one sentence per search that none of the trials here
     are of, because it has only been put in line. without_best: experiment -> why it has ended without a best trial.
     """
@@ -86,6 +87,7 @@ class StudyData:
     baselines: tuple[BaselineRow, ...] = ()
     predictions: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     cells: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CELL_COLUMNS)))
+    prices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     test_openings: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
     without_best: Mapping[str, str] = field(default_factory=dict)
