@@ -60,6 +60,14 @@ def _beats_baseline(group: Group) -> Answer:
     counts = f"{by_auc}{at_once}. {_by_loss(judged)}"
     if any(c.luck is None or c.luck.beyond_luck for c in better):
         return Answer(question, "yes", f"{counts}.")
+    waiting = [c for c in judged if not c.is_trained_again and c.auc_gain_at_once and c.auc_gain_at_once.low > 0]
+    if waiting:
+        return Answer(
+            question,
+            "not yet",
+            f"{counts}. {_cells(len(waiting))} ahead, but nothing is claimed of a best trial before it was trained "
+            "with other seeds (`fts replicate CELL`): it was chosen, they are not.",
+        )
     alone = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value > 0]
     if alone:
         return Answer(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fts.analysis.luck import expected_maximum_normal
 from fts.scores.calibration import wilson
 from fts.scores.dependence import block_length, effective_size
 
@@ -33,7 +34,6 @@ COST = 0.0005  # of the price, at each purchase and each sale
 TOP = 0.2  # days of the highest probabilities so far that are traded
 FIRST = 60  # days of probabilities before the first trade
 TENTHS = 10
-EULER = 0.5772156649015329
 _NORMAL = NormalDist()
 
 
@@ -140,8 +140,8 @@ def best_of_none(sharpes_K: Sequence[float], looked: int) -> float:
     """
     if len(sharpes_K) < 2:
         raise ValueError(f"{len(sharpes_K)} trials, expected at least 2: how far trials differ by luck is not known")
-    sd, n = float(np.std(sharpes_K, ddof=1)), max(2, looked, len(sharpes_K))
-    return sd * ((1 - EULER) * _NORMAL.inv_cdf(1 - 1 / n) + EULER * _NORMAL.inv_cdf(1 - 1 / (n * math.e)))
+    n = max(2, looked, len(sharpes_K))
+    return float(np.std(sharpes_K, ddof=1)) * expected_maximum_normal(n)
 
 
 def deflated_sharpe(returns_T: Floats, threshold: float) -> float:

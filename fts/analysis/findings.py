@@ -13,12 +13,14 @@ import pandas as pd
 
 from fts.analysis.horizon import at_the_edge, listed
 from fts.analysis.scaling import FEWEST_SIZES
+from fts.analysis.summarise import SEEDS_TO_CLAIM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fts.analysis.study_data import StudyData
     from fts.analysis.summarise import CellSummary, Group
+    from fts.scores.intervals import Interval
 
 Kind = Literal["error", "cannot", "caution", "can"]
 
@@ -41,6 +43,8 @@ MANY: dict[str, str] = {  # rule -> what to say of many cases at once
     "class prior": "cells are no better than always predicting the class prior",
     "gain over the prior": "cells are not shown to have a lower loss than the class prior",
     "one seed": "best trials were trained with one seed; `fts replicate CELL --seeds 5` measures the luck of the seed",
+    "seeds before claims": "findings wait: nothing good is said of a best trial before it was trained with other "
+    "seeds (`fts replicate CELL`)",
     "other seeds": "best trials were trained again with other seeds",
     "collapsed": "cells have more than a quarter of trials that predict a constant",
     "validation too small": "cells have too few validation windows of one class to rank trials",
@@ -165,10 +169,24 @@ def _other_seeds(cell: CellSummary) -> str:
     sd = "" if cell.seed_sd is None else f" (sd {cell.seed_sd:.4f})"
     return (
         f"{cell.experiment}: its best trial has {cell.best['objective']} {cell.best['value']:.4f}. The same "
-        f"configuration with {many} has {cell.seed_mean:.4f} on average{sd}. Trust the average: the best trial was "
-        "chosen because its value is good. "
+        f"configuration with {many} has {cell.seed_mean:.4f} on average{sd}{_curse(cell)}. Trust the average: the best "
+        "trial was chosen because its value is good. "
         f"{cell.n_ahead} of the search's {cell.n_complete} complete trials have a better value than the average."
     )
+
+
+def _curse(cell: CellSummary) -> str:
+    """By how much the value of the search is better than what its winner does with other seeds (Student's t)."""
+    if cell.best is None or cell.seed_mean is None or cell.seed_sd is None:
+        return ""
+    from scipy.stats import t  # here, not above: 0.5 s
+
+    better = cell.best["value"] - cell.seed_mean
+    if cell.best["objective"] != "val_auc":
+        better = -better
+    half = float(t.ppf(0.975, cell.n_seeds - 1)) * cell.seed_sd * (1 / cell.n_seeds) ** 0.5
+    told = f"{better:+.4f} [{better - half:+.4f}, {better + half:+.4f}]".replace("-", "−")
+    return f"; the winner's curse, the lead of the search's value over that average, is {told}"
 
 
 def _against_prior(cell: CellSummary) -> Iterator[Conclusion]:
@@ -201,12 +219,41 @@ def _against_baseline(cell: CellSummary) -> Iterator[Conclusion]:
     told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−") + f" compared with {rival}"
     if cell.looks > 1:
         told += f", by an interval for all {cell.looks} trials at once"
-    if cell.against_baseline == "open":
+    if cell.against_baseline == "open" and gain.low > 0:
+        yield Conclusion("cannot", cell.experiment, "seeds before claims", _not_yet(cell, told))
+    elif cell.against_baseline == "open":
         yield Conclusion("cannot", cell.experiment, "baseline", f"{cell.experiment} does not clearly differ: {told}.")
     elif cell.against_baseline == "below":
         yield Conclusion("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {told}.")
     else:
-        yield Conclusion("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {told}.")
+        again = cell.auc_gain_again
+        assert again is not None, "its other seeds are above the baseline, too"
+        means = f"{told}; {_again(again, cell)}"
+        yield Conclusion("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {means}.")
+
+
+def _not_yet(cell: CellSummary, told: str) -> str:
+    """Why the winner's lead is not called one."""
+    again = cell.auc_gain_again
+    if again is not None:
+        return f"{cell.experiment} is ahead of the baseline, but its other seeds do not clearly differ: {told}; " + (
+            f"{_again(again, cell)}."
+        )
+    return (
+        f"{cell.experiment}: no claim yet. Its best trial is ahead of the baseline ({told}), but it was chosen, and "
+        f"{_few(cell)}."
+    )
+
+
+def _again(again: Interval, cell: CellSummary) -> str:
+    told = f"{again.value:+.3f} [{again.low:+.3f}, {again.high:+.3f}]".replace("-", "−")
+    return f"its {cell.n_seeds} other seeds have {told} on average"
+
+
+def _few(cell: CellSummary) -> str:
+    """What is missing, and the command."""
+    had = {0: "was trained with one seed", 1: "has one other seed"}[cell.n_seeds]
+    return f"{had}; `fts replicate {cell.experiment} --seeds {SEEDS_TO_CLAIM}` trains it with others"
 
 
 def _all_at_once(cell: CellSummary) -> Iterator[Conclusion]:
@@ -217,7 +264,10 @@ def _all_at_once(cell: CellSummary) -> Iterator[Conclusion]:
     kept = [f"{check.n_in_set} of {check.n_trials} trials", *check.baselines_in_set]
     told = f"{p}, superior predictive ability over {check.n_trials} trials; in the 95 % model confidence set: "
     told += listed(kept)
-    if check.some_trial_is_better:
+    if check.some_trial_is_better and not cell.is_trained_again:
+        sentence = f"{cell.experiment}: no claim yet. A trial has a lower log loss than {check.rival} ({told}), but it "
+        yield Conclusion("cannot", cell.experiment, "seeds before claims", f"{sentence}{_few(cell)}.")
+    elif check.some_trial_is_better:
         sentence = f"{cell.experiment} has a trial with a lower log loss than {check.rival} ({told})."
         yield Conclusion("can", cell.experiment, "some trial better", sentence)
     else:
@@ -233,7 +283,10 @@ def _against_luck(cell: CellSummary) -> Iterator[Conclusion]:
         f"the best of {luck.n_trials} trials without skill reaches {luck.expected_best:.3f} on average and stays "
         f"below {luck.luck_limit:.3f} in 95 % of searches"
     )
-    if luck.beyond_luck:
+    if luck.beyond_luck and not cell.is_trained_again:
+        sentence = f"{cell.experiment}: no claim yet. Its AUC {luck.observed:.3f} is beyond luck ({told}), but it "
+        yield Conclusion("cannot", cell.experiment, "seeds before claims", f"{sentence}{_few(cell)}.")
+    elif luck.beyond_luck:
         sentence = f"{cell.experiment} ranks days better than luck: AUC {luck.observed:.3f}; {told}."
         yield Conclusion("can", cell.experiment, "beyond luck", sentence)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +17,15 @@ from fts.analysis.reality_check import RealityCheck, reality_check
 from fts.analysis.scaling import ERROR, FEWEST_SIZES, LOSS, ScalingFit, TooFewSizes, fit_scaling
 from fts.analysis.scaling_interval import SeedNoise
 from fts.analysis.trials_table import budget_order, ranked, trial_name
-from fts.scores.dependence import TooFewSamples, block_length, widening
+from fts.scores.dependence import LEVEL, TooFewSamples, block_length, widening
 from fts.scores.intervals import RESAMPLES, Difference, Interval, Scores, compare, measure, resample
 from fts.scores.metrics import auc, auc_influence, log_losses
 
 if TYPE_CHECKING:
     from fts.analysis.study_data import BaselineRow, StudyData
+
+
+SEEDS_TO_CLAIM = 2  # other trainings of a winner before anything good is said of it: it was chosen, they were not
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class CellSummary:
     seed_mean: float | None  # of their objective: what the winner's would be without having been chosen
     seed_sd: float | None
     seed_scores: tuple[tuple[float, float], ...]  # (validation loss, AUC) of those trainings
+    auc_noise: SeedNoise | None  # of an AUC over seeds, pooled over the winners of the group's cells
     n_ahead: int  # complete trials of the search whose one value is better than that mean
 
     @property
@@ -72,12 +76,38 @@ class CellSummary:
         return None if self.auc_gain is None else self.auc_gain.interval.at_once(self.looks)
 
     @property
-    def against_baseline(self) -> str:
-        """above | below | open; "" where there is nothing to compare."""
+    def auc_gain_again(self) -> Interval | None:
+        """`auc_gain_at_once` of the winner's other seeds, which were not chosen, with the noise of training.
+
+        Its value is the mean over them; its width holds for the days and, by Student's t, for the seeds. None: there
+        are fewer than SEEDS_TO_CLAIM of them, so nothing good can be said of the winner.
+        """
         gain = self.auc_gain_at_once
+        if gain is None or self.best is None or self.auc_noise is None or self.n_seeds < SEEDS_TO_CLAIM:
+            return None
+        from scipy.stats import t  # here, not above: see Interval.at_once
+
+        value = gain.value + float(np.mean([auc for _, auc in self.seed_scores])) - float(self.best["val_auc"])
+        of_seeds = float(t.ppf((1 + LEVEL) / 2, self.auc_noise.freedom)) * self.auc_noise.sd / np.sqrt(self.n_seeds)
+        low, high = (float(np.hypot(end - gain.value, of_seeds)) for end in (gain.low, gain.high))
+        return Interval(value, value - low, value + high)
+
+    @property
+    def against_baseline(self) -> str:
+        """above | below | open; "" where there is nothing to compare. Above: the winner's other seeds are, too."""
+        gain, again = self.auc_gain_at_once, self.auc_gain_again
         if gain is None:
             return ""
-        return "open" if gain.covers(0.0) else "above" if gain.value > 0 else "below"
+        if gain.covers(0.0):
+            return "open"
+        if gain.value < 0:
+            return "below"
+        return "above" if again is not None and again.low > 0 else "open"
+
+    @property
+    def is_trained_again(self) -> bool:
+        """Whether the winner was trained with enough other seeds for something good to be said of it."""
+        return self.n_seeds >= SEEDS_TO_CLAIM
 
 
 @dataclass(frozen=True)
@@ -123,6 +153,8 @@ def summarise(study: StudyData, seed: int = 0) -> tuple[Group, ...]:
     for (task, tier), rows in cells.groupby(["task", "tier"], dropna=False, sort=True):
         trials = study.trials[study.trials["experiment"].isin(rows["experiment"])]
         summaries = [summarise_cell(study, {str(k): v for k, v in r.items()}, seed) for r in rows.to_dict("records")]
+        noise = _seed_noise(summaries, 1, ())
+        summaries = [replace(cell, auc_noise=noise) for cell in summaries]
         summaries.sort(key=lambda cell: (budget_order(cell.budget), cell.horizon))
         made.append(
             Group(
@@ -177,6 +209,7 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
         seed_scores=tuple(zip(again["val_loss"].astype(float), again["val_auc"].astype(float), strict=True)),
         reality=_reality(study, fit, predictions, rivals, horizon, seed),
         looks=max(1, study.looked.get(question, n_looks)),
+        auc_noise=None,  # `summarise` knows the other cells
         n_ahead=_ahead(fit, seeds),
         **_judged(best, predictions, (baseline, lowest, prior), horizon, max(1, n_looks), seed),
     )

@@ -250,6 +250,15 @@ def specs_of(
     default=None,
     help="a baseline job (prior, regression, forest, boosting) before each horizon  [default: with --matrix]",
 )
+@click.option(
+    "--seeds",
+    "winner_seeds",
+    default=choices.SEEDS,
+    show_default=True,
+    type=Whole(1, 1000),
+    help="train the winner of each cell with so many seeds, after its search; with 1, the report claims nothing good "
+    "of it",
+)
 @click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
@@ -318,6 +327,8 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
             for line in lines
         ]
         return emit_json("enqueued", content)
+    if (others := max(line.cell.winner_seeds for line in lines) - 1) and any(line.is_new for line in lines):
+        say(f"after each search a job trains its winner with {formatting.count(others, 'other seed')}; --seeds 1: none")
     rows = [
         (
             line.job_id,
