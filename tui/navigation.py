@@ -191,10 +191,6 @@ class Navigation:
             self.choose(rows[round(first / most * (len(rows) - 1))])
             self.stretch(view)
 
-    def to_end(self, view: View, last: bool) -> None:
-        """First or last row."""
-        self.move(view, 10**9 if last else -(10**9))
-
     def choose(self, row: int) -> None:
         """Puts the cursor of this screen on a row by id."""
         if self.screen in (QUEUE, RESULTS):

@@ -1,6 +1,6 @@
 """Asks a Ray cluster what it has, before anything starts, and makes the words that launch an agent there.
 
-Ray itself is loaded by children only. A cluster that takes code from anybody is refused, except on a loopback address.
+Ray itself is loaded by children only. A cluster that takes code from anybody is refused.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def look(text: str | None, environ: Mapping[str, str] = os.environ) -> Cluster:
             f"nothing answers at --address {address}: {error.strerror or error}; start Ray there: `ray start --head`"
         ) from None
     asking = [start(address, environ)]
-    if not is_loopback(host):
+    guarded = environ.get("RAY_AUTH_MODE") == "token"
+    if guarded:
         asking.append(start(address, {**environ, "RAY_AUTH_MODE": "disabled"}))
     try:
         told, *stranger = [answer(one) for one in asking]
@@ -124,10 +125,11 @@ def look(text: str | None, environ: Mapping[str, str] = os.environ) -> Cluster:
             one.wait()
     if why := told.get("why"):
         raise BadSetting(sentence(why, address, environ))
-    if stranger and "nodes" in stranger[0]:
+    reached = sorted({node["at"][0] for node in told["nodes"]} - {"localhost", "127.0.0.1", "::1"})
+    if reached and (not guarded or "nodes" in stranger[0]):  # Ray listens there, whatever its address is called here
         raise BadSetting(
-            f"the Ray cluster at {address} runs code from anybody who reaches it: it was started without a token; "
-            "start it with RAY_AUTH_MODE=token"
+            f"the Ray cluster at {address} runs code from anybody who reaches {reached[0]}: it was started without a "
+            "token; start it with RAY_AUTH_MODE=token"
         )
     check_versions(told["versions"])
     if not told["joined"]:

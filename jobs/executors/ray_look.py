@@ -15,11 +15,6 @@ from typing import Any
 PATIENCE_S = 10
 
 
-def name_of(node: dict[str, Any]) -> str:
-    """How fts calls a node of Ray: machines may have several, and a new one has a new id."""
-    return f"{node['NodeManagerHostname']}-{node['NodeID'][:8]}"
-
-
 def look(address: str) -> dict[str, Any]:
     try:
         import ray
@@ -44,12 +39,13 @@ def look(address: str) -> dict[str, Any]:
 
 
 def nodes(client: Any) -> list[dict[str, Any]]:
-    """Those that live."""
+    """Those that live, by the names that fts gives them."""
     found = []
     for node in client.get_all_node_info(timeout=PATIENCE_S).values():
         if node.state == 0:  # alive
-            told = {"NodeID": node.node_id.hex(), "NodeManagerHostname": node.node_manager_hostname}
-            found.append({"name": name_of(told), "id": told["NodeID"], "resources": dict(node.resources_total)})
+            key, at = node.node_id.hex(), (node.node_manager_address, node.node_manager_port)
+            name = f"{node.node_manager_hostname}-{key[:8]}"  # machines may have several, and a new one has a new id
+            found.append({"name": name, "id": key, "at": at, "resources": dict(node.resources_total)})
     return sorted(found, key=lambda one: str(one["name"]))
 
 

@@ -19,14 +19,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from fts.jobs.executors.frames import END, HEADER, MAGIC, Frame, Kind, encode, ready
-from fts.jobs.executors.ray_look import name_of
+from fts.jobs.executors.frames import END, HEADER, MAGIC, Frame, Kind, encode, last_line, ready
+from fts.jobs.executors.ray_look import nodes
 from fts.jobs.python import python
 
 AGENT = "fts.jobs.executors.agent"
 LOOK_S = 1.0  # between two looks whether Ray wants the node back, or why it gives none
+FIRST_LOOK_S = 0.3
 ANSWER_S = 2.0  # that a node which was lost may take to answer
-PART = 1 << 18  # bytes that travel in one call
+PART = 1 << 20  # bytes that travel in one call
 NODE_ID = "ray.io/node-id"  # the label that each node of Ray has
 
 
@@ -37,6 +38,8 @@ def holder(part: int) -> type:
         """An agent on this node, and the three ends of its pipes."""
 
         def __init__(self, words: list[str], gpus: int, label: str) -> None:
+            import contextlib
+            import fcntl
             import os
             import socket
             import subprocess
@@ -59,6 +62,9 @@ def holder(part: int) -> type:
                 [words[0] or sys.executable, *words[1:]],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, env=environ, start_new_session=True,
             )  # fmt: skip
+            if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux: a call of Ray costs as much for a megabyte as for a page
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(self.agent.stdout, fcntl.F_SETPIPE_SZ, part)  # type: ignore[arg-type]  # a pipe
 
         def where(self) -> str:
             return self.node
@@ -118,6 +124,10 @@ class Passing:
                 self._head, self._left = b"", meta + body + len(END)
 
     @property
+    def begun(self) -> bool:
+        return self._magic
+
+    @property
     def whole(self) -> bool:
         return self._magic and not self._head and not self._left
 
@@ -129,8 +139,8 @@ class Carrier:
         self.ray, self.given, self.stdin, self.stdout = ray, given, stdin, stdout
         self.passing = Passing()
         self.actor: Any = None
-        self.node = ""
-        self.said = ""
+        self.client = ray._raylet.GcsClient(address=given.address)
+        self.node = self.node_id = ""
         self._over, self._asked_back = threading.Event(), threading.Event()
 
     def run(self) -> int:
@@ -142,6 +152,7 @@ class Carrier:
         try:
             self._up()
             code, printed = self.ray.get(self.actor.end.remote())
+            self._tell_failed(code, printed)
         except self.ray.exceptions.RayError as error:
             self._tell_end(error)
             return 1
@@ -164,9 +175,8 @@ class Carrier:
         }  # fmt: skip
         if given.memory:
             options["memory"] = given.memory
-        tell(f"Ray was asked for {amounts({'CPU': given.threads, 'GPU': given.gpus, 'memory': given.memory})}")
         told, shut, asked = "", None, None
-        while asked is None or not self.ray.wait([asked], timeout=LOOK_S)[0]:
+        while asked is None or not self.ray.wait([asked], timeout=LOOK_S if told else FIRST_LOOK_S)[0]:
             if (now := self._shut()) != shut:  # the place of an actor is chosen once: it is asked for again
                 if asked is not None:
                     self.ray.kill(self.actor)
@@ -177,7 +187,8 @@ class Carrier:
             if (why := self._waits_for(shut)) != told:
                 told = why
                 tell(why)
-        self.node = self.ray.get(asked)
+        node = self.ray.get(asked)
+        self.node_id, self.node = node, next(one["name"] for one in self._nodes() if one["id"] == node)
 
     def _shut(self) -> set[str]:
         """Names where no trial may begin: nodes that fts has closed, and lost ones that do not answer.
@@ -185,10 +196,14 @@ class Carrier:
         Ray itself may take a minute to see that a node is gone, and would place an actor there meanwhile.
         """
         shut, lost = (set(words.split(",")) for words in (self.given.shut, self.given.avoid))
-        doubtful = [node for node in self.ray.nodes() if node["Alive"] and name_of(node) in lost - shut]
+        doubtful = [node for node in self._nodes() if node["name"] in lost - shut]
         with ThreadPoolExecutor(max(1, len(doubtful))) as pool:
-            answers = pool.map(lambda node: answers_at(node["NodeManagerAddress"], node["NodeManagerPort"]), doubtful)
-            return shut | {name_of(node) for node, there in zip(doubtful, answers, strict=True) if not there}
+            answers = pool.map(lambda node: answers_at(*node["at"]), doubtful)
+            return shut | {node["name"] for node, there in zip(doubtful, answers, strict=True) if not there}
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """Those that live. Raises RayError without a head, where `ray.nodes()` aborts the process."""
+        return nodes(self.client)
 
     def _strategy(self, closed: set[str]) -> Any:
         """Not where no trial may begin; rather where one ran before, and not where it was lost."""
@@ -199,7 +214,7 @@ class Carrier:
             NotIn,
         )
 
-        ids = {name_of(node): node["NodeID"] for node in self.ray.nodes() if node["Alive"]}
+        ids = {node["name"]: node["id"] for node in self._nodes()}
         if self.given.node:
             if self.given.node not in ids:
                 raise LookupError(f"Ray has no node {self.given.node}; it has {', '.join(sorted(ids)) or 'none'}")
@@ -217,17 +232,15 @@ class Carrier:
         from ray._private.state import available_resources_per_node
 
         want = {"CPU": self.given.threads, "GPU": self.given.gpus, "memory": self.given.memory}
-        nodes = [node for node in self.ray.nodes() if node["Alive"] and name_of(node) not in shut]
+        there = [node for node in self._nodes() if node["name"] not in shut]
         words = amounts(want)
-        able = [node for node in nodes if has(node["Resources"], want)]
+        able = [node for node in there if has(node["resources"], want)]
         if not able:
-            there = (
-                "; ".join(f"{name_of(node)} has {amounts(node['Resources'])}" for node in nodes[:4])
-                or "none is open for trials"
-            )
-            return f"Ray has no node with {words}: {there}"
+            works = [node for node in there if node["resources"].get("CPU")][:4]
+            have = "; ".join(f"{node['name']} has {amounts(node['resources'])}" for node in works)
+            return f"Ray has no node with {words}: {have or 'none is open for trials'}"
         free = available_resources_per_node()
-        if not any(has(free.get(node["NodeID"], {}), want) for node in able):
+        if not any(has(free.get(node["id"], {}), want) for node in able):
             return f"Ray has no node with {words} free, or starts a process now: {len(able)} nodes have that in all"
         return f"Ray has {words} free, and starts a process there"
 
@@ -259,9 +272,15 @@ class Carrier:
         while not self._over.is_set():
             asked = self._asked_back.wait(LOOK_S)
             with contextlib.suppress(self.ray.exceptions.RayError, RuntimeError):
-                if asked or self.node in state.get_draining_nodes():
+                if asked or self.node_id in state.get_draining_nodes():
                     self.ray.get(self.actor.preempt.remote())
                     return
+
+    def _tell_failed(self, code: int, printed: str) -> None:
+        """No agent came up: which node that was, for the engine would choose it again, as it is free."""
+        if not self.passing.begun:
+            said = f"no agent comes up on {self.node} (exit code {code}): {last_line(printed.encode())}"
+            self._write(MAGIC + encode(Frame(Kind.REFUSED, {"said": said, "host": self.node})))
 
     def _tell_end(self, error: Exception) -> None:
         """Why Ray has lost the actor, where a frame may follow."""

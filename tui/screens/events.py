@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from fts.jobs.status import formatting, naming
 from fts.tui.data import table_rows
 from fts.tui.render.text import Line, broken, rule, wrapped
-from fts.tui.screens.base import HOUR, MonitorScreen
+from fts.tui.screens.base import MonitorScreen
+from fts.tui.screens.keys import HOUR
 from fts.tui.widgets import event_list
 from fts.tui.widgets.pane import Pane, Table
 from fts.tui.widgets.scrollbar import Extent

@@ -10,12 +10,14 @@ from textual.containers import Horizontal, Vertical
 from fts.jobs.status import declared, formatting, naming
 from fts.state.values import Job, JobStatus
 from fts.tui.data import table_rows
+from fts.tui.data.question import has_front, of_bars, question_of
 from fts.tui.render.text import Line, clip, fill, line, rule, walled, wrapped
 from fts.tui.screens import hardware
 from fts.tui.screens.base import Breakpoints, MonitorScreen
-from fts.tui.screens.results import has_front, matrix, of_bars, on_front, question_of, scaling, seal_lines, winners
 from fts.tui.widgets import event_list, front_chart, learning_curve, nodes, queue_table, trial_table
 from fts.tui.widgets import meters as meter
+from fts.tui.widgets.best_trials import on_front, scaling, winners
+from fts.tui.widgets.matrix import matrix, seal_lines
 from fts.tui.widgets.pane import Pane, Table
 from fts.tui.widgets.scrollbar import Extent
 
