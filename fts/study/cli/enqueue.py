@@ -237,7 +237,7 @@ def specs_of(
 @click.option(
     "--baselines/--no-baselines",
     default=None,
-    help="a baseline job (prior, regression, forest, boosting) before each horizon  [default: with --matrix]",
+    help="a baseline job (volatility forecasts, regression, trees ...) before each horizon  [default: with --matrix]",
 )
 @click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
