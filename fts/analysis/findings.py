@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import pandas as pd
 
 from fts.analysis.horizon import at_the_edge, listed
 from fts.analysis.scaling import FEWEST_SIZES
+from fts.analysis.tables_page import signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,9 @@ NAMED_SIZE = {"2M": 2e6, "20M": 2e7, "200M": 2e8, "2B": 2e9}
 
 
 MANY: dict[str, str] = {  # rule -> what to say of many cases at once
+    "volatility": "cells are not shown to differ from the best volatility forecast, all trials considered",
+    "below volatility": "cells are clearly below the best volatility forecast by AUC, all trials considered",
+    "beyond volatility": "cells clearly beat the best volatility forecast by AUC, all trials considered",
     "baseline": "cells are not shown to differ from the best cheap baseline, all trials considered",
     "below baseline": "cells are clearly below the best cheap baseline by AUC, all trials considered",
     "beats baseline": "cells clearly beat the best cheap baseline by AUC, all trials considered",
@@ -134,6 +138,7 @@ def _about_cell(cell: CellSummary) -> Iterator[Conclusion]:
         told = f"{name}: only {n_val:.0f} validation windows; scores from fewer than {FEW_SAMPLES} are uncertain."
         yield Conclusion("caution", name, "validation small", told)
     yield from _against_prior(cell)
+    yield from _against_volatility(cell)
     yield from _against_baseline(cell)
     yield from _all_at_once(cell)
     yield from _against_luck(cell)
@@ -192,13 +197,32 @@ def _against_prior(cell: CellSummary) -> Iterator[Conclusion]:
         )
 
 
+def _against_volatility(cell: CellSummary) -> Iterator[Conclusion]:
+    beyond = cell.beyond
+    if beyond is None:
+        return
+    told = f"AUC {signed(beyond.auc_at_once)} compared with {beyond.forecast.result.name}; "
+    told += f"log loss {signed(beyond.loss_at_once)} compared with {beyond.lowest.result.name}"
+    if beyond.looks > 1:
+        told += f", by intervals for all {beyond.looks} trials at once"
+    if beyond.superior_p is not None:
+        p = "p < 0.001" if beyond.superior_p < 0.001 else f"p {beyond.superior_p:.3f}"
+        told += f"; superior predictive ability of any trial by log loss: {p}"
+    kind, rule, said = {
+        "open": ("cannot", "volatility", "does not clearly differ from the best volatility forecast"),
+        "below": ("can", "below volatility", "is below the best volatility forecast"),
+        "above": ("can", "beyond volatility", "beats the best volatility forecast"),
+    }[beyond.verdict]
+    yield Conclusion(cast("Kind", kind), cell.experiment, rule, f"{cell.experiment} {said}: {told}.")
+
+
 def _against_baseline(cell: CellSummary) -> Iterator[Conclusion]:
     if cell.auc_gain is None or cell.baseline is None:
         return
     rival = f"{cell.baseline.result.name} ({cell.baseline.result.inputs})"
     gain = cell.auc_gain_at_once
     assert gain is not None
-    told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−") + f" compared with {rival}"
+    told = f"AUC {signed(gain)} compared with {rival}"
     if cell.looks > 1:
         told += f", by an interval for all {cell.looks} trials at once"
     if cell.against_baseline == "open":
