@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import pandas as pd
 
 from fts.analysis.horizon import at_the_edge, listed
 from fts.analysis.scaling import FEWEST_SIZES
 from fts.analysis.summarise import SEEDS_TO_CLAIM
+from fts.analysis.tables_page import signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fts.scores.intervals import Interval
 
 Kind = Literal["error", "cannot", "caution", "can"]
+FORECAST = "the best volatility forecast"
 
 FEWEST_POSITIVES = 30  # lesson 1: 19 samples once drove 600 trials
 FEW_SAMPLES = 100
@@ -33,6 +35,9 @@ NAMED_SIZE = {"2M": 2e6, "20M": 2e7, "200M": 2e8, "2B": 2e9}
 
 
 MANY: dict[str, str] = {  # rule -> what to say of many cases at once
+    "volatility": "cells are not shown to differ from the best volatility forecast, all trials considered",
+    "below volatility": "cells are clearly below the best volatility forecast by AUC, all trials considered",
+    "beyond volatility": "cells clearly beat the best volatility forecast by AUC, all trials considered",
     "baseline": "cells are not shown to differ from the best cheap baseline, all trials considered",
     "below baseline": "cells are clearly below the best cheap baseline by AUC, all trials considered",
     "beats baseline": "cells clearly beat the best cheap baseline by AUC, all trials considered",
@@ -138,6 +143,7 @@ def _about_cell(cell: CellSummary) -> Iterator[Conclusion]:
         told = f"{name}: only {n_val:.0f} validation windows; scores from fewer than {FEW_SAMPLES} are uncertain."
         yield Conclusion("caution", name, "validation small", told)
     yield from _against_prior(cell)
+    yield from _against_volatility(cell)
     yield from _against_baseline(cell)
     yield from _all_at_once(cell)
     yield from _against_luck(cell)
@@ -210,44 +216,67 @@ def _against_prior(cell: CellSummary) -> Iterator[Conclusion]:
         )
 
 
+def _against_volatility(cell: CellSummary) -> Iterator[Conclusion]:
+    beyond = cell.beyond
+    if beyond is None:
+        return
+    told = f"AUC {signed(beyond.auc_at_once)} compared with {beyond.forecast.result.name}; "
+    told += f"log loss {signed(beyond.loss_at_once)} compared with {beyond.lowest.result.name}"
+    if beyond.looks > 1:
+        told += f", by intervals for all {beyond.looks} trials at once"
+    if beyond.superior_p is not None:
+        p = "p < 0.001" if beyond.superior_p < 0.001 else f"p {beyond.superior_p:.3f}"
+        told += f"; superior predictive ability of any trial by log loss: {p}"
+    verdict = cell.against_volatility
+    if verdict == "open" and beyond.auc_at_once.low > 0:
+        yield Conclusion("cannot", cell.experiment, "seeds before claims", _not_yet(cell, beyond.auc_at_once, FORECAST))
+        return
+    if verdict == "above":
+        told += f"; {_again(beyond.auc_at_once, cell)}"
+    kind, rule, said = {
+        "open": ("cannot", "volatility", "does not clearly differ from the best volatility forecast"),
+        "below": ("can", "below volatility", "is below the best volatility forecast"),
+        "above": ("can", "beyond volatility", "beats the best volatility forecast"),
+    }[verdict]
+    yield Conclusion(cast("Kind", kind), cell.experiment, rule, f"{cell.experiment} {said}: {told}.")
+
+
 def _against_baseline(cell: CellSummary) -> Iterator[Conclusion]:
     if cell.auc_gain is None or cell.baseline is None:
         return
     rival = f"{cell.baseline.result.name} ({cell.baseline.result.inputs})"
     gain = cell.auc_gain_at_once
     assert gain is not None
-    told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−") + f" compared with {rival}"
+    told = f"AUC {signed(gain)} compared with {rival}"
     if cell.looks > 1:
         told += f", by an interval for all {cell.looks} trials at once"
     if cell.against_baseline == "open" and gain.low > 0:
-        yield Conclusion("cannot", cell.experiment, "seeds before claims", _not_yet(cell, told))
+        yield Conclusion("cannot", cell.experiment, "seeds before claims", _not_yet(cell, gain, "the baseline"))
     elif cell.against_baseline == "open":
         yield Conclusion("cannot", cell.experiment, "baseline", f"{cell.experiment} does not clearly differ: {told}.")
     elif cell.against_baseline == "below":
         yield Conclusion("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {told}.")
     else:
-        again = cell.auc_gain_again
-        assert again is not None, "its other seeds are above the baseline, too"
-        means = f"{told}; {_again(again, cell)}"
-        yield Conclusion("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {means}.")
+        told += f"; {_again(gain, cell)}"
+        yield Conclusion("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {told}.")
 
 
-def _not_yet(cell: CellSummary, told: str) -> str:
-    """Why the winner's lead is not called one."""
-    again = cell.auc_gain_again
-    if again is not None:
-        return f"{cell.experiment} is ahead of the baseline, but its other seeds do not clearly differ: {told}; " + (
-            f"{_again(again, cell)}."
+def _not_yet(cell: CellSummary, gain: Interval, rival: str) -> str:
+    """Why the winner's lead in AUC over a rival is not called one."""
+    if cell.is_trained_again:
+        return (
+            f"{cell.experiment} is ahead of {rival}, but its other seeds do not clearly differ: AUC {signed(gain)}; "
+            f"{_again(gain, cell)}."
         )
     return (
-        f"{cell.experiment}: no claim yet. Its best trial is ahead of the baseline ({told}), but it was chosen, and "
-        f"{_few(cell)}."
+        f"{cell.experiment}: no claim yet. Its best trial is ahead of {rival} (AUC {signed(gain)}), but it was chosen, "
+        f"and {_few(cell)}."
     )
 
 
-def _again(again: Interval, cell: CellSummary) -> str:
-    told = f"{again.value:+.3f} [{again.low:+.3f}, {again.high:+.3f}]".replace("-", "−")
-    return f"its {cell.n_seeds} other seeds have {told} on average"
+def _again(gain: Interval, cell: CellSummary) -> str:
+    again = cell.again(gain)
+    return "" if again is None else f"its {cell.n_seeds} other seeds have AUC {signed(again)} on average"
 
 
 def _few(cell: CellSummary) -> str:

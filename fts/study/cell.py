@@ -246,7 +246,8 @@ def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
     """
     left = dict(params)
     if cell.kind == "baseline":
-        return {name: str(left[name]) for name in ("model", "inputs")} | _fixed(cell, BASELINE_FIELDS)
+        named = {name: str(left[name]) for name in ("model", "inputs", "version") if name in left}
+        return named | _fixed(cell, BASELINE_FIELDS)
     try:
         consumed = {
             "architecture": str(left.pop("architecture")),

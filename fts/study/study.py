@@ -111,9 +111,9 @@ class PatchTST(Study):
 
     def params(self, cell: Any, number: int) -> dict[str, Any] | None:
         if cell.kind == "baseline":
-            from fts.analysis.baselines import BASELINES  # here, not above: numpy
+            from fts.analysis.baselines import baseline_params  # here, not above: numpy
 
-            return dict(BASELINES[number])
+            return dict(baseline_params(number))
         if cell.kind in FROM_WINNER:
             return dict(cell.warm_start[0])
         return super().params(cell, number)

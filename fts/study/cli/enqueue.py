@@ -248,7 +248,7 @@ def specs_of(
 @click.option(
     "--baselines/--no-baselines",
     default=None,
-    help="a baseline job (prior, regression, forest, boosting) before each horizon  [default: with --matrix]",
+    help="a baseline job (volatility forecasts, regression, trees ...) before each horizon  [default: with --matrix]",
 )
 @click.option(
     "--seeds",
