@@ -30,13 +30,13 @@ def _beyond_volatility(study: StudyData, groups: tuple[Group, ...]) -> dict[str,
             for cell in group.cells:
                 if cell.horizon == horizon and cell.beyond is not None and cell.auc is not None:
                     name = (f"{cell.budget} transformer", f"best of {cell.looks} trials", "")
-                    rows.append([_horizon(horizon, new), name, *_beside(cell.beyond)])
+                    rows.append([_horizon(horizon, new), name, *_beside(cell.beyond, cell.against_volatility)])
                     new = False
             learner = strongest_learner(of_question(study, group, horizon))
             if learner is not None:
                 row, beyond = learner
                 name = (row.result.name, f"input: {row.result.inputs}", f"best of {beyond.looks} baselines")
-                rows.append([_horizon(horizon, new), name, *_beside(beyond)])
+                rows.append([_horizon(horizon, new), name, *_beside(beyond, beyond.verdict)])
         if rows:
             title = " on ".join(part for part in (group.task, group.tier) if part) if len(groups) > 1 else ""
             tables.append({"title": title, "rows": [BEYOND_HEAD, *rows], "names": 2})
@@ -58,7 +58,7 @@ def _beyond_volatility(study: StudyData, groups: tuple[Group, ...]) -> dict[str,
 BEYOND_HEAD: list[Any] = ["", "model", "AUC", "forecast", "its AUC", "AUC minus forecast", "loss minus forecast"]
 
 
-def _beside(beyond: BeyondVolatility) -> Row:
+def _beside(beyond: BeyondVolatility, verdict: str) -> Row:
     gain, loss = beyond.auc_gain, beyond.loss_gain
     scores = beyond.forecast.scores
     theirs = (f"{gain.second:.3f}", "", "") if scores is None else ranged(scores.auc)
@@ -67,7 +67,7 @@ def _beside(beyond: BeyondVolatility) -> Row:
         (f"{gain.first:.3f}", "", ""),
         (beyond.forecast.result.name, "", ""),
         theirs,
-        (signed(beyond.auc_at_once), VERDICTS[beyond.verdict], ""),
+        (signed(beyond.auc_at_once), VERDICTS[verdict], ""),
         (signed(beyond.loss_at_once), against, "" if loss.clear else "not clear, even alone"),
     ]
 

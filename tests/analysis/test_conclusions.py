@@ -12,7 +12,7 @@ from fts.analysis.findings import findings, missing
 from fts.analysis.study_data import StudyData, baseline_row
 from fts.analysis.summarise import summarise
 from fts.analysis.trials_table import best_trials
-from tests.analysis.tables import study, trial_rows, trial_table
+from tests.analysis.tables import study, trial_rows, trial_table, with_other_seeds
 
 THREE = (("2M", 1), ("2M", 3), ("2M", 5))
 
@@ -154,18 +154,6 @@ def test_skill_that_only_copies_the_baseline_is_not_called_better():
     assert ("can", "beats baseline") not in said
     assert ("can", "beyond luck") in said
     assert asked(data)[0].answer != "yes"
-
-
-def with_other_seeds(data, n=3, auc=None):
-    """The study in which the winner was trained with n other seeds; their AUCs are about the winner's, or `auc`."""
-    (winner,) = best_trials(data.trials[data.trials["kind"] == "cell"]).to_dict("records")
-    around = winner["val_auc"] if auc is None else auc
-    rows = [
-        winner | {"kind": "replicate", "experiment": "replicate", "number": seed, "seed": 1000 + seed,
-                  "val_auc": around + 0.004 * (seed - (n - 1) / 2)}
-        for seed in range(n)
-    ]  # fmt: skip
-    return dataclasses.replace(data, trials=pd.concat([data.trials, pd.DataFrame(rows)], ignore_index=True))
 
 
 def ahead_of_the_baseline():

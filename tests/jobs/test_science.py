@@ -134,11 +134,10 @@ def test_a_winner_whose_other_seeds_are_in_line_gets_them_once_and_no_undo_of_a_
         train_others(db, cell, "worker 7")
     assert len(queries.jobs(db)) == before
     plain = {name: value for name, value in cell.spec.items() if name != "winner_seeds"}
-    db.execute_sql("update job set spec = ? where kind = 'replicate'", (json.dumps(plain | {"kind": "replicate"}),))
     train_others(db, replace(cell, spec=plain), "worker 7")  # of an older fts: nothing follows
-    assert len(queries.jobs(db)) == before
-    train_others(db, cell, "worker 7")
-    assert len(queries.jobs(db)) == before + 1
+    assert not db.execute_sql("select id from event where who = 'worker 7'").fetchall()
+    train_others(db, replace(cell, spec=plain | {"winner_seeds": 4}), "worker 7")
+    assert len(queries.jobs(db)) == before and queries.job(db, REPLICATE).trials_wanted == 3
     (told,) = db.execute_sql("select inverse from event where who = 'worker 7'").fetchall()
     assert told == (None,)
     db.close()
