@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from html import escape
 from typing import TYPE_CHECKING
 
 from fts.jobs.report import figures, statistics
-from fts.jobs.report.markup import Section, left_out, table
+from fts.jobs.report.markup import Section, folded, left_out, scrolled, table
 from fts.jobs.report.sentences import p
 from fts.jobs.report.svg import side_by_side
 
@@ -26,6 +25,12 @@ CURVES = (
     "A line is a trial, the bold one the best trial of the cell; orange ones were pruned. The best trial was chosen "
     "on these very values."
 )
+
+
+def history(study: StudyReport) -> Section | None:
+    drawable = sum(len(cell.complete) > 1 for cell in study.cells)
+    most = figures.points_each(min(drawable, figures.MOST_CHARTS))
+    return each_cell(study, "history", "History", lambda cell: figures.history(cell, most), HISTORY)
 
 
 def each_cell(
@@ -48,7 +53,7 @@ def importance(shares: Sequence[statistics.CellImportance]) -> Section | None:
         "is what the luckiest parameter reaches in 5 % of searches with shuffled values: a pale bar explains no more. "
         "An association within what the sampler tried, not a cause; interactions are not seen."
     )
-    return Section("importance", "Importance", f'<div class="scroll">{svg}</div>', note)
+    return Section("importance", "Importance", scrolled(svg, "scroll"), note)
 
 
 def axes(
@@ -95,20 +100,21 @@ def lies_of(one: statistics.AxisTest) -> str:
 def landscape(study: StudyReport, main: Sequence[str]) -> Section | None:
     """Parallel coordinates, contours and slices of the first cells."""
     cells = [cell for cell in study.cells if len(cell.complete) >= figures.ENOUGH]
+    most = figures.points_each(min(len(cells), OPEN_CELLS) * figures.MOST_PARAMETERS)
     parts = []
     for k, cell in enumerate(cells[:OPEN_CELLS]):
         mine = [name for name in main if any(name in trial.params for trial in cell.complete)]
         drawn = []
         if (ways := figures.parallel(cell, mine[: figures.MOST_PARAMETERS])) is not None:
-            drawn.append(f'<div class="scroll">{ways}</div>')
+            drawn.append(scrolled(ways, "scroll"))
         charts = []
         if len(mine) > 1 and (area := figures.contour(cell, mine[0], mine[1])) is not None:
             charts.append(area)
-        charts += [svg for name in mine[: figures.MOST_PARAMETERS] if (svg := figures.slices(cell, name)) is not None]
+        each = (figures.slices(cell, name, most) for name in mine[: figures.MOST_PARAMETERS])
+        charts += [svg for svg in each if svg is not None]
         drawn.append(side_by_side(charts) if charts else "")
         if any(drawn):
-            first = " open" if k == 0 else ""
-            parts.append(f"<details{first}><summary>{escape(cell.name)}</summary>{''.join(drawn)}</details>")
+            parts.append(folded(cell.name, "".join(drawn), is_open=k == 0))
     if not parts:
         return None
     note = (
@@ -117,6 +123,11 @@ def landscape(study: StudyReport, main: Sequence[str]) -> Section | None:
         "important parameters; between the trials it is a guess. Slices: a parameter against the value. Orange: the "
         "best."
     )
+    if any(len(cell.complete) > most for cell in cells[:OPEN_CELLS]):
+        note += (
+            f" Of a longer search, at most {figures.MOST_LINES} lines, {figures.MOST_RANKED} trials of an area and "
+            f"{most} dots of a slice are drawn."
+        )
     return Section("parameters", "Parameters", "".join(parts) + left_out(len(parts), len(cells), "cells"), note)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.report.markup import Section
+from fts.jobs.report.markup import Section, scrolled
 from fts.jobs.report.sentences import value
+from fts.jobs.report.style import SHADES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ def heat(study: StudyReport, cells: Sequence[CellReport], rows: str, across: str
     for cell in cells:
         there[cell.job.labels.get(rows), cell.job.labels.get(across) if across else None] = cell
     head = study.axes[across] if across else (None,)
-    top = "".join(f"<th>{escape(str(level))}</th>" for level in head) if across else "<th></th>"
+    top = "".join(f'<th scope="col">{escape(str(level))}</th>' for level in head) if across else "<th></th>"
     corner = escape(study.label(rows) + (f" \\ {study.label(across)}" if across else ""))
     lines = []
     for level in study.axes[rows]:
@@ -54,8 +55,9 @@ def heat(study: StudyReport, cells: Sequence[CellReport], rows: str, across: str
         for other in head:
             found = there.get((level, other))
             shown.append(_heat_cell(found, low, high))
-        lines.append(f"<tr><th>{escape(str(level))}</th>{''.join(shown)}</tr>")
-    return f'<div class="wide"><table class="heat"><tr><th>{corner}</th>{top}</tr>{"".join(lines)}</table></div>'
+        lines.append(f'<tr><th scope="row">{escape(str(level))}</th>{"".join(shown)}</tr>')
+    body = f"<thead><tr><th>{corner}</th>{top}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return scrolled(f'<table class="heat">{body}</table>')
 
 
 def _heat_cell(cell: CellReport | None, low: float, high: float) -> str:
@@ -65,7 +67,7 @@ def _heat_cell(cell: CellReport | None, low: float, high: float) -> str:
     if cell.best is None or cell.best.value is None:
         return f'<td>—<span class="sub">{done}</span></td>'
     good = 1.0 if high <= low else 1 - (cell.key(cell.best.value) - low) / (high - low)
-    style = f"background:color-mix(in srgb, var(--blue) {8 + 42 * good:.0f}%, var(--paper))"
     again = cell.replicates
     seeds_ = "" if again is None else f'<span class="sub">other seeds {value(again.interval.value)}</span>'
-    return f'<td style="{style}"><b>{value(cell.best.value)}</b><span class="sub">{done}</span>{seeds_}</td>'
+    told = f'<b>{value(cell.best.value)}</b><span class="sub">{done}</span>{seeds_}'
+    return f'<td class="h{round(good * (len(SHADES) - 1))}">{told}</td>'

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.report import figures, predicted
-from fts.jobs.report.markup import Section, left_out, table
+from fts.jobs.report.markup import Section, folded, left_out, table
 from fts.jobs.report.sentences import Sentence, between, value
 from fts.jobs.report.svg import side_by_side
 from fts.jobs.status import formatting
@@ -37,7 +37,7 @@ def winners(study: StudyReport) -> Section | None:
     note = "The best trial of each cell. `fts best CELL --python` gives the parameters as Python."
     if len(parts) > OPEN_WINNERS:
         rest = parts[OPEN_WINNERS:]
-        parts = [*parts[:OPEN_WINNERS], f"<details><summary>{len(rest)} more</summary>{''.join(rest)}</details>"]
+        parts = [*parts[:OPEN_WINNERS], folded(f"{len(rest)} more", "".join(rest))]
     return Section(
         "winners", "Winners", "".join(parts) + left_out(min(len(cells), MOST_WINNERS), len(cells), "winners"), note
     )
@@ -153,7 +153,8 @@ def baselines(study: StudyReport, scored: Scored) -> Section | None:
         "predicted; their intervals take rows as independent, so they are too narrow where rows depend on each other."
     )
     shown = table([head[n] for n in used], [[row[n] for n in used] for row in rows], head[1:4])
-    return Section("baseline", "Baseline and predictions", shown, note)
+    fold = folded(f"Values of {formatting.count(len(rows), 'cell')}", shown)
+    return Section("baseline", "Baseline and predictions", fold, note)
 
 
 def pareto(study: StudyReport) -> Section | None:

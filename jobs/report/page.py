@@ -5,9 +5,11 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from fts.jobs.report import cost, course, figures, matrix, outcome, statistics
-from fts.jobs.report.markup import Section, marked, tag
-from fts.jobs.report.sentences import HEADINGS, Sentence, lead, sentences
+from fts.jobs.report import cost, course, figures, matrix, origin, outcome, statistics, trials
+from fts.jobs.report.markup import Section, harmless, marked, tag
+from fts.jobs.report.opening import opening
+from fts.jobs.report.script import SCRIPT, hash_of, trials_named
+from fts.jobs.report.sentences import HEADINGS, Sentence, sentences
 from fts.jobs.report.style import STYLE
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Section", "page"]
 
+POLICY = (  # nothing is loaded from anywhere, and a browser runs our own script and style only
+    f"default-src 'none'; script-src {hash_of(SCRIPT)}; style-src {hash_of(STYLE)}; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
 FEW = 3  # sentences of one kind and rule that stand one by one
 
 
@@ -31,11 +37,12 @@ def page(study: StudyReport, more: Iterable[Section] = ()) -> str:
     made: list[Section | None] = [
         Section("conclusions", "", conclusions(told)),
         matrix.matrix(study),
+        trials.trials(study, main),
         outcome.winners(study),
         outcome.seeds(study),
         outcome.baselines(study, scored),
         outcome.pareto(study),
-        course.each_cell(study, "history", "History", figures.history, course.HISTORY),
+        course.history(study),
         course.importance(shares),
         course.axes(study, effects, depends),
         course.landscape(study, main),
@@ -44,6 +51,7 @@ def page(study: StudyReport, more: Iterable[Section] = ()) -> str:
         outcome.calibrations(scored),
         cost.failures(study),
         cost.cost(study),
+        origin.origin(study),
         *more,
     ]
     sections = [section for section in made if section is not None]
@@ -53,25 +61,26 @@ def page(study: StudyReport, more: Iterable[Section] = ()) -> str:
         for one in sections
     )
     foot = " · ".join(escape(part) for part in ("fts report", study.source, study.made_at) if part)
-    return f"""<!doctype html>
+    top = opening(study)
+    return harmless(f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{escape(study.name)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
 <h1>{escape(study.name)}</h1>
-<p class="lead">{escape(lead(study))}</p>
-<nav aria-label="Sections">{links}</nav>
+{top}<nav aria-label="Sections">{links}</nav>
 {body}<footer>{foot}</footer>
 </main>
+{trials_named(study, top + body)}<script>{SCRIPT}</script>
 </body>
 </html>
-"""
+""")
 
 
 def conclusions(told: Sequence[Sentence]) -> str:
