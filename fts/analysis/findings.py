@@ -48,8 +48,7 @@ MANY: dict[str, str] = {  # rule -> what to say of many cases at once
     "class prior": "cells are no better than always predicting the class prior",
     "gain over the prior": "cells are not shown to have a lower loss than the class prior",
     "one seed": "best trials were trained with one seed; `fts replicate CELL --seeds 5` measures the luck of the seed",
-    "seeds before claims": "findings wait: nothing good is said of a best trial before it was trained with other "
-    "seeds (`fts replicate CELL`)",
+    "seeds before claims": "claims wait until the best trial was trained with other seeds (`fts replicate CELL`)",
     "other seeds": "best trials were trained again with other seeds",
     "collapsed": "cells have more than a quarter of trials that predict a constant",
     "validation too small": "cells have too few validation windows of one class to rank trials",

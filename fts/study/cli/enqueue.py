@@ -256,8 +256,7 @@ def specs_of(
     default=choices.SEEDS,
     show_default=True,
     type=Whole(1, 1000),
-    help="train the winner of each cell with so many seeds, after its search; with 1, the report claims nothing good "
-    "of it",
+    help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for it",
 )
 @click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
