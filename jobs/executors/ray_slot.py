@@ -238,7 +238,8 @@ class Carrier:
         if not able:
             works = [node for node in there if node["resources"].get("CPU")][:4]
             have = "; ".join(f"{node['name']} has {amounts(node['resources'])}" for node in works)
-            return f"Ray has no node with {words}: {have or 'none is open for trials'}"
+            closed = f", {', '.join(sorted(shut - {''}))[:200]} closed: see `fts nodes`" if shut - {""} else ""
+            return f"Ray has no node with {words}: {have or 'none is open for trials'}{closed}"
         free = available_resources_per_node()
         if not any(has(free.get(node["id"], {}), want) for node in able):
             return f"Ray has no node with {words} free, or starts a process now: {len(able)} nodes have that in all"

@@ -152,7 +152,7 @@ def test_a_node_that_starts_no_agent_is_quarantined_by_name_and_another_goes_on(
         known = f"SELECT value FROM flag WHERE name = 'node:{name}'"
         wait_until(lambda: "quarantined" in str(crew.study.query(known)))
         assert "No module named" in crew.study.ok("nodes")
-        wait_until(lambda: "none is open for trials" in crew.study.ok("why", "1"))
+        wait_until(lambda: f"none is open for trials, {name} closed" in crew.study.ok("why", "1"))
         ray.start_node("n8")
         assert worker.wait(120) == 0, crew.said()
         assert {row["how"] for row in crew.study.query("SELECT how FROM attempt")} == {"complete"}
