@@ -133,8 +133,9 @@ def paired(y, first, second, horizon, metric, seed_sd):
     weights = resample(len(y), block, seed=0)
 
     def gap(weights):
-        mine, its = (np.mean([over_folds(metric, y, p, weights) for p in each], 0) for each in (first, second))
-        return mine - its
+        with np.errstate(invalid="ignore"):  # a resample may leave a fold out: it has no mean
+            mine, its = (np.mean([over_folds(metric, y, p, weights) for p in each], 0) for each in (first, second))
+            return mine - its
 
     value, drawn, wider = float(gap(None)[0]), gap(weights), widening(apart, block)
     luck = 1.96 * seed_sd * np.sqrt(sum(1 / len(each) for each in (first, second) if len(each) > 1))
@@ -150,7 +151,11 @@ def table(db: str | None = None) -> None:
         if cell["study"] != "windows" or not cell["complete"]:
             continue
         rows = study.predictions(cell["job"])
-        key = cell.get("ticker", "SPX"), int(cell["horizon"])
+        ticker = cell.get("ticker")
+        key = (
+            ticker if isinstance(ticker, str) else "SPX",
+            int(cell["horizon"]),
+        )  # pandas has NaN where a cell names none
         y, _ = days.setdefault(key, (rows["y_true"].to_numpy(float), rows["index"]))
         assert np.array_equal(y, rows["y_true"].to_numpy(float)), f"{cell['cell']} was judged on other days"
         found.setdefault(key, {}).setdefault(cell["variant"], []).append(rows["y_pred"].to_numpy(float))

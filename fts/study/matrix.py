@@ -270,13 +270,16 @@ def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
 
     if tier not in TIERS:
         raise BadSpec(f"there is no tier {tier!r}; there are {', '.join(TIERS)}")
-    found = {entry.dataset: entry for entry in listing(root) if entry.tier == tier}
+    entries = listing(root)
+    found = {entry.dataset: entry for entry in entries if entry.tier == tier}
+    others = sorted({entry.tier for entry in entries if entry.tier not in (None, tier)})
     build = f"`fts data build --tier {tier}`" if tier != TIER else "`fts data build`"
     if dataset is not None and dataset not in found:
         known = ", ".join(found) or "none"
         raise NoData(f"there is no data set {dataset!r} of tier {tier} in {root} (there is: {known}); run {build}")
     if not found:
-        raise NoData(f"there is no data set of tier {tier} in {root}; run {build}")
+        other = f", or take --tier {' or '.join(others)}, which is there" if others else ""
+        raise NoData(f"there is no data set of tier {tier} in {root}; run {build}{other}")
     name = dataset or usual_data(list(found), tier)
     if name is None:
         raise NotEnqueued(f"there are several data sets of tier {tier}: {', '.join(found)}; name one with --data")

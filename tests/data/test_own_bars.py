@@ -203,7 +203,7 @@ def test_the_command_sums_up_what_it_took_before_it_registers_it(tmp_path):
     for words in ("yfinance, 3 header lines", "oldest first", "decimal point", "largest move", "gaps: at most"):
         assert words in done.stderr
     content = json.loads(done.stdout)["dataset"]
-    assert content["dataset"] == "MINE.dataset.a25" and content["findings"] == []
+    assert content["dataset"] == "MINE.dataset.r20" and content["findings"] == []
     assert content["taken"]["rows"] == 600 and content["taken"]["layout"]["source"] == "yfinance, 3 header lines"
 
 
