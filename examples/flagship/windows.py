@@ -163,9 +163,11 @@ def table(db: str | None = None) -> None:
         y, index = days[ticker, horizon]
         scores = {m: {v: [float(over_folds(m, y, p)[0]) for p in ps] for v, ps in variants.items()} for m in METRICS}
         sd = {m: seed_sd(scores[m].values()) for m in METRICS}
+        luck = f"sd between seeds: AUC {sd['auc']:.4f}, loss {sd['log_loss']:.4f}"
+        if not any(len(ps) > 1 for ps in variants.values()):
+            luck = "one seed: the intervals hold days alone, not the luck of a training"
         print(f"\n{ticker}, {horizon} days ahead: {len(y)} days {index.iloc[0]:%Y-%m-%d}..{index.iloc[-1]:%Y-%m-%d} in "
-              f"{JUDGED} folds, base rate {y.mean():.3f}; sd between seeds: AUC {sd['auc']:.4f}, "
-              f"loss {sd['log_loss']:.4f}\n")  # fmt: skip
+              f"{JUDGED} folds, base rate {y.mean():.3f}; {luck}\n")  # fmt: skip
         rivals = [rival for rival in RIVALS if rival in variants]
         print("| variant | seeds | AUC | loss |" + "".join(f" AUC - {r} | loss - {r} |" for r in rivals))
         print("|---" * (4 + 2 * len(rivals)) + "|")
