@@ -71,6 +71,6 @@ def put_first(db: Database, written: Sequence[tuple[CellSpec, Enqueued]], who: s
 
 def first_params() -> dict[str, Any]:
     """The cheapest baseline, for a dry run."""
-    from fts.analysis.baselines import BASELINES
+    from fts.analysis.baselines import baseline_params
 
-    return dict(BASELINES[0])
+    return dict(baseline_params(0))

@@ -57,6 +57,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "min_positives": (1, 1_000_000),
     "max_steps": (1, 10**9),
     PARALLEL: (1, MOST_PARALLEL),
+    "winner_seeds": (1, 1000),
 }
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -71,7 +72,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-NO_QUESTION = ("code_commit", "code_dirty", "diverged")  # fields of a cell that do not make it another one
+NO_QUESTION = ("code_commit", "code_dirty", "diverged", "winner_seeds")  # fields that do not make a cell another one
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class CellSpec:
     warm_start: tuple[dict[str, Any], ...] = ()  # parameters of neighbours' best trials, tried first
     origin: dict[str, Any] = field(default_factory=dict)  # of a train or replicate: the trial it repeats (Origin)
     parallel: int = 1  # trials at once: trial n knows trials 0..n-parallel (jobs/api/lag.py)
+    winner_seeds: int = 1  # the winner is trained with so many: after the search a job with the others is put in line
     code_commit: str | None = None
     code_dirty: bool | None = None
 
@@ -183,6 +185,8 @@ class CellSpec:
             del every[PARALLEL]
         if self.longest is None:  # the same
             del every["longest"]
+        if self.winner_seeds == 1:  # the same
+            del every["winner_seeds"]
         return every
 
     @classmethod
@@ -242,7 +246,8 @@ def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
     """
     left = dict(params)
     if cell.kind == "baseline":
-        return {name: str(left[name]) for name in ("model", "inputs")} | _fixed(cell, BASELINE_FIELDS)
+        named = {name: str(left[name]) for name in ("model", "inputs", "version") if name in left}
+        return named | _fixed(cell, BASELINE_FIELDS)
     try:
         consumed = {
             "architecture": str(left.pop("architecture")),

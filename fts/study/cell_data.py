@@ -26,6 +26,7 @@ class CellData:
     feature_names: tuple[str, ...]
     dates: np.ndarray  # datetime64[D], T
     features_TF: np.ndarray  # noqa: N815  # shapes are upper-case suffixes; float32, C-contiguous
+    bars_T5: np.ndarray  # noqa: N815  # float64, as they are: Open High Low Close Volume
     y_T: np.ndarray  # noqa: N815  # float32, NaN where the future is unknown
     train_ends: np.ndarray  # int64 positions of the last row of each window
     val_ends: np.ndarray
@@ -100,6 +101,7 @@ def load(
         feature_names=names,
         dates=dates,
         features_TF=features_TF,
+        bars_T5=bars[list(COLUMNS)].to_numpy(np.float64),
         y_T=y_T,
         train_ends=ends["train"],
         val_ends=ends["val"],

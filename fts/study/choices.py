@@ -20,12 +20,10 @@ TASKS = tuple(tasks.TASKS)
 TASK, TIER = TASKS[0], "r20"
 TIERS = (TIER, *(tier for tier in FEATURES if tier != TIER))
 TRIALS = EPOCHS = 50
+SEEDS = 3  # of a winner: its own, and others that it was not chosen by
 CONTEXT = 80  # days of a window
-WINDOWS: dict[
-    str, dict[str, Any]
-] = {  # tier -> what a new cell of it has where nothing else is asked for (docs/LOG.md)
-    "r20": {"context": 20, "longest": CONTEXT, "norm": "none"},  # judged on the days of the other tiers' cells
-}
+# tier -> what a new cell of it has where nothing else is asked for (docs/LOG.md), judged on the days of the others
+WINDOWS: dict[str, dict[str, Any]] = {"r20": {"context": 20, "longest": CONTEXT, "norm": "none"}}
 PRUNERS = {"none": "tpe", "halving": "random", "median": "tpe"}  # with the sampler that is taken beside each
 
 

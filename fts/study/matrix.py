@@ -241,14 +241,20 @@ def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(
-    db: Database, cells: Iterable[CellSpec], who: str | None = None, *, again: bool = False, dry_run: bool = False
+    db: Database,
+    cells: Iterable[CellSpec],
+    who: str | None = None,
+    *,
+    again: bool = False,
+    dry_run: bool = False,
+    by_a_person: bool = True,
 ) -> list[Enqueued]:
     """All cells in one transaction; a job that is there is found, and extended where it has fewer trials."""
     from fts.state import transitions  # here, not above: peewee and huey, which a mere --help need not load
     from fts.study.question import rule
 
     rows = [PatchTST().row(cell) | {"hold_reason": None if dry_run else too_large(cell)} for cell in cells]
-    return list(transitions.enqueue(db, rows, who=who, rule=rule(), again=again, dry_run=dry_run))
+    return list(transitions.enqueue(db, rows, who, rule=rule(), again=again, dry_run=dry_run, by_a_person=by_a_person))
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
 from fts.jobs.cli.selection import begin
 from fts.jobs.cli.time_option import since_of
+from fts.jobs.look import kept_by, locked_by
 from fts.jobs.status import formatting, naming, nodes
 from fts.jobs.status import summary as glances
-from fts.jobs.status.conditions import is_disk_low, running_trials, silent_worker
+from fts.jobs.status.conditions import is_disk_low, running_trials
 from fts.jobs.status.headline import lines, plain
 from fts.jobs.status.sanitize import clean_snapshot
 from fts.jobs.status.sentences import aloud, listed, sentences
@@ -24,14 +25,12 @@ from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
 from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
-from fts.state.holder import blocker
 from fts.state.place import refuse_other_than_file
 from fts.state.user import this_person
 
 if TYPE_CHECKING:
-    from fts.jobs.status.disk_usage import Kept
     from fts.jobs.status.log_excerpt import LastLines
-    from fts.state.values import Event, Job, Snapshot
+    from fts.state.values import Event, Job
 
 EVENTS_OF_AN_ABSENCE = 20_000
 
@@ -114,24 +113,11 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         read_age_s=age,
         problem=queries.newer_schema(snapshot),
         mode="" if when is None else f"REPLAY {formatting.when(when, time.time())}",
-        kept=kept_by(snapshot) if is_disk_low(snapshot) else None,
-        locked_by=locked_by(snapshot) if when is None else None,
+        kept=kept_by(here(), snapshot) if is_disk_low(snapshot) else None,
+        locked_by=locked_by(here(), snapshot) if when is None else None,
         surface=Surface.COMMAND_LINE,
     )
     return glance, last
-
-
-def locked_by(snapshot: Snapshot) -> str | None:
-    """Who else holds the lock that a silent worker's next beat needs."""
-    silent = silent_worker(snapshot, snapshot.taken_at)
-    return None if silent is None else blocker(here().db, silent.pid)
-
-
-def kept_by(snapshot: Snapshot) -> Kept:
-    """What the checkpoints of this study weigh."""
-    from fts.jobs.status.disk_usage import kept  # here, not above: only while a disk is full
-
-    return kept(here().outputs, snapshot.trials)
 
 
 def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> tuple[Event, ...]:

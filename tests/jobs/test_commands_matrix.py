@@ -252,6 +252,17 @@ def test_a_baseline_that_ran_is_not_run_again(tmp_path: Path):
     ]  # fmt: skip
 
 
+def test_a_baseline_job_of_before_is_extended_by_the_baselines_that_came_since(tmp_path: Path):
+    db = make_study(tmp_path, budgets=(), horizons=())
+    places = Places(tmp_path / "x.db", tmp_path)
+    now = baseline_of(cell("2M", 1))
+    enqueue_cells(db, places, [replace(now, trials=7)], check=False)
+    (line,) = enqueue_cells(db, places, [now], check=False)
+    assert (line.created, line.extended_from, line.cell.trials) == (False, 7, 13)
+    (job,) = queries.jobs(db)
+    assert job.trials_wanted == 13
+
+
 def test_the_command_says_what_it_put_in_line(places: Places, tmp_path: Path, capsys, monkeypatch):
     monkeypatch.setenv("FTS_DATA", str(places.data))
     fts = runner(tmp_path, capsys)

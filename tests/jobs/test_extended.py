@@ -322,7 +322,10 @@ OTHERS = {
     "split": {"train": 0.5}, "cv": "walk-forward:5", "warm_start": ({"dropout": 0.1},), "origin": {"job": 1},
     "parallel": 2, "longest": 120,
 }  # fmt: skip
-SAME = {"experiment": "another_name", "trials": 7, "code_commit": "f" * 40, "code_dirty": True, "diverged": "worst"}
+SAME = {
+    "experiment": "another_name", "trials": 7, "code_commit": "f" * 40, "code_dirty": True, "diverged": "worst",
+    "winner_seeds": 3,
+}  # fmt: skip
 
 
 def test_every_field_of_a_cell_either_decides_its_numbers_or_does_not():

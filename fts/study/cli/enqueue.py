@@ -249,7 +249,15 @@ def specs_of(
 @click.option(
     "--baselines/--no-baselines",
     default=None,
-    help="a baseline job (prior, regression, forest, boosting) before each horizon  [default: with --matrix]",
+    help="a baseline job (volatility forecasts, regression, trees ...) before each horizon  [default: with --matrix]",
+)
+@click.option(
+    "--seeds",
+    "winner_seeds",
+    default=choices.SEEDS,
+    show_default=True,
+    type=Whole(1, 1000),
+    help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for it",
 )
 @click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
@@ -319,6 +327,8 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
             for line in lines
         ]
         return emit_json("enqueued", content)
+    if (others := max(line.cell.winner_seeds for line in lines) - 1) and any(line.is_new for line in lines):
+        say(f"after each search a job trains its winner with {formatting.count(others, 'other seed')}; --seeds 1: none")
     rows = [
         (
             line.job_id,
