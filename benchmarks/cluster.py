@@ -27,7 +27,7 @@ SLOTS, RATE = 1000, 100
 NODES, LOSSES_A_DAY = 20, 5
 KINDS = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP, "preempted": signal.SIGTERM}
 PATIENCE_S = 600.0
-OPEN = "SELECT max(id) FROM attempt WHERE ended_at IS NULL"
+OPEN = "SELECT max(n) FROM attempt WHERE ended_at IS NULL"
 
 
 def rows(quick: bool = True) -> list[Row]:
@@ -55,7 +55,7 @@ def notices() -> list[Row]:
 
 
 def noticed(how: signal.Signals) -> float:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         crew = Crew(Path(folder), pause_s=0.5, trials=1)
         enqueue(crew, 1)
         worker = crew.start("a:1")
@@ -65,7 +65,7 @@ def noticed(how: signal.Signals) -> float:
                 await_until(until)
             struck, attempt = time.time(), crew.study.one(OPEN)
             assert crew.strike(how), "an agent works on the trial"
-            while (at := crew.study.one(f"SELECT ended_at FROM attempt WHERE id = {attempt}")) is None:
+            while (at := crew.study.one(f"SELECT ended_at FROM attempt WHERE n = {attempt}")) is None:
                 await_until(until)
             return float(at) - struck
         finally:
@@ -75,7 +75,7 @@ def noticed(how: signal.Signals) -> float:
 def week(days: int, trials: int) -> list[Row]:
     """Twenty nodes, a cell each: a node is lost at random moments, and what is left is compared."""
     wanted, struck = days * LOSSES_A_DAY, Counter[str]()
-    with tempfile.TemporaryDirectory() as calm, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as calm, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         peace = Crew(Path(calm), pause_s=0.0, trials=trials)
         enqueue(peace, NODES)
         peace.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
@@ -87,7 +87,7 @@ def week(days: int, trials: int) -> list[Row]:
             while worker.poll() is None:
                 release(crew)
                 time.sleep(rng.uniform(0.3, 1.0))
-                kind = rng.choice(list(KINDS))
+                kind = list(KINDS)[struck.total() % len(KINDS)]
                 if struck.total() < wanted and crew.strike(KINDS[kind]):
                     struck[kind] += 1
                 assert time.monotonic() - began < PATIENCE_S * days, crew.said()
