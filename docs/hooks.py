@@ -25,7 +25,7 @@ PAGES = {  # file of the repository -> its place on the site
     "benchmarks/results.md": "benchmarks/results.md",
     "benchmarks/memory-grid.md": "benchmarks/memory-grid.md",
 }
-SIGNS = {".py", ".toml", ".sh", ".c"}
+SIGNS = {".py", ".toml", ".sh", ".c", ".R", ".ipynb"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -7,6 +7,7 @@ tests/test_reference.py fails while one of them is older than the code.
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -80,6 +81,7 @@ KINDS = {  # folder of examples -> what it is about
     "keras": "Keras",
     "xgboost": "XGBoost",
     "lightgbm": "LightGBM",
+    "notebook": "A notebook that reads a study",
     "flagship": "Questions of the flagship",
 }
 
@@ -121,6 +123,8 @@ def head_of(path: Path) -> list[str]:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         return text.split('"""')[1].split("\n")
+    if path.suffix == ".ipynb":
+        return "".join(json.loads(text)["cells"][0]["source"]).split("\n")
     if path.suffix == ".c":
         return [line.strip().removeprefix("*").rstrip() for line in text.split("*/")[0].removeprefix("/*").split("\n")]
     lines = [line for line in text.split("\n") if not line.startswith("#!")]

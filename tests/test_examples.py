@@ -26,11 +26,13 @@ QUICK = {  # file -> trials that the suite has time for
     "sklearn/forest.py": 1,
     "command/descent.sh": 1,
     "command/descent.c": 1,
+    "command/descent.R": 1,
 }
-FILES = sorted(  # study/ and flagship/ have tests of their own
+COMPILERS = {".c": "cc", ".R": "Rscript"}
+FILES = sorted(  # the other folders have tests of their own
     str(path.relative_to(EXAMPLES))
     for path in EXAMPLES.rglob("*.*")
-    if path.parent.name not in ("__pycache__", "study", "flagship")
+    if path.parent.name not in ("__pycache__", "study", "flagship", "notebook")
 )
 NEEDS = {kind.file: kind for kind in KINDS.values()}
 
@@ -66,6 +68,12 @@ def name_of(file: str) -> str:
     return re.sub(r"\W", "-", file)
 
 
+def lacks_language(file: str) -> str:
+    """The program that this example needs and this machine has not; empty: none."""
+    name = COMPILERS.get(Path(file).suffix, "")
+    return name if name and shutil.which(name) is None else ""
+
+
 def jobs(folder: Path) -> dict[str, dict[str, Any]]:
     listed = json.loads(run(["fts", "queue", "--json"], folder))["jobs"]
     return {job["study"]: job for job in listed}
@@ -82,7 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ended(folder: Path) -> dict[str, dict[str, Any]]:
     """The quick ones through one queue and one worker."""
     for file, trials in QUICK.items():
-        if not (file.endswith(".c") and shutil.which("cc") is None):
+        if not lacks_language(file):
             put_in_line(file, folder, trials)
     run(["fts", "worker", "--until-empty", "--slots", "1", "--threads", "1"], folder)
     return jobs(folder)
@@ -90,8 +98,8 @@ def ended(folder: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("file", QUICK)
 def test_a_quick_example_finds_a_value(ended: dict[str, dict[str, Any]], file: str) -> None:
-    if file.endswith(".c") and shutil.which("cc") is None:
-        pytest.skip("no C compiler here")
+    if missing := lacks_language(file):
+        pytest.skip(f"there is no {missing} here")
     job = ended[name_of(file)]
     assert (job["status"], job["best_value"] is not None) == ("done", True), job
 

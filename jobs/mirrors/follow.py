@@ -45,6 +45,13 @@ class NoLibrary(CannotMirror):
     """The library that writes there is not installed."""
 
 
+def no_library(error: ImportError, name: str, cure: str) -> NoLibrary:
+    """What to say of a library that is not installed, or that does not fit to others."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == name:
+        return NoLibrary(f"{name} is not installed: {cure}")
+    return NoLibrary(f"{name} is installed but cannot be loaded ({error}): `pip install --upgrade {name}`")
+
+
 class Target(Protocol):
     """A place that shows runs."""
 

@@ -13,7 +13,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from fts.jobs.mirrors.follow import CannotMirror, NoLibrary
+from fts.jobs.mirrors.follow import CannotMirror, no_library
 from fts.jobs.mirrors.runs import FINAL, md5
 from fts.state.values import TrialStatus
 
@@ -48,11 +48,9 @@ class MLflow:
             os.environ.setdefault(name, value)
         try:
             from mlflow import MlflowClient  # here, not above: a second, for this command only
-        except ModuleNotFoundError as missing:
-            raise NoLibrary(
-                f"{missing.name} is not installed, and MLflow needs it: `pip install mlflow-skinny` installs what "
-                "speaks to a server, `pip install mlflow` the server too"
-            ) from missing
+        except ImportError as missing:
+            cure = "`pip install mlflow-skinny` installs what speaks to a server, `pip install mlflow` the server too"
+            raise no_library(missing, "mlflow", cure) from missing
         self.uri = uri
         self.client: Any = self._asked(MlflowClient, uri)
         self.experiments: dict[str, str] = {}  # study -> id

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.mirrors.follow import CannotMirror, NoLibrary
+from fts.jobs.mirrors.follow import CannotMirror, no_library
 from fts.jobs.mirrors.runs import FINAL, md5
 from fts.state.files import atomic_write, make_folder, open_log, remove
 from fts.state.values import TrialStatus
@@ -35,10 +35,9 @@ class TensorBoard:
     def __init__(self, folder: Path) -> None:
         try:
             import tensorboard.compat.proto.event_pb2  # noqa: F401
-        except ModuleNotFoundError as missing:
-            raise NoLibrary(
-                f"{missing.name} is not installed, and event files need it: `pip install tensorboard` installs it"
-            ) from missing
+        except ImportError as missing:
+            cure = "`pip install tensorboard` installs what writes event files"
+            raise no_library(missing, "tensorboard", cure) from missing
         self.folder = folder
 
     def begin(self, cells: Sequence[Cell]) -> None:

@@ -10,7 +10,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.mirrors.follow import NoLibrary
+from fts.jobs.mirrors.follow import no_library
 from fts.jobs.mirrors.runs import FINAL, md5
 from fts.state.files import atomic_write, new_folder, remove, sweep, take
 from fts.state.values import TrialStatus
@@ -31,10 +31,9 @@ class Wandb:
         os.environ["WANDB_MODE"] = "offline"
         try:
             import wandb  # here, not above: half a second, for this command only
-        except ModuleNotFoundError as missing:
-            raise NoLibrary(
-                f"{missing.name} is not installed, and offline runs need it: `pip install wandb` installs it"
-            ) from missing
+        except ImportError as missing:
+            cure = "`pip install wandb` installs what writes offline runs"
+            raise no_library(missing, "wandb", cure) from missing
         self.wandb: Any = wandb
         self.folder = folder / "wandb"
         self.there: dict[str, tuple[Path, str]] | None = None  # key -> its folder, and the digest of what is in it

@@ -105,7 +105,8 @@ def test_ended_trials_are_runs_with_their_curves_and_a_new_one_comes_when_it_end
 def test_what_a_kill_left_is_swept_and_what_changed_is_replaced(made: Made, tmp_path: Path) -> None:
     db, _, _ = made
     mirror(tmp_path).bring_up_to_date(db)
-    folders = sorted((tmp_path / "wandb").glob("offline-run-*"))
+    names = {name: run["folder"] for name, run in shown(tmp_path).items()}
+    folders = [tmp_path / "wandb" / names[f"mnist/S t{n}"] for n in (0, 1, 3)]
     shutil.rmtree(folders[0])
     (folders[1] / "fts.json").unlink()
     draft = tmp_path / "wandb" / ".offline-run-1.0123456789ab.part"
