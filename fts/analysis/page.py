@@ -69,7 +69,9 @@ footer { margin-top:56px; padding-top:14px; border-top:1px solid var(--line); co
 @media (max-width:640px) { main { padding:24px 16px; } .findings li { grid-template-columns:1fr; gap:0; }
   figure svg { max-width:none; } h1 { font-size:24px; } .findings span, .findings p { overflow-wrap:anywhere; } }
 @media print { body { font-size:11px; } main { padding:0; max-width:none; } nav { display:none; }
-  h2, figure, .answer, .box, tr { break-inside:avoid; } details > * { display:block; } }
+  h2, figure, .answer, .box, tr { break-inside:avoid; }
+  details::details-content { display:block; content-visibility:visible; block-size:auto; opacity:1; }
+  .wide, figure { overflow:visible; background:none; } }
 """
 
 TEMPLATE = """{%- macro scored(rows, names) -%}
@@ -83,6 +85,22 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 {%- endfor %}
 </table></div>
 {%- endmacro -%}
+{%- macro drawn(figure) -%}
+<section id="{{ figure.id }}">
+<h2>{{ figure.title }}</h2>
+<figure role="img" aria-label="{{ figure.title }}: {{ figure.caption }}">{{ figure.svg|safe }}
+<figcaption>{{ figure.caption }}</figcaption></figure>
+{%- if figure.table %}
+<div class="wide" tabindex="0"><table>
+<tr>{% for head in figure.table[0] %}<th>{{ head }}</th>{% endfor %}</tr>
+{%- for row in figure.table[1:] %}
+<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
+{%- endfor %}
+</table></div>
+{%- endif %}
+</section>
+{%- endmacro -%}
+{%- set first = groups[0].figures[0] if groups and groups[0].figures else none -%}
 <!doctype html>
 <html lang="en">
 <head>
@@ -110,6 +128,9 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 </div>
 {%- endfor %}
 </div>
+{%- if first %}
+{{ drawn(first) }}
+{%- endif %}
 {%- for kind, heading in kinds %}
 {%- if findings[kind] %}
 <div class="box {{ kind }}">
@@ -210,20 +231,8 @@ interval. This table compares numbers; it is not a test.</p>
 {%- endfor %}
 
 {%- for group in groups %}
-{%- for figure in group.figures %}
-<section id="{{ figure.id }}">
-<h2>{{ figure.title }}</h2>
-<figure role="img" aria-label="{{ figure.title }}: {{ figure.caption }}">{{ figure.svg|safe }}
-<figcaption>{{ figure.caption }}</figcaption></figure>
-{%- if figure.table %}
-<div class="wide" tabindex="0"><table>
-<tr>{% for head in figure.table[0] %}<th>{{ head }}</th>{% endfor %}</tr>
-{%- for row in figure.table[1:] %}
-<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
-{%- endfor %}
-</table></div>
-{%- endif %}
-</section>
+{%- for figure in group.figures if figure is not sameas first %}
+{{ drawn(figure) }}
 {%- endfor %}
 {%- endfor %}
 

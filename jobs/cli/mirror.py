@@ -73,6 +73,8 @@ def mlflow(uri: str, **options: Any) -> None:
 
     An experiment per study, a run per cell, and below it a run per trial.
     """
+    if not uri.strip():
+        raise click.UsageError("the URI is empty; expected one such as http://127.0.0.1:5000 or sqlite:///mlflow.db")
     from fts.jobs.mirrors.mlflow import MLflow  # here, not above: for this command only
 
     _run("mlflow", uri, lambda: MLflow(uri), **options)

@@ -8,6 +8,7 @@ missing is added; a run that shows something else is deleted and written anew.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -35,6 +36,7 @@ PATIENCE = {  # MLflow's own: seven tries of two minutes each
 METRICS, PARAMS, TAGS = 1000, 100, 100  # of one request
 PARAM_LENGTH, TAG_LENGTH, NAME_LENGTH = 6000, 5000, 250
 STRANGE = re.compile(r"[^\w\-. /]", re.ASCII)  # MLflow takes none of these in a name
+AWAY = re.compile(r"Max retries exceeded|timed out|Connection", re.IGNORECASE)
 STATUS = {TrialStatus.COMPLETE: "FINISHED", TrialStatus.PRUNED: "KILLED", TrialStatus.FAILED: "FAILED"}
 LARGEST = 1.7976931348623157e308  # what a store of MLflow keeps for infinity
 Logged = tuple[str, int, float, int]  # name, step, value, milliseconds
@@ -51,6 +53,8 @@ class MLflow:
         except ImportError as missing:
             cure = "`pip install mlflow-skinny` installs what speaks to a server, `pip install mlflow` the server too"
             raise no_library(missing, "mlflow", cure) from missing
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         self.uri = uri
         self.client: Any = self._asked(MlflowClient, uri)
         self.experiments: dict[str, str] = {}  # study -> id
@@ -219,11 +223,9 @@ class MLflow:
         try:
             return ask(*args, **words)
         except (MlflowException, ImportError, OSError) as error:
-            said = " ".join(str(error).split())[:300]
-            raise CannotMirror(
-                f"MLflow at {without_password(self.uri)} refused: {without_password(said)}; is the server running, "
-                "and is the address right?"
-            ) from error
+            said = without_password(" ".join(str(error).split()))
+            cure = "; is the server running, and is the address right?" if AWAY.search(said) else ""
+            raise CannotMirror(f"MLflow at {without_password(self.uri)} refused: {said[:300]}{cure}") from error
 
 
 # ---------------------------------------------------------------- as MLflow wants it

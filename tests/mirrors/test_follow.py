@@ -200,6 +200,7 @@ def test_reading_keeps_no_writer_waiting(made: Made) -> None:
     [
         (("tensorboard", "tb", "nothing"), 6, "no job matches 'nothing'"),
         (("tensorboard", "tb", "--until-idle"), 2, "--until-idle needs --follow"),
+        (("mlflow", ""), 2, "the URI is empty"),
         (("tensorboard",), 2, "Missing argument 'DIR'"),
         (("tensorbord", "tb"), 2, "tensorboard"),
         (("tensorboard", "train.py"), 2, "is a file"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.report.report import write_report
-from fts.jobs.report.style import DARK, LIGHT, PRINT
+from fts.jobs.report.style import DARK, LIGHT, PRINT, SHADES
 from fts.tui.render.theme import READABLE, contrast
 from tests.browser import CHROMIUM, Page, page_of
 from tests.cli.study import places_of
@@ -31,6 +31,14 @@ def test_every_text_can_be_read_on_paper_and_wash(palette: dict[str, str]) -> No
     for text in TEXTS:
         for ground in ("paper", "wash"):
             assert contrast(palette[text], palette[ground]) >= READABLE, (text, ground)
+    for share in SHADES:  # behind the numbers of the matrix
+        ground = mixed(palette["blue"], palette["paper"], share / 100)
+        assert contrast(palette["ink"], ground) >= READABLE, share
+
+
+def mixed(one: str, other: str, share: float) -> str:
+    pairs = ((int(one[k : k + 2], 16), int(other[k : k + 2], 16)) for k in (1, 3, 5))
+    return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in pairs)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
@@ -75,6 +83,9 @@ async def _looked_at(file: Path, scratch: Path) -> None:
         await page.ask("Page.reload")
         await asyncio.sleep(0.5)
         assert len(await page.shot()) > 10_000
+        await page.ask("Emulation.setEmulatedMedia", media="print", features=[])
+        folded = "[...document.querySelectorAll('details:not([open]) table')].map(one => one.offsetHeight)"
+        assert (heights := await page.value_of(folded)) and min(heights) > 0  # a printed page has no folds
 
 
 def numbers(cells: list[str]) -> list[float]:

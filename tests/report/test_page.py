@@ -160,3 +160,22 @@ def test_equal_values_have_no_winner_and_no_importance(tmp_path: Path):
     assert "importance" not in checked(text).ids
     assert "complete trials have the same loss, 0.5000: none is better" in text
     assert "no parameter can be judged" in text and "best of" not in text
+
+
+def test_no_name_turns_the_page_around_or_ends_its_data(tmp_path: Path):
+    db = planted(tmp_path, datasets=1, trials=12)
+    study = study_report(db, places_of(tmp_path), "train")
+    db.close()
+    name = "</script><script>alert(1)</script>\"'&" + "x" * 300 + "\u202e\u05d0\u05d1 \U0001f469\u200d\U0001f680 \ud800"
+    cells = [
+        replace(
+            cell,
+            name=name,
+            trials=tuple(replace(t, params={name: t.params["lr"], "lr": t.number}) for t in cell.trials),
+        )
+        for cell in study.cells
+    ]
+    text = page(replace(study, name=name, cells=tuple(cells)))
+    checked(text)
+    text.encode()  # half a character would end it
+    assert "\u202e" not in text and "\U0001f469\u200d\U0001f680" in text and "\u003c/script>" in text
