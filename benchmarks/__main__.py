@@ -35,6 +35,7 @@ PARTS = {
     "pruning": "What pruning saves (`python -m benchmarks.pruning DB` for recorded curves)",
     "equal_epochs": "Halving with a third of the epochs: best validation loss above that of fifty unpruned trials",
     "writers": "Many slots that write at once: group commit beside one commit for each fact",
+    "cluster": "A thousand slots at one head; a simulated week of twenty nodes with five losses a day",
     "lag": "What trials side by side cost in best value: a lag of k trials (`python -m benchmarks.lag`)",
     "monitor": "What the monitor costs",
     "exactness": "A search restarted or killed: how many trials equal an undisturbed one",

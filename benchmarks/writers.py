@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from benchmarks import Row
 from fts.state import transitions
 from fts.state.db import Database, open_database
@@ -38,6 +40,8 @@ class Written:
     p99: float
     longest: float
     beat: float  # the longest
+    cores: float = 0.0  # of this process, what makes the facts included
+    resident: int = 0  # bytes at the end
 
     def line(self) -> str:
         ms = (self.p50, self.p99, self.longest, self.beat)
@@ -91,14 +95,18 @@ def write(rate: float, seconds: float, slots: int = SLOTS, seed: int = 0, togeth
         threads.append(threading.Thread(target=beat))
         for thread in threads:
             thread.start()
+        began, busy = time.monotonic(), time.process_time()
         time.sleep(seconds)
-        told = len(took)
+        told, cores = len(took), (time.process_time() - busy) / (time.monotonic() - began)
+        resident = psutil.Process().memory_info().rss
         over.set()
         for thread in threads:
             thread.join()
         db.close()
     took.sort()
-    return Written(told, told / seconds, at(took, 0.5), at(took, 0.99), took[-1], max(beats, default=0.0))
+    return Written(
+        told, told / seconds, at(took, 0.5), at(took, 0.99), took[-1], max(beats, default=0.0), cores, resident
+    )
 
 
 def alone(turns: int, facts: int = 100) -> tuple[float, float]:
