@@ -84,6 +84,7 @@ KINDS = {  # folder of examples -> what it is about
     "notebook": "A notebook that reads a study",
     "flagship": "Questions of the flagship",
 }
+SHARED = ("folds.py",)  # imported by its neighbours, no recipe of its own
 
 
 def cookbook_page() -> str:
@@ -99,7 +100,7 @@ def cookbook_page() -> str:
     for folder, title in KINDS.items():
         text += f"## {title}\n\n"
         for path in sorted((ROOT / "examples" / folder).iterdir()):
-            if path.is_file() and not (folder == "study" and path.suffix == ".py"):
+            if path.is_file() and path.name not in SHARED and not (folder == "study" and path.suffix == ".py"):
                 text += recipe(path)
     return text
 
@@ -110,7 +111,7 @@ def recipe(path: Path) -> str:
     if path.suffix == ".toml":
         said, typed = lines, [f"fts check {name}", f"fts enqueue {name}", "fts worker --until-empty"]
     else:
-        begun = next(n for n, line in enumerate(lines) if re.match(r"\s*([A-Z_]+=\S+ )?(fts|cc) ", line))
+        begun = next(n for n, line in enumerate(lines) if re.match(r"\s*([A-Z_]+=\S+ )?(fts|cc|python) ", line))
         ended = next((n for n in range(begun, len(lines)) if not lines[n].strip()), len(lines))
         typed = [re.sub(r"^ {4}|^ {1,3}(?=\S)", "", line) for line in lines[begun:ended]]
         said = lines[:begun] + lines[ended:]

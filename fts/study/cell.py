@@ -62,7 +62,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "kind": ("cell", "baseline", "train", "replicate"),
-    "loss": ("bce", "focal"),
+    "loss": ("bce", "focal", "softauc"),
     "objective": ("val_loss", "val_auc"),
     "sampler": ("tpe", "gp", "random"),
     "pruner": ("none", "median", "halving"),
@@ -204,6 +204,10 @@ class CellSpec:
                 raise BadSpec(f"{name} is {getattr(made, name)!r}, expected letters, digits and _.- (at most 80)")
         if made.longest is not None and made.longest < made.context:
             raise BadSpec(f"longest is {made.longest} days, expected at least the {made.context} days of a window")
+        if made.loss == "softauc" and made.objective != "val_auc":
+            raise BadSpec(f"objective is {made.objective}, but loss softauc has no probabilities; expected val_auc")
+        if made.loss == "softauc" and made.pos_weight:
+            raise BadSpec("pos_weight is given, but each pair of loss softauc has one rise; leave it out")
         if made.cv is not None and not CV.fullmatch(made.cv):
             raise BadSpec(f"cv is {made.cv!r}, expected walk-forward:N with 2 to 20 folds, such as walk-forward:5")
         if not MD5.fullmatch(made.data_md5):

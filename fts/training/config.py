@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-LOSSES = ("bce", "focal")
+LOSSES = ("bce", "focal", "softauc")
 OBJECTIVES = ("val_loss", "val_auc")
 OPTIMIZERS = ("adamw", "adafactor")
 PRECISIONS = ("fp32", "bf16")
@@ -60,6 +60,10 @@ class TrainConfig:
         _one_of("objective", self.objective, OBJECTIVES)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("precision", self.precision, PRECISIONS)
+        if self.loss == "softauc" and self.pos_weight is not None:
+            raise ValueError(
+                "pos_weight has no meaning with loss softauc: each of its pairs has one rise; leave it out"
+            )
         if self.micro_batch > self.effective_batch:
             raise ValueError(f"micro_batch {self.micro_batch} is larger than effective_batch {self.effective_batch}")
         if self.fused_backward and self.micro_batch != self.effective_batch:

@@ -1,11 +1,15 @@
-"""The losses a trial may train on, as sums over windows, so that micro-batches add up to the batch exactly."""
+"""The losses a trial may train on, as sums over windows, so that micro-batches add up to the batch exactly.
 
-# shapes: B windows
+A loss of pairs does not add up: `of_pairs` says which, and `logit_gradient` is what its micro-batches go by.
+"""
+
+# shapes: B windows, P rises, N windows without one
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 
 def loss_sum(logits_B: Tensor, y_B: Tensor, config: TrainConfig) -> Tensor:
     """Sum over windows of the configured loss (divide by the number of windows for the mean)."""
+    if config.loss == "softauc":
+        return soft_auc(logits_B, y_B) * len(y_B)
     losses_B = cross_entropy(logits_B, y_B, config.pos_weight)
     if config.loss == "focal":
         losses_B = losses_B * focal_factor(logits_B, y_B, config.focal_gamma)
@@ -32,3 +38,29 @@ def focal_factor(logits_B: Tensor, y_B: Tensor, gamma: float) -> Tensor:
     """(1 - p_t)^gamma with p_t the probability of what happened (Lin et al. 2017, equation 4)."""
     towards_B = logits_B * (2 * y_B - 1)
     return (-gamma * functional.softplus(towards_B)).exp()  # (1 - sigmoid(z))^gamma, with no lost digits
+
+
+def soft_auc(logits_B: Tensor, y_B: Tensor) -> Tensor:
+    """1 - the mean of sigmoid(z_i - z_j) over all pairs of a rise i and a window j without one; 0 if there is no pair.
+
+    The AUC as the share of pairs in right order (Wilcoxon, Mann, Whitney), its step made a sigmoid: Herschtal and
+    Raskutti 2004, Optimising area under the ROC curve using gradient descent (ICML). A shift of all logits changes
+    nothing, so a model of this loss ranks windows and has no probabilities.
+    """
+    rises_P, others_N = logits_B[y_B > 0.5], logits_B[y_B <= 0.5]
+    if not len(rises_P) or not len(others_N):
+        return logits_B.sum() * 0  # a gradient all the same, of zeros
+    return torch.sigmoid(others_N - rises_P.unsqueeze(1)).mean()
+
+
+def of_pairs(config: TrainConfig) -> bool:
+    """Does the loss compare the windows of a batch with each other?"""
+    return config.loss == "softauc"
+
+
+def logit_gradient(logits_B: Tensor, y_B: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """The batch's mean loss and its gradient by each logit."""
+    free_B = logits_B.detach().requires_grad_()
+    loss = loss_sum(free_B, y_B, config) / len(y_B)
+    (gradient_B,) = torch.autograd.grad(loss, free_B)
+    return loss.detach(), gradient_B

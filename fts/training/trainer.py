@@ -29,7 +29,7 @@ from fts.training.checkpoint import (
     write_weights,
 )
 from fts.training.config import RECIPE_FIELDS, TrainConfig
-from fts.training.losses import loss_sum
+from fts.training.losses import logit_gradient, loss_sum, of_pairs
 from fts.training.metrics import Scores, auc, probabilities, score
 from fts.training.optimizers import make_stepper
 from fts.training.progress import Progress
@@ -189,6 +189,8 @@ class Trainer:
 
         Each micro-batch's sum is divided by the windows of the whole batch, so a short last one weighs what it should.
         """
+        if of_pairs(self.config) and len(ends_B) > self.config.micro_batch:
+            return self._accumulate_pairs(ends_B, step, logits_B)
         losses = []
         for index, part_B in enumerate(ends_B.split(self.config.micro_batch)):
             x_BCT, y_B = self.data.batch(part_B)
@@ -199,6 +201,21 @@ class Trainer:
             at = index * self.config.micro_batch
             logits_B[at : at + len(part_B)] = z_B.detach()
         return math.fsum(float(loss) for loss in losses)
+
+    def _accumulate_pairs(self, ends_B: Tensor, step: int, logits_B: Tensor) -> float:
+        """The same for a loss of pairs: all logits first, then each micro-batch again, with its part of the gradient.
+
+        Dropout is a function of the step and the micro-batch, so both passes drop the same.
+        """
+        parts = ends_B.split(self.config.micro_batch)
+        seeds = [randomness.dropout_seed(self.config.seed, step, index) for index in range(len(parts))]
+        with torch.no_grad():
+            z_B = torch.cat([self._forward(self.data.batch(p)[0], s) for p, s in zip(parts, seeds, strict=True)])
+        logits_B[:] = z_B
+        loss, gradient_B = logit_gradient(z_B, self.data.y_T[ends_B], self.config)
+        for part_B, seed, gradient_b in zip(parts, seeds, gradient_B.split(self.config.micro_batch), strict=True):
+            self._forward(self.data.batch(part_B)[0], seed).backward(gradient_b)
+        return float(loss)
 
     def _forward(self, x_BCT: Tensor, dropout_seed: int | None) -> Tensor:
         with torch.autocast(self.data.y_T.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
@@ -259,6 +276,8 @@ class Trainer:
         return logits_B.cpu().numpy()
 
     def _has_diverged(self, scores: Scores) -> bool:
+        if of_pairs(self.config):  # its logits have no level: their cross-entropy says nothing
+            return not math.isfinite(scores.loss)
         return not math.isfinite(scores.loss) or scores.loss > DIVERGED_FACTOR * self.prior_loss
 
     def _place(self, epoch: int | None = None) -> str:

@@ -12,7 +12,7 @@ from fts.training.losses import loss_sum
 from fts.training.metrics import auc, brier, cross_entropy, prior_loss, probabilities, score
 from fts.training.schedule import learning_rate
 from fts.training.windows import DataError, TrainingData
-from tests.training.tiny import make_data
+from tests.training.tiny import finish, make_data, make_trainer
 
 
 def slow_loss(z: float, y: float, gamma: float, pos_weight: float) -> float:
@@ -31,7 +31,27 @@ def test_losses_equal_the_formula(loss, gamma, pos_weight):
     assert float(loss_sum(z, y, config)) == pytest.approx(slow, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["bce", "focal"])
+def test_soft_auc_equals_the_formula_over_all_pairs_and_a_batch_of_one_kind_has_none():
+    z, y = torch.linspace(-3, 3, 11).sin() * 2, torch.arange(11) % 3 == 0
+    pairs = [1 / (1 + math.exp(a - b)) for a, up in zip(z.tolist(), y, strict=True) if up
+             for b, rose in zip(z.tolist(), y, strict=True) if not rose]  # fmt: skip
+    config = TrainConfig(loss="softauc")
+    assert float(loss_sum(z, y.float(), config)) / 11 == pytest.approx(sum(pairs) / len(pairs), rel=1e-5)
+    sharp = float(loss_sum(1e6 * z, y.float(), config)) / 11
+    assert 1 - sharp == pytest.approx(roc_auc_score(y.numpy(), z.numpy()), abs=1e-3)
+    free = z.clone().requires_grad_()
+    loss_sum(free, torch.zeros(11), config).backward()
+    assert not free.grad.any()
+
+
+def test_soft_auc_learns_an_order():
+    trainer = make_trainer(loss="softauc", objective="val_auc", max_epochs=3)
+    finish(trainer)
+    first, *_, last = trainer.history
+    assert last.train_loss < first.train_loss and trainer.outcome().reason == "finished"
+
+
+@pytest.mark.parametrize("loss", ["bce", "focal", "softauc"])
 def test_extreme_logits_give_finite_losses_and_gradients(loss):
     z = torch.tensor([-1e4, 1e4, -1e4, 1e4], requires_grad=True)
     value = loss_sum(z, torch.tensor([0.0, 1.0, 1.0, 0.0]), TrainConfig(loss=loss))
@@ -102,7 +122,7 @@ def test_the_prior_loss_is_that_of_saying_the_base_rate():
     [
         ({"micro_batch": 512}, "larger than effective_batch"),
         ({"fused_backward": True, "micro_batch": 64}, "cannot accumulate"),
-        ({"loss": "mse"}, "bce, focal"),
+        ({"loss": "mse"}, "bce, focal, softauc"),
         ({"objective": "train_loss"}, "val_loss, val_auc"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"learning_rate": math.nan}, "finite"),

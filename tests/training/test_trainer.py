@@ -28,7 +28,7 @@ def gradients_of(micro_batch: int, **changes) -> list[torch.Tensor]:
     return [p.grad for p in trainer.model.parameters()]
 
 
-@pytest.mark.parametrize("changes", [{}, {"loss": "focal"}, {"pos_weight": 3.0}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"loss": "focal"}, {"loss": "softauc"}, {"pos_weight": 3.0}], ids=str)
 @pytest.mark.parametrize("micro_batch", [1, 24, 60])
 def test_accumulated_gradients_equal_those_of_the_whole_batch(micro_batch, changes):
     for part, whole in zip(gradients_of(micro_batch, **changes), gradients_of(64, **changes), strict=True):

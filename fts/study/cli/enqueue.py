@@ -113,7 +113,7 @@ CELL_OPTIONS = (
         "--data", "dataset", metavar="NAME", help="data set by name (default: the tier's one; see fts data list)"
     ),
     click.option("--objective", help="val_loss or val_auc  [default: val_loss]"),
-    click.option("--loss", help="bce or focal  [default: bce]"),
+    click.option("--loss", help="bce, focal or softauc (with --objective val_auc)  [default: bce]"),
     click.option("--pos-weight", is_flag=True, default=None, help="weight positives by their rarity"),
     click.option(
         "--focal-gamma",

@@ -1,4 +1,4 @@
-"""The comparison of windows and norms judges each variant on the same days, and its table pairs them."""
+"""The comparisons of the flagship judge each variant on the same days, and their tables pair them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ import numpy as np
 import optuna
 import pytest
 
-from examples.flagship import windows
 from fts.study import dataset
+from fts.study.walk_forward_objective import on_fold
 from tests.data.made import make_bars, write_csv
+
+FLAGSHIP = Path(__file__).resolve().parents[2] / "examples" / "flagship"
+sys.path.append(str(FLAGSHIP))  # where a worker finds them too
+
+import comparisons  # noqa: E402
+import folds  # noqa: E402
+import windows  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,7 @@ def quick(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FTS_DATA", str(data))
     for name, value in {"LONGEST": 20, "EPOCHS": 2, "SHAPE": "d16-L1-h2-ff32"}.items():
-        monkeypatch.setattr(windows, name, value)
+        monkeypatch.setattr(folds, name, value)
     return windows
 
 
@@ -57,9 +64,9 @@ def test_every_variant_is_judged_on_the_same_days(quick: ModuleType, tmp_path: P
 
 
 def test_no_fold_trains_or_stops_on_what_it_is_judged_on(quick: ModuleType) -> None:
-    data, folds = quick.folds_of("SPX", "r20", 10, 1)
-    assert len(folds) == quick.JUDGED
-    for fold in folds:
+    data, parts = folds.folds_of("SPX", "r20", 10, 1)
+    assert len(parts) == folds.JUDGED
+    for fold in parts:
         assert fold.train_ends[-1] + data.horizon < fold.val_ends[0] - data.span + 1
 
 
@@ -67,17 +74,66 @@ def test_a_pair_of_equal_predictions_differs_by_nothing_and_seeds_widen_the_inte
     rng = np.random.default_rng(0)
     y = (rng.random(400) < 0.4).astype(float)
     good, bad = (np.clip(0.4 + k * (y - 0.4) + rng.normal(0, 0.2, (2, 400)), 0.01, 0.99) for k in (0.5, 0.0))
-    assert windows.paired(y, good, good, 1, "auc", 0.0) == (0.0, 0.0, 0.0)
-    value, low, high = windows.paired(y, good, bad, 1, "auc", 0.0)
+    assert folds.paired(y, good, good, 1, "auc", 0.0) == (0.0, 0.0, 0.0)
+    value, low, high = folds.paired(y, good, bad, 1, "auc", 0.0)
     assert low > 0.1 and low < value < high
-    wider = windows.paired(y, good, bad, 1, "auc", 0.1)
+    wider = folds.paired(y, good, bad, 1, "auc", 0.1)
     assert wider[0] == value and wider[1] < low - 0.05 and wider[2] > high + 0.05
+
+
+CASES = [(comparison, variant) for comparison, variants in comparisons.COMPARISONS.items() for variant in variants]
+
+
+@pytest.fixture
+def toy(quick: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of a few days, the least training."""
+    monkeypatch.setattr(comparisons, "LONGEST", {"context": 50})
+    monkeypatch.setattr(comparisons, "BASES", {"r20": {"context": 20, "norm": "none"}})
+    context = {name: {"context": days} for name, days in {"80": 20, "60": 15, "120": 25, "250": 50}.items()}
+    monkeypatch.setitem(comparisons.COMPARISONS, "context", context)
+    monkeypatch.setattr(folds, "EPOCHS", 1)
+
+
+@pytest.mark.parametrize(("comparison", "variant"), CASES)
+@pytest.mark.usefixtures("toy")
+def test_each_variant_of_each_comparison_trains(comparison: str, variant: str) -> None:
+    trial = optuna.create_study(direction="maximize").ask()
+    horizon = 2 if comparison == "horizon" else 1
+    assert 0 < comparisons.objective(trial, comparison, variant, horizon=horizon) < 1
+
+
+@pytest.mark.usefixtures("toy")
+def test_what_a_comparison_varies_changes_the_numbers() -> None:
+    data, parts = folds.folds_of("SPX", "r20", 20, 1)
+    part = on_fold(data, parts[-1])
+    usual = folds.transformer(part, "none", "r20", 0)[0]
+    changes = ({"dropout": 0.5}, {"seed": 1}, {"loss": "focal"}, {"loss": "softauc"}, {"pos_weight": 3.0})
+    for norm, choices in (("revin", {}), ("revin+stats", {}), *(("none", change) for change in changes)):
+        other = folds.transformer(part, norm, "r20", **{"seed": 0} | choices)[0]
+        assert np.abs(other - usual).max() > 1e-4, (norm, choices)
+
+
+@pytest.mark.slow  # a worker, 24 trials
+def test_one_command_runs_a_comparison_and_again_prints_the_same_table(data: Path, tmp_path: Path) -> None:
+    environ = {**os.environ, "FTS_DATA": str(data), "FTS_DB": str(tmp_path / "outputs" / "fts.db")}
+    for comparison in comparisons.COMPARISONS:
+        words = [str(FLAGSHIP / "comparisons.py"), comparison, "--base", "r20", "--horizons", "1"]
+        if comparison == "context":
+            continue  # 1,400 days are too few for windows of 250
+        once, again = (
+            subprocess.run([sys.executable, *words], cwd=tmp_path, env=environ, capture_output=True, text=True)
+            for _ in range(2)
+        )
+        assert (once.returncode, again.returncode) == (0, 0), once.stderr + again.stderr
+        rows = [[line for line in done.stdout.splitlines() if line.startswith("| r20")] for done in (once, again)]
+        assert len(rows[0]) == len(comparisons.COMPARISONS[comparison]) and rows[0] == rows[1]
+        assert all("[" in line or " - |" in line for line in rows[0])
 
 
 @pytest.mark.slow  # a worker, two trials
 def test_the_commands_of_the_example_end_in_a_table(data: Path, tmp_path: Path) -> None:
     environ = {**os.environ, "FTS_DATA": str(data), "FTS_DB": str(tmp_path / "outputs" / "fts.db")}
-    file = Path(windows.__file__)
+    file = FLAGSHIP / "windows.py"
     words = ["--trials", "1", "--direction", "maximize", "--metric", "auc", "-m", "variant=logistic-r20,logistic-a20"]
     for command in (["-m", "fts.jobs.cli", "enqueue", f"{file}:objective", *words, "-m", "horizon=1"],
                     ["-m", "fts.jobs.cli", "worker", "--until-empty", "--slots", "1", "--threads", "1"],
