@@ -64,3 +64,16 @@ def _within(path: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if name not in NO_CODE and not name.startswith("."))
         yield from (Path(root) / name for name in sorted(names) if not name.startswith("."))
+
+
+def beside(folder: Path, words: Sequence[str], outputs: Path) -> list[str]:
+    """The same, without the outputs folder, where it lies in one of them."""
+    found: list[str] = []
+    for word in words:
+        path = (folder / word).resolve()
+        if outputs.resolve() != path and outputs.resolve().is_relative_to(path):
+            names = sorted(one.name for one in path.iterdir() if not one.name.startswith((".", "__pycache__")))
+            found += beside(folder, [os.path.relpath(path / name, folder.resolve()) for name in names], outputs)
+        elif outputs.resolve() != path:
+            found.append(word)
+    return found

@@ -98,6 +98,7 @@ class Program:
     reads_log: bool = False  # it reads its metrics from what the trial prints: nothing of that may be dropped
     forks_for: str | None = None  # a template may fork it, if nothing in this folder hides what the template imported
     relays: bool = False  # it asks what it has started to stop; else the supervisor asks its whole tree
+    sync: tuple[str, ...] = ()  # files and folders of its folder that are sent to a node, beside those of the worker
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.code import TooMuchCode
+from fts.jobs.api.code import TooMuchCode, beside
 from fts.jobs.api.code import files as code_files
 from fts.jobs.executors.base import Room, Want, Whose
 from fts.jobs.executors.channel import Channel
@@ -32,6 +32,7 @@ from fts.state.values import Node, NodeState
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fts.jobs.api.study import Program
     from fts.jobs.executors.launch import Launch
     from fts.jobs.settings import Places, WorkerSettings
     from fts.state.db import Database
@@ -340,14 +341,15 @@ class CommandExecutor:
 
     # -- code
 
-    def send_code(self, channel: Channel, folder: str | None) -> None:
-        """The declared files of the folder, once for each state of them. Raises BrokenPipeError, OSError."""
-        if not self.sync or folder is None:
+    def send_code(self, channel: Channel, program: Program) -> None:
+        """The declared files of its folder, once for each state of them. Raises BrokenPipeError, OSError."""
+        sync, folder = (*self.sync, *program.sync), program.folder
+        if not sync or folder is None:
             return
         try:
-            files = sorted(set(code_files(Path(folder), beside(Path(folder), self.sync, self.outputs))))
+            files = sorted(set(code_files(Path(folder), beside(Path(folder), sync, self.outputs))))
         except TooMuchCode as error:
-            raise OSError(f"--sync {' '.join(self.sync)}: {error}") from None
+            raise OSError(f"sync {' '.join(sync)}: {error}") from None
         md5 = hashlib.md5(usedforsecurity=False)
         for name, path in files:
             md5.update(f"{name} {hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}\n".encode())
@@ -425,16 +427,3 @@ class CommandExecutor:
         with contextlib.suppress(StateError):  # the next look tells it again
             if states:
                 transitions.nodes_heard(self.db, states)
-
-
-def beside(folder: Path, words: Sequence[str], outputs: Path) -> list[str]:
-    """The same, without the outputs folder, where it lies in one of them."""
-    found: list[str] = []
-    for word in words:
-        path = (folder / word).resolve()
-        if outputs.resolve() != path and outputs.resolve().is_relative_to(path):
-            names = sorted(one.name for one in path.iterdir() if not one.name.startswith((".", "__pycache__")))
-            found += beside(folder, [os.path.relpath(path / name, folder.resolve()) for name in names], outputs)
-        elif outputs.resolve() != path:
-            found.append(word)
-    return found

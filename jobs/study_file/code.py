@@ -6,11 +6,12 @@ import ast
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fts.jobs.api.code import TooMuchCode, files
+from fts.jobs.api.code import TooMuchCode, beside, files
 from fts.jobs.study_file.faults import BadStudy
 
 MOST_MODULES = 500
 AT = ("study", "code")
+SYNC = ("study", "sync")
 
 
 def named(code: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
@@ -27,6 +28,22 @@ def named(code: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str,
     except TooMuchCode as error:
         raise BadStudy(AT, f"cannot be hashed: {error}") from None
     return tuple(code)
+
+
+def sent(sync: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
+    """Checks the files and folders of `sync`. Raises BadStudy for one that a node would not get."""
+    for word in sync:
+        path = (folder / word).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise BadStudy(SYNC, f"names {word}, which lies outside {folder}; name files and folders inside it")
+        if not path.exists():
+            raise BadStudy(SYNC, f"names {word}, which is not in {folder}")
+    try:
+        for _ in files(folder, sync if outputs is None else beside(folder, sync, outputs)):
+            pass
+    except TooMuchCode as error:
+        raise BadStudy(SYNC, f"cannot be sent: {error}") from None
+    return tuple(sync)
 
 
 def imported(file: str, folder: Path) -> tuple[str, ...]:

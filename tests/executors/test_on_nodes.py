@@ -11,6 +11,18 @@ import pytest
 from tests.executors.crew import Crew
 from tests.fts_process import wait_until
 
+STUDY = """\
+[study]
+objective = "train.py:objective"
+sync = ["."]
+
+[budget]
+trials = 1
+
+[metrics]
+loss = { goal = "minimize" }
+"""
+
 
 @pytest.fixture(scope="module")
 def peace(tmp_path_factory: pytest.TempPathFactory) -> Crew:
@@ -61,5 +73,13 @@ def test_a_killed_worker_loses_what_is_not_at_home_and_the_next_goes_on(tmp_path
     assert crew.epochs() < 50
     finished(crew, crew.start("a:1,b:1", "--sync", "."))
     equal(crew, peace)
-    logs = "".join(path.read_text() for path in (tmp_path / "outputs" / "logs").rglob("*t[0-9]*.log"))
-    assert f"{tmp_path / 'scratch'}/fts-agent-" in logs, "the code that was sent ran, not the folder beside it"
+    assert f"{tmp_path / 'scratch'}/fts-agent-" in crew.printed(), "not the folder beside it ran"
+
+
+def test_the_code_that_a_study_file_names_runs_on_the_node(tmp_path: Path) -> None:
+    """`sync` of [study]: no option of the worker is needed."""
+    crew = Crew(tmp_path, trials=1)
+    (tmp_path / "study.toml").write_text(STUDY)
+    crew.study.ok("enqueue", "study.toml")
+    finished(crew, crew.start("a:1"))
+    assert "/fts-agent-" in crew.printed(), "the code that was sent ran, not the folder beside it"
