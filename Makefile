@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+RAY    := build/ray
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
@@ -39,10 +40,17 @@ test: $(STAMP)  ## the test suite (about 6 minutes on 2 cores)
 test-slow: $(STAMP)  ## long chaos, soak and 2B runs (hours)
 	@$(BIN)/python -m pytest -m slow
 
-test-cluster: $(STAMP)  ## trials on real Slurm daemons and a real sshd, on the loopback address (root on Debian installs them)
+test-cluster: $(RAY)/.installed  ## trials on real Slurm, Ray and sshd on this machine (root on Debian installs Slurm and sshd)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v slurmd >/dev/null && [ ! -x /usr/sbin/slurmd ]; then \
 		apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge openssh-server openssh-client; fi
-	@$(BIN)/python -m pytest -m 'slow or not slow' -rs tests/cluster tests/executors
+	@$(RAY)/bin/python -m pytest -m 'slow or not slow' -rs tests/cluster tests/executors
+
+$(RAY)/.installed: $(STAMP)
+	@echo "installing Ray beside the environment, in $(RAY) (a minute, once)"
+	@$(BIN)/python -m venv $(RAY)
+	@$(RAY)/bin/python -m tests.beside $(abspath $(BIN))/python
+	@$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ray || echo "Ray cannot be installed here: its tests are skipped" >&2
+	@touch $@
 
 check: $(STAMP)  ## ruff, mypy --strict, and the test that draws the direction of imports (about a minute)
 	@$(BIN)/ruff check .

@@ -64,11 +64,12 @@ def places(db: str | Path | None = None) -> Places:
 class Where:
     """On which machines the trials run."""
 
-    executor: str = "local"  # local, command, ssh
+    executor: str = "local"  # local, command, ssh, ray
     launch: str | None = None  # the command that starts an agent
     nodes: str | None = None  # gpu1:4,gpu2:4
     node_python: str | None = None
     sync: tuple[str, ...] = ()  # files and folders beside a study's file that are sent
+    address: str | None = None  # of the head of Ray
 
     @property
     def node_slots(self) -> dict[str, int] | None:
@@ -79,6 +80,10 @@ class Where:
     def launch_of(self) -> Launch:
         from fts.jobs.executors.launch import SSH, Launch
 
+        if self.executor == "ray":
+            from fts.jobs.executors.ray_cluster import RayLaunch
+
+            return RayLaunch("", self.node_python, address=self.address or "")
         if self.executor == "ssh":
             return Launch(self.launch or SSH, self.node_python, quotes=True)
         return Launch(self.launch or "", self.node_python)
@@ -162,6 +167,11 @@ def settings_elsewhere(
     if where.executor == "command" and not where.launch:
         raise BadSetting("--executor command needs --launch, such as 'srun -n1 -c{threads} --gres=gpu:{gpus}'")
     total = sum(nodes.values()) if nodes else None
+    if where.executor == "ray":
+        from fts.jobs.executors.ray_cluster import look  # here: of this executor alone
+
+        cluster = look(where.address)
+        slots = slots or cluster.slots(threads or 1)
     if slots is None:
         slots = total or 1
     elif total is not None and slots > total:

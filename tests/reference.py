@@ -80,6 +80,7 @@ KINDS = {  # folder of examples -> what it is about
     "keras": "Keras",
     "xgboost": "XGBoost",
     "lightgbm": "LightGBM",
+    "flagship": "Questions of the flagship",
 }
 
 
@@ -91,7 +92,7 @@ def cookbook_page() -> str:
         "# Cookbook\n\nEach recipe is a file of `examples/` in the repository. Type its commands in the top folder of "
         "a checkout; each study takes seconds to minutes on two cores. `pip install 'fts-hpo[examples]'` installs all "
         "libraries. A recipe resumes after `kill -9` where its text says so; [callbacks](STUDIES.md#libraries) has the "
-        "calls.\n\nFor more than one machine, ssh and Slurm: [more than one machine](cluster.md).\n\n"
+        "calls.\n\nFor more than one machine, ssh, Slurm and Ray: [more than one machine](cluster.md).\n\n"
     )
     for folder, title in KINDS.items():
         text += f"## {title}\n\n"

@@ -432,6 +432,7 @@ ALLOWED = {
     ("fts.jobs.cli.log", "open"): "appends a line to the report of a command, and imports nothing",
     ("fts.tui.render.export", "fdopen"): "appends to a log",
     ("fts.jobs.form.server", "fdopen"): "a pipe",
+    ("fts.jobs.mirrors.tensorboard", "fdopen"): "appends; what a kill cuts off is appended later",
 }
 
 

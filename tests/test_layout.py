@@ -77,6 +77,7 @@ MAY_IMPORT = {
         "fts.state.user",
         "fts.jobs.actions",
         "fts.jobs.api",
+        "fts.jobs.hosts",
         "fts.jobs.search.importance",
         "fts.jobs.search.prune_line",
         "fts.jobs.status",

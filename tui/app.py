@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 
 from fts.jobs.actions.run import this_person
 from fts.jobs.status.sanitize import clean
+from fts.tui import terminal
 from fts.tui.action_runner import ActionRunner
 from fts.tui.cost import Cost
 from fts.tui.data.poller import Poller
@@ -70,7 +71,7 @@ class Monitor(App[None]):
         self.set_reactive(App.theme, theme.of_textual(palette))  # before the style sheet is parsed: not twice
         self.stylesheet.set_variables(self.get_css_variables())
         self.animation_level = "none"
-        use_whole_cells()
+        use_whole_cells(ascii_only)
         self.path, self.readonly, self.ascii_only, self.palette = path, readonly, ascii_only, palette
         self.keymap = keymap or Keymap()
         self.set_keymap(self.keymap.for_textual())
@@ -94,7 +95,7 @@ class Monitor(App[None]):
         self.poller = Poller(path, self.post_message, ReadRequest(user=self.user, at=at))
 
     def get_driver_class(self) -> type[Driver]:
-        return self.cost.counting(super().get_driver_class())
+        return terminal.suspending(self.cost.counting(super().get_driver_class()))
 
     def on_mount(self) -> None:
         self.poller.start()

@@ -62,7 +62,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "fold", ("c",), "c", "fold study", "Queue of several studies: one row of the selected study; again all of them."
     ),
-    Key("sort", ("o",), "o", "sort", "Sort: then press the letter of a column; again reverses."),
+    Key("sort", ("o",), "o", "sort", "Sort: then the letter of a column, or the digit of a parameter; again reverses."),
     Key("zoom", ("z",), "z", "zoom pane", "Show the focused pane on the whole screen; again goes back."),
     Key("zoom_in", ("+", "="), "+", "zoom in", "Show a shorter part of the chart."),
     Key("zoom_out", ("-",), "-", "zoom out", "Show a longer part of the chart."),
@@ -86,6 +86,7 @@ KEYS: tuple[Key, ...] = (
     Key("replay_on", (".",), ".", "step forward", "Replay: one event forward; Esc returns to now."),
     Key("reread", ("ctrl+r",), "^r", "read now", "Read the database now and rebuild the screen."),
     Key("redraw", ("ctrl+l",), "^l", "redraw", "Send the whole screen again."),
+    Key("suspend", ("ctrl+z",), "^z", "suspend", "Go to the shell; `fg` there comes back. The worker keeps running."),
     Key("leave", ("q", "ctrl+c"), "q", "leave", "Leave the monitor; the worker keeps running."),
 )
 
@@ -193,7 +194,8 @@ def hints(
         label = {"withdraw the drain": "stay", "resume the queue": "resume queue"}.get(label, label)
         shown = keymap.hint(name, key) if keymap is not None else key
         if shown:  # the user may have taken the key away
-            found.append(Hint(shown.replace("↵", "Enter") if ascii_only else shown, label))
+            id = "log_y" if name == "copy" else name if action is None else action.id
+            found.append(Hint(shown.replace("↵", "Enter") if ascii_only else shown, label, id))
     return tuple(found)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.maintain import existing
 from fts.jobs.cli.output import emit, put, say
 from fts.jobs.cli.time_option import since_of
+from fts.jobs.hosts import LOOPBACK, cannot_listen
 from fts.state.files import atomic_write
 from fts.state.user import this_person
 
@@ -103,8 +103,7 @@ def serve(port: int, theme: str, sessions: int, host: str) -> None:
     The address holds a random token. Each tab is a process of about 100 MB, so their number is limited.
     With --host 0.0.0.0 other machines can connect. The connection is not encrypted: prefer ssh -L.
     """
-    from fts.tui.serve import LOOPBACK  # here, not above: for this command only
-    from fts.tui.serve import serve as serve_monitor
+    from fts.tui.serve import serve as serve_monitor  # here, not above: for this command only
     from fts.tui.settings import BadSettings, file, read
 
     try:
@@ -125,12 +124,4 @@ def serve(port: int, theme: str, sessions: int, host: str) -> None:
     try:
         serve_monitor(database, port, theme, host=host, sessions=sessions, ready=ready)
     except OSError as error:
-        raise NothingThere(f"cannot listen on {host}:{port}: {_reason(error)}") from None
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "another program uses this port; choose another with --port"
-    if error.errno == errno.EACCES:
-        return "permission denied; choose a port from 1024 up with --port"
-    return "this machine has no such address; leave --host out to listen on this machine only"
+        raise NothingThere(f"cannot listen on {host}:{port}: {cannot_listen(error)}") from None

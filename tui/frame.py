@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.scrollbar import ScrollBar
+
 from fts.jobs.status import formatting
 from fts.tui.widgets.lines import Lines
+from fts.tui.widgets.scrollbar import cells
 
 if TYPE_CHECKING:
+    from textual.geometry import Region
     from textual.screen import Screen
 
     from fts.tui.render.text import Line, Span
@@ -19,13 +23,22 @@ def frame_of(screen: Screen[object]) -> list[Line]:
     """Exactly as many lines and columns as the screen has."""
     width, height = screen.size
     rows: list[list[Cell]] = [[(" ", "")] * width for _ in range(height)]
-    shown = [widget for widget in screen.query(Lines) if widget.is_on_screen and widget.visible and widget.region.area]
-    for widget in sorted(shown, key=lambda widget: widget.layer == "over"):  # the bar covers what is below it
-        region = widget.region.intersection(screen.size.region)
-        for n, line in enumerate(widget.lines[: region.height]):
+    for region, lines in placed(screen):
+        for n, line in enumerate(lines[: region.height]):
             row = rows[region.y + n]
             row[region.x : region.right] = _cells(line, region.width)
+    for bar in (bar for bar in screen.query(ScrollBar) if bar.is_on_screen):
+        seen = bar.region.intersection(screen.size.region)
+        for n, char in enumerate(cells(bar, bar.region.height)[: seen.height] if seen.area else ()):
+            rows[seen.y + n][seen.x] = (char, "")
     return [_spans(row) for row in rows]
+
+
+def placed(screen: Screen[object]) -> list[tuple[Region, list[Line]]]:
+    """The place and the lines of whatever is in sight; the bar comes last, since it covers what is below it."""
+    shown = [widget for widget in screen.query(Lines) if widget.is_on_screen and widget.visible and widget.region.area]
+    shown.sort(key=lambda widget: widget.layer == "over")
+    return [(widget.region.intersection(screen.size.region), widget.lines) for widget in shown]
 
 
 def _cells(line: Line, width: int) -> list[Cell]:

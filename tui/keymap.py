@@ -6,7 +6,6 @@ show_trials ... for the seven screens.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -229,5 +228,7 @@ def _key(id: str, text: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; the nearest is 'cancel'`, or nothing where nothing is near."""
+    import difflib  # here, not above: only for a mistake
+
     close = difflib.get_close_matches(word, list(known), 1)
     return f"; the nearest is {close[0]!r}" if close else ""

@@ -59,6 +59,8 @@ SIGNS: tuple[Sign, ...] = (
     Sign("┈", "median", "The median of the other trials at the same step.", (QUEUE, CURVES)),
     Sign("░", "middle half", "Where half of the other trials lie at the same step.", (QUEUE, CURVES)),
     Sign("▁", "prune line", "A trial that is worse than this at its next report is pruned.", (QUEUE, CURVES)),
+    Sign("█", "scrollbar", "At the right edge: which part of all rows is in sight; drag it, or click above or below.",
+         (QUEUE, TRIALS, LOGS, EVENTS)),
     Sign("█▏▎▍▌▋▊▉·", "meter", "The share that is used now; · is free.", (QUEUE, HARDWARE)),
     Sign("▁▂▃▄▅▆▇█", "history", "The same number over the hours before, oldest at the left.", (QUEUE, HARDWARE)),
     Sign("┊", "soft limit", "Memory: the trial halves its batch. Temperature: resume or pause, as the words say.",

@@ -183,9 +183,13 @@ class Navigation:
             self.jumped_at = 0.0
             self.stretch(view)
 
-    def to_end(self, view: View, last: bool) -> None:
-        """First or last row."""
-        self.move(view, 10**9 if last else -(10**9))
+    def scroll_to(self, view: View, first: int, most: int) -> None:
+        """This row shall be the first in sight, of those that may be up to `most`: a table follows its cursor there."""
+        if self.screen == LOGS:
+            self.scroll, self.follow = most - first, first == most
+        elif rows := self.rows(view):
+            self.choose(rows[round(first / most * (len(rows) - 1))])
+            self.stretch(view)
 
     def choose(self, row: int) -> None:
         """Puts the cursor of this screen on a row by id."""
@@ -317,15 +321,11 @@ class Navigation:
         self.filters[self.screen] = words
         self.end_range()
 
-    def sort(self, letter: str) -> str | None:
-        """o + letter: by a column, again to reverse; the column, or None for an unknown letter."""
-        column = table_rows.SORTS.get(self.screen, {}).get(letter)
-        if column is None:
-            return None
+    def sort(self, column: str) -> None:
+        """By a column; again reverses."""
         self.end_range()
         now, reverse = self.sorts.get(self.screen, ("", False))
         self.sorts[self.screen] = (column, not reverse if now == column else False)
-        return column
 
 
 def first_choice(snapshot: Snapshot) -> int | None:

@@ -25,7 +25,7 @@ from fts.state import queries
 from fts.tui import bindings
 from fts.tui.data.reader import Reader, ReadRequest, ReadResult
 from fts.tui.data.view import SCREENS, Hint, View
-from fts.tui.frame import frame_of
+from fts.tui.frame import frame_of, placed
 from fts.tui.modes import MODES
 from fts.tui.navigation import Navigation
 from fts.tui.render import export, theme
@@ -37,6 +37,7 @@ from fts.tui.widgets.pane import Pane
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from textual.geometry import Region
     from textual.pilot import Pilot
 
     from fts.tui.render.text import Line
@@ -213,17 +214,17 @@ class Still(App[None]):
         if self.size != size:
             self.post_message(events.Resize(size, size))
         self.paint()
-        before: list[Line] = []
+        before: list[tuple[Region, list[Line]]] = []
         alike = 0
         for _ in range(MOST_ROUNDS):
             await pilot.pause(0)
             if self.failed is not None:
                 raise self.failed
-            lines = frame_of(self.screen)
-            alike = alike + 1 if lines == before and self._is_painted(size) else 0
+            now = placed(self.screen)
+            alike = alike + 1 if now == before and self._is_painted(size) else 0
             if alike == ALIKE:
-                return lines
-            before = lines
+                return frame_of(self.screen)
+            before = now
         raise RuntimeError(f"{SCREENS[view.screen]} at {size.width}x{size.height} does not come to rest")
 
     def _is_painted(self, size: Size) -> bool:

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import os
 import re
 import secrets
 import shlex
 import signal
-import socket
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.hosts import name_of, refusal
 from fts.jobs.python import python
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
-EVERYWHERE = ("0.0.0.0", "::")  # every network this machine is in
 SESSIONS = 4  # open tabs; each is a process of about 100 MB
 SESSIONS_MOST = 100
 TOKEN_BYTES = 16
@@ -342,41 +339,6 @@ def knows(path: str, token: str) -> bool:
 def without_outside(page: str, host: str) -> str:
     """The page without what it would fetch from others than `host`; the policy beside it forbids what is left."""
     return OUTSIDE.sub(lambda found: found[0] if found[1] == host else "", page)
-
-
-def refusal(host: str, origin: str | None, port: int, bound: str = "127.0.0.1") -> str | None:
-    """Why a request is not answered; None: it comes from our own page. `bound`: the address the server listens on."""
-    if not _is_ours(host, port, bound):
-        return f"host {host!r:.80} is not this machine: use http://127.0.0.1:{port} (or ssh -L {port}:127.0.0.1:{port})"
-    if origin is None:
-        return None
-    scheme, _, name = origin.lower().partition("://")
-    if scheme != "http" or not _is_ours(name, port, bound) or (bound not in LOOPBACK and name != host.lower()):
-        return f"origin {origin!r:.80} is another site: refused"
-    return None
-
-
-def _is_ours(name: str, port: int, bound: str) -> bool:
-    """A name of this machine with our port. On the network: a number or the bound name, which no foreign site has."""
-    host, _, said = name.lower().rpartition(":")
-    if said != str(port):
-        return False
-    if host in LOOPBACK or bound in LOOPBACK:
-        return host in LOOPBACK
-    if host == name_of(bound).lower():
-        return True
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
-
-
-def name_of(host: str) -> str:
-    """What a browser calls the address we listen on."""
-    if host in EVERYWHERE:
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host
 
 
 def leave_with(server: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -65,6 +64,8 @@ def read(path: Path) -> Settings:
 
 def parsed(text: str, name: str) -> Settings:
     """The settings of a text; `name` is that of its file. Raises BadSettings."""
+    import tomllib  # here, not above: few have such a file
+
     try:
         tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from textual.driver import Driver
+
 CANNOT_MOVE = ("", "dumb", "unknown")  # values of $TERM: such a terminal only adds lines
 LOOK_EVERY_S = 1.0
+FOUND: list[list[Any]] = []  # the attributes of the terminal as the shell had it
 GRACE_S = 2.0  # for an orderly exit, before the process ends itself
 
 
@@ -51,6 +54,7 @@ def quiet() -> Iterator[None]:
         yield
         return
     before = termios.tcgetattr(sys.stdin)
+    FOUND.append(before)
     silent = list(before)
     silent[3] &= ~(termios.ECHO | termios.ISIG)
     termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
@@ -59,6 +63,25 @@ def quiet() -> Iterator[None]:
     finally:
         with contextlib.suppress(termios.error, OSError, ValueError):  # the terminal may be gone
             termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def suspending(kind: type[Driver]) -> type[Driver]:
+    """That driver of Textual; while the monitor is suspended the terminal is as the shell had it, with its echo."""
+
+    class Suspending(kind):  # type: ignore[valid-type, misc]  # the kind depends on where the monitor runs
+        def suspend_application_mode(self) -> None:
+            super().suspend_application_mode()
+            with contextlib.suppress(termios.error, OSError, ValueError):
+                self.silent = termios.tcgetattr(sys.stdin)
+                if FOUND:
+                    termios.tcsetattr(sys.stdin, termios.TCSANOW, FOUND[-1])
+
+        def resume_application_mode(self) -> None:
+            with contextlib.suppress(termios.error, OSError, ValueError):
+                termios.tcsetattr(sys.stdin, termios.TCSANOW, self.silent)
+            super().resume_application_mode()
+
+    return Suspending
 
 
 @contextlib.contextmanager

@@ -1,18 +1,24 @@
 """Keys in their order: one that opens a dialog is not overtaken by the next, and what is typed before the dialog has
-its field waits for it. Over a slow link many keys arrive at once."""
+its field waits for it; what follows the Enter that answers it waits until it is gone. Over a slow link many keys arrive
+at once."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual import events
+
 if TYPE_CHECKING:
-    from textual import events
+    from textual.dom import DOMNode
+    from textual.screen import Screen
     from textual.widget import Widget
 
     from fts.tui.app import Monitor
 
 NEVER_HELD = ("ctrl+c", "ctrl+q")  # they leave, whatever is open
 MOST = 1000  # keys that wait
+LAPS = 4
+AT_MOST_S = 0.5  # that they wait for an answer to take effect: its message goes from widget to widget
 
 
 class TypedAhead:
@@ -21,6 +27,7 @@ class TypedAhead:
     def __init__(self, app: Monitor) -> None:
         self.app = app
         self.held: list[events.Key] = []
+        self.answered: Screen[object] | None = None  # a dialog that has got its Enter
 
     def takes(self, event: events.Key) -> bool:
         """Whether a key that has just arrived is dealt with, or waits here until `release`."""
@@ -28,17 +35,45 @@ class TypedAhead:
         takes = getattr(screen, "takes", None)
         if takes is not None:
             return bool(takes(event))
-        waits = getattr(screen, "HOLDS_KEYS", False) and screen is not None and screen.focused is None
-        if not waits or event.key in NEVER_HELD or len(self.held) >= MOST:
+        if screen is None or not getattr(screen, "HOLDS_KEYS", False) or event.key in NEVER_HELD:
             return False
-        self.held.append(event)
-        return True
+        if (screen.focused is None or screen is self.answered) and len(self.held) < MOST:
+            self.held.append(event)
+            return True
+        if event.key == "enter":
+            self.answered = screen
+            self.app.call_later(self._follow, screen.focused, screen.focused)
+            self.app.set_timer(AT_MOST_S, self._go_on)
+        return False
+
+    def _follow(self, field: DOMNode, widget: DOMNode | None, lap: int = 1) -> None:
+        """Goes the way of the answer, behind it: the key down to the field and up again, then what the field says up to
+        the dialog, which leaves."""
+        if widget is not None and widget is not self.app:
+            widget.call_later(self._follow, field, widget.parent, lap)
+        elif lap < LAPS:
+            self.app.call_later(self._follow, field, field, lap + 1)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """What was typed behind the answer is read as if it were typed now."""
+        if self.answered is not None:
+            self.answered = None
+            held, self.held = self.held, []
+            self._again(held)
+
+    def _again(self, held: list[events.Key]) -> None:
+        for event in held:
+            self.app.post_message(events.Key(event.key, event.character))
 
     def release(self, field: Widget) -> None:
         """The dialog has its field: it gets what was typed before, and everything that follows goes there by itself."""
         held, self.held = self.held, []
-        for event in held:
+        ends = next((n for n, event in enumerate(held) if event.key == "enter"), len(held))
+        for event in held[:ends]:
             field.post_message(event)
+        field.call_later(self._again, held[ends:])  # the answer, and what was typed behind it
 
 
 def release(field: Widget | None) -> None:

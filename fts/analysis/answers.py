@@ -1,4 +1,4 @@
-"""Answers the three questions the study was made for, each with how sure it is."""
+"""Answers the questions the study was made for, each with how sure it is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fts.analysis.scaling import FEWEST_SIZES
 
 if TYPE_CHECKING:
     from fts.analysis.summarise import CellSummary, Group
+    from fts.scores.intervals import Difference, Interval
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,14 @@ class Answer:
 
 
 def answers(groups: tuple[Group, ...], found: tuple[Conclusion, ...]) -> tuple[Answer, ...]:
-    """The three questions: better than the baseline? better with size? one search for all horizons?
+    """Better than a volatility forecast? than the best baseline? better with size? one search for all horizons?
 
     While `found` holds an error nothing is answered yes or no: what the numbers would say is kept in the sentence.
     """
     given = [
         answer if len(groups) == 1 else replace(answer, question=f"{answer.question} ({group.task} on {group.tier})")
         for group in groups
-        for answer in (_beats_baseline(group), _scales(group), _one_search(group))
+        for answer in (_beats_volatility(group), _beats_baseline(group), _scales(group), _one_search(group))
     ]
     errors = list(dict.fromkeys(finding.rule for finding in found if finding.kind == "error"))
     if not errors:
@@ -46,27 +47,73 @@ def answers(groups: tuple[Group, ...], found: tuple[Conclusion, ...]) -> tuple[A
     return tuple(Answer(a.question, "cannot say", f"{repair}{a.answer}. {a.sentence}") for a in given)
 
 
+def _beats_volatility(group: Group) -> Answer:
+    question = "Is any transformer better than a volatility forecast?"
+    judged = [
+        _Judged(c, c.beyond.auc_gain, c.against_volatility, c.beyond.loss_at_once)
+        for c in group.cells
+        if c.beyond is not None
+    ]
+    if not judged:
+        why = "No cell has both predictions and a volatility forecast on the same days yet; "
+        return Answer(question, "cannot say", f"{why}`fts enqueue --matrix` enqueues the forecasts with the baselines.")
+    given = _compared(group, question, judged, "the best volatility forecast")
+    why = "A rise of the wanted size is mostly a question of how much prices move, and cheap forecasts know that. "
+    return replace(given, sentence=why + given.sentence)
+
+
 def _beats_baseline(group: Group) -> Answer:
     question = "Does any transformer beat the best cheap baseline?"
-    judged = [cell for cell in group.cells if cell.auc_gain is not None]
+    judged = [
+        _Judged(
+            c,
+            c.auc_gain,
+            c.against_baseline,
+            None if c.lowest_gain is None else c.lowest_gain.interval.at_once(c.looks),
+        )
+        for c in group.cells
+        if c.auc_gain is not None
+    ]
     if not judged:
         return Answer(question, "cannot say", "No cell has both predictions and baselines on the same days yet.")
-    better = [c for c in judged if c.against_baseline == "above"]
-    worse = [c for c in judged if c.against_baseline == "below"]
-    looks = max(c.looks for c in judged)
+    return _compared(group, question, judged, "the best baseline")
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A cell beside its rivals: how its best trial stands to the strongest one by AUC, and to the lowest loss."""
+
+    cell: CellSummary
+    gain: Difference
+    verdict: str  # above | below | open, all trials considered
+    loss_at_once: Interval | None
+
+
+def _compared(group: Group, question: str, judged: list[_Judged], rival: str) -> Answer:
+    better = [one.cell for one in judged if one.verdict == "above"]
+    worse = [one.cell for one in judged if one.verdict == "below"]
+    looks = max(one.cell.looks for one in judged)
     many = f"{len(judged)} cell{'' if len(judged) == 1 else 's'}"
-    by_auc = f"AUC: {len(better)} of {many} clearly better than the best baseline, {len(worse)} clearly worse"
+    by_auc = f"AUC: {len(better)} of {many} clearly better than {rival}, {len(worse)} clearly worse"
     at_once = f", by intervals for all {looks} trials at once (Bonferroni)" if looks > 1 else ""
     counts = f"{by_auc}{at_once}. {_by_loss(judged)}"
     if any(c.luck is None or c.luck.beyond_luck for c in better):
         return Answer(question, "yes", f"{counts}.")
-    alone = [c for c in judged if c.auc_gain and c.auc_gain.clear and c.auc_gain.interval.value > 0]
+    waiting = [one for one in judged if not one.cell.is_trained_again and one.gain.interval.at_once(looks).low > 0]
+    if waiting:
+        return Answer(
+            question,
+            "not yet",
+            f"{counts}. {_cells(len(waiting))} ahead, but nothing is claimed of a best trial before it was trained "
+            "with other seeds (`fts replicate CELL`): it was chosen, they are not.",
+        )
+    alone = [one for one in judged if one.gain.clear and one.gain.interval.value > 0]
     if alone:
         return Answer(
             question,
             "perhaps",
             f"{counts}. Taken alone, {_cells(len(alone))} better; but the best of {looks} trials that are only as good "
-            "as the baseline can come as far by luck. The sealed test set can decide (`fts final CELL`).",
+            f"as {rival} can come as far by luck. The sealed test set can decide (`fts final CELL`).",
         )
     if len(worse) == len(judged):
         left = sum(max(0, (c.trials_wanted or 0) - c.n_complete - c.n_pruned - c.n_failed) for c in group.cells)
@@ -81,9 +128,9 @@ def _beats_baseline(group: Group) -> Answer:
     return Answer(question, "not shown", f"{counts}. The intervals of the other cells include zero.")
 
 
-def _by_loss(judged: list[CellSummary]) -> str:
-    """The same question by log loss, against the baseline with the lowest loss, which may not be the best by AUC."""
-    gains = [cell.lowest_gain.interval.at_once(cell.looks) for cell in judged if cell.lowest_gain is not None]
+def _by_loss(judged: list[_Judged]) -> str:
+    """The same question by log loss, against the rival with the lowest loss, which may not be the best by AUC."""
+    gains = [one.loss_at_once for one in judged if one.loss_at_once is not None]
     clear = [gain.value for gain in gains if not gain.covers(0.0)]
     better, worse = sum(value < 0 for value in clear), sum(value > 0 for value in clear)
     return f"Log loss: {better} clearly better, {worse} clearly worse"

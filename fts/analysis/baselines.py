@@ -1,9 +1,9 @@
-"""Scores what a transformer has to beat: class prior, logistic regression, random forest, gradient boosting.
+"""Scores what a transformer has to beat: class prior, volatility forecasts, regression, trees, a small network.
 
-They see the same windows and the same split as every trial of the cell, in seconds. Two views of a window: `last row`
-(the features of its last day, as they are) and `window` (its last day and every fifth before it, each feature
+They see the same windows and the same split as every trial of the cell, in seconds. Three views: `last row` (the
+features of a window's last day, as they are), `window` (its last day and every fifth before it, each feature
 standardised within the window as RevIN does it for the transformer, plus the mean and sd that takes away, so that no
-level is hidden).
+level is hidden) and `bars` (the prices up to the window's last day, of which a forecast of the volatility is made).
 """
 
 # shapes: T days, F features, N windows, C days of context
@@ -11,6 +11,7 @@ level is hidden).
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fts.analysis.boosted import HISTOGRAMS, LIGHTGBM, XGBOOST, BoostedTrees, installed
+from fts.analysis.volatility import ATR, EWMA, FORECASTS, GARCH, HAR, log_variance
 from fts.scores.dependence import TooFewSamples
 from fts.scores.intervals import auc_interval
 from fts.scores.metrics import METRICS, checked_pair
@@ -34,6 +37,8 @@ class CellData(Protocol):
     @property
     def features_TF(self) -> Floats: ...  # noqa: N802  # shapes are upper-case suffixes
     @property
+    def bars_T5(self) -> NDArray[np.float64]: ...  # noqa: N802
+    @property
     def y_T(self) -> Floats: ...  # noqa: N802
     @property
     def train_ends(self) -> NDArray[np.int64]: ...
@@ -49,17 +54,18 @@ class CellData(Protocol):
     def prior(self) -> float: ...
 
 
-LAST_ROW, WINDOW, NOTHING = "last row", "window", "nothing"
-PRIOR = "class prior"
+LAST_ROW, WINDOW, BARS, NOTHING = "last row", "window", "bars", "nothing"
+PRIOR, NETWORK = "class prior", "small network"
 TREES = 200
 DAYS_APART = 5  # all 80 days of 25 features cost a forest 25 s and won nothing over every fifth (S&P 500, h1 and h5)
+EPOCHS = 20  # of the small network
 SMALLEST_SD = 1e-8  # a feature that stands still within a window becomes 0, not infinite
 
 
 @dataclass(frozen=True)
 class BaselineResult:
-    name: str  # class prior | logistic regression | random forest | gradient boosting
-    inputs: str  # nothing | last row | window
+    name: str  # as in BASELINES
+    inputs: str  # nothing | last row | window | bars
     n_val: int
     n_pos: int
     loss: float  # log loss in nats
@@ -77,16 +83,29 @@ def run_baselines(cell: CellData, seed: int = 0, n_jobs: int = 1) -> Iterator[Ba
 
     n_jobs: threads of the random forest (-1: all). Raises ValueError when a window has no label or a missing feature.
     """
-    for baseline in BASELINES:
+    for number in range(len(BASELINES)):
+        baseline = baseline_params(number)
         yield fit_one(baseline["model"], baseline["inputs"], cell, seed, n_jobs)
+
+
+def baseline_params(number: int) -> dict[str, str]:
+    """What trial `number` of a baseline job computes: an entry of BASELINES, boosted trees by the library that is here.
+
+    The trial's record keeps the answer, so that a result never changes its meaning where a library is installed later.
+    """
+    if not 0 <= number < len(BASELINES):
+        raise ValueError(
+            f"there are {len(BASELINES)} baselines, from trial 0 to {len(BASELINES) - 1}; asked for {number}"
+        )
+    baseline = dict(BASELINES[number])
+    return baseline | {"model": installed()} if baseline["model"] == HISTOGRAMS else baseline
 
 
 def fit_one(name: str, inputs: str, cell: CellData, seed: int = 0, n_jobs: int = 1) -> BaselineResult:
     """One baseline on one view of the windows, an entry of BASELINES; raises KeyError for any other."""
     if name == PRIOR:
         return score_baseline(name, inputs, cell, lambda: np.full(len(cell.val_ends), cell.prior), seed)
-    view = VIEWS[inputs]
-    train, val = view(cell, cell.train_ends), view(cell, cell.val_ends)
+    train, val = _seen(name, inputs, cell, seed)
     predict = partial(_fit_and_predict, MODELS[name](seed, n_jobs), train, _labels(cell, cell.train_ends), val)
     return score_baseline(name, inputs, cell, predict, seed)
 
@@ -154,8 +173,19 @@ def flat_windows(cell: CellData, ends: NDArray[np.int64]) -> Floats:
     return np.concatenate([x_NCF.reshape(len(ends), -1), mean_N1F[:, 0], sd_N1F[:, 0]], axis=1)
 
 
+def _seen(name: str, inputs: str, cell: CellData, seed: int) -> tuple[Floats, Floats]:
+    """What a baseline knows of each training and each validation window, both (N, inputs)."""
+    ends = cell.train_ends, cell.val_ends
+    if inputs == BARS:
+        days = log_variance(name, cell.bars_T5, int(cell.train_ends[-1]) + 1, cell.horizon, seed)
+        return days[ends[0], None].astype(np.float32), days[ends[1], None].astype(np.float32)
+    return VIEWS[inputs](cell, ends[0]), VIEWS[inputs](cell, ends[1])
+
+
 def _fit_and_predict(model: Any, train: Floats, labels: NDArray[np.int64], val: Floats) -> NDArray[Any]:
-    predicted: NDArray[Any] = model.fit(train, labels).predict_proba(val)[:, 1]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iterations")  # EPOCHS are what is wanted
+        predicted: NDArray[Any] = model.fit(train, labels).predict_proba(val)[:, 1]
     return predicted
 
 
@@ -195,16 +225,43 @@ def _boosting(seed: int, _n_jobs: int) -> Any:
     )
 
 
+def _network(seed: int, _n_jobs: int) -> Any:
+    """32 units; penalty and epochs were chosen on folds of the training days of two indices (docs/LOG.md)."""
+    from sklearn.neural_network import MLPClassifier  # see _logistic
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    network = MLPClassifier((32,), alpha=1.0, batch_size=64, max_iter=EPOCHS, random_state=seed)
+    return make_pipeline(StandardScaler(), network)
+
+
+def _volatility(seed: int, _n_jobs: int) -> Any:
+    """From the logarithm of a forecast variance to a probability; two numbers are fitted."""
+    from sklearn.linear_model import LogisticRegression  # see _logistic
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=1e4, solver="newton-cholesky", random_state=seed))
+
+
 VIEWS: dict[str, Callable[[Any, NDArray[np.int64]], Floats]] = {LAST_ROW: last_rows, WINDOW: flat_windows}
 MODELS: dict[str, Callable[[int, int], Any]] = {
     "logistic regression": _logistic,
     "random forest": _forest,
     "gradient boosting": _boosting,
+    NETWORK: _network,
+    **dict.fromkeys(FORECASTS, _volatility),
+    **{library: partial(BoostedTrees, library) for library in (XGBOOST, LIGHTGBM, HISTOGRAMS)},
 }
 
-# cheapest first; trial n of a baseline job is entry n
-BASELINES = [{"model": PRIOR, "inputs": NOTHING}] + [
-    {"model": model, "inputs": inputs} for inputs in VIEWS for model in MODELS
+# Trial n of a baseline job is entry n, for ever: new ones come last, and jobs of fewer are extended by them. Whoever
+# changes what an entry computes adds the new one with a `version`, which makes it another configuration.
+BASELINES: list[dict[str, str]] = [
+    {"model": PRIOR, "inputs": NOTHING},
+    *({"model": model, "inputs": inputs} for inputs in VIEWS for model in list(MODELS)[:3]),
+    *({"model": model, "inputs": BARS} for model in (ATR, EWMA, HAR, GARCH)),
+    {"model": NETWORK, "inputs": LAST_ROW},
+    {"model": HISTOGRAMS, "inputs": LAST_ROW},
 ]
 
 

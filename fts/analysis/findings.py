@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import pandas as pd
 
 from fts.analysis.horizon import at_the_edge, listed
 from fts.analysis.scaling import FEWEST_SIZES
+from fts.analysis.summarise import SEEDS_TO_CLAIM
+from fts.analysis.tables_page import signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fts.analysis.study_data import StudyData
     from fts.analysis.summarise import CellSummary, Group
+    from fts.scores.intervals import Interval
 
 Kind = Literal["error", "cannot", "caution", "can"]
+FORECAST = "the best volatility forecast"
 
 FEWEST_POSITIVES = 30  # lesson 1: 19 samples once drove 600 trials
 FEW_SAMPLES = 100
@@ -31,6 +35,9 @@ NAMED_SIZE = {"2M": 2e6, "20M": 2e7, "200M": 2e8, "2B": 2e9}
 
 
 MANY: dict[str, str] = {  # rule -> what to say of many cases at once
+    "volatility": "cells are not shown to differ from the best volatility forecast, all trials considered",
+    "below volatility": "cells are clearly below the best volatility forecast by AUC, all trials considered",
+    "beyond volatility": "cells clearly beat the best volatility forecast by AUC, all trials considered",
     "baseline": "cells are not shown to differ from the best cheap baseline, all trials considered",
     "below baseline": "cells are clearly below the best cheap baseline by AUC, all trials considered",
     "beats baseline": "cells clearly beat the best cheap baseline by AUC, all trials considered",
@@ -41,6 +48,7 @@ MANY: dict[str, str] = {  # rule -> what to say of many cases at once
     "class prior": "cells are no better than always predicting the class prior",
     "gain over the prior": "cells are not shown to have a lower loss than the class prior",
     "one seed": "best trials were trained with one seed; `fts replicate CELL --seeds 5` measures the luck of the seed",
+    "seeds before claims": "claims wait until the best trial was trained with other seeds (`fts replicate CELL`)",
     "other seeds": "best trials were trained again with other seeds",
     "collapsed": "cells have more than a quarter of trials that predict a constant",
     "validation too small": "cells have too few validation windows of one class to rank trials",
@@ -134,6 +142,7 @@ def _about_cell(cell: CellSummary) -> Iterator[Conclusion]:
         told = f"{name}: only {n_val:.0f} validation windows; scores from fewer than {FEW_SAMPLES} are uncertain."
         yield Conclusion("caution", name, "validation small", told)
     yield from _against_prior(cell)
+    yield from _against_volatility(cell)
     yield from _against_baseline(cell)
     yield from _all_at_once(cell)
     yield from _against_luck(cell)
@@ -165,10 +174,24 @@ def _other_seeds(cell: CellSummary) -> str:
     sd = "" if cell.seed_sd is None else f" (sd {cell.seed_sd:.4f})"
     return (
         f"{cell.experiment}: its best trial has {cell.best['objective']} {cell.best['value']:.4f}. The same "
-        f"configuration with {many} has {cell.seed_mean:.4f} on average{sd}. Trust the average: the best trial was "
-        "chosen because its value is good. "
+        f"configuration with {many} has {cell.seed_mean:.4f} on average{sd}{_curse(cell)}. Trust the average: the best "
+        "trial was chosen because its value is good. "
         f"{cell.n_ahead} of the search's {cell.n_complete} complete trials have a better value than the average."
     )
+
+
+def _curse(cell: CellSummary) -> str:
+    """By how much the value of the search is better than what its winner does with other seeds (Student's t)."""
+    if cell.best is None or cell.seed_mean is None or cell.seed_sd is None:
+        return ""
+    from scipy.stats import t  # here, not above: 0.5 s
+
+    better = cell.best["value"] - cell.seed_mean
+    if cell.best["objective"] != "val_auc":
+        better = -better
+    half = float(t.ppf(0.975, cell.n_seeds - 1)) * cell.seed_sd * (1 / cell.n_seeds) ** 0.5
+    told = f"{better:+.4f} [{better - half:+.4f}, {better + half:+.4f}]".replace("-", "−")
+    return f"; the winner's curse, the lead of the search's value over that average, is {told}"
 
 
 def _against_prior(cell: CellSummary) -> Iterator[Conclusion]:
@@ -192,21 +215,73 @@ def _against_prior(cell: CellSummary) -> Iterator[Conclusion]:
         )
 
 
+def _against_volatility(cell: CellSummary) -> Iterator[Conclusion]:
+    beyond = cell.beyond
+    if beyond is None:
+        return
+    told = f"AUC {signed(beyond.auc_at_once)} compared with {beyond.forecast.result.name}; "
+    told += f"log loss {signed(beyond.loss_at_once)} compared with {beyond.lowest.result.name}"
+    if beyond.looks > 1:
+        told += f", by intervals for all {beyond.looks} trials at once"
+    if beyond.superior_p is not None:
+        p = "p < 0.001" if beyond.superior_p < 0.001 else f"p {beyond.superior_p:.3f}"
+        told += f"; superior predictive ability of any trial by log loss: {p}"
+    verdict = cell.against_volatility
+    if verdict == "open" and beyond.auc_at_once.low > 0:
+        yield Conclusion("cannot", cell.experiment, "seeds before claims", _not_yet(cell, beyond.auc_at_once, FORECAST))
+        return
+    if verdict == "above":
+        told += f"; {_again(beyond.auc_at_once, cell)}"
+    kind, rule, said = {
+        "open": ("cannot", "volatility", "does not clearly differ from the best volatility forecast"),
+        "below": ("can", "below volatility", "is below the best volatility forecast"),
+        "above": ("can", "beyond volatility", "beats the best volatility forecast"),
+    }[verdict]
+    yield Conclusion(cast("Kind", kind), cell.experiment, rule, f"{cell.experiment} {said}: {told}.")
+
+
 def _against_baseline(cell: CellSummary) -> Iterator[Conclusion]:
     if cell.auc_gain is None or cell.baseline is None:
         return
     rival = f"{cell.baseline.result.name} ({cell.baseline.result.inputs})"
     gain = cell.auc_gain_at_once
     assert gain is not None
-    told = f"AUC {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−") + f" compared with {rival}"
+    told = f"AUC {signed(gain)} compared with {rival}"
     if cell.looks > 1:
         told += f", by an interval for all {cell.looks} trials at once"
-    if cell.against_baseline == "open":
+    if cell.against_baseline == "open" and gain.low > 0:
+        yield Conclusion("cannot", cell.experiment, "seeds before claims", _not_yet(cell, gain, "the baseline"))
+    elif cell.against_baseline == "open":
         yield Conclusion("cannot", cell.experiment, "baseline", f"{cell.experiment} does not clearly differ: {told}.")
     elif cell.against_baseline == "below":
         yield Conclusion("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {told}.")
     else:
+        told += f"; {_again(gain, cell)}"
         yield Conclusion("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {told}.")
+
+
+def _not_yet(cell: CellSummary, gain: Interval, rival: str) -> str:
+    """Why the winner's lead in AUC over a rival is not called one."""
+    if cell.is_trained_again:
+        return (
+            f"{cell.experiment} is ahead of {rival}, but its other seeds do not clearly differ: AUC {signed(gain)}; "
+            f"{_again(gain, cell)}."
+        )
+    return (
+        f"{cell.experiment}: no claim yet. Its best trial is ahead of {rival} (AUC {signed(gain)}), but it was chosen, "
+        f"and {_few(cell)}."
+    )
+
+
+def _again(gain: Interval, cell: CellSummary) -> str:
+    again = cell.again(gain)
+    return "" if again is None else f"its {cell.n_seeds} other seeds have AUC {signed(again)} on average"
+
+
+def _few(cell: CellSummary) -> str:
+    """What is missing, and the command."""
+    had = {0: "was trained with one seed", 1: "has one other seed"}[cell.n_seeds]
+    return f"{had}; `fts replicate {cell.experiment} --seeds {SEEDS_TO_CLAIM}` trains it with others"
 
 
 def _all_at_once(cell: CellSummary) -> Iterator[Conclusion]:
@@ -217,7 +292,10 @@ def _all_at_once(cell: CellSummary) -> Iterator[Conclusion]:
     kept = [f"{check.n_in_set} of {check.n_trials} trials", *check.baselines_in_set]
     told = f"{p}, superior predictive ability over {check.n_trials} trials; in the 95 % model confidence set: "
     told += listed(kept)
-    if check.some_trial_is_better:
+    if check.some_trial_is_better and not cell.is_trained_again:
+        sentence = f"{cell.experiment}: no claim yet. A trial has a lower log loss than {check.rival} ({told}), but it "
+        yield Conclusion("cannot", cell.experiment, "seeds before claims", f"{sentence}{_few(cell)}.")
+    elif check.some_trial_is_better:
         sentence = f"{cell.experiment} has a trial with a lower log loss than {check.rival} ({told})."
         yield Conclusion("can", cell.experiment, "some trial better", sentence)
     else:
@@ -233,7 +311,10 @@ def _against_luck(cell: CellSummary) -> Iterator[Conclusion]:
         f"the best of {luck.n_trials} trials without skill reaches {luck.expected_best:.3f} on average and stays "
         f"below {luck.luck_limit:.3f} in 95 % of searches"
     )
-    if luck.beyond_luck:
+    if luck.beyond_luck and not cell.is_trained_again:
+        sentence = f"{cell.experiment}: no claim yet. Its AUC {luck.observed:.3f} is beyond luck ({told}), but it "
+        yield Conclusion("cannot", cell.experiment, "seeds before claims", f"{sentence}{_few(cell)}.")
+    elif luck.beyond_luck:
         sentence = f"{cell.experiment} ranks days better than luck: AUC {luck.observed:.3f}; {told}."
         yield Conclusion("can", cell.experiment, "beyond luck", sentence)
     else:

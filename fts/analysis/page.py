@@ -97,6 +97,7 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 <h1>{{ title }}</h1>
 <p class="lead">{{ lead }}</p>
 <nav aria-label="Sections"><a href="#conclusions">conclusions</a><a href="#matrix">matrix</a>
+{%- for section in sections %}<a href="#{{ section.id }}">{{ section.nav }}</a>{% endfor %}
 {%- for group in groups %}{% for figure in group.figures %}<a href="#{{ figure.id }}">{{ figure.nav }}</a>
 {%- endfor %}{% endfor %}<a href="#provenance">provenance</a></nav>
 
@@ -188,6 +189,19 @@ interval. This table compares numbers; it is not a test.</p>
 {%- endif %}
 {%- endfor %}
 </section>
+
+{%- for section in sections %}
+<section id="{{ section.id }}">
+<h2>{{ section.title }}</h2>
+<p class="note">{{ section.note|told }}</p>
+{%- for table in section.tables %}
+{%- if table.title %}
+<h3>{{ table.title }}</h3>
+{%- endif %}
+{{ scored(table.rows, table.names) }}
+{%- endfor %}
+</section>
+{%- endfor %}
 
 {%- for group in groups %}
 {%- for figure in group.figures %}

@@ -54,24 +54,42 @@ def reality_check(
     n_days, n_trials = losses_NM.shape
     if not n_trials or not baselines or n_days < FEWEST_DAYS:
         return None
-    from arch.bootstrap import MCS, SPA  # 2 s of imports a reader of the types need not pay
+    from arch.bootstrap import MCS  # 2 s of imports a reader of the types need not pay
 
     names = sorted(baselines)
     rivals_NB = np.stack([baselines[name] for name in names], axis=1)
     best = int(rivals_NB.mean(axis=0).argmin())
-    apart_N = losses_NM[:, losses_NM.mean(axis=0).argmin()] - rivals_NB[:, best]
-    block = max(1, round(block_length(apart_N, horizon)))
-    test = SPA(rivals_NB[:, best], losses_NM, block_size=block, reps=RESAMPLES, seed=seed)
-    test.compute()
-    both = np.hstack([losses_NM, rivals_NB])
-    every = MCS(both, size=LEVEL, reps=RESAMPLES, block_size=block, method="R", seed=seed)
-    every.compute()
-    kept = set(map(int, np.asarray(every.included, dtype=int)))
+    both, column_of = np.unique(np.hstack([losses_NM, rivals_NB]), axis=1, return_inverse=True)
+    kept = {
+        0
+    }  # two models of equal losses differ by nothing, of which arch cannot make a statistic: one stands for both
+    if both.shape[1] > 1:
+        block = _block(losses_NM, rivals_NB[:, best], horizon)
+        every = MCS(both, size=LEVEL, reps=RESAMPLES, block_size=block, method="R", seed=seed)
+        every.compute()
+        kept = set(map(int, np.asarray(every.included, dtype=int)))
+    inside = [int(column) in kept for column in np.ravel(column_of)]
     return RealityCheck(
         n_trials=n_trials,
         n_days=n_days,
         rival=names[best],
-        p_value=float(test.pvalues["consistent"]),
-        n_in_set=sum(column < n_trials for column in kept),
-        baselines_in_set=tuple(name for b, name in enumerate(names) if n_trials + b in kept),
+        p_value=superior_p(losses_NM, rivals_NB[:, best], horizon, seed),
+        n_in_set=sum(inside[:n_trials]),
+        baselines_in_set=tuple(name for b, name in enumerate(names) if inside[n_trials + b]),
     )
+
+
+def superior_p(losses_NM: NDArray[np.float64], rival_N: NDArray[np.float64], horizon: int, seed: int = 0) -> float:
+    """The consistent p value of superior predictive ability: is any of M trials better than this one rival?"""
+    from arch.bootstrap import SPA  # as above
+
+    if (losses_NM == rival_N[:, None]).all():
+        return 1.0  # nothing differs, so there is no statistic
+    test = SPA(rival_N, losses_NM, block_size=_block(losses_NM, rival_N, horizon), reps=RESAMPLES, seed=seed)
+    test.compute()
+    return float(test.pvalues["consistent"])
+
+
+def _block(losses_NM: NDArray[np.float64], rival_N: NDArray[np.float64], horizon: int) -> int:
+    apart_N = losses_NM[:, losses_NM.mean(axis=0).argmin()] - rival_N
+    return max(1, round(block_length(apart_N, horizon)))

@@ -22,6 +22,7 @@ from fts.analysis.figures import draw_all, write_figure
 from fts.analysis.findings import MANY, Conclusion, findings, missing
 from fts.analysis.page import render
 from fts.analysis.previous_study import beside_earlier
+from fts.analysis.sections import sections
 from fts.analysis.summarise import Group, summarise
 from fts.state.files import atomic_write, make_folder
 
@@ -106,6 +107,7 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
         "findings": {kind: _condensed([f for f in found if f.kind == kind]) for kind, _ in KINDS},
         "missing": missing(study, groups),
         "groups": [_shown(study, group, figures) for group, figures in zip(groups, drawn, strict=True)],
+        "sections": sections(study, groups),
         "shared": shared,
         "provenance": tables_page.as_rows(told),
         "files": files,

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from fts.analysis.baselines import BaselineResult, score_predictions
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy as np
-
 EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
 CELL_COLUMNS = ("experiment", "budget", "horizon", "task", "tier", "trials_wanted", "status")
 ENDED = ("complete", "pruned", "failed")  # of a trial
@@ -33,7 +32,7 @@ class BadPredictions(ValueError):
     """A predictions file is not what a trial writes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BaselineRow:
     """One baseline on the validation windows of every cell with this task, horizon, tier and data."""
 
@@ -44,6 +43,13 @@ class BaselineRow:
     result: BaselineResult
     dates: np.ndarray  # datetime64[D], n_val: the last day of each window, in the order of result.predictions
     scores: Scores | None = None  # every score with its interval; None where the samples carry none
+    y: np.ndarray | None = None  # float64, the labels of those days
+
+    def on(self, dates: np.ndarray) -> np.ndarray | None:
+        """Its probabilities on these days, float64; None where it does not know them all."""
+        by_day = pd.Series(self.result.predictions.astype(float), index=pd.to_datetime(self.dates))
+        theirs = by_day.reindex(pd.to_datetime(dates)).to_numpy()
+        return theirs if np.isfinite(theirs).all() else None
 
 
 def baseline_row(
@@ -66,7 +72,7 @@ def baseline_row(
     if scores is not None:  # one interval on the whole page
         result = replace(result, auc_low=scores.auc.low, auc_high=scores.auc.high)
     dates = predictions["date"].to_numpy().astype("datetime64[D]")
-    return BaselineRow(task, horizon, tier, data_md5, result, dates, scores)
+    return BaselineRow(task, horizon, tier, data_md5, result, dates, scores, y)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ class StudyData:
     trials: any table `tidy_trials` accepts (v_trials, exports), of every kind; replicates are matched to their winner
     by effective_md5, other kinds than cells are ignored. epochs: EPOCH_COLUMNS and more; experiment and number name the
     trial. predictions: `trials_table.trial_name` -> table of PREDICTION_COLUMNS, for every complete trial that
-    has them. cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
+    has them. prices: data_md5 -> High and Close by day, none of the test part.
+    cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
     sentence per opened test set (who, when, which cell). newer: one sentence per search that none of the trials here
     are of, because it has only been put in line. without_best: experiment -> why it has ended without a best trial.
     """
@@ -86,6 +93,7 @@ class StudyData:
     baselines: tuple[BaselineRow, ...] = ()
     predictions: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     cells: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CELL_COLUMNS)))
+    prices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     test_openings: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
     without_best: Mapping[str, str] = field(default_factory=dict)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from fts.analysis.baselines import best_baseline
+from fts.analysis.beyond_volatility import BeyondVolatility, beyond_volatility
 from fts.analysis.horizon import HorizonVariance, horizon_variance
 from fts.analysis.importance import RankedParameter, TooFewTrials, importances
 from fts.analysis.luck import NoSkillSearch, no_skill_search
@@ -17,12 +18,15 @@ from fts.analysis.reality_check import RealityCheck, reality_check
 from fts.analysis.scaling import ERROR, FEWEST_SIZES, LOSS, ScalingFit, TooFewSizes, fit_scaling
 from fts.analysis.scaling_interval import SeedNoise
 from fts.analysis.trials_table import budget_order, ranked, trial_name
-from fts.scores.dependence import TooFewSamples, block_length, widening
+from fts.scores.dependence import LEVEL, TooFewSamples, block_length, widening
 from fts.scores.intervals import RESAMPLES, Difference, Interval, Scores, compare, measure, resample
 from fts.scores.metrics import auc, auc_influence, log_losses
 
 if TYPE_CHECKING:
     from fts.analysis.study_data import BaselineRow, StudyData
+
+
+SEEDS_TO_CLAIM = 2  # other trainings of a winner before anything good is said of it: it was chosen, they were not
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,13 @@ class CellSummary:
     lowest_gain: Difference | None  # log loss, best trial minus that one, paired
     prior_gain: Difference | None  # log loss, best trial minus class prior, paired
     reality: RealityCheck | None  # all trials against all baselines, by log loss
+    beyond: BeyondVolatility | None  # best trial and all trials beside the volatility forecasts
     looks: int  # trials of all cells and earlier searches of this question: the best may be the luckiest of as many
     n_seeds: int  # trainings of the winning configuration with other seeds; the winner's own was chosen, so it is out
     seed_mean: float | None  # of their objective: what the winner's would be without having been chosen
     seed_sd: float | None
     seed_scores: tuple[tuple[float, float], ...]  # (validation loss, AUC) of those trainings
+    auc_noise: SeedNoise | None  # of an AUC over seeds, pooled over the winners of the group's cells
     n_ahead: int  # complete trials of the search whose one value is better than that mean
 
     @property
@@ -73,11 +79,44 @@ class CellSummary:
 
     @property
     def against_baseline(self) -> str:
-        """above | below | open; "" where there is nothing to compare."""
-        gain = self.auc_gain_at_once
+        """above | below | open; "" where there is nothing to compare. Above: the winner's other seeds are, too."""
+        return self.verdict(self.auc_gain_at_once)
+
+    @property
+    def against_volatility(self) -> str:
+        """The same against the best volatility forecast."""
+        return self.verdict(None if self.beyond is None else self.beyond.auc_at_once)
+
+    def verdict(self, gain: Interval | None) -> str:
+        """What may be said of a gain in AUC whose interval holds for all trials looked at."""
         if gain is None:
             return ""
-        return "open" if gain.covers(0.0) else "above" if gain.value > 0 else "below"
+        if gain.covers(0.0):
+            return "open"
+        if gain.value < 0:
+            return "below"
+        again = self.again(gain)
+        return "above" if again is not None and again.low > 0 else "open"
+
+    def again(self, gain: Interval) -> Interval | None:
+        """That gain of the winner's other seeds, which were not chosen, with the noise of training.
+
+        Its value is the mean over them; its width holds for the days and, by Student's t, for the seeds. None: there
+        are fewer than SEEDS_TO_CLAIM of them, so nothing good can be said of the winner.
+        """
+        if self.best is None or self.auc_noise is None or not self.is_trained_again:
+            return None
+        from scipy.stats import t  # here, not above: see Interval.at_once
+
+        value = gain.value + float(np.mean([auc for _, auc in self.seed_scores])) - float(self.best["val_auc"])
+        of_seeds = float(t.ppf((1 + LEVEL) / 2, self.auc_noise.freedom)) * self.auc_noise.sd / np.sqrt(self.n_seeds)
+        low, high = (float(np.hypot(end - gain.value, of_seeds)) for end in (gain.low, gain.high))
+        return Interval(value, value - low, value + high)
+
+    @property
+    def is_trained_again(self) -> bool:
+        """Whether the winner was trained with enough other seeds for something good to be said of it."""
+        return self.n_seeds >= SEEDS_TO_CLAIM
 
 
 @dataclass(frozen=True)
@@ -123,6 +162,8 @@ def summarise(study: StudyData, seed: int = 0) -> tuple[Group, ...]:
     for (task, tier), rows in cells.groupby(["task", "tier"], dropna=False, sort=True):
         trials = study.trials[study.trials["experiment"].isin(rows["experiment"])]
         summaries = [summarise_cell(study, {str(k): v for k, v in r.items()}, seed) for r in rows.to_dict("records")]
+        noise = _seed_noise(summaries, 1, ())
+        summaries = [replace(cell, auc_noise=noise) for cell in summaries]
         summaries.sort(key=lambda cell: (budget_order(cell.budget), cell.horizon))
         made.append(
             Group(
@@ -152,7 +193,7 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
     again = _replicates(study.trials, best)
     seeds = [float(value) for value in again["value"]]
     n_looks = int(status.get("complete", 0) + status.get("pruned", 0))
-    question = str(row["task"]), str(row["tier"])
+    looks = max(1, study.looked.get((str(row["task"]), str(row["tier"])), n_looks))
     return CellSummary(
         experiment=experiment,
         budget=str(row["budget"]),
@@ -175,8 +216,9 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
         seed_mean=float(np.mean(seeds)) if seeds else None,
         seed_sd=float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
         seed_scores=tuple(zip(again["val_loss"].astype(float), again["val_auc"].astype(float), strict=True)),
-        reality=_reality(study, fit, predictions, rivals, horizon, seed),
-        looks=max(1, study.looked.get(question, n_looks)),
+        **_all_trials(study, fit, predictions, rivals, horizon, looks, seed),
+        looks=looks,
+        auc_noise=None,  # `summarise` knows the other cells
         n_ahead=_ahead(fit, seeds),
         **_judged(best, predictions, (baseline, lowest, prior), horizon, max(1, n_looks), seed),
     )
@@ -274,7 +316,7 @@ def _judged(
     baseline, lowest, prior = baselines
     gains = (("auc_gain", baseline), ("loss_gain", baseline), ("lowest_gain", lowest), ("prior_gain", prior))
     for name, rival in gains:
-        if rival is not None and (theirs := _on_days(rival, predictions)) is not None:
+        if rival is not None and (theirs := rival.on(predictions["date"].to_numpy())) is not None:
             with suppress(TooFewSamples):  # its blocks are longer: fewer resamples may hold both classes
                 judged[name] = compare(y, p, theirs, horizon, "auc" if name == "auc_gain" else "log_loss", seed)
     return judged
@@ -298,24 +340,31 @@ def _rivals(
     return [b for b in same if np.array_equal(b.dates, days)] or same
 
 
-def _reality(
+def _all_trials(
     study: StudyData,
     fit: pd.DataFrame,
     predictions: pd.DataFrame | None,
     rivals: list[BaselineRow],
     horizon: int,
+    looks: int,
     seed: int,
-) -> RealityCheck | None:
-    """Over the trials and baselines whose predictions are of the best trial's days."""
+) -> dict[str, Any]:
+    """`reality` and `beyond`, over the trials and baselines whose predictions are of the best trial's days."""
     if predictions is None:
-        return None
+        return {"reality": None, "beyond": None}
     days, y = predictions["date"].to_numpy(), predictions["y"].to_numpy(float)
-    names = [trial_name(str(row["experiment"]), float(row["number"])) for row in fit.to_dict("records")]
+    experiments = zip(fit["experiment"], fit["number"], strict=True)
+    names = [trial_name(str(experiment), float(number)) for experiment, number in experiments]
     tables = [study.predictions[name] for name in names if name in study.predictions]
     same = [table["p"].to_numpy(float) for table in tables if np.array_equal(table["date"].to_numpy(), days)]
-    named = [(f"{rival.result.name} ({rival.result.inputs})", _on_days(rival, predictions)) for rival in rivals]
+    losses_NM = np.stack([log_losses(y, p) for p in same], axis=1)
+    named = [(f"{rival.result.name} ({rival.result.inputs})", rival.on(days)) for rival in rivals]
     others = {name: log_losses(y, theirs) for name, theirs in named if theirs is not None}
-    return reality_check(np.stack([log_losses(y, p) for p in same], axis=1), others, horizon, seed)
+    best = predictions["p"].to_numpy(float)
+    return {
+        "reality": reality_check(losses_NM, others, horizon, seed),
+        "beyond": beyond_volatility(y, best, days, rivals, horizon, looks, seed, losses_NM),
+    }
 
 
 def _strongest(rivals: list[BaselineRow], by: str = "auc") -> BaselineRow | None:
@@ -323,13 +372,6 @@ def _strongest(rivals: list[BaselineRow], by: str = "auc") -> BaselineRow | None
         return None
     strongest = best_baseline([rival.result for rival in rivals], by)
     return next(rival for rival in rivals if rival.result is strongest)
-
-
-def _on_days(baseline: BaselineRow, predictions: pd.DataFrame) -> np.ndarray | None:
-    """The baseline's probabilities on the trial's days; None when it does not know them all."""
-    by_day = pd.Series(baseline.result.predictions.astype(float), index=pd.to_datetime(baseline.dates))
-    theirs = by_day.reindex(pd.to_datetime(predictions["date"])).to_numpy()
-    return theirs if np.isfinite(theirs).all() else None
 
 
 def _paired_draws(cells: list[CellSummary], horizon: int, seed: int = 0) -> list[tuple[np.ndarray, float]] | None:

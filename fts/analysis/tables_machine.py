@@ -153,6 +153,10 @@ def _cell_row(cell: CellSummary) -> dict[str, Any]:
     if cell.reality is not None:
         row |= {"spa_p": cell.reality.p_value, "in_confidence_set": cell.reality.n_in_set}
         row["baselines_in_confidence_set"] = "; ".join(cell.reality.baselines_in_set)
+    if cell.beyond is not None:
+        row |= {"volatility_forecast": cell.beyond.forecast.result.name, "volatility_spa_p": cell.beyond.superior_p}
+        row |= _spread("auc_over_volatility_at_once", cell.beyond.auc_at_once)
+        row |= _spread("loss_over_volatility_at_once", cell.beyond.loss_at_once)
     if cell.luck is not None:
         row |= {f"luck_{name}": value for name, value in vars(cell.luck).items()}
     return row

@@ -44,15 +44,15 @@ def _baseline_scores(row: BaselineRow) -> list[tuple[str, str, str]]:
     if scores is None:
         values = ((result.auc, 3), (result.loss, 4), (result.brier, 4), (result.average_precision, 3))
         return [*[(f"{value:.{digits}f}", "no interval", "") for value, digits in values], *[(NONE, "", "")] * 2]
-    auc, precision = _ranged(scores.auc), _ranged(scores.precision)
+    auc, precision = ranged(scores.auc), ranged(scores.precision)
     if scores.auc.low == scores.auc.high:  # one probability for every day
         auc, precision = (f"{result.auc:.3f}", "by definition", ""), (NONE, "ranks no day", "")
-    loss, brier, found = _ranged(scores.log_loss, 4), _ranged(scores.brier, 4), _ranged(scores.average_precision)
+    loss, brier, found = ranged(scores.log_loss, 4), ranged(scores.brier, 4), ranged(scores.average_precision)
     return [auc, loss, brier, found, precision, _calibration(scores)]
 
 
 def _calibration(scores: Scores) -> tuple[str, str, str]:
-    return _ranged(scores.calibration_error, count=f"by chance up to {scores.calibration_limit:.3f}")
+    return ranged(scores.calibration_error, count=f"by chance up to {scores.calibration_limit:.3f}")
 
 
 def score_rows(group: Group) -> list[list[Any]]:
@@ -64,11 +64,11 @@ def score_rows(group: Group) -> list[list[Any]]:
     rows = [
         [
             (f"{cell.budget} h{cell.horizon}", "", ""),
-            _ranged(scores.log_loss, 4),
+            ranged(scores.log_loss, 4),
             _loss_versus(cell),
-            _ranged(scores.brier, 4),
-            _ranged(scores.average_precision),
-            _ranged(scores.precision, count=f"{scores.n_hit} of {scores.n_flagged} flagged"),
+            ranged(scores.brier, 4),
+            ranged(scores.average_precision),
+            ranged(scores.precision, count=f"{scores.n_hit} of {scores.n_flagged} flagged"),
             _calibration(scores),
             (NONE, "", "")
             if cell.luck is None
@@ -231,7 +231,7 @@ def _ends(gain: Interval) -> tuple[str, str]:
     return value, f"{low} to {high}"
 
 
-def _ranged(interval: Interval, digits: int = 3, count: str = "") -> tuple[str, str, str]:
+def ranged(interval: Interval, digits: int = 3, count: str = "") -> tuple[str, str, str]:
     return f"{interval.value:.{digits}f}", f"{interval.low:.3f} to {interval.high:.3f}", count
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +18,6 @@ from fts.data.plausible import Implausible, find_implausible, largest_move, wide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
-    from pathlib import Path
 
 AS_IT_STANDS = ReadOptions()
 
@@ -26,23 +28,33 @@ class SourceFailed(RuntimeError):
 
 def bundled_sp500() -> pd.DataFrame:
     """S&P 500, 5,031 rows, 1999-01-04 to 2018-12-31, unadjusted."""
-    from arch.data import sp500  # here, not above: arch costs 1.2 s, and only a build needs it
-
-    return check_bars(sp500.load(), "arch.data.sp500")
+    return check_bars(_of_arch("sp500"), "arch.data.sp500")
 
 
 def bundled_nasdaq() -> pd.DataFrame:
     """Nasdaq Composite, 5,031 rows, 1999-01-04 to 2018-12-31, unadjusted."""
-    from arch.data import nasdaq  # here, not above: arch costs 1.2 s, and only a build needs it
-
-    return check_bars(nasdaq.load(), "arch.data.nasdaq")
+    return check_bars(_of_arch("nasdaq"), "arch.data.nasdaq")
 
 
 def bundled_vix() -> pd.Series:
     """VIX closes, 1,259 days, 2014-01-03 to 2019-01-03; FRED's empty rows (holidays) are left out."""
-    from arch.data import vix  # here, not above: arch costs 1.2 s, and only a build needs it
+    return check_closes(_of_arch("vix").rename(columns={"vix": "Close"}), "arch.data.vix")
 
-    return check_closes(vix.load().rename(columns={"vix": "Close"}), "arch.data.vix")
+
+def _of_arch(name: str) -> pd.DataFrame:
+    """What arch.data.NAME.load() gives. Its file is read in place: importing arch costs 1.2 s, and more of statsmodels.
+
+    Raises SourceFailed when arch is not installed.
+    """
+    arch = find_spec("arch")
+    if arch is None or not arch.submodule_search_locations:
+        raise SourceFailed("the bundled bars come with the package arch, which is missing: pip install 'arch>=8'")
+    file = Path(arch.submodule_search_locations[0], "data", name, f"{name}.csv.gz")
+    if not file.is_file():  # a version that keeps it elsewhere
+        frame: pd.DataFrame = import_module(f"arch.data.{name}").load()
+    else:
+        frame = pd.read_csv(file, index_col="Date", parse_dates=True).apply(pd.to_numeric, errors="coerce")
+    return frame
 
 
 BUNDLED: dict[str, Callable[[], pd.DataFrame]] = {"SPX": bundled_sp500, "IXIC": bundled_nasdaq}

@@ -104,6 +104,50 @@ def percent_change(values: np.ndarray, days: int) -> np.ndarray:
     return changed
 
 
+def log_return(close: np.ndarray, days: int) -> np.ndarray:
+    """Natural logarithm of today's close over that of `days` ago."""
+    changed = np.full(len(close), np.nan)
+    changed[days:] = np.log(close[days:] / close[:-days])
+    return changed
+
+
+def gap(opens: np.ndarray, close: np.ndarray) -> np.ndarray:
+    """Today's open against yesterday's close."""
+    changed = np.full(len(close), np.nan)
+    changed[1:] = opens[1:] / close[:-1] - 1
+    return changed
+
+
+def bar_range(high: np.ndarray, low: np.ndarray, close: np.ndarray) -> np.ndarray:
+    """High minus low, in closes."""
+    share: np.ndarray = (high - low) / close
+    return share
+
+
+def atr_ratio(high: np.ndarray, low: np.ndarray, close: np.ndarray, days: int) -> np.ndarray:
+    ratio: np.ndarray = atr(high, low, close, days) / close
+    return ratio
+
+
+def volatility(close: np.ndarray, days: int) -> np.ndarray:
+    """Population standard deviation of the last `days` daily log returns."""
+    seen = np.full(len(close), np.nan)
+    seen[1:] = talib.STDDEV(np.diff(np.log(close)), days) if len(close) > 1 else seen[1:]
+    return seen
+
+
+def sma_ratio(values: np.ndarray, days: int) -> np.ndarray:
+    """Today's value against the mean of the last `days`; 0: equal."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # no volume is refused later, by name and date
+        ratio: np.ndarray = values / sma(values, days) - 1
+        return ratio
+
+
+def macd_ratio(close: np.ndarray) -> np.ndarray:
+    ratio: np.ndarray = macd_line(close) / close
+    return ratio
+
+
 def of_finished_weeks(close: pd.Series, indicator: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """An indicator of weekly closes, read on each day from the week before: Friday's close is first seen on Monday.
 

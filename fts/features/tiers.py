@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -24,6 +24,13 @@ class Inputs:
 
     bars: pd.DataFrame
     vix: pd.Series | None = None
+    _columns: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+
+    def column(self, name: str) -> np.ndarray:
+        """One column of the bars as float64[T]; many features ask for the same."""
+        if name not in self._columns:
+            self._columns[name] = self.bars[name].to_numpy(np.float64)
+        return self._columns[name]
 
     def until(self, last: pd.Timestamp) -> Inputs:
         """What was known on the evening of `last`."""
@@ -72,6 +79,11 @@ def needs_vix(tier: str) -> bool:
     return any(name in _VIX for name in tier_features(tier))
 
 
+def levels_of(tier: str) -> tuple[int, ...]:
+    """Positions of the tier's features in units of price or volume."""
+    return tuple(n for n, name in enumerate(tier_features(tier)) if name in LEVELS)
+
+
 def tier_features(tier: str) -> Mapping[str, Feature]:
     if tier not in TIERS:
         raise FeatureUnknown(f"no tier {tier!r:.40}, there are {', '.join(TIERS)}")
@@ -82,7 +94,7 @@ def _bar(function: Callable[..., np.ndarray], *columns: str, **arguments: int) -
     """A feature of some columns of the bars."""
 
     def feature(inputs: Inputs) -> np.ndarray:
-        return function(*(inputs.bars[c].to_numpy(np.float64) for c in columns), **arguments)
+        return function(*map(inputs.column, columns), **arguments)
 
     return feature
 
@@ -147,6 +159,32 @@ _VIX: dict[str, Feature] = {
     "vix_change_5d": _vix(ta.percent_change, days=5),
 }
 
+_RATIOS: dict[str, Feature] = {  # in units of the close itself: they mean the same at any price level
+    "return_1d": _bar(ta.log_return, "Close", days=1),
+    "return_5d": _bar(ta.log_return, "Close", days=5),
+    "return_20d": _bar(ta.log_return, "Close", days=20),
+    "gap": _bar(ta.gap, "Open", "Close"),
+    "range": _bar(ta.bar_range, "High", "Low", "Close"),
+    "atr_14_ratio": _bar(ta.atr_ratio, "High", "Low", "Close", days=14),
+    "volatility_5d": _bar(ta.volatility, "Close", days=5),
+    "volatility_20d": _bar(ta.volatility, "Close", days=20),
+    "volatility_60d": _bar(ta.volatility, "Close", days=60),
+    "sma_12_ratio": _bar(ta.sma_ratio, "Close", days=12),
+    "sma_50_ratio": _bar(ta.sma_ratio, "Close", days=50),
+    "sma_200_ratio": _bar(ta.sma_ratio, "Close", days=200),
+    "macd_ratio": _bar(ta.macd_ratio, "Close"),
+    "volume_ratio": _bar(ta.sma_ratio, "Volume", days=20),
+}
+
+_UNIT_FREE = ("rsi_daily", "rsi_weekly", "stochrsi_daily", "stochrsi_weekly", "adx_14", "bb_percent_b")  # of a20
+LEVELS = frozenset({*_RAW, *_A20}) - {*_UNIT_FREE}  # in units of price or volume: a partial norm moves these
+
 TIERS: Mapping[str, Mapping[str, Feature]] = MappingProxyType(
-    {"a20": _A20, "a25": {**_RAW, **_A20}, "c": {**_RAW, **_A20, **_VIX}}
+    {
+        "a20": _A20,
+        "a25": {**_RAW, **_A20},
+        "c": {**_RAW, **_A20, **_VIX},
+        "r20": {**_RATIOS, **{name: _A20[name] for name in _UNIT_FREE}},
+        "a39": {**_RAW, **_A20, **_RATIOS},
+    }
 )

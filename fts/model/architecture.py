@@ -6,7 +6,10 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-NORMS = ("revin", "none")  # revin: every window is read relative to its own mean and spread
+# revin: every feature of a window relative to its own mean and spread. partial: those in units of price or volume.
+# +stats: the means and spreads of the window come back as one token.
+REVIN, NONE, PARTIAL, STATISTICS = "revin", "none", "partial", "+stats"
+NORMS = (REVIN, NONE, PARTIAL, REVIN + STATISTICS, PARTIAL + STATISTICS)
 
 
 @dataclass(frozen=True, order=True)
@@ -56,6 +59,7 @@ class ModelConfig:
     norm: str = "revin"
     channel_independent: bool = False  # True: every feature is read alone, they meet in the head
     n_outputs: int = 1
+    levels: tuple[int, ...] = ()  # positions of the features that a partial norm moves; () with the other norms
 
     def __post_init__(self) -> None:
         for field in ("n_features", "context", "patch", "stride", "n_outputs"):
@@ -76,16 +80,56 @@ class ModelConfig:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r}")
+        if self.has_statistics and self.channel_independent:
+            raise ValueError(
+                f"norm {self.norm} has a token of all features, and channel_independent reads each alone; "
+                f"choose norm {self.norm.removesuffix(STATISTICS)}, or do not read channels alone"
+            )
+        self._check_levels()
+
+    def _check_levels(self) -> None:
+        if self.is_partial != bool(self.levels):
+            raise ValueError(
+                f"norm {self.norm} needs features in units of price or volume, and there are none; choose norm none"
+                if self.is_partial
+                else f"levels {self.levels!r:.40} belong to a partial norm, got norm {self.norm}"
+            )
+        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in self.levels)
+        if not whole or sorted(set(self.levels) & set(range(self.n_features))) != list(self.levels):
+            raise ValueError(
+                f"levels must be rising positions among {self.n_features} features, got {self.levels!r:.60}"
+            )
+
+    @property
+    def is_partial(self) -> bool:
+        return self.norm.startswith(PARTIAL)
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether a window's means and spreads are a token of their own."""
+        return self.norm.endswith(STATISTICS)
 
     @property
     def n_patches(self) -> int:
-        """Tokens in a window."""
+        """Patches in a window."""
         return (self.context - self.patch) // self.stride + 1
 
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in a window: its patches, and its statistics where they are one."""
+        return self.n_patches + self.has_statistics
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "architecture": self.architecture.name}
+        return {**self.fields(), "architecture": self.architecture.name}
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON has them; `levels` only where there are any, so that older models keep their description."""
+        every = asdict(self)
+        levels = every.pop("levels")
+        return {**every, "levels": list(levels)} if levels else every
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ModelConfig:
         """The inverse of to_json; raises ValueError or TypeError for unknown fields and values out of range."""
-        return cls(**{**values, "architecture": Architecture.parse(values["architecture"])})
+        given = {**values, "architecture": Architecture.parse(values["architecture"])}
+        return cls(**given | ({"levels": tuple(values["levels"])} if "levels" in values else {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fts.model.architecture import Architecture, ModelConfig
+from fts.model.architecture import PARTIAL, REVIN, Architecture, ModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,13 +38,16 @@ def count_parameters(config: ModelConfig) -> int:
 
     (pF*d + d) + N*d + L*(4d^2 + 4d + 4d + 2*d*ff + ff + d) + 2d + (d*N*C + C) with p days in a patch, F features,
     N patches, C outputs. Read channel by channel, a token holds one feature (F = 1 in the first term) and the head
-    sees F*N tokens. RevIN has no weights of its own here (no affine part), so the formula is exact with it.
+    sees F*N tokens. RevIN has no weights of its own here (no affine part), so the formula is exact with it. A token of
+    statistics (2F numbers) adds its embedding, its position, and its place in the head.
     """
     a = config.architecture
-    d, ff, N = a.d_model, a.d_ff, config.n_patches
+    d, ff, N = a.d_model, a.d_ff, config.n_tokens
     token_features = 1 if config.channel_independent else config.n_features
     head_tokens = N * config.n_features if config.channel_independent else N
     embedding = config.patch * token_features * d + d + N * d
+    if config.has_statistics:
+        embedding += 2 * config.n_features * d + d
     layer = 4 * d * d + 4 * d + 4 * d + 2 * d * ff + ff + d
     head = d * head_tokens * config.n_outputs + config.n_outputs
     return embedding + a.n_layers * layer + 2 * d + head
@@ -53,10 +56,12 @@ def count_parameters(config: ModelConfig) -> int:
 def weight_shapes(config: ModelConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name and shape of each weight of the model, by arithmetic: a file can be checked before a model is built."""
     a = config.architecture
-    d, ff, N = a.d_model, a.d_ff, config.n_patches
+    d, ff, N = a.d_model, a.d_ff, config.n_tokens
     features = config.n_features if config.channel_independent else 1
     yield "position_ND", (N, d)
     yield from _linear("embed", config.patch * (1 if config.channel_independent else config.n_features), d)
+    if config.has_statistics:
+        yield from _linear("embed_statistics", 2 * config.n_features, d)
     for n in range(a.n_layers):
         block = f"blocks.{n}"
         for norm in ("attention_norm", "ff_norm"):
@@ -82,6 +87,7 @@ def grid(
     patch: int = 10,
     stride: int = 5,
     channel_independent: bool = False,
+    norm: str = "revin",
 ) -> tuple[Architecture, ...]:
     """Every architecture whose counted parameters lie within 25 % of the budget, ordered by width, depth, heads, ff.
 
@@ -102,7 +108,7 @@ def grid(
     return tuple(
         shape
         for shape in shapes
-        if fits(budget, count_parameters(_config(shape, n_features, context, patch, stride, channel_independent)))
+        if fits(budget, count_parameters(_config(shape, n_features, context, patch, stride, channel_independent, norm)))
     )
 
 
@@ -112,8 +118,15 @@ def fits(budget: str, n_params: int) -> bool:
 
 
 def _config(
-    shape: Architecture, n_features: int, context: int, patch: int, stride: int, channel_independent: bool
+    shape: Architecture, n_features: int, context: int, patch: int, stride: int, channel_independent: bool, norm: str
 ) -> ModelConfig:
+    """For counting: which features a partial norm moves changes no number of weights."""
     return ModelConfig(
-        shape, n_features, context=context, patch=patch, stride=stride, channel_independent=channel_independent
+        shape,
+        n_features,
+        context=context,
+        patch=patch,
+        stride=stride,
+        channel_independent=channel_independent,
+        norm=norm.replace(PARTIAL, REVIN),
     )

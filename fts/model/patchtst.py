@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from fts.model.architecture import NONE
 from fts.model.attention import attend
 from fts.model.dropout import add_dropped, branch_masks, drop_mask
 
@@ -32,9 +33,11 @@ class PatchTST(nn.Module):
         a = config.architecture
         self.config = config
         token = config.patch * (1 if config.channel_independent else config.n_features)
-        head_tokens = config.n_patches * (config.n_features if config.channel_independent else 1)
+        head_tokens = config.n_tokens * (config.n_features if config.channel_independent else 1)
         self.embed = Linear(token, a.d_model)
-        self.position_ND = nn.Parameter(torch.empty(config.n_patches, a.d_model))
+        if config.has_statistics:
+            self.embed_statistics = Linear(2 * config.n_features, a.d_model)
+        self.position_ND = nn.Parameter(torch.empty(config.n_tokens, a.d_model))
         self.blocks = nn.ModuleList(
             Block(a.d_model, a.n_heads, a.d_ff, config.dropout, index) for index in range(a.n_layers)
         )
@@ -53,9 +56,7 @@ class PatchTST(nn.Module):
         B, C, T = x_BCT.shape
         assert config.context == T, f"window has {T} days, the model was built for {config.context}"
         assert config.n_features == C, f"window has {C} features, the model was built for {config.n_features}"
-        if config.norm == "revin":
-            x_BCT = normalise_window(x_BCT)
-        x_MND = self.embed(self._patches(x_BCT)) + self.position_ND
+        x_MND = self._tokens(x_BCT) + self.position_ND
         if dropout_seed is not None and config.dropout:
             x_MND = x_MND * drop_mask(x_MND, config.dropout, dropout_seed)
         for block in self.blocks:
@@ -65,6 +66,24 @@ class PatchTST(nn.Module):
                 x_MND = block(x_MND, dropout_seed)
         logits: Tensor = self.head(self.norm(x_MND).reshape(B, -1)).squeeze(-1)
         return logits
+
+    def _tokens(self, x_BCT: Tensor) -> Tensor:
+        """The normalised window's patches, embedded, and its statistics behind them where the norm keeps them."""
+        config = self.config
+        patches_MND: Tensor = self.embed(self._patches(self._normalised(x_BCT)))
+        if not config.has_statistics:
+            return patches_MND
+        statistics_B1D: Tensor = self.embed_statistics(window_statistics(x_BCT)).unsqueeze(1)
+        return torch.cat([patches_MND, statistics_B1D], 1)
+
+    def _normalised(self, x_BCT: Tensor) -> Tensor:
+        config = self.config
+        if config.norm == NONE:
+            return x_BCT
+        if not config.is_partial:
+            return normalise_window(x_BCT)
+        levels = torch.tensor(config.levels, device=x_BCT.device)
+        return x_BCT.index_copy(1, levels, normalise_window(x_BCT[:, levels]))
 
     def _patches(self, x_BCT: Tensor) -> Tensor:
         """Tokens [M, N, P*C] (M = B) or, channel by channel, [M, N, P] with M = B*C."""
@@ -132,3 +151,12 @@ def normalise_window(x_BCT: Tensor) -> Tensor:
     centred_BCT = moved_BCT - moved_BCT.mean(-1, keepdim=True)
     spread_BC1 = centred_BCT.square().mean(-1, keepdim=True).sqrt()
     return centred_BCT / torch.maximum(spread_BC1, level_BC1.abs() * 1e-6).clamp_min(1e-12)
+
+
+def window_statistics(x_BCT: Tensor) -> Tensor:
+    """Mean and log standard deviation of each feature in each window [B, 2C]: what RevIN takes away.
+
+    Inputs have about unit spread over all training days; a spread below 1e-4 of that counts as that much.
+    """
+    sd_BC, mean_BC = torch.std_mean(x_BCT, -1, correction=0)
+    return torch.cat([mean_BC, sd_BC.clamp_min(1e-4).log()], 1)

@@ -49,7 +49,7 @@ def baseline_of(cell: CellSpec) -> CellSpec:
         epochs=1,
         space={},
         kind="baseline",
-        context=cell.context,
+        context=cell.span,  # the longest window of those days
         split=cell.split,
         cv=cell.cv,
         min_positives=cell.min_positives,
@@ -71,6 +71,6 @@ def put_first(db: Database, written: Sequence[tuple[CellSpec, Enqueued]], who: s
 
 def first_params() -> dict[str, Any]:
     """The cheapest baseline, for a dry run."""
-    from fts.analysis.baselines import BASELINES
+    from fts.analysis.baselines import baseline_params
 
-    return dict(BASELINES[0])
+    return dict(baseline_params(0))

@@ -7,7 +7,7 @@ names with odd characters and numbers out of range are refused with the field's 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import spec
@@ -24,6 +24,7 @@ from fts.jobs.api.spec import (
     seed_for,
     trial_folder,
 )
+from fts.model.architecture import NORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "min_delta": (0.0, 1.0),
     "effective_batch": (1, 1_000_000),
     "context": (2, 10_000),
+    "longest": (2, 10_000),
     "patch": (1, 10_000),
     "stride": (1, 10_000),
     "focal_gamma": (0.0, 10.0),
@@ -55,6 +57,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "min_positives": (1, 1_000_000),
     "max_steps": (1, 10**9),
     PARALLEL: (1, MOST_PARALLEL),
+    "winner_seeds": (1, 1000),
 }
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -63,13 +66,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "objective": ("val_loss", "val_auc"),
     "sampler": ("tpe", "gp", "random"),
     "pruner": ("none", "median", "halving"),
-    "norm": ("revin", "none"),
+    "norm": NORMS,
     "precision": ("auto", "fp32", "bf16"),
     "diverged": ("ignored", "worst"),
 }
 
 
-NO_QUESTION = ("code_commit", "code_dirty", "diverged")  # fields of a cell that do not make it another one
+NO_QUESTION = ("code_commit", "code_dirty", "diverged", "winner_seeds")  # fields that do not make a cell another one
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class CellSpec:
     budget: str  # tiny | 2M | 20M | 200M | 2B
     horizon: int  # trading days
     task: str  # threshold_1pct
-    tier: str  # a20 | a25 | c
+    tier: str  # a20 | a25 | c | r20 | a39
     dataset: str  # SPX.dataset.a25
     data_md5: str  # of the processed file
     trials: int
@@ -103,6 +106,7 @@ class CellSpec:
     context: int = 80  # days a window sees
     patch: int = 10  # with stride 5 the grids have the published counts
     stride: int = 5
+    longest: int | None = None  # windows of all parts end where ones of so many days could; None: of `context` days
     norm: str = "revin"
     channel_independent: bool = False
     precision: str = "auto"  # of the matrix products; auto: what the memory plan chooses on this machine
@@ -115,6 +119,7 @@ class CellSpec:
     warm_start: tuple[dict[str, Any], ...] = ()  # parameters of neighbours' best trials, tried first
     origin: dict[str, Any] = field(default_factory=dict)  # of a train or replicate: the trial it repeats (Origin)
     parallel: int = 1  # trials at once: trial n knows trials 0..n-parallel (jobs/api/lag.py)
+    winner_seeds: int = 1  # the winner is trained with so many: after the search a job with the others is put in line
     code_commit: str | None = None
     code_dirty: bool | None = None
 
@@ -129,6 +134,11 @@ class CellSpec:
     @property
     def steps(self) -> int:
         return self.epochs
+
+    @property
+    def span(self) -> int:
+        """Days before the end of a window that lie inside its part: cells of one span share their days."""
+        return self.longest or self.context
 
     @property
     def folds(self) -> int:
@@ -173,6 +183,10 @@ class CellSpec:
         every = asdict(self)
         if self.parallel == 1:  # a specification keeps the md5 it had before there was the field
             del every[PARALLEL]
+        if self.longest is None:  # the same
+            del every["longest"]
+        if self.winner_seeds == 1:  # the same
+            del every["winner_seeds"]
         return every
 
     @classmethod
@@ -188,6 +202,8 @@ class CellSpec:
         for name in ("experiment", "budget", "task", "tier", "dataset"):
             if not NAME.fullmatch(getattr(made, name)):
                 raise BadSpec(f"{name} is {getattr(made, name)!r}, expected letters, digits and _.- (at most 80)")
+        if made.longest is not None and made.longest < made.context:
+            raise BadSpec(f"longest is {made.longest} days, expected at least the {made.context} days of a window")
         if made.cv is not None and not CV.fullmatch(made.cv):
             raise BadSpec(f"cv is {made.cv!r}, expected walk-forward:N with 2 to 20 folds, such as walk-forward:5")
         if not MD5.fullmatch(made.data_md5):
@@ -213,6 +229,15 @@ class TrialSpec(spec.TrialSpec):
         return trial
 
 
+WINDOW = ("context", "norm")  # fields of a cell that a search may vary from trial to trial
+
+
+def settled(cell: CellSpec, params: dict[str, Any]) -> CellSpec:
+    """The cell as one trial of it sees it: with the window and norm that were drawn, on the same days."""
+    drawn = {name: params[name] for name in WINDOW if name in params}
+    return replace(cell, longest=cell.span, **drawn) if drawn else cell
+
+
 def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
     """Everything that decides the result of a trial but its seed; raises UnusedParameter for a leftover suggestion.
 
@@ -221,7 +246,8 @@ def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
     """
     left = dict(params)
     if cell.kind == "baseline":
-        return {name: str(left[name]) for name in ("model", "inputs")} | _fixed(cell, BASELINE_FIELDS)
+        named = {name: str(left[name]) for name in ("model", "inputs", "version") if name in left}
+        return named | _fixed(cell, BASELINE_FIELDS)
     try:
         consumed = {
             "architecture": str(left.pop("architecture")),
@@ -230,13 +256,14 @@ def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
             "warmup_steps": int(left.pop("warmup_steps")),
             "dropout": float(left.pop("dropout")),
         }
+        drawn = {name: left.pop(name) for name in WINDOW if name in left}
     except KeyError as missing:
         raise BadSpec(
             f"the suggestion has no {missing}; the space must offer every parameter a trial consumes"
         ) from None
     if left:
         raise UnusedParameter(f"nothing in a trial consumes {', '.join(sorted(left))}; remove it from the space")
-    return consumed | _fixed(cell, TRIAL_FIELDS)
+    return consumed | _fixed(settled(cell, drawn), TRIAL_FIELDS)
 
 
 BASELINE_FIELDS = ("data_md5", "tier", "task", "horizon", "context", "split", "cv")
@@ -256,4 +283,6 @@ def _halving(rule: Any, pruner: str) -> Halving:
 
 
 def _fixed(cell: CellSpec, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(cell, name) for name in names}
+    """The fields that decide a result; the days only where they are not those of the window itself."""
+    days = {} if cell.span == cell.context else {"longest": cell.span}
+    return {name: getattr(cell, name) for name in names} | days

@@ -26,11 +26,13 @@ class CellData:
     feature_names: tuple[str, ...]
     dates: np.ndarray  # datetime64[D], T
     features_TF: np.ndarray  # noqa: N815  # shapes are upper-case suffixes; float32, C-contiguous
+    bars_T5: np.ndarray  # noqa: N815  # float64, as they are: Open High Low Close Volume
     y_T: np.ndarray  # noqa: N815  # float32, NaN where the future is unknown
     train_ends: np.ndarray  # int64 positions of the last row of each window
     val_ends: np.ndarray
     test_ends: np.ndarray  # empty while sealed
     context: int  # days
+    span: int  # days of the longest window that fits before each end: cells of one span share their days
     horizon: int  # trading days
     task: str
     mean: np.ndarray  # float64, F: of the train rows; features_TF = (x - mean) / sd
@@ -57,10 +59,12 @@ def load(
     sealed: bool = True,
     min_positives: int = splits.MIN_POSITIVES,
     tier: str | None = None,
+    span: int | None = None,
 ) -> CellData:
     """The data set `dataset` (name, or md5 of the processed file) in the data folder `root`, cut for one cell.
 
-    `tier`: of the cell; needed with an md5, which tiers of the same columns share.
+    `tier`: of the cell; needed with an md5, which tiers of the same columns share. `span`: windows end where ones of
+    so many days could (default: of `context` days).
     `split` as in `fts.data.splits.parse`; `norm` standard (train mean and sd, in float64) or none. While `sealed`, rows
     from the test part on are dropped before anything is computed, labels included. Raises UnknownDataset,
     ManifestError, BadSplit, SplitTooSmall, UnknownTask.
@@ -83,9 +87,11 @@ def load(
         )
     features_TF, mean_F, sd_F = _scaled(np.column_stack([columns[n] for n in names]), borders.train_stop, norm)
     y_T = labels.label(bars, task, horizon)
-    ends = {part: splits.window_ends(*borders.part(part), context, horizon) for part in ("train", "val")}
+    span = context if span is None else span
+    assert span >= context, f"windows of {context} days do not fit into {span}"
+    ends = {part: splits.window_ends(*borders.part(part), span, horizon) for part in ("train", "val")}
     splits.check_counts(y_T, ends["train"], ends["val"], min_positives, borders.text)
-    test_ends = splits.window_ends(*borders.part("test"), context, horizon) if not sealed else np.empty(0, np.int64)
+    test_ends = splits.window_ends(*borders.part("test"), span, horizon) if not sealed else np.empty(0, np.int64)
     y_val = y_T[ends["val"]]
     prior = float(y_T[ends["train"]].mean(dtype=np.float64))
     definition = f"{tasks.task(task).definition}.h{horizon}"
@@ -95,11 +101,13 @@ def load(
         feature_names=names,
         dates=dates,
         features_TF=features_TF,
+        bars_T5=bars[list(COLUMNS)].to_numpy(np.float64),
         y_T=y_T,
         train_ends=ends["train"],
         val_ends=ends["val"],
         test_ends=test_ends,
         context=context,
+        span=span,
         horizon=horizon,
         task=task,
         mean=mean_F,

@@ -20,6 +20,8 @@ TASKS = tuple(tasks.TASKS)
 TASK, TIER = TASKS[0], "a25"
 TIERS = (TIER, *(tier for tier in FEATURES if tier != TIER))
 TRIALS = EPOCHS = 50
+SEEDS = 3  # of a winner: its own, and others that it was not chosen by
+CONTEXT = 80  # days whose windows decide on which days a cell is judged, whatever its own window is
 PRUNERS = {"none": "tpe", "halving": "random", "median": "tpe"}  # with the sampler that is taken beside each
 
 

@@ -176,23 +176,15 @@ def check_on_paper(cell: CellSpec) -> Checked:
     """Every architecture of a large cell, without memory: its counted size must equal the formula and the label."""
     import torch  # here, not above: seconds, and only the large budgets need it
 
-    from fts.model.architecture import Architecture, ModelConfig
     from fts.model.budgets import count_parameters, fits
     from fts.model.patchtst import PatchTST
+    from fts.study.recipe import model_config
 
     n_features = features_of(cell)
     names = [str(name) for name in cell.space["architecture"]["choices"]]
     smallest: tuple[int, str] | None = None
     for name in names:
-        config = ModelConfig(
-            Architecture.parse(name),
-            n_features,
-            context=cell.context,
-            patch=cell.patch,
-            stride=cell.stride,
-            norm=cell.norm,
-            channel_independent=cell.channel_independent,
-        )
+        config = model_config(cell, name, n_features)
         formula = count_parameters(config)
         if not fits(cell.budget, formula):
             return Checked(
@@ -200,15 +192,7 @@ def check_on_paper(cell: CellSpec) -> Checked:
             )
         smallest = min(smallest or (formula, name), (formula, name))
     assert smallest is not None, "a space without architectures does not pass space_for"
-    config = ModelConfig(
-        Architecture.parse(smallest[1]),
-        n_features,
-        context=cell.context,
-        patch=cell.patch,
-        stride=cell.stride,
-        norm=cell.norm,
-        channel_independent=cell.channel_independent,
-    )
+    config = model_config(cell, smallest[1], n_features)
     with torch.device("meta"):
         counted = sum(parameter.numel() for parameter in PatchTST(config).parameters())
     if counted != smallest[0]:

@@ -174,10 +174,11 @@ class Known:
 
     def windows(self, cell: CellSpec) -> Windows | None:
         """Of an earlier trial on the same data, split and horizon."""
-        asked = (cell.data_md5, cell.horizon, cell.context, cell.split)
+        asked = (cell.data_md5, cell.horizon, cell.span, cell.split)
         for trial, _ in self._trials:
             spec = self._specs.get(trial.job_id, {})
-            same = tuple(spec.get(name) for name in ("data_md5", "horizon", "context", "split")) == asked
+            span = spec.get("longest") or spec.get("context")
+            same = (spec.get("data_md5"), spec.get("horizon"), span, spec.get("split")) == asked
             if same and trial.n_train and trial.n_val:
                 return Windows(trial.n_train, trial.n_val)
         return None
@@ -251,4 +252,4 @@ def _count(root: str, md5: str, task: str, horizon: int, context: int, split: tu
 def count_windows(root: str, cell: CellSpec) -> Windows:
     """Read from the data set itself."""
     split = tuple(sorted(cell.split.items()))
-    return _count(root, cell.data_md5, cell.task, cell.horizon, cell.context, split, cell.min_positives)
+    return _count(root, cell.data_md5, cell.task, cell.horizon, cell.span, split, cell.min_positives)

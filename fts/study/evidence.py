@@ -47,14 +47,18 @@ KEPT_AT_MOST = 800 << 20  # bytes of a process between two trials: 500 MB are li
 
 
 @lru_cache(maxsize=4)
-def _load(root: str, md5: str, tier: str, task: str, horizon: int, context: int, split: str, least: int) -> CellData:
-    return load(Path(root), md5, task, horizon, context, split=json.loads(split), min_positives=least, tier=tier)
+def _load(
+    root: str, md5: str, tier: str, task: str, horizon: int, context: int, span: int, split: str, least: int
+) -> CellData:
+    parts = json.loads(split)
+    return load(Path(root), md5, task, horizon, context, split=parts, min_positives=least, tier=tier, span=span)
 
 
 def cell_data(root: str, cell: CellSpec, rows: int | None = None) -> CellData:
     """The cell's data, sealed: nothing of the test period is read. `rows`: only so many windows, for a dry run."""
     split = json.dumps(cell.split, sort_keys=True)
-    data = _load(root, cell.data_md5, cell.tier, cell.task, cell.horizon, cell.context, split, cell.min_positives)
+    days = cell.context, cell.span
+    data = _load(root, cell.data_md5, cell.tier, cell.task, cell.horizon, *days, split, cell.min_positives)
     if rows is None:
         return data
     import arch.bootstrap  # noqa: F401  # a dry run tells what a step takes: what scores it is imported before, 2 s

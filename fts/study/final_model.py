@@ -21,7 +21,7 @@ from fts.data.splits import window_ends
 from fts.model.patchtst import PatchTST
 from fts.state.files import atomic_write, make_folder
 from fts.study.build import BuiltTrial, assemble
-from fts.study.cell import TrialSpec, effective_config
+from fts.study.cell import TrialSpec, effective_config, settled
 from fts.study.evidence import cell_data
 from fts.study.model_card import card
 from fts.study.model_folder import FORMAT, md5_of_config
@@ -67,8 +67,9 @@ class FinalTrial(BuiltTrial):
 
 def build_final(spec: TrialSpec) -> BuiltTrial:
     """The trial of a train job. Raises what build_trial raises."""
+    effective_config(spec.cell, spec.params)
+    spec = replace(spec, cell=settled(spec.cell, spec.params))
     cell = spec.cell
-    effective_config(cell, spec.params)
     data = all_windows(cell_data(spec.data_root, cell))
     if spec.dry_run_rows is not None:
         return assemble(spec, shortened(data, spec.dry_run_rows), FinalTrial)
@@ -80,7 +81,7 @@ def build_final(spec: TrialSpec) -> BuiltTrial:
 
 def all_windows(data: CellData) -> CellData:
     """The same data with every window before the test part to train on; those of validation are still looked at."""
-    ends = window_ends(0, data.split.val_stop, data.context, data.horizon)
+    ends = window_ends(0, data.split.val_stop, data.span, data.horizon)
     prior = float(data.y_T[ends].mean(dtype=np.float64))
     return replace(data, train_ends=ends, n_train=len(ends), prior=prior)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-QUESTION = ("task", "horizon", "tier", "data_md5", "context", "split", "cv")  # equal: the same windows and labels
+QUESTION = ("task", "horizon", "tier", "data_md5", "split", "cv")  # equal, and the span: the same days and labels
 
 
 def refresh(db: Database, places: Places, job: Job, who: str) -> list[Margin]:
@@ -67,8 +67,9 @@ def margin_of(
 
 
 def question(job: Job) -> tuple[str, ...]:
-    """What must be equal for two jobs to be judged on the same windows."""
-    return tuple(repr(job.spec.get(name)) for name in QUESTION)
+    """What must be equal for two jobs to be judged on the same days."""
+    span = job.spec.get("longest") or job.spec.get("context")
+    return (*(repr(job.spec.get(name)) for name in QUESTION), repr(span))
 
 
 def predictions_path(places: Places, job: Job, trial: Trial) -> Path:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from fts.data import tasks
 from fts.jobs.api.halving import HALVING
 from fts.jobs.records.code_version import code_version
+from fts.model.architecture import PARTIAL, REVIN
 from fts.state.values import Enqueued
 from fts.study.cell import BadSpec, CellSpec
-from fts.study.choices import BUDGETS, EPOCHS, HORIZONS, TASK, TIER, TRIALS, usual_data
+from fts.study.choices import BUDGETS, CONTEXT, EPOCHS, HORIZONS, TASK, TIER, TRIALS, usual_data
 from fts.study.memory_plan import too_large
 from fts.study.naming import experiment_name, kept_apart
 from fts.study.own import own_jobs
+from fts.study.recipe import LEVELS
 from fts.study.study import PatchTST
 
 if TYPE_CHECKING:
@@ -171,8 +173,9 @@ def make_cells(
     A rule of halving chooses its pruner, and the halving pruner without a rule gets today's; beside it proposals are
     random where no sampler is named. Raises BadSpec, BadSpace, and NotEnqueued without the data.
     """
-    fields = _with_halving(fields)
+    fields = _with_days(_with_halving(fields), overrides or {})
     _check_task(task)
+    _check_norms(tier, fields, overrides or {})
     data = find_data(places.data, tier, dataset)
     commit, dirty = code_version()
     cells = []
@@ -205,6 +208,25 @@ def _check_task(name: str) -> None:
         raise BadSpec(str(error)) from error
 
 
+def _check_norms(tier: str, fields: Mapping[str, Any], overrides: Mapping[str, dict[str, Any]]) -> None:
+    """A partial norm of a tier without prices would be no norm at all."""
+    norms = overrides.get("norm", {}).get("choices") or [fields.get("norm", REVIN)]
+    for norm in norms:
+        if str(norm).startswith(PARTIAL) and not LEVELS.get(tier, (0,)):
+            raise BadSpec(f"norm {norm} moves features in units of price or volume, and tier {tier} has none; use none")
+
+
+def _with_days(fields: dict[str, Any], overrides: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The window of the cell, the longest one where several are searched; `longest` where its days are of another."""
+    drawn = [context for context in overrides.get("context", {}).get("choices", []) if isinstance(context, int)]
+    context = max(drawn) if drawn else fields.get("context", CONTEXT)
+    longest = fields.get("longest", context)
+    if longest < context:
+        raise BadSpec(f"longest is {longest} days, expected at least the {context} days of a window")
+    days = {} if longest == context else {"longest": longest}
+    return {name: value for name, value in fields.items() if name != "longest"} | {"context": context} | days
+
+
 def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
     """What halving brings along where it is not told: TPE learns from what it cuts short, random proposals do not."""
     rule = fields.get("halving")
@@ -214,14 +236,20 @@ def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(
-    db: Database, cells: Iterable[CellSpec], who: str | None = None, *, again: bool = False, dry_run: bool = False
+    db: Database,
+    cells: Iterable[CellSpec],
+    who: str | None = None,
+    *,
+    again: bool = False,
+    dry_run: bool = False,
+    by_a_person: bool = True,
 ) -> list[Enqueued]:
     """All cells in one transaction; a job that is there is found, and extended where it has fewer trials."""
     from fts.state import transitions  # here, not above: peewee and huey, which a mere --help need not load
     from fts.study.question import rule
 
     rows = [PatchTST().row(cell) | {"hold_reason": None if dry_run else too_large(cell)} for cell in cells]
-    return list(transitions.enqueue(db, rows, who=who, rule=rule(), again=again, dry_run=dry_run))
+    return list(transitions.enqueue(db, rows, who, rule=rule(), again=again, dry_run=dry_run, by_a_person=by_a_person))
 
 
 @dataclass(frozen=True)
@@ -256,7 +284,7 @@ def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
     return Data(name, found[name].md5, len(TIERS[tier]))
 
 
-WINDOW_FIELDS = ("context", "patch", "stride", "channel_independent")  # of a spec: they decide a model's size
+WINDOW_FIELDS = ("context", "patch", "stride", "channel_independent", "norm")  # of a spec: they decide a model's size
 
 
 def _space(

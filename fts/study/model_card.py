@@ -25,7 +25,9 @@ def card(config: dict[str, Any], test: dict[str, Any] | None) -> str:
             "## What it is",
             "",
             f"* PatchTST {model['architecture']}, {config['n_params']:,} parameters, patches of {model['patch']} days "
-            f"every {model['stride']}, dropout {model['dropout']:.3f}, norm {model['norm']}",
+            f"every {model['stride']}, dropout {model['dropout']:.3f}",
+            f"* norm {model['norm']}: {_normalised(model)}; before it, each feature minus its mean over the training "
+            "days, divided by its standard deviation there (scaler.json)",
             "* " + ", ".join(f"{name} {value}" for name, value in sorted(config["params"].items())),
             f"* trained {config['epochs']} epochs ({config['steps']} steps), as many as the winner's best epoch, "
             f"seed {config['seed']}",
@@ -49,6 +51,20 @@ def card(config: dict[str, Any], test: dict[str, Any] | None) -> str:
             LIMITS,
         ]
     )
+
+
+def _normalised(model: dict[str, Any]) -> str:
+    """What happens to a window on its way into the model."""
+    norm, n = str(model["norm"]), model["n_features"]
+    if norm == "none":
+        return "windows are read as they are"
+    which = (
+        f"{len(model['levels'])} of {n} features, those in units of price or volume,"
+        if "levels" in model
+        else (f"each of {n} features")
+    )
+    kept = "; means and log standard deviations of the window are a token of their own" if "+stats" in norm else ""
+    return f"in each window {which} minus its mean, divided by its standard deviation{kept}"
 
 
 def _tested(test: dict[str, Any] | None) -> list[str]:

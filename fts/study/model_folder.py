@@ -209,7 +209,7 @@ def _config(path: Path, config: dict[str, Any]) -> ModelConfig:
 
 def bytes_of_window(config: ModelConfig) -> int:
     """Roughly what one window takes on its way through the model: queries, keys, values, weights of attention, ff."""
-    a, N = config.architecture, config.n_patches
+    a, N = config.architecture, config.n_tokens
     sequences = config.n_features if config.channel_independent else 1
     return 4 * (sequences * N * (6 * a.d_model + 2 * a.d_ff + a.n_heads * N) + config.context * config.n_features)
 

@@ -6,6 +6,7 @@ Exports, reports and folders go by the experiment's name: two questions under on
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from fts.state.values import Job, JobStatus
@@ -28,7 +29,7 @@ def cv_suffix(cv: str | None) -> str:
 
 
 def kept_apart(db: Database, cells: Sequence[CellSpec]) -> list[CellSpec]:
-    """The cells and baselines, with `_a20` or `_NDX` behind a name that another tier or data set already has here."""
+    """The cells and baselines, with what differs behind a name that another one already has here: `_NDX_a20_w20`."""
 
     held = sorted((job for job in own_jobs(db) if _holds(job)), key=lambda job: -job.id)
     holders = {(job.kind, job.experiment): asked_of(job) for job in held}  # the first one's, at last
@@ -38,9 +39,14 @@ def kept_apart(db: Database, cells: Sequence[CellSpec]) -> list[CellSpec]:
 APART = ("cell", "baseline")  # what follows a cell is called after it
 
 
-def asked_of(job: Job | CellSpec) -> tuple[str, str]:
-    """(tier, whose prices): what two jobs of one name must have in common."""
-    return job.tier, ticker_of(str(job.dataset if isinstance(job, CellSpec) else job.spec.get("dataset")))
+Asked = tuple[str, str, str, str]
+
+
+def asked_of(job: Job | CellSpec) -> Asked:
+    """Prices, tier, window and norm: what two jobs of one name must have in common, as words behind a name."""
+    spec = job.to_json() if isinstance(job, CellSpec) else job.spec
+    norm = str(spec.get("norm", "revin")).replace("+", "-")
+    return ticker_of(str(spec.get("dataset"))), job.tier, f"w{spec.get('context', 80)}", norm
 
 
 def ticker_of(dataset: str) -> str:
@@ -53,12 +59,14 @@ def _holds(job: Job) -> bool:
     return job.kind in APART and (job.status is not JobStatus.CANCELLED or job.attempt > 0)
 
 
-def _apart(cell: CellSpec, holders: Mapping[tuple[str, str], tuple[str, str]]) -> CellSpec:
-    """Under the name that its tier and prices have here already; else under one that nobody has."""
-    tier, ticker = asked = asked_of(cell)
-    names = [f"{cell.experiment}{end}" for end in ("", f"_{ticker}", f"_{tier}", f"_{ticker}_{tier}")]
-    name = next((name for name in names if holders.get((cell.kind, name)) == asked), None)
+def _apart(cell: CellSpec, holders: Mapping[tuple[str, str], Asked]) -> CellSpec:
+    """Under the name that its features and prices have here already; else under one that nobody has."""
+    asked = asked_of(cell)
+    ends = ["".join(f"_{word}" for word in words) for n in range(len(asked) + 1) for words in combinations(asked, n)]
+    name = next(
+        (name for name in (cell.experiment + end for end in ends) if holders.get((cell.kind, name)) == asked), None
+    )
     if name is None:
         first = holders.get((cell.kind, cell.experiment), asked)
-        name = cell.experiment + (f"_{ticker}" if ticker != first[1] else "") + (f"_{tier}" if tier != first[0] else "")
+        name = cell.experiment + "".join(f"_{mine}" for mine, its in zip(asked, first, strict=True) if mine != its)
     return cell if name == cell.experiment else CellSpec.from_json(replace(cell, experiment=name).to_json())

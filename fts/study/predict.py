@@ -15,6 +15,7 @@ import torch
 from fts.data.plausible import find_implausible
 from fts.data.sources import AS_IT_STANDS, take_closes, take_file
 from fts.features import tiers
+from fts.model.architecture import NONE
 from fts.study.model_folder import CURE, FinalModel, NoModel
 from fts.training.metrics import probabilities
 
@@ -91,9 +92,11 @@ def predict_bars(
 
 
 def _trained_on_volume(model: FinalModel) -> bool:
-    """Without volume (1 on each day) adosc, which every tier has, stays below 3 in size."""
+    """Without volume (1 on each day) adosc stays below 3 in size; volume_ratio never moves: its sd counts as 1."""
     features = list(model.config["features"])
-    return "adosc" in features and float(model.sd[features.index("adosc")]) > 10
+    if "adosc" in features:
+        return float(model.sd[features.index("adosc")]) > 10
+    return "volume_ratio" in features and float(model.sd[features.index("volume_ratio")]) != 1
 
 
 def scaled(model: FinalModel, x_TF: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -159,5 +162,8 @@ def _first(names: Iterable[str]) -> str:
 
 
 def _softened(model: FinalModel) -> str:
-    revin = model.config["model"]["norm"] == "revin"
-    return " (the model normalises each window, which reduces the effect)" if revin else ""
+    config = model.model.config
+    if config.norm == NONE:
+        return ""
+    what = "features in units of price or volume in " if config.is_partial else ""
+    return f" (the model normalises {what}each window, which reduces the effect)"

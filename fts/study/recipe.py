@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fts.model.architecture import Architecture, ModelConfig
+from fts.model.architecture import PARTIAL, Architecture, ModelConfig
 from fts.model.budgets import count_parameters
 from fts.study.cell import BadSpec, CellSpec
 from fts.training import memory
@@ -21,7 +21,10 @@ __all__ = [
 ]  # fmt: skip
 
 # tier -> features of a day; here as numbers because fts.features would load pandas and TA-Lib (a test compares them)
-FEATURES = {"a20": 20, "a25": 25, "c": 33}
+FEATURES = {"a20": 20, "a25": 25, "c": 33, "r20": 20, "a39": 39}
+_OF_A20 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 15, 16, 19)  # in units of price or volume
+_OF_A25 = (0, 1, 2, 3, 4, *(5 + n for n in _OF_A20))  # of c and a39 too, which begin with a25
+LEVELS: dict[str, tuple[int, ...]] = {"a20": _OF_A20, "a25": _OF_A25, "c": _OF_A25, "r20": (), "a39": _OF_A25}
 JUDGED_ON_FOLDS = ("cell", "replicate")  # kinds of jobs that train a model for each fold of `cv`
 
 
@@ -92,6 +95,7 @@ def model_config(cell: CellSpec, architecture: str, n_features: int, dropout: fl
         dropout=dropout,
         norm=cell.norm,
         channel_independent=cell.channel_independent,
+        levels=LEVELS.get(cell.tier, ()) if cell.norm.startswith(PARTIAL) else (),
     )
 
 
@@ -106,7 +110,7 @@ def shape_of(config: ModelConfig, models: int = 1) -> Shape:
         config.architecture,
         count_parameters(config),
         config.n_features,
-        config.n_patches,
+        config.n_tokens,
         config.patch,
         config.context,
         config.channel_independent,

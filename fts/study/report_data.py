@@ -77,6 +77,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         baselines=tuple(baseline_rows(places, ran, usual)),
         predictions=dict(predictions_of(places, [(job, trials[job.id]) for job in cells])),
         cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
+        prices=dict(prices_of(places, cells)),
         test_openings=tuple(opening_sentence(opening) for opening in openings),
         newer=tuple(newer_sentence(newer, shown) for shown in cells for newer in newer_searches(jobs, shown)),
         without_best={
@@ -155,6 +156,29 @@ def predictions_of(
                 table = stored(places, job, trial)
                 if table is not None:
                     yield trial_name(job.experiment, trial.number), table
+
+
+def prices_of(places: Places, cells: Iterable[Job]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """data_md5 -> High and Close by day, up to the latest test part; none of a data set that is not here."""
+    import pandas as pd
+
+    from fts.data import splits
+    from fts.data.files import read_columns, read_dates
+    from fts.data.manifest import Manifest
+
+    wanted: dict[str, list[Job]] = {}
+    for job in cells:
+        wanted.setdefault(str(job.spec.get("data_md5")), []).append(job)
+    for md5, jobs in wanted.items():
+        try:
+            file = Manifest(places.data).file(Manifest(places.data).find(md5, jobs[0].tier))
+            days = read_dates(file)
+            stop = max(splits.borders(days, splits.parse(job.spec.get("split"))).val_stop for job in jobs)
+            dates, columns = read_columns(file, before=days[stop] if stop < len(days) else None)
+        except (OSError, ValueError) as error:  # no such data set, or one that is damaged
+            log.warning("the report has no prices of %s: %s", jobs[0].experiment, error)
+            continue
+        yield md5, pd.DataFrame({name: columns[name] for name in ("High", "Close")}, index=pd.DatetimeIndex(dates))
 
 
 def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:

@@ -72,7 +72,7 @@ def rival_of(data: CellData, p: np.ndarray) -> dict[str, Any]:
     Raises what run_baselines and compare raise.
     """
     chosen = best_baseline(list(run_baselines(data)))
-    ends = window_ends(0, data.split.val_stop, data.context, data.horizon)
+    ends = window_ends(0, data.split.val_stop, data.span, data.horizon)
     prior = float(data.y_T[ends].mean(dtype=np.float64))
     rival = fit_one(chosen.name, chosen.inputs, replace(data, train_ends=ends, val_ends=data.test_ends, prior=prior))
     y = data.y_T[data.test_ends]
@@ -98,6 +98,7 @@ def _open(model: FinalModel, data_root: Path | str) -> CellData:
         min_positives=cell.min_positives,
         sealed=False,
         tier=cell.tier,
+        span=cell.span,
     )
     if list(data.feature_names) != model.config["features"]:
         raise WrongBars(f"{data.name} has other features than the training data of {model.folder.name}; build it again")

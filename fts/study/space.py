@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.search.space import BadSpace, Space, distributions
-from fts.model.architecture import Architecture, ModelConfig
+from fts.model.architecture import NORMS, PARTIAL, REVIN, Architecture, ModelConfig
 from fts.model.budgets import TINY, count_parameters, fits, grid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TRAINING: Space = {
     "learning_rate": {"kind": "float", "low": 1e-4, "high": 1e-3, "log": True},
@@ -17,13 +20,17 @@ TRAINING: Space = {
     "dropout": {"kind": "float", "low": 0.1, "high": 0.6, "log": False},
 }
 FAMILIES: dict[str, Space] = {"patchtst": TRAINING}
+WINDOW: dict[str, Space] = {  # searched only where a person says among which
+    "patchtst": {"context": {"kind": "choice", "choices": []}, "norm": {"kind": "choice", "choices": list(NORMS)}}
+}
 BOUNDS: dict[str, tuple[float, float]] = {  # what a training can consume; a range of the search lies inside
     "learning_rate": (1e-12, 1e9),
     "weight_decay": (0.0, 1e9),
     "warmup_steps": (0, 1e9),
     "dropout": (0.0, 0.999),
+    "context": (2, 10_000),
 }
-WHOLE = ("warmup_steps",)
+WHOLE = ("warmup_steps", "context")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 EXPECTED = "expected NAME=LOW:HIGH or NAME=A,B"
 
@@ -33,22 +40,30 @@ def space_for(
 ) -> Space:
     """The space of one cell: the architectures of its budget by name, and the training parameters.
 
-    `window`: context, patch, stride, channel_independent, where they are not the usual ones: they decide how many
-    parameters an architecture has. Raises BadSpace for an override that makes no sense, or a budget nothing fits.
+    `window`: context, patch, stride, channel_independent, norm, where they are not the usual ones: they decide how many
+    parameters an architecture has. Where windows or norms are searched, an architecture fits the budget with each of
+    them. Raises BadSpace for an override that makes no sense, or a budget nothing fits.
     """
+    overrides = overrides or {}
+    windows = _windows(overrides, window)
     try:
-        names = [architecture.name for architecture in grid(budget, n_features, **window)]
-        ModelConfig(TINY[0], n_features, **window)  # a window that no model reads fits no budget
+        grids = [[architecture.name for architecture in grid(budget, n_features, **each)] for each in windows]
+        for each in windows:
+            _counted(TINY[0], n_features, each)  # a window that no model reads fits no budget
     except ValueError as error:
         raise BadSpace(str(error)) from None
+    names = [name for name in grids[0] if all(name in other for other in grids[1:])]
     if not names:
         raise BadSpace(f"no architecture of the grid has {budget} parameters with {window}; choose another window")
     space = {"architecture": {"kind": "choice", "choices": names}} | FAMILIES[family]
-    for name, distribution in (overrides or {}).items():
-        if name not in space:
-            raise BadSpace(f"{name} is not a parameter of {family}; known: {', '.join(sorted(space))}")
+    for name, distribution in overrides.items():
+        if name not in space and name not in WINDOW[family]:
+            known = ", ".join(sorted({*space, *WINDOW[family]}))
+            raise BadSpace(f"{name} is not a parameter of {family}; known: {known}")
         if name == "architecture":
-            _check_architectures(budget, n_features, distribution, names, window)
+            _check_architectures(budget, n_features, distribution, names, windows)
+        elif name == "norm":
+            _check_norms(distribution)
         elif name in BOUNDS:
             _check_bounds(name, distribution)
         space = space | {name: distribution}
@@ -56,19 +71,40 @@ def space_for(
     return space
 
 
+def _windows(overrides: Space, window: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every combination of window and norm that a trial can draw."""
+    found = [window]
+    for name in ("context", "norm"):
+        drawn = overrides.get(name, {}).get("choices")
+        found = [each | {name: value} for each in found for value in drawn] if drawn else found
+    return found
+
+
+def _counted(shape: Architecture, n_features: int, window: dict[str, Any]) -> int:
+    """Parameters; which features a partial norm moves changes none."""
+    norm = str(window.get("norm", REVIN)).replace(PARTIAL, REVIN)
+    return count_parameters(ModelConfig(shape, n_features, **window | {"norm": norm}))
+
+
+def _check_norms(distribution: dict[str, Any]) -> None:
+    odd = [norm for norm in distribution.get("choices") or [None] if norm not in NORMS]
+    if odd:
+        raise BadSpace(f"norm is {odd[0]!r:.40}, expected choices among {', '.join(NORMS)}")
+
+
 def _check_architectures(
-    budget: str, n_features: int, distribution: dict[str, Any], usual: list[str], window: dict[str, Any]
+    budget: str, n_features: int, distribution: dict[str, Any], usual: list[str], windows: list[dict[str, Any]]
 ) -> None:
     """Of the grid, or of the budget's size all the same."""
     for name in distribution.get("choices", []):
         if name in usual:
             continue
         try:
-            counted = count_parameters(ModelConfig(Architecture.parse(str(name)), n_features, **window))
+            sizes = [_counted(Architecture.parse(str(name)), n_features, window) for window in windows]
         except ValueError as error:
             raise BadSpace(f"architecture: {error}") from None
-        if not fits(budget, counted):
-            raise BadSpace(f"architecture: {name} has {counted:,} parameters, which does not fit budget {budget}")
+        if odd := [counted for counted in sizes if not fits(budget, counted)]:
+            raise BadSpace(f"architecture: {name} has {odd[0]:,} parameters, which does not fit budget {budget}")
 
 
 def _check_bounds(name: str, distribution: dict[str, Any]) -> None:
@@ -92,23 +128,44 @@ def parse_override(text: str, family: str = "patchtst") -> tuple[str, dict[str, 
     """
     name, _, values = text.partition("=")
     usual = FAMILIES[family].get(name)
+    if name in WINDOW[family]:
+        return _listed(name, values, text)
     if usual is None and name != "architecture":
-        known = ", ".join(["architecture", *FAMILIES[family]])
+        known = ", ".join(["architecture", *FAMILIES[family], *WINDOW[family]])
         raise BadSpace(
             f"{text!r} names no parameter of {family}; expected NAME=LOW:HIGH or NAME=A,B with one of {known}"
         )
     if usual is not None and ":" in values:
         return name, _range(name, values, text, bool(usual.get("log", False)))
+    choices = _words(values, text) if usual is None else [_number(word, text) for word in _words(values, text)]
+    return name, _choices(name, choices, text)
+
+
+def _listed(name: str, values: str, text: str) -> tuple[str, dict[str, Any]]:
+    """`context=20,80` or `norm=revin,partial`: choices, never a range."""
+    if ":" in values:
+        raise BadSpace(f"{text!r} is a range; {name} is searched among choices: expected NAME=A,B")
+    words = _words(values, text)
+    distribution = _choices(name, words if name == "norm" else [_number(word, text) for word in words], text)
+    if name == "norm":
+        _check_norms(distribution)
+    return name, distribution
+
+
+def _words(values: str, text: str) -> list[str]:
     words = [word.strip() for word in values.split(",")]
     if not all(words):
         raise BadSpace(f"{text!r} has an empty value; {EXPECTED}")
-    choices = words if usual is None else [_number(word, text) for word in words]
+    return words
+
+
+def _choices(name: str, choices: Sequence[str | int | float], text: str) -> dict[str, Any]:
     if len(set(choices)) < len(choices):
         raise BadSpace(f"{text!r} names a value twice; {EXPECTED}")
-    distribution = {"kind": "choice", "choices": choices}
-    if usual is not None:
+    distribution: dict[str, Any] = {"kind": "choice", "choices": list(choices)}
+    if name in BOUNDS:
         _check_bounds(name, distribution)
-    return name, distribution
+    return distribution
 
 
 def _range(name: str, values: str, text: str, log: bool) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from fts.jobs.api.study import (
     Table,
 )
 from fts.model.budgets import BUDGETS
-from fts.study.cell import TRAINS, CellSpec, effective_config
+from fts.study.cell import TRAINS, CellSpec, effective_config, settled
 from fts.study.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ class PatchTST(Study):
 
     def params(self, cell: Any, number: int) -> dict[str, Any] | None:
         if cell.kind == "baseline":
-            from fts.analysis.baselines import BASELINES  # here, not above: numpy
+            from fts.analysis.baselines import baseline_params  # here, not above: numpy
 
-            return dict(BASELINES[number])
+            return dict(baseline_params(number))
         if cell.kind in FROM_WINNER:
             return dict(cell.warm_start[0])
         return super().params(cell, number)
@@ -151,6 +151,7 @@ class PatchTST(Study):
         if cell.kind not in TRAINS:
             return None
         architecture = str(params["architecture"])
+        cell = settled(cell, dict(params))
         try:
             if stored is None:
                 chosen = recipe.plan_recipe(cell, architecture, limit, device)
@@ -179,8 +180,12 @@ class PatchTST(Study):
             self._compare(finished)
 
     def after_job(self, finished: Finished) -> None:
-        """What the job adds to the comparison of cells with baselines; a final model is kept."""
+        """What the job adds to the comparison of cells with baselines; other seeds follow; a model is kept."""
         self._compare(finished)
+        if finished.job.kind == "cell":
+            from fts.study.winners import train_others  # here: see request
+
+            train_others(finished.db, finished.job, finished.who)
         if finished.job.kind == "train" and finished.job.best_trial is not None:
             from fts.study.models import publish  # here: see request
 

@@ -49,10 +49,11 @@ def run_cv(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             return found
 
     def build(spec: TrialSpec) -> BuiltTrial:
-        from fts.study.cell import effective_config
+        from fts.study.cell import effective_config, settled
         from fts.study.fold_trainer import FoldTrainer
 
         effective_config(spec.cell, spec.params)
+        spec = replace(spec, cell=settled(spec.cell, spec.params))
         data = cell_data(spec.data_root, spec.cell)
         parts = [on_fold(data, fold, spec.dry_run_rows) for fold in folds_of(data, spec.cell)]
         built = [assemble(spec, part, patience=spec.cell.epochs + 1) for part in parts]
@@ -67,8 +68,8 @@ def run_cv(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
 
 def folds_of(data: CellData, cell: CellSpec) -> list[Fold]:
     """The folds over every window before the test part. Raises ValueError when they cannot be carried."""
-    ends = window_ends(0, data.split.val_stop, data.context, data.horizon)
-    return walk_forward(ends, cell.folds, data.context, data.horizon)
+    ends = window_ends(0, data.split.val_stop, data.span, data.horizon)
+    return walk_forward(ends, cell.folds, data.span, data.horizon)
 
 
 def on_fold(data: CellData, fold: Fold, rows: int | None = None) -> CellData:

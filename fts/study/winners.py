@@ -60,6 +60,18 @@ def replicate_spec(cell: Job, trial: Trial, seeds: int) -> CellSpec:
     return _following("replicate", cell, trial, seeds)
 
 
+def train_others(db: Database, cell: Job, who: str) -> None:
+    """Puts the winner with its other seeds in line, where the cell asks for several and has a winner.
+
+    Called again after a kill, it finds the job that is there; a new winner of an extended search gets one of its own.
+    """
+    seeds, best = CellSpec.from_json(cell.spec).winner_seeds, best_of(cell, queries.trials(db, cell.id))
+    if seeds > 1 and best is not None:
+        from fts.study.matrix import write  # here: winners is what it builds on
+
+        write(db, [replicate_spec(cell, best, seeds - 1)], who, by_a_person=False)
+
+
 def train_spec(cell: Job, trial: Trial) -> CellSpec:
     """The winner's configuration on training and validation windows together, for its best number of epochs."""
     return _following("train", cell, trial, 1)
@@ -79,6 +91,7 @@ def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
         trials=trials,
         pruner="none",
         halving=None,
+        winner_seeds=1,
         warm_start=(dict(trial.params),),
         origin=asdict(origin),
         code_commit=commit,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -298,7 +297,7 @@ class Trainer:
 
     def _model_config(self) -> dict[str, Any] | None:
         config = getattr(self.model, "config", None)
-        return None if config is None else asdict(config)
+        return None if config is None else config.fields()
 
     def _shapes(self) -> dict[str, list[int]]:
         return {name: list(parameter.shape) for name, parameter in self.model.named_parameters()}

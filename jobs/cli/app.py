@@ -116,6 +116,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(75, "import", "import_:import_", "take over the trials of a study of Optuna, as history"),
             Entry(78, "report", "report:report", "one page for each study: figures, statistics, what they show"),
             Entry(80, "export", "maintain:export", "rewrite the JSON and CSV files from the database"),
+            Entry(85, "mirror", "mirror:mirror", "copies for TensorBoard, MLflow or Weights & Biases; -f follows"),
             Entry(90, "snapshot", "fts.tui.commands:snapshot", "a screen of the monitor as svg, png or txt"),
         ),
     ),
@@ -131,6 +132,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(50, "gc", "maintain:gc", "delete files that no trial needs any more"),
             Entry(60, "db", "maintain:db", "path, shell, or one query on the database"),
             Entry(70, "serve", "fts.tui.commands:serve", "the monitor in a browser, read-only, this machine only"),
+            Entry(75, "metrics", "metrics:metrics", "numbers for Prometheus, and a health check, over HTTP"),
         ),
     ),
 )
@@ -182,6 +184,9 @@ EXAMPLES = {
     "import": "fts import sqlite:///optuna.db --study old",
     "report": "fts report train",
     "export": "fts export --optuna sqlite:///optuna.db",
+    "mirror tensorboard": "fts mirror tensorboard runs --follow",
+    "mirror mlflow": "fts mirror mlflow http://127.0.0.1:5000",
+    "mirror wandb": "fts mirror wandb .",
     "snapshot": "fts snapshot --screen results --to results.svg",
     "completion": "fts completion bash",
     "service install": "fts service install --slots 2 --dry-run",
@@ -201,6 +206,7 @@ EXAMPLES = {
     "db query": 'fts db query "select * from v_trials" --csv',
     "db shell": "fts db shell",
     "serve": "fts serve --port 8001",
+    "metrics": "fts metrics --port 8003",
 }
 
 

@@ -16,7 +16,15 @@ from fts.state.files import reason_of
 
 FAILED, USAGE, SCHEMA, NO_DATA = 1, 2, 5, 6
 OURS = ("fts.",)
-USAGE_ERRORS = {"BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage", "NoPandas"}  # and what is one of them
+USAGE_ERRORS = {
+    "BadSpec",
+    "BadSetting",
+    "BadSpace",
+    "BadHalving",
+    "NoStorage",
+    "NoPandas",
+    "CannotMirror",
+}  # and what is one of them
 
 
 class NothingThere(click.ClickException):

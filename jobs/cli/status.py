@@ -14,9 +14,10 @@ from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
 from fts.jobs.cli.selection import begin
 from fts.jobs.cli.time_option import since_of
+from fts.jobs.look import kept_by, locked_by
 from fts.jobs.status import formatting, naming, nodes
 from fts.jobs.status import summary as glances
-from fts.jobs.status.conditions import is_disk_low, running_trials, silent_worker
+from fts.jobs.status.conditions import is_disk_low, running_trials
 from fts.jobs.status.headline import lines, plain
 from fts.jobs.status.sanitize import clean_snapshot
 from fts.jobs.status.sentences import aloud, listed, sentences
@@ -24,14 +25,12 @@ from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
 from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
-from fts.state.holder import blocker
 from fts.state.place import refuse_other_than_file
 from fts.state.user import this_person
 
 if TYPE_CHECKING:
-    from fts.jobs.status.disk_usage import Kept
     from fts.jobs.status.log_excerpt import LastLines
-    from fts.state.values import Event, Job, Snapshot
+    from fts.state.values import Event, Job
 
 EVENTS_OF_AN_ABSENCE = 20_000
 
@@ -114,24 +113,11 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         read_age_s=age,
         problem=queries.newer_schema(snapshot),
         mode="" if when is None else f"REPLAY {formatting.when(when, time.time())}",
-        kept=kept_by(snapshot) if is_disk_low(snapshot) else None,
-        locked_by=locked_by(snapshot) if when is None else None,
+        kept=kept_by(here(), snapshot) if is_disk_low(snapshot) else None,
+        locked_by=locked_by(here(), snapshot) if when is None else None,
         surface=Surface.COMMAND_LINE,
     )
     return glance, last
-
-
-def locked_by(snapshot: Snapshot) -> str | None:
-    """Who else holds the lock that a silent worker's next beat needs."""
-    silent = silent_worker(snapshot, snapshot.taken_at)
-    return None if silent is None else blocker(here().db, silent.pid)
-
-
-def kept_by(snapshot: Snapshot) -> Kept:
-    """What the checkpoints of this study weigh."""
-    from fts.jobs.status.disk_usage import kept  # here, not above: only while a disk is full
-
-    return kept(here().outputs, snapshot.trials)
 
 
 def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> tuple[Event, ...]:
@@ -143,7 +129,7 @@ def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> t
 
 def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     """State, trials, best value and note, its name in `column` columns."""
-    left = glance.forecast.seconds_left.get(job.id)
+    left = glance.seconds_left(job)
     name = naming.names_of(glance.snapshot.jobs)[job.id]
     value = formatting.best_or_front(job)
     ended = formatting.trials_ended(job)
@@ -152,7 +138,7 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     live = len(running_trials(glance.snapshot, job))
     at_once = f"{live} trials at once" if live > 1 and not lost else ""
     note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else at_once)
-    eta = f"in {formatting.left(left)}" if left is not None and not lost else ""
+    eta = f"in {formatting.left(left)}" if left is not None else ""
     glyph, state = (formatting.LOST, "lost") if lost else (formatting.glyph_of(job.status), str(job.status))
     return (
         f"{glyph} {formatting.fit(formatting.cut_middle(name, column), column)} {state:<9} {bar} "

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-EXECUTORS = ("local", "command", "ssh")
+EXECUTORS = ("local", "command", "ssh", "ray")
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
 
@@ -79,6 +79,7 @@ def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--launch", metavar="COMMAND", help="starts an agent on a node: 'srun -n1 -c{threads}'  [default: none]"
         ),
         click.option("--nodes", metavar="NAME:SLOTS,...", help="of --executor ssh: gpu1:4,gpu2:4  [default: none]"),
+        click.option("--address", metavar="HOST:PORT", help="of --executor ray: the head of Ray  [default: none]"),
         click.option("--node-python", metavar="PATH", help="with fts, on the nodes  [default: this one's path]"),
         click.option("--sync", multiple=True, metavar="PATH", help="code beside the study's file to send to the nodes"),
     ):
@@ -122,16 +123,22 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
 
 def where_of(flags: dict[str, Any]) -> Where:
     """Takes these flags out. Raises BadSetting for one that has no meaning with the others."""
-    given = {name: flags.pop(name) for name in ("executor", "launch", "nodes", "node_python", "sync")}
+    given = {name: flags.pop(name) for name in ("executor", "launch", "nodes", "node_python", "sync", "address")}
     executor = given["executor"] or "local"
-    allowed = {"local": (), "command": ("launch", "node_python", "sync"), "ssh": tuple(given)}[executor]
+    remote = ("node_python", "sync")
+    allowed: dict[str, tuple[str, ...]] = {
+        "local": (),
+        "command": ("launch", *remote),
+        "ssh": ("launch", "nodes", *remote),
+        "ray": ("address", *remote),
+    }
     for name, value in given.items():
-        if value and name != "executor" and name not in allowed:
-            needs = "command" if name == "launch" else "ssh"
+        if value and name != "executor" and name not in allowed[executor]:
+            needs = {"launch": "command", "address": "ray"}.get(name, "ssh")
             raise BadSetting(
                 f"--{name.replace('_', '-')} means nothing to --executor {executor}; use --executor {needs}"
             )
-    return Where(executor, given["launch"], given["nodes"], given["node_python"], tuple(given["sync"]))
+    return Where(**given | {"executor": executor, "sync": tuple(given["sync"])})
 
 
 def log_to_stderr(level: int) -> None:

@@ -59,9 +59,9 @@ PREFIX = "fts-agent-"
 class Agent:
     """One connection, and at most one trial process."""
 
-    def __init__(self, name: str, stdin: int, stdout: int, scratch: Path) -> None:
+    def __init__(self, name: str, stdin: int, stdout: int, scratch: Path, host: str | None = None) -> None:
         self.name, self.scratch = name, scratch
-        self.host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+        self.host = host or os.environ.get("SLURMD_NODENAME") or os.uname().nodename
         self.heard = time.monotonic()
         self.lease_s, self.grace_s, self.beat_s = 60.0, 60.0, 5.0
         self.alone = ""  # why nobody listens any more
@@ -438,6 +438,7 @@ def told_of(reading: Any) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="runs trials on a node; started by `fts worker --executor ...`")
     parser.add_argument("--name", default=os.uname().nodename)
+    parser.add_argument("--host", help="what this machine is called  [default: as it calls itself]")
     parser.add_argument("--scratch", help="folder for scratch folders  [default: $FTS_SCRATCH, else $TMPDIR]")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -452,7 +453,7 @@ def main() -> int:
     os.umask(0o077)
     scratch, lock = new_scratch(given.scratch or os.environ.get("FTS_SCRATCH"))
     try:
-        return Agent(given.name, stdin, stdout, scratch).run()
+        return Agent(given.name, stdin, stdout, scratch, given.host).run()
     finally:
         remove(scratch)
         os.close(lock)

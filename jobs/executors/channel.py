@@ -56,6 +56,7 @@ class Channel:
         self.hello: dict[str, Any] | None = None
         self.vitals: dict[str, Any] = {}
         self.ended: str | None = None  # why nothing comes any more
+        self.refused_by: str | None = None  # the node that it came to, where an engine says so
         self.trouble: OSError | None = None  # what came could not be written here
         self.preempted: str | None = None  # the engine wants the node back: what it says
         self.blameless = False  # the node is not at fault: we slept, or asked it to leave
@@ -123,6 +124,7 @@ class Channel:
         elif frame.kind is Kind.PREEMPTED:
             self.preempted = str(meta.get("said"))[:300]
         elif frame.kind is Kind.REFUSED:
+            self.refused_by = str(meta["host"])[:100] if "host" in meta else None
             return str(meta.get("said"))[:2000]
         elif frame.kind is Kind.FILE:
             if self._arriving is not None and meta.get("token") == self._token:

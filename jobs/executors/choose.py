@@ -19,5 +19,7 @@ def executor_of(places: Places, settings: WorkerSettings, db: Database, sensors:
     if where.executor == "local":
         return LocalExecutor(places, settings, sensors)
     from fts.jobs.executors.command import CommandExecutor  # here: a worker of one machine needs none of it
+    from fts.jobs.executors.ray_nodes import RayExecutor
 
-    return CommandExecutor(places, settings, db, where.launch_of(), where.node_slots, where.executor, where.sync)
+    kind = RayExecutor if where.executor == "ray" else CommandExecutor
+    return kind(places, settings, db, where.launch_of(), where.node_slots, where.executor, where.sync)

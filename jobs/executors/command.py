@@ -21,7 +21,7 @@ from fts.jobs.api.code import files as code_files
 from fts.jobs.executors.base import Room, Want, Whose
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.fingerprint import code_md5
-from fts.jobs.executors.frames import Kind
+from fts.jobs.executors.frames import NOTHING, Kind
 from fts.jobs.executors.outgoing import open_plain, send_file
 from fts.jobs.executors.remote import RemoteSlot, gpus_of, reading_of
 from fts.jobs.supervisor.memory_pool import MemoryPool
@@ -43,6 +43,7 @@ ALLOWED = 2  # losses, and launches that failed, in a row; then a node is quaran
 LOOK_S = 0.2  # between two looks whether an order came, while a node is waited for
 TELL_S = 5.0  # between two rows of the nodes that are well
 SAY_S = 2.0  # before an event says what a trial waits for: most launches take less
+QUIET_S = 10.0  # that a launch command may take before its silence is worth a line
 SAY_AGAIN_S = 30.0  # between two lines of one launch command: some count while they wait
 LAUNCH_PAUSE_S = (1.0, 60.0)  # after a launch that failed: the first, and the longest
 
@@ -168,6 +169,10 @@ class CommandExecutor:
         name = place.name if place.fixed else f"fts-{slot}"
         return self.launch.argv(want, name, self.settings.memory_limit)
 
+    def _suits(self, want: Want) -> list[str]:
+        """Further words for an engine that can be told where to look."""
+        return []
+
     def _takes(self, node: str) -> bool:
         known = queries.node(self.db, node)
         return known is None or known.takes
@@ -196,17 +201,29 @@ class CommandExecutor:
                 return other, one.name in want.avoid, len(one.used) / one.slots
 
             best = min(open_ones, key=order)
-            robbed = None
-            if len(best.used) >= best.slots:
-                idle = min(best.used - self._busy)  # it keeps an agent for a trial that may never come
-                best.used.discard(idle)
-                self._at.pop(idle, None)
-                robbed = self.slots[idle].take_channel()
+            robbed = self._rob(best) if len(best.used) >= best.slots else None
             best.used.add(slot)
             self._at[slot] = best
         if robbed is not None:
             robbed.close(gently=True)
         return best, ""
+
+    def _rob(self, place: Place) -> Channel | None:
+        """The connection of an idle slot, which keeps an agent for a trial that may never come; under the lock."""
+        idle = place.used - self._busy
+        if not idle:
+            return None
+        robbed = min(idle)
+        place.used.discard(robbed)
+        self._at.pop(robbed, None)
+        return self.slots[robbed].take_channel()
+
+    def _give_back(self, place: Place) -> None:
+        """The engine may have no other node than one that an idle slot holds."""
+        with self._lock:
+            robbed = self._rob(place)
+        if robbed is not None:
+            robbed.close(gently=True)
 
     def idles(self, slot: int) -> None:
         """Its trial is over; another slot that needs a node may have its."""
@@ -229,8 +246,13 @@ class CommandExecutor:
         beat_s = min(5.0, self.settings.node_lease_s / 4)
         try:
             channel = Channel(
-                argv, self.logs / f"agent_{slot}.log", self.settings.node_lease_s, beat_s, self.settings.stop_grace_s
+                argv + self._suits(want),
+                self.logs / f"agent_{slot}.log",
+                self.settings.node_lease_s,
+                beat_s,
+                self.settings.stop_grace_s,
             )
+            channel.argv = argv
         except OSError as error:
             self._failed_launch(place, f"{argv[0]} cannot be started: {error.strerror}")
             return None
@@ -245,7 +267,11 @@ class CommandExecutor:
             if place.fixed and time.monotonic() - channel.began > self.settings.launch_s:
                 channel.ended = f"no word within {self.settings.launch_s:g} s"
                 break
+            if not place.fixed and time.monotonic() - channel.began > SAY_S:
+                self._give_back(place)
             line = channel.said()
+            if line == NOTHING and time.monotonic() - channel.began < QUIET_S:
+                continue  # it says why it waits once it knows
             if time.monotonic() > say_at and said != line:
                 said, say_at = line, time.monotonic() + SAY_AGAIN_S
                 waits(f"for a node: {place.name} was asked for one, which says: {line}")
@@ -255,16 +281,18 @@ class CommandExecutor:
         ended = "" if code is None else f" (exit code {code})"
         why = f"no agent comes up on {place.name}{ended}: {channel.said()}"
         if channel.ended not in ("its connection ended", None):
-            why = f"no agent comes up on {place.name}: {channel.ended}"
+            why = channel.ended if channel.refused_by else f"no agent comes up on {place.name}: {channel.ended}"
         channel.close()
-        self._failed_launch(place, why)
+        self._failed_launch(place, why, channel.refused_by)
         return None
 
-    def _failed_launch(self, place: Place, why: str) -> None:
+    def _failed_launch(self, place: Place, why: str, node: str | None = None) -> None:
         """Its node's fault; where nobody knows the node, the command is tried again after a pause."""
         log.warning("%s", why)
-        self._pause(place, why)
-        self._fail(self._node(place.name, state=NodeState.LOST, reason=why), "failures", quarantine=place.fixed)
+        if node is None:  # else the engine hears to look elsewhere
+            self._pause(place, why)
+        named = self._node(node or place.name, state=NodeState.LOST, reason=why)
+        self._fail(named, "failures", quarantine=place.fixed or node is not None)
 
     def _pause(self, place: Place, why: str) -> None:
         with self._lock:
@@ -297,7 +325,7 @@ class CommandExecutor:
             channel.close(gently=True)
             return False
         place.fingerprint = str(hello.get("fingerprint"))
-        place.pause_s = LAUNCH_PAUSE_S[0]
+        place.pause_s, place.pause_until = LAUNCH_PAUSE_S[0], 0.0
         if place.why and node != place.name:  # the command itself is no node: it works again
             transitions.nodes_left(self.db, [place.name])
         place.why = ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.executors.base import Want
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.fingerprint import code_md5, of_this_machine
+from fts.jobs.executors.ray_cluster import look
 
 if TYPE_CHECKING:
     from fts.jobs.settings import Places, WorkerSettings
@@ -27,7 +28,10 @@ class Found:
 
 def examine(places: Places, settings: WorkerSettings) -> list[Found]:
     """One line a node, in the order they were named, and whether all are equal."""
-    names = list(settings.where.node_slots or {settings.where.executor: 1})
+    if settings.where.executor == "ray":
+        names = [str(node["name"]) for node in look(settings.where.address).nodes if node["resources"].get("CPU")]
+    else:
+        names = list(settings.where.node_slots or {settings.where.executor: 1})
     told: dict[str, Found | dict[str, object]] = {}
     asking = [
         threading.Thread(target=lambda name=name: told.update({name: ask(name, places, settings)})) for name in names
@@ -61,7 +65,11 @@ def examine(places: Places, settings: WorkerSettings) -> list[Found]:
 
 
 def ask(name: str, places: Places, settings: WorkerSettings) -> Found | dict[str, object]:
-    argv = settings.where.launch_of().argv(Want(threads=settings.threads), name, settings.memory_limit)
+    launch = settings.where.launch_of()
+    if settings.where.executor == "ray":  # without asking for resources: all may be taken
+        argv = [*launch.argv(Want(threads=0), name, None), "--node", name]
+    else:
+        argv = launch.argv(Want(threads=settings.threads), name, settings.memory_limit)
     safe = "".join(one if one.isalnum() or one in "._-" else "_" for one in name)
     try:
         channel = Channel(argv, places.logs / f"agent_doctor_{safe}.log", 60.0, 5.0, 5.0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import struct
 import threading
@@ -32,6 +33,8 @@ MOST_FROM_NODE = 2 << 20  # bytes of JSON; a fact has at most one megabyte
 MOST_FROM_HEAD = 256 << 20  # a specification holds the trials before it
 MOST_NOISE = 1 << 16  # bytes before the magic word
 PART = 1 << 16  # written at once
+STACK = re.compile(r"\[0x[0-9a-f]+\]|^\*\*\* StackTrace")  # a line of a crash of native code, which tells nobody why
+NOTHING = "it printed nothing"
 
 
 class Kind(IntEnum):
@@ -191,5 +194,6 @@ def ready(fd: int, timeout_s: float) -> bool:
 
 def last_line(said: bytes) -> str:
     """The last line of what a shell or an engine printed, for a sentence."""
-    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it printed nothing"
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines()]
+    lines = [line for line in lines if line and not STACK.search(line)]
+    return lines[-1][:300] if lines else NOTHING

@@ -155,7 +155,7 @@ def of_trials(job: Job, trials: Sequence[Trial], study: Declared) -> tuple[Colum
     metric = metric_of(study, job.metric)
     columns = [
         Column(heading(metric.label or job.metric, job), "value", metric.format),
-        Column(study.step, "best_epoch"),
+        Column(f"best {study.step}", "best_epoch"),
         Column(f"{study.step}s", "epochs", "count"),
         *(Column(name, f"params.{name}", "drawn") for name in main_parameters(trials)),
         *(

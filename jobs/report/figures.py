@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MOST_CHARTS = 24  # of one kind; the page says which are left out
 MOST_POINTS = 1500  # of one chart
 MOST_LINES = 150
+MOST_RANKED = 400  # trials of a contour, the latest
+MOST_OF_A_KIND = 12_000  # points of all charts of one kind, so that the page opens at once
 MOST_PARAMETERS = 6
 ENOUGH = 10  # complete trials below which nothing of a landscape is drawn
 GRID = 22  # cells of a contour each way
@@ -66,6 +68,11 @@ def thinned(trials: Sequence[Trial], most: int) -> list[Trial]:
     return list(trials[::-1][::every][::-1])
 
 
+def points_each(charts: int) -> int:
+    """How many points each of so many charts has at most."""
+    return min(MOST_POINTS, max(100, MOST_OF_A_KIND // max(1, charts)))
+
+
 def shade(place: float) -> str:
     """A class for where a trial stands in its cell, best to worst: q1 to q5."""
     return f"q{min(int(place * 5), 4) + 1}"
@@ -79,27 +86,35 @@ def places(cell: CellReport, trials: Sequence[Trial]) -> list[float]:
 
 
 def told(trial: Trial) -> str:
-    """What a reader sees when they point at a trial."""
-    params = ", ".join(f"{name}={shortened(str(value), 24)}" for name, value in list(trial.params.items())[:12])
-    return f"t{trial.number}: {trial_facts.number(trial.value)}  {params}" if trial.value is not None else ""
+    """What a reader without the script sees when they point at a trial; with it, its parameters too."""
+    return f"t{trial.number}: {trial_facts.number(trial.value)}" if trial.value is not None else ""
+
+
+def is_best(cell: CellReport, trial: Trial) -> bool:
+    return cell.best is not None and trial.number == cell.best.number
+
+
+def key_of(trial: Trial) -> str:
+    """By which the script knows a trial."""
+    return f"{trial.job_id}.{trial.number}"
 
 
 # ---------------------------------------------------------------- the search
 
 
-def history(cell: CellReport) -> str | None:
+def history(cell: CellReport, most: int = MOST_POINTS, size: tuple[int, int] = (320, 200)) -> str | None:
     """Every trial's value, and the best so far."""
     done = cell.complete
     if len(done) < 2:
         return None
-    chart = Chart(
-        cell.name, x_label="trial", y_label=cell.metric, x=linear(0, max(t.number for t in cell.trials), whole=True)
-    )
+    chart = Chart(cell.name, *size, x=linear(0, max(t.number for t in cell.trials), whole=True), y_label=cell.metric)
+    every = -(-len(done) // most)
+    chart.x_label = "trial" if every == 1 else f"trial (one dot for {every})"
     base = cell.baseline.value if cell.baseline is not None and is_finite(cell.baseline.value) else None
     known = [t.value for t in done if t.value is not None]
     chart.y = scale_of_values(known, also=() if base is None else (base,))
-    for trial in thinned(done, MOST_POINTS):
-        chart.point(trial.number, trial.value, "dot", told(trial), 2)
+    for trial in thinned(done, most):
+        chart.point(trial.number, trial.value, "dot", told(trial), 2, key_of(trial))
     best: list[tuple[int, float]] = []
     for trial in done:
         assert trial.value is not None, "it is complete"
@@ -126,9 +141,10 @@ def curves(cell: CellReport, step: str) -> str | None:
     for number in numbers:
         if number != best and number in of:
             pruned = of[number].status is TrialStatus.PRUNED
-            chart.line(sorted(done[number].items()), "cut" if pruned else "thin", f"t{number}")
-    if best in done:
-        chart.line(sorted(done[best].items()), "best", f"t{best}, the best trial")
+            points, kind = sorted(done[number].items()), "cut" if pruned else "thin"
+            chart.line(points, kind, f"t{number}", trial=key_of(of[number]))
+    if cell.best is not None and best in done:
+        chart.line(sorted(done[best].items()), "best", f"t{best}, the best trial", trial=key_of(cell.best))
     return chart.svg()
 
 
@@ -183,7 +199,7 @@ def parallel(cell: CellReport, shown: Sequence[str]) -> str | None:
             drawn = name in trial.params or scale is values
             points.append((x, chart.top + (1 - chart._within(scale(value))) * high if drawn else missing))
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        chart.parts.append(f'<path class="way {shade(place)}" d="{path}"><title>{_escaped(told(trial))}</title></path>')
+        chart.path(path, f"way {shade(place)}", told(trial), key_of(trial))
     for x, (name, scale) in zip(at, scales, strict=True):
         chart.parts.append(f'<path class="axis" d="M{x:.1f} {chart.top}V{chart.top + high:.1f}"/>')
         chart.text(x, chart.top - 10, shortened(name, 16), "label", "middle")
@@ -192,7 +208,7 @@ def parallel(cell: CellReport, shown: Sequence[str]) -> str | None:
     return chart.svg()
 
 
-def slices(cell: CellReport, name: str) -> str | None:
+def slices(cell: CellReport, name: str, most: int = MOST_POINTS) -> str | None:
     """A parameter against the value, a dot for each trial."""
     done = [trial for trial in cell.complete if name in trial.params]
     if len(done) < ENOUGH:
@@ -200,9 +216,10 @@ def slices(cell: CellReport, name: str) -> str | None:
     chart = Chart(name, width=250, height=180, y_label=cell.metric)
     chart.x = scale_of_parameter(name, cell, [trial.params[name] for trial in done])
     chart.y = scale_of_values([trial.value for trial in done if trial.value is not None])
-    for trial in thinned(done, MOST_POINTS):
-        best = cell.best is not None and trial.number == cell.best.number
-        chart.point(trial.params[name], trial.value, "star" if best else "dot", told(trial), 4 if best else 2.4)
+    drawn = thinned([trial for trial in done if not is_best(cell, trial)], most)
+    for trial in [*drawn, *(trial for trial in done if is_best(cell, trial))]:
+        kind, radius = ("star", 4.0) if is_best(cell, trial) else ("dot", 2.4)
+        chart.point(trial.params[name], trial.value, kind, told(trial), radius, key_of(trial))
     return chart.svg()
 
 
@@ -217,7 +234,7 @@ def contour(cell: CellReport, first: str, second: str) -> str | None:
     points = [
         (x(trial.params[first]), y(trial.params[second]), place)
         for trial, place in zip(done, places(cell, done), strict=True)
-    ][-400:]
+    ][-MOST_RANKED:]
     for i in range(GRID):
         for k in range(GRID):
             at = (i + 0.5) / GRID, (k + 0.5) / GRID
@@ -226,11 +243,11 @@ def contour(cell: CellReport, first: str, second: str) -> str | None:
             chart.box(
                 i / GRID, k / GRID, (i + 1.02) / GRID, (k + 1.02) / GRID, f'class="area" opacity="{1 - mean:.2f}"'
             )
-    for trial, place in zip(done[-400:], places(cell, done)[-400:], strict=True):
-        best = cell.best is not None and trial.number == cell.best.number
+    for trial, place in zip(done[-MOST_RANKED:], places(cell, done)[-MOST_RANKED:], strict=True):
+        best = is_best(cell, trial)
         chart.point(
             trial.params[first], trial.params[second], "star" if best else f"ring {shade(place)}", told(trial),
-            5 if best else 3,
+            5 if best else 3, key_of(trial),
         )  # fmt: skip
     return chart.svg()
 
@@ -248,7 +265,8 @@ def pareto(cell: CellReport) -> tuple[str | None, list[Trial]]:
     chart.x = scale_of_values([found[0] for _, found in done])
     chart.y = scale_of_values([found[1] for _, found in done])
     for k, (trial, found) in enumerate(done[-MOST_POINTS:], start=max(0, len(done) - MOST_POINTS)):
-        chart.point(found[0], found[1], "star" if k in best else "dot", told(trial), 4 if k in best else 2.2)
+        kind, radius = ("star", 4.0) if k in best else ("dot", 2.2)
+        chart.point(found[0], found[1], kind, told(trial), radius, key_of(trial))
     if len(goals) == 2:
         chart.line(sorted((done[k][1][0], done[k][1][1]) for k in best), "best", "the front")
     return chart.svg(), [done[k][0] for k in best]
@@ -283,9 +301,3 @@ def main_parameters(study: StudyReport, shares: Sequence[CellImportance]) -> lis
             if one.name in total:
                 total[one.name] += one.share
     return sorted(total, key=lambda name: -total[name])
-
-
-def _escaped(text: str) -> str:
-    from html import escape
-
-    return escape(text)

@@ -146,45 +146,56 @@ class Chart:
 
     # -- marks
 
-    def point(self, x: Any, y: Any, kind: str, told: str = "", radius: float = 2.6) -> None:
-        about = f"<title>{escape(told)}</title>" if told else ""
+    def point(self, x: Any, y: Any, kind: str, told: str = "", radius: float = 2.6, trial: str = "") -> None:
+        self.dot(self.across(x), self.up(y), kind, told, radius, trial)
+
+    def dot(self, x: float, y: float, kind: str, told: str = "", radius: float = 2.6, trial: str = "") -> None:
+        """At pixels of the chart; `trial` is what the script knows it by."""
         self.parts.append(
-            f'<circle class="{kind}" cx="{self.across(x):.1f}" cy="{self.up(y):.1f}" r="{radius:g}">{about}</circle>'
+            f'<circle class="{kind}"{_of(trial)} cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}">{_about(told)}</circle>'
         )
 
-    def line(self, points: Sequence[tuple[Any, Any]], kind: str, told: str = "", steps: bool = False) -> None:
+    def line(
+        self, points: Sequence[tuple[Any, Any]], kind: str, told: str = "", steps: bool = False, trial: str = ""
+    ) -> None:
         if not points:
             return
         path = f"M{self.across(points[0][0]):.1f} {self.up(points[0][1]):.1f}"
         for x, y in points[1:]:
             path += f"H{self.across(x):.1f}V{self.up(y):.1f}" if steps else f"L{self.across(x):.1f} {self.up(y):.1f}"
-        about = f"<title>{escape(told)}</title>" if told else ""
-        self.parts.append(f'<path class="{kind}" d="{path}">{about}</path>')
+        self.path(path, kind, told, trial)
+
+    def path(self, path: str, kind: str, told: str = "", trial: str = "") -> None:
+        """By its points as SVG writes them."""
+        self.parts.append(f'<path class="{kind}"{_of(trial)} d="{path}">{_about(told)}</path>')
 
     def level(self, y: Any, kind: str, told: str = "") -> None:
         """A line from left to right."""
         at = self.up(y)
-        about = f"<title>{escape(told)}</title>" if told else ""
-        self.parts.append(
-            f'<path class="{kind}" d="M{self.edge:g} {at:.1f}H{self.edge + self.inner[0]:.1f}">{about}</path>'
-        )
+        self.path(f"M{self.edge:g} {at:.1f}H{self.edge + self.inner[0]:.1f}", kind, told)
 
     def box(self, left: float, low: float, right: float, high: float, style: str, told: str = "") -> None:
         """A rectangle by places on the axes, 0..1."""
         x, y = self.edge + left * self.inner[0], self.top + (1 - high) * self.inner[1]
-        about = f"<title>{escape(told)}</title>" if told else ""
         self.parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{(right - left) * self.inner[0]:.1f}" '
-            f'height="{(high - low) * self.inner[1]:.1f}" {style}>{about}</rect>'
+            f'height="{(high - low) * self.inner[1]:.1f}" {style}>{_about(told)}</rect>'
         )
 
     def text(self, x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> None:
         """At pixels of the chart."""
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>')
 
+    def fitted(self, x: float, y: float, text: str, room: float, kind: str = "", anchor: str = "start") -> None:
+        """As text(), shortened in its middle to so many pixels."""
+        self.parts.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{self._fitted(text, room)}</text>'
+        )
+
     # -- the element
 
-    def svg(self) -> str:
+    def svg(self, label: str = "") -> str:
+        """`label`: what is read aloud, where the title does not say it."""
         wide, high = self.inner
         head = []
         if self.title:
@@ -208,10 +219,9 @@ class Chart:
                 f'class="label">{self._fitted(self.y_label, high)}</text>'
             )
         head.append(f'<path class="axis" d="M{self.edge:g} {floor:.1f}H{self.edge + wide:.1f}"/>')
-        return (
-            f'<svg viewBox="0 0 {self.width} {self.height}" width="{self.width}" height="{self.height}" role="img" '
-            f'aria-label="{escape(self.title or "chart", quote=True)}">{"".join(head)}{"".join(self.parts)}</svg>'
-        )
+        name = escape(label or self.title or "chart", quote=True)
+        size = f'viewBox="0 0 {self.width} {self.height}" width="{self.width}" height="{self.height}"'
+        return f'<svg {size} role="img" aria-label="{name}">{"".join(head)}{"".join(self.parts)}</svg>'
 
     @staticmethod
     def _fitted(text: str, room: float) -> str:
@@ -236,6 +246,14 @@ class Chart:
             free = at + half + 4
             found.append(f'<text x="{at:.1f}" y="{floor + 13:.1f}" text-anchor="middle">{escape(label)}</text>')
         return found
+
+
+def _about(told: str) -> str:
+    return f"<title>{escape(told)}</title>" if told else ""
+
+
+def _of(trial: str) -> str:
+    return f' data-t="{trial}"' if trial else ""
 
 
 def side_by_side(charts: Sequence[str]) -> str:

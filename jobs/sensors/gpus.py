@@ -38,8 +38,8 @@ def check_gpus(wanted: int) -> None:
     there = len(list_gpus()) if wanted else 0
     if wanted > there:
         raise BadSpec(
-            f"gpu is {wanted}, but this machine has {count(there, 'GPU')} for trials; ask for fewer, or name them "
-            f"with {VARIABLE}, such as {VARIABLE}=0,1"
+            f"gpu is {wanted}, but this machine has {count(there, 'GPU')} for trials; ask for fewer, or name those of "
+            f"this machine or of your nodes with {VARIABLE}, such as {VARIABLE}=0,1"
         )
 
 

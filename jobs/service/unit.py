@@ -20,7 +20,9 @@ STOP_S = int(WorkerSettings.stop_grace_s) + 60  # a trial's checkpoint, and what
 PAUSE_S = 30  # between an end and the next start
 MOST_STARTS, WITHIN_S = 10, 3600  # a worker that ends at once, again and again, is left alone
 NEVER_AGAIN = (2, 5, 6)  # bad options, another version of the database, no study: the same would happen again
-CARRIED = ("PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES")  # and what begins with FTS_
+CARRIED = (  # and what begins with FTS_; the token of Ray itself stays in its file
+    "PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH",
+)  # fmt: skip
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 

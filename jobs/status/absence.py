@@ -127,9 +127,9 @@ def _running_spells(
             elif began is not None:
                 spells.append((began, event.at))
                 began = None
-        ended = _last_sign(job, snapshot, now)
-        if began is not None and job.status is JobStatus.RUNNING and ended > began:
-            spells.append((began, ended))
+        if began is not None and job.status is JobStatus.RUNNING:
+            ended = _last_sign(job, snapshot, now)
+            spells += [(began, ended)] if ended > began else []
     return spells
 
 

@@ -50,11 +50,11 @@ class LastLines:
 
 def trouble(snapshot: Snapshot, now: float, selected: int | None = None) -> Job | None:
     """The job whose last lines matter now: the selected one if it is lost or failed, else any lost one."""
-    lost = [job for job in snapshot.jobs if is_lost(job, snapshot, now)]
     chosen = next((job for job in snapshot.jobs if job.id == selected), None)
-    if chosen is not None and (chosen in lost or chosen.status is JobStatus.FAILED):
+    if chosen is not None and (chosen.status is JobStatus.FAILED or is_lost(chosen, snapshot, now)):
         return chosen
-    return lost[0] if lost else None
+    may = (job for job in snapshot.jobs if job.status is JobStatus.RUNNING or job.cause is Cause.LOST_WORKER)
+    return next((job for job in may if is_lost(job, snapshot, now)), None)
 
 
 def parted(snapshot: Snapshot, now: float) -> Worker | None:

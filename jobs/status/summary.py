@@ -75,6 +75,10 @@ class Glance:
             return f"{how}, free at {formatting.seconds_clock(job.lease_until)}"
         return f"{how}, free in {formatting.left(job.lease_until - self.now)}"
 
+    def seconds_left(self, job: Job) -> float | None:
+        """Until the job ends; None: unknown, not going to run, or lost, because nobody works on it."""
+        return None if self.lost(job) else self.forecast.seconds_left.get(job.id)
+
     def _how_lost(self, job: Job) -> str:
         worker = next((worker for worker in self.snapshot.workers if worker.id == job.worker_id), None)
         return "worker lost" if worker is None else "worker died" if worker.gone else "worker silent"

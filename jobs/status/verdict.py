@@ -112,6 +112,7 @@ def _verdict(first: Concern, *others: Concern) -> Verdict:
     return Verdict(first.word, first.reason, first.short, first.key, (first, *others))
 
 
+LONGEST_NAME = 28  # columns in a sentence, so that what it says is seen, too
 STALE_S = 3.0  # a live picture is re-read every second
 
 
@@ -418,8 +419,8 @@ def _well(snapshot: Snapshot, now: float) -> Concern:
 
 
 def _name(snapshot: Snapshot, job: Job) -> str:
-    """The cell's name, with the job's number where another job has the same."""
-    return naming.names_of(snapshot.jobs)[job.id]
+    """The cell's name, with the job's number where another job has the same; a very long one without its middle."""
+    return formatting.cut_middle(naming.names_of(snapshot.jobs)[job.id], LONGEST_NAME)
 
 
 def _step(snapshot: Snapshot, job_id: int, long: str = "") -> str:

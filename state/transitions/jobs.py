@@ -60,13 +60,14 @@ def enqueue(
     rule: SameQuestion | None = None,
     again: bool = False,
     dry_run: bool = False,
+    by_a_person: bool = True,
 ) -> list[Enqueued]:
     """Puts specifications in line, all of them or none; one already waiting, running or paused is not put in twice.
 
     Each is a mapping of experiment, kind, study, labels (axis -> value), trials_wanted, spec (dict or JSON), metric,
     direction, and optionally cell (what people call it), question_md5, spec_md5, hold_reason. A row without `study` is
     one of the study of daily bars: budget, horizon, task and tier are its labels, and the rest follows from them.
-    Raises BadRow, naming the field. One undo takes back the whole call.
+    Raises BadRow, naming the field. One undo takes back the whole call; none takes back what no person did.
 
     With a `rule`, a job of the same question is found whatever its status, and extended where it has fewer trials than
     are wanted now; `again` makes a new job all the same, unless just this specification waits or runs.
@@ -85,7 +86,7 @@ def enqueue(
             ways_back += [way_back] if way_back else []
         for n, event in enumerate(events):
             last = n == len(events) - 1
-            inverse = {"jobs": ways_back} if last and ways_back else None
+            inverse = {"jobs": ways_back} if last and ways_back and by_a_person else None
             emit(db, event.pop("verb"), who, event.pop("words"), **event, inverse=inverse)
     return results
 

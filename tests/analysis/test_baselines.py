@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from fts.analysis.baselines import best_baseline, flat_windows, last_rows, run_baselines
+from fts.analysis.baselines import BASELINES, baseline_params, best_baseline, flat_windows, last_rows, run_baselines
+from fts.analysis.boosted import installed
+from fts.study.baseline_jobs import baseline_of
+from fts.study.cell import config_md5, effective_config
 from tests.analysis.planted import probabilities, slow_noise
+from tests.cli.study import cell
+from tests.data.made import make_bars
 
 CONTEXT = 20
 
@@ -18,6 +23,7 @@ class PlantedCell:
 
     name: str
     features_TF: np.ndarray  # noqa: N815 - tensors carry their shape
+    bars_T5: np.ndarray  # noqa: N815 - as above
     y_T: np.ndarray  # noqa: N815 - as above
     train_ends: np.ndarray
     val_ends: np.ndarray
@@ -36,7 +42,8 @@ def planted_cell(skill=2.0, horizon=3, days=700, seed=0):
     train = ends[ends + horizon < 480]
     val = ends[ends - CONTEXT + 1 >= 480]
     y[days - horizon :] = np.nan
-    return PlantedCell("planted", features, y, train, val, CONTEXT, horizon, float(y[train].mean()))
+    bars = make_bars(days, seed).to_numpy()
+    return PlantedCell("planted", features, bars, y, train, val, CONTEXT, horizon, float(y[train].mean()))
 
 
 def test_every_model_sees_both_views_and_the_prior_sees_nothing():
@@ -49,6 +56,12 @@ def test_every_model_sees_both_views_and_the_prior_sees_nothing():
         ("logistic regression", "window"),
         ("random forest", "window"),
         ("gradient boosting", "window"),
+        ("ATR over close", "bars"),
+        ("EWMA volatility", "bars"),
+        ("HAR volatility", "bars"),
+        ("GARCH volatility", "bars"),
+        ("small network", "last row"),
+        (installed(), "last row"),
     ]
     assert all(r.n_val == len(r.predictions) for r in results)
     assert results[0].auc == 0.5
@@ -73,7 +86,7 @@ def test_same_seed_same_predictions_whatever_the_threads():
 
 def test_without_skill_no_baseline_pretends_any():
     results = list(run_baselines(planted_cell(skill=0.0, seed=4)))
-    assert sum(r.auc_low <= 0.5 <= r.auc_high for r in results) >= 6
+    assert sum(r.auc_low <= 0.5 <= r.auc_high for r in results) >= 11
 
 
 def test_a_view_reads_nothing_after_the_window_or_before_it():
@@ -110,3 +123,20 @@ def test_the_best_baseline_depends_on_the_score_asked_for():
     assert best_baseline(results, "loss").loss == min(r.loss for r in results)
     with pytest.raises(ValueError, match="no baseline results"):
         best_baseline([])
+
+
+def test_entries_keep_their_place_and_old_results_their_identity():
+    """Trial n of a job that is in a database is entry n, and is recognised by its effective configuration."""
+    assert [(b["model"], b["inputs"]) for b in BASELINES[:7]] == [
+        ("class prior", "nothing"), ("logistic regression", "last row"), ("random forest", "last row"),
+        ("gradient boosting", "last row"), ("logistic regression", "window"), ("random forest", "window"),
+        ("gradient boosting", "window"),
+    ]  # fmt: skip
+    base = baseline_of(cell("2M", 1))
+    found = [effective_config(base, baseline_params(n)) for n in (1, 9)]
+    assert [found[0][name] for name in ("model", "inputs")] == ["logistic regression", "last row"]
+    assert "version" not in found[0] and config_md5(found[0]) == "f1e5a4c1a0e57d08efdfd38a7fd689c6"
+    changed = effective_config(base, baseline_params(1) | {"version": "2"})
+    assert config_md5(changed) != config_md5(found[0])
+    with pytest.raises(ValueError, match="there are 13 baselines, from trial 0 to 12; asked for 13"):
+        baseline_params(13)

@@ -12,7 +12,7 @@ from fts.analysis.findings import findings, missing
 from fts.analysis.study_data import StudyData, baseline_row
 from fts.analysis.summarise import summarise
 from fts.analysis.trials_table import best_trials
-from tests.analysis.tables import study, trial_rows, trial_table
+from tests.analysis.tables import study, trial_rows, trial_table, with_other_seeds
 
 THREE = (("2M", 1), ("2M", 3), ("2M", 5))
 
@@ -22,8 +22,9 @@ def found(data):
 
 
 def asked(data):
+    """Every answer but the first, which is about volatility (test_beyond_volatility.py)."""
     groups = summarise(data)
-    return answers(groups, findings(data, groups))
+    return answers(groups, findings(data, groups))[1:]
 
 
 def bare(table, **parts):
@@ -149,17 +150,45 @@ def test_a_seed_that_two_replicate_jobs_trained_counts_once_and_an_older_jobs_se
 
 def test_skill_that_only_copies_the_baseline_is_not_called_better():
     data = study(THREE[:1], n=6)
-    said = found(data)
+    said = found(with_other_seeds(data))
     assert ("can", "beats baseline") not in said
     assert ("can", "beyond luck") in said
     assert asked(data)[0].answer != "yes"
 
 
-def test_predictions_better_than_the_baseline_are_a_yes():
+def ahead_of_the_baseline():
     data = study(THREE[:1], n=6)
     (name, frame), *_ = data.predictions.items()
     sure = np.clip(0.3 + 0.25 * frame["y"] + 0.2 * np.random.default_rng(0).random(len(frame)), 0, 1)
-    data = dataclasses.replace(data, predictions={name: frame.assign(p=sure)})
+    return dataclasses.replace(data, predictions={name: frame.assign(p=sure)})
+
+
+def test_nothing_good_is_said_of_a_winner_with_one_seed():
+    data = ahead_of_the_baseline()
+    for few in (data, with_other_seeds(data, n=1)):
+        said = found(few)
+        assert not {("can", rule) for rule in ("beats baseline", "beyond luck", "some trial better")} & set(said)
+        assert "`fts replicate phase6a_2M_h1_threshold_1pct --seeds 2`" in said["cannot", "seeds before claims"]
+        assert asked(few)[0].answer == "not yet" and asked(few)[0].tone == "open"
+
+
+def test_a_winner_whose_other_seeds_fall_behind_is_no_yes():
+    """The curse: the search chose a lucky seed, and three others of the same configuration are as good as nothing."""
+    data = ahead_of_the_baseline()
+    lucky = with_other_seeds(data, auc=best_trials(data.trials)["val_auc"].iloc[0] - 0.5)
+    (cell,) = summarise(lucky)[0].cells
+    assert cell.auc_gain_at_once.low > 0 > cell.again(cell.auc_gain_at_once).high
+    assert cell.against_baseline == "open" and asked(lucky)[0].answer != "yes"
+    assert "its other seeds do not clearly differ" in found(lucky)["cannot", "seeds before claims"]
+
+
+def test_the_lead_of_the_search_over_other_seeds_is_told_with_its_interval():
+    said = found(with_other_seeds(study(THREE[:1], n=6)))["caution", "other seeds"]
+    assert "the winner's curse" in said
+
+
+def test_predictions_better_than_the_baseline_are_a_yes():
+    data = with_other_seeds(ahead_of_the_baseline())
     assert asked(data)[0].answer == "yes"
     assert ("can", "beats baseline") in found(data)
 

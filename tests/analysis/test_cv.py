@@ -7,9 +7,12 @@ import pytest
 
 from fts.analysis.walk_forward import walk_forward
 from fts.study import dataset
+from fts.study.build import tensors
 from fts.study.cell_data import load
-from fts.study.walk_forward_objective import on_fold
+from fts.study.evidence import cell_data
+from fts.study.walk_forward_objective import folds_of, on_fold
 from tests.data.made import make_bars, write_csv
+from tests.search.test_spec import CELL
 
 CONTEXT, HORIZON = 20, 5
 
@@ -66,6 +69,25 @@ def test_a_fold_is_scaled_by_its_own_training_days(tmp_path):
         back = (part.features_TF * part.sd + part.mean - data.mean) / data.sd
         assert np.allclose(back, data.features_TF, atol=1e-4)
     assert not np.allclose(early.mean, late.mean)
+
+
+def test_windows_of_every_length_are_judged_on_the_same_days_and_the_purge_is_that_of_the_longest(tmp_path):
+    bars = write_csv(make_bars(1200), tmp_path / "ABC.csv")
+    md5 = dataset.build(tmp_path / "data", "csv", "ABC", "r20", path=bars, horizon=1, context=CONTEXT).md5
+    cells = [replace(CELL, context=context, longest=40, tier="r20", data_md5=md5, cv="walk-forward:3")
+             for context in (10, 20, 40)]  # fmt: skip
+    datas = [cell_data(str(tmp_path / "data"), cell) for cell in cells]
+    usual = cell_data(str(tmp_path / "data"), replace(cells[2], longest=None))
+    for cell, data in zip(cells, datas, strict=True):
+        assert tensors(data).windows.shape[-1] == cell.context
+        for part in ("train_ends", "val_ends"):
+            assert np.array_equal(getattr(data, part), getattr(usual, part))
+        for mine, theirs in zip(folds_of(data, cell), folds_of(usual, cell), strict=True):
+            assert np.array_equal(mine.train_ends, theirs.train_ends)
+            assert np.array_equal(mine.val_ends, theirs.val_ends)
+            assert mine.val_ends[0] - mine.train_ends[-1] >= data.horizon + 40 - 1
+    alone = cell_data(str(tmp_path / "data"), replace(cells[0], longest=None))
+    assert len(alone.val_ends) == len(usual.val_ends) + 30
 
 
 def test_days_after_a_fold_change_nothing_of_it(tmp_path):

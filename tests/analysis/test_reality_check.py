@@ -29,6 +29,15 @@ def test_a_trial_that_is_better_is_found_and_leaves_the_baselines_behind():
     assert check.rival == "logistic regression (last row)"
 
 
+def test_models_of_equal_losses_stay_or_leave_together():
+    found, baselines = losses(np.random.default_rng(0), skill=0.06, trials=3)
+    twice = np.column_stack([found, found[:, 0]])
+    check = reality_check(twice, baselines | {"copy": found[:, 0]}, horizon=1)
+    assert (check.n_in_set, check.baselines_in_set) == (2, ("copy",))
+    alone = reality_check(found[:, :1], {"copy": found[:, 0]}, horizon=1)
+    assert (alone.p_value, alone.n_in_set, alone.baselines_in_set) == (1.0, 1, ("copy",))
+
+
 @pytest.mark.parametrize(("days", "names"), [(FEWEST_DAYS - 1, 1), (DAYS, 0)])
 def test_nothing_is_said_of_few_days_or_without_a_baseline(days, names):
     found, baselines = losses(np.random.default_rng(0))

@@ -127,7 +127,7 @@ def test_the_twins_hold_the_same_numbers(full):
     assert f"{cells_csv['auc'].iloc[0]:.3f}" in full.read_text()
     assert (cells_csv["auc_low"] < cells_csv["auc"]).all()
     summary = json.loads((full.parent / "summary.json").read_text())
-    assert len(summary["answers"]) == 3
+    assert len(summary["answers"]) == 4
 
 
 def test_every_best_value_names_its_trial_data_labels_and_commit(full):

@@ -21,14 +21,25 @@ IN_A_TRIAL = [
     *(f"trial:rename:{n}" for n in range(1, 4)),
     *(f"trial:mkdir:{n}" for n in range(2, 5)),
 ]
+FEW = 5  # lives in the short versions, spread over all places
 
 
 def test_a_trial_that_cannot_write_stops_cleanly_and_pauses_the_queue(
     make_harness: Callable[..., Harness], undisturbed_small: Any
 ) -> None:
-    harness = make_harness(trials=2)
+    refuse_at(IN_A_TRIAL[:: len(IN_A_TRIAL) // FEW], make_harness(trials=2), undisturbed_small)
+
+
+@pytest.mark.slow
+def test_a_trial_that_cannot_write_anywhere_stops_cleanly_and_pauses_the_queue(
+    make_harness: Callable[..., Harness], undisturbed_small: Any
+) -> None:
+    refuse_at(IN_A_TRIAL, make_harness(trials=2), undisturbed_small)
+
+
+def refuse_at(places: list[str], harness: Harness, undisturbed: Any) -> None:
     paused = 0
-    for n, moment in enumerate(IN_A_TRIAL):
+    for n, moment in enumerate(places):
         fault = f"{moment}:{('enospc', 'eio')[n % 2]}"
         assert harness.start([fault]).wait() == 0, fault
         assert study.broken(harness.places, harness.journal) == [], fault
@@ -40,9 +51,9 @@ def test_a_trial_that_cannot_write_stops_cleanly_and_pauses_the_queue(
             assert "disk" in reason, fault
             waiting = [job for job in jobs(harness) if job.status == "queued"]
             assert waiting and waiting[0].cause == "disk", fault
-    assert paused >= len(IN_A_TRIAL) // 2, "the study ended before most of the faults"
+    assert paused >= len(places) // 2, "the study ended before most of the faults"
     harness.finish()
-    assert study.difference(undisturbed_small, study.identity(harness.places)) is None
+    assert study.difference(undisturbed, study.identity(harness.places)) is None
 
 
 def test_short_writes_on_the_pipe_of_facts_lose_no_fact(
@@ -58,7 +69,8 @@ def test_short_writes_on_the_pipe_of_facts_lose_no_fact(
 def test_no_statement_that_fails_can_corrupt_or_lose_anything(
     trouble: str, make_harness: Callable[..., Harness], undisturbed_small: Any
 ) -> None:
-    suffer_at(range(4, 60, 9), trouble, make_harness(trials=2), undisturbed_small)
+    places = range(4 + 4 * ("full", "io", "locked").index(trouble), 60, 60 // FEW)  # others for each trouble
+    suffer_at(places, trouble, make_harness(trials=2), undisturbed_small)
 
 
 @pytest.mark.slow

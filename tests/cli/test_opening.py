@@ -23,11 +23,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {  # each as far as it goes on a study of
     "drain": (), "stop": (), "report": (), "train": ("1",), "predict": ("nowhere", "nothing.csv"),
     "replicate": ("1", "--dry-run"), "final": ("1", "--dry-run"), "unseal": ("1", "--dry-run"), "script": ("1",),
     "completion": ("bash",), "export": (), "snapshot": (), "service": ("status",), "notify": ("list",),
-    "doctor": ("--fix",), "backup": (), "gc": ("--dry-run",),
+    "mirror": ("tensorboard", "mirror"), "doctor": ("--fix",), "backup": (), "gc": ("--dry-run",),
     "db": ("query", "select count(*) from job"), "restore": ("-y",),
 }  # fmt: skip
 ELSEWHERE = {  # they run until they are stopped: with two monitors and a worker in tests/tui/test_two_monitors.py
-    "worker", "tui", "serve", "run", "demo", "log",  # and one opens no database
+    "worker", "tui", "serve", "metrics", "run", "demo", "log",  # and one opens no database
 }  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """Bars that cannot be believed are refused in one sentence with file, row and column."""
 
+import importlib
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from fts.data.bars import BadBars, check_bars, check_closes
-from fts.data.sources import SourceFailed, bundled, bundled_sp500, bundled_vix, take_file
+from fts.data.sources import SourceFailed, _of_arch, bundled, bundled_sp500, bundled_vix, take_file
 from tests.data.made import make_bars, write_csv
 
 
@@ -114,3 +116,11 @@ def test_the_bundled_histories_are_the_known_ones():
 def test_closes_leave_out_days_without_a_value():
     frame = pd.DataFrame({"Date": ["2020-01-01", "2020-01-02", "2020-01-03"], "Close": [12.0, None, 13.0]})
     assert check_closes(frame, "VIX.csv").tolist() == [12.0, 13.0]
+
+
+@pytest.mark.parametrize("name", ["sp500", "nasdaq", "vix"])
+def test_the_bundled_bars_are_those_that_arch_loads(name: str) -> None:
+    loaded = importlib.import_module(f"arch.data.{name}").load()
+    read = _of_arch(name)
+    assert read.index.equals(loaded.index) and list(read) == list(loaded)
+    assert read.to_numpy().tobytes() == loaded.to_numpy().tobytes()

@@ -24,6 +24,7 @@ from fts.jobs.supervisor.slot import Slot
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.values import Node, NodeState
+from tests.cluster.ray_nodes import Ray, why_not
 from tests.executors.crew import NODE
 
 PRELUDE = """
@@ -56,10 +57,24 @@ def program(body: str) -> Program:
     return Program(("-S", "-c", PRELUDE + body))
 
 
-@pytest.fixture(params=["local", "command"])
-def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
-    launch = "env" if request.param == "command" else None
-    settings = WorkerSettings(where=Where(request.param, launch), node_lease_s=2.0, stop_grace_s=5.0, poll_s=0.05)
+@pytest.fixture(scope="session")
+def ray() -> Iterator[Ray]:
+    if (why := why_not()) is not None:
+        pytest.skip(why)
+    found = Ray(("n6",))
+    yield found
+    found.end()
+
+
+@pytest.fixture(params=["local", "command", pytest.param("ray", marks=pytest.mark.slow)])
+def executor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Executor]:
+    where = Where(request.param, launch="env" if request.param == "command" else None)
+    if request.param == "ray":
+        ray = request.getfixturevalue("ray")
+        where = Where("ray", address=ray.address)
+        for name, value in ray.tells.items():
+            monkeypatch.setenv(name, value)
+    settings = WorkerSettings(where=where, node_lease_s=2.0, stop_grace_s=5.0, poll_s=0.05)
     places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
     db = open_database(places.db)
     sensors = detect.from_env(tmp_path, {"FTS_SENSORS": "none"})
@@ -93,7 +108,7 @@ def ended(child: Placed, patience_s: float = 30.0) -> Any:
 
 
 def is_there(executor: Executor) -> int | None:
-    """Pid of the launch command, which is the agent here."""
+    """Pid of the launch command: the agent itself, or what carries it."""
     channel = getattr(executor.slots[0], "channel", None)
     return None if channel is None else int(channel.process.pid)
 
@@ -142,7 +157,7 @@ def test_one_that_dies_before_it_is_ready_is_the_fault_of_a_node(executor: Execu
     _, child = placed(executor, BROKEN)
     end = ended(child)
     assert end.code == 1
-    if executor.name == "command":
+    if executor.name != "local":
         assert end.whose is Whose.LAUNCH_FAILED and "no module named torch" in end.said
 
 

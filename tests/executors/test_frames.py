@@ -23,6 +23,7 @@ from fts.jobs.executors.frames import (
     Reader,
     Writer,
     encode,
+    last_line,
 )
 from fts.jobs.executors.outgoing import Outgoing
 
@@ -174,3 +175,8 @@ def test_a_file_that_changes_while_it_is_sent_is_taken_back(tmp_path: Path) -> N
     os.close(out)
     assert seen == [False, True]
     assert (here / "a").read_bytes() == b"2" * (3 * MOST_BODY)
+
+
+def test_the_last_line_is_no_line_of_a_crash() -> None:
+    said = b"no route\nan odd state\n*** StackTrace Information ***\n/lib/x.so(+0x18) [0x7f51dbe1] ray::f()\n\n"
+    assert last_line(said) == "an odd state" and last_line(b"\n") == "it printed nothing"

@@ -11,11 +11,12 @@ import talib
 
 from fts.data.sources import bundled_sp500, bundled_vix
 from fts.features import indicators as ta
-from fts.features.tiers import TIERS, WARM_UP, FeatureUnknown, Inputs, build, compute
+from fts.features.tiers import TIERS, WARM_UP, FeatureUnknown, Inputs, build, compute, levels_of
+from fts.study import recipe
 from tests.data.made import make_bars
 
 BARS = make_bars(500, seed=3)
-C, H, L, V = (BARS[n].to_numpy() for n in ("Close", "High", "Low", "Volume"))
+C, H, L, OPENS, V = (BARS[n].to_numpy() for n in ("Close", "High", "Low", "Open", "Volume"))
 
 
 def slow_ema(values, days):
@@ -95,8 +96,31 @@ def rolling(function, values, days):
         ),
         (ta.zscore(C, days=20), rolling(lambda w: (w[-1] - fmean(w)) / stdev(w), list(C), 20)),
         (ta.percent_change(C, days=5), rolling(lambda w: 100 * (w[-1] - w[0]) / w[0], list(C), 6)),
+        (ta.log_return(C, days=5), rolling(lambda w: math.log(w[-1] / w[0]), list(C), 6)),
+        (ta.volatility(C, days=5), rolling(lambda w: pstdev(math.log(b / a) for a, b in pairwise(w)), list(C), 6)),
+        (ta.sma_ratio(C, days=12), rolling(lambda w: w[-1] / fmean(w) - 1, list(C), 12)),
+        (ta.gap(OPENS, C), [math.nan, *(o / c - 1 for o, c in zip(OPENS[1:], C[:-1], strict=True))]),
+        (ta.bar_range(H, L, C), [(h - low) / c for h, low, c in zip(H, L, C, strict=True)]),
     ],
-    ids=["sma", "dema_9", "dema_90", "rsi", "stochrsi", "obv", "atr", "bb", "vwap", "percentile", "zscore", "change"],
+    ids=[
+        "sma",
+        "dema_9",
+        "dema_90",
+        "rsi",
+        "stochrsi",
+        "obv",
+        "atr",
+        "bb",
+        "vwap",
+        "percentile",
+        "zscore",
+        "change",
+        "return",
+        "volatility",
+        "ratio",
+        "gap",
+        "range",
+    ],
 )
 def test_an_indicator_equals_its_slow_reference(found, slow):
     np.testing.assert_allclose(found, slow, rtol=1e-7, atol=1e-7)
@@ -122,6 +146,30 @@ def test_the_tiers_are_the_studys_in_order():
     assert " ".join(TIERS["a20"]) == a20
     assert list(TIERS["a25"]) == ["Open", "High", "Low", "Close", "Volume", *TIERS["a20"]]
     assert list(TIERS["c"]) == [*TIERS["a25"], *vix.split()]
+    ratios = (
+        "return_1d return_5d return_20d gap range atr_14_ratio volatility_5d volatility_20d volatility_60d "
+        "sma_12_ratio sma_50_ratio sma_200_ratio macd_ratio volume_ratio"
+    )
+    free = "rsi_daily rsi_weekly stochrsi_daily stochrsi_weekly adx_14 bb_percent_b"
+    assert " ".join(TIERS["r20"]) == f"{ratios} {free}"
+    assert list(TIERS["a39"]) == [*TIERS["a25"], *ratios.split()]
+
+
+def test_the_memory_plan_knows_widths_and_levels_of_every_tier():
+    assert {tier: len(names) for tier, names in TIERS.items()} == recipe.FEATURES
+    assert {tier: levels_of(tier) for tier in TIERS} == recipe.LEVELS
+
+
+@pytest.mark.parametrize("tier", ["r20", "a39"])
+def test_ratios_are_the_same_at_any_level_of_prices_and_volumes(tier):
+    scaled = BARS.copy()
+    scaled[["Open", "High", "Low", "Close"]] *= 6.5
+    scaled["Volume"] *= 1000
+    free = [name for n, name in enumerate(TIERS[tier]) if n not in levels_of(tier)]
+    mine, theirs = (build(bars, tier)[free] for bars in (BARS, scaled))
+    np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-7)
+    moved = [name for name in TIERS["a25"] if name not in free]
+    assert tier == "r20" or (build(scaled, tier)[moved] / build(BARS, tier)[moved] > 6.49).all(axis=None)
 
 
 def test_the_warm_up_of_the_sp500_leaves_4832_rows():

@@ -26,6 +26,11 @@ def test_the_tier_does_not_see_tomorrow_on_the_sp500():  # a20 is a part of a25
     assert len(truncation_check(bars, "a25")) == 900
 
 
+def test_the_ratios_do_not_see_tomorrow():
+    ratios = {name: feature for name, feature in TIERS["a39"].items() if name not in TIERS["a25"]}
+    assert len(truncation_check(bundled_sp500().iloc[-700:], ratios)) == 700
+
+
 def test_the_vix_tier_does_not_see_tomorrow():
     bars, vix = bundled_sp500(), bundled_vix()
     recent = bars.loc[vix.index[0] :].iloc[:600]

@@ -10,14 +10,18 @@ import pytest
 
 from fts.jobs.api.halving import HALVING, Halving
 from fts.jobs.settings import Places
+from fts.model.budgets import count_parameters, fits
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.study import dataset
 from fts.study.baseline_jobs import baseline_of, with_baselines
-from fts.study.cell import BadSpec, CellSpec
+from fts.study.cell import BadSpec, CellSpec, settled
 from fts.study.choices import PRUNERS
-from fts.study.dry_run import check_cells, check_on_paper
+from fts.study.dry_run import check_cells, check_on_paper, first_params
+from fts.study.margins import question
 from fts.study.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells
+from fts.study.recipe import model_config
+from fts.study.space import parse_override
 from tests.cli.study import Said, cell, finished_cell, make_study, runner
 
 
@@ -88,6 +92,48 @@ def test_baselines_of_other_prices_are_kept_apart_too_and_still_found_when_they_
     assert [(line.cell.kind, line.created, line.job_id) for line in again] == [
         ("baseline", False, 1), ("cell", False, 2), ("baseline", False, 3), ("cell", False, 4),
     ]  # fmt: skip
+
+
+def test_cells_of_other_windows_and_norms_share_baselines_and_days_and_have_names_of_their_own(places: Places):
+    db = open_database(places.db)
+    arguments = (places, ["2M"], [1], 3, 2, "threshold_1pct", "a25")
+    (usual,) = make_cells(*arguments)
+    (short,) = make_cells(*arguments, context=20, longest=80, norm="partial+stats")
+    assert (short.context, short.longest, usual.longest) == (20, 80, None) and "longest" not in usual.to_json()
+    assert all(fits("2M", count_parameters(model_config(short, name, 25))) for name in choices_of(short))
+    for cell_ in (usual, short):
+        enqueue_cells(db, places, with_baselines([cell_]), check=False)
+    names = [(job.kind, job.experiment) for job in queries.jobs(db)]
+    assert names == [
+        ("baseline", "baseline_h1_threshold_1pct_a25"), ("cell", usual.experiment),
+        ("cell", f"{usual.experiment}_w20_partial-stats"),
+    ]  # fmt: skip
+    baseline, first, second = queries.jobs(db)
+    assert question(baseline) == question(first) == question(second), "each is compared with the one baseline job"
+    (line,) = enqueue_cells(db, places, [short], check=False)
+    assert not line.created and line.job_id == second.id
+
+
+def test_searched_windows_share_the_days_of_the_longest_and_every_trial_can_be_built(places: Places):
+    spaces = dict(map(parse_override, ("context=20,120", "norm=revin,partial+stats")))
+    (spec,) = make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", overrides=spaces)
+    assert (spec.context, spec.longest) == (120, None)
+    params = {**first_params(spec), "context": 20, "norm": "partial+stats"}
+    drawn = settled(spec, params)
+    assert (drawn.context, drawn.span, drawn.norm) == (20, 120, "partial+stats")
+    config = model_config(drawn, str(params["architecture"]), 25)
+    assert config.n_tokens == 4 and len(config.levels) == 19 and fits("2M", count_parameters(config))
+
+
+def test_a_norm_without_features_to_move_and_days_below_the_window_are_refused(places: Places):
+    with pytest.raises(BadSpec, match="tier r20 has none; use none"):
+        make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "r20", norm="partial")
+    with pytest.raises(BadSpec, match="longest is 60 days, expected at least the 80 days"):
+        make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", longest=60)
+
+
+def choices_of(spec: CellSpec) -> list[str]:
+    return list(spec.space["architecture"]["choices"])
 
 
 def test_a_cell_keeps_its_name_when_the_one_that_came_first_is_cancelled(places: Places):
@@ -186,6 +232,17 @@ def test_a_baseline_that_ran_is_not_run_again(tmp_path: Path):
     assert [(line.cell.kind, line.created, line.status) for line in lines] == [
         ("baseline", False, "done"), ("cell", True, "queued"), ("baseline", True, "queued"), ("cell", True, "queued"),
     ]  # fmt: skip
+
+
+def test_a_baseline_job_of_before_is_extended_by_the_baselines_that_came_since(tmp_path: Path):
+    db = make_study(tmp_path, budgets=(), horizons=())
+    places = Places(tmp_path / "x.db", tmp_path)
+    now = baseline_of(cell("2M", 1))
+    enqueue_cells(db, places, [replace(now, trials=7)], check=False)
+    (line,) = enqueue_cells(db, places, [now], check=False)
+    assert (line.created, line.extended_from, line.cell.trials) == (False, 7, 13)
+    (job,) = queries.jobs(db)
+    assert job.trials_wanted == 13
 
 
 def test_the_command_says_what_it_put_in_line(places: Places, tmp_path: Path, capsys, monkeypatch):

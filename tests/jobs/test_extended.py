@@ -320,9 +320,12 @@ OTHERS = {
     "patience": 11, "min_delta": 0.5, "effective_batch": 128, "grad_clip": 2.0, "context": 90, "patch": 5, "stride": 10,
     "norm": "none", "channel_independent": True, "precision": "bf16", "min_positives": 3, "max_steps": 7,
     "split": {"train": 0.5}, "cv": "walk-forward:5", "warm_start": ({"dropout": 0.1},), "origin": {"job": 1},
-    "parallel": 2,
+    "parallel": 2, "longest": 120,
 }  # fmt: skip
-SAME = {"experiment": "another_name", "trials": 7, "code_commit": "f" * 40, "code_dirty": True, "diverged": "worst"}
+SAME = {
+    "experiment": "another_name", "trials": 7, "code_commit": "f" * 40, "code_dirty": True, "diverged": "worst",
+    "winner_seeds": 3,
+}  # fmt: skip
 
 
 def test_every_field_of_a_cell_either_decides_its_numbers_or_does_not():

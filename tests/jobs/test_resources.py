@@ -228,7 +228,7 @@ def test_more_gpus_than_there_are_is_refused_at_once_and_held_by_a_worker_that_h
     words = ("enqueue", "train.py:sees", *SPACE, "--trials", "1", "--gpu")
     said = study.fts(*words, "3")
     assert (said.code, said.out) == (2, "") and not study.outputs.exists()
-    assert "gpu is 3, but this machine has 2 GPUs for trials; ask for fewer, or name them with FTS_GPUS" in said.err
+    assert "gpu is 3, but this machine has 2 GPUs for trials; ask for fewer, or name those of this" in said.err
     study.ok(*words, "2")
     study.environ["FTS_GPUS"] = "none"
     study.ok("worker", "--until-empty", "--slots", "1")

@@ -20,7 +20,7 @@ from fts.study.baseline_jobs import with_baselines
 from fts.study.matrix import write
 from fts.study.results import results
 from fts.study.seeds import spread_of
-from fts.study.winners import replicate_spec, winner
+from fts.study.winners import replicate_spec, train_others, winner
 from tests.jobs.science import (
     CELL,
     REPLICATE,
@@ -119,6 +119,28 @@ def test_replicates_train_the_winner_again_with_other_seeds(db: Database):
     spread = spread_of(db, cell)
     assert spread is not None and spread.n == 2 and spread.low < spread.mean < spread.high
     assert spread.sd == pytest.approx(np.std([trial.value for trial in again], ddof=1))
+
+
+def test_a_winner_whose_other_seeds_are_in_line_gets_them_once_and_no_undo_of_a_person_takes_them(
+    ran: Ran, tmp_path: Path
+):
+    """A worker that was killed before its job had ended comes to this again."""
+    places = copied(ran.places, tmp_path)
+    db = opened(places)
+    before = len(queries.jobs(db))
+    cell = queries.job(db, CELL)
+    assert cell.spec["winner_seeds"] == 3
+    for _ in range(2):
+        train_others(db, cell, "worker 7")
+    assert len(queries.jobs(db)) == before
+    plain = {name: value for name, value in cell.spec.items() if name != "winner_seeds"}
+    train_others(db, replace(cell, spec=plain), "worker 7")  # of an older fts: nothing follows
+    assert not db.execute_sql("select id from event where who = 'worker 7'").fetchall()
+    train_others(db, replace(cell, spec=plain | {"winner_seeds": 4}), "worker 7")
+    assert len(queries.jobs(db)) == before and queries.job(db, REPLICATE).trials_wanted == 3
+    (told,) = db.execute_sql("select inverse from event where who = 'worker 7'").fetchall()
+    assert told == (None,)
+    db.close()
 
 
 def test_more_seeds_asked_later_do_not_train_the_first_ones_twice(ran: Ran, tmp_path: Path):

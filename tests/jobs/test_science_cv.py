@@ -77,7 +77,7 @@ def test_a_cell_judged_on_folds_beside_the_plain_one_is_a_matrix_of_its_own(tmp_
     db.close()
     assert not said & {"mixed data", "equal labels"}
     asked = [answer.question for answer in answers((plain, folded), ())]
-    assert len(set(asked)) == 6, "each answer says which of the two it is about"
+    assert len(set(asked)) == 8, "each answer says which of the two it is about"
     assert (plain.task, folded.task) == ("threshold_1pct", "threshold_1pct walk-forward:2")
     assert [len(group.cells) for group in (plain, folded)] == [1, 1]
     assert sorted(names) == ["tiny/h1", "tiny/h1 wf2"]

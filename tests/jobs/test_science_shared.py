@@ -41,8 +41,9 @@ def test_the_report_is_made_from_the_database(ran: Ran, db: Database, tmp_path: 
     page = make_report(db, ran.places, tmp_path / "report")
     assert "the test set is sealed" in page.read_text()
     assert "MADE.dataset.a20" in page.read_text(), "whose prices these are"
+    assert "Better than a volatility forecast?" in page.read_text() and "HAR volatility" in page.read_text()
     study = study_data(db, ran.places)
-    assert len(study.baselines) == 7 and len(study.predictions) == 3 and len(study.cells) == 1
+    assert len(study.baselines) == 13 and len(study.predictions) == 3 and len(study.cells) == 1
     assert set(study.trials["kind"]) == {"baseline", "cell", "replicate", "train"}
 
 

@@ -1,9 +1,11 @@
 """Architectures are named by content, and every label is kept by counting."""
 
+import json
+
 import pytest
 import torch
 
-from fts.model.architecture import Architecture, ModelConfig
+from fts.model.architecture import NORMS, Architecture, ModelConfig
 from fts.model.budgets import BUDGETS, count_parameters, fits, grid, weight_shapes
 from fts.model.patchtst import PatchTST
 
@@ -58,6 +60,29 @@ def test_the_count_holds_for_other_shapes_of_input_and_output(independent, n_out
     assert dict(weight_shapes(config)) == {name: tuple(weight.shape) for name, weight in model.named_parameters()}
 
 
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("context", [10, 20, 120])
+def test_the_count_holds_for_every_norm_and_window(norm, context):
+    levels = (0, 2, 3) if norm.startswith("partial") else ()
+    config = ModelConfig(Architecture(24, 3, 4, 48), 7, context, norm=norm, levels=levels)
+    assert counted(config) == count_parameters(config)
+    with torch.device("meta"):
+        model = PatchTST(config)
+    assert dict(weight_shapes(config)) == {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+
+
+def test_a_grid_counts_the_token_of_statistics():
+    def sizes(**window):
+        return [count_parameters(ModelConfig(shape, 25, **window)) for shape in grid("2M", **window)]
+
+    for window in ({"norm": "revin+stats"}, {"context": 20}, {"context": 120, "norm": "revin+stats"}):
+        assert all(fits("2M", size) for size in sizes(**window))
+    assert grid("2M", norm="partial+stats") == grid("2M", norm="revin+stats")
+    shape = Architecture(128, 12, 8, 256)
+    more = count_parameters(ModelConfig(shape, 25, norm="revin+stats")) - count_parameters(ModelConfig(shape, 25))
+    assert more == (2 * 25 * 128 + 128) + 128 + 128, "embedding, position, and its place in the head"
+
+
 def test_an_unknown_budget_is_named_with_those_there_are():
     with pytest.raises(ValueError, match=r"unknown budget '3M'.*2M"):
         grid("3M")
@@ -87,6 +112,13 @@ def test_heads_must_divide_the_width():
         ({"patch": 5, "stride": 10, "context": 85}, "skips days"),
         ({"dropout": 1.0}, "below 1"),
         ({"norm": "batch"}, "revin, none"),
+        ({"norm": "partial"}, "there are none; choose norm none"),
+        ({"levels": (0,)}, "belong to a partial norm, got norm revin"),
+        ({"norm": "partial", "levels": (0, 5)}, "rising positions among 5 features"),
+        ({"norm": "partial", "levels": (1, 0)}, "rising positions"),
+        ({"norm": "partial", "levels": (1, 1)}, "rising positions"),
+        ({"norm": "partial", "levels": (True,)}, "rising positions"),
+        ({"norm": "revin+stats", "channel_independent": True}, "choose norm revin, or"),
         ({"n_features": 0}, "positive whole number"),
         ({"n_features": True}, "positive whole number"),
     ],
@@ -99,3 +131,6 @@ def test_a_model_that_cannot_be_is_refused_in_words(changes, reason):
 def test_a_model_config_survives_json():
     config = ModelConfig(Architecture(16, 1, 2, 32), 5, dropout=0.25, channel_independent=True)
     assert ModelConfig.from_json(config.to_json()) == config
+    assert "levels" not in config.to_json(), "the description of older models stays as it was"
+    partial = ModelConfig(Architecture(16, 1, 2, 32), 5, norm="partial+stats", levels=(0, 3))
+    assert ModelConfig.from_json(json.loads(json.dumps(partial.to_json()))) == partial

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from fts.model.architecture import Architecture, ModelConfig
 from fts.model.dropout import branch_masks, drop_mask, effective_rate
-from fts.model.patchtst import PatchTST, normalise_window
+from fts.model.patchtst import PatchTST, normalise_window, window_statistics
 
 
 def tiny(**changes) -> PatchTST:
@@ -90,6 +90,37 @@ def test_a_constant_feature_becomes_zero_even_at_the_level_of_a_volume():
 def test_without_revin_the_level_matters():
     model, x_BCT = tiny(norm="none"), windows()
     assert not torch.allclose(model(x_BCT), model(x_BCT + 10))
+
+
+def test_a_partial_norm_moves_only_its_features():
+    model, x_BCT = tiny(norm="partial", levels=(1, 3)), windows()
+    moved = x_BCT.clone()
+    moved[:, [1, 3]] = moved[:, [1, 3]] * 3 + 10
+    torch.testing.assert_close(model(x_BCT), model(moved), atol=1e-4, rtol=1e-3)
+    for channel in (0, 2, 4):
+        seen = x_BCT.clone()
+        seen[:, channel] += 1
+        assert not torch.allclose(model(x_BCT), model(seen))
+    whole = tiny(norm="partial", levels=(0, 1, 2, 3, 4))
+    assert torch.equal(whole(x_BCT), tiny()(x_BCT))
+
+
+@pytest.mark.parametrize("norm", ["revin+stats", "partial+stats"])
+def test_a_token_of_statistics_brings_back_what_the_norm_took_away(norm):
+    levels = (0, 1, 2, 3, 4) if norm.startswith("partial") else ()
+    model, x_BCT = tiny(norm=norm, levels=levels), windows()
+    assert not torch.allclose(model(x_BCT), model(x_BCT + 1))
+    x_CT = x_BCT[0].double()
+    statistics = torch.cat([x_CT.mean(1), (x_CT - x_CT.mean(1, keepdim=True)).square().mean(1).sqrt().log()])
+    torch.testing.assert_close(window_statistics(x_BCT)[0], statistics.float())
+    with torch.no_grad():
+        model.embed_statistics.weight.zero_()
+    torch.testing.assert_close(model(x_BCT), model(x_BCT + 1), atol=1e-4, rtol=1e-3)  # it is the only way
+
+
+def test_the_statistics_of_a_constant_feature_are_numbers():
+    assert window_statistics(torch.full((2, 3, 16), 1.5)).isfinite().all()
+    assert tiny(norm="revin+stats")(torch.full((2, 5, 16), 1.5)).isfinite().all()
 
 
 def test_no_window_sees_its_neighbours_in_the_batch():

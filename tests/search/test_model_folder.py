@@ -16,8 +16,9 @@ import pytest
 
 from fts.features import tiers
 from fts.jobs.cli import main
-from fts.model.architecture import Architecture, ModelConfig
+from fts.model.architecture import NORMS, Architecture, ModelConfig
 from fts.model.patchtst import PatchTST
+from fts.study.model_card import card
 from fts.study.model_folder import FORMAT, NoModel, load_model, md5_of_config
 from fts.study.predict import WrongBars, predict_bars
 from fts.training.checkpoint import CheckpointError, file_md5, write_weights
@@ -35,9 +36,10 @@ HOSTILE: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def make_model(folder: Path) -> Path:
+def make_model(folder: Path, norm: str = "revin") -> Path:
     """A sound model folder of the smallest model, untrained."""
-    config = ModelConfig(Architecture(16, 1, 2, 32), len(FEATURES), context=20)
+    levels = tiers.levels_of("a20") if norm.startswith("partial") else ()
+    config = ModelConfig(Architecture(16, 1, 2, 32), len(FEATURES), context=20, norm=norm, levels=levels)
     model = PatchTST(config)
     folder.mkdir(parents=True)
     write_weights(folder / "model.safetensors", dict(model.named_parameters()), {"model": config.to_json()})
@@ -87,6 +89,30 @@ def answer(folder: Path) -> str:
 
 def test_the_model_of_these_tests_is_sound(folder: Path):
     assert answer(folder) == "ok"
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_model_of_every_norm_predicts_and_its_card_says_what_it_does_to_a_window(tmp_path: Path, norm: str):
+    folder = make_model(tmp_path / "model", norm)
+    assert answer(folder) == "ok"
+    config = json.loads((folder / "config.json").read_text())
+    trained = {"label": "x", "dataset": "x", "data_md5": "x", "windows": 1, "first_day": "x", "last_day": "x",
+               "base_rate": 0.5, "label_md5": "x"}  # fmt: skip
+    more = {"trained_on": trained, "n_params": 1, "epochs": 1, "steps": 1, "seed": 0, "torch_version": "x",
+            "threads": 1, "cell": {"experiment": "x"}}  # fmt: skip
+    told = card(config | more, None)
+    assert f"norm {norm}: " in told
+    assert ("windows are read as they are" in told) == (norm == "none")
+    assert ("14 of 20 features, those in units of price or volume" in told) == norm.startswith("partial")
+    assert ("a token of their own" in told) == norm.endswith("+stats")
+
+
+def test_other_levels_than_the_weights_were_trained_with_are_refused(tmp_path: Path):
+    folder = make_model(tmp_path / "model", "partial")
+    config = json.loads((folder / "config.json").read_text())
+    config["model"]["levels"] = [0, 1]
+    sign(folder, config)
+    assert "the weights are of a model with" in answer(folder)
 
 
 def places_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -4,6 +4,7 @@ import pytest
 
 from fts.jobs.search.sampler import suggest
 from fts.jobs.search.space import BadSpace
+from fts.model.budgets import grid
 from fts.study.space import parse_override, space_for
 
 
@@ -52,6 +53,36 @@ def test_a_range_that_no_training_can_consume_is_refused_in_plain_words(text: st
 def test_the_same_bounds_hold_for_who_calls_us_without_the_command(distribution: dict):
     with pytest.raises(BadSpace, match=r"^dropout"):
         space_for("tiny", 25, {"dropout": distribution})
+
+
+def test_windows_and_norms_are_searched_among_choices():
+    assert parse_override("context=20,80")[1] == {"kind": "choice", "choices": [20, 80]}
+    name, norms = parse_override("norm=revin,partial+stats")
+    assert norms == {"kind": "choice", "choices": ["revin", "partial+stats"]}
+    both = {"context": {"kind": "choice", "choices": [20, 80]}, name: norms}
+    space = space_for("2M", 25, both)
+    assert {"context", "norm"} <= set(space)
+    for window in ({"context": 20}, {"context": 80}, {"context": 80, "norm": "revin+stats"}):
+        assert set(space["architecture"]["choices"]) <= {str(shape) for shape in grid("2M", 25, **window)}
+    assert {"context", "norm"}.isdisjoint(space_for("2M", 25)), "nobody asked for them"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("context=20:80", "is a range"), ("context=20,1", "from 2 to"), ("context=20,20.5", "whole numbers"),
+        ("norm=revin,batch", "norm is 'batch', expected choices among revin, none"), ("norm=", "empty value"),
+        ("norm=none,none", "names a value twice"),
+    ],
+)  # fmt: skip
+def test_a_window_or_norm_that_no_model_reads_is_refused(text: str, told: str):
+    with pytest.raises(BadSpace, match=told):
+        parse_override(text)
+
+
+def test_a_searched_window_that_the_patches_do_not_fit_is_refused():
+    with pytest.raises(BadSpace, match="leave 2 days of the 22-day window unread"):
+        space_for("tiny", 25, {"context": {"kind": "choice", "choices": [20, 22]}})
 
 
 def test_architectures_are_of_the_form_and_of_the_size():

@@ -8,7 +8,16 @@ import pytest
 from fts.data.manifest import UnknownDataset
 from fts.data.splits import SplitTooSmall
 from fts.jobs.trial.cause import cause_of
-from fts.study.cell import BadSpec, CellSpec, TrialSpec, UnusedParameter, config_md5, effective_config, seed_for
+from fts.study.cell import (
+    BadSpec,
+    CellSpec,
+    TrialSpec,
+    UnusedParameter,
+    config_md5,
+    effective_config,
+    seed_for,
+    settled,
+)
 
 PARAMS = {
     "architecture": "d16-L1-h2-ff32",
@@ -119,3 +128,23 @@ def test_what_diverged_trials_teach_is_frozen_and_is_no_other_question():
     assert newer.identity == CELL.identity
     with pytest.raises(BadSpec, match="diverged is 'best'"):
         CellSpec.from_json(CELL.to_json() | {"diverged": "best"})
+
+
+def test_a_specification_without_the_days_of_other_windows_keeps_its_md5():
+    assert "longest" not in CELL.to_json()
+    assert (CELL.identity, CELL.question) == ("c19a110d7e511f82253f767af402f589", "61fa88e627f57ee70d42f0b6057bc7a6")
+    assert config_md5(effective_config(CELL, PARAMS)) == "a579517b9f56df031cdb4bc8046609ae"
+    short = replace(CELL, context=20, longest=80)
+    assert CellSpec.from_json(through_json(short)) == short and short.span == CELL.span == 80
+    with pytest.raises(BadSpec, match="longest is 60 days, expected at least the 80 days of a window"):
+        CellSpec.from_json(CELL.to_json() | {"longest": 60})
+
+
+def test_a_drawn_window_is_the_experiment_that_a_declared_one_is():
+    declared = replace(CELL, context=20, longest=80, norm="partial")
+    drawn = effective_config(CELL, PARAMS | {"context": 20, "norm": "partial"})
+    assert drawn == effective_config(declared, PARAMS)
+    assert effective_config(CELL, PARAMS | {"context": 80, "norm": "revin"}) == effective_config(CELL, PARAMS)
+    assert drawn != effective_config(replace(declared, longest=None), PARAMS), "it is judged on other days"
+    assert settled(CELL, PARAMS | {"context": 20, "norm": "partial"}) == declared
+    assert settled(CELL, PARAMS) is CELL

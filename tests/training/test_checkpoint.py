@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 
+from fts.model.architecture import NORMS, Architecture, ModelConfig
+from fts.model.patchtst import PatchTST
 from fts.training import checkpoint
 from fts.training.checkpoint import CheckpointError, DiskFull, read_checkpoint, read_weights, write_checkpoint
 from fts.training.results import EpochDone
@@ -148,6 +150,29 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path, other, reason)
     make_trainer().save(tmp_path)
     with pytest.raises(CheckpointError, match=reason):
         other().load(tmp_path)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_model_of_every_norm_goes_on_to_the_bit_and_no_other_norm_takes_its_checkpoint(tmp_path, norm):
+    def trainer_of(norm, levels=(0, 2)):
+        levels = levels if norm.startswith("partial") else ()
+        config = ModelConfig(Architecture(16, 1, 2, 32), 5, 16, 4, 4, dropout=0.3, norm=norm, levels=levels)
+        return Trainer(PatchTST(config, 1), make_data(), make_config(max_epochs=2))
+
+    whole = trainer_of(norm)
+    finish(whole)
+    run_for(trainer_of(norm), 5).save(tmp_path)
+    state = json.loads((read_checkpoint(tmp_path).path / "state.json").read_text())
+    assert state["model"]["norm"] == norm and ("levels" in state["model"]) == norm.startswith("partial")
+    resumed = trainer_of(norm)
+    resumed.load(tmp_path)
+    finish(resumed)
+    assert numbers(resumed.history) == numbers(whole.history)
+    others = [trainer_of(other) for other in NORMS if other != norm]
+    others += [trainer_of(norm, (0, 3))] if norm.startswith("partial") else []
+    for other in others:
+        with pytest.raises(CheckpointError, match="another model"):
+            other.load(tmp_path)
 
 
 def test_the_newest_two_are_kept_and_private(tmp_path):

@@ -159,9 +159,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
     ("architecture", "how"),
     [
         ("d64-L48-h2-ff256", {"micro_batch": 64}),
-        ("d256-L3-h16-ff512", {"micro_batch": 16, "checkpoint_layers": True}),
-        ("d384-L2-h8-ff768", {"micro_batch": 64, "checkpoint_layers": True, "optimizer": "adafactor",
-                              "fused_backward": True}),
+        pytest.param("d256-L3-h16-ff512", {"micro_batch": 16, "checkpoint_layers": True}, marks=pytest.mark.slow),
+        pytest.param("d384-L2-h8-ff768", {"micro_batch": 64, "checkpoint_layers": True, "optimizer": "adafactor",
+                                          "fused_backward": True}, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_a_real_trial_takes_what_was_predicted_to_15_percent(places: Places, architecture: str, how: dict):

@@ -8,18 +8,19 @@ from dataclasses import replace
 import pytest
 
 from fts.jobs.status import absence
+from fts.jobs.status import summary as glances
 from fts.state import queries
 from fts.state.db import open_database
+from fts.state.values import Cause
 from fts.tui import pictures
 from fts.tui.data.table_rows import jobs_of
 from fts.tui.data.view import QUEUE, RESULTS, SCREENS, TRIALS
 from fts.tui.render.text import as_text
-from fts.tui.screens import results
-from fts.tui.widgets import attempts, front_chart, learning_curve, slices, trial_table
+from fts.tui.widgets import attempts, front_chart, learning_curve, matrix, slices, trial_table
 from tests.tui import any_study
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.test_golden import check
-from tests.tui.values import HOUR, NOW
+from tests.tui.values import HOUR, NOW, make_job, make_snapshot
 
 SIZES = ((80, 24), (120, 40))
 FOREIGN = re.compile(
@@ -213,7 +214,7 @@ def test_m_on_results_shows_another_metric_of_the_best_trials(tmp_path):
     assert learning_curve.next_metric(view) == ("latency", "")
     other = replace(view, metric="latency")
     assert "latency ↓ of the trial with the best loss ↓" in as_text(pictures.frame(other, 120, 40))
-    assert re.search(r"latency ↓\s+width=0 +►9.000 ", as_text(results.matrix(other, 100)))
+    assert re.search(r"latency ↓\s+width=0 +►9.000 ", as_text(matrix.matrix(other, 100)))
     assert learning_curve.next_metric(other) == ("", "")
 
 
@@ -303,3 +304,18 @@ def test_what_a_silent_worker_did_is_lost_on_every_screen_and_its_time_stops(pat
     assert took == trial_table.seconds_of(later, later.job, trial) < HOUR
     (told,) = attempts.attempts(later, trial, 200)[2:]
     assert "".join(text for text, _ in told).endswith("then nothing was heard of its worker")
+
+
+def test_a_very_long_name_hides_neither_the_verdict_nor_what_happened(tmp_path):
+    path = tmp_path / "work" / "outputs" / "fts.db"
+    path.parent.mkdir(parents=True)
+    any_study.build(path, only="peak")
+    db = open_database(path)
+    with db.write():
+        db.execute_sql("UPDATE job SET cell = ?, experiment = ?", ("L" * 200, "peak_" + "L" * 200))
+    db.close()
+    text = pictures.render(path, "queue", (80, 24), now=NOW, user=any_study.USER).text
+    assert re.search(r"\d\d:\d\d L+…L+ .*(done|complete|best)", text.split("─ events")[1]), "cut in its middle"
+    failed = make_job(1, cell="L" * 200, study="x", labels={}, status="failed", cause=Cause.OUT_OF_MEMORY)
+    verdict = glances.look(make_snapshot(jobs=(failed,)), NOW).verdict
+    assert "…" in verdict.reason and "failed" in verdict.reason and len(verdict.reason) < 120

@@ -19,6 +19,7 @@ from fts.tui.data import form_memory
 from fts.tui.screens.enqueue import EnqueueForm
 from fts.tui.screens.enqueue_cells import CellTable
 from tests.tui.stories import monitor, on_screen, press, until
+from tests.tui.test_golden import check
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "study"
 PATIENCE_S = 60.0
@@ -354,3 +355,37 @@ def test_the_monitor_never_imports_what_the_form_asks() -> None:
     code = f"import sys, fts.tui.screens.enqueue, fts.tui.app; print([n for n in sys.modules if n.startswith({heavy})])"
     done = subprocess.run(python("-c", code), capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def at_rest(app: Any, pilot: Any) -> str:
+    """The picture once ten looks in a row found it alike: the tabs' line and a scrollbar come some messages later."""
+    seen: list[str] = []
+    while len(seen) < 10 or len(set(seen[-10:])) > 1:
+        await pilot.pause(0.02)
+        seen.append(on_screen(app))
+    return seen[-1]
+
+
+async def test_the_form_looks_as_it_did(folder: Path) -> None:
+    """Each of its tabs, one below another; without what this machine has of memory and disk."""
+    async with monitor(database(folder), (80, 24)) as (app, pilot):
+        form = await chosen(app, pilot)
+        await press(pilot, "space")
+        await shows(app, pilot, "Enqueue 1 cell, 8 trials", "Try a trial")
+        tabs = form.query_one("#tabs", TabbedContent)
+        focus: dict[str, Any] = {
+            "study": lambda: form.query("#studies"), "cells": lambda: form.query(CellTable),
+            "options": lambda: form.query("#fields Input"), "answer": lambda: form.query("#answers"),
+        }  # fmt: skip
+        told = {"study": "> study.toml", "cells": ">[x] new", "options": "> budget.trials", "answer": "Nothing was"}
+        for width, height in ((80, 24), (120, 40), (200, 60)):
+            await pilot.resize_terminal(width, height)
+            frames = []
+            for tab, word in told.items():
+                form.action_tab(tab)
+                await until(lambda tab=tab: tabs.active == tab and form.focused in focus[tab](), pilot)
+                await shows(app, pilot, word)
+                box = form.query_one("#form").region
+                rows = [row[box.x : box.right] for row in (await at_rest(app, pilot)).split("\n")[box.y : box.bottom]]
+                frames.append("\n".join(row for row in rows if "GB" not in row))
+            check(f"enqueue-{width}x{height}", "\n\n".join(frames) + "\n")

@@ -52,7 +52,7 @@ def test_every_column_is_explained_on_its_own_screen(paths, name):
     known = {word for column in legend.columns_of(screen) for word in re.split(r"[, ]+", column.head)}
     text = pictures.render(paths[0], name.lower(), (200, 60), now=NOW, user=study.USER).text
     (head,) = [line for line in text.splitlines() if re.match(HEADS[name], line)]
-    words = re.sub(r"\d+ of \d+ rows|by \w+ [↓↑]", "", head.split("│")[0]).split()
+    words = re.sub(r"\d+ of \d+ rows|by \w+ [↓↑]|█", "", head.split("│")[0]).split()
     unknown = {word for word in words if not any(each.startswith(word.rstrip("…")) for each in known)}
     assert not unknown, f"{name} has the columns {unknown}: add a Column to tui/legend.py"
 

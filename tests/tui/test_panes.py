@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fts.tui.data import table_rows
 from fts.tui.data.view import CURVES, QUEUE, TRIALS
 from fts.tui.frame import frame_of
 from fts.tui.widgets.pane import Pane
@@ -80,6 +81,24 @@ async def test_a_click_on_a_heading_sorts_and_again_reverses(db_path, screen, pa
         await pilot.click(widget, offset=place)
         await rest(app, pilot)
         assert f"{told} ↑" in shown(app)
+
+
+async def test_trials_are_sorted_by_a_parameter_with_a_click_or_its_digit(db_path):
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        await press(pilot, "2")
+        pane = app.screen.query_one("#trials", Pane)
+        heading = "".join(text for text, _ in pane.lines[1])
+        await pilot.click(pane, offset=(heading.index("lr"), 1))
+        await rest(app, pilot)
+        assert "by learning_rate ↓" in shown(app)
+        assert [trial.number for trial in table_rows.trials_of(app.view())] == [0, 1, 2, 3, 4, 5, 6]
+        await press(pilot, "o")
+        assert "1 learning_rate  2 dropout" in app.toast[0]
+        await press(pilot, "2", "o", "2")
+        drawn = [trial.params["dropout"] for trial in table_rows.trials_of(app.view())]
+        assert drawn == sorted(drawn, reverse=True)
+        await press(pilot, "o", "9")
+        assert app.toast[0] == "no column 9"
 
 
 async def test_a_click_on_a_name_in_the_header_shows_that_screen(db_path):

@@ -17,7 +17,8 @@ import aiohttp
 import psutil
 import pytest
 
-from fts.tui.serve import Malformed, knows, parsed, refusal, server, within, without_outside
+from fts.jobs.hosts import refusal
+from fts.tui.serve import Malformed, knows, parsed, server, within, without_outside
 from tests.tui.served import monitors, started
 
 PORT = 8765

@@ -29,7 +29,7 @@ from fts.tui.widgets.lines import Lines, changed_runs
 from tests.jobs.test_glance_sanitize import HOSTILE
 from tests.tui import study
 from tests.tui.stories import monitor, on_screen, press, rows, shown, until
-from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial
+from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, picture
 
 
 def frame(snapshot, screen=0, size=(80, 24), details=None):
@@ -439,3 +439,17 @@ async def test_a_worker_may_be_started_once_one_has_been_silent_though_nothing_w
         )  # read while it was alive
         assert by_id("start_worker").why_not(None, app.present()) is None
         assert "is running" in by_id("start_worker").why_not(None, app.readings.snapshot)
+
+
+def test_the_cell_of_a_dead_worker_has_no_time_of_its_end():
+    alive = picture()
+    dead = replace(alive, workers=(replace(alive.workers[0], heartbeat_at=NOW - 900),))
+    left = []
+    for snapshot in (alive, dead):
+        (row,) = [row for row in frame(snapshot).splitlines() if "20M/h3" in row and "22/50" in row]
+        left.append(row.split("★")[1].split()[0])
+    assert re.fullmatch(r"\d+h\d\d", left[0])
+    assert left[1] == "—"
+    days = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d")
+    waiting = [row for row in frame(dead, size=(120, 40)).splitlines() if "◌" in row]
+    assert waiting and not any(days.search(row) for row in waiting), "no day for what nobody works on"

@@ -27,6 +27,26 @@ def test_q_leaves_and_gives_the_terminal_back(terminal):
     assert b"\x1b[?1049l" in terminal.screen
 
 
+def test_ctrl_z_gives_the_shell_its_terminal_and_fg_brings_the_whole_picture_back(db_path):
+    """The shell's part is played here: it has the terminal with its echo, then continues the monitor."""
+    with Terminal(db_path, (80, 24), drawn=True) as terminal:
+        terminal.wait_ready()
+        before = terminal.grid.text
+        terminal.key("\x1a")
+        assert os.waitpid(terminal.pid, os.WUNTRACED)[1] == 0x137F, "stopped by SIGSTOP (19)"
+        assert termios.tcgetattr(terminal.fd)[3] & termios.ECHO
+        terminal.wait_quiet(0.3)
+        assert terminal.screen.endswith(b"\x1b[?1049l") or b"\x1b[?1049l" in terminal.screen[-200:]
+        os.kill(terminal.pid, signal.SIGCONT)
+        terminal.wait_quiet(0.6)
+        assert terminal.grid.text == before
+        terminal.key("2")
+        terminal.wait_for("trials 20M/h5")
+        terminal.key("q")
+        assert terminal.gone_within(5)
+        assert termios.tcgetattr(terminal.fd)[3] & termios.ECHO
+
+
 @pytest.mark.parametrize("ignore_hangup", [False, True], ids=["hangup", "nohup"])
 def test_a_terminal_that_is_closed_while_it_starts_ends_it_too(db_path, ignore_hangup):
     terminal = Terminal(db_path, (80, 24), ignore_hangup=ignore_hangup)

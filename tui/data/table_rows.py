@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fts.jobs.status import declared, formatting, naming
 from fts.state.values import Direction, Event, Job, JobStatus, Trial
+from fts.tui.data.once import Once
 from fts.tui.data.trial_store import Picked, TrialStore
 from fts.tui.data.view import EVENTS, QUEUE, TRIALS
 
@@ -23,10 +24,24 @@ JOB_SORTS = {"c": "cell", "s": "state", "t": "trials", "b": "best", "r": "run or
 TRIAL_SORTS = {"t": "number", "s": "state", "v": "value", "e": "epochs", "m": "minutes", "a": "architecture"}
 EVENT_SORTS = {"t": "time", "w": "who", "v": "verb"}
 SORTS = {QUEUE: JOB_SORTS, TRIALS: TRIAL_SORTS, EVENTS: EVENT_SORTS}  # by screen: letter behind `o`, column
+PARAM = "parameter "  # before the name of one, as a column: `value` may be one, too
+
+
+def column_word(column: str) -> str:
+    """As a reader calls it."""
+    return column.removeprefix(PARAM)
 
 
 def jobs_of(view: View) -> list[Job]:
     """The rows of the queue grid."""
+    asked = (view.filter, view.sort, view.reverse, view.folded)
+    return _jobs((view.snapshot.jobs, view.snapshot.studies), asked, lambda: _jobs_of(view))
+
+
+_jobs: Once[list[Job]] = Once()  # one key asks several times, and they may be thousands
+
+
+def _jobs_of(view: View) -> list[Job]:
     rows, studies = in_order(view.snapshot.jobs), declared.studies_of(view.snapshot)
     if view.filter:
         rows = [job for job in rows if matches(view.filter, _job_text(job), {"state": str(job.status)})]
@@ -98,10 +113,11 @@ def _trials_of(view: View) -> Sequence[Trial]:
         "state": lambda t: str(t.status),
         "value": lambda t: _best_first(t.value, t.direction),
         "epochs": lambda t: t.epochs,
-        "minutes": lambda t: t.train_seconds,
+        "minutes": lambda t: t.train_seconds or ((t.ended_at or view.now) - t.started_at),
         "architecture": lambda t: t.architecture,
     }
-    key = order.get(view.sort)
+    name = view.sort.removeprefix(PARAM)
+    key = order.get(view.sort) if name == view.sort else lambda t: _in_order(t.params.get(name))
     if key is None:
         places = places[::-1]
     else:
@@ -113,6 +129,14 @@ def _trials_of(view: View) -> Sequence[Trial]:
 
 def events_of(view: View) -> list[Event]:
     """The rows of the journal, newest first unless sorted."""
+    asked = (view.filter, view.sort, view.reverse)
+    return _events((view.details.events, view.snapshot.events), asked, lambda: _events_of(view))
+
+
+_events: Once[list[Event]] = Once()
+
+
+def _events_of(view: View) -> list[Event]:
     rows: Sequence[Event] = view.details.events or view.snapshot.events
     if view.filter:
         rows = [
@@ -244,6 +268,13 @@ def _job_text(job: Job) -> str:
 def _trial_text(trial: Trial) -> str:
     parts = (f"t{trial.number}", trial.status, trial.architecture, trial.cause, trial.message, *trial.badges)
     return " ".join(str(part) for part in parts if part)
+
+
+def _in_order(value: object) -> tuple[int, Any] | None:
+    """Numbers by their size, before words; None where the trial did not draw the parameter."""
+    if value is None:
+        return None
+    return (0, value) if isinstance(value, int | float) and not math.isnan(value) else (1, str(value))
 
 
 def _best_first(value: float | None, direction: Direction) -> float | None:

@@ -61,6 +61,7 @@ class Hint:
 
     key: str
     label: str
+    id: str  # of bindings.KEYS or of an action
 
 
 @dataclass(frozen=True)

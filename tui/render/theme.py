@@ -8,7 +8,6 @@ every such terminal has; dark256 and light256 are what survives being rounded; m
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -107,6 +106,8 @@ def named(name: object) -> Palette:
     if isinstance(name, str) and name in themes:
         register(themes[name])
         return themes[name]
+    import difflib  # here, not above: only for a mistake
+
     close = difflib.get_close_matches(str(name), [*OFFERED, *themes], 1)
     near = f"; the nearest is {close[0]!r}" if close else ""
     raise ValueError(f"theme is {name!r}, expected dark, light, ansi or a theme of Textual such as nord{near}")

@@ -1,45 +1,37 @@
-"""What the seven screens have in common: header, panes, bar of keys; every key and what it does.
+"""What the seven screens have in common: header, panes, bar of keys, and what comes from the mouse.
 
 A key reaches this screen first, because it may come too early or be the second half of a chord; the bindings of Textual
-are asked after that. Lower case acts on the selection, upper case on the whole machine and asks.
+(keys.py) are asked after that.
 """
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.containers import Vertical
-from textual.screen import Screen
 
-from fts.tui import bindings, replay
-from fts.tui.data import table_rows
-from fts.tui.data.view import CURVES, LOGS, RESULTS, View
-from fts.tui.navigation import TABLES
+from fts.tui import bindings
 from fts.tui.render.text import wrapped
+from fts.tui.screens.keys import KeyActions, key_name
 from fts.tui.typed_ahead import NEVER_HELD
-from fts.tui.widgets import learning_curve
 from fts.tui.widgets.footer import KeyBar
 from fts.tui.widgets.header import Header
 from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from textual.app import ComposeResult
+    from textual.app import App, ComposeResult
     from textual.binding import BindingType
     from textual.geometry import Size
 
-    from fts.tui.app import Monitor
-    from fts.tui.navigation import Navigation
+    from fts.tui.data.view import View
     from fts.tui.render.text import Line
 
 Breakpoints = list[tuple[int, str]] | None
 COLUMNS: Breakpoints = [(0, "-w0"), (40, "-w40"), (70, "-w70"), (100, "-w100"), (160, "-w160")]
 ROWS: Breakpoints = [(0, "-h0"), (8, "-h8"), (20, "-h20"), (32, "-h32"), (50, "-h50")]
-HOUR = 3600.0
-TEN_MINUTES = 600.0
 
 
 def missing(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter
@@ -47,7 +39,7 @@ def missing(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001 
     return [(), *((("  " + row, ""),) for row in wrapped(view.missing, width - 4))]
 
 
-class MonitorScreen(Screen[None]):
+class MonitorScreen(KeyActions):
     """One of the seven; it shows the view it is given."""
 
     HORIZONTAL_BREAKPOINTS = COLUMNS
@@ -74,9 +66,6 @@ class MonitorScreen(Screen[None]):
         self.view: View | None = None
         self.laid_out: Size | None = None  # the size that its panes have been placed for
         self._panes: list[Pane] = []
-        self.sorting: tuple[str, str, float] | None = (
-            None  # the question of `o`: the next letter answers it while it is shown
-        )
         self.set_class(True, *self._of_size())  # as Textual will after the first layout: nothing is styled twice
 
     def _of_size(self) -> list[str]:
@@ -113,16 +102,6 @@ class MonitorScreen(Screen[None]):
         return self._panes
 
     # ---------------------------------------------------------------- events
-
-    @property
-    def monitor(self) -> Monitor:
-        """The app, by its own class."""
-        return self.app  # type: ignore[return-value]  # pictures are drawn by another app, which has no keys
-
-    @property
-    def desk(self) -> Navigation:
-        return self.monitor.desk
-
     def takes(self, event: events.Key) -> bool:
         """Whether a key is no key of a binding: it came too early, or is the second half of a chord."""
         if self.monitor.presence.keeps(event):
@@ -135,7 +114,16 @@ class MonitorScreen(Screen[None]):
         return False
 
     def on_mount(self) -> None:
+        self.app.app_resume_signal.subscribe(self, self._resumed)
         self.monitor.paint()
+
+    def on_screen_suspend(self) -> None:
+        """Behind another one it keeps neither what was read for it nor what was drawn."""
+        self.view = None
+        for pane in self.shown_panes():
+            pane.view = None
+        for widget in self.query():
+            widget.refresh()  # drops the strips that Textual keeps of it
 
     def _focus_first(self) -> None:
         """The first pane has the focus until another one is given it."""
@@ -160,7 +148,12 @@ class MonitorScreen(Screen[None]):
 
     @on(Pane.Sorted)
     def sort_by_heading(self, message: Pane.Sorted) -> None:
-        self.desk.sort(message.letter)
+        self.desk.sort(message.column)
+        self.changed()
+
+    @on(Pane.Scrolled)
+    def scroll(self, message: Pane.Scrolled) -> None:
+        self.desk.scroll_to(self.monitor.view(), message.first, message.extent.rows - message.extent.shown)
         self.changed()
 
     @on(Pane.Wheel)
@@ -168,262 +161,8 @@ class MonitorScreen(Screen[None]):
         self.desk.move(self.monitor.view(), message.rows)
         self.changed()
 
-    def changed(self) -> None:
-        """The cursor or what it stands on is another: reads what is shown of it, and paints."""
-        if self.desk.is_filtered:
-            self.desk.keep_in_sight(self.monitor.view(), time.monotonic())
-        self.monitor.paint()
-        self.monitor.look()  # after it: the poller's thread would take the processor from the picture
-
-    def say(self, text: str, role: str = "") -> None:
-        self.monitor.say(text, role)
-
-    # ---------------------------------------------------------------- actions of the registry
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # as Textual asks
-        """Whether a key means this here. One that is refused now still works: it answers with the reason."""
-        if action == "metric":
-            job = self.monitor.view().job
-            return self.desk.screen in (CURVES, RESULTS) and job is not None and not job.task
-        return True
-
-    def action_act(self, key: str) -> None:
-        """A key of the registry; p, P and D have one action for each direction."""
-        self.monitor.acting.press(key)
-        self.monitor.paint()
-
-    # ---------------------------------------------------------------- movement
-
-    def action_down(self) -> None:
-        self._move(1)
-
-    def action_up(self) -> None:
-        self._move(-1)
-
-    def action_first(self) -> None:
-        self._move(-(10**9))
-
-    def action_last(self) -> None:
-        self._move(10**9)
-
-    def action_page_down(self) -> None:
-        self._move(self._half())
-
-    def action_page_up(self) -> None:
-        self._move(-self._half())
-
-    def _move(self, rows: int) -> None:
-        self.desk.move(self.monitor.view(), rows)
-        self.changed()
-
-    def _half(self) -> int:
-        return max(self.size.height // 2 - 4, 3)
-
-    def action_open(self) -> None:
-        self.desk.open(self.monitor.view())
-        self.changed()
-
-    def action_back(self) -> None:
-        app = self.monitor
-        was_replay = self.desk.at is not None
-        if self.get_selected_text():
-            self.clear_selection()
-        elif self.maximized is not None:
-            self.minimize()
-        elif app.readings.frozen is not None:
-            app.readings.frozen = None
-        elif not self.desk.back():
-            self.say("q leaves the monitor; the worker keeps running")
-        if was_replay and self.desk.at is None:
-            self.say("live again")
-        self.changed()
-
-    def action_show_screen(self, number: int) -> None:
-        """1 to 7."""
-        self.desk.show(number)
-        self.changed()
-
-    def action_next_pane(self) -> None:
-        self.focus_next(Pane)
-
-    def action_previous_pane(self) -> None:
-        self.focus_previous(Pane)
-
-    def action_previous_cell(self) -> None:
-        self.desk.other(self.monitor.view(), -1)
-        self.changed()
-
-    def action_next_cell(self) -> None:
-        self.desk.other(self.monitor.view(), 1)
-        self.changed()
-
-    # ---------------------------------------------------------------- finding, marking, sorting
-
-    def action_search(self) -> None:
-        if self.desk.screen not in TABLES:
-            self.say("there is nothing to filter here")
-            return
-        hint = "Words, all must match; !word excludes; state:failed."
-        self.ask("filter", hint, self.desk.filters.get(self.desk.screen, ""), self._filtered)
-
-    def ask(self, title: str, hint: str, value: str, then: Callable[[str], None]) -> None:
-        """A line of text, with what it was before."""
-        from fts.tui.screens.dialogs import Ask  # here, not above: a start shows none
-
-        dialog = Ask(title, hint, value)
-        self.app.push_screen(dialog, lambda text: then(text) if text is not None else None)
-
-    def _filtered(self, text: str) -> None:
-        self.desk.narrow(text)
-        self.changed()
-
-    def action_next_match(self) -> None:
-        self.say("n and N belong to the search in logs")
-
-    def action_previous_match(self) -> None:
-        self.say("n and N belong to the search in logs")
-
-    def action_mark(self) -> None:
-        self.desk.mark(self.monitor.view())
-        self.monitor.paint()
-
-    def action_mark_range(self) -> None:
-        self.desk.mark_range(self.monitor.view())
-        self.monitor.paint()
-
-    def action_sort(self) -> None:
-        columns = table_rows.SORTS.get(self.desk.screen)
-        if columns is None:
-            self.say("there is nothing to sort here")
-            return
-        self.say("sort by: " + "  ".join(f"{letter} {name}" for letter, name in columns.items()))
-        self.sorting = self.monitor.toast
-
-    def _sort_by(self, letter: str) -> None:
-        column = None if letter == "escape" else self.desk.sort(letter)
-        self.say("" if column is not None or letter == "escape" else f"no column {letter}")
-
-    def action_fold(self) -> None:
-        """One row of the study, or all of them again; only 1 Queue has studies to fold."""
-        self.say("c folds one of several studies, on 1 Queue")
-
-    # ---------------------------------------------------------------- looking
-
-    def action_zoom(self) -> None:
-        """The focused pane on the whole screen; again goes back."""
-        if self.maximized is not None:
-            self.minimize()
-        elif self.focused is not None:
-            self.maximize(self.focused, container=False)
-
-    def action_zoom_in(self) -> None:
-        self.desk.chart_zoom = min(self.desk.chart_zoom + 1, 6)
-        self.monitor.paint()
-
-    def action_zoom_out(self) -> None:
-        self.desk.chart_zoom = max(self.desk.chart_zoom - 1, 0)
-        self.desk.chart_shift = 0 if self.desk.chart_zoom == 0 else self.desk.chart_shift
-        self.monitor.paint()
-
-    def action_earlier(self) -> None:
-        self.in_time(-TEN_MINUTES)
-
-    def action_later(self) -> None:
-        self.in_time(TEN_MINUTES)
-
-    def action_day_back(self) -> None:
-        self.in_time(-HOUR)
-
-    def action_day_on(self) -> None:
-        """To the logs; in logs and events an hour on."""
-        self.action_show_screen(LOGS)
-
-    def in_time(self, seconds: float) -> None:
-        """Back (negative) or on in time: here the window of the chart."""
-        self.desk.chart_shift = max(self.desk.chart_shift - (1 if seconds > 0 else -1), 0)
-        self.monitor.paint()
-
-    def action_follow(self) -> None:
-        """Freezes the panes; the header stays live."""
-        readings = self.monitor.readings
-        if readings.frozen is not None:
-            readings.frozen = None
-        else:
-            readings.frozen = readings.reading
-            self.say("frozen; the header stays live; f or Esc resumes")
-        self.monitor.paint()
-
-    def action_log_y(self) -> None:
-        """Copies what is selected, else the row; on Curves the axis."""
-        self.monitor.sharing.copy()
-
-    def action_overlay(self) -> None:
-        self.desk.overlay = not self.desk.overlay
-        self.monitor.paint()
-
-    def action_metric(self) -> None:
-        """Curves and Results: the next metric, behind the last one the one that decides."""
-        self.desk.metric, told = learning_curve.next_metric(self.monitor.view())
-        if told:
-            self.say(told)
-        self.monitor.paint()
-
-    def action_replay_back(self) -> None:
-        self._replay(-1)
-
-    def action_replay_on(self) -> None:
-        self._replay(1)
-
-    def _replay(self, step: int) -> None:
-        """To the event before or after the moment shown; beyond the newest one is now."""
-        journal = self.monitor.readings.journal
-        if not journal:
-            self.say("the journal is empty: there is nothing to replay")
-            return
-        self.replay_to(replay.neighbour([event.at for event in journal], self.desk.at, step))
-
-    def replay_to(self, at: float | None) -> None:
-        """A moment of the past, or now."""
-        self.desk.at = at if at is None or at < time.time() else None
-        if self.desk.at is None:
-            self.say("live again")
-        self.monitor.look(now=True)
-        self.monitor.paint()
-
-    # ---------------------------------------------------------------- giving away, dialogs, the monitor itself
-
-    def action_copy_menu(self) -> None:
-        self.monitor.sharing.copy_menu()
-
-    def action_copy_text(self) -> None:
-        """ctrl+c where text is selected."""
-        self.monitor.sharing.copy()
-
-    def action_write(self) -> None:
-        self.monitor.sharing.write()
-
-    def action_palette(self) -> None:
-        self.monitor.menus.palette()
-
-    def action_help(self) -> None:
-        self.monitor.menus.help()
-
-    def action_reread(self) -> None:
-        self.monitor.readings.frozen = None
-        self.monitor.look(now=True)
-        self.refresh(layout=True)
-        self.say("read again")
-
-    def action_redraw(self) -> None:
-        self.app.refresh(repaint=True, layout=True)
-
-    def action_leave(self) -> None:
-        """The monitor ends; the worker keeps running."""
-        self.app.exit()
-
-
-def key_name(event: events.Key) -> str:
-    """The printable character, else Textual's name of the key."""
-    if event.character and event.character.isprintable() and event.key != "space":
-        return event.character
-    return event.key
+    def _resumed(self, _: App[None]) -> None:
+        """After `fg`: the terminal has forgotten the picture, and time has gone by."""
+        if self.is_current:
+            self.refresh(layout=True)
+            self.monitor.look(now=True)

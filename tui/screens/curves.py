@@ -8,11 +8,12 @@ from textual.containers import Horizontal
 
 from fts.jobs.status import declared, formatting, naming
 from fts.tui.data.curve_comparison import broken
+from fts.tui.data.question import grid_of, question_of
 from fts.tui.render.chart import Plot, Series, paint, value_range
 from fts.tui.render.text import Line, line, rule, walled
-from fts.tui.screens import results
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.widgets import learning_curve
+from fts.tui.widgets.matrix import in_sight
 from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ class CurvesScreen(MonitorScreen):
 
 def small_multiples(view: View, width: int, height: int) -> list[Line]:
     """The best curve of each cell that asks what the selected one asks, by the first two axes of the study."""
-    grid = results.grid_of(view)
+    grid = grid_of(view)
     cells = grid.cells
     if not cells:
         return [rule("best curve of each cell", "", width), line(("nothing queued yet", "dim"))]
-    horizons, sizes = results.in_sight(view, grid, 4)[0], grid.rows
-    question = results.question_of(view)
+    horizons, sizes = in_sight(view, grid, 4)[0], grid.rows
+    question = question_of(view)
     title = f"best curve of each cell{' · ' + question if question else ''}"
     lines: list[Line] = [rule(title, "[ ] selects", width, view.focus == "cells")]
     column = max(width // max(len(horizons), 1), 8)

@@ -6,7 +6,6 @@ plan or a lock. What it does is a command line that it shows, run as a process (
 
 from __future__ import annotations
 
-import json
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,10 +16,8 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static, TabbedContent, TabPane
-from textual.widgets.option_list import Option
 
-from fts.jobs.api.form import Cost, Found, Look, summary, to_cost, to_found, to_look
-from fts.jobs.status import formatting
+from fts.jobs.api.form import Cost, Found, Look, to_cost, to_found, to_look
 from fts.jobs.status.sanitize import clean
 from fts.tui.clipboard import load_tmux_buffer, short
 from fts.tui.data.form_process import FormProcess, NoAnswer
@@ -28,6 +25,8 @@ from fts.tui.data.form_runs import CHECK, DRY_RUN, ENQUEUE
 from fts.tui.render.export import keep_clip
 from fts.tui.screens.enqueue_cells import CellTable
 from fts.tui.screens.enqueue_options import FieldRow, Options
+from fts.tui.screens.enqueue_studies import StudyList
+from fts.tui.screens.enqueue_words import Standing, text_of, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from fts.jobs.api.form import CellNow
-    from fts.tui.data.form_memory import Answer, FormMemory
+    from fts.tui.data.form_memory import FormMemory
     from fts.tui.data.form_runs import FormRuns
 
 TYPING_S = 0.3  # without a key, then what was typed is looked at
@@ -69,6 +68,7 @@ class EnqueueForm(ModalScreen[None]):
     EnqueueForm CellTable { height: 1fr; background: $surface; }
     EnqueueForm #told { height: auto; max-height: 4; color: $text-muted; }
     EnqueueForm .field { height: auto; }
+    EnqueueForm VerticalScroll, EnqueueForm OptionList, EnqueueForm CellTable { scrollbar-size-vertical: 1; }
     EnqueueForm .control { height: 1; }
     EnqueueForm .name { width: 26; }
     EnqueueForm .control Input { width: 1fr; }
@@ -147,7 +147,7 @@ class EnqueueForm(ModalScreen[None]):
         with Vertical(id="form"):
             with TabbedContent(initial="cells" if self._last() else "study", id="tabs"):
                 with TabPane("1 Study", id="study"), Vertical(id="pane-study"):
-                    yield OptionList(id="studies", markup=False)
+                    yield StudyList(id="studies", markup=False)
                     with Horizontal(id="typed-line"):
                         yield Static("or type: ")
                         typed = Input(
@@ -226,7 +226,7 @@ class EnqueueForm(ModalScreen[None]):
 
     def _heard_studies(self, message: Heard, problem: str) -> None:
         self.studies = [to_found(each) for each in message.answer.get("studies", [])]
-        self._list(problem)
+        self.query_one(StudyList).show(self.studies, str(self.folders[0]), problem)
         self._paint()
 
     def _heard_typed(self, message: Heard, problem: str) -> None:
@@ -278,33 +278,6 @@ class EnqueueForm(ModalScreen[None]):
             then()
 
     # ---------------------------------------------------------------- the study
-
-    def _list(self, problem: str) -> None:
-        """Broken ones stand there with their sentence, and cannot be chosen."""
-        list_ = self.query_one("#studies", OptionList)
-        list_.clear_options()
-        for each in self.studies:
-            list_.add_option(Option(self._prompt(each, False), id=None, disabled=bool(each.problem)))
-        if not self.studies:
-            told = problem or "no study is found here: type its file below, or write one with `fts init`"
-            list_.add_option(Option(told, disabled=True))
-        first = next((n for n, each in enumerate(self.studies) if not each.problem), None)
-        if first is not None:
-            list_.highlighted = first
-            list_.replace_option_prompt_at_index(first, self._prompt(self.studies[first], True))
-
-    def _prompt(self, each: Found, here: bool) -> Text:
-        where = "" if each.where == str(self.folders[0]) else f"  {each.where}"
-        note = f"  {each.note}" if each.note else ""
-        text = Text(f"{'>' if here else ' '} {each.title}", style="bold", no_wrap=False)
-        text.append(f"  {each.kind}{note}{where}", style="not bold")
-        if each.problem:
-            text.append(f"\n    cannot be chosen: {clean(each.problem)}", style="not bold")
-        return text
-
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        for n, each in enumerate(self.studies):
-            event.option_list.replace_option_prompt_at_index(n, self._prompt(each, n == event.option_index))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         if event.option_index < len(self.studies):
@@ -390,13 +363,14 @@ class EnqueueForm(ModalScreen[None]):
     def _paint(self) -> None:
         if not self.is_attached:
             return
-        shown = (f"enqueue{f': {self._title()}' if self.key else ''}", "\n".join(self._preview()))
+        now = self._now()
+        shown = (f"enqueue{f': {now.title}' if now.title else ''}", "\n".join(now.preview()))
         if shown != self._painted:  # what is as it was is not sent again
             self._painted = shown
             self.query_one("#form").border_title = Text(shown[0])
             self.query_one("#preview-text", Static).update(shown[1])
         enqueue = self.query_one("#enqueue", Button)
-        label, ready = self._button()
+        label, ready = now.button()
         if str(enqueue.label) != label:
             enqueue.label = label
             enqueue.refresh(layout=True)
@@ -406,42 +380,13 @@ class EnqueueForm(ModalScreen[None]):
         self.query_one("#dry-run", Button).disabled = not can_run
         self.query_one("#check", Button).disabled = not (can_run and cost is not None and cost.check)
 
-    def _preview(self) -> list[str]:
-        told = [self.note] if self.note else []
-        if running := self.runs.told_now():
-            told.append(f"{running}{'' if self.runs.now and self.runs.now.kind == ENQUEUE else '; s ends it'}")
-        if not self.key:
-            return [*told, "Choose a study: Enter, or a click."]
-        if self.seen is None:
-            return [*told, f"reading {self._title()}: {self._waited()}"]
-        if self.seen.problem:
-            return [*told, self.seen.problem]
-        _, trials, became = summary(self.seen.cells, set(self._ticked()))
-        if not became:
-            n = formatting.count(len(self.seen.cells), "cell")
-            return [*told, f"{n}, none is ticked: Space ticks one, r a row, c a column, a all, n none", *self.seen.said]
-        told.append(f"{became}: {formatting.count(trials, 'trial')} to run" if trials else f"{became}: nothing to run")
-        if self.cost is None:
-            return [*told, f"reckoning time and memory: {self._waited()}"]
-        told += [self.cost.problem] if self.cost.problem else []
-        return [*told, *self.cost.sentences, *([f"$ {self.cost.line}"] if self.cost.line else []), *self.seen.said]
-
-    def _waited(self) -> str:
-        return f"{formatting.spell(time.monotonic() - self._wanted_at)} so far"
-
-    def _button(self) -> tuple[str, bool]:
-        if self.runs.now is not None and self.runs.now.kind == ENQUEUE:
-            return "Enqueueing", False
-        if self.seen is None or self.seen.problem:
-            return "Enqueue", False
-        cells, trials, became = summary(self.seen.cells, set(self._ticked()))
-        if not became:
-            return "Enqueue: no cell is ticked", False
-        if not cells:
-            return "Enqueue: all of it is there already", False
-        label = f"Enqueue {formatting.count(cells, 'cell')}, {formatting.count(trials, 'trial')}"
-        ready = self.cost is not None and bool(self.cost.words) and not self.cost.problem and self._typing is None
-        return label, ready and self.runs.now is None
+    def _now(self) -> Standing:
+        """What the words below are about."""
+        return Standing(
+            title=self._title() if self.key else "", seen=self.seen, ticked=frozenset(self._ticked()), cost=self.cost,
+            running=self.runs.told_now(), is_enqueueing=self.runs.now is not None and self.runs.now.kind == ENQUEUE,
+            waited_s=time.monotonic() - self._wanted_at, note=self.note, is_typing=self._typing is not None,
+        )  # fmt: skip
 
     def _tick(self) -> None:
         """Once a second: counts what is waited for, hears what has ended, and looks whether a file has changed."""
@@ -526,7 +471,7 @@ class EnqueueForm(ModalScreen[None]):
     def _enqueue(self) -> None:
         """Once, and only what is shown: a file that has changed meanwhile is shown first."""
         cost = self.cost
-        if cost is None or not self._button()[1]:
+        if cost is None or not self._now().button()[1]:
             return
 
         def go() -> None:
@@ -550,14 +495,7 @@ class EnqueueForm(ModalScreen[None]):
             self._why_not()
 
     def _why_not(self) -> None:
-        if self.seen is None or self.seen.problem:
-            self.note = "choose a study that can be read first" if self.seen is None else ""
-        elif not self._ticked():
-            self.note = "no cell is ticked: 2 shows the cells, Space ticks one"
-        elif self.cost is not None and not self.cost.check and not self.cost.problem:
-            self.note = f"{self._title()} has no check; d tries one step of each ticked cell"
-        else:
-            self.note = "time and memory are being reckoned; press again"
+        self.note = self._now().why_not()
         self._paint()
 
     def _start(self, kind: str, line: str, words: Sequence[str]) -> bool:
@@ -595,21 +533,6 @@ class EnqueueForm(ModalScreen[None]):
         self._paint()
 
 
-def title_of(key: str) -> str:
-    """What a key says by itself, of a study that was typed by hand."""
-    try:
-        return str(json.loads(key)[-1])
-    except (ValueError, LookupError, TypeError):
-        return "the study"
-
-
 def _with_dry_run(words: Sequence[str]) -> list[str]:
     """-n stands before the dashes of a command."""
     return [words[0], "-n", *words[1:]]
-
-
-def text_of(answer: Answer) -> str:
-    """One answer, whole."""
-    ended = "" if answer.code == 0 else f", ended with {answer.code}"
-    head = f"{formatting.when(answer.at, time.time())}  after {formatting.spell(answer.took_s)}{ended}"
-    return f"$ {answer.line}\n{head}: {answer.summary}\n{answer.text}".rstrip()

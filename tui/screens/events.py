@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from fts.jobs.status import formatting, naming
 from fts.tui.data import table_rows
 from fts.tui.render.text import Line, broken, rule, wrapped
-from fts.tui.screens.base import HOUR, MonitorScreen
+from fts.tui.screens.base import MonitorScreen
+from fts.tui.screens.keys import HOUR
 from fts.tui.widgets import event_list
 from fts.tui.widgets.pane import Pane, Table
+from fts.tui.widgets.scrollbar import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +35,14 @@ def rows(view: View, width: int, height: int) -> list[int | None]:  # noqa: ARG0
     return [None, None, *(event.id for event in found[first:last])]
 
 
-COLUMNS = {"when": "t", "who": "w", "what": "v"}
+def extent(view: View, width: int, height: int) -> Extent:
+    """Which events are in sight."""
+    found = [event.id for event in table_rows.events_of(view)]
+    seen = [id for id in rows(view, width, height) if id is not None]
+    return Extent(len(found), found.index(seen[0]) if seen else 0, len(seen))
+
+
+COLUMNS = {"when": "time", "who": "who", "what": "verb"}
 
 
 class EventsScreen(MonitorScreen):
@@ -47,7 +56,7 @@ class EventsScreen(MonitorScreen):
     """
 
     def panes(self) -> Iterable[Pane]:
-        yield Pane("events", events, table=Table(rows, lambda _: COLUMNS, heading=1))
+        yield Pane("events", events, table=Table(rows, lambda *_: COLUMNS, heading=1), extent=extent)
         yield Pane("event", full, id="full")
 
     def in_time(self, seconds: float) -> None:

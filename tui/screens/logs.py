@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from fts.tui.data import table_rows
 from fts.tui.render.text import Line, rule
-from fts.tui.screens.base import HOUR, MonitorScreen
+from fts.tui.screens.base import MonitorScreen
+from fts.tui.screens.keys import HOUR
 from fts.tui.widgets import event_list
 from fts.tui.widgets.pane import Pane
+from fts.tui.widgets.scrollbar import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,11 +34,17 @@ def log(view: View, width: int, height: int) -> list[Line]:
     return [rule(f"log {name}", hint, width, view.focus == "log"), *event_list.log(view, width, height - 1)]
 
 
+def extent(view: View, width: int, height: int) -> Extent:  # noqa: ARG001  # as Pane asks
+    """Which lines are in sight."""
+    lines, room = len(table_rows.log_of(view)), height - 1
+    return Extent(lines, max(lines - view.scroll - room, 0), min(room, lines))
+
+
 class LogsScreen(MonitorScreen):
     """The log alone: its keys search, jump in time and follow its end."""
 
     def panes(self) -> Iterable[Pane]:
-        yield Pane("log", log)
+        yield Pane("log", log, extent=extent)
 
     def action_search(self) -> None:
         hint = "Enter searches; n and N go to the next and previous match."

@@ -10,13 +10,16 @@ from textual.containers import Horizontal, Vertical
 from fts.jobs.status import declared, formatting, naming
 from fts.state.values import Job, JobStatus
 from fts.tui.data import table_rows
+from fts.tui.data.question import has_front, of_bars, question_of
 from fts.tui.render.text import Line, clip, fill, line, rule, walled, wrapped
 from fts.tui.screens import hardware
 from fts.tui.screens.base import Breakpoints, MonitorScreen
-from fts.tui.screens.results import has_front, matrix, of_bars, on_front, question_of, scaling, seal_lines, winners
 from fts.tui.widgets import event_list, front_chart, learning_curve, nodes, queue_table, trial_table
 from fts.tui.widgets import meters as meter
+from fts.tui.widgets.best_trials import on_front, scaling, winners
+from fts.tui.widgets.matrix import matrix, seal_lines
 from fts.tui.widgets.pane import Pane, Table
+from fts.tui.widgets.scrollbar import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,7 +107,8 @@ class QueueScreen(MonitorScreen):
             "summary", summary, rows=lambda view, width: len(summary(view, width, 99)), focus=False, id="summary"
         )
         with Horizontal(id="top"):
-            yield Pane("queue", queue_table.paint, rows=rows_wanted, table=Table(rows, lambda _: COLUMNS), id="queue")
+            table = Table(rows, lambda *_: COLUMNS)
+            yield Pane("queue", queue_table.paint, rows=rows_wanted, table=table, extent=extent, id="queue")
             yield Pane("results", walled(results_so_far), id="results")
         with Horizontal(id="middle"):
             yield Pane("curve", curve, id="big")
@@ -130,7 +134,10 @@ class QueueScreen(MonitorScreen):
         self.changed()
 
 
-COLUMNS = {"#": "r", "cell": "c", "state": "s", "trials": "t", "best": "b", "front": "b"}  # headings of the queue
+# Headings of the queue, and what each sorts by.
+COLUMNS = {
+    "#": "run order", "cell": "cell", "state": "state", "trials": "trials", "best": "best", "front": "best",
+}  # fmt: skip
 
 
 def rows_wanted(view: View, width: int) -> int:
@@ -143,6 +150,14 @@ def rows(view: View, width: int, height: int) -> list[int | None]:
     head = int(queue_table.has_heading(view, width))
     shelf = table_rows.shelf(view, height - head)
     return [None] * head + [each.id if isinstance(each, Job) else None for each in shelf]
+
+
+def extent(view: View, width: int, height: int) -> Extent:
+    """Which rows of the queue are in sight around the cursor; running and failed ones stay there from elsewhere."""
+    found = table_rows.jobs_of(view)
+    shown = sum(id is not None for id in rows(view, width, height))
+    cursor = next((n for n, job in enumerate(found) if job.id == view.job_id), 0)
+    return Extent(len(found), table_rows.window(len(found), shown, cursor)[0], shown)
 
 
 def summary(view: View, width: int, height: int) -> list[Line]:

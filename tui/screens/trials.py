@@ -11,17 +11,19 @@ from fts.jobs.search.prune_line import value_of
 from fts.jobs.status import declared, formatting
 from fts.state.values import Cause
 from fts.tui.data import table_rows
+from fts.tui.data.table_rows import PARAM
 from fts.tui.data.trial_store import by_id, ids_of
 from fts.tui.render.text import Line, labelled, line, named, rule, walled, wrapped
 from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.widgets import event_list, learning_curve, trial_table
 from fts.tui.widgets.attempts import attempts
 from fts.tui.widgets.pane import Pane, Table
+from fts.tui.widgets.scrollbar import Extent
 from fts.tui.widgets.trial_facts import facts
 from fts.tui.widgets.trial_table import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from fts.state.values import Trial
     from fts.tui.data.view import View
@@ -47,10 +49,19 @@ def rows(view: View, width: int, height: int) -> list[int | None]:
     return [None, None, *ids[first:last]]
 
 
-def columns(view: View) -> dict[str, str]:
-    """Word of the heading: letter behind `o`. Value and step have the study's own words."""
+def extent(view: View, width: int, height: int) -> Extent:
+    """Which trials are in sight."""
+    seen = [id for id in rows(view, width, height)[2:] if id is not None]
+    ids = ids_of(table_rows.trials_of(view))
+    return Extent(len(ids), ids.index(seen[0]) if seen else 0, len(seen))
+
+
+def columns(view: View, width: int) -> dict[str, str]:
+    """Word of the heading: what it is sorted by. Value and step have the study's own words, parameters their names."""
     step, value = declared.step_word(view.snapshot, view.job), trial_table.value_word(view).split()[0]
-    return {"t": "t", "state": "s", "time": "m", "architecture": "a", step: "e", value: "v"}
+    params = {trial_table.SHORT.get(name, name): PARAM + name for name in trial_table.params(view, width)}
+    known = {"t": "number", "state": "state", "time": "minutes", "architecture": "architecture"}
+    return params | known | {step: "epochs", value: "value"}
 
 
 BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (110, "-w110")]
@@ -72,9 +83,15 @@ class TrialsScreen(MonitorScreen):
     def panes(self) -> Iterable[Pane]:
         with Horizontal():
             with Vertical():
-                yield Pane("trials", table, table=Table(rows, columns, heading=1))
+                yield Pane("trials", table, table=Table(rows, columns, heading=1), extent=extent, id="trials")
                 yield Pane("diff", detail, rows=lambda view, width: len(detail(view, width, 20)), id="detail")
             yield Pane("diff", walled(detail), id="beside")
+
+    def sorts(self) -> Mapping[str, str]:
+        """Beside the letters a digit for each column of a parameter, from the left."""
+        width = self.query_one("#trials", Pane).size.width
+        shown = trial_table.params(self.monitor.view(), width)
+        return {**super().sorts(), **{str(n): PARAM + name for n, name in enumerate(shown[:9], 1)}}
 
 
 def detail(view: View, width: int, height: int) -> list[Line]:

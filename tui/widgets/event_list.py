@@ -12,7 +12,7 @@ from fts.tui.render.text import Line, Span, broken, heading, with_role, wrapped
 from fts.tui.widgets import learning_curve
 
 if TYPE_CHECKING:
-    from fts.state.values import Event
+    from fts.state.values import Event, Job
     from fts.tui.data.view import View
 
 EVENT_ROLES = {
@@ -52,12 +52,21 @@ def event_line(view: View, width: int) -> Line:
 
 
 def event_words(view: View, event: Event) -> str:
-    """What happened, with cells and trials by their names; a verb without a message speaks for itself."""
+    """What happened, with cells and trials by their names, very long ones without their middle."""
     jobs = view.snapshot.jobs
     job = next((job for job in jobs if job.id == event.job_id), None)
     if job is None:
         return naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs)
     name = naming.names_of(jobs)[job.id]
+    return _words(view, event, job, name).replace(name, formatting.cut_middle(name, LONGEST_NAME))
+
+
+LONGEST_NAME = 24  # columns
+
+
+def _words(view: View, event: Event, job: Job, name: str) -> str:
+    """A verb without a message speaks for itself."""
+    jobs = view.snapshot.jobs
     if brief := trial_words(view, event):
         return f"{name} {brief}"
     if event.verb == "finished" and job.status == "done" and job.best_value is not None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import formatting
+from fts.tui.keymap import PAIRS
 from fts.tui.render.text import Line, Span, clip, fill, wrapped
 from fts.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
-    from fts.tui.data.view import View
+    from collections.abc import Iterator
+
+    from textual import events
+
+    from fts.tui.data.view import Hint, View
 
 MOST = 3  # rows that a message may take
 
@@ -31,23 +36,42 @@ def paint(view: View, width: int) -> Line:
         return fill([(" ", ""), (view.toast, view.toast_role)], _help(view), width)
     if view.problem:
         return fill([(f" {view.problem}", "error")], _help(view), width)
+    left = _before(view)
+    for _, hint in placed(view, width):
+        left += [(hint.key, "key"), (f" {hint.label}  ", "")]
+    return fill(left, _help(view), width)
+
+
+def _before(view: View) -> list[Span]:
+    """What stands before the hints."""
     left: list[Span] = [(" ", "")]
-    room = width - 1 - formatting.width(view.help_key) - 6 - 2
     if view.marks or view.hidden_marks:
         told = f"{len(view.marks)} marked" + (f", {view.hidden_marks} hidden" if view.hidden_marks else "")
         left += [(told, "mark"), ("  ", "")]
-        room -= formatting.width(told) + 2
     if view.pending:
         left += [(view.pending, "look"), ("  ", "")]
-        room -= formatting.width(view.pending) + 2
-    for hint in view.hints:
-        label = f" {hint.label}  "
-        need = formatting.width(hint.key) + formatting.width(label)
-        if need - 2 > room:
-            continue
-        left += [(hint.key, "key"), (label, "")]
-        room -= need
-    return fill(left, _help(view), width)
+    return left
+
+
+def placed(view: View, width: int) -> Iterator[tuple[int, Hint]]:
+    """(column, hint) of those that fit whole, while nothing is said in their place."""
+    at = sum(formatting.width(text) for text, _ in _before(view))
+    for hint in () if view.toast or view.problem else view.hints:
+        end = at + formatting.width(f"{hint.key} {hint.label}")
+        if end <= width - formatting.width(f"{view.help_key} help") - 3:
+            yield at, hint
+            at = end + 2
+
+
+def clicked(view: View, width: int, x: int) -> str:
+    """The id of the key or action at a column; of a pair such as `J/K` the one whose letter was clicked."""
+    for at, hint in placed(view, width):
+        key = formatting.width(hint.key)
+        if at <= x < at + key and (pair := PAIRS.get(hint.id)):
+            return pair[2 * (x - at) >= key]
+        if at <= x < at + key + 1 + formatting.width(hint.label):
+            return hint.id
+    return "help" if width - formatting.width(f"{view.help_key} help") <= x else ""
 
 
 def _help(view: View) -> Line:
@@ -71,3 +95,15 @@ class KeyBar(Pane):
 
     def fades(self, view: View) -> bool:  # it speaks of now
         return False
+
+    def on_click(self, event: events.Click) -> None:
+        """Does what the key would do; a message in place of the keys goes."""
+        event.prevent_default()
+        app: Any = self.app
+        x, y = event.get_content_offset_capture(self)
+        if self.view is None or y < self.size.height - 1:
+            return
+        if id := clicked(self.view, self.size.width, x):
+            app.do(id)
+        elif self.view.toast:
+            app.say("")

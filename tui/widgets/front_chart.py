@@ -14,7 +14,7 @@ from fts.tui.render.text import Line, line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fts.state.values import Direction, Job, Trial
+    from fts.state.values import Job, Trial
     from fts.tui.data.view import View
 
 ON, BEATEN, VIOLATES = "●", "·", "✗"
@@ -107,8 +107,3 @@ def _placed(view: View, job: Job, across: str, up: str) -> tuple[list[Point], li
 
 Found = tuple[list[Point], list[Point], list[Point]]
 _latest: list[tuple[Sequence[Trial], tuple[int, tuple[int, ...], str, str], Found]] = []
-
-
-def better_words(goal: Direction) -> str:
-    """`smaller is better`."""
-    return "smaller is better" if goal == "minimize" else "larger is better"

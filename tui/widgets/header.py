@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fts.jobs.status.headline import lines as glance_lines
+from fts.tui.data.once import Once
 from fts.tui.data.view import SCREENS
 from fts.tui.widgets.pane import Pane
 
@@ -23,11 +25,13 @@ class Header(Pane):
     """
 
     def __init__(self) -> None:
+        self._latest: Once[list[Line]] = Once()  # its height is asked before it is painted
         super().__init__("header", self._lines, rows=lambda view, width: len(self._lines(view, width, 0)), focus=False)
 
     def _lines(self, view: View, width: int, height: int) -> list[Line]:  # of the terminal, not its own
         size = self.screen.size
-        return glance_lines(view.glance, size.width, size.height, SCREENS, view.screen)
+        made = partial(glance_lines, view.glance, size.width, size.height, SCREENS, view.screen)
+        return self._latest((view.glance,), (size, view.screen), made)
 
     def fades(self, view: View) -> bool:  # it says itself how old it is
         return False

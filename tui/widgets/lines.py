@@ -34,6 +34,7 @@ class Lines(Widget):
         super().__init__(name=name, id=id, classes=classes)
         self.lines: list[Line] = []
         self.repainted = 0  # cells that were painted again, for the tests
+        self._is_drawn = False  # its lines are asked for to be drawn, not to be selected
 
     def show(self, lines: Sequence[Line]) -> None:
         """Shows these lines; refreshes only the columns of the rows that changed."""
@@ -51,6 +52,17 @@ class Lines(Widget):
             self.repainted += sum(region.width for region in regions)
             self.refresh(*regions)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """What is drawn. Its lines have no offsets, each of which is a style of its own: 3 MB on seven screens.
+
+        Where the mouse selects, Textual asks for the line below it with `render_line`.
+        """
+        self._is_drawn = True
+        try:
+            return super().render_lines(crop)
+        finally:
+            self._is_drawn = False
+
     def render_line(self, y: int) -> Strip:
         app: Any = self.app  # the monitor, or what draws its pictures
         blank = theme.style("", app.palette)
@@ -66,7 +78,7 @@ class Lines(Widget):
         strip = Strip(segments).simplify().adjust_cell_length(self.size.width, blank)
         if self.text_selection is not None:
             strip = self._selected(strip, y)
-        return strip.apply_offsets(0, y) if self.allow_select else strip
+        return strip if self._is_drawn or not self.allow_select else strip.apply_offsets(0, y)
 
     def _selected(self, strip: Strip, y: int) -> Strip:
         """The strip with what is selected in it inverse."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
+from textual.scrollbar import ScrollBar, ScrollDown, ScrollTo, ScrollUp
 
 from fts.jobs.status.sanitize import clean
 from fts.tui.render.text import Line, clip, with_role, wrapped
 from fts.tui.widgets.lines import Lines
+from fts.tui.widgets.scrollbar import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     Painter = Callable[[View, int, int], Sequence[Line]]
 
+NOTHING = Extent(0, 0, 0)
 NO_FOCUS = "-"  # as View.focus: another pane has it
 
 
@@ -30,12 +33,16 @@ class Table:
     """What a pane with rows knows of them: the id that stands on each of its lines, the columns it is sorted by."""
 
     rows: Callable[[View, int, int], Sequence[int | None]]  # (view, width, height): None is no row
-    columns: Callable[[View], Mapping[str, str]]  # word of the heading: letter behind `o`
+    columns: Callable[[View, int], Mapping[str, str]]  # (view, width): word of the heading, what it is sorted by
     heading: int = 0  # its line
 
 
 class Pane(Lines, can_focus=True):
-    """Shows what its painter makes of a view at its size."""
+    """Shows what its painter makes of a view at its size, with a scrollbar where it has more rows than lines."""
+
+    DEFAULT_CSS = """
+    Pane ScrollBar { dock: right; width: 1; height: 100%; }
+    """
 
     class Chosen(Message):
         """A row was clicked; twice: it shall be opened."""
@@ -47,12 +54,19 @@ class Pane(Lines, can_focus=True):
     class Sorted(Message):
         """The heading of a column was clicked."""
 
-        def __init__(self, letter: str) -> None:
+        def __init__(self, column: str) -> None:
             super().__init__()
-            self.letter = letter
+            self.column = column
+
+    class Scrolled(Message):
+        """The scrollbar was moved: this row shall be the first in sight."""
+
+        def __init__(self, first: int, extent: Extent) -> None:
+            super().__init__()
+            self.first, self.extent = first, extent
 
     class Wheel(Message):
-        """The wheel was turned, so many rows down."""
+        """The wheel was turned, or the scrollbar clicked beside its thumb: so many rows down."""
 
         def __init__(self, rows: int) -> None:
             super().__init__()
@@ -65,18 +79,20 @@ class Pane(Lines, can_focus=True):
         *,
         rows: Callable[[View, int], int] | None = None,
         table: Table | None = None,
+        extent: Callable[[View, int, int], Extent] | None = None,
         focus: bool = True,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`rows`: how many it wants at a width, where its height is `auto`."""
+        """`rows`: how many it wants at a width, where its height is `auto`; `extent`: where it scrolls."""
         super().__init__(name=name, id=id, classes=classes)
         self.can_focus = focus
         self.view: View | None = None
         self.table = table
         self.painted_at: Size | None = None
-        self._painter, self._rows = paint, rows
-        self._columns = self._wanted = 0  # the rows that it wanted at a width
+        self.bar: ScrollBar | None = None
+        self._painter, self._rows, self._extent = paint, rows, extent
+        self._columns, self._wanted = 0, 1  # a width, and the rows that it wants there
         self._is_seen = False  # Textual has given it a place
 
     def look(self, view: View) -> None:
@@ -89,8 +105,50 @@ class Pane(Lines, can_focus=True):
     def repaint(self) -> None:
         """Paints anew; what is equal to the lines before is not sent."""
         if self.view is not None and self._is_seen and self.size.area:
-            self.show(self.painted(self.view, *self.size))
+            self._place_bar()
+            self.show(self.painted(self.view, self.columns, self.size.height))
             self.painted_at = self.size
+
+    @property
+    def columns(self) -> int:
+        """That its painter has, beside a scrollbar."""
+        return self.size.width - int(self.bar is not None and self.bar.display)
+
+    @property
+    def extent(self) -> Extent:
+        """The rows in sight."""
+        if self.view is None or self._extent is None:
+            return NOTHING
+        return self._extent(self.view, *self.size)
+
+    def _place_bar(self) -> None:
+        """A scrollbar of Textual's, made when there is first something to scroll."""
+        extent = self.extent
+        if not extent.scrolls:
+            if self.bar is not None:
+                self.bar.display = False
+            return
+        if self.bar is None:
+            self.bar = ScrollBar()
+            self.mount(self.bar)
+        self.bar.display = True
+        self.bar.window_virtual_size, self.bar.window_size = extent.rows, extent.shown
+        self.bar.position = extent.first
+
+    def on_scroll_to(self, event: ScrollTo) -> None:
+        event.stop()
+        extent = self.extent
+        if event.y is not None and extent.scrolls:
+            first = min(max(round(event.y), 0), extent.rows - extent.shown)
+            self.post_message(self.Scrolled(first, extent))
+
+    def on_scroll_up(self, event: ScrollUp) -> None:
+        event.stop()
+        self.post_message(self.Wheel(-self.extent.shown))
+
+    def on_scroll_down(self, event: ScrollDown) -> None:
+        event.stop()
+        self.post_message(self.Wheel(self.extent.shown))
 
     def painted(self, view: View, width: int, height: int) -> list[Line]:
         """Exactly `height` lines of `width` columns; a painter that fails is replaced by its error."""
@@ -111,7 +169,8 @@ class Pane(Lines, can_focus=True):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # as Textual asks
         self._columns = max(width, 1)
-        self._wanted = self._rows(self.view, self._columns) if self._rows is not None and self.view is not None else 1
+        if self._rows is not None and self.view is not None:
+            self._wanted = self._rows(self.view, self._columns)
         return self._wanted
 
     # ---------------------------------------------------------------- events of Textual
@@ -136,23 +195,23 @@ class Pane(Lines, can_focus=True):
         if self.view is None or self.table is None:
             return
         x, y = event.get_content_offset_capture(self)
-        if y == self.table.heading and (letter := self._column(x)) is not None:
-            self.post_message(self.Sorted(letter))
+        if y == self.table.heading and (column := self._column(x)) is not None:
+            self.post_message(self.Sorted(column))
             return
         rows = self.table.rows(self.view, *self.size)
         if 0 <= y < len(rows) and (row := rows[y]) is not None:
             self.post_message(self.Chosen(row, opens=event.chain > 1))
 
     def _column(self, x: int) -> str | None:
-        """The letter of the column whose heading stands at a column of the screen."""
+        """The column whose heading stands at a column of the screen."""
         assert self.table is not None and self.view is not None
-        columns = self.table.columns(self.view)
+        columns = self.table.columns(self.view, self.columns)
         text = "".join(part for part, _ in self.lines[self.table.heading]) if self.lines else ""
         words = list(re.finditer(r"\S+", text))
         at = next((n for n, word in enumerate(words) if word.start() <= x < word.end()), None)
         while at is not None and at >= 0:
-            if letter := _heading_of(columns, words[at][0]):
-                return letter
+            if column := _heading_of(columns, words[at][0]):
+                return column
             if at == 0 or words[at].start() - words[at - 1].end() > 1:
                 return None
             at -= 1  # `best AUC` is one heading
@@ -168,7 +227,7 @@ class Pane(Lines, can_focus=True):
 
 
 def _heading_of(columns: Mapping[str, str], word: str) -> str | None:
-    """The letter of a word of the heading; a long one is cut there."""
+    """What a word of the heading stands for; a long one is cut there."""
     if not word.endswith("…"):
         return columns.get(word)
-    return next((letter for name, letter in columns.items() if name.startswith(word[:-1])), None)
+    return next((column for name, column in columns.items() if name.startswith(word[:-1])), None)

@@ -112,7 +112,8 @@ class Sums:
 def _sums(view: View) -> dict[str, Sums]:
     """Of every study; worked out once for a snapshot."""
     left = view.glance.forecast.seconds_left
-    return _totals((view.snapshot.jobs, left), None, lambda: _sums_of(view))
+    lost = tuple(job.id for job in view.snapshot.jobs if view.glance.lost(job))
+    return _totals((view.snapshot.jobs, left), lost, lambda: _sums_of(view))
 
 
 _totals: Once[dict[str, Sums]] = Once()
@@ -136,7 +137,7 @@ def _sums_of(view: View) -> dict[str, Sums]:
             told = f"{told}: {formatting.count(len(fronts[0].front), 'trial')}"
         failed = f"{states[JobStatus.FAILED]} failed" if states[JobStatus.FAILED] else ""
         done = f"{states[JobStatus.DONE]} of {formatting.count(len(jobs), 'cell')} done"
-        seconds = [left[job.id] for job in jobs if job.id in left]
+        seconds = [left[job.id] for job in jobs if job.id in left and not view.glance.lost(job)]
         found[study] = Sums(done, failed, told, max(seconds, default=None))
     return found
 
@@ -331,7 +332,7 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
         (formatting.fit(f" {ended:2d}/{job.trials_wanted:<3d}", columns.trials + (1 if columns.bar else 0)), ""),
         (formatting.fit_right(declared.best_of(job, columns.best - 3), columns.best - 3), "best" if best else ""),
         ("★" if best else " ", "best"),
-        (formatting.fit_right(formatting.left(view.glance.forecast.seconds_left.get(job.id)), 6), ""),
+        (formatting.fit_right(formatting.left(view.glance.seconds_left(job)), 6), ""),
         (" ", ""),
     ]
     reason = why(view, job)
@@ -349,9 +350,9 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
 
 def _done_by(view: View, job: Job) -> str:
     """When it ends, where anything says that it will, and the speed of what runs."""
-    seconds = view.glance.forecast.seconds_left.get(job.id)
-    if view.snapshot.queue_paused and job.status is not JobStatus.RUNNING:
-        seconds = None
+    seconds = view.glance.seconds_left(job)
+    if not view.glance.has_worker or (view.snapshot.queue_paused and job.status is not JobStatus.RUNNING):
+        seconds = None  # no day can be named
     by = formatting.day_clock(formatting.honest(view.now + seconds, seconds / 2)) if seconds is not None else ""
     if job.ended_at is not None:
         by = formatting.day_clock(job.ended_at)

@@ -1,19 +1,64 @@
-"""Scrollbars of whole cells: without the eighths of a block that not every terminal has, and sent less often."""
+"""Scrollbars whose thumb is a character: seen without a colour, of whole cells, and sent less often."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
+from rich.segment import Segment, Segments
+from rich.style import Style
 from textual.scrollbar import ScrollBar, ScrollBarRender
+
+from fts.jobs.status import formatting
+
+if TYPE_CHECKING:
+    from typing import Any
+
+THUMB = "█"
+UPRIGHT = Style(reverse=False)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Which part of its rows a pane shows."""
+
+    rows: int  # in all
+    first: int  # in sight, counted from 0
+    shown: int
+
+    @property
+    def scrolls(self) -> bool:
+        return 0 < self.shown < self.rows
 
 
 class WholeCells(ScrollBarRender):
-    """Textual's bar, whose ends are whole cells."""
+    """Textual's bar, whose thumb is a character of whole cells."""
 
     VERTICAL_BARS: ClassVar[list[str]] = [" "]
     HORIZONTAL_BARS: ClassVar[list[str]] = [" "]
+    thumb: ClassVar[str] = THUMB
+
+    @classmethod
+    def render_bar(cls, *args: Any, **options: Any) -> Segments:
+        bar = super().render_bar(*args, **options)
+        return Segments([cls._seen(segment) for segment in bar.segments], bar.new_lines)
+
+    @classmethod
+    def _seen(cls, segment: Segment) -> Segment:
+        """Textual draws the thumb as blanks of the other colour."""
+        text, style, _ = segment
+        if style is None or not style.reverse:
+            return segment
+        return Segment(cls.thumb * len(text), style + UPRIGHT)
 
 
-def use_whole_cells() -> None:
+def cells(bar: ScrollBar, height: int) -> list[str]:
+    """What stands on each row of a bar, for pictures."""
+    drawn = WholeCells.render_bar(height, bar.window_virtual_size, bar.window_size, bar.position)
+    return [THUMB if text.strip() else " " for text, _, _ in drawn.segments]
+
+
+def use_whole_cells(ascii_only: bool = False) -> None:
     """For every scrollbar of this process."""
+    WholeCells.thumb = formatting.to_ascii(THUMB) if ascii_only else THUMB
     ScrollBar.renderer = WholeCells

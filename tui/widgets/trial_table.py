@@ -38,7 +38,7 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     head = f"   {'t':>4s} {'state':11s} {value}{step} {'time':>5s}  "
     head += " ".join(formatting.fit_right(SHORT.get(name, name), each) for name, each in columns.widths.items())
     head += "  architecture" if any(trial.architecture for trial in known[:SEEN]) or not known else ""
-    sort, wanted = (view.sort, view.filter) if title else ("", "")
+    sort, wanted = (table_rows.column_word(view.sort), view.filter) if title else ("", "")
     lines: list[Line] = [heading(head, width, sort, view.reverse, wanted)]
     if not rows:
         return [*lines, *_no_trials(view)]
@@ -52,6 +52,11 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     if missing > 0 and not title and len(lines) < height:  # of many trials only the live and the best one are read here
         lines.append(((formatting.cut(f"   {missing} more trials: 2 shows them", width), "dim"),))
     return lines
+
+
+def params(view: View, width: int) -> list[str]:
+    """The parameters that have a column, from the left."""
+    return list(ParamColumns.of(view, table_rows.trials_of(view), width).widths)
 
 
 SEEN = 50  # rows by which the columns are chosen

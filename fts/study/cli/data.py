@@ -12,6 +12,7 @@ import click
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json, emit_table, plain, say
 from fts.jobs.status.formatting import count
+from fts.study import choices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,7 @@ def data() -> None:
     "--ticker",
     help="SPX or IXIC (bundled), SPY ... (yahoo), or a name for your own bars  [default: SPX, or the file's]",
 )
-@click.option("--tier", default="a25", show_default=True, help="a20, a25 or c")
+@click.option("--tier", default="a25", show_default=True, help=", ".join(choices.TIERS))
 @click.option(
     "--vix",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

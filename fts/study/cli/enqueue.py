@@ -108,7 +108,7 @@ CELL_OPTIONS = (
     click.option(
         "--task", default=choices.TASK, show_default=True, help=f"what is predicted: {', '.join(choices.TASKS)}"
     ),
-    click.option("--tier", default=choices.TIER, show_default=True, help="a20, a25 or c"),
+    click.option("--tier", default=choices.TIER, show_default=True, help=", ".join(choices.TIERS)),
     click.option(
         "--data", "dataset", metavar="NAME", help="data set by name (default: the tier's one; see fts data list)"
     ),
@@ -148,7 +148,8 @@ CELL_OPTIONS = (
         multiple=True,
         callback=lambda ctx, option, texts: _overrides(texts),
         metavar="NAME=LOW:HIGH",
-        help="search a parameter in another range (dropout=0.1:0.3), or among these (warmup_steps=100,200)",
+        help="search a parameter in another range (dropout=0.1:0.3), or among these (warmup_steps=100,200, "
+        "context=20,80, norm=revin,partial)",
     ),
     click.option("--max-steps", type=int, help="end a trial after this many optimizer steps  [default: no limit]"),
     click.option(
@@ -162,7 +163,17 @@ CELL_OPTIONS = (
     click.option("--context", type=int, help="days in a window  [default: 80]"),
     click.option("--patch", type=int, help=f"days in a token  [default: {USUAL['patch']}]"),
     click.option("--stride", type=int, help=f"days between the starts of two tokens  [default: {USUAL['stride']}]"),
-    click.option("--norm", help="revin or none  [default: revin]"),
+    click.option(
+        "--longest",
+        type=int,
+        help="windows end on the days where ones of so many days could, so that cells of other windows are judged on "
+        "the same days  [default: --context]",
+    ),
+    click.option(
+        "--norm",
+        help="what is normalised in each window: every feature (revin), those in units of price or volume (partial), "
+        "nothing (none); revin+stats and partial+stats keep means and spreads as a token  [default: revin]",
+    ),
     click.option(
         "--precision",
         help="of the matrix products: fp32, bf16, or auto (what suits this machine)  [default: auto]",
@@ -237,7 +248,15 @@ def specs_of(
 @click.option(
     "--baselines/--no-baselines",
     default=None,
-    help="a baseline job (prior, regression, forest, boosting) before each horizon  [default: with --matrix]",
+    help="a baseline job (volatility forecasts, regression, trees ...) before each horizon  [default: with --matrix]",
+)
+@click.option(
+    "--seeds",
+    "winner_seeds",
+    default=choices.SEEDS,
+    show_default=True,
+    type=Whole(1, 1000),
+    help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for it",
 )
 @click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
@@ -307,6 +326,8 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
             for line in lines
         ]
         return emit_json("enqueued", content)
+    if (others := max(line.cell.winner_seeds for line in lines) - 1) and any(line.is_new for line in lines):
+        say(f"after each search a job trains its winner with {formatting.count(others, 'other seed')}; --seeds 1: none")
     rows = [
         (
             line.job_id,

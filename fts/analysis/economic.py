@@ -1,0 +1,175 @@
+"""What trading on a cell's probabilities would have brought on its validation days, after costs: no advice, a measure.
+
+The rule has nothing to choose: it buys at the close of a day whose probability is in the upper fifth of those before
+it, and sells where the task's target is reached, or after the horizon. What it earned beyond holding the same share of
+the index all the time is its timing, and the timing is judged by the deflated Sharpe ratio (Bailey and Lopez de Prado,
+"The Deflated Sharpe Ratio", Journal of Portfolio Management 40(5), 2014), which knows how many trials were looked at.
+"""
+
+# shapes: T days of prices, N predicted days, K trials
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fts.analysis.luck import expected_maximum_normal
+from fts.scores.calibration import wilson
+from fts.scores.dependence import block_length, effective_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from fts.scores.metrics import Floats
+
+DAYS_A_YEAR = 252
+COST = 0.0005  # of the price, at each purchase and each sale
+TOP = 0.2  # days of the highest probabilities so far that are traded
+FIRST = 60  # days of probabilities before the first trade
+TENTHS = 10
+_NORMAL = NormalDist()
+
+
+class NoPrices(ValueError):
+    """The prices do not cover the predicted days."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a purchase is sold."""
+
+    horizon: int  # trading days at most
+    percent: float  # rise that is sold at
+    on_high: bool  # a high that reaches it is sold at the target; else the first close that does
+    cost: float = COST
+
+
+@dataclass(frozen=True)
+class Traded:
+    """Daily returns over the predicted days, from the first that could be traded on."""
+
+    returns: Floats  # after costs, 0 on days out of the market
+    market: Floats  # of holding the index, close to close
+    invested: Floats  # 1 on days in the market
+    trades: int
+
+    @property
+    def timing(self) -> Floats:
+        """What was earned beyond holding the same share of the index all the time."""
+        excess: Floats = self.returns - self.invested.mean() * self.market
+        return excess
+
+    def a_year(self, returns: Floats) -> float:
+        """Mean return of a year, as a share."""
+        return float(returns.mean() * DAYS_A_YEAR)
+
+
+@dataclass(frozen=True)
+class Tenth:
+    """The days of one tenth of the probabilities."""
+
+    n: int
+    promised: float  # mean probability
+    came: float  # share of days on which the rise came
+    low: float  # 95 % interval of that share, on as many days as are independent
+    high: float
+    earned: float  # mean return from the close to the close `horizon` days later, without costs
+
+
+def trade(prices: pd.DataFrame, predictions: pd.DataFrame, rule: Rule) -> Traded:
+    """Trades the predictions (date, p) on the prices (index of days; High, Close). Raises NoPrices."""
+    days_T = prices.index.to_numpy().astype("datetime64[D]")
+    dates_N = predictions["date"].to_numpy().astype("datetime64[D]")
+    at_N = np.searchsorted(days_T, dates_N)
+    if (
+        len(dates_N) <= FIRST
+        or (at_N >= len(days_T)).any()
+        or (days_T[np.minimum(at_N, len(days_T) - 1)] != dates_N).any()
+    ):
+        raise NoPrices(f"{len(dates_N)} predicted days, expected more than {FIRST}, each with a price")
+    wanted_T = np.zeros(len(days_T), bool)
+    wanted_T[at_N] = in_upper(predictions["p"].to_numpy(float))
+    first, stop = int(at_N[FIRST]), min(int(at_N[-1]) + rule.horizon + 1, len(days_T))
+    close_T, high_T = prices["Close"].to_numpy(float), prices["High"].to_numpy(float)
+    returns_T, invested_T, trades = np.zeros(len(days_T)), np.zeros(len(days_T)), 0
+    entered, target = -1, math.inf  # the day of the purchase, -1: none is held
+    for day in range(first, stop):
+        if entered >= 0:
+            reached = (high_T if rule.on_high else close_T)[day] >= target
+            price = target if reached and rule.on_high else close_T[day]
+            invested_T[day] = 1.0
+            returns_T[day] += price / close_T[day - 1] - 1
+            if reached or day - entered >= rule.horizon or day == stop - 1:
+                returns_T[day] -= rule.cost
+                entered = -1
+        if entered < 0 and wanted_T[day] and day + 1 < stop:
+            entered, target, trades = day, close_T[day] * (1 + rule.percent / 100), trades + 1
+            returns_T[day] -= rule.cost
+    market_T = np.append(0.0, close_T[1:] / close_T[:-1] - 1)
+    span = slice(first + 1, stop)
+    returns_T[first + 1] += returns_T[first]  # the cost of a purchase on the first day
+    return Traded(returns_T[span], market_T[span], invested_T[span], trades)
+
+
+def in_upper(p_N: Floats, share: float = TOP, first: int = FIRST) -> np.ndarray:
+    """Which probabilities lie in the upper `share` of those before them; none of the `first` ones does."""
+    found_N, earlier = np.zeros(len(p_N), bool), list[float]()
+    for n, p in enumerate(p_N.tolist()):
+        found_N[n] = n >= first and bisect_left(earlier, p) >= (1 - share) * n
+        insort(earlier, p)
+    return found_N
+
+
+def sharpe(returns_T: Floats) -> float:
+    """Mean over standard deviation of daily returns; 0 where nothing moved."""
+    sd = float(returns_T.std(ddof=1)) if len(returns_T) > 1 else 0.0
+    return float(returns_T.mean()) / sd if sd > 0 else 0.0
+
+
+def best_of_none(sharpes_K: Sequence[float], looked: int) -> float:
+    """The Sharpe ratio to expect of the best of `looked` trials that have no skill (Bailey and Lopez de Prado, eq. 6).
+
+    The trials differ as those in `sharpes_K` do, daily Sharpe ratios. Raises ValueError with fewer than two of them.
+    """
+    if len(sharpes_K) < 2:
+        raise ValueError(f"{len(sharpes_K)} trials, expected at least 2: how far trials differ by luck is not known")
+    n = max(2, looked, len(sharpes_K))
+    return float(np.std(sharpes_K, ddof=1)) * expected_maximum_normal(n)
+
+
+def deflated_sharpe(returns_T: Floats, threshold: float) -> float:
+    """The probability that the true daily Sharpe ratio lies above `threshold` (Bailey and Lopez de Prado, eq. 9).
+
+    It allows for skewness, fat tails and the number of days.
+    """
+    estimate, n = sharpe(returns_T), len(returns_T)
+    sd = float(returns_T.std())
+    if n < 3 or sd == 0:
+        return 0.5 if estimate == threshold else 0.0
+    z_T = (returns_T - returns_T.mean()) / sd
+    skew, kurtosis = float((z_T**3).mean()), float((z_T**4).mean())
+    spread = math.sqrt(max(1e-12, 1 - skew * estimate + (kurtosis - 1) / 4 * estimate**2))
+    return _NORMAL.cdf((estimate - threshold) * math.sqrt(n - 1) / spread)
+
+
+def tenths(prices: pd.DataFrame, predictions: pd.DataFrame, horizon: int) -> list[Tenth]:
+    """The predictions (date, y, p) in ten groups of equal size by probability, with what came of each."""
+    close_T = prices["Close"]
+    later = (close_T.shift(-horizon) / close_T - 1).reindex(predictions["date"]).to_numpy(float)
+    y_N, p_N = predictions["y"].to_numpy(float), predictions["p"].to_numpy(float)
+    effective = effective_size(y_N, block_length(y_N, horizon)) / len(y_N)
+    found = []
+    for members in np.array_split(np.argsort(p_N, kind="stable"), TENTHS):
+        if len(members):
+            came = float(y_N[members].mean())
+            low, high = wilson(came, max(1.0, len(members) * effective))
+            earned = float(np.nanmean(later[members])) if np.isfinite(later[members]).any() else math.nan
+            found.append(Tenth(len(members), float(p_N[members].mean()), came, low, high, earned))
+    return found

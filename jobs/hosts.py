@@ -1,0 +1,57 @@
+"""Which requests a server on this machine answers: those that name it, and come from no other site.
+
+A page of another site may ask 127.0.0.1 for anything, under a name of its own that it lets point here.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+EVERYWHERE = ("0.0.0.0", "::")  # every network this machine is in
+
+
+def refusal(host: str, origin: str | None, port: int, bound: str = "127.0.0.1") -> str | None:
+    """Why a request is not answered; None: it comes from our own page. `bound`: the address the server listens on."""
+    if not _is_ours(host, port, bound):
+        return f"host {host!r:.80} is not this machine: use http://127.0.0.1:{port} (or ssh -L {port}:127.0.0.1:{port})"
+    if origin is None:
+        return None
+    scheme, _, name = origin.lower().partition("://")
+    if scheme != "http" or not _is_ours(name, port, bound) or (bound not in LOOPBACK and name != host.lower()):
+        return f"origin {origin!r:.80} is another site: refused"
+    return None
+
+
+def _is_ours(name: str, port: int, bound: str) -> bool:
+    """A name of this machine with our port. On the network: a number or the bound name, which no foreign site has."""
+    host, _, said = name.lower().rpartition(":")
+    if said != str(port):
+        return False
+    if host in LOOPBACK or bound in LOOPBACK:
+        return host in LOOPBACK
+    if host == name_of(bound).lower():
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def name_of(host: str) -> str:
+    """What a browser calls the address we listen on."""
+    if host in EVERYWHERE:
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def cannot_listen(error: OSError) -> str:
+    """Why a server cannot begin, and what helps."""
+    if error.errno == errno.EADDRINUSE:
+        return "another program uses this port; choose another with --port"
+    if error.errno == errno.EACCES:
+        return "permission denied; choose a port from 1024 up with --port"
+    return "this machine has no such address; leave --host out to listen on this machine only"

@@ -1,0 +1,49 @@
+"""Looks at a study as `fts status` does, for whoever says elsewhere what that says."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from fts.jobs.status import summary as glances
+from fts.jobs.status.conditions import is_disk_low, silent_worker
+from fts.jobs.status.sanitize import clean_snapshot
+from fts.jobs.status.surface import Surface
+from fts.state import liveness, queries
+from fts.state.holder import blocker
+from fts.state.user import this_person
+
+if TYPE_CHECKING:
+    from fts.jobs.settings import Places
+    from fts.jobs.status.disk_usage import Kept
+    from fts.state.db import Database
+    from fts.state.values import Snapshot
+
+
+def glance(db: Database, places: Places) -> glances.Glance:
+    """The study at this moment. Raises StateError."""
+    snapshot = liveness.seen(clean_snapshot(queries.snapshot(db, this_person())), places.outputs)
+    age = max(0.0, time.time() - snapshot.taken_at)
+    return glances.look(
+        snapshot,
+        snapshot.taken_at + age,
+        title=places.outputs.parent.name,
+        read_age_s=age,
+        problem=queries.newer_schema(snapshot),
+        kept=kept_by(places, snapshot) if is_disk_low(snapshot) else None,
+        locked_by=locked_by(places, snapshot),
+        surface=Surface.COMMAND_LINE,
+    )
+
+
+def locked_by(places: Places, snapshot: Snapshot) -> str | None:
+    """Who else holds the lock that a silent worker's next beat needs."""
+    silent = silent_worker(snapshot, snapshot.taken_at)
+    return None if silent is None else blocker(places.db, silent.pid)
+
+
+def kept_by(places: Places, snapshot: Snapshot) -> Kept:
+    """What the checkpoints of this study weigh."""
+    from fts.jobs.status.disk_usage import kept  # here, not above: only while a disk is full
+
+    return kept(places.outputs, snapshot.trials)

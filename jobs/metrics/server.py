@@ -1,0 +1,136 @@
+"""Answers /metrics and /healthz over HTTP; reads the database at most once a second, whoever asks how often."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.hosts import LOOPBACK, name_of, refusal
+from fts.jobs.look import glance as look
+from fts.jobs.metrics import gauges
+from fts.jobs.metrics.exposition import CONTENT_TYPE, text_of
+from fts.jobs.status.sentences import sentences
+from fts.jobs.status.verdict import Word
+from fts.state.db import open_for_reading
+from fts.state.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
+
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
+
+FRESH_S = 1.0
+BAD = (Word.ACT, Word.BLIND)  # compute is being lost, or nobody knows
+FIRST = "fts: /metrics for Prometheus, /healthz as fts status says it\n"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The study at one moment, as both pages say it."""
+
+    metrics: str
+    health: str
+    is_well: bool
+
+
+class Board:
+    """The latest look at a study. Its methods are called by one thread alone."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.db: Database | None = None
+        self.seen: Seen | None = None
+        self.at = float("-inf")
+
+    def look(self) -> Seen:
+        """At most a second old."""
+        if self.seen is None or time.monotonic() - self.at >= FRESH_S:
+            self.seen, self.at = self._look(), time.monotonic()
+        return self.seen
+
+    def _look(self) -> Seen:
+        try:
+            if self.db is None:
+                self.db = open_for_reading(self.places.db)
+            self.db.look()  # opens it anew where another file lies at the path
+            found = look(self.db, self.places)
+            told = "\n".join(sentences(found)) + "\n"
+            return Seen(text_of(gauges.families(found)), told, found.verdict.word not in BAD)
+        except (StateError, OSError) as error:
+            self.close()
+            return Seen(text_of(gauges.unreadable()), f"BLIND: {' '.join(str(error).split())}\n", False)
+
+    def close(self) -> None:
+        if self.db is not None:
+            self.db.close()
+            self.db = None
+
+
+def serve(places: Places, port: int, host: str, ready: Callable[[str], None]) -> None:
+    """Serves until SIGINT or SIGTERM. Raises OSError when the port is taken."""
+    asyncio.run(_serve(places, port, host, ready))
+
+
+async def _serve(places: Places, port: int, host: str, ready: Callable[[str], None]) -> None:
+    from aiohttp import web  # here, not above: for this command only
+
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stopped.set)
+    board = Board(places)
+    with ThreadPoolExecutor(1, "look") as one:  # a connection of SQLite stays with its thread
+
+        async def seen() -> Seen:
+            return await loop.run_in_executor(one, board.look)
+
+        runner = web.AppRunner(_app(seen, port, host), shutdown_timeout=0.2, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port, shutdown_timeout=0.2).start()
+            ready(f"http://{name_of(host)}:{port}/metrics")
+            await stopped.wait()
+        finally:
+            await runner.cleanup()
+            await loop.run_in_executor(one, board.close)
+
+
+def _app(seen: Callable[[], Any], port: int, host: str) -> web.Application:
+    from aiohttp import web  # here, not above: as in _serve
+
+    own = "" if host in LOOPBACK else f"{socket.getfqdn()}:{port}".lower()
+
+    async def metrics(_: web.Request) -> web.Response:
+        found = await seen()
+        return web.Response(body=found.metrics.encode(errors="replace"), headers={"Content-Type": CONTENT_TYPE})
+
+    async def health(_: web.Request) -> web.Response:
+        found = await seen()
+        return web.Response(text=found.health, status=200 if found.is_well else 503)
+
+    async def first(_: web.Request) -> web.Response:
+        return web.Response(text=FIRST)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
+        asked, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+        reason = refusal(asked, origin, port, host)
+        if reason and not (origin is None and own and asked.lower() == own):
+            return web.Response(status=403, text=reason)
+        response: web.StreamResponse = await handler(request)
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    app = web.Application(middlewares=[guard], client_max_size=1024)
+    app.router.add_get("/", first)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/healthz", health)
+    return app

@@ -1,0 +1,187 @@
+"""Brings a mirror up to date, once or as long as somebody wants it to; reads beside the worker and never waits for it.
+
+A pass reads only what may have changed since the pass before. What a pass began and did not end, because the process
+was killed or the place did not answer, the next one finds and ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from fts.jobs.mirrors import runs
+from fts.jobs.status.conditions import running
+from fts.jobs.status.explain import runnable
+from fts.state import queries
+from fts.state.db import open_for_reading
+from fts.state.errors import StateError
+from fts.state.values import JobStatus, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from fts.jobs.mirrors.runs import Cell, Run
+    from fts.jobs.status.declared import Declared
+    from fts.state.db import Database
+    from fts.state.values import Job, Trial
+
+EVENTS = 1000  # read at once; where there were more, everything is read again
+LONGEST_PAUSE_S = 60.0  # after a failure
+OF_NEW_TRIALS = {  # events that change no trial which had ended before
+    Verb.CLAIMED, Verb.RELEASED, Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.TRIAL_COMPLETE,
+    Verb.TRIAL_PRUNED, Verb.TRIAL_FAILED, Verb.TRIAL_INTERRUPTED, Verb.NEW_BEST, Verb.GUARD,
+}  # fmt: skip
+
+
+class CannotMirror(ValueError):
+    """The place takes no mirror; the sentence names the place, the cause and the cure."""
+
+
+class NoLibrary(CannotMirror):
+    """The library that writes there is not installed."""
+
+
+class Target(Protocol):
+    """A place that shows runs."""
+
+    def begin(self, cells: Sequence[Cell]) -> None:
+        """Before the runs of a pass. Raises CannotMirror."""
+
+    def put(self, run: Run) -> bool:
+        """Makes the place show just this run; whether something was written. Raises CannotMirror."""
+
+    def keep(self, cell: Cell, numbers: set[int]) -> int:
+        """Removes what the place shows of other trials of the cell, and says how many there were."""
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Passed:
+    """What one pass did."""
+
+    trials: int = 0  # that it looked at
+    written: int = 0
+    removed: int = 0
+
+
+@dataclass
+class Mirror:
+    """One place and what it is known to show."""
+
+    target: Target
+    choose: Callable[[Sequence[Job]], Sequence[Job]]
+    event: int = 0  # the last one whose changes are shown
+    known: dict[int, str] = field(default_factory=dict)  # ended trial -> digest of its row when it was put
+    shown: dict[int, tuple[str, int]] = field(default_factory=dict)  # job -> its row, and its first trial to read again
+
+    def bring_up_to_date(self, db: Database, stops: Callable[[], bool] = lambda: False) -> Passed:
+        """One pass over everything that may have changed. Raises CannotMirror, OSError, StateError."""
+        done = Passed()
+        with db.read():
+            events = queries.events(db, since=self.event, limit=EVENTS)
+            everything = queries.jobs(db)
+        cells = runs.cells(db, everything)
+        jobs = sorted((job for job in self.choose(everything) if job.id in cells), key=lambda job: job.id)
+        declared = runs.declared_of(db, {job.study for job in jobs})
+        self.target.begin([cells[job.id] for job in jobs])
+        changed = {event.job_id for event in events if event.verb not in OF_NEW_TRIALS}
+        for job in jobs:
+            row, first = repr((cells[job.id].name, job)), 0
+            if job.id in self.shown and len(events) < EVENTS:
+                before, first = self.shown[job.id]
+                first = 0 if job.id in changed else first
+                if before == row and first and job.status is not JobStatus.RUNNING:
+                    continue
+            trials = queries.trials(db, job.id, first)
+            for trial in trials:
+                if stops():
+                    return done
+                done.trials += 1
+                done.written += self._put(db, cells[job.id], trial, declared[job.study])
+            if not first:
+                done.removed += self.target.keep(cells[job.id], {trial.number for trial in trials})
+            live = [trial.number for trial in trials if trial.status not in runs.ENDED]
+            last = trials[-1].number + 1 if trials else first
+            self.shown[job.id] = row, min(live, default=last)
+        self.event = events[-1].id if events else self.event
+        return done
+
+    def _put(self, db: Database, cell: Cell, trial: Trial, study: Declared) -> bool:
+        row = digest_of(cell, trial)
+        if self.known.get(trial.id) == row:
+            return False
+        run = runs.read(db, cell, trial, study)
+        written = self.target.put(run)
+        if run.has_ended:
+            self.known[trial.id] = row
+        return written
+
+
+def digest_of(cell: Cell, trial: Trial) -> str:
+    """Of its row: an ended trial with the same one has the same reports."""
+    return hashlib.md5(f"{cell.name} {trial!r}".encode(errors="replace"), usedforsecurity=False).hexdigest()
+
+
+def follow(
+    mirror: Mirror,
+    path: Path,
+    *,
+    every_s: float,
+    until_idle: bool,
+    stops: Callable[[], bool],
+    say: Callable[[str], None],
+) -> None:
+    """Keeps the place up to date until `stops`, or until no job runs and none can start.
+
+    What goes wrong after the first pass is said once and tried again. Raises CannotMirror, OSError, StateError.
+    """
+    db, version, pause_s, fault, begun = open_for_reading(path), -1, every_s, "", False
+    try:
+        while not stops():
+            try:
+                now = queries.data_version(db)
+                if now != version or fault:
+                    ended = not until_idle or _nothing_to_do(db)
+                    mirror.bring_up_to_date(db, stops)
+                    version, begun, pause_s = now, True, every_s
+                    if fault:
+                        say("the mirror is up to date again")
+                    fault = ""
+                    if until_idle and ended:
+                        return
+            except (CannotMirror, OSError, StateError) as error:
+                if not begun:
+                    raise
+                if str(error) != fault:
+                    say(f"{error}; it is tried again")
+                fault, pause_s = str(error), min(2 * pause_s + 1.0, LONGEST_PAUSE_S)
+                db = _opened_anew(db, path)
+                mirror.event = 0  # an older copy may have been put back
+            _sleep(pause_s, stops)
+    finally:
+        db.close()
+
+
+def _nothing_to_do(db: Database) -> bool:
+    snapshot = queries.snapshot(db)
+    return not running(snapshot) and not runnable(snapshot)
+
+
+def _opened_anew(db: Database, path: Path) -> Database:
+    """The database at that path now; the former one where there is none."""
+    with suppress(StateError, OSError):
+        found = open_for_reading(path)
+        db.close()
+        return found
+    return db
+
+
+def _sleep(seconds: float, stops: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while not stops() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 0.2))

@@ -1,0 +1,283 @@
+"""Shows trials on a tracking server of MLflow, or in a store of its: an experiment per study, a run per trial.
+
+A cell is a run as well, with its trials below it. Runs are found by a tag, so another process finds those of a killed
+one. A run with the digest of what it should show is whole. Any other is compared with what the server has, and what is
+missing is added; a run that shows something else is deleted and written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from fts.jobs.mirrors.follow import CannotMirror, NoLibrary
+from fts.jobs.mirrors.runs import FINAL, md5
+from fts.state.values import TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from fts.jobs.mirrors.runs import Cell, Run
+
+T = TypeVar("T")
+P = ParamSpec("P")
+KEY, DIGEST, OF_STUDY = "fts.key", "fts.digest", "fts.study_id"
+PATIENCE = {  # MLflow's own: seven tries of two minutes each
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+METRICS, PARAMS, TAGS = 1000, 100, 100  # of one request
+PARAM_LENGTH, TAG_LENGTH, NAME_LENGTH = 6000, 5000, 250
+STRANGE = re.compile(r"[^\w\-. /]", re.ASCII)  # MLflow takes none of these in a name
+STATUS = {TrialStatus.COMPLETE: "FINISHED", TrialStatus.PRUNED: "KILLED", TrialStatus.FAILED: "FAILED"}
+LARGEST = 1.7976931348623157e308  # what a store of MLflow keeps for infinity
+Logged = tuple[str, int, float, int]  # name, step, value, milliseconds
+
+
+class MLflow:
+    """A server such as http://127.0.0.1:5000, or a store such as sqlite:///mlflow.db."""
+
+    def __init__(self, uri: str) -> None:
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
+        try:
+            from mlflow import MlflowClient  # here, not above: a second, for this command only
+        except ModuleNotFoundError as missing:
+            raise NoLibrary(
+                f"{missing.name} is not installed, and MLflow needs it: `pip install mlflow-skinny` installs what "
+                "speaks to a server, `pip install mlflow` the server too"
+            ) from missing
+        self.uri = uri
+        self.client: Any = self._asked(MlflowClient, uri)
+        self.experiments: dict[str, str] = {}  # study -> id
+        self.there: dict[str, Any] = {}  # key -> run
+        self.parents: dict[str, str] = {}  # key of a cell -> id of its run
+        self.sent: dict[str, list[Logged]] = {}  # key of a live run -> what this process has sent of it
+
+    def begin(self, cells: Sequence[Cell]) -> None:
+        for cell in cells:
+            if cell.study not in self.experiments:
+                self.experiments[cell.study] = self._asked(self._experiment, cell.study)
+                self._asked(self._find, cell)
+            self._asked(self._put_cell, cell)
+
+    def put(self, run: Run) -> bool:
+        return self._asked(self._put, run)
+
+    def keep(self, cell: Cell, numbers: set[int]) -> int:
+        wanted = {f"{cell.key}-{number}" for number in numbers}
+        strange = [key for key in self.there if key.startswith(f"{cell.key}-") and key not in wanted]
+        for key in strange:
+            self._asked(self._delete, key)
+        return len(strange)
+
+    def close(self) -> None:
+        """The client keeps nothing open."""
+
+    # -- what the server has
+
+    def _experiment(self, study: str) -> str:
+        found = self.client.get_experiment_by_name(study)
+        if found is None:
+            return str(self.client.create_experiment(study))
+        if found.lifecycle_stage != "active":
+            raise CannotMirror(
+                f"the experiment {study!r} of {self.uri} was deleted: restore it "
+                f"(`mlflow experiments restore -x {found.experiment_id}`), or have it removed with `mlflow gc`"
+            )
+        return str(found.experiment_id)
+
+    def _find(self, cell: Cell) -> None:
+        """Every run of this study; of two with one key, which a request that was sent twice has made, the first."""
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiments[cell.study]], f"tags.`{OF_STUDY}` = '{study_id(cell)}'", max_results=1000,
+                order_by=["attribute.start_time ASC", "attribute.run_id ASC"], page_token=token,
+            )  # fmt: skip
+            for run in page:
+                if self.there.setdefault(run.data.tags.get(KEY, ""), run).info.run_id != run.info.run_id:
+                    self.client.delete_run(run.info.run_id)
+            token = page.token
+            if not token:
+                return
+
+    def _delete(self, key: str) -> None:
+        self.client.delete_run(self.there.pop(key).info.run_id)
+        self.sent.pop(key, None)
+
+    # -- one run
+
+    def _put_cell(self, cell: Cell) -> None:
+        """The run above the trials of a cell: its axes and goals, and its best trial so far."""
+        goals = "; ".join(f"{goal} {name}" for name, goal in cell.goals.items())
+        told = {
+            "mlflow.note.content": f"fts: job {cell.job}, {cell.shown}; {goals}",
+            "fts.goal": goals, "fts.status": cell.status, "fts.best_trial": _text(cell.best),
+            "fts.best_value": _text(cell.best_value),
+        }  # fmt: skip
+        digest = md5([told, cell.labels, cell.ended_at])
+        found = self.there.get(cell.key)
+        if found is None:
+            tags = {KEY: cell.key, OF_STUDY: study_id(cell), "mlflow.runName": cell.shown}
+            found = self.client.create_run(self.experiments[cell.study], start_time=_ms(cell.started_at), tags=tags)
+            self.there[cell.key] = found
+        self.parents[cell.key] = found.info.run_id
+        if found.data.tags.get(DIGEST) == digest:
+            return
+        self._log(found.info.run_id, params={f"axis.{name}": value for name, value in cell.labels.items()}, tags=told)
+        status = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}.get(cell.status)
+        if status is None:
+            self.client.update_run(found.info.run_id, status="RUNNING")
+        else:
+            self.client.set_terminated(found.info.run_id, status, _ms(cell.ended_at or cell.started_at))
+        self._mark(found, digest)
+
+    def _put(self, run: Run) -> bool:
+        digest = md5([run.digest(), self.parents[run.cell.key]])
+        found: Any = self.there.get(run.key)
+        if found is not None and found.data.tags.get(DIGEST) == digest:
+            return False
+        wanted = logged_of(run)
+        missing = None if found is None else self._missing(found, run, wanted)
+        if missing is None:
+            if found is not None:
+                self._delete(run.key)
+            found, missing = self._create(run), wanted
+        tags = {f"fts.{name}": value for name, value in run.notes.items()}
+        self._log(found.info.run_id, missing, run.params, tags)
+        if run.has_ended:
+            ended = _ms(run.ended_at or run.started_at)
+            self.client.set_terminated(found.info.run_id, STATUS[run.status], ended)
+            self.sent.pop(run.key, None)
+        else:
+            self.sent[run.key] = wanted
+        self._mark(found, digest)
+        return True
+
+    def _create(self, run: Run) -> Any:
+        tags = {
+            KEY: run.key, OF_STUDY: study_id(run.cell), "mlflow.runName": f"{run.cell.shown} t{run.number}",
+            "mlflow.parentRunId": self.parents[run.cell.key],
+        }  # fmt: skip
+        made = self.client.create_run(self.experiments[run.cell.study], start_time=_ms(run.started_at), tags=tags)
+        self.there[run.key] = made
+        return made
+
+    def _missing(self, found: Any, run: Run, wanted: list[Logged]) -> list[Logged] | None:
+        """What the server does not show yet; None: it shows what it should not, so the rest cannot be added."""
+        known = self.sent.get(run.key)
+        if known is not None:
+            return wanted[len(known) :] if wanted[: len(known)] == known else None
+        now = self.client.get_run(found.info.run_id)
+        if now.info.status != "RUNNING" and not run.has_ended:
+            return None
+        params = {name_of(name): cut(value, PARAM_LENGTH) for name, value in run.params.items()}
+        if any(params.get(name) != value for name, value in now.data.params.items()):
+            return None
+        there = [
+            _logged(one.key, one.step, one.value, one.timestamp)
+            for name in now.data.metrics
+            for one in self.client.get_metric_history(found.info.run_id, name)
+        ]
+        shown = set(there)
+        if shown - set(wanted) or len(shown) != len(there):
+            return None
+        return [one for one in wanted if one not in shown]
+
+    def _log(
+        self,
+        run_id: str,
+        metrics: Sequence[Logged] = (),
+        params: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        from mlflow.entities import Metric, Param, RunTag  # here: with the library alone
+
+        given = [Param(name_of(name), cut(value, PARAM_LENGTH)) for name, value in (params or {}).items()]
+        notes = [RunTag(name_of(name), cut(value, TAG_LENGTH)) for name, value in (tags or {}).items()]
+        for some in parts(given, PARAMS):
+            self.client.log_batch(run_id, params=some)
+        for some in parts(notes, TAGS):
+            self.client.log_batch(run_id, tags=some)
+        for several in parts(metrics, METRICS):
+            batch = [Metric(name, value, at, step) for name, step, value, at in several]
+            self.client.log_batch(run_id, metrics=batch)
+
+    def _mark(self, found: Any, digest: str) -> None:
+        """The last thing written of a run: it is whole."""
+        self.client.set_tag(found.info.run_id, DIGEST, digest)
+        found.data.tags[DIGEST] = digest
+
+    def _asked(self, ask: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+        from mlflow.exceptions import MlflowException  # here: with the library alone
+
+        try:
+            return ask(*args, **words)
+        except (MlflowException, ImportError, OSError) as error:
+            said = " ".join(str(error).split())[:300]
+            raise CannotMirror(
+                f"MLflow at {without_password(self.uri)} refused: {without_password(said)}; is the server running, "
+                "and is the address right?"
+            ) from error
+
+
+# ---------------------------------------------------------------- as MLflow wants it
+
+
+def logged_of(run: Run) -> list[Logged]:
+    """Every number of a run, in the order of its steps."""
+    told = [
+        _logged(name_of(name), point.step, value, _ms(point.at))
+        for point in run.points
+        for name, value in point.values.items()
+    ]
+    at = _ms(run.ended_at or run.started_at)
+    return told + [_logged(name_of(f"{FINAL}/{name}"), run.last_step, v, at) for name, v in run.results.items()]
+
+
+def _logged(name: str, step: int, value: float, at: int) -> Logged:
+    return name, step, math.copysign(LARGEST, value) if math.isinf(value) else value, at
+
+
+def name_of(name: str) -> str:
+    """The name, where MLflow takes it; else one that nothing else has."""
+    plain = STRANGE.sub("_", name)
+    bad = plain != name or len(name) > NAME_LENGTH or plain.startswith((".", "/")) or plain.endswith("/")
+    bad = bad or any(part in ("", ".", "..") for part in plain.split("/"))
+    if not bad:
+        return name
+    return f"{plain[: NAME_LENGTH - 9].replace('/', '_').lstrip('.') or 'name'}.{md5(name)[:8]}"
+
+
+def cut(value: Any, most: int) -> str:
+    text = _text(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def study_id(cell: Cell) -> str:
+    """Which study of this name it is."""
+    return md5([cell.study, round(cell.born, 3)])
+
+
+def parts(rows: Sequence[T], most: int) -> Iterator[list[T]]:
+    for first in range(0, len(rows), most):
+        yield list(rows[first : first + most])
+
+
+def without_password(text: str) -> str:
+    return re.sub(r"://[^/@\s]*@", "://...@", text)
+
+
+def _ms(at: float) -> int:
+    return int(at * 1000)

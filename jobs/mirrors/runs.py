@@ -1,0 +1,191 @@
+"""What a mirror shows of a trial: a pure function of its rows, the same whenever and however often it is asked.
+
+The first search of a cell keeps its name, later ones of the same name have `_job7` behind it: a name that a mirror has
+shown never comes to mean another search.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.spec import NAME
+from fts.jobs.records import columns
+from fts.jobs.records.exports import beside_name
+from fts.jobs.status.sanitize import clean_value
+from fts.jobs.status.trial_facts import facts_of, metrics_of
+from fts.state import queries
+from fts.state.values import TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from fts.jobs.status.declared import Declared
+    from fts.state.db import Database
+    from fts.state.values import Attempt, Epoch, Job, Trial
+
+FINAL = "final"  # before the name of a number that a trial ended with
+ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One report."""
+
+    step: int
+    at: float  # seconds since the epoch
+    values: dict[str, float]  # the metric that decides first
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One search, of which runs are shown."""
+
+    study: str
+    born: float  # when the study was put in line first: another one of its name was at another time
+    name: str  # unlike any other of its study
+    shown: str  # mnist/S
+    job: int
+    goals: dict[str, str]  # metric -> minimize or maximize, the one that decides first
+    labels: dict[str, Any]
+    status: str = field(default="", compare=False)  # how it stands now, which its runs do not show
+    best: int | None = field(default=None, compare=False)  # trial
+    best_value: float | None = field(default=None, compare=False)
+    started_at: float = field(default=0.0, compare=False)
+    ended_at: float | None = field(default=None, compare=False)
+
+    @property
+    def key(self) -> str:
+        """What is the same search in every copy of its database."""
+        return md5([self.study, round(self.born, 3), self.name, self.job])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trial as it stands now."""
+
+    cell: Cell
+    number: int
+    status: TrialStatus
+    started_at: float
+    ended_at: float | None
+    params: dict[str, Any]  # axes and parameters
+    points: tuple[Point, ...]  # by step
+    results: dict[str, float]  # what it ended with
+    notes: dict[str, str]  # whatever else it told
+
+    @property
+    def name(self) -> str:
+        return f"t{self.number:04d}"
+
+    @property
+    def key(self) -> str:
+        return f"{self.cell.key}-{self.number}"
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def last_step(self) -> int:
+        return self.points[-1].step if self.points else 0
+
+    def digest(self) -> str:
+        """Differs as soon as anything differs that a mirror shows."""
+        points = [[point.step, point.at, point.values] for point in self.points]
+        cell = [self.cell.shown, self.cell.goals]
+        ends = [self.status, self.started_at, self.ended_at]
+        return md5([self.key, cell, ends, self.params, points, self.results, self.notes])
+
+
+def md5(value: Any) -> str:
+    return hashlib.md5(json.dumps(value, sort_keys=True, default=str).encode(), usedforsecurity=False).hexdigest()
+
+
+def cells(db: Database, jobs: Sequence[Job]) -> dict[int, Cell]:
+    """Those whose names can be folders, by job; a job that was written by hand may have another name."""
+    declared = queries.studies(db)
+    born: dict[str, float] = {}
+    taken: dict[tuple[str, str], int] = {}
+    found: dict[int, Cell] = {}
+    for job in sorted(jobs, key=lambda job: job.id):
+        if not (NAME.fullmatch(job.study) and NAME.fullmatch(job.experiment)):
+            continue
+        record = declared.get(job.study)
+        born.setdefault(job.study, job.created_at if record is None else record.created_at)
+        first = taken.setdefault((job.study, job.experiment), job.id)
+        name = job.experiment if first == job.id else beside_name(job)
+        found[job.id] = Cell(
+            job.study, born[job.study], name, job.cell, job.id, {one: str(goal) for one, goal in job.goals.items()},
+            job.labels, str(job.status), job.best_trial, job.best_value, job.started_at or job.created_at, job.ended_at,
+        )  # fmt: skip
+    return found
+
+
+def run_of(cell: Cell, trial: Trial, epochs: Sequence[Epoch], attempts: Sequence[Attempt], study: Declared) -> Run:
+    """One trial from its rows."""
+    known = [metric.name for metric in study.metrics if metric.name != "value"]
+    params = dict(trial.params)
+    params |= {name if name not in params else f"axis.{name}": value for name, value in cell.labels.items()}
+    told = [Point(epoch.epoch, epoch.at, numbers(epoch, trial.metric, known)) for epoch in epochs]
+    return clean_value(
+        Run(
+            cell, trial.number, trial.status, trial.started_at, trial.ended_at, params,
+            tuple(point for point in told if point.values), results_of(trial), notes_of(cell, trial, attempts),
+        )
+    )  # fmt: skip
+
+
+def numbers(epoch: Epoch, metric: str, known: Iterable[str]) -> dict[str, float]:
+    """What was reported at a step: first the metric that decides, then what has a column, then the rest."""
+    found = {metric: epoch.value} | {name: epoch.number(name) for name in known if name != metric}
+    found |= {name: value for name, value in epoch.metrics.items() if name != metric or epoch.value is None}
+    return _numbers(found)
+
+
+def results_of(trial: Trial) -> dict[str, float]:
+    """The numbers that an ended trial stands for."""
+    if trial.status not in ENDED:
+        return {}
+    return _numbers({trial.metric: trial.value} | {k: v for k, v in metrics_of(trial).items() if k != trial.metric})
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    }
+
+
+def notes_of(cell: Cell, trial: Trial, attempts: Sequence[Attempt]) -> dict[str, str]:
+    """State, cause, facts and the processes that worked on it, in words."""
+    goals = ", ".join(f"{goal} {name}" for name, goal in cell.goals.items())
+    facts = {f"facts.{name}": _text(value) for name, value in facts_of(trial).items()}
+    one_by_one = "; ".join(f"{attempt.n}: {attempt.host or '?'}, {attempt.how or 'not ended'}" for attempt in attempts)
+    told: dict[str, Any] = {
+        "study": cell.study, "cell": cell.shown, "job": cell.job, "trial": trial.number, "goal": goals,
+        "status": str(trial.status), "cause": trial.cause and str(trial.cause), "message": trial.message,
+        "best_step": trial.best_epoch, "badges": " ".join(trial.badges), "attempts": one_by_one, "seed": trial.seed,
+        "host": trial.host, "device": trial.device, "peak_bytes": trial.peak_bytes, "code_commit": trial.code_commit,
+    }  # fmt: skip
+    return {name: _text(value) for name, value in told.items() if value not in (None, "")} | facts
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def read(db: Database, cell: Cell, trial: Trial, study: Declared) -> Run:
+    """One trial with all its reports, of one moment."""
+    with db.read():
+        now = queries.trial_by_id(db, trial.id)
+        return run_of(cell, now, queries.epochs(db, trial.id), queries.attempts(db, trial.id), study)
+
+
+def declared_of(db: Database, names: Iterable[str]) -> Mapping[str, Declared]:
+    known = queries.studies(db)
+    return {name: columns.declared(name, known.get(name)) for name in names}

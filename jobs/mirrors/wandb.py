@@ -1,0 +1,114 @@
+"""Writes ended trials as offline runs of Weights & Biases, for `wandb sync`; nothing leaves this machine.
+
+An offline run cannot be continued, so a trial is written when it has ended, into a draft that takes its place whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.mirrors.follow import NoLibrary
+from fts.jobs.mirrors.runs import FINAL, md5
+from fts.state.files import atomic_write, new_folder, remove, sweep, take
+from fts.state.values import TrialStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fts.jobs.mirrors.runs import Cell, Run
+
+MARK = "fts.json"
+
+
+class Wandb:
+    """A folder for `wandb sync DIR/wandb/offline-run-*`."""
+
+    def __init__(self, folder: Path) -> None:
+        os.environ["WANDB_MODE"] = "offline"
+        try:
+            import wandb  # here, not above: half a second, for this command only
+        except ModuleNotFoundError as missing:
+            raise NoLibrary(
+                f"{missing.name} is not installed, and offline runs need it: `pip install wandb` installs it"
+            ) from missing
+        self.wandb: Any = wandb
+        self.folder = folder / "wandb"
+        self.there: dict[str, tuple[Path, str]] | None = None  # key -> its folder, and the digest of what is in it
+
+    def begin(self, cells: Sequence[Cell]) -> None:
+        if self.there is None:
+            sweep(self.folder)
+            self.there = dict(filter(None, map(marked, sorted(self.folder.glob("offline-run-*")))))
+
+    def put(self, run: Run) -> bool:
+        assert self.there is not None
+        if not run.has_ended:
+            return False
+        digest = run.digest()
+        place, written = self.there.get(run.key, (None, ""))
+        if written == digest:
+            return False
+        wanted = self.folder / folder_name(run)
+        self._write(run, wanted, digest)
+        if place is not None and place != wanted:
+            remove(place)
+        self.there[run.key] = wanted, digest
+        return True
+
+    def keep(self, cell: Cell, numbers: set[int]) -> int:
+        assert self.there is not None
+        wanted = {f"{cell.key}-{number}" for number in numbers}
+        strange = [key for key in self.there if key.startswith(f"{cell.key}-") and key not in wanted]
+        for key in strange:
+            remove(self.there.pop(key)[0])
+        return len(strange)
+
+    def close(self) -> None:
+        self.wandb.teardown()
+
+    def _write(self, run: Run, place: Path, digest: str) -> None:
+        wandb, how = self.wandb, run.status
+        with new_folder(place) as draft:
+            made = wandb.init(
+                mode="offline", dir=str(draft), project=run.cell.study, group=run.cell.name, job_type="trial",
+                name=f"{run.cell.shown} t{run.number}", id=id_of(run), tags=[str(how)], config=run.params,
+                notes="; ".join(f"{name}: {value}" for name, value in run.notes.items())[:5000],
+                settings=wandb.Settings(
+                    silent=True, console="off", disable_git=True, disable_code=True, save_code=False,
+                    disable_job_creation=True, x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True,
+                ),
+            )  # fmt: skip
+            for point in run.points:
+                made.log({**point.values, "_timestamp": point.at}, step=point.step)  # else the time of this copy
+            for name, value in run.results.items():
+                made.summary[f"{FINAL}/{name}"] = value
+            told = {"started_at": run.started_at, "ended_at": run.ended_at} | run.notes
+            made.summary.update({f"fts/{name}": value for name, value in told.items()})
+            made.finish(exit_code=1 if how is TrialStatus.FAILED else 0)
+            (written,) = (draft / "wandb").glob("offline-run-*")
+            for part in (*written.glob("*.wandb"), written / "files"):  # its own logs stay open until this process ends
+                take(part, draft / part.name, move=True)
+            remove(draft / "wandb")
+            atomic_write(draft / MARK, json.dumps({"key": run.key, "digest": digest}) + "\n")
+
+
+def marked(folder: Path) -> tuple[str, tuple[Path, str]] | None:
+    """Key, folder and digest of a run that fts wrote; None: somebody else did."""
+    try:
+        found = json.loads((folder / MARK).read_text())
+        return str(found["key"]), (folder, str(found["digest"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def folder_name(run: Run) -> str:
+    return f"offline-run-{datetime.fromtimestamp(run.started_at, UTC):%Y%m%d_%H%M%S}-{id_of(run)}"
+
+
+def id_of(run: Run) -> str:
+    """The same for the same trial, so that a run that was sent and has changed since replaces itself there."""
+    return md5(run.key)[:16]

@@ -1,0 +1,73 @@
+"""Draws the matrix: the best value of every cell as a heat map of two axes, one for each combination of the others."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.report.markup import Section, scrolled
+from fts.jobs.report.sentences import value
+from fts.jobs.report.style import SHADES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.jobs.report.data import CellReport, StudyReport
+
+
+def matrix(study: StudyReport) -> Section | None:
+    """A table of two axes, or a row of one; one table for each combination of the others."""
+    wide = sorted((name for name, values in study.axes.items() if len(values) > 1), key=lambda n: -len(study.axes[n]))
+    if not wide or len(study.cells) < 2:
+        return None
+    across = wide[1] if len(wide) > 1 else None
+    names = list(study.axes)
+    rows, columns_ = wide[0], across
+    if across is not None and names.index(across) < names.index(rows) and len(study.axes[rows]) <= 8:
+        rows, columns_ = across, rows
+    rest = [name for name in wide if name not in (rows, columns_)]
+    groups: dict[tuple[Any, ...], list[CellReport]] = {}
+    for cell in study.cells:
+        groups.setdefault(tuple(cell.job.labels.get(name) for name in rest), []).append(cell)
+    made = []
+    for place, cells in groups.items():
+        title = ", ".join(f"{study.label(name)} {level}" for name, level in zip(rest, place, strict=True))
+        made.append((f"<h3>{escape(title)}</h3>" if title else "") + heat(study, cells, rows, columns_))
+    note = (
+        "The best value of each cell, and how many trials are complete. The stronger the colour, the better; the scale "
+        "is that of the table."
+    )
+    return Section("matrix", "Matrix", "".join(made), note)
+
+
+def heat(study: StudyReport, cells: Sequence[CellReport], rows: str, across: str | None) -> str:
+    values = [cell.key(cell.best.value) for cell in cells if cell.best and cell.best.value is not None]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    there: dict[tuple[Any, Any], CellReport] = {}
+    for cell in cells:
+        there[cell.job.labels.get(rows), cell.job.labels.get(across) if across else None] = cell
+    head = study.axes[across] if across else (None,)
+    top = "".join(f'<th scope="col">{escape(str(level))}</th>' for level in head) if across else "<th></th>"
+    corner = escape(study.label(rows) + (f" \\ {study.label(across)}" if across else ""))
+    lines = []
+    for level in study.axes[rows]:
+        shown = []
+        for other in head:
+            found = there.get((level, other))
+            shown.append(_heat_cell(found, low, high))
+        lines.append(f'<tr><th scope="row">{escape(str(level))}</th>{"".join(shown)}</tr>')
+    body = f"<thead><tr><th>{corner}</th>{top}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return scrolled(f'<table class="heat">{body}</table>')
+
+
+def _heat_cell(cell: CellReport | None, low: float, high: float) -> str:
+    if cell is None:
+        return "<td>—</td>"
+    done = f"{cell.ended} of {len(cell.trials)} complete"
+    if cell.best is None or cell.best.value is None:
+        return f'<td>—<span class="sub">{done}</span></td>'
+    good = 1.0 if high <= low else 1 - (cell.key(cell.best.value) - low) / (high - low)
+    again = cell.replicates
+    seeds_ = "" if again is None else f'<span class="sub">other seeds {value(again.interval.value)}</span>'
+    told = f'<b>{value(cell.best.value)}</b><span class="sub">{done}</span>{seeds_}'
+    return f'<td class="h{round(good * (len(SHADES) - 1))}">{told}</td>'

@@ -1,0 +1,224 @@
+"""What a mirror shows of a study: every trial in its order, and after any number of passes what a fresh one shows."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fts.jobs.mirrors.follow import CannotMirror, Mirror, follow
+from fts.jobs.mirrors.runs import Run
+from fts.state import queries, transitions
+from fts.state.db import Database, open_for_reading
+from fts.state.values import Cause, Claim, TrialStatus
+from tests.cli.study import Said, runner
+from tests.fts_process import wait_until
+from tests.mirrors.made import Memory, begin, claim, end, everything, fresh, make_study, report
+
+Made = tuple[Database, Claim, int]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Made]:
+    found = make_study(tmp_path)
+    yield found
+    found[0].close()
+
+
+@pytest.fixture
+def fts(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+    monkeypatch.chdir(tmp_path)
+    return runner(tmp_path, capsys)
+
+
+def by_name(runs: dict[str, Run]) -> dict[str, Run]:
+    return {run.name: run for run in runs.values()}
+
+
+def test_every_trial_is_shown_with_parameters_axes_steps_and_how_it_ended(made: Made) -> None:
+    db, _, _ = made
+    shown = by_name(fresh(db))
+    assert list(shown) == ["t0000", "t0001", "t0002", "t0003", "t0004"]
+    best, failed, pruned, live = (shown[f"t000{n}"] for n in (1, 2, 3, 4))
+    assert best.params == {"lr": 1e-4, "optimizer": "sgd", "momentum": 0.5, "data": "mnist", "size": "S"}
+    assert [(point.step, point.values["acc"]) for point in best.points] == [(0, pytest.approx(0.7)), (1, 0.8)]
+    assert best.results == {"acc": 0.8, "loss": pytest.approx(0.2)} and best.cell.goals == {"acc": "maximize"}
+    assert (failed.status, failed.notes["cause"], failed.notes["message"]) == ("failed", "diverged", "it broke")
+    assert (pruned.status, [point.step for point in pruned.points]) == (TrialStatus.PRUNED, [0, 1, 2, 3])
+    assert list(pruned.points[0].values) == ["acc", "loss", "train/f1"]
+    assert (live.status, live.ended_at, live.results) == (TrialStatus.RUNNING, None, {})
+    assert live.notes["attempts"] == "1: ?, lost worker; 2: ?, not ended" and live.last_step == 4
+    assert shown["t0000"].notes["facts.note"] == "a | b c", "what could steer a screen is gone"
+
+
+def test_a_later_pass_reads_what_changed_and_shows_what_a_fresh_mirror_shows(made: Made) -> None:
+    db, claimed, live = made
+    memory = Memory()
+    mirror = Mirror(memory, everything)
+    mirror.bring_up_to_date(db)
+    memory.puts.clear()
+    report(db, claimed, live, 5, 9)
+    mirror.bring_up_to_date(db)
+    assert memory.puts == ["train_mnist_S t0004"] and memory.runs == fresh(db)
+    end(db, claimed, live)
+    following = begin(db, claimed, 5, 1)
+    mirror.bring_up_to_date(db)
+    transitions.finish_trial(db, claimed, following, "failed", Cause.CODE_ERROR, message="a bug")
+    transitions.finish_job(db, claimed)
+    mirror.bring_up_to_date(db)
+    assert memory.runs == fresh(db)
+    memory.puts.clear()
+    mirror.bring_up_to_date(db)
+    assert memory.puts == [], "nothing happened"
+    transitions.retry(db, [1], who="me")
+    again = claim(db)
+    transitions.rerun_trial(db, again, following)
+    report(db, again, following, 1, 3)
+    mirror.bring_up_to_date(db)
+    assert memory.runs == fresh(db) and by_name(memory.runs)["t0005"].status is TrialStatus.RUNNING
+
+
+def test_passes_at_any_moments_of_a_search_end_as_one_at_its_end(made: Made) -> None:
+    db, claimed, live = made
+    chance, memory = random.Random(4), Memory()
+    mirror = Mirror(memory, everything)
+    report(db, claimed, live, 5, 6)
+    end(db, claimed, live)
+    for number in range(5, 9):
+        trial = begin(db, claimed, number, 0)
+        for step in range(5):
+            report(db, claimed, trial, step, step + 1)
+            if chance.random() < 0.4:
+                mirror.bring_up_to_date(db)
+        end(db, claimed, trial, 0.1 * number)
+    transitions.finish_job(db, claimed)
+    mirror.bring_up_to_date(db)
+    assert memory.runs == fresh(db) and len(memory.runs) == 9
+
+
+def test_a_search_again_gets_a_name_of_its_own_and_the_first_one_keeps_its_name(made: Made) -> None:
+    db, _, _ = made
+    (first,) = {run.cell.name for run in fresh(db).values()}
+    row = db.execute_sql("SELECT * FROM job WHERE id = 1")
+    values = dict(zip([column[0] for column in row.description], row.fetchone(), strict=True))
+    values |= {"id": 9, "status": "cancelled", "spec_md5": "f" * 32, "lease_until": None, "worker_id": None}
+    stored = {k: v for k, v in values.items() if k not in ("budget", "horizon", "task", "tier")}
+    marks = ", ".join("?" * len(stored))
+    db.execute_sql(f"INSERT INTO job ({', '.join(stored)}) VALUES ({marks})", list(stored.values()))
+    db.execute_sql("UPDATE trial SET job_id = 9 WHERE number = 4")
+    names_now = {run.cell.name for run in fresh(db).values()}
+    assert names_now == {first, f"{first}_job9"}
+
+
+def test_a_trial_that_is_gone_from_the_database_goes_from_the_mirror(made: Made) -> None:
+    db, _, _ = made
+    memory = Memory()
+    mirror = Mirror(memory, everything)
+    mirror.bring_up_to_date(db)
+    with db.atomic():
+        for table in ("epoch", "draw", "attempt"):
+            db.execute_sql(f"DELETE FROM {table} WHERE trial_id = (SELECT id FROM trial WHERE number = 4)")
+        db.execute_sql("DELETE FROM trial WHERE number = 4")
+    done = Mirror(memory, everything).bring_up_to_date(db)
+    assert done.removed == 1 and memory.runs == fresh(db)
+
+
+def test_who_follows_survives_a_place_that_is_away_and_a_database_that_is_replaced(made: Made, tmp_path: Path) -> None:
+    db, claimed, live = made
+    said: list[str] = []
+    stopped: list[int] = []
+
+    class Away(Memory):
+        away = False
+
+        def put(self, run: Run) -> bool:
+            if self.away:
+                raise CannotMirror("the place is away")
+            return super().put(run)
+
+    place = Away()
+    thread = threading.Thread(
+        target=follow, args=(Mirror(place, everything), db.path),
+        kwargs={"every_s": 0.05, "until_idle": False, "stops": lambda: bool(stopped), "say": said.append},
+    )  # fmt: skip
+    thread.start()
+    try:
+        wait_until(lambda: len(place.runs) == 5)
+        place.away = True
+        report(db, claimed, live, 5, 7)
+        wait_until(lambda: said == ["the place is away; it is tried again"])
+        place.away = False
+        wait_until(lambda: said[-1] == "the mirror is up to date again")
+        end(db, claimed, live)
+        wait_until(lambda: place.runs == fresh(db))
+    finally:
+        stopped.append(1)
+        thread.join(10)
+    assert not thread.is_alive() and len(said) == 2
+
+
+def test_until_idle_ends_with_the_queue(made: Made) -> None:
+    db, claimed, live = made
+    end(db, claimed, live)
+    transitions.finish_job(db, claimed)
+    transitions.cancel(db, [job.id for job in queries.jobs(db) if job.status == "queued"], who="me")
+    memory = Memory()
+    follow(Mirror(memory, everything), db.path, every_s=0.05, until_idle=True, stops=lambda: False, say=print)
+    assert memory.runs == fresh(db)
+
+
+def test_reading_keeps_no_writer_waiting(made: Made) -> None:
+    """A pass that hangs in its place has no transaction open: a worker's write goes through at once."""
+    db, claimed, live = made
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    class Slow(Memory):
+        def put(self, run: Run) -> bool:
+            hangs.set()
+            assert goes_on.wait(30)
+            return super().put(run)
+
+    def passes() -> None:
+        reader = open_for_reading(db.path)
+        Mirror(Slow(), everything).bring_up_to_date(reader)
+        reader.close()
+
+    thread = threading.Thread(target=passes)
+    thread.start()
+    assert hangs.wait(30)
+    report(db, claimed, live, 5, 9)
+    assert db.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, "no reader holds the log"
+    goes_on.set()
+    thread.join(30)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("tensorboard", "tb", "nothing"), 6, "no job matches 'nothing'"),
+        (("tensorboard", "tb", "--until-idle"), 2, "--until-idle needs --follow"),
+        (("tensorboard",), 2, "Missing argument 'DIR'"),
+        (("tensorbord", "tb"), 2, "tensorboard"),
+        (("tensorboard", "train.py"), 2, "is a file"),
+    ],
+)
+def test_bad_words_are_one_sentence_and_write_nothing(
+    made: Made, fts: Callable[..., Said], tmp_path: Path, words: tuple[str, ...], code: int, sentence: str
+) -> None:
+    said = fts("mirror", *words)
+    assert said.code == code and sentence in said.err and said.err.count("\n") == 1, said
+    assert not (tmp_path / "tb").exists()
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow", "wandb"])
+def test_a_missing_library_is_one_sentence_with_its_cure(
+    made: Made, fts: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    for name in ("tensorboard", "tensorboard.compat.proto.event_pb2", "mlflow", "wandb"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    said = fts("mirror", kind, "place")
+    assert said.code == 2 and f"`pip install {kind}" in said.err and said.err.count("\n") == 1, said
+    assert not (tmp_path / "place").exists()

@@ -1,0 +1,51 @@
+"""The first tab of the enqueue form: the studies that were found; broken ones stand there with their sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from fts.jobs.status.sanitize import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.jobs.api.form import Found
+
+NONE_FOUND = "no study is found here: type its file below, or write one with `fts init`"
+
+
+class StudyList(OptionList):
+    """One study on each line; a `>` before the chosen one, so that it is seen without a colour."""
+
+    studies: Sequence[Found] = ()
+    folder = ""  # where the monitor stands
+
+    def show(self, studies: Sequence[Found], folder: str, problem: str) -> None:
+        """`problem`: why none could be looked for."""
+        self.studies, self.folder = studies, folder
+        self.clear_options()
+        for each in studies:
+            self.add_option(Option(self._prompt(each, False), disabled=bool(each.problem)))
+        if not studies:
+            self.add_option(Option(problem or NONE_FOUND, disabled=True))
+        first = next((n for n, each in enumerate(studies) if not each.problem), None)
+        if first is not None:
+            self.highlighted = first
+            self.replace_option_prompt_at_index(first, self._prompt(studies[first], True))
+
+    def _prompt(self, each: Found, here: bool) -> Text:
+        where = "" if each.where == self.folder else f"  {each.where}"
+        note = f"  {each.note}" if each.note else ""
+        text = Text(f"{'>' if here else ' '} {each.title}", style="bold", no_wrap=False)
+        text.append(f"  {each.kind}{note}{where}", style="not bold")
+        if each.problem:
+            text.append(f"\n    cannot be chosen: {clean(each.problem)}", style="not bold")
+        return text
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        for n, each in enumerate(self.studies):
+            self.replace_option_prompt_at_index(n, self._prompt(each, n == event.option_index))

@@ -1,0 +1,223 @@
+"""The matrix over the first two axes of a study with its best values, and what its signs and the seal mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fts.jobs.status import declared, formatting, naming, trial_facts
+from fts.state.values import Direction, JobStatus
+from fts.tui.data.question import Grid, alike, grid_of, has_front, objective, of_bars, questions
+from fts.tui.data.view import RESULTS, View
+from fts.tui.render.text import Line, Span, line, with_role
+from fts.tui.widgets import learning_curve, queue_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from fts.state.values import Job, Margin, Opening
+    from fts.tui.data.view import View
+
+NAME, MOST_NAME = 6, 24  # columns of a row's name
+COLUMN, INTERVAL = 16, 24  # columns of a cell; where its difference to the baseline stands below with its interval
+SEALED = "validation only: the test set is sealed until `fts final` opens it for a cell"
+SEALED_BRIEF = "validation only: the test set is sealed"
+OPENED = 3  # openings named; more are counted
+SHADES = "░▒▓█"
+SIGNS = "░▒▓█ from the worst to the best value · ★ best of its horizon · number of trials ended · ► cursor"
+SIGNS_BRIEF = "░ worst … █ best value · ★ best of its horizon"
+SIGNS_ANY = "░▒▓█ from the worst to the best value · ★ best of the study · number of trials ended · ► cursor"
+SIGNS_ANY_BRIEF = "░ worst … █ best value · ★ best of the study"
+
+
+def matrix(view: View, width: int, room: int | None = None) -> list[Line]:
+    """A row for each value of the first axis, a column for each of the second: best value, shade, trials, state.
+
+    Below each the baseline's distance, where there is one. In fewer lines (`room`) the rows around the selected cell.
+    """
+    grid = grid_of(view)
+    best = queue_table.best_ids(view)
+    name = max(min(max((formatting.width(row) for row in grid.rows), default=0) + 1, MOST_NAME), NAME)
+    roomy = width >= name + INTERVAL * len(grid.columns)
+    column = INTERVAL if roomy and view.snapshot.margins else COLUMN
+    columns, left_out = in_sight(view, grid, max((width - name) // column, 1))
+    head: list[Span] = [(formatting.fit("", name), "")]
+    metric = metric_shown(view)
+    plain = not view.job or len(declared.of_job(view.snapshot, view.job).axes) < 2  # the column is called by its metric
+    head += [
+        (formatting.fit(f"  {_word(view, metric) if metric and plain else each}", column), "dim") for each in columns
+    ]
+    lines: list[Line] = [tuple(head)]
+    values = _values(view, grid.cells.values())
+    body: dict[str, list[Line]] = {}
+    for row in grid.rows:
+        spans: list[Span] = [(formatting.fit(row, name), "")]
+        below: list[Span] = [(formatting.fit("", name), "")]
+        for each in columns:
+            job = grid.cells.get((row, each))
+            spans += _matrix_cell(view, job, values, best, column)
+            below.append(_difference(view.snapshot.margin(job.id) if job else None, column))
+        body[row] = [tuple(spans), *([tuple(below)] if any(text.strip() for text, _ in below) else [])]
+    if room is not None and grid.rows:
+        tall = max(len(each) for each in body.values())
+        kept = rows_in_sight(view, grid, max((room - 2 - bool(left_out)) // tall, 1))
+        first, last = (formatting.cut(row, name - 1) for row in (kept[0], kept[-1]))
+        told = f"rows {first} to {last}, {len(kept)} of {len(grid.rows)}; [ and ] go to the others"
+        lines += [one for row in kept for one in body[row]]
+        lines.append(line((formatting.cut(told, width), "dim")))
+    else:
+        lines += [one for each in body.values() for one in each]
+    if left_out:
+        lines.append(line((formatting.cut(f"not in sight: {', '.join(left_out)}; [ and ] go there", width), "dim")))
+    return lines
+
+
+def in_sight(view: View, grid: Grid, room: int) -> tuple[list[str], list[str]]:
+    """The columns that fit, that of the selected cell among them; and the others."""
+    at = next((key[1] for key, job in grid.cells.items() if job.id == view.job_id), None)
+    place = grid.columns.index(at) if at in grid.columns else 0
+    first = min(max(place - room + 1, 0), max(len(grid.columns) - room, 0))
+    shown = list(grid.columns[first : first + room])
+    return shown, [each for each in grid.columns if each not in shown]
+
+
+def rows_in_sight(view: View, grid: Grid, room: int) -> list[str]:
+    """The rows that fit, that of the selected cell among them."""
+    at = next((key[0] for key, job in grid.cells.items() if job.id == view.job_id), None)
+    place = grid.rows.index(at) if at in grid.rows else 0
+    first = min(max(place - room // 2, 0), max(len(grid.rows) - room, 0))
+    return list(grid.rows[first : first + room])
+
+
+def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best: set[int], column: int) -> Line:
+    if job is None:
+        return ((formatting.fit("  —", column), "dim"),)
+    role = "best" if job.id in best else ""
+    lost = bool(view.glance.lost(job))
+    sign = formatting.LOST if lost else formatting.glyph_of(job.status)
+    if job.status is JobStatus.DONE:
+        sign = "★" if job.id in best else " "
+    value, metric = values.get(job.id), metric_shown(view)
+    text = declared.short(value, 5)
+    goal = (job.goals.get(metric) or _goal(view, metric)) if metric else job.direction
+    shade = _shade(value, list(values.values()), goal) if value is not None and goal is not None else " "
+    count = f"{formatting.trials_ended(job):3d}" if value is not None else "   "
+    cell: Line = (
+        (formatting.fit(f"  {text}", 8), role),
+        (shade, "running"),
+        (f" {count}", "dim"),
+        (formatting.fit(sign, column - 13), "best" if sign == "★" else "lost" if lost else str(job.status)),
+    )
+    if job.id != view.job_id or view.screen != RESULTS:
+        return cell
+    return with_role(((" ►", "key"), (formatting.fit(text, 6), role), *cell[1:]), "cursor")
+
+
+def _shade(value: float, values: Sequence[float], direction: Direction) -> str:
+    low, high = min(values), max(values)
+    part = (value - low) / (high - low) if high > low else 0.5
+    part = part if direction is Direction.MAXIMIZE else 1 - part
+    return SHADES[min(int(part * 4), 3)]
+
+
+def _difference(margin: Margin | None, column: int) -> Span:
+    """`+.012 [-.004, +.028]` of AUC; where that does not fit the ? of the queue for an interval that holds 0."""
+    if margin is None:
+        return formatting.fit("", column), ""
+    open_ = margin.auc_low <= 0 <= margin.auc_high
+    text = f"  {learning_curve.signed(margin.auc)}"
+    between = f" [{learning_curve.signed(margin.auc_low)}, {learning_curve.signed(margin.auc_high)}]"
+    text += between if column >= INTERVAL else "?" if open_ else ""
+    return formatting.fit(text, column), "dim" if open_ else "done" if margin.auc > 0 else "failed"
+
+
+def below_matrix(view: View, width: int) -> list[Line]:
+    """What its values are compared with, its signs, the questions it leaves out, the seal."""
+    bars = of_bars(view)
+    full, brief = (SIGNS, SIGNS_BRIEF) if bars else (SIGNS_ANY, SIGNS_ANY_BRIEF)
+    signs = line((full if width >= formatting.width(full) else brief, "dim"))
+    compared = [legend(view, width)] if view.snapshot.margins else []
+    return [*compared, signs, *other_questions(view, width), *([(), *seal_lines(view, width)] if bars else [])]
+
+
+def legend(view: View, width: int) -> Line:
+    """What stands below each value."""
+    asked = {job.id for job in alike(view)}
+    rivals = {margin.rival for margin in view.snapshot.margins if margin.job_id in asked}
+    rival = f" ({next(iter(rivals))})" if len(rivals) == 1 else ""
+    full = f"below: its best trial's AUC minus the best baseline's{rival}, 95 % interval, paired by day"
+    brief = "below: AUC minus the best baseline's, 95 % interval" if width >= 78 else "below: AUC minus the baseline's"
+    return line((full if formatting.width(full) <= width else brief, "dim"))
+
+
+def other_questions(view: View, width: int) -> list[Line]:
+    """Which questions are not in this matrix."""
+    others = questions(view)[1:]
+    return (
+        [line((formatting.cut(f"not in this table: {', '.join(others)}; [ and ] go there", width), "dim"))]
+        if others
+        else []
+    )
+
+
+def seal_lines(view: View, width: int) -> list[Line]:
+    """That the test set is sealed, or for which cell it was opened, when, by whom, for which trial, what it said."""
+    opened = view.details.openings
+    if not opened:
+        return [line((SEALED if width >= len(SEALED) else SEALED_BRIEF, "dim"))]
+    names = naming.names_of(view.snapshot.jobs)
+    told = [
+        f"test set of {names.get(o.job_id, o.experiment)} opened {formatting.when(o.at, view.now)} by {o.who} "
+        f"for t{o.trial}{_tested(o)}"
+        for o in opened[-OPENED:]
+    ]
+    more = f" and {len(opened) - OPENED} more" if len(opened) > OPENED else ""
+    told[-1] += f"{more}; sealed for every other cell"
+    return [line((formatting.cut(text, width), "look")) for text in told]
+
+
+def _tested(opened: Opening) -> str:
+    """`: test AUC .671`, once its one evaluation is done."""
+    scores = opened.scores or {}
+    known = [scores[name] for name in ("auc", "auc_low", "auc_high") if isinstance(scores.get(name), int | float)]
+    if not known:
+        return ", not evaluated yet"
+    between = f" [{', '.join(formatting.short_score(value, 3) for value in known[1:])}]" if len(known) == 3 else ""
+    return f": test AUC {formatting.short_score(known[0], 3)}{between}"
+
+
+def shown(view: View) -> str:
+    """`best loss ↓`, `best loss ↓, the first of 2 goals`, `val_acc of the trial with the best loss ↓`."""
+    goals, metric = has_front(view), metric_shown(view)
+    if metric:
+        return f"{_word(view, metric)} of the trial with the best {objective(view)}"
+    return f"best {objective(view)}" + (f", the first of {len(goals)} goals" if goals else "")
+
+
+def metric_shown(view: View) -> str:
+    """The metric that `m` has chosen instead of the one that decides; empty: none."""
+    names = learning_curve.metrics_of_results(view) if view.metric else []
+    return view.metric if view.metric in names[1:] else ""
+
+
+def _word(view: View, metric: str) -> str:
+    """The metric with the arrow of its goal, where it has one."""
+    if view.job is None:
+        return metric
+    goal = view.job.goals.get(metric) or _goal(view, metric)
+    return declared.of_job(view.snapshot, view.job).word(metric, goal)
+
+
+def _goal(view: View, metric: str) -> Direction | None:
+    known = declared.of_job(view.snapshot, view.job).metric(metric) if view.job is not None else None
+    return Direction(known.goal) if known is not None and known.goal in tuple(Direction) else None
+
+
+def _values(view: View, jobs: Iterable[Job]) -> dict[int, float]:
+    """Job id -> what the matrix shows of it: its best value, or the chosen metric of its best trial."""
+    metric = metric_shown(view)
+    if not metric:
+        return {job.id: job.best_value for job in jobs if job.best_value is not None}
+    best = {(t.job_id, t.number): t for t in view.snapshot.trials}
+    trials = {job.id: best.get((job.id, job.best_trial or 0)) for job in jobs if job.best_trial is not None}
+    told = {id_: trial_facts.metrics_of(trial).get(metric) for id_, trial in trials.items() if trial is not None}
+    return {id_: float(value) for id_, value in told.items() if isinstance(value, int | float)}
