@@ -133,8 +133,9 @@ def paired(y, first, second, horizon, metric, seed_sd):
     weights = resample(len(y), block, seed=0)
 
     def gap(weights):
-        mine, its = (np.mean([over_folds(metric, y, p, weights) for p in each], 0) for each in (first, second))
-        return mine - its
+        with np.errstate(invalid="ignore"):  # a resample may leave a fold out: it has no mean
+            mine, its = (np.mean([over_folds(metric, y, p, weights) for p in each], 0) for each in (first, second))
+            return mine - its
 
     value, drawn, wider = float(gap(None)[0]), gap(weights), widening(apart, block)
     luck = 1.96 * seed_sd * np.sqrt(sum(1 / len(each) for each in (first, second) if len(each) > 1))
@@ -150,7 +151,11 @@ def table(db: str | None = None) -> None:
         if cell["study"] != "windows" or not cell["complete"]:
             continue
         rows = study.predictions(cell["job"])
-        key = cell.get("ticker", "SPX"), int(cell["horizon"])
+        ticker = cell.get("ticker")
+        key = (
+            ticker if isinstance(ticker, str) else "SPX",
+            int(cell["horizon"]),
+        )  # pandas has NaN where a cell names none
         y, _ = days.setdefault(key, (rows["y_true"].to_numpy(float), rows["index"]))
         assert np.array_equal(y, rows["y_true"].to_numpy(float)), f"{cell['cell']} was judged on other days"
         found.setdefault(key, {}).setdefault(cell["variant"], []).append(rows["y_pred"].to_numpy(float))
@@ -158,9 +163,11 @@ def table(db: str | None = None) -> None:
         y, index = days[ticker, horizon]
         scores = {m: {v: [float(over_folds(m, y, p)[0]) for p in ps] for v, ps in variants.items()} for m in METRICS}
         sd = {m: seed_sd(scores[m].values()) for m in METRICS}
+        luck = f"sd between seeds: AUC {sd['auc']:.4f}, loss {sd['log_loss']:.4f}"
+        if not any(len(ps) > 1 for ps in variants.values()):
+            luck = "one seed: the intervals hold days alone, not the luck of a training"
         print(f"\n{ticker}, {horizon} days ahead: {len(y)} days {index.iloc[0]:%Y-%m-%d}..{index.iloc[-1]:%Y-%m-%d} in "
-              f"{JUDGED} folds, base rate {y.mean():.3f}; sd between seeds: AUC {sd['auc']:.4f}, "
-              f"loss {sd['log_loss']:.4f}\n")  # fmt: skip
+              f"{JUDGED} folds, base rate {y.mean():.3f}; {luck}\n")  # fmt: skip
         rivals = [rival for rival in RIVALS if rival in variants]
         print("| variant | seeds | AUC | loss |" + "".join(f" AUC - {r} | loss - {r} |" for r in rivals))
         print("|---" * (4 + 2 * len(rivals)) + "|")

@@ -98,6 +98,7 @@ def section(study: StudyData, groups: tuple[Group, ...]) -> dict[str, Any]:
                 "title": f"{name}: days by probability, lowest tenth first",
                 "rows": [TENTHS_HEAD, *(_tenth(n, one) for n, one in enumerate(found.tenths, 1))],
                 "names": 1,
+                "folded": True,
             }
             for name, found in days
         ]

@@ -195,10 +195,16 @@ interval. This table compares numbers; it is not a test.</p>
 <h2>{{ section.title }}</h2>
 <p class="note">{{ section.note|told }}</p>
 {%- for table in section.tables %}
+{%- if table.get('folded') %}
+<details><summary>{{ table.title }}</summary>
+{{ scored(table.rows, table.names) }}
+</details>
+{%- else %}
 {%- if table.title %}
 <h3>{{ table.title }}</h3>
 {%- endif %}
 {{ scored(table.rows, table.names) }}
+{%- endif %}
 {%- endfor %}
 </section>
 {%- endfor %}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fts.analysis import economic_section
+from fts.analysis import economic_section, regimes
 from fts.analysis.beyond_volatility import BeyondVolatility, strongest_learner
 from fts.analysis.tables_page import ranged, signed
 
@@ -17,7 +17,7 @@ Row = list[tuple[str, str, str]]  # of a table: value, what stands under it, and
 
 def sections(study: StudyData, groups: tuple[Group, ...]) -> list[dict[str, Any]]:
     """Those that have a row to show: id, nav, title, note, and tables of (title, rows, names) for the page."""
-    made = [_beyond_volatility(study, groups), economic_section.section(study, groups)]
+    made = [_beyond_volatility(study, groups), regimes.section(study, groups), economic_section.section(study, groups)]
     return [section for section in made if section["tables"]]
 
 

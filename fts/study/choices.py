@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fts.data import tasks
 from fts.model import budgets
@@ -17,11 +17,13 @@ SIZES = tuple(budgets.BUDGETS)
 BUDGETS = tuple(size for size in SIZES if size != "tiny")  # the matrix of the study; `tiny` is for tests
 HORIZONS = (1, 3, 5)  # trading days
 TASKS = tuple(tasks.TASKS)
-TASK, TIER = TASKS[0], "a25"
+TASK, TIER = TASKS[0], "r20"
 TIERS = (TIER, *(tier for tier in FEATURES if tier != TIER))
 TRIALS = EPOCHS = 50
 SEEDS = 3  # of a winner: its own, and others that it was not chosen by
-CONTEXT = 80  # days whose windows decide on which days a cell is judged, whatever its own window is
+CONTEXT = 80  # days of a window
+# tier -> what a new cell of it has where nothing else is asked for (docs/LOG.md), judged on the days of the others
+WINDOWS: dict[str, dict[str, Any]] = {"r20": {"context": 20, "longest": CONTEXT, "norm": "none"}}
 PRUNERS = {"none": "tpe", "halving": "random", "median": "tpe"}  # with the sampler that is taken beside each
 
 

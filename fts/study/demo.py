@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from fts.jobs.settings import Places, worker_settings
 from fts.jobs.status import formatting
 from fts.state.db import open_database
+from fts.study.choices import TIER
 from fts.study.matrix import enqueue_matrix
 from fts.study.own import own_jobs
+from fts.study.recipe import FEATURES
 
 if TYPE_CHECKING:
     from fts.state.db import Database
@@ -51,11 +53,12 @@ def say(text: str) -> None:
 def ensure_data(places: Places) -> None:
     from fts.study import dataset  # here, not above: pandas costs 0.4 s
 
-    if any(entry.dataset == "SPX.dataset.a25" for entry in dataset.listing(places.data)):
-        say("data: SPX.dataset.a25 exists already")
+    name = f"SPX.dataset.{TIER}"
+    if any(entry.dataset == name for entry in dataset.listing(places.data)):
+        say(f"data: {name} exists already")
         return
-    say("data: building SPX.dataset.a25 from the S&P 500 bars in the package `arch` (5,031 days, 25 features)")
-    entry = dataset.build(places.data, "bundled", "SPX", "a25")
+    say(f"data: building {name} from the S&P 500 bars in the package `arch` (5,031 days, {FEATURES[TIER]} features)")
+    entry = dataset.build(places.data, "bundled", "SPX", TIER)
     say(f"data: {entry.rows} rows, md5 {entry.md5[:12]}; every feature passed the truncation test")
 
 

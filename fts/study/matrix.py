@@ -15,7 +15,7 @@ from fts.jobs.records.code_version import code_version
 from fts.model.architecture import PARTIAL, REVIN
 from fts.state.values import Enqueued
 from fts.study.cell import BadSpec, CellSpec
-from fts.study.choices import BUDGETS, CONTEXT, EPOCHS, HORIZONS, TASK, TIER, TRIALS, usual_data
+from fts.study.choices import BUDGETS, CONTEXT, EPOCHS, HORIZONS, TASK, TIER, TRIALS, WINDOWS, usual_data
 from fts.study.memory_plan import too_large
 from fts.study.naming import experiment_name, kept_apart
 from fts.study.own import own_jobs
@@ -173,7 +173,7 @@ def make_cells(
     A rule of halving chooses its pruner, and the halving pruner without a rule gets today's; beside it proposals are
     random where no sampler is named. Raises BadSpec, BadSpace, and NotEnqueued without the data.
     """
-    fields = _with_days(_with_halving(fields), overrides or {})
+    fields = with_days(_with_halving(fields), tier, overrides or {})
     _check_task(task)
     _check_norms(tier, fields, overrides or {})
     data = find_data(places.data, tier, dataset)
@@ -216,15 +216,20 @@ def _check_norms(tier: str, fields: Mapping[str, Any], overrides: Mapping[str, d
             raise BadSpec(f"norm {norm} moves features in units of price or volume, and tier {tier} has none; use none")
 
 
-def _with_days(fields: dict[str, Any], overrides: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The window of the cell, the longest one where several are searched; `longest` where its days are of another."""
+def with_days(fields: dict[str, Any], tier: str, overrides: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The window of the cell, the longest one where several are searched; `longest` where its days are of another.
+
+    Where nobody says which, window, days and norm are the usual ones of the tier.
+    """
+    usual = WINDOWS.get(tier, {"context": CONTEXT})
     drawn = [context for context in overrides.get("context", {}).get("choices", []) if isinstance(context, int)]
-    context = max(drawn) if drawn else fields.get("context", CONTEXT)
-    longest = fields.get("longest", context)
+    context = max(drawn) if drawn else fields.get("context", usual["context"])
+    longest = fields.get("longest", max(context, usual.get("longest", 0)))
     if longest < context:
         raise BadSpec(f"longest is {longest} days, expected at least the {context} days of a window")
     days = {} if longest == context else {"longest": longest}
-    return {name: value for name, value in fields.items() if name != "longest"} | {"context": context} | days
+    norm = {"norm": usual["norm"]} if "norm" in usual else {}
+    return norm | {name: value for name, value in fields.items() if name != "longest"} | {"context": context} | days
 
 
 def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
@@ -271,13 +276,16 @@ def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
 
     if tier not in TIERS:
         raise BadSpec(f"there is no tier {tier!r}; there are {', '.join(TIERS)}")
-    found = {entry.dataset: entry for entry in listing(root) if entry.tier == tier}
+    entries = listing(root)
+    found = {entry.dataset: entry for entry in entries if entry.tier == tier}
+    others = sorted({entry.tier for entry in entries if entry.tier not in (None, tier)})
     build = f"`fts data build --tier {tier}`" if tier != TIER else "`fts data build`"
     if dataset is not None and dataset not in found:
         known = ", ".join(found) or "none"
         raise NoData(f"there is no data set {dataset!r} of tier {tier} in {root} (there is: {known}); run {build}")
     if not found:
-        raise NoData(f"there is no data set of tier {tier} in {root}; run {build}")
+        other = f", or take --tier {' or '.join(others)}, which is there" if others else ""
+        raise NoData(f"there is no data set of tier {tier} in {root}; run {build}{other}")
     name = dataset or usual_data(list(found), tier)
     if name is None:
         raise NotEnqueued(f"there are several data sets of tier {tier}: {', '.join(found)}; name one with --data")

@@ -25,7 +25,7 @@ OF_TRIAL = re.compile(r'data-t="(\d+)\.(\d+)"')
 SCRIPT = """
 "use strict";
 (() => {
-  const block = document.getElementById("trials");
+  const block = document.getElementById("known");
   const known = block ? JSON.parse(block.textContent) : {};
   const tip = document.createElement("div");
   tip.id = "tip"; tip.hidden = true; tip.setAttribute("role", "status");
@@ -183,7 +183,7 @@ def trials_named(study: StudyReport, body: str) -> str:
             },
         }
     text = json.dumps(told, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    return f'<script type="application/json" id="trials">{text}</script>\n'
+    return f'<script type="application/json" id="known">{text}</script>\n'
 
 
 def _param(one: object) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,10 @@ from fts.analysis.economic import (
     trade,
 )
 from fts.analysis.economic_section import section
+from fts.analysis.report import write_report
 from fts.analysis.summarise import summarise
 from tests.analysis.tables import study
+from tests.analysis.test_beyond_volatility import HAR, with_forecasts
 
 FREE = Rule(horizon=3, percent=1.0, on_high=True, cost=0.0)
 
@@ -150,3 +153,15 @@ def test_the_page_says_what_it_is_not_and_of_how_many_trials_the_winner_was_the_
     (cell,) = [cell for cell in groups[0].cells if cell.horizon == 1]
     assert table["rows"][1][1] == ("2M transformer", f"best of {cell.looks} trials", "")
     assert table["rows"][1][-1] == ("—", "cannot say: one trial", "")  # only the winner has predictions
+
+
+def test_the_page_holds_both_sections(tmp_path: Path) -> None:
+    of_one = with_forecasts(study([("2M", 1)], n=4), (HAR, 0.3))
+    prices = made(660).set_axis(pd.bdate_range("2015-01-02", periods=660))
+    page = write_report(replace(of_one, prices={"d" * 32: prices}), tmp_path).read_text()
+    for id_, title in (
+        ("volatility", "Better than a volatility forecast?"),
+        ("worth", "What would it have been worth?"),
+    ):
+        assert f'<section id="{id_}">' in page and f'href="#{id_}"' in page and title in page
+    assert "<summary>2M at h1: days by probability, lowest tenth first</summary>" in page

@@ -203,7 +203,7 @@ def test_the_command_sums_up_what_it_took_before_it_registers_it(tmp_path):
     for words in ("yfinance, 3 header lines", "oldest first", "decimal point", "largest move", "gaps: at most"):
         assert words in done.stderr
     content = json.loads(done.stdout)["dataset"]
-    assert content["dataset"] == "MINE.dataset.a25" and content["findings"] == []
+    assert content["dataset"] == "MINE.dataset.r20" and content["findings"] == []
     assert content["taken"]["rows"] == 600 and content["taken"]["layout"]["source"] == "yfinance, 3 header lines"
 
 
@@ -256,7 +256,7 @@ def test_the_example_of_the_runbook_runs_as_it_stands(tmp_path):
         assert command[0] == "fts"
         done = fts(tmp_path, *command[1:])
         assert done.returncode == 0, (line, done.stderr)
-    assert "MINE.dataset.a25" in fts(tmp_path, "data", "list").stdout
+    assert "MINE.dataset.r20" in fts(tmp_path, "data", "list").stdout
 
 
 def test_reading_one_stock_of_many_names_the_data_set_after_it(tmp_path):

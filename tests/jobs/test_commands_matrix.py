@@ -16,10 +16,10 @@ from fts.state.db import open_database
 from fts.study import dataset
 from fts.study.baseline_jobs import baseline_of, with_baselines
 from fts.study.cell import BadSpec, CellSpec, settled
-from fts.study.choices import PRUNERS
+from fts.study.choices import PRUNERS, TIER, WINDOWS
 from fts.study.dry_run import check_cells, check_on_paper, first_params
 from fts.study.margins import question
-from fts.study.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells
+from fts.study.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells, with_days
 from fts.study.recipe import model_config
 from fts.study.space import parse_override
 from tests.cli.study import Said, cell, finished_cell, make_study, runner
@@ -51,9 +51,9 @@ def test_a_matrix_is_frozen_with_data_code_and_space(places: Places):
 
 def test_the_same_cell_twice_is_one_job_and_another_seed_is_another(places: Places):
     db = open_database(places.db)
-    first = enqueue_matrix(db, places, ["2M"], [1], 3, 2, check=False)
-    again = enqueue_matrix(db, places, ["2M"], [1], 3, 2, check=False)
-    other = enqueue_matrix(db, places, ["2M"], [1], 3, 2, check=False, seed=1)
+    first = enqueue_matrix(db, places, ["2M"], [1], 3, 2, tier="a25", check=False)
+    again = enqueue_matrix(db, places, ["2M"], [1], 3, 2, tier="a25", check=False)
+    other = enqueue_matrix(db, places, ["2M"], [1], 3, 2, tier="a25", check=False, seed=1)
     assert (first[0].job_id, first[0].created) == (1, True)
     assert (again[0].job_id, again[0].created) == (1, False)
     assert (other[0].job_id, other[0].created) == (2, True)
@@ -125,6 +125,17 @@ def test_searched_windows_share_the_days_of_the_longest_and_every_trial_can_be_b
     assert config.n_tokens == 4 and len(config.levels) == 19 and fits("2M", count_parameters(config))
 
 
+def test_a_tier_brings_its_window_and_norm_and_the_old_ones_keep_theirs():
+    assert (TIER, WINDOWS) == ("r20", {"r20": {"context": 20, "longest": 80, "norm": "none"}})
+    for tier, fields, expected in (
+        ("r20", {}, (20, 80, "none")), ("r20", {"context": 40}, (40, 80, "none")),
+        ("r20", {"context": 120}, (120, None, "none")), ("r20", {"longest": 20, "norm": "revin"}, (20, None, "revin")),
+        ("a25", {}, (80, None, None)), ("a25", {"context": 20}, (20, None, None)), ("a39", {}, (80, None, None)),
+    ):  # fmt: skip
+        given = with_days(dict(fields), tier, {})
+        assert (given["context"], given.get("longest"), given.get("norm")) == expected, (tier, fields)
+
+
 def test_a_norm_without_features_to_move_and_days_below_the_window_are_refused(places: Places):
     with pytest.raises(BadSpec, match="tier r20 has none; use none"):
         make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "r20", norm="partial")
@@ -164,17 +175,24 @@ def test_a_task_that_does_not_exist_is_refused_before_anything_is_tried(places: 
 def test_a_value_out_of_range_is_refused_with_its_name_and_nothing_is_written(places: Places):
     db = open_database(places.db)
     for wrong, name in (({"trials": 0}, "trials"), ({"patience": -1}, "patience"), ({"sampler": "magic"}, "sampler")):
-        arguments = {"budgets": ["2M"], "horizons": [1], "trials": 3, "epochs": 2, "check": False} | wrong
+        arguments = {
+            "budgets": ["2M"],
+            "horizons": [1],
+            "trials": 3,
+            "epochs": 2,
+            "tier": "a25",
+            "check": False,
+        } | wrong
         with pytest.raises(BadSpec, match=name):
             enqueue_matrix(db, places, **arguments)
     with pytest.raises(BadSpec, match="there is no budget"):
-        enqueue_matrix(db, places, ["3M"], [1], check=False)
+        enqueue_matrix(db, places, ["3M"], [1], tier="a25", check=False)
     assert queries.jobs(db) == ()
 
 
 def test_missing_data_names_the_command_that_makes_it(places: Places, tmp_path: Path):
     with pytest.raises(NotEnqueued, match=r"run `fts data build`$"):
-        find_data(tmp_path / "empty", "a25")
+        find_data(tmp_path / "empty", "r20")
     with pytest.raises(NotEnqueued, match="run `fts data build --tier a20`"):
         find_data(places.data, "a20")
     with pytest.raises(BadSpec, match="there is no tier"):
@@ -248,14 +266,14 @@ def test_a_baseline_job_of_before_is_extended_by_the_baselines_that_came_since(t
 def test_the_command_says_what_it_put_in_line(places: Places, tmp_path: Path, capsys, monkeypatch):
     monkeypatch.setenv("FTS_DATA", str(places.data))
     fts = runner(tmp_path, capsys)
-    said = fts("enqueue", "--matrix", "--no-check", "--json")
+    said = fts("enqueue", "--matrix", "--no-check", "--tier", "a25", "--json")
     lines = json.loads(said.out)["enqueued"]
     assert [line["kind"] for line in lines].count("cell") == 12
     assert [line["kind"] for line in lines].count("baseline") == 3 and lines[0]["kind"] == "baseline"
-    again: Said = fts("enqueue", "2M/h1", "phase6a_20M_h3_threshold_1pct", "--no-check")
+    again: Said = fts("enqueue", "2M/h1", "phase6a_20M_h3_threshold_1pct", "--no-check", "--tier", "a25")
     assert again.out.count("already there (queued)") == 2 and "2 are already there" in again.err
     assert len(queries.jobs(open_database(places.db))) == 15
-    assert fts("enqueue", "--matrix", "--no-check", "-n", "--db", str(tmp_path / "other.db")).code == 0
+    assert fts("enqueue", "--matrix", "--no-check", "--tier", "a25", "-n", "--db", str(tmp_path / "other.db")).code == 0
     assert not (tmp_path / "other.db").exists()
 
 
@@ -282,12 +300,16 @@ def test_enqueue_says_which_rule_it_froze_and_refuses_another(
 ):
     monkeypatch.setenv("FTS_DATA", str(data))
     fts = runner(tmp_path, capsys)
-    said: Said = fts("enqueue", "2M/h1", "--halving", "keep=1/3,trailing=none", "--no-check", "--dry-run")
+    said: Said = fts(
+        "enqueue", "2M/h1", "--halving", "keep=1/3,trailing=none", "--no-check", "--tier", "a25", "--dry-run"
+    )
     assert said.code == 0 and "keep the best 0.333" in said.err and "sampler random" in said.err
-    told: Said = fts("enqueue", "2M/h1", "--pruner", "halving", "--sampler", "tpe", "--no-check", "--dry-run")
+    told: Said = fts(
+        "enqueue", "2M/h1", "--pruner", "halving", "--sampler", "tpe", "--no-check", "--tier", "a25", "--dry-run"
+    )
     assert told.code == 0 and "sampler tpe" in told.err
     for wrong in ("2,1,0.5,2", "keep", "2,3,fifty,2"):
-        refused: Said = fts("enqueue", "2M/h1", "--halving", wrong, "--no-check")
+        refused: Said = fts("enqueue", "2M/h1", "--halving", wrong, "--no-check", "--tier", "a25")
         assert refused.code == 2 and len(refused.err.strip().splitlines()) == 1 and "expected" in refused.err
-    clash: Said = fts("enqueue", "2M/h1", "--pruner", "none", "--halving", "2,3,0.5,2", "--no-check")
+    clash: Said = fts("enqueue", "2M/h1", "--pruner", "none", "--halving", "2,3,0.5,2", "--no-check", "--tier", "a25")
     assert clash.code == 2 and "pruner is none" in clash.err

@@ -374,25 +374,36 @@ def test_fts_enqueue_says_of_each_cell_what_it_becomes(tmp_path: Path, capsys, m
     monkeypatch.setenv("FTS_DATA", str(tmp_path / "data"))
     store_data(tmp_path)
     fts = runner(tmp_path, capsys)
-    assert fts("enqueue", "tiny/h1", "--trials", "3", "--no-check").code == 0
+    assert fts("enqueue", "tiny/h1", "--trials", "3", "--no-check", "--tier", "a25").code == 0
     db = open_database(tmp_path / "outputs" / "fts.db")
     done(db)
     dry: Said = fts(
-        "enqueue", "--matrix", "--budgets", "tiny,2M", "--horizons", "1,3", "--trials", "3", "--no-check", "-n"
+        "enqueue",
+        "--matrix",
+        "--budgets",
+        "tiny,2M",
+        "--horizons",
+        "1,3",
+        "--trials",
+        "3",
+        "--no-check",
+        "--tier",
+        "a25",
+        "-n",
     )
     assert "tiny/h1 is done: job 1, 3 trials, best .5000; `--again` searches it again from the start" in dry.err
     assert dry.out.count("would be put in line") == 5 and "already there (done)" in dry.out and dry.code == 0
-    fts("enqueue", "tiny/h1", "--trials", "3", "--epochs", "70", "--no-check")
-    anew: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--again", "--no-check", "-n")
+    fts("enqueue", "tiny/h1", "--trials", "3", "--epochs", "70", "--no-check", "--tier", "a25")
+    anew: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--again", "--no-check", "--tier", "a25", "-n")
     assert "would be put in line" in anew.out and "can change its epochs" not in anew.err, "it repeats job 1"
     assert fts("undo").code == 0
-    same: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--no-check")
+    same: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--no-check", "--tier", "a25")
     assert same.code == 0 and "0 of 1 put in line, 1 is already there: nothing to do" in same.err
-    more: Said = fts("enqueue", "tiny/h1", "--trials", "6", "--no-check")
+    more: Said = fts("enqueue", "tiny/h1", "--trials", "6", "--no-check", "--tier", "a25")
     assert "tiny/h1 is extended: job 1 from 3 to 6 trials; it was done and is back in line" in more.err
-    again: Said = fts("enqueue", "tiny/h1", "--trials", "6", "--no-check", "--again", "--json")
+    again: Said = fts("enqueue", "tiny/h1", "--trials", "6", "--no-check", "--tier", "a25", "--again", "--json")
     assert '"created": false' in again.out and '"state": "queued"' in again.out
-    other: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--epochs", "60", "--no-check")
+    other: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--epochs", "60", "--no-check", "--tier", "a25")
     assert other.code == 0 and "; job 2 has 70 epochs, and no job can change its epochs: the learning" in other.err
     assert len(queries.jobs(db)) == 3
     db.close()
@@ -414,5 +425,5 @@ def test_an_empty_list_is_refused_because_a_variable_may_not_be_set(tmp_path: Pa
 
 @pytest.mark.parametrize("value", ["1.5", "1_0", "one", "+1", "-1", "１", "0", "300", "1;3", "1 3"])  # noqa: RUF001
 def test_horizons_are_plain_numbers(tmp_path: Path, capsys, value: str):
-    said: Said = runner(tmp_path, capsys)("enqueue", "--matrix", "--horizons", value, "--no-check")
+    said: Said = runner(tmp_path, capsys)("enqueue", "--matrix", "--horizons", value, "--no-check", "--tier", "a25")
     assert said.code in (2, 6) and len(said.err.strip().splitlines()) == 1

@@ -13,10 +13,12 @@ import pytest
 
 from fts.tui import pictures
 from tests.tui import study
+from tests.tui.moving_picture import moving
 from tests.tui.values import NOW
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = [("queue", (120, 40)), ("queue", (80, 24)), ("curves", (120, 40))]
+TOUR = ("queue", "trials", "curves", "hardware", "results")  # the screens that the moving picture shows in turn
 FRAMES = [("queue", (120, 40), 28), ("queue", (80, 24), 24)]  # the runbook shows so many of the rows
 
 
@@ -42,6 +44,15 @@ def test_the_picture_is_what_the_monitor_shows(path, screen, size):
     assert svg == file.read_text(), f"{file.name} shows an older monitor: run with FTS_UPDATE_GOLDEN=1 and look at it"
 
 
+def test_the_moving_picture_is_what_the_monitor_shows(path):
+    file = DOCS / "pictures" / "monitor.svg"
+    svg = moving([drawn(path, screen, (100, 30)).svg for screen in TOUR], "the monitor: " + ", ".join(TOUR))
+    if os.environ.get("FTS_UPDATE_GOLDEN"):
+        file.write_text(svg)
+    assert file.exists() and svg == file.read_text(), f"{file.name} shows an older monitor: FTS_UPDATE_GOLDEN=1"
+    assert len(svg) < 300_000 and "<script" not in svg and "prefers-reduced-motion" in svg
+
+
 @pytest.mark.parametrize(("screen", "size", "rows"), FRAMES, ids=[named(*frame[:2]) for frame in FRAMES])
 def test_the_frame_in_the_runbook_is_what_the_monitor_shows(path, screen, size, rows):
     name, text = named(screen, size), "\n".join(drawn(path, screen, size).text.split("\n")[:rows]).rstrip()
@@ -58,4 +69,4 @@ def test_the_frame_in_the_runbook_is_what_the_monitor_shows(path, screen, size, 
 def test_the_readme_shows_no_picture_that_is_not_drawn_here():
     shown = re.findall(r"docs/pictures/([\w-]+)\.svg", (DOCS.parent / "README.md").read_text())
     assert shown
-    assert set(shown) <= {named(*picture) for picture in PICTURES}
+    assert set(shown) <= {"monitor", *(named(*picture) for picture in PICTURES)}

@@ -122,7 +122,7 @@ def data() -> None:
     "--ticker",
     help="SPX or IXIC (bundled), SPY ... (yahoo), or a name for your own bars  [default: SPX, or the file's]",
 )
-@click.option("--tier", default="a25", show_default=True, help=", ".join(choices.TIERS))
+@click.option("--tier", default=choices.TIER, show_default=True, help=", ".join(choices.TIERS))
 @click.option(
     "--vix",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

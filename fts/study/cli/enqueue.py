@@ -160,19 +160,20 @@ CELL_OPTIONS = (
         help="windows in one optimizer step  [default: 256]",
     ),
     click.option("--grad-clip", type=float, help=f"largest gradient norm, 0: none  [default: {USUAL['grad_clip']:g}]"),
-    click.option("--context", type=int, help="days in a window  [default: 80]"),
+    click.option("--context", type=int, help=f"days in a window  [default: {choices.CONTEXT}, of tier r20: 20]"),
     click.option("--patch", type=int, help=f"days in a token  [default: {USUAL['patch']}]"),
     click.option("--stride", type=int, help=f"days between the starts of two tokens  [default: {USUAL['stride']}]"),
     click.option(
         "--longest",
         type=int,
         help="windows end on the days where ones of so many days could, so that cells of other windows are judged on "
-        "the same days  [default: --context]",
+        "the same days  [default: --context, of tier r20 at least 80]",
     ),
     click.option(
         "--norm",
         help="what is normalised in each window: every feature (revin), those in units of price or volume (partial), "
-        "nothing (none); revin+stats and partial+stats keep means and spreads as a token  [default: revin]",
+        "nothing (none); revin+stats and partial+stats keep means and spreads as a token  "
+        "[default: revin, of tier r20: none]",
     ),
     click.option(
         "--precision",
