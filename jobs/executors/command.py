@@ -7,23 +7,18 @@ machine is quarantined: its trials go on elsewhere, from what is at home.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.code import TooMuchCode
-from fts.jobs.api.code import files as code_files
 from fts.jobs.executors.base import Room, Want, Whose
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.fingerprint import code_md5
-from fts.jobs.executors.frames import NOTHING, Kind
-from fts.jobs.executors.outgoing import open_plain, send_file
+from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.remote import RemoteSlot, gpus_of, reading_of
+from fts.jobs.executors.sending import Sending
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.state import queries, transitions
 from fts.state.errors import StateError
@@ -75,8 +70,9 @@ class CommandExecutor:
         name: str = "command",
         sync: Sequence[str] = (),
     ) -> None:
-        self.name, self.db, self.launch, self.sync, self.settings = name, db, launch, tuple(sync), settings
-        self.logs, self.outputs = places.logs, places.outputs
+        self.name, self.db, self.launch, self.settings = name, db, launch, settings
+        self.logs = places.logs
+        self.sending = Sending(sync, places.outputs, places.data, settings.node_data)
         self.who = "worker"
         self.worker_id: int | None = None
         launch.check(settings.memory_limit)
@@ -366,33 +362,6 @@ class CommandExecutor:
         with contextlib.suppress(StateError):
             transitions.node_served(self.db, slot.node)
 
-    # -- code
-
-    def send_code(self, channel: Channel, folder: str | None) -> None:
-        """The declared files of the folder, once for each state of them. Raises BrokenPipeError, OSError."""
-        if not self.sync or folder is None:
-            return
-        try:
-            files = sorted(set(code_files(Path(folder), beside(Path(folder), self.sync, self.outputs))))
-        except TooMuchCode as error:
-            raise OSError(f"--sync {' '.join(self.sync)}: {error}") from None
-        md5 = hashlib.md5(usedforsecurity=False)
-        for name, path in files:
-            md5.update(f"{name} {hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}\n".encode())
-        told = md5.hexdigest()
-        channel.writer.send(Kind.CODE, {"md5": told, "folder": folder})
-        if told in channel.has_code:
-            return
-        channel.has_code.add(told)
-        for name, path in files:
-            fd = None if name.startswith("..") else open_plain(path)
-            if fd is None:
-                continue
-            try:
-                send_file(channel.writer, name, fd, {"of": "code"})
-            finally:
-                os.close(fd)
-
     # -- looking after them
 
     def runs(self, slot: int, trial: str | None) -> None:
@@ -453,16 +422,3 @@ class CommandExecutor:
         with contextlib.suppress(StateError):  # the next look tells it again
             if states:
                 transitions.nodes_heard(self.db, states)
-
-
-def beside(folder: Path, words: Sequence[str], outputs: Path) -> list[str]:
-    """The same, without the outputs folder, where it lies in one of them."""
-    found: list[str] = []
-    for word in words:
-        path = (folder / word).resolve()
-        if outputs.resolve() != path and outputs.resolve().is_relative_to(path):
-            names = sorted(one.name for one in path.iterdir() if not one.name.startswith((".", "__pycache__")))
-            found += beside(folder, [os.path.relpath(path / name, folder.resolve()) for name in names], outputs)
-        elif outputs.resolve() != path:
-            found.append(word)
-    return found

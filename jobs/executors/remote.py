@@ -419,7 +419,7 @@ class RemoteSlot(Slot):
         self._watchdog = RemoteWatchdog(process, limits)  # type: ignore[assignment]  # all of it that a slot asks for
         told = {"program": asdict(program), "threads": threads, "limits": asdict(limits), "pace": self.settings.stall}
         with contextlib.suppress(BrokenPipeError):  # the process then ends as lost
-            self.executor.send_code(self.channel, program.folder)
+            self.executor.sending.send(self.channel, program)
             self.channel.start(told)
         return process
 

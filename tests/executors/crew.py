@@ -103,6 +103,10 @@ class Crew:
     def said(self) -> str:
         return (self.folder / "said.txt").read_text()[-4000:]
 
+    def printed(self) -> str:
+        """All logs of trials."""
+        return "".join(path.read_text() for path in (self.study.outputs / "logs").rglob("*t[0-9]*.log"))
+
     def record(self) -> list[tuple[object, ...]]:
         """All that must be equal, whatever happened to the nodes."""
         trials = self.study.query(

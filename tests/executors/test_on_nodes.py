@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,23 @@ import pytest
 
 from tests.executors.crew import Crew
 from tests.fts_process import wait_until
+
+STUDY = """\
+[study]
+objective = "train.py:objective"
+sync = ["train.py"]
+data = ["data"]
+
+[budget]
+trials = 2
+
+[search]
+parallel = 2
+sampler = "random"
+
+[metrics]
+loss = { goal = "minimize" }
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,5 +79,25 @@ def test_a_killed_worker_loses_what_is_not_at_home_and_the_next_goes_on(tmp_path
     assert crew.epochs() < 50
     finished(crew, crew.start("a:1,b:1", "--sync", "."))
     equal(crew, peace)
-    logs = "".join(path.read_text() for path in (tmp_path / "outputs" / "logs").rglob("*t[0-9]*.log"))
-    assert f"{tmp_path / 'scratch'}/fts-agent-" in logs, "the code that was sent ran, not the folder beside it"
+    assert f"{tmp_path / 'scratch'}/fts-agent-" in crew.printed(), "not the folder beside it ran"
+
+
+def test_code_and_data_that_a_study_file_names_are_where_the_trial_expects_them(tmp_path: Path) -> None:
+    """`sync` and `data` of [study]: no option of the worker is needed. Both slots of the node read one data set."""
+    crew = Crew(tmp_path, trials=2)
+    train = (tmp_path / "train.py").read_text()
+    reads = 'Path("data/x.txt").read_text() + str(Path("data/x.txt").resolve())'
+    (tmp_path / "train.py").write_text(train.replace("print(", f"print({reads}, "))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "elsewhere.txt").write_text("nine lives, ")
+    (tmp_path / "data" / "x.txt").symlink_to(tmp_path / "elsewhere.txt")
+    (tmp_path / "study.toml").write_text(STUDY)
+    crew.study.ok("enqueue", "study.toml")
+    finished(crew, crew.start("a:2"))
+    printed = crew.printed()
+    assert "/fts-agent-" in printed, "not the folder beside it ran"
+    assert f"nine lives, {tmp_path / 'scratch'}/fts-agent-" in printed
+    (kept,) = (tmp_path / "scratch").glob("fts-data-*/" + "?" * 32)
+    assert hashlib.md5(kept.read_bytes()).hexdigest() == kept.name
+    refused = crew.study.fts("enqueue", "study.toml", "--set", 'study.data=["../x"]', "--name", "other")
+    assert refused.code == 2 and "outside" in refused.err
