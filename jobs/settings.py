@@ -102,7 +102,6 @@ class WorkerSettings:
     poll_s: float = 0.5  # how often a supervisor looks for orders
     node_lease_s: float = 15.0  # of an agent: silent for longer, and its node is lost
     launch_s: float = 120.0  # that an agent on a named node may take to come up
-    node_data: int = 50 * 10**9  # bytes of data sets that a node keeps
     where: Where = field(default_factory=Where)
     stop_grace_s: float = 120.0  # a checkpoint of 2B parameters takes tens of seconds
     checkpoint_every_s: float = 60.0
@@ -193,8 +192,6 @@ def settings_elsewhere(
     check_beats(chosen)
     if (limit := chosen.get("memory_limit") or memory_limit_from_env()) is not None:
         chosen["memory_limit"] = limit
-    if (kept := size_from_env("FTS_NODE_DATA")) is not None:
-        chosen["node_data"] = kept
     device = str(chosen.pop("device", None) or os.environ.get("FTS_DEVICE") or "auto")
     if device != "auto":
         check_name(device, "--device")
@@ -222,22 +219,17 @@ LEAST_LIMIT = 256 << 20  # bytes; a trial process holds 300 MB before it has a m
 
 def memory_limit_from_env() -> int | None:
     """What FTS_MEMORY_LIMIT lets one trial use, in bytes; None: not set. Raises BadSetting."""
-    return size_from_env("FTS_MEMORY_LIMIT")
-
-
-def size_from_env(variable: str) -> int | None:
-    """Bytes; None: not set. Raises BadSetting."""
-    text = os.environ.get(variable, "").strip()
+    text = os.environ.get("FTS_MEMORY_LIMIT", "").strip()
     if not text:
         return None
     from fts.jobs.watchdog.policy import read_bytes  # here, not above: `fts status` needs the places, not the guard
 
     try:
-        limit = read_bytes(variable, text)
+        limit = read_bytes("FTS_MEMORY_LIMIT", text)
     except ValueError as error:
         raise BadSetting(str(error)) from None
     if limit < 1:
-        raise BadSetting(f"{variable} is {text!r}, expected a size such as 20GB")
+        raise BadSetting(f"FTS_MEMORY_LIMIT is {text!r}, expected a size such as 20GB")
     return limit
 
 

@@ -383,7 +383,6 @@ PERSON: tuple[tuple[str, str, str], ...] = (
     ("FTS_NOTIFY_HOLD_S", f"{HOLD_S:g}", "seconds: what goes away sooner is not sent"),
     ("FTS_THEME", "dark", "colours of the monitor: dark, light, ansi, or a theme of Textual"),
     ("FTS_SCRATCH", "$TMPDIR", "on a node: the folder for files of trials"),
-    ("FTS_NODE_DATA", "50GB", "bytes of data sets that a node keeps; those used longest ago go first"),
     ("FTS_MAX_IDLE_ATTEMPTS", str(WorkerSettings.max_idle_attempts),
      "attempts without an epoch or a checkpoint before a job is parked"),
     ("FTS_DEBUG", "", "1: an error comes with its traceback"),

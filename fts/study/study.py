@@ -74,7 +74,7 @@ STEPS = (
 def program_of(kind: str, cv: str | None = None) -> Program:
     """What runs a trial of such a job; one process serves many trials, because importing torch costs seconds."""
     module = WALK_FORWARD if cv is not None and kind in ("cell", "replicate") else MODULES[kind]
-    return Program(("-m", module), reused=True, reads_data_folder=True)
+    return Program(("-m", module), reused=True)
 
 
 class PatchTST(Study):

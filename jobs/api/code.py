@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 MOST_FILES, MOST_BYTES = 2_000, 100_000_000
@@ -41,13 +41,11 @@ def md5_now(own: str, folder: Path, code: Sequence[str]) -> str:
         return own
 
 
-def files(folder: Path, code: Sequence[str], without: Container[str] = ()) -> Iterator[tuple[str, Path]]:
+def files(folder: Path, code: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """Every file that is named, or lies in a folder that is; no hidden one. Raises TooMuchCode."""
     count = size = 0
     for word in code:
         for path in _within(folder / word):
-            if (name := os.path.relpath(path, folder)) in without:
-                continue
             count += 1
             with contextlib.suppress(OSError):  # it is gone, which another md5 tells
                 size += path.stat().st_size
@@ -56,12 +54,7 @@ def files(folder: Path, code: Sequence[str], without: Container[str] = ()) -> It
                     f"{word} holds more than code: over {MOST_FILES:,} files or {MOST_BYTES // 10**6} MB; name the "
                     "folders of the source alone"
                 )
-            yield name, path
-
-
-def all_files(folder: Path, words: Sequence[str]) -> list[Path]:
-    """Every file that is named, or lies in a folder that is, however large; no hidden one."""
-    return sorted({path for word in words for path in _within(folder / word)})
+            yield os.path.relpath(path, folder), path
 
 
 def _within(path: Path) -> Iterator[Path]:

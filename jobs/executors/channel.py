@@ -63,7 +63,6 @@ class Channel:
         self._heard = self.began = time.monotonic()
         self.started = 0  # processes so far
         self.has_code: set[str] = set()  # md5s that were sent
-        self._needs: list[str] | None = None
         self._changed = threading.Condition()
         self._told: deque[Any] = deque()
         self._token: str | None = None
@@ -122,8 +121,6 @@ class Channel:
             self.hello = meta
         elif frame.kind is Kind.VITALS:
             self.vitals = meta
-        elif frame.kind is Kind.NEED:
-            self._needs = [str(one) for one in meta["files"]]
         elif frame.kind is Kind.PREEMPTED:
             self.preempted = str(meta.get("said"))[:300]
         elif frame.kind is Kind.REFUSED:
@@ -196,17 +193,6 @@ class Channel:
         self.leave_attempt()
         self.started += 1
         self.writer.send(Kind.START, {**told, "process": self.started})
-
-    def ask_needs(self, asked: dict[str, Any]) -> list[str]:
-        """Which data sets the node has not; waits while another agent there fetches them. Raises BrokenPipeError."""
-        self._needs = None
-        self.writer.send(Kind.DATA, asked)
-        with self._changed:
-            while self._needs is None:
-                if (why := self.lost() or self.preempted) is not None:
-                    raise BrokenPipeError(why)
-                self._changed.wait(0.5)
-            return self._needs
 
     def begin(self, token: str, arriving: Arriving) -> None:
         """From now on frames of this attempt count, and no others."""

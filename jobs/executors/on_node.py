@@ -36,7 +36,6 @@ class Mapped:
         """The code of that folder follows, unless it is here."""
         if not MD5.fullmatch(md5):
             raise BadFile(f"the md5 of the code is {md5[:60]!r}")
-        self.settle()
         here = self.root / md5
         if not here.is_dir():
             make_folder(here, self.root)
@@ -115,8 +114,6 @@ class Attempt:
         cell = spec.get("cell")
         if isinstance(cell, dict) and isinstance(cell.get("folder"), str):
             spec["cell"] = cell | {"folder": mapped.here(cell["folder"])}
-        if isinstance(spec.get("data_root"), str):
-            spec["data_root"] = mapped.here(spec["data_root"])
         line = json.dumps(spec, separators=(",", ":"))
         if len(line) < LONG_LINE:
             return {"do": "run", "spec": spec}

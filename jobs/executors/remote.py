@@ -418,9 +418,14 @@ class RemoteSlot(Slot):
         limits = self.limits()
         self._watchdog = RemoteWatchdog(process, limits)  # type: ignore[assignment]  # all of it that a slot asks for
         told = {"program": asdict(program), "threads": threads, "limits": asdict(limits), "pace": self.settings.stall}
-        with contextlib.suppress(BrokenPipeError):  # the process then ends as lost
-            self.executor.sending.send(self.channel, program)
+        try:
+            self.executor.send_code(self.channel, program)
             self.channel.start(told)
+        except BrokenPipeError:
+            pass  # the process then ends as lost
+        except OSError:  # the code cannot be sent: nothing was started, and the next trial must not find this process
+            self._child = self._watchdog = self._program = None
+            raise
         return process
 
     def prepare(self, program: Program, threads: int) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ast
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fts.jobs.api.code import TooMuchCode, all_files, beside, files
-from fts.jobs.executors.arriving import BadFile, checked_name
-from fts.jobs.study_file.faults import At, BadStudy
+from fts.jobs.api.code import TooMuchCode, beside, files
+from fts.jobs.study_file.faults import BadStudy
 
 MOST_MODULES = 500
 AT = ("study", "code")
-SYNC, DATA = ("study", "sync"), ("study", "data")
+SYNC = ("study", "sync")
 
 
 def named(code: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
@@ -32,36 +30,20 @@ def named(code: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str,
     return tuple(code)
 
 
-def sent(sync: Sequence[str], data: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
+def sent(sync: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
     """Checks the files and folders of `sync`. Raises BadStudy for one that a node would not get."""
-    _check_inside(SYNC, sync, folder)
-    sets = {os.path.relpath(path, folder) for path in all_files(folder, data)}
+    for word in sync:
+        path = (folder / word).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise BadStudy(SYNC, f"names {word}, which lies outside {folder}; name files and folders inside it")
+        if not path.exists():
+            raise BadStudy(SYNC, f"names {word}, which is not in {folder}")
     try:
-        for _ in files(folder, sync if outputs is None else beside(folder, sync, outputs), without=sets):
+        for _ in files(folder, sync if outputs is None else beside(folder, sync, outputs)):
             pass
     except TooMuchCode as error:
-        raise BadStudy(SYNC, f"cannot be sent: {error}, and data sets as `data`") from None
+        raise BadStudy(SYNC, f"cannot be sent: {error}") from None
     return tuple(sync)
-
-
-def data_sets(data: Sequence[str], folder: Path) -> tuple[str, ...]:
-    """Checks the files and folders of `data`. Raises BadStudy."""
-    _check_inside(DATA, data, folder)
-    for path in all_files(folder, data):
-        try:
-            checked_name(os.path.relpath(path, folder))
-        except BadFile as error:
-            raise BadStudy(DATA, f"cannot be sent: {error}") from None
-    return tuple(data)
-
-
-def _check_inside(at: At, words: Sequence[str], folder: Path) -> None:
-    for word in words:
-        plain = Path(os.path.normpath(word))  # links may lead elsewhere: data often lie on another disk
-        if plain.is_absolute() or plain.parts[:1] == ("..",):
-            raise BadStudy(at, f"names {word}, which lies outside {folder}; name files and folders inside it")
-        if not (folder / word).exists():
-            raise BadStudy(at, f"names {word}, which is not in {folder}")
 
 
 def imported(file: str, folder: Path) -> tuple[str, ...]:
