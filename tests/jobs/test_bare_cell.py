@@ -40,6 +40,7 @@ OTHER: dict[str, Any] = {
     "seeds": 3,
     "baseline": "train.py:mean",
     "code": ("model",),
+    "sync": ("train.py",),
     "forbid": {"large": "lr > 0.5"},
     "goals": {"loss": "minimize", "latency": "minimize"},
     "goal_names": ("loss", "latency"),
