@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import shutil
 import signal
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,8 +74,12 @@ def run_queue(places: Places, progress: Console | None = None, **settings: Any) 
 
 def copied(places: Places, folder: Path) -> Places:
     """The same study elsewhere, to be changed without harm."""
-    shutil.copytree(places.outputs, folder / "outputs")
-    return Places(folder / "outputs" / places.db.name, places.data)
+    shutil.copytree(places.outputs, folder / "outputs", ignore=shutil.ignore_patterns(f"{places.db.name}*"))
+    copy = folder / "outputs" / places.db.name
+    with closing(sqlite3.connect(places.db)) as live, closing(sqlite3.connect(copy)) as other:
+        live.backup(other)  # as files, its -wal may go while it is copied
+    copy.chmod(0o600)
+    return Places(copy, places.data)
 
 
 def opened(places: Places) -> Database:

@@ -61,6 +61,7 @@ def test_another_cv_is_refused_by_name(tmp_path: Path, wrong: str):
         cells_of(places, cv=wrong)
 
 
+@pytest.mark.slow
 def test_a_cell_judged_on_folds_beside_the_plain_one_is_a_matrix_of_its_own(tmp_path: Path):
     """The page itself asks for it, so it must not be taken for mixed data, nor hide the plain cell."""
     places = Places(tmp_path / "outputs" / "fts.db", make_data(tmp_path / "data").root)

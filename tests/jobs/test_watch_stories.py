@@ -62,6 +62,7 @@ def test_a_trial_that_is_killed_at_every_batch_is_held(tmp_path: Path, data: Pat
         assert "hard limit 100 MB" in worker.job.hold_reason
 
 
+@pytest.mark.slow
 def test_a_trial_that_stalls_three_times_fails(tmp_path: Path, data: Path) -> None:
     places = make_study(tmp_path, data, epochs=1000)
     quick = {

@@ -158,7 +158,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
 @pytest.mark.parametrize(
     ("architecture", "how"),
     [
-        ("d64-L48-h2-ff256", {"micro_batch": 64}),
+        pytest.param("d64-L48-h2-ff256", {"micro_batch": 64}, marks=pytest.mark.slow),
         pytest.param("d256-L3-h16-ff512", {"micro_batch": 16, "checkpoint_layers": True}, marks=pytest.mark.slow),
         pytest.param("d384-L2-h8-ff768", {"micro_batch": 64, "checkpoint_layers": True, "optimizer": "adafactor",
                                           "fused_backward": True}, marks=pytest.mark.slow),
