@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.cluster.ray_nodes import Ray, can_cut, why_not
-from tests.executors.crew import Crew
+from tests.executors.crew import Crew, undisturbed
 from tests.fts_process import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -34,10 +34,7 @@ def ray() -> Iterator[Ray]:
 
 @pytest.fixture(scope="module")
 def peace(tmp_path_factory: pytest.TempPathFactory) -> Crew:
-    crew = Crew(tmp_path_factory.mktemp("peace"))
-    crew.put_in_line()
-    crew.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
-    return crew
+    return undisturbed(tmp_path_factory.mktemp("peace"))
 
 
 def crew_on(ray: Ray, folder: Path, pause_s: float = PAUSE_S) -> Crew:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.slurm import Slurm, why_not
-from tests.executors.crew import Crew
+from tests.executors.crew import Crew, undisturbed
 from tests.fts_process import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -24,10 +24,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 @pytest.fixture(scope="module")
 def peace(tmp_path_factory: pytest.TempPathFactory) -> Crew:
-    crew = Crew(tmp_path_factory.mktemp("peace"))
-    crew.put_in_line()
-    crew.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
-    return crew
+    return undisturbed(tmp_path_factory.mktemp("peace"))
 
 
 def crew_on(slurm: Slurm, folder: Path, pause_s: float = 0.3) -> Crew:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.executors.crew import Crew
+from tests.executors.crew import Crew, undisturbed
 from tests.fts_process import wait_until
 
 STUDY = """\
@@ -26,11 +26,7 @@ loss = { goal = "minimize" }
 
 @pytest.fixture(scope="module")
 def peace(tmp_path_factory: pytest.TempPathFactory) -> Crew:
-    """The same study, on this machine, undisturbed."""
-    crew = Crew(tmp_path_factory.mktemp("peace"))
-    crew.put_in_line()
-    crew.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
-    return crew
+    return undisturbed(tmp_path_factory.mktemp("peace"))
 
 
 def finished(crew: Crew, worker: object) -> None:

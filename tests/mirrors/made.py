@@ -13,6 +13,7 @@ from fts.state.db import Database
 from fts.state.values import Cause, Claim
 from tests.cli.toy import CHOICE, FLOAT, fail_trial, make_toy, run_trial
 
+Made = tuple[Database, Claim, int]  # the study, its claim, its live trial
 AXES = {"data": ["mnist", "a b"], "size": ["S"]}
 
 
@@ -37,7 +38,7 @@ def claim(db: Database) -> Claim:
     return claimed
 
 
-def make_study(folder: Path) -> tuple[Database, Claim, int]:
+def make_study(folder: Path) -> Made:
     """t0 complete, t1 the best, t2 failed, t3 pruned, t4 interrupted once and running; with the live one's id."""
     db = make_toy(folder, trials=9, axes=AXES)
     claimed = claim(db)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,26 +12,11 @@ import pytest
 from fts.jobs.mirrors.follow import CannotMirror, Mirror, follow
 from fts.jobs.mirrors.runs import Run
 from fts.state import queries, transitions
-from fts.state.db import Database, open_for_reading
-from fts.state.values import Cause, Claim, TrialStatus
-from tests.cli.study import Said, runner
+from fts.state.db import open_for_reading
+from fts.state.values import Cause, TrialStatus
+from tests.cli.study import Said
 from tests.fts_process import wait_until
-from tests.mirrors.made import Memory, begin, claim, end, everything, fresh, make_study, report
-
-Made = tuple[Database, Claim, int]
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
-    found = make_study(tmp_path)
-    yield found
-    found[0].close()
-
-
-@pytest.fixture
-def fts(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
-    monkeypatch.chdir(tmp_path)
-    return runner(tmp_path, capsys)
+from tests.mirrors.made import Made, Memory, begin, claim, end, everything, fresh, report
 
 
 def by_name(runs: dict[str, Run]) -> dict[str, Run]:

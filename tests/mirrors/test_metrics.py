@@ -18,25 +18,9 @@ import pytest
 
 from fts.jobs.metrics.exposition import Family, text_of
 from fts.state import transitions
-from fts.state.db import Database
-from fts.state.values import Claim
-from tests.cli.study import Said, places_of, runner
+from tests.cli.study import Said, places_of
 from tests.fts_process import Study, wait_until
-from tests.mirrors.made import end, make_study, report
-
-Made = tuple[Database, Claim, int]
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
-    found = make_study(tmp_path)
-    yield found
-    found[0].close()
-
-
-@pytest.fixture
-def fts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    return runner(tmp_path, capsys)
+from tests.mirrors.made import Made, end, make_study, report
 
 
 @contextmanager

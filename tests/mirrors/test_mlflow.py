@@ -19,15 +19,13 @@ import pytest
 from fts.jobs.mirrors.follow import CannotMirror, Mirror
 from fts.state import transitions
 from fts.state.db import Database
-from fts.state.values import Cause, Claim
-from tests.cli.study import Said, runner
+from fts.state.values import Cause
+from tests.cli.study import Said
 from tests.fts_process import ROOT, Study, wait_until
-from tests.mirrors.made import begin, claim, end, everything, make_study, report
+from tests.mirrors.made import Made, begin, claim, end, everything, make_study, report
 
 pytest.importorskip("mlflow", reason="mlflow is not installed: `pip install mlflow`", minversion="2.9")
 pytestmark = pytest.mark.slow  # the library and its server take seconds to start
-
-Made = tuple[Database, Claim, int]
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +64,6 @@ def made(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Made]:
     found[0].execute_sql("UPDATE study SET name = ?", [study])
     yield found
     found[0].close()
-
-
-@pytest.fixture
-def fts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    return runner(tmp_path, capsys)
 
 
 def mirror(uri: str) -> Mirror:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,13 @@ import pytest
 from fts.jobs.mirrors.follow import Mirror
 from fts.jobs.trial.tensorboard import EventFile
 from fts.state.db import Database
-from fts.state.values import Claim
-from tests.cli.study import Said, runner
+from tests.cli.study import Said
 from tests.fts_process import ROOT, Study, wait_until
-from tests.mirrors.made import end, everything, files_of, make_study, report
+from tests.mirrors.made import Made, end, everything, files_of, report
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed: `pip install tensorboard`")
 
-Made = tuple[Database, Claim, int]
 FILE = "train/train_mnist_S/t0004/events.out.tfevents.fts"
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
-    found = make_study(tmp_path)
-    yield found
-    found[0].close()
-
-
-@pytest.fixture
-def fts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    return runner(tmp_path, capsys)
 
 
 def mirror(folder: Path) -> Mirror:

@@ -12,22 +12,12 @@ from typing import Any
 import pytest
 
 from fts.jobs.mirrors.follow import Mirror
-from fts.state.db import Database
-from fts.state.values import Claim
-from tests.mirrors.made import end, everything, make_study, report
+from tests.mirrors.made import Made, end, everything, report
 
 pytest.importorskip("wandb", reason="wandb is not installed: `pip install wandb`")
 pytestmark = pytest.mark.slow  # a process of the library, and two seconds to load it
 
-Made = tuple[Database, Claim, int]
 BLOCK, HEAD = 32768, 7  # of the log that wandb writes
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
-    found = make_study(tmp_path)
-    yield found
-    found[0].close()
 
 
 def mirror(folder: Path) -> Mirror:
