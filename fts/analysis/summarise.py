@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fts.analysis.study_data import BaselineRow, StudyData
 
 
-SEEDS_TO_CLAIM = 2  # other trainings of a winner before anything good is said of it: it was chosen, they were not
+SEEDS_TO_CLAIM = 2  # trainings of a winner with other seeds before a lead of it may be claimed
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class CellSummary:
         """That gain of the winner's other seeds, which were not chosen, with the noise of training.
 
         Its value is the mean over them; its width holds for the days and, by Student's t, for the seeds. None: there
-        are fewer than SEEDS_TO_CLAIM of them, so nothing good can be said of the winner.
+        are fewer than SEEDS_TO_CLAIM of them.
         """
         if self.best is None or self.auc_noise is None or not self.is_trained_again:
             return None

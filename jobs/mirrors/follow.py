@@ -145,7 +145,7 @@ def follow(
 ) -> None:
     """Keeps the place up to date until `stops`, or until no job runs and none can start.
 
-    What goes wrong after the first pass is said once and tried again. Raises CannotMirror, OSError, StateError.
+    After the first pass a failure is told once, and the pass is tried again. Raises CannotMirror, OSError, StateError.
     """
     db, version, pause_s, fault, begun = open_for_reading(path), -1, every_s, "", False
     try:

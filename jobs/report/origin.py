@@ -1,4 +1,4 @@
-"""Where every number comes from: per cell its job, code, sampler, machine; what all have in common is said once."""
+"""Where every number comes from: job, code, sampler and machine of each cell; what all share stands above them."""
 
 from __future__ import annotations
 

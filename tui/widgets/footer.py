@@ -54,7 +54,7 @@ def _before(view: View) -> list[Span]:
 
 
 def placed(view: View, width: int) -> Iterator[tuple[int, Hint]]:
-    """(column, hint) of those that fit whole, while nothing is said in their place."""
+    """(column, hint) of those that fit whole; none while a message stands in their place."""
     at = sum(formatting.width(text) for text, _ in _before(view))
     for hint in () if view.toast or view.problem else view.hints:
         end = at + formatting.width(f"{hint.key} {hint.label}")
