@@ -108,7 +108,7 @@ def test_killed_with_several_trials_running_it_ends_as_if_undisturbed(tmp_path: 
     }  # fmt: skip
     for moment, who in kills.items():
         (study.folder / "kills" / f"00001_train {moment}").write_text(who)
-    assert run(study, 3) == 4
+    assert run(study, 3) in (3, 4)  # t5 and t7 run side by side: both may kill the same worker
     assert toy.killed(study) == len(kills)
     assert record(study) == lagging_optuna(study.folder, 8, "tpe", 3)
     assert not study.query("SELECT * FROM event WHERE verb IN ('drifted', 'resume_mismatch')")

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 PART = re.compile(
-    r"\x1b\[(?P<numbers>[?>=]?[\d;:]*)(?P<end>[@-~])|\x1b[\]P_^X].*?(?:\x07|\x1b\\)|\x1b[()].|\x1b.|(?P<text>[^\x1b])",
+    r"\x1b\[(?P<numbers>[?>=]?[\d;:]*)(?P<end>[@-~])|\x1b[\]P_^X].*?(?:\x07|\x1b\\)|\x1b[()].|\x1b[^\[\]P_^X()]|(?P<text>[^\x1b])",
     re.S,
 )
 
@@ -24,7 +24,7 @@ class Grid:
         """Paints what was received; an escape code or a character that has not ended waits for its end."""
         data = self._rest + data
         cut = data.rfind(b"\x1b", max(0, len(data) - 64))
-        whole = data if cut < 0 or PART.fullmatch(data[cut:].decode(errors="replace")) else data[:cut]
+        whole = data if cut < 0 or PART.match(data[cut:].decode(errors="replace")) else data[:cut]
         while whole and whole[-1] >= 0x80 and not _decodes(whole[-4:]):
             whole = whole[:-1]
         self._rest = data[len(whole) :]

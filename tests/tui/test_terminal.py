@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.tui.grid import Grid
 from tests.tui.stories import rows
 from tests.tui.terminal import Terminal
 
@@ -167,3 +168,14 @@ def test_moments(text, valid):
     else:
         with pytest.raises(argparse.ArgumentTypeError, match="is not a time"):
             moment(text)
+
+
+def test_what_the_grid_shows_does_not_depend_on_how_the_bytes_arrive():
+    sent = "\x1b[2J\x1b[1;1H\x1b[38;2;1;2;3mabc 漢 \x1b[0m\x1b]0;title\x07\x1b(Bend\x1b[3;4Hx".encode()
+    shown = set()
+    for cut in range(len(sent) + 1):
+        grid = Grid(30, 5)
+        grid.feed(sent[:cut])
+        grid.feed(sent[cut:])
+        shown.add(grid.text)
+    assert shown == {"abc 漢  end\n\n   x\n\n"}
