@@ -117,7 +117,9 @@ def enqueue_cells(
     if db is not None:
         found = write(db, cells, who, again=again, dry_run=True)
     lines = [Line(cell, None, None, False) for cell in cells]
-    work = [n for n, there in enumerate(found) if _needs_work(there)] if check else []
+    new = [n for n, there in enumerate(found) if _needs_work(there)]
+    _check_folds(places, [cells[n] for n in new])
+    work = new if check else []
     for n, line in zip(work, _tried(places, [cells[n] for n in work], tell), strict=True):
         lines[n] = line
     if refused := [line for line in lines if line.problem]:
@@ -130,6 +132,15 @@ def enqueue_cells(
 
         put_first(db, list(zip(cells, written, strict=True)), who)
     return _lines(db, lines, found, dry_run)
+
+
+def _check_folds(places: Places, cells: Iterable[CellSpec]) -> None:
+    """Every fold of every cell, whether it is tried or not. Raises NotEnqueued."""
+    from fts.study.fold_checks import problem
+
+    told = [f"{_name(cell)}: {why}" for cell in cells if (why := problem(places.data, cell))]
+    if told:
+        raise NotEnqueued(f"{'; '.join(dict.fromkeys(told))}; nothing was put in line")
 
 
 def _needs_work(found: Enqueued | None) -> bool:

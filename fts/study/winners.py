@@ -1,6 +1,6 @@
-"""From a cell's winner to the jobs that follow it: other seeds (replicate), and the final model (train).
+"""From a cell's winner to the jobs that follow it: other seeds (replicate), folds (walk), the final model (train).
 
-Both freeze the winner's parameters in their own specification, so that they repeat that trial and no later one.
+All freeze the winner's parameters in their own specification, so that they repeat that trial and no later one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fts.jobs.status.formatting import without_best
 from fts.state import queries
 from fts.state.errors import WrongStatus
 from fts.state.values import Job, Trial, TrialStatus
-from fts.study.cell import CellSpec
+from fts.study.cell import WALKED, CellSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,16 +60,33 @@ def replicate_spec(cell: Job, trial: Trial, seeds: int) -> CellSpec:
     return _following("replicate", cell, trial, seeds)
 
 
-def train_others(db: Database, cell: Job, who: str) -> None:
-    """Puts the winner with its other seeds in line, where the cell asks for several and has a winner.
+def walk_spec(cell: Job, trial: Trial) -> CellSpec:
+    """The winner's configuration on walk-forward folds, with as many seeds as the cell asks for."""
+    asked = CellSpec.from_json(cell.spec)
+    assert asked.winner_folds is not None, "the caller looks"
+    return _following("walk", cell, trial, asked.winner_seeds, cv=f"{WALKED}{asked.winner_folds}")
 
-    Called again after a kill, it finds the job that is there; a new winner of an extended search gets one of its own.
+
+def follow_winner(db: Database, cell: Job, who: str) -> None:
+    """Puts in line what the cell asks for after its search: the winner with other seeds, and on folds with baselines.
+
+    Called again after a kill, it finds the jobs that are there; a new winner of an extended search gets its own.
     """
-    seeds, best = CellSpec.from_json(cell.spec).winner_seeds, best_of(cell, queries.trials(db, cell.id))
-    if seeds > 1 and best is not None:
-        from fts.study.matrix import write  # here: winners is what it builds on
+    from fts.study.baseline_jobs import baseline_of
+    from fts.study.matrix import write  # here: winners is what it builds on
+    from fts.study.naming import kept_apart
 
-        write(db, [replicate_spec(cell, best, seeds - 1)], who, by_a_person=False)
+    asked, best = CellSpec.from_json(cell.spec), best_of(cell, queries.trials(db, cell.id))
+    if best is None:
+        return
+    line = []
+    if asked.winner_folds is not None:
+        walk = walk_spec(cell, best)
+        line += [baseline_of(walk), walk]
+    if asked.winner_seeds > 1:
+        line.append(replicate_spec(cell, best, asked.winner_seeds - 1))
+    if line:
+        write(db, kept_apart(db, line), who, by_a_person=False)
 
 
 def train_spec(cell: Job, trial: Trial) -> CellSpec:
@@ -77,7 +94,7 @@ def train_spec(cell: Job, trial: Trial) -> CellSpec:
     return _following("train", cell, trial, 1)
 
 
-def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
+def _following(kind: str, cell: Job, trial: Trial, trials: int, cv: str | None = None) -> CellSpec:
     commit, dirty = code_version()
     origin = Origin(
         experiment=cell.experiment, job=cell.id, trial=trial.number, best_epoch=trial.best_epoch or 1,
@@ -92,10 +109,12 @@ def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
         pruner="none",
         halving=None,
         winner_seeds=1,
+        winner_folds=None,
         warm_start=(dict(trial.params),),
         origin=asdict(origin),
         code_commit=commit,
         code_dirty=dirty,
+        cv=cv or CellSpec.from_json(cell.spec).cv,
     )
     return CellSpec.from_json(spec.to_json())
 
@@ -113,4 +132,8 @@ def require_data(root: Path, spec: CellSpec) -> None:
         ) from None
 
 
-PREFIX = {"replicate": "replicate", "train": "train"}  # train_2M_h1_threshold_1pct, as the scripts are called
+PREFIX = {
+    "replicate": "replicate",
+    "train": "train",
+    "walk": "walk",
+}  # train_2M_h1_threshold_1pct, as the scripts are called

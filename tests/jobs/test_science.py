@@ -20,7 +20,7 @@ from fts.study.baseline_jobs import with_baselines
 from fts.study.matrix import write
 from fts.study.results import results
 from fts.study.seeds import spread_of
-from fts.study.winners import replicate_spec, train_others, winner
+from fts.study.winners import replicate_spec, follow_winner, winner
 from tests.jobs.science import (
     CELL,
     REPLICATE,
@@ -131,12 +131,12 @@ def test_a_winner_whose_other_seeds_are_in_line_gets_them_once_and_no_undo_of_a_
     cell = queries.job(db, CELL)
     assert cell.spec["winner_seeds"] == 3
     for _ in range(2):
-        train_others(db, cell, "worker 7")
+        follow_winner(db, cell, "worker 7")
     assert len(queries.jobs(db)) == before
     plain = {name: value for name, value in cell.spec.items() if name != "winner_seeds"}
-    train_others(db, replace(cell, spec=plain), "worker 7")  # of an older fts: nothing follows
+    follow_winner(db, replace(cell, spec=plain), "worker 7")  # of an older fts: nothing follows
     assert not db.execute_sql("select id from event where who = 'worker 7'").fetchall()
-    train_others(db, replace(cell, spec=plain | {"winner_seeds": 4}), "worker 7")
+    follow_winner(db, replace(cell, spec=plain | {"winner_seeds": 4}), "worker 7")
     assert len(queries.jobs(db)) == before and queries.job(db, REPLICATE).trials_wanted == 3
     (told,) = db.execute_sql("select inverse from event where who = 'worker 7'").fetchall()
     assert told == (None,)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fts.jobs.api.halving import HALVING, Halving
 from fts.jobs.api.lag import MOST_PARALLEL, PRICE
@@ -52,19 +53,26 @@ HORIZON = re.compile(r"h?[0-9]{1,9}")
 
 @click.command()
 @click.argument("budget", required=False)
-@click.option("--features", default=25, type=COUNT, show_default=True, help="features of a day (tier a25 has 25)")
+@click.option("--tier", help=f"count as for a new cell of this tier: {', '.join(choices.TIERS)}")
+@click.option("--features", type=COUNT, help="features of a day  [default: 25, as tier a25 has]")
+@click.option("--context", type=COUNT, help="days in a window  [default: 80]")
+@click.option("--norm", help="of a window: revin, partial, none, revin+stats, partial+stats  [default: revin]")
 @AS_JSON
-def budgets(budget: str | None, features: int, as_json: bool) -> None:
-    """The model sizes, and with BUDGET every architecture in it with its counted parameters."""
-    from fts.model.architecture import ModelConfig
-    from fts.model.budgets import BUDGETS, count_parameters, grid
+def budgets(
+    budget: str | None, tier: str | None, features: int | None, context: int | None, norm: str | None, as_json: bool
+) -> None:
+    """The model sizes, and with BUDGET every architecture in it with its counted parameters.
+
+    An architecture belongs to a size by its counted parameters, which window and norm change a little.
+    """
+    from fts.model.budgets import BUDGETS
 
     if budget is not None and budget not in BUDGETS:
         raise click.UsageError(f"there is no budget {budget!r}; there are {', '.join(BUDGETS)}")
-    shapes = {
-        name: {str(a): count_parameters(ModelConfig(a, features)) for a in grid(name, features)}
-        for name in ([budget] if budget else BUDGETS)
-    }
+    window = _window_of(tier, features, context, norm)
+    shapes = {name: _counted(name, window) for name in ([budget] if budget else BUDGETS)}
+    if not as_json and window != USUAL_WINDOW:
+        say(f"counted for {window['n_features']} features, windows of {window['context']} days, norm {window['norm']}")
     if as_json:
         return emit_json("budgets", shapes)
     if budget is None:
@@ -84,6 +92,36 @@ def budgets(budget: str | None, features: int, as_json: bool) -> None:
         (name, f"{count:,}", f"{100 * (count / BUDGETS[budget] - 1):+.1f} %") for name, count in shapes[budget].items()
     ]
     return emit_table(("architecture", "parameters", "off nominal"), rows_of_one, right=("parameters", "off nominal"))
+
+
+USUAL_WINDOW: dict[str, Any] = {"n_features": 25, "context": choices.CONTEXT, "norm": "revin"}
+
+
+def _window_of(tier: str | None, features: int | None, context: int | None, norm: str | None) -> dict[str, Any]:
+    """What decides how many parameters an architecture has: of the tier, but what was asked for otherwise."""
+    from fts.study.recipe import FEATURES
+
+    if tier is not None and tier not in FEATURES:
+        raise click.UsageError(f"there is no tier {tier!r}; there are {', '.join(FEATURES)}")
+    usual = USUAL_WINDOW
+    if tier is not None:
+        of_tier = choices.WINDOWS.get(tier, {})
+        usual = usual | {"n_features": FEATURES[tier]} | {k: v for k, v in of_tier.items() if k in usual}
+    asked = {"n_features": features, "context": context, "norm": norm}
+    return usual | {name: value for name, value in asked.items() if value is not None}
+
+
+def _counted(budget: str, window: dict[str, Any]) -> dict[str, int]:
+    """Architecture -> its counted parameters."""
+    from fts.model.budgets import grid
+    from fts.study.space import check_norms, counted
+
+    check_norms({"choices": [window["norm"]]})
+    n_features, more = window["n_features"], {name: window[name] for name in ("context", "norm")}
+    try:
+        return {shape.name: counted(shape, n_features, more) for shape in grid(budget, n_features, **more)}
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _range(sizes: list[int]) -> tuple[str, str]:
@@ -259,6 +297,16 @@ def specs_of(
     type=Whole(1, 1000),
     help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for it",
 )
+@click.option(
+    "--folds",
+    "winner_folds",
+    default=choices.FOLDS,
+    show_default=True,
+    callback=lambda ctx, option, text: None if text == "none" else text,
+    metavar="KofN",
+    help="after its search, train the winner of each cell anew for each of the last K of N stretches of days "
+    "(walk-forward), beside the baselines: the report shows that first; none: one split alone",
+)
 @click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
@@ -291,6 +339,8 @@ def enqueue(
     from fts.study.baseline_jobs import with_baselines as put_before
 
     specs = specs_of(_wanted(cells, whole, budgets_, horizons, task), **fields)
+    if click.get_current_context().get_parameter_source("winner_folds") is ParameterSource.DEFAULT:
+        specs = _usual_folds(specs)
     check, with_baselines = not no_check, not cells if baselines is None else baselines
     db = None if dry_run and not has_study(here().db) else open_for_person(here().db)  # a dry run makes no database
     try:
@@ -304,6 +354,19 @@ def enqueue(
         if db is not None:
             db.close()
     _report(lines, dry_run, as_json)
+
+
+def _usual_folds(specs: list[CellSpec]) -> list[CellSpec]:
+    """Nobody asked for folds: cells that are judged on folds anyway need no others, nor do days that carry none."""
+    from fts.study.fold_checks import problem
+
+    kept = []
+    for spec in specs:
+        why = None if spec.cv is not None else problem(here().data, spec)
+        if why is not None:
+            say(f"{spec.budget}/h{spec.horizon} is judged on one split alone (--folds none): {why}")
+        kept.append(dataclasses.replace(spec, winner_folds=None) if why or spec.cv else spec)
+    return kept
 
 
 def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
@@ -327,8 +390,8 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
             for line in lines
         ]
         return emit_json("enqueued", content)
-    if (others := max(line.cell.winner_seeds for line in lines) - 1) and any(line.is_new for line in lines):
-        say(f"after each search a job trains its winner with {formatting.count(others, 'other seed')}; --seeds 1: none")
+    if any(line.is_new for line in lines) and (after := _after(lines)):
+        say(f"after each search, its winner is trained {after}")
     rows = [
         (
             line.job_id,
@@ -347,6 +410,15 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
         if rule is not None:
             say(f"halving: {rule.told}; sampler {sampler}")
     return say(_summary(lines, dry_run))
+
+
+def _after(lines: list[matrix.Line]) -> str:
+    """`with 2 other seeds (--seeds 1: none)`, and on folds."""
+    others = max(line.cell.winner_seeds for line in lines) - 1
+    told = [f"with {formatting.count(others, 'other seed')} (--seeds 1: none)"] if others else []
+    folds = next((line.cell.winner_folds for line in lines if line.cell.winner_folds), None)
+    told += [f"by walk-forward on {folds} stretches, beside the baselines (--folds none: not)"] if folds else []
+    return ", and ".join(told)
 
 
 def _became(line: matrix.Line, dry_run: bool) -> str:
