@@ -53,7 +53,7 @@ HORIZON = re.compile(r"h?[0-9]{1,9}")
 
 @click.command()
 @click.argument("budget", required=False)
-@click.option("--tier", help=f"count as for a new cell of this tier: {', '.join(choices.TIERS)}")
+@click.option("--tier", help=f"count as for a new cell of this tier ({', '.join(choices.TIERS)})  [default: none]")
 @click.option("--features", type=COUNT, help="features of a day  [default: 25, as tier a25 has]")
 @click.option("--context", type=COUNT, help="days in a window  [default: 80]")
 @click.option("--norm", help="of a window: revin, partial, none, revin+stats, partial+stats  [default: revin]")
