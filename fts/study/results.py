@@ -338,7 +338,7 @@ def remarks(row: Result) -> list[str]:
             said.append(f"not shown to beat {row.rival}")
     if row.seeds:
         said.append(
-            f"{row.seeds} seeds: {formatting.score(row.seed_mean)}" + (f" sd {row.seed_sd:.4f}" if row.seed_sd else "")
+            f"{formatting.count(row.seeds, 'seed')}: {formatting.score(row.seed_mean)}" + (f" sd {row.seed_sd:.4f}" if row.seed_sd else "")
         )
     if row.test_opened:
         there = difference(row.test_auc_gain, row.test_auc_gain_low, row.test_auc_gain_high)

@@ -20,7 +20,7 @@ from fts.study.baseline_jobs import with_baselines
 from fts.study.matrix import write
 from fts.study.results import results
 from fts.study.seeds import spread_of
-from fts.study.winners import replicate_spec, follow_winner, winner
+from fts.study.winners import follow_winner, replicate_spec, winner
 from tests.jobs.science import (
     CELL,
     REPLICATE,

@@ -1,4 +1,4 @@
-"""A cell's winner is judged by walk-forward after its search: with its seeds, beside the baselines of the same folds."""
+"""A cell's winner is judged by walk-forward after its search: with seeds, beside the baselines of the same folds."""
 
 from __future__ import annotations
 
