@@ -392,8 +392,11 @@ def run(spec, orders):
         time.sleep(999)
     os.read(here, 1)
     yield {"fact": "result"}
-def slowly(whole=orphans.end_children, turns=[1.0]):
-    time.sleep(turns.pop() if turns else 0.0)
+def slowly(whole=orphans.end_children, turns=[1]):
+    if turns:
+        turns.pop()
+        open("tidies", "w").close()
+        time.sleep(999)
     whole()
 orphans.end_children = slowly
 process.serve(process.Commands(0), fd, run, lambda data: Spec(), lambda spec: False)
@@ -410,7 +413,7 @@ def test_a_trial_process_that_is_let_go_before_it_has_tidied_leaves_nothing(tmp_
     with spawn(TIDIES, tmp_path, env={"PYTHONPATH": os.pathsep.join(sys.path)}, cwd=tmp_path) as child:
         child.send({"do": "run", "spec": {}})
         facts_until(child, "result")
-        time.sleep(0.3)  # it is about to tidy, for a second
+        assert eventually((tmp_path / "tidies").exists)
         child.close_stdin()
         assert child.wait(20.0) == 75
     found = psutil.Process(int(text)) if left.exists() and (text := left.read_text()) and is_alive(int(text)) else None
