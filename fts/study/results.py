@@ -337,9 +337,8 @@ def remarks(row: Result) -> list[str]:
         elif row.auc_gain_low <= 0:
             said.append(f"not shown to beat {row.rival}")
     if row.seeds:
-        said.append(
-            f"{formatting.count(row.seeds, 'seed')}: {formatting.score(row.seed_mean)}" + (f" sd {row.seed_sd:.4f}" if row.seed_sd else "")
-        )
+        sd = f" sd {row.seed_sd:.4f}" if row.seed_sd else ""
+        said.append(f"{formatting.count(row.seeds, 'seed')}: {formatting.score(row.seed_mean)}{sd}")
     if row.test_opened:
         there = difference(row.test_auc_gain, row.test_auc_gain_low, row.test_auc_gain_high)
         against = f", {there} to the baseline" if there else ""
