@@ -15,6 +15,7 @@ from fts.state import queries
 from fts.state.errors import WrongStatus
 from fts.state.values import Job, Trial, TrialStatus
 from fts.study.cell import WALKED, CellSpec
+from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,33 +61,36 @@ def replicate_spec(cell: Job, trial: Trial, seeds: int) -> CellSpec:
     return _following("replicate", cell, trial, seeds)
 
 
-def walk_spec(cell: Job, trial: Trial) -> CellSpec:
-    """The winner's configuration on walk-forward folds, with as many seeds as the cell asks for."""
-    asked = CellSpec.from_json(cell.spec)
-    assert asked.winner_folds is not None, "the caller looks"
-    return _following("walk", cell, trial, asked.winner_seeds, cv=f"{WALKED}{asked.winner_folds}")
+def walk_specs(cell: Job, trial: Trial, folds: str, seeds: int) -> list[CellSpec]:
+    """The winner's configuration on walk-forward folds (4of6) with so many seeds, behind the baselines of the folds."""
+    from fts.study.baseline_jobs import baseline_of
+
+    walk = _following("walk", cell, trial, seeds, cv=f"{WALKED}{folds}")
+    return [baseline_of(walk), walk]
 
 
 def follow_winner(db: Database, cell: Job, who: str) -> None:
     """Puts in line what the cell asks for after its search: the winner with other seeds, and on folds with baselines.
 
-    Called again after a kill, it finds the jobs that are there; a new winner of an extended search gets its own.
+    Called again after a kill, it finds the jobs that are there; a new winner of an extended search gets its own, and
+    those of the winner before, where they still wait, are not needed any more.
     """
-    from fts.study.baseline_jobs import baseline_of
+    from fts.state import transitions  # here: only a worker asks
     from fts.study.matrix import write  # here: winners is what it builds on
     from fts.study.naming import kept_apart
 
     asked, best = CellSpec.from_json(cell.spec), best_of(cell, queries.trials(db, cell.id))
-    if best is None:
+    if best is None or (asked.winner_seeds < 2 and asked.winner_folds is None):
         return
-    line = []
-    if asked.winner_folds is not None:
-        walk = walk_spec(cell, best)
-        line += [baseline_of(walk), walk]
+    waits = [job for job in own_jobs(db, ["queued"]) if job.kind in ("replicate", "walk")]
+    origins = {job.id: job.spec.get("origin") or {} for job in waits}
+    others = [n for n, of in origins.items() if of.get("job") == cell.id and of.get("trial") != best.number]
+    if others:
+        transitions.withdraw(db, others, f"trial {best.number} is the winner now", who)
+    line = walk_specs(cell, best, asked.winner_folds, asked.winner_seeds) if asked.winner_folds is not None else []
     if asked.winner_seeds > 1:
         line.append(replicate_spec(cell, best, asked.winner_seeds - 1))
-    if line:
-        write(db, kept_apart(db, line), who, by_a_person=False)
+    write(db, kept_apart(db, line), who, by_a_person=False)
 
 
 def train_spec(cell: Job, trial: Trial) -> CellSpec:

@@ -15,12 +15,11 @@ from fts.scores.folds import over_folds
 from fts.state import queries
 from fts.state.db import Database
 from fts.state.values import Job, JobStatus
-from fts.study.baseline_jobs import baseline_of
 from fts.study.cell import BadSpec, CellSpec
 from fts.study.margins import predictions_path, question
 from fts.study.matrix import NotEnqueued, enqueue_cells, write
 from fts.study.results import results
-from fts.study.winners import follow_winner, walk_spec, winner
+from fts.study.winners import follow_winner, walk_specs, winner
 from tests.jobs.science import CELL, cells_of, make_data, opened, poison_test_part, run_queue
 
 
@@ -35,8 +34,8 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Places, Database]:
     write(db, cells_of(places, trials=1, epochs=2), who="test")
     run_queue(places)
     cell = asking(db)
-    walk = walk_spec(cell, winner(db, cell))
-    write(db, [replace(baseline_of(walk), trials=3), walk], who="test")  # prior, regression, forest
+    baseline, walk = walk_specs(cell, winner(db, cell), "2of3", 2)
+    write(db, [replace(baseline, trials=3), walk], who="test")  # prior, regression, forest
     run_queue(places)
     return places, db
 

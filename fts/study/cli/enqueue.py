@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from fts.jobs.api.halving import HALVING, Halving
 from fts.jobs.api.lag import MOST_PARALLEL, PRICE
@@ -138,6 +137,7 @@ def _overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]] | None:
     return found or None
 
 
+NO_FOLDS = "none"
 USUAL = {field.name: field.default for field in dataclasses.fields(CellSpec)}
 
 CELL_OPTIONS = (
@@ -292,20 +292,17 @@ def specs_of(
 @click.option(
     "--seeds",
     "winner_seeds",
-    default=choices.SEEDS,
-    show_default=True,
     type=Whole(1, 1000),
-    help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for it",
+    help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for "
+    f"it  [default: {choices.SEEDS}; a cell that has a job keeps its own]",
 )
 @click.option(
     "--folds",
     "winner_folds",
-    default=choices.FOLDS,
-    show_default=True,
-    callback=lambda ctx, option, text: None if text == "none" else text,
     metavar="KofN",
     help="after its search, train the winner of each cell anew for each of the last K of N stretches of days "
-    "(walk-forward), beside the baselines: the report shows that first; none: one split alone",
+    "(walk-forward), beside the baselines: the report shows that first; none: one split alone  [default: "
+    f"{choices.FOLDS}; a cell that has a job keeps its own]",
 )
 @click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
@@ -338,9 +335,9 @@ def enqueue(
     from fts.state.place import has_study
     from fts.study.baseline_jobs import with_baselines as put_before
 
+    folds = fields.pop("winner_folds")
+    fields["winner_folds"] = None if folds == NO_FOLDS else folds
     specs = specs_of(_wanted(cells, whole, budgets_, horizons, task), **fields)
-    if click.get_current_context().get_parameter_source("winner_folds") is ParameterSource.DEFAULT:
-        specs = _usual_folds(specs)
     check, with_baselines = not no_check, not cells if baselines is None else baselines
     db = None if dry_run and not has_study(here().db) else open_for_person(here().db)  # a dry run makes no database
     try:
@@ -349,24 +346,13 @@ def enqueue(
 
             specs = warmed(db, specs, again=again)
         chosen = put_before(specs) if with_baselines else specs
-        lines = matrix.enqueue_cells(db, here(), chosen, check=check, dry_run=dry_run, again=again, tell=say)
+        usual = choices.SEEDS if fields["winner_seeds"] is None else 1
+        new = {"new_seeds": usual, "new_folds": choices.FOLDS if folds is None else None}
+        lines = matrix.enqueue_cells(db, here(), chosen, check=check, dry_run=dry_run, again=again, tell=say, **new)
     finally:
         if db is not None:
             db.close()
     _report(lines, dry_run, as_json)
-
-
-def _usual_folds(specs: list[CellSpec]) -> list[CellSpec]:
-    """Nobody asked for folds: cells that are judged on folds anyway need no others, nor do days that carry none."""
-    from fts.study.fold_checks import problem
-
-    kept = []
-    for spec in specs:
-        why = None if spec.cv is not None else problem(here().data, spec)
-        if why is not None:
-            say(f"{spec.budget}/h{spec.horizon} is judged on one split alone (--folds none): {why}")
-        kept.append(dataclasses.replace(spec, winner_folds=None) if why or spec.cv else spec)
-    return kept
 
 
 def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
@@ -390,7 +376,7 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
             for line in lines
         ]
         return emit_json("enqueued", content)
-    if any(line.is_new for line in lines) and (after := _after(lines)):
+    if after := _after([line for line in lines if line.is_new]):
         say(f"after each search, its winner is trained {after}")
     rows = [
         (
@@ -414,7 +400,7 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
 
 def _after(lines: list[matrix.Line]) -> str:
     """`with 2 other seeds (--seeds 1: none)`, and on folds."""
-    others = max(line.cell.winner_seeds for line in lines) - 1
+    others = max((line.cell.winner_seeds for line in lines), default=1) - 1
     told = [f"with {formatting.count(others, 'other seed')} (--seeds 1: none)"] if others else []
     folds = next((line.cell.winner_folds for line in lines if line.cell.winner_folds), None)
     told += [f"by walk-forward on {folds} stretches, beside the baselines (--folds none: not)"] if folds else []
@@ -426,7 +412,8 @@ def _became(line: matrix.Line, dry_run: bool) -> str:
     if line.is_new:
         return "would be put in line" if dry_run else "in line"
     if line.extended_from is not None:
-        return f"{'would be ' if dry_run else ''}extended from {line.extended_from}"
+        more = f" from {line.extended_from}" if line.cell.trials > line.extended_from else ""
+        return f"{'would be ' if dry_run else ''}extended{more}"
     return f"already there ({line.status})"
 
 
