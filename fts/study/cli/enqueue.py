@@ -347,8 +347,10 @@ def enqueue(
             specs = warmed(db, specs, again=again)
         chosen = put_before(specs) if with_baselines else specs
         usual = choices.SEEDS if fields["winner_seeds"] is None else 1
-        new = {"new_seeds": usual, "new_folds": choices.FOLDS if folds is None else None}
-        lines = matrix.enqueue_cells(db, here(), chosen, check=check, dry_run=dry_run, again=again, tell=say, **new)
+        lines = matrix.enqueue_cells(
+            db, here(), chosen, check=check, dry_run=dry_run, again=again, tell=say, new_seeds=usual,
+            new_folds=choices.FOLDS if folds is None else None,
+        )  # fmt: skip
     finally:
         if db is not None:
             db.close()

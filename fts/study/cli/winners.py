@@ -50,8 +50,8 @@ def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None
 @click.option(
     "--folds",
     metavar="KofN",
-    help="on walk-forward folds: anew for each of the last K of N stretches of days, such as 4of6, behind the baselines "
-    "of those folds  [default: on the split of the search]",
+    help="on walk-forward folds: anew for each of the last K of N stretches of days, such as 4of6, behind their "
+    "baselines  [default: on the split of the search]",
 )
 @click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one  [default: the best]")
 @AGAIN
