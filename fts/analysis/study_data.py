@@ -141,6 +141,8 @@ def earlier_searches(trials: pd.DataFrame, shown: pd.DataFrame) -> tuple[str, ..
     if "job" not in trials or trials.empty:
         return ()
     searches = trials[trials["kind"] == "cell"].groupby(["experiment", "job"], as_index=False).agg(n=("number", "size"))
+    if searches.empty:  # pandas compares no job with the text that an empty look-up gives
+        return ()
     latest = shown[shown["kind"] == "cell"].groupby("experiment")["job"].max()
     older = searches[searches["job"] < searches["experiment"].map(latest)]
     return tuple(

@@ -231,10 +231,11 @@ def resample(n_samples: int, block: float, seed: int, n: int = RESAMPLES) -> Flo
 
 
 def checked_labels(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
-    """`checked_pair`, and both classes present; raises TooFewSamples when all labels are equal."""
+    """`checked_pair`, and both classes present; raises TooFewSamples when all labels are equal, or there are none."""
     y_N, p_N = checked_pair(y, p)
-    if y_N.min() == y_N.max():
-        raise TooFewSamples(f"all {len(y_N)} labels are {y_N[0]:.0f}: nothing can be ranked")
+    if not len(y_N) or y_N.min() == y_N.max():
+        why = f"all {len(y_N)} labels are {y_N[0]:.0f}" if len(y_N) else "there are no labels"
+        raise TooFewSamples(f"{why}: nothing can be ranked")
     return y_N, p_N
 
 

@@ -116,8 +116,9 @@ def task_of(job: Job, usual: str | None = None) -> str:
 
 
 def usual_ticker(jobs: Iterable[Job]) -> str | None:
-    """Whose prices the first cell is about; None: there is no cell."""
-    return next((naming.ticker_of(job) for job in jobs if job.kind == "cell"), None)
+    """Whose prices the first cell is about; without a cell, the first job; None: there is no job."""
+    first = min(jobs, key=lambda job: (job.kind != "cell", job.id), default=None)
+    return None if first is None else naming.ticker_of(first)
 
 
 def pruner_of(job: Job) -> str:
