@@ -40,8 +40,8 @@ CAPTIONS = {
     "results": (
         "Results",
         "Dot and line: AUC of the best trial and its 95 % interval. Band: the strongest cheap baseline and its "
-        "interval. Below the dot: the difference of the two, paired by day, with its interval. Black tick: the luck "
-        "limit; 95 % of equally long searches without skill end below it.",
+        "interval. Below the dot: the difference of the two, paired by day, with its interval. Upright tick: the "
+        "luck limit; 95 % of equally long searches without skill end below it.",
     ),
     "learning_curves": (
         "Learning curves",

@@ -110,12 +110,22 @@ def enqueue_cells(
     again: bool = False,
     who: str | None = None,
     tell: Callable[[str], None] | None = None,
+    new_seeds: int = 1,
 ) -> list[Line]:
-    """Tries the cells and puts them in line, all or none; see enqueue_matrix. A dry run needs no database."""
+    """Tries the cells and puts them in line, all or none; see enqueue_matrix. A dry run needs no database.
+
+    new_seeds: how many seeds at least the winner of a cell gets that has no job yet.
+    """
     cells = kept_apart(db, cells) if db is not None else cells
     found: Sequence[Enqueued | None] = [None] * len(cells)
     if db is not None:
         found = write(db, cells, who, again=again, dry_run=True)
+    cells = [
+        replace(cell, winner_seeds=max(cell.winner_seeds, new_seeds))
+        if cell.kind == "cell" and (there is None or there.created)
+        else cell
+        for cell, there in zip(cells, found, strict=True)
+    ]
     lines = [Line(cell, None, None, False) for cell in cells]
     work = [n for n, there in enumerate(found) if _needs_work(there)] if check else []
     for n, line in zip(work, _tried(places, [cells[n] for n in work], tell), strict=True):

@@ -15,6 +15,7 @@ from fts.state import queries
 from fts.state.errors import WrongStatus
 from fts.state.values import Job, Trial, TrialStatus
 from fts.study.cell import CellSpec
+from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,12 +64,19 @@ def replicate_spec(cell: Job, trial: Trial, seeds: int) -> CellSpec:
 def train_others(db: Database, cell: Job, who: str) -> None:
     """Puts the winner with its other seeds in line, where the cell asks for several and has a winner.
 
-    Called again after a kill, it finds the job that is there; a new winner of an extended search gets one of its own.
+    Called again after a kill, it finds the job that is there; a new winner of an extended search gets one of its own,
+    and that of the winner before, where it still waits, is not needed any more.
     """
     seeds, best = CellSpec.from_json(cell.spec).winner_seeds, best_of(cell, queries.trials(db, cell.id))
     if seeds > 1 and best is not None:
+        from fts.state import transitions  # here: only a worker asks
         from fts.study.matrix import write  # here: winners is what it builds on
 
+        waits = [job for job in own_jobs(db, ["queued"]) if job.kind == "replicate"]
+        origins = {job.id: job.spec.get("origin") or {} for job in waits}
+        others = [n for n, of in origins.items() if of.get("job") == cell.id and of.get("trial") != best.number]
+        if others:
+            transitions.withdraw(db, others, f"trial {best.number} is the winner now", who)
         write(db, [replicate_spec(cell, best, seeds - 1)], who, by_a_person=False)
 
 

@@ -17,6 +17,7 @@ from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.study import margins
 from fts.study.baseline_jobs import with_baselines
+from fts.study.cell import CellSpec
 from fts.study.matrix import write
 from fts.study.results import results
 from fts.study.seeds import spread_of
@@ -143,11 +144,30 @@ def test_a_winner_whose_other_seeds_are_in_line_gets_them_once_and_no_undo_of_a_
     db.close()
 
 
+def test_seeds_of_a_former_winner_that_still_wait_leave_the_line_unless_a_person_asked_for_them(
+    ran: Ran, tmp_path: Path
+):
+    places = copied(ran.places, tmp_path)
+    db = opened(places)
+    cell = queries.job(db, CELL)
+    best = winner(db, cell)
+    one, two = (trial for trial in queries.trials(db, cell.id) if trial.number != best.number)
+    (own,) = write(db, [replicate_spec(cell, one, 2)], "worker 7", by_a_person=False)
+    (wanted,) = write(db, [replicate_spec(cell, two, 2)], "ada@lab")
+    train_others(db, cell, "worker 8")
+    gone, kept = queries.job(db, own.job_id), queries.job(db, wanted.job_id)
+    assert (str(gone.status), gone.message) == ("cancelled", f"trial {best.number} is the winner now")
+    assert str(kept.status) == "queued"
+    transitions.undo(db)
+    assert str(queries.job(db, wanted.job_id).status) == "cancelled", "an undo is of what a person did"
+    db.close()
+
+
 def test_more_seeds_asked_later_do_not_train_the_first_ones_twice(ran: Ran, tmp_path: Path):
     places = copied(ran.places, tmp_path)
     db = opened(places)
     cell = queries.job(db, CELL)
-    write(db, [replicate_spec(cell, winner(db, cell), 3)], who="test")
+    write(db, [replace(CellSpec.from_json(cell.spec), winner_seeds=4)], who="test")
     run_queue(places)
     spread = spread_of(db, cell)
     db.close()

@@ -254,10 +254,9 @@ def specs_of(
 @click.option(
     "--seeds",
     "winner_seeds",
-    default=choices.SEEDS,
-    show_default=True,
     type=Whole(1, 1000),
-    help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for it",
+    help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for "
+    f"it  [default: {choices.SEEDS}; a cell that has a job keeps its own]",
 )
 @click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
@@ -299,7 +298,10 @@ def enqueue(
 
             specs = warmed(db, specs, again=again)
         chosen = put_before(specs) if with_baselines else specs
-        lines = matrix.enqueue_cells(db, here(), chosen, check=check, dry_run=dry_run, again=again, tell=say)
+        usual = choices.SEEDS if fields["winner_seeds"] is None else 1
+        lines = matrix.enqueue_cells(
+            db, here(), chosen, check=check, dry_run=dry_run, again=again, tell=say, new_seeds=usual
+        )
     finally:
         if db is not None:
             db.close()
@@ -327,7 +329,7 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
             for line in lines
         ]
         return emit_json("enqueued", content)
-    if (others := max(line.cell.winner_seeds for line in lines) - 1) and any(line.is_new for line in lines):
+    if others := max((line.cell.winner_seeds for line in lines if line.is_new), default=1) - 1:
         say(f"after each search a job trains its winner with {formatting.count(others, 'other seed')}; --seeds 1: none")
     rows = [
         (
@@ -354,7 +356,8 @@ def _became(line: matrix.Line, dry_run: bool) -> str:
     if line.is_new:
         return "would be put in line" if dry_run else "in line"
     if line.extended_from is not None:
-        return f"{'would be ' if dry_run else ''}extended from {line.extended_from}"
+        more = f" from {line.extended_from}" if line.cell.trials > line.extended_from else ""
+        return f"{'would be ' if dry_run else ''}extended{more}"
     return f"already there ({line.status})"
 
 
