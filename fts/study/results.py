@@ -253,10 +253,10 @@ def badges_of(best: Trial) -> tuple[str, ...]:
 
 def data_note(rows: Iterable[Result]) -> str | None:
     """Which rows rest on which data, where that is not one: windows and days differ, so do not compare across them."""
-    jobs: dict[str, list[str]] = {}
+    jobs: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.data_md5:
-            jobs.setdefault(row.data_md5, []).append(str(row.job))
+            jobs.setdefault(row.data_md5, {})[str(row.job)] = None  # baselines may have two rows
     if len(jobs) < 2:
         return None
     told = "; ".join(f"job{'s' * (len(ids) > 1)} {', '.join(ids)} on data {md5[:8]}" for md5, ids in jobs.items())
