@@ -25,6 +25,7 @@ PAGES = {  # file of the repository -> its place on the site
     "benchmarks/results.md": "benchmarks/results.md",
     "benchmarks/memory-grid.md": "benchmarks/memory-grid.md",
 }
+RECORDS = ("DECISIONS.md", "LOG.md", "CHANGELOG.md")  # what was true then, which a search need not find
 SIGNS = {".py", ".toml", ".sh", ".c", ".R", ".ipynb"}
 
 
@@ -40,11 +41,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """docs/guide.md of README and ../examples/... of a page in docs are guide.md and examples/... here."""
     place = page.file.src_uri
+    if place in RECORDS:
+        page.meta["search"] = {"exclude": True}
     if place in PAGES.values():
         markdown = re.sub(r"\]\(docs/", "](", markdown)
     elif "/" not in place:
         markdown = re.sub(r"\]\(\.\./", "](", markdown)
     return markdown.replace("](README.md", "](index.md")
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Short words of a program stay on one line; a picture leads to its file, which a phone can enlarge."""
+    html = re.sub(r"(?<!<pre>)<code>([^<\n]{1,28})</code>", r'<code class="short">\1</code>', html)
+    return re.sub(r'<img [^>]*src="([^"]+)"[^>]*>', r'<a href="\1">\g<0></a>', html)
 
 
 def on_post_page(output: str, page: Page, **_: object) -> str:

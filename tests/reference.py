@@ -29,6 +29,7 @@ from fts.jobs.watchdog.policy import Thresholds
 from fts.jobs.watchdog.watchdog import PaceLimits
 from fts.state import values
 from fts.tui import keymap
+from tests.reference_facts import facts_page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -42,6 +43,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands_page(),
         "reference/keys.md": keys_page(),
         "reference/study-toml.md": study_page(),
+        "reference/facts.md": facts_page(table, code),
         "reference/events.md": events_page(),
         "reference/exit-codes.md": exit_codes_page(),
         "reference/environment.md": environment_page(),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fts.scores.dependence import LEVEL, block_length
+from fts.scores.dependence import LEVEL, TooFewSamples, block_length
 from fts.scores.intervals import Interval, resample
 from fts.scores.metrics import auc
 
@@ -63,7 +63,7 @@ def regimes(
     horizon: int,
     seed: int = 0,
 ) -> list[Regime]:
-    """Thirds by volatility, then years. All arrays are of the same N days in time order."""
+    """Thirds by volatility, then years. All arrays are of the same N days in time order. Raises TooFewSamples."""
     weights_RN = resample(len(y_N), block_length(y_N, horizon), seed, RESAMPLES)
     found = []
     for name, member in _parts(days, volatility_N):
@@ -92,7 +92,7 @@ def _parts(days: pd.DatetimeIndex, volatility_N: np.ndarray) -> Iterator[tuple[s
 
 
 def of_cell(study: StudyData, cell: CellSummary) -> list[Regime]:
-    """Empty without predictions and prices of their days."""
+    """Empty without predictions and prices of their days, and where the days carry no interval."""
     prices = study.prices.get(str((cell.best or {}).get("data_md5")))
     if cell.predictions is None or prices is None:
         return []
@@ -100,7 +100,10 @@ def of_cell(study: StudyData, cell: CellSummary) -> list[Regime]:
     known = volatility(prices).reindex(days).to_numpy(float)
     rival = None if cell.baseline is None else cell.baseline.on(days.to_numpy().astype("datetime64[D]"))
     y, p = cell.predictions["y"].to_numpy(float), cell.predictions["p"].to_numpy(float)
-    return regimes(y, p, rival, days, known, cell.horizon)
+    try:
+        return regimes(y, p, rival, days, known, cell.horizon)
+    except TooFewSamples:
+        return []
 
 
 def section(study: StudyData, groups: tuple[Group, ...]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,19 +43,30 @@ def md5_now(own: str, folder: Path, code: Sequence[str]) -> str:
 
 
 def files(folder: Path, code: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Every file that is named, or lies in a folder that is; no hidden one. Raises TooMuchCode."""
+    """Every file that is named, or lies in a folder that is; no hidden one, no pipe. Raises TooMuchCode."""
     count = size = 0
     for word in code:
         for path in _within(folder / word):
-            count += 1
             with contextlib.suppress(OSError):  # it is gone, which another md5 tells
-                size += path.stat().st_size
+                told = path.stat()
+                if stat.S_ISFIFO(told.st_mode):
+                    continue  # reading it would wait for a writer
+                size += told.st_size
+            count += 1
             if count > MOST_FILES or size > MOST_BYTES:
                 raise TooMuchCode(
                     f"{word} holds more than code: over {MOST_FILES:,} files or {MOST_BYTES // 10**6} MB; name the "
                     "folders of the source alone"
                 )
             yield os.path.relpath(path, folder), path
+
+
+def not_inside(word: str, folder: Path) -> str | None:
+    """Why a word names nothing in the folder that could be sent from there; None: it does."""
+    path = (folder / word).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        return f"names {word}, which lies outside {folder}; name files and folders inside it"
+    return None if path.exists() else f"names {word}, which is not in {folder}"
 
 
 def _within(path: Path) -> Iterator[Path]:

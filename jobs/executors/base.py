@@ -31,6 +31,10 @@ class Whose(StrEnum):
     LAUNCH_FAILED = "launch failed"  # no agent came up there, or no trial process did
 
 
+class CodeNotSent(OSError):
+    """The code that a node needs is gone, unreadable or too much: every trial of the study would meet the same."""
+
+
 @dataclass(frozen=True)
 class Exit:
     """How a trial process ended. `code` is negative for a signal, None where nobody can know."""

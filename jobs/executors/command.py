@@ -7,22 +7,18 @@ machine is quarantined: its trials go on elsewhere, from what is at home.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.code import TooMuchCode, beside
-from fts.jobs.api.code import files as code_files
 from fts.jobs.executors.base import Room, Want, Whose
 from fts.jobs.executors.channel import Channel
+from fts.jobs.executors.code import send_code
 from fts.jobs.executors.fingerprint import code_md5
-from fts.jobs.executors.frames import NOTHING, Kind
-from fts.jobs.executors.outgoing import open_plain, send_file
+from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.remote import RemoteSlot, gpus_of, reading_of
 from fts.jobs.executors.slurm_look import drained
 from fts.jobs.status.formatting import count
@@ -388,30 +384,10 @@ class CommandExecutor:
     # -- code
 
     def send_code(self, channel: Channel, program: Program) -> None:
-        """The declared files of its folder, once for each state of them. Raises BrokenPipeError, OSError."""
+        """The declared files of its folder, once for each state of them. Raises BrokenPipeError, CodeNotSent."""
         sync, folder = (*self.sync, *program.sync), program.folder
-        if not sync or folder is None:
-            return
-        try:
-            files = sorted(set(code_files(Path(folder), beside(Path(folder), sync, self.outputs))))
-        except TooMuchCode as error:
-            raise OSError(f"sync {' '.join(sync)}: {error}") from None
-        md5 = hashlib.md5(usedforsecurity=False)
-        for name, path in files:
-            md5.update(f"{name} {hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}\n".encode())
-        told = md5.hexdigest()
-        channel.writer.send(Kind.CODE, {"md5": told, "folder": folder})
-        if told in channel.has_code:
-            return
-        channel.has_code.add(told)
-        for name, path in files:
-            fd = None if name.startswith("..") else open_plain(path)
-            if fd is None:
-                continue
-            try:
-                send_file(channel.writer, name, fd, {"of": "code"})
-            finally:
-                os.close(fd)
+        if sync and folder is not None:
+            send_code(channel, Path(folder), sync, self.outputs)
 
     # -- looking after them
 

@@ -32,38 +32,41 @@ class Mapped:
 
     def __init__(self, scratch: Path) -> None:
         self.root = scratch / "code"
-        self.folders: dict[str, Path] = {}  # on the worker's machine -> here
+        self._folder: str | None = None  # of the program that runs now, on the worker's machine; None: it is on ours
+        self._copy = self.root
+        self._named = False  # since the last program began
         self._arriving: Arriving | None = None
 
     def expect(self, md5: str, folder: str) -> None:
-        """The code of that folder follows, unless it is here."""
+        """The code of that folder follows, unless it is here; the next program is of it."""
         if not MD5.fullmatch(md5):
             raise BadFile(f"the md5 of the code is {md5[:60]!r}")
-        here = self.root / md5
-        if not here.is_dir():
-            make_folder(here, self.root)
-            self._arriving = Arriving(here, self.root, durable=False)
-        self.folders[folder] = here
+        self._folder, self._copy, self._named = folder, self.root / md5, True
+        if not self._copy.is_dir():
+            make_folder(self._copy, self.root)
+            self._arriving = Arriving(self._copy, self.root, durable=False)
 
     def part(self, meta: dict[str, Any], body: bytes) -> None:
         if self._arriving is None:
             raise BadFile("code came that nobody had asked for")
-        self._arriving.part(meta, body)
+        name = self._arriving.part(meta, body)
+        if name is not None and meta.get("runs") is True:
+            (self._arriving.staging / self._arriving.names[name]).chmod(0o700)
 
     def settle(self) -> None:
-        """What was sent is whole."""
+        """What was sent is whole, and the next program begins."""
         if self._arriving is not None:
             self._arriving.commit()
             self._arriving = None
+        if not self._named:
+            self._folder = None
+        self._named = False
 
     def here(self, path: str | None) -> str | None:
         """The same path on this machine."""
-        if path is None:
-            return None
-        for folder, here in self.folders.items():
-            if Path(path) == Path(folder) or Path(path).is_relative_to(folder):
-                return str(here / Path(path).relative_to(folder))
-        return path
+        if path is None or self._folder is None or not Path(path).is_relative_to(self._folder):
+            return path
+        return str(self._copy / Path(path).relative_to(self._folder))
 
 
 class Attempt:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.executors.arriving import MOST_BYTES, MOST_FILES, BadFile, checked_name
 from fts.jobs.executors.frames import MOST_BODY, Kind
@@ -194,3 +194,11 @@ def send_file(
         progress()
         if at >= size:
             return size, not short
+
+
+def send_bytes(writer: Writer, name: str, content: bytes, meta: dict[str, Any]) -> None:
+    """A file of which all is here, in parts."""
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    for at in range(0, len(content) or 1, MOST_BODY):
+        last = {"md5": md5} if at + MOST_BODY >= len(content) else {}
+        writer.send(Kind.FILE, {**meta, "name": name, "size": len(content), **last}, content[at : at + MOST_BODY])

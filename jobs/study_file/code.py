@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fts.jobs.api.code import TooMuchCode, beside, files
+from fts.jobs.api.code import TooMuchCode, beside, files, not_inside
+from fts.jobs.executors.arriving import BadFile, checked_name
 from fts.jobs.study_file.faults import BadStudy
 
 MOST_MODULES = 500
@@ -33,15 +34,12 @@ def named(code: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str,
 def sent(sync: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
     """Checks the files and folders of `sync`. Raises BadStudy for one that a node would not get."""
     for word in sync:
-        path = (folder / word).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise BadStudy(SYNC, f"names {word}, which lies outside {folder}; name files and folders inside it")
-        if not path.exists():
-            raise BadStudy(SYNC, f"names {word}, which is not in {folder}")
+        if (why := not_inside(word, folder)) is not None:
+            raise BadStudy(SYNC, why)
     try:
-        for _ in files(folder, sync if outputs is None else beside(folder, sync, outputs)):
-            pass
-    except TooMuchCode as error:
+        for name, _ in files(folder, sync if outputs is None else beside(folder, sync, outputs)):
+            checked_name(name)
+    except (TooMuchCode, BadFile) as error:
         raise BadStudy(SYNC, f"cannot be sent: {error}") from None
     return tuple(sync)
 

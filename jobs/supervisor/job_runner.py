@@ -126,13 +126,14 @@ class JobRunner:
     def _run(self) -> None:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
         while self._run_trials():
-            self.study.after_job(self._finished())
+            finished = self._finished()
+            self.study.after_job(finished)
             told = self._time_is_up
             if told is None and self.most is not None and self.most < self.cell.trials:
                 told = f"all {self.most} points of the grid have been tried"
             ended = ALL_ENDED if told is None else told
-            status = transitions.finish_job(self.db, self.claim, ended, wanted=self.wanted)
-            if status is None:  # more trials were asked for meanwhile
+            status = transitions.finish_job(self.db, self.claim, ended, self.wanted, finished.job.spec)
+            if status is None:  # more was asked for meanwhile
                 continue
             self._export()
             if status is JobStatus.FAILED:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
-from fts.jobs.executors.base import Want
+from fts.jobs.executors.base import CodeNotSent, Want
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
@@ -335,9 +335,11 @@ class TrialRunner:
             if is_disk_trouble(error):
                 raise
             gone = gone_of(self.study.program(self.cell)) if isinstance(error, FileNotFoundError) else None
-            message = gone or f"no trial process can be started: {error}"
+            what = "the code cannot be sent" if isinstance(error, CodeNotSent) else "no trial process can be started"
+            lasting = gone is not None or isinstance(error, CodeNotSent)
             return AttemptEnd(
-                Ended.FAILED, {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None}
+                Ended.FAILED,
+                {"cause": Cause.MACHINE_ERROR.value, "message": gone or f"{what}: {error}", "lasting": lasting},
             )
         watch = self.slot.watch(
             self.db,
