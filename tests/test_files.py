@@ -402,6 +402,7 @@ ALLOWED = {
     ("fts.state.gpu_ledger", "open"): "the same",
     ("fts.jobs.worker.reserve", "open"): "space that is kept for need; its content means nothing",
     ("fts.jobs.supervisor.child", "write_text"): "to /proc",
+    ("fts.jobs.supervisor.elsewhere", "open"): "the draft of replacing",
     ("fts.jobs.executors.arriving", "rename"): "takes the place of a file, as a list on the disk says",
     ("fts.jobs.executors.agent", "rmtree"): "the scratch folder of a dead agent",
     ("fts.jobs.executors.agent", "mkdir"): "the folder of scratch folders, where a person says",
