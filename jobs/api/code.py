@@ -92,7 +92,7 @@ def beside(folder: Path, words: Sequence[str], outputs: Path) -> list[str]:
     for word in words:
         path = (folder / word).resolve()
         if outputs.resolve() != path and outputs.resolve().is_relative_to(path):
-            names = sorted(one.name for one in path.iterdir() if not one.name.startswith((".", "__pycache__")))
+            names = sorted(one.name for one in path.iterdir() if not NO_CODE.fullmatch(one.name))
             found += beside(folder, [os.path.relpath(path / name, folder.resolve()) for name in names], outputs)
         elif outputs.resolve() != path:
             found.append(word)
