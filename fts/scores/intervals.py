@@ -129,7 +129,7 @@ def auc_interval(y: ArrayLike, p: ArrayLike, horizon: int, seed: int, n: int = 5
     influence = auc_influence(y_N, p_N)
     block = block_length(influence, horizon)
     drawn = auc(y_N, p_N, resample(len(y_N), block, seed, n))
-    interval = _interval("auc", auc(y_N, p_N, None)[0], drawn, widening(influence, block))
+    interval = percentiles("auc", auc(y_N, p_N, None)[0], drawn, widening(influence, block))
     return interval.low, interval.high
 
 
@@ -156,7 +156,7 @@ def measure(
     }
     wider = {name: widening(series(y_N, p_N), block) for name, series in SERIES.items()}
     found = {
-        name: _interval(name, metric(y_N, p_N, None)[0], metric(y_N, p_N, weights), wider.get(name, wider["auc"]))
+        name: percentiles(name, metric(y_N, p_N, None)[0], metric(y_N, p_N, weights), wider.get(name, wider["auc"]))
         for name, metric in metrics.items()
     }
     n_flagged = round(rate * len(y_N))
@@ -183,7 +183,7 @@ def calibration_interval(y: Floats, p: Floats, weights: Floats, wider: float) ->
     without overlap) that covered the truth in 91-100 %, percentiles did in 0-98 %.
     """
     value = float(expected_calibration_error(y, p, None)[0])
-    plain = _interval("calibration_error", value, expected_calibration_error(y, p, weights), wider)
+    plain = percentiles("calibration_error", value, expected_calibration_error(y, p, weights), wider)
     limit = float(np.quantile(calibration_noise(y, p, weights), LEVEL)) * wider
     low = 0.0 if value <= limit else max(0.0, 2 * value - plain.high)
     return Interval(value, low, plain.high), limit
@@ -215,7 +215,7 @@ def compare(
     score = METRICS[metric]
     value_a, value_b = float(score(y_N, a_N, None)[0]), float(score(y_N, b_N, None)[0])
     drawn = score(y_N, a_N, weights) - score(y_N, b_N, weights)
-    interval = _interval(f"difference in {metric}", value_a - value_b, drawn, widening(apart, block))
+    interval = percentiles(f"difference in {metric}", value_a - value_b, drawn, widening(apart, block))
     return Difference(metric, value_a, value_b, interval, len(y_N), block)
 
 
@@ -239,7 +239,8 @@ def checked_labels(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
     return y_N, p_N
 
 
-def _interval(name: str, value: float, drawn: Floats, wider: float) -> Interval:
+def percentiles(name: str, value: float, drawn: Floats, wider: float) -> Interval:
+    """The 95 % interval of a score from its resampled values, `wider` times as far from it as their quantiles."""
     usable = drawn[np.isfinite(drawn)]
     if len(usable) < FEWEST_BOTH_CLASSES * len(drawn):
         raise TooFewSamples(

@@ -37,6 +37,7 @@ from fts.jobs.sensors.detect import from_env
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import best_device
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, TrialProcess, limit_data
+from fts.jobs.supervisor.elsewhere import BadBlob, CannotKeep
 from fts.jobs.supervisor.starter import Starter
 from fts.jobs.watchdog.policy import Action, HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
@@ -242,7 +243,7 @@ class Agent:
     def _begin(self, meta: dict[str, Any]) -> None:
         """Another trial: a folder of its attempt alone, and what it goes on from."""
         self._drop_attempt()
-        self.attempt = Attempt(self.scratch, meta)
+        self.attempt = Attempt(self.scratch, meta, self._beat)
         self._measures = bool(meta.get("measures"))
         self._arriving = Arriving(self.attempt.folder, self.attempt.root, durable=False)
         if self.watchdog is not None:
@@ -261,6 +262,11 @@ class Agent:
             return
         elif meta.get("of") == "log":
             self.attempt.take_log(body)
+        elif "at" in meta:
+            try:
+                self.attempt.fetch(meta)
+            except BadBlob as error:  # the trial goes on from the checkpoint before, or begins anew
+                log.warning("%s is not there to go on from: %s", meta.get("name"), error)
         elif self._arriving is not None:
             self._arriving.part(meta, body)
 
@@ -313,11 +319,12 @@ class Agent:
         """The fact, after its files; or that the trial has failed, where they cannot go home: no node is at fault."""
         try:
             self._send_files(attempt, hurry=fact["fact"] in WITH_FILES)
-        except BadFile as error:
+        except (BadFile, CannotKeep) as error:
             self._over = True
             if self.child is not None:
                 self.child.kill()
-            return {"fact": "failed", "cause": Cause.CODE_ERROR, "message": str(error)}
+            cause = Cause.CODE_ERROR if isinstance(error, BadFile) else Cause.DISK
+            return {"fact": "failed", "cause": cause, "message": str(error)}
         return fact
 
     def _send_files(self, attempt: Attempt, hurry: bool) -> None:
@@ -373,7 +380,7 @@ class Agent:
         assert child is not None, "it was there a moment ago"
         if self.attempt is not None and not self.alone:
             self._send_log()
-            with contextlib.suppress(BadFile):  # it has ended by itself, and told all that it had to tell
+            with contextlib.suppress(BadFile, CannotKeep):  # it has ended by itself, and told all that it had to tell
                 self._send_files(self.attempt, hurry=True)
         whose, said = Whose.TRIAL, ""
         if self.preempted:

@@ -67,6 +67,7 @@ class Channel:
         self._told: deque[Any] = deque()
         self._token: str | None = None
         self._arriving: Arriving | None = None
+        self._elsewhere: Path | None = None
         handle = open_log(log_path, log_path.parent.parent)
         self._log_from = os.lseek(handle, 0, os.SEEK_END)
         try:
@@ -128,7 +129,12 @@ class Channel:
             return str(meta.get("said"))[:2000]
         elif frame.kind is Kind.FILE:
             if self._arriving is not None and meta.get("token") == self._token:
-                self._arriving.part(meta, frame.body)
+                if "stays" not in meta:
+                    self._arriving.part(meta, frame.body)
+                elif self._elsewhere is None:
+                    raise BadFile("a file stays on the node, which nobody had asked for")
+                else:
+                    self._arriving.points(meta, self._elsewhere / str(int(meta["stays"])))
         elif frame.kind is Kind.FILES:
             self._files(meta)
         elif frame.kind is Kind.LOG:
@@ -194,11 +200,11 @@ class Channel:
         self.started += 1
         self.writer.send(Kind.START, {**told, "process": self.started})
 
-    def begin(self, token: str, arriving: Arriving) -> None:
-        """From now on frames of this attempt count, and no others."""
+    def begin(self, token: str, arriving: Arriving, elsewhere: Path | None = None) -> None:
+        """From now on frames of this attempt count, and no others. `elsewhere`: for files that do not travel."""
         with self._changed:
             self._drop_arriving()
-            self._token, self._arriving = token, arriving
+            self._token, self._arriving, self._elsewhere = token, arriving, elsewhere
 
     def leave_attempt(self) -> None:
         """Nothing that is still under way counts."""

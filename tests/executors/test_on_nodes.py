@@ -19,6 +19,10 @@ sync = ["."]
 [budget]
 trials = 1
 
+[resources]
+gpu = 1
+memory = "200MB"
+
 [metrics]
 loss = { goal = "minimize" }
 """
@@ -72,10 +76,15 @@ def test_a_killed_worker_loses_what_is_not_at_home_and_the_next_goes_on(tmp_path
     assert f"{tmp_path / 'scratch'}/fts-agent-" in crew.printed(), "not the folder beside it ran"
 
 
-def test_the_code_that_a_study_file_names_runs_on_the_node(tmp_path: Path) -> None:
-    """`sync` of [study]: no option of the worker is needed."""
+def test_the_code_and_the_gpus_that_a_study_file_names_are_on_the_node(tmp_path: Path) -> None:
+    """`sync` of [study]: no option of the worker is needed. No GPU here, none on the first node, one on the second."""
     crew = Crew(tmp_path, trials=1)
+    crew.study.environ["FTS_GPUS"] = "none"
+    (tmp_path / "gpus-b").write_text("GPU-b=1GB")
     (tmp_path / "study.toml").write_text(STUDY)
-    crew.study.ok("enqueue", "study.toml")
-    finished(crew, crew.start("a:1"))
+    said = crew.study.fts("enqueue", "study.toml")
+    assert said.code == 0 and "only a worker with nodes that have more can run it" in said.err
+    finished(crew, crew.start("a:1,b:1"))
+    assert crew.study.query("SELECT host FROM attempt") == [{"host": "b"}]
+    assert crew.study.one("SELECT json_extract(facts, '$.gpus') FROM trial") == '["GPU-b"]'
     assert "/fts-agent-" in crew.printed(), "the code that was sent ran, not the folder beside it"
