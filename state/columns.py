@@ -7,7 +7,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fts.state.values import Cause, Direction, JobStatus, TrialStatus, WorkerOrder
+from fts.state.values import HUGE, Cause, Direction, JobStatus, TrialStatus, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 LATEST = 253_402_214_400.0  # the end of year 9999: beyond it no calendar can show a time
 MANY = 10**9  # of anything that is counted one by one
 LARGE = 2**62  # bytes, parameters, tokens
-HUGE = 1e100  # a parameter that a search may draw, a value that a trial may have: its square is a number, too
 DEPTH = 40  # of nested JSON; a specification has six
 
 
@@ -26,11 +25,6 @@ class Kind(NamedTuple):
     read: Callable[[Any], Any]
     neutral: Any = None
     may_lack: bool = True
-
-
-def bounded(value: float) -> float:
-    """The same value; one that no column holds is as good as infinite."""
-    return value if -HUGE <= value <= HUGE or math.isnan(value) else math.copysign(math.inf, value)
 
 
 def number(low: float, high: float, neutral: Any = None, infinite: bool = False) -> Kind:

@@ -19,7 +19,6 @@ from fts.state.columns import (
     DRAW,
     EPOCH,
     EVENT,
-    HUGE,
     JOB,
     LATEST,
     MARGIN,
@@ -40,6 +39,7 @@ from fts.state.columns import (
 )
 from fts.state.errors import UnreadableHistory
 from fts.state.values import (
+    HUGE,
     Attempt,
     Cause,
     Direction,

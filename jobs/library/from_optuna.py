@@ -17,8 +17,7 @@ from fts.jobs.api.study import Metric
 from fts.jobs.records.optuna import NoStorage
 from fts.jobs.search.space import data_of, plain_choice
 from fts.state import queries, transitions
-from fts.state.columns import bounded
-from fts.state.values import Cause, Direction, TrialStatus
+from fts.state.values import Cause, Direction, TrialStatus, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

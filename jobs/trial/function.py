@@ -35,9 +35,8 @@ from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of
 from fts.jobs.trial.process import Commands, log_to, say
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
-from fts.state.columns import HUGE
 from fts.state.files import remove
-from fts.state.values import Direction
+from fts.state.values import HUGE, Direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

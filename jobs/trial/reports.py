@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import EPOCH_GROUPS
 from fts.jobs.trial.running import MAX_METRICS
-from fts.state.columns import bounded
-from fts.state.values import Direction
+from fts.state.values import Direction, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

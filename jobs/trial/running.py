@@ -17,8 +17,8 @@ from fts.jobs.api.nearest import nearest
 from fts.jobs.api.objective import Stopped
 from fts.jobs.trial.error_text import is_own
 from fts.jobs.trial.process import Commands, Throttle
-from fts.state.columns import bounded
 from fts.state.files import CannotWrite, atomic_write
+from fts.state.values import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

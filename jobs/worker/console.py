@@ -21,7 +21,7 @@ from fts.jobs.supervisor.progress_events import (
     TrialEnded,
     TrialStarted,
 )
-from fts.state.transitions.base import in_words
+from fts.state.values import in_words
 
 BARS = " ▏▎▍▌▋▊▉█"
 

@@ -187,11 +187,6 @@ def finite(value: Any) -> Any:
     return value
 
 
-def in_words(value: float) -> str:
-    """0.6841; without sixty digits of a penalty."""
-    return f"{value:.4f}" if abs(value) < 1e9 else f"{value:.2g}"
-
-
 def to_json(value: Any, name: str, limit: int = MAX_JSON) -> str:
     """Canonical JSON; BadRow if it cannot be written as JSON, holds nan, or is longer than `limit` characters."""
     try:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
 
-from fts.state.columns import HUGE, bounded
 from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
@@ -27,13 +26,12 @@ from fts.state.transitions.base import (
     fenced_trial,
     finite,
     get_job,
-    in_words,
     short,
     to_json,
     transaction,
 )
 from fts.state.transitions.jobs import claim_name
-from fts.state.values import Cause, Claim, Direction, TrialStatus, Verb
+from fts.state.values import HUGE, Cause, Claim, Direction, TrialStatus, Verb, bounded, in_words
 
 if TYPE_CHECKING:
     from fts.state.db import Database
