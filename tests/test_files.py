@@ -402,6 +402,7 @@ ALLOWED = {
     ("fts.state.gpu_ledger", "open"): "the same",
     ("fts.jobs.worker.reserve", "open"): "space that is kept for need; its content means nothing",
     ("fts.jobs.supervisor.child", "write_text"): "to /proc",
+    ("fts.jobs.executors.node_data", "*"): "data sets of a node: one takes its name when its md5 is right",
     ("fts.jobs.supervisor.elsewhere", "open"): "the draft of replacing",
     ("fts.jobs.executors.arriving", "rename"): "takes the place of a file, as a list on the disk says",
     ("fts.jobs.executors.agent", "rmtree"): "the scratch folder of a dead agent",

@@ -109,7 +109,7 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
         "missing": missing(study, groups),
         "groups": [_shown(study, group, figures) for group, figures in zip(groups, drawn, strict=True)],
         "walked": section(walks) if walks else None,
-        "sections": sections(study, groups),
+        "sections": sections(study, groups, walks),
         "shared": shared,
         "provenance": tables_page.as_rows(told),
         "files": files,

@@ -113,6 +113,7 @@ class StudyData:
     cells: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CELL_COLUMNS)))
     prices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     walks: tuple[WalkRow, ...] = ()
+    vix: pd.Series | None = None  # closes by day; None: not known here
     test_openings: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
     without_best: Mapping[str, str] = field(default_factory=dict)

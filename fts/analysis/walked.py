@@ -45,7 +45,7 @@ class Walked:
     seeds: int
     n: int
     n_pos: int
-    n_before: int  # days before those the winner was chosen on
+    n_before: int  # days of the whole folds before those the winner was chosen on
     auc: Interval
     loss: Interval
     by_fold: tuple[float, ...]  # AUC, mean over the seeds
@@ -65,19 +65,28 @@ class Walked:
 def walked(study: StudyData) -> tuple[Walked, ...]:
     """Every winner that was walked, by task, horizon and size; none whose days carry no interval."""
     found = []
+    lucks = {(row.task, row.tier): _lucks(study.walks, row) for row in study.walks}
     for row in study.walks:
         rivals = [b for b in study.baselines if (b.task, b.horizon, b.tier) == (row.walk_task, row.horizon, row.tier)]
         with_days = [b for b in rivals if b.data_md5 == row.data_md5]
         try:
-            found.append(_judged(row, with_days))
+            found.append(_judged(row, with_days, lucks[row.task, row.tier]))
         except TooFewSamples:
             continue
     return tuple(found)
 
 
-def _judged(row: WalkRow, rivals: Sequence[BaselineRow]) -> Walked:
+def _lucks(rows: Iterable[WalkRow], like: WalkRow) -> dict[str, Luck | None]:
+    """Of AUC and log loss, pooled over the winners of one task and tier: three seeds of one say little."""
+    mine = [row for row in rows if (row.task, row.tier) == (like.task, like.tier)]
+    return {
+        metric: luck_of([float(over_folds(metric, row.y, p, row.folds)[0]) for p in row.p_SN] for row in mine)
+        for metric in ("auc", "log_loss")
+    }
+
+
+def _judged(row: WalkRow, rivals: Sequence[BaselineRow], lucks: dict[str, Luck | None]) -> Walked:
     days, y = row.dates, row.y
-    lucks = {m: luck_of([[float(over_folds(m, y, p, row.folds)[0]) for p in row.p_SN]]) for m in ("auc", "log_loss")}
     before = days < row.chosen_from if row.chosen_from is not None else np.zeros(len(days), bool)
     known = [(rival, p) for rival in rivals if (p := rival.on(days)) is not None]
     aucs = {id(rival): float(over_folds("auc", y, p, row.folds)[0]) for rival, p in known}
@@ -91,7 +100,7 @@ def _judged(row: WalkRow, rivals: Sequence[BaselineRow]) -> Walked:
         seeds=len(row.p_SN),
         n=len(y),
         n_pos=int(y.sum()),
-        n_before=int(before.sum()),
+        n_before=sum(map(len, _whole(row, before))),
         auc=measured("auc", y, row.p_SN, row.folds, row.horizon, lucks["auc"]),
         loss=measured("log_loss", y, row.p_SN, row.folds, row.horizon, lucks["log_loss"]),
         by_fold=tuple(
@@ -110,21 +119,26 @@ def _beside(
     gain, loss = (
         paired(m, row.y, row.p_SN, [p], row.folds, row.horizon, lucks[m], trainings) for m in ("auc", "log_loss")
     )
-    return Beside(rival, auc, gain, loss, _before(row, p, before))
+    return Beside(rival, auc, gain, loss, _before(row, p, before, lucks["auc"]))
 
 
-def _before(row: WalkRow, p: np.ndarray, before: np.ndarray) -> Interval | None:
-    """The gain on the whole folds that lie before the days the winner was chosen on."""
-    whole = [k for k in stretches(len(row.y), row.folds) if before[k].all()]
+def _before(row: WalkRow, p: np.ndarray, before: np.ndarray, luck: Luck | None) -> Interval | None:
+    """The gain on the whole folds before the days the winner was chosen on; fewer folds leave more luck of the seed."""
+    whole = _whole(row, before)
     if sum(map(len, whole)) < FEWEST:
         return None
     n, folds = sum(map(len, whole)), len(whole)
     y, mine = row.y[:n], [each[:n] for each in row.p_SN]
-    luck = luck_of([[float(over_folds("auc", y, each, folds)[0]) for each in mine]])
+    if luck is not None:
+        luck = Luck(luck.sd * float(np.sqrt(row.folds / folds)), luck.freedom)
     try:
         return paired("auc", y, mine, [p[:n]], folds, row.horizon, luck, (len(mine), 0))
     except TooFewSamples:
         return None
+
+
+def _whole(row: WalkRow, before: np.ndarray) -> list[np.ndarray]:
+    return [k for k in stretches(len(row.y), row.folds) if before[k].all()]
 
 
 HEAD: list[Any] = ["", "winner", "AUC", "by fold", "loss", "baseline", "AUC minus baseline", "before its search's days",
@@ -133,9 +147,9 @@ NOTE = (
     "Each winner was trained anew on what came before each fold, for as many epochs as its search had found, and "
     "predicted the fold: no day that it is judged on says when to stop. The baselines were fitted on the same folds. "
     "AUC is the mean over folds and seeds; the 95 % intervals hold the luck of the days (blocks of them) and of the "
-    "seed (Student's t; with one seed that of the days alone). A winner was chosen on the validation days of its "
-    "search, which are among these days: `before its search's days` has the folds before them alone. Baselines were "
-    "chosen on the days shown, so their luck counts against the winner."
+    "seed (Student's t, pooled over the winners; with one seed each, that of the days alone). A winner was chosen on "
+    "the validation days of its search, which are among these days; the column before its search's days has the whole "
+    "folds before them alone. Baselines were chosen on the days shown, so their luck counts against the winner."
 )
 
 

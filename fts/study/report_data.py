@@ -77,6 +77,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         epochs=pd.DataFrame(epochs) if epochs else pd.DataFrame(columns=list(EPOCH_COLUMNS)),
         baselines=tuple(baseline_rows(places, ran, usual)),
         predictions=dict(predictions_of(places, [(job, trials[job.id]) for job in cells])),
+        vix=vix_of(places),
         walks=tuple(walk_rows(places, jobs, trials, usual)),
         cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
         prices=dict(prices_of(places, cells)),
@@ -221,6 +222,25 @@ def prices_of(places: Places, cells: Iterable[Job]) -> Iterator[tuple[str, pd.Da
             log.warning("the report has no prices of %s: %s", jobs[0].experiment, error)
             continue
         yield md5, pd.DataFrame({name: columns[name] for name in ("High", "Close")}, index=pd.DatetimeIndex(dates))
+
+
+def vix_of(places: Places) -> pd.Series | None:
+    """Closes of the VIX: those that were registered here, else those that come with arch; None: neither is there."""
+    import pandas as pd
+
+    from fts.data import sources
+    from fts.data.bars import check_closes
+    from fts.data.manifest import Manifest, raw_name
+
+    manifest = Manifest(places.data)
+    try:
+        entry = manifest.current(raw_name("VIX"))
+        return check_closes(pd.read_parquet(manifest.file(entry)), entry.dataset)
+    except (OSError, ValueError):  # none is registered, or it is damaged
+        try:
+            return sources.bundled_vix()
+        except (sources.SourceFailed, OSError, ValueError):
+            return None
 
 
 def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:

@@ -22,7 +22,7 @@ from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.study.margins import JUDGED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fts.state.db import Database
 
@@ -253,10 +253,10 @@ def badges_of(best: Trial) -> tuple[str, ...]:
 
 def data_note(rows: Iterable[Result]) -> str | None:
     """Which rows rest on which data, where that is not one: windows and days differ, so do not compare across them."""
-    jobs: dict[str, list[str]] = {}
+    jobs: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.data_md5:
-            jobs.setdefault(row.data_md5, []).append(str(row.job))
+            jobs.setdefault(row.data_md5, {})[str(row.job)] = None  # baselines may have two rows
     if len(jobs) < 2:
         return None
     told = "; ".join(f"job{'s' * (len(ids) > 1)} {', '.join(ids)} on data {md5[:8]}" for md5, ids in jobs.items())
@@ -360,8 +360,30 @@ def as_markdown(rows: Iterable[Result]) -> str:
 def shown(db: Database, jobs: Sequence[Job]) -> Table:
     """What `fts results` shows of these jobs."""
     rows = results(db, jobs)
-    notes = (note,) if (note := data_note(rows)) else ()
+    notes = [note for note in (data_note(rows), *across_assets(rows, jobs)) if note]
     return Table(COLUMNS, table(rows), NUMBERS, list(rows), as_csv(rows), LEAST, (*notes, LEGEND))
+
+
+def across_assets(rows: Iterable[Result], jobs: Iterable[Job]) -> Iterator[str]:
+    """`2M/h1 on IXIC -0.031 [...] and SPX -0.047 [...]: holds: worse on both`, for cells that several assets have.
+
+    By walk-forward where every asset was walked; of an asset searched twice the latest search.
+    """
+    from fts.analysis.assets import held  # here: few studies have several
+
+    there = {job.id: job for job in jobs}
+    found: dict[tuple[str, ...], dict[str, dict[str, Result]]] = {}
+    for row in sorted(rows, key=lambda row: row.job):
+        job = there[row.job]
+        if job.kind in JUDGED and row.auc_gain is not None:
+            asked = (f"{job.budget}/h{job.horizon}", job.task, job.tier)
+            found.setdefault(asked, {}).setdefault(job.spec.get("cv") or "", {})[naming.ticker_of(job)] = row
+    for (name, *_), splits in found.items():
+        assets = sorted(max(splits.items(), key=lambda one: (len(one[1]), one[0]))[1].items())
+        if len(assets) > 1:
+            told = " and ".join(f"{ticker} {gain(row)}" for ticker, row in assets)
+            ends = [(ticker, row.auc_gain_low or 0.0, row.auc_gain_high or 0.0) for ticker, row in assets]
+            yield f"{name} vs base on {told}: {held(ends)}"
 
 
 LEGEND = (

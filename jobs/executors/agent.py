@@ -32,6 +32,7 @@ from fts.jobs.executors import fingerprint
 from fts.jobs.executors.arriving import Arriving, BadFile
 from fts.jobs.executors.base import Whose
 from fts.jobs.executors.frames import MOST_BODY, MOST_FROM_HEAD, BadFrame, Frame, Kind, Reader, Writer
+from fts.jobs.executors.node_data import DataSets, Left
 from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program
 from fts.jobs.sensors.detect import from_env
 from fts.jobs.sensors.gpus import list_gpus
@@ -77,6 +78,7 @@ class Agent:
         self.watchdog: Watchdog | None = None
         self.attempt: Attempt | None = None
         self.mapped = Mapped(scratch)
+        self.data = DataSets(scratch, self._stays)
         self.program: Program | None = None
         self._arriving: Arriving | None = None
         self.process = 0  # which one of this agent's, as the worker counts them
@@ -106,6 +108,7 @@ class Agent:
         if self.alone:
             log.warning("%s; this agent leaves", self.alone)
         self._end_child()
+        self.data.close()
         self.starter.close()
         self.sensors.close()
         return STOPPED if self.preempted or self.alone else 0
@@ -212,8 +215,12 @@ class Agent:
         meta = frame.meta
         if frame.kind is Kind.CODE:
             self.mapped.expect(str(meta["md5"]), str(meta["folder"]))
+        elif frame.kind is Kind.DATA:
+            with contextlib.suppress(Left):  # the next look around leaves
+                self.writer.send(Kind.NEED, {"files": self.data.want(meta["files"])})
         elif frame.kind is Kind.START:
             self.mapped.settle()
+            self.data.place(self.mapped.copy)
             self._start(meta)
         elif frame.kind is Kind.ATTEMPT:
             self._begin(meta)
@@ -226,6 +233,11 @@ class Agent:
             if meta.get("leave"):
                 return True
         return False
+
+    def _stays(self) -> bool:
+        """While it waits for a data set that another agent fetches."""
+        self._beat()
+        return not self.alone and not self.preempted
 
     def _start(self, meta: dict[str, Any]) -> None:
         """A process of this program; the one before has ended."""
@@ -258,6 +270,8 @@ class Agent:
     def _file(self, meta: dict[str, Any], body: bytes) -> None:
         if meta.get("of") == "code":
             self.mapped.part(meta, body)
+        elif meta.get("of") == "data":
+            self.data.part(meta, body)
         elif self.attempt is None or meta.get("token") != self.attempt.token:
             return
         elif meta.get("of") == "log":

@@ -63,6 +63,7 @@ class Channel:
         self._heard = self.began = time.monotonic()
         self.started = 0  # processes so far
         self.has_code: set[str] = set()  # md5s that were sent
+        self._needs: list[str] | None = None  # data sets that the node has not
         self._changed = threading.Condition()
         self._told: deque[Any] = deque()
         self._token: str | None = None
@@ -122,6 +123,8 @@ class Channel:
             self.hello = meta
         elif frame.kind is Kind.VITALS:
             self.vitals = meta
+        elif frame.kind is Kind.NEED:
+            self._needs = [str(one) for one in meta["files"]]
         elif frame.kind is Kind.PREEMPTED:
             self.preempted = str(meta.get("said"))[:300]
         elif frame.kind is Kind.REFUSED:
@@ -199,6 +202,17 @@ class Channel:
         self.leave_attempt()
         self.started += 1
         self.writer.send(Kind.START, {**told, "process": self.started})
+
+    def ask_needs(self, files: dict[str, tuple[str, int]]) -> list[str]:
+        """Which data sets the node has not; waits while another agent there fetches them. Raises BrokenPipeError."""
+        self._needs = None
+        self.writer.send(Kind.DATA, {"files": files})
+        with self._changed:
+            while self._needs is None:
+                if (why := self.lost() or self.preempted) is not None:
+                    raise BrokenPipeError(why)
+                self._changed.wait(0.5)
+            return self._needs
 
     def begin(self, token: str, arriving: Arriving, elsewhere: Path | None = None) -> None:
         """From now on frames of this attempt count, and no others. `elsewhere`: for files that do not travel."""

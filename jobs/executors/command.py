@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.executors.base import Room, Want, Whose
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.code import send_code
+from fts.jobs.executors.data import DataSums
 from fts.jobs.executors.fingerprint import code_md5
 from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.remote import RemoteSlot, gpus_of, reading_of
@@ -79,6 +80,7 @@ class CommandExecutor:
         self.name, self.db, self.launch, self.sync, self.settings = name, db, launch, tuple(sync), settings
         self.logs, self.outputs = places.logs, places.outputs
         self.checkpoints = None if settings.where.checkpoints is None else Path(settings.where.checkpoints)
+        self._sums = DataSums()
         self.who = "worker"
         self.worker_id: int | None = None
         launch.check(settings.memory_limit)
@@ -386,8 +388,8 @@ class CommandExecutor:
     def send_code(self, channel: Channel, program: Program) -> None:
         """The declared files of its folder, once for each state of them. Raises BrokenPipeError, CodeNotSent."""
         sync, folder = (*self.sync, *program.sync), program.folder
-        if sync and folder is not None:
-            send_code(channel, Path(folder), sync, self.outputs)
+        if (sync or program.data) and folder is not None:
+            send_code(channel, Path(folder), sync, self.outputs, self._sums.read(Path(folder), program.data))
 
     # -- looking after them
 

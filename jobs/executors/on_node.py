@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.executors.arriving import Arriving, BadFile, checked_name
+from fts.jobs.executors.arriving import MD5, Arriving, BadFile, checked_name
 from fts.jobs.executors.outgoing import Outgoing, Stays
 from fts.jobs.supervisor.elsewhere import Pointer, fetch
 from fts.state.files import atomic_write, make_folder, open_log, remove
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 LONG_LINE = 1 << 15  # bytes of a specification; a pipe holds twice as much
 SPECIFICATION = "specification.json"
 TOKEN = re.compile(r"[0-9a-z-]{1,80}")
-MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Mapped:
@@ -33,7 +32,7 @@ class Mapped:
     def __init__(self, scratch: Path) -> None:
         self.root = scratch / "code"
         self._folder: str | None = None  # of the program that runs now, on the worker's machine; None: it is on ours
-        self._copy = self.root
+        self.copy = self.root
         self._named = False  # since the last program began
         self._arriving: Arriving | None = None
 
@@ -41,10 +40,10 @@ class Mapped:
         """The code of that folder follows, unless it is here; the next program is of it."""
         if not MD5.fullmatch(md5):
             raise BadFile(f"the md5 of the code is {md5[:60]!r}")
-        self._folder, self._copy, self._named = folder, self.root / md5, True
-        if not self._copy.is_dir():
-            make_folder(self._copy, self.root)
-            self._arriving = Arriving(self._copy, self.root, durable=False)
+        self._folder, self.copy, self._named = folder, self.root / md5, True
+        if not self.copy.is_dir():
+            make_folder(self.copy, self.root)
+            self._arriving = Arriving(self.copy, self.root, durable=False)
 
     def part(self, meta: dict[str, Any], body: bytes) -> None:
         if self._arriving is None:
@@ -66,7 +65,7 @@ class Mapped:
         """The same path on this machine."""
         if path is None or self._folder is None or not Path(path).is_relative_to(self._folder):
             return path
-        return str(self._copy / Path(path).relative_to(self._folder))
+        return str(self.copy / Path(path).relative_to(self._folder))
 
 
 class Attempt:

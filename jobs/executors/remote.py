@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api import protocol
 from fts.jobs.devices import Gpu
 from fts.jobs.executors.arriving import Arriving, settle
-from fts.jobs.executors.base import Exit, Whose
+from fts.jobs.executors.base import DataNotSent, Exit, Whose
 from fts.jobs.executors.channel import Channel, FilesCame, LogCame
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.outgoing import KEEPS, open_plain, scan, send_file
@@ -443,7 +443,10 @@ class RemoteSlot(Slot):
             self.channel.start(told)
         except BrokenPipeError:
             pass  # the process then ends as lost
-        except OSError:  # the code cannot be sent: nothing was started, and the next trial must not find this process
+        except OSError as error:
+            if isinstance(error, DataNotSent):
+                self.leave_node()  # what the agent has is half
+            # nothing was started, and the next trial must not find this process
             self._child = self._watchdog = self._program = None
             raise
         return process

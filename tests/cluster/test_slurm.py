@@ -110,7 +110,7 @@ def test_a_drained_node_ends_its_trial_and_is_left(slurm: Slurm, tmp_path: Path,
 
 def test_a_worker_in_an_allocation_goes_on_in_the_next_one(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
     """The script of docs/cluster.md."""
-    crew = crew_on(slurm, tmp_path, 4.0)
+    crew = crew_on(slurm, tmp_path, 2.5)
     text = (ROOT / "docs" / "cluster.md").read_text()
     (tmp_path / "worker.sh").write_text(text.partition("```bash\n")[2].partition("```")[0])
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -127,7 +127,7 @@ def test_a_worker_in_an_allocation_goes_on_in_the_next_one(slurm: Slurm, tmp_pat
                 slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm waits two minutes by itself
         return "JobState=COMPLETED" in told
 
-    wait_until(is_over, 240)
+    wait_until(is_over, 400)
     assert crew.record() == peace.record(), crew.said()
     assert crew.files() == peace.files() and crew.leftovers() == []
     assert crew.study.one("SELECT count(*) FROM worker") >= 2

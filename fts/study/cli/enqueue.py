@@ -405,7 +405,9 @@ def _after(lines: list[matrix.Line]) -> str:
     others = max((line.cell.winner_seeds for line in lines), default=1) - 1
     told = [f"with {formatting.count(others, 'other seed')} (--seeds 1: none)"] if others else []
     folds = next((line.cell.winner_folds for line in lines if line.cell.winner_folds), None)
-    told += [f"by walk-forward on {folds} stretches, beside the baselines (--folds none: not)"] if folds else []
+    if folds is not None:
+        judged, of = folds.split("of")
+        told.append(f"by walk-forward on the last {judged} of {of} stretches, beside the baselines (--folds none: not)")
     return ", and ".join(told)
 
 
