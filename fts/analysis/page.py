@@ -109,6 +109,24 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 {%- endif %}
 </section>
 {%- endmacro -%}
+{%- macro tabled(section) -%}
+<section id="{{ section.id }}">
+<h2>{{ section.title }}</h2>
+<p class="note">{{ section.note|told }}</p>
+{%- for table in section.tables %}
+{%- if table.get('folded') %}
+<details><summary>{{ table.title }}</summary>
+{{ scored(table.rows, table.names) }}
+</details>
+{%- else %}
+{%- if table.title %}
+<h3>{{ table.title }}</h3>
+{%- endif %}
+{{ scored(table.rows, table.names) }}
+{%- endif %}
+{%- endfor %}
+</section>
+{%- endmacro -%}
 {%- set first = groups[0].figures[0] if groups and groups[0].figures else none -%}
 <!doctype html>
 <html lang="en">
@@ -123,7 +141,8 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 <main>
 <h1>{{ title }}</h1>
 <p class="lead">{{ lead }}</p>
-<nav aria-label="Sections"><a href="#conclusions">conclusions</a><a href="#matrix">matrix</a>
+<nav aria-label="Sections"><a href="#conclusions">conclusions</a>
+{%- if walked %}<a href="#{{ walked.id }}">{{ walked.nav }}</a>{% endif %}<a href="#matrix">matrix</a>
 {%- for section in sections %}<a href="#{{ section.id }}">{{ section.nav }}</a>{% endfor %}
 {%- for group in groups %}{% for figure in group.figures %}<a href="#{{ figure.id }}">{{ figure.nav }}</a>
 {%- endfor %}{% endfor %}<a href="#provenance">provenance</a></nav>
@@ -137,6 +156,9 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 </div>
 {%- endfor %}
 </div>
+{%- if walked %}
+{{ tabled(walked) }}
+{%- endif %}
 {%- if first %}
 {{ drawn(first) }}
 {%- endif %}
@@ -221,22 +243,7 @@ interval. This table compares numbers; it is not a test.</p>
 </section>
 
 {%- for section in sections %}
-<section id="{{ section.id }}">
-<h2>{{ section.title }}</h2>
-<p class="note">{{ section.note|told }}</p>
-{%- for table in section.tables %}
-{%- if table.get('folded') %}
-<details><summary>{{ table.title }}</summary>
-{{ scored(table.rows, table.names) }}
-</details>
-{%- else %}
-{%- if table.title %}
-<h3>{{ table.title }}</h3>
-{%- endif %}
-{{ scored(table.rows, table.names) }}
-{%- endif %}
-{%- endfor %}
-</section>
+{{ tabled(section) }}
 {%- endfor %}
 
 {%- for group in groups %}

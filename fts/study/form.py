@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LEAVE = ("whole", "budgets_", "horizons")  # the ticks say which cells
 FIRST = {"baselines": "--baselines"}  # a matrix has them before its cells; named cells alone have none
-TAKEN = ("cells", *LEAVE, "task", "baselines", "warm_start", "again", "no_check", "dry_run", "as_json")
+TAKEN = ("cells", *LEAVE, "task", "winner_folds", "baselines", "warm_start", "again", "no_check", "dry_run", "as_json")
 CHECKPOINTS = 24  # bytes of a parameter in two checkpoints: weights and both moments of the optimizer
 
 

@@ -35,6 +35,10 @@ class CodeNotSent(OSError):
     """The code that a node needs is gone, unreadable or too much: every trial of the study would meet the same."""
 
 
+class DataNotSent(CodeNotSent):
+    """Likewise of a data set; what the node has of it is half."""
+
+
 @dataclass(frozen=True)
 class Exit:
     """How a trial process ended. `code` is negative for a signal, None where nobody can know."""

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 USUAL_TRIALS = 20
 BY_OPTION = (("study", "name"), ("search", "warm_start"))  # they have options of their own
-MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")
 LIMIT = re.compile(r"\s*(<=|>=)\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 Tables = dict[str, Any]
 Params = dict[str, Any]
@@ -235,16 +234,14 @@ class Freezing:
 
     def function(self, at: At, text: str) -> str:
         """`train:objective` or `train.py:objective` as FILE.py:FUNCTION, found below the folder of the file."""
-        if OBJECTIVE.fullmatch(text):
-            return text
-        if not MODULE.fullmatch(text):
+        found = functions.in_a_file(text, self.folder)
+        if OBJECTIVE.fullmatch(found):
+            return found
+        if not functions.MODULE.fullmatch(text):
             raise BadStudy(at, f"is {text!r:.80}, expected {keys.FUNCTION}")
         module, _, name = text.partition(":")
         path = module.replace(".", "/")
-        there = [one for one in (f"{path}.py", f"{path}/__init__.py") if (self.folder / one).is_file()]
-        if not there:
-            raise BadStudy(at, f"is {text!r:.80}, but there is no {path}.py in {self.folder}{_imported(module, name)}")
-        return f"{there[0]}:{name}"
+        raise BadStudy(at, f"is {text!r:.80}, but there is no {path}.py in {self.folder}{_imported(module, name)}")
 
     def _name(self, source: functions.Function | commands.Command) -> str:
         stem = source.stem if isinstance(source, commands.Command) else source.path.stem
@@ -275,12 +272,21 @@ class Freezing:
 
     @cached_property
     def _sync(self) -> tuple[str, ...]:
-        return code.sent(self.study.get("sync", ()), self.folder, self.outputs)
+        return code.sent(self.study.get("sync", (".",) if self._data else ()), self._data, self.folder, self.outputs)
+
+    @cached_property
+    def _data(self) -> tuple[str, ...]:
+        return code.data_sets(self.study.get("data", ()), self.folder)
 
     def _frozen(
         self, source: functions.Function | commands.Command, name: str, labels: Labels, fields: dict[str, Any]
     ) -> BareCell:
-        fields |= {"sync": self._sync, "code": self._code, "code_md5": whole_md5(source.md5, self.folder, self._code)}
+        fields |= {
+            "sync": self._sync,
+            "data": self._data,
+            "code": self._code,
+            "code_md5": whole_md5(source.md5, self.folder, self._code),
+        }
         if isinstance(source, commands.Command):
             with _at(("study", "command")):
                 return commands.frozen(source, self.folder, study=name, axes=labels, **fields)

@@ -20,7 +20,7 @@ from fts.jobs.executors.base import CodeNotSent, Want
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
-from fts.jobs.supervisor import beside_search
+from fts.jobs.supervisor import beside_search, elsewhere
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
@@ -327,6 +327,8 @@ class TrialRunner:
         return reason if end.how is Ended.FAILED else reason or StopReason.CRASHED
 
     def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
+        for missing in elsewhere.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ():
+            log.warning("%s goes on from an older checkpoint, or begins anew: %s", self._named(), missing)
         try:
             child = self.slot.child(self.study.program(self.cell), spec.threads, self.order.tell_history)
         except OSError as error:

@@ -346,7 +346,7 @@ OTHERS = {
 }  # fmt: skip
 SAME = {
     "experiment": "another_name", "trials": 7, "code_commit": "f" * 40, "code_dirty": True, "diverged": "worst",
-    "winner_seeds": 3,
+    "winner_seeds": 3, "winner_folds": "4of6",
 }  # fmt: skip
 
 
