@@ -174,7 +174,7 @@ def _restarts(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concer
     for event in snapshot.events:
         if event.verb in TRIAL_RESTARTED and now - event.at < formatting.HOUR:
             found.setdefault(event.job_id, []).append(event)
-    for job in (*running(snapshot), *runnable(snapshot)):
+    for job in (*running(snapshot), *runnable(snapshot)) if found else ():
         events = found.get(job.id, [])
         if len(events) < limits.crash_loop:
             continue
@@ -267,9 +267,10 @@ def _unreadable(snapshot: Snapshot) -> Iterator[Concern]:
 
 def _look(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -> Iterator[Concern]:
     yield from _unreadable(snapshot)
-    fine = sum(j.status not in (JobStatus.FAILED,) for j in snapshot.jobs)
-    for job in snapshot.jobs:
-        if job.status is JobStatus.FAILED and not _seen(job) and not _failed_again(snapshot, job):
+    failed = [job for job in snapshot.jobs if job.status is JobStatus.FAILED]
+    fine = len(snapshot.jobs) - len(failed)
+    for job in failed:
+        if not _seen(job) and not _failed_again(snapshot, job):
             name, cause = _name(snapshot, job), _cause(job)
             worker = _worker_words(snapshot, now, limits)
             others = f"{worker}, guard {_guard_word(snapshot)}{_fine(fine, 'other cell')}."
