@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="more repeats, all shapes; an hour instead of minutes")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of {', '.join(PARTS)}")
     given = parser.parse_args()
-    if unknown := [name for name in given.names if name not in PARTS]:
+    if unknown := [name for name in given.names if name.split(":")[0] not in PARTS]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(PARTS)}")
     pages: list[str] = []
     for name in given.names or PARTS:
@@ -72,14 +72,18 @@ def heading(full: bool) -> str:
 
 
 def measure(name: str, full: bool) -> str | None:
-    """One section of the page; None when its packages are not installed (said on stderr)."""
+    """One section of the page, or `claims:folds`, a piece of one; None without its packages (said on stderr)."""
+    name, _, piece = name.partition(":")
     print(f"measuring: {PARTS[name]}", file=sys.stderr, flush=True)
     try:
         module = importlib.import_module(f"benchmarks.{name}")
     except ImportError as missing:
         print(f"  left out: {missing}", file=sys.stderr)
         return None
-    rows = module.rows(quick=not full)
+    pieces = getattr(module, "PIECES", {})
+    if piece and piece not in pieces:
+        sys.exit(f"{name} has no piece {piece!r}; it has {', '.join(pieces) or 'none'}")
+    rows = pieces[piece](not full) if piece else module.rows(quick=not full)
     for row in rows:
         print(f"  {row.line()}", file=sys.stderr)
     return f"\n## {PARTS[name]}\n\n{table(rows)}\n"

@@ -1,27 +1,31 @@
 """How often the flagship's claims are wrong on made-up studies whose truth is known, now and by the rules before.
 
-python -m benchmarks claims [--full]
+python -m benchmarks claims [--full]        (or a piece of it: claims:scaling, :horizons, :effective, :folds)
 
 Scaling: four sizes, one training or three of each, seeds .004 apart, days that all sizes share. Horizons: three
 searches of one bowl whose noise is .3, 1 and 3 times its spread. n effective: the width of an interval of the mean of
-as many independent days, beside the width of the real one.
+as many independent days, beside the width of the real one. Folds: a model that is trained anew for each of four folds,
+with three seeds of their own luck, beside one that knows no seed.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks import Row
-from benchmarks.coverage import DAYS, KINDS, RESAMPLES, years
+from benchmarks.coverage import DAYS, KINDS, RESAMPLES, Kind, lasting, years
 from fts.analysis.scaling import fit_power_law
 from fts.analysis.scaling_interval import SeedNoise, bounds, covariance
 from fts.analysis.surfaces import p_common
 from fts.scores.dependence import block_length, blocks_variance, effective_size, slow_variance
+from fts.scores.folds import luck_of, over_folds, paired
 from fts.scores.intervals import SERIES, compare
+from fts.scores.metrics import auc
 
 Floats = NDArray[np.float64]
 
@@ -35,8 +39,15 @@ NOISES = ((0.3, 1.0, 3.0), (0.3, 0.3, 0.3), (1.0, 1.0, 1.0), (3.0, 3.0, 0.1))
 
 
 def rows(quick: bool = True) -> list[Row]:
-    studies = 60 if quick else 1000
-    return [*scaling_rows(studies), *horizon_rows(studies), *effective_rows(20 if quick else 100)]
+    return [row for piece in PIECES.values() for row in piece(quick)]
+
+
+PIECES: dict[str, Callable[[bool], list[Row]]] = {  # each alone: python -m benchmarks claims:folds --full
+    "scaling": lambda quick: scaling_rows(60 if quick else 1000),
+    "horizons": lambda quick: horizon_rows(60 if quick else 1000),
+    "effective": lambda quick: effective_rows(20 if quick else 100),
+    "folds": lambda quick: fold_rows(20 if quick else 300),
+}
 
 
 # ---------------------------------------------------------------- scaling
@@ -144,3 +155,48 @@ def effective_rows(samples: int) -> list[Row]:
         name = f"interval over that of n effective days, {kind.name}"
         found.append(Row(name, float(np.median(ratios)), "x", float(np.median(before)), "before", repeats=samples))
     return found
+
+
+# ---------------------------------------------------------------- folds
+
+FOLDS, FOLD_DAYS, SEEDS = 4, 569, 3
+SKILL, SKILL_SD = 0.8, 0.25  # how far a training follows the mood, and how far trainings lie apart
+
+
+def fold_rows(samples: int) -> list[Row]:
+    """The share of walk-forward differences in AUC whose interval holds the truth."""
+    return [_fold_row(kind, samples) for kind in KINDS[2:]]
+
+
+def _fold_row(kind: Kind, samples: int) -> Row:
+    rng = np.random.default_rng(3)
+    y, mood, own, other = _days(rng, 100_000, kind)
+    skills = SKILL + SKILL_SD * np.linspace(-2.5, 2.5, 21)
+    aucs = [float(auc(y, _forecast(mood, own, skill), None)[0]) for skill in skills]
+    truth = float(np.average(aucs, weights=stats.norm.pdf(np.linspace(-2.5, 2.5, 21))))
+    truth -= float(auc(y, _forecast(mood, other, SKILL), None)[0])
+    held = np.zeros(2)
+    for _ in range(samples):
+        y, mood, own, other = _days(rng, FOLDS * FOLD_DAYS, kind)
+        drawn = np.repeat(SKILL + SKILL_SD * rng.standard_normal((SEEDS, FOLDS)), FOLD_DAYS, axis=1)
+        mine = [_forecast(mood, own, skill) for skill in drawn]
+        luck = luck_of([[float(over_folds("auc", y, p, FOLDS)[0]) for p in mine]])
+        for k, seeds in enumerate((luck, None)):
+            rival = _forecast(mood, other, SKILL)
+            found = paired("auc", y, mine, [rival], FOLDS, kind.horizon, seeds, (SEEDS, 0), RESAMPLES)
+            held[k] += found.covers(truth)
+    now, before = (100 * held / samples).tolist()
+    name = f"difference of AUCs over {FOLDS} folds and {SEEDS} seeds, {kind.name}: interval holds it"
+    return Row(name, now, "%", before, "days alone", repeats=samples)
+
+
+def _days(rng: np.random.Generator, days: int, kind: Kind) -> tuple[Floats, Floats, Floats, Floats]:
+    """Labels, the mood, and the noise of two forecasters."""
+    mood, own, other = (lasting(rng, days, kind.memory) for _ in range(3))
+    ahead = np.convolve(rng.standard_normal(days + kind.horizon - 1), np.ones(kind.horizon), "valid")
+    return (mood + ahead / math.sqrt(kind.horizon) > 0.6).astype(float), mood, own, other
+
+
+def _forecast(mood: Floats, noise: Floats, skill: Floats | float) -> Floats:
+    p: Floats = 1 / (1 + np.exp(0.6 - skill * mood - 0.6 * noise))
+    return p

@@ -70,6 +70,7 @@ class Where:
     node_python: str | None = None
     sync: tuple[str, ...] = ()  # files and folders beside a study's file that are sent
     address: str | None = None  # of the head of Ray
+    checkpoints: str | None = None  # a shared folder, for those that are too large to come home
 
     @property
     def node_slots(self) -> dict[str, int] | None:
@@ -103,6 +104,7 @@ class WorkerSettings:
     node_lease_s: float = 15.0  # of an agent: silent for longer, and its node is lost
     launch_s: float = 120.0  # that an agent on a named node may take to come up
     where: Where = field(default_factory=Where)
+    checkpoint_home: int = 1_000_000_000  # bytes; a larger one stays at Where.checkpoints
     stop_grace_s: float = 120.0  # a checkpoint of 2B parameters takes tens of seconds
     checkpoint_every_s: float = 60.0
     memory_limit: int | None = None  # bytes for one trial; None: 85 % of what is available, shared by the slots
@@ -166,6 +168,11 @@ def settings_elsewhere(
         raise BadSetting("--executor ssh needs --nodes, such as gpu1:4,gpu2:4")
     if where.executor == "command" and not where.launch:
         raise BadSetting("--executor command needs --launch, such as 'srun -n1 -c{threads} --gres=gpu:{gpus}'")
+    if where.checkpoints is not None and not os.access(where.checkpoints, os.W_OK | os.X_OK):
+        raise BadSetting(
+            f"--checkpoints {where.checkpoints} is no folder that this machine can write to; it has to lie on a file "
+            "system that this machine and all nodes share, under one path"
+        )
     total = sum(nodes.values()) if nodes else None
     if where.executor == "ray":
         from fts.jobs.executors.ray_cluster import look  # here: of this executor alone
@@ -192,6 +199,8 @@ def settings_elsewhere(
     check_beats(chosen)
     if (limit := chosen.get("memory_limit") or memory_limit_from_env()) is not None:
         chosen["memory_limit"] = limit
+    if (size := size_from_env("FTS_CHECKPOINT_HOME")) is not None:
+        chosen["checkpoint_home"] = size
     device = str(chosen.pop("device", None) or os.environ.get("FTS_DEVICE") or "auto")
     if device != "auto":
         check_name(device, "--device")
@@ -219,17 +228,22 @@ LEAST_LIMIT = 256 << 20  # bytes; a trial process holds 300 MB before it has a m
 
 def memory_limit_from_env() -> int | None:
     """What FTS_MEMORY_LIMIT lets one trial use, in bytes; None: not set. Raises BadSetting."""
-    text = os.environ.get("FTS_MEMORY_LIMIT", "").strip()
+    return size_from_env("FTS_MEMORY_LIMIT")
+
+
+def size_from_env(variable: str) -> int | None:
+    """Bytes; None: not set. Raises BadSetting."""
+    text = os.environ.get(variable, "").strip()
     if not text:
         return None
     from fts.jobs.watchdog.policy import read_bytes  # here, not above: `fts status` needs the places, not the guard
 
     try:
-        limit = read_bytes("FTS_MEMORY_LIMIT", text)
+        limit = read_bytes(variable, text)
     except ValueError as error:
         raise BadSetting(str(error)) from None
     if limit < 1:
-        raise BadSetting(f"FTS_MEMORY_LIMIT is {text!r}, expected a size such as 20GB")
+        raise BadSetting(f"{variable} is {text!r}, expected a size such as 20GB")
     return limit
 
 

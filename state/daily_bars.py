@@ -18,7 +18,7 @@ __all__ = ["AXES", "DECIDE_LABELS", "DECLARATION", "PATCHTST", "cell_name", "dir
 
 AXES = ("budget", "horizon", "task", "tier")
 DECIDE_LABELS = ("horizon", "task")  # the other axes train on the same labels
-ENDINGS = {"cell": "", "baseline": "", "train": " final", "replicate": " seeds"}
+ENDINGS = {"cell": "", "baseline": "", "train": " final", "replicate": " seeds", "walk": ""}
 
 
 def metric_of(spec: Mapping[str, Any]) -> str:

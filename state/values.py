@@ -714,6 +714,7 @@ class Amount:
     search: int
     seeds: int = 1  # with which the winner runs, that of the search included
     baseline: bool = False
+    follows: int = 1  # seeds of the winner in a job of its own that follows, that of the search included
 
     @property
     def beside(self) -> int:

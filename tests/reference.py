@@ -29,6 +29,7 @@ from fts.jobs.watchdog.policy import Thresholds
 from fts.jobs.watchdog.watchdog import PaceLimits
 from fts.state import values
 from fts.tui import keymap
+from tests.reference_facts import facts_page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -42,6 +43,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands_page(),
         "reference/keys.md": keys_page(),
         "reference/study-toml.md": study_page(),
+        "reference/facts.md": facts_page(table, code),
         "reference/events.md": events_page(),
         "reference/exit-codes.md": exit_codes_page(),
         "reference/environment.md": environment_page(),
@@ -382,6 +384,7 @@ PERSON: tuple[tuple[str, str, str], ...] = (
     ("FTS_NOTIFY_GAP_S", f"{GAP_S:g}", "seconds between two messages to one address"),
     ("FTS_NOTIFY_HOLD_S", f"{HOLD_S:g}", "seconds: what goes away sooner is not sent"),
     ("FTS_THEME", "dark", "colours of the monitor: dark, light, ansi, or a theme of Textual"),
+    ("FTS_CHECKPOINT_HOME", "1GB", "with `fts worker --checkpoints`: a larger checkpoint stays there"),
     ("FTS_SCRATCH", "$TMPDIR", "on a node: the folder for files of trials"),
     ("FTS_MAX_IDLE_ATTEMPTS", str(WorkerSettings.max_idle_attempts),
      "attempts without an epoch or a checkpoint before a job is parked"),

@@ -95,6 +95,7 @@ NOT_AT_TOP = {
     "fts.jobs.search.drawing": {"torch", "textual", "pandas"},  # draws as a sampler of Optuna, likewise
     "fts.jobs.search.pure_pruner": {"torch", "textual", "pandas"},  # a pruner of Optuna, for plain Optuna
     "fts.jobs.search.pure_sampler": {"torch", "textual", "pandas"},  # a sampler of Optuna, loaded when a trial draws
+    "fts.jobs.search.lean_tpe": {"torch", "textual", "pandas"},  # likewise
     "fts.jobs.trial.optuna_trial": {"torch", "textual", "pandas"},  # a trial of Optuna, likewise
 }
 EXCEPTIONS = {

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from fts.jobs import settings
-from fts.state.values import Cause, JobStatus, TrialStatus, Verb
+from fts.state.values import UNRANKED, Cause, JobStatus, TrialStatus, Verb
 from fts.tui import keymap
-from tests import reference
+from tests import reference, reference_facts
 from tests.test_sentences import is_command
 
 PAGES = reference.pages()
@@ -51,6 +51,19 @@ def test_every_key_of_the_monitor_is_listed():
 @pytest.mark.parametrize("kind", [Verb, JobStatus, TrialStatus, Cause])
 def test_every_word_of_a_record_is_explained_where_it_is_defined(kind):
     assert set(reference.comments(kind)) == {each.name for each in kind}
+
+
+FACT = re.compile(r'^([A-Z_]+) = "([\w-]+)"  # fact of', re.MULTILINE)
+BADGE = re.compile(r'^[A-Z_]+ = "([\w -]+)"  # (?:its )?badge', re.MULTILINE)
+
+
+def test_every_fact_and_badge_of_the_code_is_on_the_page():
+    rooms = (path for room in ("state", "jobs", "fts") for path in (reference.ROOT / room).rglob("*.py"))
+    sources = [path.read_text(encoding="utf-8") for path in rooms]
+    facts = {name for source in sources for _, name in FACT.findall(source)}
+    badges = {name for source in sources for name in BADGE.findall(source)}
+    assert len(facts) > 6 and facts <= set(reference_facts.BESIDE)
+    assert len(badges) > 4 and badges | set(UNRANKED) <= set(reference_facts.BADGES)
 
 
 # -- environment

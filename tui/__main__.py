@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
-from fts.tui import settings, terminal
-from fts.tui.render import theme
+from fts.tui import cost, terminal
+
+with cost.without_openssl():
+    import hashlib  # noqa: F401  # here, before peewee does
+
+    from fts.tui import settings
+    from fts.tui.render import theme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

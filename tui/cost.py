@@ -5,12 +5,30 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from textual.driver import Driver
 
+OPENSSL = ("ssl", "_hashlib")  # what asyncio imports for servers, and hashlib beside its own functions
 SAID_EVERY_S = 55.0  # less than a minute: the header is painted when the clock's minute turns
+
+
+@contextmanager
+def without_openssl() -> Iterator[None]:
+    """What is imported here does without OpenSSL, as where Python has none: 5 MB that a monitor never uses."""
+    spared = [name for name in OPENSSL if name not in sys.modules] if find_spec("_md5") else []
+    for name in spared:
+        sys.modules[name] = None  # type: ignore[assignment]  # so the import system is told that there is none
+    try:
+        yield
+    finally:
+        for name in spared:
+            del sys.modules[name]
 
 
 class Cost:

@@ -19,6 +19,8 @@ METRICS = ("auc", "log_loss")
 
 def judge(trial, data, folds, fit):
     """Mean of the folds' AUCs; each fold is a step. `fit` makes of a fold's data (probabilities, epochs)."""
+    from fts.scores.folds import over_folds
+    from fts.scores.metrics import METRICS as SCORES
     from fts.study.walk_forward_objective import on_fold
 
     checkpoint = fts.checkpoint(trial)
@@ -29,32 +31,19 @@ def judge(trial, data, folds, fit):
         state = {"p": np.concatenate([state["p"], p]), "epochs": [*state["epochs"], epochs]}
         y = data.y_T[part.val_ends].astype(float)
         mine = state["p"][-len(y) :].astype(float)
-        scores = {metric: float(score(metric, y, mine)[0]) for metric in METRICS}
+        scores = {metric: float(SCORES[metric](y, mine, None)[0]) for metric in METRICS}
         fts.report(trial, number, **scores, stopped_after=epochs)
         checkpoint.save(state)
     ends = np.concatenate([fold.val_ends for fold in folds])
     y = data.y_T[ends].astype(float)
     fts.predictions(trial, y, state["p"], index=data.dates[ends])
-    return float(over_folds("auc", y, state["p"].astype(float))[0])
-
-
-def score(metric, y, p, weights=None):
-    from fts.scores import metrics
-
-    return metrics.METRICS[metric](y, p, weights)
-
-
-def over_folds(metric, y, p, weights=None):
-    """The mean of the folds' scores: each fold has a model of its own, whose probabilities rank its own days alone."""
-    rows = np.array_split(np.arange(len(y)), JUDGED)
-    return np.mean([score(metric, y[r], p[r], None if weights is None else weights[:, r]) for r in rows], axis=0)
+    return float(over_folds("auc", y, state["p"].astype(float), JUDGED)[0])
 
 
 def folds_of(ticker, tier, context, horizon, longest=None):
     """The data of a tier with its windows, and the folds to judge."""
-    from fts.analysis.walk_forward import walk_forward
-    from fts.data.splits import window_ends
     from fts.study.cell_data import load
+    from fts.study.walk_forward_objective import last_folds
 
     root = Path(os.environ.get("FTS_DATA", "data"))
     data = load(
@@ -67,8 +56,7 @@ def folds_of(ticker, tier, context, horizon, longest=None):
         tier=tier,
         span=longest or LONGEST,
     )
-    ends = window_ends(0, data.split.val_stop, data.span, horizon)
-    return data, walk_forward(ends, FOLDS, data.span, horizon)[FOLDS - JUDGED :]
+    return data, last_folds(data, JUDGED, FOLDS)
 
 
 def regression(part):
@@ -111,31 +99,13 @@ def trained(part, norm, tier, seed, stop, dropout, **choices):
     return trainer
 
 
-def paired(y, first, second, horizon, metric, seed_sd):
-    """first minus second, each [seeds, days], and its 95 % interval over days (blocks of them) and seeds."""
-    from fts.scores.dependence import block_length, widening
-    from fts.scores.intervals import SERIES, resample
-
-    apart = np.mean([SERIES[metric](y, p) for p in first], 0) - np.mean([SERIES[metric](y, p) for p in second], 0)
-    block = block_length(apart, horizon)
-    weights = resample(len(y), block, seed=0)
-
-    def gap(weights):
-        with np.errstate(invalid="ignore"):  # a resample may leave a fold out: it has no mean
-            mine, its = (np.mean([over_folds(metric, y, p, weights) for p in each], 0) for each in (first, second))
-            return mine - its
-
-    value, drawn, wider = float(gap(None)[0]), gap(weights), widening(apart, block)
-    luck = 1.96 * seed_sd * np.sqrt(sum(1 / len(each) for each in (first, second) if len(each) > 1))
-    low, high = (np.hypot(wider * (value - end), luck) for end in np.nanquantile(drawn, (0.025, 0.975)))
-    return value, value - low, value + high
-
-
 def table(name, rivals_of, variant_of, db=None):
     """Every variant of a study whose cells have ended, as markdown.
 
     `variant_of` gives the variant of a cell, `rivals_of` with whom one is compared among all names.
     """
+    from fts.scores.folds import luck_of, over_folds, paired
+
     found, days = {}, {}
     study = fts.load(db)
     for cell in study.cells().to_dict("records"):
@@ -152,10 +122,13 @@ def table(name, rivals_of, variant_of, db=None):
         found.setdefault(key, {}).setdefault(variant_of(cell), []).append(rows["y_pred"].to_numpy(float))
     for (ticker, horizon), variants in sorted(found.items()):
         y, index = days[ticker, horizon]
-        scores = {m: {v: [float(over_folds(m, y, p)[0]) for p in ps] for v, ps in variants.items()} for m in METRICS}
-        sd = {m: seed_sd(scores[m].values()) for m in METRICS}
-        luck = f"sd between seeds: AUC {sd['auc']:.4f}, loss {sd['log_loss']:.4f}"
-        if not any(len(ps) > 1 for ps in variants.values()):
+        scores = {
+            m: {v: [float(over_folds(m, y, p, JUDGED)[0]) for p in ps] for v, ps in variants.items()} for m in METRICS
+        }
+        lucks = {m: luck_of(scores[m].values()) for m in METRICS}
+        if lucks["auc"] is not None:
+            luck = f"sd between seeds: AUC {lucks['auc'].sd:.4f}, loss {lucks['log_loss'].sd:.4f}"
+        else:
             luck = "one seed: the intervals hold days alone, not the luck of a training"
         print(f"\n{ticker}, {horizon} days ahead: {len(y)} days {index.iloc[0]:%Y-%m-%d}..{index.iloc[-1]:%Y-%m-%d} in "
               f"{JUDGED} folds, base rate {y.mean():.3f}; {luck}\n")  # fmt: skip
@@ -167,13 +140,7 @@ def table(name, rivals_of, variant_of, db=None):
             line = f"| {variant} | {len(variants[variant])} | {means[0]:.3f} | {means[1]:.4f} |"
             for rival in rivals:
                 for metric, digits in zip(METRICS, (3, 4), strict=True):
-                    gap = paired(y, variants[variant], variants[rival], horizon, metric, sd[metric])
-                    value, low, high = (f"{number:+.{digits}f}" for number in gap)
+                    gap = paired(metric, y, variants[variant], variants[rival], JUDGED, horizon, lucks[metric])
+                    value, low, high = (f"{number:+.{digits}f}" for number in (gap.value, gap.low, gap.high))
                     line += " - |" if rival == variant else f" {value} [{low}, {high}] |"
             print(line, flush=True)
-
-
-def seed_sd(scores):
-    """Of one training among others of its configuration, over all configurations with several seeds."""
-    variances = [np.var(values, ddof=1) for values in scores if len(values) > 1]
-    return float(np.sqrt(np.mean(variances))) if variances else 0.0

@@ -11,6 +11,7 @@ from fts.analysis.scaling import FEWEST_SIZES
 
 if TYPE_CHECKING:
     from fts.analysis.summarise import CellSummary, Group
+    from fts.analysis.walked import Beside, Walked
     from fts.scores.intervals import Difference, Interval
 
 
@@ -30,15 +31,23 @@ class Answer:
         return self.answer if self.answer in ("yes", "no") else "open"
 
 
-def answers(groups: tuple[Group, ...], found: tuple[Conclusion, ...]) -> tuple[Answer, ...]:
+def answers(
+    groups: tuple[Group, ...], found: tuple[Conclusion, ...], walks: tuple[Walked, ...] = ()
+) -> tuple[Answer, ...]:
     """Better than a volatility forecast? than the best baseline? better with size? one search for all horizons?
 
-    While `found` holds an error nothing is answered yes or no: what the numbers would say is kept in the sentence.
+    The first two by walk-forward, where winners were walked. While `found` holds an error nothing is answered yes or
+    no: what the numbers would say is kept in the sentence.
     """
     given = [
         answer if len(groups) == 1 else replace(answer, question=f"{answer.question} ({group.task} on {group.tier})")
         for group in groups
-        for answer in (_beats_volatility(group), _beats_baseline(group), _scales(group), _one_search(group))
+        for answer in (
+            _beats_volatility(group, walks),
+            _beats_baseline(group, walks),
+            _scales(group),
+            _one_search(group),
+        )
     ]
     errors = list(dict.fromkeys(finding.rule for finding in found if finding.kind == "error"))
     if not errors:
@@ -47,8 +56,10 @@ def answers(groups: tuple[Group, ...], found: tuple[Conclusion, ...]) -> tuple[A
     return tuple(Answer(a.question, "cannot say", f"{repair}{a.answer}. {a.sentence}") for a in given)
 
 
-def _beats_volatility(group: Group) -> Answer:
+def _beats_volatility(group: Group, walks: tuple[Walked, ...]) -> Answer:
     question = "Is any transformer better than a volatility forecast?"
+    if mine := _of_group(group, walks):
+        return _by_folds(group, question, [(w, w.forecast) for w in mine], "the best volatility forecast")
     judged = [
         _Judged(c, c.beyond.auc_gain, c.against_volatility, c.beyond.loss_at_once)
         for c in group.cells
@@ -62,8 +73,10 @@ def _beats_volatility(group: Group) -> Answer:
     return replace(given, sentence=why + given.sentence)
 
 
-def _beats_baseline(group: Group) -> Answer:
+def _beats_baseline(group: Group, walks: tuple[Walked, ...]) -> Answer:
     question = "Does any transformer beat the best cheap baseline?"
+    if mine := _of_group(group, walks):
+        return _by_folds(group, question, [(w, w.baseline) for w in mine], "the best baseline")
     judged = [
         _Judged(
             c,
@@ -77,6 +90,43 @@ def _beats_baseline(group: Group) -> Answer:
     if not judged:
         return Answer(question, "cannot say", "No cell has both predictions and baselines on the same days yet.")
     return _compared(group, question, judged, "the best baseline")
+
+
+def _of_group(group: Group, walks: tuple[Walked, ...]) -> list[Walked]:
+    return [w for w in walks if (w.row.task, w.row.tier) == (group.task, group.tier)]
+
+
+def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | None]], rival: str) -> Answer:
+    """What the winners are worth on walk-forward folds."""
+    compared = [(walk, beside) for walk, beside in judged if beside is not None]
+    folds = judged[0][0].row.folds
+    if not compared:
+        why = f"{rival[0].upper()}{rival[1:]} has not run on the {folds} walk-forward folds yet."
+        return Answer(question, "cannot say", why)
+    verdicts = [walk.verdict(beside, len(compared)) for walk, beside in compared]
+    better, worse = verdicts.count("above"), verdicts.count("below")
+    losses = [beside.loss.at_once(len(compared)) for _, beside in compared]
+    many = f"{len(compared)} winner{'' if len(compared) == 1 else 's'}"
+    told = (
+        f"Walk-forward, {folds} folds. AUC: {better} of {many} clearly better than {rival}, {worse} clearly worse. Log "
+        f"loss: {sum(loss.high < 0 for loss in losses)} clearly better, {sum(loss.low > 0 for loss in losses)} clearly "
+        "worse."
+    )
+    if better:
+        return Answer(question, "yes", f"{told} Better on the folds before the days that the winner was chosen on.")
+    lead = [(walk, beside) for walk, beside in compared if beside.auc.at_once(len(compared)).low > 0]
+    if lead:
+        why = "with one seed" if lead[0][0].seeds < 2 else "not on the folds that nobody chose by"
+        return Answer(question, "perhaps", f"{told} {_winners(len(lead))} ahead on all days, but {why}.")
+    if worse == len(compared):
+        done = len(compared) == len(group.cells) and all(c.is_searched for c in group.cells)
+        answer = f"not at {listed(list(group.budgets))}" if done else "not so far"
+        return Answer(question, answer, told)
+    return Answer(question, "not shown", f"{told} The intervals of the other winners include zero.")
+
+
+def _winners(n: int) -> str:
+    return "1 winner is" if n == 1 else f"{n} winners are"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from fts.analysis.boosted import HISTOGRAMS, LIGHTGBM, XGBOOST, BoostedTrees, installed
 from fts.analysis.volatility import ATR, EWMA, FORECASTS, GARCH, HAR, log_variance
 from fts.scores.dependence import TooFewSamples
+from fts.scores.folds import measured, over_folds
 from fts.scores.intervals import auc_interval
 from fts.scores.metrics import METRICS, checked_pair
 
@@ -152,6 +153,17 @@ def score_predictions(
         seconds=seconds,
         predictions=np.asarray(predictions, dtype=np.float32),
     )
+
+
+def on_folds(result: BaselineResult, y: ArrayLike, folds: int, horizon: int) -> BaselineResult:
+    """The same with an AUC that is the mean over folds, each of which was predicted by a model of its own."""
+    y_N, p_N = checked_pair(y, result.predictions)
+    auc = float(over_folds("auc", y_N, p_N, folds)[0])
+    try:
+        interval = measured("auc", y_N, [p_N], folds, horizon, None, 500)
+    except TooFewSamples:
+        return replace(result, auc=auc, auc_low=0.0, auc_high=1.0)
+    return replace(result, auc=auc, auc_low=interval.low, auc_high=interval.high)
 
 
 def last_rows(cell: CellData, ends: NDArray[np.int64]) -> Floats:

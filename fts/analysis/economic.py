@@ -38,7 +38,7 @@ _NORMAL = NormalDist()
 
 
 class NoPrices(ValueError):
-    """The prices do not cover the predicted days."""
+    """The prices do not cover the predicted days, or are no prices."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,10 @@ def trade(prices: pd.DataFrame, predictions: pd.DataFrame, rule: Rule) -> Traded
     wanted_T[at_N] = in_upper(predictions["p"].to_numpy(float))
     first, stop = int(at_N[FIRST]), min(int(at_N[-1]) + rule.horizon + 1, len(days_T))
     close_T, high_T = prices["Close"].to_numpy(float), prices["High"].to_numpy(float)
+    if stop < first + 2:
+        raise NoPrices("no day follows the first that could be traded on")
+    if not (np.isfinite(high_T[first:stop]).all() and (close_T[first:stop] > 0).all()):
+        raise NoPrices("a price of the predicted days is missing or not above zero")
     returns_T, invested_T, trades = np.zeros(len(days_T)), np.zeros(len(days_T)), 0
     entered, target = -1, math.inf  # the day of the purchase, -1: none is held
     for day in range(first, stop):
@@ -112,10 +116,10 @@ def trade(prices: pd.DataFrame, predictions: pd.DataFrame, rule: Rule) -> Traded
         if entered < 0 and wanted_T[day] and day + 1 < stop:
             entered, target, trades = day, close_T[day] * (1 + rule.percent / 100), trades + 1
             returns_T[day] -= rule.cost
-    market_T = np.append(0.0, close_T[1:] / close_T[:-1] - 1)
-    span = slice(first + 1, stop)
     returns_T[first + 1] += returns_T[first]  # the cost of a purchase on the first day
-    return Traded(returns_T[span], market_T[span], invested_T[span], trades)
+    span = slice(first + 1, stop)
+    market = close_T[first + 1 : stop] / close_T[first : stop - 1] - 1
+    return Traded(returns_T[span], market, invested_T[span], trades)
 
 
 def in_upper(p_N: Floats, share: float = TOP, first: int = FIRST) -> np.ndarray:
@@ -160,7 +164,10 @@ def deflated_sharpe(returns_T: Floats, threshold: float) -> float:
 
 
 def tenths(prices: pd.DataFrame, predictions: pd.DataFrame, horizon: int) -> list[Tenth]:
-    """The predictions (date, y, p) in ten groups of equal size by probability, with what came of each."""
+    """The predictions (date, y, p) in ten groups of equal size by probability, with what came of each.
+
+    Raises TooFewSamples where the days carry no interval.
+    """
     close_T = prices["Close"]
     later = (close_T.shift(-horizon) / close_T - 1).reindex(predictions["date"]).to_numpy(float)
     y_N, p_N = predictions["y"].to_numpy(float), predictions["p"].to_numpy(float)

@@ -22,6 +22,7 @@ from fts.analysis.economic import (
     trade,
 )
 from fts.data.tasks import is_task, task
+from fts.scores.dependence import TooFewSamples
 
 if TYPE_CHECKING:
     from fts.analysis.study_data import StudyData
@@ -50,7 +51,7 @@ class Economics:
     traded: Traded
     looked: int  # trials that the winner was the best of
     not_luck: float | None  # deflated Sharpe ratio of the timing; None: fewer than two trials have predictions
-    tenths: tuple[Tenth, ...]
+    tenths: tuple[Tenth, ...]  # empty where the days carry no interval
 
     @property
     def verdict(self) -> str:
@@ -75,7 +76,10 @@ def economics(study: StudyData, cell: CellSummary) -> Economics | None:
         return None
     looked = max(cell.looks, len(others))
     not_luck = deflated_sharpe(traded.timing, best_of_none(others, looked)) if len(others) > 1 else None
-    groups_of_days = tuple(tenths(prices, cell.predictions, cell.horizon))
+    try:
+        groups_of_days = tuple(tenths(prices, cell.predictions, cell.horizon))
+    except TooFewSamples:
+        groups_of_days = ()
     return Economics(cell.experiment, cell.horizon, traded, looked, not_luck, groups_of_days)
 
 
@@ -101,6 +105,7 @@ def section(study: StudyData, groups: tuple[Group, ...]) -> dict[str, Any]:
                 "folded": True,
             }
             for name, found in days
+            if found.tenths
         ]
     return {"id": "worth", "nav": "worth", "title": "What would it have been worth?", "note": NOTE, "tables": tables}
 

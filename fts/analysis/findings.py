@@ -77,7 +77,7 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Conclusion, .
         found += _about_group(group)
         found += _about_ranges(trials[trials["experiment"].isin([cell.experiment for cell in group.cells])])
         found += _about_pruning(group)
-    found += _about_validation(groups)
+    found += _about_validation(groups, walked=bool(study.walks))
     if study.test_openings:
         opened = "; ".join(study.test_openings)
         found.append(Conclusion("caution", "study", "test set opened", f"The test set has been opened: {opened}."))
@@ -354,7 +354,7 @@ def _about_pruning(group: Group) -> Iterator[Conclusion]:
         )
 
 
-def _about_validation(groups: tuple[Group, ...]) -> Iterator[Conclusion]:
+def _about_validation(groups: tuple[Group, ...], walked: bool) -> Iterator[Conclusion]:
     """What holds for every score of the page: its days, and that the best trials were chosen on them."""
     shown = [cell for group in groups for cell in group.cells if cell.predictions is not None]
     folded = sum(" walk-forward:" in cell.task for cell in shown)
@@ -366,7 +366,9 @@ def _about_validation(groups: tuple[Group, ...]) -> Iterator[Conclusion]:
         f"All scores come from validation days between {first:%Y-%m-%d} and {last:%Y-%m-%d}. The intervals "
         "cover the luck of these days; they do not cover other years"
     )
-    if folded < len(shown):
+    if walked:
+        told = told.replace("All scores come", "All scores but those of walk-forward come")
+    elif folded < len(shown):
         told += ". `fts enqueue --cv walk-forward:5` validates on several periods"
     yield Conclusion("caution", "study", "several periods" if folded == len(shown) else "one period", f"{told}.")
     if max(cell.n_complete + cell.n_pruned for cell in shown) > 1:

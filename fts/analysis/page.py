@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-STYLE = """
-:root { color-scheme:light dark; --paper:#fff; --ink:#1f2328; --soft:#57606a; --grey:#6e7781; --line:#d8dee4;
-  --wash:#f6f8fa; --good:#116329; --bad:#a40e26; --warn:#7d4e00; }
-@media (prefers-color-scheme:dark) { :root { --paper:#14181d; --ink:#e6e9ec; --soft:#a3acb6; --grey:#8f99a3;
-  --line:#3a424b; --wash:#20262d; --good:#56c271; --bad:#ff8190; --warn:#e0a84f; } }
-@media print { :root { color-scheme:light; --paper:#fff; --ink:#1f2328; --soft:#57606a; --grey:#6e7781; --line:#d8dee4;
-  --wash:#f6f8fa; --good:#116329; --bad:#a40e26; --warn:#7d4e00; } }
+LIGHT = """--paper:#fff; --ink:#1f2328; --soft:#57606a; --grey:#6e7781; --line:#d8dee4; --wash:#f6f8fa;
+  --good:#116329; --bad:#a40e26; --warn:#7d4e00; --base:#8c6d1f; --h0:#0072b2; --h1:#d55e00; --h2:#009e73; --h3:#cc79a7;
+  --h4:#e69f00;"""
+DARK = """--paper:#14181d; --ink:#e6e9ec; --soft:#a3acb6; --grey:#8f99a3; --line:#3a424b; --wash:#20262d;
+  --good:#56c271; --bad:#ff8190; --warn:#e0a84f; --base:#c9a24a; --h0:#56b4e9; --h1:#ff8b3d; --h2:#2cc295; --h3:#e2a1c4;
+  --h4:#f0b840;"""
+STYLE = (
+    f"""
+:root {{ color-scheme:light dark; {LIGHT} }}
+@media (prefers-color-scheme:dark) {{ :root {{ {DARK} }} }}
+@media print {{ :root {{ color-scheme:light; {LIGHT} }} }}
+"""
+    + """
 * { box-sizing:border-box; }
 body { margin:0; color:var(--ink); background:var(--paper);
   font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif; }
@@ -26,7 +32,7 @@ p.lead, p.note { color:var(--soft); margin:0 0 14px; max-width:88ch; }
 p.note { font-size:13px; }
 nav { font-size:13px; margin:14px 0 26px; }
 nav a { color:var(--soft); margin-right:14px; text-decoration:none; border-bottom:1px solid var(--line); }
-.answers { display:grid; grid-template-columns:repeat(auto-fit,minmax(270px,1fr)); gap:14px; margin:20px 0; }
+.answers { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(400px,100%),1fr)); gap:14px; margin:20px 0; }
 .answer { border:1px solid var(--line); border-top:4px solid var(--soft); border-radius:4px; padding:14px 16px; }
 .answer .q { font-size:13px; color:var(--soft); margin:0; }
 .answer .a { font:600 24px/1.3 Georgia,serif; margin:2px 0 6px; }
@@ -55,7 +61,7 @@ td .sub { color:var(--soft); font-size:12px; display:block; white-space:pre; }
 .scored td.name { white-space:nowrap; } .scored tr.new td { border-top:1px solid var(--soft); }
 td .sub.up { color:var(--good); } td .sub.down { color:var(--bad); }
 .matrix .sub { white-space:normal; }
-.wide, figure { overflow-x:auto; background:  /* a shadow at the right edge while there is more to scroll to */
+.wide { overflow-x:auto; background:  /* a shadow at the right edge while there is more to scroll to */
   linear-gradient(to left, var(--paper) 45%, transparent) right / 48px 100% no-repeat local,
   linear-gradient(to left, var(--line), transparent) right / 18px 100% no-repeat scroll; }
 figure { margin:16px 0 6px; }
@@ -67,12 +73,14 @@ table.mono td { white-space:nowrap; }
 summary { cursor:pointer; font-size:13px; color:var(--soft); margin:10px 0; }
 footer { margin-top:56px; padding-top:14px; border-top:1px solid var(--line); color:var(--soft); font-size:12px; }
 @media (max-width:640px) { main { padding:24px 16px; } .findings li { grid-template-columns:1fr; gap:0; }
-  figure svg { max-width:none; } h1 { font-size:24px; } .findings span, .findings p { overflow-wrap:anywhere; } }
+  figure svg { max-width:none; } .wide table { width:max-content; } .wide :is(th, td) { max-width:70vw; }
+  h1 { font-size:24px; } .findings span, .findings p { overflow-wrap:anywhere; } }
 @media print { body { font-size:11px; } main { padding:0; max-width:none; } nav { display:none; }
   h2, figure, .answer, .box, tr { break-inside:avoid; }
   details::details-content { display:block; content-visibility:visible; block-size:auto; opacity:1; }
-  .wide, figure { overflow:visible; background:none; } }
+  .wide { overflow:visible; background:none; } }
 """
+)
 
 TEMPLATE = """{%- macro scored(rows, names) -%}
 <div class="wide" tabindex="0"><table class="scored">
@@ -88,16 +96,35 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 {%- macro drawn(figure) -%}
 <section id="{{ figure.id }}">
 <h2>{{ figure.title }}</h2>
-<figure role="img" aria-label="{{ figure.title }}: {{ figure.caption }}">{{ figure.svg|safe }}
+<figure role="img" aria-label="{{ figure.title }}: {{ figure.caption }}">
+<div class="wide" tabindex="0">{{ figure.svg|safe }}</div>
 <figcaption>{{ figure.caption }}</figcaption></figure>
 {%- if figure.table %}
 <div class="wide" tabindex="0"><table>
 <tr>{% for head in figure.table[0] %}<th>{{ head }}</th>{% endfor %}</tr>
 {%- for row in figure.table[1:] %}
-<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
+<tr>{% for value in row %}<td>{{ value|string|told }}</td>{% endfor %}</tr>
 {%- endfor %}
 </table></div>
 {%- endif %}
+</section>
+{%- endmacro -%}
+{%- macro tabled(section) -%}
+<section id="{{ section.id }}">
+<h2>{{ section.title }}</h2>
+<p class="note">{{ section.note|told }}</p>
+{%- for table in section.tables %}
+{%- if table.get('folded') %}
+<details><summary>{{ table.title }}</summary>
+{{ scored(table.rows, table.names) }}
+</details>
+{%- else %}
+{%- if table.title %}
+<h3>{{ table.title }}</h3>
+{%- endif %}
+{{ scored(table.rows, table.names) }}
+{%- endif %}
+{%- endfor %}
 </section>
 {%- endmacro -%}
 {%- set first = groups[0].figures[0] if groups and groups[0].figures else none -%}
@@ -114,7 +141,8 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 <main>
 <h1>{{ title }}</h1>
 <p class="lead">{{ lead }}</p>
-<nav aria-label="Sections"><a href="#conclusions">conclusions</a><a href="#matrix">matrix</a>
+<nav aria-label="Sections"><a href="#conclusions">conclusions</a>
+{%- if walked %}<a href="#{{ walked.id }}">{{ walked.nav }}</a>{% endif %}<a href="#matrix">matrix</a>
 {%- for section in sections %}<a href="#{{ section.id }}">{{ section.nav }}</a>{% endfor %}
 {%- for group in groups %}{% for figure in group.figures %}<a href="#{{ figure.id }}">{{ figure.nav }}</a>
 {%- endfor %}{% endfor %}<a href="#provenance">provenance</a></nav>
@@ -128,6 +156,9 @@ TEMPLATE = """{%- macro scored(rows, names) -%}
 </div>
 {%- endfor %}
 </div>
+{%- if walked %}
+{{ tabled(walked) }}
+{%- endif %}
 {%- if first %}
 {{ drawn(first) }}
 {%- endif %}
@@ -212,22 +243,7 @@ interval. This table compares numbers; it is not a test.</p>
 </section>
 
 {%- for section in sections %}
-<section id="{{ section.id }}">
-<h2>{{ section.title }}</h2>
-<p class="note">{{ section.note|told }}</p>
-{%- for table in section.tables %}
-{%- if table.get('folded') %}
-<details><summary>{{ table.title }}</summary>
-{{ scored(table.rows, table.names) }}
-</details>
-{%- else %}
-{%- if table.title %}
-<h3>{{ table.title }}</h3>
-{%- endif %}
-{{ scored(table.rows, table.names) }}
-{%- endif %}
-{%- endfor %}
-</section>
+{{ tabled(section) }}
 {%- endfor %}
 
 {%- for group in groups %}

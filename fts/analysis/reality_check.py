@@ -49,10 +49,10 @@ def reality_check(
 ) -> RealityCheck | None:
     """losses_NM: daily log losses of each trial; baselines: name -> daily log losses, N; horizon in trading days.
 
-    None where nothing can be compared: no trial, no baseline, or fewer than FEWEST_DAYS days.
+    None where nothing can be compared: no trial, no baseline, or fewer days than FEWEST_DAYS or two horizons.
     """
     n_days, n_trials = losses_NM.shape
-    if not n_trials or not baselines or n_days < FEWEST_DAYS:
+    if not n_trials or not baselines or n_days < max(FEWEST_DAYS, 2 * horizon):
         return None
     from arch.bootstrap import MCS  # 2 s of imports a reader of the types need not pay
 

@@ -1,6 +1,7 @@
 """Asks whether what holds on all validation days holds in each year, and in calm and in nervous markets.
 
-A regime is a third of the days by the volatility of the twenty days before (known on the day), or a calendar year. The
+A regime is a third of the days by the VIX of the day where it covers them, else by the volatility of the twenty days
+before (both known on the day), or a calendar year. The
 resamples are those of all days, cut to a regime, so that intervals keep how days hang together.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fts.scores.dependence import LEVEL, block_length
+from fts.scores.dependence import LEVEL, TooFewSamples, block_length
 from fts.scores.intervals import Interval, resample
 from fts.scores.metrics import auc
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fts.analysis.study_data import StudyData
     from fts.analysis.summarise import CellSummary, Group
 
+COVERED = 2 / 3  # of the days, from which the VIX decides; days without it belong to no third
 DAYS = 20  # of returns that a day's volatility is measured on
 THIRDS = ("calm", "middling", "nervous")
 FEWEST = 15  # days of each class in a regime: below, an AUC says nothing
@@ -31,7 +33,8 @@ RESAMPLES = 500
 HEAD = ["regime", "days", "AUC", "minus the baseline"]
 NOTE = (
     "AUC of each winner, and its difference to the strongest baseline on the same days, in parts of the validation "
-    f"days: thirds by the volatility of the {DAYS} days before, and calendar years. The intervals (95 %) are those of "
+    "days: thirds by the VIX where it covers two thirds of them, else by the volatility of the "
+    f"{DAYS} days before (the title says which), and calendar years. The intervals (95 %) are those of "
     "one regime alone: of many regimes some differ by luck. Regimes with fewer than "
     f"{FEWEST} days of either class are left out."
 )
@@ -63,7 +66,7 @@ def regimes(
     horizon: int,
     seed: int = 0,
 ) -> list[Regime]:
-    """Thirds by volatility, then years. All arrays are of the same N days in time order."""
+    """Thirds by volatility, then years. All arrays are of the same N days in time order. Raises TooFewSamples."""
     weights_RN = resample(len(y_N), block_length(y_N, horizon), seed, RESAMPLES)
     found = []
     for name, member in _parts(days, volatility_N):
@@ -91,16 +94,29 @@ def _parts(days: pd.DatetimeIndex, volatility_N: np.ndarray) -> Iterator[tuple[s
         yield str(year), days.year.to_numpy() == year
 
 
-def of_cell(study: StudyData, cell: CellSummary) -> list[Regime]:
-    """Empty without predictions and prices of their days."""
+def nervousness(study: StudyData, prices: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[str, np.ndarray]:
+    """What the thirds go by, in words, and its value on each of the days; NaN where it is not known."""
+    if study.vix is not None and len(days):
+        vix_N = study.vix.reindex(days).to_numpy(float)
+        known = int(np.isfinite(vix_N).sum())
+        if known >= COVERED * len(days):
+            return f"by the VIX, known on {known} of {len(days)} days", vix_N
+    return f"by the volatility of {DAYS} days", volatility(prices).reindex(days).to_numpy(float)
+
+
+def of_cell(study: StudyData, cell: CellSummary) -> tuple[str, list[Regime]]:
+    """What the thirds go by; no regime without predictions and prices of days that carry an interval."""
     prices = study.prices.get(str((cell.best or {}).get("data_md5")))
     if cell.predictions is None or prices is None:
-        return []
+        return "", []
     days = pd.DatetimeIndex(cell.predictions["date"])
-    known = volatility(prices).reindex(days).to_numpy(float)
+    by, known = nervousness(study, prices, days)
     rival = None if cell.baseline is None else cell.baseline.on(days.to_numpy().astype("datetime64[D]"))
     y, p = cell.predictions["y"].to_numpy(float), cell.predictions["p"].to_numpy(float)
-    return regimes(y, p, rival, days, known, cell.horizon)
+    try:
+        return by, regimes(y, p, rival, days, known, cell.horizon)
+    except TooFewSamples:
+        return by, []
 
 
 def section(study: StudyData, groups: tuple[Group, ...]) -> dict[str, Any]:
@@ -108,9 +124,11 @@ def section(study: StudyData, groups: tuple[Group, ...]) -> dict[str, Any]:
     tables: list[dict[str, Any]] = []
     for group in groups:
         for cell in group.cells:
-            rows = [_row(cell, regime) for regime in of_cell(study, cell)]
+            by, found = of_cell(study, cell)
+            rows = [_row(cell, regime) for regime in found]
             if rows:
                 title = f"{cell.budget} at h{cell.horizon}" + (f" ({group.task})" if len(groups) > 1 else "")
+                title += f", thirds {by}"
                 tables.append({"title": title, "rows": [HEAD, *rows], "names": 1, "folded": True})
     return {"id": "regimes", "nav": "regimes", "title": "In which markets?", "note": NOTE, "tables": tables}
 

@@ -24,6 +24,7 @@ from fts.analysis.page import render
 from fts.analysis.previous_study import beside_earlier
 from fts.analysis.sections import sections
 from fts.analysis.summarise import Group, summarise
+from fts.analysis.walked import Walked, section, walked
 from fts.state.files import atomic_write, make_folder
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ CAPTIONS = {
     "results": (
         "Results",
         "Dot and line: AUC of the best trial and its 95 % interval. Band: the strongest cheap baseline and its "
-        "interval. Below the dot: the difference of the two, paired by day, with its interval. Black tick: the luck "
-        "limit; 95 % of equally long searches without skill end below it.",
+        "interval. Below the dot: the difference of the two, paired by day, with its interval. Upright tick: the "
+        "luck limit; 95 % of equally long searches without skill end below it.",
     ),
     "learning_curves": (
         "Learning curves",
@@ -92,7 +93,7 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
     """
     folder = Path(folder)
     make_folder(folder)
-    groups = summarise(study, seed)
+    groups, walks = summarise(study, seed), walked(study)
     found = findings(study, groups)
     frames = tables_machine.all_tables(study, groups, found)
     files = [name for table, frame in frames.items() for name in _write_twin(folder, table, frame)]
@@ -102,18 +103,19 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
     content = {
         "title": study.title,
         "lead": _lead(study, groups),
-        "answers": [asdict(answer) | {"tone": answer.tone} for answer in answers(groups, found)],
+        "answers": [asdict(answer) | {"tone": answer.tone} for answer in answers(groups, found, walks)],
         "kinds": KINDS,
         "findings": {kind: _condensed([f for f in found if f.kind == kind]) for kind, _ in KINDS},
         "missing": missing(study, groups),
         "groups": [_shown(study, group, figures) for group, figures in zip(groups, drawn, strict=True)],
-        "sections": sections(study, groups),
+        "walked": section(walks) if walks else None,
+        "sections": sections(study, groups, walks),
         "shared": shared,
         "provenance": tables_page.as_rows(told),
         "files": files,
         "footer": " · ".join(part for part in ("fts report", study.source, study.made_at) if part),
     }
-    atomic_write(folder / "summary.json", _json(_summary(study, groups, found)))
+    atomic_write(folder / "summary.json", _json(_summary(study, groups, found, walks)))
     page = folder / "index.html"
     atomic_write(page, render(content))
     return page
@@ -183,10 +185,12 @@ def _lead(study: StudyData, groups: tuple[Group, ...]) -> str:
     )
 
 
-def _summary(study: StudyData, groups: tuple[Group, ...], found: tuple[Conclusion, ...]) -> dict[str, Any]:
+def _summary(
+    study: StudyData, groups: tuple[Group, ...], found: tuple[Conclusion, ...], walks: tuple[Walked, ...]
+) -> dict[str, Any]:
     return {
         "title": study.title,
-        "answers": [asdict(answer) for answer in answers(groups, found)],
+        "answers": [asdict(answer) for answer in answers(groups, found, walks)],
         "findings": [asdict(finding) for finding in found],
         "missing": list(missing(study, groups)),
         "horizon_variance": [{"task": group.task, "tier": group.tier, **asdict(group.variance)} for group in groups],

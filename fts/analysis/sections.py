@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fts.analysis import economic_section, regimes
+from fts.analysis import assets, economic_section, regimes
 from fts.analysis.beyond_volatility import BeyondVolatility, strongest_learner
 from fts.analysis.tables_page import ranged, signed
 
 if TYPE_CHECKING:
     from fts.analysis.study_data import BaselineRow, StudyData
     from fts.analysis.summarise import Group
+    from fts.analysis.walked import Walked
 
 Row = list[tuple[str, str, str]]  # of a table: value, what stands under it, and a count
 
 
-def sections(study: StudyData, groups: tuple[Group, ...]) -> list[dict[str, Any]]:
+def sections(study: StudyData, groups: tuple[Group, ...], walks: tuple[Walked, ...] = ()) -> list[dict[str, Any]]:
     """Those that have a row to show: id, nav, title, note, and tables of (title, rows, names) for the page."""
-    made = [_beyond_volatility(study, groups), regimes.section(study, groups), economic_section.section(study, groups)]
+    made = [_beyond_volatility(study, groups), assets.section(groups, walks), regimes.section(study, groups)]
+    made.append(economic_section.section(study, groups))
     return [section for section in made if section["tables"]]
 
 

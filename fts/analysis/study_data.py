@@ -52,6 +52,24 @@ class BaselineRow:
         return theirs if np.isfinite(theirs).all() else None
 
 
+@dataclass(frozen=True, eq=False)
+class WalkRow:
+    """A cell's winner on walk-forward folds: S trainings that differ by their seed, N days of all folds in order."""
+
+    experiment: str  # of the cell
+    budget: str
+    horizon: int
+    task: str  # of the cell
+    walk_task: str  # of the baselines on the same folds
+    tier: str
+    data_md5: str
+    folds: int
+    chosen_from: np.datetime64 | None  # the first validation day of the search that chose it; None: unknown
+    dates: np.ndarray  # datetime64[D], N
+    y: np.ndarray  # float64, N
+    p_SN: tuple[np.ndarray, ...]  # noqa: N815  # shapes are upper-case suffixes; probabilities, float64
+
+
 def baseline_row(
     task: str,
     horizon: int,
@@ -77,7 +95,7 @@ def baseline_row(
 
 @dataclass(frozen=True)
 class StudyData:
-    """Everything `write_report` and `summarise` read.
+    """Everything `write_report` and `summarise` read; `walks` are the winners on walk-forward folds.
 
     trials: any table `tidy_trials` accepts (v_trials, exports), of every kind; replicates are matched to their winner
     by effective_md5, other kinds than cells are ignored. epochs: EPOCH_COLUMNS and more; experiment and number name the
@@ -94,6 +112,8 @@ class StudyData:
     predictions: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     cells: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CELL_COLUMNS)))
     prices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    walks: tuple[WalkRow, ...] = ()
+    vix: pd.Series | None = None  # closes by day; None: not known here
     test_openings: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
     without_best: Mapping[str, str] = field(default_factory=dict)
@@ -141,6 +161,8 @@ def earlier_searches(trials: pd.DataFrame, shown: pd.DataFrame) -> tuple[str, ..
     if "job" not in trials or trials.empty:
         return ()
     searches = trials[trials["kind"] == "cell"].groupby(["experiment", "job"], as_index=False).agg(n=("number", "size"))
+    if searches.empty:  # pandas compares no job with the text that an empty look-up gives
+        return ()
     latest = shown[shown["kind"] == "cell"].groupby("experiment")["job"].max()
     older = searches[searches["job"] < searches["experiment"].map(latest)]
     return tuple(

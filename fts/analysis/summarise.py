@@ -114,6 +114,11 @@ class CellSummary:
         return Interval(value, value - low, value + high)
 
     @property
+    def is_searched(self) -> bool:
+        """Whether every trial that is wanted has ended."""
+        return self.n_complete + self.n_pruned + self.n_failed >= (self.trials_wanted or 0)
+
+    @property
     def is_trained_again(self) -> bool:
         """Whether the winner was trained with enough other seeds for something good to be said of it."""
         return self.n_seeds >= SEEDS_TO_CLAIM

@@ -13,6 +13,7 @@ measured by `python -m benchmarks coverage --full`: where moods last for months 
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -129,7 +130,7 @@ def auc_interval(y: ArrayLike, p: ArrayLike, horizon: int, seed: int, n: int = 5
     influence = auc_influence(y_N, p_N)
     block = block_length(influence, horizon)
     drawn = auc(y_N, p_N, resample(len(y_N), block, seed, n))
-    interval = _interval("auc", auc(y_N, p_N, None)[0], drawn, widening(influence, block))
+    interval = percentiles("auc", auc(y_N, p_N, None)[0], drawn, widening(influence, block))
     return interval.low, interval.high
 
 
@@ -156,7 +157,7 @@ def measure(
     }
     wider = {name: widening(series(y_N, p_N), block) for name, series in SERIES.items()}
     found = {
-        name: _interval(name, metric(y_N, p_N, None)[0], metric(y_N, p_N, weights), wider.get(name, wider["auc"]))
+        name: percentiles(name, metric(y_N, p_N, None)[0], metric(y_N, p_N, weights), wider.get(name, wider["auc"]))
         for name, metric in metrics.items()
     }
     n_flagged = round(rate * len(y_N))
@@ -183,7 +184,7 @@ def calibration_interval(y: Floats, p: Floats, weights: Floats, wider: float) ->
     without overlap) that covered the truth in 91-100 %, percentiles did in 0-98 %.
     """
     value = float(expected_calibration_error(y, p, None)[0])
-    plain = _interval("calibration_error", value, expected_calibration_error(y, p, weights), wider)
+    plain = percentiles("calibration_error", value, expected_calibration_error(y, p, weights), wider)
     limit = float(np.quantile(calibration_noise(y, p, weights), LEVEL)) * wider
     low = 0.0 if value <= limit else max(0.0, 2 * value - plain.high)
     return Interval(value, low, plain.high), limit
@@ -215,30 +216,41 @@ def compare(
     score = METRICS[metric]
     value_a, value_b = float(score(y_N, a_N, None)[0]), float(score(y_N, b_N, None)[0])
     drawn = score(y_N, a_N, weights) - score(y_N, b_N, weights)
-    interval = _interval(f"difference in {metric}", value_a - value_b, drawn, widening(apart, block))
+    interval = percentiles(f"difference in {metric}", value_a - value_b, drawn, widening(apart, block))
     return Difference(metric, value_a, value_b, interval, len(y_N), block)
 
 
 def resample(n_samples: int, block: float, seed: int, n: int = RESAMPLES) -> Floats:
-    """weights_RN: how often each of N samples occurs in each of n resamples; rows sum to N. Same seed, same weights."""
+    """weights_RN: how often each of N samples occurs in each of n resamples; rows sum to N. Same seed, same weights.
+
+    Read-only: the scores of one page ask for few different ones, and the newest four are kept.
+    """
+    return _resampled(n_samples, max(1, round(block)), seed, n)
+
+
+@functools.lru_cache(maxsize=4)
+def _resampled(n_samples: int, block: int, seed: int, n: int) -> Floats:
     from arch.bootstrap import StationaryBootstrap  # see block_length
 
-    bootstrap = StationaryBootstrap(max(1, round(block)), np.arange(n_samples), seed=np.random.default_rng(seed))
+    bootstrap = StationaryBootstrap(block, np.arange(n_samples), seed=np.random.default_rng(seed))
     weights = np.empty((n, n_samples))
     for row, (drawn, _) in enumerate(bootstrap.bootstrap(n)):
         weights[row] = np.bincount(drawn[0], minlength=n_samples)
+    weights.flags.writeable = False
     return weights
 
 
 def checked_labels(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
-    """`checked_pair`, and both classes present; raises TooFewSamples when all labels are equal."""
+    """`checked_pair`, and both classes present; raises TooFewSamples when all labels are equal, or there are none."""
     y_N, p_N = checked_pair(y, p)
-    if y_N.min() == y_N.max():
-        raise TooFewSamples(f"all {len(y_N)} labels are {y_N[0]:.0f}: nothing can be ranked")
+    if not len(y_N) or y_N.min() == y_N.max():
+        why = f"all {len(y_N)} labels are {y_N[0]:.0f}" if len(y_N) else "there are no labels"
+        raise TooFewSamples(f"{why}: nothing can be ranked")
     return y_N, p_N
 
 
-def _interval(name: str, value: float, drawn: Floats, wider: float) -> Interval:
+def percentiles(name: str, value: float, drawn: Floats, wider: float) -> Interval:
+    """The 95 % interval of a score from its resampled values, `wider` times as far from it as their quantiles."""
     usable = drawn[np.isfinite(drawn)]
     if len(usable) < FEWEST_BOTH_CLASSES * len(drawn):
         raise TooFewSamples(

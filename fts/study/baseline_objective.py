@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fts.analysis.baselines import fit_one, score_predictions
+from fts.analysis.baselines import fit_one, on_folds, score_predictions
 from fts.jobs.trial.process import Commands, log_to, main, say
 from fts.study.cell import TrialSpec
 from fts.study.evidence import cell_data, data_facts, peak_bytes, reset_peak, write_predictions
@@ -39,6 +39,8 @@ def run_baseline(spec: TrialSpec, _orders: Commands) -> Iterator[dict[str, Any]]
     fitted = [fit_one(model, inputs, part, seed, n_jobs=spec.threads) for part in parts]
     p, seconds = np.concatenate([one.predictions for one in fitted]), sum(one.seconds for one in fitted)
     scored = score_predictions(model, inputs, data.y_T[data.val_ends], p, data.horizon, seed, seconds)
+    if spec.cell.is_walked:
+        scored = on_folds(scored, data.y_T[data.val_ends], spec.cell.folds, data.horizon)
     say(f"log loss {scored.loss:.4f} auc {scored.auc:.4f} [{scored.auc_low:.4f}, {scored.auc_high:.4f}]")
     if spec.dry_run_rows is None:
         write_predictions(Path(spec.folder) / "predictions.parquet", data, scored.predictions)

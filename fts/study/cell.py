@@ -34,9 +34,11 @@ __all__ = [
     "effective_config", "seed_for", "trial_folder",
 ]  # fmt: skip
 
-TRAINS = ("cell", "train", "replicate")  # kinds of jobs whose trials train a model of ours
+TRAINS = ("cell", "train", "replicate", "walk")  # kinds of jobs whose trials train a model of ours
 DRY_RUN_ROWS = (1, 1_000_000)
 CV = re.compile(r"walk-forward:([2-9]|1\d|20)")
+FOLDS = re.compile(r"([1-9]|1\d|20)of([2-9]|1\d|20)")  # the last 4 of 6 equal stretches
+WALKED = "walk-forward:"  # before them, in the `cv` of the jobs that are judged on them
 
 
 # field -> (low, high) for numbers, both ends included
@@ -61,7 +63,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "kind": ("cell", "baseline", "train", "replicate"),
+    "kind": ("cell", "baseline", "train", "replicate", "walk"),
     "loss": ("bce", "focal", "softauc"),
     "objective": ("val_loss", "val_auc"),
     "sampler": ("tpe", "gp", "random"),
@@ -72,7 +74,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-NO_QUESTION = ("code_commit", "code_dirty", "diverged", "winner_seeds")  # fields that do not make a cell another one
+NO_QUESTION = (  # fields that do not make a cell another one
+    "code_commit", "code_dirty", "diverged", "winner_seeds", "winner_folds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ class CellSpec:
     origin: dict[str, Any] = field(default_factory=dict)  # of a train or replicate: the trial it repeats (Origin)
     parallel: int = 1  # trials at once: trial n knows trials 0..n-parallel (jobs/api/lag.py)
     winner_seeds: int = 1  # the winner is trained with so many: after the search a job with the others is put in line
+    winner_folds: str | None = None  # 4of6: the winner is trained anew for each of the last 4 of 6 stretches, too
     code_commit: str | None = None
     code_dirty: bool | None = None
 
@@ -133,7 +138,8 @@ class CellSpec:
 
     @property
     def steps(self) -> int:
-        return self.epochs
+        """What a trial reports: its epochs, or in a walk its folds."""
+        return self.folds if self.kind == "walk" else self.epochs
 
     @property
     def span(self) -> int:
@@ -143,7 +149,17 @@ class CellSpec:
     @property
     def folds(self) -> int:
         """How many folds a trial is judged on; 1 without cross-validation."""
-        return int(self.cv.split(":")[1]) if self.cv else 1
+        return self.judged_of[0] if self.cv else 1
+
+    @property
+    def judged_of(self) -> tuple[int, int]:
+        """(4, 6) of walk-forward:4of6, (5, 5) of walk-forward:5."""
+        return judged_of(str(self.cv))
+
+    @property
+    def is_walked(self) -> bool:
+        """Whether its score is the mean of folds each of which has a model of its own (fts.scores.folds)."""
+        return self.cv is not None and "of" in self.cv.removeprefix(WALKED)
 
     @property
     def identity(self) -> str:
@@ -187,6 +203,8 @@ class CellSpec:
             del every["longest"]
         if self.winner_seeds == 1:  # the same
             del every["winner_seeds"]
+        if self.winner_folds is None:  # the same
+            del every["winner_folds"]
         return every
 
     @classmethod
@@ -208,7 +226,11 @@ class CellSpec:
             raise BadSpec(f"objective is {made.objective}, but loss softauc has no probabilities; expected val_auc")
         if made.loss == "softauc" and made.pos_weight:
             raise BadSpec("pos_weight is given, but each pair of loss softauc has one rise; leave it out")
-        if made.cv is not None and not CV.fullmatch(made.cv):
+        if made.winner_folds is not None and not _are_folds(made.winner_folds):
+            raise BadSpec(
+                f"winner_folds is {made.winner_folds!r}, expected KofN, the last K of N stretches, such as 4of6"
+            )
+        if made.cv is not None and not CV.fullmatch(made.cv) and not _is_walk(made):
             raise BadSpec(f"cv is {made.cv!r}, expected walk-forward:N with 2 to 20 folds, such as walk-forward:5")
         if not MD5.fullmatch(made.data_md5):
             raise BadSpec(f"data_md5 is {made.data_md5!r}, expected 32 hexadecimal digits")
@@ -275,6 +297,21 @@ TRIAL_FIELDS = (
     *BASELINE_FIELDS, "epochs", "max_steps", "objective", "loss", "focal_gamma", "pos_weight", "patience", "min_delta",
     "effective_batch", "grad_clip", "patch", "stride", "norm", "channel_independent", "precision",
 )  # fmt: skip
+
+
+def judged_of(cv: str) -> tuple[int, int]:
+    """(4, 6) of walk-forward:4of6, (5, 5) of walk-forward:5."""
+    judged, _, of = cv.split(":")[1].partition("of")
+    return int(judged), int(of or judged)
+
+
+def _is_walk(cell: CellSpec) -> bool:
+    return cell.kind in ("walk", "baseline") and _are_folds(str(cell.cv).removeprefix(WALKED))
+
+
+def _are_folds(text: str) -> bool:
+    found = FOLDS.fullmatch(text)
+    return found is not None and int(found[1]) <= int(found[2])
 
 
 def _halving(rule: Any, pruner: str) -> Halving:

@@ -21,6 +21,7 @@ TASK, TIER = TASKS[0], "r20"
 TIERS = (TIER, *(tier for tier in FEATURES if tier != TIER))
 TRIALS = EPOCHS = 50
 SEEDS = 3  # of a winner: its own, and others that it was not chosen by
+FOLDS = "4of6"  # that a winner is judged on beside its split: the first two stretches would leave little to train on
 CONTEXT = 80  # days of a window
 # tier -> what a new cell of it has where nothing else is asked for (docs/LOG.md), judged on the days of the others
 WINDOWS: dict[str, dict[str, Any]] = {"r20": {"context": 20, "longest": CONTEXT, "norm": "none"}}

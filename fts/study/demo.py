@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BUDGETS, HORIZONS = ("2M",), (1, 3, 5)
 TRIALS, EPOCHS = 3, 4
+FOLDS = "2of3"  # of each winner, one seed: the cheapest walk-forward there is
 
 
 def demo(places: Places) -> int:
@@ -64,9 +65,10 @@ def ensure_data(places: Places) -> None:
 
 def enqueue(db: Database, places: Places) -> None:
     say("queue: testing each cell with one optimizer step before it enters the queue")
-    lines = enqueue_matrix(db, places, BUDGETS, HORIZONS, TRIALS, EPOCHS, baselines=True, tell=say)
+    lines = enqueue_matrix(db, places, BUDGETS, HORIZONS, TRIALS, EPOCHS, baselines=True, winner_folds=FOLDS, tell=say)
     cells = [line for line in lines if line.cell.kind == "cell"]
     say(f"queue: one baseline job per horizon, then {len(cells)} cells x {TRIALS} trials x at most {EPOCHS} epochs")
+    say(f"queue: then each winner is trained anew for {FOLDS} walk-forward stretches, beside the baselines")
     say("queue: this is a small demo; a real study has 50 trials of 50 epochs per cell")
 
 

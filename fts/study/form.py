@@ -15,6 +15,7 @@ from fts.jobs.status import formatting
 from fts.jobs.supervisor.admission import usual_limit
 from fts.state.files import room
 from fts.state.scheduling import preference
+from fts.state.transitions.extend import amount_of
 from fts.state.values import Amount, Enqueued
 from fts.study import choices
 from fts.study.cli.enqueue import enqueue, specs_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 LEAVE = ("whole", "budgets_", "horizons")  # the ticks say which cells
 FIRST = {"baselines": "--baselines"}  # a matrix has them before its cells; named cells alone have none
-TAKEN = ("cells", *LEAVE, "task", "baselines", "warm_start", "again", "no_check", "dry_run", "as_json")
+TAKEN = ("cells", *LEAVE, "task", "winner_folds", "baselines", "warm_start", "again", "no_check", "dry_run", "as_json")
 CHECKPOINTS = 24  # bytes of a parameter in two checkpoints: weights and both moments of the optimizer
 
 
@@ -113,11 +114,12 @@ def standing(cell: CellSpec, jobs: Sequence[Job], again: bool) -> CellNow:
         sentence = told(name, cell, Enqueued(0, created=True), None, True) + other_epochs(near, cell, 0)
         return CellNow(name, labels, NEW, NEW, sentence, cell.trials)
     ended = formatting.trials_ended(job)
-    if job.trials_wanted < cell.trials:
-        had, has = Amount(job.trials_wanted), Amount(cell.trials)
+    had = amount_of(job.spec, job.trials_wanted)
+    has = Amount(max(had.search, cell.trials), follows=max(had.follows, cell.winner_seeds))
+    if has != had:
         found = Enqueued(job.id, False, str(job.status), extended_from=job.trials_wanted, had=had, has=has)
-        more = cell.trials - job.trials_wanted
-        note = f"{ended} of {cell.trials} there"
+        more = has.search - had.search
+        note = f"{ended} of {has.search} there"
         return CellNow(name, labels, EXTENDS, note, told(name, cell, found, job, True), more, job.id)
     found = Enqueued(job.id, False, str(job.status), held=job.hold_reason)
     trials = f"{job.trials_wanted} trials" if ended >= job.trials_wanted else f"{ended} of {job.trials_wanted} trials"

@@ -12,28 +12,37 @@ from typing import TYPE_CHECKING
 from fts.jobs.records.exports import best_of
 from fts.state import queries, transitions
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
-from fts.study.cell import trial_folder
+from fts.study.cell import CellSpec, trial_folder
 from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fts.jobs.settings import Places
+    from fts.scores.intervals import Interval
     from fts.state.db import Database
+
+    Floats = NDArray[np.float64]
 
 log = logging.getLogger("fts.worker")
 
 QUESTION = ("task", "horizon", "tier", "data_md5", "split", "cv")  # equal, and the span: the same days and labels
 
 
+JUDGED = ("cell", "walk")  # kinds of jobs that are compared with baselines
+
+
 def refresh(db: Database, places: Places, job: Job, who: str) -> list[Margin]:
     """Brings up to date what depends on `job`: its own margin, or after a baseline those of every cell it is for."""
     jobs = own_jobs(db)
-    if job.kind == "cell":
+    if job.kind in JUDGED:
         cells = [job]
     elif job.kind == "baseline":
-        cells = [other for other in jobs if other.kind == "cell" and question(other) == question(job)]
+        cells = [other for other in jobs if other.kind in JUDGED and question(other) == question(job)]
     else:
         cells = []
     known = {margin.job_id: margin for margin in queries.margins(db)}
@@ -63,6 +72,8 @@ def margin_of(
     rival_job, rival = max(rivals, key=lambda pair: (pair[1].val_auc or 0.0, pair[0].id, -pair[1].number))
     if known and (known.trial, known.rival_job, known.rival_trial) == (best.number, rival_job.id, rival.number):
         return None
+    if cell.kind == "walk":
+        return _walked(places, cell, queries.trials(db, cell.id), best, rival_job, rival)
     return _compared(places, cell, best, rival_job, rival)
 
 
@@ -78,22 +89,62 @@ def predictions_path(places: Places, job: Job, trial: Trial) -> Path:
 
 
 def _compared(places: Places, cell: Job, best: Trial, rival_job: Job, rival: Trial) -> Margin | None:
-    from fts.analysis.study_data import BadPredictions, read_predictions
-    from fts.scores.intervals import compare  # here, not above: pandas and arch, a second
+    from fts.scores.intervals import compare  # here, not above: arch, a second
 
+    def gains(y: Floats, p_SN: list[Floats], q: Floats) -> list[Interval]:
+        return [compare(y, p_SN[0], q, cell.horizon, metric).interval for metric in METRICS]
+
+    return _margin(places, cell, [best], best, (rival_job, rival), gains)
+
+
+def _walked(
+    places: Places, cell: Job, trials: Iterable[Trial], best: Trial, rival_job: Job, rival: Trial
+) -> Margin | None:
+    """Of the mean over all trainings, which differ by their seeds."""
+    from fts.scores.folds import luck_of, over_folds, paired  # here, not above: arch, a second
+
+    folds = CellSpec.from_json(cell.spec).folds
+
+    def gains(y: Floats, p_SN: list[Floats], q: Floats) -> list[Interval]:
+        lucks = [luck_of([[float(over_folds(metric, y, p, folds)[0]) for p in p_SN]]) for metric in METRICS]
+        return [
+            paired(metric, y, p_SN, [q], folds, cell.horizon, luck, (len(p_SN), 0))
+            for metric, luck in zip(METRICS, lucks, strict=True)
+        ]
+
+    trained = [trial for trial in trials if trial.status is TrialStatus.COMPLETE]
+    return _margin(places, cell, trained, best, (rival_job, rival), gains)
+
+
+METRICS = ("auc", "log_loss")
+
+
+def _margin(
+    places: Places,
+    cell: Job,
+    trained: Iterable[Trial],
+    best: Trial,
+    beside: tuple[Job, Trial],
+    gains: Callable[[Floats, list[Floats], Floats], list[Interval]],
+) -> Margin | None:
+    """None where the predictions are not there, or not of the same days."""
+    from fts.analysis.study_data import BadPredictions, read_predictions  # here, not above: pandas
+
+    rival_job, rival = beside
     try:
-        mine = read_predictions(predictions_path(places, cell, best))
         theirs = read_predictions(predictions_path(places, rival_job, rival))
-        shared = mine.merge(theirs, on="date", suffixes=("", "_rival"))
-        if len(shared) < len(mine) or (shared["y"] != shared["y_rival"]).any():
-            raise BadPredictions(f"job {rival_job.id} and job {cell.id} were not evaluated on the same windows")
-        y, p, q = (shared[column].to_numpy(float) for column in ("y", "p", "p_rival"))
-        auc, loss = (compare(y, p, q, cell.horizon, metric).interval for metric in ("auc", "log_loss"))
+        tables = [read_predictions(predictions_path(places, cell, trial)) for trial in trained]
+        shared = [mine.merge(theirs, on="date", suffixes=("", "_rival")) for mine in tables]
+        for mine, both in zip(tables, shared, strict=True):
+            if len(both) < len(mine) or (both["y"] != both["y_rival"]).any():
+                raise BadPredictions(f"job {rival_job.id} and job {cell.id} were not evaluated on the same windows")
+        y, q = (shared[0][column].to_numpy(float) for column in ("y", "p_rival"))
+        auc, loss = gains(y, [both["p"].to_numpy(float) for both in shared], q)
     except (OSError, ValueError) as error:  # both of ours are ValueErrors, as is pyarrow's for a damaged file
         log.warning("%s is not compared with its baseline: %s", cell.experiment, error)
         return None
     return Margin(
         job_id=cell.id, trial=best.number, rival=rival.architecture, rival_job=rival_job.id, rival_trial=rival.number,
-        n=len(shared), auc=auc.value, auc_low=auc.low, auc_high=auc.high,
+        n=len(shared[0]), auc=auc.value, auc_low=auc.low, auc_high=auc.high,
         loss=loss.value, loss_low=loss.low, loss_high=loss.high, at=0.0,
     )  # fmt: skip

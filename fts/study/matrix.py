@@ -110,14 +110,27 @@ def enqueue_cells(
     again: bool = False,
     who: str | None = None,
     tell: Callable[[str], None] | None = None,
+    new_seeds: int = 1,
+    new_folds: str | None = None,
 ) -> list[Line]:
-    """Tries the cells and puts them in line, all or none; see enqueue_matrix. A dry run needs no database."""
+    """Tries the cells and puts them in line, all or none; see enqueue_matrix. A dry run needs no database.
+
+    new_seeds: how many seeds at least the winner of a cell gets that has no job yet. new_folds: on which folds it is
+    judged where nothing else is asked for and its days carry them.
+    """
     cells = kept_apart(db, cells) if db is not None else cells
     found: Sequence[Enqueued | None] = [None] * len(cells)
     if db is not None:
         found = write(db, cells, who, again=again, dry_run=True)
+    cells = [
+        _as_new(places, cell, new_seeds, new_folds, tell) if cell.kind == "cell" and (there is None or there.created)
+        else cell
+        for cell, there in zip(cells, found, strict=True)
+    ]  # fmt: skip
     lines = [Line(cell, None, None, False) for cell in cells]
-    work = [n for n, there in enumerate(found) if _needs_work(there)] if check else []
+    new = [n for n, there in enumerate(found) if _needs_work(there)]
+    _check_folds(places, [cells[n] for n in new])
+    work = new if check else []
     for n, line in zip(work, _tried(places, [cells[n] for n in work], tell), strict=True):
         lines[n] = line
     if refused := [line for line in lines if line.problem]:
@@ -130,6 +143,31 @@ def enqueue_cells(
 
         put_first(db, list(zip(cells, written, strict=True)), who)
     return _lines(db, lines, found, dry_run)
+
+
+def _as_new(
+    places: Places, cell: CellSpec, seeds: int, folds: str | None, tell: Callable[[str], None] | None
+) -> CellSpec:
+    """With what follows the search of a new cell. Folds: none beside those that each trial is judged on."""
+    from fts.study.fold_checks import problem
+
+    cell = replace(cell, winner_seeds=max(cell.winner_seeds, seeds))
+    if folds is None or cell.cv is not None or cell.winner_folds is not None:
+        return cell
+    walked = replace(cell, winner_folds=folds)
+    why = problem(places.data, walked)
+    if why is not None and tell is not None:
+        tell(f"{_name(cell)}: its winner is judged on one split alone (--folds none): {why}")
+    return walked if why is None else cell
+
+
+def _check_folds(places: Places, cells: Iterable[CellSpec]) -> None:
+    """Every fold of every cell, whether it is tried or not. Raises NotEnqueued."""
+    from fts.study.fold_checks import problem
+
+    told = [f"{_name(cell)}: {why}" for cell in cells if (why := problem(places.data, cell))]
+    if told:
+        raise NotEnqueued(f"{'; '.join(dict.fromkeys(told))}; nothing was put in line")
 
 
 def _needs_work(found: Enqueued | None) -> bool:

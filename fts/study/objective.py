@@ -68,7 +68,7 @@ def story(spec: TrialSpec, orders: Commands, build: Callable[[TrialSpec], BuiltT
         if taken == PROBED_STEPS:
             yield {"fact": "probe", **trial.probe()}
         if isinstance(event, EpochDone):
-            say(epoch_line(event.result, spec.cell.epochs) + (" best" if event.improved else ""))
+            say(epoch_line(event.result, spec.cell.steps) + (" best" if event.improved else ""))
             yield {"fact": "epoch", **event.result.to_json()}
             if event.improved and trial.keeps_best and spec.dry_run_rows is None:
                 trainer.save_best(folder)  # after the fact: the supervisor judges meanwhile

@@ -15,17 +15,18 @@ from fts.jobs.status import formatting, naming
 from fts.state import queries
 from fts.state.files import refuse_links
 from fts.state.values import Job, JobStatus, Opening, Trial, TrialStatus
+from fts.study.cell import CellSpec
 from fts.study.margins import predictions_path
 from fts.study.model_card import against
 from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
 
-    from fts.analysis.study_data import BaselineRow, StudyData
+    from fts.analysis.study_data import BaselineRow, StudyData, WalkRow
     from fts.jobs.settings import Places
     from fts.state.db import Database
 
@@ -76,6 +77,8 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         epochs=pd.DataFrame(epochs) if epochs else pd.DataFrame(columns=list(EPOCH_COLUMNS)),
         baselines=tuple(baseline_rows(places, ran, usual)),
         predictions=dict(predictions_of(places, [(job, trials[job.id]) for job in cells])),
+        vix=vix_of(places),
+        walks=tuple(walk_rows(places, jobs, trials, usual)),
         cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
         prices=dict(prices_of(places, cells)),
         test_openings=tuple(opening_sentence(opening) for opening in openings),
@@ -116,8 +119,9 @@ def task_of(job: Job, usual: str | None = None) -> str:
 
 
 def usual_ticker(jobs: Iterable[Job]) -> str | None:
-    """Whose prices the first cell is about; None: there is no cell."""
-    return next((naming.ticker_of(job) for job in jobs if job.kind == "cell"), None)
+    """Whose prices the first cell is about; without a cell, the first job; None: there is no job."""
+    first = min(jobs, key=lambda job: (job.kind != "cell", job.id), default=None)
+    return None if first is None else naming.ticker_of(first)
 
 
 def pruner_of(job: Job) -> str:
@@ -141,6 +145,45 @@ def baseline_rows(
                 what = (trial.data_md5 or "", trial.params["model"], trial.params["inputs"])
                 seconds = (trial.ended_at or trial.started_at) - trial.started_at
                 yield baseline_row(task_of(job, usual), job.horizon, job.tier, *what, table, seconds)
+
+
+def walk_rows(
+    places: Places, jobs: list[Job], trials: Mapping[int, Sequence[Trial]], usual: str | None = None
+) -> Iterator[WalkRow]:
+    """The present winner of each cell on its folds; of an earlier winner, or before its first training: nothing."""
+    from fts.analysis.study_data import WalkRow
+
+    for cell in begun_cells(jobs):
+        best = best_of(cell, trials[cell.id])
+        walk = max((job for job in jobs if _walks(job, cell, best)), key=lambda job: job.id, default=None)
+        if best is None or walk is None:
+            continue
+        tables = [table for trial in trials[walk.id] if (table := stored(places, walk, trial)) is not None]
+        tables = [table for table in tables if table["date"].equals(tables[0]["date"])]
+        if not tables:
+            continue
+        chosen_on = stored(places, cell, best)
+        yield WalkRow(
+            experiment=cell.experiment,
+            budget=cell.budget,
+            horizon=cell.horizon,
+            task=task_of(cell, usual),
+            walk_task=task_of(walk, usual),
+            tier=cell.tier,
+            data_md5=str(walk.spec.get("data_md5")),
+            folds=CellSpec.from_json(walk.spec).folds,
+            chosen_from=None if chosen_on is None else chosen_on["date"].min().to_datetime64().astype("datetime64[D]"),
+            dates=tables[0]["date"].to_numpy().astype("datetime64[D]"),
+            y=tables[0]["y"].to_numpy(float),
+            p_SN=tuple(table["p"].to_numpy(float) for table in tables),
+        )
+
+
+def _walks(job: Job, cell: Job, best: Trial | None) -> bool:
+    origin = job.spec.get("origin") or {}
+    return (
+        job.kind == "walk" and best is not None and (origin.get("job"), origin.get("trial")) == (cell.id, best.number)
+    )
 
 
 def predictions_of(
@@ -179,6 +222,25 @@ def prices_of(places: Places, cells: Iterable[Job]) -> Iterator[tuple[str, pd.Da
             log.warning("the report has no prices of %s: %s", jobs[0].experiment, error)
             continue
         yield md5, pd.DataFrame({name: columns[name] for name in ("High", "Close")}, index=pd.DatetimeIndex(dates))
+
+
+def vix_of(places: Places) -> pd.Series | None:
+    """Closes of the VIX: those that were registered here, else those that come with arch; None: neither is there."""
+    import pandas as pd
+
+    from fts.data import sources
+    from fts.data.bars import check_closes
+    from fts.data.manifest import Manifest, raw_name
+
+    manifest = Manifest(places.data)
+    try:
+        entry = manifest.current(raw_name("VIX"))
+        return check_closes(pd.read_parquet(manifest.file(entry)), entry.dataset)
+    except (OSError, ValueError):  # none is registered, or it is damaged
+        try:
+            return sources.bundled_vix()
+        except (sources.SourceFailed, OSError, ValueError):
+            return None
 
 
 def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:

@@ -6,7 +6,9 @@ prior, because a validation set of 19 once drove 600 trials (lesson 1).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.study import Table
@@ -17,9 +19,10 @@ from fts.jobs.records.text_table import layout, markdown
 from fts.jobs.status import formatting, naming
 from fts.state.files import csv_text
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
+from fts.study.margins import JUDGED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fts.state.db import Database
 
@@ -97,11 +100,13 @@ def results(db: Database, jobs: Iterable[Job] | None = None) -> list[Result]:
         for job in shown
         for more, row in rows_of(job, queries.trials(db, job.id), measured)
     ]
-    order = {job.id: (BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen}
+    order = {  # walk-forward first: its days are more, and none of them says when to stop
+        job.id: (not job.spec.get("cv"), BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen
+    }
     return sorted(rows, key=lambda row: order[row.job])
 
 
-SHOWN = ("cell", "baseline")
+SHOWN = ("cell", "baseline", "walk")
 
 
 def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
@@ -115,14 +120,16 @@ def _with_evidence(db: Database, row: Result, job: Job) -> Result:
     from fts.state import queries
     from fts.study.seeds import spread_of  # here: see results
 
-    if job.kind != "cell":
+    if job.kind not in JUDGED:
         return row
     margin = next((m for m in queries.margins(db) if m.job_id == job.id), None)
-    if margin is not None and margin.trial == row.best_trial:
+    if margin is not None and (margin.trial == row.best_trial or job.kind == "walk"):
         row = replace(
             row, rival=margin.rival, auc_gain=margin.auc, auc_gain_low=margin.auc_low, auc_gain_high=margin.auc_high,
             loss_gain=margin.loss, loss_gain_low=margin.loss_low, loss_gain_high=margin.loss_high,
         )  # fmt: skip
+    if job.kind == "walk":
+        return row
     if (spread := spread_of(db, job)) is not None:
         row = replace(row, seeds=spread.n, seed_mean=spread.mean, seed_sd=spread.sd)
     if (opened := queries.opening(db, job.experiment)) is not None:
@@ -151,10 +158,41 @@ def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] |
 def rows_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None = None) -> list[tuple[str, Result]]:
     """(what its cell's name has behind it, row): of baselines two where one is best by loss and another by AUC."""
     row = result_of(job, trials, measured)
+    if job.kind == "walk":
+        return [("", _over_seeds(row, trials))]
     rival = best_rival(trials) if job.kind == "baseline" else None
     if rival is None or rival.number == row.best_trial:
         return [("", row)]
     return [("", row), (BY_AUC, _row(job, trials, rival, measured))]
+
+
+def _over_seeds(row: Result, trials: Sequence[Trial]) -> Result:
+    """The mean of all trainings, and their interval with the luck of a seed: none of them was chosen."""
+    from fts.scores.folds import luck_of  # here: numpy, which the other rows do not need
+
+    again = [trial for trial in trials if trial.status is TrialStatus.COMPLETE and trial.value is not None]
+    row = replace(row, best_trial=None, best_epoch=None)
+    if not again:
+        return row
+    values, losses, aucs = ([getattr(trial, name) for trial in again] for name in ("value", "val_loss", "val_auc"))
+    luck = luck_of([values])
+    row = replace(
+        row, seeds=len(again), seed_mean=fmean(values), seed_sd=None if luck is None else luck.sd,
+        value=fmean(values), val_loss=_mean_of(losses), val_auc=_mean_of(aucs),
+    )  # fmt: skip
+    known = [t for t in again if t.val_auc is not None and t.auc_low is not None and t.auc_high is not None]
+    if row.val_auc is None or len(known) < len(again):
+        return replace(row, auc_low=None, auc_high=None)
+    of_aucs = luck_of([aucs])
+    half = of_aucs.half_width([len(aucs)]) if of_aucs else 0.0
+    below, above = (fmean(abs(getattr(t, end) - t.val_auc) for t in known) for end in ("auc_low", "auc_high"))
+    low, high = row.val_auc - math.hypot(below, half), row.val_auc + math.hypot(above, half)
+    return replace(row, auc_low=max(0.0, low), auc_high=min(1.0, high))
+
+
+def _mean_of(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
 
 
 def _row(job: Job, trials: Sequence[Trial], best: Trial | None, measured: Mapping[int, float] | None) -> Result:
@@ -215,10 +253,10 @@ def badges_of(best: Trial) -> tuple[str, ...]:
 
 def data_note(rows: Iterable[Result]) -> str | None:
     """Which rows rest on which data, where that is not one: windows and days differ, so do not compare across them."""
-    jobs: dict[str, list[str]] = {}
+    jobs: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.data_md5:
-            jobs.setdefault(row.data_md5, []).append(str(row.job))
+            jobs.setdefault(row.data_md5, {})[str(row.job)] = None  # baselines may have two rows
     if len(jobs) < 2:
         return None
     told = "; ".join(f"job{'s' * (len(ids) > 1)} {', '.join(ids)} on data {md5[:8]}" for md5, ids in jobs.items())
@@ -299,9 +337,8 @@ def remarks(row: Result) -> list[str]:
         elif row.auc_gain_low <= 0:
             said.append(f"not shown to beat {row.rival}")
     if row.seeds:
-        said.append(
-            f"{row.seeds} seeds: {formatting.score(row.seed_mean)}" + (f" sd {row.seed_sd:.4f}" if row.seed_sd else "")
-        )
+        sd = f" sd {row.seed_sd:.4f}" if row.seed_sd else ""
+        said.append(f"{formatting.count(row.seeds, 'seed')}: {formatting.score(row.seed_mean)}{sd}")
     if row.test_opened:
         there = difference(row.test_auc_gain, row.test_auc_gain_low, row.test_auc_gain_high)
         against = f", {there} to the baseline" if there else ""
@@ -323,8 +360,30 @@ def as_markdown(rows: Iterable[Result]) -> str:
 def shown(db: Database, jobs: Sequence[Job]) -> Table:
     """What `fts results` shows of these jobs."""
     rows = results(db, jobs)
-    notes = (note,) if (note := data_note(rows)) else ()
+    notes = [note for note in (data_note(rows), *across_assets(rows, jobs)) if note]
     return Table(COLUMNS, table(rows), NUMBERS, list(rows), as_csv(rows), LEAST, (*notes, LEGEND))
+
+
+def across_assets(rows: Iterable[Result], jobs: Iterable[Job]) -> Iterator[str]:
+    """`2M/h1 on IXIC -0.031 [...] and SPX -0.047 [...]: holds: worse on both`, for cells that several assets have.
+
+    By walk-forward where every asset was walked; of an asset searched twice the latest search.
+    """
+    from fts.analysis.assets import held  # here: few studies have several
+
+    there = {job.id: job for job in jobs}
+    found: dict[tuple[str, ...], dict[str, dict[str, Result]]] = {}
+    for row in sorted(rows, key=lambda row: row.job):
+        job = there[row.job]
+        if job.kind in JUDGED and row.auc_gain is not None:
+            asked = (f"{job.budget}/h{job.horizon}", job.task, job.tier)
+            found.setdefault(asked, {}).setdefault(job.spec.get("cv") or "", {})[naming.ticker_of(job)] = row
+    for (name, *_), splits in found.items():
+        assets = sorted(max(splits.items(), key=lambda one: (len(one[1]), one[0]))[1].items())
+        if len(assets) > 1:
+            told = " and ".join(f"{ticker} {gain(row)}" for ticker, row in assets)
+            ends = [(ticker, row.auc_gain_low or 0.0, row.auc_gain_high or 0.0) for ticker, row in assets]
+            yield f"{name} vs base on {told}: {held(ends)}"
 
 
 LEGEND = (

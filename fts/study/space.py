@@ -49,7 +49,7 @@ def space_for(
     try:
         grids = [[architecture.name for architecture in grid(budget, n_features, **each)] for each in windows]
         for each in windows:
-            _counted(TINY[0], n_features, each)  # a window that no model reads fits no budget
+            counted(TINY[0], n_features, each)  # a window that no model reads fits no budget
     except ValueError as error:
         raise BadSpace(str(error)) from None
     names = [name for name in grids[0] if all(name in other for other in grids[1:])]
@@ -63,7 +63,7 @@ def space_for(
         if name == "architecture":
             _check_architectures(budget, n_features, distribution, names, windows)
         elif name == "norm":
-            _check_norms(distribution)
+            check_norms(distribution)
         elif name in BOUNDS:
             _check_bounds(name, distribution)
         space = space | {name: distribution}
@@ -80,13 +80,14 @@ def _windows(overrides: Space, window: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _counted(shape: Architecture, n_features: int, window: dict[str, Any]) -> int:
+def counted(shape: Architecture, n_features: int, window: dict[str, Any]) -> int:
     """Parameters; which features a partial norm moves changes none."""
     norm = str(window.get("norm", REVIN)).replace(PARTIAL, REVIN)
     return count_parameters(ModelConfig(shape, n_features, **window | {"norm": norm}))
 
 
-def _check_norms(distribution: dict[str, Any]) -> None:
+def check_norms(distribution: dict[str, Any]) -> None:
+    """Raises BadSpace for a norm that there is not."""
     odd = [norm for norm in distribution.get("choices") or [None] if norm not in NORMS]
     if odd:
         raise BadSpace(f"norm is {odd[0]!r:.40}, expected choices among {', '.join(NORMS)}")
@@ -100,7 +101,7 @@ def _check_architectures(
         if name in usual:
             continue
         try:
-            sizes = [_counted(Architecture.parse(str(name)), n_features, window) for window in windows]
+            sizes = [counted(Architecture.parse(str(name)), n_features, window) for window in windows]
         except ValueError as error:
             raise BadSpace(f"architecture: {error}") from None
         if odd := [counted for counted in sizes if not fits(budget, counted)]:
@@ -148,7 +149,7 @@ def _listed(name: str, values: str, text: str) -> tuple[str, dict[str, Any]]:
     words = _words(values, text)
     distribution = _choices(name, words if name == "norm" else [_number(word, text) for word in words], text)
     if name == "norm":
-        _check_norms(distribution)
+        check_norms(distribution)
     return name, distribution
 
 

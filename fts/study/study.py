@@ -30,12 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-FROM_WINNER = {"replicate": "replicate", "train": "final"}  # kinds that repeat a winner -> purpose of their seeds
+FROM_WINNER = {
+    "replicate": "replicate",
+    "train": "final",
+    "walk": "walk",
+}  # kinds that repeat a winner -> purpose of their seeds
 OBJECTIVE = "fts.study.objective"
 BASELINE = "fts.study.baseline_objective"
 FINAL = "fts.study.final_objective"
 WALK_FORWARD = "fts.study.walk_forward_objective"
-MODULES = {"cell": OBJECTIVE, "replicate": OBJECTIVE, "baseline": BASELINE, "train": FINAL}
+WALK = "fts.study.walk_objective"
+MODULES = {"cell": OBJECTIVE, "replicate": OBJECTIVE, "baseline": BASELINE, "train": FINAL, "walk": WALK}
 
 
 JOBS = (Column("task", "task", right=False), Column("tier", "tier", right=False))  # size and horizon name the cell
@@ -81,7 +86,7 @@ class PatchTST(Study):
     """Does a PatchTST transformer on daily bars get better with size, and does the best configuration depend on h?"""
 
     name = "patchtst"
-    kinds = ("cell", "baseline", "train", "replicate")
+    kinds = ("cell", "baseline", "train", "replicate", "walk")
     axes = (Axis("budget", "size", tuple(BUDGETS)), Axis("horizon"), Axis("task"), Axis("tier"))
     metrics = (
         Metric("val_loss", "loss", MINIMIZE),
@@ -130,7 +135,7 @@ class PatchTST(Study):
         return seed_for(cell.seed, number, FROM_WINNER.get(cell.kind, "train"))
 
     def reuses(self, cell: Any) -> bool:
-        return str(cell.kind) != "replicate"  # which is the same configuration on purpose
+        return cell.kind not in ("replicate", "walk")  # which are the same configuration on purpose
 
     # -- where and how it runs
 
@@ -180,12 +185,12 @@ class PatchTST(Study):
             self._compare(finished)
 
     def after_job(self, finished: Finished) -> None:
-        """What the job adds to the comparison of cells with baselines; other seeds follow; a model is kept."""
+        """What the job adds to the comparison with baselines; other seeds and folds follow; a model is kept."""
         self._compare(finished)
         if finished.job.kind == "cell":
-            from fts.study.winners import train_others  # here: see request
+            from fts.study.winners import follow_winner  # here: see request
 
-            train_others(finished.db, finished.job, finished.who)
+            follow_winner(finished.db, finished.job, finished.who)
         if finished.job.kind == "train" and finished.job.best_trial is not None:
             from fts.study.models import publish  # here: see request
 

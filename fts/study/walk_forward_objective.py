@@ -68,8 +68,13 @@ def run_cv(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
 
 def folds_of(data: CellData, cell: CellSpec) -> list[Fold]:
     """The folds over every window before the test part. Raises ValueError when they cannot be carried."""
+    return last_folds(data, *cell.judged_of)
+
+
+def last_folds(data: CellData, judged: int, of: int) -> list[Fold]:
+    """The last `judged` of so many stretches: the first ones would leave too little to train on."""
     ends = window_ends(0, data.split.val_stop, data.span, data.horizon)
-    return walk_forward(ends, cell.folds, data.span, data.horizon)
+    return walk_forward(ends, of, data.span, data.horizon)[of - judged :]
 
 
 def on_fold(data: CellData, fold: Fold, rows: int | None = None) -> CellData:

@@ -1,6 +1,6 @@
-"""From a cell's winner to the jobs that follow it: other seeds (replicate), and the final model (train).
+"""From a cell's winner to the jobs that follow it: other seeds (replicate), folds (walk), the final model (train).
 
-Both freeze the winner's parameters in their own specification, so that they repeat that trial and no later one.
+All freeze the winner's parameters in their own specification, so that they repeat that trial and no later one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from fts.jobs.status.formatting import without_best
 from fts.state import queries
 from fts.state.errors import WrongStatus
 from fts.state.values import Job, Trial, TrialStatus
-from fts.study.cell import CellSpec
+from fts.study.cell import WALKED, CellSpec
+from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,16 +61,36 @@ def replicate_spec(cell: Job, trial: Trial, seeds: int) -> CellSpec:
     return _following("replicate", cell, trial, seeds)
 
 
-def train_others(db: Database, cell: Job, who: str) -> None:
-    """Puts the winner with its other seeds in line, where the cell asks for several and has a winner.
+def walk_specs(cell: Job, trial: Trial, folds: str, seeds: int) -> list[CellSpec]:
+    """The winner's configuration on walk-forward folds (4of6) with so many seeds, behind the baselines of the folds."""
+    from fts.study.baseline_jobs import baseline_of
 
-    Called again after a kill, it finds the job that is there; a new winner of an extended search gets one of its own.
+    walk = _following("walk", cell, trial, seeds, cv=f"{WALKED}{folds}")
+    return [baseline_of(walk), walk]
+
+
+def follow_winner(db: Database, cell: Job, who: str) -> None:
+    """Puts in line what the cell asks for after its search: the winner with other seeds, and on folds with baselines.
+
+    Called again after a kill, it finds the jobs that are there; a new winner of an extended search gets its own, and
+    those of the winner before, where they still wait, are not needed any more.
     """
-    seeds, best = CellSpec.from_json(cell.spec).winner_seeds, best_of(cell, queries.trials(db, cell.id))
-    if seeds > 1 and best is not None:
-        from fts.study.matrix import write  # here: winners is what it builds on
+    from fts.state import transitions  # here: only a worker asks
+    from fts.study.matrix import write  # here: winners is what it builds on
+    from fts.study.naming import kept_apart
 
-        write(db, [replicate_spec(cell, best, seeds - 1)], who, by_a_person=False)
+    asked, best = CellSpec.from_json(cell.spec), best_of(cell, queries.trials(db, cell.id))
+    if best is None or (asked.winner_seeds < 2 and asked.winner_folds is None):
+        return
+    waits = [job for job in own_jobs(db, ["queued"]) if job.kind in ("replicate", "walk")]
+    origins = {job.id: job.spec.get("origin") or {} for job in waits}
+    others = [n for n, of in origins.items() if of.get("job") == cell.id and of.get("trial") != best.number]
+    if others:
+        transitions.withdraw(db, others, f"trial {best.number} is the winner now", who)
+    line = walk_specs(cell, best, asked.winner_folds, asked.winner_seeds) if asked.winner_folds is not None else []
+    if asked.winner_seeds > 1:
+        line.append(replicate_spec(cell, best, asked.winner_seeds - 1))
+    write(db, kept_apart(db, line), who, by_a_person=False)
 
 
 def train_spec(cell: Job, trial: Trial) -> CellSpec:
@@ -77,7 +98,7 @@ def train_spec(cell: Job, trial: Trial) -> CellSpec:
     return _following("train", cell, trial, 1)
 
 
-def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
+def _following(kind: str, cell: Job, trial: Trial, trials: int, cv: str | None = None) -> CellSpec:
     commit, dirty = code_version()
     origin = Origin(
         experiment=cell.experiment, job=cell.id, trial=trial.number, best_epoch=trial.best_epoch or 1,
@@ -92,10 +113,12 @@ def _following(kind: str, cell: Job, trial: Trial, trials: int) -> CellSpec:
         pruner="none",
         halving=None,
         winner_seeds=1,
+        winner_folds=None,
         warm_start=(dict(trial.params),),
         origin=asdict(origin),
         code_commit=commit,
         code_dirty=dirty,
+        cv=cv or CellSpec.from_json(cell.spec).cv,
     )
     return CellSpec.from_json(spec.to_json())
 
@@ -113,4 +136,8 @@ def require_data(root: Path, spec: CellSpec) -> None:
         ) from None
 
 
-PREFIX = {"replicate": "replicate", "train": "train"}  # train_2M_h1_threshold_1pct, as the scripts are called
+PREFIX = {
+    "replicate": "replicate",
+    "train": "train",
+    "walk": "walk",
+}  # train_2M_h1_threshold_1pct, as the scripts are called

@@ -54,6 +54,7 @@ RUNNING = (
     "threads",
     "process",
     "sync",
+    "data",
 )
 MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, amounts and what is added to a search
 # Left out of a specification while they have their default: it keeps the md5 it had before they existed
@@ -112,6 +113,7 @@ class BareCell:
     threads: int | None = None  # None: a share of the machine's
     process: str = "fresh"  # reused: one process runs trial after trial, with whatever the function leaves in it
     sync: tuple[str, ...] = ()  # files and folders beside its file that are sent to a node
+    data: tuple[str, ...] = ()  # likewise, however large: a node keeps them by md5
 
     limits: ClassVar[Limits] = LIMITS
     no_identity: ClassVar[tuple[str, ...]] = ("env",)

@@ -258,7 +258,9 @@ class BareStudy(FunctionStudy):
         if isinstance(cell, CommandCell):
             reads_log = cell.regex is not None or cell.stdout
             words = ("-m", "fts.jobs.trial.command")
-            return Program(words, None, cell.folder, cell.env, reads_log=reads_log, relays=True, sync=cell.sync)
+            return Program(
+                words, None, cell.folder, cell.env, reads_log=reads_log, relays=True, sync=cell.sync, data=cell.data
+            )
         return super().program(cell)
 
 

@@ -126,10 +126,10 @@ def program_of(cell: Any, module: str) -> Program:
     """One of our modules in the interpreter of the cell, which need not have fts installed."""
     python = getattr(cell, "python", None)
     if python is None:
-        return Program(("-m", module), None, cell.folder, cell.env, sync=cell.sync)
+        return Program(("-m", module), None, cell.folder, cell.env, sync=cell.sync, data=cell.data)
     home = Path(sys.modules["fts"].__path__[0]).absolute()
     words = (str(home / "jobs" / "trial" / "elsewhere.py"), str(home), module)
-    return Program(words, python, cell.folder, cell.env, sync=cell.sync)
+    return Program(words, python, cell.folder, cell.env, sync=cell.sync, data=cell.data)
 
 
 def root_of(path: Path) -> Path:

@@ -6,7 +6,6 @@ types, names with odd characters and numbers out of range are refused with the f
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -85,11 +84,15 @@ def config_md5(effective: Mapping[str, Any]) -> str:
 
 def md5_of(content: Any) -> str:
     """Of its JSON with sorted keys."""
+    import hashlib  # here and below, not above: 3.5 MB for OpenSSL, which a monitor that only reads never asks
+
     return hashlib.md5(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def seed_for(study_seed: int, number: int, purpose: str) -> int:
     """A 63-bit seed from (study seed, trial number, purpose): the same on every machine and after every resume."""
+    import hashlib
+
     text = f"{study_seed}/{number}/{purpose}".encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 

@@ -99,6 +99,7 @@ class Program:
     forks_for: str | None = None  # a template may fork it, if nothing in this folder hides what the template imported
     relays: bool = False  # it asks what it has started to stop; else the supervisor asks its whole tree
     sync: tuple[str, ...] = ()  # files and folders of its folder that are sent to a node, beside those of the worker
+    data: tuple[str, ...] = ()  # data sets in its folder, however large; a node keeps them by md5
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,12 @@ def _run(words: list[str]) -> int:
 
     attach()
     gc.set_threshold(20_000)  # 5 ms of each command: hardly anything that is being imported is garbage
-    from fts.jobs.cli.app import fts  # here, not above: a bad installation must still end in one sentence
+    from fts.jobs.cli.app import fts, shell_asks  # here, not above: a bad installation must still end in one sentence
+
+    if shell_asks():
+        from fts.jobs.cli.completion import know_shells  # here: only while a shell completes
+
+        know_shells()
 
     debug = bool(os.environ.get("FTS_DEBUG"))
     try:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import click
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ZshComplete,
+    add_completion_class,
+    get_completion_class,
+    split_arg_string,
+)
 
 from fts.jobs.cli.output import put, say
 from fts.state.files import atomic_write, make_folder
@@ -18,30 +28,87 @@ OF_BASH = (  # the package that loads what lies in its folder
     Path("/usr/local/share/bash-completion/bash_completion"),
 )
 
-
 BASH = """\
 _fts_completion() {
-    local line="${COMP_LINE:0:COMP_POINT}" words word prefix response completion type value
-    read -ra words <<< "$line"
-    local place=$(( ${#words[@]} - 1 ))
-    if [[ $line == *[[:space:]] ]]; then words+=(""); place=$(( place + 1 )); fi
-    word="${words[place]}"
-    # bash begins a new word behind : and =, which stand in names of cells such as size=S and state:done
-    if [[ $word == *[:=]* ]]; then prefix="${word%"${word##*[:=]}"}"; fi
-    response=$(env COMP_WORDS="$line" COMP_CWORD=$place _FTS_COMPLETE=bash_complete "$1")
+    local type value
     COMPREPLY=()
     while IFS=',' read -r type value; do
-        if [[ $type == dir ]]; then
-            compopt -o dirnames
-        elif [[ $type == file ]]; then
-            compopt -o default
-        elif [[ $type == plain ]]; then
-            COMPREPLY+=("${value#"$prefix"}")
-        fi
-    done <<< "$response"
+        case $type in
+            dir) compopt -o dirnames ;;
+            file) compopt -o default ;;
+            plain) COMPREPLY+=("$value") ;;
+        esac
+    done < <(env COMP_WORDS="${COMP_LINE:0:COMP_POINT}" COMP_BREAKS="$COMP_WORDBREAKS" _FTS_COMPLETE=bash_complete "$1")
 }
 complete -o nosort -F _fts_completion fts
 """
+BREAKS = "@><=;|&(:"  # bash begins a new word behind each of them, where no quote is open
+SAFE = re.compile(r"[^\w@%+=:,./-]")
+
+
+class OfBash(BashComplete):
+    """Takes the line as it was typed, and gives what bash puts in the place of its last word, quoted as there."""
+
+    def source(self) -> str:
+        return BASH
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        line = os.environ["COMP_WORDS"]
+        word, self.begun, self.quote = last_word(line, os.environ.get("COMP_BREAKS", BREAKS))
+        words = split_arg_string(line)
+        return (words[1:], "") if word is None else (words[1:-1], word)
+
+    def format_completion(self, item: CompletionItem) -> str:
+        value = str(item.value)
+        if item.type == "plain":
+            if value.lower().startswith(self.begun.lower()):
+                value = value[len(self.begun) :]
+            value = quoted(value, self.quote)
+        return f"{item.type},{value}"
+
+
+def last_word(line: str, breaks: str) -> tuple[str | None, str, str]:
+    """The word at the end, None behind a blank; what bash takes of it as given; and the quote that is open."""
+    word: str | None = None
+    given, quote, escaped = "", "", False
+    for letter in line:
+        if escaped:
+            word, escaped = (word or "") + letter, False
+        elif letter == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if letter == quote else quote
+            word = (word or "") + (letter if quote else "")
+        elif letter in "'\"":
+            quote, word = letter, word or ""
+            given = word
+        elif letter.isspace():
+            word, given = None, ""
+        else:
+            word = (word or "") + letter
+            given = word if letter in breaks else given
+    return word, given, quote
+
+
+def quoted(text: str, quote: str) -> str:
+    """As it stands between such quotes; without any each unusual sign gets a backslash."""
+    if quote == "'":
+        return text.replace("'", "'\\''")
+    return re.sub(r'["$`\\]', r"\\\g<0>", text) if quote else SAFE.sub(r"\\\g<0>", text)
+
+
+class OfZsh(ZshComplete):
+    """Click's own completes nothing at the second Tab: the function that zsh has loaded is no longer being loaded."""
+
+    source_template = ZshComplete.source_template.replace(
+        "$zsh_eval_context[-1] == loadautofunc", "$funcstack[1] == _%(prog_name)s"
+    )
+
+
+class OfFish(FishComplete):
+    """Click's own cuts a word at its comma."""
+
+    source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
 
 
 @click.command()
@@ -63,12 +130,15 @@ def completion(shell: str, only_print: bool) -> None:
     return say(still_needed(shell, path))
 
 
-def script_for(shell: str) -> str:
-    """Click's own, but for bash, where it breaks words at : and =."""
-    if shell == "bash":
-        return BASH
-    from click.shell_completion import get_completion_class  # here, not above: for this command only
+def know_shells() -> None:
+    """What is known here of shells takes the place of what click knows."""
+    add_completion_class(OfBash)
+    add_completion_class(OfZsh)
+    add_completion_class(OfFish)
 
+
+def script_for(shell: str) -> str:
+    know_shells()
     made = get_completion_class(shell)
     assert made is not None, "click knows these shells"
     return made(click.get_current_context().find_root().command, {}, "fts", "_FTS_COMPLETE").source()

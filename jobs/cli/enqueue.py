@@ -194,18 +194,19 @@ def _takes(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
 def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
     """Writes the jobs, all or none, and says of each what became of it."""
     from fts.jobs.records.questions import told  # here: see below
-    from fts.jobs.sensors.gpus import check_gpus  # here: psutil
+    from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
     from fts.jobs.study_file.line import take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
     from fts.state.transitions.base import transaction
 
-    check_gpus(max(cell.gpu for cell in cells))
     began = not has_study(here().db)
     study = BareStudy(cells[0].study)
     for cell in cells:
         if getattr(cell, "python", None) is None or cell.space is not None:
             check_packages(cell.sampler)
+    if note := too_few_gpus(max(cell.gpu for cell in cells)):
+        say(note)
     if dry_run and began:
         new = Enqueued(0, created=True)
         return [(cell, new, told(study.title(cell), cell, new, None, dry_run)) for cell in cells]

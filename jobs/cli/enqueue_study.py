@@ -95,12 +95,14 @@ def put_in_line(
 
 def put_cells_in_line(study: StudyFile, cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[Line]:
     """The same with the file read. Raises BadSpec before anything is written."""
-    from fts.jobs.study_file import line  # here: see put_in_line
+    from fts.jobs.sensors.gpus import too_few_gpus  # here: see put_in_line
+    from fts.jobs.study_file import line
     from fts.state.db import open_for_person
 
     line.check_here(cells)
-    for sentence in unread(cells[0]):
-        say(sentence)
+    for sentence in (*unread(cells[0]), too_few_gpus(max(cell.gpu for cell in cells))):
+        if sentence:
+            say(sentence)
     began = not has_study(here().db)
     if dry_run and began:
         return line.preview(cells)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,7 +30,6 @@ from fts.state.place import has_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 EXECUTORS = ("local", "command", "ssh", "ray")
@@ -82,6 +82,12 @@ def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--nodes", metavar="NAME:SLOTS,...", help="of --executor ssh: gpu1:4,gpu2:4  [default: none]"),
         click.option("--address", metavar="HOST:PORT", help="of --executor ray: the head of Ray  [default: none]"),
         click.option("--node-python", metavar="PATH", help="with fts, on the nodes  [default: this one's path]"),
+        click.option(
+            "--checkpoints",
+            metavar="PATH",
+            type=click.Path(path_type=str),
+            help="shared folder where checkpoints over 1 GB stay  [default: all come home]",
+        ),
         click.option("--sync", multiple=True, metavar="PATH", help="code beside the study's file to send to the nodes"),
     ):
         command = option(command)
@@ -124,9 +130,14 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
 
 def where_of(flags: dict[str, Any]) -> Where:
     """Takes these flags out. Raises BadSetting for one that has no meaning with the others."""
-    given = {name: flags.pop(name) for name in ("executor", "launch", "nodes", "node_python", "sync", "address")}
+    given = {
+        name: flags.pop(name)
+        for name in ("executor", "launch", "nodes", "node_python", "sync", "address", "checkpoints")
+    }
     executor = given["executor"] or "local"
-    remote = ("node_python", "sync")
+    remote = ("node_python", "sync", "checkpoints")
+    if given["checkpoints"]:
+        given["checkpoints"] = str(Path(given["checkpoints"]).absolute())
     allowed: dict[str, tuple[str, ...]] = {
         "local": (),
         "command": ("launch", *remote),

@@ -32,11 +32,13 @@ from fts.jobs.executors import fingerprint
 from fts.jobs.executors.arriving import Arriving, BadFile
 from fts.jobs.executors.base import Whose
 from fts.jobs.executors.frames import MOST_BODY, MOST_FROM_HEAD, BadFrame, Frame, Kind, Reader, Writer
+from fts.jobs.executors.node_data import DataSets, Left
 from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program
 from fts.jobs.sensors.detect import from_env
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import best_device
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, TrialProcess, limit_data
+from fts.jobs.supervisor.elsewhere import BadBlob, CannotKeep
 from fts.jobs.supervisor.starter import Starter
 from fts.jobs.watchdog.policy import Action, HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
@@ -76,6 +78,7 @@ class Agent:
         self.watchdog: Watchdog | None = None
         self.attempt: Attempt | None = None
         self.mapped = Mapped(scratch)
+        self.data = DataSets(scratch, self._stays)
         self.program: Program | None = None
         self._arriving: Arriving | None = None
         self.process = 0  # which one of this agent's, as the worker counts them
@@ -105,6 +108,7 @@ class Agent:
         if self.alone:
             log.warning("%s; this agent leaves", self.alone)
         self._end_child()
+        self.data.close()
         self.starter.close()
         self.sensors.close()
         return STOPPED if self.preempted or self.alone else 0
@@ -211,8 +215,12 @@ class Agent:
         meta = frame.meta
         if frame.kind is Kind.CODE:
             self.mapped.expect(str(meta["md5"]), str(meta["folder"]))
+        elif frame.kind is Kind.DATA:
+            with contextlib.suppress(Left):  # the next look around leaves
+                self.writer.send(Kind.NEED, {"files": self.data.want(meta["files"])})
         elif frame.kind is Kind.START:
             self.mapped.settle()
+            self.data.place(self.mapped.copy)
             self._start(meta)
         elif frame.kind is Kind.ATTEMPT:
             self._begin(meta)
@@ -225,6 +233,11 @@ class Agent:
             if meta.get("leave"):
                 return True
         return False
+
+    def _stays(self) -> bool:
+        """While it waits for a data set that another agent fetches."""
+        self._beat()
+        return not self.alone and not self.preempted
 
     def _start(self, meta: dict[str, Any]) -> None:
         """A process of this program; the one before has ended."""
@@ -242,7 +255,7 @@ class Agent:
     def _begin(self, meta: dict[str, Any]) -> None:
         """Another trial: a folder of its attempt alone, and what it goes on from."""
         self._drop_attempt()
-        self.attempt = Attempt(self.scratch, meta)
+        self.attempt = Attempt(self.scratch, meta, self._beat)
         self._measures = bool(meta.get("measures"))
         self._arriving = Arriving(self.attempt.folder, self.attempt.root, durable=False)
         if self.watchdog is not None:
@@ -257,10 +270,17 @@ class Agent:
     def _file(self, meta: dict[str, Any], body: bytes) -> None:
         if meta.get("of") == "code":
             self.mapped.part(meta, body)
+        elif meta.get("of") == "data":
+            self.data.part(meta, body)
         elif self.attempt is None or meta.get("token") != self.attempt.token:
             return
         elif meta.get("of") == "log":
             self.attempt.take_log(body)
+        elif "at" in meta:
+            try:
+                self.attempt.fetch(meta)
+            except BadBlob as error:  # the trial goes on from the checkpoint before, or begins anew
+                log.warning("%s is not there to go on from: %s", meta.get("name"), error)
         elif self._arriving is not None:
             self._arriving.part(meta, body)
 
@@ -313,11 +333,12 @@ class Agent:
         """The fact, after its files; or that the trial has failed, where they cannot go home: no node is at fault."""
         try:
             self._send_files(attempt, hurry=fact["fact"] in WITH_FILES)
-        except BadFile as error:
+        except (BadFile, CannotKeep) as error:
             self._over = True
             if self.child is not None:
                 self.child.kill()
-            return {"fact": "failed", "cause": Cause.CODE_ERROR, "message": str(error)}
+            cause = Cause.CODE_ERROR if isinstance(error, BadFile) else Cause.DISK
+            return {"fact": "failed", "cause": cause, "message": str(error)}
         return fact
 
     def _send_files(self, attempt: Attempt, hurry: bool) -> None:
@@ -373,7 +394,7 @@ class Agent:
         assert child is not None, "it was there a moment ago"
         if self.attempt is not None and not self.alone:
             self._send_log()
-            with contextlib.suppress(BadFile):  # it has ended by itself, and told all that it had to tell
+            with contextlib.suppress(BadFile, CannotKeep):  # it has ended by itself, and told all that it had to tell
                 self._send_files(self.attempt, hurry=True)
         whose, said = Whose.TRIAL, ""
         if self.preempted:

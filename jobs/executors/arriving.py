@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.supervisor.elsewhere import SUFFIX, Pointer, write
 from fts.state.files import atomic_write, make_folder, refuse_links, remove, sync_folder
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ DEEPEST = 12
 LONGEST = 255  # bytes of each part of a name
 STAGING = re.compile(r"\.arriving\.[0-9a-f]{12}")
 LIST = "commit.json"
+MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class BadFile(ValueError):
@@ -44,6 +46,8 @@ class Arriving:
     def part(self, meta: dict[str, Any], body: bytes) -> str | None:
         """A part of a file; its name once it is whole. Raises BadFile, and OSError."""
         name = checked_name(meta.get("name"))
+        if name.endswith(SUFFIX):
+            raise BadFile(f"{name} looks like a pointer to a checkpoint, and is none")
         if self._open is None:
             self._begin(name, meta.get("size"))
         assert self._open is not None, "it has just been begun"
@@ -68,6 +72,19 @@ class Arriving:
             raise BadFile(f"{name} does not match its md5")
         self.names[name] = str(self._count - 1)
         return name
+
+    def points(self, meta: dict[str, Any], at: Path) -> None:
+        """A file that stays where it is, of which a pointer takes its place here. Raises BadFile, and OSError."""
+        name = checked_name(meta.get("name"))
+        if self._open is not None:
+            raise BadFile(f"a pointer to {name} came inside {self._open[0]}")
+        md5, size = meta.get("md5"), meta.get("size")
+        if not isinstance(size, int) or not isinstance(md5, str) or not MD5.fullmatch(md5):
+            raise BadFile(f"a pointer to {name} has neither md5 nor size")
+        self._count += 1
+        make_folder(self.staging, self.root)
+        write(self.staging / str(self._count - 1), Pointer(str(at), size, md5), self.root)
+        self.names[checked_name(name + SUFFIX)] = str(self._count - 1)
 
     def _begin(self, name: str, size: Any) -> None:
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
@@ -100,6 +117,9 @@ class Arriving:
         removed = [checked_name(name) for name in gone]
         if not self.names and not removed:
             return
+        both = [*self.names, *removed]  # a file, and the pointer that may stand for it
+        others = [name.removesuffix(SUFFIX) if name.endswith(SUFFIX) else name + SUFFIX for name in both]
+        removed += [name for name in others if name not in self.names and (self.folder / name).exists()]
         make_folder(self.staging, self.root)
         if self.durable:
             sync_folder(self.staging)

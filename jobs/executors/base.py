@@ -31,6 +31,14 @@ class Whose(StrEnum):
     LAUNCH_FAILED = "launch failed"  # no agent came up there, or no trial process did
 
 
+class CodeNotSent(OSError):
+    """The code that a node needs is gone, unreadable or too much: every trial of the study would meet the same."""
+
+
+class DataNotSent(CodeNotSent):
+    """Likewise of a data set; what the node has of it is half."""
+
+
 @dataclass(frozen=True)
 class Exit:
     """How a trial process ended. `code` is negative for a signal, None where nobody can know."""

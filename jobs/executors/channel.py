@@ -63,10 +63,12 @@ class Channel:
         self._heard = self.began = time.monotonic()
         self.started = 0  # processes so far
         self.has_code: set[str] = set()  # md5s that were sent
+        self._needs: list[str] | None = None  # data sets that the node has not
         self._changed = threading.Condition()
         self._told: deque[Any] = deque()
         self._token: str | None = None
         self._arriving: Arriving | None = None
+        self._elsewhere: Path | None = None
         handle = open_log(log_path, log_path.parent.parent)
         self._log_from = os.lseek(handle, 0, os.SEEK_END)
         try:
@@ -121,6 +123,8 @@ class Channel:
             self.hello = meta
         elif frame.kind is Kind.VITALS:
             self.vitals = meta
+        elif frame.kind is Kind.NEED:
+            self._needs = [str(one) for one in meta["files"]]
         elif frame.kind is Kind.PREEMPTED:
             self.preempted = str(meta.get("said"))[:300]
         elif frame.kind is Kind.REFUSED:
@@ -128,7 +132,12 @@ class Channel:
             return str(meta.get("said"))[:2000]
         elif frame.kind is Kind.FILE:
             if self._arriving is not None and meta.get("token") == self._token:
-                self._arriving.part(meta, frame.body)
+                if "stays" not in meta:
+                    self._arriving.part(meta, frame.body)
+                elif self._elsewhere is None:
+                    raise BadFile("a file stays on the node, which nobody had asked for")
+                else:
+                    self._arriving.points(meta, self._elsewhere / str(int(meta["stays"])))
         elif frame.kind is Kind.FILES:
             self._files(meta)
         elif frame.kind is Kind.LOG:
@@ -194,11 +203,22 @@ class Channel:
         self.started += 1
         self.writer.send(Kind.START, {**told, "process": self.started})
 
-    def begin(self, token: str, arriving: Arriving) -> None:
-        """From now on frames of this attempt count, and no others."""
+    def ask_needs(self, files: dict[str, tuple[str, int]]) -> list[str]:
+        """Which data sets the node has not; waits while another agent there fetches them. Raises BrokenPipeError."""
+        self._needs = None
+        self.writer.send(Kind.DATA, {"files": files})
+        with self._changed:
+            while self._needs is None:
+                if (why := self.lost() or self.preempted) is not None:
+                    raise BrokenPipeError(why)
+                self._changed.wait(0.5)
+            return self._needs
+
+    def begin(self, token: str, arriving: Arriving, elsewhere: Path | None = None) -> None:
+        """From now on frames of this attempt count, and no others. `elsewhere`: for files that do not travel."""
         with self._changed:
             self._drop_arriving()
-            self._token, self._arriving = token, arriving
+            self._token, self._arriving, self._elsewhere = token, arriving, elsewhere
 
     def leave_attempt(self) -> None:
         """Nothing that is still under way counts."""

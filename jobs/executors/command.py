@@ -7,23 +7,22 @@ machine is quarantined: its trials go on elsewhere, from what is at home.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.api.code import TooMuchCode, beside
-from fts.jobs.api.code import files as code_files
 from fts.jobs.executors.base import Room, Want, Whose
 from fts.jobs.executors.channel import Channel
+from fts.jobs.executors.code import send_code
+from fts.jobs.executors.data import DataSums
 from fts.jobs.executors.fingerprint import code_md5
-from fts.jobs.executors.frames import NOTHING, Kind
-from fts.jobs.executors.outgoing import open_plain, send_file
+from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.remote import RemoteSlot, gpus_of, reading_of
+from fts.jobs.executors.slurm_look import drained
+from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.state import queries, transitions
 from fts.state.errors import StateError
@@ -45,6 +44,7 @@ TELL_S = 5.0  # between two rows of the nodes that are well
 SAY_S = 2.0  # before an event says what a trial waits for: most launches take less
 QUIET_S = 10.0  # that a launch command may take before its silence is worth a line
 SAY_AGAIN_S = 30.0  # between two lines of one launch command: some count while they wait
+ENGINE_S = 10.0  # between two looks which nodes the engine wants back
 LAUNCH_PAUSE_S = (1.0, 60.0)  # after a launch that failed: the first, and the longest
 
 
@@ -58,6 +58,7 @@ class Place:
     used: set[int] = field(default_factory=set)  # slots of the worker
     pool: MemoryPool | None = None  # shared by the slots of a machine
     fingerprint: str = ""
+    gpus: int | None = None  # of a machine that has been there
     pause_until: float = 0.0  # monotonic
     pause_s: float = LAUNCH_PAUSE_S[0]
     why: str = ""  # there is a pause
@@ -78,6 +79,8 @@ class CommandExecutor:
     ) -> None:
         self.name, self.db, self.launch, self.sync, self.settings = name, db, launch, tuple(sync), settings
         self.logs, self.outputs = places.logs, places.outputs
+        self.checkpoints = None if settings.where.checkpoints is None else Path(settings.where.checkpoints)
+        self._sums = DataSums()
         self.who = "worker"
         self.worker_id: int | None = None
         launch.check(settings.memory_limit)
@@ -91,6 +94,7 @@ class CommandExecutor:
         self._busy: set[int] = set()  # slots with a trial, or that look for a node for one
         self._running: dict[int, str] = {}  # slot -> the trial there, for people
         self._known: dict[str, Node] = {}  # as last told
+        self._drained: frozenset[str] = frozenset()  # by the engine: what runs there goes on, nothing new begins
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="nodes", daemon=True)
         self._keeper.start()
@@ -142,7 +146,7 @@ class CommandExecutor:
                 channel = self._launched(place, slot, want, leaves, waits)
                 if channel is None and leaves():
                     return False
-                if channel is not None and self._accepts(one, place, channel):
+                if channel is not None and self._accepts(one, place, channel, want):
                     return True
                 self._leave_place(slot)
                 continue
@@ -160,9 +164,14 @@ class CommandExecutor:
         channel, place = slot.channel, self._at.get(slot.index)
         if channel is None or place is None or channel.lost() is not None or channel.preempted is not None:
             return False
-        if channel.argv != self._argv(place, slot.index, want):
+        if channel.argv != self._argv(place, slot.index, want) or self._falls_short(place, want):
             return False
-        return self._takes(slot.node) and slot.node not in want.avoid
+        return self._takes(slot.node) and slot.node not in want.avoid | self._drained
+
+    def _falls_short(self, place: Place, want: Want) -> bool:
+        """It has too few GPUs, and another one has more, or may have."""
+        has = place.gpus
+        return has is not None and has < want.gpus and any(one.gpus is None or one.gpus > has for one in self._places)
 
     def _argv(self, place: Place, slot: int, want: Want) -> list[str]:
         """The words of a launch; where the engine chooses the node, each slot has a name of its own."""
@@ -183,7 +192,8 @@ class CommandExecutor:
         states = {node.id: node for node in queries.nodes(self.db)}
         with self._lock:
             open_ones, shut = [], []
-            for place in self._places:
+            able = [place for place in self._places if place.gpus is None or place.gpus >= want.gpus]
+            for place in able or self._places:  # where none has enough, the best of them shows what there is
                 known = states.get(place.name)
                 if known is not None and not known.takes:
                     shut.append(f"{place.name} is {known.state}" + (f" ({known.reason})" if known.reason else ""))
@@ -194,11 +204,13 @@ class CommandExecutor:
                 ):
                     open_ones.append(place)
             if not open_ones:
-                return None, "for a node: " + ("; ".join(shut)[:500] or "all have as many trials as they have slots")
+                node = f"a node with {count(want.gpus, 'GPU')}" if want.gpus else "a node"
+                return None, f"for {node}: " + ("; ".join(shut)[:500] or "all have as many trials as they have slots")
 
-            def order(one: Place) -> tuple[bool, bool, float]:
+            def order(one: Place) -> tuple[int, bool, bool, float]:
+                missing = 0 if one.gpus is None else max(0, want.gpus - one.gpus)
                 other = want.like is not None and want.like != one.fingerprint
-                return other, one.name in want.avoid, len(one.used) / one.slots
+                return missing, other, one.name in want.avoid, len(one.used) / one.slots
 
             best = min(open_ones, key=order)
             robbed = self._rob(best) if len(best.used) >= best.slots else None
@@ -208,9 +220,9 @@ class CommandExecutor:
             robbed.close(gently=True)
         return best, ""
 
-    def _rob(self, place: Place) -> Channel | None:
+    def _rob(self, place: Place, among: Callable[[int], bool] = lambda _: True) -> Channel | None:
         """The connection of an idle slot, which keeps an agent for a trial that may never come; under the lock."""
-        idle = place.used - self._busy
+        idle = [slot for slot in place.used - self._busy if among(slot)]
         if not idle:
             return None
         robbed = min(idle)
@@ -218,10 +230,10 @@ class CommandExecutor:
         self._at.pop(robbed, None)
         return self.slots[robbed].take_channel()
 
-    def _give_back(self, place: Place) -> None:
-        """The engine may have no other node than one that an idle slot holds."""
+    def _give_back(self, place: Place, among: Callable[[int], bool] = lambda _: True) -> None:
+        """The engine may have no other node than one that an idle slot holds, or wants that node back."""
         with self._lock:
-            robbed = self._rob(place)
+            robbed = self._rob(place, among)
         if robbed is not None:
             robbed.close(gently=True)
 
@@ -307,8 +319,8 @@ class CommandExecutor:
         if now.state is NodeState.QUARANTINED:
             log.warning("node %s is quarantined: %s", now.id, now.reason)
 
-    def _accepts(self, slot: RemoteSlot, place: Place, channel: Channel) -> bool:
-        """Is what came up a node of ours? One of other code is quarantined."""
+    def _accepts(self, slot: RemoteSlot, place: Place, channel: Channel, want: Want) -> bool:
+        """Is what came up a node of ours, with what is wanted? One of other code is quarantined."""
         hello = channel.hello or {}
         node = place.name if place.fixed else str(hello.get("host") or place.name)[:100]
         told = self._node(node, hello)
@@ -331,6 +343,10 @@ class CommandExecutor:
         place.why = ""
         room = MemoryPool(gpus_of(hello), hello.get("cores"))
         if place.fixed:
+            place.gpus = len(room.gpus)
+            if self._falls_short(place, want):
+                channel.close(gently=True)
+                return False
             place.pool = place.pool or room
             room = place.pool
         slot.take_node(channel, node, room, place.slots if place.fixed else 1)
@@ -370,30 +386,10 @@ class CommandExecutor:
     # -- code
 
     def send_code(self, channel: Channel, program: Program) -> None:
-        """The declared files of its folder, once for each state of them. Raises BrokenPipeError, OSError."""
+        """The declared files of its folder, once for each state of them. Raises BrokenPipeError, CodeNotSent."""
         sync, folder = (*self.sync, *program.sync), program.folder
-        if not sync or folder is None:
-            return
-        try:
-            files = sorted(set(code_files(Path(folder), beside(Path(folder), sync, self.outputs))))
-        except TooMuchCode as error:
-            raise OSError(f"sync {' '.join(sync)}: {error}") from None
-        md5 = hashlib.md5(usedforsecurity=False)
-        for name, path in files:
-            md5.update(f"{name} {hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}\n".encode())
-        told = md5.hexdigest()
-        channel.writer.send(Kind.CODE, {"md5": told, "folder": folder})
-        if told in channel.has_code:
-            return
-        channel.has_code.add(told)
-        for name, path in files:
-            fd = None if name.startswith("..") else open_plain(path)
-            if fd is None:
-                continue
-            try:
-                send_file(channel.writer, name, fd, {"of": "code"})
-            finally:
-                os.close(fd)
+        if (sync or program.data) and folder is not None:
+            send_code(channel, Path(folder), sync, self.outputs, self._sums.read(Path(folder), program.data))
 
     # -- looking after them
 
@@ -408,7 +404,7 @@ class CommandExecutor:
     def _keep(self) -> None:
         """Beats, and tells how the nodes are."""
         every_s = min(1.0, self.settings.node_lease_s / 6)
-        looked = told = time.monotonic()
+        looked = told = asked = time.monotonic()
         while not self._over.wait(every_s):
             now = time.monotonic()
             slept, looked = now - looked > self.settings.node_lease_s / 2, now
@@ -418,11 +414,22 @@ class CommandExecutor:
                         channel.forgive()
                         channel.blameless = True  # its agent may have left because it did not hear us
                     channel.beat()
+            if now - asked > ENGINE_S:
+                asked = now
+                self._leave_drained()
             states = self._now()
             changed = any(self._known.get(node.id, node).state is not node.state for node in states)
             if changed or now - told >= TELL_S:
                 told = now
                 self._tell(states)
+
+    def _leave_drained(self) -> None:
+        """An agent without a trial would keep the node busy."""
+        if not any(one.channel is not None and (one.channel.hello or {}).get("job") for one in self.slots):
+            return
+        self._drained = drained()
+        for place in self._places if self._drained else ():
+            self._give_back(place, lambda slot: self.slots[slot].node in self._drained)
 
     def _now(self) -> list[Node]:
         found: dict[str, Node] = {}
@@ -442,12 +449,15 @@ class CommandExecutor:
             found[slot.node] = replace(
                 node,
                 state=NodeState.SILENT if quiet else node.state,
-                reason=f"nothing heard for {channel.silent_s:.0f} s" if quiet else None,
+                reason=f"nothing heard for {channel.silent_s:.0f} s" if quiet else self._why_left(slot.node),
                 heard_at=time.time() - channel.silent_s,
                 trials=(*(before.trials if before else ()), *([trial] if trial else [])),
                 vitals={name: one for name, one in vitals.items() if isinstance(one, int | float)},
             )
         return list(found.values())
+
+    def _why_left(self, node: str) -> str | None:
+        return "Slurm drains it: its trial goes on, nothing new begins" if node in self._drained else None
 
     def _tell(self, states: list[Node]) -> None:
         for node in states:

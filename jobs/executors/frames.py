@@ -3,8 +3,8 @@
 A frame has a kind, a JSON object and up to a megabyte of bytes. Either side ends the connection with a sentence at the
 first frame that is cut off, too large, of another version or not JSON: a node is not trusted.
 
-    worker to agent   welcome code start attempt file run send stop limits end beat
-    agent to worker   hello fact file files log decision vitals exit preempted refused
+    worker to agent   welcome code data start attempt file run send stop limits end beat
+    agent to worker   hello need fact file files log decision vitals exit preempted refused
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class Kind(IntEnum):
     EXIT = 18  # node: the process has ended
     REFUSED = 19  # node: why it leaves
     PREEMPTED = 20  # node: the engine wants it back; what the trial still says counts
+    DATA = 21  # worker: these data sets, by md5, belong to the code
+    NEED = 22  # node: of those, what has to be sent
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.executors.arriving import Arriving, BadFile, checked_name
-from fts.jobs.executors.outgoing import Outgoing
+from fts.jobs.executors.arriving import MD5, Arriving, BadFile, checked_name
+from fts.jobs.executors.outgoing import Outgoing, Stays
+from fts.jobs.supervisor.elsewhere import Pointer, fetch
 from fts.state.files import atomic_write, make_folder, open_log, remove
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fts.jobs.api.study import Program
 
 LONG_LINE = 1 << 15  # bytes of a specification; a pipe holds twice as much
 SPECIFICATION = "specification.json"
 TOKEN = re.compile(r"[0-9a-z-]{1,80}")
-MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Mapped:
@@ -29,45 +31,48 @@ class Mapped:
 
     def __init__(self, scratch: Path) -> None:
         self.root = scratch / "code"
-        self.folders: dict[str, Path] = {}  # on the worker's machine -> here
+        self._folder: str | None = None  # of the program that runs now, on the worker's machine; None: it is on ours
+        self.copy = self.root
+        self._named = False  # since the last program began
         self._arriving: Arriving | None = None
 
     def expect(self, md5: str, folder: str) -> None:
-        """The code of that folder follows, unless it is here."""
+        """The code of that folder follows, unless it is here; the next program is of it."""
         if not MD5.fullmatch(md5):
             raise BadFile(f"the md5 of the code is {md5[:60]!r}")
-        here = self.root / md5
-        if not here.is_dir():
-            make_folder(here, self.root)
-            self._arriving = Arriving(here, self.root, durable=False)
-        self.folders[folder] = here
+        self._folder, self.copy, self._named = folder, self.root / md5, True
+        if not self.copy.is_dir():
+            make_folder(self.copy, self.root)
+            self._arriving = Arriving(self.copy, self.root, durable=False)
 
     def part(self, meta: dict[str, Any], body: bytes) -> None:
         if self._arriving is None:
             raise BadFile("code came that nobody had asked for")
-        self._arriving.part(meta, body)
+        name = self._arriving.part(meta, body)
+        if name is not None and meta.get("runs") is True:
+            (self._arriving.staging / self._arriving.names[name]).chmod(0o700)
 
     def settle(self) -> None:
-        """What was sent is whole."""
+        """What was sent is whole, and the next program begins."""
         if self._arriving is not None:
             self._arriving.commit()
             self._arriving = None
+        if not self._named:
+            self._folder = None
+        self._named = False
 
     def here(self, path: str | None) -> str | None:
         """The same path on this machine."""
-        if path is None:
-            return None
-        for folder, here in self.folders.items():
-            if Path(path) == Path(folder) or Path(path).is_relative_to(folder):
-                return str(here / Path(path).relative_to(folder))
-        return path
+        if path is None or self._folder is None or not Path(path).is_relative_to(self._folder):
+            return path
+        return str(self.copy / Path(path).relative_to(self._folder))
 
 
 class Attempt:
     """One trial, or one more try of it: its folder, its log, and what has gone home of both."""
 
-    def __init__(self, scratch: Path, meta: dict[str, Any]) -> None:
-        """Raises BadFile for names that lead elsewhere."""
+    def __init__(self, scratch: Path, meta: dict[str, Any], alive: Callable[[], None] = lambda: None) -> None:
+        """Raises BadFile for names that lead elsewhere. `alive` is called while large files are copied."""
         self.token = str(meta["token"])
         if not TOKEN.fullmatch(self.token):
             raise BadFile(f"the token of an attempt is {self.token[:80]!r}")
@@ -78,10 +83,19 @@ class Attempt:
         self.log = self.root / "logs" / job / f"{trial}.log"
         make_folder(self.folder)
         os.close(open_log(self.log, self.root))
-        self.files = Outgoing(self.folder)
+        self._alive, stays = alive, None
+        if (told := meta.get("elsewhere")) is not None:
+            root = Path(str(told["root"]))
+            stays = Stays(Path(str(told["folder"])) / self.token, root, int(told["beyond"]), alive)
+        self.files = Outgoing(self.folder, stays)
         self.log_base = int(meta.get("log_base", 0))  # bytes of the log at home before this attempt
         self._logged = 0  # bytes of ours that have gone home
         self._log_over = False
+
+    def fetch(self, meta: dict[str, Any]) -> None:
+        """A file of an earlier attempt that has stayed where it was. Raises BadFile, BadBlob, OSError."""
+        pointer = Pointer(str(meta["at"]), int(meta["size"]), str(meta["md5"]))
+        fetch(pointer, self.folder / checked_name(meta.get("name")), self.root, self._alive)
 
     def take_log(self, body: bytes) -> None:
         """More of what earlier attempts printed: a trial whose metrics are read from it needs that."""

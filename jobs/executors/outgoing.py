@@ -9,18 +9,21 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.executors.arriving import MOST_BYTES, MOST_FILES, BadFile, checked_name
 from fts.jobs.executors.frames import MOST_BODY, Kind
+from fts.jobs.supervisor import elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from fts.jobs.executors.frames import Writer
 
 LOOKS = 5  # at a folder that changes while it is looked at
+OF_CHECKPOINTS = "checkpoint/"
+LEAST_AWAY = 1 << 20  # bytes; a smaller file comes home in any case
 KEEPS = ("artifacts/", "predictions.npz")  # what a trial keeps beside its numbers: it is not what it goes on from
 NOT_SENT = ("specification.json",)  # only this process reads it
 
@@ -37,13 +40,13 @@ class State:
 class Outgoing:
     """What the other side has of one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, stays: Stays | None = None) -> None:
+        self.folder, self.stays = folder, stays
         self.sent: dict[str, State] = {}
 
     def knows(self) -> None:
         """The other side has everything that is there now: it came from there."""
-        self.sent = scan(self.folder)
+        self.sent = self._scan()
 
     def send(self, writer: Writer, meta: dict[str, str]) -> int:
         """Sends what has changed, as one set; returns the bytes. `meta` goes into every frame.
@@ -56,8 +59,10 @@ class Outgoing:
         gone = sorted(set(self.sent) - set(now))
         if not changed and not gone:
             return 0
-        refuse_too_much(changed)
-        refuse_too_much({name: state for name, state in now.items() if not name.startswith(KEEPS)})
+        away = () if self.stays is None else self.stays.chosen(changed)
+        travels = {name: state for name, state in now.items() if not self.may_stay(name, state)}
+        refuse_too_much({name: state for name, state in changed.items() if name not in away})
+        refuse_too_much({name: state for name, state in travels.items() if not name.startswith(KEEPS)})
         opened: dict[str, int] = {}
         try:
             for name in sorted(changed):
@@ -67,7 +72,8 @@ class Outgoing:
                 opened[name] = fd
             total, whole = 0, True
             for name, fd in opened.items():
-                size, same = send_file(writer, name, fd, meta)
+                keep = self.stays.keep if self.stays is not None and name in away else send_file
+                size, same = keep(writer, name, fd, meta)
                 total += size
                 whole &= same and state_of(fd) == changed[name]
         finally:
@@ -78,15 +84,45 @@ class Outgoing:
             self.sent = now
         return total
 
+    def _scan(self) -> dict[str, State]:
+        return {name: state for name, state in scan(self.folder).items() if not name.endswith(elsewhere.SUFFIX)}
+
+    def may_stay(self, name: str, state: State) -> bool:
+        return self.stays is not None and name.startswith(OF_CHECKPOINTS) and state.size >= LEAST_AWAY
+
     def _still(self) -> dict[str, State]:
         """Two equal looks, or the last of a few."""
-        before = scan(self.folder)
+        before = self._scan()
         for _ in range(LOOKS):
-            now = scan(self.folder)
+            now = self._scan()
             if now == before:
                 break
             before = now
         return before
+
+
+class Stays:
+    """Where the large checkpoints of one attempt are kept, instead of travelling home."""
+
+    def __init__(self, folder: Path, root: Path, beyond: int, alive: Callable[[], None]) -> None:
+        self.folder, self.root, self.beyond, self.alive = folder, root, beyond, alive
+        self._number = 0
+
+    def chosen(self, changed: Mapping[str, State]) -> Iterable[str]:
+        """Of a set: the large files of checkpoints, if these are larger together than what may travel."""
+        of_checkpoints = {name: state.size for name, state in changed.items() if name.startswith(OF_CHECKPOINTS)}
+        if sum(of_checkpoints.values()) <= self.beyond:
+            return ()
+        return {name for name, size in of_checkpoints.items() if size >= LEAST_AWAY}
+
+    def keep(self, writer: Writer, name: str, fd: int, meta: dict[str, str]) -> tuple[int, bool]:
+        """Stores a file, then sends the pointer to it; its bytes, and whether nobody cut it. Raises CannotKeep."""
+        size = os.fstat(fd).st_size
+        stored, md5 = elsewhere.keep(fd, self.folder / str(self._number), self.root, self.alive)
+        told = {"name": name, "size": stored, "md5": md5, "stays": self._number}
+        writer.send(Kind.FILE, {**meta, **told})
+        self._number += 1
+        return stored, stored == size
 
 
 def scan(folder: Path) -> dict[str, State]:
@@ -158,3 +194,11 @@ def send_file(
         progress()
         if at >= size:
             return size, not short
+
+
+def send_bytes(writer: Writer, name: str, content: bytes, meta: dict[str, Any]) -> None:
+    """A file of which all is here, in parts."""
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    for at in range(0, len(content) or 1, MOST_BODY):
+        last = {"md5": md5} if at + MOST_BODY >= len(content) else {}
+        writer.send(Kind.FILE, {**meta, "name": name, "size": len(content), **last}, content[at : at + MOST_BODY])

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api import protocol
 from fts.jobs.devices import Gpu
 from fts.jobs.executors.arriving import Arriving, settle
-from fts.jobs.executors.base import Exit, Whose
+from fts.jobs.executors.base import DataNotSent, Exit, Whose
 from fts.jobs.executors.channel import Channel, FilesCame, LogCame
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.outgoing import KEEPS, open_plain, scan, send_file
 from fts.jobs.sensors.detect import Reading
+from fts.jobs.supervisor import elsewhere
 from fts.jobs.supervisor.attempt import Ended
 from fts.jobs.supervisor.child import ChildGone
 from fts.jobs.supervisor.memory_pool import MemoryPool
@@ -74,6 +75,7 @@ class RemoteProcess:
         self._home: Path | None = None
         self._log: Path | None = None
         self._token = ""
+        self._elsewhere: Path | None = None  # of this trial: what does not come home
 
     # -- talk
 
@@ -93,11 +95,23 @@ class RemoteProcess:
         settle(home, root)
         token = f"{self.slot.token}-{os.urandom(4).hex()}"
         self._home, self._log, self._token = home, logged, token
-        self.channel.begin(token, Arriving(home, root))
         writer, meta = self.channel.writer, {"token": token}
-        names = {"job": home.parent.name, "trial": home.name}
+        names: dict[str, Any] = {"job": home.parent.name, "trial": home.name}
+        if (checkpoints := self.slot.executor.checkpoints) is not None:
+            self._elsewhere = elsewhere.folder_of(checkpoints, root, home.parent.name, home.name)
+            elsewhere.sweep(self._elsewhere, home, None)
+            beyond = self.slot.asked.checkpoint_home
+            names["elsewhere"] = {"root": str(checkpoints), "folder": str(self._elsewhere), "beyond": beyond}
+        self.channel.begin(token, Arriving(home, root), self._elsewhere and self._elsewhere / token)
         writer.send(Kind.ATTEMPT, {**meta, **names, **self.begins, "spec": spec})
         for name in scan(home):
+            pointer = elsewhere.read(home / name) if name.endswith(elsewhere.SUFFIX) else None
+            if pointer is None and name.endswith(elsewhere.SUFFIX):
+                continue
+            if pointer is not None:
+                told = {"name": name.removesuffix(elsewhere.SUFFIX), "at": pointer.at}
+                writer.send(Kind.FILE, {**meta, **told, "size": pointer.bytes, "md5": pointer.md5})
+                continue
             fd = None if name.startswith(KEEPS) else open_plain(home / name)
             if fd is not None:
                 try:
@@ -122,6 +136,8 @@ class RemoteProcess:
             elif isinstance(came, FilesCame):
                 self._write_log(printed)
                 came.arriving.commit(came.gone, self.fence())
+                if self._elsewhere is not None and self._home is not None:
+                    elsewhere.sweep(self._elsewhere, self._home, self._token)
             elif came.kind is Kind.DECISION:
                 self.decisions.append(decision_of(came.meta))
             elif came.kind is Kind.EXIT:
@@ -372,6 +388,10 @@ class RemoteSlot(Slot):
         self.node = ""
         self.token = 0
 
+    @property
+    def machine(self) -> str:
+        return f"node {self.node}"
+
     def find(self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
         return self.executor.place(self.index, want, leaves, waits)
 
@@ -423,7 +443,10 @@ class RemoteSlot(Slot):
             self.channel.start(told)
         except BrokenPipeError:
             pass  # the process then ends as lost
-        except OSError:  # the code cannot be sent: nothing was started, and the next trial must not find this process
+        except OSError as error:
+            if isinstance(error, DataNotSent):
+                self.leave_node()  # what the agent has is half
+            # nothing was started, and the next trial must not find this process
             self._child = self._watchdog = self._program = None
             raise
         return process

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.records.exports import best_of
+from fts.jobs.supervisor import elsewhere
 from fts.state.files import DRAFT, is_abandoned, link_below, remove
 from fts.state.values import Job, Trial, TrialStatus
 
@@ -62,6 +63,7 @@ def free(found: Iterable[Freed], places: Places) -> int:
     for item in found:
         if link_below(item.path, places.outputs) is not None or not item.path.resolve().is_relative_to(root):
             continue
+        elsewhere.forget(item.path)
         remove(item.path)
         freed += 0 if item.path.exists() else item.bytes
     return freed
@@ -88,7 +90,11 @@ def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) 
         if not _has_ended(trial) or link_below(folder / CHECKPOINTS, places.outputs) is not None:
             continue
         if (checkpoints := folder / CHECKPOINTS).is_dir():
-            yield Freed(checkpoints, size_of(checkpoints), f"checkpoints of a trial that is {trial.status}")
+            yield Freed(
+                checkpoints,
+                size_of(checkpoints) + elsewhere.bytes_of(checkpoints),
+                f"checkpoints of a trial that is {trial.status}",
+            )
         weights = folder / BEST_WEIGHTS
         if only_best and weights.is_file() and (best is None or trial.number != best.number):
             yield Freed(weights, size_of(weights), "weights of a trial that is not the best of its cell")

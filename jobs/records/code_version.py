@@ -17,8 +17,9 @@ def code_version() -> tuple[str | None, bool | None]:
 
 
 def _git(root: Path, *words: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(root), *words]  # killed with a lock, no git would work there
     try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -54,9 +54,11 @@ def _extended(found: Enqueued, job: Job, dry_run: bool) -> str:
     assert found.had is not None and found.has is not None, "it was extended"
     more = found.has.search > found.had.search
     told = f" from {found.had.search} to {formatting.count(found.has.search, 'trial')}" if more else ""
-    seeds, baseline = found.has.seeds > found.had.seeds, found.has.baseline > found.had.baseline
-    if seeds or baseline:
-        new = _beside(found.has.seeds - 1 if seeds else 0, baseline)
+    now, before = found.has, found.had
+    seeds = max((n for n, was in ((now.seeds, before.seeds), (now.follows, before.follows)) if n > was), default=1)
+    baseline = now.baseline > before.baseline
+    if seeds > 1 or baseline:
+        new = _beside(seeds - 1, baseline)
         told += f"{',' if more else ''} {'would run' if dry_run else 'runs'} {new}, too"
     return f"{verb}: job {job.id}{told}{back}"
 

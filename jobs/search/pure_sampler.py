@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler
 from optuna.samplers._lazy_random_state import LazyRandomState
 
 from fts.jobs.api.spec import seed_for
-from fts.jobs.search import one_split
+from fts.jobs.search import lean_tpe
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS, system_attributes
 
@@ -97,8 +97,7 @@ class PureSampler(BaseSampler):
             return optuna.samplers.RandomSampler(seed=seed)
         if self.name == "gp":
             return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
-        one_split.install()
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, multivariate=False)
+        return lean_tpe.tpe(seed)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -202,7 +201,7 @@ class _AsItBegan(optuna.Study):
         super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
         self._trials = [one for one in study._get_trials(deepcopy=False) if one.number != number]
         self._in_states: dict[Any, list[FrozenTrial]] = {}  # each draw asks again
-        self.splits: dict[tuple[int, int], Any] = {}  # of TPE; see one_split
+        self.splits: dict[tuple[int, int], Any] = {}  # of TPE; see lean_tpe
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False

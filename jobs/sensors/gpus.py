@@ -33,14 +33,15 @@ def list_gpus(environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
     return by_nvml([name.strip() for name in (visible or "").split(",") if name.strip()])
 
 
-def check_gpus(wanted: int) -> None:
-    """Raises BadSpec where a trial would need more than there are."""
+def too_few_gpus(wanted: int) -> str:
+    """That this machine cannot run such a trial, which a node may; empty: it can."""
     there = len(list_gpus()) if wanted else 0
-    if wanted > there:
-        raise BadSpec(
-            f"gpu is {wanted}, but this machine has {count(there, 'GPU')} for trials; ask for fewer, or name those of "
-            f"this machine or of your nodes with {VARIABLE}, such as {VARIABLE}=0,1"
-        )
+    if wanted <= there:
+        return ""
+    return (
+        f"gpu is {wanted}, and this machine has {count(there, 'GPU')} for trials: only a worker with nodes that have "
+        f"more can run it (fts worker --executor ...); {VARIABLE} names GPUs that were not found: {VARIABLE}=0,1"
+    )
 
 
 def named(text: str) -> tuple[Gpu, ...]:

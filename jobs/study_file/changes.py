@@ -28,7 +28,7 @@ NAMES = {  # field of a specification -> where the study file says it
     "baseline": "baseline.objective", "metric": "the metric that decides", "direction": "its goal",
     "goals": "metrics", "constraints": "metrics", "seed": "study.seed", "objective": "study.objective",
     "command": "study.command", "python": "study.python", "env": "study.env", "code": "study.code",
-    "sync": "study.sync",
+    "sync": "study.sync", "data": "study.data",
     "grace_s": "study.grace", "folder": "the folder", "regex": "metrics regex",
 }  # fmt: skip
 FOLLOWS = ("experiment", "study", "axes", "kind", "goal_names", "streams", "program", "script")  # said by others

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fts.jobs.api.code import TooMuchCode, beside, files
-from fts.jobs.study_file.faults import BadStudy
+from fts.jobs.api.code import TooMuchCode, all_files, beside, files, not_inside
+from fts.jobs.executors.arriving import BadFile, checked_name
+from fts.jobs.study_file.faults import At, BadStudy
 
 MOST_MODULES = 500
 AT = ("study", "code")
-SYNC = ("study", "sync")
+SYNC, DATA = ("study", "sync"), ("study", "data")
 
 
 def named(code: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
@@ -30,20 +32,34 @@ def named(code: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str,
     return tuple(code)
 
 
-def sent(sync: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
+def sent(sync: Sequence[str], data: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
     """Checks the files and folders of `sync`. Raises BadStudy for one that a node would not get."""
-    for word in sync:
-        path = (folder / word).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise BadStudy(SYNC, f"names {word}, which lies outside {folder}; name files and folders inside it")
-        if not path.exists():
-            raise BadStudy(SYNC, f"names {word}, which is not in {folder}")
+    _check_inside(SYNC, sync, folder)
+    sets = {os.path.relpath(path, folder) for path in all_files(folder, data)}
     try:
-        for _ in files(folder, sync if outputs is None else beside(folder, sync, outputs)):
-            pass
-    except TooMuchCode as error:
-        raise BadStudy(SYNC, f"cannot be sent: {error}") from None
+        for name, _ in files(folder, sync if outputs is None else beside(folder, sync, outputs), without=sets):
+            checked_name(name)
+    except (TooMuchCode, BadFile) as error:
+        more = ", and data sets as `data`" if isinstance(error, TooMuchCode) else ""
+        raise BadStudy(SYNC, f"cannot be sent: {error}{more}") from None
     return tuple(sync)
+
+
+def data_sets(data: Sequence[str], folder: Path) -> tuple[str, ...]:
+    """Checks the files and folders of `data`. Raises BadStudy."""
+    _check_inside(DATA, data, folder)
+    for path in all_files(folder, data):
+        try:
+            checked_name(os.path.relpath(path, folder))
+        except BadFile as error:
+            raise BadStudy(DATA, f"cannot be sent: {error}") from None
+    return tuple(data)
+
+
+def _check_inside(at: At, words: Sequence[str], folder: Path) -> None:
+    for word in words:
+        if (why := not_inside(word, folder)) is not None:
+            raise BadStudy(at, why)
 
 
 def imported(file: str, folder: Path) -> tuple[str, ...]:

@@ -104,6 +104,7 @@ STUDY: Mapping[str, Key] = {
     "env": Key(values.environment, 'a table of texts, such as { OMP_NUM_THREADS = "1" }'),
     "code": Key(values.texts, 'a list of files and folders, such as ["train.py", "model/"]'),
     "sync": Key(values.texts, 'a list of files and folders, such as ["."]'),
+    "data": Key(values.texts, 'a list of files and folders, such as ["data/x.parquet"]'),
 }
 OF_COMMANDS = ("shell", "stdout", "csv", "tensorboard", "results", "best", "grace")
 

@@ -275,12 +275,21 @@ class Freezing:
 
     @cached_property
     def _sync(self) -> tuple[str, ...]:
-        return code.sent(self.study.get("sync", ()), self.folder, self.outputs)
+        return code.sent(self.study.get("sync", (".",) if self._data else ()), self._data, self.folder, self.outputs)
+
+    @cached_property
+    def _data(self) -> tuple[str, ...]:
+        return code.data_sets(self.study.get("data", ()), self.folder)
 
     def _frozen(
         self, source: functions.Function | commands.Command, name: str, labels: Labels, fields: dict[str, Any]
     ) -> BareCell:
-        fields |= {"sync": self._sync, "code": self._code, "code_md5": whole_md5(source.md5, self.folder, self._code)}
+        fields |= {
+            "sync": self._sync,
+            "data": self._data,
+            "code": self._code,
+            "code_md5": whole_md5(source.md5, self.folder, self._code),
+        }
         if isinstance(source, commands.Command):
             with _at(("study", "command")):
                 return commands.frozen(source, self.folder, study=name, axes=labels, **fields)

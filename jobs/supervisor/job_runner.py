@@ -26,7 +26,7 @@ from fts.jobs.records.owed import Owed
 from fts.jobs.records.questions import TIME_IS_UP
 from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
 from fts.jobs.status.formatting import count, spell
-from fts.jobs.supervisor import beside_search
+from fts.jobs.supervisor import beside_search, elsewhere
 from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.next_trial import Begun, may_begin, next_begun
@@ -127,13 +127,14 @@ class JobRunner:
     def _run(self) -> None:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
         while self._run_trials():
-            self.study.after_job(self._finished())
+            finished = self._finished()
+            self.study.after_job(finished)
             told = self._time_is_up
             if told is None and self.most is not None and self.most < self.cell.trials:
                 told = f"all {self.most} points of the grid have been tried"
             ended = ALL_ENDED if told is None else told
-            status = transitions.finish_job(self.db, self.claim, ended, wanted=self.wanted)
-            if status is None:  # more trials were asked for meanwhile
+            status = transitions.finish_job(self.db, self.claim, ended, self.wanted, finished.job.spec)
+            if status is None:  # more was asked for meanwhile
                 continue
             self._export()
             if status is JobStatus.FAILED:
@@ -345,9 +346,9 @@ class JobRunner:
     def _rerun(self, trial: Trial) -> Trial:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
         if transitions.begins_anew(trial.cause):
-            remove(
-                trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number), self.places.outputs
-            )
+            folder = trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number)
+            elsewhere.forget(folder)
+            remove(folder, self.places.outputs)
         code = {"code_commit": self.code[0], "code_dirty": self.code[1]} | beside_search.facts_of(trial)
         transitions.rerun_trial(self.db, self.claim, trial.id, self.parallel, **code)
         return self._reread(trial)

@@ -74,6 +74,11 @@ class Slot:
         self._held_at: Reading | None = None
         self._held_bytes = 0
 
+    @property
+    def machine(self) -> str:
+        """Where its trials run, in a sentence."""
+        return "this machine"
+
     def find(self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
         """Blocks until there is a node to run on; False: an order came first. This machine is always there."""
         return True

@@ -127,7 +127,7 @@ class TrialMemory:
         wanted, there = self.resources.gpu, self.slot.room.gpus
         if not wanted:
             return None
-        has = f"this machine has {count(len(there), 'GPU')} for trials"
+        has = f"{self.slot.machine} has {count(len(there), 'GPU')} for trials"
         if wanted > len(there):
             raise CannotFit(f"needs {count(wanted, 'GPU')}, {has}", 0)
         said = self.resources.memory

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
-from fts.jobs.executors.base import Want
+from fts.jobs.executors.base import CodeNotSent, Want
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
-from fts.jobs.supervisor import beside_search
+from fts.jobs.supervisor import beside_search, elsewhere
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
@@ -327,15 +327,19 @@ class TrialRunner:
         return reason if end.how is Ended.FAILED else reason or StopReason.CRASHED
 
     def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
+        for missing in elsewhere.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ():
+            log.warning("%s goes on from an older checkpoint, or begins anew: %s", self._named(), missing)
         try:
             child = self.slot.child(self.study.program(self.cell), spec.threads, self.order.tell_history)
         except OSError as error:
             if is_disk_trouble(error):
                 raise
             gone = gone_of(self.study.program(self.cell)) if isinstance(error, FileNotFoundError) else None
-            message = gone or f"no trial process can be started: {error}"
+            what = "the code cannot be sent" if isinstance(error, CodeNotSent) else "no trial process can be started"
+            lasting = gone is not None or isinstance(error, CodeNotSent)
             return AttemptEnd(
-                Ended.FAILED, {"cause": Cause.MACHINE_ERROR.value, "message": message, "lasting": gone is not None}
+                Ended.FAILED,
+                {"cause": Cause.MACHINE_ERROR.value, "message": gone or f"{what}: {error}", "lasting": lasting},
             )
         watch = self.slot.watch(
             self.db,

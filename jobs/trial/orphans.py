@@ -24,11 +24,13 @@ def adopt() -> None:
 def end_children() -> None:
     """SIGKILL to every descendant, reaped; what they start meanwhile is met in the next round."""
     until = time.monotonic() + LAST_S
-    while (found := descendants()) and time.monotonic() < until:
+    while found := descendants():
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         reap()
+        if time.monotonic() > until:  # after the signals: on a busy machine one look may take that long
+            return
         time.sleep(0.005)
 
 
@@ -48,7 +50,9 @@ def descendants() -> list[int]:
 
 
 def children(pid: int) -> list[int]:
+    found: list[int] = []
     with suppress(OSError):
-        lists = [(thread / "children").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
-        return [int(child) for text in lists for child in text.split()]
-    return []
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):  # it has just ended, and the others have what it started
+                found += map(int, (thread / "children").read_text().split())
+    return found

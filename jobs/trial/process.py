@@ -216,6 +216,7 @@ class Commands:
         self.alone = True
         self.ask_stop()  # end of file: the supervisor died, and no orphan trains on
         if not self.training:
+            orphans.end_children()  # the main thread may be at it, or may not get to it any more
             os._exit(protocol.STOPPED)  # nothing has been trained: do not import, load and build for nobody
 
     def _obey(self, command: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from fts.state.transitions.jobs import (
     hold_job,
     pause_running,
     release_job,
+    withdraw,
 )
 from fts.state.transitions.nodes import (
     ask_node,
@@ -133,4 +134,5 @@ __all__ = [
     "touch_key",
     "undo",
     "unseal",
+    "withdraw",
 ]  # fmt: skip

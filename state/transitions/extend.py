@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Spec = Mapping[str, Any]
 SEEDS, BASELINE = BESIDE = ("seeds", "baseline")  # fields of a specification that ask for trials beside the search
+FOLLOWS = "winner_seeds"  # asks for a job that follows, of which the study knows
 ENDED = ("done", "failed", "cancelled")
 RESTORED = ("status", "rank", "cause", "message", "ended_at", "acknowledged_at", "hold_reason", "idle_attempts")
 
@@ -94,23 +95,20 @@ def extend_job(
     now = job | changes
     if job["status"] in ENDED and now["hold_reason"] is None:
         send_ticket(db)
-    words = f"{job['experiment']}: {wanted} trials instead of {job['trials_wanted']}"
+    old = json.loads(job["spec"])
+    had, has = amount_of(old, job["trials_wanted"]), amount_of(spec, wanted)
+    told = [f"{wanted} trials instead of {job['trials_wanted']}"] if wanted > job["trials_wanted"] else []
+    told += [f"its winner with {has.follows} seeds instead of {had.follows}"] if has.follows > had.follows else []
+    words = f"{job['experiment']}: {', '.join(told)}"
     words += f"; it was {job['status']} and is back in line" if job["status"] in ENDED else ""
     event = {"verb": Verb.EXTENDED, "words": words, "job_id": job["id"], "data": changed}
     expect = {"status": now["status"], "attempt": job["attempt"], "trials_wanted": wanted}
     before = {name: job[name] for name in changes if name != "spec"}
-    old = json.loads(job["spec"])
     done = Enqueued(
-        job["id"],
-        False,
-        job["status"],
-        extended_from=job["trials_wanted"],
-        had=amount_of(old, job["trials_wanted"]),
-        has=amount_of(spec, wanted),
-        held=now["hold_reason"],
+        job["id"], False, job["status"], extended_from=job["trials_wanted"], had=had, has=has, held=now["hold_reason"]
     )
     back: Row = {"id": job["id"], "expect": expect, "set": before}
-    if any(old.get(name) != spec.get(name) for name in BESIDE):  # else its number of trials says it all
+    if any(old.get(name) != spec.get(name) for name in (*BESIDE, FOLLOWS)):  # else its number of trials says it all
         back["spec"] = difference(spec, old)
     return done, event, back
 
@@ -120,8 +118,9 @@ def extended(job: Row, row: Row) -> Row | None:
     old, new = json.loads(job["spec"]), json.loads(row["spec"])
     before, asked = job["trials_wanted"] - beside_of(old), row["trials_wanted"] - beside_of(new)
     more: Row = {}
-    if new.get(SEEDS, 1) > old.get(SEEDS, 1):
-        more[SEEDS] = new[SEEDS]
+    for name in (SEEDS, FOLLOWS):
+        if new.get(name, 1) > old.get(name, 1):
+            more[name] = new[name]
     if new.get(BASELINE) and not old.get(BASELINE):
         more[BASELINE] = new[BASELINE]
     return old | {"trials": max(before, asked)} | more if more or asked > before else None
@@ -138,8 +137,8 @@ def beside_of(spec: Spec) -> int:
 
 def amount_of(spec: Spec, wanted: int) -> Amount:
     """Of a job with so many trials in all."""
-    seeds = spec.get(SEEDS, 1)
-    beside = Amount(0, seeds if isinstance(seeds, int) else 1, bool(spec.get(BASELINE)))
+    seeds, follows = (many if isinstance(many := spec.get(name, 1), int) else 1 for name in (SEEDS, FOLLOWS))
+    beside = Amount(0, seeds, bool(spec.get(BASELINE)), follows)
     return replace(beside, search=wanted - beside.beside)
 
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 MAX_NAME = 200  # characters of what people call a cell, a metric or an axis
 MD5 = re.compile(r"[0-9a-f]{32}")
+OF_WORKER = re.compile(r"worker \d+")  # who did something
 
 # The job did nothing wrong: such an attempt does not count towards "too many attempts without progress".
 GRACEFUL = {Cause.DRAINED, Cause.PAUSED, Cause.DISK, Cause.OVERHEATED, Cause.KILLED}
@@ -228,14 +229,20 @@ def _park_unreadable(db: Database, job: Row, worker_id: int, odd: str) -> None:
 ALL_ENDED = "all trials have ended"
 
 
-def finish_job(db: Database, claim: Claim, message: str = ALL_ENDED, wanted: int | None = None) -> JobStatus | None:
+def finish_job(
+    db: Database,
+    claim: Claim,
+    message: str = ALL_ENDED,
+    wanted: int | None = None,
+    spec: Mapping[str, Any] | None = None,
+) -> JobStatus | None:
     """running -> done; or failed, with what became of its trials, when none of them is complete.
 
-    Returns None, and writes nothing, where not just `wanted` trials are wanted any more.
+    Returns None, and writes nothing, where not just `wanted` trials are wanted any more, or `spec` is another one now.
     """
     with transaction(db):
         job = fenced_job(db, claim)
-        if wanted is not None and job["trials_wanted"] != wanted:
+        if wanted not in (None, job["trials_wanted"]) or spec not in (None, json.loads(job["spec"])):
             return None
         ended = job["trials_complete"] + job["trials_pruned"] + job["trials_failed"]
         if status_of("done", job["best_trial"], ended) is JobStatus.FAILED:
@@ -247,6 +254,19 @@ def finish_job(db: Database, claim: Claim, message: str = ALL_ENDED, wanted: int
         changed = change_job(db, job, **changes, ended_at=db.now())
         emit(db, Verb.FINISHED, claim_name(claim), message, job_id=job["id"], data=changed)
     return JobStatus.DONE
+
+
+def withdraw(db: Database, job_ids: Iterable[int], why: str, who: str) -> None:
+    """Takes jobs out of the line that no person touched and that have not begun; `fts retry` brings one back."""
+    with transaction(db):
+        for job in [get_job(db, job_id) for job_id in job_ids]:
+            told = EventRow.select(EventRow.who).where(EventRow.job_id == job["id"]).tuples().execute(db)
+            if job["status"] != "queued" or job["attempt"] or not all(OF_WORKER.fullmatch(one) for (one,) in told):
+                continue
+            changes = {"status": "cancelled", "cause": Cause.FINISHED.value, "message": short(why)}
+            changed = change_job(db, job, **changes, ended_at=db.now())
+            words = f"job {job['id']} ({job['experiment']}): cancelled, {why}"
+            emit(db, Verb.CANCELLED, who, words, job_id=job["id"], data=changed)
 
 
 def _without_result(db: Database, job_id: int) -> tuple[Cause, str]:

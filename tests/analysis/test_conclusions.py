@@ -282,6 +282,12 @@ def test_a_search_of_which_no_trial_has_ended_does_not_hide_the_one_before():
     assert set(alone.trials["job"]) == {9}
 
 
+def test_baselines_alone_are_no_search_and_the_page_is_asked_for_nothing():
+    data = bare(trial_table(THREE[:1], n=2, kind="baseline"))
+    assert data.earlier == () and summarise(data) == ()
+    assert "no cell has been planned or run" in missing(data, ())[0]
+
+
 def test_a_cell_that_ended_without_a_best_trial_says_why_and_not_yet():
     table = trial_table(THREE[:2], n=4, status="pruned")
     cells = table.drop_duplicates("experiment")[["experiment", "budget", "horizon", "task", "tier"]]

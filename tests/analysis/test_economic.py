@@ -74,6 +74,15 @@ def test_on_closes_it_is_sold_at_the_close_that_reached_the_target() -> None:
     assert found.invested.sum() == 1 and found.returns.sum() == pytest.approx(0.04)
 
 
+@pytest.mark.parametrize("spoilt", ["missing", "zero", "last day"])
+def test_days_without_a_price_are_not_traded(spoilt: str) -> None:
+    prices = flat(FIRST + 1 if spoilt == "last day" else FIRST + 12)
+    if spoilt != "last day":
+        prices.iloc[FIRST + 3, 1] = np.nan if spoilt == "missing" else 0.0
+    with pytest.raises(NoPrices):
+        trade(prices, predicted(prices, np.full(len(prices), 0.5)), FREE)
+
+
 def test_nothing_that_comes_later_changes_what_was_bought() -> None:
     p = np.random.default_rng(0).random(300)
     whole = in_upper(p)
@@ -165,3 +174,17 @@ def test_the_page_holds_both_sections(tmp_path: Path) -> None:
     ):
         assert f'<section id="{id_}">' in page and f'href="#{id_}"' in page and title in page
     assert "<summary>2M at h1: days by probability, lowest tenth first</summary>" in page
+
+
+def test_a_horizon_of_half_the_days_leaves_out_what_needs_intervals_and_the_page_is_made(tmp_path: Path) -> None:
+    of_one = with_forecasts(study([("2M", 1)], n=4), (HAR, 0.3))
+    far = replace(
+        of_one,
+        trials=of_one.trials.assign(horizon=400),
+        cells=of_one.cells.assign(horizon=400),
+        baselines=tuple(replace(row, horizon=400) for row in of_one.baselines),
+        prices={"d" * 32: made(660).set_axis(pd.bdate_range("2015-01-02", periods=660))},
+    )
+    page = write_report(far, tmp_path).read_text()
+    assert "What would it have been worth?" in page, "the rule itself needs no interval"
+    assert "lowest tenth first" not in page and "In which markets?" not in page

@@ -70,17 +70,6 @@ def test_no_fold_trains_or_stops_on_what_it_is_judged_on(quick: ModuleType) -> N
         assert fold.train_ends[-1] + data.horizon < fold.val_ends[0] - data.span + 1
 
 
-def test_a_pair_of_equal_predictions_differs_by_nothing_and_seeds_widen_the_interval() -> None:
-    rng = np.random.default_rng(0)
-    y = (rng.random(400) < 0.4).astype(float)
-    good, bad = (np.clip(0.4 + k * (y - 0.4) + rng.normal(0, 0.2, (2, 400)), 0.01, 0.99) for k in (0.5, 0.0))
-    assert folds.paired(y, good, good, 1, "auc", 0.0) == (0.0, 0.0, 0.0)
-    value, low, high = folds.paired(y, good, bad, 1, "auc", 0.0)
-    assert low > 0.1 and low < value < high
-    wider = folds.paired(y, good, bad, 1, "auc", 0.1)
-    assert wider[0] == value and wider[1] < low - 0.05 and wider[2] > high + 0.05
-
-
 CASES = [(comparison, variant) for comparison, variants in comparisons.COMPARISONS.items() for variant in variants]
 
 

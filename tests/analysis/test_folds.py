@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fts.study.fold_trainer import FoldTrainer
+from fts.study.walk_trainer import ENDED, FoldsInTurn
 from fts.training.results import EpochDone, StepDone
 from fts.training.trainer import Trainer
 from tests.training.tiny import make_config, make_data, make_model, numbers
@@ -109,3 +110,59 @@ def test_a_fold_without_a_checkpoint_begins_anew_and_ends_the_same(tmp_path: Pat
 def test_nothing_to_load_is_said(tmp_path: Path):
     (tmp_path / "checkpoint" / "fold_0").mkdir(parents=True)  # a first write that was cut short
     assert not make_folds().can_load(tmp_path / "checkpoint")
+
+
+# -- one after another
+
+
+def make_turns(folder: Path | None = None, **changes) -> FoldsInTurn:  # type: ignore[no-untyped-def]  # of a config
+    return FoldsInTurn(lambda fold: make_folds(patience=99, **changes).trainers[fold], 2, folder)
+
+
+def test_folds_in_turn_learn_what_each_learns_alone_and_keep_their_last_epoch():
+    turns, alone = make_turns(max_epochs=3), make_folds(max_epochs=3).trainers
+    events = list(turns.run())
+    assert [type(event) for event in events] == [StepDone] * 6 + [EpochDone] + [StepDone] * 9 + [EpochDone]
+    assert [event.step for event in events if isinstance(event, StepDone)] == list(range(1, 16))
+    for fold, trainer in enumerate(alone):
+        list(trainer.run())
+        assert turns.history[fold].val_loss == trainer.history[-1].val_loss
+    p = np.concatenate([1 / (1 + np.exp(-trainer.validation_logits())) for trainer in alone])
+    np.testing.assert_allclose(turns.val_predictions, p, rtol=1e-6)
+    outcome = turns.outcome()
+    assert (outcome.best_epoch, outcome.epochs) == (None, 2)
+    assert outcome.best_value == fmean(trainer.history[-1].val_loss for trainer in alone)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 6, 7, 8, 14])
+def test_folds_in_turn_that_were_left_anywhere_end_as_if_they_had_not(tmp_path: Path, steps: int):
+    """Left behind a checkpoint, and once more without one: what ended stands, the fold in progress begins anew."""
+    whole = make_turns(max_epochs=3)
+    list(whole.run())
+    checkpoint = tmp_path / "checkpoint"
+    for saved in (True, False):
+        turns = make_turns(tmp_path, max_epochs=3)
+        if turns.can_load(checkpoint):
+            turns.load(checkpoint)
+        before = turns.step
+        for event in turns.run():
+            if event is not None and turns.step >= min(14, before + steps):
+                break
+        if saved:
+            turns.save(checkpoint)
+    last = make_turns(tmp_path, max_epochs=3)
+    if last.can_load(checkpoint):
+        last.load(checkpoint)
+    list(last.run())
+    assert np.array_equal(last.val_predictions, whole.val_predictions)
+    assert numbers(last.history) == numbers(whole.history)
+
+
+def test_a_damaged_file_of_ended_folds_costs_time_and_no_digit(tmp_path: Path):
+    whole = make_turns(tmp_path, max_epochs=2)
+    list(whole.run())
+    (tmp_path / ENDED).write_bytes((tmp_path / ENDED).read_bytes()[:-40])
+    again = make_turns(tmp_path, max_epochs=2)
+    assert not again.can_load(tmp_path / "checkpoint")
+    list(again.run())
+    assert np.array_equal(again.val_predictions, whole.val_predictions)

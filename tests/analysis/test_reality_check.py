@@ -38,8 +38,10 @@ def test_models_of_equal_losses_stay_or_leave_together():
     assert (alone.p_value, alone.n_in_set, alone.baselines_in_set) == (1.0, 1, ("copy",))
 
 
-@pytest.mark.parametrize(("days", "names"), [(FEWEST_DAYS - 1, 1), (DAYS, 0)])
-def test_nothing_is_said_of_few_days_or_without_a_baseline(days, names):
+@pytest.mark.parametrize(
+    ("days", "names", "horizon"), [(FEWEST_DAYS - 1, 1, 1), (DAYS, 0, 1), (DAYS, 1, DAYS // 2 + 1)]
+)
+def test_nothing_is_said_of_few_days_or_without_a_baseline(days, names, horizon):
     found, baselines = losses(np.random.default_rng(0))
     few = {name: values[:days] for name, values in list(baselines.items())[:names]}
-    assert reality_check(found[:days], few, horizon=1) is None
+    assert reality_check(found[:days], few, horizon) is None

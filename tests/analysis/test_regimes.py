@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from fts.analysis.regimes import FEWEST, THIRDS, regimes, section, volatility
+from fts.analysis.regimes import FEWEST, THIRDS, nervousness, regimes, section, volatility
 from fts.analysis.summarise import summarise
+from fts.jobs.settings import Places
+from fts.study import dataset
+from fts.study.report_data import vix_of
 from tests.analysis.tables import study
 
 
@@ -49,6 +53,28 @@ def test_the_page_has_a_table_for_each_cell_with_prices() -> None:
     groups = summarise(of_two)
     assert section(of_two, groups)["tables"] == []
     shown = section(replace(of_two, prices={"d" * 32: prices}), groups)["tables"]
-    assert [table["title"] for table in shown] == ["2M at h1", "2M at h3"]
+    assert [table["title"] for table in shown] == [f"2M at h{h}, thirds by the volatility of 20 days" for h in (1, 3)]
     assert [row[0][0] for row in shown[0]["rows"][1:4]] == list(THIRDS)
     assert all("logistic regression" in row[-1] for row in shown[0]["rows"][1:])
+
+
+def test_the_vix_decides_where_it_covers_the_days_and_the_title_says_so() -> None:
+    of_one = study([("2M", 1)], n=4)
+    days = pd.bdate_range("2015-01-02", periods=640)
+    prices = pd.DataFrame({"Close": np.linspace(100, 120, 640), "High": 200.0}, index=days)
+    vix = pd.Series(np.linspace(10, 40, 640), index=days)
+    for start, words in ((100, "by the VIX, known on 540 of 640 days"), (300, "by the volatility of 20 days")):
+        told, values = nervousness(replace(of_one, vix=vix.iloc[start:]), prices, days)
+        assert told == words
+        assert (np.isfinite(values).sum() == 540) == (start == 100)
+
+
+def test_the_vix_of_a_report_is_the_registered_one_else_the_bundled_one(tmp_path: Path) -> None:
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    bundled = vix_of(places)
+    assert bundled is not None and str(bundled.index[0])[:10] == "2014-01-03"
+    file = tmp_path / "VIX.csv"
+    bundled.iloc[:300].rename("Close").to_csv(file, index_label="Date")
+    dataset.register(places.data, file, "VIX")
+    own = vix_of(places)
+    assert own is not None and len(own) == 300

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from fts.analysis import tables_page
-from fts.analysis.page import told
+from fts.analysis.page import DARK, LIGHT, told
 from fts.analysis.report import CAPTIONS, write_report
 from fts.analysis.study_data import BadPredictions, StudyData, read_predictions
 from fts.analysis.tables_machine import safe_for_spreadsheets
+from fts.tui.render.theme import READABLE, contrast
 from tests.analysis.tables import study, trial_table
 
 HOSTILE = '<script>alert(1)</script>"><img src=http://evil/x onerror=go()>$\\frac{$&{{7*7}}'
@@ -72,6 +73,14 @@ def test_the_page_loads_nothing_from_anywhere(full):
     assert "url(http" not in full.read_text()
 
 
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_texts_and_marks_can_be_told_from_the_paper(theme):
+    colours = dict(re.findall(r"--(\w+):(#[0-9a-f]+)", theme.replace("#fff;", "#ffffff;")))
+    seen = {name: contrast(colour, colours["paper"]) for name, colour in colours.items()}
+    assert min(seen[name] for name in ("ink", "soft", "good", "bad", "warn", "base")) >= READABLE
+    assert min(seen[f"h{n}"] for n in range(3)) >= 3 and min(seen["h3"], seen["h4"]) >= 2  # markers tell them, too
+
+
 def test_the_page_says_what_it_cost_and_does_not_guess_energy(full):
     text = full.read_text()
     assert "not measurable here" in text
@@ -82,7 +91,7 @@ def test_figures_take_the_pages_colours_so_that_the_dark_page_can_be_read(full):
     text = full.read_text()
     assert "prefers-color-scheme:dark" in text
     drawn = text[text.index("<figure") :]
-    assert "var(--ink)" in drawn and "#1f2328" not in drawn
+    assert "var(--ink)" in drawn and not re.search(r": #[0-9a-f]{6}", drawn)
     assert "var(--" not in (full.parent / "figures" / "results.svg").read_text()
 
 

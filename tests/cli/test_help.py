@@ -102,8 +102,7 @@ def test_at_a_terminal_it_is_installed_where_the_shell_looks(tmp_path: Path, she
 
 def completed(words: str, db: Path | None = None) -> list[str]:
     """What a shell is offered behind the words."""
-    place = len(words.split()) - (0 if words.endswith(" ") else 1)
-    asked = {"_FTS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(place), "FTS_DB": str(db or "")}
+    asked = {"_FTS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_BREAKS": "", "FTS_DB": str(db or "")}
     done = subprocess.run(
         python("-m", "fts.jobs.cli"), capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), **asked},

@@ -127,7 +127,7 @@ def test_a_gpu_is_asked_for_by_name_and_stands_in_the_record(ray: Ray, tmp_path:
     (tmp_path / "study.toml").write_text(
         '[study]\nobjective = "train.py:objective"\n[budget]\ntrials = 1\n[resources]\ngpu = 1\nmemory = "200MB"\n'
     )
-    crew.study.environ["FTS_GPUS"] = "0"
+    crew.study.environ["FTS_GPUS"] = "none"
     crew.study.ok("enqueue", "study.toml")
     assert start(crew, ray).wait(120) == 0, crew.said()
     assert crew.study.one("SELECT json_extract(facts, '$.gpus') FROM trial") in ('["0"]', '["1"]')

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.slurm import Slurm, why_not
 from tests.executors.crew import Crew, undisturbed
-from tests.fts_process import wait_until
+from tests.fts_process import ROOT, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
+ON_N1 = "SELECT 1 FROM attempt a JOIN epoch e ON e.trial_id = a.trial_id WHERE a.host = 'n1' AND a.ended_at IS NULL"
 LAUNCH = "srun -n1 -c{threads} --mem=1000M"
 
 
@@ -34,16 +39,16 @@ def crew_on(slurm: Slurm, folder: Path, pause_s: float = 0.3) -> Crew:
     return crew
 
 
-def start(crew: Crew) -> object:
-    return crew.study.start("worker", "--until-empty", "--slots", "2", "--executor", "command", "--launch", LAUNCH)
+def start(crew: Crew, launch: str = LAUNCH) -> subprocess.Popen[str]:
+    return crew.study.start("worker", "--until-empty", "--slots", "2", "--executor", "command", "--launch", launch)
 
 
 def ends(crew: Crew) -> list[str]:
     return [str(row["how"]) for row in crew.study.query("SELECT how FROM attempt")]
 
 
-def equal(crew: Crew, peace: Crew, worker: object) -> None:
-    assert worker.wait(240) == 0, crew.said()  # type: ignore[attr-defined]
+def equal(crew: Crew, peace: Crew, worker: subprocess.Popen[str]) -> None:
+    assert worker.wait(240) == 0, crew.said()
     assert crew.record() == peace.record(), crew.said()
     assert crew.files() == peace.files()
     assert crew.leftovers() == []
@@ -73,9 +78,56 @@ def test_a_cancelled_and_a_preempted_job_bring_their_checkpoint_home(slurm: Slur
 def test_a_node_that_goes_away_is_lost_and_the_other_goes_on(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
     crew = crew_on(slurm, tmp_path)
     worker = start(crew)
-    on_n1 = "SELECT 1 FROM attempt a JOIN epoch e ON e.trial_id = a.trial_id WHERE a.host = 'n1' AND a.ended_at IS NULL"
-    wait_until(lambda: crew.study.query(on_n1))
+    wait_until(lambda: crew.study.query(ON_N1))
     slurm.kill_node("n1")
     wait_until(lambda: "node lost" in ends(crew))
     slurm.start_node("n1")
     equal(crew, peace, worker)
+
+
+def test_a_time_limit_is_a_checkpoint_and_another_job(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
+    """Slurm looks at limits every 30 s, and warns by so much earlier."""
+    crew = crew_on(slurm, tmp_path, 3.0)
+    worker = start(crew, f"{LAUNCH} --time=1 --signal=USR1@20")
+    equal(crew, peace, worker)
+    assert "preempted" in ends(crew) and "node lost" not in ends(crew), ends(crew)
+
+
+def test_a_drained_node_ends_its_trial_and_is_left(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
+    crew = crew_on(slurm, tmp_path, 1.0)
+    worker = start(crew)
+    wait_until(lambda: crew.study.query(ON_N1))
+    slurm.run("scontrol", "update", "NodeName=n1", "State=DRAIN", "Reason=repair")
+    try:
+        slurm.wait_for("sinfo", "-h", "-n", "n1", "-o", "%T", words="drained")
+        assert worker.poll() is None, "the node is empty while the study goes on"
+        assert not crew.study.query("SELECT 1 FROM attempt WHERE ended_at IS NULL AND host = 'n1'")
+    finally:
+        slurm.run("scontrol", "update", "NodeName=n1", "State=RESUME")
+    equal(crew, peace, worker)
+    assert "preempted" not in ends(crew) and "node lost" not in ends(crew)
+
+
+def test_a_worker_in_an_allocation_goes_on_in_the_next_one(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
+    """The script of docs/cluster.md."""
+    crew = crew_on(slurm, tmp_path, 2.5)
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    (tmp_path / "worker.sh").write_text(text.partition("```bash\n")[2].partition("```")[0])
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    words = ("--time=1", "--signal=B:USR1@20", "-o", tmp_path / "said.txt", "-D", tmp_path, "worker.sh", "--slots", "2")
+    environ = {**crew.study.environ, "PATH": path}
+    said = subprocess.run(["sbatch", "--parsable", *words], env=environ, capture_output=True, text=True, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    job = said.stdout.strip()
+
+    def is_over() -> bool:
+        told = slurm.run("scontrol", "show", "job", job)
+        if "JobState=PENDING" in told and "Restarts=0" not in told:
+            with suppress(AssertionError):  # it has just begun
+                slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm waits two minutes by itself
+        return "JobState=COMPLETED" in told
+
+    wait_until(is_over, 400)
+    assert crew.record() == peace.record(), crew.said()
+    assert crew.files() == peace.files() and crew.leftovers() == []
+    assert crew.study.one("SELECT count(*) FROM worker") >= 2

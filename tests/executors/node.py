@@ -2,9 +2,9 @@
 
     python tests/executors/node.py FOLDER NAME WORDS...
 
-FOLDER/fail-NAME: no launch works. FOLDER/cut-NAME: the connection is cut after so many bytes, once. FOLDER/other-NAME:
-what comes up runs another fts. FOLDER/slow-NAME: it takes so many seconds to come up. The pid of each agent is in
-FOLDER/pids.
+FOLDER/fail-NAME: no launch works. FOLDER/cut-NAME: the connection is cut after so many bytes, once. FOLDER/other-
+NAME: what comes up runs another fts. FOLDER/gpus-NAME: the GPUs it has, as FTS_GPUS names them. FOLDER/slow-NAME: it
+takes so many seconds to come up. The pid of each agent is in FOLDER/pids.
 """
 
 import os
@@ -28,6 +28,8 @@ def main() -> None:
         Writer(1, lambda: False, magic=True).send(Kind.HELLO, {"host": name, "code": "0" * 32, "fingerprint": "f" * 32})
         sys.stdin.read()
         return
+    if (folder / f"gpus-{name}").exists():
+        os.environ["FTS_GPUS"] = (folder / f"gpus-{name}").read_text()
     print("Welcome to this node", flush=True)  # as a login shell does
     with (folder / "pids").open("a") as pids:
         pids.write(f"{name} {os.getpid()}\n")

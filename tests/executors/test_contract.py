@@ -366,6 +366,22 @@ def test_like_goes_to_like_and_a_node_that_lost_the_trial_comes_last(tmp_path: P
         executor.close()
 
 
+def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Path) -> None:
+    """Where no node has enough, the trial comes to the one with the most, and is held with what that one has."""
+    for name, gpus in (("a", "none"), ("b", "0,1"), ("c", "0")):
+        (tmp_path / f"gpus-{name}").write_text(gpus)
+    executor = nodes_of(tmp_path, "a:1,c:1,b:1")
+    try:
+        for wanted, node in ((1, "c"), (2, "b"), (0, "b"), (3, "b")):
+            assert executor.place(0, Want(gpus=wanted), lambda: False, lambda _: None)
+            assert executor.slots[0].node == node  # type: ignore[attr-defined]
+        assert executor.slots[0].machine == "node b"
+        place, why = executor._choose(1, Want(gpus=2), False)  # type: ignore[attr-defined]
+        assert place is None and "for a node with 2 GPUs: all have as many trials" in why
+    finally:
+        executor.close()
+
+
 # -- a node is not trusted
 
 SPEAKS = """
@@ -390,6 +406,10 @@ MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
 
 WRONG = {
     "a name outside": ("writer.send(Kind.FILE, {'token': token, 'name': '../x', 'size': 1}, b'a')", "the name of"),
+    "a file that stays there": (
+        "writer.send(Kind.FILE, {'token': token, 'name': 'x', 'size': 1, 'md5': 'a' * 32, 'stays': 0})",
+        "nobody had asked",
+    ),
     "a cut frame": ("import os; os.set_blocking(1, True); os.write(1, b'fts1' + bytes(9)); sys.exit()", "was cut off"),
 }  # test_frames.py has the others
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from pathlib import Path
@@ -14,10 +15,14 @@ from tests.fts_process import wait_until
 STUDY = """\
 [study]
 objective = "train.py:objective"
-sync = ["."]
+data = ["data"]
 
 [budget]
 trials = 1
+
+[resources]
+gpu = 1
+memory = "200MB"
 
 [metrics]
 loss = { goal = "minimize" }
@@ -72,10 +77,53 @@ def test_a_killed_worker_loses_what_is_not_at_home_and_the_next_goes_on(tmp_path
     assert f"{tmp_path / 'scratch'}/fts-agent-" in crew.printed(), "not the folder beside it ran"
 
 
-def test_the_code_that_a_study_file_names_runs_on_the_node(tmp_path: Path) -> None:
-    """`sync` of [study]: no option of the worker is needed."""
+READS = 'Path("data/x.txt").read_text(), Path("data/x.txt").resolve()'
+
+
+def test_code_data_and_gpus_that_a_study_file_names_are_on_the_node(tmp_path: Path) -> None:
+    """No option of the worker is needed. No GPU is here, none on the first node, one on the second."""
     crew = Crew(tmp_path, trials=1)
+    (tmp_path / "train.py").write_text((tmp_path / "train.py").read_text().replace("print(", f"print({READS}, "))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x.txt").write_text("nine lives")
+    crew.study.environ["FTS_GPUS"] = "none"
+    (tmp_path / "gpus-b").write_text("GPU-b=1GB")
     (tmp_path / "study.toml").write_text(STUDY)
-    crew.study.ok("enqueue", "study.toml")
-    finished(crew, crew.start("a:1"))
+    said = crew.study.fts("enqueue", "study.toml")
+    assert said.code == 0 and "only a worker with nodes that have more can run it" in said.err
+    finished(crew, crew.start("a:1,b:1"))
+    assert f"nine lives {tmp_path / 'scratch'}/fts-agent-" in crew.printed()
+    (kept,) = (tmp_path / "scratch").glob(".fts-data-*/" + "?" * 32)
+    assert hashlib.md5(kept.read_bytes()).hexdigest() == kept.name
+    assert crew.study.query("SELECT host FROM attempt") == [{"host": "b"}]
+    assert crew.study.one("SELECT json_extract(facts, '$.gpus') FROM trial") == '["GPU-b"]'
     assert "/fts-agent-" in crew.printed(), "the code that was sent ran, not the folder beside it"
+
+
+@pytest.mark.slow
+def test_a_killed_agent_and_a_killed_worker_in_the_middle_of_a_data_set_leave_nothing_that_counts(
+    tmp_path: Path,
+) -> None:
+    """The scratch folder lies in the folder whose code is sent, as on a shared file system."""
+    crew = Crew(tmp_path, trials=1)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "large.bin").write_bytes(os.urandom(1 << 20) * 300)
+    (tmp_path / "study.toml").write_text(STUDY.replace('gpu = 1\nmemory = "200MB"\n', ""))
+    crew.study.ok("enqueue", "study.toml")
+
+    def is_half() -> bool:
+        return any(path.stat().st_size > 0 for path in (tmp_path / "scratch").glob(".fts-data-*/*.part"))
+
+    worker = crew.start("a:2")
+    wait_until(is_half, every_s=0.005)
+    for pid in crew.agents("a"):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: "node lost" in str(crew.study.query("SELECT how FROM attempt")))
+    wait_until(is_half, every_s=0.005)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    wait_until(lambda: not crew.agents())
+    finished(crew, crew.start("a:2"))
+    (kept,) = (path for path in (tmp_path / "scratch").glob(".fts-data-*/*") if path.suffix not in (".lock", ".seen"))
+    assert kept.stat().st_size == 300 << 20 and kept.name == hashlib.md5(kept.read_bytes()).hexdigest()
+    assert crew.study.one("SELECT status FROM job") == "done" and crew.leftovers() == []

@@ -6,6 +6,8 @@ import csv
 import errno
 import json
 import os
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.records import exports
+from fts.jobs.records.code_version import _git
 from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trial, exporting
 from fts.jobs.records.owed import Owed
 from fts.jobs.settings import Places, WorkerSettings
@@ -34,6 +37,20 @@ def study(tmp_path: Path) -> Any:
     db = make_study(tmp_path)
     yield db, places_of(tmp_path)
     db.close()
+
+
+def test_asking_for_the_version_of_the_code_takes_no_lock_of_git(tmp_path: Path) -> None:
+    """A worker that was killed in it left .git/index.lock behind, at which every later git command ends."""
+    if shutil.which("git") is None:
+        pytest.skip("there is no git")
+    file, index = tmp_path / "code.py", tmp_path / ".git" / "index"
+    file.write_text("1")
+    for words in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+    os.utime(file, (0, 0))  # what the index says of it is old: a status would write it anew
+    before = index.read_bytes()
+    assert "code.py" in (_git(tmp_path, "status", "--porcelain") or "")
+    assert index.read_bytes() == before
 
 
 def large(study: tuple[Database, Places], count: int) -> Any:

@@ -234,6 +234,28 @@ def same_but_for_clocks(job: Job) -> dict[str, Any]:
     return {name: value for name, value in asdict(job).items() if name != "lease_until"}
 
 
+@pytest.mark.parametrize("status", STATES)
+def test_more_seeds_of_the_winner_are_an_extension_too_where_a_person_asks_for_them(
+    db: Database, tmp_path: Path, status: str
+):
+    claimed = STATES[status][0](db)
+    before, over = queries.job(db, 1), status in ("done", "failed", "cancelled")
+    places, asked = Places(db.path, tmp_path), replace(cell("2M", 1), winner_seeds=3)
+    enqueue_cells(db, places, [cell("2M", 1)], check=False, new_seeds=3)
+    assert queries.job(db, 1) == before, "the usual number is for new cells"
+    (line,) = enqueue_cells(db, places, [asked], check=False)
+    back = f"it was {status}" if status in ("done", "cancelled") else f"it {'had' if over else 'is'} {status}"
+    assert line.told.startswith(f"2M/h1 is extended: job 1 runs its winner with 2 other seeds, too; {back}")
+    after = queries.job(db, 1)
+    assert (str(after.status), after.trials_wanted) == ("queued" if over else status, before.trials_wanted)
+    assert after.spec == before.spec | {"winner_seeds": 3} and stored_md5(db) == asked.identity
+    if status == "running":
+        assert transitions.finish_job(db, claimed, spec=before.spec) is None, "its end would forget them"
+    else:
+        transitions.undo(db)
+        assert same_but_for_clocks(queries.job(db, 1)) == same_but_for_clocks(before)
+
+
 def test_an_extension_is_not_taken_back_once_it_runs(db: Database):
     done(db)
     write(db, [replace(cell("2M", 1), trials=6)])
@@ -324,7 +346,7 @@ OTHERS = {
 }  # fmt: skip
 SAME = {
     "experiment": "another_name", "trials": 7, "code_commit": "f" * 40, "code_dirty": True, "diverged": "worst",
-    "winner_seeds": 3,
+    "winner_seeds": 3, "winner_folds": "4of6",
 }  # fmt: skip
 
 

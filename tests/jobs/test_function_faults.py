@@ -9,6 +9,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from fts.jobs import functions
@@ -16,7 +17,7 @@ from fts.jobs.api.function import FunctionStudy
 from fts.jobs.supervisor import log_limit
 from fts.state import transitions
 from fts.state.db import open_database
-from tests.fts_process import Study, wait_until
+from tests.fts_process import Study
 
 ENVIRON = {
     "FTS_OUTAGE_PAUSE_S": "0.001",
@@ -159,17 +160,18 @@ def test_the_log_of_a_trial_and_why_show_the_code_of_its_person_and_none_of_ours
 
 
 def test_nothing_that_a_function_started_lives_on(ended: Study) -> None:
-    def live() -> list[str]:
-        return [path.parent.name for path in Path("/proc").glob("[0-9]*/cwd") if stands_in(path, ended.folder)]
+    def live() -> list[psutil.Process]:
+        return [process for process in psutil.process_iter() if stands_in(process, ended.folder)]
 
     if Path("/proc/self/cwd").exists():
-        wait_until(lambda: not live())
+        _, alive = psutil.wait_procs(live(), 60.0)
+        assert not alive, [(process.pid, process.ppid(), process.status(), process.cmdline()) for process in alive]
 
 
-def stands_in(path: Path, folder: Path) -> bool:
+def stands_in(process: psutil.Process, folder: Path) -> bool:
     try:
-        return path.readlink() == folder
-    except OSError:
+        return process.cwd() == str(folder)
+    except (psutil.Error, OSError):
         return False
 
 

@@ -372,3 +372,53 @@ def test_the_worker_itself_is_never_reaped() -> None:
 def test_facts_are_json_a_person_can_read(tmp_path: Path) -> None:
     with spawn("say(fact='café', n=1.5, none=None)", tmp_path) as child:
         assert json.dumps(all_facts(child)) == json.dumps([{"fact": "café", "n": 1.5, "none": None}])
+
+
+TIDIES = """
+from fts.jobs.trial import orphans, process
+class Spec: number, folder = 0, "/a/b/c/d"
+def leave(*_):
+    if os.fork() == 0:
+        open("left", "w").write(str(os.getpid()))
+        time.sleep(999)
+    os._exit(0)
+def run(spec, orders):
+    orders.training = True
+    here, there = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        signal.signal(signal.SIGCONT, leave)
+        os.write(there, b"x")
+        time.sleep(999)
+    os.read(here, 1)
+    yield {"fact": "result"}
+def slowly(whole=orphans.end_children, turns=[1]):
+    if turns:
+        turns.pop()
+        open("tidies", "w").close()
+        time.sleep(999)
+    whole()
+orphans.end_children = slowly
+process.serve(process.Commands(0), fd, run, lambda data: Spec(), lambda spec: False)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans are not adopted")
+def test_a_trial_process_that_is_let_go_before_it_has_tidied_leaves_nothing(tmp_path: Path) -> None:
+    """A worker closes stdin as soon as it has the result; on a busy machine the trial's children are still there.
+
+    Closing sends SIGCONT, at which this one has a child that its supervisor has never met.
+    """
+    left = tmp_path / "left"
+    with spawn(TIDIES, tmp_path, env={"PYTHONPATH": os.pathsep.join(sys.path)}, cwd=tmp_path) as child:
+        child.send({"do": "run", "spec": {}})
+        facts_until(child, "result")
+        assert eventually((tmp_path / "tidies").exists)
+        child.close_stdin()
+        assert child.wait(20.0) == 75
+    found = psutil.Process(int(text)) if left.exists() and (text := left.read_text()) and is_alive(int(text)) else None
+    try:
+        assert found is None or eventually(lambda: not is_alive(found.pid), 2.0)
+    finally:
+        if found is not None and is_alive(found.pid):
+            found.kill()

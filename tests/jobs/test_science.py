@@ -17,10 +17,11 @@ from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.study import margins
 from fts.study.baseline_jobs import with_baselines
+from fts.study.cell import CellSpec
 from fts.study.matrix import write
 from fts.study.results import results
 from fts.study.seeds import spread_of
-from fts.study.winners import replicate_spec, train_others, winner
+from fts.study.winners import follow_winner, replicate_spec, winner
 from tests.jobs.science import (
     CELL,
     REPLICATE,
@@ -131,15 +132,34 @@ def test_a_winner_whose_other_seeds_are_in_line_gets_them_once_and_no_undo_of_a_
     cell = queries.job(db, CELL)
     assert cell.spec["winner_seeds"] == 3
     for _ in range(2):
-        train_others(db, cell, "worker 7")
+        follow_winner(db, cell, "worker 7")
     assert len(queries.jobs(db)) == before
     plain = {name: value for name, value in cell.spec.items() if name != "winner_seeds"}
-    train_others(db, replace(cell, spec=plain), "worker 7")  # of an older fts: nothing follows
+    follow_winner(db, replace(cell, spec=plain), "worker 7")  # of an older fts: nothing follows
     assert not db.execute_sql("select id from event where who = 'worker 7'").fetchall()
-    train_others(db, replace(cell, spec=plain | {"winner_seeds": 4}), "worker 7")
+    follow_winner(db, replace(cell, spec=plain | {"winner_seeds": 4}), "worker 7")
     assert len(queries.jobs(db)) == before and queries.job(db, REPLICATE).trials_wanted == 3
     (told,) = db.execute_sql("select inverse from event where who = 'worker 7'").fetchall()
     assert told == (None,)
+    db.close()
+
+
+def test_seeds_of_a_former_winner_that_still_wait_leave_the_line_unless_a_person_asked_for_them(
+    ran: Ran, tmp_path: Path
+):
+    places = copied(ran.places, tmp_path)
+    db = opened(places)
+    cell = queries.job(db, CELL)
+    best = winner(db, cell)
+    one, two = (trial for trial in queries.trials(db, cell.id) if trial.number != best.number)
+    (own,) = write(db, [replicate_spec(cell, one, 2)], "worker 7", by_a_person=False)
+    (wanted,) = write(db, [replicate_spec(cell, two, 2)], "ada@lab")
+    follow_winner(db, cell, "worker 8")
+    gone, kept = queries.job(db, own.job_id), queries.job(db, wanted.job_id)
+    assert (str(gone.status), gone.message) == ("cancelled", f"trial {best.number} is the winner now")
+    assert str(kept.status) == "queued"
+    transitions.undo(db)
+    assert str(queries.job(db, wanted.job_id).status) == "cancelled", "an undo is of what a person did"
     db.close()
 
 
@@ -147,7 +167,7 @@ def test_more_seeds_asked_later_do_not_train_the_first_ones_twice(ran: Ran, tmp_
     places = copied(ran.places, tmp_path)
     db = opened(places)
     cell = queries.job(db, CELL)
-    write(db, [replicate_spec(cell, winner(db, cell), 3)], who="test")
+    write(db, [replace(CellSpec.from_json(cell.spec), winner_seeds=4)], who="test")
     run_queue(places)
     spread = spread_of(db, cell)
     db.close()

@@ -23,7 +23,7 @@ from fts.state.db import Database
 from fts.study.cell import CellSpec
 from fts.study.matrix import write
 from fts.study.parquet import to_parquet
-from fts.study.report_data import make_report, study_data
+from fts.study.report_data import make_report, study_data, usual_ticker
 from fts.study.results import results, results_table
 from tests.cli.study import add_epoch, claim, finish_trial, start_trial
 from tests.jobs.science import (
@@ -243,6 +243,10 @@ def test_two_data_sets_of_one_tier_are_two_matrices_of_the_report(ran: Ran, db: 
     assert dict(zip(planned["experiment"], planned["task"], strict=True)) == {
         CELL: "threshold_1pct", ndx.experiment: "threshold_1pct NDX",
     }  # fmt: skip
+    of_baselines = [job for job in queries.jobs(study) if job.kind == "baseline"]
+    of_ndx = [replace(job, spec=job.spec | {"dataset": "NDX.dataset.a20"}) for job in of_baselines]
+    assert usual_ticker([*of_ndx, *queries.jobs(study)]) == "MADE", "of the first cell"
+    assert usual_ticker(of_ndx) == "NDX" and usual_ticker([]) is None
     page = make_report(study, places, tmp_path / "report").read_text()
     assert "1. threshold_1pct on a20" in page and "2. threshold_1pct NDX on a20" in page
     study.close()

@@ -16,7 +16,6 @@ from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.goals import INFEASIBLE, goals_of, violations
 from fts.jobs.api.grid import most_trials, points
 from fts.jobs.api.spec import BadSpec, seed_for
-from fts.jobs.search import one_split
 from fts.jobs.search.drawing import draw
 from fts.jobs.search.sampler import PastTrial, drawn_for
 from fts.jobs.supervisor.aims import judged
@@ -225,35 +224,6 @@ def test_a_sampler_without_its_package_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setattr("fts.jobs.search.needs.PACKAGES", {"cmaes": ("no_such_package",)})
     with pytest.raises(BadSpec, match=r"the sampler cmaes needs no_such_package, which .* type pip install no_such"):
         fts.PureSampler("cmaes")
-
-
-def test_one_split_of_the_trials_for_all_parameters_draws_what_a_split_for_each_does():
-    from optuna.samplers._tpe import sampler as tpe
-
-    def drawn() -> list[dict[str, float]]:
-        study = optuna.create_study(sampler=fts.PureSampler("tpe", 7))
-        for _ in range(25):
-            trial = study.ask()
-            values = [trial.suggest_float(name, -1.0, 1.0) for name in "abc"]
-            pruned = trial.number % 5 == 4
-            study.tell(trial, None if pruned else sum(value**2 for value in values), state=PRUNED if pruned else None)
-        return [trial.params for trial in study.trials]
-
-    once = drawn()
-    kept = tpe._split_trials
-    assert getattr(kept, one_split.KEPT), "Optuna's function is where it is looked for"
-    try:
-        tpe._split_trials = lambda study, trials, n_below: kept(object_of(study), trials, n_below)
-        assert drawn() == once
-    finally:
-        tpe._split_trials = kept
-
-
-def object_of(study: optuna.Study) -> optuna.Study:
-    """The same study, of a class that keeps no split."""
-    other = optuna.Study.__new__(optuna.Study)
-    other.__dict__ = {name: value for name, value in vars(study).items() if name != one_split.KEPT}
-    return other
 
 
 PRUNED = optuna.trial.TrialState.PRUNED

@@ -51,6 +51,7 @@ class Terminal:
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
             os.environ.pop("NO_COLOR", None)
             os.environ.pop("LC_ALL", None)
+            os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every start compiles all of ours again
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8")
             for name, value in (environ or {}).items():
                 os.environ.pop(name, None)

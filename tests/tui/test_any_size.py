@@ -45,7 +45,7 @@ PAINTERS = {
     "day": (HARDWARE, hardware.day),
     "guard": (HARDWARE, hardware.guard),
     "log": (LOGS, event_list.log),
-    "matrix": (RESULTS, lambda view, w, h: matrix.matrix(view, w, max(h, 4))[: max(h, 4)]),
+    "matrix": (RESULTS, lambda view, w, h: matrix.matrix(view, w)),
     "below": (RESULTS, results.below),
     "cell": (RESULTS, results.cell),
     "front": (RESULTS, front_chart.front),
@@ -53,6 +53,7 @@ PAINTERS = {
     "journal": (EVENTS, event_list.journal),
 }
 EXACT = ("chart", "history", "front", "slices", "queue", "trials", "journal", "verdict", "importance")
+LONG = ("detail", "guard", "matrix", "below", "cell")  # of panes that scroll
 LEAST, MOST = (40, 8), (300, 90)
 
 
@@ -100,7 +101,7 @@ def test_a_painter_never_fails_and_keeps_to_its_lines(databases, name):
     for view in shown:
         for width, height in sizes(1, seed=len(name)):
             lines = paint(view, width, height)
-            assert len(lines) <= max(height, 4), (name, width, height)
+            assert len(lines) <= max(height, 4) or name in LONG, (name, width, height)
             for line in lines if name in EXACT and width >= LEAST[0] else ():
                 text = "".join(part for part, _ in line)
                 assert formatting.width(text) <= width or name in ("queue", "trials"), (name, width, height, text)

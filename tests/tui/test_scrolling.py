@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from textual.events import MouseScrollDown
 from textual.scrollbar import ScrollBar
 
+from fts.state import transitions
+from fts.state.db import open_database
 from fts.tui.widgets.pane import Pane
+from tests.tui import study
 from tests.tui.stories import monitor, on_screen, press, rest, shown, until
 
 
@@ -70,3 +74,55 @@ async def test_a_long_queue_has_one_beside_its_own_rows(db_path):
         await pilot.resize_terminal(60, 30)
         await rest(app, pilot)
         assert bars(app) == []
+
+
+def text_of(pane: Pane) -> list[str]:
+    return ["".join(part for part, _ in line).rstrip("█ ") for line in pane.lines]
+
+
+@pytest.mark.parametrize(("screen", "pane"), [("2", "#detail"), ("7", "#full")])
+async def test_a_text_that_is_longer_than_its_pane_is_read_to_its_end_with_keys_and_wheel(db_path, screen, pane):
+    async with monitor(db_path, (80, 24)) as (app, pilot):
+        await press(pilot, screen)
+        text = app.screen.query_one(pane, Pane)
+        await until(lambda: bars(app) and text.extent.scrolls, pilot)
+        title, rows, chosen = text_of(text)[0], text.extent.rows, app.desk.trial_id
+        seen = text_of(text)
+        while app.focused is not text:
+            await press(pilot, "tab")
+        for _ in range(rows):
+            await press(pilot, "j")
+            assert text_of(text)[0].replace("━", "─") == title.replace("━", "─"), "its title stays"
+            seen += [row for row in text_of(text) if row not in seen]
+        assert text.extent.first == rows - text.extent.shown
+        assert len(set(seen)) >= len(text_of(text)) + 1
+        assert app.desk.trial_id == chosen, "the cursor stays on its row"
+        await press(pilot, "g")
+        assert text.extent.first == 0
+        await pilot._post_mouse_events([MouseScrollDown], text, offset=(2, 2), button=0)
+        await until(lambda: text.extent.first == 1, pilot)
+        await press(pilot, "shift+tab")
+        await press(pilot, "j")
+        assert text_of(text)[0] != title
+        assert text.extent.first == 0, "keys go to the pane that has the focus; another row is read from its beginning"
+
+
+async def test_the_matrix_of_many_rows_scrolls_to_the_selected_cell(tmp_path):
+    path = tmp_path / "study" / "outputs" / "fts.db"
+    path.parent.mkdir(parents=True)
+    study.build(path)
+    db = open_database(path)
+    transitions.enqueue(db, study.specs(budgets=[f"{n}M" for n in range(300, 330)]), who="you@spark")
+    db.close()
+    async with monitor(path, (100, 24)) as (app, pilot):
+        await press(pilot, "6")
+        matrix = app.screen.query_one("#matrix", Pane)
+        assert matrix.extent.scrolls
+        heading = text_of(matrix)[1]
+        await press(pilot, "G")
+        assert "►" in "".join(text_of(matrix)[2:])
+        assert text_of(matrix)[1] == heading, "the heading stays"
+        assert "from the worst to the best" in text_of(matrix)[-1] or "sealed" in text_of(matrix)[-1]
+        assert matrix.extent.first > 0
+        await press(pilot, "g")
+        assert "►" in "".join(text_of(matrix)[2:])

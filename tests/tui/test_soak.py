@@ -23,8 +23,8 @@ PATIENCE_S = 1800.0
 
 MONITOR = f"""
 import sys
+from fts.tui.__main__ import main  # first, as in a start: it decides what is loaded
 import fts.tui.app, fts.tui.data.reader
-from fts.tui.__main__ import main
 
 fts.tui.app.TICK_S = {EVERY_S}
 read, found = fts.tui.data.reader.Reader.read, 0

@@ -33,3 +33,9 @@ def test_a_start_loads_nothing_that_only_a_key_needs():
 def test_help_waits_neither_for_the_database_nor_for_the_screens():
     found = loaded("import fts.tui.__main__")
     assert not {"peewee", "fts.tui.app", "fts.tui.screens.base"} & found
+
+
+def test_a_monitor_does_without_openssl_and_leaves_it_to_others():
+    assert not {"ssl", "_ssl", "_hashlib"} & loaded("import fts.tui.__main__, fts.tui.app, fts.state.db")
+    found = loaded("import fts.tui.__main__, ssl, hashlib; assert ssl.OPENSSL_VERSION and hashlib.md5().hexdigest()")
+    assert "_ssl" in found

@@ -12,9 +12,7 @@ from fts.jobs.status import formatting
 from fts.jobs.status.headline import Line, Span, cut_spans, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from fts.tui.data.view import View
+    from collections.abc import Sequence
 
 __all__ = [
     "Line",
@@ -29,20 +27,9 @@ __all__ = [
     "line",
     "named",
     "rule",
-    "walled",
     "with_role",
     "wrapped",
 ]
-
-
-def walled(paint: Callable[[View, int, int], Sequence[Line]]) -> Callable[[View, int, int], list[Line]]:
-    """The same pane with a wall at its left edge."""
-
-    def painted(view: View, width: int, height: int) -> list[Line]:
-        lines = list(paint(view, width - 1, height))[:height]
-        return [(("│", "rule"), *line) for line in (*lines, *([()] * (height - len(lines))))]
-
-    return painted
 
 
 def as_text(painted: Sequence[Line], ascii_only: bool = False) -> str:

@@ -10,7 +10,7 @@ from fts.jobs.status import declared, formatting, naming
 from fts.tui.data.curve_comparison import broken
 from fts.tui.data.question import grid_of, question_of
 from fts.tui.render.chart import Plot, Series, paint, value_range
-from fts.tui.render.text import Line, line, rule, walled
+from fts.tui.render.text import Line, line, rule
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.widgets import learning_curve
 from fts.tui.widgets.matrix import in_sight
@@ -47,7 +47,7 @@ class CurvesScreen(MonitorScreen):
     def panes(self) -> Iterable[Pane]:
         with Horizontal():
             yield Pane("curve", curve)
-            yield Pane("cells", walled(small_multiples), id="cells")
+            yield Pane("cells", small_multiples, wall=True, id="cells")
 
     def action_log_y(self) -> None:
         self.desk.log_y = not self.desk.log_y

@@ -11,7 +11,7 @@ from fts.tui.render.text import Line, broken, rule, wrapped
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.screens.keys import HOUR
 from fts.tui.widgets import event_list
-from fts.tui.widgets.pane import Pane, Table
+from fts.tui.widgets.pane import Long, Pane, Table
 from fts.tui.widgets.scrollbar import Extent
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class EventsScreen(MonitorScreen):
 
     def panes(self) -> Iterable[Pane]:
         yield Pane("events", events, table=Table(rows, lambda *_: COLUMNS, heading=1), extent=extent)
-        yield Pane("event", full, id="full")
+        yield Pane("event", full, long=Long(), id="full")
 
     def in_time(self, seconds: float) -> None:
         """The replay goes in hours here."""
@@ -68,7 +68,7 @@ class EventsScreen(MonitorScreen):
         self.in_time(HOUR)
 
 
-def full(view: View, width: int, height: int) -> list[Line]:
+def full(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter
     """The selected event in full."""
     rows = table_rows.events_of(view)
     event = next((e for e in rows if e.id == view.event_id), rows[0] if rows else None)
@@ -85,4 +85,4 @@ def full(view: View, width: int, height: int) -> list[Line]:
     lines: list[Line] = [rule(f"event {event.id} · {verb} · {undo}", "", width, view.focus == "event")]
     room = max(width - 1, 10)
     lines += [((row, ""),) for whole in wrapped(text, room) for row in broken(whole, room)]
-    return event_list.cut_lines(lines, height)
+    return lines

@@ -12,11 +12,11 @@ from fts.jobs.status import formatting
 from fts.jobs.status.event_groups import is_guard_off, is_guard_on
 from fts.tui.data.gaps import spells
 from fts.tui.render.chart import Plot, Series, paint
-from fts.tui.render.text import Line, line, rule, walled, wrapped
+from fts.tui.render.text import Line, line, rule, wrapped
 from fts.tui.screens.base import Breakpoints, MonitorScreen
-from fts.tui.widgets import event_list, nodes
 from fts.tui.widgets import meters as meter
-from fts.tui.widgets.pane import Pane
+from fts.tui.widgets import nodes
+from fts.tui.widgets.pane import Long, Pane, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,8 +53,8 @@ class HardwareScreen(MonitorScreen):
             with Vertical():
                 yield Pane("hardware", meters, id="meters")
                 yield Pane("day", day, id="day")
-                yield Pane("guard", guard, rows=lambda view, width: len(guard(view, width, 99)), id="guard")
-            yield Pane("guard", walled(guard), id="beside")
+                yield Pane("guard", guard, rows=rows_of(guard), long=Long(), id="guard")
+            yield Pane("guard", guard, wall=True, long=Long(), id="beside")
 
 
 ALL = ("mem", "temp", "gpu", "cpu", "power", "disk")
@@ -119,9 +119,11 @@ def guard(view: View, width: int, height: int) -> list[Line]:
         f"{limits.critical:.0f}°C: trials stop at a checkpoint until it is below {limits.cool:.0f}°C",
     ):
         lines += _wrapped(text, width, "dim")
-    for text in pauses(view)[: max((height - 8) // 2, 1)]:
+    paused = pauses(view)
+    latest = paused[: max((height - 8) // 2, 1)]
+    for text in latest:
         lines += _wrapped(text, width, "paused")
-    for worker in view.snapshot.workers[:4]:
+    for worker in view.snapshot.workers:
         role = "" if worker.status == "running" else "dim"
         lines += _wrapped(meter.worker_line(view, worker), width, role)
     if not view.snapshot.workers:
@@ -131,7 +133,10 @@ def guard(view: View, width: int, height: int) -> list[Line]:
     if resume := meter.resume_line(view):
         lines += _wrapped(resume, width, "dim")
     lines += nodes.rows(view, width)
-    return event_list.cut_lines(lines, height)
+    if earlier := paused[len(latest) :]:
+        lines += [(), *_wrapped("earlier pauses", width, "dim")]
+        lines += [row for text in earlier for row in _wrapped(text, width, "paused")]
+    return lines
 
 
 def _trials(view: View) -> list[str]:

@@ -88,6 +88,9 @@ class KeyActions(Screen[None]):
         self._move(-self._half())
 
     def _move(self, rows: int) -> None:
+        """The text of the focused pane where it scrolls, else the cursor."""
+        if isinstance(self.focused, Pane) and self.focused.scroll_by(rows):
+            return
         self.desk.move(self.monitor.view(), rows)
         self.changed()
 

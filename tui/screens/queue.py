@@ -11,14 +11,14 @@ from fts.jobs.status import declared, formatting, naming
 from fts.state.values import Job, JobStatus
 from fts.tui.data import table_rows
 from fts.tui.data.question import has_front, of_bars, question_of
-from fts.tui.render.text import Line, clip, fill, line, rule, walled, wrapped
+from fts.tui.render.text import Line, clip, fill, line, rule, wrapped
 from fts.tui.screens import hardware
 from fts.tui.screens.base import Breakpoints, MonitorScreen
 from fts.tui.widgets import event_list, front_chart, learning_curve, nodes, queue_table, trial_table
 from fts.tui.widgets import meters as meter
 from fts.tui.widgets.best_trials import on_front, scaling, winners
 from fts.tui.widgets.matrix import matrix, seal_lines
-from fts.tui.widgets.pane import Pane, Table
+from fts.tui.widgets.pane import Long, Pane, Table, rows_of
 from fts.tui.widgets.scrollbar import Extent
 
 if TYPE_CHECKING:
@@ -103,22 +103,20 @@ class QueueScreen(MonitorScreen):
     """
 
     def panes(self) -> Iterable[Pane]:
-        yield Pane(
-            "summary", summary, rows=lambda view, width: len(summary(view, width, 99)), focus=False, id="summary"
-        )
+        yield Pane("summary", summary, rows=rows_of(summary), focus=False, id="summary")
         with Horizontal(id="top"):
             table = Table(rows, lambda *_: COLUMNS)
             yield Pane("queue", queue_table.paint, rows=rows_wanted, table=table, extent=extent, id="queue")
-            yield Pane("results", walled(results_so_far), id="results")
+            yield Pane("results", results_so_far, wall=True, long=Long(), id="results")
         with Horizontal(id="middle"):
             yield Pane("curve", curve, id="big")
             with Vertical(id="side"):
-                yield Pane("trials", walled(trials), id="trials")
-                yield Pane("hardware", walled(meters), id="meters")
-                yield Pane("events", walled(events), id="events")
+                yield Pane("trials", trials, wall=True, id="trials")
+                yield Pane("hardware", meters, wall=True, id="meters")
+                yield Pane("events", events, wall=True, id="events")
         with Horizontal(id="lower"):
             yield Pane("hardware", history, id="history")
-            yield Pane("events", walled(events), id="more-events")
+            yield Pane("events", events, wall=True, id="more-events")
         yield Pane("curve", small_curve, id="small")
         yield Pane("events", latest, id="latest")
         yield Pane("log", log, id="log")
@@ -287,12 +285,12 @@ def _results(view: View, width: int, height: int) -> list[Line]:
     if has_front(view):
         room = height - len(shown) - 1
         picture = front_chart.front(view, width, room)
-        return [*shown, (), *(picture or on_front(view, width, room))][:height]
+        return [*shown, (), *(picture or on_front(view, width))]
     if not of_bars(view):
-        return [*shown, (), *winners(view, width, height - len(shown) - 1)][:height]
+        return [*shown, (), *winners(view, width)]
     if view.details.openings:
         shown += seal_lines(view, width)
-    return [*shown, (), *scaling(view, width, height - len(shown) - 1)][:height]
+    return [*shown, (), *scaling(view, width)]
 
 
 def _trials(view: View, width: int, height: int) -> list[Line]:

@@ -13,11 +13,11 @@ from textual.containers import Horizontal
 from fts.jobs.status import formatting
 from fts.tui.data.question import has_front, objective, of_bars, question_of
 from fts.tui.data.trial_store import by_number
-from fts.tui.render.text import Line, labelled, line, rule, walled, wrapped
+from fts.tui.render.text import Line, labelled, line, rule, wrapped
 from fts.tui.screens.base import MonitorScreen
-from fts.tui.widgets import best_trials, event_list, front_chart, learning_curve, slices, trial_table
+from fts.tui.widgets import best_trials, front_chart, learning_curve, slices, trial_table
 from fts.tui.widgets.matrix import below_matrix, matrix, shown
-from fts.tui.widgets.pane import Pane
+from fts.tui.widgets.pane import Long, Pane, rows_of
 from fts.tui.widgets.trial_facts import facts
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 CHANCE = "a random number"  # as large a share as it may have
 
 
-def results(view: View, width: int, height: int) -> list[Line]:
-    """The matrix with what its signs mean; in fewer lines the rows around the selected cell."""
+def results(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter
+    """The matrix with what its signs mean."""
     named = question_of(view)
     where = " on validation" if of_bars(view) else ""
     hint = "w writes them" if width >= 70 else ""
@@ -38,16 +38,7 @@ def results(view: View, width: int, height: int) -> list[Line]:
     parts = (whole, whole.removesuffix(" · n trials"), f"{shown(view)}{where}", shown(view))
     room = width - formatting.width(hint) - 7
     title = next((text for text in parts if formatting.width(text) <= room), parts[-1])
-    above = rule(title, hint, width, view.focus == "results")
-    table, rest = matrix(view, width), below_matrix(view, width)
-    if len(table) + len(rest) + 1 > height:
-        table = matrix(view, width, height - 1 - len(rest))
-    return [above, *table, *rest]
-
-
-def rows_of(view: View, width: int) -> int:
-    """Lines that all of it takes, and a blank one below."""
-    return len(matrix(view, width)) + len(below_matrix(view, width)) + 2
+    return [rule(title, hint, width, view.focus == "results"), *matrix(view, width), *below_matrix(view, width)]
 
 
 class ResultsScreen(MonitorScreen):
@@ -62,10 +53,11 @@ class ResultsScreen(MonitorScreen):
     """
 
     def panes(self) -> Iterable[Pane]:
-        yield Pane("results", results, rows=rows_of, id="matrix")
+        signs = Long(head=2, foot=lambda view, width: len(below_matrix(view, width)))
+        yield Pane("results", results, rows=rows_of(results, below=1), long=signs, id="matrix")
         with Horizontal():
-            yield Pane("best", below)
-            yield Pane("cell", walled(cell), id="cell")
+            yield Pane("best", below, long=Long())
+            yield Pane("cell", cell, wall=True, long=Long(), id="cell")
 
 
 def below(view: View, width: int, height: int) -> list[Line]:
@@ -78,14 +70,13 @@ def below(view: View, width: int, height: int) -> list[Line]:
     else:
         title, draw = "best trials", best_trials.winners
     picture = front_chart.front(view, width, max(min((height - 1) * 3 // 5, 22), 0)) if goals else []
-    rows = draw(view, width, height - 1 - len(picture))
-    lines = [rule(title, "", width, view.focus == "best"), *picture, *rows][:height]
+    lines = [rule(title, "", width, view.focus == "best"), *picture, *draw(view, width)]
     room = height - len(lines) - 1
     drawn = slices.slices(view, width, min(room, 16)) if room >= slices.LEAST_HIGH else []
     return [*lines, (), *drawn] if drawn else lines
 
 
-def cell(view: View, width: int, height: int) -> list[Line]:
+def cell(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter
     """Facts of the selected cell's best trial."""
     job = view.job
     if job is None:
@@ -95,11 +86,10 @@ def cell(view: View, width: int, height: int) -> list[Line]:
     trial = by_number(view.trials, job.best_trial)
     if trial is None:
         text = formatting.without_best(job) if formatting.trials_ended(job) else "no trial has ended yet"
-        return [*lines, *(line((part, "dim")) for part in wrapped(text, width))][:height]
+        return [*lines, *(line((part, "dim")) for part in wrapped(text, width))]
     gap = learning_curve.gap_words(view, trial)
     known = [] if gap is None else [labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val "))]
-    told = [*lines, *facts(view, trial, width), *known, *against_baseline(view, job), *_importance(view, width)]
-    return event_list.cut_lines(told, height)
+    return [*lines, *facts(view, trial, width), *known, *against_baseline(view, job), *_importance(view, width)]
 
 
 def _importance(view: View, width: int) -> list[Line]:

@@ -13,11 +13,11 @@ from fts.state.values import Cause
 from fts.tui.data import table_rows
 from fts.tui.data.table_rows import PARAM
 from fts.tui.data.trial_store import by_id, ids_of
-from fts.tui.render.text import Line, labelled, line, named, rule, walled, wrapped
+from fts.tui.render.text import Line, labelled, line, named, rule, wrapped
 from fts.tui.screens.base import Breakpoints, MonitorScreen
-from fts.tui.widgets import event_list, learning_curve, trial_table
+from fts.tui.widgets import learning_curve, trial_table
 from fts.tui.widgets.attempts import attempts
-from fts.tui.widgets.pane import Pane, Table
+from fts.tui.widgets.pane import Long, Pane, Table, rows_of
 from fts.tui.widgets.scrollbar import Extent
 from fts.tui.widgets.trial_facts import facts
 from fts.tui.widgets.trial_table import ABSENT
@@ -84,8 +84,8 @@ class TrialsScreen(MonitorScreen):
         with Horizontal():
             with Vertical():
                 yield Pane("trials", table, table=Table(rows, columns, heading=1), extent=extent, id="trials")
-                yield Pane("diff", detail, rows=lambda view, width: len(detail(view, width, 20)), id="detail")
-            yield Pane("diff", walled(detail), id="beside")
+                yield Pane("diff", detail, rows=rows_of(detail), long=Long(), id="detail")
+            yield Pane("diff", detail, wall=True, long=Long(), id="beside")
 
     def sorts(self) -> Mapping[str, str]:
         """Beside the letters a digit for each column of a parameter, from the left."""
@@ -94,7 +94,7 @@ class TrialsScreen(MonitorScreen):
         return {**super().sorts(), **{str(n): PARAM + name for n, name in enumerate(shown[:9], 1)}}
 
 
-def detail(view: View, width: int, height: int) -> list[Line]:
+def detail(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter
     """The selected trial: what it has different from the best, its error, its facts."""
     rows = table_rows.trials_of(view)
     trial, job = by_id(rows, view.trial_id) or next(iter(rows), None), view.job  # the row under the cursor
@@ -115,7 +115,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:
     shown = [*lines, (), *facts(view, so_far(view, trial), width)]
     if gap is not None:
         shown.append(labelled("gap", gap.removeprefix("train/val ").replace("gap ", "train/val ")))
-    return event_list.cut_lines([*shown, *attempts(view, trial, width)], height)
+    return [*shown, *attempts(view, trial, width)]
 
 
 def so_far(view: View, trial: Trial) -> Trial:

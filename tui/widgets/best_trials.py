@@ -10,7 +10,7 @@ from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.tui.data.question import alike, grid_of, has_front, no_result
 from fts.tui.data.trial_store import by_number
 from fts.tui.render.text import Line, line
-from fts.tui.widgets import event_list, learning_curve, trial_table
+from fts.tui.widgets import learning_curve, trial_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from fts.tui.data.view import View
 
 
-def scaling(view: View, width: int, height: int) -> list[Line]:
+def scaling(view: View, width: int) -> list[Line]:
     """Best value by size for each horizon, and an honest word about the slope."""
-    if height < 3:
-        return []
     grid = grid_of(view)
     found: dict[str, dict[str, float]] = {}
     for (size, horizon), job in grid.cells.items():
@@ -49,10 +47,10 @@ def scaling(view: View, width: int, height: int) -> list[Line]:
                 (trend, "dim"),
             )
         )
-    return [*lines, (), *_rest_on(view)][:height]
+    return [*lines, (), *_rest_on(view)]
 
 
-def winners(view: View, width: int, height: int) -> list[Line]:
+def winners(view: View, width: int) -> list[Line]:
     """The best trial of each cell with what it drew: does the best configuration depend on the axes?"""
     grid = grid_of(view)
     jobs = [grid.cells[row, column] for row in grid.rows for column in grid.columns if (row, column) in grid.cells]
@@ -78,10 +76,10 @@ def winners(view: View, width: int, height: int) -> list[Line]:
                 (drawn.by(trial), ""),
             )
         )
-    return event_list.cut_lines([*lines, *drawn.more], height)
+    return [*lines, *drawn.more]
 
 
-def on_front(view: View, width: int, height: int) -> list[Line]:
+def on_front(view: View, width: int) -> list[Line]:
     """The trials of the selected cell's front: a column for each goal, then what they drew."""
     job, goals = view.job, has_front(view)
     shown = [] if job is None else [trial for n in job.front if (trial := by_number(view.trials, n)) is not None]
@@ -101,7 +99,7 @@ def on_front(view: View, width: int, height: int) -> list[Line]:
         )
         number = formatting.fit_right(f"t{trial.number}", 6)
         lines.append(line((number, ""), (values, "best"), (drawn.by(trial), "")))
-    return event_list.cut_lines([*lines, *drawn.more], height)
+    return [*lines, *drawn.more]
 
 
 @dataclass(frozen=True)

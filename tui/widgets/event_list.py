@@ -206,11 +206,3 @@ def _log_row(text: str, search: str, role: str) -> Line:
         return ((text, role),)
     end = at + len(search)
     return ((text[:at], role), (text[at:end], "match"), (text[end:], role))
-
-
-def cut_lines(lines: list[Line], height: int) -> list[Line]:
-    """At most `height` lines; what is left out is counted in the last one."""
-    if len(lines) <= height:
-        return lines
-    left = sum(bool(row) for row in lines[height - 1 :])
-    return [*lines[: height - 1], ((f"… {formatting.count(left, 'more line')}: Tab, then z shows all", "dim"),)]

@@ -29,10 +29,10 @@ SIGNS_ANY = "░▒▓█ from the worst to the best value · ★ best of the st
 SIGNS_ANY_BRIEF = "░ worst … █ best value · ★ best of the study"
 
 
-def matrix(view: View, width: int, room: int | None = None) -> list[Line]:
+def matrix(view: View, width: int) -> list[Line]:
     """A row for each value of the first axis, a column for each of the second: best value, shade, trials, state.
 
-    Below each the baseline's distance, where there is one. In fewer lines (`room`) the rows around the selected cell.
+    Below each the baseline's distance, where there is one.
     """
     grid = grid_of(view)
     best = queue_table.best_ids(view)
@@ -48,7 +48,6 @@ def matrix(view: View, width: int, room: int | None = None) -> list[Line]:
     ]
     lines: list[Line] = [tuple(head)]
     values = _values(view, grid.cells.values())
-    body: dict[str, list[Line]] = {}
     for row in grid.rows:
         spans: list[Span] = [(formatting.fit(row, name), "")]
         below: list[Span] = [(formatting.fit("", name), "")]
@@ -56,16 +55,7 @@ def matrix(view: View, width: int, room: int | None = None) -> list[Line]:
             job = grid.cells.get((row, each))
             spans += _matrix_cell(view, job, values, best, column)
             below.append(_difference(view.snapshot.margin(job.id) if job else None, column))
-        body[row] = [tuple(spans), *([tuple(below)] if any(text.strip() for text, _ in below) else [])]
-    if room is not None and grid.rows:
-        tall = max(len(each) for each in body.values())
-        kept = rows_in_sight(view, grid, max((room - 2 - bool(left_out)) // tall, 1))
-        first, last = (formatting.cut(row, name - 1) for row in (kept[0], kept[-1]))
-        told = f"rows {first} to {last}, {len(kept)} of {len(grid.rows)}; [ and ] go to the others"
-        lines += [one for row in kept for one in body[row]]
-        lines.append(line((formatting.cut(told, width), "dim")))
-    else:
-        lines += [one for each in body.values() for one in each]
+        lines += [tuple(spans), *([tuple(below)] if any(text.strip() for text, _ in below) else [])]
     if left_out:
         lines.append(line((formatting.cut(f"not in sight: {', '.join(left_out)}; [ and ] go there", width), "dim")))
     return lines
@@ -78,14 +68,6 @@ def in_sight(view: View, grid: Grid, room: int) -> tuple[list[str], list[str]]:
     first = min(max(place - room + 1, 0), max(len(grid.columns) - room, 0))
     shown = list(grid.columns[first : first + room])
     return shown, [each for each in grid.columns if each not in shown]
-
-
-def rows_in_sight(view: View, grid: Grid, room: int) -> list[str]:
-    """The rows that fit, that of the selected cell among them."""
-    at = next((key[0] for key, job in grid.cells.items() if job.id == view.job_id), None)
-    place = grid.rows.index(at) if at in grid.rows else 0
-    first = min(max(place - room // 2, 0), max(len(grid.rows) - room, 0))
-    return list(grid.rows[first : first + room])
 
 
 def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best: set[int], column: int) -> Line:

@@ -25,7 +25,19 @@ if TYPE_CHECKING:
     Painter = Callable[[View, int, int], Sequence[Line]]
 
 NOTHING = Extent(0, 0, 0)
+ENOUGH = 99  # lines, of a height that is not known yet
 NO_FOCUS = "-"  # as View.focus: another pane has it
+
+
+@dataclass(frozen=True)
+class Long:
+    """Of a pane whose painter may give more lines than fit: they scroll between those that stay above and below.
+
+    A line of the role `cursor` is brought into sight when it is another one.
+    """
+
+    head: int = 1
+    foot: Callable[[View, int], int] = lambda view, width: 0  # (view, width)
 
 
 @dataclass(frozen=True)
@@ -80,18 +92,26 @@ class Pane(Lines, can_focus=True):
         rows: Callable[[View, int], int] | None = None,
         table: Table | None = None,
         extent: Callable[[View, int, int], Extent] | None = None,
+        long: Long | None = None,
+        wall: bool = False,
         focus: bool = True,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`rows`: how many it wants at a width, where its height is `auto`; `extent`: where it scrolls."""
+        """`rows`: how many it wants at a width, where its height is `auto`; `extent`: where it scrolls.
+
+        `wall`: a line at its left edge.
+        """
         super().__init__(name=name, id=id, classes=classes)
         self.can_focus = focus
         self.view: View | None = None
         self.table = table
         self.painted_at: Size | None = None
         self.bar: ScrollBar | None = None
+        self.long, self.wall = long, wall
         self._painter, self._rows, self._extent = paint, rows, extent
+        self._all: list[Line] = []  # of a long one
+        self._title, self._first, self._cursor = "", 0, -1  # its first line; that in sight below its head; its cursor
         self._columns, self._wanted = 0, 1  # a width, and the rows that it wants there
         self._is_seen = False  # Textual has given it a place
 
@@ -105,6 +125,8 @@ class Pane(Lines, can_focus=True):
     def repaint(self) -> None:
         """Paints anew; what is equal to the lines before is not sent."""
         if self.view is not None and self._is_seen and self.size.area:
+            if self.long is not None:
+                self._read(self.view, self.long)
             self._place_bar()
             self.show(self.painted(self.view, self.columns, self.size.height))
             self.painted_at = self.size
@@ -117,9 +139,42 @@ class Pane(Lines, can_focus=True):
     @property
     def extent(self) -> Extent:
         """The rows in sight."""
-        if self.view is None or self._extent is None:
+        if self.view is None:
             return NOTHING
-        return self._extent(self.view, *self.size)
+        if self.long is not None:
+            room, foot = self.size.height, self._foot(self.view, self.long)
+            return Extent(len(self._all) - self.long.head - foot, self._first, room - self.long.head - foot)
+        return NOTHING if self._extent is None else self._extent(self.view, *self.size)
+
+    def _foot(self, view: View, long: Long) -> int:
+        """Lines that stay at the bottom: none where they would leave less than half of the room."""
+        foot = long.foot(view, self.size.width)
+        return foot if 2 * (long.head + foot) <= self.size.height else 0
+
+    def _read(self, view: View, long: Long) -> None:
+        """All lines of a long pane, as wide as they are beside a scrollbar where it needs one."""
+        width, height = self.size
+        self._all = self._painted(view, width, height)
+        if len(self._all) > height:
+            self._all = self._painted(view, width - 1, height)
+        title = "".join(text.strip("━─ ") for text, _ in self._all[0]) if self._all else ""
+        if title != self._title:  # it is of something else
+            self._title, self._first, self._cursor = title, 0, -1
+        cursor = next((n for n, line in enumerate(self._all) if any("cursor" in role for _, role in line)), -1)
+        shown = self.extent.shown
+        if cursor not in (-1, self._cursor):
+            at = cursor - long.head
+            self._first = min(max(self._first, at - shown + 2), at)
+        self._cursor = cursor
+        self._first = max(min(self._first, self.extent.rows - shown), 0)
+
+    def scroll_by(self, rows: int) -> bool:
+        """Down by so many lines (up when negative); False: it is no long text that scrolls, or follows its cursor."""
+        if self.long is None or self._cursor >= 0 or not self.extent.scrolls:
+            return False
+        self._first += rows
+        self.repaint()
+        return True
 
     def _place_bar(self) -> None:
         """A scrollbar of Textual's, made when there is first something to scroll."""
@@ -140,28 +195,51 @@ class Pane(Lines, can_focus=True):
         extent = self.extent
         if event.y is not None and extent.scrolls:
             first = min(max(round(event.y), 0), extent.rows - extent.shown)
-            self.post_message(self.Scrolled(first, extent))
+            if self.long is not None:
+                self._first = first
+                self.repaint()
+            else:
+                self.post_message(self.Scrolled(first, extent))
 
     def on_scroll_up(self, event: ScrollUp) -> None:
         event.stop()
-        self.post_message(self.Wheel(-self.extent.shown))
+        self._turn(-self.extent.shown)
 
     def on_scroll_down(self, event: ScrollDown) -> None:
         event.stop()
-        self.post_message(self.Wheel(self.extent.shown))
+        self._turn(self.extent.shown)
+
+    def _turn(self, rows: int) -> None:
+        """The wheel, or a click beside the thumb."""
+        if not self.scroll_by(rows):
+            self.post_message(self.Wheel(rows))
 
     def painted(self, view: View, width: int, height: int) -> list[Line]:
-        """Exactly `height` lines of `width` columns; a painter that fails is replaced by its error."""
+        """Exactly `height` lines of `width` columns; of a long pane those in sight."""
+        if self.long is not None:
+            head, shown, foot = self.long.head, self.extent.shown, self._foot(view, self.long)
+            end, first = len(self._all) - foot, head + self._first
+            lines = [*self._all[:head], *self._all[first : min(first + shown, end)], *self._all[end:]]
+        else:
+            lines = self._painted(view, width, height)
+        lines = [clip(line, width) for line in (*lines[:height], *([self._empty] * (height - len(lines))))]
+        return [with_role(line, "faded") for line in lines] if self.fades(view) else lines
+
+    @property
+    def _empty(self) -> Line:
+        return (("│", "rule"),) if self.wall else ()
+
+    def _painted(self, view: View, width: int, height: int) -> list[Line]:
+        """What its painter makes of the view; one that fails is replaced by its error."""
         seen = replace(view, focus=(self.name or "") if self.has_focus else NO_FOCUS)
         try:
-            lines = list(self._painter(seen, width, height))
+            lines = list(self._painter(seen, width - self.wall, height))
         except Exception as error:  # noqa: BLE001  # a fault of ours in one pane must not take the others from someone who watches
             app: Any = self.app
             app.part_failed(self.name or "", error)
             text = f"this part failed: {type(error).__name__}: {clean(str(error))}; ctrl+r tries again"
             lines = [((row, "failed"),) for row in wrapped(text, max(width - 1, 10))]
-        lines = [clip(line, width) for line in (*lines[:height], *([()] * (height - len(lines))))]
-        return [with_role(line, "faded") for line in lines] if self.fades(view) else lines
+        return [(*self._empty, *line) for line in lines]
 
     def fades(self, view: View) -> bool:
         """Whether what it shows may be old."""
@@ -219,11 +297,16 @@ class Pane(Lines, can_focus=True):
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self.post_message(self.Wheel(1))
+        self._turn(1)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self.post_message(self.Wheel(-1))
+        self._turn(-1)
+
+
+def rows_of(paint: Painter, below: int = 0) -> Callable[[View, int], int]:
+    """The lines that a painter gives, and so many blank ones, as the `rows` of its pane."""
+    return lambda view, width: len(paint(view, width, ENOUGH)) + below
 
 
 def _heading_of(columns: Mapping[str, str], word: str) -> str | None:

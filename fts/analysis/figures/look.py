@@ -57,6 +57,7 @@ LOOK: Any = {  # matplotlib types its keys as one literal of 300 names
 WIDTH = 7.4  # inches
 ON_PAGE = 130.0  # pixels of an inch on the page; narrower screens shrink a figure, none makes it larger
 THEMED = {INK: "var(--ink)", GREY: "var(--grey)", PALE: "var(--line)", "#ffffff": "var(--paper)"}
+THEMED |= {BASELINE: "var(--base)", **{colour: f"var(--h{n})" for n, colour in enumerate(HORIZON_COLOURS)}}
 
 
 @contextmanager

@@ -52,19 +52,26 @@ HORIZON = re.compile(r"h?[0-9]{1,9}")
 
 @click.command()
 @click.argument("budget", required=False)
-@click.option("--features", default=25, type=COUNT, show_default=True, help="features of a day (tier a25 has 25)")
+@click.option("--tier", help=f"count as for a new cell of this tier ({', '.join(choices.TIERS)})  [default: none]")
+@click.option("--features", type=COUNT, help="features of a day  [default: 25, as tier a25 has]")
+@click.option("--context", type=COUNT, help="days in a window  [default: 80]")
+@click.option("--norm", help="of a window: revin, partial, none, revin+stats, partial+stats  [default: revin]")
 @AS_JSON
-def budgets(budget: str | None, features: int, as_json: bool) -> None:
-    """The model sizes, and with BUDGET every architecture in it with its counted parameters."""
-    from fts.model.architecture import ModelConfig
-    from fts.model.budgets import BUDGETS, count_parameters, grid
+def budgets(
+    budget: str | None, tier: str | None, features: int | None, context: int | None, norm: str | None, as_json: bool
+) -> None:
+    """The model sizes, and with BUDGET every architecture in it with its counted parameters.
+
+    An architecture belongs to a size by its counted parameters, which window and norm change a little.
+    """
+    from fts.model.budgets import BUDGETS
 
     if budget is not None and budget not in BUDGETS:
         raise click.UsageError(f"there is no budget {budget!r}; there are {', '.join(BUDGETS)}")
-    shapes = {
-        name: {str(a): count_parameters(ModelConfig(a, features)) for a in grid(name, features)}
-        for name in ([budget] if budget else BUDGETS)
-    }
+    window = _window_of(tier, features, context, norm)
+    shapes = {name: _counted(name, window) for name in ([budget] if budget else BUDGETS)}
+    if not as_json and window != USUAL_WINDOW:
+        say(f"counted for {window['n_features']} features, windows of {window['context']} days, norm {window['norm']}")
     if as_json:
         return emit_json("budgets", shapes)
     if budget is None:
@@ -86,6 +93,36 @@ def budgets(budget: str | None, features: int, as_json: bool) -> None:
     return emit_table(("architecture", "parameters", "off nominal"), rows_of_one, right=("parameters", "off nominal"))
 
 
+USUAL_WINDOW: dict[str, Any] = {"n_features": 25, "context": choices.CONTEXT, "norm": "revin"}
+
+
+def _window_of(tier: str | None, features: int | None, context: int | None, norm: str | None) -> dict[str, Any]:
+    """What decides how many parameters an architecture has: of the tier, but what was asked for otherwise."""
+    from fts.study.recipe import FEATURES
+
+    if tier is not None and tier not in FEATURES:
+        raise click.UsageError(f"there is no tier {tier!r}; there are {', '.join(FEATURES)}")
+    usual = USUAL_WINDOW
+    if tier is not None:
+        of_tier = choices.WINDOWS.get(tier, {})
+        usual = usual | {"n_features": FEATURES[tier]} | {k: v for k, v in of_tier.items() if k in usual}
+    asked = {"n_features": features, "context": context, "norm": norm}
+    return usual | {name: value for name, value in asked.items() if value is not None}
+
+
+def _counted(budget: str, window: dict[str, Any]) -> dict[str, int]:
+    """Architecture -> its counted parameters."""
+    from fts.model.budgets import grid
+    from fts.study.space import check_norms, counted
+
+    check_norms({"choices": [window["norm"]]})
+    n_features, more = window["n_features"], {name: window[name] for name in ("context", "norm")}
+    try:
+        return {shape.name: counted(shape, n_features, more) for shape in grid(budget, n_features, **more)}
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
 def _range(sizes: list[int]) -> tuple[str, str]:
     return (formatting.parameters(min(sizes)), formatting.parameters(max(sizes))) if sizes else ("—", "—")
 
@@ -100,6 +137,7 @@ def _overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]] | None:
     return found or None
 
 
+NO_FOLDS = "none"
 USUAL = {field.name: field.default for field in dataclasses.fields(CellSpec)}
 
 CELL_OPTIONS = (
@@ -254,10 +292,17 @@ def specs_of(
 @click.option(
     "--seeds",
     "winner_seeds",
-    default=choices.SEEDS,
-    show_default=True,
     type=Whole(1, 1000),
-    help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for it",
+    help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for "
+    f"it  [default: {choices.SEEDS}; a cell that has a job keeps its own]",
+)
+@click.option(
+    "--folds",
+    "winner_folds",
+    metavar="KofN",
+    help="after its search, train the winner of each cell anew for each of the last K of N stretches of days "
+    "(walk-forward), beside the baselines: the report shows that first; none: one split alone  [default: "
+    f"{choices.FOLDS}; a cell that has a job keeps its own]",
 )
 @click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
@@ -290,6 +335,8 @@ def enqueue(
     from fts.state.place import has_study
     from fts.study.baseline_jobs import with_baselines as put_before
 
+    folds = fields.pop("winner_folds")
+    fields["winner_folds"] = None if folds == NO_FOLDS else folds
     specs = specs_of(_wanted(cells, whole, budgets_, horizons, task), **fields)
     check, with_baselines = not no_check, not cells if baselines is None else baselines
     db = None if dry_run and not has_study(here().db) else open_for_person(here().db)  # a dry run makes no database
@@ -299,7 +346,11 @@ def enqueue(
 
             specs = warmed(db, specs, again=again)
         chosen = put_before(specs) if with_baselines else specs
-        lines = matrix.enqueue_cells(db, here(), chosen, check=check, dry_run=dry_run, again=again, tell=say)
+        usual = choices.SEEDS if fields["winner_seeds"] is None else 1
+        lines = matrix.enqueue_cells(
+            db, here(), chosen, check=check, dry_run=dry_run, again=again, tell=say, new_seeds=usual,
+            new_folds=choices.FOLDS if folds is None else None,
+        )  # fmt: skip
     finally:
         if db is not None:
             db.close()
@@ -327,8 +378,8 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
             for line in lines
         ]
         return emit_json("enqueued", content)
-    if (others := max(line.cell.winner_seeds for line in lines) - 1) and any(line.is_new for line in lines):
-        say(f"after each search a job trains its winner with {formatting.count(others, 'other seed')}; --seeds 1: none")
+    if after := _after([line for line in lines if line.is_new]):
+        say(f"after each search, its winner is trained {after}")
     rows = [
         (
             line.job_id,
@@ -349,12 +400,24 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
     return say(_summary(lines, dry_run))
 
 
+def _after(lines: list[matrix.Line]) -> str:
+    """`with 2 other seeds (--seeds 1: none)`, and on folds."""
+    others = max((line.cell.winner_seeds for line in lines), default=1) - 1
+    told = [f"with {formatting.count(others, 'other seed')} (--seeds 1: none)"] if others else []
+    folds = next((line.cell.winner_folds for line in lines if line.cell.winner_folds), None)
+    if folds is not None:
+        judged, of = folds.split("of")
+        told.append(f"by walk-forward on the last {judged} of {of} stretches, beside the baselines (--folds none: not)")
+    return ", and ".join(told)
+
+
 def _became(line: matrix.Line, dry_run: bool) -> str:
     """The last column: what became of a cell, or would."""
     if line.is_new:
         return "would be put in line" if dry_run else "in line"
     if line.extended_from is not None:
-        return f"{'would be ' if dry_run else ''}extended from {line.extended_from}"
+        more = f" from {line.extended_from}" if line.cell.trials > line.extended_from else ""
+        return f"{'would be ' if dry_run else ''}extended{more}"
     return f"already there ({line.status})"
 
 

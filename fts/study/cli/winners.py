@@ -19,7 +19,12 @@ from fts.study.cli.data import reading_options
 from fts.study.own import refuse_another
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fts.data.layouts import ReadOptions
+    from fts.state.db import Database
+    from fts.state.values import Job
+    from fts.study.cell import CellSpec
 
 AGAIN = click.option("--again", is_flag=True, help="again, although there is a job for exactly this")
 
@@ -36,24 +41,34 @@ def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None
     """
     from fts.study.winners import train_spec, winner  # here, not above: --help needs none of it
 
-    follow("train", cell, again, as_json, lambda db, job: train_spec(job, winner(db, job, from_trial)))
+    follow("train", cell, again, as_json, lambda db, job: [train_spec(job, winner(db, job, from_trial))])
 
 
 @click.command()
 @click.argument("cell")
 @click.option("--seeds", default=5, show_default=True, type=Whole(1, 1000), help="trainings")
+@click.option(
+    "--folds",
+    metavar="KofN",
+    help="on walk-forward folds: anew for each of the last K of N stretches of days, such as 4of6, behind their "
+    "baselines  [default: on the split of the search]",
+)
 @click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one  [default: the best]")
 @AGAIN
 @AS_JSON
-def replicate(cell: str, seeds: int, from_trial: int | None, again: bool, as_json: bool) -> None:
+def replicate(cell: str, seeds: int, folds: str | None, from_trial: int | None, again: bool, as_json: bool) -> None:
     """Put CELL's winning configuration in line again with other seeds: how much of its score is luck.
 
     More --seeds extend an existing job.
     """
-    from fts.study.winners import replicate_spec, winner  # here, not above: --help needs none of it
+    from fts.study.winners import replicate_spec, walk_specs, winner  # here, not above: --help needs none of it
 
-    follow("replicate", cell, again, as_json, lambda db, job: replicate_spec(job, winner(db, job, from_trial), seeds))
-    if not as_json:
+    def specs_of(db: Database, job: Job) -> list[CellSpec]:
+        trial = winner(db, job, from_trial)
+        return walk_specs(job, trial, folds, seeds) if folds else [replicate_spec(job, trial, seeds)]
+
+    follow("replicate", cell, again, as_json, specs_of)
+    if not as_json and not folds:
         show_spread(cell)
 
 
@@ -79,17 +94,23 @@ def show_spread(cell: str) -> None:
     )
 
 
-def follow(command: str, cell: str, again: bool, as_json: bool, spec_of: Any) -> None:
-    """Freezes the job that follows a cell and puts it in line; by the rule for cells, what is there is not redone."""
+def follow(
+    command: str, cell: str, again: bool, as_json: bool, specs_of: Callable[[Database, Job], list[CellSpec]]
+) -> None:
+    """Freezes the job that follows a cell, the last of the specs, and puts it in line with what belongs before it.
+
+    By the rule for cells, what is there is not redone.
+    """
     from fts.study.matrix import enqueue_cells, write
     from fts.study.winners import require_data
 
     with writing() as db:
-        spec = spec_of(db, refuse_another(one_cell(queries.jobs(db), cell), command))
-        (there,) = write(db, [spec], again=again, dry_run=True)
-        if there.created or there.extended_from is not None:
+        specs = specs_of(db, refuse_another(one_cell(queries.jobs(db), cell), command))
+        spec = specs[-1]
+        found = write(db, specs, again=again, dry_run=True)
+        if any(there.created or there.extended_from is not None for there in found):
             require_data(here().data, spec)
-        (line,) = enqueue_cells(db, here(), [spec], check=False, again=again)
+        line = enqueue_cells(db, here(), specs, check=False, again=again)[-1]
     if as_json:
         content = {"job": line.job_id, "experiment": spec.experiment, "created": line.created, "told": line.told}
         content |= {"state": "new" if line.created else line.status, "extended_from": line.extended_from}

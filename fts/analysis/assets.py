@@ -1,0 +1,80 @@
+"""Asks whether what held on one asset holds on the other: gains over the baselines of each, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fts.analysis.summarise import CellSummary, Group
+    from fts.analysis.walked import Walked
+    from fts.scores.intervals import Interval
+
+NOTE = (
+    "The same cells on several assets: AUC of the winner minus that of the strongest baseline of the same asset and "
+    "days, with its 95 % interval, by walk-forward where each of them was walked. Searches and baselines of an asset "
+    "know nothing of the other. Assets of one market share their days: two of them are less than two witnesses."
+)
+
+
+def held(found: Sequence[tuple[str, float, float]]) -> str:
+    """What intervals (asset, low, high) of the same difference on several assets say together."""
+    signs = [1 if low > 0 else -1 if high < 0 else 0 for _, low, high in found]
+    every = "both" if len(found) == 2 else f"all {len(found)}"
+    shown = [asset for (asset, _, _), sign in zip(found, signs, strict=True) if sign]
+    if {1, -1} <= set(signs):
+        return "does not hold: better on one, worse on another"
+    word = "better" if 1 in signs else "worse"
+    if len(shown) == len(found):
+        return f"holds: {word} on {every}"
+    return f"not shown to hold: {word} on {', '.join(shown)} alone" if shown else f"no difference is shown on {every}"
+
+
+def ticker_of(cell: CellSummary) -> str:
+    """SPX of a cell on SPX.dataset.r20; empty where its trials do not say."""
+    return str((cell.best or {}).get("dataset") or "").partition(".dataset.")[0]
+
+
+def section(groups: tuple[Group, ...], walks: tuple[Walked, ...]) -> dict[str, Any]:
+    """As fts.analysis.sections wants it; without a table where no cell is there on two assets."""
+    walked = {walk.row.experiment: walk for walk in walks}
+    questions: dict[tuple[str, str, int, str], dict[str, CellSummary]] = {}
+    for group in groups:
+        for cell in group.cells:
+            if ticker := ticker_of(cell):
+                task = " ".join(word for word in group.task.split(" ") if word != ticker)
+                questions.setdefault((task, group.tier, cell.horizon, cell.budget), {})[ticker] = cell
+    tables: dict[tuple[str, ...], list[Any]] = {}
+    for (task, tier, horizon, budget), cells in sorted(questions.items()):
+        gains = dict(_gains(cells, walked))
+        if len(gains) < 2:
+            continue
+        assets = tuple(sorted(gains))
+        rows = tables.setdefault((task, tier, *assets), [["", "size", *assets, "does it hold?"]])
+        told = held([(asset, gains[asset][0].low, gains[asset][0].high) for asset in assets])
+        rows.append(
+            [(f"h{horizon}", "", ""), (budget, "", ""), *(_told(*gains[asset]) for asset in assets), (told, "", "")]
+        )
+    shown = [{"title": " on ".join(key[:2]), "rows": rows, "names": 2} for key, rows in tables.items()]
+    return {"id": "assets", "nav": "assets", "title": "Does it hold on the other asset?", "note": NOTE, "tables": shown}
+
+
+def _gains(cells: dict[str, CellSummary], walked: dict[str, Walked]) -> Iterator[tuple[str, tuple[Interval, str, str]]]:
+    """Asset -> gain, baseline, days; all by walk-forward or none."""
+    walks = {ticker: walked.get(cell.experiment) for ticker, cell in cells.items()}
+    if all(walk is not None and walk.baseline is not None for walk in walks.values()):
+        for ticker, walk in walks.items():
+            assert walk is not None and walk.baseline is not None, "all have been looked at"
+            days = f"{walk.n} days in {walk.row.folds} folds"
+            yield ticker, (walk.baseline.auc, walk.baseline.rival.result.name, days)
+        return
+    for ticker, cell in cells.items():
+        if cell.auc_gain is not None and cell.baseline is not None:
+            yield ticker, (cell.auc_gain.interval, cell.baseline.result.name, f"{cell.auc_gain.n} days")
+
+
+def _told(gain: Interval, baseline: str, days: str) -> tuple[str, str, str]:
+    from fts.analysis.tables_page import signed  # here: `held` is also asked by who has no use for pandas
+
+    return signed(gain), f"to {baseline}", days

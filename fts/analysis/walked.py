@@ -1,0 +1,191 @@
+"""The walk-forward view: winners trained anew before each fold, beside the baselines of the same folds.
+
+A winner was chosen on the days of its search's validation part. The folds go further back: what holds before that part
+was not chosen by anybody. Every number is a mean over folds and seeds (fts.scores.folds).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fts.analysis.beyond_volatility import is_forecast
+from fts.analysis.tables_page import signed
+from fts.scores.dependence import TooFewSamples
+from fts.scores.folds import Luck, luck_of, measured, over_folds, paired, stretches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fts.analysis.study_data import BaselineRow, StudyData, WalkRow
+    from fts.scores.intervals import Interval
+
+Row = list[tuple[str, str, str]]
+FEWEST = 250  # days before the search's validation part, below which they are not looked at alone
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Walked winner minus one rival on the same days, with days and seeds in the intervals."""
+
+    rival: BaselineRow
+    rival_auc: float  # mean over folds
+    auc: Interval
+    loss: Interval  # below zero: the winner is better
+    auc_before: Interval | None  # on the days before those the winner was chosen on
+
+
+@dataclass(frozen=True)
+class Walked:
+    """One winner on its folds."""
+
+    row: WalkRow
+    seeds: int
+    n: int
+    n_pos: int
+    n_before: int  # days of the whole folds before those the winner was chosen on
+    auc: Interval
+    loss: Interval
+    by_fold: tuple[float, ...]  # AUC, mean over the seeds
+    baseline: Beside | None  # of the highest AUC on these folds
+    forecast: Beside | None  # the volatility forecast of the highest AUC
+
+    def verdict(self, beside: Beside | None, looks: int) -> str:
+        """above | below | open, of `looks` winners; above: on the days nobody chose by, and trained more than once."""
+        if beside is None:
+            return "open"
+        if beside.auc.at_once(looks).high < 0:
+            return "below"
+        before = beside.auc_before
+        return "above" if self.seeds > 1 and before is not None and before.at_once(looks).low > 0 else "open"
+
+
+def walked(study: StudyData) -> tuple[Walked, ...]:
+    """Every winner that was walked, by task, horizon and size; none whose days carry no interval."""
+    found = []
+    lucks = {(row.task, row.tier): _lucks(study.walks, row) for row in study.walks}
+    for row in study.walks:
+        rivals = [b for b in study.baselines if (b.task, b.horizon, b.tier) == (row.walk_task, row.horizon, row.tier)]
+        with_days = [b for b in rivals if b.data_md5 == row.data_md5]
+        try:
+            found.append(_judged(row, with_days, lucks[row.task, row.tier]))
+        except TooFewSamples:
+            continue
+    return tuple(found)
+
+
+def _lucks(rows: Iterable[WalkRow], like: WalkRow) -> dict[str, Luck | None]:
+    """Of AUC and log loss, pooled over the winners of one task and tier: three seeds of one say little."""
+    mine = [row for row in rows if (row.task, row.tier) == (like.task, like.tier)]
+    return {
+        metric: luck_of([float(over_folds(metric, row.y, p, row.folds)[0]) for p in row.p_SN] for row in mine)
+        for metric in ("auc", "log_loss")
+    }
+
+
+def _judged(row: WalkRow, rivals: Sequence[BaselineRow], lucks: dict[str, Luck | None]) -> Walked:
+    days, y = row.dates, row.y
+    before = days < row.chosen_from if row.chosen_from is not None else np.zeros(len(days), bool)
+    known = [(rival, p) for rival in rivals if (p := rival.on(days)) is not None]
+    aucs = {id(rival): float(over_folds("auc", y, p, row.folds)[0]) for rival, p in known}
+
+    def strongest(among: Iterable[tuple[BaselineRow, np.ndarray]]) -> Beside | None:
+        best = max(among, key=lambda one: aucs[id(one[0])], default=None)
+        return None if best is None else _beside(row, best[0], best[1], aucs[id(best[0])], before, lucks)
+
+    return Walked(
+        row=row,
+        seeds=len(row.p_SN),
+        n=len(y),
+        n_pos=int(y.sum()),
+        n_before=sum(map(len, _whole(row, before))),
+        auc=measured("auc", y, row.p_SN, row.folds, row.horizon, lucks["auc"]),
+        loss=measured("log_loss", y, row.p_SN, row.folds, row.horizon, lucks["log_loss"]),
+        by_fold=tuple(
+            float(np.mean([over_folds("auc", y[k], p[k], 1)[0] for p in row.p_SN]))
+            for k in stretches(len(y), row.folds)
+        ),
+        baseline=strongest(known),
+        forecast=strongest((rival, p) for rival, p in known if is_forecast(rival)),
+    )
+
+
+def _beside(
+    row: WalkRow, rival: BaselineRow, p: np.ndarray, auc: float, before: np.ndarray, lucks: dict[str, Luck | None]
+) -> Beside:
+    trainings = (len(row.p_SN), 0)
+    gain, loss = (
+        paired(m, row.y, row.p_SN, [p], row.folds, row.horizon, lucks[m], trainings) for m in ("auc", "log_loss")
+    )
+    return Beside(rival, auc, gain, loss, _before(row, p, before, lucks["auc"]))
+
+
+def _before(row: WalkRow, p: np.ndarray, before: np.ndarray, luck: Luck | None) -> Interval | None:
+    """The gain on the whole folds before the days the winner was chosen on; fewer folds leave more luck of the seed."""
+    whole = _whole(row, before)
+    if sum(map(len, whole)) < FEWEST:
+        return None
+    n, folds = sum(map(len, whole)), len(whole)
+    y, mine = row.y[:n], [each[:n] for each in row.p_SN]
+    if luck is not None:
+        luck = Luck(luck.sd * float(np.sqrt(row.folds / folds)), luck.freedom)
+    try:
+        return paired("auc", y, mine, [p[:n]], folds, row.horizon, luck, (len(mine), 0))
+    except TooFewSamples:
+        return None
+
+
+def _whole(row: WalkRow, before: np.ndarray) -> list[np.ndarray]:
+    return [k for k in stretches(len(row.y), row.folds) if before[k].all()]
+
+
+HEAD: list[Any] = ["", "winner", "AUC", "by fold", "loss", "baseline", "AUC minus baseline", "before its search's days",
+                   "loss minus baseline", "AUC minus volatility forecast"]  # fmt: skip
+NOTE = (
+    "Each winner was trained anew on what came before each fold, for as many epochs as its search had found, and "
+    "predicted the fold: no day that it is judged on says when to stop. The baselines were fitted on the same folds. "
+    "AUC is the mean over folds and seeds; the 95 % intervals hold the luck of the days (blocks of them) and of the "
+    "seed (Student's t, pooled over the winners; with one seed each, that of the days alone). A winner was chosen on "
+    "the validation days of its search, which are among these days; the column before its search's days has the whole "
+    "folds before them alone. Baselines were chosen on the days shown, so their luck counts against the winner."
+)
+
+
+def section(found: Sequence[Walked]) -> dict[str, Any]:
+    """As fts.analysis.sections wants it; the first of the page."""
+    tables: list[dict[str, Any]] = []
+    for key in dict.fromkeys((w.row.task, w.row.tier) for w in found):
+        rows: list[Row] = []
+        mine = sorted((w for w in found if (w.row.task, w.row.tier) == key), key=lambda w: w.row.horizon)
+        for n, one in enumerate(mine):
+            rows.append(_row(one, new=not n or mine[n - 1].row.horizon != one.row.horizon))
+        title = " on ".join(part for part in key if part)
+        tables.append({"title": f"{title}: {_span(mine[0])}", "rows": [HEAD, *rows], "names": 2})
+    return {"id": "walk-forward", "nav": "walk-forward", "title": "Walk-forward", "note": NOTE, "tables": tables}
+
+
+def _span(one: Walked) -> str:
+    first, last = (str(day)[:10] for day in (one.row.dates[0], one.row.dates[-1]))
+    return f"{one.n} days in {one.row.folds} folds, {first} to {last}"
+
+
+def _row(one: Walked, new: bool) -> Row:
+    row, beside, forecast = one.row, one.baseline, one.forecast
+    seeds = f"{one.seeds} seed{'s' if one.seeds > 1 else ''}"
+    empty = ("–", "", "")
+    return [
+        (f"h{row.horizon}" if new else "", f"{one.n_pos} with the rise" if new else "", ""),
+        (row.budget, seeds, ""),
+        (f"{one.auc.value:.3f}", f"{one.auc.low:.3f} to {one.auc.high:.3f}", ""),
+        (" ".join(f"{auc:.3f}" for auc in one.by_fold), "", ""),
+        (f"{one.loss.value:.4f}", f"{one.loss.low:.3f} to {one.loss.high:.3f}", ""),
+        empty if beside is None else (f"{beside.rival_auc:.3f}", beside.rival.result.name, ""),
+        empty if beside is None else (signed(beside.auc), "", ""),
+        empty
+        if beside is None or beside.auc_before is None
+        else (signed(beside.auc_before), f"{one.n_before} days", ""),
+        empty if beside is None else (signed(beside.loss), "", ""),
+        empty if forecast is None else (signed(forecast.auc), forecast.rival.result.name, ""),
+    ]

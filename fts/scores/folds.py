@@ -1,0 +1,124 @@
+"""Scores a model that is trained anew for each fold: the mean of its folds, with days and seeds in the interval.
+
+Each fold has a model of its own, whose probabilities rank its own days alone, so an AUC over all days would compare
+what no model has compared. Days are resampled over all folds together, in blocks as in fts.scores.intervals; the luck
+of a training comes on top (Student's t of the spread over seeds), because other days say nothing of it.
+"""
+
+# shapes: N days of all folds in time order, S trainings of one configuration, R resamples
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fts.scores.dependence import LEVEL, block_length, widening
+from fts.scores.intervals import RESAMPLES, SERIES, Interval, checked_labels, percentiles, resample
+from fts.scores.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Luck:
+    """How far apart trainings of one configuration lie that differ by their seed alone."""
+
+    sd: float  # of a score over folds
+    freedom: int
+
+    def half_width(self, trainings: Iterable[int]) -> float:
+        """Of the 95 % interval of a sum of means, each over so many trainings; 0: that mean knows no seed."""
+        from scipy.stats import t  # here, not above: a reader of the types need not pay for it
+
+        share = sum(1 / n for n in trainings if n)
+        return float(t.ppf((1 + LEVEL) / 2, self.freedom)) * self.sd * float(np.sqrt(share))
+
+
+def stretches(n: int, folds: int) -> list[NDArray[np.int64]]:
+    """The days of each fold: validation stretches are of equal length and follow each other."""
+    return np.array_split(np.arange(n), folds)
+
+
+def over_folds(metric: str, y: Floats, p: Floats, folds: int, weights: Floats | None = None) -> Floats:
+    """The mean of the folds' scores: R values, one without weights; NaN where a resample leaves a fold one class."""
+    score = METRICS[metric]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        each = [score(y[k], p[k], None if weights is None else weights[:, k]) for k in stretches(len(y), folds)]
+    mean_R: Floats = np.mean(each, axis=0)
+    return mean_R
+
+
+def luck_of(scores: Iterable[Sequence[float]]) -> Luck | None:
+    """Pooled over configurations, the scores of whose trainings these are; None: none was trained twice."""
+    again = [np.asarray(values, float) for values in scores if len(values) > 1]
+    freedom = sum(len(values) - 1 for values in again)
+    if not freedom:
+        return None
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in again)
+    return Luck(float(np.sqrt(squares / freedom)), freedom)
+
+
+def measured(
+    metric: str, y: Floats, p_SN: Sequence[Floats], folds: int, horizon: int, luck: Luck | None, n: int = RESAMPLES
+) -> Interval:
+    """A score over folds, mean over the trainings of one configuration. Raises TooFewSamples."""
+    return _judged(metric, y, (p_SN,), folds, horizon, luck, (len(p_SN),), n)
+
+
+def paired(
+    metric: str,
+    y: Floats,
+    first_SN: Sequence[Floats],
+    second_SN: Sequence[Floats],
+    folds: int,
+    horizon: int,
+    luck: Luck | None,
+    trainings: tuple[int, int] | None = None,
+    n: int = RESAMPLES,
+) -> Interval:
+    """First minus second on the same days. `trainings` of each that depend on a seed; usual: one training knows none.
+
+    Raises TooFewSamples.
+    """
+    usual = tuple(len(each) if len(each) > 1 else 0 for each in (first_SN, second_SN))
+    return _judged(metric, y, (first_SN, second_SN), folds, horizon, luck, trainings or usual, n)
+
+
+def _judged(
+    metric: str,
+    y: Floats,
+    sides: Sequence[Sequence[Floats]],
+    folds: int,
+    horizon: int,
+    luck: Luck | None,
+    trainings: Iterable[int],
+    n: int,
+) -> Interval:
+    """One score over folds, or the first minus the second."""
+    checked = [[checked_labels(y, p) for p in side] for side in sides]
+    y = checked[0][0][0]
+    signs = (1.0, -1.0)[: len(sides)]
+
+    def combined(value: Callable[[Floats], Floats]) -> Floats:
+        means = [np.mean([value(p) for _, p in side], axis=0) for side in checked]
+        apart: Floats = np.sum([sign * mean for sign, mean in zip(signs, means, strict=True)], axis=0)
+        return apart
+
+    series = SERIES[metric]
+    parts = stretches(len(y), folds)
+    apart = combined(lambda p: np.concatenate([series(y[k], p[k]) for k in parts]))
+    block = block_length(apart, horizon)
+    weights = resample(len(y), block, seed=0, n=n)
+    value = float(combined(lambda p: over_folds(metric, y, p, folds))[0])
+    drawn = combined(lambda p: over_folds(metric, y, p, folds, weights))
+    name = metric if len(sides) == 1 else f"difference in {metric}"
+    days = percentiles(name, value, drawn, widening(apart, block))
+    half = luck.half_width(trainings) if luck is not None else 0.0
+    low, high = (float(np.hypot(end - value, half)) for end in (days.low, days.high))
+    return Interval(value, value - low, value + high)

@@ -1,0 +1,83 @@
+"""The code of a study as a node gets it: the files that `sync` names, read whole before the first is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fts.jobs.api.code import TooMuchCode, beside, files, not_inside
+from fts.jobs.executors.arriving import BadFile, checked_name
+from fts.jobs.executors.base import CodeNotSent
+from fts.jobs.executors.data import send_data
+from fts.jobs.executors.frames import Kind
+from fts.jobs.executors.outgoing import send_bytes
+from fts.jobs.supervisor.trouble import is_disk_trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+
+    from fts.jobs.executors.channel import Channel
+    from fts.jobs.executors.data import DataSet
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file."""
+
+    name: str  # within the folder
+    content: bytes
+    runs: bool  # it may be executed
+
+
+def send_code(
+    channel: Channel, folder: Path, sync: Sequence[str], outputs: Path, sets: Mapping[str, DataSet] | None = None
+) -> None:
+    """The declared files of the folder, once for each state of them. Raises BrokenPipeError, CodeNotSent."""
+    sets = sets or {}
+    md5, parts = md5_of(read_code(folder, sync, outputs, sets), sets), list[Part]()
+    if md5 not in channel.has_code:
+        parts = list(read_code(folder, sync, outputs, sets))
+        md5 = md5_of(parts, sets)  # somebody may have changed one in between
+    channel.writer.send(Kind.CODE, {"md5": md5, "folder": str(folder)})
+    if md5 in channel.has_code:
+        return
+    channel.has_code.add(md5)
+    for part in parts:
+        send_bytes(channel.writer, part.name, part.content, {"of": "code", "runs": part.runs})
+    if sets:
+        send_data(channel, sets)
+
+
+def read_code(folder: Path, sync: Sequence[str], outputs: Path, without: Container[str] = ()) -> Iterator[Part]:
+    """Each declared file, by name; a link is the file that it leads to. Raises CodeNotSent."""
+    for word in sync:
+        if (why := not_inside(word, folder)) is not None:
+            raise CodeNotSent(f"`sync` {why}")
+    try:
+        found = sorted(set(files(folder, beside(folder, sync, outputs), without)))
+    except TooMuchCode as error:
+        raise CodeNotSent(f"`sync`: {error}") from None
+    for name, path in found:
+        if not path.is_file():  # a broken link, a socket, or a file that has just been removed
+            continue
+        try:
+            yield Part(checked_name(name), path.read_bytes(), os.access(path, os.X_OK))
+        except BadFile as error:
+            raise CodeNotSent(f"{error}; rename it, or leave it out of `sync`") from None
+        except OSError as error:
+            if is_disk_trouble(error):
+                raise
+            raise CodeNotSent(f"{path} cannot be read: {error.strerror}; mend it, or leave it out of `sync`") from None
+
+
+def md5_of(parts: Iterable[Part], sets: Mapping[str, DataSet] | None = None) -> str:
+    md5 = hashlib.md5(usedforsecurity=False)
+    for part in parts:
+        content = hashlib.md5(part.content, usedforsecurity=False).hexdigest()
+        md5.update(f"{part.name} {content} {part.runs}\n".encode())
+    for name, one in sorted((sets or {}).items()):
+        md5.update(f"data {name} {one.md5}\n".encode())
+    return md5.hexdigest()

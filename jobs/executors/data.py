@@ -1,0 +1,90 @@
+"""The data sets of a study as a node gets them: by md5, and only those that the node has not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fts.jobs.api.code import all_files, not_inside
+from fts.jobs.executors.arriving import BadFile, checked_name
+from fts.jobs.executors.base import DataNotSent
+from fts.jobs.executors.outgoing import State, send_file, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fts.jobs.executors.channel import Channel
+
+READ = 1 << 20  # bytes at once
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One file."""
+
+    path: Path
+    state: State
+    md5: str
+
+
+class DataSums:
+    """Of one worker: it knows the md5 of each data set until that changes."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, DataSet] = {}
+        self._lock = threading.Lock()
+
+    def read(self, folder: Path, data: Sequence[str]) -> dict[str, DataSet]:
+        """By name in the folder. Raises DataNotSent."""
+        for word in data:
+            if (why := not_inside(word, folder)) is not None:
+                raise DataNotSent(f"`data` {why}")
+        return {os.path.relpath(path, folder): self._of(path, folder) for path in all_files(folder, data)}
+
+    def _of(self, path: Path, folder: Path) -> DataSet:
+        """Slots wait for the one that reads a data set."""
+        try:
+            checked_name(os.path.relpath(path, folder))
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, BadFile) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise DataNotSent(f"data set {path} cannot be sent: {why}") from None
+        try:
+            with self._lock:
+                known = self._known.get(path)
+                if known is None or known.state != state_of(fd):
+                    md5 = hashlib.md5(usedforsecurity=False)
+                    while body := os.read(fd, READ):
+                        md5.update(body)
+                    known = self._known[path] = DataSet(path, state_of(fd), md5.hexdigest())
+                return known
+        finally:
+            os.close(fd)
+
+
+def send_data(channel: Channel, sets: Mapping[str, DataSet]) -> None:
+    """Those that the node has not. Raises BrokenPipeError, DataNotSent."""
+    by_md5 = {one.md5: one for one in sets.values()}
+    for md5 in channel.ask_needs({name: (one.md5, one.state.size) for name, one in sets.items()}):
+        one = by_md5.get(md5)
+        if one is None:
+            continue  # the node then misses the one that it has not asked for, and says so
+        try:
+            fd = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise DataNotSent(f"data set {one.path} cannot be read: {error.strerror}") from None
+        try:
+            changed = state_of(fd) != one.state
+            if not changed:
+                before, channel.blameless = channel.blameless, True
+                send_file(channel.writer, md5, fd, {"of": "data"})
+                changed = state_of(fd) != one.state
+                channel.blameless = before or changed  # the node refuses what has changed, and rightly
+        finally:
+            os.close(fd)
+        if changed:
+            raise DataNotSent(f"data set {one.path} was written to while it was sent; `fts retry` sends it again")

@@ -1,0 +1,180 @@
+"""Checkpoints that are too large to travel: they stay on a shared file system, and a pointer to each comes home.
+
+They lie at CHECKPOINTS/STUDY/JOB/TRIAL/TOKEN/NUMBER, in a folder of their attempt alone, so that a cut-off node writes
+over nothing. At home, `model.bin.fts-elsewhere` stands for `model.bin` and says where it is, with bytes and md5. What
+no pointer of the trial names any more is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fts.state.files import atomic_write, make_folder, remove, replacing, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+SUFFIX = ".fts-elsewhere"
+BLOB = re.compile(r"(/.+-[0-9a-f]{8}/[^/]+/trial_[0-9]+)/[0-9]+-[0-9a-f]{8}/[0-9]+")  # of one trial
+TOKEN = re.compile(r"[0-9]+-[0-9a-f]{8}")
+PART = 8 << 20  # bytes, between two signs of life
+
+
+class CannotKeep(Exception):
+    """The shared file system does not take a checkpoint."""
+
+
+class BadBlob(ValueError):
+    """What a pointer names is gone, or is not as it was written."""
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Where a file is."""
+
+    at: str
+    bytes: int
+    md5: str
+
+    @property
+    def text(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def folder_of(checkpoints: Path, outputs: Path, job: str, trial: str) -> Path:
+    """Of one trial; another study on the same file system has another."""
+    own = hashlib.md5(f"{os.uname().nodename}:{outputs.resolve()}".encode(), usedforsecurity=False).hexdigest()
+    return checkpoints / f"{outputs.resolve().parent.name[:60]}-{own[:8]}" / job / trial
+
+
+def read(path: Path) -> Pointer | None:
+    """None: it is no pointer of ours. One that leads to another kind of path is none: what it names may be removed."""
+    try:
+        told = json.loads(path.read_text())
+        found = Pointer(str(told["at"]), int(told["bytes"]), str(told["md5"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return found if BLOB.fullmatch(found.at) and ".." not in Path(found.at).parts else None
+
+
+def pointers(folder: Path) -> Iterator[tuple[Path, Pointer]]:
+    """All below a folder of home."""
+    for path in sorted(folder.rglob(f"*{SUFFIX}")) if folder.is_dir() else ():
+        if not path.is_symlink() and (found := read(path)) is not None:
+            yield path, found
+
+
+def keep(fd: int, path: Path, root: Path, alive: Callable[[], None]) -> tuple[int, str]:
+    """On the shared file system, which has to be there. Raises CannotKeep; what `alive` raises passes."""
+    if not root.is_dir():
+        raise CannotKeep(f"a checkpoint cannot be kept: {root} is no folder on {os.uname().nodename}")
+    try:
+        return store(fd, path, root, alive)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CannotKeep(f"a checkpoint cannot be kept: {error}") from error
+
+
+def store(fd: int, path: Path, root: Path, alive: Callable[[], None]) -> tuple[int, str]:
+    """Copies an open file there, whole and flushed; its bytes and md5. Raises OSError."""
+    md5, at = hashlib.md5(usedforsecurity=False), 0
+    make_folder(path.parent, root)
+    with replacing(path, root) as draft, draft.open("wb") as out:
+        while body := os.pread(fd, PART, at):
+            out.write(body)
+            md5.update(body)
+            at += len(body)
+            alive()
+    sync_folder(path.parent)
+    return at, md5.hexdigest()
+
+
+def fetch(pointer: Pointer, path: Path, root: Path, alive: Callable[[], None] = lambda: None) -> None:
+    """Brings a file to where a trial reads it. Raises BadBlob, OSError for this disk."""
+    try:
+        fd = os.open(pointer.at, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise BadBlob(f"{pointer.at} cannot be read: {error.strerror}") from error
+    try:
+        size = os.fstat(fd).st_size
+        if size != pointer.bytes:
+            raise BadBlob(f"{pointer.at} has {size:,} bytes, expected {pointer.bytes:,}")
+        _, md5 = store(fd, path, root, alive)
+    finally:
+        os.close(fd)
+    if md5 != pointer.md5:
+        remove(path, root)
+        raise BadBlob(f"{pointer.at} does not match its md5")
+
+
+def bring_home(home: Path, root: Path) -> list[str]:
+    """For a trial that goes on on this machine: files in the place of pointers; returns what could not be had."""
+    missing, found = [], list(pointers(home))
+    for path, pointer in found:
+        try:
+            fetch(pointer, path.with_name(path.name.removesuffix(SUFFIX)), root)
+            remove(path, root)
+        except BadBlob as error:
+            missing.append(str(error))
+    for folder in folders_of(found):
+        sweep(folder, home, None)
+    return missing
+
+
+def sweep(folder: Path, home: Path, live: str | None) -> None:
+    """Removes what no pointer at home names, of the trial's `folder`.
+
+    `live`: the token of the attempt that runs. What it has stored since the newest that is at home is under way.
+    """
+    clear(folder, {pointer.at for _, pointer in pointers(home)}, live)
+
+
+def forget(home: Path) -> None:
+    """Of a folder with all checkpoints of a trial, which is about to be removed."""
+    for folder in folders_of(pointers(home)):
+        clear(folder, set(), None)
+
+
+def folders_of(found: Iterable[tuple[Path, Pointer]]) -> set[Path]:
+    """Of the trials that these pointers lead to."""
+    return {Path(pointer.at).parents[1] for _, pointer in found}
+
+
+def clear(folder: Path, named: set[str], live: str | None) -> None:
+    newest = max((int(Path(at).name) for at in named if Path(at).parent == folder / str(live)), default=-1)
+    for attempt in listed(folder):
+        if not TOKEN.fullmatch(attempt.name) or attempt.is_symlink():
+            continue
+        for blob in listed(attempt):
+            old = attempt.name != live or (blob.name.isdecimal() and int(blob.name) < newest)
+            if old and str(blob) not in named and not blob.is_dir():
+                remove(blob, folder)
+    with contextlib.suppress(OSError):  # not empty, or gone
+        for attempt in listed(folder):
+            if attempt.name != live and not listed(attempt):
+                attempt.rmdir()
+        for each in (folder, *folder.parents[:2]):  # trial, job, study
+            each.rmdir()
+
+
+def listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def bytes_of(home: Path) -> int:
+    return sum(pointer.bytes for _, pointer in pointers(home))
+
+
+def write(path: Path, pointer: Pointer, root: Path) -> None:
+    atomic_write(path, pointer.text, root, durable=False)

@@ -1,0 +1,101 @@
+"""Checkpoints that stay on a shared file system: found by the next attempt, and gone with their trial."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from fts.jobs.supervisor import elsewhere
+from tests.executors.crew import Crew
+from tests.fts_process import wait_until
+
+TRIAL = "shared/crew-0123abcd/00001_a/trial_0000"
+OLD, LIVE, DEAD = (f"{n}-0123abcd" for n in range(3))
+
+
+def test_a_checkpoint_that_stays_is_found_by_the_next_node_and_goes_with_its_trial(tmp_path: Path) -> None:
+    """Two nodes that share a folder; each loses a trial. The last attempt is on this machine."""
+    for name in ("peace", "crew", "shared"):
+        (tmp_path / name).mkdir()
+    crew, peace, shared = Crew(tmp_path / "crew", pause_s=0.15, trials=1), Crew(tmp_path / "peace", trials=1), []
+    for one in (crew, peace):
+        train = (one.folder / "train.py").read_text()
+        train = train.replace("write_text(repr(loss))", "write_text(repr(loss).ljust(2 << 20))")
+        (one.folder / "train.py").write_text(train.replace(".read_text() ==", ".read_text().strip() =="))
+        one.put_in_line()
+    peace.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
+    crew.study.environ["FTS_CHECKPOINT_HOME"] = "1MB"
+    worker = crew.start("a:1,b:1", "--checkpoints", str(tmp_path / "shared"))
+    for _ in range(2):
+        known = crew.epochs()
+        wait_until(lambda known=known: crew.epochs() >= known + 2)
+        crew.strike(signal.SIGKILL)
+    wait_until(lambda: list((tmp_path / "shared").rglob("*/*/*/*/[0-9]*")))
+    shared = [path for path in (tmp_path / "shared").rglob("*") if path.is_file()]
+    assert shared and not list(crew.study.outputs.rglob("weights.txt"))
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait(60) == 0, crew.said()
+    crew.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
+    assert crew.record() == peace.record() and crew.files() == peace.files(), crew.said()
+    assert "resumed from" in crew.printed()
+    crew.study.ok("gc", "--yes")
+    assert not list((tmp_path / "shared").iterdir())
+    assert crew.leftovers() == []
+
+
+def pointer_to(path: Path, body: bytes, shared: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = path.with_name("source")
+    source.write_bytes(body)
+    fd = os.open(source, os.O_RDONLY)
+    size, md5 = elsewhere.store(fd, shared, shared.parents[2], lambda: None)
+    os.close(fd)
+    source.unlink()
+    elsewhere.write(
+        path.with_name(path.name + elsewhere.SUFFIX), elsewhere.Pointer(str(shared), size, md5), path.parent
+    )
+
+
+def test_only_what_no_pointer_names_is_removed_and_what_is_under_way_stays(tmp_path: Path) -> None:
+    home, trial = tmp_path / "home", tmp_path / TRIAL
+    pointer_to(home / "checkpoint" / "a", b"a", trial / OLD / "0")
+    pointer_to(home / "checkpoint" / "b", b"b", trial / LIVE / "3")
+    for name in (f"{OLD}/1", f"{DEAD}/0", f"{LIVE}/2", f"{LIVE}/4"):
+        (trial / name).parent.mkdir(exist_ok=True)
+        (trial / name).touch()
+    elsewhere.sweep(trial, home, LIVE)
+    assert sorted(str(path.relative_to(trial)) for path in trial.rglob("?")) == [f"{OLD}/0", f"{LIVE}/3", f"{LIVE}/4"]
+
+
+def test_a_pointer_to_anything_else_removes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "precious" / "0").mkdir(parents=True)
+    (tmp_path / "precious" / "0" / "1").touch()
+    pointer = elsewhere.Pointer(str(tmp_path / "precious" / "0" / "1"), 0, "d41d8cd98f00b204e9800998ecf8427e")
+    elsewhere.write(tmp_path / "home" / f"x{elsewhere.SUFFIX}", pointer, tmp_path)
+    elsewhere.forget(tmp_path / "home")
+    assert (tmp_path / "precious" / "0" / "1").exists()
+
+
+def test_what_is_gone_or_changed_there_is_not_taken_for_the_checkpoint(tmp_path: Path) -> None:
+    home, trial = tmp_path / "home", tmp_path / TRIAL
+    for number, name in enumerate("abc"):
+        pointer_to(home / name, name.encode(), trial / OLD / str(number))
+    (trial / OLD / "0").unlink()
+    (trial / OLD / "1").write_bytes(b"x")
+    missing = elsewhere.bring_home(home, home)
+    assert len(missing) == 2 and "cannot be read" in missing[0] and "its md5" in missing[1]
+    assert (home / "c").read_bytes() == b"c" and not (home / "b").exists()
+    assert sorted(path.name for path in home.iterdir()) == ["a.fts-elsewhere", "b.fts-elsewhere", "c"]
+
+
+def test_a_shared_folder_that_is_not_there_or_full_is_no_fault_of_the_node(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(elsewhere.CannotKeep, match="is no folder on"):
+        elsewhere.keep(fd, tmp_path / "x" / "t" / "0", tmp_path / "x", lambda: None)
+    (tmp_path / "t").touch()
+    with pytest.raises(elsewhere.CannotKeep, match="a checkpoint cannot be kept"):
+        elsewhere.keep(fd, tmp_path / "t" / "0", tmp_path, lambda: None)
+    os.close(fd)
