@@ -13,6 +13,7 @@ measured by `python -m benchmarks coverage --full`: where moods last for months 
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -220,13 +221,22 @@ def compare(
 
 
 def resample(n_samples: int, block: float, seed: int, n: int = RESAMPLES) -> Floats:
-    """weights_RN: how often each of N samples occurs in each of n resamples; rows sum to N. Same seed, same weights."""
+    """weights_RN: how often each of N samples occurs in each of n resamples; rows sum to N. Same seed, same weights.
+
+    Read-only: the scores of one page ask for few different ones, and the newest four are kept.
+    """
+    return _resampled(n_samples, max(1, round(block)), seed, n)
+
+
+@functools.lru_cache(maxsize=4)
+def _resampled(n_samples: int, block: int, seed: int, n: int) -> Floats:
     from arch.bootstrap import StationaryBootstrap  # see block_length
 
-    bootstrap = StationaryBootstrap(max(1, round(block)), np.arange(n_samples), seed=np.random.default_rng(seed))
+    bootstrap = StationaryBootstrap(block, np.arange(n_samples), seed=np.random.default_rng(seed))
     weights = np.empty((n, n_samples))
     for row, (drawn, _) in enumerate(bootstrap.bootstrap(n)):
         weights[row] = np.bincount(drawn[0], minlength=n_samples)
+    weights.flags.writeable = False
     return weights
 
 

@@ -102,7 +102,7 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
             if is_lost(job, snapshot, now)
             else f"{formatting.glyph_of(job.status)} {job.status}",
             f"{formatting.trials_ended(job)}/{job.trials_wanted}",
-            formatting.best(job.best_value) if len(job.goals) == 1 else formatting.best_or_front(job),
+            formatting.score(job.best_value) if len(job.goals) == 1 else formatting.best_or_front(job),
             job.attempt,
             remark(job),
         )

@@ -26,7 +26,7 @@ from fts.state.db import open_for_reading
 from fts.state.disk import is_full
 from fts.state.errors import StateError
 from fts.state.files import atomic_write, open_log
-from fts.state.place import has_study
+from fts.state.place import has_study, no_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,8 +110,11 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     settings = worker_settings(**flags, where=where, detached=detached)
     if not create and not has_study(here().db):
         raise NothingThere(
-            f"there is no study at {here().db}: change to its folder or name it with --db; {begin()} "
-            "begins a study here, `fts worker --create` an empty one"
+            no_study(
+                here().db,
+                f"change to its folder or name it with --db; {begin()} begins a study here, `fts worker --create` "
+                "an empty one",
+            )
         )
     if detach:
         return start_detached(here(), flags | {"create": create} | asdict(where))

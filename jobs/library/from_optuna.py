@@ -49,6 +49,8 @@ class Recorded:
 
 def read(url: str, name: str | None) -> Recorded:
     """The study of that name, or the only one. Raises NoStorage, NoStudy."""
+    if "://" not in url:
+        url = SQLITE + url  # the file alone
     if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).is_file():
         raise NoStorage(f"there is no file {url.removeprefix(SQLITE)}; expected a storage of Optuna: sqlite:///FILE.db")
     import optuna  # here, not above: 0.4 s

@@ -78,6 +78,12 @@ class Manager:
         return "system" if self.is_of_machine else f"gui/{os.getuid()}"
 
     def write(self) -> None:
+        """Its file, and the folder of its log, without which neither system starts it."""
+        logs = self.service.log.parent
+        if not logs.is_dir():
+            make_folder(logs)
+            if self.service.user is not None:
+                shutil.chown(logs, self.service.user)
         make_folder(self.path.parent)
         atomic_write(self.path, self.content, mode=0o644 if self.is_of_machine else 0o600)
 

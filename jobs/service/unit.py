@@ -71,6 +71,7 @@ def systemd(service: Service) -> str:
         *(["After=network-online.target", "Wants=network-online.target"] if service.user else []),
         "",
         "[Service]",
+        "Type=exec",  # what cannot even begin, `systemctl start` says
         *([f"User={service.user}"] if service.user else []),
         f"WorkingDirectory={_specifier(f'{service.folder}/')}",  # a backslash or a blank at its end stays in the name
         *(f"Environment={_word(f'{name}={value}', variables=False)}" for name, value in service.environment.items()),

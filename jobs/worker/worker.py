@@ -208,6 +208,7 @@ class Worker:
         self._over = threading.Event()
         self._beats = 0
         self._idle_since: float | None = None
+        self._worked = False  # and has not yet said that nothing is left to run
         self._lost_database: StateError | None = None
         self._stop_file_obeyed = False
 
@@ -487,11 +488,20 @@ class Worker:
         """Is there nothing left to do for this process?"""
         if self.board.order is not None:
             return self.board.busy == 0
-        if not self.settings.until_empty or self.board.busy or self._work_waits():
+        if self.board.busy:
+            self._idle_since, self._worked = None, True
+            return False
+        if not (self.settings.until_empty or self._worked):
+            return False  # it has said so already
+        if self._work_waits():
             self._idle_since = None
             return False
         self._idle_since = self._idle_since or time.monotonic()
-        return time.monotonic() - self._idle_since > 2 * self.settings.poll_s
+        idle = time.monotonic() - self._idle_since > 2 * self.settings.poll_s
+        if idle and not self.settings.until_empty:
+            self._worked = False
+            self.progress.tell(Note("nothing to run now: the worker waits for jobs; Ctrl-C ends it"))
+        return idle and self.settings.until_empty
 
     def _work_waits(self) -> bool:
         return queries.flag(self.db, "queue_paused") is None and tickets.runnable_jobs(self.db) > 0

@@ -134,7 +134,9 @@ def test_install_asks_systemd_status_reads_it_and_remove_leaves_nothing(
         (tools / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/asked\n{answer}\n')
         (tools / name).chmod(0o755)
     monkeypatch.setitem(study.environ, "PATH", f"{tools}:{os.environ['PATH']}")
+    shutil.rmtree(study.outputs / "logs", ignore_errors=True)
     said = study.fts("service", "install", "--manager", SYSTEMD)
+    assert (study.outputs / "logs").is_dir(), "systemd starts nothing whose log has no folder"
     (path,) = (study.folder.parent / "config" / "systemd" / "user").glob("fts-*.service")
     assert said.code == 0 and "sudo loginctl enable-linger" in said.err and f"wrote {path}" in said.err, said
     assert str(sys.executable) in path.read_text()
