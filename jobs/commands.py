@@ -24,6 +24,7 @@ from fts.jobs.functions import (
     clean,
     combinations,
     experiment_name,
+    module_file,
     parse_parameter,
     told_apart,
 )
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 RANGE = re.compile(rf"\s*({NUMBER})\s*\.\.\s*({NUMBER})\s*(:\s*log\s*)?")
+PYTHON = re.compile(r"python[\d.]*")
+INTERPRETER = re.compile(r"python[\d.]*|bash|sh|zsh|Rscript|julia|node|perl|ruby")
+MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # behind python -m
 LARGEST_SCRIPT = 100_000_000  # bytes; a larger file of the command is data
 
 
@@ -87,10 +91,14 @@ def prepared(words: Sequence[str], folder: Path, shell: bool = False) -> Command
     for found, quotes in places(command[0], PLACE) if shell else ():
         if found["name"] in WHOLE_ARGS and quotes != PLAIN:
             raise BadCommand(f"{found[0]} stands for several words; write it without quotes around it, as {found[0]}")
-    script = script_of(plain, folder)
+    script = module_of(plain, folder) or script_of(plain, folder)
+    if not shell and script is None:
+        check_script(plain, folder)
     program = None if shell else found_program(command[0], folder)
     md5 = "" if script is None else hashlib.md5((folder / script).read_bytes()).hexdigest()
-    return Command(command, declared, shell, script, program, md5, Path(script or (plain or command)[0]).stem)
+    path = Path(script or (plain or command)[0])
+    stem = (path.parent.name if path.stem == "__main__" else "") or path.stem
+    return Command(command, declared, shell, script, program, md5, stem)
 
 
 def frozen(
@@ -191,6 +199,24 @@ def script_of(words: Sequence[str], folder: Path) -> str | None:
         except (OSError, ValueError):  # a word that is no path
             continue
     return None
+
+
+def module_of(words: Sequence[str], folder: Path) -> str | None:
+    """The file of `python -m pkg.train`, where it stands below the folder or its `src`; None: it does not."""
+    for before, flag, module in zip(words, words[1:], words[2:], strict=False):
+        if flag == "-m" and PYTHON.fullmatch(Path(before).name) and MODULE.fullmatch(module):
+            return module_file(f"{module}.__main__", folder) or module_file(module, folder)
+    return None
+
+
+def check_script(words: Sequence[str], folder: Path) -> None:
+    """Raises BadCommand for `bash train.sh` where there is no train.sh: every trial would fail."""
+    if len(words) < 2 or not INTERPRETER.fullmatch(Path(words[0]).name):
+        return
+    word = words[1]
+    if word.startswith("-") or PLACE.search(word) or not Path(word).suffix or (folder / word).exists():
+        return
+    raise BadCommand(f"there is no file {word} in {folder}")
 
 
 def found_program(word: str, folder: Path) -> str | None:

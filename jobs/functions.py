@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Value = str | int | float
 MOST_CELLS = 10_000
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")  # pkg.train:objective
 TRIAL = "trial"  # a parameter of this name gets the trial; without it the function needs a declared space
 OLDEST = (3, 11)  # Python that a trial process runs in
 SEED = "seed"  # a parameter of this name gets the trial's seed
@@ -62,6 +63,7 @@ def cells(
     **fields: Any,
 ) -> list[FunctionCell]:
     """One cell per combination of the axes' values. Raises BadObjective or BadSpec, before anything is written."""
+    objective = in_a_file(objective, folder)
     found = inspect(objective, folder)
     check_baseline(fields.get("baseline"), folder, list(axes or {}))
     name = checked_name(study or clean(found.path.stem))
@@ -123,8 +125,11 @@ def combinations(axes: Mapping[str, Sequence[Value]]) -> list[tuple[Value, ...]]
 def inspect(objective: str, folder: Path) -> Function:
     """Reads the file and finds the function in it. Raises BadObjective with what is wrong and what was expected."""
     if not OBJECTIVE.fullmatch(objective):
+        missing = MODULE.fullmatch(objective) and objective.partition(":")[0].replace(".", "/") + ".py"
         raise BadObjective(
-            f"{objective!r} is no objective, expected FILE.py:FUNCTION, such as {suggested(objective, folder)}"
+            f"{objective!r} is no objective, "
+            + (f"there is no {missing} in {folder}; " if missing else "")
+            + f"expected FILE.py:FUNCTION, such as {suggested(objective, folder)}"
         )
     file, _, name = objective.rpartition(":")
     path = folder / file
@@ -155,6 +160,23 @@ def inspect(objective: str, folder: Path) -> Function:
     required += [arg.arg for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
     every = tuple(arg.arg for arg in [*plain, *given.kwonlyargs])
     return Function(path, name, code_md5(code), every, tuple(required), any_name=given.kwarg is not None)
+
+
+def in_a_file(objective: str, folder: Path) -> str:
+    """`pkg.train:objective` as `pkg/train.py:objective` or `src/pkg/train.py:objective`; others stay as they are."""
+    if not MODULE.fullmatch(objective):
+        return objective
+    module, _, name = objective.partition(":")
+    file = module_file(module, folder)
+    return objective if file is None else f"{file}:{name}"
+
+
+def module_file(module: str, folder: Path) -> str | None:
+    """Where the file of a module is, below the folder or its `src`; None: it is not there."""
+    path = module.replace(".", "/")
+    return next(
+        (one for one in (f"{path}.py", f"{path}/__init__.py", f"src/{path}.py") if (folder / one).is_file()), None
+    )
 
 
 def suggested(word: str, folder: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ from fts.state import errors
 from fts.state.damage import empty_sentence, restore_sentence
 
 DEFAULT_PATH = Path("outputs/fts.db")
+MOST_FOLDERS = 200  # that are looked into for a study
 
 
 def database_path(path: Path | str | None = None) -> Path:
@@ -31,11 +34,36 @@ def require_study(path: Path) -> None:
     """Raises NoDatabase where there is nothing to read or to change, NotOurDatabase for what is no file."""
     refuse_other_than_file(path)
     if not path.exists():
-        raise errors.NoDatabase(
-            f"there is no database at {path}; `fts enqueue` begins one (`fts` alone says how), --db names another"
-        )
+        raise errors.NoDatabase(no_study(path, "`fts enqueue` begins one (`fts` alone says how), --db names another"))
     if not has_study(path):
         raise errors.NoDatabase(empty_sentence(path))
+
+
+def no_study(path: Path, cure: str) -> str:
+    """That there is none at this path; and the nearest one, in a folder above or below, else the cure."""
+    other = nearest_study(Path.cwd()) if path == DEFAULT_PATH or path == Path.cwd() / DEFAULT_PATH else None
+    if other is None:
+        return f"there is no study at {path}; {cure}"
+    return f"there is no study at {path}, but there is one in {other}: `cd {shlex.quote(str(other))}`"
+
+
+def nearest_study(folder: Path) -> Path | None:
+    """The folder above that has a study, else the first below it; as a person would type it."""
+    for steps, above in enumerate(folder.parents, 1):
+        if _has(above):
+            return Path(*[".."] * steps)
+    try:
+        below = sorted(entry.name for entry in itertools.islice(os.scandir(folder), MOST_FOLDERS) if entry.is_dir())
+    except OSError:
+        return None
+    return next((Path(name) for name in below if _has(folder / name)), None)
+
+
+def _has(folder: Path) -> bool:
+    try:
+        return has_study(folder / DEFAULT_PATH)
+    except OSError:
+        return False
 
 
 def has_study(path: Path) -> bool:

@@ -154,7 +154,7 @@ class Examination:
             told += ", without reports"
         value = seen.value if not seen.cut else None
         if value is not None:
-            told += f"; {self.cell.metric} {formatting.best(value)}"
+            told += f"; {self.cell.metric} {formatting.score(value)}"
         status = OK
         if seen.end.how is Ended.PRUNED:
             status, told = WARN, f"{told}; it ended itself as pruned, although nothing asked it to"

@@ -122,11 +122,13 @@ class Stage:
 
     def again(self, spec: TrialSpec, before: Seen) -> TrialSpec:
         """The same trial after a kill, with what it had drawn."""
+        if self.cell.space is not None:  # its parameters are in the specification
+            return replace(spec, resume=True)
         draws = tuple(
             {"k": k, "name": name, "value": before.params[name], "distribution": distribution}
             for k, (name, distribution) in enumerate(before.distributions.items())
         )
-        return replace(spec, resume=True, draws=() if self.cell.space is not None else draws)
+        return replace(spec, resume=True, draws=draws)
 
     def run(
         self,

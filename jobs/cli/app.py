@@ -42,7 +42,9 @@ class Fraction(click.FloatRange):
         return f"{self.min:,g} to {self.max:,g}"
 
 
-FUNCTION = re.compile(r"[^-].*\.py(:.*)?")  # a word of the command line that names a file of Python
+FUNCTION = re.compile(
+    r"[^-].*\.py(:.*)?|[A-Za-z_][\w.]*:[A-Za-z_]\w*"
+)  # a word that names a file of Python, or a module
 STUDY_FILE = re.compile(r"[^-].*\.toml")
 COUNT = Whole(1, 10**9)  # of rows, jobs, backups: none of something is no question
 ROW = Whole(0, 2**63 - 1)  # a number that a row of the database can have

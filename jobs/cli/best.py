@@ -18,7 +18,7 @@ from fts.jobs.api.spec import BadSpec, trial_folder
 from fts.jobs.cli.app import here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, say
-from fts.jobs.cli.selection import one_cell
+from fts.jobs.cli.selection import one_cell, only_cell
 from fts.jobs.cli.show import reading
 from fts.jobs.status import formatting, naming, trial_facts
 from fts.state import queries
@@ -34,7 +34,7 @@ FRESH, FRESH_FOLDER = "FTS_FRESH_FOLDER", '"$(mktemp -d)"'
 
 
 @click.command()
-@click.argument("cell")
+@click.argument("cell", required=False)
 @click.option(
     "--args",
     "form",
@@ -44,14 +44,17 @@ FRESH, FRESH_FOLDER = "FTS_FRESH_FOLDER", '"$(mktemp -d)"'
 @click.option("--python", "form", flag_value="python", help="an expression of Python: dict(lr=0.01, layers=3)")
 @click.option("--json", "form", flag_value="json", help="one JSON object: parameters, value, trial, axes")
 @click.option("--by", metavar="GOAL", help="of several goals the one to take the best trial of  [default: the first]")
-def best(cell: str, form: str | None, by: str | None) -> None:
+def best(cell: str | None, form: str | None, by: str | None) -> None:
     """The best trial of one CELL (2M/h1, mnist/S, its experiment name, or its job number), to be used again.
+
+    CELL may be left out where there is only one.
 
     The parameters stand alone on stdout: `python train.py $(fts best mnist/S)`. Of a command it is the whole command
     line, filled, for your shell: `eval "$(fts best mnist/S)"`.
     """
     with reading() as db:
-        job = one_cell(queries.jobs(db), cell)
+        jobs = queries.jobs(db)
+        job = only_cell(jobs) if cell is None else one_cell(jobs, cell)
         every = front(job, queries.trials(db, job.id))
     found = best_by(job, every, by)
     if found is None:

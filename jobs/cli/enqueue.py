@@ -244,6 +244,11 @@ def another_question(cell: BareCell, before: Sequence[Job]) -> str:
     if not same:
         return ""
     job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the one that is most alike
+    if "imported_from" in job.spec and "objective" not in job.spec:
+        return (
+            f"; it knows nothing of job {job.id}, which was imported without a function: `fts import` with --objective "
+            "and --name NEW makes a history that more trials go on from"
+        )
     differs = functions.unlike(cell, job.spec)
     script = Path(cell.file or "its script").name
     if differs == ["code_md5"]:

@@ -23,7 +23,7 @@ from fts.state.db import open_for_person
     help="the function it was: more trials go on from this history  [default: none]",
 )
 def import_(storage: str, study: str | None, name: str | None, objective: str | None) -> None:
-    """Take over the ended trials of a study in a STORAGE of Optuna, such as sqlite:///optuna.db.
+    """Take over the ended trials of a study in a STORAGE of Optuna, such as optuna.db or sqlite:///optuna.db.
 
     They become a job that is done: parameters with their distributions, values, reports, states. None runs again.
     """
@@ -41,7 +41,9 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
     best = "" if job.best_value is None else f", best {formatting.score(job.best_value)} (t{job.best_trial})"
     best = best if len(job.goals) == 1 else f", {formatting.best_or_front(job)}"
     emit(f"{found.name} is job {number} ({job.cell}): {formatting.count(len(found.trials), 'trial')}{best}")
-    if objective is not None:
+    if objective is None:
+        say(f"`fts trials {number}` lists it; for more trials import it with --objective FILE.py:FUNCTION, --name NEW")
+    else:
         goal = "" if job.direction == "minimize" else f" --direction {job.direction}"
         if len(job.goals) > 1:
             goal = "".join(f" --goal {name}={one}" for name, one in job.goals.items())

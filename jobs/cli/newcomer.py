@@ -6,15 +6,20 @@ import ast
 import itertools
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fts.state.place import DEFAULT_PATH, has_study
+from fts.state.place import DEFAULT_PATH, has_study, nearest_study
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
 
 PROGRAMS = re.compile(r"(\./.+|python[\d.]*|bash|sh|zsh|Rscript|julia|node|java|perl|ruby|awk|make|uv|poetry)")
+INTERPRETERS = {
+    ".sh": "bash", ".bash": "bash", ".R": "Rscript", ".r": "Rscript", ".jl": "julia", ".pl": "perl", ".rb": "ruby",
+    ".js": "node",
+}  # fmt: skip
 STUDY_FILE = "study.toml"
 MOST_FILES = 50  # of Python that are looked into
 LARGEST = 1_000_000  # bytes
@@ -35,7 +40,9 @@ def first_steps(folder: Path) -> list[str]:
         steps = [(f"fts check {own}", tried), (f"fts enqueue {own}", "puts it in line"), steps[2]]
     width = max(len(words) for words, _ in steps)
     shown = [f"  {words:<{width}}  {why}" for words, why in steps]
-    return ["There is no study in this folder yet. To begin:", *shown, "All commands: fts --help"]
+    other = nearest_study(folder)
+    there = [] if other is None else [f"There is one in {other}: cd {shlex.quote(str(other))}"]
+    return ["There is no study in this folder yet. To begin:", *shown, *there, "All commands: fts --help"]
 
 
 def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
@@ -94,12 +101,28 @@ def functions_of(path: Path) -> list[ast.FunctionDef]:
         return []
 
 
+def _runs(word: str) -> str | None:
+    """`bash fit.sh`, `./fit`: how a script or program that stands here is run; None: it is no such file."""
+    path = Path(word)
+    if path.suffix in (".py", ".toml") or ":" in word or word.startswith("-"):
+        return None
+    try:
+        if not path.is_file():
+            return None
+    except (OSError, ValueError):
+        return None
+    if os.access(path, os.X_OK):
+        return word if "/" in word else f"./{word}"
+    return f"{INTERPRETERS[path.suffix]} {word}" if path.suffix in INTERPRETERS else None
+
+
 def command_without_dashes(name: str, words: Sequence[str]) -> str | None:
     """What to say where a command stands without `--` before it; None: there is none."""
-    for place, (word, after) in enumerate(itertools.pairwise(words)):
+    for place, (word, after) in enumerate(itertools.pairwise([*words, ""])):
         before = words[place - 1] if place else ""
-        if PROGRAMS.fullmatch(word) and not after.startswith("-") and not before.startswith("-"):
-            return (
-                f"a command stands behind --, with the name of its metric: fts {name} --metric loss -- {word} {after}"
-            )
+        if before.startswith("-") or (after.startswith("-") and not _runs(word)):
+            continue
+        if (PROGRAMS.fullmatch(word) and after) or _runs(word):
+            behind = f"{_runs(word) or word} {after}".rstrip() if not after.startswith("-") else _runs(word)
+            return f"a command stands behind --, with the name of its metric: fts {name} --metric loss -- {behind}"
     return None

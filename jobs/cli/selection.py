@@ -173,6 +173,14 @@ def one_cell(jobs: Sequence[Job], word: str) -> Job:
         raise WrongStatus(f"job {other.id} ({cell_name(other)}) is a {other.kind}; only a cell has a winner") from None
 
 
+def only_cell(jobs: Sequence[Job]) -> Job:
+    """The one cell there is. Raises UsageError where there are several, NothingThere where there is none."""
+    cells = [job for job in jobs if job.kind == "cell"]
+    if len(cells) == 1:
+        return cells[0]
+    raise click.UsageError(f"name a cell; {known(jobs)}") if cells else NothingThere(known(jobs))
+
+
 def split_trial(word: str) -> tuple[str, int | None]:
     """`2M/h1:t3` is trial 3 of 2M/h1; without `:t3` the trial is None."""
     match = TRIAL.fullmatch(word)

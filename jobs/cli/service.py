@@ -17,7 +17,7 @@ from fts.jobs.python import python
 from fts.jobs.service import manager, unit
 from fts.jobs.service.manager import LAUNCHD, SYSTEMD, Manager
 from fts.jobs.settings import worker_settings
-from fts.state.place import has_study
+from fts.state.place import has_study, no_study
 
 OF_SYSTEM = click.option("--system", is_flag=True, help="a service of the machine, which needs root, not one of yours")
 BY = click.option(
@@ -56,9 +56,7 @@ def install(system: bool, kind: str | None, dry_run: bool, more: tuple[str, ...]
             raise click.UsageError(f"--{name.replace('_', '-')} ends the worker, and a service keeps it running")
     worker_settings(**flags)  # refused now, not at the next boot
     if not has_study(here().db):
-        raise NothingThere(
-            f"there is no study at {here().db}: change to its folder or name it with --db; {begin()} begins one"
-        )
+        raise NothingThere(no_study(here().db, f"change to its folder or name it with --db; {begin()} begins one"))
     made = chosen(system, kind, flags, more)
     commands = made.commands("install")
     if dry_run:

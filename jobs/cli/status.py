@@ -25,7 +25,7 @@ from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
 from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
-from fts.state.place import refuse_other_than_file
+from fts.state.place import no_study, refuse_other_than_file
 from fts.state.user import this_person
 
 if TYPE_CHECKING:
@@ -86,8 +86,11 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
     refuse_other_than_file(here().db)
     if not os.path.lexists(here().db):
         raise NothingThere(
-            f"there is no study at {here().db} (looked at --db, $FTS_DB, ./outputs); {begin()} creates it"
-            + (", `fts demo` runs a small example" if "demo" in entries() else "")
+            no_study(
+                here().db,
+                f"--db or $FTS_DB name another; {begin()} begins one"
+                + (", `fts demo` runs a small example" if "demo" in entries() else ""),
+            )
         )
     when = None if at is None else since_of(at)
     db = open_for_reading(here().db)

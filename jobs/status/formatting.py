@@ -232,21 +232,18 @@ def to_the_second(at: float, now: float) -> str:
 
 
 def score(value: float | None, digits: int = 4) -> str:
-    """0.6841, or a dash; what no column could hold as 3.4e+38."""
+    """0.6841, or a dash; 3.4e+38 where no column could hold it, 9.0e-6 where the digits would show nothing of it."""
     if value is None or not math.isfinite(value):
         return "—"
-    return f"{value:.{digits}f}" if abs(value) < 1e9 else f"{value:.2g}"
-
-
-def best(value: float | None) -> str:
-    """The same, but 9.0e-6 where four digits would show nothing of it."""
-    text = score(value)
-    return number(value) if value and text in ("0.0000", "-0.0000") else text
+    if abs(value) >= 1e9:
+        return f"{value:.2g}"
+    text = f"{value:.{digits}f}"
+    return number(float(value)) if value and not text.strip("-0.") else text
 
 
 def best_or_front(job: Job) -> str:
     """`best 0.6841`; of several goals `front 7`, how many trials no other beats."""
-    return f"best {best(job.best_value)}" if len(job.goals) == 1 else f"front {len(job.front)}"
+    return f"best {score(job.best_value)}" if len(job.goals) == 1 else f"front {len(job.front)}"
 
 
 def short_score(value: float | None, digits: int = 4) -> str:

@@ -161,8 +161,8 @@ def _absence(glance: Glance) -> list[str]:
     told = [f"since {_moment(away.since, glance.now).removeprefix('on ')}: {ended}, {bad}, {heat}"]
     if away.best_after is not None:
         of = f" of {away.best_cell}" if away.best_cell else ""
-        before = f" from {formatting.best(away.best_before)}" if away.best_before is not None else ""
-        told.append(f"the best {_bare(away.metric)}{of} went{before} to {formatting.best(away.best_after)}")
+        before = f" from {formatting.score(away.best_before)}" if away.best_before is not None else ""
+        told.append(f"the best {_bare(away.metric)}{of} went{before} to {formatting.score(away.best_after)}")
     if away.joined:
         told.append(f"{formatting.count(away.joined, 'trial')} joined a front")
     return told
@@ -237,7 +237,7 @@ def best_words(snapshot: Snapshot, job: Job) -> list[str]:
         return []
     kind = declared.of_job(snapshot, job).word(job.metric, None)
     which = "smaller" if job.direction is Direction.MINIMIZE else "larger"
-    return [f"best {kind} {formatting.best(job.best_value)} ({which} is better)"]
+    return [f"best {kind} {formatting.score(job.best_value)} ({which} is better)"]
 
 
 def _live(glance: Glance, job: Job) -> list[Trial]:
@@ -298,7 +298,7 @@ def _trial(event: Event, name: str) -> str:
 
 
 def _number(value: Any) -> str:
-    return formatting.best(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    return formatting.score(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
 TRIAL = re.compile(r"trial (\d+)(:| (?=interrupted))")

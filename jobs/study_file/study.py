@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 USUAL_TRIALS = 20
 BY_OPTION = (("study", "name"), ("search", "warm_start"))  # they have options of their own
-MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")
 LIMIT = re.compile(r"\s*(<=|>=)\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 Tables = dict[str, Any]
 Params = dict[str, Any]
@@ -235,16 +234,14 @@ class Freezing:
 
     def function(self, at: At, text: str) -> str:
         """`train:objective` or `train.py:objective` as FILE.py:FUNCTION, found below the folder of the file."""
-        if OBJECTIVE.fullmatch(text):
-            return text
-        if not MODULE.fullmatch(text):
+        found = functions.in_a_file(text, self.folder)
+        if OBJECTIVE.fullmatch(found):
+            return found
+        if not functions.MODULE.fullmatch(text):
             raise BadStudy(at, f"is {text!r:.80}, expected {keys.FUNCTION}")
         module, _, name = text.partition(":")
         path = module.replace(".", "/")
-        there = [one for one in (f"{path}.py", f"{path}/__init__.py") if (self.folder / one).is_file()]
-        if not there:
-            raise BadStudy(at, f"is {text!r:.80}, but there is no {path}.py in {self.folder}{_imported(module, name)}")
-        return f"{there[0]}:{name}"
+        raise BadStudy(at, f"is {text!r:.80}, but there is no {path}.py in {self.folder}{_imported(module, name)}")
 
     def _name(self, source: functions.Function | commands.Command) -> str:
         stem = source.stem if isinstance(source, commands.Command) else source.path.stem

@@ -116,7 +116,7 @@ class Console:
             told = {shown.objective: value} | epoch["metrics"]
         else:
             told = {"val_loss": epoch.get("val_loss"), "auc": epoch.get("val_auc")}
-        numbers = [f"{name} {number:.4f}" for name, number in told.items() if number is not None]
+        numbers = [f"{name} {formatting.score(number)}" for name, number in told.items() if number is not None]
         pace = f" {epoch['samples_per_s']:.0f} samples/s" if epoch.get("samples_per_s") is not None else ""
         return f"{shown.experiment} t{shown.number} epoch {epoch['epoch']} {' '.join(numbers)}{pace}"
 
@@ -126,7 +126,7 @@ class Console:
             known = [shown.best] if shown.best is not None else []
             shown.best = trial.direction.best([*known, trial.value])
         epoch = f", best epoch {trial.best_epoch}" if trial.best_epoch is not None else ""  # baselines have none
-        value = f"{trial.objective} {trial.value:.4f}{epoch}" if trial.value is not None else ""
+        value = f"{trial.objective} {formatting.score(trial.value)}{epoch}" if trial.value is not None else ""
         return f"{shown.experiment} t{trial.number} {trial.status}: {value or trial.message or ''} ({trial.cause})"
 
     # -- the live lines
@@ -146,8 +146,8 @@ class Console:
 
 def live_line(shown: JobLine) -> str:
     done = min(1.0, (shown.number + (shown.epoch / shown.epochs if shown.epochs else 0)) / max(1, shown.trials))
-    value = f" now {shown.value:.4f}" if shown.value is not None else ""
-    best = f" best {shown.best:.4f}" if shown.best is not None else ""
+    value = f" now {formatting.score(shown.value)}" if shown.value is not None else ""
+    best = f" best {formatting.score(shown.best)}" if shown.best is not None else ""
     place = f"t{shown.number}/{shown.trials} ep {shown.epoch}" + (f"/{shown.epochs}" if shown.epochs else "")
     return f"  {bar(done, 16)} {shown.experiment} {place}{value}{best}{eta(shown)}"
 

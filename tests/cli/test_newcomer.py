@@ -8,6 +8,7 @@ import pytest
 
 from fts.jobs.cli import main
 from fts.jobs.cli.newcomer import objective_in
+from fts.jobs.commands import BadCommand, prepared
 
 
 def test_fts_alone_in_an_empty_folder_says_how_to_begin(tmp_path: Path, monkeypatch, capsys):
@@ -49,3 +50,58 @@ def test_a_first_try_that_nothing_understands_gets_one_sentence(
     said = capsys.readouterr()
     assert said.out == "" and expected in said.err and said.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
+
+
+@pytest.mark.parametrize("name", ["enqueue", "check"])
+def test_a_script_of_a_shell_is_named_behind_dashes(tmp_path: Path, monkeypatch, capsys, name: str):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fit.sh").write_text("echo loss 1\n")
+    for word, run in (("fit.sh", "bash fit.sh"), ("./fit.sh", "bash ./fit.sh")):
+        assert main([name, word, "--trials", "3"]) == 2
+        assert f"fts {name} --metric loss -- {run}" in capsys.readouterr().err
+    (tmp_path / "fit.sh").chmod(0o755)
+    assert main([name, "fit.sh"]) == 2
+    assert "-- ./fit.sh" in capsys.readouterr().err
+
+
+def test_a_function_may_be_named_by_its_module(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "src" / "pkg"
+    package.mkdir(parents=True)
+    (package / "train.py").write_text("def goal(trial):\n    return trial.suggest_float('x', 0, 1)\n")
+    assert main(["enqueue", "-n", "pkg.train:goal"]) == 0
+    assert "train is new: 20 trials" in capsys.readouterr().err
+    assert main(["enqueue", "-n", "pkg.trian:goal"]) == 2
+    assert f"there is no pkg/trian.py in {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_command_that_runs_a_module_has_its_name_and_its_file(tmp_path: Path):
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "train.py").write_text("print(1)\n")
+    (tmp_path / "pkg" / "__main__.py").write_text("print(2)\n")
+    module = prepared(("python", "-m", "pkg.train"), tmp_path)
+    assert (module.script, module.stem) == ("pkg/train.py", "train")
+    package = prepared(("python", "-m", "pkg", "data.txt"), tmp_path)
+    assert (package.script, package.stem) == ("pkg/__main__.py", "pkg")
+    assert prepared(("python", "-m", "json.tool"), tmp_path).script is None
+
+
+def test_a_script_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(BadCommand, match=r"there is no file fti\.sh in"):
+        prepared(("bash", "fti.sh", "{rate:0..1}"), tmp_path)
+    prepared(("bash", "-c", "fti.sh"), tmp_path)
+    prepared(("python", "{script:a.py,b.py}"), tmp_path)
+
+
+def test_a_study_in_a_folder_above_or_below_is_named(tmp_path: Path, monkeypatch, capsys):
+    for folder in ("my study/outputs", "my study/sub", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "my study" / "outputs" / "fts.db").write_bytes(b"no matter")
+    for words in (["status"], ["results"], ["worker"], []):
+        for folder, told in (("my study/sub", "cd .."), (".", "cd 'my study'")):
+            monkeypatch.chdir(tmp_path / folder)
+            assert main(words) in (2, 6)
+            assert told in capsys.readouterr().err
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert main(words) in (2, 6)
+        assert "there is one in" not in capsys.readouterr().err.lower()

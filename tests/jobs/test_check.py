@@ -130,6 +130,19 @@ def test_what_would_hurt_is_named(tmp_path: Path, body: str, about: str, expecte
     assert (status, found.hurts) == ("bad", True) and expected in sentence
 
 
+def test_a_parameter_that_its_branch_did_not_draw_is_no_fault(tmp_path: Path) -> None:
+    body = """
+        def objective(trial, kind, depth):
+            trial.report(1.0, 0)
+            trial.report(0.5, 1)
+            return 0.5
+    """
+    kind = {"kind": "choice", "choices": ["a"]}
+    depth = {"kind": "int", "low": 1, "high": 3, "when": "kind == 'b'"}
+    found = examined(tmp_path, body, space={"kind": kind, "depth": depth})
+    assert not found.hurts and told(found, "resumable")[0] == "ok"
+
+
 def test_a_function_without_checkpoints_begins_anew_and_its_files_are_named(tmp_path: Path) -> None:
     found = examined(tmp_path, WRITES)
     assert not found.hurts and found.repeatable

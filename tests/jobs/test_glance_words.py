@@ -44,8 +44,12 @@ def test_a_job_without_a_best_trial_says_what_became_of_its_trials(status, prune
     assert formatting.without_best(make_job(1, status=status, **counts)) == said
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.6841, "0.6841"), (None, "—"), (float("nan"), "—"), (float("inf"), "—")])
-def test_a_score_that_is_no_number_is_a_dash(value, said):
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.6841, "0.6841"), (9.3e-7, "9.3e-7"), (-9.3e-7, "-9.3e-7"), (0.0, "0.0000"), (None, "—"), (float("nan"), "—"),
+     (float("inf"), "—")],
+)  # fmt: skip
+def test_a_score_that_is_no_number_is_a_dash_and_a_small_one_is_no_zero(value, said):
     assert formatting.score(value) == said
 
 
