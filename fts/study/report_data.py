@@ -49,7 +49,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
     from fts.analysis.study_data import CELL_COLUMNS, EPOCH_COLUMNS, StudyData
 
     with db.read():
-        jobs = [job for job in own_jobs(db) if job.status is not JobStatus.CANCELLED]
+        jobs = [job for job in own_jobs(db) if job.status is not JobStatus.CANCELLED or job.kind == "replicate"]
         jobs.sort(key=lambda job: job.id)
         trials = {job.id: queries.trials(db, job.id) for job in jobs}
         cells = begun_cells(jobs)  # as fts.analysis.study_data.newest_jobs
