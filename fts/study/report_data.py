@@ -141,7 +141,7 @@ def baseline_rows(
     for job, trials in ran:
         for trial in trials:
             table = stored(places, job, trial)
-            if table is not None:
+            if table is not None and {"model", "inputs"} <= set(trial.params):  # else somebody edited its row
                 what = (trial.data_md5 or "", trial.params["model"], trial.params["inputs"])
                 seconds = (trial.ended_at or trial.started_at) - trial.started_at
                 yield baseline_row(task_of(job, usual), job.horizon, job.tier, *what, table, seconds)
