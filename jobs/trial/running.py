@@ -213,9 +213,13 @@ def speaks_of_pruning(folder: Path, *files: Path) -> bool:
 
 
 def running_of(trial: Any) -> RunningTrial | None:
-    """Behind the trial that a function got; None: it runs under plain Optuna."""
+    """Behind the trial that a function got; None: it runs under plain Optuna. Raises TypeError for what is no trial."""
     running = getattr(trial, "running", None)
-    return running if hasattr(running, "drew") else None
+    if hasattr(running, "drew"):
+        return running
+    if not hasattr(trial, "suggest_float"):
+        raise TypeError(f"the first argument is {trial!r:.80}, expected the trial that the function got")
+    return None
 
 
 def number_of(value: Any, what: str) -> float:
