@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 
 MOST_STEPS = 10**9  # of a trial; a larger number in a specification was not written by fts
+HUGE = 1e100  # a parameter that a search may draw, a value that a trial may have: its square is a number, too
+
+
+def bounded(value: float) -> float:
+    """The same value; one that no column holds is as good as infinite."""
+    return value if -HUGE <= value <= HUGE or math.isnan(value) else math.copysign(math.inf, value)
+
+
+def in_words(value: float) -> str:
+    """0.6841; without sixty digits of a penalty."""
+    return f"{value:.4f}" if abs(value) < 1e9 else f"{value:.2g}"
 
 
 class JobStatus(StrEnum):
@@ -580,6 +591,7 @@ class Node:
     failures: int = 0  # launches that failed, in a row
     trials: tuple[str, ...] = ()  # in its slots now
     vitals: dict[str, float | int | None] = field(default_factory=dict)  # the latest reading
+    past: tuple[tuple[float, float | None, float | None, float | None], ...] = ()  # at, memory in use 0..1, °C, GPU %
 
     @property
     def busy(self) -> int:

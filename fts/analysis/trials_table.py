@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS: dict[str, str] = {
     "experiment": "phase6a_2M_h1_threshold_1pct",
-    "kind": "cell; replicate: another seed of a winner; baseline; train: a final model",
+    "kind": "cell; replicate: another seed of a winner; walk: a winner on folds; baseline; train: a final model",
     "budget": "2M, 20M, 200M, 2B",
     "horizon": "trading days",
     "task": "threshold_1pct",

@@ -226,10 +226,9 @@ class CellSpec:
             raise BadSpec(f"objective is {made.objective}, but loss softauc has no probabilities; expected val_auc")
         if made.loss == "softauc" and made.pos_weight:
             raise BadSpec("pos_weight is given, but each pair of loss softauc has one rise; leave it out")
-        if made.winner_folds is not None and not _are_folds(made.winner_folds):
-            raise BadSpec(
-                f"winner_folds is {made.winner_folds!r}, expected KofN, the last K of N stretches, such as 4of6"
-            )
+        folds = made.cv.removeprefix(WALKED) if made.kind == "walk" and made.cv else made.winner_folds
+        if folds is not None and not _are_folds(folds):
+            raise BadSpec(f"folds is {folds!r}, expected KofN, the last K of N stretches of days, such as 4of6")
         if made.cv is not None and not CV.fullmatch(made.cv) and not _is_walk(made):
             raise BadSpec(f"cv is {made.cv!r}, expected walk-forward:N with 2 to 20 folds, such as walk-forward:5")
         if not MD5.fullmatch(made.data_md5):

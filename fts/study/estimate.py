@@ -18,7 +18,7 @@ from fts.jobs.settings import Places
 from fts.jobs.status.forecast import worth_of_pruned
 from fts.jobs.supervisor.admission import admit
 from fts.state import queries
-from fts.study.cell import CellSpec
+from fts.study.cell import TRAINS, CellSpec
 from fts.study.memory_plan import architectures
 from fts.study.own import own_jobs
 from fts.study.question import question_of
@@ -174,12 +174,12 @@ class Known:
 
     def windows(self, cell: CellSpec) -> Windows | None:
         """Of an earlier trial on the same data, split and horizon."""
-        asked = (cell.data_md5, cell.horizon, cell.span, cell.split)
+        asked = (cell.data_md5, cell.horizon, cell.span, cell.split, cell.cv)
         for trial, _ in self._trials:
             spec = self._specs.get(trial.job_id, {})
             span = spec.get("longest") or spec.get("context")
-            same = (spec.get("data_md5"), spec.get("horizon"), span, spec.get("split")) == asked
-            if same and trial.n_train and trial.n_val:
+            known = (spec.get("data_md5"), spec.get("horizon"), span, spec.get("split"), spec.get("cv"))
+            if known == asked and trial.n_train and trial.n_val:
                 return Windows(trial.n_train, trial.n_val)
         return None
 
@@ -196,7 +196,10 @@ class Known:
         counts = [
             trial.epochs
             for trial, _ in self._trials
-            if str(trial.status) == "complete" and trial.epochs and self._specs[trial.job_id].get("budget") == budget
+            for spec in [self._specs[trial.job_id]]
+            if str(trial.status) == "complete"
+            and trial.epochs
+            and (spec.get("budget"), spec.get("kind")) in ((budget, "cell"), (budget, "replicate"))
         ]
         return float(median(counts)) if counts else None
 
@@ -212,7 +215,7 @@ class Known:
             spec = self._specs.get(trial.job_id, {})
             if trial.device != self.device or trial.threads != self.threads or not epochs:
                 continue
-            if spec.get("kind") not in ("cell", "train", "replicate") or spec.get("budget") == "tiny":
+            if spec.get("kind") not in TRAINS or spec.get("budget") == "tiny":
                 continue
             shape = cell_shape(CellSpec.from_json(spec), trial.architecture)
             found.append(median(epoch.samples_per_s for epoch in epochs) * shape.flops_per_window)

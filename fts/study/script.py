@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fts.study.cell import CellSpec
 
-VERB = {"cell": "hpo", "train": "train", "replicate": "replicate", "baseline": "baseline"}
+VERB = {"cell": "hpo", "train": "train", "replicate": "replicate", "baseline": "baseline", "walk": "walk"}
 WIDTH = 110
 
 TEMPLATE = '''"""{title}
@@ -52,6 +52,7 @@ def _title(cell: CellSpec) -> str:
         "cell": f"searches {cell.trials} trials of at most {cell.epochs} epochs",
         "train": f"trains the final model of trial {cell.origin.get('trial')}",
         "replicate": f"trains the winner with {cell.trials} other seeds",
+        "walk": f"trains the winner with {cell.trials} seeds for each of {cell.folds} folds",
         "baseline": f"fits {cell.trials} baselines",
     }[cell.kind]
     return f"{cell.experiment}: {what}, horizon {cell.horizon} days, data {cell.dataset} {cell.data_md5[:12]}."

@@ -19,7 +19,7 @@ from fts.scores.folds import luck_of, measured, over_folds, paired
 from fts.scores.metrics import auc
 from tests.analysis.tables import study
 
-N, FOLDS = 1200, 4  # 300 days a fold
+N, FOLDS = 600, 4  # 150 days a fold
 DAYS = pd.bdate_range("2010-01-04", periods=N).to_numpy().astype("datetime64[D]")
 TASK = "threshold_1pct walk-forward:4of6"
 
@@ -33,7 +33,7 @@ def made(skill: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return y, 1 / (1 + np.exp(0.6 - skill * signal - 0.5 * noise))
 
 
-def with_walk(skill: float, seeds: int = 3, chosen_from: int = 900) -> StudyData:
+def with_walk(skill: float, seeds: int = 3, chosen_from: int = 450) -> StudyData:
     y, rival = made(0.6, 99)
     p_SN = tuple(made(skill, seed)[1] for seed in range(seeds))
     row = WalkRow("phase6a_2M_h1_threshold_1pct", "2M", 1, "threshold_1pct", TASK, "a25", "d" * 32, FOLDS,
@@ -42,13 +42,13 @@ def with_walk(skill: float, seeds: int = 3, chosen_from: int = 900) -> StudyData
         baseline_row(TASK, 1, "a25", "d" * 32, name, "last row", pd.DataFrame({"date": DAYS, "y": y, "p": p}))
         for name, p in (("class prior", np.full(N, 0.3)), ("logistic regression", rival), ("HAR volatility", rival))
     )
-    data = study([("2M", 1)])
+    data = study([("2M", 1)], n=4)
     return replace(data, walks=(row,), baselines=(*data.baselines, *beside))
 
 
 @pytest.fixture(scope="module")
 def groups() -> tuple[Group, ...]:
-    return summarise(study([("2M", 1)]))
+    return summarise(study([("2M", 1)], n=4))
 
 
 def test_an_auc_over_folds_is_the_mean_of_theirs_whatever_lies_between_their_levels():
@@ -79,11 +79,11 @@ def test_equal_predictions_differ_by_nothing_and_the_luck_of_seeds_widens_an_int
 @pytest.mark.parametrize(
     ("skill", "seeds", "chosen_from", "answer"),
     [
-        (2.0, 3, 900, "yes"),
-        (2.0, 1, 900, "perhaps"),  # one seed says nothing of the next
+        (2.0, 3, 450, "yes"),
+        (2.0, 1, 450, "perhaps"),  # one seed says nothing of the next
         (2.0, 3, 100, "perhaps"),  # the winner was chosen on nearly all of these days
-        (0.6, 3, 900, "not shown"),
-        (0.1, 3, 900, "not at 2M"),
+        (0.6, 3, 450, "not shown"),
+        (-0.6, 3, 450, "not so far"),  # 26 trials are missing
     ],
 )
 def test_what_is_said_of_a_winner_on_folds(
@@ -97,11 +97,11 @@ def test_what_is_said_of_a_winner_on_folds(
 @pytest.mark.slow  # the figures of a page take 5 s
 def test_the_page_shows_walk_forward_first(tmp_path: Path):
     page = write_report(with_walk(0.6), tmp_path).read_text()
-    assert page.index('id="walk-forward"') < page.index('id="matrix"') and "1200 days in 4 folds" in page
+    assert page.index('id="walk-forward"') < page.index('id="matrix"') and "600 days in 4 folds" in page
 
 
 def test_a_row_of_the_walk_forward_table():
     (table,) = section(walked(with_walk(0.6)))["tables"]
     row = dict(zip(table["rows"][0][1:], table["rows"][1][1:], strict=True))
     assert row["winner"] == ("2M", "3 seeds", "") and row["baseline"][1] in ("logistic regression", "HAR volatility")
-    assert row["before its search's days"][1] == "900 days" and len(row["by fold"][0].split()) == FOLDS
+    assert row["before its search's days"][1] == "450 days" and len(row["by fold"][0].split()) == FOLDS

@@ -18,14 +18,14 @@ from fts.state.values import Job, JobStatus
 from fts.study.cell import BadSpec, CellSpec
 from fts.study.margins import predictions_path, question
 from fts.study.matrix import NotEnqueued, enqueue_cells, write
-from fts.study.results import results
+from fts.study.results import across_assets, results
 from fts.study.winners import follow_winner, walk_specs, winner
 from tests.jobs.science import CELL, cells_of, make_data, opened, poison_test_part, run_queue
 
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Places, Database]:
-    """A cell of one trial, and its winner with two seeds on the last two of three stretches; three baselines there."""
+    """A cell of one trial, and its winner with two seeds on the last two of three stretches; two baselines there."""
     folder = tmp_path_factory.mktemp("walked")
     manifest = make_data(folder / "data")
     poison_test_part(manifest)
@@ -35,7 +35,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Places, Database]:
     run_queue(places)
     cell = asking(db)
     baseline, walk = walk_specs(cell, winner(db, cell), "2of3", 2)
-    write(db, [replace(baseline, trials=3), walk], who="test")  # prior, regression, forest
+    write(db, [replace(baseline, trials=2), walk], who="test")  # prior, regression
     run_queue(places)
     return places, db
 
@@ -83,6 +83,22 @@ def test_results_show_the_mean_over_seeds_first_and_its_difference(walked: tuple
     assert row.auc_gain_low is not None and row.auc_gain_low < (row.auc_gain or 0)
     one_s = trials[0]
     assert (row.auc_high or 0) - (row.auc_low or 0) > 0.9 * ((one_s.auc_high or 0) - (one_s.auc_low or 0))
+
+
+def test_results_of_two_assets_are_laid_side_by_side_where_both_were_walked(
+    walked: tuple[Places, Database],
+):
+    _, db = walked
+    jobs = {job.id: job for job in queries.jobs(db)}
+    rows = [replace(row, auc_gain=-0.2, auc_gain_low=-0.3, auc_gain_high=-0.1) for row in results(db)]
+    assert list(across_assets(rows, jobs.values())) == []
+    others = {
+        100 + n: replace(job, id=100 + n, spec=job.spec | {"dataset": "OTHER.dataset.a20"}) for n, job in jobs.items()
+    }
+    both = [*rows, *(replace(row, job=100 + row.job) for row in rows)]
+    (told,) = across_assets(both, [*jobs.values(), *others.values()])
+    gap = "-0.200 [-0.300, -0.100]"
+    assert told == f"tiny/h1 vs base on MADE {gap} and OTHER {gap}: holds: worse on both"
 
 
 def test_baselines_of_the_same_folds_follow_by_themselves_and_once(walked: tuple[Places, Database]):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.search.importance import ENOUGH, Importance, chance_of, counts, importance
 from fts.jobs.status import declared, formatting
+from fts.jobs.status.once import Once
 from fts.state.values import ROLE, Job, Trial, TrialStatus
 from fts.tui.data import table_rows
 from fts.tui.data.curve_comparison import points
-from fts.tui.data.once import Once
 from fts.tui.data.trial_store import place_of
 from fts.tui.render.text import Line, Span, heading, with_role
 
@@ -142,12 +142,10 @@ def _share(share: float) -> str:
 def importance_of(view: View) -> tuple[Importance, ...]:
     """Of the selected cell's trials; computed once for each set of them."""
     trials = view.trials
-    if not _latest or _latest[0][0] is not trials:
-        _latest[:] = [(trials, importance(trials))]
-    return _latest[0][1]
+    return _important((trials,), None, lambda: importance(trials))
 
 
-_latest: list[tuple[Sequence[Trial], tuple[Importance, ...]]] = []  # the last one, by the identity of its trials
+_important: Once[tuple[Importance, ...]] = Once()
 
 
 def why_no_importance(view: View) -> str:

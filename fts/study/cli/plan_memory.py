@@ -17,7 +17,7 @@ from fts.state.db import open_for_reading
 from fts.state.place import has_study
 from fts.state.values import JobStatus
 from fts.study import choices
-from fts.study.cell import CellSpec
+from fts.study.cell import TRAINS, CellSpec
 from fts.study.cli.enqueue import parse_cell, specs_of
 from fts.study.estimate import Allowed, CellPlan, Known, ShapePlan, plan_cell
 from fts.study.own import own_jobs
@@ -77,7 +77,7 @@ def _wanted(
     fields: dict[str, Any],
 ) -> list[CellSpec]:
     """The cells of the queue that were named, or that there are; else new ones of the matrix."""
-    jobs = [] if db is None else [j for j in own_jobs(db, LIVE) if j.kind in ("cell", "train", "replicate")]
+    jobs = [] if db is None else [j for j in own_jobs(db, LIVE) if j.kind in TRAINS]
     if whole or not (cells or jobs):
         matrix_cells = [(b, h, task) for b in budgets for h in choices.HORIZONS]
         return specs_of(matrix_cells, **fields)
