@@ -40,18 +40,18 @@ OPTIONS = {
 
 
 def command_of(word: str, known: Iterable[str]) -> str | None:
-    """`fts calls it fts queue`, for `list`; None: nobody else calls anything so."""
+    """`did you mean 'queue'?`, for `list`; None: nobody else calls anything so."""
     name = word.lower().replace("_", "-")
     if name in ("delete", "rm", "remove", "del", "delete-study", "reset", "drop"):
         return DELETED
     found = next((ours for ours, theirs in COMMANDS.items() if name in theirs and ours in known), None)
-    return None if found is None else f"fts calls it `fts {found}`"
+    return None if found is None else f"did you mean {found!r}?"
 
 
 def option_of(word: str, known: Iterable[str]) -> str | None:
-    """`fts calls it --trials`, for `--n-trials`; None: nobody else calls anything so, or this command has none."""
+    """`did you mean --trials?`, for `--n-trials`; None: nobody else calls anything so, or this command has none."""
     name = word.lower().replace("_", "-")
     found = next((ours for ours, theirs in OPTIONS.items() if name in theirs and ours in known), None)
     if found == "--direction" and name != "--mode":
         found += " maximize" if name.startswith("--max") else " minimize"
-    return None if found is None else f"fts calls it {found}"
+    return None if found is None else f"did you mean {found}?"

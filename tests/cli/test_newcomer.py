@@ -98,14 +98,14 @@ def test_a_script_that_is_not_there_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("list", "fts calls it `fts queue`"),
-        ("create-study", "fts calls it `fts enqueue`"),
+        ("list", "did you mean 'queue'?"),
+        ("create-study", "did you mean 'enqueue'?"),
         ("remove 1", "`fts cancel` takes a job out of the queue"),
-        ("enqueue train.py:goal --n-trials 5", "fts calls it --trials"),
-        ("enqueue train.py:goal --n_trials=5", "fts calls it --trials"),
-        ("enqueue train.py:goal --maximize", "fts calls it --direction maximize"),
-        ("worker --n-jobs 2", "fts calls it --slots"),
-        ("enqueue --metric loss --num-samples 3 -- ./a", "fts calls it --trials"),
+        ("enqueue train.py:goal --n-trials 5", "did you mean --trials?"),
+        ("enqueue train.py:goal --n_trials=5", "did you mean --trials?"),
+        ("enqueue train.py:goal --maximize", "did you mean --direction maximize?"),
+        ("worker --n-jobs 2", "did you mean --slots?"),
+        ("enqueue --metric loss --num-samples 3 -- ./a", "did you mean --trials?"),
         ("enqueue train.py:goal --triasl 3", "Did you mean"),
     ],
 )
