@@ -34,7 +34,7 @@ def main() -> None:
     peace, crew = with_large_weights(scratch / "peace", 0.0), with_large_weights(disk / "crew", 0.3)
     peace.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
     (scratch / "node").mkdir()
-    crew.study.environ |= {"FTS_SCRATCH": str(scratch / "node"), "FTS_DISK_RESERVE": "1"}
+    crew.study.environ |= {"FTS_SCRATCH": str(scratch / "node"), "FTS_DISK_RESERVE": "1", "FTS_NODE_LEASE_S": "30"}
     for more in (1, 2):
         known = crew.epochs()
         worker = crew.start("a:1,b:1")
