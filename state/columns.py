@@ -7,7 +7,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fts.state.values import Cause, Direction, JobStatus, TrialStatus, WorkerOrder
+from fts.state.values import HUGE, Cause, Direction, JobStatus, TrialStatus, WorkerOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 LATEST = 253_402_214_400.0  # the end of year 9999: beyond it no calendar can show a time
 MANY = 10**9  # of anything that is counted one by one
 LARGE = 2**62  # bytes, parameters, tokens
-HUGE = 1e100  # a parameter that a search may draw
-FLOAT32 = 3.5e38  # what a loss can reach
 DEPTH = 40  # of nested JSON; a specification has six
 
 
@@ -155,7 +153,7 @@ def read_metrics(text: str) -> dict[str, float]:
 def _metric(value: Any) -> float:
     if value is None:
         return math.nan
-    if type(value) not in (float, int) or not (-FLOAT32 <= value <= FLOAT32):
+    if type(value) not in (float, int) or not (-HUGE <= value <= HUGE):
         raise ValueError
     return float(value)
 
@@ -176,9 +174,9 @@ TIME, SOME_TIME = number(0.0, LATEST, 0.0), number(0.0, LATEST)
 COUNT, SOME_COUNT = whole(0, MANY, 0), whole(0, MANY)
 ROW, SOME_ROW = whole(0, 2**63 - 1, 0), whole(0, 2**63 - 1)
 SIZE = whole(-LARGE, LARGE)
-SCORE = number(-FLOAT32, FLOAT32)
-MEASURED = number(-FLOAT32, FLOAT32, math.nan, infinite=True)
-SOME_MEASURED = number(-FLOAT32, FLOAT32, infinite=True)
+SCORE = number(-HUGE, HUGE)
+MEASURED = number(-HUGE, HUGE, math.nan, infinite=True)
+SOME_MEASURED = number(-HUGE, HUGE, infinite=True)
 STARTED = number(-1e18, 1e18)  # of a process, as the system counts: a virtual machine may be 7 million years ahead
 PROCESS = whole(0, 2**31 - 1, 0)
 SENSED = number(-1e15, 1e15)
@@ -248,7 +246,7 @@ ATTEMPT: dict[str, Kind] = {
 FLAG: dict[str, Kind] = {"name": words(""), "value": words(""), "reason": words(), "who": words(), "at": TIME}
 MARGIN = {
     "job_id": ROW, "trial": COUNT, "rival": words(""), "rival_job": ROW, "rival_trial": COUNT, "n": COUNT,
-    **dict.fromkeys(("auc", "auc_low", "auc_high", "loss", "loss_low", "loss_high"), number(-FLOAT32, FLOAT32, 0.0)),
+    **dict.fromkeys(("auc", "auc_low", "auc_high", "loss", "loss_low", "loss_high"), number(-HUGE, HUGE, 0.0)),
     "at": TIME,
 }  # fmt: skip
 

@@ -388,8 +388,15 @@ def reason_of(error: OSError, path: Path) -> str:
     """Why the path cannot be written, in one sentence: what the system said, what was found there, what helps."""
     if isinstance(error, CannotWrite):
         return str(error)
+    path = _without_draft(path)
     folder = _existing(path.parent)
     return f"{shortened(path)} cannot be written: {_cause(error, path, folder)}"
+
+
+def _without_draft(path: Path) -> Path:
+    """What a draft, or a file in one, is to become: its own name says nothing to a person."""
+    drafts = [part for part in (path, *path.parents) if DRAFT.fullmatch(part.name)]
+    return drafts[-1].with_name(drafts[-1].name[1 : -len(".0123456789ab.part")]) if drafts else path
 
 
 def _cause(error: OSError, path: Path, folder: Path) -> str:
@@ -469,6 +476,23 @@ def _mode(folder: Path) -> str:
     except KeyError:
         owner = str(found.st_uid)
     return f"mode {stat.S_IMODE(found.st_mode):o}, owner {owner}"
+
+
+def can_write(folder: Path, count: int) -> bool:
+    """Tries with a draft of so many bytes, which is removed."""
+    try:
+        draft, lock = _new_draft(folder / "room", lambda draft: os.open(draft, DRAFT_FLAGS, 0o600))
+    except OSError:
+        return False
+    try:
+        draft.write_bytes(b"\0" * count)
+        sync_file(draft)
+    except OSError:
+        return False
+    finally:
+        remove(draft)
+        os.close(lock)
+    return True
 
 
 def _existing(folder: Path) -> Path:

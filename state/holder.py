@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.state.disk import is_full
 from fts.state.identity import beside
+from fts.state.scheduling import FULL_DISK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +24,11 @@ def holder(path: Path) -> str:
 
 
 def blocker(path: Path, waiting: int) -> str | None:
-    """Who keeps the live process `waiting` (a pid of this machine) from writing; None: nobody else holds the lock."""
+    """Who keeps the live process `waiting` (a pid of this machine) from writing; None: nothing that is seen here."""
     found = [pid for pid, first in _exclusive(path) if first == WRITING and pid != waiting]
-    return _named(found[0]) if found and Path(f"/proc/{waiting}").exists() else None
+    if not Path(f"/proc/{waiting}").exists():
+        return None
+    return _named(found[0]) if found else FULL_DISK if is_full(path.absolute().parent) else None
 
 
 def _named(pid: int) -> str:

@@ -7,7 +7,7 @@ A process that closes any descriptor of a file loses all its POSIX locks on it. 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,12 +19,14 @@ NEW = 0o600  # permissions of the files we make
 
 @dataclass(frozen=True)
 class Mark:
-    """One file, and whether it has changed: device, inode, bytes, and the time of its last change in nanoseconds."""
+    """One file, and whether it has changed: device, inode, bytes, and in nanoseconds the time of its last change, of
+    whatever kind, and that of its last write."""
 
     device: int
     inode: int
     size: int
     changed_ns: int
+    written_ns: int
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -46,8 +48,12 @@ class Files:
 
     @property
     def contents(self) -> tuple[Mark | None, Mark | None]:
-        """What changes whenever somebody writes to the database or to its log."""
-        return self.db, self.wal
+        """What changes whenever somebody writes to the database or to its log.
+
+        Of the log only a write counts: to root's SQLite each opening is a chown, so that two monitors would wake each
+        other for ever.
+        """
+        return self.db, self.wal and replace(self.wal, changed_ns=0)
 
 
 def beside(path: Path | str, suffix: str) -> str:
@@ -67,7 +73,7 @@ def mark_of(path: Path | str) -> Mark | None:
         found = os.stat(path)  # noqa: PTH116 three of them a second, half as dear as a Path's
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return Mark(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
+    return Mark(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mtime_ns)
 
 
 def has_open(files: Files) -> bool:

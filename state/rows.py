@@ -19,7 +19,6 @@ from fts.state.columns import (
     DRAW,
     EPOCH,
     EVENT,
-    FLOAT32,
     JOB,
     LATEST,
     MARGIN,
@@ -40,6 +39,7 @@ from fts.state.columns import (
 )
 from fts.state.errors import UnreadableHistory
 from fts.state.values import (
+    HUGE,
     Attempt,
     Cause,
     Direction,
@@ -319,7 +319,7 @@ def read_time(value: Any) -> float | None:
 
 
 def finite_or_none(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and abs(value) <= FLOAT32 else None
+    return float(value) if isinstance(value, int | float) and abs(value) <= HUGE else None
 
 
 def _made(made: type[T], kept: dict[str, Any]) -> T:

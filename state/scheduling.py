@@ -19,6 +19,10 @@ WAITS_SQL = "status = 'queued' AND hold_reason IS NULL"  # `waits` is the same o
 # `runnable_reason` is this predicate in words; a test holds the two together over random states.
 RUNNABLE_SQL = f"{WAITS_SQL} AND NOT EXISTS (SELECT 1 FROM flag WHERE name = 'queue_paused')"
 
+OF_DISK = "disk:"  # begins the reason of a queue that a worker paused because files could not be written
+FULL_DISK = "a full disk"  # in the place of who keeps a worker from writing
+DEFECTS = ("input/output error", "i/o error")  # of a disk: that a file can be written proves nothing
+
 IMPORTED = "imported"  # badge of a trial that another program has recorded: history, never run here
 
 # A failed trial that a retry runs again: its end was not its own fault.
@@ -36,6 +40,12 @@ class QueueContext:
     queue_paused_reason: str | None = None
     max_idle_attempts: int = MAX_IDLE_ATTEMPTS
     again: Mapping[int, Sequence[int]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
+
+
+def ends_with_room(reason: str | None) -> bool:
+    """Was the queue paused because of a disk that will do again once files can be written?"""
+    said = (reason or "").lower()
+    return said.startswith(OF_DISK) and not any(words in said for words in DEFECTS)
 
 
 def waits(job: Job) -> bool:
@@ -66,12 +76,17 @@ def runnable_reason(job: Job, context: QueueContext) -> str | None:
     if job.hold_reason is not None:
         return f"it is held: {job.hold_reason}; `fts resume {job.id}` lets it start anyway"
     if context.queue_paused:
-        reason = context.queue_paused_reason or "no reason given"
-        return f"the queue is paused: {reason}; `fts resume --queue` lets jobs start"
+        return f"{paused_because(context.queue_paused_reason)}; `fts resume --queue` lets jobs start"
     if job.idle_attempts >= attempts_allowed(job.cause, context.max_idle_attempts):
         fails = "attempts ended without progress, so the next worker marks it failed"
         return f"{job.idle_attempts} {fails}; then `fts retry {job.id}` continues it"
     return None
+
+
+def paused_because(reason: str | None) -> str:
+    """The queue's pause and its reason; where nobody has to end it, that, too."""
+    itself = ". A worker lets jobs start again when files can be written" if ends_with_room(reason) else ""
+    return f"the queue is paused: {(reason or 'no reason given').rstrip('.' if itself else '')}{itself}"
 
 
 def preference(status: str, trials: int, job_id: int, wanted: int) -> tuple[bool, int, int, int]:

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 
 MOST_STEPS = 10**9  # of a trial; a larger number in a specification was not written by fts
+HUGE = 1e100  # a parameter that a search may draw, a value that a trial may have: its square is a number, too
+
+
+def bounded(value: float) -> float:
+    """The same value; one that no column holds is as good as infinite."""
+    return value if -HUGE <= value <= HUGE or math.isnan(value) else math.copysign(math.inf, value)
+
+
+def in_words(value: float) -> str:
+    """0.6841; without sixty digits of a penalty."""
+    return f"{value:.4f}" if abs(value) < 1e9 else f"{value:.2g}"
 
 
 class JobStatus(StrEnum):

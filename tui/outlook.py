@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.forecast import forecast
+from fts.jobs.status.once import Once
 from fts.jobs.status.verdict import STALE_S
 from fts.tui import bindings
 from fts.tui.data import table_rows
-from fts.tui.data.once import Once
 from fts.tui.data.reader import ReadRequest
 from fts.tui.data.readings import NEVER_S
-from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View
+from fts.tui.data.view import LOGS, QUEUE, TRIALS, Details, View, jobs_by_id
 
 if TYPE_CHECKING:
     from fts.jobs.status.forecast import Forecast
@@ -130,15 +130,20 @@ class Outlook:
     def chosen(self, view: View) -> list[Job]:
         """The jobs an action would concern."""
         wanted = self.app.desk.chosen(view)
-        return [job for job in self.app.readings.snapshot.jobs if job.id in wanted]
+        known = jobs_by_id(self.app.readings.snapshot)
+        if len(wanted) == 1:  # of thousands
+            return [known[id] for id in wanted if id in known]
+        return [job for id, job in known.items() if id in wanted]
 
     def glance(self) -> glances.Glance:
         """The first lines now."""
         app, readings = self.app, self.app.readings
         age = int(min(app.age_s(), NEVER_S))
         moment = (int(app.now() / self._every_s), formatting.clock(app.now()))
-        facts = (readings.since, *moment, age, readings.problem, app.desk.at, app.readonly)
-        read = (readings.snapshot, readings.reading, readings.frozen)  # compared by identity: equality would read all
+        reading, frozen = readings.reading, readings.frozen is not None
+        facts = (readings.since, *moment, age, readings.problem, app.desk.at, app.readonly, frozen)
+        told = (reading.details.events, reading.details.kept, reading.locked_by) if reading else ()
+        read = (readings.snapshot, *told)  # compared by identity: equality would read all
         asked = (*map(id, read), app.app_focus, *facts)
         if asked != self._asked or self._answer is None:
             began = time.thread_time()

@@ -289,9 +289,10 @@ def _all_at_once(cell: CellSummary) -> Iterator[Conclusion]:
     if check is None:
         return
     p = "p < 0.001" if check.p_value < 0.001 else f"p {check.p_value:.3f}"
-    kept = [f"{check.n_in_set} of {check.n_trials} trials", *check.baselines_in_set]
-    told = f"{p}, superior predictive ability over {check.n_trials} trials; in the 95 % model confidence set: "
-    told += listed(kept)
+    told = f"{p}, superior predictive ability over {check.n_trials} trials"
+    if check.n_in_set is not None:
+        kept = [f"{check.n_in_set} of {check.n_trials} trials", *check.baselines_in_set]
+        told += f"; in the 95 % model confidence set: {listed(kept)}"
     if check.some_trial_is_better and not cell.is_trained_again:
         sentence = f"{cell.experiment}: no claim yet. A trial has a lower log loss than {check.rival} ({told}), but it "
         yield Conclusion("cannot", cell.experiment, "seeds before claims", f"{sentence}{_few(cell)}.")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEVEL = 0.05
+MOST_IN_SET = 150  # models that a set is made of: every pair is resampled, and 400 models take 6 GB and minutes
 FEWEST_DAYS = 100  # of fewer both tests say little and reject too often
 
 
@@ -33,7 +34,7 @@ class RealityCheck:
     n_days: int
     rival: str  # the baseline of the lowest loss
     p_value: float  # of superior predictive ability, consistent
-    n_in_set: int  # trials in the 95 % model confidence set
+    n_in_set: int | None  # trials in the 95 % model confidence set; None: there are too many models for one
     baselines_in_set: tuple[str, ...]
 
     @property
@@ -54,34 +55,39 @@ def reality_check(
     n_days, n_trials = losses_NM.shape
     if not n_trials or not baselines or n_days < max(FEWEST_DAYS, 2 * horizon):
         return None
-    from arch.bootstrap import MCS  # 2 s of imports a reader of the types need not pay
-
     names = sorted(baselines)
     rivals_NB = np.stack([baselines[name] for name in names], axis=1)
     best = int(rivals_NB.mean(axis=0).argmin())
-    both, column_of = np.unique(np.hstack([losses_NM, rivals_NB]), axis=1, return_inverse=True)
-    kept = {
-        0
-    }  # two models of equal losses differ by nothing, of which arch cannot make a statistic: one stands for both
-    if both.shape[1] > 1:
-        block = _block(losses_NM, rivals_NB[:, best], horizon)
-        every = MCS(both, size=LEVEL, reps=RESAMPLES, block_size=block, method="R", seed=seed)
-        every.compute()
-        kept = set(map(int, np.asarray(every.included, dtype=int)))
-    inside = [int(column) in kept for column in np.ravel(column_of)]
+    best_N = rivals_NB[:, best]
+    inside = _confidence_set(np.hstack([losses_NM, rivals_NB]), _block(losses_NM, best_N, horizon), seed)
     return RealityCheck(
         n_trials=n_trials,
         n_days=n_days,
         rival=names[best],
-        p_value=superior_p(losses_NM, rivals_NB[:, best], horizon, seed),
-        n_in_set=sum(inside[:n_trials]),
-        baselines_in_set=tuple(name for b, name in enumerate(names) if inside[n_trials + b]),
+        p_value=superior_p(losses_NM, best_N, horizon, seed),
+        n_in_set=None if inside is None else sum(inside[:n_trials]),
+        baselines_in_set=tuple(name for name, kept in zip(names, (inside or [])[n_trials:], strict=False) if kept),
     )
+
+
+def _confidence_set(losses: NDArray[np.float64], block: int, seed: int) -> list[bool] | None:
+    """Which models, columns, are in it; None: there are too many of them."""
+    apart, column_of = np.unique(losses, axis=1, return_inverse=True)
+    if apart.shape[1] > MOST_IN_SET:
+        return None
+    kept = {0}  # models of equal losses differ by nothing, of which arch cannot make a statistic: one stands for all
+    if apart.shape[1] > 1:
+        from arch.bootstrap import MCS  # 2 s of imports a reader of the types need not pay
+
+        every = MCS(apart, size=LEVEL, reps=RESAMPLES, block_size=block, method="R", seed=seed)
+        every.compute()
+        kept = set(map(int, np.asarray(every.included, dtype=int)))
+    return [int(column) in kept for column in np.ravel(column_of)]
 
 
 def superior_p(losses_NM: NDArray[np.float64], rival_N: NDArray[np.float64], horizon: int, seed: int = 0) -> float:
     """The consistent p value of superior predictive ability: is any of M trials better than this one rival?"""
-    from arch.bootstrap import SPA  # as above
+    from arch.bootstrap import SPA  # see _confidence_set
 
     if (losses_NM == rival_N[:, None]).all():
         return 1.0  # nothing differs, so there is no statistic

@@ -176,6 +176,8 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     frame = pd.read_parquet(path)
     if lacking := [column for column in PREDICTION_COLUMNS if column not in frame]:
         raise BadPredictions(f"{path} has no columns {', '.join(lacking)}; expected date, y and p")
+    if frame.empty:
+        raise BadPredictions(f"{path} has no days; run the trial again")
     frame = frame[list(PREDICTION_COLUMNS)].assign(date=pd.to_datetime(frame["date"])).sort_values("date")
     if frame["date"].duplicated().any() or frame.isna().to_numpy().any() or not frame["p"].between(0, 1).all():
         raise BadPredictions(f"{path} has duplicate days, gaps, or probabilities outside 0..1; run the trial again")

@@ -100,8 +100,10 @@ def results(db: Database, jobs: Iterable[Job] | None = None) -> list[Result]:
         for job in shown
         for more, row in rows_of(job, queries.trials(db, job.id), measured)
     ]
-    order = {  # walk-forward first: its days are more, and none of them says when to stop
-        job.id: (not job.spec.get("cv"), BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id) for job in chosen
+    walked = {job.spec["cv"] for job in chosen if job.kind == "walk"}
+    order = {  # walks and what stands beside them first: their days are more, and none of them says when to stop
+        job.id: (job.spec.get("cv") not in walked, BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id)
+        for job in chosen
     }
     return sorted(rows, key=lambda row: order[row.job])
 

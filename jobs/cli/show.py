@@ -26,6 +26,7 @@ from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
 from fts.state.files import csv_text
 from fts.state.rows import unreadable_in
+from fts.state.scheduling import paused_because
 from fts.state.values import Event, Job, JobStatus, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
     if not jobs:
         return say(f"the queue is empty: {begin()} fills it")
     if snapshot.queue_paused:
-        why = snapshot.queue_paused_reason or "no reason given"
-        say(f"the queue is paused: {why}; `fts resume --queue` lets jobs start")
+        say(f"{paused_because(snapshot.queue_paused_reason)}; `fts resume --queue` lets jobs start")
     places = {job.id: n for n, job in enumerate((j for j in snapshot.jobs if j.status in WAITING), start=1)}
     axes = columns.of_jobs(jobs, studies)
     several = ("study",) if len({job.study for job in jobs}) > 1 else ()

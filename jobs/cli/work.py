@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 EXECUTORS = ("local", "command", "ssh", "ray")
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
+REPEAT_S = 600.0  # before a worker says the same again
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
 
 
@@ -155,8 +156,25 @@ def where_of(flags: dict[str, Any]) -> Where:
     return Where(**given | {"executor": executor, "sync": tuple(given["sync"])})
 
 
+class OnceInAWhile(logging.Filter):
+    """Keeps back a line that was said within REPEAT_S: a full disk is met at each beat, and the log lies on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line, now = record.getMessage(), time.monotonic()
+        if now - self._said.get(line, float("-inf")) < REPEAT_S:
+            return False
+        self._said = {said: at for said, at in self._said.items() if now - at < REPEAT_S} | {line: now}
+        return True
+
+
 def log_to_stderr(level: int) -> None:
     logging.basicConfig(level=level, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(OnceInAWhile())
     logging.getLogger("huey").setLevel(max(level, logging.WARNING))  # its own start-up lines say nothing to a person
 
 

@@ -17,7 +17,7 @@ from fts.jobs.api.study import Metric
 from fts.jobs.records.optuna import NoStorage
 from fts.jobs.search.space import data_of, plain_choice
 from fts.state import queries, transitions
-from fts.state.values import Cause, Direction, TrialStatus
+from fts.state.values import Cause, Direction, TrialStatus, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,7 +104,7 @@ def recorded(trial: FrozenTrial, goals: Mapping[str, Direction]) -> transitions.
     value = values[0] if status is TrialStatus.COMPLETE and values else best
     cause = {TrialStatus.COMPLETE: Cause.FINISHED, TrialStatus.PRUNED: Cause.PRUNED}.get(status, Cause.CODE_ERROR)
     message = trial.system_attrs.get("fail_reason") if status is TrialStatus.FAILED else None
-    if status is TrialStatus.COMPLETE and not (values and all(math.isfinite(one) for one in values)):
+    if status is TrialStatus.COMPLETE and not (values and all(finite_or_none(one) is not None for one in values)):
         told = ", ".join(map(str, values)) or "None"
         status, cause, message, value = TrialStatus.FAILED, Cause.DIVERGED, f"it returned {told}", None
     ended = (trial.datetime_complete or trial.datetime_start).timestamp()
@@ -131,7 +131,7 @@ def draws_of(trial: FrozenTrial) -> tuple[transitions.PastDraw, ...]:
 
 
 def finite_or_none(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return float(value) if math.isfinite(bounded(value)) else None
 
 
 def take_over(db: Database, found: Recorded, name: str | None, objective: str | None, folder: Path) -> int:

@@ -82,11 +82,12 @@ class Wandb:
                 ),
             )  # fmt: skip
             for point in run.points:
-                made.log({**point.values, "_timestamp": point.at}, step=point.step)  # else the time of this copy
+                told = {name_of(name): value for name, value in point.values.items()}
+                made.log({**told, "_timestamp": point.at}, step=point.step)  # else the time of this copy
             for name, value in run.results.items():
                 made.summary[f"{FINAL}/{name}"] = value
-            told = {"started_at": run.started_at, "ended_at": run.ended_at} | run.notes
-            made.summary.update({f"fts/{name}": value for name, value in told.items()})
+            notes = {"started_at": run.started_at, "ended_at": run.ended_at} | run.notes
+            made.summary.update({f"fts/{name}": value for name, value in notes.items()})
             made.finish(exit_code=1 if how is TrialStatus.FAILED else 0)
             (written,) = (draft / "wandb").glob("offline-run-*")
             for part in (*written.glob("*.wandb"), written / "files"):  # its own logs stay open until this process ends
@@ -102,6 +103,11 @@ def marked(folder: Path) -> tuple[str, tuple[Path, str]] | None:
         return str(found["key"]), (folder, str(found["digest"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def name_of(name: str) -> str:
+    """A metric that begins with _ would be one of the library's own, which it replaces or hides."""
+    return f"metrics/{name}" if name.startswith("_") else name
 
 
 def folder_name(run: Run) -> str:

@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.halving import HALVING, PERCENTILE, Halving
-from fts.state.values import Direction
+from fts.state.values import Direction, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def _below_median(rivals: list[PastTrial], epochs: dict[int, float], epoch: int,
     if epoch < FIRST or len(others) < STARTUP:
         return None
     mine, middle = _best(epochs, epoch, direction), median(others)
-    return f"{mine:.4f} at epoch {epoch}, median {middle:.4f}" if _worse(mine, middle, direction) else None
+    return f"{in_words(mine)} at epoch {epoch}, median {in_words(middle)}" if _worse(mine, middle, direction) else None
 
 
 def _below_percentile(
@@ -95,7 +95,7 @@ def _below_percentile(
     line, mine = _percentile_line(history, number, epoch, direction, percentile), _best(epochs, epoch, direction)
     if line is None or not _worse(mine, line, direction):
         return None
-    return f"{mine:.4f} at epoch {epoch}, the best {percentile:g} % have {line:.4f}"
+    return f"{in_words(mine)} at epoch {epoch}, the best {percentile:g} % have {in_words(line)}"
 
 
 def _percentile_line(
@@ -127,7 +127,7 @@ def _below_rung(
     line, mine = _line(rule, rivals, epoch, direction), _best(epochs, epoch, direction)
     if line is None or not _worse(mine, line, direction):
         return None
-    return f"{mine:.4f} at epoch {epoch}, the best {rule.keep:.0%} need {line:.4f}"
+    return f"{in_words(mine)} at epoch {epoch}, the best {rule.keep:.0%} need {in_words(line)}"
 
 
 def _line(rule: Halving, rivals: list[PastTrial], rung: int, direction: Direction) -> float | None:
@@ -155,7 +155,7 @@ def _trailing(
     leader = min((_best(past.epochs, max(past.epochs), direction) for past in rivals), key=direction.key)
     if since < rule.trailing or not _worse(mine, leader, direction):
         return None
-    return f"{mine:.4f} after epoch {epoch}, not better for {since} epochs, the best trial has {leader:.4f}"
+    return f"{in_words(mine)} after epoch {epoch}, not better for {since} epochs, the best trial has {in_words(leader)}"
 
 
 def _at(rivals: list[PastTrial], epoch: int) -> list[float]:

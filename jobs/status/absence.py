@@ -119,6 +119,8 @@ def _running_spells(
         if event.verb in event_groups.CLAIMED or event.verb in stops:
             told.setdefault(event.job_id, []).append(event)
     for job in snapshot.jobs:
+        if job.id not in told and job.status is not JobStatus.RUNNING:
+            continue
         own = told.get(job.id, [])
         began = start if _ran_at(job, own, start) else None
         for event in own:

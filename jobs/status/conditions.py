@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
+from fts.jobs.status.once import Once
 from fts.state.scheduling import waits
 from fts.state.values import Epoch, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
@@ -68,11 +69,15 @@ def runnable(snapshot: Snapshot) -> list[Job]:
     """Jobs that a free slot would start now."""
     if snapshot.queue_paused:
         return []
-    return [job for job in snapshot.jobs if waits(job)]
+    return _waiting((snapshot.jobs,), None, lambda: [job for job in snapshot.jobs if waits(job)])
 
 
 def running(snapshot: Snapshot) -> list[Job]:
-    return [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
+    return _running((snapshot.jobs,), None, lambda: [job for job in snapshot.jobs if job.status is JobStatus.RUNNING])
+
+
+_waiting: Once[list[Job]] = Once()  # a look asks for them many times, and they may be thousands
+_running: Once[list[Job]] = Once()
 
 
 def running_trials(snapshot: Snapshot, job: Job) -> list[Trial]:

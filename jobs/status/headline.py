@@ -123,10 +123,10 @@ def _brief_finish(glance: Glance) -> str:
 
 def _no_end(glance: Glance) -> str:
     """While the queue is paused nothing that waits will start; empty: there is an end, or nothing waits."""
-    waiting = sum(job.status is JobStatus.QUEUED for job in glance.snapshot.jobs)
-    if not waiting or not glance.snapshot.queue_paused:
+    if not glance.snapshot.queue_paused:
         return ""
-    return f"no end while the queue is paused: {formatting.waits(waiting)}"
+    waiting = sum(job.status is JobStatus.QUEUED for job in glance.snapshot.jobs)
+    return f"no end while the queue is paused: {formatting.waits(waiting)}" if waiting else ""
 
 
 def fill(left: Sequence[Span], right: Sequence[Span], width: int) -> Line:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING
+
+from fts.jobs.status.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,18 +55,18 @@ def names_of(jobs: Sequence[Job]) -> dict[int, str]:
 
     Those of one snapshot are worked out once: a screen asks for them in every line.
     """
-    for known, names in _NAMED:
-        if known is jobs:
-            return names
+    if not isinstance(jobs, tuple):  # a list may change
+        return _names_of(jobs)
+    return _named((jobs,), None, lambda: _names_of(jobs))
+
+
+_named: Once[dict[int, str]] = Once()
+
+
+def _names_of(jobs: Sequence[Job]) -> dict[int, str]:
     plain = with_task(jobs)
     counts = Counter(plain.values())
-    names = {number: name + (f"#{number}" if counts[name] > 1 else "") for number, name in plain.items()}
-    if isinstance(jobs, tuple):  # a list may change
-        _NAMED.append((jobs, names))
-    return names
-
-
-_NAMED: deque[tuple[Sequence[Job], dict[int, str]]] = deque(maxlen=1)  # of the latest snapshot
+    return {number: name + (f"#{number}" if counts[name] > 1 else "") for number, name in plain.items()}
 
 
 def with_task(jobs: Sequence[Job]) -> dict[int, str]:

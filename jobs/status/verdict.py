@@ -17,6 +17,7 @@ from fts.jobs.status.event_groups import FAILED, GUARDED, RETRIED, TRIAL_RESTART
 from fts.jobs.status.forecast import slip
 from fts.jobs.status.gaps import gaps
 from fts.jobs.status.surface import Surface, by, seen
+from fts.state.scheduling import FULL_DISK, OF_DISK, ends_with_room
 from fts.state.values import Cause, Event, Job, JobStatus, Snapshot, Trial, Verb, Worker
 
 if TYPE_CHECKING:  # only a full disk needs it
@@ -148,8 +149,9 @@ def _act(
     if waits is None:
         yield from _silent_workers(snapshot, now, limits, surface)
     else:
-        yield from _locked(waits, str(locked_by), now, limits)
-    yield from _disk(snapshot, limits, kept, surface)
+        yield from _locked(waits, str(locked_by), now, limits, kept)
+    if locked_by != FULL_DISK:
+        yield from _disk(snapshot, limits, kept, surface)
     yield from _guard(snapshot, now, limits)
     lost = [e for e in snapshot.events if e.verb in WORKER_LOST and now - e.at < formatting.HOUR]
     if len(lost) >= limits.crash_loop:
@@ -161,8 +163,14 @@ def _act(
             yield Concern(Word.ACT, reason, reason, "x", job.id, About.FAILED)
 
 
-def _locked(worker: Worker, by: str, now: float, limits: Limits) -> Iterator[Concern]:
+def _locked(worker: Worker, by: str, now: float, limits: Limits, kept: Kept | None) -> Iterator[Concern]:
     """A worker beats by writing: while another holds the lock it cannot, and its trials train on."""
+    if by == FULL_DISK:
+        said = f"the disk is full: worker {worker.id} (pid {worker.pid}) waits and goes on by itself when there is room"
+        yield Concern(
+            Word.ACT, f"{said}; {_room(kept) or 'free space'}", "disk full: the worker waits", None, about=About.DISK
+        )
+        return
     word = Word.ACT if now - worker.heartbeat_at > limits.locked_s else Word.LOOK
     reason = f"database locked by {by}: worker {worker.id} (pid {worker.pid}) waits, training continues"
     yield Concern(word, reason, f"database locked by {by}", None)
@@ -174,7 +182,7 @@ def _restarts(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concer
     for event in snapshot.events:
         if event.verb in TRIAL_RESTARTED and now - event.at < formatting.HOUR:
             found.setdefault(event.job_id, []).append(event)
-    for job in (*running(snapshot), *runnable(snapshot)):
+    for job in (*running(snapshot), *runnable(snapshot)) if found else ():
         events = found.get(job.id, [])
         if len(events) < limits.crash_loop:
             continue
@@ -208,16 +216,13 @@ def _silent_workers(snapshot: Snapshot, now: float, limits: Limits, surface: Sur
 
 def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
     """`212 MB free < 2 GB. Checkpoints 118 GB: fts gc frees 74 GB`; in brief what to do first."""
-    why = snapshot.queue_paused_reason or ""
-    if not is_disk_low(snapshot, limits) or "inodes" in why or "quota" in why:  # bytes are not what is missing
-        yield from _paused_by_disk(snapshot, surface)
+    if snapshot.queue_paused and (snapshot.queue_paused_reason or "").startswith(OF_DISK):
+        yield from _paused_by_disk(snapshot, kept, surface)
+        return
+    if not is_disk_low(snapshot, limits):
         return
     free = formatting.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
-    cure = "fts gc frees checkpoints"
-    if kept is not None:
-        cure = (
-            f"fts gc frees {formatting.size(kept.freed)}" if kept.freed else "fts gc frees nothing, make room elsewhere"
-        )
+    cure = _room(kept) or "fts gc frees checkpoints"
     held = f"Checkpoints {formatting.size(kept.all)}: " if kept is not None else ""
     reason = f"disk: {free} free < {formatting.size(limits.disk_reserve)}. {held}{cure} ({by('4', surface)} shows it)"
     yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4", about=About.DISK)
@@ -234,15 +239,28 @@ NOT_OF_ROOM = (
 )
 
 
-def _paused_by_disk(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
-    """A worker met a full disk and paused the queue; it stays so when there is room again, or nobody left to look."""
+def _room(kept: Kept | None) -> str:
+    """What `fts gc` would free; nothing where nobody has looked."""
+    if kept is None:
+        return ""
+    return f"fts gc frees {formatting.size(kept.freed)}" if kept.freed else "fts gc frees nothing, make room elsewhere"
+
+
+def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
+    """A worker met a full disk and paused the queue: one that lives goes on by itself when there is room again."""
     why = snapshot.queue_paused_reason or ""
-    if snapshot.queue_paused and why.startswith("disk:") and any(j.status is JobStatus.QUEUED for j in snapshot.jobs):
+    if any(job.status is JobStatus.QUEUED for job in snapshot.jobs):
         other = any(word in why for word in NOT_OF_ROOM)
         cure, resumes = "Mend that" if other else "Make room", f"{by('P', surface)} resumes it"
+        if not other and (gc := _room(kept)):
+            cure += f" ({gc})"
+        if ends_with_room(why) and any(
+            w.status == "running" and not w.gone for w in snapshot.workers
+        ):  # it may be unable to beat
+            resumes = f"the worker goes on by itself ({by('P', surface)}: at once)"
         reason = f"the queue was paused by a worker, {why.rstrip('.')}. {cure}, then {resumes}"
         brief = "queue paused: files cannot be written" if other else "queue paused: disk full"
-        yield Concern(Word.ACT, reason, f"{brief}. {resumes}", "P", about=About.DISK)
+        yield Concern(Word.ACT, reason, f"{brief}. {by('P', surface)} resumes it", "P", about=About.DISK)
 
 
 def _guard(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Concern]:
@@ -267,9 +285,10 @@ def _unreadable(snapshot: Snapshot) -> Iterator[Concern]:
 
 def _look(snapshot: Snapshot, now: float, limits: Limits, surface: Surface) -> Iterator[Concern]:
     yield from _unreadable(snapshot)
-    fine = sum(j.status not in (JobStatus.FAILED,) for j in snapshot.jobs)
-    for job in snapshot.jobs:
-        if job.status is JobStatus.FAILED and not _seen(job) and not _failed_again(snapshot, job):
+    failed = [job for job in snapshot.jobs if job.status is JobStatus.FAILED]
+    fine = len(snapshot.jobs) - len(failed)
+    for job in failed:
+        if not _seen(job) and not _failed_again(snapshot, job):
             name, cause = _name(snapshot, job), _cause(job)
             worker = _worker_words(snapshot, now, limits)
             others = f"{worker}, guard {_guard_word(snapshot)}{_fine(fine, 'other cell')}."

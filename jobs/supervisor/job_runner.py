@@ -38,6 +38,7 @@ from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, spent, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
+from fts.state.scheduling import OF_DISK
 from fts.state.transitions.jobs import ALL_ENDED
 from fts.state.transitions.trials import OF_SAMPLER
 from fts.state.values import Cause, Claim, Job, JobStatus, Trial, TrialStatus
@@ -193,7 +194,7 @@ class JobRunner:
             transitions.hold_job(self.db, self.claim, wish.message)
         elif wish.reason is StopReason.DISK:
             # in this order: between the two, nobody may take the job and meet the same disk
-            transitions.pause_queue(self.db, f"disk: {wish.message}", who=self.who)
+            transitions.pause_queue(self.db, f"{OF_DISK} {wish.message}", who=self.who)
             transitions.release_job(self.db, self.claim, Cause.DISK, wish.message)
         else:
             transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)

@@ -36,7 +36,7 @@ from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of
 from fts.jobs.trial.process import Commands, log_to, say
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
 from fts.state.files import remove
-from fts.state.values import Direction
+from fts.state.values import HUGE, Direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -387,7 +387,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
     return {
         "value": value if sound else None,
         "reason": "finished" if sound else "diverged",
-        "message": None if sound else f"{cell.function} returned {value}, expected a finite number",
+        "message": None if sound else f"{cell.function} returned {value}, expected a finite number, at most {HUGE:g}",
         "metrics": metrics,
         "epochs": len(running.reports),
         "best_epoch": best,

@@ -47,6 +47,7 @@ def predictions(trial: Any, y_true: Any, y_pred: Any, index: Any = None) -> Path
     """
     import numpy as np  # here: a trial without predictions may have no numpy
 
+    folder = folder_of(trial)
     truth, told = array_of(y_true, "y_true"), array_of(y_pred, "y_pred")
     rows = np.arange(len(truth)) if index is None else array_of(index, "index", INDEX_KINDS)
     if not len(truth) or truth.ndim > 2 or told.ndim > 2:
@@ -57,7 +58,7 @@ def predictions(trial: Any, y_true: Any, y_pred: Any, index: Any = None) -> Path
         raise BadPredictions(
             f"y_true has {len(truth)} rows, y_pred {len(told)}, index {len(rows)}; expected equally many"
         )
-    path = folder_of(trial) / PREDICTIONS
+    path = folder / PREDICTIONS
     content = packed({"y_true": truth, "y_pred": told, "index": rows})
     atomic_write(path, content)
     told_of(trial, PREDICTIONS, md5_of(content), len(content), rows=len(truth))
@@ -69,6 +70,7 @@ def artifact(trial: Any, path: str | Path, name: str | None = None) -> Path:
 
     Raises BadArtifact before anything is written, CannotWrite for a disk that is full.
     """
+    folder = folder_of(trial)
     source = Path(path)
     name = source.absolute().name if name is None else name
     if not source.is_file() and not source.is_dir():
@@ -79,7 +81,7 @@ def artifact(trial: Any, path: str | Path, name: str | None = None) -> Path:
         )
     if (wrong := cannot_take(source)) is not None:
         raise BadArtifact(f"{wrong} cannot be copied, expected a file that can be read, and no link to a folder")
-    kept = folder_of(trial) / ARTIFACTS / name
+    kept = folder / ARTIFACTS / name
     take(source, kept)
     md5, size = digest(kept)
     told_of(trial, f"{ARTIFACTS}/{name}", md5, size)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import EPOCH_GROUPS
 from fts.jobs.trial.running import MAX_METRICS
-from fts.state.values import Direction
+from fts.state.values import Direction, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,7 +208,7 @@ class Reports:
     def _number(self, name: str, value: Any) -> float | None:
         if isinstance(value, int | float | str) and not isinstance(value, bool):
             try:
-                return float(value)
+                return bounded(float(value))
             except (ValueError, OverflowError):
                 pass
         if name == self.cell.metric:

@@ -18,6 +18,7 @@ from fts.jobs.api.objective import Stopped
 from fts.jobs.trial.error_text import is_own
 from fts.jobs.trial.process import Commands, Throttle
 from fts.state.files import CannotWrite, atomic_write
+from fts.state.values import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +109,7 @@ class RunningTrial:
         """Tells one epoch. Raises Stopped after it, where a stop was asked and nothing can be saved."""
         self._settle(asks=False)
         self.loaded = None
-        report = Report(step, value, metrics)
+        report = Report(step, bounded(value), metrics)
         self.reports.append(report)
         self.orders.tell(report.fact())
         now = time.monotonic()
@@ -212,15 +213,19 @@ def speaks_of_pruning(folder: Path, *files: Path) -> bool:
 
 
 def running_of(trial: Any) -> RunningTrial | None:
-    """Behind the trial that a function got; None: it runs under plain Optuna."""
+    """Behind the trial that a function got; None: it runs under plain Optuna. Raises TypeError for what is no trial."""
     running = getattr(trial, "running", None)
-    return running if hasattr(running, "drew") else None
+    if hasattr(running, "drew"):
+        return running
+    if not hasattr(trial, "suggest_float"):
+        raise TypeError(f"the first argument is {trial!r:.80}, expected the trial that the function got")
+    return None
 
 
 def number_of(value: Any, what: str) -> float:
-    """Raises BadReport for what is no number."""
+    """As it is recorded. Raises BadReport for what is no number."""
     try:
-        return float(value)
+        return bounded(float(value))
     except OverflowError:
         raise BadReport(f"{what} is a whole number of {value.bit_length()} bits, expected at most 1.8e308") from None
     except (TypeError, ValueError):

@@ -237,7 +237,7 @@ class MemoryLimits:
             "disk_reserve": GB,
         }
         for field in found:
-            name = "FTS_DISK_RESERVE" if field == "disk_reserve" else f"FTS_MEMORY_{field.upper()}"
+            name = RESERVE if field == "disk_reserve" else f"FTS_MEMORY_{field.upper()}"
             if text := environ.get(name, "").strip():
                 found[field] = read_bytes(name, text)
         if "FTS_MEMORY_SOFT" in environ and "FTS_MEMORY_HARD" not in environ:
@@ -246,7 +246,14 @@ class MemoryLimits:
             found["soft"] = min(found["soft"], found["hard"])
         return cls(**found)
 
+    @staticmethod
+    def reserve_of(environ: Mapping[str, str]) -> int:
+        """Bytes of the disk below which a trial stops."""
+        text = environ.get(RESERVE, "").strip()
+        return read_bytes(RESERVE, text) if text else GB
 
+
+RESERVE = "FTS_DISK_RESERVE"
 HALVED = "it continues with half the micro-batch"
 AGAIN = "it is tried once more"  # of a study that has no leaner recipe to offer
 
@@ -273,7 +280,7 @@ def judge_disk(limits: MemoryLimits, reading: Reading) -> Decision | None:
     """Stop before the disk is full: a checkpoint needs room."""
     if limits.disk_reserve is None or reading.disk_free is None or reading.disk_free >= limits.disk_reserve:
         return None
-    message = f"{in_gb(reading.disk_free)} of disk free, {in_gb(limits.disk_reserve)} reserved; free space, then resume"
+    message = f"{in_gb(reading.disk_free)} of disk free, {in_gb(limits.disk_reserve)} reserved; free space"
     return Decision(Action.DISK, message, cause=Cause.DISK)
 
 

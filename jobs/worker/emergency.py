@@ -26,6 +26,7 @@ from fts.state.errors import (
     StaleToken,
     UnreadableHistory,
 )
+from fts.state.scheduling import OF_DISK
 from fts.state.values import Cause, Claim
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Emergency:
             time.sleep(min(0.1, left))
 
     def pause_queue(self, error: Exception) -> None:
-        reason = f"disk: {error}"
+        reason = f"{OF_DISK} {error}"
         self._insist(lambda: transitions.pause_queue(self.db, reason, who=f"worker {self.worker_id}"))
 
     def _insist(self, write: Callable[[], object]) -> None:

@@ -34,6 +34,7 @@ from fts.jobs.supervisor.progress_events import JobStarted, Note
 from fts.jobs.supervisor.trouble import DISK_FAILS
 from fts.jobs.worker import words
 from fts.jobs.worker.console import Console
+from fts.jobs.worker.disk_wait import DiskWait, is_of_disk
 from fts.jobs.worker.emergency import Emergency, is_foreseen
 from fts.jobs.worker.maintenance import Housekeeping
 from fts.jobs.worker.reserve import DiskReserve
@@ -189,6 +190,7 @@ class Worker:
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
+        self.disk_wait = DiskWait(db, places.outputs, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._lending = threading.Lock()  # held by who takes an idle slot only to give it back
         self._claiming = threading.Lock()  # one slot at a time: those after it join what it has claimed
@@ -407,6 +409,7 @@ class Worker:
                     transitions.sweep(self.db, observer)
                     tickets.missing_tickets(self.db)
                 housekeeping.look()
+                self.disk_wait.look()
                 self._release_unused()
             except (DatabaseGone, DatabaseCorrupt) as error:
                 self.without_database(error)
@@ -504,7 +507,8 @@ class Worker:
         return idle and self.settings.until_empty
 
     def _work_waits(self) -> bool:
-        return queries.flag(self.db, "queue_paused") is None and tickets.runnable_jobs(self.db) > 0
+        flag = queries.flag(self.db, "queue_paused")
+        return (flag is None or is_of_disk(flag)) and tickets.runnable_jobs(self.db) > 0
 
     def signalled(self, signum: int) -> None:
         order = WorkerOrder.DRAIN_TRIAL if signum == signal.SIGUSR1 else WorkerOrder.STOP

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
-from fts.state.columns import HUGE
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import ALL, AttemptRow, DrawRow
 from fts.state.transitions.base import (
@@ -20,7 +19,7 @@ from fts.state.transitions.base import (
     to_json,
     transaction,
 )
-from fts.state.values import Claim, Verb
+from fts.state.values import HUGE, Claim, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
 
-from fts.state.columns import HUGE
 from fts.state.daily_bars import AXES, DECLARATION, PATCHTST, cell_name, direction_of, metric_of
 from fts.state.errors import BadRow
 from fts.state.models import ALL, EventRow, JobRow, StudyRow, TrialRow
@@ -40,7 +39,7 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.extend import SameQuestion, extend_job, extended, next_rank, same_question
-from fts.state.values import Cause, Claim, Direction, Enqueued, JobStatus, Verb, status_of
+from fts.state.values import HUGE, Cause, Claim, Direction, Enqueued, JobStatus, Verb, status_of
 
 if TYPE_CHECKING:
     from fts.state.db import Database

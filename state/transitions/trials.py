@@ -31,7 +31,7 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.jobs import claim_name
-from fts.state.values import Cause, Claim, Direction, TrialStatus, Verb
+from fts.state.values import HUGE, Cause, Claim, Direction, TrialStatus, Verb, bounded, in_words
 
 if TYPE_CHECKING:
     from fts.state.db import Database
@@ -352,12 +352,13 @@ def finish_trial(
     status = TrialStatus(status)
     if status not in (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED):
         raise BadRow(f"a trial ends complete, pruned or failed, not {status.value}")
-    if status is TrialStatus.COMPLETE and (value is None or not math.isfinite(value)):
-        raise BadRow(f"a complete trial has a finite value, not {value}")
+    if status is TrialStatus.COMPLETE and (value is None or not math.isfinite(bounded(value))):
+        raise BadRow(f"a complete trial has a finite value, at most {HUGE:g}, not {value}")
     scores = {
         "value": value, "best_epoch": best_epoch, "last_value": last_value, "val_loss": val_loss, "val_auc": val_auc,
         "auc_low": auc_low, "auc_high": auc_high,
     }  # fmt: skip
+    scores = {name: None if score is None else bounded(score) for name, score in scores.items()}
     changes = (
         _checked_facts(facts or {})
         | finite(scores)
@@ -375,7 +376,8 @@ def finish_trial(
             changes["peak_bytes"] = peak_bytes
         change_trial(db, trial, **_with_facts(trial, changes), ended_at=db.now())
         end_attempt(db, trial_id, status.value)
-        words = f"trial {trial['number']} {status.value}: {changes['cause']}" + (f", {value:.4f}" if value else "")
+        told = f", {in_words(value)}" if value else ""
+        words = f"trial {trial['number']} {status.value}: {changes['cause']}{told}"
         if status is TrialStatus.PRUNED and message:  # says its value, at which epoch, and what would have been enough
             words = f"trial {trial['number']} pruned: {changes['message']}"
         data = {"number": trial["number"], "value": value, "cause": changes["cause"], "message": changes["message"]}
@@ -407,7 +409,7 @@ def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
     JobRow.update(changes).where(JobRow.id == claim.job_id).execute(db)
     if improved:
         number, value = changes["best_trial"], changes["best_value"]
-        words = f"new best of {claim.job.experiment}: {ended['objective']} {value:.4f} (trial {number})"
+        words = f"new best of {claim.job.experiment}: {ended['objective']} {in_words(value)} (trial {number})"
         data = {"number": number, "value": value, "before": job["best_value"]}
         if front:
             several = f"{len(front)} trial{'' if len(front) == 1 else 's'}"
@@ -508,7 +510,7 @@ def _checked_number(value: Any, name: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadRow(f"{name} is a {type(value).__name__}, expected a number")
-    return None if math.isnan(value) else float(value)
+    return None if math.isnan(value) else bounded(float(value))
 
 
 def _checked_metrics(given: Any) -> str:

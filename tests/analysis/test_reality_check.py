@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fts.analysis.reality_check import FEWEST_DAYS, reality_check
+from fts.analysis.reality_check import FEWEST_DAYS, MOST_IN_SET, reality_check
 
 DAYS, TRIALS = 400, 30
 
@@ -27,6 +27,11 @@ def test_a_trial_that_is_better_is_found_and_leaves_the_baselines_behind():
     assert check.some_trial_is_better and check.p_value < 0.01
     assert (check.n_in_set, check.baselines_in_set) == (1, ())
     assert check.rival == "logistic regression (last row)"
+
+
+def test_a_thousand_trials_are_judged_without_the_set_that_compares_every_pair():
+    check = reality_check(*losses(np.random.default_rng(0), skill=0.06, trials=7 * MOST_IN_SET), horizon=1)
+    assert check.some_trial_is_better and (check.n_in_set, check.baselines_in_set) == (None, ())
 
 
 def test_models_of_equal_losses_stay_or_leave_together():

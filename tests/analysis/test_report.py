@@ -178,6 +178,9 @@ def test_predictions_come_back_in_order_and_broken_ones_are_refused(tmp_path):
     pd.DataFrame({"date": days}).to_parquet(path)
     with pytest.raises(BadPredictions, match="has no columns y, p"):
         read_predictions(path)
+    pd.DataFrame({"date": days[:0], "y": [], "p": []}).to_parquet(path)
+    with pytest.raises(BadPredictions, match="has no days"):
+        read_predictions(path)
 
 
 def test_baselines_have_the_scores_and_intervals_of_cells(full):

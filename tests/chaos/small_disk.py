@@ -12,9 +12,8 @@ from pathlib import Path
 from fts.state import queries
 from fts.state.db import open_database
 from tests.chaos import study
-from tests.chaos.harness import Harness, Nursery, until
-from tests.chaos.test_stopped import jobs, recorded_epochs
-from tests.chaos.test_world import resume
+from tests.chaos.harness import Harness, Nursery, RunningWorker, until
+from tests.chaos.test_stopped import recorded_epochs
 
 DISK_BYTES = 16 << 20
 
@@ -27,9 +26,9 @@ def main() -> None:
     nursery = Nursery()
     places = study.make_study(disk / "study", data, trials=2)
     harness = Harness(places, nursery, scratch / "logs")  # what the test writes lies on the large disk
-    for epochs in (1, 3, 2):
-        fill_while_it_runs(harness, disk / "filler", epochs)
-    worker = harness.start(FTS_DISK_RESERVE="1")
+    worker = harness.start(FTS_DISK_RESERVE="1", FTS_OUTAGE_PAUSE_S="0.2")  # the watchdog would stop in time
+    for epochs in (1, 3, 4):
+        fill_while_it_runs(harness, worker, disk / "filler", epochs)
     assert worker.wait() == 0, worker.talk()
     assert study.finished(places), worker.talk()
     assert study.broken(places, harness.journal) == []
@@ -41,19 +40,22 @@ def main() -> None:
     nursery.close()
 
 
-def fill_while_it_runs(harness: Harness, filler: Path, epochs: int) -> None:
-    worker = harness.start(FTS_DISK_RESERVE="1")  # the watchdog would stop in time; here it must go wrong
+def fill_while_it_runs(harness: Harness, worker: RunningWorker, filler: Path, epochs: int) -> None:
+    """The worker waits, and goes on by itself when there is room again."""
     until(lambda: recorded_epochs(harness) >= epochs or worker.poll() is not None)
+    assert worker.poll() is None, worker.talk()
     fill(filler)
-    assert worker.wait() == 0, worker.talk()
+    reason = until(lambda: paused(harness), sorry=worker.talk)
+    filler.unlink()
+    print(f"after {epochs} epochs: {reason}")
+    until(lambda: not paused(harness), sorry=worker.talk)
+
+
+def paused(harness: Harness) -> str:
     db = open_database(harness.places.db, readonly=True)
     flag = queries.flag(db, "queue_paused")
     db.close()
-    ended = [job for job in jobs(harness) if job.status == "done"]
-    assert flag or len(ended) == 2, worker.talk()
-    print(f"after {epochs} epochs: {flag['reason'] if flag else 'had ended'}")
-    filler.unlink()
-    resume(harness)
+    return str(flag["reason"]) if flag else ""
 
 
 def fill(filler: Path) -> None:

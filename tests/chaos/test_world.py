@@ -12,7 +12,7 @@ import pytest
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from tests.chaos import study
-from tests.chaos.harness import Harness, until
+from tests.chaos.harness import Harness, RunningWorker, until
 from tests.chaos.test_stopped import jobs, recorded_epochs
 
 # One checkpoint and one best.safetensors: every place where the file system may refuse, each time it is asked.
@@ -41,7 +41,7 @@ def refuse_at(places: list[str], harness: Harness, undisturbed: Any) -> None:
     paused = 0
     for n, moment in enumerate(places):
         fault = f"{moment}:{('enospc', 'eio')[n % 2]}"
-        assert harness.start([fault]).wait() == 0, fault
+        assert life(harness, fault).wait() == 0, fault
         assert study.broken(harness.places, harness.journal) == [], fault
         reason = resume(harness)
         if fault in harness.fired() and (
@@ -83,7 +83,7 @@ def test_no_statement_at_all_that_fails_can_corrupt_or_lose_anything(
 
 def suffer_at(places: range, trouble: str, harness: Harness, undisturbed: Any) -> None:
     for n in places:
-        worker = harness.start([f"worker:write:{n}:{trouble}"])
+        worker = life(harness, f"worker:write:{n}:{trouble}")
         code = worker.wait()
         assert code == 0 or n < 12, f"statement {n}\n{worker.talk()}"  # before it works, a worker may say no
         assert study.broken(harness.places, harness.journal) == [], n
@@ -99,7 +99,7 @@ def test_exports_that_cannot_be_written_pause_the_queue_and_come_later(
 ) -> None:
     harness = make_harness(trials=2)
     for fault in ("worker:fsync:1:enospc", "worker:replace:2:eio", "worker:fsync:5:enospc"):
-        assert harness.start([fault]).wait() == 0
+        assert life(harness, fault).wait() == 0
         resume(harness)
     harness.finish()
     assert len(harness.fired()) == 3
@@ -136,6 +136,23 @@ def locked_for(seconds: float, harness: Harness, undisturbed: Any, **env: str) -
 
 def trial_log(harness: Harness) -> str:
     return "".join(log.read_text() for log in sorted(harness.places.logs.glob("*_t0*.log")))
+
+
+def life(harness: Harness, fault: str) -> RunningWorker:
+    """A worker that suffers this, until it leaves, or waits for a disk and is asked to leave."""
+    worker = harness.start([fault], FTS_OUTAGE_PAUSE_S="600")
+    until(lambda: worker.poll() is not None or waits(harness))
+    worker.send(15)
+    return worker
+
+
+def waits(harness: Harness) -> bool:
+    db = open_database(harness.places.db, readonly=True)
+    try:
+        at_work = any(job.status == "running" for job in queries.jobs(db))
+        return queries.flag(db, "queue_paused") is not None and not at_work
+    finally:
+        db.close()
 
 
 def resume(harness: Harness) -> str:

@@ -53,6 +53,13 @@ FAULTS = {
     "metrics": Fault(F + "return {f'm{n}': n for n in range(9999)}", "failed code error", "9999 metrics were given"),
     "choices": Fault(F + "return trial.suggest_categorical('c', range(9999))", "failed code error", "distribution of"),
     "huge": Fault(F + "return 10**400", "failed code error", "a whole number of 1329 bits, expected at most 1.8e308"),
+    "penalty": Fault(
+        F + "trial.report(1e60, 1); trial.report(1e300, 2); return [1e99, 1e60, 1e308][trial.number]",
+        "done finished",
+        "returned inf, expected a finite number, at most 1e+100",
+        3,
+        3,
+    ),
     "memory": Fault(
         F + "return len([bytearray(9**9) for n in range(9)])", "queued cannot fit", "t0 needs more memory than there is"
     ),

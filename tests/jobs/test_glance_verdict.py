@@ -8,6 +8,7 @@ import pytest
 from fts.jobs.status.conditions import silent_worker
 from fts.jobs.status.formatting import MB
 from fts.jobs.status.verdict import EXIT_CODES, Word, judge
+from fts.state.scheduling import FULL_DISK
 from fts.state.values import Cause
 from tests.tui.values import (
     HOUR,
@@ -110,10 +111,13 @@ SITUATIONS = {
     "a worker met a link": (
         make_snapshot(jobs=(make_job(),), queue_paused=True, queue_paused_reason="disk: trials is not followed"),
         Word.ACT, "disk: trials is not followed. Mend that, then P resumes it"),
+    "a worker met a disk that fails": (
+        healthy(jobs=(make_job(),), queue_paused=True, queue_paused_reason="disk: /o reports an input/output error"),
+        Word.ACT, "reports an input/output error. Mend that, then P resumes it"),
     "a worker met a disk without inodes, which has bytes left": (
         healthy(jobs=(make_job(),), samples=(make_sample(disk_free=43 * MB),), queue_paused=True,
                 queue_paused_reason="disk: a checkpoint needs 1.1 MB; it has 43 MB free but no free inodes"),
-        Word.ACT, "43 MB free but no free inodes. Make room, then P resumes it"),
+        Word.ACT, "43 MB free but no free inodes. Make room, then the worker goes on by itself (P: at once)"),
     "everything paused": (make_snapshot(jobs=(make_job(status="paused"),)), Word.IDLE, "1 paused"),
     "everything done": (
         make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 60),)), Word.IDLE, "finished"),
@@ -188,6 +192,12 @@ def test_a_worker_that_waits_for_the_lock_of_another_is_not_silent():
     locked(11, Word.LOOK)
     locked(119, Word.LOOK)
     locked(121, Word.ACT)
+
+
+def test_a_worker_that_a_full_disk_keeps_from_beating_is_not_silent():
+    found = judge(healthy(workers=(make_worker(heartbeat_at=NOW - 30),)), NOW, locked_by=FULL_DISK)
+    assert (found.word, len(found.concerns)) == (Word.ACT, 1)
+    assert found.reason.startswith("the disk is full: worker 1 (pid 4242) waits and goes on by itself")
 
 
 def test_a_lock_is_asked_about_only_while_a_worker_is_silent():

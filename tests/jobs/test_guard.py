@@ -192,7 +192,7 @@ def test_a_nearly_full_disk_stops_with_its_cause() -> None:
     decision = judge_disk(LIMITS, machine(disk=0.5))
     assert decision is not None
     assert (decision.action, decision.cause) == (Action.DISK, Cause.DISK)
-    assert decision.message == "512 MB of disk free, 1.0 GB reserved; free space, then resume"
+    assert decision.message == "512 MB of disk free, 1.0 GB reserved; free space"
 
 
 def test_limits_of_a_trial_stand_around_what_the_plan_allows() -> None:

@@ -231,6 +231,22 @@ def test_a_look_at_an_unchanged_file_opens_nothing_anew(tmp_path: Path) -> None:
     db.close()
 
 
+def test_readers_that_come_and_go_do_not_wake_each_other(tmp_path: Path) -> None:
+    """Each opening by root is a chown of the log: two monitors read all of a quiet queue anew each second."""
+    path = make(tmp_path)
+    worker = open_database(path)  # keeps the log
+    first, second = (open_database(path, readonly=True) for _ in range(2))
+    looks = [(first.look(), second.look()) for _ in range(4)]
+    log = Path(f"{path}-wal")
+    os.chown(log, os.getuid(), os.getgid())
+    looks.append((first.look(), second.look()))
+    assert len(set(looks)) == 1
+    transitions.operator.note(worker, "written")
+    assert first.look() != looks[0][0]
+    for db in (first, second, worker):
+        db.close()
+
+
 def test_a_connection_beside_a_stale_one_is_not_taken_for_fresh(tmp_path: Path) -> None:
     """All connections of a process share the -shm that the first one opened, also when it was removed since."""
     path = make(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from functools import partial
 from typing import Any
 
@@ -76,6 +77,22 @@ def test_a_diverged_epoch_keeps_its_nan_and_its_infinity(db: Database, claim: Cl
     assert math.isnan(stored.train_loss) and math.isinf(stored.val_loss) and stored.val_auc is None
 
 
+def test_whatever_number_is_written_can_be_read(db: Database, claim: Claim) -> None:
+    """Penalties of 1e60 are usual; what is too large for the square of it to be a number counts as infinite."""
+    numbers = {"a": 1e60, "b": -1e100, "c": 1e101, "d": -sys.float_info.max, "e": math.inf, "f": math.nan}
+    for number, value in enumerate(numbers.values()):
+        trial = started(db, claim, number)
+        transitions.record_epoch(db, claim, trial, {"epoch": 1, "value": value, "metrics": numbers})
+        (stored,) = queries.epochs(db, trial)
+        assert stored.unreadable is None and stored.metrics["a"] == 1e60 and set(stored.metrics) == set(numbers)
+        sound = abs(value) <= 1e100
+        assert (stored.value == value) if sound else not math.isfinite(stored.value or math.nan)
+        end(db, claim, trial, value if sound else None, status="complete" if sound else "failed", last_value=value)
+    found = queries.trials(db, 1)
+    assert [trial.value for trial in found] == [1e60, -1e100, None, None, None, None]
+    assert not any(trial.unreadable for trial in found) and queries.job(db, 1).best_value == -1e100
+
+
 def test_every_digit_survives(db: Database, claim: Claim) -> None:
     trial = started(db, claim)
     transitions.record_epoch(db, claim, trial, epoch(1, val_loss=0.1 + 0.2, learning_rate=5e-324))
@@ -106,7 +123,7 @@ def test_diverged_pruned_and_failed_trials_are_never_best(db: Database, claim: C
 
 def test_a_complete_trial_has_a_finite_value(db: Database, claim: Claim) -> None:
     trial = started(db, claim)
-    for value in (None, math.nan, math.inf):
+    for value in (None, math.nan, math.inf, 1e300):
         with pytest.raises(BadRow, match="finite value"):
             end(db, claim, trial, value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,20 @@ def test_a_checkpoint_holds_files_too_and_a_damaged_one_is_passed_over(tmp_path:
     with pytest.raises(TypeError, match="nothing is no file and no folder"):
         again._cost_s = 0.0
         again.save({}, files=["nothing"])
+
+
+@pytest.mark.parametrize(
+    ("function", "rest"),
+    [
+        (fts.artifact, [b"content"]),
+        (fts.predictions, [[1.0], [1.0]]),
+        (fts.checkpoint, []),
+        (partial(fts.report, val_loss=0.5), [3]),
+        (fts.seed, ["model"]),
+        (fts.cell, []),
+        (fts.shrink, []),
+    ],
+)
+def test_a_call_without_the_trial_says_what_is_missing(function: Any, rest: list[Any]) -> None:
+    with pytest.raises(TypeError, match=r"the first argument is 'a\.bin', expected the trial that the function got"):
+        function("a.bin", *rest)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting, naming
+from fts.jobs.status.once import Once
 from fts.state.values import JobStatus
-from fts.tui.data.once import Once
 
 if TYPE_CHECKING:
     from fts.state.values import Direction, Job

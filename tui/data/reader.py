@@ -160,6 +160,7 @@ class _Memory:
         self.cell = Cell()
         self.best: dict[int, tuple[int, tuple[Epoch, ...]]] = {}  # job id: (trial id, curve)
         self.events: tuple[Event, ...] = ()
+        self.told: tuple[Event, ...] = ()  # those of the snapshot that they were read with
         self.samples: tuple[Sample, ...] = ()
         self.samples_at = 0.0
         self.kept: Kept | None = None
@@ -389,6 +390,9 @@ def _journal(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memor
     """The latest events, of which only new ones are read; an undone one comes anew with the snapshot."""
     if wish.at is not None:
         return snapshot.events
+    if memory.events and memory.told is snapshot.events:
+        return memory.events
+    memory.told = snapshot.events
     if not memory.events:
         limit = JOURNAL if wish.screen == EVENTS or len(snapshot.events) >= queries.EVENTS_IN_SNAPSHOT else 200
         return tuple(clean_value(event) for event in queries.events(db, limit=limit))

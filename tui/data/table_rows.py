@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fts.jobs.status import declared, formatting, naming
+from fts.jobs.status.once import Once
 from fts.state.values import Direction, Event, Job, JobStatus, Trial
-from fts.tui.data.once import Once
 from fts.tui.data.trial_store import Picked, TrialStore
 from fts.tui.data.view import EVENTS, QUEUE, TRIALS
 
@@ -201,11 +201,20 @@ def window(rows: int, height: int, cursor: int) -> tuple[int, int]:
     return first, first + height
 
 
+def cursor_in(rows: Sequence[Job], job_id: int | None) -> int:
+    """The place of a job in the rows of the queue; of one that is not there the first."""
+    return _places((rows,), None, lambda: {job.id: n for n, job in enumerate(rows)}).get(job_id or 0, 0)
+
+
+_places: Once[dict[int, int]] = Once()
+
+
 def pinned_window(rows: Sequence[Job], height: int, cursor: int) -> list[int]:
     """Indexes to show: a window around the cursor in which running and failed rows are always kept."""
     if len(rows) <= height:
         return list(range(len(rows)))
-    pinned = [n for n, job in enumerate(rows) if job.status in (JobStatus.RUNNING, JobStatus.FAILED)]
+    kept = (JobStatus.RUNNING, JobStatus.FAILED)
+    pinned = _pinned((rows,), None, lambda: [n for n, job in enumerate(rows) if job.status in kept])
     pinned = pinned[: max(height // 3, 1)]
     first, last = window(len(rows), height, cursor)
     shown = set(range(first, last))
@@ -220,6 +229,9 @@ def pinned_window(rows: Sequence[Job], height: int, cursor: int) -> list[int]:
     return sorted(shown)
 
 
+_pinned: Once[list[int]] = Once()
+
+
 @dataclass(frozen=True)
 class Head:
     """The heading of a study's rows."""
@@ -231,7 +243,7 @@ class Head:
 def shelf(view: View, height: int) -> list[Job | Head]:
     """The lines of the queue below its heading: rows, and above those of each study the study's own line."""
     rows = jobs_of(view)
-    cursor = next((n for n, job in enumerate(rows) if job.id == view.job_id), 0)
+    cursor = cursor_in(rows, view.job_id)
     if not is_grouped(view) or not rows:
         return list[Job | Head](rows[n] for n in pinned_window(rows, height, cursor))
     counts = Counter(job.study for job in rows)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import naming
 from fts.jobs.status.log_excerpt import LastLines, parted, trouble
+from fts.jobs.status.once import Once
 from fts.state.values import Attempt, Epoch, Event, Job, Opening, Sample, Snapshot, Trial, TrialStatus
-from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_id
 
 if TYPE_CHECKING:
@@ -53,6 +53,14 @@ def _with_steps(trials: Sequence[Trial]) -> Trial | None:
 
 
 _latest: Once[Trial | None] = Once()
+
+
+def jobs_by_id(snapshot: Snapshot) -> dict[int, Job]:
+    """Job id -> job, in the order of the snapshot."""
+    return _jobs((snapshot.jobs,), None, lambda: {job.id: job for job in snapshot.jobs})
+
+
+_jobs: Once[dict[int, Job]] = Once()
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,7 @@ class View:
     @property
     def job(self) -> Job | None:
         """The selected job."""
-        return next((job for job in self.snapshot.jobs if job.id == self.job_id), None)
+        return jobs_by_id(self.snapshot).get(self.job_id or 0)
 
     @property
     def name(self) -> str:

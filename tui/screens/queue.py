@@ -154,7 +154,7 @@ def extent(view: View, width: int, height: int) -> Extent:
     """Which rows of the queue are in sight around the cursor; running and failed ones stay there from elsewhere."""
     found = table_rows.jobs_of(view)
     shown = sum(id is not None for id in rows(view, width, height))
-    cursor = next((n for n, job in enumerate(found) if job.id == view.job_id), 0)
+    cursor = table_rows.cursor_in(found, view.job_id)
     return Extent(len(found), table_rows.window(len(found), shown, cursor)[0], shown)
 
 

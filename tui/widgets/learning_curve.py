@@ -6,10 +6,10 @@ from fts.jobs.search.prune_line import line_ahead
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import step_seconds
 from fts.jobs.status.declared import ARROWS
+from fts.jobs.status.once import Once
 from fts.jobs.status.trial_facts import metrics_of as metrics_told
 from fts.state.values import Direction, Job, JobStatus, Trial, TrialStatus
 from fts.tui.data.curve_comparison import ENOUGH, Points, Race, broken, race, train_val_gap
-from fts.tui.data.once import Once
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, SPARE, View
 from fts.tui.render.chart import STYLES, Band, Plot, Series, paint, value_range

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from fts.jobs.actions.registry import by_id
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import is_live, running_trials
+from fts.jobs.status.once import Once
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.tui.data import table_rows
 from fts.tui.data.curve_comparison import broken
-from fts.tui.data.once import Once
 from fts.tui.render.text import Line, Span, clip, heading, with_role
 
 if TYPE_CHECKING:
@@ -57,10 +57,7 @@ def paint(view: View, width: int, height: int) -> list[Line]:
     """Heading and rows; with more jobs than rows it scrolls, running and failed ones stay in sight."""
     rows = table_rows.jobs_of(view)
     names = naming.names_of(view.snapshot.jobs)
-    fronts = max((len(job.front) for job in view.snapshot.jobs), default=0)
-    most = max((job.trials_wanted for job in view.snapshot.jobs), default=0)
-    trials = 7 if most < 1000 else 2 * len(str(most)) + 2  # a cut number would be another one
-    columns = Columns.of(names.values(), width, f"front {fronts}   " if fronts else best_of(view), trials)
+    columns = _columns((view.snapshot.jobs, view.snapshot.studies), width, lambda: _columns_of(view, width))
     has_head = has_heading(view, width)
     shelf = table_rows.shelf(view, height - has_head)
     seen = sum(isinstance(each, Job) for each in shelf)
@@ -77,6 +74,19 @@ def paint(view: View, width: int, height: int) -> list[Line]:
         else:
             lines.append(_row(view, found, names[found.id], place[found.id], found.id in best, columns, width))
     return lines
+
+
+_columns: Once[Columns] = Once()
+
+
+def _columns_of(view: View, width: int) -> Columns:
+    jobs = view.snapshot.jobs
+    fronts = max((len(job.front) for job in jobs), default=0)
+    most = max((job.trials_wanted for job in jobs), default=0)
+    trials = 7 if most < 1000 else 2 * len(str(most)) + 2  # a cut number would be another one
+    return Columns.of(
+        naming.names_of(jobs).values(), width, f"front {fronts}   " if fronts else best_of(view), trials
+    )  # fmt: skip
 
 
 def _study(view: View, head: table_rows.Head, width: int) -> Line:

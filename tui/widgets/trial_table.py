@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.search.importance import ENOUGH, Importance, chance_of, counts, importance
 from fts.jobs.status import declared, formatting
+from fts.jobs.status.once import Once
 from fts.state.values import ROLE, Job, Trial, TrialStatus
 from fts.tui.data import table_rows
 from fts.tui.data.curve_comparison import points
-from fts.tui.data.once import Once
 from fts.tui.data.trial_store import place_of
 from fts.tui.render.text import Line, Span, heading, with_role
 

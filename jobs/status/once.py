@@ -14,14 +14,13 @@ class Once(Generic[Made]):
     """The latest result alone; a snapshot is frozen, so the same object has the same answer."""
 
     def __init__(self) -> None:
-        self._of: tuple[object, ...] = ()
-        self._rest: object = None
-        self._made: list[Made] = []
+        self._kept: tuple[tuple[object, ...], object, Made] | None = None  # one value: two threads may ask
 
     def __call__(self, of: tuple[object, ...], rest: object, make: Callable[[], Made]) -> Made:
         """What `make` gives, which is asked only when one of `of` is another object or `rest` is not equal."""
-        same = len(of) == len(self._of) and all(a is b for a, b in zip(of, self._of, strict=True))
-        if not (self._made and same and rest == self._rest):
-            self._made = [make()]
-            self._of, self._rest = of, rest
-        return self._made[0]
+        kept = self._kept
+        if kept is not None and [*map(id, of)] == [*map(id, kept[0])] and rest == kept[1]:
+            return kept[2]
+        made = make()
+        self._kept = (of, rest, made)
+        return made

@@ -1,0 +1,117 @@
+"""A queue that a worker paused because of the disk goes on by itself when files can be written, and only then."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from fts.jobs.cli.work import OnceInAWhile
+from fts.jobs.worker import disk_wait
+from fts.jobs.worker.disk_wait import DiskWait
+from fts.state import queries, transitions
+from fts.state.db import open_for_person
+from fts.state.files import can_write
+from fts.state.scheduling import ends_with_room
+
+FULL = "disk: /o/trials/x cannot be written: the disk of /o/trials is full (0 bytes free): free some space"
+
+
+@pytest.fixture
+def db(tmp_path, monkeypatch):
+    monkeypatch.setenv("FTS_DISK_RESERVE", "1M")
+    opened = open_for_person(tmp_path / "outputs" / "fts.db")
+    yield opened
+    opened.close()
+
+
+def waiting(db, tmp_path, first_s=0.0):
+    return DiskWait(db, tmp_path / "outputs", 3, lambda told: None, first_s)
+
+
+def paused(db):
+    return queries.flag(db, "queue_paused") is not None
+
+
+def test_the_queue_goes_on_when_there_is_room_and_an_event_says_who_did_it(db, tmp_path):
+    transitions.pause_queue(db, FULL, who="worker 1")
+    waiting(db, tmp_path).look()
+    assert not paused(db)
+    newest = queries.events(db, limit=1)[-1]
+    assert (newest.verb, newest.who) == ("queue_resumed", "worker 3")
+    assert not list((tmp_path / "outputs").glob(".*"))
+
+
+def test_it_waits_while_less_than_the_reserve_is_free_or_no_file_can_be_written(db, tmp_path, monkeypatch):
+    transitions.pause_queue(db, FULL, who="worker 1")
+    wait = waiting(db, tmp_path)
+    monkeypatch.setenv("FTS_DISK_RESERVE", str(1 << 60))
+    wait.look()
+    assert paused(db)
+    monkeypatch.setenv("FTS_DISK_RESERVE", "1M")
+    wait.outputs = tmp_path / "gone"
+    wait.look()
+    assert paused(db)
+    wait.outputs = tmp_path / "outputs"
+    wait.look()
+    assert not paused(db)
+
+
+@pytest.mark.parametrize(
+    ("reason", "who"),
+    [
+        (FULL, "ada@lab"),
+        ("by hand", "worker 1"),
+        ("disk: the disk of /o reports an input/output error: look into the system log", "worker 1"),
+        ("disk: the system could not read or write /o/fts.db (disk I/O error); nothing was written", "worker 1"),
+    ],
+)
+def test_a_person_resumes_what_a_person_paused_and_looks_at_a_disk_that_fails(db, tmp_path, reason, who):
+    transitions.pause_queue(db, reason, who=who)
+    waiting(db, tmp_path).look()
+    assert paused(db)
+
+
+def test_each_try_in_vain_doubles_the_wait(db, tmp_path, monkeypatch):
+    """The disk takes a file, but not what the trial writes: a quota, or a folder that may not be written to."""
+    now = 1000.0
+    monkeypatch.setattr(disk_wait.time, "monotonic", lambda: now)
+    wait, waits = waiting(db, tmp_path, first_s=10.0), []
+    for _ in range(9):
+        transitions.pause_queue(db, FULL, who="worker 3")
+        since = now
+        wait.look()
+        while paused(db):
+            now += 10.0
+            wait.look()
+        waits.append(now - since)
+    assert waits == [10, 20, 40, 80, 160, 320, 600, 600, 600]
+    now += 601.0
+    transitions.pause_queue(db, FULL, who="worker 3")
+    wait.look()
+    now += 10.0
+    wait.look()
+    assert not paused(db), "it has worked well for ten minutes: a new trouble"
+
+
+def test_a_folder_that_takes_no_file_is_told_from_one_that_does(tmp_path):
+    assert can_write(tmp_path, 1000) and not list(tmp_path.iterdir())
+    assert not can_write(tmp_path / "no such folder", 1000)
+
+
+def test_every_reason_that_a_full_disk_gives_ends_with_room():
+    for said in ("is full", "the quota of this user", "is mounted read-only", "no free inodes", "may not write to"):
+        assert ends_with_room(f"disk: /o {said}")
+    assert not ends_with_room(None) and not ends_with_room("full disk")
+
+
+def test_a_worker_says_the_same_once_in_a_while(monkeypatch):
+    keep, now = OnceInAWhile(), 0.0
+    monkeypatch.setattr("fts.jobs.cli.work.time.monotonic", lambda: now)
+
+    def says(text):
+        return keep.filter(logging.makeLogRecord({"msg": "%s", "args": (text,)}))
+
+    assert [says("full"), says("full"), says("busy"), says("full")] == [True, False, True, False]
+    now = 601.0
+    assert says("full")
