@@ -114,9 +114,9 @@ def facts_page(table: Any, code: Any) -> str:
     assert {each.name for each in fields(Fact)} == {"name", "label", "unit", "format", "shown"}
     general = [name for name in OF_THE_ROW if not _only_of_the_flagship(name)]
     own = [name for name in OF_THE_ROW if name not in general]
-    titles = ["name", "unit", "who tells it", "in files", "monitor", "meaning"]
+    titles = ["name", "meaning", "unit", "who tells it", "in files", "monitor"]
     rows = {
-        name: [code(name), unit, _teller(name), ", ".join(map(code, _in_files(name))) or "—", _on_screen(name), said]
+        name: [code(name), said, unit, _teller(name), ", ".join(map(code, _in_files(name))) or "—", _on_screen(name)]
         for name, (unit, said) in OF_THE_ROW.items()
     }
     for name in own:  # the pane of the flagship's trials has a text of its own
