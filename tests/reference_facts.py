@@ -73,6 +73,7 @@ BESIDE: dict[str, tuple[str, str, str]] = {  # key of Trial.facts -> who tells i
     "code_changed": ("the trial, at its start", "`facts.code_changed`", "md5 of the code, where it had changed"),
     "fingerprint": ("the node", "`facts.fingerprint`", "of the hardware and libraries of the node it began on"),
     "other_hardware": ("the worker", "`facts.other_hardware`", "the first node that differs from it"),
+    "kept_at": ("the worker", "`facts.kept_at`", "the folder of large checkpoints that did not come home"),
     "optuna_trial": ("`fts import`", "`facts.optuna_trial`", "its number in Optuna's storage"),
     "sampler": ("the sampler", "nowhere", "what the sampler wants to know again, such as a generation of NSGA-II"),
 }

@@ -34,21 +34,19 @@ def main() -> None:
     peace, crew = with_large_weights(scratch / "peace", 0.0), with_large_weights(disk / "crew", 0.3)
     peace.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
     (scratch / "node").mkdir()
-    crew.study.environ |= {"FTS_SCRATCH": str(scratch / "node"), "FTS_DISK_RESERVE": "1"}
+    crew.study.environ |= {"FTS_SCRATCH": str(scratch / "node"), "FTS_DISK_RESERVE": "1", "FTS_NODE_LEASE_S": "30"}
+    worker = crew.start("a:1,b:1")
     for more in (1, 2):
         known = crew.epochs()
-        worker = crew.start("a:1,b:1")
         wait_until(lambda known=known, more=more: crew.epochs() >= known + more)
         fill(disk / "filler")
-        assert worker.wait(120) == 0, crew.said()
-        assert crew.study.query("SELECT value FROM flag WHERE name = 'queue_paused'"), crew.said()
-        print(crew.study.ok("status").splitlines()[0])
+        wait_until(lambda: crew.study.query("SELECT 1 FROM flag WHERE name = 'queue_paused'"))
         assert "quarantine" not in crew.said() and not [
             row for row in crew.study.query("SELECT how FROM attempt") if row["how"] == "node lost"
         ], crew.said()
         (disk / "filler").unlink()
-        crew.study.ok("resume")
-    assert crew.start("a:1,b:1").wait(120) == 0, crew.said()
+        wait_until(lambda: not crew.study.query("SELECT 1 FROM flag WHERE name = 'queue_paused'"))
+    assert worker.wait(120) == 0, crew.said()
     assert crew.record() == peace.record() and crew.files() == peace.files(), crew.said()
     assert crew.leftovers() == [], crew.leftovers()
     print("identical")
