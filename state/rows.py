@@ -247,11 +247,23 @@ def to_node(row: Mapping[str, Any]) -> Node:
     for name, kind in (("vitals", dict), ("losses", int), ("failures", int), ("slots", int)):
         if name in known and not isinstance(known[name], kind):
             raise ValueError(f"{name} is {shown(known[name])}")
+    known["past"] = tuple(map(tuple, known["past"])) if is_past(known.get("past")) else ()
     try:
         known["state"] = NodeState(known.get("state", ""))
     except ValueError:
         raise ValueError(f"state is {shown(told.get('state'))}") from None
     return Node(**known | {"id": row["name"].removeprefix(NODE), "at": read_time(row["at"]) or 0.0})
+
+
+def is_past(told: Any) -> bool:
+    """Rows of four numbers, of which all but the first may be unknown; another fts may have written others."""
+    return isinstance(told, list) and all(
+        isinstance(row, list)
+        and len(row) == 4
+        and row[0] is not None
+        and all(one is None or (isinstance(one, int | float) and not isinstance(one, bool)) for one in row)
+        for row in told
+    )
 
 
 def to_opening(row: Mapping[str, Any], tested: Mapping[str, Any] | None) -> Opening:

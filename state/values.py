@@ -591,6 +591,7 @@ class Node:
     failures: int = 0  # launches that failed, in a row
     trials: tuple[str, ...] = ()  # in its slots now
     vitals: dict[str, float | int | None] = field(default_factory=dict)  # the latest reading
+    past: tuple[tuple[float, float | None, float | None, float | None], ...] = ()  # at, memory in use 0..1, °C, GPU %
 
     @property
     def busy(self) -> int:

@@ -73,6 +73,7 @@ BESIDE: dict[str, tuple[str, str, str]] = {  # key of Trial.facts -> who tells i
     "code_changed": ("the trial, at its start", "`facts.code_changed`", "md5 of the code, where it had changed"),
     "fingerprint": ("the node", "`facts.fingerprint`", "of the hardware and libraries of the node it began on"),
     "other_hardware": ("the worker", "`facts.other_hardware`", "the first node that differs from it"),
+    "kept_at": ("the worker", "`facts.kept_at`", "the folder of large checkpoints that did not come home"),
     "optuna_trial": ("`fts import`", "`facts.optuna_trial`", "its number in Optuna's storage"),
     "sampler": ("the sampler", "nowhere", "what the sampler wants to know again, such as a generation of NSGA-II"),
 }
@@ -113,9 +114,9 @@ def facts_page(table: Any, code: Any) -> str:
     assert {each.name for each in fields(Fact)} == {"name", "label", "unit", "format", "shown"}
     general = [name for name in OF_THE_ROW if not _only_of_the_flagship(name)]
     own = [name for name in OF_THE_ROW if name not in general]
-    titles = ["name", "unit", "who tells it", "in files", "monitor", "meaning"]
+    titles = ["name", "meaning", "unit", "who tells it", "in files", "monitor"]
     rows = {
-        name: [code(name), unit, _teller(name), ", ".join(map(code, _in_files(name))) or "—", _on_screen(name), said]
+        name: [code(name), said, unit, _teller(name), ", ".join(map(code, _in_files(name))) or "—", _on_screen(name)]
         for name, (unit, said) in OF_THE_ROW.items()
     }
     for name in own:  # the pane of the flagship's trials has a text of its own

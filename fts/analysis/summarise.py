@@ -410,7 +410,9 @@ def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[RankedParame
 
 def _replicates(trials: pd.DataFrame, best: dict[str, Any] | None) -> pd.DataFrame:
     """The winner's re-trainings: other seeds, each once, the same effective configuration."""
-    again = trials[(trials["kind"] == "replicate") & (trials["status"] == "complete") & trials["value"].notna()]
+    again = trials[(trials["kind"] == "replicate") & (trials["status"] == "complete")].dropna(
+        subset=["value", "val_auc"]
+    )
     same = again["effective_md5"] == (best["effective_md5"] if best is not None else None)
     found: pd.DataFrame = again[same].drop_duplicates("seed")
     return found

@@ -49,7 +49,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
     from fts.analysis.study_data import CELL_COLUMNS, EPOCH_COLUMNS, StudyData
 
     with db.read():
-        jobs = [job for job in own_jobs(db) if job.status is not JobStatus.CANCELLED]
+        jobs = [job for job in own_jobs(db) if job.status is not JobStatus.CANCELLED or job.kind == "replicate"]
         jobs.sort(key=lambda job: job.id)
         trials = {job.id: queries.trials(db, job.id) for job in jobs}
         cells = begun_cells(jobs)  # as fts.analysis.study_data.newest_jobs
@@ -141,7 +141,7 @@ def baseline_rows(
     for job, trials in ran:
         for trial in trials:
             table = stored(places, job, trial)
-            if table is not None:
+            if table is not None and {"model", "inputs"} <= set(trial.params):  # else somebody edited its row
                 what = (trial.data_md5 or "", trial.params["model"], trial.params["inputs"])
                 seconds = (trial.ended_at or trial.started_at) - trial.started_at
                 yield baseline_row(task_of(job, usual), job.horizon, job.tier, *what, table, seconds)

@@ -22,6 +22,7 @@ from fts import __version__
 from fts.jobs.api.load import installed, study
 from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.newcomer import command_without_dashes, what_to_name
+from fts.jobs.cli.other_words import command_of
 from fts.jobs.settings import Places, places
 
 if TYPE_CHECKING:
@@ -393,7 +394,10 @@ def exists(entry: Entry) -> bool:
 
 
 def _nearest(name: str) -> str:
-    near = nearest(name, entries())
+    known = [word for word, entry in entries().items() if exists(entry)]
+    if (theirs := command_of(name, known)) is not None:
+        return f"; {theirs}"
+    near = nearest(name, known)
     return f"; did you mean {near!r}?" if near else ""
 
 

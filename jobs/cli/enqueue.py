@@ -252,7 +252,10 @@ def another_question(cell: BareCell, before: Sequence[Job]) -> str:
     differs = functions.unlike(cell, job.spec)
     script = Path(cell.file or "its script").name
     if differs == ["code_md5"]:
-        return f"; {script} has changed since job {job.id}, so this is another question"
+        return (
+            f"; {script} has changed since job {job.id}, so this is another question; to extend job {job.id}, put the "
+            f"earlier {script} back"
+        )
     changed = ", ".join(f"{name} {_shown(job.spec.get(name))}" for name in differs if name != "code_md5")
     file = f" and an earlier {script}" if "code_md5" in differs else ""
     return f"; job {job.id} asks another question of this cell: {changed}{file}" if changed else ""

@@ -71,13 +71,14 @@ def tensorboard(folder: Path, **options: Any) -> None:
 def mlflow(uri: str, **options: Any) -> None:
     """Runs on a tracking server of MLflow, http://127.0.0.1:5000, or in a store, sqlite:///mlflow.db.
 
-    An experiment per study, a run per cell, and below it a run per trial.
+    An experiment per study, a run per cell, and below it a run per trial. For a server with passwords set
+    MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
     """
     if not uri.strip():
         raise click.UsageError("the URI is empty; expected one such as http://127.0.0.1:5000 or sqlite:///mlflow.db")
-    from fts.jobs.mirrors.mlflow import MLflow  # here, not above: for this command only
+    from fts.jobs.mirrors.mlflow import MLflow, without_password  # here, not above: for this command only
 
-    _run("mlflow", uri, lambda: MLflow(uri), **options)
+    _run("mlflow", without_password(uri), lambda: MLflow(uri), **options)
 
 
 @mirror.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, say
@@ -9,6 +11,12 @@ from fts.jobs.cli.selection import begin, choose
 from fts.jobs.cli.show import name_lost, reading
 from fts.state import queries
 from fts.state.rows import unreadable_in
+from fts.state.values import JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.state.values import Job
 
 
 @click.command()
@@ -36,7 +44,7 @@ def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
     if form == "csv" and found:
         return emit("\n\n".join(table.csv.rstrip("\n") for _, table in found))
     if not any(table.rows for _, table in found):
-        return say(f"there is no cell yet: {begin()} puts one in line")
+        return say(_nothing(chosen) if chosen else f"there is no cell yet: {begin()} puts one in line")
     for n, (name, table) in enumerate(found):
         if several:
             emit(("\n" if n else "") + (f"## {name}\n" if form == "md" else name))
@@ -47,3 +55,13 @@ def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
         for note in table.notes:
             say(note)
     return None
+
+
+def _nothing(chosen: Sequence[Job]) -> str:
+    """Of jobs that are no cells, or not in any more."""
+    told = [
+        f"job {job.id} ({job.cell}) {'was cancelled' if job.status is JobStatus.CANCELLED else f'is a {job.kind}'}"
+        for job in chosen[:3]
+    ]
+    more = f" and {len(chosen) - 3} more" if len(chosen) > 3 else ""
+    return f"there is no result of a cell: {', '.join(told)}{more}; `fts trials {chosen[0].id}` shows its trials"

@@ -20,6 +20,7 @@ from fts.jobs.executors.code import send_code
 from fts.jobs.executors.data import DataSums
 from fts.jobs.executors.fingerprint import code_md5
 from fts.jobs.executors.frames import NOTHING
+from fts.jobs.executors.past import Past
 from fts.jobs.executors.remote import RemoteSlot, gpus_of, reading_of
 from fts.jobs.executors.slurm_look import drained
 from fts.jobs.status.formatting import count
@@ -94,6 +95,7 @@ class CommandExecutor:
         self._busy: set[int] = set()  # slots with a trial, or that look for a node for one
         self._running: dict[int, str] = {}  # slot -> the trial there, for people
         self._known: dict[str, Node] = {}  # as last told
+        self._past: dict[str, Past] = {}  # of each node
         self._drained: frozenset[str] = frozenset()  # by the engine: what runs there goes on, nothing new begins
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="nodes", daemon=True)
@@ -452,6 +454,7 @@ class CommandExecutor:
                 reason=f"nothing heard for {channel.silent_s:.0f} s" if quiet else self._why_left(slot.node),
                 heard_at=time.time() - channel.silent_s,
                 trials=(*(before.trials if before else ()), *([trial] if trial else [])),
+                past=self._past.setdefault(slot.node, Past()).add(slot.sensors.read()),
                 vitals={name: one for name, one in vitals.items() if isinstance(one, int | float)},
             )
         return list(found.values())

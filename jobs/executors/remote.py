@@ -130,7 +130,7 @@ class RemoteProcess:
         printed: list[bytes] = []
         for came in self._come(timeout_s):
             if isinstance(came, dict):
-                facts.append(self._at_home(came))
+                facts.append(self._at_home(came) | self._kept_at(came))
             elif isinstance(came, LogCame):
                 printed.append(came.body)
             elif isinstance(came, FilesCame):
@@ -183,6 +183,12 @@ class RemoteProcess:
         }
         found: dict[str, Any] = renamed(fact, moved)
         return found
+
+    def _kept_at(self, fact: dict[str, Any]) -> dict[str, Any]:
+        """Where a checkpoint is that did not come home."""
+        if self._elsewhere is None or self._home is None or fact.get("fact") != "checkpoint":
+            return {}
+        return {"kept_at": str(self._elsewhere)} if elsewhere.bytes_of(self._home) else {}
 
     def _ended(self, meta: dict[str, Any]) -> None:
         code = meta.get("code")

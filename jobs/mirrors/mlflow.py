@@ -36,7 +36,15 @@ PATIENCE = {  # MLflow's own: seven tries of two minutes each
 METRICS, PARAMS, TAGS = 1000, 100, 100  # of one request
 PARAM_LENGTH, TAG_LENGTH, NAME_LENGTH = 6000, 5000, 250
 STRANGE = re.compile(r"[^\w\-. /]", re.ASCII)  # MLflow takes none of these in a name
-AWAY = re.compile(r"Max retries exceeded|timed out|Connection", re.IGNORECASE)
+CURES = {  # what MLflow says -> what to do
+    re.compile(r"Max retries exceeded|timed out|Connection", re.IGNORECASE): (
+        "is the server running, and is the address right?"
+    ),
+    re.compile(r"error code 401|not authenticated", re.IGNORECASE): (
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to what the server knows"
+    ),
+    re.compile(r"error code 403|permission", re.IGNORECASE): "this user may not write there",
+}
 STATUS = {TrialStatus.COMPLETE: "FINISHED", TrialStatus.PRUNED: "KILLED", TrialStatus.FAILED: "FAILED"}
 LARGEST = 1.7976931348623157e308  # what a store of MLflow keeps for infinity
 Logged = tuple[str, int, float, int]  # name, step, value, milliseconds
@@ -223,9 +231,9 @@ class MLflow:
         try:
             return ask(*args, **words)
         except (MlflowException, ImportError, OSError) as error:
-            said = without_password(" ".join(str(error).split()))
-            cure = "; is the server running, and is the address right?" if AWAY.search(said) else ""
-            raise CannotMirror(f"MLflow at {without_password(self.uri)} refused: {said[:300]}{cure}") from error
+            said = without_password(" ".join(str(error).split()))[:300]
+            cure = next((f"; {cure}" for cause, cure in CURES.items() if cause.search(said)), "")
+            raise CannotMirror(f"MLflow at {without_password(self.uri)} refused: {said}{cure}") from error
 
 
 # ---------------------------------------------------------------- as MLflow wants it
@@ -276,7 +284,8 @@ def parts(rows: Sequence[T], most: int) -> Iterator[list[T]]:
 
 
 def without_password(text: str) -> str:
-    return re.sub(r"://[^/@\s]*@", "://...@", text)
+    """An address, or a sentence with one, without user and password."""
+    return re.sub(r"://[^/\s]*@", "://", text)
 
 
 def _ms(at: float) -> int:

@@ -122,10 +122,11 @@ def best_of(study: optuna.Study, trials: Sequence[FrozenTrial], n_below: int) ->
 
     That is where there are several goals, trials with constraints, or fewer complete trials than good ones wanted.
     """
-    if len(study.directions) != 1 or any("constraints" in name for one in trials for name in one.system_attrs):
+    kept: set[str] = set().union(*(one.system_attrs for one in trials if one.system_attrs))
+    if len(study.directions) != 1 or any("constraints" in name for name in kept):
         return None
-    complete = [one for one in trials if one.state == TrialState.COMPLETE]
-    if len(complete) < n_below or any(one.state not in SIMPLE for one in trials):
+    complete = [one for one in trials if one.state is TrialState.COMPLETE]
+    if len(complete) < n_below or not {one.state for one in trials} <= SIMPLE:
         return None
     minimize = study.direction == optuna.study.StudyDirection.MINIMIZE
     of = heapq.nsmallest if minimize else heapq.nlargest  # as a stable sort would give them
@@ -134,4 +135,4 @@ def best_of(study: optuna.Study, trials: Sequence[FrozenTrial], n_below: int) ->
     return sorted(below, key=number), sorted((one for one in trials if id(one) not in best), key=number)
 
 
-SIMPLE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+SIMPLE = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING}

@@ -6,6 +6,7 @@ made anew where it differs, so a draw stays a function of the record alone.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,6 +66,6 @@ def fill(study: optuna.Study, trials: list[FrozenTrial]) -> None:
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if complete and len(study.directions) == 1:
         better = max if study.direction == StudyDirection.MAXIMIZE else min
-        info.best_trial_id = better(complete, key=lambda trial: trial.value or 0.0)._trial_id
+        info.best_trial_id = better(complete, key=attrgetter("value"))._trial_id
     elif complete:
         info.best_trial_id = complete[0]._trial_id

@@ -37,6 +37,7 @@ STARTED_FACTS = (
 FINGERPRINT = "fingerprint"  # fact of a trial that ran on nodes: of the first one
 OTHER_HARDWARE = "other_hardware"  # fact of such a trial: the first node that differs
 MOVED = "other hardware"  # its badge
+KEPT_AT = "kept_at"  # fact of a trial whose large checkpoints do not come home: the folder where they are
 KEPT_FILES = "files"  # fact of a trial: name -> md5 and bytes of what it keeps in its folder
 
 
@@ -47,6 +48,7 @@ class TrialRecord:
         self.db, self.slot, self.claim, self.study = work.db, work.slot, work.claim, work.study
         self.job, self.told_code = work.claim.job, work.told_code
         self.trial, self.cell, self.tell = trial, cell, tell
+        self._kept_at = trial.facts.get(KEPT_AT)
 
     def dropped_log(self) -> None:
         kept = f"of its log the first and the last {in_gb(KEPT)} stay"
@@ -181,6 +183,9 @@ class TrialRecord:
     def checkpoint(self, fact: dict[str, Any]) -> None:
         kept = ("step", "epoch", "path", "bytes", "md5", "seconds")
         transitions.record_checkpoint(self.db, self.claim, self.trial.id, **{name: fact[name] for name in kept})
+        if (at := fact.get(KEPT_AT)) is not None and at != self._kept_at:
+            transitions.record_progress(self.db, self.claim, self.trial.id, {KEPT_AT: at})
+            self._kept_at = at
 
     def kept(self, fact: dict[str, Any]) -> None:
         """A file that the trial keeps; a later one of the same name has taken its place."""

@@ -6,7 +6,9 @@ The words are repeated here because a trial process knows no database; a test ho
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
+OF_A_TRIAL = "'OptunaTrial'"  # in what Python says of f(config) and f(lr), that other programs call with their values
 OUT_OF_MEMORY = "out of memory"
 DISK = "disk"
 DATA_ERROR = "data error"
@@ -68,3 +70,19 @@ def cause_of(error: BaseException) -> str:
     if library and isinstance(under, ImportError | MemoryError):  # `RuntimeError: could not load ...` from the loader
         return cause_of(under)
     return CODE_ERROR
+
+
+def advice(error: BaseException) -> str:
+    """What to change where the function was written for another program, or for another folder; empty: not known."""
+    if isinstance(error, TypeError | AttributeError) and OF_A_TRIAL in str(error):
+        return (
+            "; the function gets a trial of Optuna: draw with its suggest_float(...), or declare the arguments with "
+            "--space NAME=LOW:HIGH"
+        )
+    if (
+        isinstance(error, FileNotFoundError)
+        and isinstance(error.filename, str)
+        and not Path(error.filename).is_absolute()
+    ):
+        return f"; the trial runs in {Path.cwd()}"
+    return ""

@@ -31,7 +31,7 @@ from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, cause_of
+from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of
 from fts.jobs.trial.process import Commands, log_to, say
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
@@ -146,6 +146,8 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         message += "; a worker has no display: draw into files, with MPLBACKEND=Agg for matplotlib"
     elif isinstance(error, ModuleNotFoundError):
         message += f"; install it for {this_python()}"
+    else:
+        message += advice(error)
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
     return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting}
 

@@ -44,7 +44,9 @@ def see_it_leave(helper: subprocess.Popen[bytes], leaving: threading.Event) -> N
     """Collects a helper that ends early, as systemd-inhibit does in a container, and says so."""
     code = helper.wait()
     if not leaving.is_set():
-        log.info("the machine may fall asleep: %s ended with code %d", name_of(helper), code)
+        log.info(
+            "the machine may fall asleep: %s ended with code %d; FTS_AWAKE=0 goes without it", name_of(helper), code
+        )
 
 
 def start_helper(environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:

@@ -22,11 +22,12 @@ BATCH = 10_000  # events read at once
 
 
 def introduction(worker_id: int, settings: WorkerSettings, places: Places, jobs: Sequence[Job], paused: bool) -> str:
-    """Number, process, slots, device, database, and what is in line."""
+    """Number, process, slots, device, database, data where there are any, and what is in line."""
     ends = "`fts stop` or `fts drain` ends it" if settings.detached else "Ctrl-C stops it at a checkpoint"
+    data = f", data {places.data}" if places.data.is_dir() else ""
     return (
         f"worker {worker_id}, process {os.getpid()}: {count(settings.slots, 'slot')} on {settings.device}, database "
-        f"{places.db.absolute()}, data {places.data}, logs {places.logs}; {in_line(jobs, paused)}; {ends}"
+        f"{places.db.absolute()}{data}; {in_line(jobs, paused)}; {ends}"
     )
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from fts.jobs.cli import main
+from fts.jobs.cli.app import entries
 from fts.jobs.cli.newcomer import objective_in
+from fts.jobs.cli.other_words import COMMANDS
 from fts.jobs.commands import BadCommand, prepared
 
 
@@ -91,6 +93,32 @@ def test_a_script_that_is_not_there_is_refused(tmp_path: Path):
         prepared(("bash", "fti.sh", "{rate:0..1}"), tmp_path)
     prepared(("bash", "-c", "fti.sh"), tmp_path)
     prepared(("python", "{script:a.py,b.py}"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("list", "did you mean 'queue'?"),
+        ("create-study", "did you mean 'enqueue'?"),
+        ("remove 1", "`fts cancel` takes a job out of the queue"),
+        ("enqueue train.py:goal --n-trials 5", "did you mean --trials?"),
+        ("enqueue train.py:goal --n_trials=5", "did you mean --trials?"),
+        ("enqueue train.py:goal --maximize", "did you mean --direction maximize?"),
+        ("worker --n-jobs 2", "did you mean --slots?"),
+        ("enqueue --metric loss --num-samples 3 -- ./a", "did you mean --trials?"),
+        ("enqueue train.py:goal --triasl 3", "Did you mean"),
+    ],
+)
+def test_a_word_of_another_program_is_translated(tmp_path: Path, monkeypatch, capsys, words: str, expected: str):
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 2
+    said = capsys.readouterr().err
+    assert expected in said and said.count("\n") == 1
+
+
+def test_every_word_of_fts_in_the_translations_exists(tmp_path: Path):
+    assert set(COMMANDS) <= set(entries())
+    assert not {theirs for every in COMMANDS.values() for theirs in every} & set(entries())
 
 
 def test_a_study_in_a_folder_above_or_below_is_named(tmp_path: Path, monkeypatch, capsys):

@@ -17,7 +17,7 @@ def test_it_says_who_it_is_and_what_waits(db: Database, tmp_path: Path) -> None:
     transitions.pause(db, [4])
     settings, places = WorkerSettings(slots=2, device="cpu"), places_of(tmp_path)
     told = words.introduction(7, settings, places, queries.jobs(db), paused=False)
-    assert told.startswith(f"worker 7, process {os.getpid()}: 2 slots on cpu, database {places.db}, ")
+    assert told.startswith(f"worker 7, process {os.getpid()}: 2 slots on cpu, database {places.db}; ")
     assert "; 3 jobs in line (9 trials), 1 paused; Ctrl-C stops it at a checkpoint" in told
     assert "`fts resume --queue` resumes it" in words.introduction(7, settings, places, queries.jobs(db), paused=True)
 

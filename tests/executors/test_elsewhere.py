@@ -36,6 +36,8 @@ def test_a_checkpoint_that_stays_is_found_by_the_next_node_and_goes_with_its_tri
     wait_until(lambda: list((tmp_path / "shared").rglob("*/*/*/*/[0-9]*")))
     shared = [path for path in (tmp_path / "shared").rglob("*") if path.is_file()]
     assert shared and not list(crew.study.outputs.rglob("weights.txt"))
+    at = crew.study.one("SELECT json_extract(facts, '$.kept_at') FROM trial WHERE facts LIKE '%kept_at%'")
+    assert Path(at).parents[2] == tmp_path / "shared" and at.endswith("/trial_0000")
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(60) == 0, crew.said()
     crew.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.executors.crew import Crew, undisturbed
-from tests.fts_process import wait_until
+from tests.fts_process import ROOT, wait_until
+from tests.namespaces import IN_NAMESPACE, can_mount
 
 STUDY = """\
 [study]
@@ -127,3 +130,67 @@ def test_a_killed_agent_and_a_killed_worker_in_the_middle_of_a_data_set_leave_no
     (kept,) = (path for path in (tmp_path / "scratch").glob(".fts-data-*/*") if path.suffix not in (".lock", ".seen"))
     assert kept.stat().st_size == 300 << 20 and kept.name == hashlib.md5(kept.read_bytes()).hexdigest()
     assert crew.study.one("SELECT status FROM job") == "done" and crew.leftovers() == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux" or not can_mount(), reason="no user and mount namespaces here")
+def test_a_full_disk_at_home_pauses_the_queue_and_blames_no_node(tmp_path: Path) -> None:
+    """Runs full_home.py, which fills it twice while files arrive, and ends with the comparison."""
+    words = [*IN_NAMESPACE, sys.executable, "-m", "tests.executors.full_home", str(tmp_path)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0 and "identical" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+SIDE_BY_SIDE = """\
+[study]
+objective = "train.py:objective"
+[budget]
+trials = 9
+[search]
+sampler = "SAMPLER"
+parallel = 3
+[metrics]
+loss = { goal = "minimize" }
+[space]
+x = { low = -4.0, high = 4.0, step = 4.0 }
+y = { low = -1.0, high = 1.0, step = 1.0 }
+"""
+STEPS = """\
+import random, time, fts
+
+def objective(trial):
+    x, y = trial.suggest_float("x", -4.0, 4.0, step=4.0), trial.suggest_float("y", -1.0, 1.0, step=1.0)
+    checkpoint = fts.checkpoint(trial)
+    state = checkpoint.load() or {"loss": x * x + y, "step": 0}
+    for step in range(state["step"] + 1, 4):
+        time.sleep(PAUSE)
+        state = {"loss": state["loss"] * (0.8 + 0.1 * random.random()), "step": step}
+        fts.report(trial, step, loss=state["loss"])
+        checkpoint.save(state)
+    return state["loss"]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["grid", "cmaes"])
+def test_trials_side_by_side_end_the_same_whatever_node_is_lost(sampler: str, tmp_path: Path) -> None:
+    """Three of one cell at a time on four nodes, of which six are killed, frozen or preempted; and here, in order."""
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
+    crews = []
+    for name, pause_s in (("peace", 0.0), ("storm", 0.25)):
+        (tmp_path / name).mkdir()
+        crew = Crew(tmp_path / name)
+        (crew.folder / "train.py").write_text(STEPS.replace("PAUSE", str(pause_s)))
+        (crew.folder / "study.toml").write_text(SIDE_BY_SIDE.replace("SAMPLER", sampler))
+        crew.study.ok("enqueue", "study.toml")
+        crews.append(crew)
+    peace, crew = crews
+    peace.study.ok("worker", "--until-empty", "--slots", "1", "--threads", "1")
+    worker = crew.start("a:1,b:1,c:1,d:1")
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP) * 2:
+        wait_until(lambda number=number: worker.poll() is not None or crew.strike(number))
+    finished(crew, worker)
+    equal(crew, peace)
+    assert len(crew.struck) >= 3 and crew.study.one("SELECT count(*) FROM trial") == 9

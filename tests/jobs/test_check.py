@@ -68,6 +68,14 @@ RAISES = """
     def objective(trial):
         raise FileNotFoundError("there is no data/train.csv")
 """
+OF_OTHERS = """
+    def objective(config):
+        return config["lr"]
+"""
+RELATIVE = """
+    def objective(trial):
+        return float(open("data/none.csv").read())
+"""
 WRITES = """
     def objective(trial):
         open("model.pt", "w").write("weights")
@@ -121,8 +129,10 @@ def test_a_sound_study_is_well_and_nothing_is_written(tmp_path: Path) -> None:
         (UNSEEDED, "repeatable", "train.py line 4 makes a generator without a seed"),
         pytest.param(HASHES, "repeatable", "train.py line 4 goes through a set", marks=pytest.mark.slow),
         (RAISES, "runs", "there is no data/train.csv"),
+        (OF_OTHERS, "runs", "declare the arguments with --space NAME=LOW:HIGH"),
+        (RELATIVE, "runs", "; the trial runs in /"),
     ],
-    ids=["forgets", "never loads", "unseeded", "hashes", "raises"],
+    ids=["forgets", "never loads", "unseeded", "hashes", "raises", "of others", "relative"],
 )
 def test_what_would_hurt_is_named(tmp_path: Path, body: str, about: str, expected: str) -> None:
     found = examined(tmp_path, body)

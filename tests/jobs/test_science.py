@@ -58,6 +58,11 @@ def test_results_status_and_csv_show_the_margin(fts):
     assert (row.auc_gain, row.rival) == (margin.auc, margin.rival)
     assert f"{margin.auc:+.3f} [{margin.auc_low:+.3f}, {margin.auc_high:+.3f}]" in fts("results")[1]
     assert f"base {margin.auc:+.3f}" in fts("status")[1]
+    again = queries.job(db, REPLICATE).id
+    assert fts("results", REPLICATE)[2] == (
+        f"there is no result of a cell: job {again} (tiny/h1 seeds) is a replicate; `fts trials {again}` shows its "
+        "trials\n"
+    )
     (line,) = csv.DictReader(export_results(db, fts.places).open())
     assert float(line["auc_gain_low"]) == margin.auc_low and line["baseline"] == margin.rival
     db.close()

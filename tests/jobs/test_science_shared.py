@@ -25,6 +25,8 @@ from fts.study.matrix import write
 from fts.study.parquet import to_parquet
 from fts.study.report_data import make_report, study_data, usual_ticker
 from fts.study.results import results, results_table
+from fts.study.seeds import spread_of
+from fts.study.winners import replicate_spec, winner
 from tests.cli.study import add_epoch, claim, finish_trial, start_trial
 from tests.jobs.science import (
     CELL,
@@ -56,6 +58,18 @@ def test_a_cell_that_waits_in_line_again_does_not_hide_what_it_found(ran: Ran, t
     assert len(shown.predictions) == 3 and len(shown.epochs) > 0
     assert [name for name in to_optuna(study, f"sqlite:///{tmp_path}/optuna.db") if CELL in name] and done
     study.close()
+
+
+def test_seeds_of_a_job_that_was_cancelled_count_in_the_report_as_in_the_results(ran: Ran, tmp_path: Path):
+    places = copied(ran.places, tmp_path)
+    db = opened(places)
+    cell = queries.job(db, CELL)
+    (more,) = write(db, [replicate_spec(cell, winner(db, cell), 5)], who="test")
+    transitions.cancel(db, [more.job_id])
+    trained = study_data(db, places).trials.query("kind == 'replicate' and status == 'complete'")
+    spread = spread_of(db, cell)
+    assert spread is not None and len(trained) == spread.n == 2
+    db.close()
 
 
 def test_the_report_and_the_results_say_that_a_newer_search_stands_in_line(ran: Ran, tmp_path: Path):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +35,40 @@ pytestmark = pytest.mark.slow  # the library and its server take seconds to star
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("mlflow")
+    with serving(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
+
+
+SECRET = "a secret/12@34"
+AUTH = """[mlflow]
+default_permission = READ
+database_uri = sqlite:///{folder}/auth.db
+admin_username = admin
+admin_password = {secret}
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pytest.importorskip("flask_wtf", reason="`pip install mlflow[auth]` brings a server with passwords")
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "auth.ini").write_text(AUTH.format(folder=folder, secret=SECRET))
+    known = {"MLFLOW_FLASK_SERVER_SECRET_KEY": "x", "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini")}
+    with serving(folder, "--app-name", "basic-auth", **known) as address:
+        yield address
+
+
+@contextmanager
+def serving(folder: Path, *more: str, **environ: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = ["server", "--port", str(port), "--backend-store-uri", f"sqlite:///{folder}/ml.db", "--workers", "1"]
+    words = ["server", "--port", str(port), "--backend-store-uri", f"sqlite:///{folder}/ml.db", "--workers", "1", *more]
     running = subprocess.Popen(
         [sys.executable, "-m", "mlflow", *words, "--artifacts-destination", str(folder / "artifacts")],
         cwd=folder, stdout=(folder / "said.txt").open("w"), stderr=subprocess.STDOUT, start_new_session=True,
+        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"} | environ,
     )  # fmt: skip
 
     def answers() -> bool:
@@ -50,8 +81,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait_until(answers, timeout_s=180)
         yield f"http://127.0.0.1:{port}"
     finally:
-        import os
-
         os.killpg(running.pid, signal.SIGKILL)
         running.wait(10)
 
@@ -230,6 +259,70 @@ def test_a_server_that_is_away_is_one_sentence(made: Made, fts: Callable[..., Sa
     assert said.err.count("\n") == 1
     with pytest.raises(CannotMirror, match="refused"):
         mirror("nonsense://x").bring_up_to_date(made[0])
+
+
+def test_a_server_with_passwords_takes_them_and_nothing_prints_them(
+    made: Made, guarded: str, fts: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = fts("mirror", "mlflow", guarded)
+    assert said.code == 2 and "MLFLOW_TRACKING_PASSWORD" in said.err and said.err.count("\n") == 1, said
+    there = guarded.replace("//", f"//admin:{urllib.parse.quote(SECRET, safe='')}@")
+    wrong = guarded.replace("//", "//admin:p@ss@")
+    for address, code in ((wrong, 2), (there, 0)):
+        said = fts("mirror", "mlflow", address)
+        assert said.code == code and guarded in said.out + said.err, said
+        assert "admin" not in said.out + said.err and "ss@" not in said.err, said
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
+    assert fts("mirror", "mlflow", guarded).out.endswith(" 0 written\n"), "it has them already"
+    assert shown(guarded, study_of(made[0]))
+
+
+def test_a_token_goes_with_every_request(made: Made, server: str, fts: Callable[..., Said], monkeypatch: Any) -> None:
+    with asking_for("Bearer t0ken", server) as address:
+        assert fts("mirror", "mlflow", address).code == 2
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken")
+        said = fts("mirror", "mlflow", address)
+        assert said.code == 0 and "t0ken" not in said.out + said.err, said
+    monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
+    assert fts("mirror", "mlflow", server).out.endswith(" 0 written\n"), "they stand behind the gate"
+
+
+@contextmanager
+def asking_for(authorization: str, server: str) -> Iterator[str]:
+    """A gate before the server, as companies have one: who does not show this gets 401."""
+
+    class Gate(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers.get("Authorization") != authorization:
+                self.send_error(401)
+                return
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+            kind = {"Content-Type": self.headers.get("Content-Type", "application/json")}
+            asked = urllib.request.Request(server + self.path, body, kind, method=self.command)
+            try:
+                answer = urllib.request.urlopen(asked, timeout=60)
+            except urllib.error.HTTPError as error:
+                answer = error  # type: ignore[assignment]  # it is an answer, too
+            found = answer.read()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
+            self.send_header("Content-Length", str(len(found)))
+            self.end_headers()
+            self.wfile.write(found)
+
+        do_POST = do_GET  # noqa: N815  # its name for the library
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    gate = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
+    threading.Thread(target=gate.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{gate.server_port}"
+    finally:
+        gate.shutdown()
+        gate.server_close()
 
 
 def test_beside_a_worker_through_kills(tmp_path: Path, server: str) -> None:

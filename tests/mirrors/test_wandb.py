@@ -1,10 +1,13 @@
-"""Offline runs of Weights & Biases, read back from their files; `wandb sync` itself needs an account."""
+"""Offline runs of Weights & Biases, read back from their files; an upload needs an account."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +96,16 @@ def test_ended_trials_are_runs_with_their_curves_and_a_new_one_comes_when_it_end
     assert {path: path.stat().st_mtime_ns for path in before} == before, "what was there is untouched"
     steps = shown(tmp_path)["mnist/S t4"]["steps"]
     assert [step for step, _ in steps] == list(range(10)) and steps[-1][1]["metrics/_step"] == 7
+
+
+def test_wandb_itself_finds_every_run_to_upload(made: Made, tmp_path: Path) -> None:
+    mirror(tmp_path).bring_up_to_date(made[0])
+    words = [sys.executable, "-m", "wandb", "sync", "--dry-run"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")} | {
+        "HOME": str(tmp_path)
+    }
+    said = subprocess.run(words, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=120, check=True)
+    assert "Would sync 4 run(s)" in said.stderr + said.stdout, said
 
 
 def test_what_a_kill_left_is_swept_and_what_changed_is_replaced(made: Made, tmp_path: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
+from fts.jobs.executors.past import Past
+from fts.jobs.sensors.detect import Reading
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
+from fts.state.rows import is_past
 from fts.state.values import Node, NodeState
 from fts.tui.data.view import View
 from fts.tui.render import text
-from fts.tui.widgets import nodes
+from fts.tui.widgets import node_charts, nodes
 from tests.tui.values import NOW, make_snapshot
 
 UP = Node(
@@ -44,6 +48,31 @@ def test_each_is_told_whole_at_any_width():
                       "quarantined: it runs another fts", "gpu6: lost", "never heard of"):  # fmt: skip
             assert all(word in told for word in words.split()), (width, words)
         assert "…" not in told
+
+
+def test_memory_heat_and_gpu_are_charts_that_break_where_it_is_narrow():
+    past = tuple((NOW - 600 + 60 * n, n / 10, 40.0 + 5 * n, None) for n in range(10))
+    hot, cold = replace(UP, past=past), replace(UP, past=past[:1])
+    (row,) = node_charts.rows(hot, 120)
+    assert "".join(part for part, _ in row).split()[::3] == ["mem", "heat"] and said([row]).endswith("▇ 85°C")
+    assert "90%" in said([row]) and ("running" in {role for _, role in row}) and row[-1][1] == "look"
+    assert len(node_charts.rows(hot, 40)) == 2 and node_charts.rows(cold, 120) == [] == node_charts.rows(UP, 120)
+    assert "heat" in said(nodes.rows(view(hot, SILENT), 120))
+
+
+def test_what_another_version_wrote_of_the_past_is_no_chart():
+    good = [[1.0, 0.5, None, 3]]
+    assert is_past(good) and is_past([])
+    for wrong in (None, {}, [1], [[1.0, 2.0]], [[None, 1, 1, 1]], [["x", 1, 1, 1]], [[1.0, True, None, None]]):
+        assert not is_past(wrong), wrong
+
+
+def test_a_day_of_a_node_is_a_few_points():
+    past = Past()
+    for n in range(6000):
+        points = past.add(Reading(at=1000.0 + 15 * n, total=100, available=100 - n % 100, temperature=50.0))
+    gaps = {after[0] - before[0] for before, after in pairwise(points)}
+    assert 24 <= len(points) <= 48 and gaps == {240.0} and points[-1][0] > 1000 + 15 * 5980
 
 
 def test_an_idle_screen_stays_still():

@@ -1,4 +1,4 @@
-"""The README's pictures and the runbook's frames are drawn here, from a real database: they cannot lie.
+"""The pictures of README and tour are drawn here, from a real database: they cannot lie.
 
 `FTS_UPDATE_GOLDEN=1 pytest tests/tui/test_pictures.py` draws them anew.
 """
@@ -19,7 +19,6 @@ from tests.tui.values import NOW
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = [("queue", (120, 40)), ("queue", (80, 24)), ("curves", (120, 40))]
 TOUR = ("queue", "trials", "curves", "hardware", "results")  # the screens that the moving picture shows in turn
-FRAMES = [("queue", (120, 40), 28), ("queue", (80, 24), 24)]  # the runbook shows so many of the rows
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +50,6 @@ def test_the_moving_picture_is_what_the_monitor_shows(path):
         file.write_text(svg)
     assert file.exists() and svg == file.read_text(), f"{file.name} shows an older monitor: FTS_UPDATE_GOLDEN=1"
     assert len(svg) < 300_000 and "<script" not in svg and "prefers-reduced-motion" in svg
-
-
-@pytest.mark.parametrize(("screen", "size", "rows"), FRAMES, ids=[named(*frame[:2]) for frame in FRAMES])
-def test_the_frame_in_the_runbook_is_what_the_monitor_shows(path, screen, size, rows):
-    name, text = named(screen, size), "\n".join(drawn(path, screen, size).text.split("\n")[:rows]).rstrip()
-    file = DOCS / "runbook.md"
-    frame = re.compile(rf"(<!-- frame {name} -->\n```text\n)(.*?)(\n```)", re.DOTALL)
-    stored = frame.search(file.read_text())
-    assert stored, f"{file.name} has no place for {name}: a line <!-- frame {name} --> and a text block below it"
-    if os.environ.get("FTS_UPDATE_GOLDEN"):
-        file.write_text(frame.sub(lambda found: found[1] + text + found[3], file.read_text()))
-        stored = frame.search(file.read_text())
-    assert stored[2] == text
 
 
 def test_the_readme_shows_no_picture_that_is_not_drawn_here():

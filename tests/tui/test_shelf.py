@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import pytest
 
+from fts.jobs.status import formatting
 from fts.state import queries, transitions
 from fts.state.db import open_database
-from fts.state.values import Claim, Job, Trial
+from fts.state.values import Claim, Job, JobStatus, Trial
 from fts.tui import pictures
 from fts.tui.data import reader as reading
 from fts.tui.data import table_rows
 from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.trial_store import Picked, TrialStore, by_id, by_number, ids_of, place_of
 from fts.tui.data.view import TRIALS
+from fts.tui.widgets import matrix, trial_table
 from tests.tui import study
 
 
@@ -109,3 +111,15 @@ def test_a_trial_that_ends_joins_the_many(db_path, monkeypatch):
     assert isinstance(after, TrialStore)
     assert [t.number for t in after] == [*(t.number for t in before), live.number + 1]
     assert (after[-2].value, before[-1].value) == (0.7, None)
+
+
+def test_ten_thousand_stand_in_straight_columns(db_path):
+    view = pictures.look(db_path, "trials", (100, 30), now=study.NOW, job_id=6)
+    many = tuple(replace(trial, number=9_998 + n) for n, trial in enumerate(view.trials))
+    wide = replace(view, details=replace(view.details, trials=many), glance=view.glance)
+    lines = ["".join(text for text, _ in line) for line in trial_table.trials(wide, 100, 20)]
+    rows = [line for line in lines if "complete" in line]
+    assert any(" 9998 " in row for row in rows) and any(" 10000 " in row for row in rows)
+    assert {row.index("complete") for row in rows} == {lines[0].index("state")}
+    job = replace(view.job, trials_complete=10_006, status=JobStatus.DONE, best_value=0.5)
+    assert formatting.width("".join(t for t, _ in matrix._matrix_cell(view, job, {job.id: 0.5}, set(), 16))) == 16

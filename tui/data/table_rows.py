@@ -90,16 +90,11 @@ ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 def trials_of(view: View) -> Sequence[Trial]:
     """The rows of the trial table, newest first unless sorted."""
-    key = (view.details.trials, view.snapshot.trials)
-    rest = (view.job_id, view.filter, view.sort, view.reverse)
-    if _latest and _latest[0][1] == rest and all(a is b for a, b in zip(_latest[0][0], key, strict=True)):
-        return _latest[0][2]
-    found = _trials_of(view)
-    _latest[:] = [(key, rest, found)]
-    return found
+    asked = (view.job_id, view.filter, view.sort, view.reverse)
+    return _trials((view.details.trials, view.snapshot.trials), asked, lambda: _trials_of(view))
 
 
-_latest: list[tuple[tuple[object, ...], tuple[object, ...], Sequence[Trial]]] = []  # ten thousand rows, sorted once
+_trials: Once[Sequence[Trial]] = Once()  # ten thousand rows, sorted once
 
 
 def _trials_of(view: View) -> Sequence[Trial]:

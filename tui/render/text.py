@@ -18,7 +18,6 @@ __all__ = [
     "Line",
     "Span",
     "as_text",
-    "beside",
     "broken",
     "clip",
     "fill",
@@ -113,20 +112,6 @@ def heading(text: str, width: int, sort: str, reverse: bool, wanted: str, part: 
     told += [f"by {sort} {'↑' if reverse else '↓'}"] if sort else []
     told += [f"/{formatting.cut(wanted, SORT_ROOM)}"] if wanted else []
     return fill([(text, "dim")], [("  ".join(told), "key")] if told else [], width)
-
-
-def beside(left: Sequence[Line], left_width: int, right: Sequence[Line], right_width: int) -> list[Line]:
-    """Two blocks side by side with a wall between them."""
-    empty: Line = ()
-    rows = max(len(left), len(right))
-    return [
-        (
-            *clip(left[n] if n < len(left) else empty, left_width),
-            ("│", "rule"),
-            *clip(right[n] if n < len(right) else empty, right_width),
-        )
-        for n in range(rows)
-    ]
 
 
 def wrapped(text: str, width: int) -> list[str]:

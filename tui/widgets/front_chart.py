@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting, trial_facts
+from fts.jobs.status.once import Once
 from fts.tui.data.trial_store import by_number
 from fts.tui.render.axis import Axis
 from fts.tui.render.chart import Dots, Plot, paint, value_range
@@ -83,12 +84,17 @@ def _at(axis: Axis, points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple((axis.at(x), y) for x, y in points)
 
 
-def _placed(view: View, job: Job, across: str, up: str) -> tuple[list[Point], list[Point], list[Point]]:
+def _placed(view: View, job: Job, across: str, up: str) -> Found:
     """(on the front, beaten, violating); worked out once for each set of trials."""
     trials = view.trials
-    key = (job.id, job.front, across, up)
-    if _latest and _latest[0][0] is trials and _latest[0][1] == key:
-        return _latest[0][2]
+    return _known((trials,), (job.id, job.front, across, up), lambda: _placed_of(trials, job, across, up))
+
+
+Found = tuple[list[Point], list[Point], list[Point]]
+_known: Once[Found] = Once()
+
+
+def _placed_of(trials: Sequence[Trial], job: Job, across: str, up: str) -> Found:
     held: list[Point] = []
     beaten: list[Point] = []
     bad: list[Point] = []
@@ -101,9 +107,4 @@ def _placed(view: View, job: Job, across: str, up: str) -> tuple[list[Point], li
         if x is None or y is None or trial.ended_at is None or not (trial.is_ranked or violates(trial)):
             continue
         (held if trial.number in members else bad if violates(trial) else beaten).append((x, y))
-    _latest[:] = [(trials, key, (held, beaten, bad))]
     return held, beaten, bad
-
-
-Found = tuple[list[Point], list[Point], list[Point]]
-_latest: list[tuple[Sequence[Trial], tuple[int, tuple[int, ...], str, str], Found]] = []

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared
+from fts.jobs.status.once import Once
 from fts.state.values import TrialStatus
 from fts.tui.render.chart import LABEL, STYLES, Dots, Plot, Series, paint, value_range, value_ticks
 
@@ -54,8 +55,13 @@ def history(view: View, width: int, height: int, notes: bool = True) -> list[Lin
 def _points(view: View, job: Job) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
     """(every trial's value, the best so far as steps); worked out once for each set of trials."""
     trials = view.trials
-    if _latest and _latest[0][0] is trials and _latest[0][1] == job.id:
-        return _latest[0][2]
+    return _known((trials,), job.id, lambda: _points_of(trials, job))
+
+
+_known: Once[tuple[tuple[Point, ...], tuple[Point, ...]]] = Once()
+
+
+def _points_of(trials: Sequence[Trial], job: Job) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
     dots: list[Point] = []
     best: list[Point] = []
     for trial in trials[-TRIALS:]:
@@ -69,9 +75,4 @@ def _points(view: View, job: Job) -> tuple[tuple[Point, ...], tuple[Point, ...]]
         if best and reached != best[-1][1]:
             best.append((x, best[-1][1]))  # a step, no slope
         best.append((x, reached))
-    found = tuple(dots), tuple(best)
-    _latest[:] = [(trials, job.id, found)]
-    return found
-
-
-_latest: list[tuple[Sequence[Trial], int, tuple[tuple[Point, ...], tuple[Point, ...]]]] = []
+    return tuple(dots), tuple(best)

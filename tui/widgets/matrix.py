@@ -83,11 +83,12 @@ def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best:
     goal = (job.goals.get(metric) or _goal(view, metric)) if metric else job.direction
     shade = _shade(value, list(values.values()), goal) if value is not None and goal is not None else " "
     count = f"{formatting.trials_ended(job):3d}" if value is not None else "   "
+    room = column - 10 - len(count)
     cell: Line = (
         (formatting.fit(f"  {text}", 8), role),
         (shade, "running"),
         (f" {count}", "dim"),
-        (formatting.fit(sign, column - 13), "best" if sign == "★" else "lost" if lost else str(job.status)),
+        (formatting.fit(sign, max(room, 1)), "best" if sign == "★" else "lost" if lost else str(job.status)),
     )
     if job.id != view.job_id or view.screen != RESULTS:
         return cell

@@ -1,4 +1,4 @@
-"""The machines that run trials for a worker elsewhere: one line for all of them, some lines for each."""
+"""The machines that run trials for a worker elsewhere: one line for all of them, some lines and charts for each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fts.jobs.status.nodes import line as in_one_line
 from fts.jobs.status.nodes import state_of
 from fts.state.values import NodeState
 from fts.tui.render.text import Line, line, rule, wrapped
+from fts.tui.widgets import node_charts
 
 if TYPE_CHECKING:
     from fts.state.values import Node
@@ -35,6 +36,7 @@ def rows(view: View, width: int) -> list[Line]:
     lines: list[Line] = [(), rule(formatting.count(len(found), "node"), "", width)]
     for node in found:
         lines += [line((row, ROLES.get(node.state, ""))) for row in wrapped(sentence(node, view.now), width - 1)]
+        lines += node_charts.rows(node, width)
     return lines
 
 

@@ -28,29 +28,30 @@ def facts(view: View, trial: Trial, width: int = LABELS) -> list[Line]:
         gain = f"  prior {formatting.short_score(trial.prior_loss)} (gain {trial.prior_loss - trial.val_loss:+.4f})"
     windows = formatting.count(trial.n_val, "window") if trial.n_val else "— windows"
     rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
-    shown = [
-        labelled("trial", f"t{trial.number} {trial_table.state_of(view, view.job, trial)}, {_best_epoch(trial)}"),
-        labelled("AUC", f"{formatting.score(trial.val_auc)}{interval}"),
-        labelled("loss", f"{formatting.score(trial.val_loss)}{gain}"),
-        labelled("validation", f"{windows}, {trial.n_pos or '—'}{rate} positive"),
-        labelled("model", f"{trial.architecture}  {_parameters(trial.n_params)}"),
-        labelled(
-            "batch", f"{formatting.batch(trial.micro_batch, trial.accumulation) or '—'}, threads {trial.threads or '—'}"
-        ),
-        labelled(
-            "memory", f"predicted {formatting.size(trial.predicted_bytes)}, peak {formatting.size(trial.peak_bytes)}"
-        ),
-        labelled("data", f"{(trial.data_md5 or '—')[:8]}  labels {(trial.label_md5 or '—')[:8]}"),
-        labelled("code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}"),
-        labelled("seed", str(trial.seed)),
-    ]
     study = declared.declared(view.snapshot, view.job.study if view.job else "")
-    shown += [
-        labelled(formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")
+    told = [
+        ("trial", f"t{trial.number} {trial_table.state_of(view, view.job, trial)}, {_best_epoch(trial)}"),
+        ("AUC", f"{formatting.score(trial.val_auc)}{interval}"),
+        ("loss", f"{formatting.score(trial.val_loss)}{gain}"),
+        ("validation", f"{windows}, {trial.n_pos or '—'}{rate} positive"),
+        ("model", f"{trial.architecture}  {_parameters(trial.n_params)}"),
+        ("batch", f"{formatting.batch(trial.micro_batch, trial.accumulation) or '—'}, threads {trial.threads or '—'}"),
+        ("memory", f"predicted {formatting.size(trial.predicted_bytes)}, peak {formatting.size(trial.peak_bytes)}"),
+        ("data", f"{(trial.data_md5 or '—')[:8]}  labels {(trial.label_md5 or '—')[:8]}"),
+        ("code", f"{(trial.code_commit or '—')[:10]}{' (changed)' if trial.code_dirty else ''}"),
+        ("seed", str(trial.seed)),
+        *((formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")),
     ]
-    if trial.badges:
-        shown.append(labelled("badges", ", ".join(trial.badges), "retrying"))
-    return shown
+    rows = [row for label, text in told for row in fact(label, text, width)]
+    return [*rows, *(fact("badges", ", ".join(trial.badges), width, "retrying") if trial.badges else [])]
+
+
+def fact(label: str, text: str, width: int, role: str = "") -> list[Line]:
+    """One of them, as it is where it fits, else in several lines."""
+    whole = labelled(label, text, role)
+    return (
+        [whole] if sum(formatting.width(part) for part, _ in whole) <= width else named(label, [text], width, role, 11)
+    )
 
 
 def _facts_of_any(view: View, trial: Trial, width: int) -> list[Line]:

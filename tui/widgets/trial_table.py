@@ -35,7 +35,7 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     value = formatting.fit_right(value_word(view), columns.value)
     word = declared.step_word(view.snapshot, view.job)
     step = f" {word:>4s}" if columns.steps else ""
-    head = f"   {'t':>4s} {'state':11s} {value}{step} {'time':>5s}  "
+    head = f"   {'t':>{columns.number}s} {'state':11s} {value}{step} {'time':>5s}  "
     head += " ".join(formatting.fit_right(SHORT.get(name, name), each) for name, each in columns.widths.items())
     head += "  architecture" if any(trial.architecture for trial in known[:SEEN]) or not known else ""
     sort, wanted = (table_rows.column_word(view.sort), view.filter) if title else ("", "")
@@ -70,30 +70,33 @@ class ParamColumns:
     value: int = 7
     steps: bool = True  # whether these trials have any
     notes: int = 0  # columns kept for what went wrong
+    number: int = 4  # digits of the largest one
 
     @staticmethod
     def of(view: View, rows: Sequence[Trial], width: int) -> ParamColumns:
         """Those that fit. Where a word describes each trial it has its own column, else the four most important."""
         seen = rows[:SEEN]
+        number = max(len(str(view.trials[-1].number if view.trials else 0)), 4)
         drawn = Counter(name for trial in seen for name in trial.params)
         if not seen or any(trial.architecture for trial in seen):
             known = [name for name in PARAMS if name in drawn]
             others = sorted(set(drawn) - set(PARAMS) - {"architecture"})
-            return ParamColumns(dict.fromkeys([*known, *others][: max((width - 38 - 20) // 8, 0)], 7))
+            shown = [*known, *others][: max((width - 38 - 20) // 8, 0)]
+            return ParamColumns(dict.fromkeys(shown, 7), number=number)
         value = min(max(formatting.width(value_word(view)), 7), 14)
         steps = any(trial.epochs for trial in seen) or view.job is None or not view.job.trials_complete
         notes = min(max((formatting.width(_notes(trial)) for trial in seen), default=0), MOST_NOTES)
         ranks = {each.name: n for n, each in enumerate(importance_of(view))}
         names = sorted(drawn, key=lambda name: (ranks.get(name, len(ranks)), -drawn[name], name))
         word = max(formatting.width(declared.step_word(view.snapshot, view.job)), 4)
-        left, kept = width - 27 - value - (word + 1) * steps - (notes + 2 if notes else 0), names[:MOST]
+        left, kept = width - 23 - number - value - (word + 1) * steps - (notes + 2 if notes else 0), names[:MOST]
         kept = kept[: max(left // 8, 0)]
         left -= 8 * len(kept)  # seven columns and a blank each; what is left goes to long names
         widths = {}
         for name in kept:
             more = min(max(formatting.width(SHORT.get(name, name)) - 7, 0), left, 9)
             widths[name], left = 7 + more, left - more
-        return ParamColumns(widths, value, steps, notes)
+        return ParamColumns(widths, value, steps, notes, number)
 
 
 def value_word(view: View) -> str:
@@ -142,12 +145,10 @@ def _share(share: float) -> str:
 def importance_of(view: View) -> tuple[Importance, ...]:
     """Of the selected cell's trials; computed once for each set of them."""
     trials = view.trials
-    if not _latest or _latest[0][0] is not trials:
-        _latest[:] = [(trials, importance(trials))]
-    return _latest[0][1]
+    return _important((trials,), None, lambda: importance(trials))
 
 
-_latest: list[tuple[Sequence[Trial], tuple[Importance, ...]]] = []  # the last one, by the identity of its trials
+_important: Once[tuple[Importance, ...]] = Once()
 
 
 def why_no_importance(view: View) -> str:
@@ -191,7 +192,7 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
         ("►" if selected else " ", "key"),
         ("►" if role == "running" else formatting.LOST if lost else formatting.glyph_of(trial.status), role),
         ("★" if best else " ", "best"),
-        (f"{trial.number:4d}", ""),
+        (f"{trial.number:{columns.number}d}", ""),
         ("•" if trial.id in view.marks else " ", "mark"),
         (formatting.fit(beside or role, 12), role),
         (formatting.fit_right(declared.shown(_value(view, trial), 7), columns.value), "best" if best else ""),

@@ -1,0 +1,57 @@
+"""What fts calls the commands and options that a person knows from Optuna, pueue, Ray Tune or Slurm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DELETED = "`fts cancel` takes a job out of the queue and keeps its trials; without the folder outputs all is gone"
+COMMANDS = {
+    "enqueue": ("add", "submit", "sbatch", "create-study", "ask", "tune"),
+    "worker": ("start", "optimize", "work", "daemon", "pueued", "up"),
+    "queue": ("list", "ls", "ps", "jobs", "squeue"),
+    "results": ("show", "studies", "table"),
+    "trials": ("trial",),
+    "best": ("best-trial", "best-trials", "best-params"),
+    "cancel": ("kill", "scancel", "abort"),
+    "gc": ("clean", "clear", "prune"),
+    "tui": ("dashboard", "ui", "monitor", "top"),
+    "retry": ("restart", "rerun"),
+    "move": ("switch", "reorder"),
+    "watch": ("follow", "wait", "tail"),
+    "notify": ("mail", "alert"),
+}
+OPTIONS = {
+    "--trials": ("--n-trials", "--num-samples", "--max-trials", "--count", "--samples"),
+    "--direction": ("--maximize", "--maximise", "--minimize", "--minimise", "--max", "--min", "--mode"),
+    "--parallel": ("--n-jobs", "--jobs", "--max-concurrent-trials"),
+    "--steps": ("--epochs", "--max-epochs", "--iterations"),
+    "--name": ("--study-name", "--study", "--label", "--job-name"),
+    "--metric": ("--objective", "--monitor", "--loss"),
+    "--db": ("--storage", "--database"),
+    "--gpu": ("--gpus", "--n-gpus", "--gres"),
+    "--threads": ("--cpus", "--cpu", "--n-cpus", "--cpus-per-task"),
+    "--memory": ("--mem", "--ram"),
+    "--slots": ("--parallel", "--n-jobs", "--jobs", "--workers"),
+    "--until-empty": ("--once", "--exit-when-done", "--quit-when-empty"),
+}
+
+
+def command_of(word: str, known: Iterable[str]) -> str | None:
+    """`did you mean 'queue'?`, for `list`; None: nobody else calls anything so."""
+    name = word.lower().replace("_", "-")
+    if name in ("delete", "rm", "remove", "del", "delete-study", "reset", "drop"):
+        return DELETED
+    found = next((ours for ours, theirs in COMMANDS.items() if name in theirs and ours in known), None)
+    return None if found is None else f"did you mean {found!r}?"
+
+
+def option_of(word: str, known: Iterable[str]) -> str | None:
+    """`did you mean --trials?`, for `--n-trials`; None: nobody else calls anything so, or this command has none."""
+    name = word.lower().replace("_", "-")
+    found = next((ours for ours, theirs in OPTIONS.items() if name in theirs and ours in known), None)
+    if found == "--direction" and name != "--mode":
+        found += " maximize" if name.startswith("--max") else " minimize"
+    return None if found is None else f"did you mean {found}?"
