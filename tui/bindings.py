@@ -33,8 +33,8 @@ class Key:
 
 
 KEYS: tuple[Key, ...] = (
-    Key("down", ("j", "down"), "j ↓", "down", "Next row."),
-    Key("up", ("k", "up"), "k ↑", "up", "Previous row."),
+    Key("down", ("j", "down"), "j ↓", "down", "Next row; of a long text that has the focus the next line."),
+    Key("up", ("k", "up"), "k ↑", "up", "Previous row; of such a text the previous line."),
     Key("first", ("g", "home"), "g Home", "first", "First row."),
     Key("last", ("G", "end"), "G End", "last", "Last row."),
     Key("page_down", ("ctrl+d", "pagedown"), "^d PgDn", "page down", "Half a page down."),

@@ -67,6 +67,8 @@ def test_a_hundred_losses_change_nothing(tmp_path: Path) -> None:
         if worker.poll() == 0:
             break
         worker = crew.start("a:1,b:1,c:1,d:1")
+    for pid in crew.agents():  # frozen ones
+        os.kill(pid, signal.SIGKILL)
     assert struck.total() >= LOSSES, struck
     assert crew.record() == peace.record(), crew.said()
     assert crew.files() == peace.files()
