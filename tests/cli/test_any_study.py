@@ -20,6 +20,7 @@ from fts.jobs import functions
 from fts.jobs.api.function import FunctionStudy
 from fts.jobs.python import python
 from fts.jobs.records import exports, frames
+from fts.jobs.records import results as records
 from fts.jobs.records.columns import main_parameters
 from fts.state import queries, transitions
 from fts.state.db import Database
@@ -485,6 +486,14 @@ def test_two_studies_with_a_cell_of_one_name_are_told_apart(fts: Callable[..., S
     assert "job 5 (mnist/S)" in fts("trials", "other/mnist/S").err and "job 5" in fts("trials", "study:other").err
     assert table(fts("queue"))[0][:4] == ["job", "place", "study", "cell"]
     assert "other/mnist/S" in fts("status").out
+
+
+def test_two_searches_of_a_cell_keep_their_numbers_on_a_narrow_terminal(fts, toy: Database, tmp_path: Path):
+    finished_toy(toy)
+    assert "job" in records.tables(toy, queries.jobs(toy))[0][1].least
+    (again,) = functions.cells("train.py:objective", tmp_path, 3, axes={"data": ["mnist"], "size": ["S"]}, seed=9)
+    transitions.enqueue(toy, [FunctionStudy("train").row(again)])
+    assert "job" not in records.tables(toy, queries.jobs(toy))[0][1].least
 
 
 def test_a_search_that_was_cancelled_before_it_began_hides_no_finished_one(fts, toy: Database, tmp_path: Path):
