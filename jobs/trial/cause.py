@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-OF_A_TRIAL = "'OptunaTrial'"  # in what Python says of f(config) and f(lr), that other programs call with their values
+OF_A_TRIAL = ("'OptunaTrial'",)  # in what Python says of f(config) and f(lr), that other programs call with their values
 OUT_OF_MEMORY = "out of memory"
 DISK = "disk"
 DATA_ERROR = "data error"
@@ -74,7 +74,7 @@ def cause_of(error: BaseException) -> str:
 
 def advice(error: BaseException) -> str:
     """What to change where the function was written for another program, or for another folder; empty: not known."""
-    if isinstance(error, TypeError | AttributeError) and OF_A_TRIAL in str(error):
+    if isinstance(error, TypeError | AttributeError) and any(word in str(error) for word in OF_A_TRIAL):
         return (
             "; the function gets a trial of Optuna: draw with its suggest_float(...), or declare the arguments with "
             "--space NAME=LOW:HIGH"

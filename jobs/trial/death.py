@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 LAST_WORDS = 2000  # bytes of a log
 # A signal that a process earns by what it does itself; any other came from outside.
 OF_ITS_OWN = {
-    getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS")
+    getattr(signal, name)
+    for name in (
+        "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS",
+        "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPIPE",  # a timer it has set, a pipe it has closed
+    )
 }  # fmt: skip
 
 

@@ -102,6 +102,7 @@ def test_an_exception_is_put_down_to_whose_fault_it_is(error, cause):
         (-signal.SIGHUP, 0, True, Cause.MACHINE_ERROR),
         (-signal.SIGXCPU, 0, True, Cause.MACHINE_ERROR),
         (-signal.SIGSEGV, 0, True, Cause.CODE_ERROR),
+        (-signal.SIGALRM, 0, True, Cause.CODE_ERROR),  # its own timer: it would come again in each of 30 tries
         (-signal.SIGABRT, 0, True, Cause.CODE_ERROR),
         (-signal.SIGBUS, 1, True, Cause.CODE_ERROR),
         (1, 0, True, Cause.CODE_ERROR),
