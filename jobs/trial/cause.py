@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-OF_A_TRIAL = ("'OptunaTrial'",)  # in what Python says of f(config) and f(lr), that other programs call with their values
+OF_A_TRIAL = ("'OptunaTrial'",)  # in what Python says of f(lr), which other programs call with their values
 OUT_OF_MEMORY = "out of memory"
 DISK = "disk"
 DATA_ERROR = "data error"
