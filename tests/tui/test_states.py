@@ -274,7 +274,7 @@ async def test_a_key_does_not_make_a_database_where_one_was_removed(db_path):
         app.look(now=True)
         await until(lambda: app.readings.problem_kind == "gone", pilot)
         assert not db_path.exists()
-        assert "there is no database" in app.readings.problem
+        assert "there is no study at" in app.readings.problem
 
 
 async def test_a_replaced_file_is_opened_anew(db_path, built, tmp_path):
@@ -296,7 +296,7 @@ async def test_a_deleted_file_keeps_the_last_frame(db_path):
         app.look(now=True)
         await until(lambda: app.readings.problem_kind == "gone", pilot)
         assert "20M/h5" in shown(app)
-        assert "no database" in shown(app)
+        assert "`fts enqueue` begins one" in shown(app)
 
 
 async def test_a_newer_schema_is_shown_and_refused_for_writing(db_path):
