@@ -247,8 +247,13 @@ def gc(only_best: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     if found and not dry_run:
         if only_best:
             sure(f"Remove them ({formatting.size(total)})? The weights cannot be brought back.", yes)
-        freed = cleanup.free(found, here())
+        freed, left = cleanup.free(found, here())
         say(f"{formatting.size(freed)} freed")
+        if left:
+            raise click.ClickException(
+                f"{formatting.count(len(left), 'file or folder', 'files or folders')} could not be removed, "
+                f"{_near(left[0])} first; look whether its disk is read-only and the folder is yours"
+            )
     else:
         say(f"{formatting.size(total)} would be freed" if found else "nothing to free")
     if as_json:

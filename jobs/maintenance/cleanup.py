@@ -56,17 +56,19 @@ def collect(db: Database, places: Places, only_best: bool = False) -> list[Freed
     return unique(found)
 
 
-def free(found: Iterable[Freed], places: Places) -> int:
-    """Removes them and returns the bytes that were freed. Nothing outside the outputs folder is touched."""
-    freed = 0
+def free(found: Iterable[Freed], places: Places) -> tuple[int, list[Path]]:
+    """Removes them; returns the bytes that were freed, and what is still there: nothing outside outputs is touched."""
+    freed, left = 0, []
     root = places.outputs.resolve()
     for item in found:
         if link_below(item.path, places.outputs) is not None or not item.path.resolve().is_relative_to(root):
             continue
         elsewhere.forget(item.path)
-        remove(item.path)
-        freed += 0 if item.path.exists() else item.bytes
-    return freed
+        if remove(item.path):
+            freed += item.bytes
+        else:
+            left.append(item.path)
+    return freed, left
 
 
 def orphans(db: Database, places: Places) -> list[Path]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from fts.jobs.maintenance import doctor
 from fts.jobs.records import earlier_exports, exports
@@ -15,6 +19,7 @@ from fts.state.db import Database
 from fts.state.slot_lock import SlotLock
 from fts.study.cell import trial_folder
 from tests.cli.study import add_epoch, claim, finished_cell, make_study, places_of, start_trial
+from tests.namespaces import IN_NAMESPACE, can_mount
 
 
 def test_exports_agree_with_the_database(fts, db: Database, tmp_path: Path):
@@ -110,6 +115,24 @@ def test_gc_frees_checkpoints_of_ended_trials_and_keeps_what_goes_on(fts, db: Da
     assert fts("gc").code == 0
     assert not (folder / "checkpoint").exists() and (folder / "best.safetensors").exists()
     assert (live / "checkpoint").exists()
+
+
+@pytest.mark.skipif(not can_mount(), reason="no user and mount namespaces here")
+def test_gc_says_what_a_read_only_disk_keeps(fts, db: Database, tmp_path: Path):
+    claimed = claim(db)
+    trial = start_trial(db, claimed)
+    add_epoch(db, claimed, trial, 1, 0.5)
+    folder = checkpoint_of(tmp_path, 1, 0)
+    transitions.finish_trial(db, claimed, trial, "complete", "finished", value=0.5, best_epoch=1)
+    trials = places_of(tmp_path).outputs / "trials"
+    script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$2" -m fts.jobs.cli --db "$3" gc -y'
+    done = subprocess.run(
+        [*IN_NAMESPACE, "sh", "-c", script, "sh", trials, sys.executable, places_of(tmp_path).db],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "1 file or folder could not be removed" in done.stderr and "read-only" in done.stderr
+    assert (folder / "checkpoint").exists()
 
 
 def test_gc_takes_old_drafts_but_not_somebodys_write_of_this_moment(fts, db: Database, tmp_path: Path):
