@@ -41,6 +41,7 @@ OTHER: dict[str, Any] = {
     "baseline": "train.py:mean",
     "code": ("model",),
     "sync": ("train.py",),
+    "data": ("prices.parquet",),
     "forbid": {"large": "lr > 0.5"},
     "goals": {"loss": "minimize", "latency": "minimize"},
     "goal_names": ("loss", "latency"),

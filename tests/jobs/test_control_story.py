@@ -13,7 +13,8 @@ from tests.data.made import make_bars, write_csv
 from tests.fts_process import Study, wait_until
 
 LONG = ("--budgets", "tiny", "--trials", "40", "--epochs", "400", "--patience", "400", "--tier", "a20", "--no-check")
-SMALL = ("--context", "20", "--batch", "32", "--min-positives", "3", "--data", "MINE.dataset.a20", "--no-baselines")
+ALONE = ("--no-baselines", "--folds", "none")
+SMALL = ("--context", "20", "--batch", "32", "--min-positives", "3", "--data", "MINE.dataset.a20", *ALONE)
 
 
 @pytest.fixture(scope="module")
