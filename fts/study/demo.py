@@ -90,7 +90,8 @@ def tidy(db: Database, places: Places) -> None:
     """Frees the checkpoints of trials that have ended, hundreds of megabytes: a demo leaves nothing to clean up."""
     from fts.jobs.maintenance.cleanup import collect, free  # here, not above: only after a run
 
-    if freed := free(collect(db, places), places):
+    freed, _ = free(collect(db, places), places)
+    if freed:
         say(f"{formatting.size(freed)} of checkpoints freed, because no trial needs them any more")
 
 
