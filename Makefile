@@ -33,7 +33,7 @@ run: $(STAMP)  ## real S&P 500 data, a small real HPO matrix through queue and w
 	@$(BIN)/fts results digits
 
 # Three on two cores: a third of the time of most story tests is waiting for a process to start, stop or be noticed.
-test: $(STAMP)  ## the test suite (about 6 minutes on 2 cores)
+test: $(STAMP)  ## the test suite (ten minutes on 2 cores)
 	@echo "running the tests (the long chaos and soak runs are in make test-slow)"
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
