@@ -23,7 +23,7 @@ def without_openssl() -> Iterator[None]:
     """What is imported here does without OpenSSL, as where Python has none: 5 MB that a monitor never uses."""
     spared = [name for name in OPENSSL if name not in sys.modules] if find_spec("_md5") else []
     for name in spared:
-        sys.modules[name] = None  # type: ignore[assignment]  # so the import system is told that there is none
+        sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
     try:
         yield
     finally:

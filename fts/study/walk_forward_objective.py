@@ -23,11 +23,6 @@ from fts.study.objective import run_trial
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fts.study.cell import CellSpec
-
-if TYPE_CHECKING:
-    from fts.study.cell import CellSpec
-
 
 def run_cv(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial on all folds of its cell."""

@@ -1,4 +1,4 @@
-"""The code of a study on nodes: what is sent, what stands for it there, and what is said of code that cannot be."""
+"""Code of a study reaches its nodes, its copy stands for its folder there, and code that cannot be sent is refused."""
 
 from __future__ import annotations
 
