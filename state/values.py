@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from fts.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

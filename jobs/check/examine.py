@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.command import CommandCell
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.check import causes, files

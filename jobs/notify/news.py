@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import Limits, is_live, runnable, running
 from fts.jobs.status.sanitize import clean

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -17,6 +16,7 @@ from optuna._transform import _SearchSpaceTransform
 from optuna.samplers import BaseSampler
 from optuna.samplers._lazy_random_state import LazyRandomState
 
+from fts.frozen import dataclass
 from fts.jobs.api.spec import seed_for
 from fts.jobs.search import lean_tpe
 from fts.jobs.search.needs import check_packages

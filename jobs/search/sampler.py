@@ -6,9 +6,10 @@ search that was killed and resumed proposes exactly what an undisturbed one woul
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.bare_cell import BY_TRIAL
 from fts.jobs.api.goals import goals_of
 from fts.jobs.api.grid import GRID

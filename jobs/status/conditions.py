@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status import formatting
 from fts.jobs.status.once import Once
 from fts.state.scheduling import waits

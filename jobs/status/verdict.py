@@ -7,10 +7,10 @@ IDLE (nothing left to run), WELL. One pure function of a Snapshot; `fts status` 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status import declared, drain, formatting, naming
 from fts.jobs.status.conditions import Limits, is_disk_low, is_live, runnable, running, silent_worker, step_seconds
 from fts.jobs.status.event_groups import FAILED, GUARDED, RETRIED, TRIAL_RESTARTED, WORKER_LOST, guard_since

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs import functions
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.spec import BadSpec

@@ -10,12 +10,13 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs import commands, functions
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.code import whole_md5

@@ -6,8 +6,9 @@ whatever a retry has put back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from fts.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

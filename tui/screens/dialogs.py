@@ -7,7 +7,6 @@ States are visible without a colour: the chosen line and the focused button are 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
@@ -17,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from fts.frozen import dataclass
 from fts.jobs.status import formatting
 from fts.tui.render.text import wrapped
 from fts.tui.typed_ahead import release
