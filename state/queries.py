@@ -51,7 +51,6 @@ from fts.state.rows import (  # fmt: skip
 from fts.state.scheduling import RUN_AGAIN_SQL
 from fts.state.spent import NO_END, side_by_side_s
 from fts.state.values import (
-    ROLE,
     Attempt,
     Cause,
     Curve,
@@ -304,14 +303,6 @@ def trial_by_id(db: Database, trial_id: int) -> Trial:
     return to_trial(row)
 
 
-def live_trial(db: Database, job_id: int) -> Trial | None:
-    """The running or interrupted trial of a job, the first of several: they go on before a new one starts."""
-    # Plain SQL without an order: with parameters, or sorted, SQLite reads all trials instead of the partial index.
-    live = SQL("status IN ('running', 'interrupted')")
-    rows = db.rows(TrialRow.select(ALL).where(TrialRow.job_id == job_id, live))
-    return to_trial(min(rows, key=lambda row: row["number"])) if rows else None
-
-
 def latest_at(db: Database, job_id: int, verbs: Iterable[str]) -> float:
     """When one of these last happened to the job; 0.0: none has."""
     found = EventRow.select(fn.MAX(EventRow.at)).where(EventRow.job_id == job_id, EventRow.verb.in_(list(verbs)))
@@ -422,14 +413,6 @@ def curves(db: Database, job_id: int, first: int = 0) -> tuple[Curve, ...]:
         )
         for row in rows
     )
-
-
-def beside(db: Database, job_id: int) -> tuple[int, ...]:
-    """The numbers of a job's trials that are not of its search, in order."""
-    numbers = TrialRow.select(TrialRow.number, TrialRow.facts).where(
-        TrialRow.job_id == job_id, TrialRow.facts.contains(f'"{ROLE}"')
-    )
-    return tuple(row["number"] for row in db.rows(numbers.order_by(TrialRow.number)) if ROLE in to_object(row["facts"]))
 
 
 FACTS_OF_SEARCH = {  # fact -> field of a Curve

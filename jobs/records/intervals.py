@@ -69,11 +69,6 @@ def t_cdf(t: float, freedom: float) -> float:
     return 1 - tail if t >= 0 else tail
 
 
-def f_tail(f: float, above: float, below: float) -> float:
-    """The probability of at least this F by chance, with so many degrees of freedom above and below the line."""
-    return incomplete_beta(below / 2, above / 2, below / (below + above * f)) if f > 0 else 1.0
-
-
 def incomplete_beta(a: float, b: float, x: float) -> float:
     """The regularised one, by Lentz's continued fraction (Numerical Recipes, 6.4)."""
     if x <= 0 or x >= 1:

@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fts.state.values import Job, JobStatus, Trial, TrialStatus
+from fts.state.values import Job, JobStatus, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,14 +94,6 @@ def _braille_as_ascii(dots: int) -> str:
 
 
 # ---------------------------------------------------------------- jobs
-
-
-def objective_of(job: Job, trials: tuple[Trial, ...] = ()) -> str:
-    """`val_auc`, `val_loss` or another metric: what the job's best value is a value of."""
-    for trial in trials:
-        if trial.job_id == job.id:
-            return trial.objective
-    return job.metric
 
 
 ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)

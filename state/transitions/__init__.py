@@ -1,7 +1,7 @@
 """Every write to the memory: one function, one transaction, one change with its event."""
 
 from fts.state.scheduling import MAX_IDLE_ATTEMPTS
-from fts.state.transitions.attempts import record_attempt_began, record_attempt_ended, record_draw
+from fts.state.transitions.attempts import record_attempt_ended, record_draw
 from fts.state.transitions.extend import SameQuestion
 from fts.state.transitions.findings import record_margin, record_test, unseal
 from fts.state.transitions.history import PastDraw, RecordedTrial, import_history
@@ -42,11 +42,10 @@ from fts.state.transitions.operator import (
     touch_key,
 )
 from fts.state.transitions.respecify import Respecified, respecify
-from fts.state.transitions.retention import prune_events, prune_samples
+from fts.state.transitions.retention import prune_samples
 from fts.state.transitions.trials import (
     begins_anew,
     finish_trial,
-    interrupt_trial,
     record_checkpoint,
     record_epoch,
     record_progress,
@@ -92,7 +91,6 @@ __all__ = [
     "finish_trial",
     "hold_job",
     "import_history",
-    "interrupt_trial",
     "move",
     "node_failed",
     "node_served",
@@ -103,11 +101,9 @@ __all__ = [
     "pause",
     "pause_queue",
     "pause_running",
-    "prune_events",
     "prune_samples",
     "quarantine_node",
     "reconcile",
-    "record_attempt_began",
     "record_attempt_ended",
     "record_checkpoint",
     "record_draw",

@@ -357,15 +357,6 @@ def test_acknowledging_remembers_who_looked_when(db: Database) -> None:
     assert transitions.acknowledge(db, "ada").message == "nothing to acknowledge"
 
 
-def test_old_events_go_but_milestones_stay(db: Database) -> None:
-    enqueued(db)
-    claim = claimed(db)
-    transitions.set_guard(db, claim.worker_id, "normal")
-    transitions.finish_job(db, claim)
-    assert transitions.prune_events(db, older_than_s=-10) == 3  # worker_started, claimed, guard
-    assert verbs(db) == ["enqueued", "finished", "pruned_rows"]
-
-
 def test_nothing_named_is_an_error_not_everything(db: Database) -> None:
     with pytest.raises(BadRow, match="no job was named"):
         transitions.cancel(db, [])
