@@ -337,7 +337,7 @@ def usual_step_s(db: Database, architecture: str, effective_batch: int, device: 
     return usual or None
 
 
-def longest_gap_s(db: Database, job_id: int, before: int, trials: int = 5) -> float:
+def longest_gap_s(db: Database, job_id: int, before: int) -> float:
     """Seconds of the longest silence of the latest trials before this number, from start to report to report; 0: none.
 
     Pauses and restarts count, so that it is too long rather than too short.
@@ -346,7 +346,7 @@ def longest_gap_s(db: Database, job_id: int, before: int, trials: int = 5) -> fl
         TrialRow.select(TrialRow.id, TrialRow.started_at)
         .where(TrialRow.job_id == job_id, TrialRow.number < before)
         .order_by(TrialRow.number.desc())
-        .limit(trials)
+        .limit(5)
     )
     longest = 0.0
     for trial in db.rows(latest):
@@ -526,13 +526,9 @@ def events(
     return tuple(to_event(row) for row in sorted(rows, key=lambda row: row["id"]))
 
 
-def samples(
-    db: Database, since: float, every_s: float = 0.0, worker_id: int | None = None, limit: int = 100_000
-) -> tuple[Sample, ...]:
+def samples(db: Database, since: float, every_s: float = 0.0, limit: int = 100_000) -> tuple[Sample, ...]:
     """Hardware samples since a time, oldest first; with `every_s` at most one per that many seconds and worker."""
     query = SampleRow.select(ALL).where(SampleRow.at >= since)
-    if worker_id is not None:
-        query = query.where(SampleRow.worker_id == worker_id)
     if every_s > 0:
         bucket = fn.CAST(SQL(f"at / {float(every_s)} AS INTEGER"))
         newest = SampleRow.select(fn.MAX(SampleRow.id)).where(SampleRow.at >= since)

@@ -29,14 +29,14 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+def mean_interval(values: Sequence[float]) -> Interval:
     """The mean of independent values with Student's t interval (n - 1 degrees of freedom)."""
     n = len(values)
     mean = math.fsum(values) / n if n else math.nan
     if n < 2:
         return Interval(mean, math.nan, math.nan, n, "t")
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = t_quantile((1 + level) / 2, n - 1) * deviation / math.sqrt(n)
+    half = t_quantile((1 + LEVEL) / 2, n - 1) * deviation / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, "t")
 
 

@@ -331,17 +331,17 @@ def cut(text: str, columns: int, ellipsis: str = "…") -> str:
     return "".join(kept) + ellipsis
 
 
-def cut_middle(text: str, columns: int, ellipsis: str = "…") -> str:
+def cut_middle(text: str, columns: int) -> str:
     """A name in at most `columns` columns, with both ends kept: what tells it from its namesakes is at the end."""
     if width(text) <= columns or columns < 5 or not text.isascii():
-        return cut(text, columns, ellipsis)
+        return cut(text, columns)
     end = (columns - 1) // 2
-    return text[: columns - 1 - end] + ellipsis + text[-end:]
+    return text[: columns - 1 - end] + "…" + text[-end:]
 
 
-def fit(text: str, columns: int, ellipsis: str = "…") -> str:
+def fit(text: str, columns: int) -> str:
     """`text` in exactly `columns` columns, left aligned."""
-    text = cut(text, columns, ellipsis)
+    text = cut(text, columns)
     return text + " " * (columns - width(text))
 
 

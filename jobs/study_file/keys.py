@@ -28,9 +28,8 @@ class Key:
     expected: str  # in words, for the sentence that refuses another value
 
 
-def _count(name: str, most: int | None = None) -> Key:
+def _count(name: str) -> Key:
     low, high = (int(end) for end in LIMITS[name])
-    high = most or high
     return Key(values.whole(low, high), f"a whole number from {low} to {high:,}")
 
 

@@ -265,16 +265,6 @@ def test_redo_is_refused_after_another_change(db: Database) -> None:
         transitions.redo(db)
 
 
-def test_an_older_change_can_be_taken_back_by_its_number(db: Database) -> None:
-    enqueued(db, 2)
-    first = transitions.pause(db, [1])
-    transitions.pause(db, [2])
-    transitions.undo(db, event_id=first.event_id)
-    assert (status(db, 1), status(db, 2)) == ("queued", "paused")
-    with pytest.raises(CannotUndo, match="was undone already"):
-        transitions.undo(db, event_id=first.event_id)
-
-
 def test_undo_works_from_another_process(db: Database) -> None:
     enqueued(db)
     transitions.pause(db, [1])
