@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.amounts import read_size
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.status import formatting
 from fts.jobs.status.once import Once
 from fts.state.scheduling import waits
 from fts.state.values import Epoch, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+
+RESERVE = "FTS_DISK_RESERVE"
+
+
+def disk_reserve(environ: Mapping[str, str]) -> int:
+    """Bytes of the disk below which a trial stops; 1 GB where the variable says nothing, or no size."""
+    try:
+        return read_size(environ.get(RESERVE, ""), RESERVE)
+    except BadSpec:
+        return formatting.GB
 
 
 @dataclass(frozen=True)
@@ -21,7 +35,7 @@ class Limits:
     blind_after_s: float = 15.0
     beat_s: float = 5.0  # a worker beats this often (fts.jobs.settings)
     silent_beats: int = 3
-    disk_reserve: int = 2 * formatting.GB  # bytes; a checkpoint of the 200M cells is 2.2 GB
+    disk_low: int = field(default_factory=lambda: 2 * disk_reserve(os.environ))  # bytes
     guard_pause_s: float = 30 * 60.0
     crash_loop: int = 3  # workers lost, or restarts of trials of one job, within an hour
     locked_s: float = 120.0  # a worker that cannot write for so long holds up what comes after its trial
@@ -60,9 +74,9 @@ def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
 
 
 def is_disk_low(snapshot: Snapshot, limits: Limits | None = None) -> bool:
-    """A live worker has less free than a checkpoint needs."""
-    reserve = (limits or Limits()).disk_reserve
-    return any(sample.disk_free is not None and sample.disk_free < reserve for sample in snapshot.samples)
+    """A live worker has little more free than the reserve, below which its trials stop."""
+    low = (limits or Limits()).disk_low
+    return any(sample.disk_free is not None and sample.disk_free < low for sample in snapshot.samples)
 
 
 def runnable(snapshot: Snapshot) -> list[Job]:

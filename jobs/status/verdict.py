@@ -224,7 +224,7 @@ def _disk(snapshot: Snapshot, limits: Limits, kept: Kept | None, surface: Surfac
     free = formatting.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
     cure = _room(kept) or "fts gc frees checkpoints"
     held = f"Checkpoints {formatting.size(kept.all)}: " if kept is not None else ""
-    reason = f"disk: {free} free < {formatting.size(limits.disk_reserve)}. {held}{cure} ({by('4', surface)} shows it)"
+    reason = f"disk: {free} free < {formatting.size(limits.disk_low)}. {held}{cure} ({by('4', surface)} shows it)"
     yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4", about=About.DISK)
 
 
