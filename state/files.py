@@ -286,13 +286,12 @@ def sweep(folder: Path) -> int:
     return sum(is_abandoned(folder / name, remove) for name in names)
 
 
-def sweep_below(root: Path, leave: tuple[str, ...] = ()) -> int:
-    """The same for a folder and all below it, through no link; folders directly in `root` named in `leave` stay."""
+def sweep_below(root: Path) -> int:
+    """The same for a folder and all below it, through no link."""
     removed = 0
     for path, folders, _ in os.walk(root):
-        at = Path(path)
-        folders[:] = [name for name in folders if not DRAFT.fullmatch(name) and not (at == root and name in leave)]
-        removed += sweep(at)
+        folders[:] = [name for name in folders if not DRAFT.fullmatch(name)]
+        removed += sweep(Path(path))
     return removed
 
 

@@ -51,7 +51,6 @@ from fts.state.rows import (  # fmt: skip
 from fts.state.scheduling import RUN_AGAIN_SQL
 from fts.state.spent import NO_END, side_by_side_s
 from fts.state.values import (
-    ROLE,
     Attempt,
     Cause,
     Curve,
@@ -304,14 +303,6 @@ def trial_by_id(db: Database, trial_id: int) -> Trial:
     return to_trial(row)
 
 
-def live_trial(db: Database, job_id: int) -> Trial | None:
-    """The running or interrupted trial of a job, the first of several: they go on before a new one starts."""
-    # Plain SQL without an order: with parameters, or sorted, SQLite reads all trials instead of the partial index.
-    live = SQL("status IN ('running', 'interrupted')")
-    rows = db.rows(TrialRow.select(ALL).where(TrialRow.job_id == job_id, live))
-    return to_trial(min(rows, key=lambda row: row["number"])) if rows else None
-
-
 def latest_at(db: Database, job_id: int, verbs: Iterable[str]) -> float:
     """When one of these last happened to the job; 0.0: none has."""
     found = EventRow.select(fn.MAX(EventRow.at)).where(EventRow.job_id == job_id, EventRow.verb.in_(list(verbs)))
@@ -346,7 +337,7 @@ def usual_step_s(db: Database, architecture: str, effective_batch: int, device: 
     return usual or None
 
 
-def longest_gap_s(db: Database, job_id: int, before: int, trials: int = 5) -> float:
+def longest_gap_s(db: Database, job_id: int, before: int) -> float:
     """Seconds of the longest silence of the latest trials before this number, from start to report to report; 0: none.
 
     Pauses and restarts count, so that it is too long rather than too short.
@@ -355,7 +346,7 @@ def longest_gap_s(db: Database, job_id: int, before: int, trials: int = 5) -> fl
         TrialRow.select(TrialRow.id, TrialRow.started_at)
         .where(TrialRow.job_id == job_id, TrialRow.number < before)
         .order_by(TrialRow.number.desc())
-        .limit(trials)
+        .limit(5)
     )
     longest = 0.0
     for trial in db.rows(latest):
@@ -422,14 +413,6 @@ def curves(db: Database, job_id: int, first: int = 0) -> tuple[Curve, ...]:
         )
         for row in rows
     )
-
-
-def beside(db: Database, job_id: int) -> tuple[int, ...]:
-    """The numbers of a job's trials that are not of its search, in order."""
-    numbers = TrialRow.select(TrialRow.number, TrialRow.facts).where(
-        TrialRow.job_id == job_id, TrialRow.facts.contains(f'"{ROLE}"')
-    )
-    return tuple(row["number"] for row in db.rows(numbers.order_by(TrialRow.number)) if ROLE in to_object(row["facts"]))
 
 
 FACTS_OF_SEARCH = {  # fact -> field of a Curve
@@ -543,13 +526,9 @@ def events(
     return tuple(to_event(row) for row in sorted(rows, key=lambda row: row["id"]))
 
 
-def samples(
-    db: Database, since: float, every_s: float = 0.0, worker_id: int | None = None, limit: int = 100_000
-) -> tuple[Sample, ...]:
+def samples(db: Database, since: float, every_s: float = 0.0, limit: int = 100_000) -> tuple[Sample, ...]:
     """Hardware samples since a time, oldest first; with `every_s` at most one per that many seconds and worker."""
     query = SampleRow.select(ALL).where(SampleRow.at >= since)
-    if worker_id is not None:
-        query = query.where(SampleRow.worker_id == worker_id)
     if every_s > 0:
         bucket = fn.CAST(SQL(f"at / {float(every_s)} AS INTEGER"))
         newest = SampleRow.select(fn.MAX(SampleRow.id)).where(SampleRow.at >= since)

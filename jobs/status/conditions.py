@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.amounts import read_size
@@ -28,40 +27,30 @@ def disk_reserve(environ: Mapping[str, str]) -> int:
         return formatting.GB
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When something counts as wrong."""
-
-    blind_after_s: float = 15.0
-    beat_s: float = 5.0  # a worker beats this often (fts.jobs.settings)
-    silent_beats: int = 3
-    disk_low: int = field(default_factory=lambda: 2 * disk_reserve(os.environ))  # bytes
-    guard_pause_s: float = 30 * 60.0
-    crash_loop: int = 3  # workers lost, or restarts of trials of one job, within an hour
-    locked_s: float = 120.0  # a worker that cannot write for so long holds up what comes after its trial
-    stuck_epochs: float = 5.0  # no epoch for this many times the usual one
-    stuck_at_least_s: float = 15 * 60.0
-    slipped: float = 0.25  # of what was left when the end was last acknowledged
-    slipped_at_least_s: float = 5 * 60.0
+def disk_low() -> int:
+    """Bytes below which a person is told, before trials stop."""
+    return 2 * disk_reserve(os.environ)
 
 
-def is_live(worker: Worker, now: float, limits: Limits | None = None) -> bool:
+BEAT_S = 5.0  # a worker beats this often (fts.jobs.settings)
+SILENT_BEATS = 3
+
+
+def is_live(worker: Worker, now: float, silent_beats: int = SILENT_BEATS) -> bool:
     """Its heartbeat is recent enough to believe that it works.
 
     One ahead of the clock was beaten before the clock was set back: whoever lives has beaten again since.
     """
-    limits = limits or Limits()
     if worker.status != "running" or worker.gone:
         return False
-    return abs(now - worker.heartbeat_at) <= limits.beat_s * limits.silent_beats
+    return abs(now - worker.heartbeat_at) <= BEAT_S * silent_beats
 
 
-def silent_worker(snapshot: Snapshot, now: float, limits: Limits | None = None) -> Worker | None:
+def silent_worker(snapshot: Snapshot, now: float) -> Worker | None:
     """The one that beat last, if that is more than two heartbeats ago: dead, or kept from writing by a lock."""
-    limits = limits or Limits()
     crew = [worker for worker in snapshot.workers if worker.status == "running" and not worker.gone]
     latest = max(crew, key=lambda worker: worker.heartbeat_at, default=None)
-    return latest if latest is not None and abs(now - latest.heartbeat_at) > 2 * limits.beat_s else None
+    return latest if latest is not None and abs(now - latest.heartbeat_at) > 2 * BEAT_S else None
 
 
 def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
@@ -73,9 +62,9 @@ def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
     return found
 
 
-def is_disk_low(snapshot: Snapshot, limits: Limits | None = None) -> bool:
+def is_disk_low(snapshot: Snapshot) -> bool:
     """A live worker has little more free than the reserve, below which its trials stop."""
-    low = (limits or Limits()).disk_low
+    low = disk_low()
     return any(sample.disk_free is not None and sample.disk_free < low for sample in snapshot.samples)
 
 
