@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
@@ -14,8 +14,8 @@ from fts.state.daily_bars import AXES, DECLARATION, PATCHTST, cell_name, directi
 from fts.state.errors import BadRow
 from fts.state.models import ALL, EventRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import to_job
-from fts.state.scheduling import MAX_IDLE_ATTEMPTS, RUN_AGAIN_SQL, RUNNABLE_SQL, attempts_allowed
-from fts.state.ticket_rows import send_ticket
+from fts.state.scheduling import MAX_IDLE_ATTEMPTS, RUN_AGAIN_SQL, attempts_allowed
+from fts.state.ticket_rows import next_runnable, send_ticket
 from fts.state.transitions.again import recount
 from fts.state.transitions.attempts import end_attempt
 from fts.state.transitions.base import (
@@ -135,6 +135,7 @@ def claim(
     lease_s: float,
     max_idle_attempts: int = MAX_IDLE_ATTEMPTS,
     job_id: int | None = None,
+    resting: Collection[int] = (),
 ) -> Claim | None:
     """The best runnable job, if there is one for this worker; status, attempt, token and lease change in one UPDATE.
 
@@ -144,15 +145,16 @@ def claim(
     where that is a lost worker, after MAX_LOST_WORKERS.
     None: nothing runnable, the queue is paused, or the worker was asked to stop, has stopped or is lost. With `job_id`
     only that job is handed out, whatever its rank and although the queue may be paused: `fts run` has no queue.
+    Jobs that are `resting` are passed over.
     """
     if job_id is not None:
         return _claim_this(db, worker_id, lease_s, job_id)
-    if _next_runnable(db) is None:  # an idle poll must not take the write lock
+    if next_runnable(db, resting) is None:  # an idle poll must not take the write lock
         return None
     with transaction(db, urgent=True):
         if not _takes_work(db, worker_id) or get_flag(db, "queue_paused") is not None:
             return None
-        while (job_id := _next_runnable(db)) is not None:
+        while (job_id := next_runnable(db, resting)) is not None:
             job = get_job(db, job_id)
             if (odd := to_job(job).unreadable) is not None:
                 _park_unreadable(db, job, worker_id, odd)
@@ -176,12 +178,6 @@ def _takes_work(db: Database, worker_id: int) -> bool:
     """Not one that was asked to leave, has left, or is taken for lost: nobody would miss its beats, until it beats."""
     worker = get_worker(db, worker_id)
     return worker["status"] == "running" and worker["asked"] is None
-
-
-def _next_runnable(db: Database) -> int | None:
-    # Plain SQL: with a parameter in place of 'queued', SQLite may not use the partial index.
-    row = db.execute_sql(f"SELECT id FROM job WHERE {RUNNABLE_SQL} ORDER BY rank, id LIMIT 1").fetchone()
-    return None if row is None else int(row[0])
 
 
 def _hand_out(db: Database, job: Row, worker_id: int, lease_s: float) -> Claim:
