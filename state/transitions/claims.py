@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.state.rows import to_job
-from fts.state.scheduling import MAX_IDLE_ATTEMPTS, RUNNABLE_SQL, attempts_allowed
+from fts.state.scheduling import MAX_IDLE_ATTEMPTS, attempts_allowed
+from fts.state.ticket_rows import next_runnable
 from fts.state.transitions.again import recount
 from fts.state.transitions.base import Row, change_job, emit, get_flag, get_job, get_worker, short, transaction
 from fts.state.values import Cause, Claim, Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from fts.state.db import Database
 
 
@@ -20,6 +23,7 @@ def claim(
     lease_s: float,
     max_idle_attempts: int = MAX_IDLE_ATTEMPTS,
     job_id: int | None = None,
+    resting: Collection[int] = (),
 ) -> Claim | None:
     """The best runnable job, if there is one for this worker; status, attempt, token and lease change in one UPDATE.
 
@@ -29,15 +33,16 @@ def claim(
     where that is a lost worker, after MAX_LOST_WORKERS.
     None: nothing runnable, the queue is paused, or the worker was asked to stop, has stopped or is lost. With `job_id`
     only that job is handed out, whatever its rank and although the queue may be paused: `fts run` has no queue.
+    Jobs that are `resting` are passed over.
     """
     if job_id is not None:
         return _claim_this(db, worker_id, lease_s, job_id)
-    if _next_runnable(db) is None:  # an idle poll must not take the write lock
+    if next_runnable(db, resting) is None:  # an idle poll must not take the write lock
         return None
     with transaction(db, urgent=True):
         if not _takes_work(db, worker_id) or get_flag(db, "queue_paused") is not None:
             return None
-        while (job_id := _next_runnable(db)) is not None:
+        while (job_id := next_runnable(db, resting)) is not None:
             job = get_job(db, job_id)
             if (odd := to_job(job).unreadable) is not None:
                 _park_unreadable(db, job, worker_id, odd)
@@ -61,12 +66,6 @@ def _takes_work(db: Database, worker_id: int) -> bool:
     """Not one that was asked to leave, has left, or is taken for lost: nobody would miss its beats, until it beats."""
     worker = get_worker(db, worker_id)
     return worker["status"] == "running" and worker["asked"] is None
-
-
-def _next_runnable(db: Database) -> int | None:
-    # Plain SQL: with a parameter in place of 'queued', SQLite may not use the partial index.
-    row = db.execute_sql(f"SELECT id FROM job WHERE {RUNNABLE_SQL} ORDER BY rank, id LIMIT 1").fetchone()
-    return None if row is None else int(row[0])
 
 
 def _hand_out(db: Database, job: Row, worker_id: int, lease_s: float) -> Claim:
