@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from fts.scores.folds import Luck
+
 EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
 CELL_COLUMNS = ("experiment", "budget", "horizon", "task", "tier", "trials_wanted", "status")
 ENDED = ("complete", "pruned", "failed")  # of a trial
@@ -68,6 +70,8 @@ class WalkRow:
     dates: np.ndarray  # datetime64[D], N
     y: np.ndarray  # float64, N
     p_SN: tuple[np.ndarray, ...]  # noqa: N815  # shapes are upper-case suffixes; probabilities, float64
+    wanted: int  # seeds; those that run, wait or failed are not among the S
+    lucks: Mapping[str, Luck | None]  # of the seed, in AUC and log loss; None: no winner was trained twice
 
 
 def baseline_row(

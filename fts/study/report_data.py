@@ -19,6 +19,7 @@ from fts.study.cell import CellSpec
 from fts.study.margins import predictions_path
 from fts.study.model_card import against
 from fts.study.own import own_jobs
+from fts.study.seeds import lucks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,7 +79,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         baselines=tuple(baseline_rows(places, ran, usual)),
         predictions=dict(predictions_of(places, [(job, trials[job.id]) for job in cells])),
         vix=vix_of(places),
-        walks=tuple(walk_rows(places, jobs, trials, usual)),
+        walks=tuple(walk_rows(db, places, jobs, trials, usual)),
         cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
         prices=dict(prices_of(places, cells)),
         test_openings=tuple(opening_sentence(opening) for opening in openings),
@@ -148,7 +149,7 @@ def baseline_rows(
 
 
 def walk_rows(
-    places: Places, jobs: list[Job], trials: Mapping[int, Sequence[Trial]], usual: str | None = None
+    db: Database, places: Places, jobs: list[Job], trials: Mapping[int, Sequence[Trial]], usual: str | None = None
 ) -> Iterator[WalkRow]:
     """The present winner of each cell on its folds; of an earlier winner, or before its first training: nothing."""
     from fts.analysis.study_data import WalkRow
@@ -176,6 +177,8 @@ def walk_rows(
             dates=tables[0]["date"].to_numpy().astype("datetime64[D]"),
             y=tables[0]["y"].to_numpy(float),
             p_SN=tuple(table["p"].to_numpy(float) for table in tables),
+            wanted=walk.trials_wanted,
+            lucks=lucks_of(db, walk),
         )
 
 
