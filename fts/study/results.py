@@ -15,7 +15,7 @@ from fts.jobs.api.study import Table
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.exports import best_of, iso
 from fts.jobs.records.searches import COMING, newer_searches
-from fts.jobs.records.text_table import layout, markdown
+from fts.jobs.records.text_table import layout
 from fts.jobs.status import formatting, naming
 from fts.state.files import csv_text
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
@@ -362,10 +362,6 @@ def as_csv(rows: Iterable[Result]) -> str:
     names = [field.name for field in fields(Result)]
     told = [{name: getattr(row, name) for name in names} | {"badges": " ".join(row.badges)} for row in rows]
     return csv_text(names, [list(values.values()) for values in told])
-
-
-def as_markdown(rows: Iterable[Result]) -> str:
-    return "\n".join(markdown(COLUMNS, table(rows), NUMBERS))
 
 
 def shown(db: Database, jobs: Sequence[Job]) -> Table:

@@ -86,7 +86,6 @@ class PatchTST(Study):
     """Does a PatchTST transformer on daily bars get better with size, and does the best configuration depend on h?"""
 
     name = "patchtst"
-    kinds = ("cell", "baseline", "train", "replicate", "walk")
     axes = (Axis("budget", "size", tuple(BUDGETS)), Axis("horizon"), Axis("task"), Axis("tier"))
     metrics = (
         Metric("val_loss", "loss", MINIMIZE),

@@ -466,13 +466,13 @@ def checked_cell(study: Study, job: Job) -> Cell:
     return cell
 
 
-def log_tail(path: str | None, lines: int = 20) -> str | None:
+def log_tail(path: str | None) -> str | None:
     """The last lines of a trial's log, for the record of a failed job."""
     if path is None:
         return None
     try:
         with Path(path).open("rb") as file:  # it may hold gigabytes
             file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-20:])
     except OSError:
         return None

@@ -77,19 +77,6 @@ def _add_draw(db: Database, trial: Row, k: int, row: Row) -> Any:
     return value
 
 
-def record_attempt_began(
-    db: Database, claim: Claim, trial_id: int, *, host: str | None = None, pid: int | None = None
-) -> int:
-    """A process takes over a running trial; returns the number of the attempt, from 1.
-
-    `start_trial`, `resume_trial` and `rerun_trial` begin one each, which gets its host and pid here or with the facts
-    of the trial. Another process under the same claim ends it as "replaced" and begins the next.
-    """
-    with transaction(db):
-        fenced_trial(db, claim, trial_id)
-        return begin_attempt(db, trial_id, claim.token, host, pid)
-
-
 def record_attempt_ended(db: Database, claim: Claim, trial_id: int, how: str) -> None:
     """The process that worked on a running trial has ended, and the trial has not: `how`, in a word or two."""
     with transaction(db):

@@ -295,11 +295,11 @@ def _fail(db: Database, claim: Claim, job: Row, cause: Cause | str, message: str
     emit(db, Verb.FAILED, claim_name(claim), message, job_id=job["id"], data=changed | {"log_tail": tail(log_tail)})
 
 
-def release_job(db: Database, claim: Claim, cause: Cause | str, message: str = "", log_tail: str | None = None) -> None:
+def release_job(db: Database, claim: Claim, cause: Cause | str, message: str = "") -> None:
     """running -> queued, to go on later from the checkpoint; what a person asked meanwhile (pause, cancel) is done."""
     with transaction(db):
         job = fenced_job(db, claim)
-        put_back(db, job, checked_cause(cause), message, claim_name(claim), log_tail)
+        put_back(db, job, checked_cause(cause), message, claim_name(claim))
 
 
 def pause_running(db: Database, claim: Claim, message: str = "checkpoint written, memory freed") -> None:
@@ -334,7 +334,7 @@ def hold_job(db: Database, claim: Claim, reason: str) -> None:
         emit(db, Verb.HELD, who, reason, job_id=job["id"], data=changed)
 
 
-def put_back(db: Database, job: Row, cause: str, message: str, who: str, log_tail: str | None = None) -> None:
+def put_back(db: Database, job: Row, cause: str, message: str, who: str) -> None:
     """A running job leaves its worker: back in line, or where a person asked it to go. Inside a transaction."""
     interrupt_live_trials(db, job["id"], cause, who)
     changes = _off_worker() | {"cause": cause, "message": short(message) or None}
@@ -352,9 +352,7 @@ def put_back(db: Database, job: Row, cause: str, message: str, who: str, log_tai
     # `job` may carry a wish that is not in the row; the condition is on status and token only.
     changed = change_job(db, job, **changes)
     words = f"{verb.value}: {cause}" + (f", {message}" if message else "")
-    data = changed | {"log_tail": tail(log_tail)}
-    if job["asked"]:
-        data["asked_by"] = _who_asked(db, job["id"])
+    data = changed | ({"asked_by": _who_asked(db, job["id"])} if job["asked"] else {})
     inverse = _back_in_line(job, changes) if job["asked"] else None
     event_id = emit(db, verb, who, words, job_id=job["id"], data=data, inverse=inverse)
     if job["asked"]:

@@ -430,19 +430,6 @@ def is_better(ended: Row, value: float | None, number: int | None) -> bool:
     return (key(ended["value"]), ended["number"]) < (key(value), number)
 
 
-def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str, message: str | None = None) -> None:
-    """running -> interrupted: it continues from its checkpoint, as the same trial with the same number."""
-    cause = checked_cause(cause)
-    with transaction(db):
-        trial = fenced_trial(db, claim, trial_id)
-        change_trial(db, trial, status="interrupted", cause=cause, message=short(message))
-        end_attempt(db, trial_id, cause)
-        words = f"trial {trial['number']} interrupted after epoch {trial['epochs']}: {cause}"
-        data = {"number": trial["number"], "cause": cause, "message": short(message)}
-        who = claim_name(claim)
-        emit(db, Verb.TRIAL_INTERRUPTED, who, words, job_id=claim.job_id, trial_id=trial_id, data=data)
-
-
 _FACTS: dict[str, type | tuple[type, ...]] = {
     "n_params": int, "n_train": int, "n_val": int, "n_pos": int, "prior_loss": (float, int), "label_md5": str,
     "base_rate": (float, int), "data_md5": str, "code_commit": str, "code_dirty": (bool, int), "torch_version": str,

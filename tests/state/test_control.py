@@ -265,16 +265,6 @@ def test_redo_is_refused_after_another_change(db: Database) -> None:
         transitions.redo(db)
 
 
-def test_an_older_change_can_be_taken_back_by_its_number(db: Database) -> None:
-    enqueued(db, 2)
-    first = transitions.pause(db, [1])
-    transitions.pause(db, [2])
-    transitions.undo(db, event_id=first.event_id)
-    assert (status(db, 1), status(db, 2)) == ("queued", "paused")
-    with pytest.raises(CannotUndo, match="was undone already"):
-        transitions.undo(db, event_id=first.event_id)
-
-
 def test_undo_works_from_another_process(db: Database) -> None:
     enqueued(db)
     transitions.pause(db, [1])
@@ -355,15 +345,6 @@ def test_acknowledging_remembers_who_looked_when(db: Database) -> None:
     assert snapshot.last_key_at is not None and snapshot.jobs[0].acknowledged_at is not None
     assert queries.snapshot(db, "eve").last_key_at is None
     assert transitions.acknowledge(db, "ada").message == "nothing to acknowledge"
-
-
-def test_old_events_go_but_milestones_stay(db: Database) -> None:
-    enqueued(db)
-    claim = claimed(db)
-    transitions.set_guard(db, claim.worker_id, "normal")
-    transitions.finish_job(db, claim)
-    assert transitions.prune_events(db, older_than_s=-10) == 3  # worker_started, claimed, guard
-    assert verbs(db) == ["enqueued", "finished", "pruned_rows"]
 
 
 def test_nothing_named_is_an_error_not_everything(db: Database) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from fts.jobs.status.concern import Word
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.explain import why as reasons_of
-from fts.jobs.status.verdict import Word, judge
+from fts.jobs.status.verdict import judge
 from fts.state import liveness, queries, transitions
 from fts.state.slot_lock import SlotLock
 from fts.tui.data.reader import Reader, ReadRequest
