@@ -124,8 +124,10 @@ def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | N
         of_it = (
             f"`fts replicate {alone[0].row.experiment} --folds {alone[0].asked_folds} --seeds 3` trains it with others"
         )
-        told += f" Nothing is said of a winner that was trained with one seed ({len(alone)}): {of_it}."
-        return Answer(question, "not shown" if len(alone) < len(compared) else "cannot say", told)
+        nothing = f"Nothing is said of a winner that was trained with one seed ({len(alone)}): {of_it}."
+        if len(alone) == len(compared):
+            return Answer(question, "cannot say", f"Walk-forward, {folds} folds. {nothing}")
+        return Answer(question, "not shown", f"{told} {nothing}")
     if worse == len(compared):
         done = len(compared) == len(group.cells) and all(c.is_searched for c in group.cells)
         answer = f"not at {listed(list(group.budgets))}" if done else "not so far"

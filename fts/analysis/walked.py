@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fts.analysis.beyond_volatility import is_forecast
-from fts.analysis.tables_page import signed
+from fts.analysis.tables_page import ends, ranged
 from fts.scores.dependence import TooFewSamples
 from fts.scores.folds import Luck, measured, over_folds, paired, stretches
 
@@ -139,7 +139,7 @@ def _whole(row: WalkRow, before: np.ndarray) -> list[np.ndarray]:
     return [k for k in stretches(len(row.y), row.folds) if before[k].all()]
 
 
-HEAD: list[Any] = ["", "winner", "AUC", "by fold", "loss", "baseline", "AUC minus baseline", "before its search's days",
+HEAD: list[Any] = ["", "winner", "AUC", "loss", "AUC minus baseline", "before its search's days",
                    "loss minus baseline", "AUC minus volatility forecast"]  # fmt: skip
 NOTE = (
     "Each winner was trained anew on what came before each fold, for as many epochs as its search had found, and "
@@ -176,18 +176,22 @@ def _row(one: Walked, new: bool) -> Row:
     seeds = (
         f"{one.seeds} of {row.wanted} seeds" if one.seeds < row.wanted else f"{one.seeds} seed{'s' * (one.seeds > 1)}"
     )
-    empty = ("–", "", "")
+    by_fold = " ".join(f"{auc:.3f}" for auc in one.by_fold)
     return [
         (f"h{row.horizon}" if new else "", f"{one.n_pos} with the rise" if new else "", ""),
         (row.budget, seeds, ""),
-        (f"{one.auc.value:.3f}", f"{one.auc.low:.3f} to {one.auc.high:.3f}", ""),
-        (" ".join(f"{auc:.3f}" for auc in one.by_fold), "", ""),
-        (f"{one.loss.value:.4f}", f"{one.loss.low:.3f} to {one.loss.high:.3f}", ""),
-        empty if beside is None else (f"{beside.rival_auc:.3f}", beside.rival.result.name, ""),
-        empty if beside is None else (signed(beside.auc), "", ""),
-        empty
-        if beside is None or beside.auc_before is None
-        else (signed(beside.auc_before), f"{one.n_before} days", ""),
-        empty if beside is None else (signed(beside.loss), "", ""),
-        empty if forecast is None else (signed(forecast.auc), forecast.rival.result.name, ""),
+        ranged(one.auc, count=f"folds: {by_fold}"),
+        ranged(one.loss, 4),
+        _minus(None if beside is None else beside.auc, _of(beside)),
+        _minus(None if beside is None else beside.auc_before, f"{one.n_before} days"),
+        _minus(None if beside is None else beside.loss, ""),
+        _minus(None if forecast is None else forecast.auc, _of(forecast)),
     ]
+
+
+def _of(beside: Beside | None) -> str:
+    return "" if beside is None else f"{beside.rival.result.name}: {beside.rival_auc:.3f}"
+
+
+def _minus(gain: Interval | None, rival: str) -> tuple[str, str, str]:
+    return ("–", "", "") if gain is None else (*ends(gain), rival)
