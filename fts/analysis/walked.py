@@ -139,17 +139,17 @@ def _whole(row: WalkRow, before: np.ndarray) -> list[np.ndarray]:
     return [k for k in stretches(len(row.y), row.folds) if before[k].all()]
 
 
-HEAD: list[Any] = ["", "winner", "AUC", "loss", "AUC minus baseline", "before its search's days",
-                   "loss minus baseline", "AUC minus volatility forecast"]  # fmt: skip
+HEAD: list[Any] = ["", "winner", "AUC", "loss", "AUC − baseline", "before the search",
+                   "loss − baseline", "AUC − volatility"]  # fmt: skip
 NOTE = (
     "Each winner was trained anew on what came before each fold, for as many epochs as its search had found, and "
     "predicted the fold: no day that it is judged on says when to stop. The baselines were fitted on the same folds. "
-    "AUC is the mean over folds and seeds; the 95 % intervals hold the luck of the days (blocks of them) and of the "
-    "seed (Student's t, pooled over the winners; with one seed each, that of the days alone). A winner was chosen on "
-    "the validation days of its search, which are among these days; the column before its search's days has the whole "
-    "folds before them alone. Baselines were chosen on the days shown, so their luck counts against the winner. The "
-    "default window, norm and inputs were themselves decided by walk-forward on the S&P 500 and the Nasdaq, 2007 to "
-    "2016: on those days no lead is free of choice."
+    "AUC is the mean over folds and seeds, each fold's below it; the 95 % intervals hold the luck of the days (blocks "
+    "of them) and of the seed (Student's t, pooled over the winners; with one seed each, that of the days alone). A "
+    "winner was chosen on the validation days of its search, which are among these days; the column before the search "
+    "has the whole folds before them alone. Baselines were chosen on the days shown, so their luck counts against the "
+    "winner. The default window, norm and inputs were themselves decided by walk-forward on the S&P 500 and the "
+    "Nasdaq, 2007 to 2016: on those days no lead is free of choice."
 )
 
 
@@ -176,11 +176,11 @@ def _row(one: Walked, new: bool) -> Row:
     seeds = (
         f"{one.seeds} of {row.wanted} seeds" if one.seeds < row.wanted else f"{one.seeds} seed{'s' * (one.seeds > 1)}"
     )
-    by_fold = " ".join(f"{auc:.3f}" for auc in one.by_fold)
+    by_fold = " ".join(f"{auc:.3f}".lstrip("0") for auc in one.by_fold)
     return [
         (f"h{row.horizon}" if new else "", f"{one.n_pos} with the rise" if new else "", ""),
         (row.budget, seeds, ""),
-        ranged(one.auc, count=f"folds: {by_fold}"),
+        ranged(one.auc, count=by_fold),
         ranged(one.loss, 4),
         _minus(None if beside is None else beside.auc, _of(beside)),
         _minus(None if beside is None else beside.auc_before, f"{one.n_before} days"),

@@ -109,5 +109,5 @@ def test_a_row_of_the_walk_forward_table():
     (table,) = section(walked(with_walk(0.6)))["tables"]
     row = dict(zip(table["rows"][0][1:], table["rows"][1][1:], strict=True))
     assert row["winner"] == ("2M", "3 seeds", "")
-    assert row["AUC minus baseline"][2].split(":")[0] in ("logistic regression", "HAR volatility")
-    assert row["before its search's days"][2] == "450 days" and len(row["AUC"][2].split()) == 1 + FOLDS
+    assert row["AUC − baseline"][2].split(":")[0] in ("logistic regression", "HAR volatility")
+    assert row["before the search"][2] == "450 days" and len(row["AUC"][2].split()) == FOLDS
