@@ -98,6 +98,14 @@ def baseline_row(
 
 
 @dataclass(frozen=True)
+class Importance:
+    """How much of the trials' spread goes with each parameter of a cell: shares of the variance of ranks."""
+
+    shares: Mapping[str, float]
+    chance: float  # the share that the luckiest parameter of a shuffled search stays below in 95 of 100
+
+
+@dataclass(frozen=True)
 class StudyData:
     """Everything `write_report` and `summarise` read; `walks` are the winners on walk-forward folds.
 
@@ -118,6 +126,7 @@ class StudyData:
     prices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     walks: tuple[WalkRow, ...] = ()
     vix: pd.Series | None = None  # closes by day; None: not known here
+    importance: Mapping[str, Importance] = field(default_factory=dict)  # experiment -> of its search
     test_openings: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
     without_best: Mapping[str, str] = field(default_factory=dict)

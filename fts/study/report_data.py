@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from fts.analysis.study_data import BaselineRow, StudyData, WalkRow
+    from fts.analysis.study_data import BaselineRow, Importance, StudyData, WalkRow
     from fts.jobs.settings import Places
     from fts.state.db import Database
 
@@ -79,6 +79,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         baselines=tuple(baseline_rows(places, ran, usual)),
         predictions=dict(predictions_of(places, [(job, trials[job.id]) for job in cells])),
         vix=vix_of(places),
+        importance={job.experiment: found for job in cells if (found := importance_of(trials[job.id])) is not None},
         walks=tuple(walk_rows(db, places, jobs, trials, usual)),
         cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
         prices=dict(prices_of(places, cells)),
@@ -92,6 +93,15 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         source=f"database {places.db.name}, {len(jobs)} jobs, {len(rows)} trials",
         made_at="" if now is None else f"made {iso(now)}",
     )
+
+
+def importance_of(trials: Sequence[Trial]) -> Importance | None:
+    """None where too few trials say anything."""
+    from fts.analysis.study_data import Importance
+    from fts.jobs.search.importance import chance_of, importance
+
+    found = importance(trials)
+    return Importance({one.name: one.share for one in found}, chance_of(trials)) if found else None
 
 
 def trial_row(job: Job, trial: Trial, usual: str | None = None) -> dict[str, Any]:
