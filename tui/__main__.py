@@ -56,6 +56,8 @@ def run(given: argparse.Namespace) -> int:
     """The monitor with parsed arguments."""
     on_terminal = sys.stdin.isatty()  # asked once, at the start: one that hangs up meanwhile says that it is none
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a key waits for half of this, not of a sixtieth of a second
+    if not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)  # empty it asks for nothing, but Textual would take the colours away
     gc.disable()  # what is loaded now stays: it is neither searched for garbage meanwhile nor later
     from fts.state.db import database_path  # here, not above: --help must not wait for peewee
     from fts.tui.app import Monitor

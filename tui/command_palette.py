@@ -16,7 +16,7 @@ from fts.jobs.actions import ACTIONS, Action
 from fts.jobs.status import formatting
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
-from fts.tui.screens.dialogs import mark
+from fts.tui.screens.chooser import mark
 from fts.tui.typed_ahead import release
 
 if TYPE_CHECKING:

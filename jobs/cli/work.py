@@ -16,7 +16,7 @@ import click
 
 from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.errors import NothingThere
-from fts.jobs.cli.output import emit, say
+from fts.jobs.cli.output import COMPLAINT, emit, say
 from fts.jobs.cli.selection import begin
 from fts.jobs.python import python
 from fts.jobs.settings import BadSetting, Places, Where, worker_settings
@@ -193,10 +193,7 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
     give_up = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < give_up:
         if (code := child.poll()) is not None:
-            with log.open(errors="replace") as file:
-                file.seek(start)
-                said = file.read().strip().splitlines()
-            say(said[-1] if said else f"the worker ended at once with code {code}{_why_silent(log)}")
+            say(_last_words(log, start) or f"the worker ended at once with code {code}{_why_silent(log)}")
             return code
         if number := registered(places, child.pid):
             atomic_write(pid_file(places), f"{child.pid}\n", durable=False)
@@ -208,6 +205,15 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
         time.sleep(0.1)
     say(f"process {child.pid} has not registered within {STARTS_WITHIN_S:.0f} s; see {log}")
     return 1
+
+
+def _last_words(log: Path, start: int) -> str:
+    """Why it was refused: what a command complains of. Other workers write into the same log meanwhile, with times."""
+    with log.open(errors="replace") as file:
+        file.seek(start)
+        said = file.read().strip().splitlines()
+    complaints = [line for line in said if line.startswith(COMPLAINT)]
+    return (complaints or said or [""])[-1]
 
 
 def _why_silent(log: Path) -> str:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.amounts import read_size
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.status import formatting
 from fts.jobs.status.once import Once
 from fts.state.scheduling import waits
 from fts.state.values import Epoch, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+
+RESERVE = "FTS_DISK_RESERVE"
+
+
+def disk_reserve(environ: Mapping[str, str]) -> int:
+    """Bytes of the disk below which a trial stops; 1 GB where the variable says nothing, or no size."""
+    try:
+        return read_size(environ.get(RESERVE, ""), RESERVE)
+    except BadSpec:
+        return formatting.GB
+
+
+def disk_low() -> int:
+    """Bytes below which a person is told, before trials stop."""
+    return 2 * disk_reserve(os.environ)
 
 
 BEAT_S = 5.0  # a worker beats this often (fts.jobs.settings)
 SILENT_BEATS = 3
-DISK_RESERVE = 2 * formatting.GB  # bytes; a checkpoint of the 200M cells is 2.2 GB
 
 
 def is_live(worker: Worker, now: float, silent_beats: int = SILENT_BEATS) -> bool:
@@ -45,8 +63,9 @@ def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
 
 
 def is_disk_low(snapshot: Snapshot) -> bool:
-    """A live worker has less free than a checkpoint needs."""
-    return any(sample.disk_free is not None and sample.disk_free < DISK_RESERVE for sample in snapshot.samples)
+    """A live worker has little more free than the reserve, below which its trials stop."""
+    low = disk_low()
+    return any(sample.disk_free is not None and sample.disk_free < low for sample in snapshot.samples)
 
 
 def runnable(snapshot: Snapshot) -> list[Job]:

@@ -17,7 +17,7 @@ from fts.jobs.status.concern import (
     waiting_words,
 )
 from fts.jobs.status.conditions import (
-    DISK_RESERVE,
+    disk_low,
     is_disk_low,
     is_live,
     runnable,
@@ -121,7 +121,7 @@ def _disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> Iterator[C
     free = formatting.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
     cure = _room(kept) or "fts gc frees checkpoints"
     held = f"Checkpoints {formatting.size(kept.all)}: " if kept is not None else ""
-    reason = f"disk: {free} free < {formatting.size(DISK_RESERVE)}. {held}{cure} ({by('4', surface)} shows it)"
+    reason = f"disk: {free} free < {formatting.size(disk_low())}. {held}{cure} ({by('4', surface)} shows it)"
     yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4", about=About.DISK)
 
 

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.progress_events import Tell
+    from fts.jobs.supervisor.rests import Rests
     from fts.jobs.supervisor.slot import Slot
     from fts.jobs.supervisor.turns import Live
     from fts.state.db import Database
@@ -75,6 +76,7 @@ class JobRunner:
         tell: Tell,
         owed: Owed | None = None,
         calls: Callable[[], object] = bool,
+        rests: Rests | None = None,
     ) -> None:
         self.db, self.places, self.claim, self.tell = db, places, claim, tell
         self._asked = ordered
@@ -86,7 +88,9 @@ class JobRunner:
         self.parallel = parallel_of(self.cell)
         self.history = JobHistory(db, self.job.id, self.parallel)
         self.turns = Turns(self.parallel, self._next_trial, self._run_trial, self._settle, self._another_waits, calls)
-        self.work = Work(db, places, settings, slot, claim, self.study, self.cell, self.ordered, tell, self.history)
+        self.work = Work(
+            db, places, settings, slot, claim, self.study, self.cell, self.ordered, tell, self.history, rests=rests
+        )
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
         self.wanted = claim.job.trials_wanted
@@ -449,6 +453,7 @@ LEFT = {
     StopReason.PAUSE: "paused",
     StopReason.CANCEL: "cancelled",
     StopReason.DISK: "stopped because of the disk; see `fts status`",
+    StopReason.REST: "back in line; its slot runs another job meanwhile",
 }
 
 

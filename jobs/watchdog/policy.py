@@ -14,6 +14,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from fts.jobs.status.conditions import RESERVE
 from fts.jobs.status.formatting import GB, in_gb
 from fts.state.values import Cause
 
@@ -246,14 +247,7 @@ class MemoryLimits:
             found["soft"] = min(found["soft"], found["hard"])
         return cls(**found)
 
-    @staticmethod
-    def reserve_of(environ: Mapping[str, str]) -> int:
-        """Bytes of the disk below which a trial stops."""
-        text = environ.get(RESERVE, "").strip()
-        return read_bytes(RESERVE, text) if text else GB
 
-
-RESERVE = "FTS_DISK_RESERVE"
 HALVED = "it continues with half the micro-batch"
 AGAIN = "it is tried once more"  # of a study that has no leaner recipe to offer
 

@@ -31,6 +31,7 @@ from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
 from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.progress_events import JobStarted, Note
+from fts.jobs.supervisor.rests import Rests
 from fts.jobs.supervisor.trouble import DISK_FAILS
 from fts.jobs.worker import words
 from fts.jobs.worker.console import Console
@@ -189,7 +190,8 @@ class Worker:
         self._began, self._first_event = time.monotonic(), words.last_event(db)
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
-        self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s)
+        self.rests = Rests()
+        self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s, self.rests)
         self.disk_wait = DiskWait(db, places.outputs, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._lending = threading.Lock()  # held by who takes an idle slot only to give it back
@@ -213,6 +215,7 @@ class Worker:
         self._worked = False  # and has not yet said that nothing is left to run
         self._lost_database: StateError | None = None
         self._stop_file_obeyed = False
+        self._consumes = False  # jobs of the queue, not one that a person wants here and now
 
     def introduction(self) -> str:
         """Who this worker is, for the person at its terminal or the reader of its log."""
@@ -238,6 +241,7 @@ class Worker:
         self._beat.start()
         self._exports.start()
         self.messages.start()
+        self._consumes = True
         consumer.run()
         for thread in self._called:
             thread.join()
@@ -332,7 +336,10 @@ class Worker:
 
     def _claim(self) -> Claim | None:
         try:
-            return transitions.claim(self.db, self.id, self.settings.lease_s, self.settings.max_idle_attempts)
+            settings = self.settings
+            return transitions.claim(
+                self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=self.rests.jobs
+            )
         except DISK_FAILS as error:
             self.last_words.pause_queue(error)
             return None
@@ -347,7 +354,7 @@ class Worker:
         try:
             supervisor = JobRunner(
                 self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed,
-                self.call_slot,
+                self.call_slot, rests=self.rests if self._consumes else None,
             )  # fmt: skip
             supervisor.prepare()
             self._shared.runs(claim, supervisor)
@@ -407,6 +414,8 @@ class Worker:
                 if time.monotonic() - swept >= self.settings.lease_s / 6:
                     swept = time.monotonic()
                     transitions.sweep(self.db, observer)
+                    tickets.missing_tickets(self.db)
+                if self.rests.have_ended():
                     tickets.missing_tickets(self.db)
                 housekeeping.look()
                 self.disk_wait.look()

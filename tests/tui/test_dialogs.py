@@ -13,7 +13,9 @@ from fts.state import queries
 from fts.state.db import open_database
 from fts.state.transitions.operator import cancel
 from fts.tui.command_palette import Palette, typed_command
-from fts.tui.screens.dialogs import LONGEST, Ask, Choice, Chooser, Confirm, Dialog, Notice
+from fts.tui.screens.chooser import Choice, Chooser
+from fts.tui.screens.dialog import LONGEST, Dialog
+from fts.tui.screens.dialogs import Ask, Confirm, Notice
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, settled, until, verbs
 from tests.tui.terminal import Terminal
 
