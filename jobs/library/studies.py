@@ -64,8 +64,8 @@ OF_OPTUNA = {  # a class of Optuna -> the word of a sampler or pruner here
 CURES = {  # what Optuna's study has beside these words -> what to do here
     "enqueue_trial": "first trials stand in study.toml, [search] warm_start = [{ x = 0.5 }]",
     "add_trial": "`fts import` takes the trials of a storage over",
-    "ask": "write a function for optimize, whose trials workers run",
-    "tell": "write a function for optimize, whose trials workers run",
+    "ask": "workers run the trials of a function: study.optimize(objective)",
+    "tell": "workers run the trials of a function: study.optimize(objective)",
     "stop": "`fts stop` or `fts cancel` does that",
 }
 FAILED = (JobStatus.FAILED, JobStatus.CANCELLED)
