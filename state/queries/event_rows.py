@@ -7,27 +7,9 @@ from typing import TYPE_CHECKING, Any
 from peewee import fn
 
 from fts.state.columns import LATEST, MANY
-from fts.state.models import (
-    ALL,
-    EventRow,
-    FlagRow,
-)
-from fts.state.rows import (  # fmt: skip
-    finite_or_none,
-    read_time,
-    to_event,
-    to_margin,
-    to_object,
-    to_opening,
-)
-from fts.state.values import (
-    Event,
-    Margin,
-    Opening,
-    SeenForecast,
-    UnreadableRow,
-    Verb,
-)
+from fts.state.models import ALL, EventRow, FlagRow
+from fts.state.rows import finite_or_none, read_time, to_event, to_margin, to_object, to_opening  # fmt: skip
+from fts.state.values import Event, Margin, Opening, SeenForecast, UnreadableRow, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

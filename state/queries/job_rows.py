@@ -10,25 +10,11 @@ from peewee import SQL, fn
 
 from fts.state.errors import NoSuchRow
 from fts.state.front import front_rows
-from fts.state.models import (
-    ALL,
-    AttemptRow,
-    JobRow,
-    StudyRow,
-    TrialRow,
-)
-from fts.state.rows import (  # fmt: skip
-    finite_or_none,
-    to_job,
-    to_study,
-)
+from fts.state.models import ALL, AttemptRow, JobRow, StudyRow, TrialRow
+from fts.state.rows import finite_or_none, to_job, to_study  # fmt: skip
 from fts.state.scheduling import RUN_AGAIN_SQL
 from fts.state.spent import NO_END, side_by_side_s
-from fts.state.values import (
-    Job,
-    JobStatus,
-    StudyRecord,
-)
+from fts.state.values import Job, JobStatus, StudyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,29 +6,10 @@ from typing import TYPE_CHECKING
 
 from peewee import SQL, fn
 
-from fts.state.models import (
-    ALL,
-    FlagRow,
-    JobRow,
-    SampleRow,
-    TrialRow,
-    WorkerRow,
-)
+from fts.state.models import ALL, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
 from fts.state.queries.event_rows import flag
-from fts.state.rows import (  # fmt: skip
-    NODE,
-    finite_or_none,
-    to_node,
-    to_sample,
-    to_worker,
-)
-from fts.state.values import (
-    Node,
-    RunningChild,
-    Sample,
-    UnreadableRow,
-    Worker,
-)
+from fts.state.rows import NODE, finite_or_none, to_node, to_sample, to_worker  # fmt: skip
+from fts.state.values import Node, RunningChild, Sample, UnreadableRow, Worker
 
 if TYPE_CHECKING:
     from fts.state.db import Database

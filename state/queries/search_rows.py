@@ -5,27 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from fts.state.models import (
-    ALL,
-    DrawRow,
-    EpochRow,
-    TrialRow,
-)
+from fts.state.models import ALL, DrawRow, EpochRow, TrialRow
 from fts.state.queries.trial_rows import from_number, trials
-from fts.state.rows import (  # fmt: skip
-    as_params,
-    to_distribution,
-    to_draw,
-    to_epoch,
-    to_object,
-)
-from fts.state.values import (
-    Cause,
-    Curve,
-    Draw,
-    Epoch,
-    Trial,
-)
+from fts.state.rows import as_params, to_distribution, to_draw, to_epoch, to_object  # fmt: skip
+from fts.state.values import Cause, Curve, Draw, Epoch, Trial
 
 if TYPE_CHECKING:
     from fts.state.db import Database

@@ -7,26 +7,13 @@ from typing import TYPE_CHECKING, Any
 from peewee import SQL
 
 from fts.state import migrations
-from fts.state.models import (
-    ALL,
-    JobRow,
-    SampleRow,
-    TrialRow,
-)
+from fts.state.models import ALL, JobRow, SampleRow, TrialRow
 from fts.state.queries.event_rows import EVENTS_IN_SNAPSHOT, events, flag, last_key_at, margins_and_odd, seen_forecast
 from fts.state.queries.job_rows import jobs, runs_again, studies, with_twins, worked
 from fts.state.queries.machine_rows import LIVE_TRIAL, nodes_and_odd, workers
 from fts.state.queries.trial_rows import epochs_of
-from fts.state.rows import (  # fmt: skip
-    to_sample,
-    to_trial,
-    unreadable_in,
-)
-from fts.state.values import (
-    Sample,
-    Snapshot,
-    Trial,
-)
+from fts.state.rows import to_sample, to_trial, unreadable_in  # fmt: skip
+from fts.state.values import Sample, Snapshot, Trial
 
 if TYPE_CHECKING:
     from fts.state.db import Database

@@ -8,30 +8,14 @@ from typing import TYPE_CHECKING, Any
 from peewee import fn
 
 from fts.state.errors import NoSuchRow, UnreadableHistory
-from fts.state.models import (
-    ALL,
-    AttemptRow,
-    CheckpointRow,
-    EpochRow,
-    TrialRow,
-)
-from fts.state.rows import (  # fmt: skip
-    finite_or_none,
-    to_attempt,
-    to_epoch,
-    to_trial,
-    unreadable_in,
-)
+from fts.state.models import ALL, AttemptRow, CheckpointRow, EpochRow, TrialRow
+from fts.state.rows import finite_or_none, to_attempt, to_epoch, to_trial, unreadable_in  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fts.state.db import Database
-    from fts.state.values import (
-        Attempt,
-        Epoch,
-        Trial,
-    )
+    from fts.state.values import Attempt, Epoch, Trial
 
 SEARCHED = {
     "number",

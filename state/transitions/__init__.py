@@ -2,14 +2,13 @@
 
 from fts.state.scheduling import MAX_IDLE_ATTEMPTS
 from fts.state.transitions.attempts import record_attempt_ended, record_draw
+from fts.state.transitions.claims import claim
+from fts.state.transitions.enqueuing import declare_study, enqueue
 from fts.state.transitions.extend import SameQuestion
 from fts.state.transitions.findings import record_margin, record_test, unseal
 from fts.state.transitions.history import PastDraw, RecordedTrial, import_history
 from fts.state.transitions.jobs import (
     cancel_running,
-    claim,
-    declare_study,
-    enqueue,
     fail_job,
     finish_job,
     hold_job,
@@ -43,9 +42,9 @@ from fts.state.transitions.operator import (
 )
 from fts.state.transitions.respecify import Respecified, respecify
 from fts.state.transitions.retention import prune_samples
+from fts.state.transitions.trial_ends import finish_trial
 from fts.state.transitions.trials import (
     begins_anew,
-    finish_trial,
     record_checkpoint,
     record_epoch,
     record_progress,
