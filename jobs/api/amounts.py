@@ -1,4 +1,4 @@
-"""Reads sizes and durations as people write them: 8GB, 500M, 10m, 2h, 1.5d."""
+"""Reads sizes and durations as people write them, 8GB, 500M, 10m, 2h, 1.5d, and checks the ends of a range."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fts.jobs.api.spec import BadSpec
 SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)I?B?", re.IGNORECASE)
 DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|sec|min|m|h|d|w)?", re.IGNORECASE)
 BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+LARGEST = 1e100  # of a number in a record (fts.state.values.HUGE)
 SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
@@ -28,3 +29,15 @@ def read_duration(text: str, what: str) -> float:
     if not 0 < seconds < 1e10:
         raise BadSpec(f"{what} is {text!r:.80}, expected a duration such as 90s, 10m, 2h or 1.5d")
     return seconds
+
+
+def check_range(low: float, high: float, log: bool, step: float | None = None) -> None:
+    """Raises BadSpec for ends between which nothing can be drawn, or nothing that a record can hold."""
+    if low > high:
+        raise BadSpec(f"has no range: low is {low!s:.40}, high is {high!s:.40}")
+    if log and low <= 0:
+        raise BadSpec(f"has low {low!s:.40}, expected a number above 0 on a log scale")
+    if (far := max(abs(low), abs(high))) > LARGEST:
+        raise BadSpec(f"has the end {far!s:.40}, expected at most {LARGEST:g}")
+    if step is not None and low < high < low + step:
+        raise BadSpec(f"has the step {step!s:.40}, expected at most {high - low!s:.40}, from low to high")
