@@ -479,7 +479,8 @@ class TrialRunner:
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         if reason is StopReason.SHRINK and self._is_bare and message:
             why = message  # which says that it was out of memory
-        words = f"t{self.trial.number} continues from its checkpoint: {why}"
+        how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id) else "begins anew"
+        words = f"t{self.trial.number} {how}: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
         if self._is_bare and reason.memory:
