@@ -64,7 +64,7 @@ def exported(job: Job, number: int) -> float:
     """Seconds of the exports after one more trial."""
     db, places, claim = job
     end_trial(job, number)
-    return took(lambda: exports.export_trial(db, places, claim.job, number))
+    return took(lambda: exports.export_trials(db, places, claim.job, [number]))
 
 
 def took(act: object) -> float:

@@ -195,8 +195,7 @@ def running(db: Database) -> tuple[Claim, study.Trial]:
 
     job = next(job for job in queries.jobs(db) if job.status == "running")
     assert job.worker_id is not None
-    trial = queries.live_trial(db, job.id)
-    assert trial is not None
+    trial = next(trial for trial in queries.trials(db, job.id) if trial.status in ("running", "interrupted"))
     return Claim(job, job.token, job.attempt, job.worker_id), trial
 
 

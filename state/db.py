@@ -86,10 +86,10 @@ def open_for_reading(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Data
     return open_database(path, readonly=True, check=is_small(path), busy_timeout_s=busy_timeout_s)
 
 
-def open_for_person(path: Path, check: bool = True, create: bool = True) -> Database:
+def open_for_person(path: Path, create: bool = True) -> Database:
     """For a command: it waits as long as any writer, but says after two seconds for whom."""
     patience_s = BUSY_TIMEOUT_S - SAY_AFTER_S
-    return open_database(path, check=check, busy_timeout_s=SAY_AFTER_S, patience_s=patience_s, create=create)
+    return open_database(path, busy_timeout_s=SAY_AFTER_S, patience_s=patience_s, create=create)
 
 
 def is_small(path: Path) -> bool:

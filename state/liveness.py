@@ -1,10 +1,11 @@
-"""Sees at once that a worker of this machine has died: its heartbeat would pass for a live one for seconds more."""
+"""Sees at once what a worker of this machine has not told yet: that it has died, or that the disk has filled."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,8 +29,19 @@ def without(snapshot: Snapshot, dead: frozenset[int]) -> Snapshot:
 
 
 def seen(snapshot: Snapshot, study: Path) -> Snapshot:
-    """The same snapshot, in which who is gone at this moment is known to be."""
-    return without(snapshot, gone(snapshot.workers, study))
+    """The same snapshot, in which who is gone at this moment is known to be, and how much the disk takes."""
+    return with_room(without(snapshot, gone(snapshot.workers, study)), study)
+
+
+def with_room(snapshot: Snapshot, study: Path) -> Snapshot:
+    """The same snapshot with the room of the study's disk now: a worker's latest sample may be of before it filled."""
+    here = {worker.id for worker in snapshot.workers if worker.host == os.uname().nodename}
+    try:
+        free = shutil.disk_usage(study).free
+    except OSError:
+        return snapshot
+    samples = (replace(one, disk_free=free) if one.worker_id in here else one for one in snapshot.samples)
+    return replace(snapshot, samples=tuple(samples))
 
 
 def _has_died(worker: Worker, study: Path) -> bool:

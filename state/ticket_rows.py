@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from peewee import SQL, fn
 
 from fts.state.models import JobRow, TicketRow
-from fts.state.scheduling import WAITS_SQL
+from fts.state.scheduling import RUNNABLE_SQL, WAITS_SQL
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from fts.state.db import Database
 
 QUEUE = "fts"
@@ -40,6 +42,14 @@ def waiting_tickets(db: Database) -> int:
 
 def runnable_jobs(db: Database) -> int:
     return int(JobRow.select(fn.COUNT(JobRow.id)).where(SQL(WAITS_SQL)).scalar(db))
+
+
+def next_runnable(db: Database, resting: Collection[int] = ()) -> int | None:
+    """The job that a free slot would take, none that is `resting`."""
+    # Plain SQL: with a parameter in place of 'queued', SQLite may not use the partial index.
+    but = f" AND id NOT IN ({', '.join(map(str, resting))})" if resting else ""
+    row = db.execute_sql(f"SELECT id FROM job WHERE {RUNNABLE_SQL}{but} ORDER BY rank, id LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
 
 
 def write_ticket(task: str) -> bytes:

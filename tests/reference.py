@@ -7,6 +7,7 @@ tests/test_reference.py fails while one of them is older than the code.
 from __future__ import annotations
 
 import html
+import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -298,11 +299,8 @@ def events_page() -> str:
 
 
 def comments(kind: type[StrEnum]) -> dict[str, str]:
-    """What stands behind each member in fts/state/values.py."""
-    source = (
-        Path(values.__file__).read_text(encoding="utf-8").partition(f"class {kind.__name__}(")[2].partition("\n\n\n")[0]
-    )
-    return dict(re.findall(r'^    ([A-Z_]+) = "[^"]*"  # (.*)$', source, re.MULTILINE))
+    """What stands behind each member in its file."""
+    return dict(re.findall(r'^    ([A-Z_]+) = "[^"]*"  # (.*)$', inspect.getsource(kind), re.MULTILINE))
 
 
 # -- exit codes

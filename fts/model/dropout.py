@@ -34,11 +34,6 @@ def add_dropped(x_MND: Tensor, branch_MND: Tensor, mask_MND: Tensor | None) -> T
     return x_MND + branch_MND if mask_MND is None else torch.addcmul(x_MND, branch_MND, mask_MND)
 
 
-def effective_rate(rate: float) -> float:
-    """The rate that is really applied: the nearest multiple of 1/256, and never all."""
-    return _threshold(rate) / LEVELS
-
-
 def _draw(shape: tuple[int, ...], rate: float, seed: int, like: Tensor) -> Tensor:
     n = 1
     for size in shape:

@@ -65,9 +65,6 @@ class Interval:
     def covers(self, value: float) -> bool:
         return self.low <= value <= self.high
 
-    def overlaps(self, other: Interval) -> bool:
-        return self.low <= other.high and other.low <= self.high
-
     def at_once(self, looks: int) -> Interval:
         """The interval that holds for `looks` such numbers at once (Bonferroni), each end by its own distance.
 

@@ -9,9 +9,8 @@ from fts.model import budgets
 from fts.study.recipe import FEATURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from fts.state.values import Job
 
 SIZES = tuple(budgets.BUDGETS)
 BUDGETS = tuple(size for size in SIZES if size != "tiny")  # the matrix of the study; `tiny` is for tests
@@ -26,12 +25,6 @@ CONTEXT = 80  # days of a window
 # tier -> what a new cell of it has where nothing else is asked for (docs/LOG.md), judged on the days of the others
 WINDOWS: dict[str, dict[str, Any]] = {"r20": {"context": 20, "longest": CONTEXT, "norm": "none"}}
 PRUNERS = {"none": "tpe", "halving": "random", "median": "tpe"}  # with the sampler that is taken beside each
-
-
-def tasks_of(jobs: Iterable[Job]) -> tuple[str, ...]:
-    """The usual ones, and what else this study predicts already."""
-    more = {job.task for job in jobs if job.unreadable is None and tasks.is_task(job.task)}
-    return (*TASKS, *sorted(more.difference(TASKS)))
 
 
 def usual_data(names: Sequence[str], tier: str) -> str | None:

@@ -255,12 +255,6 @@ def pending(root: Path | str) -> list[Path]:
     return Manifest(Path(root)).pending()
 
 
-def drift_table(root: Path | str, dataset: str) -> pd.DataFrame:
-    """The table stored beside a processed data set: train against validation and test, per feature."""
-    manifest = Manifest(Path(root))
-    return pd.read_csv((manifest.root / manifest.find(dataset).path).with_suffix(".drift.csv"))
-
-
 def _snapshot(
     manifest: Manifest, source: str, ticker: str | None, path: Path | str | None, taken: Taken, accepted: frozenset[str]
 ) -> tuple[pd.DataFrame, Entry]:

@@ -86,7 +86,6 @@ class PatchTST(Study):
     """Does a PatchTST transformer on daily bars get better with size, and does the best configuration depend on h?"""
 
     name = "patchtst"
-    kinds = ("cell", "baseline", "train", "replicate", "walk")
     axes = (Axis("budget", "size", tuple(BUDGETS)), Axis("horizon"), Axis("task"), Axis("tier"))
     metrics = (
         Metric("val_loss", "loss", MINIMIZE),
@@ -181,7 +180,7 @@ class PatchTST(Study):
     # -- afterwards
 
     def after_trial(self, finished: Finished) -> None:
-        if finished.job.kind == "cell":
+        if finished.job.kind in ("cell", "walk"):
             self._compare(finished)
 
     def after_job(self, finished: Finished) -> None:

@@ -37,8 +37,6 @@ MOST_WORDS, LONGEST_WORD = 1000, 8192
 EPOCH_GROUPS = ("epoch", "step")  # of a regular expression: which report it is
 SEED_BITS = 31  # of {seed}: every library takes it
 
-Value = str | int | float
-
 
 @dataclass(frozen=True)
 class CommandCell(BareCell):

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WHEN = "when"
-Space = dict[str, dict[str, Any]]
 
 
 def conditions(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Expression]:

@@ -50,9 +50,3 @@ class Trial(Protocol):
 
     def checkpoint(self, saved: dict[str, Any]) -> None:
         """A checkpoint lies durably on disk: step, epoch, path, bytes, md5, seconds."""
-
-
-class Objective(Protocol):
-    """Returns the value of the trial: a number, a dict of metrics, or None after reports."""
-
-    def __call__(self, trial: Any, /, **axes: Any) -> Any: ...

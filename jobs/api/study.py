@@ -11,7 +11,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from fts.frozen import dataclass
-from fts.jobs.api.spec import BadSpec, TrialSpec, config_md5, seed_for
+from fts.jobs.api.spec import BadSpec, TrialSpec, seed_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -191,7 +191,6 @@ class Study:
     metrics: ClassVar[tuple[Metric, ...]] = ()
     facts: ClassVar[tuple[Fact, ...]] = ()
     step: ClassVar[str] = "epoch"  # what one report stands for
-    kinds: ClassVar[tuple[str, ...]] = ("cell",)
     commands: ClassVar[tuple[Command, ...]] = ()
     first_steps: ClassVar[tuple[str, ...]] = ()  # what a newcomer types: `fts init NAME` says it
     columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else: as declared
@@ -363,11 +362,6 @@ class Study:
             "facts": [asdict(fact) for fact in self.facts],
             "step": self.step,
         }
-
-
-def effective_md5(study: Study, cell: Cell, params: Mapping[str, Any]) -> str:
-    """Two trials of equal md5 are the same experiment."""
-    return config_md5(study.effective(cell, params))
 
 
 def trial_log(logs: Path, experiment: str, job_id: int, number: int) -> Path:

@@ -97,7 +97,7 @@ def targets_here(_ctx: click.Context, _incomplete: str) -> list[tuple[str, str]]
 
 
 def kinds_of_message(_ctx: click.Context, _incomplete: str) -> list[tuple[str, str]]:
-    from fts.jobs.status.verdict import About
+    from fts.jobs.status.concern import About
 
     return [(str(each), "a message") for each in About if " " not in each]
 

@@ -19,7 +19,7 @@ from fts.jobs.notify.targets import COMMAND, Quiet, Settings, Target
 from fts.jobs.python import this_python
 from fts.jobs.settings import BadSetting
 from fts.jobs.status import formatting
-from fts.jobs.status.verdict import About
+from fts.jobs.status.concern import About
 from fts.state.place import has_study, require_study
 
 KINDS = ", ".join(About)

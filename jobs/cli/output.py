@@ -22,6 +22,7 @@ from fts.state.values import Job
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+COMPLAINT = "fts: "  # how the sentence of a command that was refused begins
 COLOURS = {
     "running": "cyan",
     "done": "green",
@@ -52,7 +53,7 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """What went wrong, as one sentence on stderr."""
-    click.echo(_broken(f"fts: {clean(text)}"), err=True)
+    click.echo(_broken(f"{COMPLAINT}{clean(text)}"), err=True)
 
 
 def _broken(text: str) -> str:
@@ -65,12 +66,12 @@ def _broken(text: str) -> str:
     return "\n".join(textwrap.wrap(text, max(20, room), break_long_words=False, break_on_hyphens=False)) or text
 
 
-def name_unreadable(rows: Sequence[object], most: int = 3) -> None:
+def name_unreadable(rows: Sequence[object]) -> None:
     """One line for each row that could not be read, and where to find what to do about it."""
-    for row in rows[:most]:
+    for row in rows[:3]:
         say(f"{row}; `fts doctor` says what to do")
-    if len(rows) > most:
-        say(f"more unreadable rows: {len(rows) - most}")
+    if len(rows) > 3:
+        say(f"more unreadable rows: {len(rows) - 3}")
 
 
 def emit(text: str = "") -> None:

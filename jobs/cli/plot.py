@@ -17,26 +17,24 @@ TRAIN, VAL, BEST, PRIOR = "·", "●", "★", "┄"
 WIDTH, HEIGHT = 66, 16  # characters of the drawing itself; with the axis it fits 80 columns
 
 
-def plot_curve(epochs: Sequence[Epoch], prior_loss: float | None, width: int = WIDTH, height: int = HEIGHT) -> str:
+def plot_curve(epochs: Sequence[Epoch], prior_loss: float | None) -> str:
     """Training and validation loss over the epochs, and the class prior's loss as a line."""
     losses = [loss for e in epochs for loss in (e.train_loss, e.val_loss) if math.isfinite(loss)]
     if not losses:
         return "no finite loss to draw"
     levels = _prior(prior_loss, losses)
     curves = {TRAIN: {e.epoch: e.train_loss for e in epochs}, VAL: {e.epoch: e.val_loss for e in epochs}}
-    drawing = _drawing(curves, Direction.MINIMIZE, (1, max(e.epoch for e in epochs)), "epoch", levels, width, height)
+    drawing = _drawing(curves, Direction.MINIMIZE, (1, max(e.epoch for e in epochs)), "epoch", levels)
     prior = "" if prior_loss is None else f"  {PRIOR} prior"
     return f"{drawing}\n{'':>10}{VAL} validation  {TRAIN} training  {BEST} best{prior}"
 
 
-def plot_metric(
-    told: Mapping[int, float], name: str, direction: Direction, step: str, width: int = WIDTH, height: int = HEIGHT
-) -> str:
+def plot_metric(told: Mapping[int, float], name: str, direction: Direction, step: str) -> str:
     """The metric of a trial over its steps, the best one marked."""
     points = {at: value for at, value in sorted(told.items()) if math.isfinite(value)}
     if not points:
         return f"no finite {name} to draw"
-    drawing = _drawing({VAL: points}, direction, (min(points), max(points)), step, [], width, height)
+    drawing = _drawing({VAL: points}, direction, (min(points), max(points)), step, [])
     return f"{drawing}\n{'':>10}{VAL} {name} {ARROWS[direction]}  {BEST} best"
 
 
@@ -46,19 +44,17 @@ def _drawing(
     steps: tuple[int, int],
     step: str,
     levels: Sequence[float],
-    width: int,
-    height: int,
 ) -> str:
     """Curves by their signs, the later over the earlier; the best point is one of the last curve. With both axes."""
     first, last = steps
     every = [value for curve in curves.values() for value in curve.values() if math.isfinite(value)]
     low, high = min([*every, *levels]), max([*every, *levels])
-    columns = min(width, max(16, (last - first + 1) * 4))
+    columns = min(WIDTH, max(16, (last - first + 1) * 4))
 
     def row_of(value: float) -> list[str]:
-        return grid[height - 1 - round((value - low) / ((high - low) or 1.0) * (height - 1))]
+        return grid[HEIGHT - 1 - round((value - low) / ((high - low) or 1.0) * (HEIGHT - 1))]
 
-    grid = [[" "] * columns for _ in range(height)]
+    grid = [[" "] * columns for _ in range(HEIGHT)]
     for level in levels:
         row_of(level)[:] = [PRIOR] * columns
     judged = {at: value for at, value in list(curves.values())[-1].items() if math.isfinite(value)}
@@ -68,7 +64,7 @@ def _drawing(
         for at, value in curve.items():
             if math.isfinite(value):
                 row_of(value)[round((at - first) / max(last - first, 1) * (columns - 1))] = sign
-    lines = [f"{_label(n, height, low, high - low):>8} ┤{''.join(row).rstrip()}" for n, row in enumerate(grid)]
+    lines = [f"{_label(n, low, high - low):>8} ┤{''.join(row).rstrip()}" for n, row in enumerate(grid)]
     axis = f"{'':>8} └{'─' * columns}"
     foot = f"{'':>10}{first}{f'{step} {last}':>{columns - len(str(first))}}"
     return "\n".join([*lines, axis, foot])
@@ -83,8 +79,8 @@ def _prior(prior_loss: float | None, losses: Sequence[float]) -> list[float]:
     return [prior_loss] if near else []
 
 
-def _label(n: int, height: int, low: float, span: float) -> str:
+def _label(n: int, low: float, span: float) -> str:
     """A number beside every fifth row."""
-    if n % 5 and n != height - 1:
+    if n % 5 and n != HEIGHT - 1:
         return ""
-    return f"{low + span * (height - 1 - n) / (height - 1):.4f}"
+    return f"{low + span * (HEIGHT - 1 - n) / (HEIGHT - 1):.4f}"

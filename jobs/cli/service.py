@@ -148,10 +148,10 @@ def _need(made: Manager) -> None:
         )
 
 
-def _asked(commands: list[list[str]], limit_s: float = manager.ANSWERS_WITHIN_S) -> bool:
+def _asked(commands: list[list[str]]) -> bool:
     """Asks the system; a refusal leaves the person with what to type."""
     for n, words in enumerate(commands):
-        code, said = manager.ask(words, limit_s)
+        code, said = manager.ask(words, manager.ANSWERS_WITHIN_S)
         if code:
             say(f"{manager.typed(words)} ended with {code}: {said.splitlines()[-1] if said else 'it said nothing'}")
             say("when that is mended, type: " + " && ".join(manager.typed(each) for each in commands[n:]))

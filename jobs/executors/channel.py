@@ -7,7 +7,6 @@ another attempt than the one that runs change nothing.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import subprocess
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-log = logging.getLogger("fts.worker")
 
 MOST_WAITING = 2000  # things that came and were not taken; then the node waits
 LEAVES_S = 0.5  # that a launch command may take once its stdin has ended

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import time
 from collections import deque
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Claim, Trial
 
-log = logging.getLogger("fts.worker")
 
 READINGS = set(Reading.__dataclass_fields__)
 HEAT = (GuardState.UNKNOWN, GuardState.NORMAL, GuardState.WARM)  # of which nobody need be told

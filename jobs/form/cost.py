@@ -153,9 +153,9 @@ def reading(places: Places) -> Iterator[Database | None]:
         db.close()
 
 
-def hours(known: Known, orders: Sequence[Order], now: float | None = None) -> Hours:
+def hours(known: Known, orders: Sequence[Order]) -> Hours:
     """The work of the orders beside each other on the slots, as the forecast of the queue places it."""
-    now = time.time() if now is None else now
+    now = time.time()
     worked = {} if known.snapshot is None else known.snapshot.worked
     free = [0.0] * max(known.slots, 1)
     spread: dict[str, float] = {}

@@ -25,6 +25,7 @@ from fts.jobs.maintenance import cleanup
 from fts.jobs.sensors import detect
 from fts.jobs.settings import BadSetting, Places, best_device
 from fts.jobs.status import formatting
+from fts.jobs.status.conditions import disk_low
 from fts.jobs.supervisor.child import same_process
 from fts.state import checks, queries, slot_lock, transitions
 from fts.state.db import open_database, open_for_reading
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("optuna", "huey", "peewee", "textual")
 OF_STUDIES = {"patchtst": ("torch", "TA-Lib")}  # what an extra installs, beside the name of its study
-DISK_RESERVE = 2 * formatting.GB  # bytes; one checkpoint of a 200M cell
 MEMORY_LITTLE = 2 * formatting.GB  # bytes; torch and a 2M trial need about one
 
 
@@ -166,7 +166,7 @@ def machine(places: Places) -> Iterator[Diagnosis]:
     free = shutil.disk_usage(folder).free
     if room(folder)[1] == 0:
         yield Diagnosis("disk", "bad", no_space(folder), "fts gc frees checkpoints")
-    elif free < DISK_RESERVE:
+    elif free < disk_low():
         yield Diagnosis("disk", "bad", f"{formatting.size(free)} free for {folder}", "fts gc frees checkpoints")
     else:
         yield Diagnosis("disk", "ok", f"{formatting.size(free)} free for {folder}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from fts import __version__
 from fts.jobs.metrics.exposition import Family
 from fts.jobs.status import naming
+from fts.jobs.status.concern import Word
 from fts.jobs.status.conditions import is_live
-from fts.jobs.status.verdict import Word
 from fts.state.values import Job, JobStatus, NodeState
 
 if TYPE_CHECKING:

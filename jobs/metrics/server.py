@@ -14,8 +14,8 @@ from fts.jobs.hosts import LOOPBACK, name_of, refusal
 from fts.jobs.look import glance as look
 from fts.jobs.metrics import gauges
 from fts.jobs.metrics.exposition import CONTENT_TYPE, text_of
+from fts.jobs.status.concern import Word
 from fts.jobs.status.sentences import sentences
-from fts.jobs.status.verdict import Word
 from fts.state.db import open_for_reading
 from fts.state.errors import StateError
 

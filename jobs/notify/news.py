@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.status import formatting
-from fts.jobs.status.conditions import Limits, is_live, runnable, running
+from fts.jobs.status.concern import About, Concern, Word
+from fts.jobs.status.conditions import is_live, runnable, running
 from fts.jobs.status.sanitize import clean
 from fts.jobs.status.sentences import cell_sentence, finish_sentence, verdict_sentence
-from fts.jobs.status.verdict import About, Concern, Word
 from fts.state.values import Event, JobStatus, Verb
 
 if TYPE_CHECKING:
@@ -161,8 +161,7 @@ def _of_idleness(memory: Memory, glance: Glance) -> list[News]:
 
 def has_live_worker(glance: Glance) -> bool:
     """Whether somebody works here, or says so and may only be slow."""
-    limits = Limits(silent_beats=12)
-    return any(is_live(worker, glance.now, limits) for worker in glance.snapshot.workers)
+    return any(is_live(worker, glance.now, silent_beats=12) for worker in glance.snapshot.workers)
 
 
 def title_of(news: Sequence[News], study: str) -> str:

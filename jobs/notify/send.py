@@ -46,19 +46,19 @@ class Outcome:
     maybe: bool = False  # it may have arrived, although nobody said so
 
 
-def deliver(target: Target, title: str, body: str, limit_s: float = TIME_LIMIT_S) -> Outcome:
-    """Sends it, and waits at most `limit_s`."""
+def deliver(target: Target, title: str, body: str) -> Outcome:
+    """Sends it, and waits at most TIME_LIMIT_S."""
     asked = json.dumps({"address": target.address, "title": title, "body": body})
     child = subprocess.Popen(
         python("-m", "fts.jobs.notify.send"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        said, _ = child.communicate(asked.encode(), timeout=limit_s)
+        said, _ = child.communicate(asked.encode(), timeout=TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, 9)  # its command, too
         child.communicate()
-        return Outcome(False, f"no answer within {limit_s:.0f} s", maybe=True)
+        return Outcome(False, f"no answer within {TIME_LIMIT_S:.0f} s", maybe=True)
     try:
         found = json.loads(said)
         return Outcome(bool(found["ok"]), str(found["why"]), bool(found["maybe"]))

@@ -15,7 +15,7 @@ from pathlib import Path
 from fts.frozen import dataclass
 from fts.jobs.api.nearest import hint
 from fts.jobs.devices import BadSetting
-from fts.jobs.status.verdict import About
+from fts.jobs.status.concern import About
 from fts.state.files import atomic_write, make_folder
 
 COMMAND = "command:"

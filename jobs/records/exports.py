@@ -62,11 +62,6 @@ def _export_job(db: Database, places: Places, job: Job) -> Path:
     return folder
 
 
-def export_trial(db: Database, places: Places, job: Job, number: int) -> None:
-    """After one trial. Raises CannotWrite."""
-    export_trials(db, places, job, [number])
-
-
 def export_trials(db: Database, places: Places, job: Job, numbers: Sequence[int]) -> None:
     """After these trials, at a cost that does not grow with the number of all trials. Raises CannotWrite."""
     with exporting(places):

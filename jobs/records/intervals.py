@@ -30,14 +30,14 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+def mean_interval(values: Sequence[float]) -> Interval:
     """The mean of independent values with Student's t interval (n - 1 degrees of freedom)."""
     n = len(values)
     mean = math.fsum(values) / n if n else math.nan
     if n < 2:
         return Interval(mean, math.nan, math.nan, n, "t")
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = t_quantile((1 + level) / 2, n - 1) * deviation / math.sqrt(n)
+    half = t_quantile((1 + LEVEL) / 2, n - 1) * deviation / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, "t")
 
 
@@ -68,11 +68,6 @@ def t_quantile(probability: float, freedom: float) -> float:
 def t_cdf(t: float, freedom: float) -> float:
     tail = incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t)) / 2
     return 1 - tail if t >= 0 else tail
-
-
-def f_tail(f: float, above: float, below: float) -> float:
-    """The probability of at least this F by chance, with so many degrees of freedom above and below the line."""
-    return incomplete_beta(below / 2, above / 2, below / (below + above * f)) if f > 0 else 1.0
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:

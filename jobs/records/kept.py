@@ -45,10 +45,6 @@ def files_of(trial: Trial) -> dict[str, dict[str, Any]]:
     return {str(name): entry for name, entry in found.items()} if isinstance(found, dict) else {}
 
 
-def has_predictions(trial: Trial) -> bool:
-    return PREDICTIONS in files_of(trial)
-
-
 def read_predictions(places: Places, job: Job, trial: Trial) -> Predictions:
     """Raises NothingKept where there are none, or where they are not as they were written."""
     import numpy as np  # here: most readers want no predictions

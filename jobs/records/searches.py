@@ -8,7 +8,7 @@ from fts.jobs.status.formatting import trials_ended
 from fts.state.values import Job, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 
 def newest_cells(jobs: Iterable[Job]) -> list[Job]:
@@ -26,10 +26,10 @@ def newer_searches(jobs: Iterable[Job], cell: Job) -> list[Job]:
 COMING = {JobStatus.QUEUED: "is in line", JobStatus.PAUSED: "is paused", JobStatus.RUNNING: "runs"}
 
 
-def begun_cells(jobs: Iterable[Job], begun: Callable[[Job], bool] = lambda job: trials_ended(job) > 0) -> list[Job]:
+def begun_cells(jobs: Iterable[Job]) -> list[Job]:
     """One job per cell, by what was found: one put in line again hides the earlier search only once it began."""
     jobs = list(jobs)
-    found = {_cell_of(job): job for job in newest_cells(job for job in jobs if begun(job))}
+    found = {_cell_of(job): job for job in newest_cells(job for job in jobs if trials_ended(job))}
     return [found.get(_cell_of(job), job) for job in newest_cells(jobs)]
 
 

@@ -49,11 +49,11 @@ def linear(low: float, high: float, margin: float = 0.04, whole: bool = False) -
     )
 
 
-def logarithmic(low: float, high: float, margin: float = 0.04) -> Scale:
+def logarithmic(low: float, high: float) -> Scale:
     bottom, top = math.log10(low), math.log10(high)
     if not top > bottom:
         bottom, top = bottom - 0.5, top + 0.5
-    pad = (top - bottom) * margin
+    pad = (top - bottom) * 0.04
     bottom, top = bottom - pad, top + pad
     whole = list(range(math.ceil(bottom), math.floor(top) + 1))
     every = max(1, -(-len(whole) // MOST_TICKS))

@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from fts.frozen import dataclass
+from fts.jobs.api.amounts import read_size
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.status import formatting
 from fts.jobs.status.once import Once
 from fts.state.scheduling import waits
 from fts.state.values import Epoch, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When something counts as wrong."""
-
-    blind_after_s: float = 15.0
-    beat_s: float = 5.0  # a worker beats this often (fts.jobs.settings)
-    silent_beats: int = 3
-    disk_reserve: int = 2 * formatting.GB  # bytes; a checkpoint of the 200M cells is 2.2 GB
-    guard_pause_s: float = 30 * 60.0
-    crash_loop: int = 3  # workers lost, or restarts of trials of one job, within an hour
-    locked_s: float = 120.0  # a worker that cannot write for so long holds up what comes after its trial
-    stuck_epochs: float = 5.0  # no epoch for this many times the usual one
-    stuck_at_least_s: float = 15 * 60.0
-    slipped: float = 0.25  # of what was left when the end was last acknowledged
-    slipped_at_least_s: float = 5 * 60.0
+RESERVE = "FTS_DISK_RESERVE"
 
 
-def is_live(worker: Worker, now: float, limits: Limits | None = None) -> bool:
+def disk_reserve(environ: Mapping[str, str]) -> int:
+    """Bytes of the disk below which a trial stops; 1 GB where the variable says nothing, or no size."""
+    try:
+        return read_size(environ.get(RESERVE, ""), RESERVE)
+    except BadSpec:
+        return formatting.GB
+
+
+def disk_low() -> int:
+    """Bytes below which a person is told, before trials stop."""
+    return 2 * disk_reserve(os.environ)
+
+
+BEAT_S = 5.0  # a worker beats this often (fts.jobs.settings)
+SILENT_BEATS = 3
+
+
+def is_live(worker: Worker, now: float, silent_beats: int = SILENT_BEATS) -> bool:
     """Its heartbeat is recent enough to believe that it works.
 
     One ahead of the clock was beaten before the clock was set back: whoever lives has beaten again since.
     """
-    limits = limits or Limits()
     if worker.status != "running" or worker.gone:
         return False
-    return abs(now - worker.heartbeat_at) <= limits.beat_s * limits.silent_beats
+    return abs(now - worker.heartbeat_at) <= BEAT_S * silent_beats
 
 
-def silent_worker(snapshot: Snapshot, now: float, limits: Limits | None = None) -> Worker | None:
+def silent_worker(snapshot: Snapshot, now: float) -> Worker | None:
     """The one that beat last, if that is more than two heartbeats ago: dead, or kept from writing by a lock."""
-    limits = limits or Limits()
     crew = [worker for worker in snapshot.workers if worker.status == "running" and not worker.gone]
     latest = max(crew, key=lambda worker: worker.heartbeat_at, default=None)
-    return latest if latest is not None and abs(now - latest.heartbeat_at) > 2 * limits.beat_s else None
+    return latest if latest is not None and abs(now - latest.heartbeat_at) > 2 * BEAT_S else None
 
 
 def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
@@ -59,10 +62,10 @@ def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
     return found
 
 
-def is_disk_low(snapshot: Snapshot, limits: Limits | None = None) -> bool:
-    """A live worker has less free than a checkpoint needs."""
-    reserve = (limits or Limits()).disk_reserve
-    return any(sample.disk_free is not None and sample.disk_free < reserve for sample in snapshot.samples)
+def is_disk_low(snapshot: Snapshot) -> bool:
+    """A live worker has little more free than the reserve, below which its trials stop."""
+    low = disk_low()
+    return any(sample.disk_free is not None and sample.disk_free < low for sample in snapshot.samples)
 
 
 def runnable(snapshot: Snapshot) -> list[Job]:

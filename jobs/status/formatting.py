@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fts.state.values import Job, JobStatus, Trial, TrialStatus
+from fts.state.values import Job, JobStatus, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,14 +94,6 @@ def _braille_as_ascii(dots: int) -> str:
 
 
 # ---------------------------------------------------------------- jobs
-
-
-def objective_of(job: Job, trials: tuple[Trial, ...] = ()) -> str:
-    """`val_auc`, `val_loss` or another metric: what the job's best value is a value of."""
-    for trial in trials:
-        if trial.job_id == job.id:
-            return trial.objective
-    return job.metric
 
 
 ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
@@ -339,17 +331,17 @@ def cut(text: str, columns: int, ellipsis: str = "…") -> str:
     return "".join(kept) + ellipsis
 
 
-def cut_middle(text: str, columns: int, ellipsis: str = "…") -> str:
+def cut_middle(text: str, columns: int) -> str:
     """A name in at most `columns` columns, with both ends kept: what tells it from its namesakes is at the end."""
     if width(text) <= columns or columns < 5 or not text.isascii():
-        return cut(text, columns, ellipsis)
+        return cut(text, columns)
     end = (columns - 1) // 2
-    return text[: columns - 1 - end] + ellipsis + text[-end:]
+    return text[: columns - 1 - end] + "…" + text[-end:]
 
 
-def fit(text: str, columns: int, ellipsis: str = "…") -> str:
+def fit(text: str, columns: int) -> str:
     """`text` in exactly `columns` columns, left aligned."""
-    text = cut(text, columns, ellipsis)
+    text = cut(text, columns)
     return text + " " * (columns - width(text))
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting
 from fts.jobs.status.absence import NOW, Away, Timeline
+from fts.jobs.status.concern import Word
 from fts.jobs.status.conditions import runnable, running
 from fts.jobs.status.event_groups import GUARDED
 from fts.jobs.status.summary import Glance, night_of, night_start
 from fts.jobs.status.surface import Surface, by, seen
-from fts.jobs.status.verdict import Word
 from fts.state.values import JobStatus
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ def _is_log(path: Path, root: Path) -> bool:
         return error.errno in (errno.ENOENT, errno.ENOTDIR)
 
 
-def tail(path: Path | None, count: int = LINES) -> tuple[str, ...]:
+def tail(path: Path | None) -> tuple[str, ...]:
     """The last lines of a file that say something; none if it cannot be read."""
     if path is None:
         return ()
@@ -159,7 +159,7 @@ def tail(path: Path | None, count: int = LINES) -> tuple[str, ...]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ()
-    return _last(text, count)
+    return _last(text, LINES)
 
 
 def said_by(lines: Sequence[str], ended: float, when: float) -> Sequence[str]:

@@ -196,11 +196,11 @@ def _nodes(glance: Glance) -> Iterable[str]:
             yield f"node {node.id} is {state}" + (f": {node.reason}" if node.reason else "")
 
 
-def listed(jobs: Sequence[Job], most: int = MOST) -> list[Job]:
+def listed(jobs: Sequence[Job]) -> list[Job]:
     """Running and failed ones always, then the line, then the ended ones, as many as fit; in their own order."""
     first = [job for job in jobs if job.status in (JobStatus.RUNNING, JobStatus.FAILED)]
     rest = [job for job in jobs if job.status not in (JobStatus.RUNNING, JobStatus.FAILED)]
-    kept = {job.id for job in (first + rest)[:most]}
+    kept = {job.id for job in (first + rest)[:MOST]}
     return [job for job in jobs if job.id in kept]
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.status import drain, formatting
 from fts.jobs.status.absence import Away, Timeline, away, night
+from fts.jobs.status.concern import Word
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.forecast import Forecast, forecast, slip
 from fts.jobs.status.log_excerpt import is_lost
 from fts.jobs.status.surface import Surface, command
-from fts.jobs.status.verdict import STALE_S, Verdict, Word, judge, seen_at
+from fts.jobs.status.verdict import STALE_S, Verdict, judge, seen_at
 from fts.state.values import Event, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:  # only a full disk needs it

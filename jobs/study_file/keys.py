@@ -11,7 +11,7 @@ from fts.jobs.api.bare_cell import CHOICES, DAY_S, LIMITS
 from fts.jobs.api.halving import LIMITS as HALVING_LIMITS
 from fts.jobs.api.halving import BadHalving, Halving
 from fts.jobs.api.nearest import hint
-from fts.jobs.status.verdict import About
+from fts.jobs.status.concern import About
 from fts.jobs.study_file import values
 from fts.jobs.study_file.faults import At, BadStudy, unknown
 
@@ -29,9 +29,8 @@ class Key:
     expected: str  # in words, for the sentence that refuses another value
 
 
-def _count(name: str, most: int | None = None) -> Key:
+def _count(name: str) -> Key:
     low, high = (int(end) for end in LIMITS[name])
-    high = most or high
     return Key(values.whole(low, high), f"a whole number from {low} to {high:,}")
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import re
+import signal
 import time
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
@@ -84,6 +85,7 @@ class Attempt:
         self._wish: StopRequest | None = None
         self._started = False  # the trial itself runs, not only its process
         self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
+        self._killed_itself = ""  # where, as far as it has said
         self._pruned = False  # decided; what the trial still tells of its later epochs does not count
         self._stop_by = float("inf")  # monotonic
         self._oom_kills = child.oom_kills()
@@ -152,6 +154,9 @@ class Attempt:
             return AttemptEnd(Ended.PRUNED if self._pruned else Ended(kind), fact, self._wish)
         if self._pruned:
             return None
+        if kind == "kills itself":
+            self._killed_itself = str(fact.get("where"))[:200]
+            return None
         self._started |= kind == "started"
         wish = self.record(fact)
         if wish is Ended.PRUNED:
@@ -177,6 +182,8 @@ class Attempt:
         said = last_words(self._logs, self._began)
         cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
         message = died_of(code, oom_kills)
+        if code == -signal.SIGKILL and self._killed_itself:
+            cause, message, said = Cause.CODE_ERROR, f"the trial process killed itself ({self._killed_itself})", ""
         if cause is not Cause.MACHINE_ERROR or not self.child.was_ready:  # a kill from outside explains itself
             last = said.splitlines()[-1] if said else ""
             message += f": {last[:300]}" if last and not OUR_LINE.match(last) else ""

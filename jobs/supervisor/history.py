@@ -18,7 +18,7 @@ from fts.state.scheduling import IMPORTED
 from fts.state.values import Cause, Fault, Trial, TrialStatus, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from fts.state.db import Database
 
@@ -150,15 +150,6 @@ class FailuresInOrder:
 def is_settled(trial: Trial) -> bool:
     """Has it ended for good? A failed one that a retry put back runs again."""
     return trial.status in ENDED and trial.ended_at is not None
-
-
-def fault_of_the_study(trials: Sequence[Trial]) -> bool:
-    """Have the last three trials that failed done so by the code or data, with none complete or pruned in between?
-
-    From the rows in the order they ended, so a kill resets nothing. Trials that a retry put back do not count, nor do
-    diverged ones: those are results of their parameters.
-    """
-    return failures_in_a_row(trials) >= FAILURES_IN_A_ROW
 
 
 TOO_LARGE = (Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.progress_events import Tell
+    from fts.jobs.supervisor.rests import Rests
     from fts.jobs.supervisor.slot import Slot
     from fts.jobs.supervisor.turns import Live
     from fts.state.db import Database
@@ -75,6 +76,7 @@ class JobRunner:
         tell: Tell,
         owed: Owed | None = None,
         calls: Callable[[], object] = bool,
+        rests: Rests | None = None,
     ) -> None:
         self.db, self.places, self.claim, self.tell = db, places, claim, tell
         self._asked = ordered
@@ -86,7 +88,9 @@ class JobRunner:
         self.parallel = parallel_of(self.cell)
         self.history = JobHistory(db, self.job.id, self.parallel)
         self.turns = Turns(self.parallel, self._next_trial, self._run_trial, self._settle, self._another_waits, calls)
-        self.work = Work(db, places, settings, slot, claim, self.study, self.cell, self.ordered, tell, self.history)
+        self.work = Work(
+            db, places, settings, slot, claim, self.study, self.cell, self.ordered, tell, self.history, rests=rests
+        )
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
         self.wanted = claim.job.trials_wanted
@@ -449,6 +453,7 @@ LEFT = {
     StopReason.PAUSE: "paused",
     StopReason.CANCEL: "cancelled",
     StopReason.DISK: "stopped because of the disk; see `fts status`",
+    StopReason.REST: "back in line; its slot runs another job meanwhile",
 }
 
 
@@ -466,13 +471,13 @@ def checked_cell(study: Study, job: Job) -> Cell:
     return cell
 
 
-def log_tail(path: str | None, lines: int = 20) -> str | None:
+def log_tail(path: str | None) -> str | None:
     """The last lines of a trial's log, for the record of a failed job."""
     if path is None:
         return None
     try:
         with Path(path).open("rb") as file:  # it may hold gigabytes
             file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-20:])
     except OSError:
         return None

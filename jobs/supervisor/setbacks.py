@@ -12,8 +12,9 @@ CRASHES_ALLOWED = 2  # of its own code, without an epoch or a checkpoint in betw
 class Setbacks:
     """Counts what went wrong with one trial since it last gained an epoch or a checkpoint."""
 
-    def __init__(self, reached: tuple[int, int]) -> None:
-        self.stalls = self.crashes = self.outages = self.memory = self.alone = 0
+    def __init__(self, reached: tuple[int, int], outages: int = 0) -> None:
+        self.stalls = self.crashes = self.memory = self.alone = 0
+        self.outages = outages
         self._reached = reached
 
     def add(self, reason: StopReason | None, reached: tuple[int, int], alone: bool = False) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import socket
 import subprocess
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from fts.jobs.search.sampler import PastTrial
 
-log = logging.getLogger("fts.worker")
 
 START_S = 30.0  # that a template may take to answer, on a busy machine
 CAN_FORK = sys.platform == "linux"  # elsewhere libraries start threads of their own, which no fork survives

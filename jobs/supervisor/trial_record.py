@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.log_limit import KEPT, MOST
-from fts.jobs.supervisor.process_tree import reap_recorded
+from fts.jobs.supervisor.process_tree import Reaped, reap_recorded
 from fts.jobs.supervisor.progress_events import EpochReported, Note
 from fts.jobs.trial.kept import MOST_FILES
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -70,7 +70,8 @@ class TrialRecord:
         if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
             transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
             became = reap_recorded(before.pid or 0, before.pid_started)
-            log.info("process %s, which ran this trial before: %s", before.pid, became)
+            if became is not Reaped.GONE:
+                log.info("process %s, which ran this trial before: %s", before.pid, became)
         facts: dict[str, Any] = self._process(child)
         facts["log_path"] = spec.log_path  # a file that cannot be imported has said why there
         if child.node is not None:

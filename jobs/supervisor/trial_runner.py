@@ -32,11 +32,12 @@ from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trial_order import TrialOrder
 from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
-from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s
+from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s, takes_files
 from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, spent, transitions
 from fts.state.errors import BadRow, StaleToken
+from fts.state.ticket_rows import next_runnable
 from fts.state.values import Cause, Claim, Direction, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.history import JobHistory
     from fts.jobs.supervisor.learned_memory import Peak
     from fts.jobs.supervisor.progress_events import Tell
+    from fts.jobs.supervisor.rests import Rests
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
 
@@ -55,6 +57,7 @@ log = logging.getLogger("fts.worker")
 
 OUTAGES_ALLOWED = 10  # faults of the machine without an epoch or a checkpoint in between; then the job is parked
 KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop; with the pauses, 25 minutes
+TRIES_IN_SLOT = 4  # before other jobs that wait get the slot for the time of a pause, or longer
 REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
 }  # fmt: skip  # cause -> why it is tried again
@@ -81,6 +84,7 @@ class Work:
     history: JobHistory
     told_code: set[str] = field(default_factory=set)  # md5 of changed code that was told of
     peaks: dict[int, Peak] = field(default_factory=dict)  # of its trials that run, by number, once they have reported
+    rests: Rests | None = None  # None: no other job may have the slot meanwhile
 
 
 class TrialRunner:
@@ -119,7 +123,7 @@ class TrialRunner:
         if isinstance(admitted := self._admit(alone), StopRequest):
             return admitted
         spec = self.order.spec(admitted)
-        setbacks = Setbacks(self._reached())
+        setbacks = Setbacks(self._reached(), self._tried())
         while True:
             end = self._attempt(spec, admitted)
             reason = self._reason(end)
@@ -148,11 +152,12 @@ class TrialRunner:
             if reason is None:
                 self._close(end)
                 return None
-            allowed = KILLS_ALLOWED if end.how in (Ended.DIED, Ended.STOPPED) else OUTAGES_ALLOWED
+            is_patient = end.how in (Ended.DIED, Ended.STOPPED) or end.facts.get("cause") == Cause.DISK
+            allowed = KILLS_ALLOWED if is_patient else OUTAGES_ALLOWED
             if reason is StopReason.MACHINE and setbacks.outages >= allowed:
                 return self._parked(end, setbacks.outages)
-            if (order := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
-                return StopRequest(order)
+            if (left_for := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
+                return left_for
             again = self._again(spec, reason, message_of(end), progressed=setbacks.memory < TRIES_IN_MEMORY)
             if again is None:
                 settled = self._cannot_fit(f"{self._named()} has no leaner recipe left: {message_of(end)}")
@@ -214,11 +219,11 @@ class TrialRunner:
         once_more = AGAIN if alone or self.slot.settings.slots == 1 else f"{AGAIN}, alone"
         return {**words, "alone": once_more}.get(str(self.resources.on_oom))
 
-    def _pause_before(self, reason: StopReason, outages: int, allowed: int, message: str) -> StopReason | None:
-        """Waits until the machine has cooled, or has had time to recover; returns an order that came meanwhile."""
+    def _pause_before(self, reason: StopReason, outages: int, allowed: int, message: str) -> StopRequest | None:
+        """Waits until the machine has cooled, or has had time to recover; returns what came meanwhile instead."""
         if reason is StopReason.HEAT:
             self.slot.cool_down(self.db, self.claim.worker_id, lambda: self.ordered(self.job.id) is not None)
-            return self.ordered(self.job.id)
+            return self._order()
         wait_s = pause_s(outages, self.settings.outage_pause_s) if reason is StopReason.MACHINE else 0.0
         if not wait_s:
             return None
@@ -229,9 +234,29 @@ class TrialRunner:
         transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
         self.tell(Note(f"{self.job.experiment} {said}"))
         until = time.monotonic() + wait_s
-        while (left := until - time.monotonic()) > 0 and (order := self.ordered(self.job.id)) is None:
+        while (left := until - time.monotonic()) > 0 and self._order() is None:
+            if outages > TRIES_IN_SLOT and self._others_wait():
+                assert self.work.rests is not None, "only then do others wait"
+                self.work.rests.begin(self.job.id, left, (self.trial.id, self._reached()), outages)
+                return StopRequest(StopReason.REST, f"{message}; {outages} of {allowed} tries without progress")
             time.sleep(min(left, self.settings.poll_s))
-        return order if left > 0 else self.ordered(self.job.id)
+        return self._order()
+
+    def _order(self) -> StopRequest | None:
+        order = self.ordered(self.job.id)
+        return None if order is None else StopRequest(order)
+
+    def _others_wait(self) -> bool:
+        """Would another job take this slot?"""
+        rests = self.work.rests
+        if rests is None or self.job.parallel > 1:  # the job's other trials would have to leave, too
+            return False
+        return next_runnable(self.db, rests.jobs | {self.job.id}) is not None
+
+    def _tried(self) -> int:
+        """How often in vain before it left its slot to another job."""
+        rests = self.work.rests
+        return 0 if rests is None else rests.tries(self.job.id, (self.trial.id, self._reached()))
 
     def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
@@ -325,6 +350,8 @@ class TrialRunner:
         if cause == Cause.MACHINE_ERROR and end.facts.get("code") == -signal.SIGKILL and self._was_starved:
             cause = Cause.OUT_OF_MEMORY  # nobody counts the kernel's victims here, but memory was short
         reason = REASONS.get(str(cause))
+        if reason is StopReason.DISK and end.facts.get("foreign") and takes_files(self.work.places.outputs):
+            return StopReason.MACHINE  # another disk is full, or a file too large: other jobs need not wait
         return reason if end.how is Ended.FAILED else reason or StopReason.CRASHED
 
     def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
@@ -453,7 +480,8 @@ class TrialRunner:
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         if reason is StopReason.SHRINK and self._is_bare and message:
             why = message  # which says that it was out of memory
-        words = f"t{self.trial.number} continues from its checkpoint: {why}"
+        how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id) else "begins anew"
+        words = f"t{self.trial.number} {how}: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
         if self._is_bare and reason.memory:

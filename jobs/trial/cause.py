@@ -6,6 +6,7 @@ The words are repeated here because a trial process knows no database; a test ho
 from __future__ import annotations
 
 import errno
+import resource
 from pathlib import Path
 
 OF_A_TRIAL = ("'OptunaTrial'",)  # in what Python says of f(lr), which other programs call with their values
@@ -16,8 +17,10 @@ MACHINE_ERROR = "machine error"
 CODE_ERROR = "code error"
 
 DATA_ERRORS = {"DataError", "BadBars", "BadSplit", "LeakyFeature", "JoinFailed", "ManifestError", "WrongBars"}
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)  # what somebody's code left where a trial's files belong
+LIMITS = {errno.EFBIG: resource.RLIMIT_FSIZE, errno.EMFILE: resource.RLIMIT_NOFILE}
+AT_START = {kind: resource.getrlimit(kind)[0] for kind in LIMITS.values()}  # before any code of a person's
 # What libraries say where their exception is no MemoryError: an allocator, the loader of a library under a limit.
 NO_MEMORY = (
     "allocate memory", "failed to map segment", "std::bad_alloc", "not enough memory", "backend out of memory",
@@ -56,9 +59,9 @@ def cause_of(error: BaseException) -> str:
         return OUT_OF_MEMORY
     if library and any(words in said for words in NO_MEMORY):
         return OUT_OF_MEMORY
-    if "CannotWrite" in names and number in IN_THE_WAY:
+    if ("CannotWrite" in names and number in IN_THE_WAY) or _set_itself(number):
         return CODE_ERROR
-    if names & {"DiskFull", "CannotWrite"} or number in FULL:
+    if (names & {"DiskFull", "CannotWrite"} and number != errno.EFBIG) or number in FULL:
         return DISK
     if names & DATA_ERRORS:
         return DATA_ERROR
@@ -72,6 +75,12 @@ def cause_of(error: BaseException) -> str:
     return CODE_ERROR
 
 
+def _set_itself(number: int | None) -> bool:
+    """Did it meet a limit that the code itself has changed?"""
+    kind = None if number is None else LIMITS.get(number)
+    return kind is not None and resource.getrlimit(kind)[0] != AT_START[kind]
+
+
 def advice(error: BaseException) -> str:
     """What to change where the function was written for another program, or for another folder; empty: not known."""
     if isinstance(error, TypeError | AttributeError) and any(word in str(error) for word in OF_A_TRIAL):
@@ -79,6 +88,8 @@ def advice(error: BaseException) -> str:
             "; the function gets a trial of Optuna: draw with its suggest_float(...), or declare the arguments with "
             "--space NAME=LOW:HIGH"
         )
+    if isinstance(error, EOFError) and str(error) == "EOF when reading a line":  # of input()
+        return "; a trial has no keyboard: make the answer an axis, or read it from a file"
     if (
         isinstance(error, FileNotFoundError)
         and isinstance(error.filename, str)

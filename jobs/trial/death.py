@@ -22,7 +22,7 @@ OF_ITS_OWN = {
     getattr(signal, name)
     for name in (
         "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS",
-        "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPIPE",  # a timer it has set, a pipe it has closed
+        "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPIPE", "SIGXFSZ",  # a timer it has set, a pipe it closed, a large file
     )
 }  # fmt: skip
 

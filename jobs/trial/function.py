@@ -35,7 +35,7 @@ from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of
 from fts.jobs.trial.process import Commands, log_to, say
 from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
-from fts.state.files import remove
+from fts.state.files import CannotWrite, remove
 from fts.state.values import HUGE, Direction
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         who = running.cell.function if called else running.cell.path.name
         message = f"{who} called sys.exit({error.code!r:.100}) ({place_of(error, folder)})"
         cure = "return the value of the trial instead" if called else f"keep it out of what runs at import: use {GUARD}"
+        if place_of(error).startswith("argparse.py "):
+            cure = "a trial has no command line: give every argument a default"
         return {"fact": "failed", "cause": CODE_ERROR, "message": f"{message}; {cure}", "lasting": not called}
     if isinstance(error, GeneratorExit):
         raise error
@@ -149,7 +151,8 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     else:
         message += advice(error)
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
-    return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting}
+    foreign = not isinstance(error, CannotWrite)  # perhaps of another disk than the study's
+    return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting, "foreign": foreign}
 
 
 def cure_of(error: ImportError, folder: Path) -> str | None:

@@ -60,6 +60,7 @@ def live(fd: int, run: Run | None = None, read: Read | None = None) -> int:
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
         signal.signal(ignored, signal.SIG_IGN)
     os.register_at_fork(after_in_child=be_ordinary)
+    tell_own_kill(orders)
     os.set_inheritable(fd, False)
     if run is not None and read is not None:
         return serve(orders, fd, run, read)
@@ -81,6 +82,24 @@ def be_ordinary() -> None:
     """A process that the trial forks ends at SIGTERM: multiprocessing ends its workers so, and would wait for ever."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+def tell_own_kill(orders: Commands) -> None:
+    """A trial that kills itself says so first: else the kill would pass for one from outside."""
+    me = os.getpid()
+
+    def telling(kill: Callable[[int, int], None], mine: Callable[[], tuple[int, ...]]) -> Callable[[int, int], None]:
+        def told(target: int, number: int, /) -> None:
+            if number == signal.SIGKILL and os.getpid() == me and target in mine():
+                caller = sys._getframe(1)
+                place = f"{Path(caller.f_code.co_filename).name} line {caller.f_lineno}"
+                orders.tell({"fact": "kills itself", "where": place})
+            kill(target, number)
+
+        return told
+
+    os.kill = telling(os.kill, lambda: (me, 0, -os.getpgrp()))
+    os.killpg = telling(os.killpg, lambda: (0, os.getpgrp()))
 
 
 def serve(orders: Commands, fd: int, run: Run, read: Read, another: Callable[[TrialSpec], bool] | None = None) -> int:

@@ -34,6 +34,7 @@ class StopReason(StrEnum):
     NODE_LOST = "node lost"  # its node went silent or away: no death of the trial
     PREEMPTED = "preempted"  # the engine wants the node back; there is a checkpoint
     LAUNCH_FAILED = "launch failed"  # a node could not start it
+    REST = "rest"  # the machine failed it, and other jobs wait: the next try comes later
     PARK = "park"  # the machine failed it too often; the job fails, its trial stays interrupted
 
     @property

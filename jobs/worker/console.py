@@ -22,6 +22,7 @@ from fts.jobs.supervisor.progress_events import (
     TrialStarted,
 )
 
+WIDTH = 16
 BARS = " ▏▎▍▌▋▊▉█"
 
 
@@ -149,13 +150,13 @@ def live_line(shown: JobLine) -> str:
     value = f" now {formatting.score(shown.value)}" if shown.value is not None else ""
     best = f" best {formatting.score(shown.best)}" if shown.best is not None else ""
     place = f"t{shown.number}/{shown.trials} ep {shown.epoch}" + (f"/{shown.epochs}" if shown.epochs else "")
-    return f"  {bar(done, 16)} {shown.experiment} {place}{value}{best}{eta(shown)}"
+    return f"  {bar(done)} {shown.experiment} {place}{value}{best}{eta(shown)}"
 
 
-def bar(share: float, width: int) -> str:
-    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+def bar(share: float) -> str:
+    eighths = round(max(0.0, min(1.0, share)) * WIDTH * 8)
     full, part = divmod(eighths, 8)
-    return ("█" * full + (BARS[part] if part else "")).ljust(width, "·")
+    return ("█" * full + (BARS[part] if part else "")).ljust(WIDTH, "·")
 
 
 def eta(shown: JobLine) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status.formatting import size, spell
 from fts.jobs.supervisor.progress_events import Note
-from fts.jobs.supervisor.trouble import DISK_FAILS
-from fts.jobs.watchdog.policy import MemoryLimits
+from fts.jobs.supervisor.trouble import DISK_FAILS, takes_files
 from fts.state import queries, transitions
-from fts.state.files import can_write, room
+from fts.state.files import room
 from fts.state.scheduling import ends_with_room
 
 if TYPE_CHECKING:
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.progress_events import Tell
     from fts.state.db import Database
 
-PROBE = 1 << 18  # bytes that must go into a file
-SHARE_ABOVE = 0.1  # of the reserve, that must be free beyond it: no trial starts only to stop at once
 LONGEST_S = 600.0  # between two tries of a disk that takes a file, but not what a trial writes
 BY_WORKER = "worker "  # begins who did it
 
@@ -47,7 +43,8 @@ class DiskWait:
             self._tries = self._tries + 1 if now - self._resumed < LONGEST_S else 0
             self._paused = now
             self.tell(Note("no job starts until files can be written; then the worker goes on by itself"))
-        if now - self._paused < min(self.first_s * 2.0 ** min(self._tries, 30), LONGEST_S) or not self._takes_files():
+        wait_s = min(self.first_s * 2.0 ** min(self._tries, 30), LONGEST_S)
+        if now - self._paused < wait_s or not takes_files(self.outputs):
             return
         try:
             transitions.resume_queue(self.db, who=f"{BY_WORKER}{self.worker_id}")
@@ -56,14 +53,6 @@ class DiskWait:
         waited = spell(now - self._paused)
         self._resumed, self._paused = now, None
         self.tell(Note(f"files can be written again ({size(room(self.outputs)[0])} free): goes on after {waited}"))
-
-    def _takes_files(self) -> bool:
-        reserve = MemoryLimits.reserve_of(os.environ)
-        try:
-            enough = room(self.outputs)[0] >= reserve * (1 + SHARE_ABOVE)
-        except OSError:  # the folder is gone
-            return False
-        return enough and can_write(self.outputs, PROBE)
 
 
 def is_of_disk(flag: dict[str, Any] | None) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.progress_events import Note
+from fts.jobs.supervisor.rests import Rests
 from fts.jobs.supervisor.trouble import DISK_FAILS, is_disk_trouble, pause_s
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.error_text import sentence_of
@@ -54,9 +55,10 @@ class Emergency:
         worker_id: int,
         tell: Tell,
         outage_pause_s: float = 1.0,
+        rests: Rests | None = None,
     ) -> None:
         self.db, self.ballast, self.board, self.worker_id, self.tell = db, ballast, board, worker_id, tell
-        self.outage_pause_s = outage_pause_s
+        self.outage_pause_s, self.rests = outage_pause_s, rests or Rests()
 
     def give_back(self, claim: Claim, error: Exception) -> None:
         """Back in line with its cause; a disk in trouble pauses the queue first, a spec that cannot be read fails."""
@@ -70,14 +72,8 @@ class Emergency:
             cause = Cause.DISK
             self.pause_queue(error)
         if cause is Cause.MACHINE_ERROR:
-            self._rest(claim, pause_s(claim.job.idle_attempts, self.outage_pause_s))
+            self.rests.begin(claim.job_id, pause_s(claim.job.idle_attempts, self.outage_pause_s))
         self._insist(lambda: transitions.release_job(self.db, claim, cause, message))
-
-    def _rest(self, claim: Claim, seconds: float) -> None:
-        """Gives the machine time to recover before the job is tried again, unless somebody wants something else."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and self.board.for_job(claim.job_id) is None:
-            time.sleep(min(0.1, left))
 
     def pause_queue(self, error: Exception) -> None:
         reason = f"{OF_DISK} {error}"

@@ -1,15 +1,14 @@
 """Every write to the memory: one function, one transaction, one change with its event."""
 
 from fts.state.scheduling import MAX_IDLE_ATTEMPTS
-from fts.state.transitions.attempts import record_attempt_began, record_attempt_ended, record_draw
+from fts.state.transitions.attempts import record_attempt_ended, record_draw
+from fts.state.transitions.claims import claim
+from fts.state.transitions.enqueuing import declare_study, enqueue
 from fts.state.transitions.extend import SameQuestion
 from fts.state.transitions.findings import record_margin, record_test, unseal
 from fts.state.transitions.history import PastDraw, RecordedTrial, import_history
 from fts.state.transitions.jobs import (
     cancel_running,
-    claim,
-    declare_study,
-    enqueue,
     fail_job,
     finish_job,
     hold_job,
@@ -42,11 +41,10 @@ from fts.state.transitions.operator import (
     touch_key,
 )
 from fts.state.transitions.respecify import Respecified, respecify
-from fts.state.transitions.retention import prune_events, prune_samples
+from fts.state.transitions.retention import prune_samples
+from fts.state.transitions.trial_ends import finish_trial
 from fts.state.transitions.trials import (
     begins_anew,
-    finish_trial,
-    interrupt_trial,
     record_checkpoint,
     record_epoch,
     record_progress,
@@ -67,72 +65,3 @@ from fts.state.transitions.workers import (
     stop_worker,
     sweep,
 )
-
-__all__ = [
-    "MAX_IDLE_ATTEMPTS",
-    "LeaseObserver",
-    "PastDraw",
-    "RecordedTrial",
-    "Respecified",
-    "SameQuestion",
-    "acknowledge",
-    "add_sample",
-    "ask_node",
-    "ask_worker",
-    "beat",
-    "begins_anew",
-    "cancel",
-    "cancel_running",
-    "claim",
-    "declare_study",
-    "enqueue",
-    "fail_job",
-    "fenced",
-    "finish_job",
-    "finish_trial",
-    "hold_job",
-    "import_history",
-    "interrupt_trial",
-    "move",
-    "node_failed",
-    "node_served",
-    "nodes_heard",
-    "nodes_left",
-    "not_sent",
-    "note",
-    "pause",
-    "pause_queue",
-    "pause_running",
-    "prune_events",
-    "prune_samples",
-    "quarantine_node",
-    "reconcile",
-    "record_attempt_began",
-    "record_attempt_ended",
-    "record_checkpoint",
-    "record_draw",
-    "record_epoch",
-    "record_intervention",
-    "record_margin",
-    "record_progress",
-    "record_started",
-    "record_test",
-    "record_wish",
-    "redo",
-    "register_worker",
-    "release_job",
-    "rerun_trial",
-    "respecify",
-    "resume",
-    "resume_queue",
-    "resume_trial",
-    "retry",
-    "set_guard",
-    "start_trial",
-    "stop_worker",
-    "sweep",
-    "touch_key",
-    "undo",
-    "unseal",
-    "withdraw",
-]  # fmt: skip

@@ -9,16 +9,7 @@ from peewee import fn
 
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import ALL, AttemptRow, DrawRow
-from fts.state.transitions.base import (
-    Row,
-    change_trial,
-    checked_int,
-    emit,
-    fenced_trial,
-    short,
-    to_json,
-    transaction,
-)
+from fts.state.transitions.base import Row, change_trial, checked_int, emit, fenced_trial, short, to_json, transaction
 from fts.state.values import HUGE, Claim, Verb
 
 if TYPE_CHECKING:
@@ -75,19 +66,6 @@ def _add_draw(db: Database, trial: Row, k: int, row: Row) -> Any:
     if row["name"] not in params or params[row["name"]] != value:
         change_trial(db, trial, params=to_json(params | {row["name"]: value}, "params"))
     return value
-
-
-def record_attempt_began(
-    db: Database, claim: Claim, trial_id: int, *, host: str | None = None, pid: int | None = None
-) -> int:
-    """A process takes over a running trial; returns the number of the attempt, from 1.
-
-    `start_trial`, `resume_trial` and `rerun_trial` begin one each, which gets its host and pid here or with the facts
-    of the trial. Another process under the same claim ends it as "replaced" and begins the next.
-    """
-    with transaction(db):
-        fenced_trial(db, claim, trial_id)
-        return begin_attempt(db, trial_id, claim.token, host, pid)
 
 
 def record_attempt_ended(db: Database, claim: Claim, trial_id: int, how: str) -> None:

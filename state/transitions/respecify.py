@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.state.errors import WrongStatus
 from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.base import Row, change_job, emit, get_job, this_person, transaction
+from fts.state.transitions.enqueuing import checked_row
 from fts.state.transitions.extend import ENDED, RESTORED, begun, next_rank
-from fts.state.transitions.jobs import checked_row
 from fts.state.transitions.specification import difference
 from fts.state.values import Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from fts.state.db import Database
 
 MAY_CHANGE = ("queued", "paused", "done", "failed", "cancelled")
@@ -33,15 +34,15 @@ class Respecified:
     goes_on: bool = False  # where its time has ended it, it goes to the end of the line
 
 
-def respecify(db: Database, changes: Iterable[Respecified], who: str | None = None, dry_run: bool = False) -> None:
+def respecify(db: Database, changes: Iterable[Respecified]) -> None:
     """All of them or none; one undo takes back the whole call. Raises WrongStatus for a job that runs, has begun
     since, or is another cell.
     """
-    with transaction(db, dry_run):
+    with transaction(db):
         steps = [_change(db, change) for change in changes]
         for n, (event, _) in enumerate(steps):
             inverse = {"jobs": [back for _, back in steps]} if n == len(steps) - 1 else None
-            emit(db, Verb.CHANGED, who or this_person(), event.pop("words"), **event, inverse=inverse)
+            emit(db, Verb.CHANGED, this_person(), event.pop("words"), **event, inverse=inverse)
 
 
 def _change(db: Database, change: Respecified) -> tuple[Row, Row]:

@@ -33,8 +33,8 @@ from fts.state.transitions.base import (
     this_person,
     transaction,
 )
+from fts.state.transitions.enqueuing import checked_text
 from fts.state.transitions.extend import begun, ended, wanted_of, with_trials
-from fts.state.transitions.jobs import checked_text
 from fts.state.transitions.operator import set_flag
 from fts.state.transitions.respecify import MAY_CHANGE
 from fts.state.values import Change, Verb
@@ -56,35 +56,19 @@ FLAGS = {"queue_paused"}
 MD5 = re.compile(r"[0-9a-f]{32}")
 
 
-def undo(
-    db: Database, n: int = 1, who: str | None = None, dry_run: bool = False, event_id: int | None = None
-) -> list[Change]:
+def undo(db: Database, n: int = 1, who: str | None = None, dry_run: bool = False) -> list[Change]:
     """Takes back the last `n` changes that can be taken back, newest first, all or none; says what it does.
 
-    With `event_id` that one change, whatever came after it. Raises CannotUndo: there is nothing to undo, or something
-    has happened since that stands against it.
+    Raises CannotUndo: there is nothing to undo, or something has happened since that stands against it.
     """
-    who = who or this_person()
     with transaction(db, dry_run):
-        if event_id is not None:
-            return [_take_back(db, _undoable(db, event_id), Verb.UNDONE, who, dry_run)]
-        return [_take_back(db, _latest_undoable(db), Verb.UNDONE, who, dry_run) for _ in range(n)]
+        return [_take_back(db, _latest_undoable(db), Verb.UNDONE, who or this_person(), dry_run) for _ in range(n)]
 
 
 def redo(db: Database, n: int = 1, who: str | None = None, dry_run: bool = False) -> list[Change]:
     """Does again what the last `n` undos took back, unless something else was changed since."""
     with transaction(db, dry_run):
         return [_take_back(db, _latest_undone(db), Verb.REDONE, who or this_person(), dry_run) for _ in range(n)]
-
-
-def _undoable(db: Database, event_id: int) -> Row:
-    event = db.one(EventRow.select(ALL).where(EventRow.id == event_id))
-    if event is None:
-        raise NoSuchRow(f"there is no event {event_id}")
-    if event["inverse"] is None or event["undone_by"] is not None:
-        state = "was undone already" if event["undone_by"] is not None else "cannot be undone"
-        raise CannotUndo(f"event {event_id} ({event['message']}) {state}")
-    return event
 
 
 def _latest_undoable(db: Database) -> Row:

@@ -12,7 +12,8 @@ from fts.state.errors import BadRow, DatabaseOverwritten, WrongStatus
 from fts.state.models import ALL, JobRow, SampleRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
 from fts.state.transitions.base import VERB, Row, checked_int, emit, finite, get_flag, get_worker, short, transaction
-from fts.state.transitions.jobs import claim_name, put_back
+from fts.state.transitions.claims import claim_name
+from fts.state.transitions.jobs import put_back
 from fts.state.transitions.nodes import nodes_of_worker_left
 from fts.state.values import Cause, Claim, Verb, WorkerOrder, WorkerOrders
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import pty
@@ -393,7 +394,7 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
             "def f(trial):\n    return 1.0\ndef g(trial, depth):\n    return 2.0\n",
             "does not read the axis depth: ",
         ),
-        ("def f(trial, dept=1):\n    return 1.0\n", "does not read the axis depth (did you mean dept?)"),
+        ("def f(trial, seeds=1):\n    return seed\n", "does not read the axis depth: "),
         ("def f(trial, depth=1):\n    return 1.0\n", None),
         ("import fts\ndef f(trial):\n    return fts.cell(trial)['depth']\n", None),
         ("def f(trial, **axes):\n    return axes['depth']\n", None),
@@ -407,6 +408,17 @@ def test_an_axis_that_the_function_does_not_read_is_said(
     for words in (("train.py:f", "-m", "depth=1,2"), ("s.toml",)):
         said = fts("enqueue", *words, "-n").err
         assert ("does not read" in said) == (unread is not None) and (unread or "") in said
+
+
+def test_a_name_that_is_nearly_an_argument_with_a_default_is_refused(fts: Callable[..., Said], stand: Path):
+    (stand / "train.py").write_text("def f(trial, depth=1):\n    return 1.0\n")
+    (stand / "s.toml").write_text('[study]\nobjective = "train:f"\n[matrix]\ndept = [1, 2]\n')
+    axis, space = ("train.py:f", "-m", "dept=1,2"), ("train.py:f", "--space", "dpeth=1:2", "--sampler", "random")
+    for name, words in itertools.product(("enqueue", "check"), (axis, ("s.toml",), space)):
+        said = fts(name, *words)
+        assert said.code == 2 and "did you mean depth, which f takes?" in said.err and said.err.count("\n") == 1
+    (stand / "train.py").write_text("def f(trial, depth=1, dept=2):\n    return 1.0\n")
+    assert fts("enqueue", "-n", *axis).code == 0
 
 
 def test_the_declaration_grows_with_each_enqueue(fts: Callable[..., Said], stand: Path, db: Database):

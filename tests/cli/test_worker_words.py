@@ -27,7 +27,7 @@ def test_it_says_what_it_did_and_what_stays(db: Database) -> None:
     worker = finished_cell(db).worker_id
     other = failed_cell(db).worker_id
     claimed = claim(db)
-    transitions.interrupt_trial(db, claimed, start_trial(db, claimed), Cause.DRAINED, "asked to stop")
+    start_trial(db, claimed)
     transitions.release_job(db, claimed, Cause.DRAINED, "asked to stop")
     assert words.farewell(db, worker, since, 200.0) == (
         f"worker {worker} leaves after 3 min: 1 trial ended, 1 job done. "

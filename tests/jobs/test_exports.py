@@ -18,7 +18,7 @@ import pytest
 
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import _git
-from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trial, exporting
+from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trials, exporting
 from fts.jobs.records.owed import Owed
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.job_runner import JobRunner
@@ -100,7 +100,7 @@ def test_exports_after_a_trial_cost_no_more_with_800_trials_than_with_50(tmp_pat
         number = count
         finish_trial(db, claimed, start_trial(db, claimed, number), 0.6)
         fresh(places)
-        costs[count] = cost_of(db, lambda d=db, p=places, c=claimed, n=number: export_trial(d, p, c.job, n))
+        costs[count] = cost_of(db, lambda d=db, p=places, c=claimed, n=number: export_trials(d, p, c.job, [n]))
         assert (places.exports / CELL / "trials" / f"trial_{number:04d}.json").exists()
         db.close()
     assert costs[800][0] <= costs[50][0] and costs[800][1] <= costs[50][1], costs
@@ -111,7 +111,7 @@ def test_the_best_files_of_a_large_job_follow_each_new_best_at_once(study: tuple
     claimed = large(study, 130)
     finish_trial(db, claimed, start_trial(db, claimed, 130), 0.1)
     fresh(places)
-    export_trial(db, places, claimed.job, 130)
+    export_trials(db, places, claimed.job, [130])
     for name in exports.best_files(claimed.job):
         assert json.loads((places.exports / CELL / name).read_text())["best_trial"] == 130
 
@@ -121,11 +121,11 @@ def test_the_file_of_all_trials_follows_when_rewriting_it_is_cheap_again(study: 
     claimed = large(study, 130)
     finish_trial(db, claimed, start_trial(db, claimed, 130), 0.6)
     path = fresh(places)
-    export_trial(db, places, claimed.job, 130)
+    export_trials(db, places, claimed.job, [130])
     assert len(json.loads(path.read_text())) == 130, "it was written this moment"
     ago = time.time() - path.stat().st_size / exports.SHARE - 1
     os.utime(path, (ago, ago))
-    export_trial(db, places, claimed.job, 130)
+    export_trials(db, places, claimed.job, [130])
     assert len(json.loads(path.read_text())) == 131
     os.utime(path, (time.time() + 86_400, time.time() + 86_400))  # before the clock was set back
     assert exports.is_due(path)
@@ -137,7 +137,7 @@ def test_a_large_job_that_ends_or_is_left_has_whole_exports(study: tuple[Databas
     claimed = large(study, 130)
     finish_trial(db, claimed, start_trial(db, claimed, 130), 0.6)
     fresh(places)
-    export_trial(db, places, claimed.job, 130)
+    export_trials(db, places, claimed.job, [130])
     if leave == "ended":
         transitions.finish_job(db, claimed)
         export_job(db, places, queries.job(db, claimed.job_id))

@@ -94,6 +94,13 @@ FAULTS = {
         "",
     ),
     "typo": Fault(F + "return {'loss': 1.0}", "failed code error", "expected los among them; did you mean loss?"),
+    "limit": Fault(
+        F + "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (9, -1))\n    open('x', 'wb', 0).write(b'x' * 9)"
+        "\n    open('x', 'ab', 0).write(b'x')",
+        "failed code error",
+        "File too large (OSError, limit.py line 4)",
+    ),
+    "kills": Fault(F + "import os; os.kill(os.getpid(), 9)", "failed code error", "killed itself (kills.py line 2)"),
     "names": Fault("import jobs, state, tui, fts_study\n" + F + "return jobs.V + state.V + tui.V", "done finished", ""),
 }  # fmt: skip
 
@@ -236,6 +243,21 @@ def test_another_interpreter_needs_no_fts_and_is_asked_before_anything_is_put_in
     for wrong in ("/bin/ls", sys.executable + "-none"):
         with pytest.raises(functions.BadObjective, match="is no Python that answers"):
             functions.cells("train.py:objective", study.folder, 1, space=space, python=wrong)
+
+
+def test_a_trial_that_cannot_go_on_keeps_no_other_job_from_its_slot(tmp_path: Path) -> None:
+    """The study's own disk has room, so the queue goes on; the first job keeps its place and its numbers."""
+    study = Study(tmp_path / "study", **ENVIRON | {"FTS_OUTAGE_PAUSE_S": "0.02"})
+    (study.folder / "full.py").write_text(
+        "import os\n" + F + "print('tried')\n"
+        "    return open('/dev/full' if not os.path.exists('mended') else 'x', 'wb', 0).write(b'x')"
+    )
+    (study.folder / "next.py").write_text(F + "open('mended', 'w').close(); return 1")
+    put_in_line(study, {"full": 1, "next": 1})
+    study.fts("worker", "--until-empty", "--slots", "1", timeout_s=120)
+    assert [(job["study"], job["status"]) for job in jobs(study).values()] == [("full", "done"), ("next", "done")]
+    verbs = [event["verb"] for event in study.query("SELECT verb FROM event ORDER BY id")]
+    assert verbs.count("claimed") == 3 and "queue_paused" not in verbs
 
 
 def test_of_a_log_that_fills_the_disk_the_middle_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

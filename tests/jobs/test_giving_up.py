@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.supervisor.history import FailuresInOrder, fault_of_the_study
+from fts.jobs.supervisor.history import FAILURES_IN_A_ROW, FailuresInOrder, failures_in_a_row
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
@@ -39,8 +39,8 @@ def test_three_failures_in_a_row_are_enough_unless_the_trials_diverged(ends, giv
         else SimpleNamespace(status=TrialStatus.INTERRUPTED, cause=Cause.CODE_ERROR, ended_at=None)  # was put back
         for n, e in enumerate(ends)
     ]
-    assert fault_of_the_study(trials) is given_up
-    assert fault_of_the_study(trials[::-1]) is given_up, "the order is that of their ends"
+    assert (failures_in_a_row(trials) >= FAILURES_IN_A_ROW) is given_up
+    assert failures_in_a_row(trials[::-1]) == failures_in_a_row(trials), "the order is that of their ends"
 
 
 def test_a_cell_that_diverges_whatever_it_tries_has_failed_and_says_why(tmp_path, monkeypatch):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fts.jobs.status.absence import IDLE, TRAINING, night
+from fts.jobs.status.concern import Word
 from fts.jobs.status.gaps import gaps
-from fts.jobs.status.verdict import Word, judge
+from fts.jobs.status.verdict import judge
 from fts.state.values import Snapshot
 from tests.tui.values import HOUR, NOW, make_epochs, make_event, make_job, make_sample, make_snapshot, make_trial
 from tests.tui.values import make_worker as worker

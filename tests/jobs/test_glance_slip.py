@@ -6,8 +6,9 @@ import pytest
 
 from fts.jobs.status import headline as glance_lines
 from fts.jobs.status import summary as glances
+from fts.jobs.status.concern import Word
 from fts.jobs.status.forecast import as_data, forecast, slip, told
-from fts.jobs.status.verdict import Word, judge
+from fts.jobs.status.verdict import judge
 from fts.state.values import SeenForecast
 from tests.tui.values import HOUR, NOW, make_job, make_sample, make_snapshot, make_worker
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from fts.jobs.status.concern import Word
 from fts.jobs.status.conditions import silent_worker
 from fts.jobs.status.formatting import MB
-from fts.jobs.status.verdict import EXIT_CODES, Word, judge
+from fts.jobs.status.verdict import EXIT_CODES, judge
 from fts.state.scheduling import FULL_DISK
 from fts.state.values import Cause
 from tests.tui.values import (

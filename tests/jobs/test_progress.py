@@ -71,7 +71,7 @@ def test_the_live_line_goes_when_the_worker_leaves():
 
 
 def test_bars_have_one_width():
-    assert {len(bar(share / 100, 16)) for share in range(-5, 106)} == {16}
+    assert {len(bar(share / 100)) for share in range(-5, 106)} == {16}
 
 
 def test_the_message_of_an_error_cannot_steer_the_terminal():

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from fts.analysis import load_trials
-from fts.jobs.records.exports import export_all, export_trial
+from fts.jobs.records.exports import export_all, export_trials
 from fts.jobs.records.optuna import to_optuna
 from fts.jobs.settings import Places
 from fts.state import queries, transitions
@@ -119,7 +119,7 @@ def test_exports_of_a_cell_that_was_searched_again_stand_apart(ran: Ran, tmp_pat
     claimed = claim(study)
     for number, value in enumerate((0.6, 0.5)):
         finish_trial(study, claimed, start_trial(study, claimed, number), value)
-        export_trial(study, places, claimed.job, number)
+        export_trials(study, places, claimed.job, [number])
     before = sorted(places.exports.rglob("*"))
     for _ in range(2):
         assert jobs_in(places.exports / CELL) == {line.job_id}
@@ -137,7 +137,7 @@ def test_an_export_keeps_no_best_trial_of_another_search(ran: Ran, tmp_path: Pat
     write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)], again=True)
     claimed = claim(study)
     transitions.finish_trial(study, claimed, start_trial(study, claimed), "failed", "code error")
-    export_trial(study, places, claimed.job, 0)
+    export_trials(study, places, claimed.job, [0])
     assert sorted(path.name for path in (places.exports / CELL).rglob("*.json")) == [
         f"{CELL}_all_trials.json", "trial_0000.json"
     ]  # fmt: skip

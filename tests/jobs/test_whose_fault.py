@@ -74,7 +74,7 @@ class Accelerator(RuntimeError):
         ),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "out of memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk"),
-        (OSError(errno.EFBIG, "File too large"), "disk"),
+        (OSError(errno.EFBIG, "File too large"), "machine error"),
         (ImportError("libcudart.so.99: cannot open shared object file"), "machine error"),
         (ModuleNotFoundError("No module named 'torch'"), "machine error"),
         (OSError("libtorch.so: cannot open shared object file: No such file or directory"), "machine error"),

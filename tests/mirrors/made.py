@@ -12,6 +12,7 @@ from fts.state import transitions
 from fts.state.db import Database
 from fts.state.values import Cause, Claim
 from tests.cli.toy import CHOICE, FLOAT, fail_trial, make_toy, run_trial
+from tests.state.helpers import interrupt
 
 Made = tuple[Database, Claim, int]  # the study, its claim, its live trial
 AXES = {"data": ["mnist", "a b"], "size": ["S"]}
@@ -48,7 +49,7 @@ def make_study(folder: Path) -> Made:
     pruned = begin(db, claimed, 3, 4)
     transitions.finish_trial(db, claimed, pruned, "pruned", Cause.PRUNED, last_value=0.3)
     live = begin(db, claimed, 4, 2)
-    transitions.interrupt_trial(db, claimed, live, Cause.LOST_WORKER)
+    interrupt(db, claimed, Cause.LOST_WORKER)
     transitions.resume_trial(db, claimed, live)
     report(db, claimed, live, 2, 5)
     return db, claimed, live

@@ -19,9 +19,9 @@ from fts.jobs.notify.news import Memory, News
 from fts.jobs.notify.notifier import Notifier
 from fts.jobs.notify.targets import Quiet, Settings, Target
 from fts.jobs.status import summary
+from fts.jobs.status.concern import About
 from fts.jobs.status.sentences import cell_sentence
 from fts.jobs.status.surface import Surface
-from fts.jobs.status.verdict import About
 from fts.state import queries, transitions
 from fts.state.db import Database
 from tests.cli.study import claim, failed_cell, finished_cell, make_study, places_of

@@ -7,7 +7,9 @@ from typing import Any
 
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
-from fts.state.values import Claim
+from fts.state.transitions.base import transaction
+from fts.state.transitions.jobs import interrupt_live_trials
+from fts.state.values import Cause, Claim, Trial
 
 LEASE_S = 60.0
 
@@ -53,6 +55,17 @@ def started(db: Database, claim: Claim, number: int = 0, **changes: Any) -> int:
         "seed": 11,
     }
     return transitions.start_trial(db, claim, number, **(fields | changes))
+
+
+def interrupt(db: Database, claim: Claim, cause: Cause) -> None:
+    with transaction(db):
+        interrupt_live_trials(db, claim.job_id, cause, f"worker {claim.worker_id}")
+
+
+def live_trial(db: Database, job_id: int) -> Trial | None:
+    """The running or interrupted trial of a job, the first of several."""
+    live = (trial for trial in queries.trials(db, job_id) if trial.status in ("running", "interrupted"))
+    return next(live, None)
 
 
 def epoch(n: int = 1, **changes: Any) -> dict[str, Any]:

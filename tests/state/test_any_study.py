@@ -13,7 +13,7 @@ from fts.state.db import Database
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, UnreadableHistory, WrongStatus
 from fts.state.transitions import SameQuestion
 from fts.state.values import Cause, Claim, Direction
-from tests.state.helpers import claimed, enqueued, spec, verbs, worker
+from tests.state.helpers import claimed, enqueued, interrupt, spec, verbs, worker
 
 MD5 = "ab" * 16
 INT = {"kind": "int", "low": 1, "high": 4}
@@ -274,11 +274,11 @@ def test_each_process_that_worked_on_a_trial_is_a_row(db: Database) -> None:
     transitions.record_progress(db, claim, trial, {"pid": 41, "host": "lab", "pid_started": 1.0})
     transitions.record_progress(db, claim, trial, {"peak_bytes": 5})
     transitions.record_progress(db, claim, trial, {"pid": 42, "host": "lab"})  # restarted with a smaller batch
-    transitions.interrupt_trial(db, claim, trial, Cause.DRAINED)
+    interrupt(db, claim, Cause.DRAINED)
     transitions.resume_trial(db, claim, trial)
-    assert transitions.record_attempt_began(db, claim, trial, host="hut", pid=43) == 3
+    transitions.record_progress(db, claim, trial, {"pid": 43, "host": "hut"})
     transitions.record_attempt_ended(db, claim, trial, "out of memory")
-    assert transitions.record_attempt_began(db, claim, trial, host="hut", pid=44) == 4
+    transitions.record_progress(db, claim, trial, {"pid": 44, "host": "hut"})
     transitions.finish_trial(db, claim, trial, "complete", Cause.FINISHED, value=0.5)
     found = queries.attempts(db, trial)
     assert [(a.n, a.host, a.pid, a.how) for a in found] == [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import Any
 
 import pytest
@@ -265,16 +267,6 @@ def test_redo_is_refused_after_another_change(db: Database) -> None:
         transitions.redo(db)
 
 
-def test_an_older_change_can_be_taken_back_by_its_number(db: Database) -> None:
-    enqueued(db, 2)
-    first = transitions.pause(db, [1])
-    transitions.pause(db, [2])
-    transitions.undo(db, event_id=first.event_id)
-    assert (status(db, 1), status(db, 2)) == ("queued", "paused")
-    with pytest.raises(CannotUndo, match="was undone already"):
-        transitions.undo(db, event_id=first.event_id)
-
-
 def test_undo_works_from_another_process(db: Database) -> None:
     enqueued(db)
     transitions.pause(db, [1])
@@ -331,6 +323,18 @@ def test_asking_a_worker_is_told_and_can_be_taken_back(db: Database) -> None:
         transitions.ask_worker(db, second, "stop")
 
 
+def test_a_worker_that_has_died_cannot_be_asked(db: Database) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead = worker(db, host=os.uname().nodename, pid=ended.pid)
+    with pytest.raises(NoSuchRow, match="the process of worker 1 has died"):
+        transitions.ask_worker(db, None, "drain_trial")
+    with pytest.raises(WrongStatus, match=f"its process {ended.pid} has died"):
+        transitions.ask_worker(db, dead, "stop")
+    worker(db)
+    assert transitions.ask_worker(db, None, "drain_trial").message == "worker 2 asked to stop after this trial"
+
+
 def test_asking_the_same_again_is_no_change(db: Database) -> None:
     enqueued(db)
     transitions.pause(db, [1])
@@ -355,15 +359,6 @@ def test_acknowledging_remembers_who_looked_when(db: Database) -> None:
     assert snapshot.last_key_at is not None and snapshot.jobs[0].acknowledged_at is not None
     assert queries.snapshot(db, "eve").last_key_at is None
     assert transitions.acknowledge(db, "ada").message == "nothing to acknowledge"
-
-
-def test_old_events_go_but_milestones_stay(db: Database) -> None:
-    enqueued(db)
-    claim = claimed(db)
-    transitions.set_guard(db, claim.worker_id, "normal")
-    transitions.finish_job(db, claim)
-    assert transitions.prune_events(db, older_than_s=-10) == 3  # worker_started, claimed, guard
-    assert verbs(db) == ["enqueued", "finished", "pruned_rows"]
 
 
 def test_nothing_named_is_an_error_not_everything(db: Database) -> None:

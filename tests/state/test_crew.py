@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs.status.conditions import is_live
+from fts.jobs.status.concern import Word
+from fts.jobs.status.conditions import is_disk_low, is_live
 from fts.jobs.status.explain import why as reasons_of
-from fts.jobs.status.verdict import Word, judge
+from fts.jobs.status.verdict import judge
 from fts.state import liveness, queries, transitions
 from fts.state.slot_lock import SlotLock
 from fts.tui.data.reader import Reader, ReadRequest
@@ -84,4 +85,19 @@ def test_monitor_verdict_and_why_say_so(tmp_path, child):
     assert verdict.short == "worker 1 died. W starts one"
     assert "is not running: worker 1 has died" in reasons_of(second.snapshot.jobs[0], second.snapshot)[0]
     assert reader.read(ReadRequest(job_id=1)) is None
+    reader.close()
+
+
+def test_a_disk_that_fills_is_seen_before_the_worker_measures_it_again(tmp_path, child, monkeypatch):
+    db = study_of(tmp_path, child.pid)
+    transitions.add_sample(db, 1, disk_free=1 << 50)
+    reader = Reader(db.path)
+    first = reader.read(ReadRequest())
+    assert first is not None and not is_disk_low(first.snapshot)
+    monkeypatch.setenv("FTS_DISK_RESERVE", "100T")  # as if so little were free
+    second = reader.read(ReadRequest())
+    assert second is not None and is_disk_low(second.snapshot)
+    assert is_disk_low(liveness.seen(queries.snapshot(db), tmp_path / "outputs"))
+    monkeypatch.setenv("FTS_DISK_RESERVE", "1")
+    assert not is_disk_low(liveness.seen(queries.snapshot(db), tmp_path / "outputs"))
     reader.close()

@@ -9,7 +9,7 @@ from fts.state.db import Database
 from fts.state.errors import BadRow, StaleToken
 from fts.state.scheduling import QueueContext, runnable_reason
 from fts.state.values import Cause, JobStatus
-from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, line, spec, started, verbs, worker
+from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, line, live_trial, spec, started, verbs, worker
 
 
 def test_a_job_runs_from_the_queue_to_its_end(db: Database) -> None:
@@ -114,7 +114,7 @@ def test_a_drained_job_goes_back_to_its_place_and_continues(db: Database) -> Non
     trial = started(db, claim)
     transitions.release_job(db, claim, Cause.DRAINED)
     assert line(db) == [1, 2]
-    assert queries.live_trial(db, 1).status == "interrupted"  # type: ignore[union-attr]
+    assert live_trial(db, 1).status == "interrupted"  # type: ignore[union-attr]
     again = claimed(db)
     assert (again.job_id, again.attempt, again.token) == (1, 2, 2)
     transitions.resume_trial(db, again, trial)
@@ -137,7 +137,7 @@ def test_an_epoch_counts_as_progress(db: Database) -> None:
     enqueued(db)
     for n in range(1, 6):
         claim = claimed(db)
-        live = queries.live_trial(db, 1)
+        live = live_trial(db, 1)
         if live is None:
             trial = started(db, claim)
         else:

@@ -21,7 +21,7 @@ from fts.state.db import Database
 from fts.state.errors import CannotUndo, StaleToken, WrongStatus
 from fts.state.transitions import order
 from fts.state.values import Cause, Claim
-from tests.state.helpers import LEASE_S, epoch, new_db, spec, started
+from tests.state.helpers import LEASE_S, epoch, interrupt, live_trial, new_db, spec, started
 
 WAITING = ("queued", "paused")
 ACTS = ["epoch", "end", "interrupt", "release", "fail", "finish", "oom"]
@@ -233,7 +233,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert self._shape() == before
 
     def _trial(self, claim: Claim, row: ModelJob) -> int:
-        live = queries.live_trial(self.db, claim.job_id)
+        live = live_trial(self.db, claim.job_id)
         assert (live.status.value if live else None) == row.live
         if live is None:
             row.live, row.epochs = "running", 0
@@ -256,7 +256,8 @@ class QueueMachine(RuleBasedStateMachine):
         row.live, row.idle, row.ended = None, 0, row.ended + 1
 
     def _interrupt(self, claim: Claim, row: ModelJob) -> None:
-        transitions.interrupt_trial(self.db, claim, self._trial(claim, row), Cause.STALLED)
+        self._trial(claim, row)
+        interrupt(self.db, claim, Cause.STALLED)
         row.live = "interrupted"
 
     def _release(self, claim: Claim, row: ModelJob) -> None:

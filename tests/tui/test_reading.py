@@ -11,6 +11,7 @@ from fts.state.values import Claim
 from fts.tui.data import reader as reading
 from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.view import LOGS
+from tests.state.helpers import live_trial
 from tests.tui import study
 
 
@@ -57,7 +58,7 @@ def test_a_trial_that_ends_is_added_without_reading_the_others(reader, db_path, 
     before = reader.read(wish).details
     db = open_database(db_path)
     claim = claim_of(db, 6)
-    trial = queries.live_trial(db, 6)
+    trial = live_trial(db, 6)
     transitions.finish_trial(db, claim, trial.id, "complete", "finished", value=0.7, best_epoch=4, last_value=0.7)
     study.start_trial(db, study.Clock(0.0), claim, 7)
     db.close()

@@ -15,6 +15,7 @@ from fts.tui import pictures
 from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.view import QUEUE, RESULTS, Details, View
 from fts.tui.render.text import as_text
+from tests.state.helpers import live_trial
 from tests.tui.values import HOUR, NOW, make_job, make_snapshot
 
 
@@ -143,7 +144,7 @@ def test_a_full_disk_says_what_checkpoints_weigh_and_what_gc_would_free(db_path)
 
 def test_the_limits_a_trial_is_kept_within_are_read_from_its_latest_start(db_path):
     db = open_database(db_path)
-    job, live = queries.job(db, 6), queries.live_trial(db, 6)
+    job, live = queries.job(db, 6), live_trial(db, 6)
     claim = Claim(job, job.token, job.attempt, job.worker_id)
     marks = {"memory_soft": 2 * GB, "memory_hard": 3 * GB}
     transitions.record_started(db, claim, live.id, {"device": "cpu"}, marks)

@@ -18,6 +18,7 @@ from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.trial_store import Picked, TrialStore, by_id, by_number, ids_of, place_of
 from fts.tui.data.view import TRIALS
 from fts.tui.widgets import matrix, trial_table
+from tests.state.helpers import live_trial
 from tests.tui import study
 
 
@@ -101,7 +102,7 @@ def test_a_trial_that_ends_joins_the_many(db_path, monkeypatch):
     db = open_database(db_path)
     job: Job = queries.job(db, 6)
     claim = Claim(job, job.token, job.attempt, job.worker_id)
-    live = queries.live_trial(db, 6)
+    live = live_trial(db, 6)
     transitions.finish_trial(db, claim, live.id, "complete", "finished", value=0.7, best_epoch=4, val_auc=0.7)
     study.start_trial(db, study.Clock(study.NOW), claim, live.number + 1)
     db.close()

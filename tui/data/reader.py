@@ -77,7 +77,7 @@ class Reader:
         self._wish: ReadRequest | None = None
         self._snapshot: Snapshot | None = None
         self._locked_by: str | None = None
-        self._gone: frozenset[int] = frozenset()
+        self._unwritten: tuple[frozenset[int], bool] = frozenset(), False
         self._memory = _Memory()
 
     def read(self, wish: ReadRequest) -> ReadResult | None:
@@ -92,27 +92,34 @@ class Reader:
             reopened = self._replaced(db, version)
             same = version == self._version and self._snapshot is not None and not reopened
             locked_by = _locked_by(self._snapshot, wish, self.path) if same else None  # a lock changes no data
-            dead = self._dead(wish)  # a worker that is killed writes nothing either
-            known = wish == self._wish and (locked_by, dead) == (self._locked_by, self._gone)
+            unwritten = self._unwritten_now(wish)
+            known = wish == self._wish and (locked_by, unwritten) == (self._locked_by, self._unwritten)
             if same and known and not (wish.with_log and self._memory.log.changed()):
                 return None
             if self._snapshot is None or not same or self._wish is None or wish.at != self._wish.at:
                 self._snapshot = _snapshot(db, wish, self._memory)
                 locked_by = _locked_by(self._snapshot, wish, self.path)
-                dead = self._dead(wish)
-            snapshot = liveness.without(self._snapshot, dead)
+                unwritten = self._unwritten_now(wish)
+            snapshot = liveness.without(self._snapshot, unwritten[0])
+            if unwritten[1]:
+                snapshot = liveness.with_room(snapshot, self.path.absolute().parent)
             details = _details(db, snapshot, wish, self._memory, self.path)
         except BaseException:
             self.close()
             raise
-        self._version, self._wish, self._locked_by, self._gone = version, wish, locked_by, dead
+        self._version, self._wish, self._locked_by, self._unwritten = version, wish, locked_by, unwritten
         return ReadResult(snapshot, details, reopened, locked_by)
 
-    def _dead(self, wish: ReadRequest) -> frozenset[int]:
-        """The workers of this machine that say they run and do not; in a replay or a picture all are as they were."""
+    def _unwritten_now(self, wish: ReadRequest) -> tuple[frozenset[int], bool]:
+        """The workers of this machine that say they run and do not, and whether the disk is low now.
+
+        Neither is written by anybody; in a replay or a picture all is as it was.
+        """
         if self._snapshot is None or wish.at is not None or wish.now is not None:
-            return frozenset()
-        return liveness.gone(self._snapshot.workers, self.path.absolute().parent)
+            return frozenset(), False
+        folder = self.path.absolute().parent
+        low = is_disk_low(liveness.with_room(self._snapshot, folder))
+        return liveness.gone(self._snapshot.workers, folder), low
 
     def close(self) -> None:
         """Closes the connection; the next read opens it again."""

@@ -19,10 +19,9 @@ from textual.widgets import Button, Input, OptionList, Static, TabbedContent, Ta
 
 from fts.jobs.api.form import Cost, Found, Look, to_cost, to_found, to_look
 from fts.jobs.status.sanitize import clean
-from fts.tui.clipboard import load_tmux_buffer, short
+from fts.tui.clipboard import give
 from fts.tui.data.form_process import FormProcess, NoAnswer
 from fts.tui.data.form_runs import CHECK, DRY_RUN, ENQUEUE
-from fts.tui.render.export import keep_clip
 from fts.tui.screens.enqueue_cells import CellTable
 from fts.tui.screens.enqueue_options import FieldRow, Options
 from fts.tui.screens.enqueue_studies import StudyList
@@ -516,17 +515,7 @@ class EnqueueForm(ModalScreen[None]):
     def action_copy(self) -> None:
         """The command line that the button would run."""
         if self.cost is not None and self.cost.line:
-            self.app.copy_to_clipboard(self.cost.line)
-            self.run_worker(partial(self._copied, self.cost.line), thread=True, name="copy", exit_on_error=False)
-
-    def _copied(self, line: str) -> None:
-        in_tmux = load_tmux_buffer(line)
-        sent = "copied into tmux's buffer" if in_tmux else "sent to the terminal's clipboard (OSC 52)"
-        try:
-            kept = f"saved in {short(keep_clip(line))}"
-        except OSError as error:
-            kept = f"not saved in a file: {error}"
-        self.app.call_from_thread(self._say, f"the command line was {sent}, {kept}")
+            give(self.app, self.cost.line, self._say, "the command line was ")
 
     def _say(self, text: str) -> None:
         self.note = text

@@ -1,0 +1,98 @@
+"""One thing that is not as it should be, how grave it is, and the words for the cell, step, worker and guard in it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from fts.frozen import dataclass
+from fts.jobs.status import declared, formatting, naming
+from fts.jobs.status.conditions import is_live, runnable, running
+from fts.jobs.status.event_groups import FAILED, RETRIED
+from fts.state.values import Cause, Job, Snapshot
+
+
+class Word(StrEnum):
+    WELL = "WELL"  # nothing to do
+    LOOK = "LOOK"  # a decision waits, nothing is burning
+    ACT = "ACT"  # compute is being lost now
+    IDLE = "IDLE"  # nothing left to run
+    BLIND = "BLIND"  # the data are older than 15 s, or cannot be read
+
+
+class About(StrEnum):
+    """What a message to a person is about (jobs/notify), in the words of study.toml."""
+
+    DONE = "cell done"
+    FAILED = "failed"  # a cell failed, or cannot start
+    GUARD = "guard"  # a long pause because of heat
+    LOST = "worker lost"
+    IDLE = "idle"  # nothing is left to run
+    SLIP = "slip"  # the finish is much later than the one that was acknowledged
+    DISK = "disk"  # little space is left, or the queue was paused because of the disk
+
+
+@dataclass(frozen=True)
+class Concern:
+    """One thing that is not as it should be."""
+
+    word: Word
+    reason: str
+    short: str  # for 80 columns; its first sentence for 60
+    key: str | None = None  # the key of the monitor that deals with it
+    job_id: int | None = None
+    about: About | None = None  # None: nobody is sent a message about it
+
+
+LONGEST_NAME = 28  # columns in a sentence, so that what it says is seen, too
+
+
+# ---------------------------------------------------------------- words
+
+
+def name_of(snapshot: Snapshot, job: Job) -> str:
+    """The cell's name, with the job's number where another job has the same; a very long one without its middle."""
+    return formatting.cut_middle(naming.names_of(snapshot.jobs)[job.id], LONGEST_NAME)
+
+
+def step_of(snapshot: Snapshot, job_id: int, long: str = "") -> str:
+    """The study's word for a step: `ep`, or at length `epoch`."""
+    job = next((job for job in snapshot.jobs if job.id == job_id), None)
+    if job is not None and long:
+        return declared.of_job(snapshot, job).step
+    return long or declared.step_word(snapshot, job)
+
+
+def waiting_words(snapshot: Snapshot) -> str:
+    busy, queued = len(running(snapshot)), len(runnable(snapshot))
+    return f"{busy} running, {queued} waiting" if busy else f"{queued} waiting"
+
+
+def worker_words(snapshot: Snapshot, now: float) -> str:
+    live = [w for w in snapshot.workers if is_live(w, now)]
+    if len(live) > 1:
+        return f"{len(live)} workers alive"
+    return f"Worker {live[0].id} alive" if live else "No worker"
+
+
+def guard_word(snapshot: Snapshot) -> str:
+    words_ = {w.guard for w in snapshot.workers if w.status == "running"}
+    for word in ("cooling", "frozen", "warm", "unknown"):
+        if word in words_:
+            return word
+    return "ok"
+
+
+def is_seen(job: Job) -> bool:
+    return job.acknowledged_at is not None and job.acknowledged_at >= (job.ended_at or 0.0)
+
+
+def failed_again(snapshot: Snapshot, job: Job) -> bool:
+    own = [event for event in snapshot.events if event.job_id == job.id and event.verb in RETRIED | FAILED]
+    retried = [n for n, event in enumerate(own) if event.verb in RETRIED]
+    return bool(retried) and any(event.verb in FAILED for event in own[retried[-1] + 1 :])
+
+
+def cause_of(job: Job, brief: bool = False) -> str:
+    if job.cause is Cause.OUT_OF_MEMORY and brief:
+        return "OOM"
+    return str(job.cause) if job.cause else formatting.cut(job.message or "no cause recorded", 40)

@@ -1,0 +1,137 @@
+"""What waits for a decision of a person: failed and held cells, no progress, gaps, a finish that slipped, no worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fts.jobs.status import drain, formatting
+from fts.jobs.status.concern import (
+    About,
+    Concern,
+    Word,
+    cause_of,
+    failed_again,
+    guard_word,
+    is_seen,
+    name_of,
+    step_of,
+    worker_words,
+)
+from fts.jobs.status.conditions import runnable, step_seconds
+from fts.jobs.status.event_groups import GUARDED
+from fts.jobs.status.forecast import slip
+from fts.jobs.status.gaps import gaps
+from fts.jobs.status.surface import Surface, by, seen
+from fts.state.values import JobStatus, Snapshot, Trial, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+STUCK_EPOCHS = 5.0  # no epoch for this many times the usual one
+STUCK_AT_LEAST_S = 15 * 60.0
+SLIPPED = 0.25  # of what was left when the end was last acknowledged
+SLIPPED_AT_LEAST_S = 5 * 60.0
+
+
+def _unreadable(snapshot: Snapshot) -> Iterator[Concern]:
+    """Rows that hold what no fts writes: shown as far as they can be read, and named."""
+    if snapshot.unreadable:
+        first, more = snapshot.unreadable[0], len(snapshot.unreadable) - 1
+        reason = f"{first}{f' (and {more} more)' if more else ''}; `fts doctor` says what to do"
+        yield Concern(Word.LOOK, reason, f"{first.name}: unreadable. See fts doctor", None)
+
+
+def decisions(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:
+    yield from _unreadable(snapshot)
+    failed = [job for job in snapshot.jobs if job.status is JobStatus.FAILED]
+    fine = len(snapshot.jobs) - len(failed)
+    for job in failed:
+        if not is_seen(job) and not failed_again(snapshot, job):
+            name, cause = name_of(snapshot, job), cause_of(job)
+            worker = worker_words(snapshot, now)
+            others = f"{worker}, guard {guard_word(snapshot)}{_fine(fine, 'other cell')}."
+            brief = "Worker alive" if "alive" in worker else worker
+            log = f"{by('5', surface, job.id)} shows the log"
+            retries = job.retry_refusal(snapshot.again.get(job.id, ())) is None
+            cures = f"{by('r', surface, job.id)} retries, {log}" if retries else log
+            reason = f"{name} failed: {cause} ({cures}). {others}"
+            short = f"{name} failed: {cause_of(job, brief=True)}. {brief}{_fine(fine, 'other')}."
+            yield Concern(Word.LOOK, reason, short, "r" if retries else "5", job.id, About.FAILED)
+    for job in snapshot.jobs:
+        if job.status is JobStatus.QUEUED and job.hold_reason and not is_seen(job):
+            reason = f"{name_of(snapshot, job)} cannot start: {job.hold_reason}"
+            yield Concern(Word.LOOK, reason, f"{name_of(snapshot, job)} is held", "x", job.id, About.FAILED)
+    yield from _stuck(snapshot, now)
+    yield from _slept(snapshot, now)
+    yield from _nobody_works(snapshot, now, surface)
+    yield from _slipped(snapshot, now, surface)
+
+
+def _slipped(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:
+    """The finish has slipped since this person last acknowledged it."""
+    found = slip(snapshot, now)
+    if found is None or found.part <= SLIPPED:
+        return
+    late = found.finish_at - found.then.finish_at
+    if late < SLIPPED_AT_LEAST_S:
+        return
+    before, after = (
+        formatting.when(formatting.honest(at, late), now) for at in (found.then.finish_at, found.finish_at)
+    )
+    told, why = formatting.when(found.then.taken_at, now), f": {found.cause}" if found.cause else ""
+    reason = f"finish slipped {before} → {after} (+{found.part:.0%} since seen {told}){why} ({seen(surface)})"
+    short = f"finish slipped by {formatting.spell(late)}. It was {before} · {seen(surface)}"
+    yield Concern(Word.LOOK, reason, short, "a", about=About.SLIP)
+
+
+def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
+    """A gap that nobody has acknowledged since."""
+    seen = max((event.at for event in snapshot.events if event.verb == Verb.ACKNOWLEDGED), default=0.0)
+    for gap in gaps(snapshot):
+        if gap.end > seen:
+            between = f"{formatting.when(gap.start, now)}–{formatting.clock(gap.end)}"
+            reason = f"gap {between}: machine slept or its clock jumped, {formatting.spell(gap.seconds)} without work"
+            reason += f" (t{gap.trial} {step_of(snapshot, gap.job_id)} {gap.epoch})"
+            yield Concern(Word.LOOK, reason, f"gap {between}", "a", gap.job_id)
+
+
+def _stuck(snapshot: Snapshot, now: float) -> Iterator[Concern]:
+    for trial in snapshot.trials:
+        epochs = [e for e in snapshot.epochs if e.trial_id == trial.id]
+        if trial.status != "running" or len(epochs) < 3:
+            continue
+        usual = sorted(step_seconds(trial, epochs)[1:])[len(epochs) // 2 - 1]  # the first one may include a resume
+        quiet = now - max(epochs[-1].at, _resumed_at(snapshot, trial))
+        frozen = any(w.guard in GUARDED for w in snapshot.workers)
+        if quiet > max(STUCK_AT_LEAST_S, STUCK_EPOCHS * usual) and not frozen:
+            step = step_of(snapshot, trial.job_id, "epoch")
+            reason = f"no {step} for {formatting.spell(quiet)}, usually {formatting.spell(usual)}"
+            yield Concern(Word.LOOK, f"t{trial.number}: {reason}", "no progress", "5", trial.job_id)
+
+
+def _resumed_at(snapshot: Snapshot, trial: Trial) -> float:
+    """When it was last continued, as far as the journal reaches back."""
+    own = (e.at for e in reversed(snapshot.events) if e.trial_id == trial.id and e.verb == Verb.TRIAL_RESUMED)
+    return next(own, 0.0)
+
+
+def _nobody_works(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:
+    waiting = runnable(snapshot)
+    if not waiting or any(w.status == "running" for w in snapshot.workers):
+        return
+    start = f"{by('W', surface)} starts one"
+    stopped = [w for w in snapshot.workers if w.status == "stopped"]
+    if not stopped:
+        if not any(w.status == "lost" for w in snapshot.workers):
+            yield Concern(Word.LOOK, f"{len(waiting)} queued, no worker. {start}", "no worker", "W")
+        return
+    latest = max(stopped, key=lambda w: w.stopped_at or 0.0)
+    at = formatting.when(latest.stopped_at or latest.heartbeat_at, now)
+    how = drain.how_it_left(snapshot, latest)
+    yield Concern(Word.LOOK, f"worker {how} at {at}, {len(waiting)} queued. {start}", f"worker {how}", "W")
+
+
+def _fine(n: int, what: str) -> str:
+    """`, 11 other cells fine`; nothing where there is no other."""
+    return f", {formatting.count(n, what)} fine" if n else ""

@@ -1,0 +1,189 @@
+"""What costs compute now: silent workers, a full disk, heat, crash loops, a retry that failed again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fts.jobs.status import formatting
+from fts.jobs.status.concern import (
+    About,
+    Concern,
+    Word,
+    cause_of,
+    failed_again,
+    is_seen,
+    name_of,
+    step_of,
+    waiting_words,
+)
+from fts.jobs.status.conditions import (
+    disk_low,
+    is_disk_low,
+    is_live,
+    runnable,
+    running,
+    silent_worker,
+)
+from fts.jobs.status.event_groups import GUARDED, TRIAL_RESTARTED, WORKER_LOST, guard_since
+from fts.jobs.status.surface import Surface, by
+from fts.state.scheduling import FULL_DISK, OF_DISK, ends_with_room
+from fts.state.values import Event, JobStatus, Snapshot, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fts.jobs.status.disk_usage import Kept
+
+CRASH_LOOP = 3  # workers lost, or restarts of trials of one job, within an hour
+LOCKED_S = 120.0  # a worker that cannot write for so long holds up what comes after its trial
+GUARD_PAUSE_S = 30 * 60.0
+
+
+def losses(
+    snapshot: Snapshot, now: float, kept: Kept | None, locked_by: str | None, surface: Surface
+) -> Iterator[Concern]:
+    waits = silent_worker(snapshot, now) if locked_by else None
+    if waits is None:
+        yield from _silent_workers(snapshot, now, surface)
+    else:
+        yield from _locked(waits, str(locked_by), now, kept)
+    if locked_by != FULL_DISK:
+        yield from _disk(snapshot, kept, surface)
+    yield from _guard(snapshot, now)
+    lost = [e for e in snapshot.events if e.verb in WORKER_LOST and now - e.at < formatting.HOUR]
+    if len(lost) >= CRASH_LOOP:
+        yield Concern(Word.ACT, f"crash loop: {len(lost)} workers lost within an hour", "crash loop", "7")
+    yield from _restarts(snapshot, now)
+    for job in snapshot.jobs:
+        if job.status is JobStatus.FAILED and failed_again(snapshot, job) and not is_seen(job):
+            reason = f"{name_of(snapshot, job)} failed again after retry: {cause_of(job)}"
+            yield Concern(Word.ACT, reason, reason, "x", job.id, About.FAILED)
+
+
+def _locked(worker: Worker, by: str, now: float, kept: Kept | None) -> Iterator[Concern]:
+    """A worker beats by writing: while another holds the lock it cannot, and its trials train on."""
+    if by == FULL_DISK:
+        said = f"the disk is full: worker {worker.id} (pid {worker.pid}) waits and goes on by itself when there is room"
+        yield Concern(
+            Word.ACT, f"{said}; {_room(kept) or 'free space'}", "disk full: the worker waits", None, about=About.DISK
+        )
+        return
+    word = Word.ACT if now - worker.heartbeat_at > LOCKED_S else Word.LOOK
+    reason = f"database locked by {by}: worker {worker.id} (pid {worker.pid}) waits, training continues"
+    yield Concern(word, reason, f"database locked by {by}", None)
+
+
+def _restarts(snapshot: Snapshot, now: float) -> Iterator[Concern]:
+    """A trial process that keeps dying begins again and again from the same checkpoint."""
+    found: dict[int | None, list[Event]] = {}
+    for event in snapshot.events:
+        if event.verb in TRIAL_RESTARTED and now - event.at < formatting.HOUR:
+            found.setdefault(event.job_id, []).append(event)
+    for job in (*running(snapshot), *runnable(snapshot)) if found else ():
+        events = found.get(job.id, [])
+        if len(events) < CRASH_LOOP:
+            continue
+        ids = {event.trial_id for event in events}
+        one = next((t for t in snapshot.trials if {t.id} == ids), None)
+        which = f"t{one.number}" if one is not None else "trials"
+        loop = f"crash loop: {which} of {name_of(snapshot, job)} restarted {len(events)} times"
+        yield Concern(Word.ACT, f"{loop} within an hour", loop, "5", job.id)
+
+
+def _silent_workers(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:
+    waiting = runnable(snapshot) or running(snapshot)
+    if not waiting or any(is_live(worker, now) for worker in snapshot.workers):
+        return
+    silent = [w for w in snapshot.workers if w.status == "running"]
+    if silent:
+        worker = max(silent, key=lambda w: w.heartbeat_at)
+        behind = now < worker.heartbeat_at
+        quiet = "since the clock was set back" if behind else f"for {formatting.spell(now - worker.heartbeat_at)}"
+        last = formatting.to_the_second(worker.heartbeat_at, now)
+        state = "died" if worker.gone else f"silent {quiet}"
+        reason = f"worker {worker.id} {state} (last {last}{_at_work(snapshot, worker)})"
+        reason += _claim_ends(snapshot, worker, now) or f"; {waiting_words(snapshot)}"
+        start = f"{by('W', surface)} starts one"
+        brief = f"worker {worker.id} {state}. {start}"
+        yield Concern(Word.ACT, f"{reason}. {start}", brief, "W", about=About.LOST)
+    elif any(w.status == "lost" for w in snapshot.workers[:1]):
+        reason = f"worker lost; {waiting_words(snapshot)}. {by('W', surface)} starts one"
+        yield Concern(Word.ACT, reason, "worker lost", "W", about=About.LOST)
+
+
+def _disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
+    """`212 MB free < 2 GB. Checkpoints 118 GB: fts gc frees 74 GB`; in brief what to do first."""
+    if snapshot.queue_paused and (snapshot.queue_paused_reason or "").startswith(OF_DISK):
+        yield from _paused_by_disk(snapshot, kept, surface)
+        return
+    if not is_disk_low(snapshot):
+        return
+    free = formatting.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
+    cure = _room(kept) or "fts gc frees checkpoints"
+    held = f"Checkpoints {formatting.size(kept.all)}: " if kept is not None else ""
+    reason = f"disk: {free} free < {formatting.size(disk_low())}. {held}{cure} ({by('4', surface)} shows it)"
+    yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4", about=About.DISK)
+
+
+# words of fts.state.files for what more room does not mend
+NOT_OF_ROOM = (
+    "is not followed",
+    "may not write",
+    "read-only",
+    "input/output error",
+    "expected a folder",
+    "its name has",
+)
+
+
+def _room(kept: Kept | None) -> str:
+    """What `fts gc` would free; nothing where nobody has looked."""
+    if kept is None:
+        return ""
+    return f"fts gc frees {formatting.size(kept.freed)}" if kept.freed else "fts gc frees nothing, make room elsewhere"
+
+
+def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
+    """A worker met a full disk and paused the queue: one that lives goes on by itself when there is room again."""
+    why = snapshot.queue_paused_reason or ""
+    if any(job.status is JobStatus.QUEUED for job in snapshot.jobs):
+        other = any(word in why for word in NOT_OF_ROOM)
+        cure, resumes = "Mend that" if other else "Make room", f"{by('P', surface)} resumes it"
+        if not other and (gc := _room(kept)):
+            cure += f" ({gc})"
+        if ends_with_room(why) and any(
+            w.status == "running" and not w.gone for w in snapshot.workers
+        ):  # it may be unable to beat
+            resumes = f"the worker goes on by itself ({by('P', surface)}: at once)"
+        reason = f"the queue was paused by a worker, {why.rstrip('.')}. {cure}, then {resumes}"
+        brief = "queue paused: files cannot be written" if other else "queue paused: disk full"
+        yield Concern(Word.ACT, reason, f"{brief}. {by('P', surface)} resumes it", "P", about=About.DISK)
+
+
+def _guard(snapshot: Snapshot, now: float) -> Iterator[Concern]:
+    for worker in snapshot.workers:
+        if worker.status != "running" or worker.guard not in GUARDED:
+            continue
+        began = guard_since(snapshot.events, worker)
+        seconds = now - began if began else 0.0
+        why = worker.guard_message or "too warm"
+        since = f"paused {formatting.clock(began)}, " if began else ""
+        word = Word.ACT if seconds > GUARD_PAUSE_S else Word.LOOK
+        yield Concern(word, f"guard {worker.guard}: {since}{why}", f"guard {worker.guard}", "4", about=About.GUARD)
+
+
+def _at_work(snapshot: Snapshot, worker: Worker) -> str:
+    """`, t23 ep 9` of the trial it was at."""
+    own = {job.id for job in running(snapshot) if job.worker_id == worker.id}
+    at = [t for t in snapshot.trials if t.job_id in own and t.ended_at is None]
+    return f", t{at[0].number} {step_of(snapshot, at[0].job_id)} {at[0].epochs}" if len(at) == 1 else ""
+
+
+def _claim_ends(snapshot: Snapshot, worker: Worker, now: float) -> str:
+    """When others may take over what it held."""
+    ends = [job.lease_until for job in running(snapshot) if job.worker_id == worker.id and job.lease_until]
+    if not ends:
+        return ""
+    at = formatting.seconds_clock(max(ends))
+    over = "another worker takes over"
+    return f". Its lease ends {at}, then {over}" if max(ends) > now else f". Its lease ended {at}: {over}"

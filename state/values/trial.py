@@ -1,0 +1,190 @@
+"""A trial: its row, its epochs, draws and attempts, and what a sampler knows of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+from fts.frozen import dataclass
+
+if TYPE_CHECKING:
+    from fts.state.values.enums import Cause, Direction, TrialStatus
+
+HUGE = 1e100  # a parameter that a search may draw, a value that a trial may have: its square is a number, too
+
+
+def bounded(value: float) -> float:
+    """The same value; one that no column holds is as good as infinite."""
+    return value if -HUGE <= value <= HUGE or math.isnan(value) else math.copysign(math.inf, value)
+
+
+def in_words(value: float) -> str:
+    """0.6841; without sixty digits of a penalty."""
+    return f"{value:.4f}" if abs(value) < 1e9 else f"{value:.2g}"
+
+
+ROLE = "role"  # fact of a trial beside the search, with its kind:
+REPLICATE, BASELINE = "replicate", "baseline"  # the winner with another seed; what the search is compared with
+UNRANKED = (
+    "diverged",
+    "infeasible",
+    REPLICATE,
+    BASELINE,
+)  # badges of complete trials that cannot be the best of a search
+
+
+@dataclass(frozen=True, slots=True)  # slots: a monitor keeps ten thousand of them, each a third of the size
+class Trial:
+    """One try of a cell: its parameters, how it went and what came of it."""
+
+    id: int
+    job_id: int
+    number: int
+    status: TrialStatus
+    params: dict[str, Any]  # as suggested
+    effective: dict[str, Any]  # what the trial consumed, every field
+    effective_md5: str
+    architecture: str  # d512-L6-h8-ff2048
+    n_params: int | None  # counted
+    objective: str  # the metric that decides
+    direction: Direction
+    value: float | None  # of that metric: the best epoch's, or what the trial returned
+    best_epoch: int | None
+    last_value: float | None
+    epochs: int  # recorded so far
+    val_loss: float | None  # at the best epoch
+    val_auc: float | None
+    auc_low: float | None  # 95 % interval
+    auc_high: float | None
+    n_train: int | None
+    n_val: int | None
+    n_pos: int | None
+    prior_loss: float | None  # validation loss of the class prior
+    label_md5: str | None
+    base_rate: float | None
+    data_md5: str | None
+    code_commit: str | None
+    code_dirty: bool | None
+    seed: int
+    torch_version: str | None
+    host: str | None
+    device: str | None
+    threads: int | None
+    micro_batch: int | None
+    accumulation: int | None
+    recipe: dict[str, Any] | None
+    predicted_bytes: int | None
+    peak_bytes: int | None
+    badges: tuple[str, ...]  # collapsed, diverged, reused ...
+    reused_from: int | None  # trial id
+    cause: Cause | None
+    message: str | None
+    log_path: str | None
+    started_at: float
+    ended_at: float | None
+    train_seconds: float  # sum of epoch seconds
+    pid: int | None = None  # of the trial process that works on it, or last did
+    pid_started: float | None = None  # a pid alone may have been given to somebody else
+    facts: dict[str, Any] = field(default_factory=dict)  # those that have no column of their own
+    unreadable: str | None = None
+
+    @property
+    def metric(self) -> str:
+        return self.objective
+
+    @property
+    def is_ranked(self) -> bool:
+        """May it be the best of its search, once it is complete?"""
+        return not any(badge in UNRANKED for badge in self.badges)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What a trial reported at one step."""
+
+    trial_id: int
+    epoch: int  # from 1; of a function the step it reported, from 0
+    step: int
+    train_loss: float
+    val_loss: float
+    train_auc: float | None
+    val_auc: float | None
+    val_brier: float | None
+    pred_min: float
+    pred_max: float
+    pred_sd: float
+    learning_rate: float
+    samples_per_s: float
+    seconds: float
+    at: float
+    value: float | None = None  # of the metric that decides; None: it was not told, or was nan
+    metrics: dict[str, float] = field(default_factory=dict)  # those that have no column of their own
+    unreadable: str | None = None
+
+    def number(self, name: str) -> float | None:
+        """The metric of that name; None: it was not told, or is nan."""
+        found = self.metrics.get(name)
+        if found is None and name in EPOCH_NUMBERS:
+            found = getattr(self, name)
+        return None if found is None or math.isnan(found) else float(found)
+
+
+EPOCH_NUMBERS = frozenset((
+    "value", "step", "train_loss", "val_loss", "train_auc", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd",
+    "learning_rate", "samples_per_s", "seconds",
+))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One value that a trial drew, in the order in which it drew them."""
+
+    trial_id: int
+    k: int  # from 0
+    name: str
+    value: Any
+    distribution: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One process that worked on a trial."""
+
+    trial_id: int
+    n: int  # from 1
+    token: int  # of the claim it worked under
+    host: str | None
+    pid: int | None
+    began_at: float
+    ended_at: float | None
+    how: str | None  # it ended: a status of the trial or a cause; None: it has not ended
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a sampler or pruner knows of a trial."""
+
+    number: int
+    params: dict[str, Any]
+    status: str
+    value: float | None
+    epochs: dict[int, float]  # epoch -> objective, where it is finite
+    diverged: bool = False
+    distributions: dict[str, Any] = field(default_factory=dict)  # parameter -> distribution, of what it drew itself
+    metrics: dict[str, float] = field(default_factory=dict)  # its result by name, of a search with several goals
+    constraints: dict[str, float] = field(default_factory=dict)  # name -> violation, at most 0 where it is met
+    kept: dict[str, Any] = field(default_factory=dict)  # what its sampler kept for later trials
+    attributes: dict[str, Any] = field(default_factory=dict)  # what it set as attributes of its own
+
+
+@dataclass(frozen=True)
+class RunningChild:
+    """A trial process the database believes in: what a starting worker must reap if it is still alive."""
+
+    job_id: int
+    trial_id: int
+    number: int
+    worker_id: int | None
+    pid: int
+    pid_started: float
