@@ -57,7 +57,7 @@ class JobHistory:
 
     def _refresh(self) -> None:
         rows = queries.readable_trials(self.db, self.job_id, self._first_open)
-        curves = queries.curves(self.db, self.job_id, self._first_open)
+        curves = queries.curves(self.db, self.job_id, self._first_open) if rows else ()
         ended = [row for row in rows if is_settled(row) and row.number not in self._ended]
         known = set(self.beside)
         self.beside += [row.number for row in rows if role_of(row) is not None and row.number not in known]
