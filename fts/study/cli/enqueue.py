@@ -328,8 +328,9 @@ def enqueue(
     Your own: fts enqueue train.py:objective, fts enqueue study.toml, or fts enqueue --metric loss -- ./train.sh. Each
     has options of its own: put --help behind it.
 
-    The options below are of the PatchTST study alone: one CELL (2M/h1), or its whole --matrix. Each cell is tested with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended
-    one, is not put in line twice; more --trials extend its job and keep its results.
+    The options below are of the PatchTST study alone: one CELL (2M/h1), or its whole --matrix. Each cell is tested
+    with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended one, is not put in
+    line twice; more --trials extend its job and keep its results.
     """
     from fts.state.db import open_for_person  # here, not above: a wrong flag must not create a database
     from fts.state.place import has_study
