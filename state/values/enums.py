@@ -38,6 +38,11 @@ class Direction(StrEnum):
             return None
         return min(found) if self is Direction.MINIMIZE else max(found)
 
+    def worst(self, values: Iterable[float | None]) -> float | None:
+        """The worst of those that are numbers; None: there is none."""
+        other = Direction.MAXIMIZE if self is Direction.MINIMIZE else Direction.MINIMIZE
+        return other.best(values)
+
     def key(self, value: float) -> float:
         """Sorts the best first."""
         return value if self is Direction.MINIMIZE else -value
