@@ -41,7 +41,7 @@ class Whole(click.IntRange):
 class Fraction(click.FloatRange):
     """A number between two others, which the help writes as `0.05 to 3,600`."""
 
-    name = "float"
+    name = "number"
 
     def _describe_range(self) -> str:
         return f"{self.min:,g} to {self.max:,g}"
