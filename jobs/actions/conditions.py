@@ -221,7 +221,7 @@ def price_of_redo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 
 def live(snapshot: Snapshot) -> list[Worker]:
-    return [worker for worker in snapshot.workers if worker.status == "running"]
+    return [worker for worker in snapshot.workers if worker.status == "running" and not worker.gone]
 
 
 def latest_undoable(snapshot: Snapshot) -> Event | None:
