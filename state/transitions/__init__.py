@@ -16,6 +16,7 @@ from fts.state.transitions.jobs import (
     release_job,
     withdraw,
 )
+from fts.state.transitions.moving import move
 from fts.state.transitions.nodes import (
     ask_node,
     fenced,
@@ -29,7 +30,6 @@ from fts.state.transitions.operator import (
     acknowledge,
     ask_worker,
     cancel,
-    move,
     not_sent,
     note,
     pause,
