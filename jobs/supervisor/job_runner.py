@@ -182,8 +182,7 @@ class JobRunner:
     def _leave(self, wish: StopRequest) -> bool:
         """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
         if wish.reason is StopReason.LOST:
-            said = "another worker has claimed this job, so its trial here was stopped"
-            self.tell(Note(f"{self.job.experiment}: {said}"))
+            self.tell(Note("was claimed by another worker, so its trial here was stopped", self.job))
             return False
         if wish.reason is StopReason.PARK:
             transitions.fail_job(self.db, self.claim, wish.cause or Cause.MACHINE_ERROR, wish.message)
