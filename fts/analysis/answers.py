@@ -124,7 +124,7 @@ def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | N
         of_it = (
             f"`fts replicate {alone[0].row.experiment} --folds {alone[0].asked_folds} --seeds 3` trains it with others"
         )
-        nothing = f"Nothing is said of a winner that was trained with one seed ({len(alone)}): {of_it}."
+        nothing = f"One seed allows no verdict, and {_winners(len(alone))} trained with one: {of_it}."
         if len(alone) == len(compared):
             return Answer(question, "cannot say", f"Walk-forward, {folds} folds. {nothing}")
         return Answer(question, "not shown", f"{told} {nothing}")

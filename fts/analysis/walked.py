@@ -142,14 +142,14 @@ def _whole(row: WalkRow, before: np.ndarray) -> list[np.ndarray]:
 HEAD: list[Any] = ["", "winner", "AUC", "loss", "AUC − baseline", "before the search",
                    "loss − baseline", "AUC − volatility"]  # fmt: skip
 NOTE = (
-    "Each winner was trained anew on what came before each fold, for as many epochs as its search had found, and "
-    "predicted the fold: no day that it is judged on says when to stop. The baselines were fitted on the same folds. "
-    "AUC is the mean over folds and seeds, each fold's below it; the 95 % intervals hold the luck of the days (blocks "
-    "of them) and of the seed (Student's t, pooled over the winners; with one seed each, that of the days alone). A "
-    "winner was chosen on the validation days of its search, which are among these days; the column before the search "
-    "has the whole folds before them alone. Baselines were chosen on the days shown, so their luck counts against the "
-    "winner. The default window, norm and inputs were themselves decided by walk-forward on the S&P 500 and the "
-    "Nasdaq, 2007 to 2016: on those days no lead is free of choice."
+    "Each winner was trained anew on what came before each fold and predicted the fold; no fold says when to stop. The "
+    "baselines were fitted on the same folds. AUC is the mean over folds and seeds, each fold's below it; the 95 % "
+    "intervals hold the luck of the days (blocks of them) and of the seed (Student's t, pooled over the winners; with "
+    "one seed each, that of the days alone). A winner and its epochs were chosen on the validation days of its "
+    "search, which are among these days; the column before the search has the whole folds before them alone. Baselines "
+    "were chosen on the days shown, so their luck counts against the winner. The default window, norm and inputs were "
+    "themselves decided by walk-forward on the S&P 500 and the Nasdaq, 2007 to 2016: on those days no lead is free of "
+    "choice."
 )
 
 

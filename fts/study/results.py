@@ -102,7 +102,7 @@ def results(db: Database, jobs: Iterable[Job] | None = None) -> list[Result]:
         for more, row in rows_of(job, queries.trials(db, job.id), measured, luck_in_auc(db, job))
     ]
     walked = {job.spec["cv"] for job in chosen if job.kind == "walk"}
-    order = {  # walks and what stands beside them first: their days are more, and none of them says when to stop
+    order = {  # walks and what stands beside them first: their days are more, and no fold says when to stop
         job.id: (job.spec.get("cv") not in walked, BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id)
         for job in chosen
     }

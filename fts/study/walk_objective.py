@@ -1,4 +1,4 @@
-"""A winner judged by walk-forward: trained anew on what came before each fold, with nothing chosen on the fold's days.
+"""A winner judged by walk-forward: trained anew on what came before each fold, with nothing chosen anew.
 
 python -m fts.study.walk_objective --facts-fd 5        (the supervisor starts it for jobs of kind `walk`)
 """

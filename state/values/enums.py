@@ -176,7 +176,6 @@ class Verb(StrEnum):
     ACKNOWLEDGED = "acknowledged"  # a person marked what has ended as seen
     UNDONE = "undone"  # a person took back a change
     REDONE = "redone"  # a person took back an undo
-    TICKET_QUARANTINED = "ticket_quarantined"  # a message of the queue could not be read and was put aside
     PRUNED_ROWS = "pruned_rows"  # old rows of measurements were removed
     COMPARED = "compared"  # a cell's best trial against the best baseline
     UNSEALED = "unsealed"  # a person opened the test set for a cell; cannot be undone

@@ -75,7 +75,7 @@ def plan(memory: bool, as_json: bool, **flags: Any) -> None:
     )
     known = [outlook.seconds + (outlook.then or 0.0) for outlook in found if outlook.seconds is not None]
     return say(
-        f"{formatting.count(len(found), 'cell')}, {formatting.spell(sum(known))} in all on one slot"
+        f"{formatting.count(len(found), 'job')}, {formatting.spell(sum(known))} in all on one slot"
         + ("" if len(known) == len(found) else f", and {len(found) - len(known)} of unknown cost")
         + "; chance: that a remaining trial beats the best; gain: expected improvement of the objective"
     )
