@@ -21,7 +21,7 @@ from fts.study.cell import BadSpec, CellSpec
 from fts.study.margins import predictions_path, question
 from fts.study.matrix import NotEnqueued, enqueue_cells, write
 from fts.study.report_data import study_data
-from fts.study.results import across_assets, results
+from fts.study.results import across_assets, remarks, results
 from fts.study.winners import follow_winner, walk_specs, winner
 from tests.jobs.science import CELL, cells_of, make_data, opened, poison_test_part, run_queue
 
@@ -122,6 +122,10 @@ def test_results_of_two_assets_are_laid_side_by_side_where_both_were_walked(
     (told,) = across_assets(both, [*jobs.values(), *others.values()])
     gap = "-0.200 [-0.300, -0.100]"
     assert told == f"tiny/h1 vs base on MADE {gap} and OTHER {gap}: holds: worse on both"
+    (told,) = across_assets([replace(row, seeds=1) for row in both], [*jobs.values(), *others.values()])
+    assert told.endswith("no difference is shown on both")
+    (alone,) = (replace(row, seeds=1) for row in rows if row.cell == "tiny/h1 wf2of3")
+    assert any("no verdict beside" in said for said in remarks(alone)) and not any("worse" in s for s in remarks(alone))
 
 
 def test_baselines_of_the_same_folds_follow_by_themselves_and_once(walked: tuple[Places, Database]):
