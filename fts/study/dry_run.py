@@ -17,6 +17,7 @@ from fts.jobs.python import python
 from fts.jobs.settings import Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.child import ChildError, TrialProcess
+from fts.state.values import Direction
 from fts.study import baseline_jobs
 from fts.study.cell import CellSpec, TrialSpec, seed_for
 from fts.study.study import program_of
@@ -169,7 +170,7 @@ def first_params(cell: CellSpec) -> dict[str, object]:
         return baseline_jobs.first_params()
     if cell.warm_start:
         return dict(cell.warm_start[0])
-    return suggest(cell.space, [], cell.seed, 0, cell.sampler, cell.objective == "val_auc")
+    return suggest(cell.space, [], cell.seed, 0, cell.sampler, Direction(cell.direction))
 
 
 def check_on_paper(cell: CellSpec) -> Checked:

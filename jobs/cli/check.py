@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts.jobs.api.amounts import read_duration
 from fts.jobs.api.command import BareStudy
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import enqueue, enqueue_command, enqueue_study
 from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit, emit_json, put, say
-from fts.jobs.cli.time_option import DURATION, SECONDS
 from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
 from fts.jobs.study_file.opened import cells_of
@@ -39,10 +40,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # it takes types onl
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = DURATION.fullmatch(str(value).strip())
-        if match is None or not float(match[1]):
+        try:
+            return read_duration(str(value), "it")
+        except BadSpec:
             self.fail(f"{value!r} is not a length of time; expected 90s, 5m or 1h", param, ctx)
-        return float(match[1]) * SECONDS[match[2]]
 
 
 OWN = (

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts.jobs.api.amounts import read_size
 from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import COMPLAINT, emit, say
 from fts.jobs.cli.selection import begin
 from fts.jobs.python import python
 from fts.jobs.settings import BadSetting, Places, Where, worker_settings
-from fts.jobs.watchdog.policy import read_bytes
 from fts.state import queries
 from fts.state.db import open_for_reading
 from fts.state.disk import is_full
@@ -47,7 +47,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # it takes types only si
         if isinstance(value, int):
             return value
         try:
-            size = read_bytes("--memory-limit", str(value).strip())
+            size = read_size(str(value), "it")
         except ValueError:
             size = 0
         if not 0 < size <= MAX_BYTES:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, IntegrityError, ModelSelect, fn
 
+from fts.state import liveness
 from fts.state.errors import BadRow, NoSuchRow, WrongStatus
 from fts.state.models import ALL, FlagRow, JobRow, WorkerRow
 from fts.state.rows import to_job
@@ -352,15 +353,24 @@ def record_wish(
 
 
 def _live_workers(db: Database, worker_id: int | None) -> list[Row]:
+    """Those that can hear it: one of this machine whose process has died cannot, whatever its row says."""
     if worker_id is None:
-        found = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running"))
+        running = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running"))
+        found = [worker for worker in running if not _has_died(db, worker)]
         if not found:
-            raise NoSuchRow("no worker is running")
+            died = f": the process of {_crew(running)} has died" if running else ""
+            raise NoSuchRow(f"no worker is running{died}")
         return found
     worker = get_worker(db, worker_id)
     if worker["status"] != "running":
         raise WrongStatus(f"worker {worker_id} is {worker['status']}, not running")
+    if _has_died(db, worker):
+        raise WrongStatus(f"worker {worker_id} is not running: its process {worker['pid']} has died")
     return [worker]
+
+
+def _has_died(db: Database, worker: Row) -> bool:
+    return liveness.is_gone(worker["host"], worker["pid"], db.path.absolute().parent)
 
 
 def _crew(workers: list[Row]) -> str:
