@@ -1,4 +1,4 @@
-"""Says which axes and parameters of a cell seem to reach nothing, so that trials would run the same without a word."""
+"""Says what of a cell is hardly meant so: axes and parameters that reach nothing, trials that all run the same."""
 
 from __future__ import annotations
 
@@ -21,13 +21,22 @@ if TYPE_CHECKING:
 
 
 def unread(cell: BareCell) -> list[str]:
-    """A sentence for each axis and declared parameter that what the cell runs seems not to read.
+    """A sentence for each axis and declared parameter that what the cell runs seems not to read, or not as it is.
 
     Raises BadObjective for one whose name is nearly that of an argument that nothing gives: it is mistyped.
     """
     if isinstance(cell, FunctionCell):
-        return _of_function(cell)
-    return _of_command(cell) if isinstance(cell, CommandCell) else []
+        return _of_function(cell) + _whole(cell)
+    return _of_command(cell) + _whole(cell) if isinstance(cell, CommandCell) else []
+
+
+def _whole(cell: BareCell) -> list[str]:
+    """Parameters from 0 to 1, which most people mean to be any number between."""
+    return [
+        f"{name} is a whole number from 0 to 1; write 0.0 and 1.0 for the numbers between them"
+        for name, each in (cell.space or {}).items()
+        if (each["kind"], each.get("low"), each.get("high")) == ("int", 0, 1)
+    ]
 
 
 def _of_function(cell: FunctionCell) -> list[str]:
@@ -89,6 +98,11 @@ def _of_command(cell: CommandCell) -> list[str]:
             text += (Path(cell.folder) / cell.script).read_text(errors="replace")
         except OSError:
             return []
+    if not cell.space and cell.trials > 1 and not places & {"seed", "number"} and "FTS_" not in text:
+        return [
+            f"the command declares no parameter: its {cell.trials} trials run the same, unless what it starts reads "
+            "the environment variable FTS_SEED; write --lr {lr:1e-5..1e-1:log}"
+        ]
     decides = _deciding(cell)
     if re.search(r"\bFTS_(PARAMS|PARAM_|CELL_)(?![A-Za-z0-9_])", text):  # it may read any of them
         return []

@@ -81,11 +81,10 @@ def long_warm_up(places: Places, cell: CellSpec) -> str | None:
     total = min(whole, cell.max_steps or whole)
     if not (long := [choice for choice in choices if choice >= total]):
         return None
+    limit = f"--max-steps {total}" if total < whole else f"{formatting.count(cell.epochs, 'epoch')} of {steps}"
     return (
-        f"note: {formatting.count(cell.epochs, 'epoch')} of {formatting.count(steps, 'step')} "
-        f"{'is' if cell.epochs == 1 else 'are'} {formatting.count(whole, 'step')}"
-        + (f", --max-steps leaves {total}" if total < whole else "")
-        + f"; with a warm-up of {' or '.join(map(str, long))} the learning rate never reaches its peak"
+        f"note: a trial has at most {formatting.count(total, 'step')} ({limit}), so one that draws warmup_steps "
+        f"{' or '.join(map(str, long))} ends before its learning rate has reached its peak"
     )
 
 

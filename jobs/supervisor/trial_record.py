@@ -54,7 +54,7 @@ class TrialRecord:
         kept = f"of its log the first and the last {in_gb(KEPT)} stay"
         said = f"t{self.trial.number} has printed more than {in_gb(MOST)}: {kept}"
         transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
-        self.tell(Note(f"{self.job.experiment} {said}"))
+        self.tell(Note(said, self.job))
 
     def take_over(self, child: Placed, spec: TrialSpec) -> None:
         """Nobody else works on this trial when this returns, and `child` is on record before it hears of the trial.
@@ -92,7 +92,7 @@ class TrialRecord:
             f"its last bits may differ, and it gets the badge `{MOVED}`"
         )
         transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
-        self.tell(Note(f"{self.job.experiment} {said}"))
+        self.tell(Note(said, self.job))
         return {OTHER_HARDWARE: child.node}
 
     def _process(self, child: Placed) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class TrialRecord:
             transitions.record_intervention(
                 self.db, self.claim, "warned", said, {CHANGED_TO: md5}, trial_id=self.trial.id
             )
-            self.tell(Note(f"{self.job.experiment} {said}"))
+            self.tell(Note(said, self.job))
 
     def probe(self, spec: TrialSpec, fact: dict[str, Any]) -> StopRequest | None:
         """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""

@@ -231,7 +231,7 @@ class TrialRunner:
             "without progress, after the last one the job fails"
         )
         transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-        self.tell(Note(f"{self.job.experiment} {said}"))
+        self.tell(Note(said, self.job))
         until = time.monotonic() + wait_s
         while (left := until - time.monotonic()) > 0 and self._order() is None:
             if outages > TRIES_IN_SLOT and self._others_wait():
@@ -303,7 +303,7 @@ class TrialRunner:
         def waits(reason: str) -> None:
             said = f"t{self.trial.number} waits {reason}"
             transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-            self.tell(Note(f"{self.job.experiment} {said}"))
+            self.tell(Note(said, self.job))
 
         return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
 
@@ -325,7 +325,7 @@ class TrialRunner:
                 one_alone = self.slot.room.other_is_alone(self.slot.index)
                 said = f"t{self.trial.number} waits until {beside if one_alone else waits_for(admitted)}"
                 transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-                self.tell(Note(f"{self.job.experiment} {said}"))
+                self.tell(Note(said, self.job))
             return self.ordered(self.job.id) is not None
 
         return self.slot.take_room(admitted, leaves)
@@ -488,7 +488,7 @@ class TrialRunner:
             told = {name: value for name, value in kept.items() if value is not None}
             transitions.record_progress(self.db, self.claim, self.trial.id, told)
         transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
-        self.tell(Note(f"{self.job.experiment} {words}"))
+        self.tell(Note(words, self.job))
         return replace(spec, recipe=recipe)
 
     def _close(self, end: AttemptEnd) -> None:

@@ -300,7 +300,7 @@ class Worker:
             supervisor.run()
         except StaleToken as refused:
             slot.close()
-            self.progress.tell(Note(f"{job.experiment}: {refused}"))
+            self.progress.tell(Note(f"is no longer this worker's: {refused}", job))
         except Exception as error:  # the one net: whatever broke, no job stays `running` with nobody at work on it
             if not is_foreseen(error):
                 log.exception("job %d (%s) is given back", job.id, job.experiment)

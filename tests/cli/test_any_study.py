@@ -357,6 +357,17 @@ def test_a_parameter_or_an_axis_that_no_command_gets_is_said(
     assert said.code == 0 and ("unless" in said.err) == (unread is not None) and (unread or "") in said.err
 
 
+def test_trials_that_would_all_run_the_same_are_said(fts: Callable[..., Said], stand: Path):
+    words = ("enqueue", "--dry-run", "--metric", "loss", "--trials")
+    for command in ("sh run.sh --lr 0.1..1", "sh run.sh {lr:0..1}"):
+        (stand / "run.sh").write_text("")
+        said = fts(*words, "3", "--", *command.split())
+        told = "lr is a whole number from 0" if "{" in command else "no parameter: its 3 trials run the same, unless"
+        assert said.code == 0 and told in said.err
+    for trials, command in (("1", "sh run.sh"), ("3", "sh run.sh {seed}"), ("3", "sh run.sh {lr:0.0..1}")):
+        assert "same" not in (said := fts(*words, trials, "--", *command.split()).err) and "whole" not in said
+
+
 def test_a_declared_parameter_that_the_function_does_not_read_is_said(fts: Callable[..., Said], stand: Path):
     words = ("enqueue", "-n", "train.py:objective", "--space", "x=0:1", "--space", "lr=0:1")
     said = fts(*words).err
