@@ -387,11 +387,12 @@ class CommandExecutor:
 
     # -- code
 
-    def send_code(self, channel: Channel, program: Program) -> None:
-        """The declared files of its folder, once for each state of them. Raises BrokenPipeError, CodeNotSent."""
+    def send_code(self, channel: Channel, program: Program, looks: Callable[[], None]) -> None:
+        """The declared files of its folder, once for each state of them. Raises as `code.send_code` does."""
         sync, folder = (*self.sync, *program.sync), program.folder
         if (sync or program.data) and folder is not None:
-            send_code(channel, Path(folder), sync, self.outputs, self._sums.read(Path(folder), program.data))
+            sets = self._sums.read(Path(folder), program.data, looks)
+            send_code(channel, Path(folder), sync, self.outputs, sets, looks)
 
     # -- looking after them
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api import protocol
 from fts.jobs.devices import Gpu
 from fts.jobs.executors.arriving import Arriving, settle
-from fts.jobs.executors.base import DataNotSent, Exit, Whose
+from fts.jobs.executors.base import DataNotSent, Exit, OrderCame, Whose
 from fts.jobs.executors.channel import Channel, FilesCame, LogCame
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.outgoing import KEEPS, open_plain, scan, send_file
@@ -86,6 +86,9 @@ class RemoteProcess:
                 self.channel.writer.send(Kind.SEND, {"message": message})
         except BrokenPipeError as error:
             raise ChildGone(f"{self.node} does not answer: {error}") from error
+        except OrderCame:
+            self.slot.leave_node()
+            raise
 
     def _begin(self, spec: dict[str, Any]) -> None:
         home, logged = Path(spec["folder"]), Path(spec["log_path"])
@@ -113,7 +116,7 @@ class RemoteProcess:
             fd = None if name.startswith(KEEPS) else open_plain(home / name)
             if fd is not None:
                 try:
-                    send_file(writer, name, fd, meta)
+                    send_file(writer, name, fd, meta, self.slot.look)
                 finally:
                     os.close(fd)
         if self.program.reads_log:
@@ -391,12 +394,14 @@ class RemoteSlot(Slot):
         self.channel: Channel | None = None
         self.node = ""
         self.token = 0
+        self._leaves: Callable[[], bool] = lambda: False
 
     @property
     def machine(self) -> str:
         return f"node {self.node}"
 
     def find(self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
+        self._leaves = leaves
         return self.executor.place(self.index, want, leaves, waits)
 
     def take_node(self, channel: Channel, node: str, room: MemoryPool, slots: int) -> None:
@@ -443,17 +448,22 @@ class RemoteSlot(Slot):
         self._watchdog = RemoteWatchdog(process, limits)  # type: ignore[assignment]  # all of it that a slot asks for
         told = {"program": asdict(program), "threads": threads, "limits": asdict(limits), "pace": self.settings.stall}
         try:
-            self.executor.send_code(self.channel, program)
+            self.executor.send_code(self.channel, program, self.look)
             self.channel.start(told)
         except BrokenPipeError:
             pass  # the process then ends as lost
-        except OSError as error:
-            if isinstance(error, DataNotSent):
+        except (OSError, OrderCame) as error:
+            if isinstance(error, DataNotSent | OrderCame):
                 self.leave_node()  # what the agent has is half
             # nothing was started, and the next trial must not find this process
             self._child = self._watchdog = self._program = None
             raise
         return process
+
+    def look(self) -> None:
+        """Called while something is on its way to the node. Raises OrderCame."""
+        if self._leaves():
+            raise OrderCame
 
     def prepare(self, program: Program, threads: int) -> None:
         """Nobody knows yet on which node."""

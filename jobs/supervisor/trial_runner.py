@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
-from fts.jobs.executors.base import CodeNotSent, Want
+from fts.jobs.executors.base import CodeNotSent, OrderCame, Want
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
@@ -124,7 +124,10 @@ class TrialRunner:
         spec = self.order.spec(admitted)
         setbacks = Setbacks(self._reached(), self._tried())
         while True:
-            end = self._attempt(spec, admitted)
+            try:
+                end = self._attempt(spec, admitted)
+            except OrderCame:
+                end = AttemptEnd(Ended.STOPPED, {}, self._order())
             reason = self._reason(end)
             if reason is not None and reason.leaves:
                 return StopRequest(reason, message_of(end))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.api.study import Program
-from fts.jobs.executors.base import Executor, Placed, Want, Whose
+from fts.jobs.executors.base import Executor, OrderCame, Placed, Want, Whose
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
@@ -451,6 +451,35 @@ def test_what_a_node_may_not_send_ends_its_connection_with_a_sentence(what: str,
 
     faked(tmp_path, body, look)
     assert [path.name for path in tmp_path.rglob("x")] == []
+
+
+NEED = "writer.send(Kind.NEED, {'files': [md5 for md5, _ in frame.meta['files'].values()]})"
+SLOW = f"if frame.kind is Kind.DATA:\n        {NEED}\n    if frame.kind is Kind.FILE:\n        time.sleep(0.2)\n    if"
+
+
+@pytest.mark.parametrize("looks", [2, 3, 9])
+def test_an_order_ends_the_way_of_a_data_set_to_its_node(looks: int, tmp_path: Path) -> None:
+    """While it is read here, is asked for there, and travels to a node that reads slowly; no node is blamed."""
+    (tmp_path / "large").write_bytes(bytes(2 << 20))
+    (tmp_path / "speaks.py").write_text(SPEAKS.replace("BODY", "pass").replace("if", "if" if looks == 3 else SLOW, 1))
+    settings = WorkerSettings(where=Where("command", f"{sys.executable} {tmp_path / 'speaks.py'}"), node_lease_s=30.0)
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    asked: list[bool] = []
+
+    def leaves() -> bool:
+        return bool(asked) and (asked.append(True) or len(asked) > looks)
+
+    with (
+        closing(detect.from_env(tmp_path, {"FTS_SENSORS": "none"})) as sensors,
+        closing(open_database(places.db)) as db,
+        closing(executor_of(places, settings, db, sensors)) as executor,
+    ):
+        assert executor.slots[0].find(Want(), leaves, lambda _: None)
+        asked.append(True)
+        with pytest.raises(OrderCame):
+            executor.slots[0].child(Program(("-S", "-c", ECHO), folder=str(tmp_path), data=("large",)), 1)
+        assert executor.slots[0].channel is None and len(asked) == looks + 1  # type: ignore[attr-defined]
+        assert [node.losses for node in executor.nodes()] == [0]
 
 
 def test_frames_of_a_superseded_attempt_change_nothing(tmp_path: Path) -> None:
