@@ -336,7 +336,8 @@ class Agent:
             if self.child is not None:
                 self.child.kill()
             cause = Cause.CODE_ERROR if isinstance(error, BadFile) else Cause.DISK
-            return {"fact": "failed", "cause": cause, "message": str(error)}
+            shared = isinstance(error, CannotKeep)  # the folder of `--checkpoints`, which all nodes see
+            return {"fact": "failed", "cause": cause, "message": str(error), "shared": shared}
         return fact
 
     def _send_files(self, attempt: Attempt, hurry: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -23,8 +24,10 @@ from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.past import Past
 from fts.jobs.executors.remote import RemoteSlot, gpus_of, reading_of
 from fts.jobs.executors.slurm_look import drained
+from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.jobs.watchdog.policy import MemoryLimits, judge_disk
 from fts.state import queries, transitions
 from fts.state.errors import StateError
 from fts.state.values import Node, NodeState
@@ -96,6 +99,8 @@ class CommandExecutor:
         self._running: dict[int, str] = {}  # slot -> the trial there, for people
         self._known: dict[str, Node] = {}  # as last told
         self._past: dict[str, Past] = {}  # of each node
+        self._missing: dict[str, list[str]] = {}  # what a trial missed -> the nodes where it did
+        self._ran: set[str] = set()  # programs of which a trial came to its end
         self._drained: frozenset[str] = frozenset()  # by the engine: what runs there goes on, nothing new begins
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="nodes", daemon=True)
@@ -338,6 +343,10 @@ class CommandExecutor:
             self._pause(place, f"what came up is {node}, which is {known.state}{reason}")
             channel.close(gently=True)
             return False
+        if short := judge_disk(MemoryLimits(disk_reserve=disk_reserve(os.environ)), reading_of(hello.get("reading"))):
+            self._pause(place, f"{node}: {short.message}")
+            channel.close(gently=True)
+            return False
         place.fingerprint = str(hello.get("fingerprint"))
         place.pause_s, place.pause_until = LAUNCH_PAUSE_S[0], 0.0
         if place.why and node != place.name:  # the command itself is no node: it works again
@@ -381,7 +390,20 @@ class CommandExecutor:
         what = "losses" if whose is Whose.NODE_LOST else "failures"
         self._fail(self._node(node, state=NodeState.LOST, reason=why), what)
 
-    def served(self, slot: RemoteSlot) -> None:
+    def may_do_better(self, slot: RemoteSlot, missing: str) -> bool:
+        """Is it this node that misses something, rather than the study? Asked each time that a trial misses it."""
+        with self._lock:
+            nodes = self._missing.setdefault(missing, [])
+            nodes.append(slot.node)
+            if slot.runs in self._ran:
+                return True
+            if not all(place.fixed for place in self._places):
+                return len(nodes) <= ALLOWED
+            return any(place.name not in nodes and self._takes(place.name) for place in self._places)
+
+    def served(self, slot: RemoteSlot, ran: bool) -> None:
+        if ran:
+            self._ran.add(slot.runs)
         with contextlib.suppress(StateError):
             transitions.node_served(self.db, slot.node)
 

@@ -21,12 +21,13 @@ from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.outgoing import KEEPS, open_plain, scan, send_file
 from fts.jobs.sensors.detect import Reading
 from fts.jobs.supervisor import elsewhere
-from fts.jobs.supervisor.attempt import Ended
+from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.child import ChildGone
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.slot import COOL_LOOK_S, VISIBLE, Slot
 from fts.jobs.supervisor.template import Told
 from fts.jobs.watchdog.policy import Action, Decision, GuardState, MemoryLimits
+from fts.jobs.watchdog.stop_request import StopReason
 from fts.jobs.watchdog.watchdog import Vitals
 from fts.state import transitions
 from fts.state.files import open_log
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from fts.jobs.executors.base import Want
     from fts.jobs.executors.command import CommandExecutor
     from fts.jobs.settings import Places, WorkerSettings
-    from fts.jobs.supervisor.attempt import AttemptEnd
     from fts.jobs.supervisor.template import Template
     from fts.state.db import Database
     from fts.state.values import Claim, Trial
@@ -400,6 +400,11 @@ class RemoteSlot(Slot):
     def machine(self) -> str:
         return f"node {self.node}"
 
+    @property
+    def runs(self) -> str:
+        """Its program, whatever GPUs it sees."""
+        return "" if self._program is None else repr((self._program.words, self._program.folder))
+
     def find(self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
         self._leaves = leaves
         return self.executor.place(self.index, want, leaves, waits)
@@ -488,12 +493,29 @@ class RemoteSlot(Slot):
                 return
             time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
+    def judged(self, end: AttemptEnd) -> AttemptEnd:
+        """A full disk of a node is its loss; so is what is missing there, unless all nodes miss it."""
+        if end.how is Ended.LOST or end.how in (Ended.RESULT, Ended.PRUNED):
+            return end
+        asked, message = end.wish, str(end.facts.get("message"))
+        is_full = asked is not None and asked.reason is StopReason.DISK
+        failed = end.how is Ended.FAILED and asked is None
+        if failed and end.facts.get("lasting"):
+            message = f"{self.node}: {message}"
+            if not self.executor.may_do_better(self, message.removeprefix(self.node)):
+                return replace(end, facts={**end.facts, "message": message})
+            return AttemptEnd(Ended.LOST, {"message": message, "whose": Whose.LAUNCH_FAILED})
+        if is_full or (failed and end.facts.get("cause") == Cause.DISK and not end.facts.get("shared")):
+            message = asked.message if asked is not None else f"{self.node}: {message}"
+            return AttemptEnd(Ended.LOST, {"message": message, "whose": Whose.NODE_LOST})
+        return end
+
     def after(self, end: AttemptEnd) -> None:
         self.executor.runs(self.index, None)
         if end.how is Ended.LOST:
             self.executor.lost(self, Whose(end.facts["whose"]), str(end.facts.get("message")))
             return
-        self.executor.served(self)
+        self.executor.served(self, end.how in (Ended.RESULT, Ended.PRUNED))
         super().after(end)
 
     def close(self) -> None:

@@ -457,6 +457,7 @@ class TrialRunner:
         self.worked_s += watch.watchdog.worked_s
         self._peak = max(self._peak, self.slot.peak(), int(end.facts.get("peak_bytes") or 0))
         self._was_starved = self.slot.is_starved()
+        end = self.slot.judged(end)
         self.slot.after(end)
         return end
 
