@@ -198,7 +198,7 @@ class CommandExecutor:
         now = time.monotonic()
         states = {node.id: node for node in queries.nodes(self.db)}
         with self._lock:
-            open_ones, shut = [], []
+            open_ones, full, shut = [], "", []
             able = [place for place in self._places if place.gpus is None or place.gpus >= want.gpus]
             for place in able or self._places:  # where none has enough, the best of them shows what there is
                 known = states.get(place.name)
@@ -210,9 +210,13 @@ class CommandExecutor:
                     avoided or place.name not in want.avoid
                 ):
                     open_ones.append(place)
+                else:
+                    full = "all have as many trials as they have slots"
             if not open_ones:
                 node = f"a node with {count(want.gpus, 'GPU')}" if want.gpus else "a node"
-                return None, f"for {node}: " + ("; ".join(shut)[:500] or "all have as many trials as they have slots")
+                if full and shut:
+                    full = full.replace("all", "the others")
+                return None, f"for {node}: " + "; ".join([*filter(None, [full]), *shut])[:500]
 
             def order(one: Place) -> tuple[int, bool, bool, float]:
                 missing = 0 if one.gpus is None else max(0, want.gpus - one.gpus)

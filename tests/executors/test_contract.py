@@ -20,7 +20,9 @@ from fts.jobs.executors.base import Executor, OrderCame, Placed, Want, Whose
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
+from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.slot import Slot
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.values import Node, NodeState
@@ -378,6 +380,43 @@ def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Pat
         assert executor.slots[0].machine == "node b"
         place, why = executor._choose(1, Want(gpus=2), False)  # type: ignore[attr-defined]
         assert place is None and "for a node with 2 GPUs: all have as many trials" in why
+    finally:
+        executor.close()
+
+
+def test_a_node_with_a_full_disk_is_passed_over_until_there_is_room_and_nobody_else_pauses(tmp_path: Path) -> None:
+    (tmp_path / "sensors-a").write_text('{"disk_free": 1000}')
+    executor = nodes_of(tmp_path, "a:1,b:1")
+    slot = executor.slots[0]
+    try:
+        assert executor.place(0, Want(), lambda: False, lambda _: None) and slot.node == "b"  # type: ignore[attr-defined]
+        place, why = executor._choose(1, Want(), False)  # type: ignore[attr-defined]
+        assert place is None or place.name == "a", why
+        (a,) = (one for one in executor._places if one.name == "a")  # type: ignore[attr-defined]
+        assert "a: 1000 B of disk free, 1.0 GB reserved" in a.why
+        full = StopRequest(StopReason.DISK, "b: 1.0 KB of disk free")
+        end = slot.judged(AttemptEnd(Ended.STOPPED, {}, full))  # while a trial runs there
+        assert (end.how, end.wish, end.facts["whose"]) == (Ended.LOST, None, Whose.NODE_LOST)
+        no_room = {"cause": "disk", "message": "no room"}
+        assert slot.judged(AttemptEnd(Ended.FAILED, no_room)).facts["message"] == "b: no room"
+        shared = AttemptEnd(Ended.FAILED, no_room | {"shared": True})  # the folder of all checkpoints
+        assert slot.judged(shared) is shared
+    finally:
+        executor.close()
+
+
+def test_what_one_node_misses_is_its_fault_and_what_all_miss_is_the_studys(tmp_path: Path) -> None:
+    executor = nodes_of(tmp_path, "a:1,b:1,c:1")
+    missing = AttemptEnd(Ended.FAILED, {"lasting": True, "message": "No module named 'x'", "cause": "machine error"})
+    try:
+        hows, slot = [], executor.slots[0]
+        for node in "abc":
+            slot.node = node  # type: ignore[attr-defined]
+            hows.append(slot.judged(missing).how)
+        assert hows == [Ended.LOST, Ended.LOST, Ended.FAILED]
+        assert slot.judged(missing).facts["message"] == "c: No module named 'x'"
+        executor.served(slot, True)  # type: ignore[attr-defined]  # somewhere it is there
+        assert slot.judged(missing).how is Ended.LOST
     finally:
         executor.close()
 
