@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.amounts import read_size
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.devices import BadSetting, check_here, check_name, index_of, kind_of
 
 if TYPE_CHECKING:
@@ -236,15 +238,10 @@ def size_from_env(variable: str) -> int | None:
     text = os.environ.get(variable, "").strip()
     if not text:
         return None
-    from fts.jobs.watchdog.policy import read_bytes  # here, not above: `fts status` needs the places, not the guard
-
     try:
-        limit = read_bytes(variable, text)
-    except ValueError as error:
+        return read_size(text, variable)
+    except BadSpec as error:
         raise BadSetting(str(error)) from None
-    if limit < 1:
-        raise BadSetting(f"{variable} is {text!r}, expected a size such as 20GB")
-    return limit
 
 
 def check_memory_limit(origin: str, limit: int, device: str) -> None:

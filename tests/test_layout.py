@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "fts.jobs.api": {"fts.jobs.api"},
     "fts.jobs.sensors": {"fts.jobs.sensors", "fts.jobs.devices", "fts.jobs.status", "fts.jobs.api"},
     "fts.jobs.search": {"fts.jobs.search", "fts.jobs.api", "fts.state"},
-    "fts.jobs.watchdog": {"fts.jobs.watchdog", "fts.jobs.sensors", "fts.jobs.status", "fts.state"},
+    "fts.jobs.watchdog": {"fts.jobs.watchdog", "fts.jobs.sensors", "fts.jobs.status", "fts.jobs.api", "fts.state"},
     "fts.jobs.supervisor": {
         "fts.jobs.supervisor",
         "fts.jobs.watchdog",

@@ -263,6 +263,12 @@ def settled(cell: CellSpec, params: dict[str, Any]) -> CellSpec:
     return replace(cell, longest=cell.span, **drawn) if drawn else cell
 
 
+def as_trained(spec: TrialSpec) -> TrialSpec:
+    """The spec with its cell as this trial sees it. Raises UnusedParameter for a suggestion that nothing consumes."""
+    effective_config(spec.cell, spec.params)
+    return replace(spec, cell=settled(spec.cell, spec.params))
+
+
 def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
     """Everything that decides the result of a trial but its seed; raises UnusedParameter for a leftover suggestion.
 

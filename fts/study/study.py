@@ -180,7 +180,7 @@ class PatchTST(Study):
     # -- afterwards
 
     def after_trial(self, finished: Finished) -> None:
-        if finished.job.kind == "cell":
+        if finished.job.kind in ("cell", "walk"):
             self._compare(finished)
 
     def after_job(self, finished: Finished) -> None:

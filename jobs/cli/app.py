@@ -32,12 +32,16 @@ if TYPE_CHECKING:
 class Whole(click.IntRange):
     """A whole number between two others, which the help writes as `1 to 1,000`."""
 
+    name = "integer"  # click's own is `integer range`
+
     def _describe_range(self) -> str:  # click's own says 1<=x<=1000
         return f"{self.min:,} to {self.max:,}"
 
 
 class Fraction(click.FloatRange):
     """A number between two others, which the help writes as `0.05 to 3,600`."""
+
+    name = "number"
 
     def _describe_range(self) -> str:
         return f"{self.min:,g} to {self.max:,g}"

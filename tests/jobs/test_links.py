@@ -14,7 +14,7 @@ import torch
 
 from fts.jobs.maintenance import doctor
 from fts.jobs.records import exports
-from fts.jobs.worker.worker import bring_in_order
+from fts.jobs.worker.startup import bring_in_order
 from fts.state.backup import backup
 from fts.state.db import Database
 from fts.state.files import CannotWrite

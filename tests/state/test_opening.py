@@ -33,7 +33,6 @@ OTHER_FILES = {  # in `state`, where a path is nearly always the database's
     "_named",  # /proc/PID/comm
     "_exclusive",  # /proc/locks
 }
-WRITE_OTHERS = ("files.py", "slot_lock.py", "gpu_ledger.py")  # in `state`, too
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists locks")
 
 

@@ -135,6 +135,9 @@ class Chooser(Dialog[str]):
         """Enter or a click."""
         self.dismiss(choice.id)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return has_room(self.query_one(OptionList)) if action == "list" else super().check_action(action, parameters)
+
     def action_list(self, action: str) -> None:
         """A movement of the list, while the cursor of typing stays in the line above it."""
         getattr(self.query_one(OptionList), f"action_{action}")()
@@ -142,6 +145,11 @@ class Chooser(Dialog[str]):
     def on_click(self, event: events.Click) -> None:
         if self.get_widget_at(event.screen_x, event.screen_y)[0] is self:  # beside the box
             self.dismiss(None)
+
+
+def has_room(options: OptionList) -> bool:
+    """Whether a list has a place on the screen: without one, Textual fails at a key that turns a page."""
+    return bool(options.scrollable_content_region)
 
 
 def mark(options: OptionList, chosen: Option, before: Option | None) -> Option:
