@@ -200,7 +200,10 @@ def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
         major, minor, has_optuna = said.stdout.split()
         version = int(major), int(minor)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise BadObjective(f"{python} is no Python that answers: {error}") from None
+        why = f": {error}" if isinstance(error, OSError | subprocess.TimeoutExpired) else ""
+        raise BadObjective(
+            f"{python} does not answer as Python does{why}; expected one such as .venv/bin/python"
+        ) from None
     if version < OLDEST:
         raise BadObjective(f"{python} is Python {major}.{minor}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
     if needs_optuna and has_optuna != "True":

@@ -16,6 +16,7 @@ from fts.state.transitions.jobs import (
     release_job,
     withdraw,
 )
+from fts.state.transitions.moving import move
 from fts.state.transitions.nodes import (
     ask_node,
     fenced,
@@ -29,7 +30,6 @@ from fts.state.transitions.operator import (
     acknowledge,
     ask_worker,
     cancel,
-    move,
     not_sent,
     note,
     pause,
@@ -41,7 +41,6 @@ from fts.state.transitions.operator import (
     touch_key,
 )
 from fts.state.transitions.respecify import Respecified, respecify
-from fts.state.transitions.retention import prune_samples
 from fts.state.transitions.trial_ends import finish_trial
 from fts.state.transitions.trials import (
     begins_anew,
@@ -58,6 +57,7 @@ from fts.state.transitions.workers import (
     LeaseObserver,
     add_sample,
     beat,
+    prune_samples,
     reconcile,
     record_intervention,
     register_worker,

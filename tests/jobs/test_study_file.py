@@ -375,6 +375,8 @@ FAULTS = [
     (MINIMAL + "[space]\nlr = [1, 1.0]", "space.lr names 1.0 twice"),
     (MINIMAL + "[space]\nlr = { low = 0, hihg = 1 }", "space.lr.hihg is no key of a parameter; did you mean high?"),
     (MINIMAL + "[space]\nlr = { low = 0, high = inf }", "space.lr.high is inf, expected a number"),
+    (MINIMAL + "[matrix]\na = [1]\na = [2]", "it stands twice: keep one"),
+    (MINIMAL + "[matrix]\na = [1]\n[matrix]\na = [2]", "it stands twice: keep one"),
     (MINIMAL + "[space]\nlr = []", "space.lr has 0 values to choose from"),
     (MINIMAL + "[space]\nlr = [[1]]", "space.lr has the choice [1], expected text, a number, true or false"),
     (MINIMAL + "[space]\n'a-b' = [1]", "space.a-b cannot name a parameter"),
