@@ -425,7 +425,7 @@ class Worker:
             except (WrongStatus, NoSuchRow) as error:  # taken for dead: no claim is ours, and none will be given to us
                 if not self._over.is_set():
                     self.without_database(error)
-            except StateError as error:  # busy or full: the leases have room for several missed beats
+            except (StateError, OSError) as error:  # busy, full, a folder shut: there is time for several missed beats
                 log.warning("heartbeat not written: %s", error)
 
     def _release_unused(self) -> None:
