@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.amounts import check_range
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
 from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5
@@ -199,7 +200,10 @@ def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
         major, minor, has_optuna = said.stdout.split()
         version = int(major), int(minor)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise BadObjective(f"{python} is no Python that answers: {error}") from None
+        why = f": {error}" if isinstance(error, OSError | subprocess.TimeoutExpired) else ""
+        raise BadObjective(
+            f"{python} does not answer as Python does{why}; expected one such as .venv/bin/python"
+        ) from None
     if version < OLDEST:
         raise BadObjective(f"{python} is Python {major}.{minor}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
     if needs_optuna and has_optuna != "True":
@@ -296,9 +300,10 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
     words = [word.strip() for word in listed.split(",")]
     if not equals or not is_name(name) or not all(words):
         raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
-    if len(set(words)) < len(words):
+    values = [value_of(word) for word in words]
+    if len(set(values)) < len(values):  # 1 and 1.0, too
         raise BadSpec(f"{text!r} names a value twice")
-    return name, [value_of(word) for word in words]
+    return name, values
 
 
 def value_of(word: str) -> Value:
@@ -321,17 +326,17 @@ def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
         return name, {"kind": "choice", "choices": values}
     ends = listed.split(":")
     log = len(ends) == 3 and ends[2].strip() == "log"
-    numbers = [value_of(end.strip()) for end in ends[:2]]
-    if len(ends) not in (2, 3) or (len(ends) == 3 and not log) or any(isinstance(n, str) for n in numbers):
+    given = [value_of(end.strip()) for end in ends[:2]]
+    numbers = [number for number in given if not isinstance(number, str)]
+    if len(ends) not in (2, 3) or (len(ends) == 3 and not log) or len(numbers) < 2:
         raise BadSpec(f"{text!r} is no parameter, {expected}")
-    low, high = (float(n) for n in numbers)
-    if not low <= high or (log and low <= 0):
-        raise BadSpec(
-            f"{text!r} has no range: the low end is {low:g}, the high end {high:g}"
-            + (", and log needs both above 0" if log else "")
-        )
     whole = all(isinstance(n, int) for n in numbers)
-    ends_of = {"low": int(low), "high": int(high)} if whole else {"low": low, "high": high}
+    low, high = numbers if whole else map(float, numbers)
+    try:
+        check_range(low, high, log)
+    except BadSpec as error:
+        raise BadSpec(f"{text!r} {error}") from None
+    ends_of = {"low": low, "high": high}
     return name, {"kind": "int" if whole else "float", **ends_of, "log": log}
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.amounts import read_size
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.devices import BadSetting, check_here, check_name, index_of, kind_of
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class WorkerSettings:
     lease_s: float = 60.0
     beat_s: float = 5.0  # several beats fit into a lease, so that a slow disk costs nothing
     poll_s: float = 0.5  # how often a supervisor looks for orders
-    node_lease_s: float = 15.0  # of an agent: silent for longer, and its node is lost
+    node_lease_s: float = 14.0  # of an agent: silent for longer, and its node is lost
     launch_s: float = 120.0  # that an agent on a named node may take to come up
     where: Where = field(default_factory=Where)
     checkpoint_home: int = 1_000_000_000  # bytes; a larger one stays at Where.checkpoints
@@ -236,15 +238,10 @@ def size_from_env(variable: str) -> int | None:
     text = os.environ.get(variable, "").strip()
     if not text:
         return None
-    from fts.jobs.watchdog.policy import read_bytes  # here, not above: `fts status` needs the places, not the guard
-
     try:
-        limit = read_bytes(variable, text)
-    except ValueError as error:
+        return read_size(text, variable)
+    except BadSpec as error:
         raise BadSetting(str(error)) from None
-    if limit < 1:
-        raise BadSetting(f"{variable} is {text!r}, expected a size such as 20GB")
-    return limit
 
 
 def check_memory_limit(origin: str, limit: int, device: str) -> None:

@@ -1,4 +1,4 @@
-"""Says which axes and parameters of a cell seem to reach nothing, so that trials would run the same without a word."""
+"""Says what of a cell is hardly meant so: axes and parameters that reach nothing, trials that all run the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.api.command import WHOLE_ARGS, CommandCell, named
 from fts.jobs.api.conditions import conditions
 from fts.jobs.api.expression import Expression
-from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.function import OWN_NAMES, FunctionCell
 from fts.jobs.api.names import variable
 from fts.jobs.api.nearest import nearest
 from fts.jobs.functions import BadObjective, inspect
@@ -21,10 +21,22 @@ if TYPE_CHECKING:
 
 
 def unread(cell: BareCell) -> list[str]:
-    """A sentence for each axis and declared parameter that what the cell runs seems not to read."""
+    """A sentence for each axis and declared parameter that what the cell runs seems not to read, or not as it is.
+
+    Raises BadObjective for one whose name is nearly that of an argument that nothing gives: it is mistyped.
+    """
     if isinstance(cell, FunctionCell):
-        return _of_function(cell)
-    return _of_command(cell) if isinstance(cell, CommandCell) else []
+        return _of_function(cell) + _whole(cell)
+    return _of_command(cell) + _whole(cell) if isinstance(cell, CommandCell) else []
+
+
+def _whole(cell: BareCell) -> list[str]:
+    """Parameters from 0 to 1, which most people mean to be any number between."""
+    return [
+        f"{name} is a whole number from 0 to 1; write 0.0 and 1.0 for the numbers between them"
+        for name, each in (cell.space or {}).items()
+        if (each["kind"], each.get("low"), each.get("high")) == ("int", 0, 1)
+    ]
 
 
 def _of_function(cell: FunctionCell) -> list[str]:
@@ -46,8 +58,16 @@ def _of_function(cell: FunctionCell) -> list[str]:
     decides = _deciding(cell)
     axes = [name for name in missing(list(cell.axes), r"\bcell\(") if name not in decides]
     parameters = [name for name in missing(list(cell.space or {}), r"\.params\b") if name not in decides]
+    given = {*cell.axes, *(cell.space or {}), *OWN_NAMES, *found.required}
+    left = [name for name in found.parameters if name not in given]  # each keeps its default
+    for what, name in (*(("axis", one) for one in axes), *(("parameter", one) for one in parameters)):
+        if near := nearest(name, left, cutoff=0.7):
+            raise BadObjective(
+                f"{cell.path.name} does not read the {what} {name}; did you mean {near}, which {found.name} takes? "
+                f"If not, add {name} to the arguments of {found.name}"
+            )
     return [_unread_axis(cell, name, found) for name in axes] + [
-        f"{cell.path.name} does not read the parameter {name}{_meant(cell, name, found)}: it changes nothing, unless "
+        f"{cell.path.name} does not read the parameter {name}: it changes nothing, unless "
         f"an imported module reads trial.params[{name!r}]; add {name} to the arguments of {found.name}"
         for name in parameters
     ]
@@ -61,16 +81,10 @@ def _deciding(cell: BareCell) -> set[str]:
 
 def _unread_axis(cell: FunctionCell, name: str, found: Function) -> str:
     return (
-        f"{cell.path.name} does not read the axis {name}{_meant(cell, name, found)}: its cells all run the same, "
+        f"{cell.path.name} does not read the axis {name}: its cells all run the same, "
         f"unless an imported module reads it with fts.cell(trial)[{name!r}]; add {name} to the arguments of "
         f"{found.name}"
     )
-
-
-def _meant(cell: FunctionCell, name: str, found: Function) -> str:
-    taken = {*cell.axes, *(cell.space or {})}
-    near = nearest(name, [one for one in found.parameters if one not in taken], cutoff=0.7)
-    return f" (did you mean {near}?)" if near else ""
 
 
 def _of_command(cell: CommandCell) -> list[str]:
@@ -84,6 +98,11 @@ def _of_command(cell: CommandCell) -> list[str]:
             text += (Path(cell.folder) / cell.script).read_text(errors="replace")
         except OSError:
             return []
+    if not cell.space and cell.trials > 1 and not places & {"seed", "number"} and "FTS_" not in text:
+        return [
+            f"the command declares no parameter: its {cell.trials} trials run the same, unless what it starts reads "
+            "the environment variable FTS_SEED; write --lr {lr:1e-5..1e-1:log}"
+        ]
     decides = _deciding(cell)
     if re.search(r"\bFTS_(PARAMS|PARAM_|CELL_)(?![A-Za-z0-9_])", text):  # it may read any of them
         return []

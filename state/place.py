@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from fts.state import errors
 from fts.state.damage import empty_sentence, newest_backup, restore_sentence
 
+BEGIN = "`fts enqueue` begins one (`fts` alone says how)"
 DEFAULT_PATH = Path("outputs/fts.db")
 MOST_FOLDERS = 200  # that are looked into for a study
 
@@ -34,7 +35,7 @@ def require_study(path: Path) -> None:
     """Raises NoDatabase where there is nothing to read or to change, NotOurDatabase for what is no file."""
     refuse_other_than_file(path)
     if not path.exists():
-        raise errors.NoDatabase(no_study(path, "`fts enqueue` begins one (`fts` alone says how), --db names another"))
+        raise errors.NoDatabase(no_study(path, f"{BEGIN}, --db names another"))
     if not has_study(path):
         raise errors.NoDatabase(empty_sentence(path))
 

@@ -17,7 +17,7 @@ from fts.jobs.cli import main
 from fts.jobs.cli.output import plain
 from fts.jobs.cli.watch import sentence
 from fts.jobs.settings import Places
-from fts.jobs.worker.worker import bring_in_order
+from fts.jobs.worker.startup import bring_in_order
 from fts.state import queries, tickets, transitions
 from fts.state.db import open_database
 from fts.state.transitions.operator import set_flag

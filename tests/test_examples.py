@@ -21,7 +21,6 @@ from tests.libraries.kinds import ENVIRON, KINDS, PYTHON, lacking
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 QUICK = {  # file -> trials that the suite has time for
-    "function/digits.py": 1,  # in each of two cells
     "function/branches.py": 2,
     "sklearn/forest.py": 1,
     "command/descent.sh": 1,

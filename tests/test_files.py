@@ -395,7 +395,8 @@ WRITES = {
     "rmtree", "touch", "open", "fdopen", "mkstemp", "NamedTemporaryFile",
 }  # fmt: skip
 ALLOWED = {
-    ("fts.state.files", "*"): "it is the one place",
+    ("fts.state.files.writing", "*"): "it is the one place",
+    ("fts.state.files.folders", "*"): "it is the one place",
     ("fts.state.backup", "hardlink_to"): "names a finished copy, never over another one",
     ("fts.state.backup", "rename"): "moves the database aside with its log, and the copy into its place",
     ("fts.state.slot_lock", "open"): "a lock file, which lives as long as its holder",

@@ -6,12 +6,11 @@ import argparse
 import contextlib
 import gc
 import os
-import re
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.amounts import read_time
 from fts.jobs.status import formatting
 from fts.tui import cost, terminal
 
@@ -56,6 +55,8 @@ def run(given: argparse.Namespace) -> int:
     """The monitor with parsed arguments."""
     on_terminal = sys.stdin.isatty()  # asked once, at the start: one that hangs up meanwhile says that it is none
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a key waits for half of this, not of a sixtieth of a second
+    if not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)  # empty it asks for nothing, but Textual would take the colours away
     gc.disable()  # what is loaded now stays: it is neither searched for garbage meanwhile nor later
     from fts.state.db import database_path  # here, not above: --help must not wait for peewee
     from fts.tui.app import Monitor
@@ -127,20 +128,10 @@ def colours_named(name: str) -> str:
 
 def moment(text: str) -> float:
     """Seconds since the epoch of 03:12 (the latest such time), 2h or 30m (ago), or a date and time."""
-    text = text.strip()
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text):
-        return time.time() - float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
-    if found := re.fullmatch(r"(\d{1,2}):(\d\d)", text):
-        now = time.time()
-        today = time.localtime(now)
-        at = time.mktime((today.tm_year, today.tm_mon, today.tm_mday, int(found[1]), int(found[2]), 0, 0, 0, -1))
-        return at if at <= now else at - 86400
-    from datetime import datetime  # here: only for dates
-
     try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time; expected 03:12, 2h, or 2026-11-20 22:00") from None
+        return read_time(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

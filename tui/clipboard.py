@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from fts.tui.render.export import keep_clip
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-TIMEOUT_S = 2.0  # a hung server must not hold up the next key for longer
+TIMEOUT_S = 2.0  # of a server that hangs
 
 
 def load_tmux_buffer(text: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -21,6 +23,22 @@ def load_tmux_buffer(text: str, environ: Mapping[str, str] = os.environ) -> bool
     if not environ.get("TMUX"):
         return False
     return any(_loaded(options, text, environ) for options in (["-w"], []))
+
+
+def give(app: Any, text: str, told: Callable[[str], None], what: str = "") -> None:
+    """Hands the text to the terminal, to tmux and to a file; `told` hears where it is, when tmux has answered."""
+    app.copy_to_clipboard(text)
+
+    def keep() -> None:
+        in_tmux = load_tmux_buffer(text)
+        sent = "copied into tmux's buffer" if in_tmux else "sent to the terminal's clipboard (OSC 52)"
+        try:
+            kept = f"saved in {short(keep_clip(text))}"
+        except OSError as error:
+            kept = f"not saved in a file: {error.strerror}"
+        app.call_from_thread(told, f"{what}{sent}, {kept}")
+
+    app.run_worker(keep, thread=True, name="copy", exit_on_error=False)
 
 
 def short(path: Path) -> str:

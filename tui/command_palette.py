@@ -16,7 +16,7 @@ from fts.jobs.actions import ACTIONS, Action
 from fts.jobs.status import formatting
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
-from fts.tui.screens.dialogs import mark
+from fts.tui.screens.chooser import has_room, mark
 from fts.tui.typed_ahead import release
 
 if TYPE_CHECKING:
@@ -209,6 +209,10 @@ class Palette(CommandPalette):
     def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
         super().set_focus(widget, scroll_visible, from_app_focus)
         release(widget)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        of_list = action == "command_list"
+        return has_room(self.query_one(CommandList)) if of_list else super().check_action(action, parameters)
 
     def on_mount(self) -> None:
         ascii_only = bool(getattr(self.app, "ascii_only", False))

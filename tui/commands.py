@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from fts.jobs.api.amounts import read_time
 from fts.jobs.cli.app import Whole, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.maintain import existing
 from fts.jobs.cli.output import emit, put, say
-from fts.jobs.cli.time_option import since_of
 from fts.jobs.hosts import LOOPBACK, cannot_listen
 from fts.state.files import atomic_write
 from fts.state.user import this_person
@@ -66,7 +66,7 @@ def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: boo
     path = file_of(target, f"fts-{screen}-{size}")
     from fts.tui.pictures import render  # here, not above: the monitor's drawing, for this command only
 
-    moment = since_of(at) if at else None
+    moment = read_time(at) if at else None
     picture = render(
         existing(), screen, (columns, rows), theme, moment, user=this_person(), ascii_only=ascii_only,
         title=here().outputs.parent.name,

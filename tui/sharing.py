@@ -45,7 +45,7 @@ class Sharing:
         return next((row for row in rows if row.get("id") == wanted), rows[0] if rows else None)
 
     def copy_menu(self) -> None:
-        from fts.tui.screens.dialogs import Choice, Chooser  # here and below, not above: a start shows none
+        from fts.tui.screens.chooser import Choice, Chooser  # here and below, not above: a start shows none
 
         view = self.view()
         row = self._row(export.table(view))
@@ -70,17 +70,10 @@ class Sharing:
         if not text:
             self.app.say("nothing to copy here")
             return
-        self.app.copy_to_clipboard(text)
-        in_tmux = clipboard.load_tmux_buffer(text)
-        sent = "copied into tmux's buffer" if in_tmux else "sent to the terminal's clipboard (OSC 52)"
-        try:
-            kept = f"saved in {clipboard.short(export.keep_clip(text))}"
-        except OSError as error:
-            kept = f"not saved in a file: {error.strerror}"
-        self.app.say(f"{sent}, {kept}")
+        clipboard.give(self.app, text, self.app.say)
 
     def write(self) -> None:
-        from fts.tui.screens.dialogs import Choice, Chooser
+        from fts.tui.screens.chooser import Choice, Chooser
 
         choices = [Choice(kind, kind, note=f"this view as {kind}") for kind in export.KINDS]
         chooser = Chooser("write this view", choices, width=48)

@@ -121,10 +121,12 @@ def refusal(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def colours(environ: Mapping[str, str] = os.environ) -> int:
-    """How many colours the terminal shows: 2**24, 256, 16, 8 or 0.
+    """How many colours the terminal shows: 2**24, 256, 16, 8 or 0; 0 also where $NO_COLOR asks for none.
 
     The same answer as Rich gives, except that where Rich says 16 the terminal's own description is asked.
     """
+    if environ.get("NO_COLOR"):
+        return 0
     if environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
         return 2**24
     term = environ.get("TERM", "").strip().lower()

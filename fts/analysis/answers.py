@@ -105,24 +105,35 @@ def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | N
         return Answer(question, "cannot say", why)
     verdicts = [walk.verdict(beside, len(compared)) for walk, beside in compared]
     better, worse = verdicts.count("above"), verdicts.count("below")
-    losses = [beside.loss.at_once(len(compared)) for _, beside in compared]
-    many = f"{len(compared)} winner{'' if len(compared) == 1 else 's'}"
+    losses = [beside.loss.at_once(len(compared)) for walk, beside in compared if walk.knows_luck]
+    many, at_once = "1 winner", ""
+    if len(compared) > 1:
+        many, at_once = f"{len(compared)} winners", ", by intervals for all of them at once (Bonferroni)"
     told = (
-        f"Walk-forward, {folds} folds. AUC: {better} of {many} clearly better than {rival}, {worse} clearly worse. Log "
-        f"loss: {sum(loss.high < 0 for loss in losses)} clearly better, {sum(loss.low > 0 for loss in losses)} clearly "
-        "worse."
+        f"Walk-forward, {folds} folds. AUC: {better} of {many} clearly better than {rival}, {worse} clearly worse"
+        f"{at_once}. Log loss: {sum(loss.high < 0 for loss in losses)} clearly better, "
+        f"{sum(loss.low > 0 for loss in losses)} clearly worse."
     )
     if better:
         return Answer(question, "yes", f"{told} Better on the folds before the days that the winner was chosen on.")
     lead = [(walk, beside) for walk, beside in compared if beside.auc.at_once(len(compared)).low > 0]
     if lead:
-        why = "with one seed" if lead[0][0].seeds < 2 else "not on the folds that nobody chose by"
+        why = "with one seed" if lead[0][0].seeds < 2 else "not clearly on the folds before its search's days"
         return Answer(question, "perhaps", f"{told} {_winners(len(lead))} ahead on all days, but {why}.")
+    if alone := [walk for walk, _ in compared if not walk.knows_luck]:
+        of_it = (
+            f"`fts replicate {alone[0].row.experiment} --folds {alone[0].asked_folds} --seeds 3` trains it with others"
+        )
+        nothing = f"One seed allows no verdict, and {_winners(len(alone))} trained with one: {of_it}."
+        if len(alone) == len(compared):
+            return Answer(question, "cannot say", f"Walk-forward, {folds} folds. {nothing}")
+        return Answer(question, "not shown", f"{told} {nothing}")
     if worse == len(compared):
         done = len(compared) == len(group.cells) and all(c.is_searched for c in group.cells)
         answer = f"not at {listed(list(group.budgets))}" if done else "not so far"
         return Answer(question, answer, told)
-    return Answer(question, "not shown", f"{told} The intervals of the other winners include zero.")
+    zero = "Its interval of AUC includes zero" if len(compared) == 1 else "The other intervals of AUC include zero"
+    return Answer(question, "not shown", f"{told} {zero}.")
 
 
 def _winners(n: int) -> str:

@@ -74,7 +74,7 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Conclusion, .
     for group in groups:
         for cell in group.cells:
             found += _about_cell(cell)
-        found += _about_group(group)
+        found += _about_group(group, f"{group.task}: " if len(groups) > 1 else "")
         found += _about_ranges(trials[trials["experiment"].isin([cell.experiment for cell in group.cells])])
         found += _about_pruning(group)
     found += _about_validation(groups, walked=bool(study.walks))
@@ -323,12 +323,12 @@ def _against_luck(cell: CellSummary) -> Iterator[Conclusion]:
         yield Conclusion("cannot", cell.experiment, "within luck", sentence)
 
 
-def _about_group(group: Group) -> Iterator[Conclusion]:
+def _about_group(group: Group, name: str) -> Iterator[Conclusion]:
     for curve in group.scaling:
         if curve.refusal:
-            yield Conclusion("cannot", f"h{curve.horizon}", "sizes", f"{curve.refusal}.")
+            yield Conclusion("cannot", f"h{curve.horizon}", "sizes", f"{name}{curve.refusal}.")
     if group.variance.verdict == "cannot say":
-        yield Conclusion("cannot", "study", "horizon variance", group.variance.sentence)
+        yield Conclusion("cannot", "study", "horizon variance", f"{name}{group.variance.sentence}")
 
 
 def _about_ranges(trials: pd.DataFrame) -> Iterator[Conclusion]:
@@ -370,7 +370,7 @@ def _about_validation(groups: tuple[Group, ...], walked: bool) -> Iterator[Concl
     if walked:
         told = told.replace("All scores come", "All scores but those of walk-forward come")
     elif folded < len(shown):
-        told += ". `fts enqueue --cv walk-forward:5` validates on several periods"
+        told += ". `fts replicate CELL --folds 4of6` judges a winner on several periods"
     yield Conclusion("caution", "study", "several periods" if folded == len(shown) else "one period", f"{told}.")
     if max(cell.n_complete + cell.n_pruned for cell in shown) > 1:
         yield Conclusion(

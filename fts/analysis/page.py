@@ -31,7 +31,8 @@ h3 { font-size:14px; margin:22px 0 4px; }
 p.lead, p.note { color:var(--soft); margin:0 0 14px; max-width:88ch; }
 p.note { font-size:13px; }
 nav { font-size:13px; margin:14px 0 26px; }
-nav a { color:var(--soft); margin-right:14px; text-decoration:none; border-bottom:1px solid var(--line); }
+nav a { display:inline-block; margin-right:14px; color:var(--soft); text-decoration:none;
+  border-bottom:1px solid var(--line); }
 .answers { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(400px,100%),1fr)); gap:14px; margin:20px 0; }
 .answer { border:1px solid var(--line); border-top:4px solid var(--soft); border-radius:4px; padding:14px 16px; }
 .answer .q { font-size:13px; color:var(--soft); margin:0; }
@@ -220,12 +221,14 @@ recorded when it ended; it has fewer resamples, so its ends differ a little from
 {%- endif %}
 {%- if group.scores %}
 <h3>Scores of the best trials</h3>
+{%- if loop.first or not groups[0].scores %}
 <p class="note">Every score has a 95&nbsp;% interval. Loss minus baseline: the difference from the best baseline by
 AUC and, if another baseline has a lower loss, from that one too; paired by day; below zero the cell is better.
 Precision equals recall because as many days are flagged as are positive. Luck limit: 95&nbsp;% of equally long searches
 without skill end below this AUC. Deflated AUC: the AUC minus the gain that luck alone brings on average. Calibration
 error: even a perfectly calibrated forecast has some by chance, in 95&nbsp;% of cases less than the number shown; an
 error below that number can be chance.</p>
+{%- endif %}
 {{ scored(group.scores, 1) }}
 {%- endif %}
 {%- if group.earlier %}

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from fts.analysis.tables_page import signed
 from fts.scores.dependence import LEVEL, TooFewSamples, block_length
+from fts.scores.folds import stretches
 from fts.scores.intervals import Interval, resample
 from fts.scores.metrics import auc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from fts.analysis.study_data import StudyData
+    from fts.analysis.study_data import BaselineRow, StudyData
     from fts.analysis.summarise import CellSummary, Group
+    from fts.analysis.walked import Walked
 
 COVERED = 2 / 3  # of the days, from which the VIX decides; days without it belong to no third
 DAYS = 20  # of returns that a day's volatility is measured on
@@ -32,10 +35,11 @@ FEWEST = 15  # days of each class in a regime: below, an AUC says nothing
 RESAMPLES = 500
 HEAD = ["regime", "days", "AUC", "minus the baseline"]
 NOTE = (
-    "AUC of each winner, and its difference to the strongest baseline on the same days, in parts of the validation "
-    "days: thirds by the VIX where it covers two thirds of them, else by the volatility of the "
-    f"{DAYS} days before (the title says which), and calendar years. The intervals (95 %) are those of "
-    "one regime alone: of many regimes some differ by luck. Regimes with fewer than "
+    "AUC of each winner, and its difference to the strongest baseline on the same days, in parts of its days: of those "
+    "of walk-forward where it was walked (mean over seeds, days of the same fold compared), else of the validation "
+    "days. Parts are thirds by the VIX where it covers two thirds of the days, else by the volatility of the "
+    f"{DAYS} days before (the title says which), and calendar years. The intervals (95 %) hold the luck of the days of "
+    "one regime alone: not that of the seed, and of many regimes some differ by luck. Regimes with fewer than "
     f"{FEWEST} days of either class are left out."
 )
 
@@ -59,30 +63,50 @@ def volatility(prices: pd.DataFrame) -> pd.Series:
 
 def regimes(
     y_N: np.ndarray,
-    p_N: np.ndarray,
+    p_SN: Sequence[np.ndarray],
     rival_N: np.ndarray | None,
     days: pd.DatetimeIndex,
     volatility_N: np.ndarray,
     horizon: int,
-    seed: int = 0,
+    folds: int = 1,
 ) -> list[Regime]:
     """Thirds by volatility, then years. All arrays are of the same N days in time order. Raises TooFewSamples."""
-    weights_RN = resample(len(y_N), block_length(y_N, horizon), seed, RESAMPLES)
+    weights_RN = resample(len(y_N), block_length(y_N, horizon), 0, RESAMPLES)
+    fold_N = np.concatenate([np.full(len(k), n) for n, k in enumerate(stretches(len(y_N), folds))])
     found = []
     for name, member in _parts(days, volatility_N):
         n_pos = int(y_N[member].sum())
         if min(n_pos, member.sum() - n_pos) < FEWEST:
             continue
         gain = None
-        y, p, weights = y_N[member], p_N[member], weights_RN[:, member]
+        y, weights, fold = y_N[member], weights_RN[:, member], fold_N[member]
+        value = _mean_auc(y, [p[member] for p in p_SN], fold)[0]
         if rival_N is not None:
-            value = float(auc(y, p, None)[0] - auc(y, rival_N[member], None)[0])
-            with np.errstate(divide="ignore", invalid="ignore"):  # a resample may hold one class alone
-                drawn = auc(y, p, weights) - auc(y, rival_N[member], weights)
+            mine, theirs = [p[member] for p in p_SN], [rival_N[member]]
+            apart = value - _mean_auc(y, theirs, fold)[0]
+            drawn = _mean_auc(y, mine, fold, weights) - _mean_auc(y, theirs, fold, weights)
             low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-            gain = Interval(value, float(low), float(high))
-        found.append(Regime(name, int(member.sum()), n_pos, float(auc(y, p, None)[0]), gain))
+            gain = Interval(float(apart), float(low), float(high))
+        found.append(Regime(name, int(member.sum()), n_pos, float(value), gain))
     return found
+
+
+def _mean_auc(
+    y_N: np.ndarray, p_SN: Sequence[np.ndarray], fold_N: np.ndarray, weights_RN: np.ndarray | None = None
+) -> np.ndarray:
+    """R mean AUCs of S trainings over the pairs of days of one fold: each fold has a model and a scale of its own."""
+    weights_RN = np.ones((1, len(y_N))) if weights_RN is None else weights_RN
+    total_R, pairs_R = np.zeros(len(weights_RN)), np.zeros(len(weights_RN))
+    for fold in np.unique(fold_N):
+        at = fold_N == fold
+        n_R = (weights_RN[:, at] @ y_N[at]) * (weights_RN[:, at] @ (1 - y_N[at]))
+        with np.errstate(divide="ignore", invalid="ignore"):  # a fold of a resample may hold one class alone
+            mean_R = np.mean([auc(y_N[at], p[at], weights_RN[:, at]) for p in p_SN], axis=0)
+        total_R += np.where(n_R > 0, n_R * mean_R, 0.0)
+        pairs_R += n_R
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found_R: np.ndarray = total_R / pairs_R
+    return found_R
 
 
 def _parts(days: pd.DatetimeIndex, volatility_N: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -104,44 +128,58 @@ def nervousness(study: StudyData, prices: pd.DataFrame, days: pd.DatetimeIndex) 
     return f"by the volatility of {DAYS} days", volatility(prices).reindex(days).to_numpy(float)
 
 
-def of_cell(study: StudyData, cell: CellSummary) -> tuple[str, list[Regime]]:
-    """What the thirds go by; no regime without predictions and prices of days that carry an interval."""
+def of_cell(study: StudyData, cell: CellSummary, walk: Walked | None = None) -> tuple[str, list[Regime]]:
+    """Which days, and what the thirds go by; no regime without predictions and prices of days that carry an interval.
+
+    The days are those of the walk where there is one.
+    """
     prices = study.prices.get(str((cell.best or {}).get("data_md5")))
-    if cell.predictions is None or prices is None:
+    if prices is None or (walk is None and cell.predictions is None):
         return "", []
-    days = pd.DatetimeIndex(cell.predictions["date"])
+    if walk is not None:
+        dates, y, p_SN, folds = walk.row.dates, walk.row.y, walk.row.p_SN, walk.row.folds
+    else:
+        assert cell.predictions is not None, "has been looked at"
+        dates, folds = cell.predictions["date"].to_numpy().astype("datetime64[D]"), 1
+        y, p_SN = cell.predictions["y"].to_numpy(float), (cell.predictions["p"].to_numpy(float),)
+    days, rival = pd.DatetimeIndex(dates), _rival(cell, walk)
     by, known = nervousness(study, prices, days)
-    rival = None if cell.baseline is None else cell.baseline.on(days.to_numpy().astype("datetime64[D]"))
-    y, p = cell.predictions["y"].to_numpy(float), cell.predictions["p"].to_numpy(float)
+    by = f"{len(days)} days{'' if walk is None else ' of walk-forward'}, thirds {by}"
     try:
-        return by, regimes(y, p, rival, days, known, cell.horizon)
+        return by, regimes(y, p_SN, None if rival is None else rival.on(dates), days, known, cell.horizon, folds)
     except TooFewSamples:
         return by, []
 
 
-def section(study: StudyData, groups: tuple[Group, ...]) -> dict[str, Any]:
+def _rival(cell: CellSummary, walk: Walked | None) -> BaselineRow | None:
+    if walk is None:
+        return cell.baseline
+    return None if walk.baseline is None else walk.baseline.rival
+
+
+def section(study: StudyData, groups: tuple[Group, ...], walks: Sequence[Walked] = ()) -> dict[str, Any]:
     """As fts.analysis.sections wants it."""
     tables: list[dict[str, Any]] = []
+    walk_of = {walk.row.experiment: walk for walk in walks}
     for group in groups:
         for cell in group.cells:
-            by, found = of_cell(study, cell)
-            rows = [_row(cell, regime) for regime in found]
+            walk = walk_of.get(cell.experiment)
+            by, found = of_cell(study, cell, walk)
+            rows = [_row(_rival(cell, walk), regime) for regime in found]
             if rows:
                 title = f"{cell.budget} at h{cell.horizon}" + (f" ({group.task})" if len(groups) > 1 else "")
-                title += f", thirds {by}"
+                title += f", {by}"
                 tables.append({"title": title, "rows": [HEAD, *rows], "names": 1, "folded": True})
     return {"id": "regimes", "nav": "regimes", "title": "In which markets?", "note": NOTE, "tables": tables}
 
 
-def _row(cell: CellSummary, regime: Regime) -> list[tuple[str, str, str]]:
-    gain, rival = "—", ""
-    if regime.gain is not None and cell.baseline is not None:
-        told = regime.gain
-        gain = f"{told.value:+.3f} [{told.low:+.3f}, {told.high:+.3f}]".replace("-", "−")
-        rival = cell.baseline.result.name
+def _row(rival: BaselineRow | None, regime: Regime) -> list[tuple[str, str, str]]:
+    beside = ("—", "", "")
+    if regime.gain is not None and rival is not None:
+        beside = (signed(regime.gain), rival.result.name, "")
     return [
         (regime.name, "", ""),
         (str(regime.n), f"{regime.n_pos} with the rise", ""),
         (f"{regime.auc:.3f}", "", ""),
-        (gain, rival, ""),
+        beside,
     ]

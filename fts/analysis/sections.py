@@ -18,7 +18,7 @@ Row = list[tuple[str, str, str]]  # of a table: value, what stands under it, and
 
 def sections(study: StudyData, groups: tuple[Group, ...], walks: tuple[Walked, ...] = ()) -> list[dict[str, Any]]:
     """Those that have a row to show: id, nav, title, note, and tables of (title, rows, names) for the page."""
-    made = [_beyond_volatility(study, groups), assets.section(groups, walks), regimes.section(study, groups)]
+    made = [_beyond_volatility(study, groups), assets.section(groups, walks), regimes.section(study, groups, walks)]
     made.append(economic_section.section(study, groups))
     return [section for section in made if section["tables"]]
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from fts.scores.folds import Luck
+
 EPOCH_COLUMNS = ("experiment", "number", "epoch", "train_loss", "val_loss", "train_auc", "val_auc")
 CELL_COLUMNS = ("experiment", "budget", "horizon", "task", "tier", "trials_wanted", "status")
 ENDED = ("complete", "pruned", "failed")  # of a trial
@@ -68,6 +70,8 @@ class WalkRow:
     dates: np.ndarray  # datetime64[D], N
     y: np.ndarray  # float64, N
     p_SN: tuple[np.ndarray, ...]  # noqa: N815  # shapes are upper-case suffixes; probabilities, float64
+    wanted: int  # seeds; those that run, wait or failed are not among the S
+    lucks: Mapping[str, Luck | None]  # of the seed, in AUC and log loss; None: no winner was trained twice
 
 
 def baseline_row(
@@ -94,6 +98,14 @@ def baseline_row(
 
 
 @dataclass(frozen=True)
+class Importance:
+    """How much of the trials' spread goes with each parameter of a cell: shares of the variance of ranks."""
+
+    shares: Mapping[str, float]
+    chance: float  # the share that the luckiest parameter of a shuffled search stays below in 95 of 100
+
+
+@dataclass(frozen=True)
 class StudyData:
     """Everything `write_report` and `summarise` read; `walks` are the winners on walk-forward folds.
 
@@ -102,8 +114,9 @@ class StudyData:
     trial. predictions: `trials_table.trial_name` -> table of PREDICTION_COLUMNS, for every complete trial that
     has them. prices: data_md5 -> High and Close by day, none of the test part.
     cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
-    sentence per opened test set (who, when, which cell). newer: one sentence per search that none of the trials here
-    are of, because it has only been put in line. without_best: experiment -> why it has ended without a best trial.
+    sentence per opened test set (who, when, which cell). newer: one sentence per search or walk that none of the
+    trials here are of, because none of its own has ended. without_best: experiment -> why it has ended without a best
+    trial.
     """
 
     trials: pd.DataFrame
@@ -114,6 +127,7 @@ class StudyData:
     prices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     walks: tuple[WalkRow, ...] = ()
     vix: pd.Series | None = None  # closes by day; None: not known here
+    importance: Mapping[str, Importance] = field(default_factory=dict)  # experiment -> of its search
     test_openings: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
     without_best: Mapping[str, str] = field(default_factory=dict)

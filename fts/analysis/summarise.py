@@ -12,7 +12,6 @@ import pandas as pd
 from fts.analysis.baselines import best_baseline
 from fts.analysis.beyond_volatility import BeyondVolatility, beyond_volatility
 from fts.analysis.horizon import HorizonVariance, horizon_variance
-from fts.analysis.importance import RankedParameter, TooFewTrials, importances
 from fts.analysis.luck import NoSkillSearch, no_skill_search
 from fts.analysis.reality_check import RealityCheck, reality_check
 from fts.analysis.scaling import ERROR, FEWEST_SIZES, LOSS, ScalingFit, TooFewSizes, fit_scaling
@@ -23,7 +22,7 @@ from fts.scores.intervals import RESAMPLES, Difference, Interval, Scores, compar
 from fts.scores.metrics import auc, auc_influence, log_losses
 
 if TYPE_CHECKING:
-    from fts.analysis.study_data import BaselineRow, StudyData
+    from fts.analysis.study_data import BaselineRow, Importance, StudyData
 
 
 SEEDS_TO_CLAIM = 2  # trainings of a winner with other seeds before a lead of it may be claimed
@@ -146,7 +145,7 @@ class Group:
     cells: tuple[CellSummary, ...]
     variance: HorizonVariance
     scaling: tuple[ScalingCurve, ...]
-    importance: dict[str, list[RankedParameter]]  # experiment -> rows; cells with too few trials are absent
+    importance: dict[str, Importance]  # by experiment; cells with too few trials are absent
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -177,7 +176,7 @@ def summarise(study: StudyData, seed: int = 0) -> tuple[Group, ...]:
                 cells=tuple(summaries),
                 variance=horizon_variance(trials, seed),
                 scaling=tuple(scaling_curve(summaries, h) for h in sorted({c.horizon for c in summaries})),
-                importance=_importances(trials, seed),
+                importance={name: study.importance[name] for name in rows["experiment"] if name in study.importance},
             )
         )
     return tuple(made)
@@ -396,16 +395,6 @@ def _paired_draws(cells: list[CellSummary], horizon: int, seed: int = 0) -> list
     weights = resample(losses.shape[1], max(blocks), seed, RESAMPLES)
     drawn = weights @ losses.T / losses.shape[1], np.stack([1 - auc(y, p, weights) for y, p in pairs], axis=1)
     return [(draws, widening(series, max(blocks))) for draws, series in zip(drawn, apart, strict=True)]
-
-
-def _importances(trials: pd.DataFrame, seed: int) -> dict[str, list[RankedParameter]]:
-    found = {}
-    for experiment, rows in trials[trials["kind"] == "cell"].groupby("experiment"):
-        try:
-            found[str(experiment)] = importances(rows, seed)
-        except TooFewTrials:
-            continue
-    return found
 
 
 def _replicates(trials: pd.DataFrame, best: dict[str, Any] | None) -> pd.DataFrame:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fts.analysis.horizon import HorizonEffect
-from fts.analysis.importance import RankedParameter
 from fts.analysis.paired_configurations import Shared
 from fts.state.files import csv_cell
 
@@ -40,7 +39,7 @@ EMPTY = {  # the first columns of each table, so that a program can read one wit
     "horizon_variance": ("task", "tier", *HorizonEffect.__dataclass_fields__),
     "shared_configurations": ("task", "tier", *Shared.__dataclass_fields__),
     "scaling": ("task", "tier", "horizon", "n_params", "val_loss", "val_auc", "refusal"),
-    "importance": ("experiment", *RankedParameter.__dataclass_fields__),
+    "importance": ("experiment", "name", "share", "chance"),
 }
 
 
@@ -67,10 +66,10 @@ def all_tables(study: StudyData, groups: tuple[Group, ...], found: tuple[Conclus
         "scaling": scaling(groups),
         "importance": pd.DataFrame(
             [
-                {"experiment": experiment, **vars(row)}
+                {"experiment": experiment, "name": name, "share": share, "chance": found.chance}
                 for group in groups
-                for experiment, rows in group.importance.items()
-                for row in rows
+                for experiment, found in group.importance.items()
+                for name, share in found.shares.items()
             ]
         ),
         "findings": pd.DataFrame([vars(finding) for finding in found], columns=["kind", "about", "rule", "sentence"]),

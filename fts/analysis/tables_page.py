@@ -52,7 +52,7 @@ def _baseline_scores(row: BaselineRow) -> list[tuple[str, str, str]]:
 
 
 def _calibration(scores: Scores) -> tuple[str, str, str]:
-    return ranged(scores.calibration_error, count=f"by chance up to {scores.calibration_limit:.3f}")
+    return ranged(scores.calibration_error, count=f"chance up to {scores.calibration_limit:.3f}")
 
 
 def score_rows(group: Group) -> list[list[Any]]:
@@ -214,19 +214,19 @@ def signed(gain: Interval) -> str:
 def _loss_versus(cell: CellSummary) -> tuple[str, str, str]:
     if cell.loss_gain is None:
         return NONE, "", ""
-    value, ends = _ends(cell.loss_gain.interval)
-    return value, ends, _lowest_versus(cell)
+    return *ends(cell.loss_gain.interval), _lowest_versus(cell)
 
 
 def _lowest_versus(cell: CellSummary) -> str:
     """What the baseline of the lowest loss makes of it, where that is not the best one by AUC."""
     if cell.lowest is None or cell.lowest_gain is None or cell.lowest is cell.baseline:
         return ""
-    value, ends = _ends(cell.lowest_gain.interval)
-    return f"to {cell.lowest.result.name}:\n{value}\n{ends}"
+    value, between = ends(cell.lowest_gain.interval)
+    return f"to {cell.lowest.result.name}:\n{value}\n{between}"
 
 
-def _ends(gain: Interval) -> tuple[str, str]:
+def ends(gain: Interval) -> tuple[str, str]:
+    """`−0.071` and `−0.119 to −0.033`."""
     value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (gain.value, gain.low, gain.high))
     return value, f"{low} to {high}"
 

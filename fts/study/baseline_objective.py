@@ -17,7 +17,7 @@ from fts.analysis.baselines import fit_one, on_folds, score_predictions
 from fts.jobs.trial.process import Commands, log_to, main, say
 from fts.study.cell import TrialSpec
 from fts.study.evidence import cell_data, data_facts, peak_bytes, reset_peak, write_predictions
-from fts.study.walk_forward_objective import folds_of, on_fold, together
+from fts.study.walk_forward_objective import in_folds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,11 +27,11 @@ def run_baseline(spec: TrialSpec, _orders: Commands) -> Iterator[dict[str, Any]]
     """started, then result: there is nothing in between worth a checkpoint, it takes seconds."""
     log_to(Path(spec.log_path))
     reset_peak()
-    data = cell_data(spec.data_root, spec.cell, spec.dry_run_rows)
-    parts = [data]
     if spec.cell.cv is not None:
-        parts = [on_fold(data, fold, spec.dry_run_rows) for fold in folds_of(data, spec.cell)]
-        data = together(data, parts, spec.cell.min_positives if spec.dry_run_rows is None else 0)
+        data, parts = in_folds(spec)
+    else:
+        data = cell_data(spec.data_root, spec.cell, spec.dry_run_rows)
+        parts = [data]
     yield {"fact": "started", **data_facts(data), "device": "cpu", "threads": spec.threads}
     model, inputs = spec.params["model"], spec.params["inputs"]
     say(f"{model} on {inputs}: n_train={data.n_train} n_val={data.n_val} n_pos={data.n_pos}")

@@ -12,11 +12,13 @@ from fts.jobs.trial.cause import DeviceMissing
 from fts.model.patchtst import PatchTST
 from fts.scores.dependence import TooFewSamples
 from fts.scores.intervals import auc_interval
-from fts.study.cell import TrialSpec, effective_config, settled
+from fts.study.cell import TrialSpec, as_trained
 from fts.study.evidence import cell_data, data_facts, peak_bytes, write_predictions
-from fts.study.recipe import Recipe, model_config, models_of, plan_for, precisions, predict
+from fts.study.recipe import model_config, models_of, plan_for, precisions, predict
 from fts.training.config import TrainConfig
-from fts.training.trainer import Trainer, TrainingData
+from fts.training.memory import Recipe
+from fts.training.trainer import Trainer
+from fts.training.windows import TrainingData
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,8 +117,7 @@ def build_trial(spec: TrialSpec) -> BuiltTrial:
     Raises what its parts raise for bad data, UnusedParameter for a suggestion nothing consumes, BadSpec for a recipe
     that makes no sense.
     """
-    effective_config(spec.cell, spec.params)  # every suggested parameter is consumed, or this is an error
-    spec = replace(spec, cell=settled(spec.cell, spec.params))
+    spec = as_trained(spec)
     return assemble(spec, cell_data(spec.data_root, spec.cell, spec.dry_run_rows))
 
 

@@ -19,20 +19,12 @@ from fts.jobs.api.spec import (
     BadSpec,
     UnusedParameter,
     checked_fields,
-    config_md5,
     md5_of,
-    seed_for,
-    trial_folder,
 )
 from fts.model.architecture import NORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = [
-    "MD5", "NAME", "BadSpec", "CellSpec", "TrialSpec", "UnusedParameter", "checked_fields", "config_md5",
-    "effective_config", "seed_for", "trial_folder",
-]  # fmt: skip
 
 TRAINS = ("cell", "train", "replicate", "walk")  # kinds of jobs whose trials train a model of ours
 DRY_RUN_ROWS = (1, 1_000_000)
@@ -261,6 +253,12 @@ def settled(cell: CellSpec, params: dict[str, Any]) -> CellSpec:
     """The cell as one trial of it sees it: with the window and norm that were drawn, on the same days."""
     drawn = {name: params[name] for name in WINDOW if name in params}
     return replace(cell, longest=cell.span, **drawn) if drawn else cell
+
+
+def as_trained(spec: TrialSpec) -> TrialSpec:
+    """The spec with its cell as this trial sees it. Raises UnusedParameter for a suggestion that nothing consumes."""
+    effective_config(spec.cell, spec.params)
+    return replace(spec, cell=settled(spec.cell, spec.params))
 
 
 def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:

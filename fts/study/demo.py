@@ -68,8 +68,8 @@ def enqueue(db: Database, places: Places) -> None:
     lines = enqueue_matrix(db, places, BUDGETS, HORIZONS, TRIALS, EPOCHS, baselines=True, winner_folds=FOLDS, tell=say)
     cells = [line for line in lines if line.cell.kind == "cell"]
     say(f"queue: one baseline job per horizon, then {len(cells)} cells x {TRIALS} trials x at most {EPOCHS} epochs")
-    say(f"queue: then each winner is trained anew for {FOLDS} walk-forward stretches, beside the baselines")
-    say("queue: this is a small demo; a real study has 50 trials of 50 epochs per cell")
+    say("queue: then each winner is trained anew for the last 2 of 3 stretches of days, beside the baselines")
+    say("queue: this is a small demo, too short for good models; a real study has 50 trials of 50 epochs per cell")
 
 
 def demo_jobs(db: Database) -> list[Job]:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.spec import seed_for
 from fts.jobs.python import python
 from fts.jobs.settings import Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.child import ChildError, TrialProcess
+from fts.state.values import Direction
 from fts.study import baseline_jobs
-from fts.study.cell import CellSpec, TrialSpec, seed_for
+from fts.study.cell import CellSpec, TrialSpec
 from fts.study.study import program_of
 
 if TYPE_CHECKING:
@@ -80,11 +82,10 @@ def long_warm_up(places: Places, cell: CellSpec) -> str | None:
     total = min(whole, cell.max_steps or whole)
     if not (long := [choice for choice in choices if choice >= total]):
         return None
+    limit = f"--max-steps {total}" if total < whole else f"{formatting.count(cell.epochs, 'epoch')} of {steps}"
     return (
-        f"note: {formatting.count(cell.epochs, 'epoch')} of {formatting.count(steps, 'step')} "
-        f"{'is' if cell.epochs == 1 else 'are'} {formatting.count(whole, 'step')}"
-        + (f", --max-steps leaves {total}" if total < whole else "")
-        + f"; with a warm-up of {' or '.join(map(str, long))} the learning rate never reaches its peak"
+        f"note: a trial has at most {formatting.count(total, 'step')} ({limit}), so one that draws warmup_steps "
+        f"{' or '.join(map(str, long))} ends before its learning rate has reached its peak"
     )
 
 
@@ -169,7 +170,7 @@ def first_params(cell: CellSpec) -> dict[str, object]:
         return baseline_jobs.first_params()
     if cell.warm_start:
         return dict(cell.warm_start[0])
-    return suggest(cell.space, [], cell.seed, 0, cell.sampler, cell.objective == "val_auc")
+    return suggest(cell.space, [], cell.seed, 0, cell.sampler, Direction(cell.direction))
 
 
 def check_on_paper(cell: CellSpec) -> Checked:

@@ -21,7 +21,7 @@ from fts.data.splits import window_ends
 from fts.model.patchtst import PatchTST
 from fts.state.files import atomic_write, make_folder
 from fts.study.build import BuiltTrial, assemble
-from fts.study.cell import TrialSpec, effective_config, settled
+from fts.study.cell import TrialSpec, as_trained
 from fts.study.evidence import cell_data
 from fts.study.model_card import card
 from fts.study.model_folder import FORMAT, md5_of_config
@@ -67,8 +67,7 @@ class FinalTrial(BuiltTrial):
 
 def build_final(spec: TrialSpec) -> BuiltTrial:
     """The trial of a train job. Raises what build_trial raises."""
-    effective_config(spec.cell, spec.params)
-    spec = replace(spec, cell=settled(spec.cell, spec.params))
+    spec = as_trained(spec)
     cell = spec.cell
     data = all_windows(cell_data(spec.data_root, cell))
     if spec.dry_run_rows is not None:

@@ -18,8 +18,9 @@ from fts.state.scheduling import preference
 from fts.state.transitions.extend import amount_of
 from fts.state.values import Amount, Enqueued
 from fts.study import choices
-from fts.study.cli.enqueue import enqueue, specs_of
+from fts.study.cli.enqueue import NO_FOLDS, enqueue, specs_of
 from fts.study.estimate import Allowed, Known, plan_cell
+from fts.study.outlook import trials_after
 from fts.study.own import own_jobs
 from fts.study.preview import CellCost, Preview, cost_of, sentences
 from fts.study.question import other_epochs, question_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 LEAVE = ("whole", "budgets_", "horizons")  # the ticks say which cells
 FIRST = {"baselines": "--baselines"}  # a matrix has them before its cells; named cells alone have none
-TAKEN = ("cells", *LEAVE, "task", "winner_folds", "baselines", "warm_start", "again", "no_check", "dry_run", "as_json")
+TAKEN = ("cells", *LEAVE, "task", "baselines", "warm_start", "again", "no_check", "dry_run", "as_json")
 CHECKPOINTS = 24  # bytes of a parameter in two checkpoints: weights and both moments of the optimizer
 
 
@@ -40,6 +41,7 @@ CHECKPOINTS = 24  # bytes of a parameter in two checkpoints: weights and both mo
 class _Chosen(Seen):
     trials: int = 0
     pruner: str = "none"
+    after: float = 0.0  # what follows the search of a new cell, in trials of it
 
 
 class MatrixOffer(Offer):
@@ -60,6 +62,9 @@ class MatrixOffer(Offer):
         with self.command.make_context("enqueue", ["2M/h1", *self._words(typed)], obj=self.places) as context:
             given = dict(context.params)
             task, again = given["task"], bool(given["again"])
+            seeds, folds = given["winner_seeds"] or choices.SEEDS, given["winner_folds"] or choices.FOLDS
+            if given["winner_folds"] == NO_FOLDS:
+                given["winner_folds"] = None
             for name in TAKEN:
                 given.pop(name)
             wanted = [(budget, horizon, task) for budget in choices.SIZES for horizon in choices.HORIZONS]
@@ -67,7 +72,8 @@ class MatrixOffer(Offer):
         with cost.reading(self.places) as db:
             jobs = () if db is None else own_jobs(db)
         now = [standing(cell, jobs, again) for cell in cells]
-        return _Chosen(cells, now, [], cells[0].trials, cells[0].pruner)
+        after = trials_after(seeds, None if folds == NO_FOLDS or cells[0].cv else folds)
+        return _Chosen(cells, now, [], cells[0].trials, cells[0].pruner, after)
 
     def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
         return [*ticked, *self._words(typed)]
@@ -90,7 +96,7 @@ class MatrixOffer(Offer):
         largest = max(shape.n_params for each in plans for shape in each.shapes)
         disk = f"disk: {formatting.size(room(self.places.outputs)[0])} free; the checkpoints of its largest trial take "
         return [
-            *sentences(plan, list(costs), seen.trials, seen.pruner),
+            *sentences(plan, list(costs), seen.trials, seen.pruner, seen.after),
             disk + f"about {formatting.size(CHECKPOINTS * largest)}, as long as it runs",
         ]
 

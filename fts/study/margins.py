@@ -7,13 +7,16 @@ that `fts status`, the monitor and the exports can show it without computing any
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.spec import trial_folder
 from fts.jobs.records.exports import best_of
 from fts.state import queries, transitions
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
-from fts.study.cell import CellSpec, trial_folder
+from fts.study.cell import CellSpec
 from fts.study.own import own_jobs
+from fts.study.seeds import lucks_of, same_folds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,7 +42,9 @@ JUDGED = ("cell", "walk")  # kinds of jobs that are compared with baselines
 def refresh(db: Database, places: Places, job: Job, who: str) -> list[Margin]:
     """Brings up to date what depends on `job`: its own margin, or after a baseline those of every cell it is for."""
     jobs = own_jobs(db)
-    if job.kind in JUDGED:
+    if job.kind == "walk":  # its seeds tell of the luck of the others, too
+        cells = [other for other in jobs if other.kind == "walk" and same_folds(other) == same_folds(job)]
+    elif job.kind in JUDGED:
         cells = [job]
     elif job.kind == "baseline":
         cells = [other for other in jobs if other.kind in JUDGED and question(other) == question(job)]
@@ -70,10 +75,11 @@ def margin_of(
     if best is None or not rivals:
         return None
     rival_job, rival = max(rivals, key=lambda pair: (pair[1].val_auc or 0.0, pair[0].id, -pair[1].number))
+    if cell.kind == "walk":  # a mean over seeds, of which each counts, the best or not
+        found = _walked(db, places, cell, best, rival_job, rival)
+        return None if found is None or (known and replace(found, at=known.at) == known) else found
     if known and (known.trial, known.rival_job, known.rival_trial) == (best.number, rival_job.id, rival.number):
         return None
-    if cell.kind == "walk":
-        return _walked(places, cell, queries.trials(db, cell.id), best, rival_job, rival)
     return _compared(places, cell, best, rival_job, rival)
 
 
@@ -97,22 +103,16 @@ def _compared(places: Places, cell: Job, best: Trial, rival_job: Job, rival: Tri
     return _margin(places, cell, [best], best, (rival_job, rival), gains)
 
 
-def _walked(
-    places: Places, cell: Job, trials: Iterable[Trial], best: Trial, rival_job: Job, rival: Trial
-) -> Margin | None:
+def _walked(db: Database, places: Places, cell: Job, best: Trial, rival_job: Job, rival: Trial) -> Margin | None:
     """Of the mean over all trainings, which differ by their seeds."""
-    from fts.scores.folds import luck_of, over_folds, paired  # here, not above: arch, a second
+    from fts.scores.folds import paired  # here, not above: arch, a second
 
-    folds = CellSpec.from_json(cell.spec).folds
+    folds, lucks = CellSpec.from_json(cell.spec).folds, lucks_of(db, cell)
 
     def gains(y: Floats, p_SN: list[Floats], q: Floats) -> list[Interval]:
-        lucks = [luck_of([[float(over_folds(metric, y, p, folds)[0]) for p in p_SN]]) for metric in METRICS]
-        return [
-            paired(metric, y, p_SN, [q], folds, cell.horizon, luck, (len(p_SN), 0))
-            for metric, luck in zip(METRICS, lucks, strict=True)
-        ]
+        return [paired(m, y, p_SN, [q], folds, cell.horizon, lucks[m], (len(p_SN), 0)) for m in METRICS]
 
-    trained = [trial for trial in trials if trial.status is TrialStatus.COMPLETE]
+    trained = [trial for trial in queries.trials(db, cell.id) if trial.status is TrialStatus.COMPLETE]
     return _margin(places, cell, trained, best, (rival_job, rival), gains)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FEWEST = 4  # complete trials before a slope is read from them
 PRUNED_COUNTS = 1 / 3  # of a complete trial, see `looks`
+FOLD = 0.4  # of a trial is a fold that trains on all days: it stops where the winner was best (2M/h1: 4of6 cost 1.03)
+JUDGING = ("replicate", "walk")  # kinds that say what a winner is worth: there is nothing to gain from them
 OPEN = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.PAUSED)
 
 
@@ -41,6 +43,7 @@ class Outlook:
     seconds: float | None  # of training and overhead; None: nothing like it has run
     seconds_low: float | None  # 80 %
     seconds_high: float | None
+    then: float | None  # seconds after that: its winner with other seeds, and on walk-forward folds
     objective: str
     best: float | None  # so far
     chance: float | None  # that one of the trials left beats the best, were they as good as those that ran (`looks`)
@@ -61,15 +64,16 @@ def outlooks(
     now: float,
     worked: Mapping[int, float] | None = None,
 ) -> list[Outlook]:
-    """One per cell that is running or may still run, in the order of the queue.
+    """One per cell, or job that judges a winner, that is running or may still run, in the order of the queue.
 
     `trials` by job number, `worked` the seconds of training of interrupted jobs (fts.state.queries.worked).
     """
-    cells = [job for job in jobs if job.kind == "cell" and job.status is not JobStatus.CANCELLED]
+    shown = [job for job in jobs if job.kind in ("cell", *JUDGING) and job.status is not JobStatus.CANCELLED]
+    cells = [job for job in shown if job.kind == "cell"]
     noise = {margin.job_id: (margin.loss_high - margin.loss_low) / 2 for margin in margins}
     noise_auc = {margin.job_id: (margin.auc_high - margin.auc_low) / 2 for margin in margins}
     found = []
-    for job in cells:
+    for job in shown:
         if job.status not in OPEN or trials_ended(job) >= job.trials_wanted:
             continue
         known = noise_auc if _objective(job) == "val_auc" else noise
@@ -92,7 +96,9 @@ def _outlook(
     values = complete_values(trials.get(job.id, ()))
     seen = looks(values, trials.get(job.id, ()))
     gain: float | None
-    if len(values) >= FEWEST:
+    if job.kind in JUDGING:
+        gain, basis = None, "judges the winner"
+    elif len(values) >= FEWEST:
         gain, basis = more_trials(values, left, seen), f"its last {len(values) // 2} of {len(values)} trials"
     else:
         gain, basis = step_in_size(job, cells, trials)
@@ -110,6 +116,9 @@ def _outlook(
         seconds=seconds,
         seconds_low=None if seconds is None else seconds / wide,
         seconds_high=None if seconds is None else seconds * wide,
+        then=None
+        if pace is None
+        else pace.seconds * trials_after(job.spec.get("winner_seeds", 1), job.spec.get("winner_folds")),
         objective=_objective(job),
         best=best.value if best else None,
         chance=left / (left + seen) if values else None,
@@ -117,6 +126,15 @@ def _outlook(
         noise=noise.get(job.id, max(rivals, default=None)),
         basis=basis,
     )
+
+
+def trials_after(seeds: int, folds: str | None) -> float:
+    """What follows a search, in trials of it: its winner with other seeds, and with all of them on folds (4of6)."""
+    walked = 0.0
+    if folds is not None:
+        judged, of = map(int, folds.split("of"))
+        walked = FOLD * sum(range(of - judged + 1, of + 1)) / (of + 1)  # each trains on the stretches before it
+    return seeds - 1 + seeds * walked
 
 
 def complete_values(trials: Iterable[Trial]) -> list[float]:

@@ -76,10 +76,15 @@ def trials_left(cost: CellCost, trials: int, pruner: str = "none") -> float:
     return float(trials - had) if pruner == "none" or trials == had else worth_of_pruned(trials, had)
 
 
-def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "none") -> str:
-    """How long the new part of an order takes, within which limits, and for which cells nobody can tell."""
+def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "none", after: float = 0.0) -> str:
+    """How long the new part of an order takes, within which limits, and for which cells nobody can tell.
+
+    `after`: what follows the search of a new cell, in trials of it.
+    """
     known = [plan.cells[cell] for cell in cells if cell in plan.cells]
-    left = [(cost.trial_s, trials_left(cost, trials, pruner)) for cost in known]
+    left = [
+        (cost.trial_s, trials_left(cost, trials, pruner) + (0.0 if standing(cost, trials) else after)) for cost in known
+    ]
     seconds = [trial_s * count for trial_s, count in left if trial_s is not None]
     free = [0.0] * plan.slots
     for each in seconds:
@@ -92,6 +97,14 @@ def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "no
     factor = math.exp(Z80 * (SD_ONE if plan.recorded else SD_UNSEEN))
     within = f"(80 %: {formatting.spell(total / factor)} to {formatting.spell(total * factor)})"
     return f"about {formatting.spell(total)} {within} with {formatting.count(plan.slots, 'slot')}{more}"
+
+
+def judged(plan: Preview, cells: Sequence[Cell], trials: int, after: float) -> str:
+    """What the winners of new cells cost; empty: nothing follows their searches."""
+    new = any(standing(plan.cells[cell], trials) is None for cell in cells if cell in plan.cells)
+    if not after or not new:
+        return ""
+    return f"; of each new cell, its winner's other seeds and walk-forward cost as much as {after:.0f} trials"
 
 
 def pruned(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str) -> str:
@@ -107,11 +120,12 @@ def pruned(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str) -> st
     )
 
 
-def sentences(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "none") -> list[str]:
+def sentences(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "none", after: float = 0.0) -> list[str]:
     """Time, memory by size, and what does not fit, for the chosen cells."""
     known = [(cell, plan.cells[cell]) for cell in cells if cell in plan.cells]
     said = [
-        f"time: {time_of(plan, cells, trials, pruner)}; from {plan.source}{pruned(plan, cells, trials, pruner)}",
+        f"time: {time_of(plan, cells, trials, pruner, after)}; from {plan.source}"
+        f"{judged(plan, cells, trials, after)}{pruned(plan, cells, trials, pruner)}",
         f"memory, {formatting.size(plan.share)} for each slot: {_by_budget(known)}",
     ]
     for budget in dict.fromkeys(budget for (budget, _), _ in known):

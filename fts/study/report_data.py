@@ -19,6 +19,7 @@ from fts.study.cell import CellSpec
 from fts.study.margins import predictions_path
 from fts.study.model_card import against
 from fts.study.own import own_jobs
+from fts.study.seeds import lucks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from fts.analysis.study_data import BaselineRow, StudyData, WalkRow
+    from fts.analysis.study_data import BaselineRow, Importance, StudyData, WalkRow
     from fts.jobs.settings import Places
     from fts.state.db import Database
 
@@ -78,11 +79,15 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         baselines=tuple(baseline_rows(places, ran, usual)),
         predictions=dict(predictions_of(places, [(job, trials[job.id]) for job in cells])),
         vix=vix_of(places),
-        walks=tuple(walk_rows(places, jobs, trials, usual)),
+        importance={job.experiment: found for job in cells if (found := importance_of(trials[job.id])) is not None},
+        walks=tuple(walk_rows(db, places, jobs, trials, usual)),
         cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
         prices=dict(prices_of(places, cells)),
         test_openings=tuple(opening_sentence(opening) for opening in openings),
-        newer=tuple(newer_sentence(newer, shown) for shown in cells for newer in newer_searches(jobs, shown)),
+        newer=(
+            *(newer_sentence(newer, shown) for shown in cells for newer in newer_searches(jobs, shown)),
+            *not_walked(jobs, trials),
+        ),
         without_best={
             job.experiment: formatting.without_best(job)
             for job in cells
@@ -91,6 +96,15 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         source=f"database {places.db.name}, {len(jobs)} jobs, {len(rows)} trials",
         made_at="" if now is None else f"made {iso(now)}",
     )
+
+
+def importance_of(trials: Sequence[Trial]) -> Importance | None:
+    """None where too few trials say anything."""
+    from fts.analysis.study_data import Importance
+    from fts.jobs.search.importance import chance_of, importance
+
+    found = importance(trials)
+    return Importance({one.name: one.share for one in found}, chance_of(trials)) if found else None
 
 
 def trial_row(job: Job, trial: Trial, usual: str | None = None) -> dict[str, Any]:
@@ -148,16 +162,12 @@ def baseline_rows(
 
 
 def walk_rows(
-    places: Places, jobs: list[Job], trials: Mapping[int, Sequence[Trial]], usual: str | None = None
+    db: Database, places: Places, jobs: list[Job], trials: Mapping[int, Sequence[Trial]], usual: str | None = None
 ) -> Iterator[WalkRow]:
     """The present winner of each cell on its folds; of an earlier winner, or before its first training: nothing."""
     from fts.analysis.study_data import WalkRow
 
-    for cell in begun_cells(jobs):
-        best = best_of(cell, trials[cell.id])
-        walk = max((job for job in jobs if _walks(job, cell, best)), key=lambda job: job.id, default=None)
-        if best is None or walk is None:
-            continue
+    for cell, best, walk in walks_of(jobs, trials):
         tables = [table for trial in trials[walk.id] if (table := stored(places, walk, trial)) is not None]
         tables = [table for table in tables if table["date"].equals(tables[0]["date"])]
         if not tables:
@@ -176,7 +186,28 @@ def walk_rows(
             dates=tables[0]["date"].to_numpy().astype("datetime64[D]"),
             y=tables[0]["y"].to_numpy(float),
             p_SN=tuple(table["p"].to_numpy(float) for table in tables),
+            wanted=walk.trials_wanted,
+            lucks=lucks_of(db, walk),
         )
+
+
+def walks_of(jobs: Sequence[Job], trials: Mapping[int, Sequence[Trial]]) -> Iterator[tuple[Job, Trial, Job]]:
+    """Cell, present winner, and the latest job that has walked it, else that will."""
+    for cell in begun_cells(jobs):
+        best = best_of(cell, trials[cell.id])
+        walks = [job for job in jobs if _walks(job, cell, best)]
+        walk = max(walks, key=lambda job: (job.trials_complete > 0, job.id), default=None)
+        if best is not None and walk is not None:
+            yield cell, best, walk
+
+
+def not_walked(jobs: Sequence[Job], trials: Mapping[int, Sequence[Trial]]) -> Iterator[str]:
+    """Winners of whose walk nothing is complete: the page would be silent about them."""
+    for cell, _, walk in walks_of(jobs, trials):
+        if not walk.trials_complete:
+            why = f": {walk.message}" if walk.status is JobStatus.FAILED and walk.message else ""
+            job = f"job {walk.id}, {walk.status}{why}"
+            yield f"{cell.experiment}: no training of its winner on walk-forward folds is complete ({job})"
 
 
 def _walks(job: Job, cell: Job, best: Trial | None) -> bool:

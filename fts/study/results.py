@@ -24,6 +24,7 @@ from fts.study.margins import JUDGED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from fts.scores.folds import Luck
     from fts.state.db import Database
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
@@ -98,10 +99,10 @@ def results(db: Database, jobs: Iterable[Job] | None = None) -> list[Result]:
     rows = [
         replace(_with_evidence(db, row, job), cell=names[job.id] + more, newer=newer_of(there, job))
         for job in shown
-        for more, row in rows_of(job, queries.trials(db, job.id), measured)
+        for more, row in rows_of(job, queries.trials(db, job.id), measured, luck_in_auc(db, job))
     ]
     walked = {job.spec["cv"] for job in chosen if job.kind == "walk"}
-    order = {  # walks and what stands beside them first: their days are more, and none of them says when to stop
+    order = {  # walks and what stands beside them first: their days are more, and no fold says when to stop
         job.id: (job.spec.get("cv") not in walked, BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id)
         for job in chosen
     }
@@ -157,18 +158,27 @@ def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] |
     return _row(job, trials, best_of(job, trials), measured)
 
 
-def rows_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None = None) -> list[tuple[str, Result]]:
+def luck_in_auc(db: Database, job: Job) -> Luck | None:
+    """Of the seed, where the job's row is a mean over seeds."""
+    from fts.study.seeds import lucks_of  # here: see results
+
+    return lucks_of(db, job)["auc"] if job.kind == "walk" else None
+
+
+def rows_of(
+    job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None, luck: Luck | None
+) -> list[tuple[str, Result]]:
     """(what its cell's name has behind it, row): of baselines two where one is best by loss and another by AUC."""
     row = result_of(job, trials, measured)
     if job.kind == "walk":
-        return [("", _over_seeds(row, trials))]
+        return [("", _over_seeds(row, trials, luck))]
     rival = best_rival(trials) if job.kind == "baseline" else None
     if rival is None or rival.number == row.best_trial:
         return [("", row)]
     return [("", row), (BY_AUC, _row(job, trials, rival, measured))]
 
 
-def _over_seeds(row: Result, trials: Sequence[Trial]) -> Result:
+def _over_seeds(row: Result, trials: Sequence[Trial], luck: Luck | None) -> Result:
     """The mean of all trainings, and their interval with the luck of a seed: none of them was chosen."""
     from fts.scores.folds import luck_of  # here: numpy, which the other rows do not need
 
@@ -177,16 +187,15 @@ def _over_seeds(row: Result, trials: Sequence[Trial]) -> Result:
     if not again:
         return row
     values, losses, aucs = ([getattr(trial, name) for trial in again] for name in ("value", "val_loss", "val_auc"))
-    luck = luck_of([values])
+    own = luck_of([values])
     row = replace(
-        row, seeds=len(again), seed_mean=fmean(values), seed_sd=None if luck is None else luck.sd,
+        row, seeds=len(again), seed_mean=fmean(values), seed_sd=None if own is None else own.sd,
         value=fmean(values), val_loss=_mean_of(losses), val_auc=_mean_of(aucs),
     )  # fmt: skip
     known = [t for t in again if t.val_auc is not None and t.auc_low is not None and t.auc_high is not None]
     if row.val_auc is None or len(known) < len(again):
         return replace(row, auc_low=None, auc_high=None)
-    of_aucs = luck_of([aucs])
-    half = of_aucs.half_width([len(aucs)]) if of_aucs else 0.0
+    half = luck.half_width([len(aucs)]) if luck else 0.0
     below, above = (fmean(abs(getattr(t, end) - t.val_auc) for t in known) for end in ("auc_low", "auc_high"))
     low, high = row.val_auc - math.hypot(below, half), row.val_auc + math.hypot(above, half)
     return replace(row, auc_low=max(0.0, low), auc_high=min(1.0, high))
@@ -333,7 +342,7 @@ def remarks(row: Result) -> list[str]:
     said = [f"older search: {row.newer}"] if row.newer else []
     said += [row.without_best] if row.without_best else []
     said += row.badges
-    if row.auc_gain is not None and row.auc_gain_low is not None and row.auc_gain_high is not None:
+    if _allows_verdict(row) and row.auc_gain_low is not None and row.auc_gain_high is not None:
         if row.auc_gain_high < 0:
             said.append(f"worse than {row.rival}")
         elif row.auc_gain_low <= 0:
@@ -341,11 +350,17 @@ def remarks(row: Result) -> list[str]:
     if row.seeds:
         sd = f" sd {row.seed_sd:.4f}" if row.seed_sd else ""
         said.append(f"{formatting.count(row.seeds, 'seed')}: {formatting.score(row.seed_mean)}{sd}")
+        said += [] if _allows_verdict(row) else [f"no verdict beside {row.rival or 'a baseline'}"]
     if row.test_opened:
         there = difference(row.test_auc_gain, row.test_auc_gain_low, row.test_auc_gain_high)
         against = f", {there} to the baseline" if there else ""
         said.append(f"test opened by {row.test_opened}: AUC {formatting.score(row.test_auc, 3)}{against}")
     return said
+
+
+def _allows_verdict(row: Result) -> bool:
+    """A walk with one seed allows none: another seed may say something else."""
+    return row.best_trial is not None or row.seeds != 1
 
 
 def as_csv(rows: Iterable[Result]) -> str:
@@ -381,7 +396,8 @@ def across_assets(rows: Iterable[Result], jobs: Iterable[Job]) -> Iterator[str]:
         if len(assets) > 1:
             told = " and ".join(f"{ticker} {gain(row)}" for ticker, row in assets)
             ends = [(ticker, row.auc_gain_low or 0.0, row.auc_gain_high or 0.0) for ticker, row in assets]
-            yield f"{name} vs base on {told}: {held(ends)}"
+            alone = [ticker for ticker, row in assets if not _allows_verdict(row)]
+            yield f"{name} vs base on {told}: {held(ends, alone)}"
 
 
 LEGEND = (

@@ -14,6 +14,7 @@ from fts.study.own import own_jobs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fts.scores.folds import Luck
     from fts.state.db import Database
 
 
@@ -49,6 +50,27 @@ def spread_of(db: Database, cell: Job) -> Spread | None:
         if trial.status is TrialStatus.COMPLETE and trial.effective_md5 == best.effective_md5
     ]
     return spread(list({trial.seed: trial for trial in again}.values()), best.value or 0.0)
+
+
+def lucks_of(db: Database, walk: Job) -> dict[str, Luck | None]:
+    """How far trainings of a walked winner lie apart by their seed alone, in AUC and log loss.
+
+    Pooled over the walks of the same days at all horizons and sizes: three seeds of one say little.
+    """
+    from fts.scores.folds import luck_of  # here, not above: numpy, which a reader of spreads does not need
+
+    like = [job for job in own_jobs(db) if job.kind == "walk" and same_folds(job) == same_folds(walk)]
+    trained = [[t for t in queries.trials(db, job.id) if t.status is TrialStatus.COMPLETE] for job in like]
+    scores = {
+        "auc": [[t.val_auc for t in ts] for ts in trained],
+        "log_loss": [[t.val_loss for t in ts] for ts in trained],
+    }
+    return {name: luck_of([v for v in values if v is not None] for values in each) for name, each in scores.items()}
+
+
+def same_folds(walk: Job) -> tuple[str, ...]:
+    """What is equal for walks whose luck of the seed is pooled."""
+    return (walk.task, walk.tier, *(repr(walk.spec.get(name)) for name in ("data_md5", "split", "cv")))
 
 
 def spread(trials: Sequence[Trial], winner_value: float) -> Spread | None:

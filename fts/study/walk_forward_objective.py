@@ -15,7 +15,7 @@ import numpy as np
 from fts.analysis.walk_forward import Fold, walk_forward
 from fts.data.splits import check_counts, window_ends
 from fts.jobs.trial.process import Commands, main
-from fts.study.cell import CellSpec, TrialSpec
+from fts.study.cell import CellSpec, TrialSpec, as_trained
 from fts.study.cell_data import CellData, rescaled
 from fts.study.evidence import cell_data
 from fts.study.objective import run_trial
@@ -44,21 +44,24 @@ def run_cv(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             return found
 
     def build(spec: TrialSpec) -> BuiltTrial:
-        from fts.study.cell import effective_config, settled
         from fts.study.fold_trainer import FoldTrainer
 
-        effective_config(spec.cell, spec.params)
-        spec = replace(spec, cell=settled(spec.cell, spec.params))
-        data = cell_data(spec.data_root, spec.cell)
-        parts = [on_fold(data, fold, spec.dry_run_rows) for fold in folds_of(data, spec.cell)]
+        spec = as_trained(spec)
+        pooled, parts = in_folds(spec)
         built = [assemble(spec, part, patience=spec.cell.epochs + 1) for part in parts]
         config = replace(built[0].train_config, patience=max(1, spec.cell.patience))
         folder = None if spec.dry_run_rows else Path(spec.folder)
         trainer = FoldTrainer([trial.trainer for trial in built], config, folder)
-        pooled = together(data, parts, spec.cell.min_positives if spec.dry_run_rows is None else 0)
         return CrossTrial(spec, pooled, config, trainer, built[0].recipe, built[0].predicted_bytes)  # type: ignore[arg-type]  # it does all that is asked of a Trainer
 
     return run_trial(spec, orders, build)
+
+
+def in_folds(spec: TrialSpec) -> tuple[CellData, list[CellData]]:
+    """The windows of all folds, on which the trial as a whole is judged, and the data of each fold."""
+    data, rows = cell_data(spec.data_root, spec.cell), spec.dry_run_rows
+    parts = [on_fold(data, fold, rows) for fold in folds_of(data, spec.cell)]
+    return _together(data, parts, 0 if rows else spec.cell.min_positives), parts
 
 
 def folds_of(data: CellData, cell: CellSpec) -> list[Fold]:
@@ -86,7 +89,7 @@ def on_fold(data: CellData, fold: Fold, rows: int | None = None) -> CellData:
     )  # fmt: skip
 
 
-def together(data: CellData, parts: list[CellData], min_positives: int) -> CellData:
+def _together(data: CellData, parts: list[CellData], min_positives: int) -> CellData:
     """What the trial as a whole is judged on: the validation windows of all folds, in time order."""
     val = np.concatenate([part.val_ends for part in parts])
     if min_positives:

@@ -1,4 +1,4 @@
-"""A winner judged by walk-forward: trained anew on what came before each fold, with nothing chosen on the fold's days.
+"""A winner judged by walk-forward: trained anew on what came before each fold, with nothing chosen anew.
 
 python -m fts.study.walk_objective --facts-fd 5        (the supervisor starts it for jobs of kind `walk`)
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.trial.process import Commands, main
-from fts.study.cell import TrialSpec
+from fts.study.cell import TrialSpec, as_trained
 from fts.study.objective import run_trial
 
 if TYPE_CHECKING:
@@ -45,17 +45,13 @@ def run_walk(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             return found | {"value": value, "last_value": value}
 
     def build(spec: TrialSpec) -> BuiltTrial:
-        from fts.study.cell import effective_config, settled
-        from fts.study.evidence import cell_data
         from fts.study.final_model import best_epoch
-        from fts.study.walk_forward_objective import folds_of, on_fold, together
+        from fts.study.walk_forward_objective import in_folds
         from fts.study.walk_trainer import FoldsInTurn
 
-        effective_config(spec.cell, spec.params)
-        spec = replace(spec, cell=settled(spec.cell, spec.params))
+        spec = as_trained(spec)
         cell, rows = spec.cell, spec.dry_run_rows
-        data = cell_data(spec.data_root, cell)
-        parts = [on_fold(data, fold, rows) for fold in folds_of(data, cell)]
+        whole, parts = in_folds(spec)
         made: dict[str, Any] = {}
 
         def trainer(fold: int) -> Any:
@@ -67,7 +63,6 @@ def run_walk(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             return trial.trainer
 
         turns = FoldsInTurn(trainer, cell.folds, None if rows else Path(spec.folder))
-        whole = together(data, parts, 0 if rows else cell.min_positives)
         return WalkTrial(spec=spec, cell_data=whole, trainer=turns, **made)  # type: ignore[arg-type]  # it does all that is asked of a Trainer
 
     return run_trial(spec, orders, build)

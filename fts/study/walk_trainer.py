@@ -1,7 +1,7 @@
 """Trains one configuration anew for each walk-forward fold, one fold after the other, so that it looks like one trial.
 
 What a trial reports are its folds: fold k is epoch k. Each trains as many epochs as its configuration was chosen with,
-so no day that it is judged on says when to stop. Only one model is in memory. What has ended stands in one file, the
+so no fold says when to stop. Only one model is in memory. What has ended stands in one file, the
 fold that runs in its own checkpoint: a resumed trial equals an unbroken one to the bit.
 """
 

@@ -11,10 +11,12 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.records.exports import best_of
 from fts.jobs.records.searches import begun_cells
 from fts.state import queries
-from fts.study.cell import BadSpec, CellSpec
+from fts.state.values import Direction
+from fts.study.cell import CellSpec
 from fts.study.own import own_jobs
 from fts.study.results import BUDGETS
 
@@ -101,7 +103,7 @@ def _drawn(cell: CellSpec, number: int) -> dict[str, Any]:
     """What a cold search would try: a smaller budget has no architecture of this size to lend."""
     from fts.jobs.search.sampler import suggest  # here, not above: optuna costs 0.4 s
 
-    return suggest(cell.space, [], cell.seed, number, "random", cell.objective == "val_auc")
+    return suggest(cell.space, [], cell.seed, number, "random", Direction(cell.direction))
 
 
 def _distance(cell: CellSpec, job: Job) -> tuple[int, int, int]:

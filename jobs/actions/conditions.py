@@ -10,7 +10,7 @@ from fts.jobs.status.drain import LEAVES, latest_end
 from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus, Verb, Worker, WorkerOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ASK_AFTER_S = 300.0  # an older change is not undone without a question
 
@@ -75,16 +75,8 @@ def queue_paused(job: Job | None, snapshot: Snapshot) -> str | None:
     return None if snapshot.queue_paused else "the queue is not paused"
 
 
-def can_drain(job: Job | None, snapshot: Snapshot) -> str | None:
-    return _cannot_ask(snapshot, WorkerOrder.DRAIN_TRIAL)
-
-
-def can_drain_job(job: Job | None, snapshot: Snapshot) -> str | None:
-    return _cannot_ask(snapshot, WorkerOrder.DRAIN_JOB)
-
-
-def can_stop(job: Job | None, snapshot: Snapshot) -> str | None:
-    return _cannot_ask(snapshot, WorkerOrder.STOP)
+def can_ask(order: WorkerOrder) -> Callable[[Job | None, Snapshot], str | None]:
+    return lambda job, snapshot: _cannot_ask(snapshot, order)
 
 
 def asked_to_leave(job: Job | None, snapshot: Snapshot) -> str | None:
@@ -229,7 +221,7 @@ def price_of_redo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 
 def live(snapshot: Snapshot) -> list[Worker]:
-    return [worker for worker in snapshot.workers if worker.status == "running"]
+    return [worker for worker in snapshot.workers if worker.status == "running" and not worker.gone]
 
 
 def latest_undoable(snapshot: Snapshot) -> Event | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.actions.later import Later
@@ -27,6 +28,7 @@ else:
     transitions = Later("fts.state.transitions")  # it loads peewee, which those who only list the actions do not need
 
 Ids = tuple[int, ...]
+Does = Callable[..., Change]
 COMMAND_LIMIT_S = 3600.0  # a matrix whose cells are tried one by one takes minutes
 
 
@@ -34,12 +36,21 @@ class CommandFailed(StateError):
     """The command that should have done it ended with an error; the sentence is its own."""
 
 
-def move_up(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return transitions.move(db, ids, "up", who=who, dry_run=dry_run)
+def moves(where: str) -> Does:
+    """Of the chosen jobs: up, down or top."""
+    return lambda db, ids, who, dry_run: transitions.move(db, ids, where, who=who, dry_run=dry_run)
 
 
-def move_down(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return transitions.move(db, ids, "down", who=who, dry_run=dry_run)
+def changes(name: str) -> Does:
+    """The transition of that name, of the chosen jobs: pause, resume, cancel, retry."""
+    return lambda db, ids, who, dry_run: getattr(transitions, name)(db, ids, who=who, dry_run=dry_run)
+
+
+def asks(order: WorkerOrder | None) -> Does:
+    """Of one worker, or of all; None withdraws what was asked."""
+    return lambda db, ids, who, dry_run, worker=None: transitions.ask_worker(
+        db, worker, order, who=who, dry_run=dry_run
+    )
 
 
 def move_to(
@@ -51,48 +62,12 @@ def move_to(
     return transitions.move(db, ids, place=place, before=before, who=who, dry_run=dry_run)
 
 
-def move_to_top(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return transitions.move(db, ids, "top", who=who, dry_run=dry_run)
-
-
-def pause(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return transitions.pause(db, ids, who=who, dry_run=dry_run)
-
-
-def resume(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return transitions.resume(db, ids, who=who, dry_run=dry_run)
-
-
-def cancel(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return transitions.cancel(db, ids, who=who, dry_run=dry_run)
-
-
-def retry(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    return transitions.retry(db, ids, who=who, dry_run=dry_run)
-
-
 def pause_queue(db: Database, ids: Ids, who: str | None, dry_run: bool, reason: str = "by hand") -> Change:
     return transitions.pause_queue(db, reason, who=who, dry_run=dry_run)
 
 
 def resume_queue(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
     return transitions.resume_queue(db, who=who, dry_run=dry_run)
-
-
-def drain(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return transitions.ask_worker(db, worker, WorkerOrder.DRAIN_TRIAL, who=who, dry_run=dry_run)
-
-
-def drain_job(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return transitions.ask_worker(db, worker, WorkerOrder.DRAIN_JOB, who=who, dry_run=dry_run)
-
-
-def stop(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return transitions.ask_worker(db, worker, WorkerOrder.STOP, who=who, dry_run=dry_run)
-
-
-def withdraw(db: Database, ids: Ids, who: str | None, dry_run: bool, worker: int | None = None) -> Change:
-    return transitions.ask_worker(db, worker, None, who=who, dry_run=dry_run)
 
 
 def undo(db: Database, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> Change:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.actions import conditions, handlers
-from fts.state.values import Change, Job, JobStatus, Snapshot, Verb
+from fts.state.values import Change, Job, JobStatus, Snapshot, Verb, WorkerOrder
 
 if TYPE_CHECKING:
     from fts.state.db import Database
@@ -88,11 +88,11 @@ class Action:
 ACTIONS: tuple[Action, ...] = (
     Action(
         "move_up", "K", "move up", "jobs", "L0", Verb.MOVED, "fts move {jobs} up",
-        "Moves the job one place earlier in line.", conditions.must_wait, conditions.free, handlers.move_up,
+        "Moves the job one place earlier in line.", conditions.must_wait, conditions.free, handlers.moves("up"),
     ),
     Action(
         "move_down", "J", "move down", "jobs", "L0", Verb.MOVED, "fts move {jobs} down",
-        "Moves the job one place later in line.", conditions.must_wait, conditions.free, handlers.move_down,
+        "Moves the job one place later in line.", conditions.must_wait, conditions.free, handlers.moves("down"),
     ),
     Action(
         "move_to", None, "move to a place", "jobs", "L0", Verb.MOVED, "fts move {jobs} {place}",
@@ -100,27 +100,27 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "next", "t", "run next", "jobs", "L0", Verb.MOVED, "fts next {jobs}",
-        "Moves the job to the head of the line.", conditions.must_wait, conditions.free, handlers.move_to_top,
+        "Moves the job to the head of the line.", conditions.must_wait, conditions.free, handlers.moves("top"),
     ),
     Action(
         "pause", "p", "pause", "jobs", "L1", Verb.PAUSED, "fts pause {jobs}",
         "A waiting job is held back. A running job writes a checkpoint and frees its memory; resume continues it.",
-        conditions.pausable, conditions.price_of_pause, handlers.pause,
+        conditions.pausable, conditions.price_of_pause, handlers.changes("pause"),
     ),
     Action(
         "resume", "p", "resume", "jobs", "L1", Verb.RESUMED, "fts resume {jobs}",
         "Puts a paused job back in line, to continue at the same step; lets a held job start anyway.",
-        conditions.resumable, conditions.free, handlers.resume,
+        conditions.resumable, conditions.free, handlers.changes("resume"),
     ),
     Action(
         "cancel", "x", "cancel", "jobs", "L2", Verb.CANCELLED, "fts cancel {jobs}",
         "Takes a job out of the queue and keeps its results; undo or retry brings it back.",
-        conditions.cancellable, conditions.price_of_cancel, handlers.cancel,
+        conditions.cancellable, conditions.price_of_cancel, handlers.changes("cancel"),
     ),
     Action(
         "retry", "r", "retry", "jobs", "L1", Verb.RETRIED, "fts retry {jobs}",
         "Puts an ended job back in line: its failed trials run again, the others are kept.",
-        conditions.retryable, conditions.price_of_retry, handlers.retry,
+        conditions.retryable, conditions.price_of_retry, handlers.changes("retry"),
     ),
     Action(
         "pause_queue", "P", "pause the queue", "queue", "L1", Verb.QUEUE_PAUSED, "fts pause --queue",
@@ -134,22 +134,22 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "drain", "D", "drain after this trial", "worker", "L1", Verb.WORKER_ASKED, "fts drain",
         "The worker finishes its trial, then stops; the queue is unchanged.",
-        conditions.can_drain, conditions.price_of_drain, handlers.drain,
+        conditions.can_ask(WorkerOrder.DRAIN_TRIAL), conditions.price_of_drain, handlers.asks(WorkerOrder.DRAIN_TRIAL),
     ),
     Action(
         "undrain", "D", "withdraw the drain", "worker", "L1", Verb.WORKER_ASKED, "fts drain --withdraw",
         "Withdraws the request to stop; the worker takes jobs again.",
-        conditions.asked_to_leave, conditions.price_of_undrain, handlers.withdraw,
+        conditions.asked_to_leave, conditions.price_of_undrain, handlers.asks(None),
     ),
     Action(
         "drain_job", None, "drain after this job", "worker", "L1", Verb.WORKER_ASKED, "fts drain --after job",
         "The worker finishes its job with all its trials, then stops.",
-        conditions.can_drain_job, conditions.price_of_drain_job, handlers.drain_job,
+        conditions.can_ask(WorkerOrder.DRAIN_JOB), conditions.price_of_drain_job, handlers.asks(WorkerOrder.DRAIN_JOB),
     ),
     Action(
         "stop", None, "stop now", "worker", "L3", Verb.WORKER_ASKED, "fts stop",
         "The worker writes a checkpoint at its next step and stops; the trial continues from it later.",
-        conditions.can_stop, conditions.price_of_stop, handlers.stop,
+        conditions.can_ask(WorkerOrder.STOP), conditions.price_of_stop, handlers.asks(WorkerOrder.STOP),
     ),
     Action(
         "start_worker", "W", "start a worker", "worker", "L1", Verb.WORKER_STARTED, "fts worker --detach",

@@ -1,22 +1,25 @@
-"""Reads sizes and durations as people write them: 8GB, 500M, 10m, 2h, 1.5d."""
+"""Reads sizes, durations and times as people write them, 8GB, 10m, 1.5d, 03:12, and checks the ends of a range."""
 
 from __future__ import annotations
 
 import re
+import time
 
 from fts.jobs.api.spec import BadSpec
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)I?B?", re.IGNORECASE)
 DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|sec|min|m|h|d|w)?", re.IGNORECASE)
+CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
 BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+LARGEST = 1e100  # of a number in a record (fts.state.values.HUGE)
 SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
-def read_size(text: str, what: str) -> int:
+def read_size(text: str, what: str, least: int = 1) -> int:
     """Bytes of 8GB, 8G, 500MiB or a plain number, in powers of 1024. Raises BadSpec."""
     found = SIZE.fullmatch(text.strip())
-    size = int(float(found[1]) * BYTES[found[2].upper()]) if found else 0
-    if size < 1:
+    size = int(float(found[1]) * BYTES[found[2].upper()]) if found else -1
+    if size < least:
         raise BadSpec(f"{what} is {text!r:.80}, expected a size such as 8GB or 500M")
     return size
 
@@ -28,3 +31,35 @@ def read_duration(text: str, what: str) -> float:
     if not 0 < seconds < 1e10:
         raise BadSpec(f"{what} is {text!r:.80}, expected a duration such as 90s, 10m, 2h or 1.5d")
     return seconds
+
+
+def read_time(text: str) -> float:
+    """Seconds since the epoch of a duration before now, of the latest 03:12, or of a date and time in this zone.
+
+    Raises BadSpec.
+    """
+    text = text.strip()
+    if text[-1:].isalpha() and DURATION.fullmatch(text):
+        return time.time() - read_duration(text, "it")
+    if (match := CLOCK.fullmatch(text)) and int(match[1]) < 24 and int(match[2]) < 60:
+        today = time.localtime()
+        at = time.mktime((*today[:3], int(match[1]), int(match[2]), 0, 0, 0, -1))
+        return at if at <= time.time() else at - SECONDS["d"]
+    from datetime import datetime  # here: only for dates
+
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):  # no date, or one that this system's clock cannot count to
+        raise BadSpec(f"{text!r:.80} is not a time; expected 10h, 2d, 03:12, or 2026-11-20 22:00") from None
+
+
+def check_range(low: float, high: float, log: bool, step: float | None = None) -> None:
+    """Raises BadSpec for ends between which nothing can be drawn, or nothing that a record can hold."""
+    if low > high:
+        raise BadSpec(f"has no range: low is {low!s:.40}, high is {high!s:.40}")
+    if log and low <= 0:
+        raise BadSpec(f"has low {low!s:.40}, expected a number above 0 on a log scale")
+    if (far := max(abs(low), abs(high))) > LARGEST:
+        raise BadSpec(f"has the end {far!s:.40}, expected at most {LARGEST:g}")
+    if step is not None and low < high < low + step:
+        raise BadSpec(f"has the step {step!s:.40}, expected at most {high - low!s:.40}, from low to high")

@@ -66,6 +66,10 @@ _REFUSED = {  # in words: what people try first
     ast.BitOr: "| (write or)",
     ast.Invert: "~ (write not)",
 }
+INSTEAD = (  # what other languages have: the first that stands at the fault
+    ("=>", ">="), ("=<", "<="), ("=", "=="), ("<>", "!="), ("&", "and"), ("|", "or"), ("!", "not"), ("AND", "and"),
+    ("OR", "or"),
+)  # fmt: skip
 EXPECTED = "expected names, numbers, strings, comparisons, and, or, not, in, + - * / // %"
 
 
@@ -195,7 +199,7 @@ def _parsed(text: str) -> Expression:
         tree = ast.parse(line.strip(), mode="eval").body
     except SyntaxError as error:
         place = error.offset or len(line.strip()) + 1  # 0: the text ends too early
-        raise _bad(text, start + place, str(error.msg)) from None
+        raise _bad(text, start + place, _cure(line.strip()[place - 1 :]) or str(error.msg)) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise BadExpression(f"{text!r:.80} is no expression: {error or 'it is nested too deeply'}") from None
     tree = _Dotted().visit(tree)
@@ -211,6 +215,12 @@ def _parsed(text: str) -> Expression:
         if isinstance(node, ast.Name):
             names.setdefault(node.id)
     return Expression(text, tuple(names), tree)
+
+
+def _cure(rest: str) -> str | None:
+    """What to write instead of what Python does not know; None: nobody else writes it so."""
+    found = next((pair for pair in INSTEAD if rest.startswith(pair[0])), None)
+    return None if found is None else f"{found[0]} is not known here, write {found[1]}"
 
 
 class _Dotted(ast.NodeTransformer):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
+    from pathlib import Path
 
 MOST_FILES = 50  # of the person's own that are read
 UNSEEDED = {  # the last word of a call without arguments -> what to write instead

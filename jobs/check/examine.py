@@ -9,27 +9,35 @@ second report and continued (does it end equal?).
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.api.command import CommandCell
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.check import causes, files
 from fts.jobs.check.differences import Difference, first_difference
 from fts.jobs.check.rehearsal import CHECKPOINTS, Seen, Stage, holds_files
-from fts.jobs.functions import BadObjective, inspect
+from fts.jobs.check.words import (
+    deciding,
+    extent,
+    first_step_of_last_attempt,
+    folder_of,
+    seconds,
+    seed_words,
+    span,
+    takes_seed,
+    whole_trial_s,
+)
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.attempt import Ended
-from fts.jobs.trial.command import ATTEMPTS, REPORT
-from fts.jobs.trial.reports import Lines, Reports, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.api.spec import TrialSpec
+
 
 OK, WARN, BAD = "ok", "warn", "bad"
 KILL_AFTER = 2  # reports
@@ -380,88 +388,3 @@ class Examination:
             )
             told = f"it writes where you stand: {shown}; trials side by side overwrite each other there: use {where}"
             self.found.add("files", WARN, told)
-
-
-def first_step_of_last_attempt(cell: CommandCell, spec: TrialSpec) -> int | None:
-    """The first report that the continued command made itself; None: none."""
-    folder = Path(spec.folder)
-    reads_log = cell.regex is not None or cell.stdout
-    path = Path(spec.log_path) if reads_log else folder / REPORT
-    try:
-        kept = json.loads((folder / ATTEMPTS).read_text())["log" if reads_log else "report"]
-        windows = [Window(*pair) for pair in kept]
-        windows[-1].end = windows[-1].end or path.stat().st_size
-        reports = Reports(cell, lambda _: None)
-        for attempt, line in Lines(path, windows).new(ended=True):
-            reports.take(attempt, line)
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return next((report.step for report in reports.told if report.attempt == len(windows) - 1), None)
-
-
-def folder_of(cell: BareCell) -> Path:
-    """Where the person stood."""
-    assert isinstance(cell, FunctionCell | CommandCell), "there is no other kind"
-    return Path(cell.folder)
-
-
-def deciding(cell: BareCell) -> set[str]:
-    """The metrics that the search goes by."""
-    return {cell.metric, *cell.goals, *cell.constraints, *filter(None, [cell.prune_by])}
-
-
-def whole_trial_s(cell: BareCell, seen: Seen) -> float | None:
-    """Seconds of a whole trial; None: nobody knows how many reports it has."""
-    if seen.ended:
-        return seen.took_s
-    if cell.steps is None or seen.first_report_s is None:
-        return None
-    per_step = seen.step_s if seen.step_s is not None else seen.first_report_s
-    return seen.first_report_s + per_step * (cell.steps - 1)
-
-
-def seed_words(cell: BareCell) -> str:
-    """Where the code gets a seed of its trial."""
-    if isinstance(cell, FunctionCell):
-        try:
-            asks = "seed" in inspect(cell.objective, Path(cell.folder)).parameters
-        except BadObjective:
-            asks = False
-        return "seed" if asks else 'fts.seed(trial, "data")'
-    return "FTS_SEED"
-
-
-def takes_seed(cell: CommandCell) -> bool:
-    """Does the command have a place for it, or its script read it?"""
-    if any("{seed}" in word for word in cell.command):
-        return True
-    try:
-        return cell.script is not None and "FTS_SEED" in (Path(cell.folder) / cell.script).read_text(errors="replace")
-    except OSError:
-        return False
-
-
-def extent(first: Seen) -> str:
-    """What was compared: `all 12 reports and the value are`."""
-    count = len(first.reports)
-    reports = "" if not count else "its report" if count == 1 else f"all {count} reports"
-    if first.cut:
-        return f"the first {formatting.count(count, 'report')} {'is' if count == 1 else 'are'}"
-    parts = [part for part in (reports, "the value" if first.value is not None else "the end") if part]
-    return f"{' and '.join(parts)} {'are' if count else 'is'}"
-
-
-def seconds(amount: float) -> str:
-    """less than 1 ms, 0.02 s, 1.3 s, 22 s, 3 min."""
-    if amount < 0.001:
-        return "less than 1 ms"
-    return f"{amount:.2g} s" if amount < 10 else formatting.spell(amount)
-
-
-def span(distribution: dict[str, Any]) -> str:
-    """1e-5..0.1, log; or the choices."""
-    if distribution.get("kind") == "choice":
-        choices = [formatting.number(choice) for choice in distribution["choices"]]
-        return "(" + ", ".join(choices[:6]) + (", ..." if len(choices) > 6 else "") + ")"
-    low, high = (formatting.number(distribution[end]) for end in ("low", "high"))
-    return f"{low}..{high}" + (" (log)" if distribution.get("log") else "")

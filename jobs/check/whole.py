@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import BareStudy, CommandCell, filled
-from fts.jobs.check.examine import Examination, Examined, whole_trial_s
+from fts.jobs.check.examine import Examination, Examined
 from fts.jobs.check.rehearsal import Seen, Stage
+from fts.jobs.check.words import whole_trial_s
 from fts.jobs.status import formatting
 from fts.jobs.study_file.chosen import chosen as meant
 from fts.jobs.supervisor.job_runner import drawn

@@ -32,12 +32,16 @@ if TYPE_CHECKING:
 class Whole(click.IntRange):
     """A whole number between two others, which the help writes as `1 to 1,000`."""
 
+    name = "integer"  # click's own is `integer range`
+
     def _describe_range(self) -> str:  # click's own says 1<=x<=1000
         return f"{self.min:,} to {self.max:,}"
 
 
 class Fraction(click.FloatRange):
     """A number between two others, which the help writes as `0.05 to 3,600`."""
+
+    name = "number"
 
     def _describe_range(self) -> str:
         return f"{self.min:,g} to {self.max:,g}"
@@ -162,17 +166,17 @@ EXAMPLES = {
     "status": "fts status --plain",
     "tui": "fts tui --readonly",
     "queue": "fts queue state:failed",
-    "trials": "fts trials 2M/h1",
-    "curve": "fts curve 2M/h1:t3 --plot",
-    "logs": "fts logs 2M/h1:t3 --grep epoch -n 20",
+    "trials": "fts trials mnist/S",
+    "curve": "fts curve mnist/S:t3 --plot",
+    "logs": "fts logs mnist/S:t3 --grep epoch -n 20",
     "events": "fts events --since 10h",
     "watch": "fts watch --until-idle",
-    "why": "fts why 2M/h1",
+    "why": "fts why mnist/S",
     "hardware": "fts hardware --since 1d",
     "nodes": "fts nodes release gpu1",
-    "move": "fts move 20M/h1 top",
+    "move": "fts move mnist/S top",
     "next": "fts next 7",
-    "pause": "fts pause 2B",
+    "pause": "fts pause size:L",
     "resume": "fts resume --queue",
     "cancel": "fts cancel 3-5",
     "retry": "fts retry state:failed",
@@ -182,8 +186,8 @@ EXAMPLES = {
     "redo": "fts redo",
     "drain": "fts drain --after job",
     "stop": "fts stop",
-    "results": "fts results 2M --wide",
-    "best": "fts best 2M/h1 --python",
+    "results": "fts results size:S --wide",
+    "best": "fts best mnist/S --python",
     "import": "fts import sqlite:///optuna.db --study old",
     "report": "fts report train",
     "export": "fts export --optuna sqlite:///optuna.db",

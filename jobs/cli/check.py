@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts.jobs.api.amounts import read_duration
 from fts.jobs.api.command import BareStudy
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import enqueue, enqueue_command, enqueue_study
 from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit, emit_json, put, say
-from fts.jobs.cli.time_option import DURATION, SECONDS
 from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
 from fts.jobs.study_file.opened import cells_of
@@ -39,10 +40,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # it takes types onl
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = DURATION.fullmatch(str(value).strip())
-        if match is None or not float(match[1]):
+        try:
+            return read_duration(str(value), "it")
+        except BadSpec:
             self.fail(f"{value!r} is not a length of time; expected 90s, 5m or 1h", param, ctx)
-        return float(match[1]) * SECONDS[match[2]]
 
 
 OWN = (
@@ -155,7 +156,7 @@ def machine_here(slots: int | None) -> Machine:
 def examine(cells: Sequence[BareCell], machine: Machine, patience_s: float, reports: int | None, as_json: bool) -> int:
     from fts.jobs.check import whole
 
-    study = BareStudy(cells[0].study)
+    study, ignored = BareStudy(cells[0].study), unread(cells[0])
     if not as_json:
         put(click.style(opening(cells), bold=True))
 
@@ -172,7 +173,7 @@ def examine(cells: Sequence[BareCell], machine: Machine, patience_s: float, repo
     if as_json:
         emit_json("check", as_dict(checked, study))
     else:
-        print_whole(checked, study)
+        print_whole(checked, study, ignored)
     return HURTS if checked.hurts else 0
 
 
@@ -228,7 +229,7 @@ def formatting_lines(text: str) -> list[str]:
     return textwrap.wrap(clean(text), max(30, room - 20), break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def print_whole(checked: Checked, study: BareStudy) -> None:
+def print_whole(checked: Checked, study: BareStudy, ignored: Sequence[str]) -> None:
     forecast = checked.forecast
     emit()
     if forecast is not None:
@@ -237,8 +238,6 @@ def print_whole(checked: Checked, study: BareStudy) -> None:
             status = "bad" if sentence.startswith("memory") and forecast.fits is False else "ok"
             about, colon, rest = sentence.partition(": ") if sentence.startswith("memory") else ("time", ":", sentence)
             print_finding(status, about, rest if colon else sentence)
-    first = checked.cells[0].cell if checked.cells else None
-    ignored = [] if first is None else unread(first)
     for sentence in ignored:
         print_finding("warn", "reads", sentence)
     if checked.not_checked:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fts.jobs.api.amounts import read_time
 from fts.jobs.cli.app import AS_JSON
 from fts.jobs.cli.output import emit_json, emit_table, name_unreadable, say
 from fts.jobs.cli.show import reading
-from fts.jobs.cli.time_option import since_of
 from fts.jobs.status import formatting
 from fts.state import queries
 from fts.state.rows import unreadable_in
@@ -32,7 +32,7 @@ def hardware(since: str, as_json: bool) -> None:
 
     With many samples each row is the mean of several; --json has every sample. A column without any value is left out.
     """
-    start = since_of(since)
+    start = read_time(since)
     with reading() as db:
         now = db.now()
         samples = queries.samples(db, start, limit=MOST)

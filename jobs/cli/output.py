@@ -22,6 +22,7 @@ from fts.state.values import Job
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+COMPLAINT = "fts: "  # how the sentence of a command that was refused begins
 COLOURS = {
     "running": "cyan",
     "done": "green",
@@ -52,7 +53,7 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """What went wrong, as one sentence on stderr."""
-    click.echo(_broken(f"fts: {clean(text)}"), err=True)
+    click.echo(_broken(f"{COMPLAINT}{clean(text)}"), err=True)
 
 
 def _broken(text: str) -> str:

@@ -12,7 +12,6 @@ from fts.jobs.api.nearest import hint
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json
-from fts.jobs.cli.selection import begin
 from fts.jobs.cli.show import reading
 from fts.state import queries
 from fts.state.files import reason_of
@@ -35,7 +34,7 @@ def report(study: str | None, out: Path | None, as_json: bool) -> None:
         with reading() as db:
             names = list(dict.fromkeys(job.study for job in sorted(queries.jobs(db), key=lambda job: job.id)))
             if not names:
-                raise NothingThere(f"there is no job yet, so there is nothing to report: {begin()} puts some in line")
+                raise NothingThere("there is no job yet, so there is nothing to report: `fts enqueue` puts one in line")
             if study is not None and study not in names:
                 raise click.UsageError(
                     f"there is no study {study!r}; {hint(study, names)}expected one of {', '.join(names)[:300]}"

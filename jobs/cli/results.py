@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, say
-from fts.jobs.cli.selection import begin, choose
+from fts.jobs.cli.selection import choose
 from fts.jobs.cli.show import name_lost, reading
 from fts.state import queries
 from fts.state.rows import unreadable_in
@@ -44,7 +44,7 @@ def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
     if form == "csv" and found:
         return emit("\n\n".join(table.csv.rstrip("\n") for _, table in found))
     if not any(table.rows for _, table in found):
-        return say(_nothing(chosen) if chosen else f"there is no cell yet: {begin()} puts one in line")
+        return say(_nothing(chosen) if chosen else "there is no cell yet: `fts enqueue` puts one in line")
     for n, (name, table) in enumerate(found):
         if several:
             emit(("\n" if n else "") + (f"## {name}\n" if form == "md" else name))

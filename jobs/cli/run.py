@@ -44,7 +44,8 @@ def run(
     The same code and the same records as the queue's; Ctrl-C stops it at a checkpoint and the job waits in line. It
     needs a free slot; without one nothing is put in line.
     """
-    from fts.jobs.worker.worker import hold_slot, run_job  # here, not above: --help needs no huey
+    from fts.jobs.worker.startup import hold_slot  # here, not above: --help needs no huey
+    from fts.jobs.worker.worker import run_job
 
     machine = worker_settings(slots=1, threads=threads, device=device, memory_limit=memory_limit)
     of_file = STUDY_FILE.fullmatch(what) is not None

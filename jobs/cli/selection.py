@@ -74,12 +74,6 @@ def axes_of(jobs: Sequence[Job]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for job in jobs for name in job.labels))
 
 
-def begin() -> str:
-    """The commands that put the first job in line, for every kind of study that is installed."""
-    of_a_study = ["`fts enqueue --matrix`"] if sizes() else []
-    return " or ".join(["`fts init` and `fts enqueue study.toml`", "`fts enqueue train.py:objective`", *of_a_study])
-
-
 def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:
     """The jobs that are called just so, where one of a study without sizes is: its cell may be called `h1`."""
     lower = word.lower()
@@ -196,7 +190,7 @@ def split_trial(word: str) -> tuple[str, int | None]:
 def known(jobs: Sequence[Job]) -> str:
     """What could have been named instead."""
     if not jobs:
-        return f"the queue is empty: {begin()} fills it"
+        return "the queue is empty: `fts enqueue` fills it"
     names = list(dict.fromkeys(with_task(jobs).values()))
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     first, last = min(j.id for j in jobs), max(j.id for j in jobs)

@@ -11,13 +11,12 @@ import click
 from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, say
-from fts.jobs.cli.selection import begin
 from fts.jobs.cli.work import arguments, machine_options, worker
 from fts.jobs.python import python
 from fts.jobs.service import manager, unit
 from fts.jobs.service.manager import LAUNCHD, SYSTEMD, Manager
 from fts.jobs.settings import worker_settings
-from fts.state.place import has_study, no_study
+from fts.state.place import BEGIN, has_study, no_study
 
 OF_SYSTEM = click.option("--system", is_flag=True, help="a service of the machine, which needs root, not one of yours")
 BY = click.option(
@@ -56,7 +55,7 @@ def install(system: bool, kind: str | None, dry_run: bool, more: tuple[str, ...]
             raise click.UsageError(f"--{name.replace('_', '-')} ends the worker, and a service keeps it running")
     worker_settings(**flags)  # refused now, not at the next boot
     if not has_study(here().db):
-        raise NothingThere(no_study(here().db, f"change to its folder or name it with --db; {begin()} begins one"))
+        raise NothingThere(no_study(here().db, f"change to its folder or name it with --db; {BEGIN}"))
     made = chosen(system, kind, flags, more)
     commands = made.commands("install")
     if dry_run:

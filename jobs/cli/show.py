@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts.jobs.api.amounts import read_time
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, plain, say
-from fts.jobs.cli.selection import begin, choose, one_job, split_trial
-from fts.jobs.cli.time_option import since_of
+from fts.jobs.cli.selection import choose, one_job, split_trial
 from fts.jobs.records import columns
 from fts.jobs.records.results import spent
 from fts.jobs.search.importance import chance_of, importance
@@ -61,7 +61,7 @@ def name_lost(db: Database, jobs: Sequence[Job]) -> None:
 def queue(wanted: tuple[str, ...], as_json: bool) -> None:
     """Every job in the order it will run, then the ended ones.
 
-    JOB narrows it: 7, 3-5, 2M/h1, 2B, h3, state:failed; of any study mnist/S, size:S, the study's name.
+    JOB narrows it: 7, 3-5, mnist/S, size:S, the study's name or state:failed; of the PatchTST study 2M/h1, 2B, h3.
     """
     with reading() as db:
         snapshot, now, studies = queries.snapshot(db), db.now(), queries.studies(db)
@@ -72,7 +72,7 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         return emit_json("jobs", jobs, snapshot.taken_at)
     if not jobs:
-        return say(f"the queue is empty: {begin()} fills it")
+        return say("the queue is empty: `fts enqueue` fills it")
     if snapshot.queue_paused:
         say(f"{paused_because(snapshot.queue_paused_reason)}; `fts resume --queue` lets jobs start")
     places = {job.id: n for n, job in enumerate((j for j in snapshot.jobs if j.status in WAITING), start=1)}
@@ -132,7 +132,7 @@ def remark(job: Job) -> str:
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated, every digit")
 @AS_JSON
 def trials(cell: str, as_csv: bool, as_json: bool) -> None:
-    """The trials of one CELL (2M/h1, mnist/S, its experiment name, or its job number), best marked with a star."""
+    """The trials of one CELL (mnist/S, or its job number), best marked with a star."""
     with reading() as db:
         job = one_job(queries.jobs(db), cell)
         found = queries.trials(db, job.id)
@@ -184,7 +184,7 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
 @click.option("--plot", is_flag=True, help="draw it with characters")
 @AS_JSON
 def curve(cell: str, plot: bool, as_json: bool) -> None:
-    """Metrics epoch by epoch of one trial: `fts curve 2M/h1:t3`; without :tN the running one, else the best."""
+    """Metrics epoch by epoch of one trial: `fts curve mnist/S:t3`; without :tN the running one, else the best."""
     from fts.jobs.cli.plot import plot_curve, plot_metric  # here: only when it is needed
 
     with reading() as db:
@@ -253,7 +253,7 @@ def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
 def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> None:
     """The journal: who changed what, and when, oldest first."""
     with reading() as db:
-        after = since_of(since) if since else None
+        after = read_time(since) if since else None
         job_id = one_job(queries.jobs(db), cell).id if cell else None
         found = [e for e in queries.events(db, limit=limit, job_id=job_id) if after is None or e.at >= after]
     name_unreadable(unreadable_in({"event": found}))

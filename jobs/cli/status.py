@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fts.jobs.cli.app import entries, here
+from fts.jobs.api.amounts import read_time
+from fts.jobs.cli.app import here
 from fts.jobs.cli.errors import SCHEMA, NothingThere
 from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
-from fts.jobs.cli.selection import begin
-from fts.jobs.cli.time_option import since_of
 from fts.jobs.look import kept_by, locked_by
 from fts.jobs.status import formatting, naming, nodes
 from fts.jobs.status import summary as glances
@@ -25,7 +24,7 @@ from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
 from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
-from fts.state.place import no_study, refuse_other_than_file
+from fts.state.place import BEGIN, no_study, refuse_other_than_file
 from fts.state.user import this_person
 
 if TYPE_CHECKING:
@@ -85,14 +84,8 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
     """The glance at this moment, or at a past one, and what a lost job said last. Raises NothingThere."""
     refuse_other_than_file(here().db)
     if not os.path.lexists(here().db):
-        raise NothingThere(
-            no_study(
-                here().db,
-                f"--db or $FTS_DB name another; {begin()} begins one"
-                + (", `fts demo` runs a small example" if "demo" in entries() else ""),
-            )
-        )
-    when = None if at is None else since_of(at)
+        raise NothingThere(no_study(here().db, f"{BEGIN}, --db names another"))
+    when = None if at is None else read_time(at)
     db = open_for_reading(here().db)
     try:
         user = this_person()
@@ -100,7 +93,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         snapshot = clean_snapshot(found)
         if when is None:
             snapshot = liveness.seen(snapshot, here().db.parent)
-        began = None if since in (None, "last") else since_of(str(since))
+        began = None if since in (None, "last") else read_time(str(since))
         began = snapshot.last_key_at if began is None else began
         journal = snapshot.events if when is not None else events_of(db, began, snapshot.events)
         last = last_lines_of(db, snapshot, None) if when is None else None

@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fts.jobs.api.amounts import read_size
 from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.errors import NothingThere
-from fts.jobs.cli.output import emit, say
-from fts.jobs.cli.selection import begin
+from fts.jobs.cli.output import COMPLAINT, emit, say
 from fts.jobs.python import python
 from fts.jobs.settings import BadSetting, Places, Where, worker_settings
-from fts.jobs.watchdog.policy import read_bytes
 from fts.state import queries
 from fts.state.db import open_for_reading
 from fts.state.disk import is_full
 from fts.state.errors import StateError
 from fts.state.files import atomic_write, open_log
-from fts.state.place import has_study, no_study
+from fts.state.place import BEGIN, has_study, no_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +46,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # it takes types only si
         if isinstance(value, int):
             return value
         try:
-            size = read_bytes("--memory-limit", str(value).strip())
+            size = read_size(str(value), "it")
         except ValueError:
             size = 0
         if not 0 < size <= MAX_BYTES:
@@ -110,13 +109,8 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
     where = where_of(flags)
     settings = worker_settings(**flags, where=where, detached=detached)
     if not create and not has_study(here().db):
-        raise NothingThere(
-            no_study(
-                here().db,
-                f"change to its folder or name it with --db; {begin()} begins a study here, `fts worker --create` "
-                "an empty one",
-            )
-        )
+        cure = f"change to its folder or name it with --db; {BEGIN}, `fts worker --create` an empty one"
+        raise NothingThere(no_study(here().db, cure))
     if detach:
         return start_detached(here(), flags | {"create": create} | asdict(where))
     from fts.jobs.worker.worker import stop_listening, work  # here, not above: --help and --detach need no huey
@@ -193,10 +187,7 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
     give_up = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < give_up:
         if (code := child.poll()) is not None:
-            with log.open(errors="replace") as file:
-                file.seek(start)
-                said = file.read().strip().splitlines()
-            say(said[-1] if said else f"the worker ended at once with code {code}{_why_silent(log)}")
+            say(_last_words(log, start) or f"the worker ended at once with code {code}{_why_silent(log)}")
             return code
         if number := registered(places, child.pid):
             atomic_write(pid_file(places), f"{child.pid}\n", durable=False)
@@ -208,6 +199,15 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
         time.sleep(0.1)
     say(f"process {child.pid} has not registered within {STARTS_WITHIN_S:.0f} s; see {log}")
     return 1
+
+
+def _last_words(log: Path, start: int) -> str:
+    """Why it was refused: what a command complains of. Other workers write into the same log meanwhile, with times."""
+    with log.open(errors="replace") as file:
+        file.seek(start)
+        said = file.read().strip().splitlines()
+    complaints = [line for line in said if line.startswith(COMPLAINT)]
+    return (complaints or said or [""])[-1]
 
 
 def _why_silent(log: Path) -> str:

@@ -19,7 +19,7 @@ from fts.jobs.cli import limits
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.functions import parse_axis, parse_constraint, parse_goal, parse_parameter
 from fts.jobs.study_file import changes, keys, toml
-from fts.jobs.study_file.study import USUAL_TRIALS
+from fts.jobs.study_file.freezing import USUAL_TRIALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

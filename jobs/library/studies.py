@@ -55,6 +55,19 @@ if TYPE_CHECKING:
 POLL_S = 0.25
 LOOK_S = 5.0  # between two looks while nothing changes: a worker may have died
 STARTS = 3  # of a worker in a row, without a trial in between
+OF_OPTUNA = {  # a class of Optuna -> the word of a sampler or pruner here
+    "TPESampler": "tpe", "RandomSampler": "random", "GPSampler": "gp", "NSGAIISampler": "nsgaii",
+    "CmaEsSampler": "cmaes", "GridSampler": "grid", "BruteForceSampler": "grid", "MedianPruner": "median",
+    "PercentilePruner": "percentile", "SuccessiveHalvingPruner": "halving", "HyperbandPruner": "halving",
+    "NopPruner": "none",
+}  # fmt: skip
+CURES = {  # what Optuna's study has beside these words -> what to do here
+    "enqueue_trial": "first trials stand in study.toml, [search] warm_start = [{ x = 0.5 }]",
+    "add_trial": "`fts import` takes the trials of a storage over",
+    "ask": "workers run the trials of a function: study.optimize(objective)",
+    "tell": "workers run the trials of a function: study.optimize(objective)",
+    "stop": "`fts stop` or `fts cancel` does that",
+}
 FAILED = (JobStatus.FAILED, JobStatus.CANCELLED)
 
 
@@ -114,7 +127,9 @@ def create_study(
     for what, value in {"direction": direction, "sampler": sampler, "pruner": pruner}.items():
         if value not in CHOICES[what]:
             shown = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
-            raise BadSpec(f"the {what} is {shown:.80}, expected one of {', '.join(CHOICES[what])}")
+            own = OF_OPTUNA.get(type(value).__name__)
+            cure = f"; write {what}={own!r}" if own else f", expected one of {', '.join(CHOICES[what])}"
+            raise BadSpec(f"the {what} is {shown:.80}{cure}")
     fields = {"direction": direction, "sampler": sampler, "pruner": pruner, "seed": seed}
     aims = {"goals": dict(goals or {}), "constraints": dict(constraints or {}), "prune_by": prune_by}
     return Study(name, fields | {name: value for name, value in aims.items() if value}, places(db).db)
@@ -137,6 +152,10 @@ class Study:
 
     def __repr__(self) -> str:
         return f"<study {self.name or 'without a name yet'} in {self.path}>"
+
+    def __getattr__(self, name: str) -> Any:
+        cure = CURES.get(name, "study.optuna() gives the ended trials as a study of Optuna")
+        raise AttributeError(f"a study of fts has no {name}; {cure}", name=name, obj=self)
 
     def optimize(
         self,

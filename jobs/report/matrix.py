@@ -43,31 +43,36 @@ def matrix(study: StudyReport) -> Section | None:
 def heat(study: StudyReport, cells: Sequence[CellReport], rows: str, across: str | None) -> str:
     values = [cell.key(cell.best.value) for cell in cells if cell.best and cell.best.value is not None]
     low, high = min(values, default=0.0), max(values, default=0.0)
-    there: dict[tuple[Any, Any], CellReport] = {}
+    there: dict[tuple[Any, Any], list[CellReport]] = {}
     for cell in cells:
-        there[cell.job.labels.get(rows), cell.job.labels.get(across) if across else None] = cell
+        there.setdefault((cell.job.labels.get(rows), cell.job.labels.get(across) if across else None), []).append(cell)
     head = study.axes[across] if across else (None,)
     top = "".join(f'<th scope="col">{escape(str(level))}</th>' for level in head) if across else "<th></th>"
     corner = escape(study.label(rows) + (f" \\ {study.label(across)}" if across else ""))
     lines = []
     for level in study.axes[rows]:
-        shown = []
-        for other in head:
-            found = there.get((level, other))
-            shown.append(_heat_cell(found, low, high))
+        shown = [_place(there.get((level, other), []), low, high) for other in head]
         lines.append(f'<tr><th scope="row">{escape(str(level))}</th>{"".join(shown)}</tr>')
     body = f"<thead><tr><th>{corner}</th>{top}</tr></thead><tbody>{''.join(lines)}</tbody>"
     return scrolled(f'<table class="heat">{body}</table>')
 
 
-def _heat_cell(cell: CellReport | None, low: float, high: float) -> str:
-    if cell is None:
+def _place(cells: Sequence[CellReport], low: float, high: float) -> str:
+    """One place of the table: usually one cell; several, by name, where they differ in no axis (in their data, say)."""
+    if not cells:
         return "<td>—</td>"
-    done = f"{cell.ended} of {len(cell.trials)} complete"
-    if cell.best is None or cell.best.value is None:
-        return f'<td>—<span class="sub">{done}</span></td>'
-    good = 1.0 if high <= low else 1 - (cell.key(cell.best.value) - low) / (high - low)
-    again = cell.replicates
-    seeds_ = "" if again is None else f'<span class="sub">other seeds {value(again.interval.value)}</span>'
-    told = f'<b>{value(cell.best.value)}</b><span class="sub">{done}</span>{seeds_}'
+    best = min((c.key(c.best.value) for c in cells if c.best and c.best.value is not None), default=None)
+    told = "".join(_heat_cell(cell, cell.name if len(cells) > 1 else "") for cell in cells)
+    if best is None:
+        return f"<td>{told}</td>"
+    good = 1.0 if high <= low else 1 - (best - low) / (high - low)
     return f'<td class="h{round(good * (len(SHADES) - 1))}">{told}</td>'
+
+
+def _heat_cell(cell: CellReport, name: str) -> str:
+    lines = [name] if name else []
+    lines.append(f"{cell.ended} of {len(cell.trials)} complete")
+    if cell.replicates is not None:
+        lines.append(f"other seeds {value(cell.replicates.interval.value)}")
+    best = "—" if cell.best is None or cell.best.value is None else f"<b>{value(cell.best.value)}</b>"
+    return best + "".join(f'<span class="sub">{escape(line)}</span>' for line in lines)

@@ -13,7 +13,6 @@ import optuna
 from fts.jobs.api.conditions import drawing_order, forbidden_by, is_drawn
 from fts.jobs.api.goals import goals_of
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.api.study import MAXIMIZE
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import (
     Drawn,
@@ -25,6 +24,7 @@ from fts.jobs.search.sampler import (
     with_bad_region,
 )
 from fts.jobs.search.space import distribution_of
+from fts.state.values import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def _tell(study: optuna.Study, cell: Any, history: Sequence[PastTrial], refused:
     goals = goals_of(cell)
     last = max((past.number for past in history), default=-1)
     bad = [PastTrial(last + 1 + n, params, "failed", None, diverged=True) for n, params in enumerate(refused)]
-    told = with_bad_region([*history, *bad], next(iter(goals.values())) == MAXIMIZE, goals)[len(history) :]
+    told = with_bad_region([*history, *bad], Direction(cell.direction), goals)[len(history) :]
     study.add_trials([frozen(cell.space, one, goals) for one in told])
 
 

@@ -14,9 +14,9 @@ from fts.jobs.api.goals import goals_of
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.grid import point as point_of
 from fts.jobs.api.spec import BadSpec, seed_for
-from fts.jobs.api.study import MAXIMIZE
 from fts.jobs.search.rebuilt import Rebuilt, fill
 from fts.jobs.search.space import Space, distributions
+from fts.state.values import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,8 +83,8 @@ def drawn_for(cell: Any, history: Sequence[PastTrial], number: int, rebuilt: Reb
             raise BadSpec(f"the grid has no point for trial {number}: all of them have been tried")
         return Drawn(point)
     if getattr(cell, "streams", BY_TRIAL) == BY_TRIAL:
-        maximize = cell.direction == MAXIMIZE
-        return Drawn(suggest(cell.space, history, cell.seed, number, cell.sampler, maximize, cell.diverged, rebuilt))
+        direction = Direction(cell.direction)
+        return Drawn(suggest(cell.space, history, cell.seed, number, cell.sampler, direction, cell.diverged, rebuilt))
     from fts.jobs.search.drawing import draw  # here, not above: 0.4 s for optuna
 
     return draw(cell, history, number, rebuilt)
@@ -96,7 +96,7 @@ def suggest(
     seed: int,
     number: int,
     sampler: str = "tpe",
-    maximize: bool = False,
+    direction: Direction = Direction.MINIMIZE,
     diverged: str = "ignored",
     rebuilt: Rebuilt | None = None,
 ) -> dict[str, Any]:
@@ -105,14 +105,14 @@ def suggest(
     `diverged` is what the sampler learns from trials that diverged (CellSpec.diverged).
     """
     drawn = _sampler(sampler, seed_for(seed, number, "suggest") % 2**32)
-    study = rebuild_study(space, () if sampler in NO_HISTORY else history, maximize, drawn, diverged, rebuilt)
+    study = rebuild_study(space, () if sampler in NO_HISTORY else history, direction, drawn, diverged, rebuilt)
     return dict(study.ask(distributions(space)).params)
 
 
 def rebuild_study(
     space: Space,
     history: Sequence[PastTrial],
-    maximize: bool,
+    direction: Direction,
     sampler: optuna.samplers.BaseSampler | None = None,
     diverged: str = "ignored",
     rebuilt: Rebuilt | None = None,
@@ -121,9 +121,9 @@ def rebuild_study(
     import optuna  # here, not above: 0.4 s
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize" if maximize else "minimize", sampler=sampler)
+    study = optuna.create_study(direction=direction.value, sampler=sampler)
     if diverged == "worst":
-        history = with_bad_region(history, maximize)
+        history = with_bad_region(history, direction)
     in_order = sorted(history, key=lambda past: past.number)
     fill(study, (rebuilt or Rebuilt()).trials(in_order, (space, None), lambda past: frozen(space, known(past))))
     return study
@@ -152,7 +152,7 @@ def study_before(
         study_name=getattr(cell, "study", None),
     )
     if cell.diverged == "worst":
-        history = with_bad_region(history, next(iter(goals.values())) == MAXIMIZE, goals)
+        history = with_bad_region(history, Direction(cell.direction), goals)
     past = {one.number: one for one in history if one.number < number and one.kept}
     fill(study, frozen_before(history, number, goals, rebuilt or Rebuilt(), cell.space or {}))
     for _, one in sorted(past.items()):
@@ -191,20 +191,20 @@ def system_attributes(study: optuna.Study) -> dict[str, Any]:
 
 
 def with_bad_region(
-    history: Sequence[PastTrial], maximize: bool, goals: Mapping[str, str] | None = None
+    history: Sequence[PastTrial], direction: Direction, goals: Mapping[str, str] | None = None
 ) -> list[PastTrial]:
     """The trials, diverged ones as bad as the worst complete one (as pruned at once, while none is complete).
 
     Optuna learns nothing from a failed trial, so the samplers kept going back to where training diverges (DECISIONS).
     """
     complete = [past for past in history if past.status == "complete" and past.value is not None]
-    worst = (min if maximize else max)((past.value for past in complete if past.value is not None), default=None)
+    worst = direction.worst(past.value for past in complete)
     status = "pruned" if worst is None else "complete"
     several = goals if goals is not None and len(goals) > 1 else {}
     all_worst = {
-        name: (min if goal == MAXIMIZE else max)(told)
+        name: found
         for name, goal in several.items()
-        if (told := [past.metrics[name] for past in complete if name in past.metrics])
+        if (found := Direction(goal).worst(past.metrics.get(name) for past in complete)) is not None
     }
     return [
         replace(past, status=status, value=worst, epochs={}, metrics=all_worst) if past.diverged else past

@@ -32,6 +32,8 @@ class TreeUse:
         self._kin_at = float("-inf")
         self._born_at = clock()
         self._shared_at, self._shared_for = float("-inf"), 0  # when, and at which summed size
+        self._waits: dict[int, float] = {}  # process -> seconds at the last look
+        self._waited_s = 0.0
         self._shared_share = 1.0  # proportional size / summed resident size, when last measured
 
     def memory(self, exact_above: int | None = None) -> int:
@@ -53,6 +55,14 @@ class TreeUse:
     def cpu_s(self) -> float:
         """Processor seconds of the tree so far, ended and reaped children included."""
         return sum(cpu_seconds(process) for process in self.processes())
+
+    def waited_s(self) -> float:
+        """Seconds for which the tree's main threads were ready and other programs had the cores (Linux; else 0)."""
+        for process in self.processes():
+            waits = queue_seconds(process.pid)
+            self._waited_s += max(0.0, waits - self._waits.get(process.pid, 0.0))
+            self._waits[process.pid] = waits
+        return self._waited_s
 
     def processes(self) -> list[psutil.Process]:
         now = self._clock()
@@ -104,6 +114,14 @@ def cpu_seconds(process: psutil.Process) -> float:
         return 0.0
     reaped = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
     return float(times.user + times.system + reaped)
+
+
+def queue_seconds(pid: int) -> float:
+    """How long a process's main thread has waited for a core so far; 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 @lru_cache(maxsize=1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import BadSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from fts.jobs.study_file.matrix import Labels
 
 SHOWN = 8

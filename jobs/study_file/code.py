@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.jobs.api.code import TooMuchCode, all_files, beside, files, not_inside
 from fts.jobs.executors.arriving import BadFile, checked_name
 from fts.jobs.study_file.faults import At, BadStudy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 MOST_MODULES = 500
 AT = ("study", "code")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.nearest import hint
 from fts.jobs.api.spec import BadSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ELSEWHERE = {  # words of other tools, or of Optuna's -> ours
     "direction": "goal",

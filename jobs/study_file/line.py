@@ -8,7 +8,6 @@ the question is another one, nothing is put in line: the study needs another nam
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,8 @@ from fts.state.transitions.base import transaction
 from fts.state.values import Enqueued, JobStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
     from fts.jobs.api.bare_cell import BareCell
     from fts.state.db import Database
     from fts.state.values import Job

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.study_file.chosen import chosen
 from fts.state.place import has_study
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
     from fts.jobs.api.bare_cell import BareCell
-    from fts.jobs.study_file.study import Params, StudyFile
+    from fts.jobs.study_file.study import StudyFile
+    from fts.jobs.study_file.tables import Params
 
 
 def cells_of(study: StudyFile, path: Path, wanted: Sequence[str] = ()) -> list[BareCell]:

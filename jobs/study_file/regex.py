@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from fts.jobs.api.command import EPOCH_GROUPS
 from fts.jobs.study_file.faults import BadStudy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 REFERENCE = re.compile(r"\\[1-9]|\(\?P=")
 

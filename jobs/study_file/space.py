@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fts.jobs.api.amounts import check_range
 from fts.jobs.api.conditions import drawing_order
 from fts.jobs.api.expression import BadExpression, Expression
 from fts.jobs.api.names import is_name
@@ -77,7 +78,7 @@ def _choice(at: At, given: Sequence[Any]) -> dict[str, Any]:
     for place, value in enumerate(given):
         if value is not None and not isinstance(value, bool | int | float | str):
             raise BadStudy(at, f"has the choice {value!r:.80}, expected text, a number, true or false")
-        if any(type(value) is type(other) and value == other for other in given[:place]):
+        if any(value == other for other in given[:place]):  # 1, 1.0 and True are one choice to a sampler
             raise BadStudy(at, f"names {value!r:.40} twice")
     return {"kind": "choice", "choices": list(given)}
 
@@ -91,15 +92,15 @@ def _range(at: At, table: Mapping[str, Any], kind: str | None) -> dict[str, Any]
     if kind == "int" and not all(float(end).is_integer() for end in numbers):
         raise BadStudy(at, f"is a whole number from {low} to {high}, expected whole ends")
     low, high = (int(low), int(high)) if whole else (float(low), float(high))
-    if low > high:
-        raise BadStudy(at, f"has no range: low is {low:g}, high is {high:g}")
-    if log and low <= 0:
-        raise BadStudy(at, f"has low {low:g}, expected a number above 0 where log = true")
     found = {"kind": "int" if whole else "float", "low": low, "high": high, "log": log}
     if step is not None:
         if step <= 0 or log:
             raise BadStudy((*at, "step"), f"is {step:g}, expected " + ("none: log = true" if log else "above 0"))
         found["step"] = int(step) if whole else float(step)
+    try:
+        check_range(low, high, log, step)
+    except BadSpec as error:
+        raise BadStudy(at, str(error)) from None
     return found
 
 
@@ -156,6 +157,10 @@ def forbidden(given: Any) -> dict[str, str]:
     """[forbid]: name -> expression. Raises BadStudy."""
     if not isinstance(given, Mapping):
         raise BadStudy(("forbid",), f"is {given!r:.80}, expected a table of expressions")
+    for name, text in given.items():
+        if not isinstance(text, str):
+            there = f'"{name} == {text}"' if isinstance(text, int | float) else "\"lr > 0.1 and size == 'L'\""
+            raise BadStudy(("forbid", str(name)), f"is {text!r:.80}, expected an expression in quotes, such as {there}")
     return {str(name): _expression(("forbid", str(name)), text).text for name, text in given.items()}
 
 

@@ -32,6 +32,8 @@ def parse(text: str, name: str) -> dict[str, Any]:
 
 def _cure(text: str, error: str) -> str:
     """What a person who writes TOML for the first time forgets; empty: nobody knows."""
+    if error.startswith(("Cannot overwrite a value", "Cannot declare")):
+        return "; it stands twice: keep one"
     place = re.search(r"line (\d+), column (\d+)", error)
     lines = text.splitlines()
     if place is None or int(place[1]) > len(lines):

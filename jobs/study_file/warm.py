@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.expression import BadExpression, Expression
 from fts.jobs.study_file.faults import At, BadStudy, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from fts.state.db import Database
     from fts.state.values import Job
 

@@ -29,11 +29,10 @@ from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor import beside_search, elsewhere
 from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.history import JobHistory
-from fts.jobs.supervisor.next_trial import Begun, may_begin, next_begun
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.supervisor.trouble import DISK_ERRORS
-from fts.jobs.supervisor.turns import Turns
+from fts.jobs.supervisor.turns import Begun, Turns, may_begin, next_begun
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, spent, transitions
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
@@ -182,8 +181,7 @@ class JobRunner:
     def _leave(self, wish: StopRequest) -> bool:
         """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
         if wish.reason is StopReason.LOST:
-            said = "another worker has claimed this job, so its trial here was stopped"
-            self.tell(Note(f"{self.job.experiment}: {said}"))
+            self.tell(Note("was claimed by another worker, so its trial here was stopped", self.job))
             return False
         if wish.reason is StopReason.PARK:
             transitions.fail_job(self.db, self.claim, wish.cause or Cause.MACHINE_ERROR, wish.message)

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence about the worker or one of its jobs."""
+    """A sentence about the worker, or what follows the name of one of its jobs."""
 
     text: str
+    job: Job | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.log_limit import KEPT, MOST
-from fts.jobs.supervisor.process_tree import reap_recorded
+from fts.jobs.supervisor.process_tree import Reaped, reap_recorded
 from fts.jobs.supervisor.progress_events import EpochReported, Note
 from fts.jobs.trial.kept import MOST_FILES
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -54,7 +54,7 @@ class TrialRecord:
         kept = f"of its log the first and the last {in_gb(KEPT)} stay"
         said = f"t{self.trial.number} has printed more than {in_gb(MOST)}: {kept}"
         transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
-        self.tell(Note(f"{self.job.experiment} {said}"))
+        self.tell(Note(said, self.job))
 
     def take_over(self, child: Placed, spec: TrialSpec) -> None:
         """Nobody else works on this trial when this returns, and `child` is on record before it hears of the trial.
@@ -70,7 +70,8 @@ class TrialRecord:
         if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
             transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
             became = reap_recorded(before.pid or 0, before.pid_started)
-            log.info("process %s, which ran this trial before: %s", before.pid, became)
+            if became is not Reaped.GONE:
+                log.info("process %s, which ran this trial before: %s", before.pid, became)
         facts: dict[str, Any] = self._process(child)
         facts["log_path"] = spec.log_path  # a file that cannot be imported has said why there
         if child.node is not None:
@@ -91,7 +92,7 @@ class TrialRecord:
             f"its last bits may differ, and it gets the badge `{MOVED}`"
         )
         transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
-        self.tell(Note(f"{self.job.experiment} {said}"))
+        self.tell(Note(said, self.job))
         return {OTHER_HARDWARE: child.node}
 
     def _process(self, child: Placed) -> dict[str, Any]:
@@ -150,7 +151,7 @@ class TrialRecord:
             transitions.record_intervention(
                 self.db, self.claim, "warned", said, {CHANGED_TO: md5}, trial_id=self.trial.id
             )
-            self.tell(Note(f"{self.job.experiment} {said}"))
+            self.tell(Note(said, self.job))
 
     def probe(self, spec: TrialSpec, fact: dict[str, Any]) -> StopRequest | None:
         """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
-from fts.jobs.executors.base import CodeNotSent, Want
+from fts.jobs.executors.base import CodeNotSent, OrderCame, Want
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
@@ -124,7 +124,10 @@ class TrialRunner:
         spec = self.order.spec(admitted)
         setbacks = Setbacks(self._reached(), self._tried())
         while True:
-            end = self._attempt(spec, admitted)
+            try:
+                end = self._attempt(spec, admitted)
+            except OrderCame:
+                end = AttemptEnd(Ended.STOPPED, {}, self._order())
             reason = self._reason(end)
             if reason is not None and reason.leaves:
                 return StopRequest(reason, message_of(end))
@@ -231,7 +234,7 @@ class TrialRunner:
             "without progress, after the last one the job fails"
         )
         transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-        self.tell(Note(f"{self.job.experiment} {said}"))
+        self.tell(Note(said, self.job))
         until = time.monotonic() + wait_s
         while (left := until - time.monotonic()) > 0 and self._order() is None:
             if outages > TRIES_IN_SLOT and self._others_wait():
@@ -303,7 +306,7 @@ class TrialRunner:
         def waits(reason: str) -> None:
             said = f"t{self.trial.number} waits {reason}"
             transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-            self.tell(Note(f"{self.job.experiment} {said}"))
+            self.tell(Note(said, self.job))
 
         return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
 
@@ -325,7 +328,7 @@ class TrialRunner:
                 one_alone = self.slot.room.other_is_alone(self.slot.index)
                 said = f"t{self.trial.number} waits until {beside if one_alone else waits_for(admitted)}"
                 transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-                self.tell(Note(f"{self.job.experiment} {said}"))
+                self.tell(Note(said, self.job))
             return self.ordered(self.job.id) is not None
 
         return self.slot.take_room(admitted, leaves)
@@ -454,6 +457,7 @@ class TrialRunner:
         self.worked_s += watch.watchdog.worked_s
         self._peak = max(self._peak, self.slot.peak(), int(end.facts.get("peak_bytes") or 0))
         self._was_starved = self.slot.is_starved()
+        end = self.slot.judged(end)
         self.slot.after(end)
         return end
 
@@ -479,7 +483,8 @@ class TrialRunner:
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         if reason is StopReason.SHRINK and self._is_bare and message:
             why = message  # which says that it was out of memory
-        words = f"t{self.trial.number} continues from its checkpoint: {why}"
+        how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id) else "begins anew"
+        words = f"t{self.trial.number} {how}: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
         if self._is_bare and reason.memory:
@@ -487,7 +492,7 @@ class TrialRunner:
             told = {name: value for name, value in kept.items() if value is not None}
             transitions.record_progress(self.db, self.claim, self.trial.id, told)
         transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
-        self.tell(Note(f"{self.job.experiment} {words}"))
+        self.tell(Note(words, self.job))
         return replace(spec, recipe=recipe)
 
     def _close(self, end: AttemptEnd) -> None:

@@ -88,6 +88,8 @@ def advice(error: BaseException) -> str:
             "; the function gets a trial of Optuna: draw with its suggest_float(...), or declare the arguments with "
             "--space NAME=LOW:HIGH"
         )
+    if isinstance(error, EOFError) and str(error) == "EOF when reading a line":  # of input()
+        return "; a trial has no keyboard: make the answer an axis, or read it from a file"
     if (
         isinstance(error, FileNotFoundError)
         and isinstance(error.filename, str)

@@ -134,6 +134,8 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         who = running.cell.function if called else running.cell.path.name
         message = f"{who} called sys.exit({error.code!r:.100}) ({place_of(error, folder)})"
         cure = "return the value of the trial instead" if called else f"keep it out of what runs at import: use {GUARD}"
+        if place_of(error).startswith("argparse.py "):
+            cure = "a trial has no command line: give every argument a default"
         return {"fact": "failed", "cause": CODE_ERROR, "message": f"{message}; {cure}", "lasting": not called}
     if isinstance(error, GeneratorExit):
         raise error

@@ -5,6 +5,7 @@ A template process learns them before it forks, so that its forks have them in m
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.lag import seen_below
@@ -64,8 +65,9 @@ def history_of(spec: TrialSpec) -> tuple[list[PastTrial], Rebuilt | None]:
 
 def prepare(order: Mapping[str, Any]) -> None:
     """For a template: learns what it is told, and makes Optuna's trials of it, which each fork then has."""
-    from fts.jobs.search.sampler import frozen_before  # here: an interpreter without Optuna never comes here
+    from fts.jobs.search.sampler import frozen_before  # here: a process without a template never comes here
 
     known = learn(str(order["history"]), order["trials"])
     number, goals, space = int(order["before"]), order["goals"], order["space"]
-    frozen_before(known.before(number), number, goals, known.rebuilt, space)
+    with contextlib.suppress(ModuleNotFoundError):  # without Optuna no function asks for them
+        frozen_before(known.before(number), number, goals, known.rebuilt, space)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.amounts import read_size
 from fts.jobs.status.conditions import RESERVE
 from fts.jobs.status.formatting import GB, in_gb
 from fts.state.values import Cause
@@ -240,7 +241,7 @@ class MemoryLimits:
         for field in found:
             name = RESERVE if field == "disk_reserve" else f"FTS_MEMORY_{field.upper()}"
             if text := environ.get(name, "").strip():
-                found[field] = read_bytes(name, text)
+                found[field] = read_size(text, name, least=0)
         if "FTS_MEMORY_SOFT" in environ and "FTS_MEMORY_HARD" not in environ:
             found["hard"] = max(found["hard"], found["soft"])
         elif "FTS_MEMORY_HARD" in environ and "FTS_MEMORY_SOFT" not in environ:
@@ -313,17 +314,6 @@ def swap_growth(limits: MemoryLimits, reading: Reading, swap_at_start: int | Non
 
 def is_to_blame(tree: int, total: int | None) -> bool:
     return total is None or tree >= SHARE_TO_BLAME * total
-
-
-def read_bytes(name: str, text: str) -> int:
-    """`12G`, `12GiB`, `500M` or plain bytes (powers of 1024); raises ValueError that names the variable."""
-    digits = text.upper().removesuffix("B").removesuffix("I")
-    factors = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-    factor = factors.get(digits[-1:], 1)
-    try:
-        return int(read_number(name, digits[:-1] if factor > 1 else digits) * factor)
-    except ValueError:
-        raise ValueError(f"{name} is {text!r}; expected a size of 0 or more, such as 20G") from None
 
 
 def read_number(name: str, text: str) -> float:

@@ -216,13 +216,13 @@ class Watchdog:
             self._before_looks_s = self._since_look_s()
         before, self._looked_at = self._looked_at, (now, wall)
         if before is None:
-            self.pace.start(self.use.cpu_s())
+            self.pace.start(self.use.cpu_s(), self.use.waited_s())
             return 0.0
         passed, passed_on_wall = now - before[0], wall - before[1]
         slept_s = passed_on_wall - passed if passed_on_wall - passed > SLEPT_S else 0.0
         disturbed = self.child.frozen or slept_s > 0 or passed > COUNTED_AT_MOST_S
         counted = 0.0 if self.child.frozen else min(passed, COUNTED_AT_MOST_S)
-        self.pace.work(counted, self.use.cpu_s(), disturbed)
+        self.pace.work(counted, self.use.cpu_s(), disturbed, self.use.waited_s())
         return slept_s
 
 
@@ -245,20 +245,20 @@ class PaceWatch:
         self._recent: deque[float] = deque(maxlen=limits.slow_steps)
         self._worked_s = 0.0
         self._progress_at_s = 0.0
-        self._cpu: deque[tuple[float, float]] = deque()  # working seconds, processor seconds; the last cpu_window_s
+        self._cpu: deque[tuple[float, float, float]] = deque()  # seconds of work, processor, waiting; last cpu_window_s
         self._disturbed = False  # a freeze or a sleep lies within the step that is running
         self._is_slow = False
 
-    def start(self, cpu_s: float) -> None:
-        self._cpu.append((self._worked_s, cpu_s))
+    def start(self, cpu_s: float, waited_s: float = 0.0) -> None:
+        self._cpu.append((self._worked_s, cpu_s, waited_s))
 
-    def work(self, seconds: float, cpu_s: float, disturbed: bool) -> None:
-        """`seconds` of possible work have passed, and the tree has used `cpu_s` processor seconds so far."""
+    def work(self, seconds: float, cpu_s: float, disturbed: bool, waited_s: float = 0.0) -> None:
+        """`seconds` of possible work have passed; the tree has used `cpu_s` of a core so far, and waited for one."""
         self._worked_s += seconds
         self._disturbed |= disturbed
         if disturbed:
             self._cpu.clear()  # processor seconds of a gap nobody saw would look like work, or like idleness
-        self._cpu.append((self._worked_s, cpu_s))
+        self._cpu.append((self._worked_s, cpu_s, waited_s))
         while len(self._cpu) > 2 and self._cpu[1][0] <= self._worked_s - self.limits.cpu_window_s:
             self._cpu.popleft()
 
@@ -287,31 +287,37 @@ class PaceWatch:
 
     def cpu_percent(self) -> float | None:
         """Of one core, by the whole tree, over the last seconds of work; None while too few were seen."""
+        return self._share(1)
+
+    def _share(self, of: int) -> float | None:
         if len(self._cpu) < 2:
             return None
-        (since, used_before), (until, used) = self._cpu[0], self._cpu[-1]
-        return 100.0 * max(0.0, used - used_before) / (until - since) if until > since else None
+        (since, until), (before, now) = ((self._cpu[0][n], self._cpu[-1][n]) for n in (0, of))
+        return 100.0 * max(0.0, now - before) / (until - since) if until > since else None
 
     def stalled(self) -> Decision | None:
-        """No progress for much longer than a step takes, and the processor idle all the while; or no report at all."""
+        """No progress for much longer than a step takes, and the processor idle all the while; or no report at all.
+
+        A trial that waits for a core is not idle: on a crowded machine one of low priority gets 0.6 % of a core.
+        """
         if self.report_s is not None:
             return self._silent(self.report_s, "allowed")
-        limits = self.limits
-        if self.gap_s:
+        limits, cpu, waits = self.limits, self.cpu_percent(), self._share(2) or 0.0
+        if self.gap_s and waits <= (cpu or 0.0):
             allowed_s = max(limits.stall_learn_min_s, limits.stall_learn_factor * self.gap_s)
             silent = self._silent(allowed_s, f"allowed, where the longest gap so far is {self.gap_s:.3g} s")
             if silent is not None:
                 return silent
         if self._cpu and self._cpu[-1][0] - self._cpu[0][0] < 0.8 * limits.cpu_window_s:
             return None
-        cpu = self.cpu_percent()
-        if not self._steps and cpu is not None and cpu >= limits.stall_cpu_percent:
+        busy = max(cpu or 0.0, waits) >= limits.stall_cpu_percent
+        if not self._steps and busy:
             self._progress_at_s = self._worked_s  # nobody knows what a step takes: whoever works is not stalled
         quiet_s = self._worked_s - self._progress_at_s
         allowed_s = limits.stall_first_s
         if self._steps:
             allowed_s = max(limits.stall_min_s, limits.stall_factor * median(self._steps))
-        if quiet_s <= allowed_s or cpu is None or cpu >= limits.stall_cpu_percent:
+        if quiet_s <= allowed_s or cpu is None or busy:
             return None
         usual = f"its median step takes {median(self._steps):.3g} s" if self._steps else "its first step has not ended"
         message = f"no step for {quiet_s:.0f} s at {cpu:.1f} % of a core ({usual}): killed"

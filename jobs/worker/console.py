@@ -6,9 +6,10 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fts.jobs.status import formatting
+from fts.jobs.status.naming import cell_name
 from fts.jobs.status.sanitize import clean
 from fts.jobs.supervisor.progress_events import (
     EpochReported,
@@ -22,6 +23,9 @@ from fts.jobs.supervisor.progress_events import (
     TrialStarted,
 )
 
+if TYPE_CHECKING:
+    from fts.state.values import Job
+
 WIDTH = 16
 BARS = " ▏▎▍▌▋▊▉█"
 
@@ -30,7 +34,7 @@ BARS = " ▏▎▍▌▋▊▉█"
 class JobLine:
     """What is known of one running job between two facts."""
 
-    experiment: str
+    name: str
     trials: int
     number: int = 0
     architecture: str = ""
@@ -55,6 +59,7 @@ class Console:
         self._lock = threading.Lock()
         self._jobs: dict[int, JobLine] = {}
         self._drawn = 0
+        self._names: dict[str, int] = {}  # of a cell -> the first job that was called so
 
     def tell(self, event: ProgressEvent) -> None:
         with self._lock:
@@ -75,15 +80,15 @@ class Console:
 
     def _line(self, event: ProgressEvent) -> str | None:
         if isinstance(event, Note):
-            return event.text
-        job = event.job
-        shown = self._jobs.setdefault(job.id, JobLine(job.experiment, job.trials_wanted, best=job.best_value))
+            return event.text if event.job is None else f"{self._name(event.job)} {event.text}"
+        job, name = event.job, self._name(event.job)
+        shown = self._jobs.setdefault(job.id, JobLine(name, job.trials_wanted, best=job.best_value))
         match event:
             case JobStarted():
-                return f"{job.experiment}: {formatting.count(job.trials_wanted, 'trial')}, attempt {event.attempt}"
+                return f"{name}: {formatting.count(job.trials_wanted, 'trial')}, attempt {event.attempt}"
             case JobExtended():
                 shown.trials = job.trials_wanted
-                return f"{job.experiment}: extended to {formatting.count(job.trials_wanted, 'trial')}"
+                return f"{name}: extended to {formatting.count(job.trials_wanted, 'trial')}"
             case TrialStarted():
                 return self._trial(shown, event.trial)
             case EpochReported():
@@ -92,7 +97,12 @@ class Console:
                 return self._trial_ended(shown, event.trial)
             case JobDone() | JobLeft():
                 self._jobs.pop(job.id, None)
-                return f"{job.experiment}: {event.how if isinstance(event, JobLeft) else 'done'}"
+                return f"{name}: {event.how if isinstance(event, JobLeft) else 'done'}"
+
+    def _name(self, job: Job) -> str:
+        """As in `fts status`: of the cell, with the job's number behind it where an earlier one has the same."""
+        name = cell_name(job)
+        return name if self._names.setdefault(name, job.id) == job.id else f"{name}#{job.id}"
 
     def _trial(self, shown: JobLine, trial: Any) -> str:
         shown.number, shown.architecture, shown.epoch, shown.value = (
@@ -105,7 +115,7 @@ class Console:
         shown.epochs = int(trial.effective.get("epochs", 0))  # at most; a baseline has none
         verb = "continues" if trial.epochs else "starts"
         what = f": {trial.architecture}" if trial.architecture else ""
-        return f"{shown.experiment} t{trial.number} of {shown.trials} {verb}{what}"
+        return f"{shown.name} t{trial.number} of {shown.trials} {verb}{what}"
 
     def _epoch(self, shown: JobLine, trial: Any, epoch: dict[str, Any]) -> str | None:
         shown.number = trial.number  # several may run
@@ -119,7 +129,7 @@ class Console:
             told = {"val_loss": epoch.get("val_loss"), "auc": epoch.get("val_auc")}
         numbers = [f"{name} {formatting.score(number)}" for name, number in told.items() if number is not None]
         pace = f" {epoch['samples_per_s']:.0f} samples/s" if epoch.get("samples_per_s") is not None else ""
-        return f"{shown.experiment} t{shown.number} epoch {epoch['epoch']} {' '.join(numbers)}{pace}"
+        return f"{shown.name} t{shown.number} epoch {epoch['epoch']} {' '.join(numbers)}{pace}"
 
     def _trial_ended(self, shown: JobLine, trial: Any) -> str:
         shown.ended += 1
@@ -128,7 +138,7 @@ class Console:
             shown.best = trial.direction.best([*known, trial.value])
         epoch = f", best epoch {trial.best_epoch}" if trial.best_epoch is not None else ""  # baselines have none
         value = f"{trial.objective} {formatting.score(trial.value)}{epoch}" if trial.value is not None else ""
-        return f"{shown.experiment} t{trial.number} {trial.status}: {value or trial.message or ''} ({trial.cause})"
+        return f"{shown.name} t{trial.number} {trial.status}: {value or trial.message or ''} ({trial.cause})"
 
     # -- the live lines
 
@@ -150,7 +160,7 @@ def live_line(shown: JobLine) -> str:
     value = f" now {formatting.score(shown.value)}" if shown.value is not None else ""
     best = f" best {formatting.score(shown.best)}" if shown.best is not None else ""
     place = f"t{shown.number}/{shown.trials} ep {shown.epoch}" + (f"/{shown.epochs}" if shown.epochs else "")
-    return f"  {bar(done)} {shown.experiment} {place}{value}{best}{eta(shown)}"
+    return f"  {bar(done)} {shown.name} {place}{value}{best}{eta(shown)}"
 
 
 def bar(share: float) -> str:

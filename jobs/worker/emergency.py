@@ -66,7 +66,7 @@ class Emergency:
         """Back in line with its cause; a disk in trouble pauses the queue first, a spec that cannot be read fails."""
         error = self._of_files(error)
         message = sentence_of(error)
-        self.tell(Note(f"{claim.job.experiment} is back in line: {message}"))
+        self.tell(Note(f"is back in line: {message}", claim.job))
         if isinstance(error, BadSpec):
             self._insist(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return

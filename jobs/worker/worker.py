@@ -16,42 +16,38 @@ import socket
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-from huey.consumer import Consumer, ConsumerStopped
+from typing import TYPE_CHECKING
 
 from fts.jobs.devices import index_of
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.notify.keeper import Keeper
-from fts.jobs.records import earlier_exports, exports
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
 from fts.jobs.status.explain import why
-from fts.jobs.supervisor.child import reap_recorded, same_process, started_at
 from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.orders import Orders
+from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobStarted, Note
 from fts.jobs.supervisor.rests import Rests
 from fts.jobs.supervisor.trouble import DISK_FAILS
 from fts.jobs.worker import words
 from fts.jobs.worker.console import Console
+from fts.jobs.worker.consumer import SlotConsumer
 from fts.jobs.worker.disk_wait import DiskWait, is_of_disk
 from fts.jobs.worker.emergency import Emergency, is_foreseen
-from fts.jobs.worker.maintenance import Housekeeping
+from fts.jobs.worker.heartbeat import Heartbeat
 from fts.jobs.worker.reserve import DiskReserve
 from fts.jobs.worker.shared_jobs import SharedJobs
+from fts.jobs.worker.startup import bring_in_order, hold_slot
 from fts.jobs.worker.wake_lock import keep_awake
 from fts.state import queries, tickets, transitions
 from fts.state.backup import backup
 from fts.state.db import open_database
-from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StaleToken, StateError, WrongStatus
-from fts.state.files import refuse_links, sweep, sweep_below
-from fts.state.slot_lock import SlotLock, SlotTaken, holder
+from fts.state.errors import DatabaseCorrupt, DatabaseGone, StaleToken, StateError, WrongStatus
+from fts.state.slot_lock import SlotLock
 from fts.state.values import WorkerOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
@@ -60,14 +56,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 
-SAMPLE_EVERY_S = 10.0
-OURS = ("hpo", "trials", "models", "report", "scripts", "logs")  # swept; a backup may be a person's, under way
 UNUSED_S = 60.0  # after which a slot that runs nothing gives its processes back
 GOODBYE_S = 30.0  # a locked database does not keep a worker from leaving for longer
-SAMPLED = (
-    "available", "total", "swap_used", "cpu_percent", "temperature", "gpu_percent", "gpu_memory", "power_w",
-    "disk_free",
-)  # fmt: skip
 
 
 def work(places: Places, settings: WorkerSettings, progress: Console | None = None) -> int:
@@ -129,54 +119,6 @@ def run_job(
     return 0 if queries.job(db, job_id).status == "done" else 1
 
 
-@contextlib.contextmanager
-def hold_slot(places: Places, index: int | None = None) -> Iterator[SlotLock]:
-    """Holds this slot, or the first one nobody else does. Raises SlotTaken when it, or every one, is taken."""
-    lock = free_slot(places) if index is None else SlotLock(places.outputs, index).acquire()
-    try:
-        yield lock
-    finally:
-        lock.release()
-
-
-def free_slot(places: Places) -> SlotLock:
-    """Holds the first slot nobody else does; raises SlotTaken when all of this machine are taken."""
-    count = max(1, os.cpu_count() or 1)
-    for index in range(count):
-        with contextlib.suppress(SlotTaken):
-            return SlotLock(places.outputs, index).acquire()
-    holders = {str(found) for index in range(count) if (found := holder(places.outputs, index)) is not None}
-    raise SlotTaken(
-        f"every slot of this machine ({count}) is taken by {', '.join(sorted(holders)) or 'others'}: `fts enqueue` "
-        f"puts the cell in line for them; --slot {count} runs it now, but slows down all trials"
-    )
-
-
-def bring_in_order(db: Database, places: Places) -> None:
-    """End what a dead worker of this machine left running, put its jobs back in line, export what it did not.
-
-    Raises CannotWrite when logs or trials is a link: their files would be written, and deleted, elsewhere.
-    """
-    for folder in (places.logs, places.outputs / "trials"):
-        refuse_links(folder, places.outputs)
-    host = socket.gethostname()
-    alive = {worker.id for worker in queries.workers(db) if same_process(worker.pid, worker.pid_started)}
-    for child in queries.running_children(db, host):
-        if child.worker_id not in alive:
-            log.info("process %d of a lost worker: %s", child.pid, reap_recorded(child.pid, child.pid_started))
-    transitions.reconcile(db, host, same_process)
-    try:
-        if (aside := earlier_exports.set_aside(db, places)) is not None:
-            log.warning("exports of an earlier database moved to %s", aside)
-        exports.catch_up(db, places)
-    except OSError as error:  # a full disk: exports can be had again at any time
-        log.warning("exports: %s", error)
-    sweep(places.outputs)
-    for mine in (places.outputs / name for name in OURS):
-        if not mine.is_symlink():
-            sweep_below(mine)
-
-
 class Worker:
     """One process, its slots, its beat, and huey's consumer."""
 
@@ -198,23 +140,20 @@ class Worker:
         self._claiming = threading.Lock()  # one slot at a time: those after it join what it has claimed
         self._shared = SharedJobs()
         self._called: list[threading.Thread] = []  # that work in slots which were called to a job
-        self._sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
-        self.executor = executor_of(places, settings, db, self._sensors)
+        self.sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
+        self.executor = executor_of(places, settings, db, self.sensors)
         self.executor.worker_id = self.id
-        self._slots = self.executor.slots
-        for slot in self._slots:
+        self.slots = self.executor.slots
+        for slot in self.slots:
             self._free.put(slot)
-        self._beat = threading.Thread(target=self._beat_on, name="beat", daemon=True)
+        self.heartbeat = Heartbeat(self)
         self.owed = Owed(db, places)
         self._exports = threading.Thread(target=self._export_on, name="exports", daemon=True)
         self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
-        self._over = threading.Event()
-        self._beats = 0
         self._idle_since: float | None = None
         self._worked = False  # and has not yet said that nothing is left to run
         self._lost_database: StateError | None = None
-        self._stop_file_obeyed = False
         self._consumes = False  # jobs of the queue, not one that a person wants here and now
 
     def introduction(self) -> str:
@@ -238,7 +177,7 @@ class Worker:
             look()
 
         consumer = SlotConsumer(huey, self)
-        self._beat.start()
+        self.heartbeat.start()
         self._exports.start()
         self.messages.start()
         self._consumes = True
@@ -250,7 +189,7 @@ class Worker:
         """One job, whatever its rank; Ctrl-C stops it at a checkpoint."""
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(signum, lambda signum, frame: self.signalled(signum))
-        self._beat.start()
+        self.heartbeat.start()
         settings = self.settings
         claim = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, job_id)
         if claim is None:
@@ -259,14 +198,14 @@ class Worker:
 
     def close(self) -> None:
         """Say goodbye in the database; what ran has been checkpointed and put back by its supervisor."""
-        self._over.set()
+        self.heartbeat.over.set()
         self.executor.close()
-        self._sensors.close()
+        self.sensors.close()
         if self.owed and not self.owed.settle():
             log.warning("some exports could not be written; the next worker or `fts export` writes them")
         self.db.patience_s = GOODBYE_S
         with contextlib.suppress(StateError):
-            self._record_signal()
+            self.heartbeat.record_signal()
         with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
             transitions.stop_worker(self.db, self.id)
         self.messages.close()
@@ -361,7 +300,7 @@ class Worker:
             supervisor.run()
         except StaleToken as refused:
             slot.close()
-            self.progress.tell(Note(f"{job.experiment}: {refused}"))
+            self.progress.tell(Note(f"is no longer this worker's: {refused}", job))
         except Exception as error:  # the one net: whatever broke, no job stays `running` with nobody at work on it
             if not is_foreseen(error):
                 log.exception("job %d (%s) is given back", job.id, job.experiment)
@@ -374,63 +313,9 @@ class Worker:
             self._shared.ends(claim)
             self.board.ends(job.id)
 
-    def _export_on(self) -> None:
-        """Writes exports that failed; beside the beat, which must not wait for a disk."""
-        while not self._over.wait(AGAIN_S):
-            if self.owed:
-                self.owed.settle()
-
-    # -- the beat
-
-    def _beat_on(self) -> None:
-        """Extends the leases and reads the orders, whatever the supervisors are doing."""
-        try:
-            self._beat_until_over()
-        except BaseException:
-            log.exception("without its beat this worker would lose its jobs: it stops at a checkpoint")
-            self.board.signal(WorkerOrder.STOP)
-            raise
-
-    def _beat_until_over(self) -> None:
-        version, beaten = None, float("-inf")
-        swept = time.monotonic()
-        sampled = float("-inf")
-        observer = transitions.LeaseObserver(self.settings.lease_s)
-        housekeeping = Housekeeping(self.db, self.places)
-        while not self._over.wait(self.settings.poll_s):
-            try:
-                self.db.check_still_there()
-                now_version = queries.data_version(self.db)
-                due = time.monotonic() - beaten >= self.settings.beat_s
-                self._obey_stop_file()
-                self._record_signal()
-                if due or now_version != version:
-                    beaten = time.monotonic() if due else beaten
-                    self._beat_once(due)
-                    version = now_version
-                if time.monotonic() - sampled >= SAMPLE_EVERY_S:
-                    sampled = time.monotonic()
-                    self._sample()
-                if time.monotonic() - swept >= self.settings.lease_s / 6:
-                    swept = time.monotonic()
-                    transitions.sweep(self.db, observer)
-                    tickets.missing_tickets(self.db)
-                if self.rests.have_ended():
-                    tickets.missing_tickets(self.db)
-                housekeeping.look()
-                self.disk_wait.look()
-                self._release_unused()
-            except (DatabaseGone, DatabaseCorrupt) as error:
-                self.without_database(error)
-            except (WrongStatus, NoSuchRow) as error:  # taken for dead: no claim is ours, and none will be given to us
-                if not self._over.is_set():
-                    self.without_database(error)
-            except (StateError, OSError) as error:  # busy, full, a folder shut: there is time for several missed beats
-                log.warning("heartbeat not written: %s", error)
-
-    def _release_unused(self) -> None:
+    def release_unused(self) -> None:
         """Ends the processes of a slot that has run nothing for UNUSED_S: a worker that waits holds little memory."""
-        for _ in self._slots:
+        for _ in self.slots:
             with self._lending:
                 try:
                     slot = self._free.get_nowait()
@@ -440,59 +325,11 @@ class Worker:
                     slot.release()
                 self._free.put(slot)
 
-    def _beat_once(self, write: bool) -> None:
-        if write:
-            orders = transitions.beat(self.db, self.id, self.settings.lease_s, self.board.claims, self._beats)
-            self._beats = orders.beats
-            self.board.from_database(orders.asked, orders.jobs)
-            self.board.lost({claim.job_id for claim in orders.lost})
-        else:
-            self._read_orders()
-
-    def _obey_stop_file(self) -> None:
-        """The file asks every worker of the study to leave after its job, as `fts drain --after job` does."""
-        file = self.places.stop_file
-        if self._stop_file_obeyed or not file.exists():
-            return
-        who = f"the file {file.relative_to(self.places.outputs.parent)}"
-        try:
-            transitions.record_wish(self.db, WorkerOrder.DRAIN_JOB, who)
-        except StateError as error:  # a full disk: obeyed all the same, and written down when that works again
-            log.warning("%s: %s", who, error)
-            self.board.signal(WorkerOrder.DRAIN_JOB, who)
-        try:
-            file.unlink(missing_ok=True)
-        except OSError as error:  # a folder of that name, or one that cannot be written: asked once is enough
-            self._stop_file_obeyed = True
-            log.warning("%s cannot be removed: %s", file, error.strerror)
-        self.progress.tell(Note(f"{file.name} found: the workers stop after their jobs"))
-
-    def _record_signal(self) -> None:
-        """Writes down what a signal asked, so that every screen says DRAINING, with an event that names the signal."""
-        if (asked := self.board.unrecorded) is not None:
-            order, who = asked
-            with contextlib.suppress(WrongStatus, NoSuchRow):  # taken for lost: the next beat says what that means
-                transitions.record_wish(self.db, order, who, self.id, can_withdraw=False)
-                self.board.recorded(order)
-
-    def _sample(self) -> None:
-        """One look at the hardware for the record; what cannot be read stays unknown."""
-        now = self._sensors.read()
-        steps = [step_s for slot in self._slots if (step_s := slot.step_s()) is not None]
-        transitions.add_sample(
-            self.db,
-            self.id,
-            trial_rss=sum(slot.rss() for slot in self._slots),
-            step_s=steps[0] if steps else None,
-            **{name: getattr(now, name) for name in SAMPLED},
-        )
-
-    def _read_orders(self) -> None:
-        mine = {job.id: job for job in queries.jobs(self.db, ["running"]) if job.worker_id == self.id}
-        me = next((worker for worker in queries.workers(self.db) if worker.id == self.id), None)
-        if me is None:
-            return  # the next beat says why
-        self.board.from_database(me.asked, {job.id: job.asked for job in mine.values() if job.asked})
+    def _export_on(self) -> None:
+        """Writes exports that failed; beside the beat, which must not wait for a disk."""
+        while not self.heartbeat.over.wait(AGAIN_S):
+            if self.owed:
+                self.owed.settle()
 
     # -- leaving
 
@@ -522,31 +359,3 @@ class Worker:
     def signalled(self, signum: int) -> None:
         order = WorkerOrder.DRAIN_TRIAL if signum == signal.SIGUSR1 else WorkerOrder.STOP
         self.board.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
-
-
-class SlotConsumer(Consumer):  # type: ignore[misc]  # huey has no types
-    """huey's consumer with our signals: the first SIGINT or SIGTERM asks for a checkpoint, it interrupts nothing."""
-
-    def __init__(self, huey: Any, worker: Worker) -> None:
-        super().__init__(huey, workers=worker.settings.slots, periodic=False, initial_delay=0.2, max_delay=2.0)
-        self.worker = worker
-        self._stop_flag_timeout = 0.25  # seconds between two looks whether to leave
-
-    def loop(self, health_check_ts: float | None = None) -> float | None:
-        try:
-            leaves = self.worker.leaves()
-        except StateError as error:
-            self.worker.without_tickets(error)
-            leaves = False
-        if leaves:
-            self.stop(graceful=True)
-            raise ConsumerStopped
-        return super().loop(health_check_ts)  # type: ignore[no-any-return]  # the same
-
-    def _set_signal_handlers(self) -> None:
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(signum, self._ask)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN if self.worker.settings.detached else self._ask)
-
-    def _ask(self, signum: int, frame: Any) -> None:
-        self.worker.signalled(signum)

@@ -2,14 +2,13 @@
 
 from fts.state.scheduling import MAX_IDLE_ATTEMPTS
 from fts.state.transitions.attempts import record_attempt_ended, record_draw
+from fts.state.transitions.claims import claim
+from fts.state.transitions.enqueuing import declare_study, enqueue
 from fts.state.transitions.extend import SameQuestion
 from fts.state.transitions.findings import record_margin, record_test, unseal
 from fts.state.transitions.history import PastDraw, RecordedTrial, import_history
 from fts.state.transitions.jobs import (
     cancel_running,
-    claim,
-    declare_study,
-    enqueue,
     fail_job,
     finish_job,
     hold_job,
@@ -17,6 +16,7 @@ from fts.state.transitions.jobs import (
     release_job,
     withdraw,
 )
+from fts.state.transitions.moving import move
 from fts.state.transitions.nodes import (
     ask_node,
     fenced,
@@ -30,7 +30,6 @@ from fts.state.transitions.operator import (
     acknowledge,
     ask_worker,
     cancel,
-    move,
     not_sent,
     note,
     pause,
@@ -42,10 +41,9 @@ from fts.state.transitions.operator import (
     touch_key,
 )
 from fts.state.transitions.respecify import Respecified, respecify
-from fts.state.transitions.retention import prune_samples
+from fts.state.transitions.trial_ends import finish_trial
 from fts.state.transitions.trials import (
     begins_anew,
-    finish_trial,
     record_checkpoint,
     record_epoch,
     record_progress,
@@ -59,6 +57,7 @@ from fts.state.transitions.workers import (
     LeaseObserver,
     add_sample,
     beat,
+    prune_samples,
     reconcile,
     record_intervention,
     register_worker,

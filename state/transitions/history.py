@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +21,12 @@ from fts.state.transitions.base import (
     to_json,
     transaction,
 )
-from fts.state.transitions.jobs import enqueue
+from fts.state.transitions.enqueuing import enqueue
 from fts.state.values import Cause, Direction, TrialStatus, Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from fts.state.db import Database
 
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)

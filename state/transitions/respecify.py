@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fts.state.errors import WrongStatus
 from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.base import Row, change_job, emit, get_job, this_person, transaction
+from fts.state.transitions.enqueuing import checked_row
 from fts.state.transitions.extend import ENDED, RESTORED, begun, next_rank
-from fts.state.transitions.jobs import checked_row
 from fts.state.transitions.specification import difference
 from fts.state.values import Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from fts.state.db import Database
 
 MAY_CHANGE = ("queued", "paused", "done", "failed", "cancelled")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fts.state.transitions.base import MAX_SPEC, Row, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MISSING = object()
 STAYS = {"study", "experiment", "kind", "axes"}  # what a job is, and where its files are

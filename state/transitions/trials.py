@@ -1,10 +1,8 @@
-"""A trial's way: started with all its parameters, its facts and epochs recorded, interrupted and resumed, ended."""
+"""A trial on its way: started with all its parameters; facts, epochs and checkpoints recorded; resumed, repeated."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
@@ -13,31 +11,27 @@ from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import is_put_back, to_object
-from fts.state.transitions.again import COUNTS, best_trial, front_of, is_unranked
-from fts.state.transitions.attempts import begin_attempt, end_attempt
+from fts.state.transitions.attempts import begin_attempt
 from fts.state.transitions.base import (
     Row,
     change_trial,
-    checked_cause,
     checked_direction,
     checked_int,
     emit,
     fenced_job,
     fenced_trial,
-    finite,
-    get_job,
-    short,
     to_json,
     transaction,
 )
-from fts.state.transitions.jobs import claim_name
-from fts.state.values import HUGE, Cause, Claim, Direction, TrialStatus, Verb, bounded, in_words
+from fts.state.transitions.claims import claim_name
+from fts.state.transitions.told import EPOCH_FIELDS, MAX_FACTS, checked_epoch, checked_facts, with_facts
+from fts.state.values import Cause, Claim, Direction, Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fts.state.db import Database
 
-MAX_FACTS = 64_000  # characters of JSON, of the facts that have no column
-MAX_METRICS = 16_000  # the same, of an epoch
 OF_SAMPLER = "sampler"  # fact: what the sampler kept for later trials when it drew this one
 
 
@@ -82,7 +76,7 @@ def start_trial(
         "epochs": 0,
         "train_seconds": 0.0,
         "badges": "[]",
-    } | _checked_facts(facts)
+    } | checked_facts(facts)
     with transaction(db):
         job = fenced_job(db, claim)
         row |= _goal(job, metric, direction)
@@ -124,10 +118,10 @@ def _refuse_more_live_trials(db: Database, claim: Claim, parallel: int) -> None:
 
 def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None:
     """interrupted -> running, under its own number; `facts` as in record_started (pid, host ...)."""
-    changes = _checked_facts(facts) | {"status": "running", "cause": None, "message": None}
+    changes = checked_facts(facts) | {"status": "running", "cause": None, "message": None}
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id, "interrupted")
-        change_trial(db, trial, **_with_facts(trial, changes))
+        change_trial(db, trial, **with_facts(trial, changes))
         begin_attempt(db, trial_id, claim.token, changes.get("host"), changes.get("pid"))
         words = f"trial {trial['number']} of {claim.job.experiment} continues after epoch {trial['epochs']}"
         data = {"number": trial["number"], "token": claim.token}
@@ -151,11 +145,11 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, parallel: int = 1, **
             CheckpointRow.delete().where(CheckpointRow.trial_id == trial_id).execute(db)
             drawn_with = {name: fact for name, fact in to_object(trial["facts"]).items() if name == OF_SAMPLER}
             trial = trial | {"facts": to_json(drawn_with, "facts", MAX_FACTS)}
-            facts = _FORGOTTEN | {"facts": trial["facts"]} | _checked_facts(facts)
+            facts = _FORGOTTEN | {"facts": trial["facts"]} | checked_facts(facts)
         else:
-            facts = _checked_facts(facts)
+            facts = checked_facts(facts)
         begin_attempt(db, trial_id, claim.token, facts.get("host"), facts.get("pid"))
-        changes = _with_facts(trial, facts) | {"status": "running", "cause": None, "message": None}
+        changes = with_facts(trial, facts) | {"status": "running", "cause": None, "message": None}
         change_trial(db, trial, **changes, started_at=db.now())
         words = f"trial {trial['number']} of {claim.job.experiment} runs again: it had failed ({trial['cause']})"
         data = {"number": trial["number"], "token": claim.token, "before": trial["message"]}
@@ -186,11 +180,11 @@ def record_started(
     Raises LabelClash, writing nothing, if a cell that asks for other labels (of daily bars: another task or horizon)
     trains on the same data with the same ones: that is how 600 trials of h3 and h5 once all learned h1 (DOMAIN 2).
     """
-    changes = _checked_facts(facts)
+    changes = checked_facts(facts)
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
         _refuse_equal_labels(db, claim, changes.get("label_md5"), changes.get("data_md5"))
-        change_trial(db, trial, **_with_facts(trial, changes))
+        change_trial(db, trial, **with_facts(trial, changes))
         _note_process(db, claim, trial_id, changes)
         words = f"trial {trial['number']}: " + ", ".join(
             f"{name} {changes[name]}"
@@ -254,10 +248,10 @@ def _note_process(db: Database, claim: Claim, trial_id: int, changes: Row) -> No
 
 def record_progress(db: Database, claim: Claim, trial_id: int, facts: Mapping[str, Any]) -> None:
     """Facts that change while a trial runs (micro_batch, accumulation, peak_bytes, pid ...), without an event."""
-    changes = _checked_facts(facts)
+    changes = checked_facts(facts)
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
-        change_trial(db, trial, **_with_facts(trial, changes))
+        change_trial(db, trial, **with_facts(trial, changes))
         _note_process(db, claim, trial_id, changes)
 
 
@@ -271,8 +265,8 @@ def record_epoch(db: Database, claim: Claim, trial_id: int, epoch: Mapping[str, 
     The same result again changes nothing (a trial resumed from an earlier checkpoint repeats epochs). Another result
     for a recorded epoch leaves an event `resume_mismatch`, keeps the first, and raises ResumeMismatch.
     """
-    general = not set(_EPOCH_FIELDS) <= set(epoch)
-    row = _checked_epoch(epoch, general)
+    general = not set(EPOCH_FIELDS) <= set(epoch)
+    row = checked_epoch(epoch, general)
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
         if "value" not in row:
@@ -304,7 +298,7 @@ def _add_epoch(db: Database, trial: Row, row: Row, in_order: bool) -> None:
 def _differences(stored: Row, row: Row) -> list[str]:
     return [
         f"{name} was {stored[name]!r}, now {row[name]!r}"
-        for name in (*_EPOCH_FIELDS, "value", "metrics")
+        for name in (*EPOCH_FIELDS, "value", "metrics")
         if name not in ("seconds", "samples_per_s") and stored[name] != row[name]
     ]
 
@@ -323,185 +317,3 @@ def record_checkpoint(
         if last is None or step > last:
             JobRow.update(idle_attempts=0).where(JobRow.id == claim.job_id, JobRow.idle_attempts > 0).execute(db)
         return int(CheckpointRow.insert(row | {"trial_id": trial_id, "at": db.now()}).execute(db))
-
-
-def finish_trial(
-    db: Database,
-    claim: Claim,
-    trial_id: int,
-    status: TrialStatus | str,
-    cause: Cause | str,
-    *,
-    value: float | None = None,
-    best_epoch: int | None = None,
-    last_value: float | None = None,
-    val_loss: float | None = None,
-    val_auc: float | None = None,
-    auc_low: float | None = None,
-    auc_high: float | None = None,
-    badges: Iterable[str] = (),
-    peak_bytes: int | None = None,
-    reused_from: int | None = None,
-    message: str | None = None,
-    facts: Mapping[str, Any] | None = None,
-) -> bool:
-    """running -> complete | pruned | failed. Returns whether it is the job's new best (event `new_best`).
-
-    `facts` are what it found beside its value, each into its column or into `facts` of the trial.
-    """
-    status = TrialStatus(status)
-    if status not in (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED):
-        raise BadRow(f"a trial ends complete, pruned or failed, not {status.value}")
-    if status is TrialStatus.COMPLETE and (value is None or not math.isfinite(bounded(value))):
-        raise BadRow(f"a complete trial has a finite value, at most {HUGE:g}, not {value}")
-    scores = {
-        "value": value, "best_epoch": best_epoch, "last_value": last_value, "val_loss": val_loss, "val_auc": val_auc,
-        "auc_low": auc_low, "auc_high": auc_high,
-    }  # fmt: skip
-    scores = {name: None if score is None else bounded(score) for name, score in scores.items()}
-    changes = (
-        _checked_facts(facts or {})
-        | finite(scores)
-        | {
-            "status": status.value,
-            "cause": checked_cause(cause),
-            "badges": to_json(list(badges), "badges", 2000),
-            "reused_from": reused_from,
-            "message": short(message),
-        }
-    )
-    with transaction(db):
-        trial = fenced_trial(db, claim, trial_id)
-        if peak_bytes is not None:
-            changes["peak_bytes"] = peak_bytes
-        change_trial(db, trial, **_with_facts(trial, changes), ended_at=db.now())
-        end_attempt(db, trial_id, status.value)
-        told = f", {in_words(value)}" if value else ""
-        words = f"trial {trial['number']} {status.value}: {changes['cause']}{told}"
-        if status is TrialStatus.PRUNED and message:  # says its value, at which epoch, and what would have been enough
-            words = f"trial {trial['number']} pruned: {changes['message']}"
-        data = {"number": trial["number"], "value": value, "cause": changes["cause"], "message": changes["message"]}
-        data["epochs"] = trial["epochs"]
-        who = claim_name(claim)
-        emit(db, _END_VERBS[status], who, words, job_id=claim.job_id, trial_id=trial_id, data=data)
-        return _refresh_job(db, claim, trial | changes)
-
-
-_END_VERBS = {
-    TrialStatus.COMPLETE: Verb.TRIAL_COMPLETE,
-    TrialStatus.PRUNED: Verb.TRIAL_PRUNED,
-    TrialStatus.FAILED: Verb.TRIAL_FAILED,
-}
-
-
-def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
-    """Counts and best of the job, with the trial that has just ended; `recount` has read all the others."""
-    job = get_job(db, claim.job_id)
-    count = COUNTS[ended["status"]]
-    changes: Row = {count: job[count] + 1, "idle_attempts": 0}
-    front = front_of(db, job, job["trials_complete"] + (ended["status"] == "complete"))
-    if front:
-        best = best_trial(db, claim.job_id, Direction(ended["direction"]), front)
-        changes |= {"best_value": best and best["value"], "best_trial": best and best["number"]}
-        improved = ended["number"] in front
-    elif improved := is_better(ended, job["best_value"], job["best_trial"]):
-        changes |= {"best_value": ended["value"], "best_trial": ended["number"]}
-    JobRow.update(changes).where(JobRow.id == claim.job_id).execute(db)
-    if improved:
-        number, value = changes["best_trial"], changes["best_value"]
-        words = f"new best of {claim.job.experiment}: {ended['objective']} {in_words(value)} (trial {number})"
-        data = {"number": number, "value": value, "before": job["best_value"]}
-        if front:
-            several = f"{len(front)} trial{'' if len(front) == 1 else 's'}"
-            words = f"trial {ended['number']} joins the front of {claim.job.experiment}: {several}"
-            data |= {"number": ended["number"], "value": ended["value"], "front": list(front)}
-        who = claim_name(claim)
-        emit(db, Verb.NEW_BEST, who, words, job_id=claim.job_id, trial_id=ended["id"], data=data)
-    return improved
-
-
-def is_better(ended: Row, value: float | None, number: int | None) -> bool:
-    """Is a trial that has just ended the best of its job, whose best had that value? The earlier one of equals is."""
-    if ended["status"] != "complete" or is_unranked(ended["badges"]):
-        return False
-    if value is None or number is None:
-        return True
-    key = Direction(ended["direction"]).key
-    return (key(ended["value"]), ended["number"]) < (key(value), number)
-
-
-_FACTS: dict[str, type | tuple[type, ...]] = {
-    "n_params": int, "n_train": int, "n_val": int, "n_pos": int, "prior_loss": (float, int), "label_md5": str,
-    "base_rate": (float, int), "data_md5": str, "code_commit": str, "code_dirty": (bool, int), "torch_version": str,
-    "host": str, "device": str, "threads": int, "micro_batch": int, "accumulation": int, "recipe": Mapping,
-    "predicted_bytes": int, "peak_bytes": int, "pid": int, "pid_started": (float, int), "log_path": str,
-}  # fmt: skip
-
-
-def _checked_facts(facts: Mapping[str, Any]) -> Row:
-    row: Row = {}
-    own: Row = {}  # that have no column
-    for name, value in facts.items():
-        if name not in _FACTS:
-            own[_checked_key(name, "the name of a fact")] = finite(value)
-            continue
-        if value is not None and not isinstance(value, _FACTS[name]):
-            raise BadRow(f"{name} is a {type(value).__name__}, expected {_FACTS[name]}")
-        if isinstance(value, Mapping):
-            value = to_json(finite(value), name)
-        row[name] = short(value) if isinstance(value, str) and name != "recipe" else value
-    if row.get("code_dirty") is not None:
-        row["code_dirty"] = int(row["code_dirty"])
-    return row | ({"facts": to_json(own, "facts", MAX_FACTS)} if own else {})
-
-
-def _with_facts(trial: Row, changes: Row) -> Row:
-    """The changes, with facts that have no column laid over those the trial has; None takes one away."""
-    if changes.get("facts", "{}") == "{}":
-        return changes
-    own = to_object(trial["facts"]) | to_object(changes["facts"])
-    kept = {name: value for name, value in own.items() if value is not None}
-    return changes | {"facts": to_json(kept, "facts", MAX_FACTS)}
-
-
-def _checked_key(name: Any, what: str) -> str:
-    if not isinstance(name, str) or not 0 < len(name) <= 100 or not name.isprintable():
-        raise BadRow(f"{what} is {str(name)[:80]!r}; expected 1 to 100 printable characters")
-    return name
-
-
-_EPOCH_FIELDS = (
-    "epoch", "step", "train_loss", "val_loss", "train_auc", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd",
-    "learning_rate", "samples_per_s", "seconds",
-)  # fmt: skip
-
-
-def _checked_epoch(epoch: Mapping[str, Any], general: bool) -> Row:
-    """Numbers as they are stored: nan becomes NULL in SQLite whatever we do; infinity stays itself."""
-    unknown = set(epoch) - {*_EPOCH_FIELDS, "value", "metrics"}
-    missing = {"epoch"} - set(epoch)
-    if unknown or missing:
-        raise BadRow(f"an epoch row has unknown fields {sorted(unknown)}, has no {sorted(missing)}")
-    if general and "value" not in epoch and "metrics" not in epoch:  # a row of columns with one forgotten
-        raise BadRow(f"an epoch row has no {sorted(set(_EPOCH_FIELDS) - set(epoch))}; other studies tell a value")
-    checked_int(epoch["epoch"], "epoch", 0 if general else 1, 2**31 if general else 1_000_000)
-    row: Row = {"epoch": epoch["epoch"], "step": checked_int(epoch.get("step", epoch["epoch"]), "step", 0)}
-    row |= {name: _checked_number(epoch.get(name), name) for name in _EPOCH_FIELDS[2:]}
-    if "value" in epoch:
-        row["value"] = _checked_number(epoch["value"], "value")
-    return row | {"metrics": _checked_metrics(epoch.get("metrics"))}
-
-
-def _checked_number(value: Any, name: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadRow(f"{name} is a {type(value).__name__}, expected a number")
-    return None if math.isnan(value) else bounded(float(value))
-
-
-def _checked_metrics(given: Any) -> str:
-    if given is not None and not isinstance(given, Mapping):
-        raise BadRow(f"metrics is a {type(given).__name__}, expected names and numbers")
-    found = {_checked_key(name, "the name of a metric"): _checked_number(n, name) for name, n in (given or {}).items()}
-    return to_json(finite(found), "metrics", MAX_METRICS)

@@ -33,8 +33,8 @@ from fts.state.transitions.base import (
     this_person,
     transaction,
 )
+from fts.state.transitions.enqueuing import checked_text
 from fts.state.transitions.extend import begun, ended, wanted_of, with_trials
-from fts.state.transitions.jobs import checked_text
 from fts.state.transitions.operator import set_flag
 from fts.state.transitions.respecify import MAY_CHANGE
 from fts.state.values import Change, Verb

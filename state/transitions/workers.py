@@ -12,7 +12,8 @@ from fts.state.errors import BadRow, DatabaseOverwritten, WrongStatus
 from fts.state.models import ALL, JobRow, SampleRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
 from fts.state.transitions.base import VERB, Row, checked_int, emit, finite, get_flag, get_worker, short, transaction
-from fts.state.transitions.jobs import claim_name, put_back
+from fts.state.transitions.claims import claim_name
+from fts.state.transitions.jobs import put_back
 from fts.state.transitions.nodes import nodes_of_worker_left
 from fts.state.values import Cause, Claim, Verb, WorkerOrder, WorkerOrders
 
@@ -27,6 +28,7 @@ LEFT = {
     WorkerOrder.DRAIN_TRIAL: " after its trial, as requested",
     WorkerOrder.STOP: " at a checkpoint, as requested",
 }
+CHUNK = 5_000  # rows a transaction: about 50 ms, far below the busy timeout of a beat
 GUARDS = ("normal", "warm", "frozen", "cooling", "unknown")
 
 
@@ -230,3 +232,24 @@ def add_sample(db: Database, worker_id: int, **readings: float | int | None) -> 
     row = finite(dict(readings)) | {"worker_id": worker_id}
     with transaction(db):
         SampleRow.insert(row | {"at": db.now()}).execute(db)
+
+
+def prune_samples(db: Database, older_than_s: float, keep_every_s: float = 60.0) -> int:
+    """Of the samples older than that, one per `keep_every_s` seconds and worker stays. Returns how many went."""
+    cutoff = db.now() - older_than_s
+    sql = (
+        "DELETE FROM sample WHERE id IN (SELECT id FROM sample WHERE at < ? AND id NOT IN ("
+        "SELECT MIN(id) FROM sample WHERE at < ? GROUP BY worker_id, CAST(at / ? AS INTEGER)) LIMIT ?)"
+    )
+    gone = 0
+    while True:
+        with transaction(db):
+            count = int(db.execute_sql(sql, (cutoff, cutoff, keep_every_s, CHUNK)).rowcount)
+        gone += count
+        if count < CHUNK:
+            break
+    if gone:
+        words, data = f"{gone} old hardware samples removed", {"rows": gone, "what": "hardware samples"}
+        with transaction(db):
+            emit(db, Verb.PRUNED_ROWS, "retention", words, data=data)
+    return gone

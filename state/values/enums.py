@@ -38,6 +38,11 @@ class Direction(StrEnum):
             return None
         return min(found) if self is Direction.MINIMIZE else max(found)
 
+    def worst(self, values: Iterable[float | None]) -> float | None:
+        """The worst of those that are numbers; None: there is none."""
+        other = Direction.MAXIMIZE if self is Direction.MINIMIZE else Direction.MINIMIZE
+        return other.best(values)
+
     def key(self, value: float) -> float:
         """Sorts the best first."""
         return value if self is Direction.MINIMIZE else -value
@@ -171,7 +176,6 @@ class Verb(StrEnum):
     ACKNOWLEDGED = "acknowledged"  # a person marked what has ended as seen
     UNDONE = "undone"  # a person took back a change
     REDONE = "redone"  # a person took back an undo
-    TICKET_QUARANTINED = "ticket_quarantined"  # a message of the queue could not be read and was put aside
     PRUNED_ROWS = "pruned_rows"  # old rows of measurements were removed
     COMPARED = "compared"  # a cell's best trial against the best baseline
     UNSEALED = "unsealed"  # a person opened the test set for a cell; cannot be undone

@@ -106,7 +106,7 @@ def epoch_rows(experiment, number, n=16, best=6):
 def study(cells, hostile="", **options):
     """A StudyData with curves, predictions and baselines for every cell of `cells` (budget, horizon)."""
     from fts.analysis.baselines import BaselineResult
-    from fts.analysis.study_data import BaselineRow, StudyData
+    from fts.analysis.study_data import BaselineRow, Importance, StudyData
     from fts.analysis.trials_table import best_trials, trial_name
     from fts.scores.intervals import auc_interval, measure
     from fts.scores.metrics import METRICS
@@ -149,6 +149,10 @@ def study(cells, hostile="", **options):
         baselines=tuple(rows),
         predictions=predictions,
         cells=planned.assign(trials_wanted=30, status="done"),
+        importance={
+            name: Importance({"learning_rate": 0.3, "dropout": 0.02, "layers": 0.1}, 0.15)
+            for name in planned["experiment"]
+        },
         source="fts.db",
     )
 

@@ -75,7 +75,7 @@ def test_the_scores(folder, tables):
         assert row["precision = recall"].startswith(f"{cell['precision']:.3f} {spread(cell, 'precision')}")
         assert row["calibr. error"] == (
             f"{cell['calibration_error']:.3f} {spread(cell, 'calibration_error')} "
-            f"by chance up to {cell['calibration_limit']:.3f}"
+            f"chance up to {cell['calibration_limit']:.3f}"
         )
         assert row["luck limit"] == f"{cell['luck_luck_limit']:.3f} best of {cell['luck_n_trials']:.0f}"
         assert row["deflated AUC"].startswith(f"{cell['luck_deflated']:.3f} p ")

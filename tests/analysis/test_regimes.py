@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
 
 from fts.analysis.regimes import FEWEST, THIRDS, nervousness, regimes, section, volatility
 from fts.analysis.summarise import summarise
@@ -22,7 +24,7 @@ def test_skill_in_nervous_markets_alone_is_seen_there_alone() -> None:
     known = np.repeat([0.01, 0.02, 0.03], 500) + rng.random(1500) * 0.001
     y = (rng.random(1500) < 0.4).astype(float)
     p = np.where(known > 0.025, 0.3 * y, 0.0) + rng.random(1500)
-    found = {one.name: one for one in regimes(y, p, rng.random(1500), days, known, 1)}
+    found = {one.name: one for one in regimes(y, [p], rng.random(1500), days, known, 1)}
     assert [name for name in found if name in THIRDS] == list(THIRDS)
     assert sum(found[name].n for name in THIRDS) == 1500 == sum(one.n for one in found.values() if one.name.isdigit())
     assert found["nervous"].gain.low > 0
@@ -30,11 +32,26 @@ def test_skill_in_nervous_markets_alone_is_seen_there_alone() -> None:
     assert abs(found["calm"].auc - 0.5) < 0.08 < found["nervous"].auc - 0.5
 
 
+def test_days_of_one_fold_alone_are_compared_and_seeds_are_averaged() -> None:
+    rng = np.random.default_rng(3)
+    days, fold = pd.bdate_range("2010-01-04", periods=600), np.repeat([0.0, 1.0], 300)
+    y = (rng.random(600) < 0.3 + 0.2 * fold).astype(float)
+    p_SN = [0.2 * y + rng.random(600) for _ in range(2)]
+    shifted = [p + 5 * fold for p in p_SN]  # the second fold's model speaks on another scale
+    one, two = (
+        {each.name: each for each in regimes(y, p, None, days, rng.random(600) * 0 + 0.01, 1, 2)}
+        for p in (p_SN, shifted)
+    )
+    assert one == two and set(one) >= {"2010", "2011"}
+    first = days.year == 2010
+    assert one["2010"].auc == pytest.approx(np.mean([roc_auc_score(y[first], p[first]) for p in p_SN]))
+
+
 def test_a_regime_with_few_days_of_a_class_is_left_out() -> None:
     days = pd.bdate_range("2010-01-04", periods=300)
     y = np.zeros(300)
     y[: FEWEST - 1] = 1
-    assert regimes(y, np.linspace(0, 1, 300), None, days, np.full(300, np.nan), 1) == []
+    assert regimes(y, [np.linspace(0, 1, 300)], None, days, np.full(300, np.nan), 1) == []
 
 
 def test_the_volatility_of_a_day_knows_no_later_one() -> None:
@@ -53,7 +70,9 @@ def test_the_page_has_a_table_for_each_cell_with_prices() -> None:
     groups = summarise(of_two)
     assert section(of_two, groups)["tables"] == []
     shown = section(replace(of_two, prices={"d" * 32: prices}), groups)["tables"]
-    assert [table["title"] for table in shown] == [f"2M at h{h}, thirds by the volatility of 20 days" for h in (1, 3)]
+    assert [table["title"] for table in shown] == [
+        f"2M at h{h}, 640 days, thirds by the volatility of 20 days" for h in (1, 3)
+    ]
     assert [row[0][0] for row in shown[0]["rows"][1:4]] == list(THIRDS)
     assert all("logistic regression" in row[-1] for row in shown[0]["rows"][1:])
 

@@ -36,8 +36,9 @@ def made(skill: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def with_walk(skill: float, seeds: int = 3, chosen_from: int = 450) -> StudyData:
     y, rival = made(0.6, 99)
     p_SN = tuple(made(skill, seed)[1] for seed in range(seeds))
+    lucks = {m: luck_of([[float(over_folds(m, y, p, FOLDS)[0]) for p in p_SN]]) for m in ("auc", "log_loss")}
     row = WalkRow("phase6a_2M_h1_threshold_1pct", "2M", 1, "threshold_1pct", TASK, "a25", "d" * 32, FOLDS,
-                  DAYS[chosen_from], DAYS, y, p_SN)  # fmt: skip
+                  DAYS[chosen_from], DAYS, y, p_SN, 3, lucks)  # fmt: skip
     beside = tuple(
         baseline_row(TASK, 1, "a25", "d" * 32, name, "last row", pd.DataFrame({"date": DAYS, "y": y, "p": p}))
         for name, p in (("class prior", np.full(N, 0.3)), ("logistic regression", rival), ("HAR volatility", rival))
@@ -84,6 +85,7 @@ def test_equal_predictions_differ_by_nothing_and_the_luck_of_seeds_widens_an_int
         (2.0, 3, 100, "perhaps"),  # the winner was chosen on nearly all of these days
         (0.6, 3, 450, "not shown"),
         (-0.6, 3, 450, "not so far"),  # 26 trials are missing
+        (-0.6, 1, 450, "cannot say"),  # one seed says nothing of the next, for better or worse
     ],
 )
 def test_what_is_said_of_a_winner_on_folds(
@@ -92,6 +94,8 @@ def test_what_is_said_of_a_winner_on_folds(
     found = answers(groups, (), walked(with_walk(skill, seeds, chosen_from)))
     assert [one.answer for one in found[:2]] == [answer, answer], found
     assert all("4 folds" in one.sentence for one in found[:2])
+    if answer == "cannot say":
+        assert "`fts replicate phase6a_2M_h1_threshold_1pct --folds 4of6 --seeds 3`" in found[0].sentence
 
 
 @pytest.mark.slow  # the figures of a page take 5 s
@@ -101,7 +105,9 @@ def test_the_page_shows_walk_forward_first(tmp_path: Path):
 
 
 def test_a_row_of_the_walk_forward_table():
+    assert section(walked(with_walk(0.6, 2)))["tables"][0]["rows"][1][1] == ("2M", "2 of 3 seeds", "")
     (table,) = section(walked(with_walk(0.6)))["tables"]
     row = dict(zip(table["rows"][0][1:], table["rows"][1][1:], strict=True))
-    assert row["winner"] == ("2M", "3 seeds", "") and row["baseline"][1] in ("logistic regression", "HAR volatility")
-    assert row["before its search's days"][1] == "450 days" and len(row["by fold"][0].split()) == FOLDS
+    assert row["winner"] == ("2M", "3 seeds", "")
+    assert row["AUC − baseline"][2].split(":")[0] in ("logistic regression", "HAR volatility")
+    assert row["before the search"][2] == "450 days" and len(row["AUC"][2].split()) == FOLDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import pty
@@ -356,6 +357,17 @@ def test_a_parameter_or_an_axis_that_no_command_gets_is_said(
     assert said.code == 0 and ("unless" in said.err) == (unread is not None) and (unread or "") in said.err
 
 
+def test_trials_that_would_all_run_the_same_are_said(fts: Callable[..., Said], stand: Path):
+    words = ("enqueue", "--dry-run", "--metric", "loss", "--trials")
+    for command in ("sh run.sh --lr 0.1..1", "sh run.sh {lr:0..1}"):
+        (stand / "run.sh").write_text("")
+        said = fts(*words, "3", "--", *command.split())
+        told = "lr is a whole number from 0" if "{" in command else "no parameter: its 3 trials run the same, unless"
+        assert said.code == 0 and told in said.err
+    for trials, command in (("1", "sh run.sh"), ("3", "sh run.sh {seed}"), ("3", "sh run.sh {lr:0.0..1}")):
+        assert "same" not in (said := fts(*words, trials, "--", *command.split()).err) and "whole" not in said
+
+
 def test_a_declared_parameter_that_the_function_does_not_read_is_said(fts: Callable[..., Said], stand: Path):
     words = ("enqueue", "-n", "train.py:objective", "--space", "x=0:1", "--space", "lr=0:1")
     said = fts(*words).err
@@ -393,7 +405,7 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
             "def f(trial):\n    return 1.0\ndef g(trial, depth):\n    return 2.0\n",
             "does not read the axis depth: ",
         ),
-        ("def f(trial, dept=1):\n    return 1.0\n", "does not read the axis depth (did you mean dept?)"),
+        ("def f(trial, seeds=1):\n    return seed\n", "does not read the axis depth: "),
         ("def f(trial, depth=1):\n    return 1.0\n", None),
         ("import fts\ndef f(trial):\n    return fts.cell(trial)['depth']\n", None),
         ("def f(trial, **axes):\n    return axes['depth']\n", None),
@@ -407,6 +419,17 @@ def test_an_axis_that_the_function_does_not_read_is_said(
     for words in (("train.py:f", "-m", "depth=1,2"), ("s.toml",)):
         said = fts("enqueue", *words, "-n").err
         assert ("does not read" in said) == (unread is not None) and (unread or "") in said
+
+
+def test_a_name_that_is_nearly_an_argument_with_a_default_is_refused(fts: Callable[..., Said], stand: Path):
+    (stand / "train.py").write_text("def f(trial, depth=1):\n    return 1.0\n")
+    (stand / "s.toml").write_text('[study]\nobjective = "train:f"\n[matrix]\ndept = [1, 2]\n')
+    axis, space = ("train.py:f", "-m", "dept=1,2"), ("train.py:f", "--space", "dpeth=1:2", "--sampler", "random")
+    for name, words in itertools.product(("enqueue", "check"), (axis, ("s.toml",), space)):
+        said = fts(name, *words)
+        assert said.code == 2 and "did you mean depth, which f takes?" in said.err and said.err.count("\n") == 1
+    (stand / "train.py").write_text("def f(trial, depth=1, dept=2):\n    return 1.0\n")
+    assert fts("enqueue", "-n", *axis).code == 0
 
 
 def test_the_declaration_grows_with_each_enqueue(fts: Callable[..., Said], stand: Path, db: Database):

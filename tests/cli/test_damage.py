@@ -224,7 +224,7 @@ def test_what_lies_in_the_way_of_a_healthy_file_is_named(fresh: Fresh) -> None:
     assert code == 1 and f"{other} was left by a program that was interrupted" in said and "restore" not in said
     assert [run(path, (word,))[0] for word in ("ack", "status")] == [0, 0]
     away = path.rename(path.with_name("away"))
-    assert f"`fts restore {damage.backup_of(path)}" in run(path, ("status",))[1]
+    assert damage.backup_of(path) in run(path, ("status",))[1]
     away.rename(path)
 
 

@@ -16,7 +16,6 @@ from tests.cli.study import finished_cell, places_of, start_worker
 
 NAMES = ("cell", "cells", "wanted", "job")
 MORE = {"move": ["top"], "predict": ["x.csv"], "note": ["hello"]}  # what else the command needs
-NEW = ("enqueue", "run", "script", "replicate", "train", "final", "unseal", "plan")  # those may name new cells
 
 
 def selecting() -> Iterator[tuple[str, list[str]]]:

@@ -16,7 +16,7 @@ from fts.state.db import Database, open_database
 from fts.state.values import Job, JobStatus, Margin, Trial
 from fts.study.cell import CellSpec
 from fts.study.matrix import write
-from fts.study.outlook import expected_best, more_trials, outlooks
+from fts.study.outlook import expected_best, more_trials, outlooks, trials_after
 from fts.study.warm_start import first_trials, fits, warmed
 
 GRID = {"2M": ["d64-L2-h2-ff128", "d128-L2-h2-ff256"], "20M": ["d256-L4-h4-ff512"]}
@@ -172,6 +172,19 @@ def test_a_gain_below_the_noise_is_said_to_be_so(db: Database):
     margin = Margin(job.id, 0, "random forest (window)", 9, 2, 400, 0.0, -0.05, 0.05, 0.0, -0.03, 0.03, 0.0)
     (outlook,) = look(db, [job], [margin])
     assert outlook.noise == pytest.approx(0.03) and outlook.worth_it is False
+
+
+def test_a_search_is_followed_by_seeds_and_folds_which_cost_trials(db: Database):
+    run_cell(db, cell("2M", 3), [0.66])
+    plain, judged = cell("2M", 1), cell("2M", 5, winner_seeds=3, winner_folds="4of6")
+    walk = replace(cell("2M", 3), kind="walk", cv="walk-forward:4of6", trials=3, origin={"job": 1}, experiment="walk")
+    write(db, [plain, judged, walk], who="test")
+    nothing, follows, of_winner = look(db, queries.jobs(db))
+    assert nothing.then == 0.0 and follows.then == pytest.approx(
+        follows.seconds / follows.left * trials_after(3, "4of6")
+    )
+    assert trials_after(3, "4of6") == pytest.approx(2 + 3 * 0.4 * (3 + 4 + 5 + 6) / 7) and trials_after(1, None) == 0
+    assert of_winner.left == 3 and of_winner.gain is None and of_winner.basis == "judges the winner"
 
 
 def test_ended_and_cancelled_cells_have_no_outlook(db: Database):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import time
 
@@ -11,30 +10,41 @@ import pytest
 
 from tests.data.made import make_bars, write_csv
 from tests.fts_process import Study, wait_until
+from tests.jobs import patient_function
 
 LONG = ("--budgets", "tiny", "--trials", "40", "--epochs", "400", "--patience", "400", "--tier", "a20", "--no-check")
+SHORT = ("--budgets", "tiny", "--trials", "40", "--epochs", "30", "--patience", "30", "--tier", "a20", "--no-check")
 ALONE = ("--no-baselines", "--folds", "none")
 SMALL = ("--context", "20", "--batch", "32", "--min-positives", "3", "--data", "MINE.dataset.a20", *ALONE)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A data folder with one small data set, to be copied."""
-    study = Study(tmp_path_factory.mktemp("control"))
+def of_a_function(folder):
+    study = patient_function.write(folder, FTS_CHECKPOINT_EVERY_S="0.1")
+    study.ok("enqueue", "patient.py:objective", "-m", "horizon=1,3", "--trials", "40")
+    return study, ("patient.py:objective", "-m", "horizon=5", "--trials", "40", "--name", "short")
+
+
+def of_the_flagship(folder):
+    study = Study(folder, FTS_CHECKPOINT_EVERY_S="1")
     bars = write_csv(make_bars(700, 3), study.folder / "mine.csv")
     study.ok("data", "build", "--source", "csv", "--ticker", "MINE", "--tier", "a20", str(bars))
-    return study.folder / "data"
-
-
-@pytest.fixture
-def study(data, tmp_path):
-    shutil.copytree(data, tmp_path / "data")
-    study = Study(tmp_path, FTS_CHECKPOINT_EVERY_S="1")
     study.ok("enqueue", "--matrix", "--horizons", "1,3", *LONG, *SMALL)
-    yield study
+    return study, ("--matrix", "--horizons", "5", *SHORT, *SMALL)
+
+
+@pytest.fixture(params=[of_a_function, pytest.param(of_the_flagship, marks=pytest.mark.slow)])
+def lined_up(request, tmp_path):
+    """A study with two jobs in line, and the words that enqueue a third one."""
+    study, third = request.param(tmp_path)
+    yield study, third
     for worker in study.query("select pid, pid_started from worker where status = 'running'"):
         if psutil.pid_exists(worker["pid"]):
             psutil.Process(worker["pid"]).kill()
+
+
+@pytest.fixture
+def study(lined_up):
+    return lined_up[0]
 
 
 def status(study, job=1):
@@ -91,8 +101,7 @@ def test_a_day_of_steering(study):
     wait_until(lambda: epochs(study) > reached + 1)
     assert study.one("select count(*) from trial where job_id = 1") == 1
     assert "resume_mismatch" not in verbs(study)
-    log = next((study.outputs / "logs").glob("*_h1_*t0000.log")).read_text()
-    assert "resumed at step" in log and "batch=32x1" in log
+    assert study.one("select count(*) from epoch where trial_id = 1") == epochs(study)
 
     # a second worker on this machine is told who is running
     second = study.fts("worker", "--slots", "1", "--threads", "1")
@@ -137,11 +146,11 @@ def test_a_signal_stops_within_seconds_at_a_checkpoint(study, signum):
     assert asked(study)[-1] == (f"{signum.name} to process {worker.pid}", "stop")
 
 
-def test_drain_ends_after_this_trial_and_a_detached_worker_survives_its_terminal(study):
+def test_drain_ends_after_this_trial_and_a_detached_worker_survives_its_terminal(lined_up):
+    study, third = lined_up
     study.ok("pause", "2", "-y")
     study.ok("cancel", "1", "-y")
-    short = ("--budgets", "tiny", "--trials", "40", "--epochs", "30", "--patience", "30", "--tier", "a20", "--no-check")
-    study.ok("enqueue", "--matrix", "--horizons", "5", *short, *SMALL)
+    study.ok("enqueue", *third)
     study.ok("worker", "--detach", "--slots", "1", "--threads", "1")
     pid = int((study.outputs / "worker.pid").read_text())
     os.kill(pid, signal.SIGHUP)

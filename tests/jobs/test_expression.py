@@ -45,7 +45,7 @@ FAULTS = [
     ("", "an expression has 0 characters, expected 1 to 1000"),
     ("x" * 1001, "an expression has 1001 characters"),
     (3, "an expression is 3, expected a text"),
-    ("size = 'L'", "has a fault at character 6: invalid syntax"),
+    ("size = 'L'", "has a fault at character 6: = is not known here, write =="),
     ("layers >=", "has a fault at character 10: invalid syntax"),
     ("__import__('os')", "has a fault at character 1: a call is not known here; expected names"),
     ("  (size + 1).upper == 'L'", "has a fault at character 3: an attribute"),

@@ -2,6 +2,7 @@ import itertools
 
 import pytest
 
+from fts.jobs.api.amounts import read_size
 from fts.jobs.sensors.detect import Reading
 from fts.jobs.status import formatting
 from fts.jobs.watchdog.policy import (
@@ -12,7 +13,6 @@ from fts.jobs.watchdog.policy import (
     Thresholds,
     judge_disk,
     judge_memory,
-    read_bytes,
 )
 from fts.state.values import Cause
 
@@ -211,17 +211,17 @@ def test_limits_of_a_trial_stand_around_what_the_plan_allows() -> None:
     ("text", "count"), [("1024", 1024), ("12G", 12 * GiB), ("12GiB", 12 * GiB), ("1.5m", 3 << 19), ("500MB", 500 << 20)]
 )
 def test_bytes_are_read_as_people_write_them(text: str, count: int) -> None:
-    assert read_bytes("X", text) == count
+    assert read_size(text, "X") == count
 
 
 @pytest.mark.parametrize("text", ["G", "12Q", "-1G", "nan", "1e999"])
 def test_bytes_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="FTS_MEMORY_SOFT is"):
-        read_bytes("FTS_MEMORY_SOFT", text)
+        read_size(text, "FTS_MEMORY_SOFT")
 
 
 def test_what_a_person_typed_is_what_is_said() -> None:
     typed = ("20GB", "9.6G", "128GiB", "500MB")
-    read = [read_bytes("FTS_MEMORY_SOFT", text) for text in typed]
+    read = [read_size(text, "FTS_MEMORY_SOFT") for text in typed]
     assert [formatting.size(count) for count in read] == ["20 GB", "9.6 GB", "128 GB", "500 MB"]
     assert [formatting.in_gb(count) for count in read] == ["20.0 GB", "9.6 GB", "128.0 GB", "500 MB"]

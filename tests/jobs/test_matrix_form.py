@@ -53,6 +53,9 @@ def test_every_size_and_horizon_is_a_cell_and_baselines_are_asked_for(places: Pl
     price = offer.cost(TYPED, seen, ["tiny/h1", "2B/h3"])
     assert price.trials == 8 and price.words[:3] == ("enqueue", "tiny/h1", "2B/h3") and "--baselines" in price.words
     assert "2B 8." in " ".join(price.sentences) or "do not fit this machine" in " ".join(price.sentences)
+    assert "walk-forward cost as much as 5 trials" in price.sentences[0]
+    assert "folds is '4o', expected KofN" in look(places, winner_folds="4o").problem
+    assert offer.look({**TYPED, "winner_folds": "none", "winner_seeds": "1"})[1].after == 0.0
 
 
 def test_cells_are_what_the_dry_run_of_the_command_says(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,3 +105,6 @@ def test_a_cell_runs_on_one_slot_and_what_is_there_costs_nothing() -> None:
     one, two = (time_of(plan, cells, 50) for cells in ([("2M", 1)], [("2M", 1), ("2M", 3)]))
     assert one == two and "about 5 h" in one
     assert trials_left(has_50, 75) == 25 and time_of(plan, [("2M", 3)], 50) == "nothing to run"
+    judged = sentences(plan, [("2M", 1), ("2M", 3)], 50, after=5.1)[0]
+    assert f"about {formatting.spell(55.1 * 360)} " in judged and "walk-forward cost as much as 5 trials" in judged
+    assert "walk-forward" not in sentences(plan, [("2M", 3)], 50, after=5.1)[0], "it is there"

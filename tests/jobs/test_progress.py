@@ -7,7 +7,7 @@ from fts.jobs.supervisor.progress_events import EpochReported, JobStarted, Note,
 from fts.jobs.worker.console import Console, bar
 from fts.state.values import Direction
 
-JOB = SimpleNamespace(id=1, experiment="phase6a_2M_h1_threshold_1pct", trials_wanted=4, best_value=None)
+JOB = SimpleNamespace(id=1, experiment="phase6a_2M_h1_threshold_1pct", cell="2M/h1", trials_wanted=4, best_value=None)
 
 
 def trial(number, status="running", value=None):
@@ -54,6 +54,7 @@ def test_a_pipe_gets_one_plain_line_per_event():
     _, out = story(live=False)
     assert "\x1b" not in out.getvalue()
     assert len(out.getvalue().splitlines()) == 6
+    assert all("  2M/h1" in line for line in out.getvalue().splitlines())
     assert "t1 epoch 5 val_loss 0.4900 auc 0.7000 500 samples/s" in out.getvalue()
 
 
@@ -68,6 +69,16 @@ def test_the_live_line_goes_when_the_worker_leaves():
     progress, out = story(live=True)
     progress.close()
     assert out.getvalue().endswith("\x1b[J")
+
+
+def test_of_two_jobs_of_one_name_the_later_has_its_number():
+    progress, out = story(live=False)
+    later = SimpleNamespace(**{**vars(JOB), "id": 5})
+    progress.tell(JobStarted(later, 1))
+    progress.tell(Note("t0 waits", later))
+    progress.tell(Note("t0 waits", JOB))
+    said = [line.split("  ", 1)[1] for line in out.getvalue().splitlines()[-3:]]
+    assert said == ["2M/h1#5: 4 trials, attempt 1", "2M/h1#5 t0 waits", "2M/h1 t0 waits"]
 
 
 def test_bars_have_one_width():

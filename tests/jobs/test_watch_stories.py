@@ -17,6 +17,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study.make_data(tmp_path_factory.mktemp("watched") / "data")
 
 
+@pytest.mark.slow  # the same of any study: test_resources.py, `shrink`
 def test_short_of_memory_a_trial_goes_on_with_half_the_micro_batch(tmp_path: Path, data: Path) -> None:
     places = make_study(tmp_path, data, epochs=40)  # the second restart comes before the tenth
     with Watched(places, FTS_MEMORY_AVAILABLE_LOW="200M") as worker:

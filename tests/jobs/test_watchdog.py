@@ -253,6 +253,30 @@ def test_a_trial_that_computes_is_never_stalled(tmp_path: Path) -> None:
             assert actions(post.watch(1)) == []
 
 
+@pytest.mark.parametrize("gap_s", [None, 1.0], ids=["steps", "learned"])
+def test_a_trial_that_waits_for_a_core_is_not_stalled(gap_s: float | None) -> None:
+    pace = PaceWatch(PaceLimits(), None, gap_s=gap_s)
+    pace.start(0.0)
+    for second in range(1, 3000):  # of which it gets a two-hundredth, as one of low priority on a crowded machine
+        pace.work(1.0, second * 0.005, False, second * 0.99)
+        if second < 20:
+            pace.progress(0.5)
+            pace.reported()
+        assert pace.stalled() is None
+    for _ in range(100):  # nobody else wants the core, and it does nothing
+        pace.work(1.0, 15.0, False, 2969.0)
+    assert pace.stalled() is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells no waiting")
+def test_the_waiting_of_a_tree_is_what_others_took(tmp_path: Path) -> None:
+    core = min(os.sched_getaffinity(0))
+    pinned = f"os.sched_setaffinity(0, [{core}])\n{BUSY}"
+    with at_work(pinned, tmp_path) as one, at_work(pinned, tmp_path):
+        use = one.dog.use
+        eventually(lambda: use.waited_s() > 0.05)
+
+
 def test_frozen_time_is_no_stall(tmp_path: Path) -> None:
     with at_work(SLEEP, tmp_path, pace=PACE) as post:
         post.watch(20, step_s=0.5)

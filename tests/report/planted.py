@@ -9,7 +9,6 @@ from typing import Any
 
 from fts.jobs import functions
 from fts.jobs.api.function import FunctionStudy
-from fts.jobs.api.spec import trial_folder
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
 from fts.state.values import Cause, Claim
@@ -86,12 +85,3 @@ def search_trial(db: Database, claimed: Claim, number: int, size: str, chance: r
 def beside(db: Database, claimed: Claim, number: int, value: float, facts: dict[str, Any], badge: str) -> None:
     trial = transitions.start_trial(db, claimed, number, params={}, effective={}, seed=number, **facts)
     transitions.finish_trial(db, claimed, trial, "complete", Cause.FINISHED, value=value, badges=[badge])
-
-
-def folder_of_best(db: Database, folder: Path, job_id: int, number: int | None = None) -> Path:
-    job = queries.job(db, job_id)
-    number = job.best_trial if number is None else number
-    assert number is not None
-    found = trial_folder(places_of(folder).outputs, job.experiment, job.id, number)
-    found.mkdir(parents=True, exist_ok=True)
-    return found

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.report.data import study_report
+from fts.jobs.report.matrix import heat
 from fts.jobs.report.page import page
 from fts.jobs.report.report import write_report
 from fts.jobs.report.script import SCRIPT, hash_of
@@ -70,7 +71,10 @@ def checked(text: str) -> Balanced:
 
 def test_a_matrix_with_seeds_and_baseline_has_every_section_of_its_data(tmp_path: Path):
     db = planted(tmp_path, datasets=2, trials=24, seeds=3, baseline="train.py:mean")
-    text = page(study_report(db, places_of(tmp_path), "train"))
+    report = study_report(db, places_of(tmp_path), "train")
+    twins = [replace(cell, name=f"{cell.name}, {twin}") for cell in report.cells for twin in ("new", "old")]
+    assert all(cell.name in heat(report, twins, "data", "size") for cell in twins), "two that differ in no axis"
+    text = page(report)
     found = checked(text)
     assert found.ids == [
         "conclusions", "matrix", "trials", "winners", "seeds", "baseline", "history", "importance", "axes",

@@ -7,6 +7,7 @@ import pytest
 
 from fts.jobs.search.sampler import PastTrial, rebuild_study, suggest
 from fts.jobs.search.space import BadSpace, distributions
+from fts.state.values import Direction
 
 SPACE = {
     "architecture": {"kind": "choice", "choices": ["d16-L1-h2-ff32", "d32-L1-h2-ff64", "d32-L2-h2-ff64"]},
@@ -55,7 +56,7 @@ def test_failed_and_running_trials_can_be_part_of_history():
         PastTrial(13, search(1)[0].params, "running", None, {1: 0.5}),
     ]
     assert set(suggest(SPACE, history, 7, 14)) == set(SPACE)
-    assert len(rebuild_study(SPACE, history, maximize=False).trials) == 14
+    assert len(rebuild_study(SPACE, history, Direction.MINIMIZE).trials) == 14
 
 
 def test_a_senseless_distribution_is_named():
@@ -98,11 +99,11 @@ def test_random_proposals_learn_nothing_from_what_diverged():
     assert wide_search(14, "random", "worst") == wide_search(14, "random")
 
 
-@pytest.mark.parametrize("maximize", [False, True])
-def test_a_diverged_trial_is_told_as_the_worst_complete_one(maximize):
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_diverged_trial_is_told_as_the_worst_complete_one(direction):
     history = [*search(3), PastTrial(3, search(1)[0].params, "failed", None, {1: 9.0}, diverged=True)]
-    told = rebuild_study(SPACE, history, maximize, diverged="worst").trials[3]
-    worst = (min if maximize else max)(past.value for past in history[:3])
+    told = rebuild_study(SPACE, history, direction, diverged="worst").trials[3]
+    worst = direction.worst(past.value for past in history[:3])
     assert (told.state.name, told.value, told.intermediate_values) == ("COMPLETE", worst, {})
-    alone = rebuild_study(SPACE, history[3:], maximize, diverged="worst").trials[0]
+    alone = rebuild_study(SPACE, history[3:], direction, diverged="worst").trials[0]
     assert (alone.state.name, alone.intermediate_values) == ("PRUNED", {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import Any
 
 import pytest
@@ -319,6 +321,18 @@ def test_asking_a_worker_is_told_and_can_be_taken_back(db: Database) -> None:
     transitions.stop_worker(db, second)
     with pytest.raises(WrongStatus, match="worker 2 is stopped"):
         transitions.ask_worker(db, second, "stop")
+
+
+def test_a_worker_that_has_died_cannot_be_asked(db: Database) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead = worker(db, host=os.uname().nodename, pid=ended.pid)
+    with pytest.raises(NoSuchRow, match="the process of worker 1 has died"):
+        transitions.ask_worker(db, None, "drain_trial")
+    with pytest.raises(WrongStatus, match=f"its process {ended.pid} has died"):
+        transitions.ask_worker(db, dead, "stop")
+    worker(db)
+    assert transitions.ask_worker(db, None, "drain_trial").message == "worker 2 asked to stop after this trial"
 
 
 def test_asking_the_same_again_is_no_change(db: Database) -> None:

@@ -33,7 +33,6 @@ OTHER_FILES = {  # in `state`, where a path is nearly always the database's
     "_named",  # /proc/PID/comm
     "_exclusive",  # /proc/locks
 }
-WRITE_OTHERS = ("files.py", "slot_lock.py", "gpu_ledger.py")  # in `state`, too
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists locks")
 
 
@@ -74,11 +73,8 @@ def test_no_module_opens_the_database_by_hand(package: str) -> None:
     for path in sorted((ROOT / package).rglob("*.py")):
         for function, name, call in opening_calls(path):
             at_fault = names_database(call) and name != "copy"  # `copy` copies values, too
-            if package == "state" and path.name not in (
-                "files.py",
-                "slot_lock.py",
-                "gpu_ledger.py",
-            ):  # these write other files
+            others = path.parent.name == "files" or path.name in ("slot_lock.py", "gpu_ledger.py")  # they write others
+            if package == "state" and not others:
                 at_fault = function not in OTHER_FILES
             assert not at_fault, f"{path.relative_to(ROOT)}, {function}: {call}"
 

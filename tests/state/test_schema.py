@@ -17,7 +17,7 @@ import pytest
 from fts.state import checks, errors, migrations, models, queries, transitions
 from fts.state.db import Database, open_database
 from fts.state.scheduling import RUNNABLE_SQL
-from fts.state.transitions.operator import WAITING
+from fts.state.transitions.moving import WAITING
 from tests.state.helpers import enqueued, new_db, spec
 
 

@@ -320,7 +320,7 @@ def test_a_line_that_a_kill_cut_off_is_no_result(tmp_path: Path):
         (("echo", "{lr:0.1..1}", "{lrr}"), {}, r"\{lrr\} is neither .* did you mean \{lr\}\? .*\{checkpoint_dir\}"),
         (("echo", "{lr:0.1}"), {}, r"\{lr:0.1\} declares no parameter, expected"),
         (("echo", "{lr:1..0.1}"), {}, "has no range"),
-        (("echo", "{lr:0..1:log}"), {}, "log needs both above 0"),
+        (("echo", "{lr:0..1:log}"), {}, "above 0 on a log scale"),
         (("echo", "{lr:0.1..1}", "{lr:0.1..2}"), {}, "declared twice, and differently"),
         (("echo", "--opt", "opt:adam", "sgd"), {}, r"your shell .* quote it: '\{opt:adam,sgd\}'"),
         (("echo", "--opt=opt:a", "--opt=b"), {}, r"your shell .* quote it: '--opt=\{opt:a,b\}'"),

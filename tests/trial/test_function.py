@@ -16,6 +16,7 @@ from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, Attempt
 from fts.jobs.supervisor.child import TrialProcess
 from tests.trial.harness import Record, cell_of, log_of, run_one, spec_of
 
+CHOICE = {"lr": {"kind": "choice", "choices": ["a"]}}
 SPACE = {"lr": {"kind": "float", "low": 0.0, "high": 1.0}, "layers": {"kind": "int", "low": 1, "high": 3}}
 PARAMS = {"lr": 0.5, "layers": 2}
 
@@ -66,6 +67,11 @@ WRONG = [
     ("objective = 3", {}, "objective in train.py is int, expected a function"),
     ("def objective(): return 1", {}, "objective takes no trial, and the study declares no space; write def f(trial)"),
     ("def objective(trial, size): return 1", {}, "objective needs size, which is neither an axis of the cell (none)"),
+    ("def objective(trial): return trial.suggest_float('lr', 0, 0.4)", {"space": SPACE},
+     "lr is 0.5 as the study declares it, and train.py suggests 0.0..0.4; make the two equal"),
+    ("def objective(trial): return trial.suggest_int('lr', 0, 4)", {"space": SPACE}, "train.py suggests 0..4; make"),
+    ("def objective(trial): return trial.suggest_int('lr', 0, 4)", {"space": CHOICE},
+     "lr is 'a' as the study declares it"),
     ("def objective(lr): return 1", {"space": SPACE}, "objective takes no layers; add it to its parameters"),
     ("async def objective(trial): return 1", {}, "objective in train.py is async or a generator"),
     ("def objective(trial): pass", {}, "objective returned None and reported nothing; return a number or call report"),
@@ -74,6 +80,9 @@ WRONG = [
     ("def objective(trial): return {'a': 1}", {"metric": "b"}, "the metrics are a, expected b among them"),
     ("def objective(trial): return {'a': 'x'}", {}, "the metric a is 'x' of type str, expected a number"),
     ("import sys\ndef objective(trial):\n    sys.exit(3)", {}, "objective called sys.exit(3) (train.py line 3)"),
+    ("from argparse import *\nread = ArgumentParser()\nread.add_argument('data')\ndef objective(trial):\n"
+     "    read.parse_args()", {}, "(train.py line 5); a trial has no command line: give every argument a default"),
+    ("def objective(trial):\n    return float(input())", {}, "(EOFError, train.py line 2); a trial has no keyboard: "),
     ("def objective(trial):\n    return 1 / 0", {}, "division by zero (ZeroDivisionError, train.py line 2)"),
     ("def objective(trial:\n    return 1", {}, "(SyntaxError, train.py line 1)"),
     ("import no_such_package\ndef objective(trial): return 1", {}, "No module named 'no_such_package'"),
@@ -91,7 +100,8 @@ WRONG = [
 def test_every_mistake_is_one_sentence_with_its_place(
     tmp_path: Path, body: str, fields: dict[str, Any], sentence: str
 ) -> None:
-    record = ran(tmp_path, body, PARAMS if "space" in fields else {}, **fields)
+    params = {} if "space" not in fields else PARAMS if fields["space"] is SPACE else {"lr": "a"}
+    record = ran(tmp_path, body, params, **fields)
     assert record.end["fact"] == "failed"
     assert sentence in record.end["message"] and "\n" not in record.end["message"]
     assert record.end["cause"] == ("machine error" if "no_such" in body else "code error")

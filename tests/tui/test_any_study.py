@@ -68,6 +68,17 @@ def test_no_screen_has_words_of_another_study(path, screen, size):
     assert not FOREIGN.findall(text), text
 
 
+def test_a_cell_without_trials_has_no_words_of_another_study(path):
+    snapshot = pictures.look(path, "trials", (120, 40), now=NOW).snapshot
+    waiting = [job for job in snapshot.jobs if job.status == "queued" and not job.trials_ended]
+    assert waiting
+    for job in waiting:
+        seen = pictures.look(path, "trials", (120, 40), now=NOW, job_id=job.id)
+        text = as_text(pictures.frame(seen, 120, 40))
+        assert "has no trial yet" in text
+        assert not FOREIGN.findall(text), text
+
+
 async def test_the_cursor_walks_over_the_headings_of_studies(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
         await press(pilot, "g")

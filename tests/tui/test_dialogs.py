@@ -6,6 +6,7 @@ import time
 
 import pytest
 from textual import events
+from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 
 from fts.jobs.actions import by_id
@@ -13,7 +14,9 @@ from fts.state import queries
 from fts.state.db import open_database
 from fts.state.transitions.operator import cancel
 from fts.tui.command_palette import Palette, typed_command
-from fts.tui.screens.dialogs import LONGEST, Ask, Choice, Chooser, Confirm, Dialog, Notice
+from fts.tui.screens.chooser import Choice, Chooser
+from fts.tui.screens.dialog import LONGEST, Dialog
+from fts.tui.screens.dialogs import Ask, Confirm, Notice
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, settled, until, verbs
 from tests.tui.terminal import Terminal
 
@@ -263,3 +266,15 @@ def test_an_open_dialog_sends_nothing_while_nobody_types(db_path):
             time.sleep(1.5)
             windows.append(sum(count for _, count in terminal.sent[before:]))
         assert min(windows) < 400, "a clock, not a cursor that blinks"
+
+
+@pytest.mark.parametrize("key", ["w", ":"])
+async def test_a_key_for_a_list_without_room_does_nothing(db_path, key):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, key)
+        await until(lambda: opened(app, ModalScreen), pilot)
+        await pilot.resize_terminal(1, 1)
+        await press(pilot, "pagedown", "pageup", "down", "up", "end", "home", "j", "k", "enter")
+        await pilot.resize_terminal(80, 24)
+        await press(pilot, "escape", "escape")
+        await until(lambda: not opened(app, ModalScreen), pilot)

@@ -8,7 +8,8 @@ from fts.jobs.actions import ACTIONS
 from fts.tui import keymap
 from fts.tui.data.view import RESULTS
 from fts.tui.render import export
-from fts.tui.screens.dialogs import Ask, Chooser, Confirm, Notice
+from fts.tui.screens.chooser import Chooser
+from fts.tui.screens.dialogs import Ask, Confirm, Notice
 from fts.tui.screens.help import Help
 from fts.tui.widgets import meters
 from tests.tui.stories import (

@@ -110,7 +110,7 @@ def test_no_line_is_drawn_through_hours_in_which_nobody_measured():
 
 
 def test_idle_time_of_the_gpu_is_told_of_the_time_that_was_measured():
-    busy = [make_sample(at=NOW - 24 * 3600 + 180 * n) for n in range(480)]
+    busy = [make_sample(at=NOW - 180 * n) for n in reversed(range(480))]
     seen = view()
     assert named_limits(seen, busy) == ("idle 0 min of 24 h",)
     idle = [replace(sample, gpu_percent=1.0) if 100 <= n < 105 else sample for n, sample in enumerate(busy)]
@@ -129,13 +129,13 @@ def named_limits(seen, samples):
 
 
 def test_without_a_worker_it_is_said_that_nobody_measures():
-    def told(*workers):
-        snapshot = make_snapshot(workers=workers)
+    def told(*workers, samples=()):
+        snapshot = make_snapshot(workers=workers, samples=samples)
         return [found.text for found in meters.meters(View(glances.look(snapshot, NOW), Details()))]
 
-    silent = make_worker(heartbeat_at=NOW - 9999)
-    for workers in ((), (make_worker(status="stopped", stopped_at=NOW - 60),), (silent,)):
-        assert told(*workers) == ["unknown, no worker"] * 5
+    silent, dead = make_worker(heartbeat_at=NOW - 90), make_worker(gone=True)
+    for workers in ((), (make_worker(status="stopped", stopped_at=NOW - 60),), (silent,), (dead,)):
+        assert told(*workers, samples=(make_sample(at=NOW - 45),)) == ["unknown, no worker"] * 5
     assert told(make_worker())[0] == "not measured yet"
     blind = make_sample(temperature=None, power_w=None)
     assert named(view(blind), "temp").text == "not available here"
@@ -176,7 +176,8 @@ def test_a_worker_measures_its_trials_together_and_an_old_sample_is_not_now():
     trials = tuple(make_trial(n, n, 0, status="running", micro_batch=None, accumulation=None) for n in (1, 2))
 
     def told(*samples):
-        snapshot = make_snapshot(jobs=jobs, trials=trials, samples=samples, workers=(make_worker(),))
+        workers = (make_worker(), make_worker(2))
+        snapshot = make_snapshot(jobs=jobs, trials=trials, samples=samples, workers=workers)
         return hardware._trials(View(glances.look(snapshot, NOW), Details()))[2:]
 
     one, other = make_sample(trial_rss=3 * GB), replace(make_sample(trial_rss=2 * GB), worker_id=2)

@@ -8,7 +8,7 @@ from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.errors import NoDatabase
 from fts.state.values import Claim
-from fts.tui.data import reader as reading
+from fts.tui.data import cells
 from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.view import LOGS
 from tests.state.helpers import live_trial
@@ -62,7 +62,7 @@ def test_a_trial_that_ends_is_added_without_reading_the_others(reader, db_path, 
     transitions.finish_trial(db, claim, trial.id, "complete", "finished", value=0.7, best_epoch=4, last_value=0.7)
     study.start_trial(db, study.Clock(0.0), claim, 7)
     db.close()
-    monkeypatch.setattr(reading, "_read_cell", lambda *_: pytest.fail("everything was read again"))
+    monkeypatch.setattr(cells, "_read_cell", lambda *_: pytest.fail("everything was read again"))
     after = reader.read(wish).details
     assert [t.number for t in after.trials] == list(range(8))
     assert after.trials[6].value == 0.7

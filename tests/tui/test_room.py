@@ -6,7 +6,8 @@ import pytest
 
 from fts.jobs.status import summary as glances
 from fts.tui.data.view import View
-from fts.tui.screens.dialogs import Ask, Choice, Chooser, Confirm
+from fts.tui.screens.chooser import Choice, Chooser
+from fts.tui.screens.dialogs import Ask, Confirm
 from fts.tui.widgets import learning_curve
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, settled, until
 from tests.tui.values import NOW, make_job, make_snapshot

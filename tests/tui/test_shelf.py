@@ -12,8 +12,7 @@ from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.values import Claim, Job, JobStatus, Trial
 from fts.tui import pictures
-from fts.tui.data import reader as reading
-from fts.tui.data import table_rows
+from fts.tui.data import cells, table_rows
 from fts.tui.data.reader import Reader, ReadRequest
 from fts.tui.data.trial_store import Picked, TrialStore, by_id, by_number, ids_of, place_of
 from fts.tui.data.view import TRIALS
@@ -85,7 +84,7 @@ def test_a_packed_trial_weighs_less_than_three_hundred_bytes(trials):
 )
 def test_a_table_of_many_shows_what_a_table_of_few_shows(db_path, monkeypatch, sort, wanted):
     few = rows(db_path, sort, wanted)
-    monkeypatch.setattr(reading, "MANY_TRIALS", 3)
+    monkeypatch.setattr(cells, "MANY_TRIALS", 3)
     assert rows(db_path, sort, wanted) == few
 
 
@@ -95,7 +94,7 @@ def rows(db_path, sort: str, wanted: str) -> list[Trial]:
 
 
 def test_a_trial_that_ends_joins_the_many(db_path, monkeypatch):
-    monkeypatch.setattr(reading, "MANY_TRIALS", 3)
+    monkeypatch.setattr(cells, "MANY_TRIALS", 3)
     reader = Reader(db_path)
     wish = ReadRequest(job_id=6, screen=TRIALS)
     before = reader.read(wish).details.trials
@@ -106,7 +105,7 @@ def test_a_trial_that_ends_joins_the_many(db_path, monkeypatch):
     transitions.finish_trial(db, claim, live.id, "complete", "finished", value=0.7, best_epoch=4, val_auc=0.7)
     study.start_trial(db, study.Clock(study.NOW), claim, live.number + 1)
     db.close()
-    monkeypatch.setattr(reading, "_read_cell", None)
+    monkeypatch.setattr(cells, "_read_cell", None)
     after = reader.read(wish).details.trials
     reader.close()
     assert isinstance(after, TrialStore)

@@ -294,9 +294,9 @@ async def test_a_deleted_file_keeps_the_last_frame(db_path):
         for file in db_path.parent.glob("fts.db*"):
             file.unlink()
         app.look(now=True)
-        await until(lambda: app.readings.problem_kind == "gone", pilot)
+        await until(lambda: "`fts enqueue` begins one" in shown(app), pilot)
+        assert app.readings.problem_kind == "gone"
         assert "20M/h5" in shown(app)
-        assert "`fts enqueue` begins one" in shown(app)
 
 
 async def test_a_newer_schema_is_shown_and_refused_for_writing(db_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 
 import pytest
@@ -144,15 +143,7 @@ async def colours_sent(db_path, **options):
         return {segment.style.color for strip in strips for segment in strip if segment.style and segment.style.color}
 
 
-async def test_no_color_sends_greys_only(db_path, monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-    found = {colour.get_truecolor() for colour in await colours_sent(db_path) if colour is not None}
-    assert found
-    assert all(max(rgb) - min(rgb) <= 2 for rgb in found)
-
-
 async def test_dark_sends_colours(db_path):
-    os.environ.pop("NO_COLOR", None)
     found = {colour.get_truecolor() for colour in await colours_sent(db_path) if colour is not None}
     assert any(max(rgb) - min(rgb) > 60 for rgb in found)
 

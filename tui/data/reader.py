@@ -7,34 +7,26 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.status import formatting, naming
+from fts.jobs.status import formatting
 from fts.jobs.status.conditions import is_disk_low, silent_worker
 from fts.jobs.status.disk_usage import Kept, kept
-from fts.jobs.status.event_groups import FAILED, RELEASED
-from fts.jobs.status.log_excerpt import LastLines, last_lines, log_file, of_trial, parted, said_by, worker_lines
 from fts.jobs.status.sanitize import clean_value
 from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
-from fts.state.errors import NoSuchRow
 from fts.state.holder import blocker
-from fts.state.values import Attempt, Epoch, Event, Job, Opening, Sample, Snapshot, Trial, Verb
+from fts.state.values import Epoch, Event, Opening, Sample, Snapshot, Verb
+from fts.tui.data.cells import Cell, attempts_of, best_curves, selected_cell, worked_of
+from fts.tui.data.log_lines import last_words, log_of, trial_lines
 from fts.tui.data.log_tail import Tail
-from fts.tui.data.trial_store import TrialStore, by_id, by_number, ids_of
-from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, TRIALS, Details
+from fts.tui.data.view import CURVES, EVENTS, HARDWARE, QUEUE, RESULTS, Details
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-MANY_TRIALS = 400  # beyond them the race is read only where it is shown large
-MANY_CURVES = 100  # and only against so many of the latest
-RECENT = 100  # trials among which a live one is looked for
-CELLS_KEPT = 6  # so that walking down the queue and back reads nothing twice
 JOURNAL = 3000  # events kept
-ENDS = (*FAILED, *RELEASED)  # events that keep the end of a log
 KEPT_EVERY_S = 60.0
 DAY_POINTS = 480  # samples of 24 h that are drawn: one per three minutes
 
@@ -77,7 +69,7 @@ class Reader:
         self._snapshot: Snapshot | None = None
         self._locked_by: str | None = None
         self._unwritten: tuple[frozenset[int], bool] = frozenset(), False
-        self._memory = _Memory()
+        self._memory = Memory()
 
     def read(self, wish: ReadRequest) -> ReadResult | None:
         """A fresh look, or None when nothing has changed since the last one.
@@ -144,22 +136,13 @@ class Reader:
         self._identity = identity
         if before is None or (before == identity and self._memory.is_of(db)):
             return ""
-        self._memory = _Memory()
+        self._memory = Memory()
         self._version = None
         how = "written over" if before == identity else "replaced"
         return f"the file was {how} at {formatting.clock(time.time())}; reopened"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """The trials of one job and their curves, as of a count of ended trials."""
-
-    job_id: int | None = None
-    trials: Sequence[Trial] = ()  # a shelf where they are many
-    curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)
-
-
-class _Memory:
+class Memory:
     """What need not be read again: ended trials' curves, old events, the log so far."""
 
     def __init__(self) -> None:
@@ -192,7 +175,7 @@ def _locked_by(snapshot: Snapshot | None, wish: ReadRequest, path: Path) -> str 
     return None if silent is None else blocker(path, silent.pid)
 
 
-def _snapshot(db: Database, wish: ReadRequest, memory: _Memory) -> Snapshot:
+def _snapshot(db: Database, wish: ReadRequest, memory: Memory) -> Snapshot:
     if wish.at is not None:
         return clean_value(queries.snapshot_at(db, wish.at, wish.user or None))
     found = queries.snapshot(db, wish.user or None)
@@ -204,30 +187,30 @@ def _snapshot(db: Database, wish: ReadRequest, memory: _Memory) -> Snapshot:
     return replace(fresh, events=events)
 
 
-def _details(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memory, path: Path) -> Details:
+def _details(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: Memory, path: Path) -> Details:
     memory.events = _journal(db, snapshot, wish, memory)
-    memory.cell = _cell(db, snapshot, wish, memory)
+    memory.cell = selected_cell(db, snapshot, wish, memory)
     if wish.with_day or wish.screen == HARDWARE:
         _read_day(db, wish.now or snapshot.taken_at, memory, wish)
-    log, log_path, problem = _log(snapshot, wish, memory, path)
+    log, log_path, problem = log_of(snapshot, wish, memory, path)
     return Details(
         job_id=memory.cell.job_id,
         trials=memory.cell.trials,
         curves=memory.cell.curves,
-        best_curves=_best_curves(db, snapshot, memory) if wish.screen == CURVES else {},
+        best_curves=best_curves(db, snapshot, memory) if wish.screen == CURVES else {},
         samples=memory.samples,
         events=memory.events,
         log=log,
         log_lines=memory.log.count,
         log_path=log_path,
         log_problem=problem,
-        last=_last(db, snapshot, wish, path),
+        last=last_words(db, snapshot, wish, path),
         openings=_openings(db, wish),
         limits=_limits(db, snapshot, wish),
         kept=_kept(snapshot, wish, memory, path),
-        worked=_worked(db, wish, memory),
-        attempts=_attempts(db, wish, memory),
-        trial_lines=_trial_lines(wish, memory, path),
+        worked=worked_of(db, wish, memory),
+        attempts=attempts_of(db, wish, memory),
+        trial_lines=trial_lines(wish, memory, path),
     )
 
 
@@ -260,7 +243,7 @@ def _limits(db: Database, snapshot: Snapshot, wish: ReadRequest) -> dict[int, tu
     return found
 
 
-def _kept(snapshot: Snapshot, wish: ReadRequest, memory: _Memory, path: Path) -> Kept | None:
+def _kept(snapshot: Snapshot, wish: ReadRequest, memory: Memory, path: Path) -> Kept | None:
     """What could be freed, counted at most once a minute: many files on a full disk."""
     if wish.at is not None or not is_disk_low(snapshot):
         return None
@@ -269,131 +252,7 @@ def _kept(snapshot: Snapshot, wish: ReadRequest, memory: _Memory, path: Path) ->
     return memory.kept
 
 
-def _last(db: Database, snapshot: Snapshot, wish: ReadRequest, path: Path) -> LastLines | None:
-    """Of the job in trouble, or of the worker that left; read anew each time, because it is three lines of one file."""
-    job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
-    said = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], wish, path)
-    if said is None and wish.at is None and (worker := parted(snapshot, wish.now or snapshot.taken_at)) is not None:
-        said = worker_lines(worker, snapshot, path.absolute().parent, wish.now or snapshot.taken_at)
-    return said
-
-
-def _last_of_job(db: Database, job: Job, name: str, wish: ReadRequest, path: Path) -> LastLines | None:
-    latest = queries.latest_trial(db, job.id)  # the live one, if one is
-    trials = [clean_value(latest)] if latest is not None else []
-    ends = queries.events(db, job_id=job.id, verbs=ENDS, limit=20)  # as written: cleaned ones have lost their line ends
-    if wish.at is not None:
-        ends = tuple(event for event in ends if event.at <= wish.at)
-    return last_lines(job, trials, ends, path.absolute().parent, name=name, past=wish.at is not None)
-
-
-def _trial_lines(wish: ReadRequest, memory: _Memory, path: Path) -> tuple[str, ...]:
-    if wish.screen != TRIALS or wish.at is not None:
-        return ()
-    trial = by_id(memory.cell.trials, wish.trial_id)
-    ended_badly = trial is not None and str(trial.status) in ("failed", "interrupted")
-    return of_trial(trial, path.absolute().parent) if trial is not None and ended_badly else ()
-
-
-def _attempts(db: Database, wish: ReadRequest, memory: _Memory) -> tuple[Attempt, ...]:
-    """Of the trial under the cursor, which is the newest one until another is chosen."""
-    if wish.screen != TRIALS or not memory.cell.trials:
-        return ()
-    trial = by_id(memory.cell.trials, wish.trial_id) or memory.cell.trials[-1]
-    found = (clean_value(each) for each in queries.attempts(db, trial.id))
-    return tuple(_then(each, wish.at) for each in found if each.began_at <= (wish.at or each.began_at))
-
-
-def _worked(db: Database, wish: ReadRequest, memory: _Memory) -> dict[int, tuple[float, float | None]]:
-    """How long the processes of a trial ran that was interrupted: the time in between is none of its own.
-
-    Of the trials that were read before only the latest are asked for again: others do not change.
-    """
-    if wish.screen != TRIALS or wish.job_id is None or wish.at is not None:
-        return {}
-    job_id, found = memory.worked
-    ids = ids_of(memory.cell.trials)
-    since = ids[-RECENT] if job_id == wish.job_id and len(ids) >= RECENT else 0
-    memory.worked = (wish.job_id, (found if since else {}) | queries.interrupted(db, wish.job_id, since))
-    return memory.worked[1]
-
-
-def _then(attempt: Attempt, at: float | None) -> Attempt:
-    """As it was known then."""
-    late = at is not None and attempt.ended_at is not None and attempt.ended_at > at
-    return replace(attempt, ended_at=None, how=None) if late else attempt
-
-
-def _cell(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memory) -> Cell:
-    """The selected cell; read again only when one of its trials has begun or ended."""
-    job = next((job for job in snapshot.jobs if job.id == wish.job_id), None)
-    if job is None:
-        return Cell()
-    many = job.trials_complete + job.trials_pruned + job.trials_failed > MANY_TRIALS
-    if not wish.with_curves or (many and wish.screen not in (TRIALS, CURVES, RESULTS)):
-        return Cell()
-    live = tuple(t.id for t in snapshot.trials if t.job_id == job.id and t.ended_at is None)
-    key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, wish.at)
-    cell = memory.cells.pop(key, None)
-    if cell is None and wish.at is None and memory.cell.job_id == job.id and memory.cell.trials:
-        cell = _grown(db, job, memory.cell)
-    cell = cell or _read_cell(db, job.id, many, wish.at)
-    memory.cells[key] = cell
-    while len(memory.cells) > (1 if many else CELLS_KEPT):
-        memory.cells.pop(next(iter(memory.cells)))
-    return cell
-
-
-def _grown(db: Database, job: Job, cell: Cell) -> Cell | None:
-    """The cell with what began or ended since; None when that does not add up and all of it must be read again."""
-    first = max(len(cell.trials) - RECENT, 0)  # trials end in the order they began, but for those retried
-    changed = {
-        n: clean_value(queries.trial(db, job.id, trial.number))
-        for n, trial in enumerate(cell.trials[first:], first)
-        if trial.ended_at is None
-    }
-    added: list[Trial] = []
-    while len(added) < MANY_CURVES:
-        number = (added[-1] if added else cell.trials[-1]).number + 1
-        try:
-            added.append(clean_value(queries.trial(db, job.id, number)))
-        except NoSuchRow:
-            break
-    fresh = [*changed.values(), *added]
-    live = sum(trial.ended_at is None for trial in fresh)
-    if len(cell.trials) + len(added) - live != job.trials_complete + job.trials_pruned + job.trials_failed:
-        return None
-    curves = {**cell.curves, **{t.id: queries.epochs(db, t.id) for t in fresh}}
-    if isinstance(cell.trials, TrialStore):
-        return Cell(job.id, cell.trials.with_changes(changed, added), curves)
-    known = (changed.get(n, trial) for n, trial in enumerate(cell.trials))
-    return Cell(job.id, (*known, *added), curves)
-
-
-def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
-    found = (clean_value(t) for t in queries.shown_trials(db, job_id) if at is None or t.started_at <= at)
-    trials = TrialStore(found) if many else tuple(found)
-    curves = {t.id: queries.epochs(db, t.id) for t in (trials[-MANY_CURVES:] if many else trials)}
-    if at is not None:
-        curves = {key: tuple(e for e in curve if e.at <= at) for key, curve in curves.items()}
-    return Cell(job_id, trials, curves)
-
-
-def _best_curves(db: Database, snapshot: Snapshot, memory: _Memory) -> dict[int, tuple[Epoch, ...]]:
-    found: dict[int, tuple[Epoch, ...]] = {}
-    for job in snapshot.jobs:
-        trial = by_number([t for t in snapshot.trials if t.job_id == job.id], job.best_trial)
-        if trial is None:
-            continue
-        kept = memory.best.get(job.id)
-        if kept is None or kept[0] != trial.id or len(kept[1]) != trial.epochs:
-            kept = (trial.id, queries.epochs(db, trial.id))
-            memory.best[job.id] = kept
-        found[job.id] = kept[1]
-    return found
-
-
-def _journal(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memory) -> tuple[Event, ...]:
+def _journal(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: Memory) -> tuple[Event, ...]:
     """The latest events, of which only new ones are read; an undone one comes anew with the snapshot."""
     if wish.at is not None:
         return snapshot.events
@@ -412,42 +271,10 @@ def _journal(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: _Memor
     return tuple((kept + missing)[-JOURNAL:])
 
 
-def _read_day(db: Database, now: float, memory: _Memory, wish: ReadRequest) -> None:
+def _read_day(db: Database, now: float, memory: Memory, wish: ReadRequest) -> None:
     if wish.at is None and abs(now - memory.samples_at) < 60 and memory.samples:  # a clock may be set back
         return
     end = wish.at or now
     found = queries.samples(db, end - formatting.DAY, every_s=formatting.DAY / DAY_POINTS)
     memory.samples = tuple(s for s in found if s.at <= end)
     memory.samples_at = now
-
-
-# ---------------------------------------------------------------- log files
-
-
-def _log(snapshot: Snapshot, wish: ReadRequest, memory: _Memory, db_path: Path) -> tuple[tuple[str, ...], str, str]:
-    """(lines, name, problem) of the selected trial's log; only files below the database's folder are opened."""
-    if not (wish.with_log or wish.screen == LOGS):
-        return (), "", ""
-    trial = _logged_trial(snapshot, wish, memory)
-    if trial is None or not trial.log_path:
-        memory.log.forget()
-        return (), "", ""
-    study = db_path.absolute().parent
-    path = log_file(study, trial.log_path)
-    if path is None:
-        return (), "", f"the log of t{trial.number} lies outside {study.name}/ and is not opened"
-    try:
-        memory.log.read(path)
-    except OSError as error:
-        return (), path.name, f"{path.name}: {error.strerror or error}"
-    if wish.at is not None:  # what was written later is not known yet
-        return tuple(said_by(memory.log.lines, path.stat().st_mtime, wish.at)), path.name, ""
-    return memory.log.lines, path.name, ""
-
-
-def _logged_trial(snapshot: Snapshot, wish: ReadRequest, memory: _Memory) -> Trial | None:
-    known = memory.cell.trials if memory.cell.job_id == wish.job_id else ()
-    own = [t for t in (*snapshot.trials, *known[-1:]) if t.job_id == wish.job_id]
-    chosen = by_id(known, wish.trial_id) or by_id(own, wish.trial_id)
-    live = next((t for t in own if t.ended_at is None), None)
-    return chosen or live or max(own, key=lambda t: t.number, default=None)

@@ -26,6 +26,7 @@ __all__ = [
     "line",
     "named",
     "rule",
+    "whole",
     "with_role",
     "wrapped",
 ]
@@ -58,12 +59,7 @@ def labelled(label: str, text: str, role: str = "", width: int = 11) -> Line:
 
 def named(label: str, texts: Sequence[str], width: int, role: str = "", columns: int = 15) -> list[Line]:
     """The same for names and values of any length: what is too long for its place takes lines of its own, uncut."""
-    rows = [
-        row
-        for text in texts
-        for whole in wrapped(text, max(width - columns, 10))
-        for row in broken(whole, max(width - columns, 10))
-    ]
+    rows = [row for text in texts for row in whole(text, max(width - columns, 10))]
     if formatting.width(label) < columns:
         return [labelled(label if n == 0 else "", row, role, columns) for n, row in enumerate(rows or [""])]
     heads = [((part, "dim"),) for part in broken(label, max(width, 10))]
@@ -124,6 +120,11 @@ def wrapped(text: str, width: int) -> list[str]:
         else:
             row = f"{row} {word}" if row else word
     return [*rows, row] if row else rows
+
+
+def whole(text: str, width: int) -> list[str]:
+    """As `wrapped`, with a word longer than the line broken, too: a path must be readable whole."""
+    return [part for row in wrapped(text, width) for part in broken(row, width)]
 
 
 def with_role(painted: Line, role: str) -> Line:

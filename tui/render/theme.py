@@ -168,12 +168,14 @@ def is_dark(name: str) -> bool:
 
 def fitting(name: str, colours: int) -> str:
     """The palette that stands for `name` on a terminal with so many colours."""
+    if not colours:
+        return "mono"
     if palette(name).own or colours > 256:
         return name
     kind = "dark" if is_dark(name) else "light"
     if colours > 16:
         return f"{name}256" if name in ("dark", "light") else name
-    return f"{kind}8" if colours else "mono"
+    return f"{kind}8"
 
 
 def alike(name: str, current: str) -> str:

@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, OptionList, Static, TabbedContent, TabPane
+from textual.widgets import Button, Input, OptionList, Static
 
 from fts.jobs.api.form import Cost, Found, Look, to_cost, to_found, to_look
 from fts.jobs.status.sanitize import clean
-from fts.tui.clipboard import load_tmux_buffer, short
+from fts.tui.clipboard import give
 from fts.tui.data.form_process import FormProcess, NoAnswer
 from fts.tui.data.form_runs import CHECK, DRY_RUN, ENQUEUE
-from fts.tui.render.export import keep_clip
 from fts.tui.screens.enqueue_cells import CellTable
+from fts.tui.screens.enqueue_foot import Foot
 from fts.tui.screens.enqueue_options import FieldRow, Options
 from fts.tui.screens.enqueue_studies import StudyList
+from fts.tui.screens.enqueue_tabs import FormTabs, panes
 from fts.tui.screens.enqueue_words import Standing, text_of, title_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ TICK_S = 1.0
 FILES_EVERY_S = 2.0  # between two looks whether a file has changed
 STATES_EVERY_S = 10.0  # between two looks what the jobs do meanwhile
 GIVE_UP_S = 3.0  # that the answer for one study may take before another one is chosen over it
-TABS = ("study", "cells", "options", "answer")
 
 
 class EnqueueForm(ModalScreen[None]):
@@ -57,30 +57,7 @@ class EnqueueForm(ModalScreen[None]):
         border: round $primary; background: $surface; padding: 0 1;
     }
     EnqueueForm.-ascii #form { border: ascii $primary; }
-    EnqueueForm #tabs { height: 1fr; }
-    EnqueueForm TabPane { padding: 0; }
-    EnqueueForm Tab.-active { text-style: bold reverse; }
-    EnqueueForm #pane-study OptionList { height: 1fr; border: none; padding: 0; background: $surface; }
-    EnqueueForm #typed-line { height: 1; }
-    EnqueueForm #typed-line Static { width: auto; }
-    EnqueueForm #typed { width: 1fr; }
-    EnqueueForm #typed-told { height: auto; max-height: 3; color: $error; }
-    EnqueueForm CellTable { height: 1fr; background: $surface; }
-    EnqueueForm #told { height: auto; max-height: 4; color: $text-muted; }
-    EnqueueForm .field { height: auto; }
-    EnqueueForm VerticalScroll, EnqueueForm OptionList, EnqueueForm CellTable { scrollbar-size-vertical: 1; }
-    EnqueueForm .control { height: 1; }
-    EnqueueForm .name { width: 26; }
-    EnqueueForm .control Input { width: 1fr; }
-    EnqueueForm .control Select { width: 1fr; }
-    EnqueueForm .help { color: $text-muted; padding-left: 4; height: auto; }
-    EnqueueForm .help.problem { color: $error; text-style: bold; }
-    EnqueueForm #foot { height: auto; border-top: solid $primary; }
     EnqueueForm.-ascii #foot { border-top: ascii $primary; }
-    EnqueueForm #preview { height: auto; max-height: 10; }
-    EnqueueForm #buttons { height: 1; margin-top: 0; }
-    EnqueueForm #buttons Button { margin-right: 1; min-width: 1; }
-    EnqueueForm Button:focus { text-style: bold reverse; }
     EnqueueForm.-short #preview { max-height: 3; }
     EnqueueForm.-short Underline { display: none; }
     EnqueueForm.-short Tabs { height: 1; }
@@ -137,7 +114,7 @@ class EnqueueForm(ModalScreen[None]):
         self._took_s = 0.0  # of the last look
         self._wanted_at = 0.0  # when the look or the cost that is waited for was asked
         self._shown_run = (False, runs.ended)
-        self._painted = ("", "")
+        self._titled = ""
         self._typing: Any = None
         self._then: Callable[[], None] | None = None  # what to do when the files are known to be as they were
 
@@ -145,32 +122,9 @@ class EnqueueForm(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form"):
-            with TabbedContent(initial="cells" if self._last() else "study", id="tabs"):
-                with TabPane("1 Study", id="study"), Vertical(id="pane-study"):
-                    yield StudyList(id="studies", markup=False)
-                    with Horizontal(id="typed-line"):
-                        yield Static("or type: ")
-                        typed = Input(
-                            placeholder="FILE.py:FUNCTION, STUDY.toml, or -- COMMAND", id="typed", compact=True
-                        )
-                        typed.cursor_blink = False  # a blinking one sends bytes for ever
-                        yield typed
-                    yield Static("", id="typed-told", markup=False)
-                with TabPane("2 Cells", id="cells"):
-                    yield CellTable(id="table")
-                    yield Static("", id="told", markup=False)
-                with TabPane("3 Options", id="options"):
-                    yield Options(id="fields")
-                with TabPane("4 Answer", id="answer"), VerticalScroll(id="answers"):
-                    yield Static("", id="answer-text", markup=False)
-            with Vertical(id="foot"):
-                with VerticalScroll(id="preview"):
-                    yield Static("", id="preview-text", markup=False)
-                with Horizontal(id="buttons"):
-                    yield Button("Enqueue", id="enqueue", variant="primary", compact=True, disabled=True)
-                    yield Button("Dry run (d)", id="dry-run", compact=True, disabled=True)
-                    yield Button("Try a trial (t)", id="check", compact=True, disabled=True)
-                    yield Button("Close (Esc)", id="close", compact=True)
+            with FormTabs(initial="cells" if self._last() else "study", id="tabs"):
+                yield from panes()
+            yield Foot()
 
     def on_mount(self) -> None:
         self.set_class(self.ascii_only, "-ascii")
@@ -294,7 +248,7 @@ class EnqueueForm(ModalScreen[None]):
         self.memory.keep_last(self.path, key)
         self._look(fresh=True)
         if to_cells:
-            self._open("cells")
+            self.action_tab("cells")
 
     def _title(self) -> str:
         known = next((each.title for each in self.studies if each.key == self.key), None)
@@ -361,24 +315,13 @@ class EnqueueForm(ModalScreen[None]):
     # ---------------------------------------------------------------- what is shown below
 
     def _paint(self) -> None:
-        if not self.is_attached:
-            return
-        now = self._now()
-        shown = (f"enqueue{f': {now.title}' if now.title else ''}", "\n".join(now.preview()))
-        if shown != self._painted:  # what is as it was is not sent again
-            self._painted = shown
-            self.query_one("#form").border_title = Text(shown[0])
-            self.query_one("#preview-text", Static).update(shown[1])
-        enqueue = self.query_one("#enqueue", Button)
-        label, ready = now.button()
-        if str(enqueue.label) != label:
-            enqueue.label = label
-            enqueue.refresh(layout=True)
-        enqueue.disabled = not ready
-        cost = self.cost
-        can_run = self.runs.now is None and cost is not None and bool(cost.words) and not cost.problem
-        self.query_one("#dry-run", Button).disabled = not can_run
-        self.query_one("#check", Button).disabled = not (can_run and cost is not None and cost.check)
+        if self.is_attached:
+            now = self._now()
+            title = f"enqueue{f': {now.title}' if now.title else ''}"
+            if title != self._titled:
+                self._titled = title
+                self.query_one("#form").border_title = Text(title)
+            self.query_one(Foot).show(now)
 
     def _now(self) -> Standing:
         """What the words below are about."""
@@ -408,29 +351,11 @@ class EnqueueForm(ModalScreen[None]):
 
     # ---------------------------------------------------------------- tabs
 
-    def _open(self, name: str) -> None:
-        self.query_one("#tabs", TabbedContent).active = name
-        self.set_focus(None)  # a widget that keeps the focus would bring its own tab back
-        self.call_after_refresh(self._focus_in, name)
-
-    def _focus_in(self, name: str, tries: int = 5) -> None:
-        tabs = self.query_one("#tabs", TabbedContent)
-        if tabs.active != name:  # a message of the tab before came later
-            tabs.active = name
-            if tries:
-                self.call_after_refresh(self._focus_in, name, tries - 1)
-            return
-        first = {"study": "#studies", "cells": "#table", "options": "#fields Input, #fields Select, #fields Tick"}
-        found = self.query(first.get(name, "#answers"))
-        if found:
-            found.first().focus()
-
     def action_tab(self, name: str) -> None:
-        self._open(name)
+        self.query_one(FormTabs).open(name)
 
     def action_step(self, by: int) -> None:
-        at = TABS.index(self.query_one("#tabs", TabbedContent).active)
-        self._open(TABS[(at + by) % len(TABS)])
+        self.query_one(FormTabs).step(by)
 
     def action_leave(self) -> None:
         """Esc leaves a field first, then the form."""
@@ -448,7 +373,7 @@ class EnqueueForm(ModalScreen[None]):
         if isinstance(self.focused, Input):
             self.note = "it has ended: 4 shows what it said"  # a person is typing
         else:
-            self._open("answer")
+            self.action_tab("answer")
         if last is not None and last.code == 0 and self._was_enqueued:
             self.query_one(CellTable).set_ticked(())
         self._was_enqueued = False
@@ -516,17 +441,7 @@ class EnqueueForm(ModalScreen[None]):
     def action_copy(self) -> None:
         """The command line that the button would run."""
         if self.cost is not None and self.cost.line:
-            self.app.copy_to_clipboard(self.cost.line)
-            self.run_worker(partial(self._copied, self.cost.line), thread=True, name="copy", exit_on_error=False)
-
-    def _copied(self, line: str) -> None:
-        in_tmux = load_tmux_buffer(line)
-        sent = "copied into tmux's buffer" if in_tmux else "sent to the terminal's clipboard (OSC 52)"
-        try:
-            kept = f"saved in {short(keep_clip(line))}"
-        except OSError as error:
-            kept = f"not saved in a file: {error}"
-        self.app.call_from_thread(self._say, f"the command line was {sent}, {kept}")
+            give(self.app, self.cost.line, self._say, "the command line was ")
 
     def _say(self, text: str) -> None:
         self.note = text

@@ -9,6 +9,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from fts.jobs.status.sanitize import clean
+from fts.tui.screens.chooser import has_room
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,9 @@ class StudyList(OptionList):
 
     studies: Sequence[Found] = ()
     folder = ""  # where the monitor stands
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return has_room(self) and super().check_action(action, parameters)
 
     def show(self, studies: Sequence[Found], folder: str, problem: str) -> None:
         """`problem`: why none could be looked for."""

@@ -28,6 +28,11 @@ class Standing:
     note: str
     is_typing: bool
 
+    @property
+    def can_try(self) -> bool:
+        """Whether a dry run of what is ticked can be started."""
+        return not self.running and self.cost is not None and bool(self.cost.words) and not self.cost.problem
+
     def preview(self) -> list[str]:
         """The lines above the buttons."""
         told = [self.note] if self.note else []
@@ -62,8 +67,7 @@ class Standing:
         if not cells:
             return "Enqueue: all of it is there already", False
         label = f"Enqueue {formatting.count(cells, 'cell')}, {formatting.count(trials, 'trial')}"
-        ready = self.cost is not None and bool(self.cost.words) and not self.cost.problem and not self.is_typing
-        return label, ready and not self.running
+        return label, self.can_try and not self.is_typing
 
     def why_not(self) -> str:
         """Why nothing can be tried now."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting, naming
 from fts.tui.data import table_rows
-from fts.tui.render.text import Line, broken, rule, wrapped
+from fts.tui.render.text import Line, rule, whole
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.screens.keys import HOUR
 from fts.tui.widgets import event_list
@@ -84,5 +84,5 @@ def full(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # 
     verb = str(event.verb).replace("_", " ")
     lines: list[Line] = [rule(f"event {event.id} · {verb} · {undo}", "", width, view.focus == "event")]
     room = max(width - 1, 10)
-    lines += [((row, ""),) for whole in wrapped(text, room) for row in broken(whole, room)]
+    lines += [((row, ""),) for row in whole(text, room)]
     return lines

@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 
 def meters(view: View, width: int, height: int) -> list[Line]:
     """Title and a meter for each part."""
-    title = rule(f"hardware · guard {meter.guard_word(view)}", "24 h", width, view.focus == "hardware")
+    title = rule(f"hardware · guard {meter.guard_word(view)}", _span(view), width, view.focus == "hardware")
     return [title, *meter.rows(view, width, min(max(width - 54, 0), 24), ALL)][:height]
+
+
+def _span(view: View) -> str:
+    """The time that the lines of this screen show: they begin with the first sample of the last 24 hours."""
+    first = min((sample.at for sample in view.details.samples), default=0.0)
+    return f"since {formatting.clock(first)}" if view.now - first < 23 * formatting.HOUR else "24 h"
 
 
 BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (120, "-w120")]

@@ -8,7 +8,7 @@ from fts.jobs.actions import ACTIONS
 from fts.tui import bindings, keymap, legend
 from fts.tui.command_palette import of_action
 from fts.tui.data.view import SCREENS
-from fts.tui.screens.dialogs import Choice, Chooser
+from fts.tui.screens.chooser import Choice, Chooser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

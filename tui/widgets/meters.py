@@ -23,6 +23,7 @@ NAME = 6
 NO_WORKER = "off, no worker"
 UNKNOWN = "not available here"  # no sensor tells it
 BAR = 10
+NOW_S = 60.0  # that a sample tells of now: a worker measures every 10 s
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ def latest(view: View) -> Sample | None:
 
 
 def recent(view: View) -> list[Sample]:
-    """Each worker's latest sample, where it tells of now; an older one is history."""
-    return [sample for sample in view.snapshot.samples if abs(view.now - sample.at) <= GAP_S]
+    """Each live worker's latest sample, where it tells of now; an older one is history."""
+    alive = {worker.id for worker in view.snapshot.workers if is_live(worker, view.now)}
+    return [each for each in view.snapshot.samples if each.worker_id in alive and abs(view.now - each.at) <= NOW_S]
 
 
 def rows(view: View, width: int, spark_columns: int, which: Sequence[str]) -> list[Line]:

@@ -37,7 +37,7 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
     step = f" {word:>4s}" if columns.steps else ""
     head = f"   {'t':>{columns.number}s} {'state':11s} {value}{step} {'time':>5s}  "
     head += " ".join(formatting.fit_right(SHORT.get(name, name), each) for name, each in columns.widths.items())
-    head += "  architecture" if any(trial.architecture for trial in known[:SEEN]) or not known else ""
+    head += "  architecture" if _are_described(view, known[:SEEN]) else ""
     sort, wanted = (table_rows.column_word(view.sort), view.filter) if title else ("", "")
     lines: list[Line] = [heading(head, width, sort, view.reverse, wanted)]
     if not rows:
@@ -78,7 +78,7 @@ class ParamColumns:
         seen = rows[:SEEN]
         number = max(len(str(view.trials[-1].number if view.trials else 0)), 4)
         drawn = Counter(name for trial in seen for name in trial.params)
-        if not seen or any(trial.architecture for trial in seen):
+        if _are_described(view, seen):
             known = [name for name in PARAMS if name in drawn]
             others = sorted(set(drawn) - set(PARAMS) - {"architecture"})
             shown = [*known, *others][: max((width - 38 - 20) // 8, 0)]
@@ -97,6 +97,11 @@ class ParamColumns:
             more = min(max(formatting.width(SHORT.get(name, name)) - 7, 0), left, 9)
             widths[name], left = 7 + more, left - more
         return ParamColumns(widths, value, steps, notes, number)
+
+
+def _are_described(view: View, seen: Sequence[Trial]) -> bool:
+    """Whether a word describes each trial; before the first one, whether it will."""
+    return any(trial.architecture for trial in seen) or (not seen and view.job is not None and bool(view.job.task))
 
 
 def value_word(view: View) -> str:

@@ -10,7 +10,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fts.analysis.figures.look import GREY, INK, PALE, WIDTH, colour_of, marker_of
 from fts.analysis.horizon import PARAMETERS, top_trials
-from fts.analysis.importance import CHANCE, RankedParameter
 from fts.analysis.trials_table import placed
 
 if TYPE_CHECKING:
@@ -57,33 +56,31 @@ def hyperparameters(study: StudyData, group: Group) -> Figure | None:
 
 
 def importance(group: Group) -> Figure | None:
-    """The fANOVA share per parameter and cell; what does not pass the grey line is no more than chance."""
-    shown = [cell for cell in group.cells if cell.experiment in group.importance]
+    """The share of each parameter and cell; what does not pass the grey line is no more than chance."""
+    shown = [(cell, group.importance[cell.experiment]) for cell in group.cells if cell.experiment in group.importance]
     if not shown:
         return None
-    labels = {row.label for cell in shown for row in group.importance[cell.experiment] if row.name != CHANCE}
-    shares = {label: [_share(group.importance[cell.experiment], label) for cell in shown] for label in labels}
-    order = sorted(labels, key=lambda label: (np.mean(shares[label]), label))
+    names = {name for _, found in shown for name in found.shares}
+    order = sorted(names, key=lambda name: (np.mean([found.shares.get(name, 0.0) for _, found in shown]), name))
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(WIDTH, 0.5 + 1.35 * rows))
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for axis, cell in zip(axes, shown, strict=False):
-        found = {row.label: row for row in group.importance[cell.experiment]}
-        bar = next(row.fanova for row in group.importance[cell.experiment] if row.name == CHANCE)
-        known = [label for label in order if label in found]
-        colours = [colour_of(group, cell.horizon) if found[label].beats_chance else PALE for label in known]
-        axis.barh(known, [found[label].fanova for label in known], color=colours, height=0.65)
-        axis.plot([found[label].ped_anova for label in known], known, "|", color=INK, ms=7)
-        axis.axvline(bar, color=GREY, lw=0.8, ls=(0, (2, 2)))
+    for axis, (cell, found) in zip(axes, shown, strict=False):
+        known = [name for name in order if name in found.shares]
+        colours = [colour_of(group, cell.horizon) if found.shares[name] > found.chance else PALE for name in known]
+        labels = [LABELS.get(name, name) for name in known]
+        axis.barh(labels, [found.shares[name] for name in known], color=colours, height=0.65)
+        axis.axvline(found.chance, color=GREY, lw=0.8, ls=(0, (2, 2)))
         axis.set_title(f"{cell.budget} h{cell.horizon}")
         axis.tick_params(axis="y", length=0)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    figure.supxlabel("share of explained variance: bar fANOVA, tick PED-ANOVA, dashed line a random number", fontsize=7)
+    figure.supxlabel("share of the variance of ranks; dashed line: what chance reaches", fontsize=7)
     return figure
 
 
+LABELS = {parameter.name: parameter.label for parameter in PARAMETERS} | {"layers": "depth", "warmup_steps": "warm-up"}
 LEAST_SHAPES = 12  # trials of a size below which shapes show no pattern
 
 
@@ -123,10 +120,6 @@ def depth_width(study: StudyData, group: Group) -> Figure | None:
     legend = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(legend.values(), legend.keys(), loc="outside lower right", ncols=len(legend))
     return figure
-
-
-def _share(rows: list[RankedParameter], label: str) -> float:
-    return next((row.fanova for row in rows if row.label == label), 0.0)
 
 
 def _of(study: StudyData, group: Group) -> pd.DataFrame:

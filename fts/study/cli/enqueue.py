@@ -323,13 +323,14 @@ def enqueue(
     as_json: bool,
     **fields: Any,
 ) -> None:
-    """Put a study in line: one CELL (2M/h1) of the PatchTST study, or its whole --matrix.
+    """Put a study in line: your own, or cells of the PatchTST study.
 
-    Yours: fts enqueue train.py:objective, fts enqueue study.toml, or fts enqueue --metric loss -- ./train.sh. With
-    --help, each shows its own options; those below are of the PatchTST study.
+    Your own: fts enqueue train.py:objective, fts enqueue study.toml, or fts enqueue --metric loss -- ./train.sh. Each
+    has options of its own: put --help behind it.
 
-    Each cell is tested with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended
-    one, is not put in line twice; more --trials extend its job and keep its results.
+    The options below are of the PatchTST study alone: one CELL (2M/h1), or its whole --matrix. Each cell is tested
+    with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended one, is not put in
+    line twice; more --trials extend its job and keep its results.
     """
     from fts.state.db import open_for_person  # here, not above: a wrong flag must not create a database
     from fts.state.place import has_study

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 def plan(memory: bool, as_json: bool, **flags: Any) -> None:
     """Expected cost and gain of each cell that has not ended, estimated from finished trials.
 
+    then: its winner with other seeds and on walk-forward folds, after the search.
+
     A gain below the noise of the validation set may be luck: use the trials elsewhere.
     --memory: memory and time of each CELL (default: those in line, else the matrix) here, before it has run.
     """
@@ -54,11 +56,26 @@ def plan(memory: bool, as_json: bool, **flags: Any) -> None:
         return emit_json("plan", found)
     if not found:
         return say(nothing_left(flags["cells"], chosen))
-    columns = ("job", "cell", "state", "trials left", "takes", "80 %", "best", "chance", "gain", "noise", "judged by")
-    emit_table(columns, [row(outlook) for outlook in found], right=("job", "trials left", "takes", "best", "gain"))
-    known = [outlook.seconds for outlook in found if outlook.seconds is not None]
+    columns = (
+        "job",
+        "cell",
+        "state",
+        "trials left",
+        "takes",
+        "80 %",
+        "then",
+        "best",
+        "chance",
+        "gain",
+        "noise",
+        "judged by",
+    )
+    emit_table(
+        columns, [row(outlook) for outlook in found], right=("job", "trials left", "takes", "then", "best", "gain")
+    )
+    known = [outlook.seconds + (outlook.then or 0.0) for outlook in found if outlook.seconds is not None]
     return say(
-        f"{formatting.count(len(found), 'cell')}, {formatting.spell(sum(known))} in all on one slot"
+        f"{formatting.count(len(found), 'job')}, {formatting.spell(sum(known))} in all on one slot"
         + ("" if len(known) == len(found) else f", and {len(found) - len(known)} of unknown cost")
         + "; chance: that a remaining trial beats the best; gain: expected improvement of the objective"
     )
@@ -82,6 +99,7 @@ def row(outlook: Outlook) -> tuple[object, ...]:
         outlook.left,
         None if outlook.seconds is None else formatting.spell(outlook.seconds),
         None if low is None or high is None else f"{formatting.spell(low)} to {formatting.spell(high)}",
+        formatting.spell(outlook.then) if outlook.then else None,
         formatting.score(outlook.best),
         None if outlook.chance is None else f"{outlook.chance:.0%}",
         None if outlook.gain is None else f"{outlook.gain:+.4f}" + (" (noise)" if outlook.worth_it is False else ""),

@@ -65,10 +65,10 @@ def replicate(cell: str, seeds: int, folds: str | None, from_trial: int | None, 
 
     def specs_of(db: Database, job: Job) -> list[CellSpec]:
         trial = winner(db, job, from_trial)
-        return walk_specs(job, trial, folds, seeds) if folds else [replicate_spec(job, trial, seeds)]
+        return walk_specs(job, trial, folds, seeds) if folds is not None else [replicate_spec(job, trial, seeds)]
 
     follow("replicate", cell, again, as_json, specs_of)
-    if not as_json and not folds:
+    if not as_json and folds is None:
         show_spread(cell)
 
 

@@ -1,0 +1,79 @@
+"""What the tables of a study say before any cell is made: metrics, values of axes, what [[cell]] changes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.spec import NAME, BadSpec
+from fts.jobs.study_file import keys
+from fts.jobs.study_file.faults import At, BadStudy
+
+if TYPE_CHECKING:
+    from fts.jobs.api.command import BareStudy
+    from fts.jobs.api.expression import Expression
+    from fts.jobs.study_file.matrix import Labels
+
+LIMIT = re.compile(r"\s*(<=|>=)\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+Tables = dict[str, Any]
+Params = dict[str, Any]
+
+
+def metrics_of(given: Any) -> dict[str, dict[str, Any]]:
+    """What [metrics] says, by name. Raises BadStudy."""
+    if not isinstance(given, Mapping):
+        raise BadStudy(("metrics",), f"is {given!r:.80}, expected a table")
+    found = {}
+    for name, each in given.items():
+        at = ("metrics", str(name))
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise BadStudy(at, "cannot name a metric, expected letters, digits and _.- (at most 80)")
+        if not isinstance(each, Mapping):
+            raise BadStudy(at, f'is {each!r:.80}, expected a table such as {{ goal = "minimize" }}, or {{}}')
+        found[name] = keys.checked(at, each, keys.METRIC, "key of a metric")
+        limit = found[name].get("constraint")
+        if limit is not None and not LIMIT.fullmatch(limit):
+            raise BadStudy((*at, "constraint"), f'is {limit!r:.80}, expected a limit such as "<= 2e6" or ">= 0.5"')
+    return found
+
+
+def changed(tables: Tables, labels: Labels, overrides: Sequence[tuple[Expression, Tables]]) -> Tables:
+    """The tables of one cell: what each fitting [[cell]] says stands over what was there, key by key."""
+    changed = dict(tables)
+    for where, more in overrides:
+        if where.holds(labels):
+            for name, inner in more.items():
+                changed[name] = {**changed.get(name, {}), **inner}
+    return changed
+
+
+@contextlib.contextmanager
+def placed_at(at: At) -> Iterator[None]:
+    """What another module refuses gets its place here."""
+    try:
+        yield
+    except BadStudy:
+        raise
+    except BadSpec as error:
+        raise BadStudy(at, f": {error}") from None
+
+
+def values_of(every: Sequence[Labels]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for labels in every:
+        for name, value in labels.items():
+            values = found.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    return found
+
+
+def title_of(study: BareStudy, labels: Labels) -> str:
+    """As `fts status` calls the cell."""
+    from fts.jobs.api.function import LIKE_A_NUMBER  # here: one rule of a name
+
+    name = "/".join(str(value) for value in labels.values()) or study.name
+    first = next(iter(labels), None)
+    return f"{first}={name}" if first is not None and LIKE_A_NUMBER.fullmatch(name) else name

@@ -1,0 +1,41 @@
+"""huey's consumer of a worker: a thread per slot, and what a signal means."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+from huey.consumer import Consumer, ConsumerStopped
+
+from fts.state.errors import StateError
+
+if TYPE_CHECKING:
+    from fts.jobs.worker.worker import Worker
+
+
+class SlotConsumer(Consumer):  # type: ignore[misc]  # huey has no types
+    """huey's consumer with our signals: the first SIGINT or SIGTERM asks for a checkpoint, it interrupts nothing."""
+
+    def __init__(self, huey: Any, worker: Worker) -> None:
+        super().__init__(huey, workers=worker.settings.slots, periodic=False, initial_delay=0.2, max_delay=2.0)
+        self.worker = worker
+        self._stop_flag_timeout = 0.25  # seconds between two looks whether to leave
+
+    def loop(self, health_check_ts: float | None = None) -> float | None:
+        try:
+            leaves = self.worker.leaves()
+        except StateError as error:
+            self.worker.without_tickets(error)
+            leaves = False
+        if leaves:
+            self.stop(graceful=True)
+            raise ConsumerStopped
+        return super().loop(health_check_ts)  # type: ignore[no-any-return]  # the same
+
+    def _set_signal_handlers(self) -> None:
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(signum, self._ask)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if self.worker.settings.detached else self._ask)
+
+    def _ask(self, signum: int, frame: Any) -> None:
+        self.worker.signalled(signum)

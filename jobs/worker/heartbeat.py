@@ -1,0 +1,140 @@
+"""The beat of a worker: extends its leases, reads its orders, samples the machine, looks after the queue."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from fts.jobs.supervisor.progress_events import Note
+from fts.jobs.worker.maintenance import Housekeeping
+from fts.state import queries, tickets, transitions
+from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StateError, WrongStatus
+from fts.state.values import WorkerOrder
+
+if TYPE_CHECKING:
+    from fts.jobs.worker.worker import Worker
+
+log = logging.getLogger("fts.worker")
+
+SAMPLE_EVERY_S = 10.0
+SAMPLED = (
+    "available", "total", "swap_used", "cpu_percent", "temperature", "gpu_percent", "gpu_memory", "power_w",
+    "disk_free",
+)  # fmt: skip
+
+
+class Heartbeat:
+    """A thread beside the slots, which waits for none of them."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker, self.db, self.board, self.settings = worker, worker.db, worker.board, worker.settings
+        self.over = threading.Event()
+        self._beats = 0
+        self._stop_file_obeyed = False
+        self._thread = threading.Thread(target=self.run, name="beat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def run(self) -> None:
+        """Extends the leases and reads the orders, whatever the supervisors are doing."""
+        try:
+            self._until_over()
+        except BaseException:
+            log.exception("without its beat this worker would lose its jobs: it stops at a checkpoint")
+            self.board.signal(WorkerOrder.STOP)
+            raise
+
+    def _until_over(self) -> None:
+        version, beaten = None, float("-inf")
+        swept = time.monotonic()
+        sampled = float("-inf")
+        observer = transitions.LeaseObserver(self.settings.lease_s)
+        housekeeping = Housekeeping(self.db, self.worker.places)
+        while not self.over.wait(self.settings.poll_s):
+            try:
+                self.db.check_still_there()
+                now_version = queries.data_version(self.db)
+                due = time.monotonic() - beaten >= self.settings.beat_s
+                self._obey_stop_file()
+                self.record_signal()
+                if due or now_version != version:
+                    beaten = time.monotonic() if due else beaten
+                    self._once(due)
+                    version = now_version
+                if time.monotonic() - sampled >= SAMPLE_EVERY_S:
+                    sampled = time.monotonic()
+                    self._sample()
+                if time.monotonic() - swept >= self.settings.lease_s / 6:
+                    swept = time.monotonic()
+                    transitions.sweep(self.db, observer)
+                    tickets.missing_tickets(self.db)
+                if self.worker.rests.have_ended():
+                    tickets.missing_tickets(self.db)
+                housekeeping.look()
+                self.worker.disk_wait.look()
+                self.worker.release_unused()
+            except (DatabaseGone, DatabaseCorrupt) as error:
+                self.worker.without_database(error)
+            except (WrongStatus, NoSuchRow) as error:  # taken for dead: no claim is ours, and none will be given to us
+                if not self.over.is_set():
+                    self.worker.without_database(error)
+            except (StateError, OSError) as error:  # busy, full, a folder shut: there is time for several missed beats
+                log.warning("heartbeat not written: %s", error)
+
+    def _once(self, write: bool) -> None:
+        if write:
+            orders = transitions.beat(self.db, self.worker.id, self.settings.lease_s, self.board.claims, self._beats)
+            self._beats = orders.beats
+            self.board.from_database(orders.asked, orders.jobs)
+            self.board.lost({claim.job_id for claim in orders.lost})
+        else:
+            self._read_orders()
+
+    def _obey_stop_file(self) -> None:
+        """The file asks every worker of the study to leave after its job, as `fts drain --after job` does."""
+        file = self.worker.places.stop_file
+        if self._stop_file_obeyed or not file.exists():
+            return
+        who = f"the file {file.relative_to(self.worker.places.outputs.parent)}"
+        try:
+            transitions.record_wish(self.db, WorkerOrder.DRAIN_JOB, who)
+        except StateError as error:  # a full disk: obeyed all the same, and written down when that works again
+            log.warning("%s: %s", who, error)
+            self.board.signal(WorkerOrder.DRAIN_JOB, who)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:  # a folder of that name, or one that cannot be written: asked once is enough
+            self._stop_file_obeyed = True
+            log.warning("%s cannot be removed: %s", file, error.strerror)
+        self.worker.progress.tell(Note(f"{file.name} found: the workers stop after their jobs"))
+
+    def record_signal(self) -> None:
+        """Writes down what a signal asked, so that every screen says DRAINING, with an event that names the signal."""
+        if (asked := self.board.unrecorded) is not None:
+            order, who = asked
+            with contextlib.suppress(WrongStatus, NoSuchRow):  # taken for lost: the next beat says what that means
+                transitions.record_wish(self.db, order, who, self.worker.id, can_withdraw=False)
+                self.board.recorded(order)
+
+    def _sample(self) -> None:
+        """One look at the hardware for the record; what cannot be read stays unknown."""
+        now = self.worker.sensors.read()
+        steps = [step_s for slot in self.worker.slots if (step_s := slot.step_s()) is not None]
+        transitions.add_sample(
+            self.db,
+            self.worker.id,
+            trial_rss=sum(slot.rss() for slot in self.worker.slots),
+            step_s=steps[0] if steps else None,
+            **{name: getattr(now, name) for name in SAMPLED},
+        )
+
+    def _read_orders(self) -> None:
+        mine = {job.id: job for job in queries.jobs(self.db, ["running"]) if job.worker_id == self.worker.id}
+        me = next((worker for worker in queries.workers(self.db) if worker.id == self.worker.id), None)
+        if me is None:
+            return  # the next beat says why
+        self.board.from_database(me.asked, {job.id: job.asked for job in mine.values() if job.asked})

@@ -1,0 +1,73 @@
+"""Before a worker claims anything: which slot is free, and what a dead worker of this machine left."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from fts.jobs.records import earlier_exports, exports
+from fts.jobs.supervisor.process_tree import reap_recorded, same_process
+from fts.state import queries, transitions
+from fts.state.files import refuse_links, sweep, sweep_below
+from fts.state.slot_lock import SlotLock, SlotTaken, holder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fts.jobs.settings import Places
+    from fts.state.db import Database
+
+log = logging.getLogger("fts.worker")
+
+OURS = ("hpo", "trials", "models", "report", "scripts", "logs")  # swept; a backup may be a person's, under way
+
+
+@contextlib.contextmanager
+def hold_slot(places: Places, index: int | None = None) -> Iterator[SlotLock]:
+    """Holds this slot, or the first one nobody else does. Raises SlotTaken when it, or every one, is taken."""
+    lock = free_slot(places) if index is None else SlotLock(places.outputs, index).acquire()
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def free_slot(places: Places) -> SlotLock:
+    """Holds the first slot nobody else does; raises SlotTaken when all of this machine are taken."""
+    count = max(1, os.cpu_count() or 1)
+    for index in range(count):
+        with contextlib.suppress(SlotTaken):
+            return SlotLock(places.outputs, index).acquire()
+    holders = {str(found) for index in range(count) if (found := holder(places.outputs, index)) is not None}
+    raise SlotTaken(
+        f"every slot of this machine ({count}) is taken by {', '.join(sorted(holders)) or 'others'}: `fts enqueue` "
+        f"puts the cell in line for them; --slot {count} runs it now, but slows down all trials"
+    )
+
+
+def bring_in_order(db: Database, places: Places) -> None:
+    """End what a dead worker of this machine left running, put its jobs back in line, export what it did not.
+
+    Raises CannotWrite when logs or trials is a link: their files would be written, and deleted, elsewhere.
+    """
+    for folder in (places.logs, places.outputs / "trials"):
+        refuse_links(folder, places.outputs)
+    host = socket.gethostname()
+    alive = {worker.id for worker in queries.workers(db) if same_process(worker.pid, worker.pid_started)}
+    for child in queries.running_children(db, host):
+        if child.worker_id not in alive:
+            log.info("process %d of a lost worker: %s", child.pid, reap_recorded(child.pid, child.pid_started))
+    transitions.reconcile(db, host, same_process)
+    try:
+        if (aside := earlier_exports.set_aside(db, places)) is not None:
+            log.warning("exports of an earlier database moved to %s", aside)
+        exports.catch_up(db, places)
+    except OSError as error:  # a full disk: exports can be had again at any time
+        log.warning("exports: %s", error)
+    sweep(places.outputs)
+    for mine in (places.outputs / name for name in OURS):
+        if not mine.is_symlink():
+            sweep_below(mine)

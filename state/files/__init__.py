@@ -1,0 +1,30 @@
+"""Writes files that are whole or absent, whoever else writes at the same moment, and says in one sentence why not.
+
+A leaf that knows no database and imports the standard library only: every package may use it.
+Inside an outputs folder no link is followed, neither to write nor to delete; the folder itself may be a link.
+"""
+
+from fts.state.files.csv_cells import csv_cell, csv_text, from_csv_cell
+from fts.state.files.folders import (
+    drop_middle,
+    link_below,
+    make_folder,
+    open_log,
+    refuse_links,
+    remove,
+    sync_file,
+    sync_folder,
+)
+from fts.state.files.reasons import DRAFT, CannotWrite, no_space, reason_of, room, size
+from fts.state.files.writing import (
+    atomic_write,
+    can_write,
+    cannot_take,
+    draft_name,
+    is_abandoned,
+    new_folder,
+    replacing,
+    sweep,
+    sweep_below,
+    take,
+)

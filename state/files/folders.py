@@ -1,0 +1,143 @@
+"""Makes folders, follows no link, removes, flushes, opens logs, gives the middle of a file back."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from fts.state.files.reasons import CannotWrite, cannot
+
+KEEP_SIZE, PUNCH_HOLE = 1, 2  # of fallocate
+
+
+def make_folder(folder: Path, root: Path | None = None) -> None:
+    """Makes the folder and every missing one above it, each for its owner only. Raises CannotWrite."""
+    refuse_links(folder, root)
+    try:
+        missing = [folder] if not folder.is_dir() else []
+        while missing and not missing[-1].parent.is_dir() and missing[-1].parent != missing[-1]:
+            missing.append(missing[-1].parent)
+        for level in reversed(missing):
+            try:
+                make_own(level)
+            except FileExistsError as error:  # made by somebody else at this moment, or no folder
+                if not level.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(level)) from error
+    except OSError as error:
+        raise cannot(error, folder) from error
+
+
+def make_own(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    if stat.S_IMODE(folder.stat().st_mode) & 0o700 != 0o700:  # a umask such as 777
+        folder.chmod(0o700)
+
+
+def refuse_links(path: Path, root: Path | None) -> None:
+    """Raises CannotWrite when the path, or a folder between it and `root`, is a link; `root` itself may be one."""
+    link = link_below(path, root)
+    if link is not None:
+        with suppress(OSError):
+            link = Path(f"{link} (a link to {link.readlink()})")
+        raise CannotWrite(
+            errno.ELOOP,
+            f"{link} is not followed: inside {root} fts does not write or delete through links. Move the files "
+            f"there, or make {root} itself the link",
+        )
+
+
+def link_below(path: Path, root: Path | None) -> Path | None:
+    """The first link on the way from `root` to the path, `root` left out; None: there is none."""
+    if root is None or not path.is_relative_to(root):
+        return None
+    way = [path, *path.parents]
+    below = way[: way.index(root)]
+    return next((part for part in reversed(below) if _is_link(part)), None)
+
+
+def _is_link(path: Path) -> bool:
+    with suppress(PermissionError):  # of a folder that may not be looked into: whoever writes there is refused anyway
+        return path.is_symlink()
+    return False
+
+
+def remove(path: Path, root: Path | None = None) -> bool:
+    """Removes a file, a folder with all in it, or a link itself; says whether it is gone. Never through a link."""
+    if link_below(path.parent, root) is not None:
+        return False
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)  # follows no link inside
+        else:
+            path.unlink(missing_ok=True)
+    return not path.exists() and not path.is_symlink()
+
+
+def open_log(path: Path, root: Path | None = None) -> int:
+    """A handle that appends to a log of its owner only; makes it, and its folder. Raises CannotWrite."""
+    make_folder(path.parent, root)
+    try:
+        handle = os.open(path, LOG_FLAGS, 0o600)
+        with suppress(PermissionError):  # somebody else's file that we may write to
+            os.fchmod(handle, 0o600)
+    except OSError as error:
+        raise cannot(error, path) from error
+    return handle
+
+
+LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def sync_file(path: Path) -> None:
+    """On the disk, not only in its cache, when this returns."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        full = getattr(fcntl, "F_FULLFSYNC", None)
+        if full is not None:
+            fcntl.fcntl(handle, full)  # macOS: a plain fsync stops at the drive's own cache
+        else:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes a rename in the folder survive a power cut, where the disk can: some network and FUSE disks refuse it.
+
+    The rename has happened by then, so such a refusal is no failure of the write.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EBADF):
+            raise
+
+
+def drop_middle(path: Path, keep: int) -> bool:
+    """Gives back the disk of a file but for `keep` bytes at each end, which stay where they were; Linux.
+
+    Whoever writes it goes on, and whoever reads it finds zeros. False where nothing was given back.
+    """
+    import ctypes  # here: seldom needed
+
+    if sys.platform != "linux":
+        return False
+    try:
+        with path.open("r+b") as file:
+            start, length = keep, os.fstat(file.fileno()).st_size - 2 * keep
+            libc = ctypes.CDLL(None, use_errno=True)
+            call = libc.fallocate64 if hasattr(libc, "fallocate64") else libc.fallocate
+            call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+            return length > 0 and call(file.fileno(), PUNCH_HOLE | KEEP_SIZE, start, length) == 0
+    except (OSError, AttributeError):  # a file system or a C library that cannot
+        return False

@@ -1,0 +1,135 @@
+"""Why a file cannot be written, in one sentence: what was found there, and what helps."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import re
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+DRAFT = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # a name no two writers share
+NAME_KEPT = 100  # bytes of a file's name in that of its draft: a name of 255 bytes leaves no room for more
+
+
+class CannotWrite(OSError):
+    """A file or folder could not be written. Nothing was changed; the sentence names the reason and the cure."""
+
+    def __init__(self, code: int | None, sentence: str) -> None:
+        super().__init__(code or errno.EIO, sentence)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def cannot(error: OSError, path: Path) -> CannotWrite:
+    return error if isinstance(error, CannotWrite) else CannotWrite(error.errno, reason_of(error, path))
+
+
+def reason_of(error: OSError, path: Path) -> str:
+    """Why the path cannot be written, in one sentence: what the system said, what was found there, what helps."""
+    if isinstance(error, CannotWrite):
+        return str(error)
+    path = _without_draft(path)
+    folder = _existing(path.parent)
+    return f"{shortened(path)} cannot be written: {_cause(error, path, folder)}"
+
+
+def _without_draft(path: Path) -> Path:
+    """What a draft, or a file in one, is to become: its own name says nothing to a person."""
+    drafts = [part for part in (path, *path.parents) if DRAFT.fullmatch(part.name)]
+    return drafts[-1].with_name(drafts[-1].name[1 : -len(".0123456789ab.part")]) if drafts else path
+
+
+def _cause(error: OSError, path: Path, folder: Path) -> str:
+    code = error.errno
+    if code == errno.ENOSPC:
+        return no_space(folder)
+    if code == errno.EDQUOT:
+        return f"the quota of this user on the disk of {folder} is used up ({space(folder)}): remove files there"
+    if code == errno.ENAMETOOLONG:
+        return _too_long(path, folder)
+    if code == errno.EROFS:
+        return f"the disk of {folder} is mounted read-only"
+    if code in (errno.EACCES, errno.EPERM) and os.path.exists(path) and not os.access(path, os.W_OK):  # noqa: PTH110  # exists() raises
+        return f"this user may not write to it ({_mode(path)})"
+    if code in (errno.EACCES, errno.EPERM):
+        return f"this user may not write to {folder} ({_mode(folder)})"
+    if code == errno.EISDIR:
+        return "it is a folder, expected a file"
+    if code == errno.ELOOP:
+        return "it is a link, and fts does not write through links here"
+    if code == errno.EINVAL:
+        return f"it is not a regular file ({error.strerror})"
+    if code in (errno.ENOTDIR, errno.EEXIST):
+        return f"{error.filename or folder} is a file, expected a folder"
+    if code == errno.EFBIG:
+        return "it would be larger than this process or this disk allows for one file (see `ulimit -f`)"
+    if code == errno.EIO:
+        return f"the disk of {folder} reports an input/output error: look into the system log"
+    return error.strerror or str(error)
+
+
+def no_space(folder: Path) -> str:
+    """Why a disk takes no more: `... has 43 MB free but no free inodes`, or that it is full."""
+    free, inodes = room(folder)
+    if inodes == 0 and free:
+        return f"the disk of {folder} has {size(free)} free but no free inodes: remove some files, not large ones only"
+    return f"the disk of {folder} is full ({size(free)} free): free some space"
+
+
+def space(folder: Path) -> str:
+    free, inodes = room(folder)
+    return f"the disk has {size(free)} free" + (" but no free inodes" if inodes == 0 else "")
+
+
+def room(folder: Path) -> tuple[int, int | None]:
+    """Bytes and inodes that this user may still take; None: this file system does not count inodes."""
+    found = os.statvfs(_existing(folder))
+    return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None
+
+
+def size(count: int) -> str:
+    """`812 bytes`, `43 kB`, `1.1 MB`, `44 MB`, `2.4 GB`."""
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}" if count < 10 * scale else f"{count / scale:.0f} {unit}"
+    return f"{count} bytes"
+
+
+def shortened(path: Path) -> str:
+    """The path, with dots in the middle of a name that is too long to read."""
+    name = path.name if len(path.name) <= NAME_KEPT else f"{path.name[:40]}...{path.name[-20:]}"
+    return str(path.with_name(name)) if len(str(path.parent)) < 1000 else name
+
+
+def _too_long(path: Path, folder: Path) -> str:
+    longest = max(len(os.fsencode(part)) for part in path.parts)
+    most = os.pathconf(folder, "PC_NAME_MAX")
+    if longest > most:
+        return f"its name has {longest} bytes, this file system allows {most}"
+    return f"its path has {len(os.fsencode(path))} bytes, more than this system allows: use a folder nearer to /"
+
+
+def _mode(folder: Path) -> str:
+    found = folder.stat()
+    try:
+        owner = pwd.getpwuid(found.st_uid).pw_name
+    except KeyError:
+        owner = str(found.st_uid)
+    return f"mode {stat.S_IMODE(found.st_mode):o}, owner {owner}"
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    for each in (folder, *folder.parents):
+        with suppress(OSError):
+            if each.is_dir():
+                return each
+    return folder

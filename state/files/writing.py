@@ -1,0 +1,239 @@
+"""Writes a file or a folder whole or not at all, through a draft that no other writer sweeps."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.state.files.folders import make_folder, make_own, remove, sync_file, sync_folder
+from fts.state.files.reasons import DRAFT, NAME_KEPT, CannotWrite, cannot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+UNLOCKED_S = 86_400.0  # a draft on a file system without locks counts as abandoned after so long
+TRIES = 50
+
+
+def atomic_write(
+    path: Path, content: str | bytes, root: Path | None = None, mode: int = 0o600, durable: bool = True
+) -> None:
+    """Replaces the file in one step: a reader finds the former content or this one. Raises CannotWrite.
+
+    Below `root` no folder on the way may be a link. Without `durable` a power cut may bring the former file back:
+    right for what can be written again from the database.
+    """
+    with replacing(path, root, mode, durable) as draft, draft.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path, root: Path | None = None, mode: int = 0o600, durable: bool = True) -> Iterator[Path]:
+    """Gives a draft beside `path` to write to, which takes its place after the block, or goes if the block fails."""
+    make_folder(path.parent, root)
+    try:
+        _refuse_other_kinds(path)
+        draft, lock = _new_draft(path, lambda draft: os.open(draft, DRAFT_FLAGS, mode))
+    except OSError as error:
+        raise cannot(error, path) from error
+    try:
+        yield draft
+        sync_file(draft)
+        draft.replace(path)
+        if durable:
+            sync_folder(path.parent)
+    except OSError as error:
+        raise cannot(error, path) from error
+    finally:
+        try:
+            remove(draft)
+        finally:
+            os.close(lock)
+
+
+@contextmanager
+def new_folder(path: Path, root: Path | None = None) -> Iterator[Path]:
+    """Gives an empty draft folder, which takes the place of `path` after the block, or goes if the block fails.
+
+    A former folder of that name is replaced: it is moved away just before.
+    """
+    make_folder(path.parent, root)
+
+    def made(draft: Path) -> int:
+        make_own(draft)
+        return os.open(draft, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY)
+
+    try:
+        draft, lock = _new_draft(path, made)
+    except OSError as error:
+        raise cannot(error, path) from error
+    try:
+        yield draft
+        sync_folder(draft)
+        _take_place(draft, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise cannot(error, path) from error
+    finally:
+        try:
+            remove(draft)
+        finally:
+            os.close(lock)
+
+
+def take(source: Path, path: Path, move: bool = False) -> None:
+    """Copies or moves a file or folder of somebody else's, whole and flushed or not at all. Raises CannotWrite."""
+    make_folder(path.parent)
+    try:
+        if move:
+            _flush(source)
+            source.rename(path)
+        elif source.is_dir():
+            with new_folder(path) as draft:
+                shutil.copytree(source, draft, dirs_exist_ok=True)
+                _flush(draft)
+        else:
+            with replacing(path) as draft:
+                shutil.copyfile(source, draft)
+    except shutil.Error as error:  # of a folder: a list of what failed
+        raise CannotWrite(None, f"{source} cannot be copied: {error.args[0][0][2]}") from error
+    except OSError as error:
+        raise cannot(error, path) from error
+
+
+def cannot_take(source: Path) -> Path | None:
+    """The first file below it that nobody could copy: gone behind a link, unreadable, a pipe; or a link to a folder."""
+    for path in [source, *sorted(source.rglob("*"))] if source.is_dir() else [source]:
+        linked = path.is_symlink() and path.is_dir() and path != source
+        if linked or not (path.is_dir() or path.is_file()) or not os.access(path, os.R_OK):
+            return path
+    return None
+
+
+def _flush(source: Path) -> None:
+    for file in [source, *source.rglob("*")] if source.is_dir() else [source]:
+        sync_folder(file) if file.is_dir() else sync_file(file)
+
+
+def _take_place(draft: Path, path: Path) -> None:
+    """Renames the folder; the system replaces no folder that holds something, so a former one moves away and back."""
+    if not path.is_symlink() and not path.exists():
+        draft.rename(path)
+        return
+    old = path.with_name(draft_name(path.name))
+    path.rename(old)
+    try:
+        draft.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    remove(old)
+
+
+DRAFT_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def _new_draft(path: Path, make: Any) -> tuple[Path, int]:
+    """A draft that this writer holds locked, so that nobody sweeps it: (its path, the handle that holds the lock)."""
+    for _ in range(TRIES):
+        draft = path.with_name(draft_name(path.name))
+        handle: int = make(draft)
+        _own(handle)
+        if _lock(handle) is not False and draft.exists():
+            return draft, handle
+        os.close(handle)  # a sweep came between making and locking it
+    raise OSError(errno.EAGAIN, f"every draft in {path.parent} was deleted before it could be locked; try again")
+
+
+def _own(handle: int) -> None:
+    """Gives the owner what every umask leaves to an owner; one such as 777 would lock us out of our own files."""
+    found = stat.S_IMODE(os.fstat(handle).st_mode)
+    wanted = found | (0o700 if stat.S_ISDIR(os.fstat(handle).st_mode) else 0o600)
+    if found != wanted:
+        os.fchmod(handle, wanted)
+
+
+def draft_name(name: str) -> str:
+    return f".{name.encode()[:NAME_KEPT].decode(errors='ignore')}.{os.urandom(6).hex()}.part"
+
+
+def _lock(handle: int) -> bool | None:
+    """Whether the lock is ours now; False: somebody else has it; None: this file system has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def sweep(folder: Path) -> int:
+    """Removes the drafts of dead writers from one folder and says how many; that of a living writer stays."""
+    try:
+        names = [entry.name for entry in os.scandir(folder) if DRAFT.fullmatch(entry.name)]
+    except OSError:
+        return 0
+    return sum(is_abandoned(folder / name, remove) for name in names)
+
+
+def sweep_below(root: Path) -> int:
+    """The same for a folder and all below it, through no link."""
+    removed = 0
+    for path, folders, _ in os.walk(root):
+        folders[:] = [name for name in folders if not DRAFT.fullmatch(name)]
+        removed += sweep(Path(path))
+    return removed
+
+
+def is_abandoned(path: Path, then: Callable[[Path], object] = bool) -> bool:
+    """Whether a draft's writer is dead: nobody holds its lock. Without locks its age must answer.
+
+    `then` is called while the lock is ours, so that no writer can take the draft in between.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        mine = _lock(handle)
+        dead = mine is True or (mine is None and time.time() - os.fstat(handle).st_mtime > UNLOCKED_S)
+        if dead:
+            then(path)
+        return dead
+    finally:
+        os.close(handle)
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    """A rename would put a file in the place of a device or a pipe."""
+    with suppress(FileNotFoundError):
+        kind = path.lstat().st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, "a folder", str(path))
+        if not stat.S_ISREG(kind) and not stat.S_ISLNK(kind):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def can_write(folder: Path, count: int) -> bool:
+    """Tries with a draft of so many bytes, which is removed."""
+    try:
+        draft, lock = _new_draft(folder / "room", lambda draft: os.open(draft, DRAFT_FLAGS, 0o600))
+    except OSError:
+        return False
+    try:
+        draft.write_bytes(b"\0" * count)
+        sync_file(draft)
+    except OSError:
+        return False
+    finally:
+        remove(draft)
+        os.close(lock)
+    return True

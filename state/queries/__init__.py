@@ -1,0 +1,34 @@
+"""Every read of the memory; what comes back is frozen (fts.state.values), never a live row."""
+
+from fts.state.queries.event_rows import (
+    EVENTS_IN_SNAPSHOT,
+    events,
+    flag,
+    last_key_at,
+    latest_at,
+    margins,
+    opening,
+    openings,
+    seen_forecast,
+)
+from fts.state.queries.job_rows import in_processes, job, jobs, namesakes, put_back, runs_again, studies, worked
+from fts.state.queries.machine_rows import LIVE_TRIAL, knows_power, node, nodes, running_children, samples, workers
+from fts.state.queries.search_rows import BAD_REGION, curves, drawn, draws, history
+from fts.state.queries.snapshots import data_version, newer_schema, schema, snapshot, snapshot_at
+from fts.state.queries.trial_rows import (
+    all_trials,
+    attempts,
+    checkpoints,
+    epochs,
+    interrupted,
+    latest_trial,
+    longest_gap_s,
+    readable_trials,
+    shown_trials,
+    trial,
+    trial_by_id,
+    trials,
+    trials_with_steps,
+    usual_step_s,
+    worked_on,
+)

@@ -1,0 +1,115 @@
+"""Reads the journal and the flags: events, margins, openings of test sets, what a person has seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from peewee import fn
+
+from fts.state.columns import LATEST, MANY
+from fts.state.models import ALL, EventRow, FlagRow
+from fts.state.rows import finite_or_none, read_time, to_event, to_margin, to_object, to_opening  # fmt: skip
+from fts.state.values import Event, Margin, Opening, SeenForecast, UnreadableRow, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fts.state.db import Database
+
+EVENTS_IN_SNAPSHOT = 200
+
+
+def latest_at(db: Database, job_id: int, verbs: Iterable[str]) -> float:
+    """When one of these last happened to the job; 0.0: none has."""
+    found = EventRow.select(fn.MAX(EventRow.at)).where(EventRow.job_id == job_id, EventRow.verb.in_(list(verbs)))
+    return float(finite_or_none(found.scalar(db)) or 0.0)
+
+
+def events(
+    db: Database,
+    since: int | None = None,
+    limit: int = EVENTS_IN_SNAPSHOT,
+    job_id: int | None = None,
+    verbs: Iterable[str] | None = None,
+    trial_id: int | None = None,
+) -> tuple[Event, ...]:
+    """Events, oldest first: those after number `since`, or without it the latest; at most `limit`."""
+    query = EventRow.select(ALL)
+    if since is not None:
+        query = query.where(EventRow.id > since)
+    if job_id is not None:
+        query = query.where(EventRow.job_id == job_id)
+    if trial_id is not None:
+        query = query.where(EventRow.trial_id == trial_id)
+    if verbs is not None:
+        query = query.where(EventRow.verb.in_([str(verb) for verb in verbs]))
+    order = EventRow.id if since is not None else EventRow.id.desc()
+    rows = db.rows(query.order_by(order).limit(limit))
+    return tuple(to_event(row) for row in sorted(rows, key=lambda row: row["id"]))
+
+
+def flag(db: Database, name: str) -> dict[str, Any] | None:
+    """A flag's row (name, value, reason, who, at); None: not set."""
+    return db.one(FlagRow.select(ALL).where(FlagRow.name == name))
+
+
+def margins(db: Database) -> tuple[Margin, ...]:
+    """What each cell gains over the best baseline, by job number."""
+    return margins_and_odd(db)[0]
+
+
+def margins_and_odd(db: Database) -> tuple[tuple[Margin, ...], list[UnreadableRow]]:
+    """The gains that can be read, and the rows that cannot."""
+    found, odd = [], []
+    for row in db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith("margin:"))):
+        try:
+            found.append(to_margin(row))
+        except ValueError as error:
+            odd.append(UnreadableRow("flag", f"flag {row['name']}", str(error)))
+    return tuple(sorted(found, key=lambda margin: margin.job_id)), odd
+
+
+def openings(db: Database) -> tuple[Opening, ...]:
+    """Every cell whose test set has been opened, the earliest first."""
+    rows = list(db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith("unsealed:")).order_by(FlagRow.at)))
+    return tuple(to_opening(row, flag(db, _tested(row))) for row in rows)
+
+
+def opening(db: Database, experiment: str) -> Opening | None:
+    """Who opened the test set of a cell, and when; None: it is sealed."""
+    row = flag(db, f"unsealed:{experiment}")
+    return None if row is None else to_opening(row, flag(db, _tested(row)))
+
+
+def _tested(row: dict[str, Any]) -> str:
+    return f"tested:{row['name'].removeprefix('unsealed:')}"
+
+
+def last_key_at(db: Database, user: str) -> float | None:
+    """When this user last pressed a key in a monitor, or acknowledged."""
+    row = flag(db, f"last_key:{user}")
+    return None if row is None else read_time(row["at"])
+
+
+def seen_forecast(db: Database, user: str, before: float | None = None) -> SeenForecast | None:
+    """What this user was told when they last acknowledged the whole (by `before`); None: never, or no end was known."""
+    told = EventRow.select(EventRow.data).where(EventRow.verb == Verb.ACKNOWLEDGED, EventRow.who == user)
+    if before is not None:
+        told = told.where(EventRow.at <= before)
+    for row in db.rows(told.order_by(EventRow.id.desc()).limit(20)):  # those between were of single jobs
+        if (forecast := to_object(row["data"]).get("forecast")) is not None:
+            return _to_forecast(forecast)
+    return None
+
+
+def _to_forecast(data: Any) -> SeenForecast | None:
+    """None for one that cannot be read: it was not written by us, and a look must not fail for it."""
+    try:
+        jobs = tuple(int(job) for job in data["jobs"])
+        paces = {str(name): float(pace) for name, pace in data["paces"].items() if 0 <= float(pace) <= LATEST}
+        taken_at, finish_at, slots = float(data["taken_at"]), float(data["finish_at"]), int(data["slots"])
+        if not (0 <= taken_at <= LATEST and 0 <= finish_at <= LATEST and 0 < slots <= MANY):
+            return None
+        return SeenForecast(taken_at, finish_at, jobs, paces, slots)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        return None

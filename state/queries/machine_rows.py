@@ -1,0 +1,77 @@
+"""Reads workers, the nodes of other machines, trial processes and what sensors measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from peewee import SQL, fn
+
+from fts.state.models import ALL, FlagRow, JobRow, SampleRow, TrialRow, WorkerRow
+from fts.state.queries.event_rows import flag
+from fts.state.rows import NODE, finite_or_none, to_node, to_sample, to_worker  # fmt: skip
+from fts.state.values import Node, RunningChild, Sample, UnreadableRow, Worker
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+
+LIVE_TRIAL = ("running", "interrupted")
+
+
+def samples(db: Database, since: float, every_s: float = 0.0, limit: int = 100_000) -> tuple[Sample, ...]:
+    """Hardware samples since a time, oldest first; with `every_s` at most one per that many seconds and worker."""
+    query = SampleRow.select(ALL).where(SampleRow.at >= since)
+    if every_s > 0:
+        bucket = fn.CAST(SQL(f"at / {float(every_s)} AS INTEGER"))
+        newest = SampleRow.select(fn.MAX(SampleRow.id)).where(SampleRow.at >= since)
+        query = query.where(SampleRow.id.in_(newest.group_by(SampleRow.worker_id, bucket)))
+    return tuple(to_sample(row) for row in db.rows(query.order_by(SampleRow.at, SampleRow.id).limit(limit)))
+
+
+def knows_power(db: Database) -> bool:
+    """Whether any hardware sample tells watts; most machines' sensors do not."""
+    return db.one(SampleRow.select(SampleRow.id).where(SampleRow.power_w.is_null(False))) is not None
+
+
+def workers(db: Database, limit: int = 100) -> tuple[Worker, ...]:
+    """Live workers first, then the latest others."""
+    order = SQL("CASE status WHEN 'running' THEN 0 ELSE 1 END")
+    return tuple(
+        to_worker(row) for row in db.rows(WorkerRow.select(ALL).order_by(order, WorkerRow.id.desc()).limit(limit))
+    )
+
+
+def running_children(db: Database, host: str) -> tuple[RunningChild, ...]:
+    """The trial processes of this host the database believes in: a starting worker reaps those it finds alive."""
+    query = (
+        TrialRow.select(
+            TrialRow.job_id, TrialRow.id.alias("trial_id"), TrialRow.number, JobRow.worker_id, TrialRow.pid,
+            TrialRow.pid_started,
+        )
+        .join(JobRow, on=(JobRow.id == TrialRow.job_id))
+        .where(TrialRow.status.in_(LIVE_TRIAL), TrialRow.host == host, TrialRow.pid.is_null(False))
+    )  # fmt: skip
+    known = (row for row in db.rows(query) if row["pid_started"] is not None and 0 < row["pid"] < 2**31)
+    return tuple(RunningChild(**row) for row in known if finite_or_none(row["pid_started"]) is not None)
+
+
+def nodes(db: Database) -> tuple[Node, ...]:
+    """Every node of other machines that a worker has told of, by name."""
+    return nodes_and_odd(db)[0]
+
+
+def node(db: Database, node_id: str) -> Node | None:
+    row = flag(db, NODE + node_id)
+    try:
+        return None if row is None else to_node(row)
+    except ValueError:
+        return None
+
+
+def nodes_and_odd(db: Database) -> tuple[tuple[Node, ...], list[UnreadableRow]]:
+    found, odd = [], []
+    for row in db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith(NODE)).order_by(FlagRow.name)):
+        try:
+            found.append(to_node(row))
+        except ValueError as error:
+            odd.append(UnreadableRow("flag", f"flag {row['name']}", str(error)))
+    return tuple(found), odd

@@ -1,0 +1,105 @@
+"""Reads what a sampler or pruner needs of a job: curves, draws, distributions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from fts.state.models import ALL, DrawRow, EpochRow, TrialRow
+from fts.state.queries.trial_rows import from_number, trials
+from fts.state.rows import as_params, to_distribution, to_draw, to_epoch, to_object  # fmt: skip
+from fts.state.values import Cause, Curve, Draw, Epoch, Trial
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+
+
+def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]], ...]:
+    """All a sampler or pruner needs: the trials of a job by number, each with its epochs, in one transaction."""
+    with db.read():
+        found = trials(db, job_id)
+        by_trial: dict[int, list[Epoch]] = {trial.id: [] for trial in found}
+        of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
+        query = EpochRow.select(ALL).where(EpochRow.trial_id.in_(of_job)).order_by(EpochRow.trial_id, EpochRow.epoch)
+        for row in db.rows(query):
+            by_trial[row["trial_id"]].append(to_epoch(row))
+    return tuple((trial, tuple(by_trial[trial.id])) for trial in found)
+
+
+# Causes of a failed trial from which a sampler may learn that its parameters are bad
+BAD_REGION = (Cause.DIVERGED, Cause.TIME_LIMIT, Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
+
+
+def curves(db: Database, job_id: int, first: int = 0) -> tuple[Curve, ...]:
+    """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials.
+
+    Of the trials from number `first` on.
+    """
+    told: dict[int, dict[int, float]] = {}
+    value = EpochRow.value
+    kept = ("id", "number", "params", "status", "value", "cause", "facts")
+    chosen = [getattr(TrialRow, name) for name in kept]
+    with db.read():
+        rows = db.rows(TrialRow.select(*chosen).where(*from_number(job_id, first)).order_by(TrialRow.number))
+        of_job = TrialRow.select(TrialRow.id).where(*from_number(job_id, first))
+        epochs = EpochRow.select(EpochRow.trial_id, EpochRow.epoch, value)
+        of_these = epochs.where(EpochRow.trial_id.in_(of_job), value.is_null(False))
+        for row in db.each_row(of_these.order_by(EpochRow.trial_id, EpochRow.epoch)):
+            if math.isfinite(row["value"]):
+                told.setdefault(row["trial_id"], {})[row["epoch"]] = row["value"]
+        drawn = _distributions(db, of_job)
+    return tuple(
+        Curve(
+            row["number"],
+            as_params(row),
+            row["status"],
+            row["value"],
+            told.get(row["id"], {}),
+            diverged=row["status"] == "failed" and row["cause"] in BAD_REGION,
+            distributions=drawn.get(row["id"], {}),
+            **_of_search(row["facts"]),
+        )
+        for row in rows
+    )
+
+
+FACTS_OF_SEARCH = {  # fact -> field of a Curve
+    "metrics": "metrics", "constraints": "constraints", "sampler": "kept", "attrs": "attributes",
+}  # fmt: skip
+
+
+def _of_search(facts: str) -> dict[str, dict[str, Any]]:
+    """What a trial's facts tell samplers; most trials have no such fact, and are not read."""
+    if not any(f'"{name}":' in facts for name in FACTS_OF_SEARCH):
+        return {}
+    read = to_object(facts)
+    return {field: read[name] for name, field in FACTS_OF_SEARCH.items() if isinstance(read.get(name), dict)}
+
+
+def _distributions(db: Database, trials: Any) -> dict[int, dict[str, Any]]:
+    """Trial -> parameter -> the distribution it was drawn from; empty where the cells declare their space."""
+    read: dict[str, Any] = {}  # most trials draw from the same ones
+    found: dict[int, dict[str, Any]] = {}
+    draws = DrawRow.select(DrawRow.trial_id, DrawRow.k, DrawRow.name, DrawRow.distribution)
+    for row in db.each_row(draws.where(DrawRow.trial_id.in_(trials)).order_by(DrawRow.trial_id, DrawRow.k)):
+        text = row["distribution"]
+        if text not in read:
+            read[text] = to_distribution(row)
+        found.setdefault(row["trial_id"], {})[row["name"]] = read[text]
+    return found
+
+
+def draws(db: Database, trial_id: int) -> tuple[Draw, ...]:
+    """What a trial has drawn, in order. Raises UnreadableHistory for a row that cannot be read."""
+    query = DrawRow.select(ALL).where(DrawRow.trial_id == trial_id).order_by(DrawRow.k)
+    return tuple(to_draw(row) for row in db.rows(query))
+
+
+def drawn(db: Database, job_id: int) -> dict[int, tuple[Draw, ...]]:
+    """What each trial of a job has drawn, in order, by the trial's id."""
+    of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
+    query = DrawRow.select(ALL).where(DrawRow.trial_id.in_(of_job)).order_by(DrawRow.trial_id, DrawRow.k)
+    found: dict[int, list[Draw]] = {}
+    for row in db.rows(query):
+        found.setdefault(row["trial_id"], []).append(to_draw(row))
+    return {trial_id: tuple(listed) for trial_id, listed in found.items()}

@@ -1,0 +1,101 @@
+"""One consistent look at the whole, and whether anything has changed since."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from peewee import SQL
+
+from fts.state import migrations
+from fts.state.models import ALL, JobRow, SampleRow, TrialRow
+from fts.state.queries.event_rows import EVENTS_IN_SNAPSHOT, events, flag, last_key_at, margins_and_odd, seen_forecast
+from fts.state.queries.job_rows import jobs, runs_again, studies, with_twins, worked
+from fts.state.queries.machine_rows import LIVE_TRIAL, nodes_and_odd, workers
+from fts.state.queries.trial_rows import epochs_of
+from fts.state.rows import to_sample, to_trial, unreadable_in  # fmt: skip
+from fts.state.values import Sample, Snapshot, Trial
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+
+
+def snapshot(db: Database, user: str | None = None) -> Snapshot:
+    """One consistent look at everything the monitor and `fts status` show, in one short read transaction."""
+    with db.read():
+        everything = with_twins(db, jobs(db))
+        shown = _live_and_best_trials(db)
+        running = [trial.id for trial in shown if trial.status.value in LIVE_TRIAL]
+        crew = workers(db)
+        paused = flag(db, "queue_paused")
+        gains, odd = margins_and_odd(db)
+        known, odd_nodes = nodes_and_odd(db)
+        read: dict[str, Any] = {
+            "job": everything, "worker": crew, "trial": shown, "epoch": epochs_of(db, running),
+            "event": events(db, limit=EVENTS_IN_SNAPSHOT),
+            "sample": _latest_samples(db, [worker.id for worker in crew if worker.status == "running"]),
+        }  # fmt: skip
+        return Snapshot(
+            taken_at=db.now(),
+            schema=schema(db),
+            path=str(db.path),
+            jobs=everything,
+            workers=crew,
+            trials=shown,
+            epochs=read["epoch"],
+            events=read["event"],
+            samples=read["sample"],
+            queue_paused=paused is not None,
+            queue_paused_reason=paused["reason"] if paused else None,
+            last_key_at=last_key_at(db, user) if user else None,
+            margins=gains,
+            seen=seen_forecast(db, user) if user else None,
+            worked=worked(db),
+            unreadable=(*unreadable_in(read), *odd, *odd_nodes),
+            again=runs_again(db),
+            studies=studies(db),
+            nodes=known,
+        )
+
+
+def snapshot_at(db: Database, when: float, user: str | None = None) -> Snapshot:
+    """The same look at a past time (seconds since the epoch), rebuilt from the events; see fts.state.replay."""
+    from fts.state.replay import rebuild  # here, not above: it reads through this module
+
+    return rebuild(db, when, user)
+
+
+def schema(db: Database) -> int:
+    """The number in the file, which a newer fts may have written."""
+    return int(db.execute_sql("PRAGMA user_version").fetchone()[0])
+
+
+def newer_schema(found: Snapshot) -> str | None:
+    """What to say of a file that a newer fts wrote; None: this one knows all of it."""
+    if found.schema <= migrations.SCHEMA:
+        return None
+    return f"the file has schema {found.schema}, this fts knows up to {migrations.SCHEMA}: shown as far as it is known"
+
+
+def data_version(db: Database) -> int:
+    """A number that changes when another connection has written: cheap to ask once a second.
+
+    A reader whose files are not those at the path opens them anew first. Raises NoDatabase, NotFresh.
+    """
+    return db.look()
+
+
+def _live_and_best_trials(db: Database) -> tuple[Trial, ...]:
+    best = TrialRow.select(TrialRow.id).join(
+        JobRow, on=((JobRow.id == TrialRow.job_id) & (JobRow.best_trial == TrialRow.number))
+    )
+    query = TrialRow.select(ALL).where(SQL("t1.status IN ('running', 'interrupted')") | TrialRow.id.in_(best))
+    return tuple(to_trial(row) for row in db.rows(query.order_by(TrialRow.job_id, TrialRow.number)))
+
+
+def _latest_samples(db: Database, worker_ids: list[int]) -> tuple[Sample, ...]:
+    found = []
+    for worker_id in worker_ids:
+        row = db.one(SampleRow.select(ALL).where(SampleRow.worker_id == worker_id).order_by(SampleRow.at.desc()))
+        if row is not None:
+            found.append(to_sample(row))
+    return tuple(found)

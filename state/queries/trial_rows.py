@@ -1,0 +1,179 @@
+"""Reads trials: their epochs, attempts, checkpoints and usual speed."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from peewee import fn
+
+from fts.state.errors import NoSuchRow, UnreadableHistory
+from fts.state.models import ALL, AttemptRow, CheckpointRow, EpochRow, TrialRow
+from fts.state.rows import finite_or_none, to_attempt, to_epoch, to_trial, unreadable_in  # fmt: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fts.state.db import Database
+    from fts.state.values import Attempt, Epoch, Trial
+
+SEARCHED = {
+    "number",
+    "status",
+    "params",
+    "effective",
+    "objective",
+    "direction",
+    "value",
+    "epochs",
+    "badges",
+}  # decide what comes next
+
+
+def trials(db: Database, job_id: int, first: int = 0) -> tuple[Trial, ...]:
+    """The trials of a job by number, from `first` on."""
+    query = TrialRow.select(ALL).where(*from_number(job_id, first)).order_by(TrialRow.number)
+    return tuple(to_trial(row) for row in db.rows(query))
+
+
+def readable_trials(db: Database, job_id: int, first: int = 0) -> tuple[Trial, ...]:
+    """The trials of a job from number `first` on, for a search that goes on. Raises UnreadableHistory."""
+    found = trials(db, job_id, first)
+    for odd in unreadable_in({"trial": found}):
+        if SEARCHED & {part.partition(" is ")[0] for part in odd.why.split(", ")}:
+            raise UnreadableHistory(f"{odd}; `fts doctor` says what to do")
+    return found
+
+
+def trials_with_steps(db: Database, job_id: int) -> int:
+    """How many trials of a job have reported at least one."""
+    return int(TrialRow.select().where(TrialRow.job_id == job_id, TrialRow.epochs > 0).count(db))
+
+
+def shown_trials(db: Database, job_id: int) -> Iterator[Trial]:
+    """The trials of a job by number without what only a sampler needs (`effective`, `recipe`), one row in memory.
+
+    Take them all at once: while some are left a read transaction is open.
+    """
+    query = TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number)
+    for row in db.each_row(query):
+        yield to_trial({**row, "effective": "{}", "effective_md5": "", "recipe": None})
+
+
+def all_trials(db: Database) -> tuple[Trial, ...]:
+    """Every trial, by job and number."""
+    return tuple(to_trial(row) for row in db.rows(TrialRow.select(ALL).order_by(TrialRow.job_id, TrialRow.number)))
+
+
+def trial(db: Database, job_id: int, number: int) -> Trial:
+    """Trial `number` of a job. Raises NoSuchRow."""
+    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.number == number))
+    if row is None:
+        raise NoSuchRow(f"job {job_id} has no trial {number}")
+    return to_trial(row)
+
+
+def trial_by_id(db: Database, trial_id: int) -> Trial:
+    row = db.one(TrialRow.select(ALL).where(TrialRow.id == trial_id))
+    if row is None:
+        raise NoSuchRow(f"there is no trial with id {trial_id}")
+    return to_trial(row)
+
+
+def latest_trial(db: Database, job_id: int) -> Trial | None:
+    """The trial of a job with the highest number; None: it has none."""
+    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number.desc()))
+    return None if row is None else to_trial(row)
+
+
+def usual_step_s(db: Database, architecture: str, effective_batch: int, device: str, threads: int) -> float | None:
+    """Median seconds of an optimizer step of this shape on this kind of device so far; None: it has no history."""
+    query = (
+        EpochRow.select(EpochRow.samples_per_s)
+        .join(TrialRow, on=(TrialRow.id == EpochRow.trial_id))
+        .where(
+            TrialRow.architecture == architecture,
+            TrialRow.device == device,
+            TrialRow.threads == threads,
+            EpochRow.samples_per_s > 0,
+            fn.json_extract(TrialRow.effective, "$.effective_batch") == effective_batch,
+        )
+        .order_by(EpochRow.trial_id.desc(), EpochRow.epoch.desc())
+        .limit(50)
+    )
+    from statistics import median  # here, not above: with fractions it is 3 ms of `fts status`
+
+    rates = [row["samples_per_s"] for row in db.rows(query)]
+    usual = finite_or_none(effective_batch / median(rates)) if rates else None
+    return usual or None
+
+
+def longest_gap_s(db: Database, job_id: int, before: int) -> float:
+    """Seconds of the longest silence of the latest trials before this number, from start to report to report; 0: none.
+
+    Pauses and restarts count, so that it is too long rather than too short.
+    """
+    latest = (
+        TrialRow.select(TrialRow.id, TrialRow.started_at)
+        .where(TrialRow.job_id == job_id, TrialRow.number < before)
+        .order_by(TrialRow.number.desc())
+        .limit(5)
+    )
+    longest = 0.0
+    for trial in db.rows(latest):
+        told = EpochRow.select(EpochRow.at).where(EpochRow.trial_id == trial["id"]).order_by(EpochRow.at)
+        times = [trial["started_at"], *(row["at"] for row in db.rows(told))]
+        sound = [at for at in times if isinstance(at, int | float)]
+        longest = max([longest, *(later - sooner for sooner, later in itertools.pairwise(sound))])
+    return longest
+
+
+def epochs(db: Database, trial_id: int) -> tuple[Epoch, ...]:
+    return epochs_of(db, [trial_id])
+
+
+def from_number(job_id: int, first: int) -> list[Any]:
+    """The condition for the trials of a job from that number on."""
+    return [TrialRow.job_id == job_id, *([TrialRow.number >= first] if first > 0 else [])]
+
+
+def attempts(db: Database, trial_id: int) -> tuple[Attempt, ...]:
+    """The processes that worked on a trial, in order."""
+    query = AttemptRow.select(ALL).where(AttemptRow.trial_id == trial_id).order_by(AttemptRow.n)
+    return tuple(to_attempt(row) for row in db.rows(query))
+
+
+def worked_on(db: Database, job_id: int) -> dict[int, tuple[Attempt, ...]]:
+    """The processes that worked on each trial of a job, in order, by the trial's id."""
+    of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
+    query = AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(of_job)).order_by(AttemptRow.trial_id, AttemptRow.n)
+    found: dict[int, list[Attempt]] = {}
+    for row in db.rows(query):
+        found.setdefault(row["trial_id"], []).append(to_attempt(row))
+    return {trial_id: tuple(listed) for trial_id, listed in found.items()}
+
+
+def interrupted(db: Database, job_id: int, since: int = 0) -> dict[int, tuple[float, float | None]]:
+    """Of each trial of a job, from the trial `since` on, that several processes worked on, by its id.
+
+    The seconds of those that have ended, and when the one that has not began.
+    """
+    second = AttemptRow.select(AttemptRow.n).where(AttemptRow.trial_id == TrialRow.id, AttemptRow.n == 2)
+    of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id, TrialRow.id >= since, fn.EXISTS(second))
+    found: dict[int, tuple[float, float | None]] = {}
+    for row in db.rows(AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(of_job))):
+        one, (seconds, began) = to_attempt(row), found.get(row["trial_id"], (0.0, None))
+        ended = seconds if one.ended_at is None else seconds + max(0.0, one.ended_at - one.began_at)
+        found[one.trial_id] = (ended, one.began_at if one.ended_at is None else began)
+    return found
+
+
+def checkpoints(db: Database, trial_id: int) -> tuple[dict[str, Any], ...]:
+    """The checkpoints of a trial, newest first."""
+    query = CheckpointRow.select(ALL).where(CheckpointRow.trial_id == trial_id).order_by(CheckpointRow.id.desc())
+    return tuple(db.rows(query))
+
+
+def epochs_of(db: Database, trial_ids: list[int]) -> tuple[Epoch, ...]:
+    query = EpochRow.select(ALL).where(EpochRow.trial_id.in_(trial_ids)).order_by(EpochRow.trial_id, EpochRow.epoch)
+    return tuple(to_epoch(row) for row in db.rows(query))

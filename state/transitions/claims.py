@@ -1,0 +1,117 @@
+"""Gives a worker the next job that may run, with a new token; parks one that goes nowhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fts.state.rows import to_job
+from fts.state.scheduling import MAX_IDLE_ATTEMPTS, attempts_allowed
+from fts.state.ticket_rows import next_runnable
+from fts.state.transitions.again import recount
+from fts.state.transitions.base import Row, change_job, emit, get_flag, get_job, get_worker, short, transaction
+from fts.state.values import Cause, Claim, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from fts.state.db import Database
+
+
+def claim(
+    db: Database,
+    worker_id: int,
+    lease_s: float,
+    max_idle_attempts: int = MAX_IDLE_ATTEMPTS,
+    job_id: int | None = None,
+    resting: Collection[int] = (),
+) -> Claim | None:
+    """The best runnable job, if there is one for this worker; status, attempt, token and lease change in one UPDATE.
+
+    A job whose row cannot be read is parked as failed.
+
+    A job that ended `max_idle_attempts` attempts without an epoch or a trial is parked as failed with its last cause;
+    where that is a lost worker, after MAX_LOST_WORKERS.
+    None: nothing runnable, the queue is paused, or the worker was asked to stop, has stopped or is lost. With `job_id`
+    only that job is handed out, whatever its rank and although the queue may be paused: `fts run` has no queue.
+    Jobs that are `resting` are passed over.
+    """
+    if job_id is not None:
+        return _claim_this(db, worker_id, lease_s, job_id)
+    if next_runnable(db, resting) is None:  # an idle poll must not take the write lock
+        return None
+    with transaction(db, urgent=True):
+        if not _takes_work(db, worker_id) or get_flag(db, "queue_paused") is not None:
+            return None
+        while (job_id := next_runnable(db, resting)) is not None:
+            job = get_job(db, job_id)
+            if (odd := to_job(job).unreadable) is not None:
+                _park_unreadable(db, job, worker_id, odd)
+            elif job["idle_attempts"] < attempts_allowed(job["cause"], max_idle_attempts):
+                return _hand_out(db, job, worker_id, lease_s)
+            else:
+                _park(db, job, worker_id)
+    return None
+
+
+def _claim_this(db: Database, worker_id: int, lease_s: float, job_id: int) -> Claim | None:
+    with transaction(db, urgent=True):
+        if not _takes_work(db, worker_id):
+            return None
+        job = get_job(db, job_id)
+        readable = job["status"] == "queued" and to_job(job).unreadable is None
+        return _hand_out(db, job, worker_id, lease_s) if readable else None
+
+
+def _takes_work(db: Database, worker_id: int) -> bool:
+    """Not one that was asked to leave, has left, or is taken for lost: nobody would miss its beats, until it beats."""
+    worker = get_worker(db, worker_id)
+    return worker["status"] == "running" and worker["asked"] is None
+
+
+def _hand_out(db: Database, job: Row, worker_id: int, lease_s: float) -> Claim:
+    now = db.now()
+    changed = change_job(
+        db,
+        job,
+        status="running",
+        worker_id=worker_id,
+        lease_until=now + lease_s,
+        attempt=job["attempt"] + 1,
+        idle_attempts=job["idle_attempts"] + 1,
+        token=job["token"] + 1,
+        started_at=job["started_at"] or now,
+        cause=None,
+        message=None,
+        acknowledged_at=None,
+        **recount(db, job),
+    )
+    fresh = to_job(get_job(db, job["id"]))
+    words = f"worker {worker_id} takes {fresh.experiment}, attempt {fresh.attempt}"
+    emit(db, Verb.CLAIMED, f"worker {worker_id}", words, job_id=fresh.id, data=changed | {"token": fresh.token})
+    return Claim(fresh, fresh.token, fresh.attempt, worker_id)
+
+
+def _park(db: Database, job: Row, worker_id: int) -> None:
+    cause = job["cause"] or Cause.LOST_WORKER.value
+    message = f"{job['idle_attempts']} attempts without an epoch; the last one ended with: {cause}"
+    if job["message"]:
+        message += f" ({job['message']})"
+    message += f"; `fts retry {job['id']}` continues the same trials"
+    ended = db.now()
+    changed = change_job(db, job, status="failed", cause=cause, message=short(message), ended_at=ended)
+    emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
+
+
+def _park_unreadable(db: Database, job: Row, worker_id: int, odd: str) -> None:
+    """A row that somebody wrote by hand must not keep a worker from the other jobs."""
+    message = f"unreadable, {odd}; `fts doctor` says what to do"
+    changed = change_job(db, job, status="failed", cause=Cause.DATA_ERROR.value, message=message, ended_at=db.now())
+    emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)
+
+
+def claim_name(claim: Claim) -> str:
+    return f"worker {claim.worker_id}"
+
+
+def off_worker() -> Row:
+    return {"worker_id": None, "lease_until": None, "asked": None}

@@ -1,0 +1,54 @@
+"""Below the tabs of the enqueue form: what is ticked and what it takes, and the buttons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Button, Static
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from fts.tui.screens.enqueue_words import Standing
+
+
+class Foot(Vertical):
+    """What is as it was is not sent again."""
+
+    DEFAULT_CSS = """
+    Foot {
+        height: auto; border-top: solid $primary;
+        #preview { height: auto; max-height: 10; scrollbar-size-vertical: 1; }
+        #buttons { height: 1; }
+        Button { margin-right: 1; min-width: 1; }
+        Button:focus { text-style: bold reverse; }
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="foot")
+        self._shown: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="preview"):
+            yield Static("", id="preview-text", markup=False)
+        with Horizontal(id="buttons"):
+            yield Button("Enqueue", id="enqueue", variant="primary", compact=True, disabled=True)
+            yield Button("Dry run (d)", id="dry-run", compact=True, disabled=True)
+            yield Button("Try a trial (t)", id="check", compact=True, disabled=True)
+            yield Button("Close (Esc)", id="close", compact=True)
+
+    def show(self, now: Standing) -> None:
+        """The words and the buttons as they are now."""
+        if (told := now.preview()) != self._shown:
+            self._shown = told
+            self.query_one("#preview-text", Static).update("\n".join(told))
+        enqueue = self.query_one("#enqueue", Button)
+        label, ready = now.button()
+        if str(enqueue.label) != label:
+            enqueue.label = label
+            enqueue.refresh(layout=True)
+        enqueue.disabled = not ready
+        self.query_one("#dry-run", Button).disabled = not now.can_try
+        self.query_one("#check", Button).disabled = not (now.can_try and now.cost is not None and now.cost.check)
