@@ -7,9 +7,10 @@ names with odd characters and numbers out of range are refused with the field's 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api import spec
 from fts.jobs.api.halving import BEFORE_FREEZING, BadHalving, Halving
 from fts.jobs.api.lag import MOST_PARALLEL, PARALLEL
@@ -19,20 +20,12 @@ from fts.jobs.api.spec import (
     BadSpec,
     UnusedParameter,
     checked_fields,
-    config_md5,
     md5_of,
-    seed_for,
-    trial_folder,
 )
 from fts.model.architecture import NORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = [
-    "MD5", "NAME", "BadSpec", "CellSpec", "TrialSpec", "UnusedParameter", "checked_fields", "config_md5",
-    "effective_config", "seed_for", "trial_folder",
-]  # fmt: skip
 
 TRAINS = ("cell", "train", "replicate", "walk")  # kinds of jobs whose trials train a model of ours
 DRY_RUN_ROWS = (1, 1_000_000)

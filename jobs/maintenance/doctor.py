@@ -13,11 +13,12 @@ import shutil
 import socket
 import stat
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts import __version__
+from fts.frozen import dataclass
 from fts.jobs.api.load import installed, study
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.maintenance import cleanup
@@ -25,7 +26,7 @@ from fts.jobs.sensors import detect
 from fts.jobs.settings import BadSetting, Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import disk_low
-from fts.jobs.supervisor.child import same_process
+from fts.jobs.supervisor.process_tree import same_process
 from fts.state import checks, queries, slot_lock, transitions
 from fts.state.db import open_database, open_for_reading
 from fts.state.errors import SchemaTooOld, StateError
