@@ -66,8 +66,9 @@ class Emergency:
         """Back in line with its cause; a disk in trouble pauses the queue first, a spec that cannot be read fails."""
         error = self._of_files(error)
         message = sentence_of(error)
-        self.tell(Note(f"is back in line: {message}", claim.job))
-        if isinstance(error, BadSpec):
+        fails = isinstance(error, BadSpec)
+        self.tell(Note(f"{'has failed' if fails else 'is back in line'}: {message}", claim.job))
+        if fails:
             self._insist(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return
         cause = Cause.DRAINED if isinstance(error, DatabaseBusy) else Cause(cause_of(error))
