@@ -178,7 +178,7 @@ def _row(one: Walked, new: bool) -> Row:
     )
     by_fold = " ".join(f"{auc:.3f}".lstrip("0") for auc in one.by_fold)
     return [
-        (f"h{row.horizon}" if new else "", f"{one.n_pos} with the rise" if new else "", ""),
+        (f"h{row.horizon}" if new else "", f"{one.n_pos} rises" if new else "", ""),
         (row.budget, seeds, ""),
         ranged(one.auc, count=by_fold),
         ranged(one.loss, 4),
