@@ -64,7 +64,6 @@ class Agent:
     def __init__(self, name: str, stdin: int, stdout: int, scratch: Path, host: str | None = None) -> None:
         self.name, self.scratch = name, scratch
         self.host = host or os.environ.get("SLURMD_NODENAME") or os.uname().nodename
-        self.heard = time.monotonic()
         self.lease_s, self.grace_s, self.beat_s = 60.0, 60.0, 5.0
         self.alone = ""  # why nobody listens any more
         self.preempted = False
@@ -141,7 +140,6 @@ class Agent:
         why = "the worker has ended the connection"
         try:
             while (frame := self.reader.next()) is not None:
-                self.heard = time.monotonic()
                 self._take(frame)
         except (BadFrame, OSError) as error:
             why = str(error)
@@ -171,7 +169,7 @@ class Agent:
     def _listen_for_silence(self) -> None:
         while not self.alone:
             time.sleep(min(1.0, self.lease_s / 10))
-            if time.monotonic() - self.heard > self.lease_s:
+            if time.monotonic() - self.reader.heard > self.lease_s and not self.inbox.full():  # full: we are slow
                 self.alone = f"no word from the worker for {self.lease_s:g} s"
 
     def _preempt(self, signum: int, frame: Any) -> None:
@@ -190,7 +188,7 @@ class Agent:
             frame = self.inbox.get_nowait() if busy else self.inbox.get(timeout=IDLE_S)
             if frame is not None and self._obey(frame):
                 return True
-        if self.child is not None and self._pump(self.child):
+        if self.child is not None and self._pump(self.child, LISTEN_S if self.inbox.empty() else 0.0):
             self._ended()
         self._beat()
         if not self.alone and not self.preempted:
@@ -294,9 +292,9 @@ class Agent:
 
     # -- what the trial tells
 
-    def _pump(self, child: TrialProcess) -> bool:
+    def _pump(self, child: TrialProcess, timeout_s: float) -> bool:
         """Sends on what has come; True: the process has ended, and all is told."""
-        for fact in child.facts(LISTEN_S):
+        for fact in child.facts(timeout_s):
             self._tell(fact)
         ended = child.poll() is not None
         if ended:
@@ -338,7 +336,8 @@ class Agent:
             if self.child is not None:
                 self.child.kill()
             cause = Cause.CODE_ERROR if isinstance(error, BadFile) else Cause.DISK
-            return {"fact": "failed", "cause": cause, "message": str(error)}
+            shared = isinstance(error, CannotKeep)  # the folder of `--checkpoints`, which all nodes see
+            return {"fact": "failed", "cause": cause, "message": str(error), "shared": shared}
         return fact
 
     def _send_files(self, attempt: Attempt, hurry: bool) -> None:

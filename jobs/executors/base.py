@@ -31,6 +31,10 @@ class Whose(StrEnum):
     LAUNCH_FAILED = "launch failed"  # no agent came up there, or no trial process did
 
 
+class OrderCame(Exception):
+    """A person's order came while something was on its way to a node: what arrived there is half."""
+
+
 class CodeNotSent(OSError):
     """The code that a node needs is gone, unreadable or too much: every trial of the study would meet the same."""
 

@@ -22,7 +22,7 @@ from fts.jobs.supervisor.trouble import is_disk_trouble
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -58,7 +58,7 @@ class Channel:
         self.trouble: OSError | None = None  # what came could not be written here
         self.preempted: str | None = None  # the engine wants the node back: what it says
         self.blameless = False  # the node is not at fault: we slept, or asked it to leave
-        self._heard = self.began = time.monotonic()
+        self._forgiven = self.began = time.monotonic()
         self.started = 0  # processes so far
         self.has_code: set[str] = set()  # md5s that were sent
         self._needs: list[str] | None = None  # data sets that the node has not
@@ -88,17 +88,16 @@ class Channel:
     @property
     def silent_s(self) -> float:
         """Seconds without a word from the node; 0 before its first."""
-        return 0.0 if self.hello is None else time.monotonic() - self._heard
+        return 0.0 if self.hello is None else time.monotonic() - max(self._reader.heard, self._forgiven)
 
     def forgive(self) -> None:
-        """We have slept ourselves: nobody knows who was silent."""
-        self._heard = time.monotonic()
+        """We have slept ourselves, or were slow: nobody knows who was silent."""
+        self._forgiven = time.monotonic()
 
     def _read(self) -> None:
         why = "its connection ended"
         try:
             while (frame := self._reader.next()) is not None:
-                self._heard = time.monotonic()
                 if (said := self._take(frame)) is not None:
                     why = said
                     break
@@ -169,7 +168,7 @@ class Channel:
         with self._changed:
             while len(self._told) >= MOST_WAITING and self.ended is None:
                 self._changed.wait(0.5)
-                self._heard = time.monotonic()  # it is we who are slow
+                self.forgive()
             self._told.append(came)
             self._changed.notify_all()
 
@@ -201,7 +200,7 @@ class Channel:
         self.started += 1
         self.writer.send(Kind.START, {**told, "process": self.started})
 
-    def ask_needs(self, files: dict[str, tuple[str, int]]) -> list[str]:
+    def ask_needs(self, files: dict[str, tuple[str, int]], looks: Callable[[], None]) -> list[str]:
         """Which data sets the node has not; waits while another agent there fetches them. Raises BrokenPipeError."""
         self._needs = None
         self.writer.send(Kind.DATA, {"files": files})
@@ -209,6 +208,7 @@ class Channel:
             while self._needs is None:
                 if (why := self.lost() or self.preempted) is not None:
                     raise BrokenPipeError(why)
+                looks()
                 self._changed.wait(0.5)
             return self._needs
 
@@ -237,7 +237,7 @@ class Channel:
     def beat(self) -> None:
         with contextlib.suppress(BrokenPipeError):
             if self.hello is not None:
-                self.writer.send(Kind.BEAT)
+                self.writer.beat()
 
     # -- its end
 
@@ -263,8 +263,9 @@ class Channel:
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()  # end of file: an agent that listens leaves
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(LEAVES_S)
+        if self.silent_s <= self.lease_s:  # else it hears nothing
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(LEAVES_S)
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)

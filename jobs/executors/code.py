@@ -17,7 +17,7 @@ from fts.jobs.executors.outgoing import send_bytes
 from fts.jobs.supervisor.trouble import is_disk_trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from fts.jobs.executors.channel import Channel
     from fts.jobs.executors.data import DataSet
@@ -33,10 +33,14 @@ class Part:
 
 
 def send_code(
-    channel: Channel, folder: Path, sync: Sequence[str], outputs: Path, sets: Mapping[str, DataSet] | None = None
+    channel: Channel,
+    folder: Path,
+    sync: Sequence[str],
+    outputs: Path,
+    sets: Mapping[str, DataSet],
+    looks: Callable[[], None],
 ) -> None:
-    """The declared files of the folder, once for each state of them. Raises BrokenPipeError, CodeNotSent."""
-    sets = sets or {}
+    """The declared files, once for each state of them. Raises BrokenPipeError, CodeNotSent, and what `looks` does."""
     md5, parts = md5_of(read_code(folder, sync, outputs, sets), sets), list[Part]()
     if md5 not in channel.has_code:
         parts = list(read_code(folder, sync, outputs, sets))
@@ -47,8 +51,9 @@ def send_code(
     channel.has_code.add(md5)
     for part in parts:
         send_bytes(channel.writer, part.name, part.content, {"of": "code", "runs": part.runs})
+        looks()
     if sets:
-        send_data(channel, sets)
+        send_data(channel, sets, looks)
 
 
 def read_code(folder: Path, sync: Sequence[str], outputs: Path, without: Container[str] = ()) -> Iterator[Part]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -23,8 +24,10 @@ from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.past import Past
 from fts.jobs.executors.remote import RemoteSlot, gpus_of, reading_of
 from fts.jobs.executors.slurm_look import drained
+from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.jobs.watchdog.policy import MemoryLimits, judge_disk
 from fts.state import queries, transitions
 from fts.state.errors import StateError
 from fts.state.values import Node, NodeState
@@ -96,6 +99,8 @@ class CommandExecutor:
         self._running: dict[int, str] = {}  # slot -> the trial there, for people
         self._known: dict[str, Node] = {}  # as last told
         self._past: dict[str, Past] = {}  # of each node
+        self._missing: dict[str, list[str]] = {}  # what a trial missed -> the nodes where it did
+        self._ran: set[str] = set()  # programs of which a trial came to its end
         self._drained: frozenset[str] = frozenset()  # by the engine: what runs there goes on, nothing new begins
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="nodes", daemon=True)
@@ -193,7 +198,7 @@ class CommandExecutor:
         now = time.monotonic()
         states = {node.id: node for node in queries.nodes(self.db)}
         with self._lock:
-            open_ones, shut = [], []
+            open_ones, full, shut = [], "", []
             able = [place for place in self._places if place.gpus is None or place.gpus >= want.gpus]
             for place in able or self._places:  # where none has enough, the best of them shows what there is
                 known = states.get(place.name)
@@ -205,9 +210,13 @@ class CommandExecutor:
                     avoided or place.name not in want.avoid
                 ):
                     open_ones.append(place)
+                else:
+                    full = "all have as many trials as they have slots"
             if not open_ones:
                 node = f"a node with {count(want.gpus, 'GPU')}" if want.gpus else "a node"
-                return None, f"for {node}: " + ("; ".join(shut)[:500] or "all have as many trials as they have slots")
+                if full and shut:
+                    full = full.replace("all", "the others")
+                return None, f"for {node}: " + "; ".join([*filter(None, [full]), *shut])[:500]
 
             def order(one: Place) -> tuple[int, bool, bool, float]:
                 missing = 0 if one.gpus is None else max(0, want.gpus - one.gpus)
@@ -338,6 +347,10 @@ class CommandExecutor:
             self._pause(place, f"what came up is {node}, which is {known.state}{reason}")
             channel.close(gently=True)
             return False
+        if short := judge_disk(MemoryLimits(disk_reserve=disk_reserve(os.environ)), reading_of(hello.get("reading"))):
+            self._pause(place, f"{node}: {short.message}")
+            channel.close(gently=True)
+            return False
         place.fingerprint = str(hello.get("fingerprint"))
         place.pause_s, place.pause_until = LAUNCH_PAUSE_S[0], 0.0
         if place.why and node != place.name:  # the command itself is no node: it works again
@@ -381,17 +394,31 @@ class CommandExecutor:
         what = "losses" if whose is Whose.NODE_LOST else "failures"
         self._fail(self._node(node, state=NodeState.LOST, reason=why), what)
 
-    def served(self, slot: RemoteSlot) -> None:
+    def may_do_better(self, slot: RemoteSlot, missing: str) -> bool:
+        """Is it this node that misses something, rather than the study? Asked each time that a trial misses it."""
+        with self._lock:
+            nodes = self._missing.setdefault(missing, [])
+            nodes.append(slot.node)
+            if slot.runs in self._ran:
+                return True
+            if not all(place.fixed for place in self._places):
+                return len(nodes) <= ALLOWED
+            return any(place.name not in nodes and self._takes(place.name) for place in self._places)
+
+    def served(self, slot: RemoteSlot, ran: bool) -> None:
+        if ran:
+            self._ran.add(slot.runs)
         with contextlib.suppress(StateError):
             transitions.node_served(self.db, slot.node)
 
     # -- code
 
-    def send_code(self, channel: Channel, program: Program) -> None:
-        """The declared files of its folder, once for each state of them. Raises BrokenPipeError, CodeNotSent."""
+    def send_code(self, channel: Channel, program: Program, looks: Callable[[], None]) -> None:
+        """The declared files of its folder, once for each state of them. Raises as `code.send_code` does."""
         sync, folder = (*self.sync, *program.sync), program.folder
         if (sync or program.data) and folder is not None:
-            send_code(channel, Path(folder), sync, self.outputs, self._sums.read(Path(folder), program.data))
+            sets = self._sums.read(Path(folder), program.data, looks)
+            send_code(channel, Path(folder), sync, self.outputs, sets, looks)
 
     # -- looking after them
 

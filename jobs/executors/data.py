@@ -15,7 +15,7 @@ from fts.jobs.executors.base import DataNotSent
 from fts.jobs.executors.outgoing import State, send_file, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fts.jobs.executors.channel import Channel
 
@@ -38,14 +38,14 @@ class DataSums:
         self._known: dict[Path, DataSet] = {}
         self._lock = threading.Lock()
 
-    def read(self, folder: Path, data: Sequence[str]) -> dict[str, DataSet]:
-        """By name in the folder. Raises DataNotSent."""
+    def read(self, folder: Path, data: Sequence[str], looks: Callable[[], None] = lambda: None) -> dict[str, DataSet]:
+        """By name in the folder. Raises DataNotSent, and what `looks` does, which is called for each part."""
         for word in data:
             if (why := not_inside(word, folder)) is not None:
                 raise DataNotSent(f"`data` {why}")
-        return {os.path.relpath(path, folder): self._of(path, folder) for path in all_files(folder, data)}
+        return {os.path.relpath(path, folder): self._of(path, folder, looks) for path in all_files(folder, data)}
 
-    def _of(self, path: Path, folder: Path) -> DataSet:
+    def _of(self, path: Path, folder: Path, looks: Callable[[], None]) -> DataSet:
         """Slots wait for the one that reads a data set."""
         try:
             checked_name(os.path.relpath(path, folder))
@@ -60,16 +60,17 @@ class DataSums:
                     md5 = hashlib.md5(usedforsecurity=False)
                     while body := os.read(fd, READ):
                         md5.update(body)
+                        looks()
                     known = self._known[path] = DataSet(path, state_of(fd), md5.hexdigest())
                 return known
         finally:
             os.close(fd)
 
 
-def send_data(channel: Channel, sets: Mapping[str, DataSet]) -> None:
-    """Those that the node has not. Raises BrokenPipeError, DataNotSent."""
+def send_data(channel: Channel, sets: Mapping[str, DataSet], looks: Callable[[], None]) -> None:
+    """Those that the node has not. Raises BrokenPipeError, DataNotSent, and what `looks` does."""
     by_md5 = {one.md5: one for one in sets.values()}
-    for md5 in channel.ask_needs({name: (one.md5, one.state.size) for name, one in sets.items()}):
+    for md5 in channel.ask_needs({name: (one.md5, one.state.size) for name, one in sets.items()}, looks):
         one = by_md5.get(md5)
         if one is None:
             continue  # the node then misses the one that it has not asked for, and says so
@@ -81,7 +82,7 @@ def send_data(channel: Channel, sets: Mapping[str, DataSet]) -> None:
             changed = state_of(fd) != one.state
             if not changed:
                 before, channel.blameless = channel.blameless, True
-                send_file(channel.writer, md5, fd, {"of": "data"})
+                send_file(channel.writer, md5, fd, {"of": "data"}, looks)
                 changed = state_of(fd) != one.state
                 channel.blameless = before or changed  # the node refuses what has changed, and rightly
         finally:

@@ -86,6 +86,7 @@ class Reader:
     def __init__(self, fd: int, most_meta: int) -> None:
         self.fd, self.most_meta = fd, most_meta
         self.noise = b""  # what came before the magic word
+        self.heard = time.monotonic()  # the last byte came: a large frame takes long on a slow link
         self._magic = False
 
     def next(self) -> Frame | None:
@@ -136,6 +137,7 @@ class Reader:
                 if may_end and missing == size:
                     return None
                 raise BadFrame(f"a frame was cut off: {size - missing:,} of {size:,} bytes came")
+            self.heard = time.monotonic()
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
@@ -163,6 +165,15 @@ class Writer:
         data = encode(Frame(kind, meta or {}, body))
         with self._lock:
             self._write(data)
+
+    def beat(self) -> None:
+        """Says that we are here, unless that has to wait: then what is under way says it. Raises BrokenPipeError."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if ready(self.fd, 0.0):
+                    self._write(encode(Frame(Kind.BEAT)))
+            finally:
+                self._lock.release()
 
     def end(self) -> None:
         """Nothing is sent from now on: the descriptor may be closed."""

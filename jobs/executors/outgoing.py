@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LOOKS = 5  # at a folder that changes while it is looked at
 OF_CHECKPOINTS = "checkpoint/"
+PART = 1 << 18  # bytes of a file in one frame: on a slow link an order waits for no more than that
 LEAST_AWAY = 1 << 20  # bytes; a smaller file comes home in any case
 KEEPS = ("artifacts/", "predictions.npz")  # what a trial keeps beside its numbers: it is not what it goes on from
 NOT_SENT = ("specification.json",)  # only this process reads it
@@ -175,23 +176,22 @@ def open_plain(path: Path) -> int | None:
 
 
 def send_file(
-    writer: Writer, name: str, fd: int, meta: dict[str, str], kind: Kind = Kind.FILE,
-    progress: Callable[[], None] = lambda: None,
-) -> tuple[int, bool]:  # fmt: skip
-    """All of it, in parts; its bytes, and whether it had as many as its size said."""
+    writer: Writer, name: str, fd: int, meta: dict[str, str], looks: Callable[[], None] = lambda: None
+) -> tuple[int, bool]:
+    """All of it, in parts; its bytes, and whether it had as many as its size said. `looks` is called for each part."""
     size = os.fstat(fd).st_size
     md5 = hashlib.md5(usedforsecurity=False)
     at = 0
     while True:
-        body = os.pread(fd, min(MOST_BODY, size - at), at) if at < size else b""
+        body = os.pread(fd, min(PART, size - at), at) if at < size else b""
         short = at < size and not body  # somebody cut it: the rest is zeros, and the set is taken back
         if short:
-            body = bytes(min(MOST_BODY, size - at))
+            body = bytes(min(PART, size - at))
         md5.update(body)
         at += len(body)
         last = {"md5": md5.hexdigest()} if at >= size else {}
-        writer.send(kind, {**meta, "name": name, "size": size, **last}, body)
-        progress()
+        writer.send(Kind.FILE, {**meta, "name": name, "size": size, **last}, body)
+        looks()
         if at >= size:
             return size, not short
 

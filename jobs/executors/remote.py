@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api import protocol
 from fts.jobs.devices import Gpu
 from fts.jobs.executors.arriving import Arriving, settle
-from fts.jobs.executors.base import DataNotSent, Exit, Whose
+from fts.jobs.executors.base import DataNotSent, Exit, OrderCame, Whose
 from fts.jobs.executors.channel import Channel, FilesCame, LogCame
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.outgoing import KEEPS, open_plain, scan, send_file
 from fts.jobs.sensors.detect import Reading
 from fts.jobs.supervisor import elsewhere
-from fts.jobs.supervisor.attempt import Ended
+from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.child import ChildGone
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.slot import COOL_LOOK_S, VISIBLE, Slot
 from fts.jobs.supervisor.template import Told
 from fts.jobs.watchdog.policy import Action, Decision, GuardState, MemoryLimits
+from fts.jobs.watchdog.stop_request import StopReason
 from fts.jobs.watchdog.watchdog import Vitals
 from fts.state import transitions
 from fts.state.files import open_log
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from fts.jobs.executors.base import Want
     from fts.jobs.executors.command import CommandExecutor
     from fts.jobs.settings import Places, WorkerSettings
-    from fts.jobs.supervisor.attempt import AttemptEnd
     from fts.jobs.supervisor.template import Template
     from fts.state.db import Database
     from fts.state.values import Claim, Trial
@@ -86,6 +86,9 @@ class RemoteProcess:
                 self.channel.writer.send(Kind.SEND, {"message": message})
         except BrokenPipeError as error:
             raise ChildGone(f"{self.node} does not answer: {error}") from error
+        except OrderCame:
+            self.slot.leave_node()
+            raise
 
     def _begin(self, spec: dict[str, Any]) -> None:
         home, logged = Path(spec["folder"]), Path(spec["log_path"])
@@ -113,7 +116,7 @@ class RemoteProcess:
             fd = None if name.startswith(KEEPS) else open_plain(home / name)
             if fd is not None:
                 try:
-                    send_file(writer, name, fd, meta)
+                    send_file(writer, name, fd, meta, self.slot.look)
                 finally:
                     os.close(fd)
         if self.program.reads_log:
@@ -391,12 +394,19 @@ class RemoteSlot(Slot):
         self.channel: Channel | None = None
         self.node = ""
         self.token = 0
+        self._leaves: Callable[[], bool] = lambda: False
 
     @property
     def machine(self) -> str:
         return f"node {self.node}"
 
+    @property
+    def runs(self) -> str:
+        """Its program, whatever GPUs it sees."""
+        return "" if self._program is None else repr((self._program.words, self._program.folder))
+
     def find(self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
+        self._leaves = leaves
         return self.executor.place(self.index, want, leaves, waits)
 
     def take_node(self, channel: Channel, node: str, room: MemoryPool, slots: int) -> None:
@@ -443,17 +453,22 @@ class RemoteSlot(Slot):
         self._watchdog = RemoteWatchdog(process, limits)  # type: ignore[assignment]  # all of it that a slot asks for
         told = {"program": asdict(program), "threads": threads, "limits": asdict(limits), "pace": self.settings.stall}
         try:
-            self.executor.send_code(self.channel, program)
+            self.executor.send_code(self.channel, program, self.look)
             self.channel.start(told)
         except BrokenPipeError:
             pass  # the process then ends as lost
-        except OSError as error:
-            if isinstance(error, DataNotSent):
+        except (OSError, OrderCame) as error:
+            if isinstance(error, DataNotSent | OrderCame):
                 self.leave_node()  # what the agent has is half
             # nothing was started, and the next trial must not find this process
             self._child = self._watchdog = self._program = None
             raise
         return process
+
+    def look(self) -> None:
+        """Called while something is on its way to the node. Raises OrderCame."""
+        if self._leaves():
+            raise OrderCame
 
     def prepare(self, program: Program, threads: int) -> None:
         """Nobody knows yet on which node."""
@@ -478,12 +493,29 @@ class RemoteSlot(Slot):
                 return
             time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
+    def judged(self, end: AttemptEnd) -> AttemptEnd:
+        """A full disk of a node is its loss; so is what is missing there, unless all nodes miss it."""
+        if end.how is Ended.LOST or end.how in (Ended.RESULT, Ended.PRUNED):
+            return end
+        asked, message = end.wish, str(end.facts.get("message"))
+        is_full = asked is not None and asked.reason is StopReason.DISK
+        failed = end.how is Ended.FAILED and asked is None
+        if failed and end.facts.get("lasting"):
+            message = f"{self.node}: {message}"
+            if not self.executor.may_do_better(self, message.removeprefix(self.node)):
+                return replace(end, facts={**end.facts, "message": message})
+            return AttemptEnd(Ended.LOST, {"message": message, "whose": Whose.LAUNCH_FAILED})
+        if is_full or (failed and end.facts.get("cause") == Cause.DISK and not end.facts.get("shared")):
+            message = asked.message if asked is not None else f"{self.node}: {message}"
+            return AttemptEnd(Ended.LOST, {"message": message, "whose": Whose.NODE_LOST})
+        return end
+
     def after(self, end: AttemptEnd) -> None:
         self.executor.runs(self.index, None)
         if end.how is Ended.LOST:
             self.executor.lost(self, Whose(end.facts["whose"]), str(end.facts.get("message")))
             return
-        self.executor.served(self)
+        self.executor.served(self, end.how in (Ended.RESULT, Ended.PRUNED))
         super().after(end)
 
     def close(self) -> None:

@@ -236,6 +236,10 @@ class Slot:
             if decision.action is not Action.RESUME:
                 time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
+    def judged(self, end: AttemptEnd) -> AttemptEnd:
+        """The same end, or that it was the node's doing where another node may do better."""
+        return end
+
     def after(self, end: AttemptEnd) -> None:
         """Keep the process for the next trial only if it may serve several, and ended this one in good order."""
         healthy = end.how in (Ended.RESULT, Ended.PRUNED) and not end.facts.get("last", False)

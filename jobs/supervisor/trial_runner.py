@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
-from fts.jobs.executors.base import CodeNotSent, Want
+from fts.jobs.executors.base import CodeNotSent, OrderCame, Want
 from fts.jobs.records.beside import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
@@ -124,7 +124,10 @@ class TrialRunner:
         spec = self.order.spec(admitted)
         setbacks = Setbacks(self._reached(), self._tried())
         while True:
-            end = self._attempt(spec, admitted)
+            try:
+                end = self._attempt(spec, admitted)
+            except OrderCame:
+                end = AttemptEnd(Ended.STOPPED, {}, self._order())
             reason = self._reason(end)
             if reason is not None and reason.leaves:
                 return StopRequest(reason, message_of(end))
@@ -454,6 +457,7 @@ class TrialRunner:
         self.worked_s += watch.watchdog.worked_s
         self._peak = max(self._peak, self.slot.peak(), int(end.facts.get("peak_bytes") or 0))
         self._was_starved = self.slot.is_starved()
+        end = self.slot.judged(end)
         self.slot.after(end)
         return end
 

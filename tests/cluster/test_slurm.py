@@ -108,13 +108,55 @@ def test_a_drained_node_ends_its_trial_and_is_left(slurm: Slurm, tmp_path: Path,
     assert "preempted" not in ends(crew) and "node lost" not in ends(crew)
 
 
-def test_a_worker_in_an_allocation_goes_on_in_the_next_one(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
-    """The script of docs/cluster.md."""
-    crew = crew_on(slurm, tmp_path, 2.5)
+LATE = """\
+#!/bin/sh
+[ "$1" = worker ] || exec "$FTS" "$@"
+trap '' TERM
+"$FTS" "$@"
+touch ended
+while [ ! -e warned ]; do sleep 0.05; done
+"""
+
+
+def script(folder: Path) -> Path:
+    """That of docs/cluster.md."""
     text = (ROOT / "docs" / "cluster.md").read_text()
-    (tmp_path / "worker.sh").write_text(text.partition("```bash\n")[2].partition("```")[0])
+    path = folder / "worker.sh"
+    path.write_text(text.partition("```bash\n")[2].partition("```")[0])
+    return path
+
+
+def test_a_warning_that_comes_as_the_worker_ends_does_not_bring_it_back(slurm: Slurm, tmp_path: Path) -> None:
+    crew = Crew(tmp_path, pause_s=0.0, trials=1)
+    crew.put_in_line()
+    (tmp_path / "fts").write_text(LATE)
+    (tmp_path / "fts").chmod(0o700)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    fts = str(Path(sys.executable).parent / "fts")
+    environ = {**crew.study.environ, "PATH": path, "FTS": fts, "SLURM_CONF": str(slurm.conf)}
+    words = ["sbatch", "--parsable", "--requeue", "-o", tmp_path / "said.txt", "-D", tmp_path, script(tmp_path)]
+    job = subprocess.run(words, env=environ, capture_output=True, text=True, check=True).stdout.strip()
+    wait_until(lambda: (tmp_path / "ended").exists())
+    slurm.run("scancel", "--batch", "--signal=USR1", job)
+    (tmp_path / "warned").touch()
+    slurm.wait_for("scontrol", "show", "job", job, words="JobState=COMPLETED")
+    assert "Restarts=0" in slurm.run("scontrol", "show", "job", job)
+
+
+def test_a_worker_in_an_allocation_goes_on_in_the_next_one(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
+    crew = crew_on(slurm, tmp_path, 2.5)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    words = ("--time=1", "--signal=B:USR1@20", "-o", tmp_path / "said.txt", "-D", tmp_path, "worker.sh", "--slots", "2")
+    words = (
+        "--time=1",
+        "--signal=B:USR1@20",
+        "-o",
+        tmp_path / "said.txt",
+        "-D",
+        tmp_path,
+        script(tmp_path),
+        "--slots",
+        "2",
+    )
     environ = {**crew.study.environ, "PATH": path}
     said = subprocess.run(["sbatch", "--parsable", *words], env=environ, capture_output=True, text=True, cwd=tmp_path)
     assert said.returncode == 0, said.stderr

@@ -4,7 +4,8 @@
 
 FOLDER/fail-NAME: no launch works. FOLDER/cut-NAME: the connection is cut after so many bytes, once. FOLDER/other-
 NAME: what comes up runs another fts. FOLDER/gpus-NAME: the GPUs it has, as FTS_GPUS names them. FOLDER/slow-NAME: it
-takes so many seconds to come up. The pid of each agent is in FOLDER/pids.
+takes so many seconds to come up. FOLDER/lacks-NAME: the package that is not installed there. FOLDER/sensors-NAME: what
+its sensors say. The pid of each agent is in FOLDER/pids.
 """
 
 import os
@@ -30,6 +31,13 @@ def main() -> None:
         return
     if (folder / f"gpus-{name}").exists():
         os.environ["FTS_GPUS"] = (folder / f"gpus-{name}").read_text()
+    if (folder / f"sensors-{name}").exists():
+        os.environ["FTS_SENSORS"] = f"file:{folder / f'sensors-{name}'}"
+    if (folder / f"lacks-{name}").exists():
+        package = folder / f"without-{name}" / f"{(folder / f'lacks-{name}').read_text()}.py"
+        package.parent.mkdir(exist_ok=True)
+        package.write_text(f"raise ModuleNotFoundError(\"No module named '{package.stem}'\")")
+        os.environ["PYTHONPATH"] = str(package.parent)
     print("Welcome to this node", flush=True)  # as a login shell does
     with (folder / "pids").open("a") as pids:
         pids.write(f"{name} {os.getpid()}\n")

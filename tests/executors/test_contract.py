@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from fts.jobs.api.study import Program
-from fts.jobs.executors.base import Executor, Placed, Want, Whose
+from fts.jobs.executors.base import Executor, OrderCame, Placed, Want, Whose
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
+from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.slot import Slot
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.values import Node, NodeState
@@ -382,6 +384,43 @@ def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Pat
         executor.close()
 
 
+def test_a_node_with_a_full_disk_is_passed_over_until_there_is_room_and_nobody_else_pauses(tmp_path: Path) -> None:
+    (tmp_path / "sensors-a").write_text('{"disk_free": 1000}')
+    executor = nodes_of(tmp_path, "a:1,b:1")
+    slot = executor.slots[0]
+    try:
+        assert executor.place(0, Want(), lambda: False, lambda _: None) and slot.node == "b"  # type: ignore[attr-defined]
+        place, why = executor._choose(1, Want(), False)  # type: ignore[attr-defined]
+        assert place is None or place.name == "a", why
+        (a,) = (one for one in executor._places if one.name == "a")  # type: ignore[attr-defined]
+        assert "a: 1000 B of disk free, 1.0 GB reserved" in a.why
+        full = StopRequest(StopReason.DISK, "b: 1.0 KB of disk free")
+        end = slot.judged(AttemptEnd(Ended.STOPPED, {}, full))  # while a trial runs there
+        assert (end.how, end.wish, end.facts["whose"]) == (Ended.LOST, None, Whose.NODE_LOST)
+        no_room = {"cause": "disk", "message": "no room"}
+        assert slot.judged(AttemptEnd(Ended.FAILED, no_room)).facts["message"] == "b: no room"
+        shared = AttemptEnd(Ended.FAILED, no_room | {"shared": True})  # the folder of all checkpoints
+        assert slot.judged(shared) is shared
+    finally:
+        executor.close()
+
+
+def test_what_one_node_misses_is_its_fault_and_what_all_miss_is_the_studys(tmp_path: Path) -> None:
+    executor = nodes_of(tmp_path, "a:1,b:1,c:1")
+    missing = AttemptEnd(Ended.FAILED, {"lasting": True, "message": "No module named 'x'", "cause": "machine error"})
+    try:
+        hows, slot = [], executor.slots[0]
+        for node in "abc":
+            slot.node = node  # type: ignore[attr-defined]
+            hows.append(slot.judged(missing).how)
+        assert hows == [Ended.LOST, Ended.LOST, Ended.FAILED]
+        assert slot.judged(missing).facts["message"] == "c: No module named 'x'"
+        executor.served(slot, True)  # type: ignore[attr-defined]  # somewhere it is there
+        assert slot.judged(missing).how is Ended.LOST
+    finally:
+        executor.close()
+
+
 # -- a node is not trusted
 
 SPEAKS = """
@@ -451,6 +490,35 @@ def test_what_a_node_may_not_send_ends_its_connection_with_a_sentence(what: str,
 
     faked(tmp_path, body, look)
     assert [path.name for path in tmp_path.rglob("x")] == []
+
+
+NEED = "writer.send(Kind.NEED, {'files': [md5 for md5, _ in frame.meta['files'].values()]})"
+SLOW = f"if frame.kind is Kind.DATA:\n        {NEED}\n    if frame.kind is Kind.FILE:\n        time.sleep(0.2)\n    if"
+
+
+@pytest.mark.parametrize("looks", [2, 3, 9])
+def test_an_order_ends_the_way_of_a_data_set_to_its_node(looks: int, tmp_path: Path) -> None:
+    """While it is read here, is asked for there, and travels to a node that reads slowly; no node is blamed."""
+    (tmp_path / "large").write_bytes(bytes(2 << 20))
+    (tmp_path / "speaks.py").write_text(SPEAKS.replace("BODY", "pass").replace("if", "if" if looks == 3 else SLOW, 1))
+    settings = WorkerSettings(where=Where("command", f"{sys.executable} {tmp_path / 'speaks.py'}"), node_lease_s=30.0)
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    asked: list[bool] = []
+
+    def leaves() -> bool:
+        return bool(asked) and (asked.append(True) or len(asked) > looks)
+
+    with (
+        closing(detect.from_env(tmp_path, {"FTS_SENSORS": "none"})) as sensors,
+        closing(open_database(places.db)) as db,
+        closing(executor_of(places, settings, db, sensors)) as executor,
+    ):
+        assert executor.slots[0].find(Want(), leaves, lambda _: None)
+        asked.append(True)
+        with pytest.raises(OrderCame):
+            executor.slots[0].child(Program(("-S", "-c", ECHO), folder=str(tmp_path), data=("large",)), 1)
+        assert executor.slots[0].channel is None and len(asked) == looks + 1  # type: ignore[attr-defined]
+        assert [node.losses for node in executor.nodes()] == [0]
 
 
 def test_frames_of_a_superseded_attempt_change_nothing(tmp_path: Path) -> None:

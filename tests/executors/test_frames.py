@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -25,7 +26,7 @@ from fts.jobs.executors.frames import (
     encode,
     last_line,
 )
-from fts.jobs.executors.outgoing import Outgoing
+from fts.jobs.executors.outgoing import PART, Outgoing
 
 MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
 
@@ -155,7 +156,7 @@ def test_a_file_that_changes_while_it_is_sent_is_taken_back(tmp_path: Path) -> N
         reader = Reader(out, 10_000)
         while (frame := reader.next()) is not None:
             if frame.kind is Kind.FILE:
-                if not seen and not arriving.names and len(frame.body) == MOST_BODY:
+                if not seen and not arriving.names and len(frame.body) == PART:
                     (there / "a").write_bytes(b"2" * (3 * MOST_BODY)) if not touched else None
                     touched.append(True)
                 arriving.part(frame.meta, frame.body)
@@ -175,6 +176,27 @@ def test_a_file_that_changes_while_it_is_sent_is_taken_back(tmp_path: Path) -> N
     os.close(out)
     assert seen == [False, True]
     assert (here / "a").read_bytes() == b"2" * (3 * MOST_BODY)
+
+
+def test_a_beat_waits_for_nothing_and_a_part_of_a_frame_is_a_sign_of_life() -> None:
+    out, into = os.pipe()
+    writer, full = Writer(into, lambda: False, magic=True), []
+    reader = Reader(out, 1000)
+    sending = threading.Thread(target=lambda: (full.append(1), writer.send(Kind.FILE, {}, bytes(MOST_BODY))))
+    sending.start()
+    while not full or writer._lock.acquire(blocking=False):  # it holds the lock until somebody reads
+        writer._lock.release() if full else None
+    writer.beat()
+    before = reader.heard
+    assert (frame := reader.next()) is not None and len(frame.body) == MOST_BODY
+    assert reader.heard > before
+    sending.join()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(into, bytes(4096))
+    writer.beat()  # nobody reads, and nothing is under way
+    os.close(out)
+    os.close(into)
 
 
 def test_the_last_line_is_no_line_of_a_crash() -> None:

@@ -48,12 +48,13 @@ def equal(crew: Crew, peace: Crew) -> None:
 
 
 def test_lost_silent_cut_and_preempted_nodes_change_nothing(tmp_path: Path, peace: Crew) -> None:
-    """One after another: a cut frame, a kill, a SIGTERM of the engine, silence; and a node that starts nothing."""
+    """A cut frame, a kill, a SIGTERM of the engine, silence; a node that starts nothing, and one without optuna."""
     crew = Crew(tmp_path, pause_s=0.1)
     (tmp_path / "cut-b").write_text("9000")
     (tmp_path / "fail-c").touch()
+    (tmp_path / "lacks-e").write_text("optuna")
     crew.put_in_line()
-    worker = crew.start("c:1,a:1,b:1,d:1")
+    worker = crew.start("e:1,c:1,a:1,b:1,d:1")
     wait_until(lambda: (tmp_path / "was-cut-b").exists())
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP):
         wait_until(lambda number=number: worker.poll() is not None or crew.strike(number))
@@ -61,7 +62,7 @@ def test_lost_silent_cut_and_preempted_nodes_change_nothing(tmp_path: Path, peac
     equal(crew, peace)
     ends = [row["how"] for row in crew.study.query("SELECT how FROM attempt")]
     assert "node lost" in ends, ends  # by the cut at the least
-    assert "no route to host" in crew.said_of("c")
+    assert "no route to host" in crew.said_of("c") and "No module named 'optuna'" in crew.said_of("e")
     assert crew.study.one("SELECT count(*) FROM job WHERE status = 'done'") == 2
 
 

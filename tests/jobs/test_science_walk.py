@@ -11,13 +11,14 @@ import pytest
 
 from fts.analysis.baselines import BASELINES
 from fts.analysis.walked import walked as find_walked
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.settings import Places
 from fts.scores.folds import over_folds
 from fts.state import queries
 from fts.state.db import Database
 from fts.state.values import Job, JobStatus
 from fts.study import margins
-from fts.study.cell import BadSpec, CellSpec
+from fts.study.cell import CellSpec
 from fts.study.margins import predictions_path, question
 from fts.study.matrix import NotEnqueued, enqueue_cells, write
 from fts.study.report_data import not_walked, study_data, walks_of
