@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.drain import how_it_left

@@ -67,14 +67,14 @@ def all_trials(db: Database) -> tuple[Trial, ...]:
 
 def trial(db: Database, job_id: int, number: int) -> Trial:
     """Trial `number` of a job. Raises NoSuchRow."""
-    row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.number == number))
+    row = db.find(TrialRow, job_id=job_id, number=number)
     if row is None:
         raise NoSuchRow(f"job {job_id} has no trial {number}")
     return to_trial(row)
 
 
 def trial_by_id(db: Database, trial_id: int) -> Trial:
-    row = db.one(TrialRow.select(ALL).where(TrialRow.id == trial_id))
+    row = db.find(TrialRow, id=trial_id)
     if row is None:
         raise NoSuchRow(f"there is no trial with id {trial_id}")
     return to_trial(row)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.actions.registry import by_id
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import is_live, running_trials
