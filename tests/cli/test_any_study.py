@@ -444,7 +444,7 @@ def test_the_declaration_grows_with_each_enqueue(fts: Callable[..., Said], stand
 
 def test_a_newcomer_is_told_both_ways_to_begin(fts: Callable[..., Said], tmp_path: Path):
     said = fts("status")
-    assert said.code == 6 and "`fts enqueue train.py:objective` or `fts enqueue --matrix`" in said.err
+    assert said.code == 6 and "`fts enqueue` begins one (`fts` alone says how)" in said.err
     for words in (("--help",), ("enqueue", "--help")):
         assert "fts enqueue train.py:objective" in " ".join(fts(*words).out.split())
 
