@@ -61,7 +61,7 @@ def test_undisturbed(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
 
 
 def test_a_cancelled_and_a_preempted_job_bring_their_checkpoint_home(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
-    crew = crew_on(slurm, tmp_path)
+    crew = crew_on(slurm, tmp_path, 1.0)
     worker = start(crew)
     wait_until(lambda: crew.epochs() >= 2)
     slurm.run("scancel", slurm.run("squeue", "-h", "-t", "R", "-o", "%i").split()[0])
