@@ -18,7 +18,8 @@ from fts.model.architecture import Architecture, ModelConfig
 from fts.model.patchtst import PatchTST
 from fts.training.config import TrainConfig
 from fts.training.results import StepDone
-from fts.training.trainer import Trainer, TrainingData
+from fts.training.trainer import Trainer
+from fts.training.windows import TrainingData
 
 EVERY_S = 60.0  # of the trials' default
 WINDOWS = 3302  # training windows of the S&P 500 cells

@@ -16,14 +16,15 @@ from typing import Any
 import psutil
 
 from benchmarks import Row
+from fts.jobs.api.spec import trial_folder
 from fts.jobs.settings import Places
 from fts.jobs.supervisor.child import TrialProcess
 from fts.study import dataset
-from fts.study.cell import CellSpec, TrialSpec, trial_folder
+from fts.study.cell import CellSpec, TrialSpec
 from fts.study.matrix import make_cells
-from fts.study.recipe import Recipe, model_config, predict
+from fts.study.recipe import model_config, predict
 from fts.study.study import program_of
-from fts.training.memory import in_gb
+from fts.training.memory import Recipe, in_gb
 
 PATIENCE_S = 1800.0
 STEPS = 2

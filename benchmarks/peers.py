@@ -26,7 +26,8 @@ from benchmarks.trainer import BATCH, GEMM, SHAPES, flops, random_walks, steps_o
 from fts.model.architecture import Architecture, ModelConfig
 from fts.model.patchtst import PatchTST
 from fts.training.config import TrainConfig
-from fts.training.trainer import Trainer, TrainingData
+from fts.training.trainer import Trainer
+from fts.training.windows import TrainingData
 
 FEATURES = 25
 PEER_BATCH = 32  # windows in a step feature by feature: at 256 either peer needs more than 12 GB

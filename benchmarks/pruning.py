@@ -23,7 +23,8 @@ from statistics import mean, median
 from typing import TYPE_CHECKING
 
 from benchmarks import Row
-from fts.jobs.search.pruner import HALVING, Halving, should_prune
+from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 
 if TYPE_CHECKING:
@@ -219,7 +220,8 @@ def pools(path: Path, cells: Sequence[str], patience: int = 0) -> list[Pool]:
 
 def pool_of(db: Database, places: Places, jobs: Sequence[Job], patience: int) -> Pool:
     """The complete trials of searches that differ in nothing but their seed."""
-    from fts.study.cell import CellSpec, trial_folder
+    from fts.jobs.api.spec import trial_folder
+    from fts.study.cell import CellSpec
 
     spec = CellSpec.from_json(jobs[0].spec)
     curves, files = [], []

@@ -26,11 +26,12 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from fts.analysis.study_data import read_predictions
+from fts.jobs.api.spec import trial_folder
 from fts.scores.intervals import Interval, compare
 from fts.state import queries
 from fts.state.db import Database, open_database
 from fts.state.values import Job, Trial
-from fts.study.cell import CellSpec, trial_folder
+from fts.study.cell import CellSpec
 
 Asked = tuple[Database, Path, Job, CellSpec]
 UNPRUNED = ("random", "none")

@@ -14,7 +14,8 @@ from fts.model.architecture import Architecture, ModelConfig
 from fts.model.patchtst import PatchTST
 from fts.training.config import PRECISIONS, TrainConfig
 from fts.training.results import StepDone
-from fts.training.trainer import Trainer, TrainingData
+from fts.training.trainer import Trainer
+from fts.training.windows import TrainingData
 
 SHAPES = (
     Architecture(64, 48, 2, 256),

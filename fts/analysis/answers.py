@@ -132,7 +132,8 @@ def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | N
         done = len(compared) == len(group.cells) and all(c.is_searched for c in group.cells)
         answer = f"not at {listed(list(group.budgets))}" if done else "not so far"
         return Answer(question, answer, told)
-    return Answer(question, "not shown", f"{told} The other intervals of AUC include zero.")
+    zero = "Its interval of AUC includes zero" if len(compared) == 1 else "The other intervals of AUC include zero"
+    return Answer(question, "not shown", f"{told} {zero}.")
 
 
 def _winners(n: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from fts.analysis.summarise import CellSummary, Group
     from fts.analysis.walked import Walked
@@ -18,9 +18,9 @@ NOTE = (
 )
 
 
-def held(found: Sequence[tuple[str, float, float]]) -> str:
-    """What intervals (asset, low, high) of the same difference on several assets say together."""
-    signs = [1 if low > 0 else -1 if high < 0 else 0 for _, low, high in found]
+def held(found: Sequence[tuple[str, float, float]], alone: Collection[str] = ()) -> str:
+    """What intervals (asset, low, high) of one difference say together; those `alone`, with one seed, say nothing."""
+    signs = [0 if asset in alone else 1 if low > 0 else -1 if high < 0 else 0 for asset, low, high in found]
     every = "both" if len(found) == 2 else f"all {len(found)}"
     shown = [asset for (asset, _, _), sign in zip(found, signs, strict=True) if sign]
     if {1, -1} <= set(signs):
@@ -48,11 +48,12 @@ def section(groups: tuple[Group, ...], walks: tuple[Walked, ...]) -> dict[str, A
     tables: dict[tuple[str, ...], list[Any]] = {}
     for (task, tier, horizon, budget), cells in sorted(questions.items()):
         gains = dict(_gains(cells, walked))
+        alone = {asset for asset, gain in gains.items() if gain[3] == 1}
         if len(gains) < 2:
             continue
         assets = tuple(sorted(gains))
         rows = tables.setdefault((task, tier, *assets), [["", "size", *assets, "does it hold?"]])
-        told = held([(asset, gains[asset][0].low, gains[asset][0].high) for asset in assets])
+        told = held([(asset, gain.low, gain.high) for asset in assets for gain in gains[asset][:1]], alone)
         rows.append(
             [(f"h{horizon}", "", ""), (budget, "", ""), *(_told(*gains[asset]) for asset in assets), (told, "", "")]
         )
@@ -60,21 +61,23 @@ def section(groups: tuple[Group, ...], walks: tuple[Walked, ...]) -> dict[str, A
     return {"id": "assets", "nav": "assets", "title": "Does it hold on the other asset?", "note": NOTE, "tables": shown}
 
 
-def _gains(cells: dict[str, CellSummary], walked: dict[str, Walked]) -> Iterator[tuple[str, tuple[Interval, str, str]]]:
-    """Asset -> gain, baseline, days; all by walk-forward or none."""
+def _gains(
+    cells: dict[str, CellSummary], walked: dict[str, Walked]
+) -> Iterator[tuple[str, tuple[Interval, str, str, int]]]:
+    """Asset -> gain, baseline, days, seeds of a walk; all by walk-forward or none."""
     walks = {ticker: walked.get(cell.experiment) for ticker, cell in cells.items()}
     if all(walk is not None and walk.baseline is not None for walk in walks.values()):
         for ticker, walk in walks.items():
             assert walk is not None and walk.baseline is not None, "all have been looked at"
             days = f"{walk.n} days in {walk.row.folds} folds"
-            yield ticker, (walk.baseline.auc, walk.baseline.rival.result.name, days)
+            yield ticker, (walk.baseline.auc, walk.baseline.rival.result.name, days, walk.seeds)
         return
     for ticker, cell in cells.items():
         if cell.auc_gain is not None and cell.baseline is not None:
-            yield ticker, (cell.auc_gain.interval, cell.baseline.result.name, f"{cell.auc_gain.n} days")
+            yield ticker, (cell.auc_gain.interval, cell.baseline.result.name, f"{cell.auc_gain.n} days", 0)
 
 
-def _told(gain: Interval, baseline: str, days: str) -> tuple[str, str, str]:
+def _told(gain: Interval, baseline: str, days: str, seeds: int) -> tuple[str, str, str]:
     from fts.analysis.tables_page import signed  # here: `held` is also asked by who has no use for pandas
 
-    return signed(gain), f"to {baseline}", days
+    return signed(gain), f"to {baseline}", f"{days}, 1 seed" if seeds == 1 else days

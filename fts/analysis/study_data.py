@@ -114,8 +114,9 @@ class StudyData:
     trial. predictions: `trials_table.trial_name` -> table of PREDICTION_COLUMNS, for every complete trial that
     has them. prices: data_md5 -> High and Close by day, none of the test part.
     cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
-    sentence per opened test set (who, when, which cell). newer: one sentence per search that none of the trials here
-    are of, because it has only been put in line. without_best: experiment -> why it has ended without a best trial.
+    sentence per opened test set (who, when, which cell). newer: one sentence per search or walk that none of the
+    trials here are of, because none of its own has ended. without_best: experiment -> why it has ended without a best
+    trial.
     """
 
     trials: pd.DataFrame

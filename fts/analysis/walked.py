@@ -54,8 +54,8 @@ class Walked:
 
     @property
     def knows_luck(self) -> bool:
-        """Whether its intervals hold the luck of the seed: without it nothing is said of the winner."""
-        return self.row.lucks["auc"] is not None
+        """Whether it was trained more than once: one training allows no verdict."""
+        return self.seeds > 1
 
     @property
     def asked_folds(self) -> str:
@@ -69,7 +69,7 @@ class Walked:
         if beside.auc.at_once(looks).high < 0:
             return "below"
         before = beside.auc_before
-        return "above" if self.seeds > 1 and before is not None and before.at_once(looks).low > 0 else "open"
+        return "above" if before is not None and before.at_once(looks).low > 0 else "open"
 
 
 def walked(study: StudyData) -> tuple[Walked, ...]:

@@ -14,9 +14,11 @@ from fts.scores.dependence import TooFewSamples
 from fts.scores.intervals import auc_interval
 from fts.study.cell import TrialSpec, as_trained
 from fts.study.evidence import cell_data, data_facts, peak_bytes, write_predictions
-from fts.study.recipe import Recipe, model_config, models_of, plan_for, precisions, predict
+from fts.study.recipe import model_config, models_of, plan_for, precisions, predict
 from fts.training.config import TrainConfig
-from fts.training.trainer import Trainer, TrainingData
+from fts.training.memory import Recipe
+from fts.training.trainer import Trainer
+from fts.training.windows import TrainingData
 
 if TYPE_CHECKING:
     from pathlib import Path

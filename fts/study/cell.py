@@ -19,20 +19,12 @@ from fts.jobs.api.spec import (
     BadSpec,
     UnusedParameter,
     checked_fields,
-    config_md5,
     md5_of,
-    seed_for,
-    trial_folder,
 )
 from fts.model.architecture import NORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = [
-    "MD5", "NAME", "BadSpec", "CellSpec", "TrialSpec", "UnusedParameter", "checked_fields", "config_md5",
-    "effective_config", "seed_for", "trial_folder",
-]  # fmt: skip
 
 TRAINS = ("cell", "train", "replicate", "walk")  # kinds of jobs whose trials train a model of ours
 DRY_RUN_ROWS = (1, 1_000_000)

@@ -8,18 +8,18 @@ CLI = "fts.study.cli"
 COMMANDS = (
     Command(
         "Begin",
-        10,
+        70,
         "demo",
         f"{CLI}.run:demo",
-        "real S&P 500 data through queue and worker, in minutes",
+        "the PatchTST study, small, on real S&P 500 data, in minutes",
         {"demo": "fts demo"},
     ),
     Command(
         "Begin",
-        20,
+        80,
         "data",
         f"{CLI}.data:data",
-        "build, list, verify and register data sets",
+        "data sets of the PatchTST study: build, list, verify, register",
         {
             "data build": "fts data build bars.csv --ticker SPY",
             "data list": "fts data list",
@@ -29,10 +29,10 @@ COMMANDS = (
     ),
     Command(
         "Begin",
-        30,
+        90,
         "budgets",
         f"{CLI}.enqueue:budgets",
-        "the model sizes and the architectures in each",
+        "model sizes of the PatchTST study, and the architectures in each",
         {"budgets": "fts budgets 2M"},
     ),
     Command(

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.spec import seed_for
 from fts.jobs.python import python
 from fts.jobs.settings import Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.child import ChildError, TrialProcess
 from fts.state.values import Direction
 from fts.study import baseline_jobs
-from fts.study.cell import CellSpec, TrialSpec, seed_for
+from fts.study.cell import CellSpec, TrialSpec
 from fts.study.study import program_of
 
 if TYPE_CHECKING:

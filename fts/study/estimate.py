@@ -22,9 +22,9 @@ from fts.study.cell import TRAINS, CellSpec
 from fts.study.memory_plan import architectures
 from fts.study.own import own_jobs
 from fts.study.question import question_of
-from fts.study.recipe import Recipe, cell_shape
+from fts.study.recipe import cell_shape
 from fts.study.study import PatchTST
-from fts.training.memory import Shape, step_seconds
+from fts.training.memory import Recipe, Shape, step_seconds
 
 if TYPE_CHECKING:
     from fts.jobs.settings import Places

@@ -10,10 +10,11 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.spec import trial_folder
 from fts.jobs.records.exports import best_of
 from fts.state import queries, transitions
 from fts.state.values import Job, JobStatus, Margin, Trial, TrialStatus
-from fts.study.cell import CellSpec, trial_folder
+from fts.study.cell import CellSpec
 from fts.study.own import own_jobs
 from fts.study.seeds import lucks_of, same_folds
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from fts.data import tasks
 from fts.jobs.api.halving import HALVING
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.records.code_version import code_version
 from fts.model.architecture import PARTIAL, REVIN
 from fts.state.values import Enqueued
-from fts.study.cell import BadSpec, CellSpec
+from fts.study.cell import CellSpec
 from fts.study.choices import BUDGETS, CONTEXT, EPOCHS, HORIZONS, TASK, TIER, TRIALS, WINDOWS, usual_data
 from fts.study.memory_plan import too_large
 from fts.study.naming import experiment_name, kept_apart

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.settings import best_device
 from fts.jobs.supervisor.admission import usual_limit
 from fts.study.cell import TRAINS
-from fts.study.recipe import CannotFit, plan_recipe
+from fts.study.recipe import plan_recipe
+from fts.training.memory import CannotFit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,10 +16,11 @@ import psutil
 import torch
 
 from fts.features import tiers
+from fts.jobs.api.spec import config_md5
 from fts.model.architecture import ModelConfig
 from fts.model.budgets import count_parameters, weight_shapes
 from fts.model.patchtst import PatchTST
-from fts.study.cell import LIMITS, config_md5
+from fts.study.cell import LIMITS
 from fts.training.checkpoint import CheckpointError, file_md5, read_weights
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.spec import trial_folder
 from fts.jobs.records.exports import iso
 from fts.state import queries, transitions
 from fts.state.errors import WrongStatus
 from fts.state.files import new_folder, refuse_links, sync_file
 from fts.state.values import Job, Opening, TrialStatus
-from fts.study.cell import CellSpec, trial_folder
 from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.settings import Places
     from fts.state.db import Database
+    from fts.study.cell import CellSpec
 
 
 def opened_by(db: Database, train: CellSpec) -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.status import formatting
 from fts.state.values import Job
-from fts.study.cell import BadSpec, CellSpec
+from fts.study.cell import CellSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

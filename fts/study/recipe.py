@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fts.jobs.api.spec import BadSpec
 from fts.model.architecture import PARTIAL, Architecture, ModelConfig
 from fts.model.budgets import count_parameters
-from fts.study.cell import BadSpec, CellSpec
 from fts.training import memory
 from fts.training.memory import CannotFit, Estimate, Plan, Recipe, Shape
 
-__all__ = [
-    "CannotFit", "Estimate", "Plan", "Recipe", "Shape", "cell_shape", "fitted", "model_config", "models_of",
-    "plan_for", "plan_recipe", "precisions", "predict", "shrunk",
-]  # fmt: skip
+if TYPE_CHECKING:
+    from fts.study.cell import CellSpec
 
 # tier -> features of a day; here as numbers because fts.features would load pandas and TA-Lib (a test compares them)
 FEATURES = {"a20": 20, "a25": 25, "c": 33, "r20": 20, "a39": 39}

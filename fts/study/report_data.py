@@ -84,7 +84,10 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         cells=pd.DataFrame(planned, columns=list(CELL_COLUMNS)),
         prices=dict(prices_of(places, cells)),
         test_openings=tuple(opening_sentence(opening) for opening in openings),
-        newer=tuple(newer_sentence(newer, shown) for shown in cells for newer in newer_searches(jobs, shown)),
+        newer=(
+            *(newer_sentence(newer, shown) for shown in cells for newer in newer_searches(jobs, shown)),
+            *not_walked(jobs, trials),
+        ),
         without_best={
             job.experiment: formatting.without_best(job)
             for job in cells
@@ -164,11 +167,7 @@ def walk_rows(
     """The present winner of each cell on its folds; of an earlier winner, or before its first training: nothing."""
     from fts.analysis.study_data import WalkRow
 
-    for cell in begun_cells(jobs):
-        best = best_of(cell, trials[cell.id])
-        walk = max((job for job in jobs if _walks(job, cell, best)), key=lambda job: job.id, default=None)
-        if best is None or walk is None:
-            continue
+    for cell, best, walk in walks_of(jobs, trials):
         tables = [table for trial in trials[walk.id] if (table := stored(places, walk, trial)) is not None]
         tables = [table for table in tables if table["date"].equals(tables[0]["date"])]
         if not tables:
@@ -190,6 +189,25 @@ def walk_rows(
             wanted=walk.trials_wanted,
             lucks=lucks_of(db, walk),
         )
+
+
+def walks_of(jobs: Sequence[Job], trials: Mapping[int, Sequence[Trial]]) -> Iterator[tuple[Job, Trial, Job]]:
+    """Cell, present winner, and the latest job that has walked it, else that will."""
+    for cell in begun_cells(jobs):
+        best = best_of(cell, trials[cell.id])
+        walks = [job for job in jobs if _walks(job, cell, best)]
+        walk = max(walks, key=lambda job: (job.trials_complete > 0, job.id), default=None)
+        if best is not None and walk is not None:
+            yield cell, best, walk
+
+
+def not_walked(jobs: Sequence[Job], trials: Mapping[int, Sequence[Trial]]) -> Iterator[str]:
+    """Winners of whose walk nothing is complete: the page would be silent about them."""
+    for cell, _, walk in walks_of(jobs, trials):
+        if not walk.trials_complete:
+            why = f": {walk.message}" if walk.status is JobStatus.FAILED and walk.message else ""
+            job = f"job {walk.id}, {walk.status}{why}"
+            yield f"{cell.experiment}: no training of its winner on walk-forward folds is complete ({job})"
 
 
 def _walks(job: Job, cell: Job, best: Trial | None) -> bool:

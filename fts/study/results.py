@@ -342,7 +342,7 @@ def remarks(row: Result) -> list[str]:
     said = [f"older search: {row.newer}"] if row.newer else []
     said += [row.without_best] if row.without_best else []
     said += row.badges
-    if row.auc_gain is not None and row.auc_gain_low is not None and row.auc_gain_high is not None:
+    if _allows_verdict(row) and row.auc_gain_low is not None and row.auc_gain_high is not None:
         if row.auc_gain_high < 0:
             said.append(f"worse than {row.rival}")
         elif row.auc_gain_low <= 0:
@@ -350,11 +350,17 @@ def remarks(row: Result) -> list[str]:
     if row.seeds:
         sd = f" sd {row.seed_sd:.4f}" if row.seed_sd else ""
         said.append(f"{formatting.count(row.seeds, 'seed')}: {formatting.score(row.seed_mean)}{sd}")
+        said += [] if _allows_verdict(row) else [f"no verdict beside {row.rival or 'a baseline'}"]
     if row.test_opened:
         there = difference(row.test_auc_gain, row.test_auc_gain_low, row.test_auc_gain_high)
         against = f", {there} to the baseline" if there else ""
         said.append(f"test opened by {row.test_opened}: AUC {formatting.score(row.test_auc, 3)}{against}")
     return said
+
+
+def _allows_verdict(row: Result) -> bool:
+    """A walk with one seed allows none: another seed may say something else."""
+    return row.best_trial is not None or row.seeds != 1
 
 
 def as_csv(rows: Iterable[Result]) -> str:
@@ -390,7 +396,8 @@ def across_assets(rows: Iterable[Result], jobs: Iterable[Job]) -> Iterator[str]:
         if len(assets) > 1:
             told = " and ".join(f"{ticker} {gain(row)}" for ticker, row in assets)
             ends = [(ticker, row.auc_gain_low or 0.0, row.auc_gain_high or 0.0) for ticker, row in assets]
-            yield f"{name} vs base on {told}: {held(ends)}"
+            alone = [ticker for ticker, row in assets if not _allows_verdict(row)]
+            yield f"{name} vs base on {told}: {held(ends, alone)}"
 
 
 LEGEND = (

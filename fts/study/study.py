@@ -151,6 +151,7 @@ class PatchTST(Study):
         self, cell: Any, params: Mapping[str, Any], stored: dict[str, Any] | None, limit: int, device: str
     ) -> Plan | None:
         from fts.study import recipe  # here: models and budgets, which only a worker and `fts plan` ask about
+        from fts.training.memory import CannotFit as TooLarge
 
         if cell.kind not in TRAINS:
             return None
@@ -161,7 +162,7 @@ class PatchTST(Study):
                 chosen = recipe.plan_recipe(cell, architecture, limit, device)
             else:
                 chosen = recipe.fitted(cell, architecture, limit, device, stored)
-        except recipe.CannotFit as refused:
+        except TooLarge as refused:
             raise CannotFit(str(refused), refused.needed) from refused
         return Plan(chosen.recipe.to_json(), chosen.estimate.total)
 

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Trainer", "TrainingData"]
-
 DIVERGED_FACTOR = 10  # times the class prior's loss on validation
 COLLAPSED_SD = 1e-3  # probabilities closer together than a tenth of a percent say the same of every window
 

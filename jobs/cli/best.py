@@ -45,7 +45,7 @@ FRESH, FRESH_FOLDER = "FTS_FRESH_FOLDER", '"$(mktemp -d)"'
 @click.option("--json", "form", flag_value="json", help="one JSON object: parameters, value, trial, axes")
 @click.option("--by", metavar="GOAL", help="of several goals the one to take the best trial of  [default: the first]")
 def best(cell: str | None, form: str | None, by: str | None) -> None:
-    """The best trial of one CELL (2M/h1, mnist/S, its experiment name, or its job number), to be used again.
+    """The best trial of one CELL (mnist/S, or its job number), to be used again.
 
     CELL may be left out where there is only one.
 

@@ -36,7 +36,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def some_jobs(required: bool = True) -> Options:
-    return click.argument("wanted", nargs=-1, metavar="JOB...", required=required)
+    return click.argument("wanted", nargs=-1, metavar="JOB..." if required else "[JOB]...", required=required)
 
 
 @click.command()
@@ -46,7 +46,7 @@ def some_jobs(required: bool = True) -> Options:
 def move(wanted: tuple[str, ...], before: str | None, **flags: Any) -> None:
     """Move jobs in line: fts move JOB... WHERE, with WHERE one of up, down, top, bottom or a place (1 runs next).
 
-    JOB is 7, 3-5, 2M/h1, 2B, h3, mnist/S, size:S or state:paused.
+    JOB is 7, 3-5, mnist/S, size:S, the study's name or state:paused.
     """
     if before is not None:
         return act("move_to", wanted, flags, before=before)

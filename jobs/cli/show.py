@@ -61,7 +61,7 @@ def name_lost(db: Database, jobs: Sequence[Job]) -> None:
 def queue(wanted: tuple[str, ...], as_json: bool) -> None:
     """Every job in the order it will run, then the ended ones.
 
-    JOB narrows it: 7, 3-5, 2M/h1, 2B, h3, state:failed; of any study mnist/S, size:S, the study's name.
+    JOB narrows it: 7, 3-5, mnist/S, size:S, the study's name or state:failed; of the PatchTST study 2M/h1, 2B, h3.
     """
     with reading() as db:
         snapshot, now, studies = queries.snapshot(db), db.now(), queries.studies(db)
@@ -132,7 +132,7 @@ def remark(job: Job) -> str:
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated, every digit")
 @AS_JSON
 def trials(cell: str, as_csv: bool, as_json: bool) -> None:
-    """The trials of one CELL (2M/h1, mnist/S, its experiment name, or its job number), best marked with a star."""
+    """The trials of one CELL (mnist/S, or its job number), best marked with a star."""
     with reading() as db:
         job = one_job(queries.jobs(db), cell)
         found = queries.trials(db, job.id)
@@ -184,7 +184,7 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
 @click.option("--plot", is_flag=True, help="draw it with characters")
 @AS_JSON
 def curve(cell: str, plot: bool, as_json: bool) -> None:
-    """Metrics epoch by epoch of one trial: `fts curve 2M/h1:t3`; without :tN the running one, else the best."""
+    """Metrics epoch by epoch of one trial: `fts curve mnist/S:t3`; without :tN the running one, else the best."""
     from fts.jobs.cli.plot import plot_curve, plot_metric  # here: only when it is needed
 
     with reading() as db:

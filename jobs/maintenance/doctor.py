@@ -25,7 +25,7 @@ from fts.jobs.sensors import detect
 from fts.jobs.settings import BadSetting, Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import disk_low
-from fts.jobs.supervisor.child import same_process
+from fts.jobs.supervisor.process_tree import same_process
 from fts.state import checks, queries, slot_lock, transitions
 from fts.state.db import open_database, open_for_reading
 from fts.state.errors import SchemaTooOld, StateError

@@ -33,7 +33,7 @@ def kept(study: Path, trials: Iterable[Trial]) -> Kept:
 def _checkpoints(root: Path) -> Iterator[tuple[tuple[int, int], int]]:
     """((job, trial number), bytes) of each trial's checkpoints; what cannot be read weighs nothing."""
     for folder in root.glob("*/trial_*/checkpoint"):
-        job = folder.parent.parent.name.partition("_")[0]  # 00006_phase6a_20M_h5, as fts.study.cell.trial_folder says
+        job = folder.parent.parent.name.partition("_")[0]  # 00006_phase6a_20M_h5: spec.trial_folder
         trial = folder.parent.name.removeprefix("trial_")
         if job.isdecimal() and trial.isdecimal():
             yield (int(job), int(trial)), _bytes(folder)

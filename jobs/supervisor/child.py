@@ -24,7 +24,7 @@ import psutil
 
 from fts.jobs.api.protocol import MAX_LINE
 from fts.jobs.executors.base import Exit
-from fts.jobs.supervisor.process_tree import Reaped, kin, reap_recorded, same_process, signal_tree, started_at
+from fts.jobs.supervisor.process_tree import kin, signal_tree, started_at
 from fts.jobs.supervisor.template import Forked, PipeEnd, Template, Told
 from fts.jobs.trial.death import count_oom_kills
 from fts.state.files import open_log
@@ -32,17 +32,6 @@ from fts.state.files import open_log
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
-
-__all__ = [
-    "ChildError",
-    "ChildGone",
-    "ChildNotReading",
-    "Reaped",
-    "TrialProcess",
-    "reap_recorded",
-    "same_process",
-    "started_at",
-]
 
 CHUNK = 1 << 16  # what a pipe holds
 CHUNKS_PER_CALL = 64  # a flood of facts must not keep the supervisor from its beats

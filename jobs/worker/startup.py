@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from fts.jobs.records import earlier_exports, exports
-from fts.jobs.supervisor.child import reap_recorded, same_process
+from fts.jobs.supervisor.process_tree import reap_recorded, same_process
 from fts.state import queries, transitions
 from fts.state.files import refuse_links, sweep, sweep_below
 from fts.state.slot_lock import SlotLock, SlotTaken, holder

@@ -24,9 +24,9 @@ from fts.jobs.notify.keeper import Keeper
 from fts.jobs.records.owed import AGAIN_S, Owed
 from fts.jobs.sensors import detect
 from fts.jobs.status.explain import why
-from fts.jobs.supervisor.child import started_at
 from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.orders import Orders
+from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobStarted, Note
 from fts.jobs.supervisor.rests import Rests
 from fts.jobs.supervisor.trouble import DISK_FAILS

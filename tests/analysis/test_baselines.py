@@ -8,8 +8,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from fts.analysis.baselines import BASELINES, baseline_params, best_baseline, flat_windows, last_rows, run_baselines
 from fts.analysis.boosted import installed
+from fts.jobs.api.spec import config_md5
 from fts.study.baseline_jobs import baseline_of
-from fts.study.cell import config_md5, effective_config
+from fts.study.cell import effective_config
 from tests.analysis.planted import probabilities, slow_noise
 from tests.cli.study import cell
 from tests.data.made import make_bars

@@ -18,13 +18,13 @@ import pandas as pd
 from safetensors import safe_open
 
 from fts.jobs.api.halving import Halving
+from fts.jobs.api.spec import trial_folder
 from fts.jobs.records import exports
 from fts.jobs.settings import Places
 from fts.state import queries
 from fts.state.db import Database, open_database
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.study import dataset
-from fts.study.cell import trial_folder
 from fts.study.matrix import make_cells, write
 from tests.data.made import make_bars, write_csv
 

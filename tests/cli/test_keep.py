@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from fts.jobs.api.spec import trial_folder
 from fts.jobs.maintenance import doctor
 from fts.jobs.records import earlier_exports, exports
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.slot_lock import SlotLock
-from fts.study.cell import trial_folder
 from tests.cli.study import add_epoch, claim, finished_cell, make_study, places_of, start_trial
 from tests.namespaces import IN_NAMESPACE, can_mount
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from fts.jobs.api.halving import HALVING, Halving
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.settings import Places
 from fts.model.budgets import count_parameters, fits
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.study import dataset
 from fts.study.baseline_jobs import baseline_of, with_baselines
-from fts.study.cell import BadSpec, CellSpec, settled
+from fts.study.cell import CellSpec, settled
 from fts.study.choices import PRUNERS, TIER, WINDOWS
 from fts.study.dry_run import check_cells, check_on_paper, first_params
 from fts.study.margins import question
@@ -215,12 +216,12 @@ def test_a_cell_is_tried_with_one_step_and_a_broken_one_keeps_all_out(places: Pl
 def test_a_warm_up_that_outlasts_the_training_is_said_once(places: Places):
     cells = make_cells(places, ["2B"], [1, 3], 3, 25, "threshold_1pct", "a25")
     first, second = check_cells(places, cells)
-    assert "25 epochs of 13 steps are 325 steps; with a warm-up of 500 the learning rate never" in first.found
-    assert "warm-up" not in second.found
+    assert "at most 325 steps (25 epochs of 13), so one that draws warmup_steps 500 ends before" in first.found
+    assert "warmup_steps" not in second.found
     (short,) = check_cells(places, [replace(cells[0], max_steps=300)])
-    assert "325 steps, --max-steps leaves 300; with a warm-up of 300 or 500" in short.found
+    assert "at most 300 steps (--max-steps 300), so one that draws warmup_steps 300 or 500" in short.found
     (long,) = check_cells(places, [replace(cells[0], epochs=100)])
-    assert "warm-up" not in long.found
+    assert "warmup_steps" not in long.found
 
 
 def test_the_largest_budget_is_counted_on_the_meta_device(places: Places):

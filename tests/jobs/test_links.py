@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+from fts.jobs.api.spec import trial_folder
 from fts.jobs.maintenance import doctor
 from fts.jobs.records import exports
 from fts.jobs.worker.startup import bring_in_order
 from fts.state.backup import backup
 from fts.state.db import Database
 from fts.state.files import CannotWrite
-from fts.study.cell import trial_folder
 from fts.training.checkpoint import has_checkpoint, read_checkpoint, write_checkpoint
 from tests.cli.conftest import *  # noqa: F403  # its fixtures: a study, and `fts` on it
 from tests.cli.study import Said, finished_cell, places_of

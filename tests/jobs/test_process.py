@@ -12,15 +12,8 @@ import psutil
 import pytest
 
 from fts.jobs.supervisor import child as process
-from fts.jobs.supervisor.child import (
-    ChildGone,
-    ChildNotReading,
-    Reaped,
-    TrialProcess,
-    reap_recorded,
-    same_process,
-    started_at,
-)
+from fts.jobs.supervisor.child import ChildGone, ChildNotReading, TrialProcess
+from fts.jobs.supervisor.process_tree import Reaped, reap_recorded, same_process, started_at
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time

@@ -12,13 +12,13 @@ import pytest
 from fts.analysis.answers import answers
 from fts.analysis.findings import findings
 from fts.analysis.summarise import summarise
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli.selection import one_job
 from fts.jobs.settings import Places
 from fts.jobs.status.naming import cell_name
 from fts.state import queries
 from fts.state.values import JobStatus
 from fts.study.baseline_jobs import baseline_of
-from fts.study.cell import BadSpec
 from fts.study.margins import predictions_path, question
 from fts.study.matrix import write
 from fts.study.report_data import study_data

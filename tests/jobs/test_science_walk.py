@@ -11,17 +11,18 @@ import pytest
 
 from fts.analysis.baselines import BASELINES
 from fts.analysis.walked import walked as find_walked
+from fts.jobs.api.spec import BadSpec
 from fts.jobs.settings import Places
 from fts.scores.folds import over_folds
 from fts.state import queries
 from fts.state.db import Database
 from fts.state.values import Job, JobStatus
 from fts.study import margins
-from fts.study.cell import BadSpec, CellSpec
+from fts.study.cell import CellSpec
 from fts.study.margins import predictions_path, question
 from fts.study.matrix import NotEnqueued, enqueue_cells, write
-from fts.study.report_data import study_data
-from fts.study.results import across_assets, results
+from fts.study.report_data import not_walked, study_data, walks_of
+from fts.study.results import across_assets, remarks, results
 from fts.study.winners import follow_winner, walk_specs, winner
 from tests.jobs.science import CELL, cells_of, make_data, opened, poison_test_part, run_queue
 
@@ -106,6 +107,13 @@ def test_page_and_table_give_a_walk_the_same_interval(walked: tuple[Places, Data
     shown = one.baseline.auc
     assert (shown.value, shown.low, shown.high) == pytest.approx((row.auc_gain, row.auc_gain_low, row.auc_gain_high))
     assert one.seeds == one.row.wanted == 2
+    jobs = queries.jobs(db)
+    trials = {job.id: queries.trials(db, job.id) for job in jobs}
+    walk = next(job for job in jobs if job.kind == "walk")
+    later = replace(walk, id=99, status=JobStatus.FAILED, trials_complete=0, message="3 trials: 3 diverged")
+    assert [walk.id for *_, walk in walks_of([*jobs, later], {**trials, 99: ()})] == [walk.id], "the one with trainings"
+    (told,) = not_walked([job for job in [*jobs, later] if job is not walk], trials)
+    assert told.endswith("on walk-forward folds is complete (job 99, failed: 3 trials: 3 diverged)")
 
 
 def test_results_of_two_assets_are_laid_side_by_side_where_both_were_walked(
@@ -122,6 +130,10 @@ def test_results_of_two_assets_are_laid_side_by_side_where_both_were_walked(
     (told,) = across_assets(both, [*jobs.values(), *others.values()])
     gap = "-0.200 [-0.300, -0.100]"
     assert told == f"tiny/h1 vs base on MADE {gap} and OTHER {gap}: holds: worse on both"
+    (told,) = across_assets([replace(row, seeds=1) for row in both], [*jobs.values(), *others.values()])
+    assert told.endswith("no difference is shown on both")
+    (alone,) = (replace(row, seeds=1) for row in rows if row.cell == "tiny/h1 wf2of3")
+    assert any("no verdict beside" in said for said in remarks(alone)) and not any("worse" in s for s in remarks(alone))
 
 
 def test_baselines_of_the_same_folds_follow_by_themselves_and_once(walked: tuple[Places, Database]):

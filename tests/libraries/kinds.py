@@ -44,6 +44,9 @@ class Kind:
     seed: int = 3
     more: tuple[str, ...] = field(default=())
 
+    def __str__(self) -> str:
+        return f"{Path(self.file).parent.name}-{self.pruner}"
+
     @property
     def objective(self) -> str:
         return f"{Path(self.file).name}:objective"

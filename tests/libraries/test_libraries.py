@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ import pytest
 import fts
 from fts.jobs.python import python
 from tests.fts_process import ROOT, Study
-from tests.libraries.kinds import ENVIRON, KINDS, PYTHON, enqueued, lacking, plain, storm, told, work
+from tests.libraries.kinds import ENVIRON, KINDS, PYTHON, Kind, enqueued, lacking, plain, storm, told, work
 
 QUICK = ("branches", "function", "sklearn")
 OTHERS = [name for name in KINDS if name not in QUICK]  # torch and its optimizers alone take 8 s to import
 
 
-def skip_without(name: str) -> None:
-    if missing := lacking(KINDS[name]):
+def skip_without(kind: Kind) -> None:
+    if missing := lacking(kind):
         pytest.skip(f"{PYTHON} has no {missing}; FTS_LIBRARIES names an interpreter that has (extra `examples`)")
 
 
@@ -48,17 +49,21 @@ def test_a_trial_of_each_quick_kind_equals_plain_optuna_and_survives_kills() -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_trial_of_every_other_library_too(name: str) -> None:
-    skip_without(name)
+    skip_without(KINDS[name])
     (found,) = forked(name)
     assert_equal(found)
 
 
-@pytest.mark.slow  # 2 to 6 minutes each: every trial imports its library
+UNPRUNED = [name for name in OTHERS if name not in ("torch", "keras")]  # every trial is killed in its middle
+
+
+@pytest.mark.slow  # 2 to 7 minutes each: every trial imports its library
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", KINDS)
-def test_a_study_of_each_kind_through_the_queue_and_through_a_storm(name: str, tmp_path: Path) -> None:
-    skip_without(name)
-    kind = KINDS[name]
+@pytest.mark.parametrize(
+    "kind", [*KINDS.values(), *(replace(KINDS[name], pruner="none", trials=3) for name in UNPRUNED)], ids=str
+)
+def test_a_study_of_each_kind_through_the_queue_and_through_a_storm(kind: Kind, tmp_path: Path) -> None:
+    skip_without(kind)
     undisturbed, disturbed = (enqueued(kind, tmp_path / one, kind.trials) for one in ("undisturbed", "disturbed"))
     work(undisturbed)
     assert told(undisturbed) == plain(kind, tmp_path / "plain", kind.trials), "parameters, values, epochs, pruning"

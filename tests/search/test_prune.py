@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from benchmarks.pruning import Pool, judge, pools, replay, synthetic, waiting
-from fts.jobs.search.pruner import Halving, line_ahead, rungs, should_prune
+from fts.jobs.api.halving import Halving
+from fts.jobs.search.pruner import line_ahead, rungs, should_prune
 from fts.jobs.search.pure_pruner import PurePruner
 from fts.jobs.search.sampler import PastTrial
 from fts.state import transitions

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from fts.jobs.api.spec import BadSpec
 from fts.study import recipe
-from fts.study.cell import BadSpec, CellSpec, effective_config
+from fts.study.cell import CellSpec, effective_config
 from tests.search.test_spec import CELL, PARAMS
 
 LIMIT = 8 << 30

@@ -6,9 +6,10 @@ import pytest
 
 from benchmarks.searches import beside, found, spread
 from fts.jobs.api.halving import Halving
+from fts.jobs.api.spec import trial_folder
 from fts.state import queries, transitions
 from fts.state.db import open_database
-from fts.study.cell import CellSpec, trial_folder
+from fts.study.cell import CellSpec
 from tests.state.helpers import claimed, epoch, new_db, spec, started
 
 NAME = "phase6a_2M_h1_threshold_1pct"

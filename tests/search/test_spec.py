@@ -7,17 +7,9 @@ import pytest
 
 from fts.data.manifest import UnknownDataset
 from fts.data.splits import SplitTooSmall
+from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, seed_for
 from fts.jobs.trial.cause import cause_of
-from fts.study.cell import (
-    BadSpec,
-    CellSpec,
-    TrialSpec,
-    UnusedParameter,
-    config_md5,
-    effective_config,
-    seed_for,
-    settled,
-)
+from fts.study.cell import CellSpec, TrialSpec, effective_config, settled
 
 PARAMS = {
     "architecture": "d16-L1-h2-ff32",

@@ -14,8 +14,8 @@ from fts.training.optimizers import SteppedAfterBackward
 from fts.training.progress import Progress
 from fts.training.results import EpochDone, EpochResult, StepDone
 from fts.training.schedule import learning_rate
-from fts.training.trainer import Trainer, TrainingData
-from fts.training.windows import DataError
+from fts.training.trainer import Trainer
+from fts.training.windows import DataError, TrainingData
 from tests.training.tiny import finish, make_config, make_data, make_model, make_trainer, numbers
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,8 @@ from fts.model.architecture import Architecture, ModelConfig
 from fts.model.patchtst import PatchTST
 from fts.training.config import TrainConfig
 from fts.training.results import EpochDone, EpochResult
-from fts.training.trainer import Trainer, TrainingData
+from fts.training.trainer import Trainer
+from fts.training.windows import TrainingData
 
 CONTEXT = 16
 
