@@ -266,10 +266,10 @@ class Channel:
                 self.process.stdin.close()  # end of file: an agent that listens leaves
         if self.silent_s <= self.lease_s and self.hello is not None:  # else it hears nothing
             self._has_ended(LEAVES_S)
-        self.leave_attempt()
         if self.process.poll() is not None or self._signal(signal.SIGTERM):
             self._let_go()
         else:
+            self.leave_attempt()
             threading.Thread(target=self._kill, name=f"end of {self.process.pid}").start()
 
     def _has_ended(self, within_s: float) -> bool:
@@ -291,6 +291,7 @@ class Channel:
 
     def _let_go(self) -> None:
         self._thread.join(5.0)
+        self.leave_attempt()
         if self.process.stdout is not None and not self._thread.is_alive():
             self.process.stdout.close()
 
