@@ -10,10 +10,10 @@ import os
 import re
 import shlex
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.command import PLACE, WHOLE_ARGS, CommandCell
 from fts.jobs.api.shell_text import PLAIN, places
 from fts.jobs.api.spec import BadSpec

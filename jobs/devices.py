@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from fts.frozen import dataclass
 from fts.jobs.python import python
 
 DEVICE = re.compile(r"cpu|mps|cuda(:(0|[1-9]\d{0,2}))?")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.amounts import read_size
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.devices import BadSetting, check_here, check_name, index_of, kind_of

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peewee import SQL, IntegrityError, fn
 
+from fts.frozen import dataclass
 from fts.state import schema, tickets
 from fts.state.columns import TABLES
 from fts.state.damage import copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.state.models import TrialRow
 from fts.state.rows import as_badges, to_object
 from fts.state.values import UNRANKED, Direction, TrialStatus

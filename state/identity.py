@@ -7,8 +7,10 @@ A process that closes any descriptor of a file loses all its POSIX locks on it. 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from fts.frozen import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

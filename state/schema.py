@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.state import migrations
 
 if TYPE_CHECKING:  # fts.state.db asks this module of its backups

@@ -9,12 +9,13 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psutil
 
+from fts.frozen import dataclass
 from fts.state.files import CannotWrite, make_folder, reason_of
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ Lower case acts on the selection, upper case on the whole machine and asks. One 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 
+from fts.frozen import dataclass
 from fts.jobs.actions import ACTIONS, Action
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, SCREENS, TRIALS, Hint
 

@@ -6,12 +6,12 @@ Commands may be typed with what they need: `note lost the cooling`, `move 7 top`
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.command import CommandInput, CommandList, CommandPalette, DiscoveryHit, Hit, Provider
 from textual.content import Content
 
+from fts.frozen import dataclass
 from fts.jobs.actions import ACTIONS, Action
 from fts.jobs.status import formatting
 from fts.tui import bindings

@@ -7,10 +7,11 @@ show_trials ... for the seven screens.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.actions import ACTIONS, Action, by_key
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS

@@ -5,8 +5,7 @@ A test paints every screen and finds each glyph and column heading here, so that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fts.frozen import dataclass
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, SCREENS, TRIALS
 
 EVERYWHERE = tuple(range(len(SCREENS)))

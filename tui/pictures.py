@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import App
 from textual.geometry import Size
 
+from fts.frozen import dataclass
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.log_excerpt import trouble

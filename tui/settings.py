@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
+from fts.frozen import dataclass
 from fts.jobs.actions import ACTIONS
 from fts.tui import keymap
 from fts.tui.keymap import BadKeys, Keymap, nearest

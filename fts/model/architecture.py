@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
+
+from fts.frozen import dataclass
 
 # revin: every feature of a window relative to its own mean and spread. partial: those in units of price or volume.
 # +stats: the means and spreads of the window come back as one token.

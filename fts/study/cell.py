@@ -7,9 +7,10 @@ names with odd characters and numbers out of range are refused with the field's 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api import spec
 from fts.jobs.api.halving import BEFORE_FREEZING, BadHalving, Halving
 from fts.jobs.api.lag import MOST_PARALLEL, PARALLEL

@@ -7,9 +7,9 @@ work, L3 cannot be undone (never a key: palette or command only).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.actions import conditions, handlers
 from fts.state.values import Change, Job, JobStatus, Snapshot, Verb, WorkerOrder
 

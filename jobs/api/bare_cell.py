@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import KW_ONLY, MISSING, asdict, dataclass, field, fields
+from dataclasses import KW_ONLY, MISSING, asdict, field, fields
 from typing import Any, ClassVar, Self
 
+from fts.frozen import dataclass
 from fts.jobs.api.conditions import WHEN, check_conditions
 from fts.jobs.api.goals import check_goals
 from fts.jobs.api.grid import check_grid

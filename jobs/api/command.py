@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from glob import escape
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from fts.frozen import dataclass
 from fts.jobs.api import shell_text
 from fts.jobs.api.bare_cell import LIMITS, SOURCES, BareCell
 from fts.jobs.api.function import FunctionCell, FunctionStudy

@@ -11,10 +11,11 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.spec import BadSpec
 
 LONGEST, MOST_PARTS, DEEPEST = 1000, 200, 30  # characters, nodes of the tree, nodes above one another

@@ -11,10 +11,11 @@ import ast
 import hashlib
 import re
 import sys
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fts.frozen import dataclass
 from fts.jobs.api.bare_cell import OBJECTIVE, BareCell
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import Metric, Program, Resources, Study

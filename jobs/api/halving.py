@@ -6,8 +6,10 @@ so a study that was begun under one rule ends under it, whatever a later version
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
+
+from fts.frozen import dataclass
 
 PERCENTILE = 25.0  # of the percentile pruner: so many of 100 trials go on
 

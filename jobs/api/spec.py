@@ -10,8 +10,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+from fts.frozen import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

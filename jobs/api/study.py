@@ -7,9 +7,10 @@ a job of a function or command needs none (fts.jobs.api.function).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from fts.frozen import dataclass
 from fts.jobs.api.spec import BadSpec, TrialSpec, seed_for
 
 if TYPE_CHECKING:

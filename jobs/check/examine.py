@@ -9,10 +9,11 @@ second report and continued (does it end equal?).
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.api.command import CommandCell
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.check import causes, files

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.command import BareStudy, CommandCell, filled
 from fts.jobs.check.examine import Examination, Examined
 from fts.jobs.check.rehearsal import Seen, Stage

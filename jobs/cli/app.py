@@ -11,7 +11,6 @@ import os
 import re
 import select
 import sys
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fts import __version__
+from fts.frozen import dataclass
 from fts.jobs.api.load import installed, study
 from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.newcomer import command_without_dashes, what_to_name

@@ -6,11 +6,11 @@ Several words are one set, in the order of the queue. A word that matches nothin
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from fts.frozen import dataclass
 from fts.jobs.api.load import installed, study
 from fts.jobs.api.nearest import hint
 from fts.jobs.cli.errors import NothingThere

@@ -16,14 +16,14 @@ from fts.jobs.status.conditions import is_live, running
 from fts.jobs.status.explain import runnable
 from fts.jobs.status.sanitize import clean_snapshot
 from fts.jobs.status.sentences import event_sentence
-from fts.state import queries
+from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
 from fts.state.migrations import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fts.state.values import Event, Job
+    from fts.state.values import Event, Job, Worker
 
 BATCH = 1000  # events read at once
 
@@ -68,6 +68,28 @@ def watch(plain: bool, as_json: bool, start: int | None, until_idle: bool, poll_
         db.close()
 
 
+class Crew:
+    """Says once of each worker that it has died or does not answer, of which no event tells until another one comes."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.workers: tuple[Worker, ...] = ()
+        self.told: frozenset[int] = frozenset()
+
+    def read(self) -> None:
+        self.workers = tuple(worker for worker in queries.workers(self.db) if worker.status == "running")
+
+    def look(self) -> None:
+        dead, now = liveness.gone(self.workers, self.db.path.absolute().parent), self.db.now()
+        missing = [worker for worker in self.workers if worker.id in dead or not is_live(worker, now)]
+        for worker in missing:
+            if worker.id not in self.told:
+                how = "has died" if worker.id in dead else "does not answer"
+                last = formatting.seconds_clock(worker.heartbeat_at)
+                say(f"worker {worker.id} on {worker.host} {how}; its last heartbeat was at {last}")
+        self.told = frozenset(worker.id for worker in missing)
+
+
 class Jobs:
     """The jobs of the queue, read again when an event is about one that is not among them."""
 
@@ -87,11 +109,12 @@ def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> 
     """
     known = deque(((event.id, event.at) for event in queries.events(db, limit=BATCH)), maxlen=BATCH)
     last = start if start is not None else known[-1][0] if known else 0
-    version = None
+    version, crew = None, Crew(db)
     while True:
         now = queries.data_version(db)
-        if now != version:
+        if changed := now != version:
             version = now
+            crew.read()
             if known and not _is_in(db, *known[-1]):
                 last = _common(db, known)
                 say(f"{db.path} was replaced or overwritten; continuing after its event {last}")
@@ -99,8 +122,9 @@ def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> 
                 yield from found
                 last = found[-1].id
                 known.extend((event.id, event.at) for event in found)
-            if until_idle and not _anything_to_do(db):
-                return
+        crew.look()
+        if until_idle and changed and not _anything_to_do(db):
+            return
         time.sleep(poll_s)
 
 

@@ -6,9 +6,11 @@ the supervisor, wherever it is: its end says in addition whose end it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
+
+from fts.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.api.code import TooMuchCode, beside, files, not_inside
 from fts.jobs.executors.arriving import BadFile, checked_name
 from fts.jobs.executors.base import CodeNotSent

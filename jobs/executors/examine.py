@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.executors.base import Want
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.fingerprint import code_md5, of_this_machine

@@ -8,9 +8,10 @@ import importlib.metadata
 import os
 import platform
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from fts.frozen import dataclass
 from fts.jobs.api.spec import md5_of
 from fts.jobs.sensors.gpus import list_gpus
 

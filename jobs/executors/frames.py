@@ -16,9 +16,11 @@ import select
 import struct
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
+
+from fts.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 import string
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.devices import BadSetting
 from fts.jobs.python import python
 

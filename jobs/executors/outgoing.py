@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.executors.arriving import MOST_BYTES, MOST_FILES, BadFile, checked_name
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.supervisor import elsewhere

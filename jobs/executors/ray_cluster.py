@@ -10,10 +10,10 @@ import json
 import os
 import socket
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.devices import BadSetting
 from fts.jobs.executors.launch import Launch
 from fts.jobs.python import python, this_python

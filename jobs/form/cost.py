@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.command import BareStudy
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.api.study import LEARN

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs import functions
 from fts.jobs.api.function import VALUE, FunctionStudy
 from fts.jobs.api.goals import CONSTRAINTS

@@ -7,9 +7,9 @@ goes too, but never in the folder of a trial that still runs or will go on.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.records.exports import best_of
 from fts.jobs.supervisor import elsewhere

@@ -13,11 +13,12 @@ import shutil
 import socket
 import stat
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts import __version__
+from fts.frozen import dataclass
 from fts.jobs.api.load import installed, study
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.maintenance import cleanup

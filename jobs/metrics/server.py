@@ -7,9 +7,9 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.hosts import LOOPBACK, name_of, refusal
 from fts.jobs.look import glance as look
 from fts.jobs.metrics import gauges

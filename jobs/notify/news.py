@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.status import formatting
 from fts.jobs.status.concern import About, Concern, Word
 from fts.jobs.status.conditions import is_live, runnable, running

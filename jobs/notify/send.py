@@ -14,8 +14,8 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
 
+from fts.frozen import dataclass
 from fts.jobs.notify.targets import COMMAND, Target
 from fts.jobs.python import python, this_python
 

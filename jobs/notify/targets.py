@@ -8,10 +8,11 @@ import re
 import shlex
 import stat
 import tomllib
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from fts.frozen import dataclass
 from fts.jobs.api.nearest import hint
 from fts.jobs.devices import BadSetting
 from fts.jobs.status.concern import About

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.records.intervals import Interval, mean_interval
 from fts.state.values import BASELINE, REPLICATE, ROLE, TrialStatus
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.trial.kept import ARTIFACTS, PREDICTIONS, digest
 

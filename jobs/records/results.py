@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.study import Table
 from fts.jobs.records import columns
 from fts.jobs.records.beside import baseline_of, replicates_of

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.records import columns
 from fts.jobs.records.beside import Replicates, baseline_of, replicates_of, role_of, search_of
 from fts.jobs.records.energy import energies, total

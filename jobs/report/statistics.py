@@ -10,9 +10,10 @@ import itertools
 import math
 import random
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.records.intervals import Interval, mean_interval
 from fts.jobs.search.importance import ENOUGH, Importance, chance_of, counts, importance, ranks, standing
 from fts.state.values import TrialStatus

@@ -6,10 +6,12 @@ Own and short, because a core installation has no matplotlib, and inline SVG fol
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from html import escape
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
+
+from fts.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,10 +19,10 @@ from __future__ import annotations
 import math
 import random
 import re
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.state.values import BASELINE, REPLICATE, Trial, TrialStatus
 
 if TYPE_CHECKING:

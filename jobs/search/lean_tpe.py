@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Split = tuple[list["FrozenTrial"], list["FrozenTrial"]]
 KEPT = "splits"  # attribute of a study that stands still: what was split before
+IN_ORDER = "in_order"  # attribute of a study: are its trials known to stand in the order of their numbers?
 SPLIT = ["study", "trials", "n_below"]  # parameters of Optuna's functions, as they are known here
 READ = ["self", "trials", "search_space", "study"]
 
@@ -132,7 +133,9 @@ def best_of(study: optuna.Study, trials: Sequence[FrozenTrial], n_below: int) ->
     of = heapq.nsmallest if minimize else heapq.nlargest  # as a stable sort would give them
     below = of(n_below, complete, key=attrgetter("value"))
     best, number = set(map(id, below)), attrgetter("number")
-    return sorted(below, key=number), sorted((one for one in trials if id(one) not in best), key=number)
+    above = [one for one in trials if id(one) not in best]
+    in_order = getattr(study, IN_ORDER, False)
+    return sorted(below, key=number), above if in_order else sorted(above, key=number)
 
 
 SIMPLE = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING}

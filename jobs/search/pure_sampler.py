@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -17,6 +16,7 @@ from optuna._transform import _SearchSpaceTransform
 from optuna.samplers import BaseSampler
 from optuna.samplers._lazy_random_state import LazyRandomState
 
+from fts.frozen import dataclass
 from fts.jobs.api.spec import seed_for
 from fts.jobs.search import lean_tpe
 from fts.jobs.search.needs import check_packages
@@ -198,8 +198,13 @@ class _AsItBegan(optuna.Study):
     """The study with the trials it had at one moment, whatever other threads and processes add meanwhile."""
 
     def __init__(self, study: optuna.Study, number: int) -> None:
-        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self._trials = [one for one in study._get_trials(deepcopy=False) if one.number != number]
+        sampler = copy.copy(study.sampler)  # its own keeps this: no garbage that waits for the collector
+        super().__init__(study.study_name, study._storage, sampler, study.pruner)
+        self._trials = list(study._get_trials(deepcopy=False))
+        numbers = [one.number for one in self._trials]
+        self.in_order = numbers == list(range(len(numbers)))  # for lean_tpe, which need not sort them
+        if number in numbers:
+            del self._trials[numbers.index(number)]
         self._in_states: dict[Any, list[FrozenTrial]] = {}  # each draw asks again
         self.splits: dict[tuple[int, int], Any] = {}  # of TPE; see lean_tpe
 

@@ -6,11 +6,12 @@ made anew where it differs, so a draw stays a function of the record alone.
 
 from __future__ import annotations
 
-from operator import attrgetter
+from itertools import compress, count
+from operator import attrgetter, is_not
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import optuna
     from optuna.trial import FrozenTrial
@@ -23,47 +24,59 @@ class Rebuilt:
 
     def __init__(self) -> None:
         self._terms: Any = None  # what the trials were frozen with
-        self._made: list[tuple[PastTrial | None, FrozenTrial]] = []  # by the place in the study
+        self._past: list[PastTrial | None] = []  # by the place in the study
+        self._frozen: list[FrozenTrial] = []  # the same, made of them
+        self._complete: list[bool] = []
+        self._numbers: dict[int, tuple[int, int]] = {}
 
     def trials(
         self, past: Sequence[PastTrial | None], terms: Any, freeze: Callable[[PastTrial | None], FrozenTrial]
     ) -> list[FrozenTrial]:
         """One for each place of the study; None is a place that nothing is known of."""
         if terms != self._terms:
-            self._terms, self._made = terms, []
-        made = self._made
-        for place, one in enumerate(past):
-            if place == len(made):
-                made.append((one, numbered(freeze(one), place)))
-            elif made[place][0] is not one and made[place][0] != one:
-                made[place] = (one, numbered(freeze(one), place))
-        return [frozen for _, frozen in made[: len(past)]]
+            self._terms, self._past, self._frozen, self._complete = terms, [], [], []
+        for place in compress(count(), map(is_not, past, self._past)):
+            one, before = past[place], self._past[place]
+            if one != before:
+                self._put(place, freeze(one))
+            self._past[place] = one
+        for place in range(len(self._past), len(past)):
+            self._put(place, freeze(past[place]))
+            self._past.append(past[place])
+        return self._frozen[: len(past)]
+
+    def _put(self, place: int, trial: FrozenTrial) -> None:
+        trial.number = trial._trial_id = place  # as a new storage numbers it
+        self._frozen[place : place + 1] = [trial]
+        self._complete[place : place + 1] = [trial.state.name == "COMPLETE"]
+
+    def complete(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+        """Those of the trials that it handed out last."""
+        return list(compress(trials, self._complete))
+
+    def numbers(self, count: int) -> dict[int, tuple[int, int]]:
+        """Study and number of each trial as a new storage has them, at least so many; each further one fits, too."""
+        for number in range(len(self._numbers), count):
+            self._numbers[number] = (0, number)
+        return self._numbers
 
 
-def numbered(trial: FrozenTrial, place: int) -> FrozenTrial:
-    """As a new storage numbers it."""
-    trial.number = place
-    trial._trial_id = place
-    return trial
-
-
-def fill(study: optuna.Study, trials: list[FrozenTrial]) -> None:
+def fill(study: optuna.Study, trials: list[FrozenTrial], rebuilt: Rebuilt) -> None:
     """`study.add_trials` of a new in-memory study, without a deep copy of each trial; of another Optuna just that."""
     from optuna.storages import InMemoryStorage
     from optuna.study import StudyDirection
-    from optuna.trial import TrialState
 
     storage = study._storage
     known = all(hasattr(storage, name) for name in ("_studies", "_trial_id_to_study_id_and_number", "_max_trial_id"))
-    if type(storage) is not InMemoryStorage or not known:
+    if type(storage) is not InMemoryStorage or not known or study._study_id != 0:
         study.add_trials(trials)
         return
     info = storage._studies[study._study_id]
     assert not info.trials and storage._max_trial_id == -1, "the study is new"
     info.trials = list(trials)
-    storage._trial_id_to_study_id_and_number = {n: (study._study_id, n) for n in range(len(trials))}
+    storage._trial_id_to_study_id_and_number = rebuilt.numbers(len(trials))
     storage._max_trial_id = len(trials) - 1
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    complete = rebuilt.complete(trials)
     if complete and len(study.directions) == 1:
         better = max if study.direction == StudyDirection.MAXIMIZE else min
         info.best_trial_id = better(complete, key=attrgetter("value"))._trial_id

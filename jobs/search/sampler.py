@@ -6,9 +6,10 @@ search that was killed and resumed proposes exactly what an undisturbed one woul
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.bare_cell import BY_TRIAL
 from fts.jobs.api.goals import goals_of
 from fts.jobs.api.grid import GRID
@@ -125,7 +126,8 @@ def rebuild_study(
     if diverged == "worst":
         history = with_bad_region(history, direction)
     in_order = sorted(history, key=lambda past: past.number)
-    fill(study, (rebuilt or Rebuilt()).trials(in_order, (space, None), lambda past: frozen(space, known(past))))
+    rebuilt = rebuilt or Rebuilt()
+    fill(study, rebuilt.trials(in_order, (space, None), lambda past: frozen(space, known(past))), rebuilt)
     return study
 
 
@@ -154,7 +156,8 @@ def study_before(
     if cell.diverged == "worst":
         history = with_bad_region(history, Direction(cell.direction), goals)
     past = {one.number: one for one in history if one.number < number and one.kept}
-    fill(study, frozen_before(history, number, goals, rebuilt or Rebuilt(), cell.space or {}))
+    rebuilt = rebuilt or Rebuilt()
+    fill(study, frozen_before(history, number, goals, rebuilt, cell.space or {}), rebuilt)
     for _, one in sorted(past.items()):
         for name, value in one.kept.get("study", {}).items():
             study._storage.set_study_system_attr(study._study_id, name, value)
@@ -172,8 +175,11 @@ def frozen_before(
             return optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers leave failed ones out
         return frozen(space or {}, one, goals)
 
-    past = {one.number: one for one in history if one.number < number}
-    return rebuilt.trials([past.get(n) for n in range(number)], (space or {}, dict(goals)), freeze)
+    places: list[PastTrial | None] = [None] * number
+    for one in history:
+        if one.number < number:
+            places[one.number] = one
+    return rebuilt.trials(places, (space or {}, dict(goals)), freeze)
 
 
 def kept_by(study: optuna.Study, trial_id: int, before: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,13 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
+from fts.frozen import dataclass
 from fts.jobs.sensors.rapl import Rapl
 
 if TYPE_CHECKING:

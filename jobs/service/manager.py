@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.service import unit
 from fts.state.files import atomic_write, make_folder, remove
 

@@ -10,9 +10,9 @@ import hashlib
 import plistlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from fts.frozen import dataclass
 from fts.jobs.devices import BadSetting
 from fts.jobs.settings import WorkerSettings
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from fts.frozen import dataclass
 from fts.jobs.starters import boosting, commands, estimators, functions, huggingface, lightning
 
 STUDY_FILE, SCRIPT_FILE = "study.toml", "train.py"

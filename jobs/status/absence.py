@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status import event_groups, naming
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.declared import metric_word

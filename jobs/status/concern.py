@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from fts.frozen import dataclass
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import is_live, runnable, running
 from fts.jobs.status.event_groups import FAILED, RETRIED

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.study import Axis, Fact, Metric
 from fts.jobs.status import formatting
 from fts.state.values import Direction, Job, Snapshot, StudyRecord

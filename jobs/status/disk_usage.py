@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.state.values import Trial, TrialStatus
 
 if TYPE_CHECKING:

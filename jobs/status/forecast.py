@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status.declared import steps_of
 from fts.jobs.status.formatting import count, honest, spell, trials_ended
 from fts.state.scheduling import waits

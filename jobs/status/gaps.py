@@ -6,9 +6,9 @@ are wall time. What the journal explains (an interruption, a resume, another cla
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
+from fts.frozen import dataclass
 from fts.state.values import Snapshot, Verb
 
 LEAST_S = 600.0  # shorter ones could be an evaluation or a checkpoint on a slow disk

@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.drain import how_it_left
@@ -78,7 +78,8 @@ def worker_lines(worker: Worker, snapshot: Snapshot, study: Path, now: float) ->
     if not found:
         return None
     at = formatting.when(worker.stopped_at or worker.heartbeat_at, now)
-    how = {"running": "silent since", "lost": "lost"}.get(worker.status) or how_it_left(snapshot, worker)
+    silent = "died after" if worker.gone else "silent since"
+    how = {"running": silent, "lost": "lost"}.get(worker.status) or how_it_left(snapshot, worker)
     return LastLines(None, f"worker {worker.id} · {how} {at}", found, f"{study.name}/logs/{WORKER_LOG}")
 
 
@@ -104,7 +105,7 @@ def last_lines(
     live = next((trial for trial in own if trial.status in (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)), None)
     trial = live or max(own, key=lambda t: t.number, default=None)
     name = (name or naming.cell_name(job)) + (f" t{trial.number}" if trial else "")
-    why = job.cause if job.status is JobStatus.FAILED else "its worker is silent"
+    why = job.cause if job.status is JobStatus.FAILED else "its worker is lost"
     title = f"{name} · {why or 'no cause recorded'}"
     path = log_file(study, trial.log_path) if trial is not None else None
     recorded = _recorded(job, events)

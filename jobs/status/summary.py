@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.status import drain, formatting
 from fts.jobs.status.absence import Away, Timeline, away, night
 from fts.jobs.status.concern import Word

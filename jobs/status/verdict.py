@@ -7,9 +7,9 @@ IDLE (nothing left to run), WELL. One pure function of a Snapshot; `fts status` 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status import drain, formatting
 from fts.jobs.status.concern import About, Concern, Word, guard_word, name_of, worker_words
 from fts.jobs.status.conditions import runnable, running

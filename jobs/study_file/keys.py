@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.bare_cell import CHOICES, DAY_S, LIMITS
 from fts.jobs.api.halving import LIMITS as HALVING_LIMITS
 from fts.jobs.api.halving import BadHalving, Halving

@@ -8,9 +8,10 @@ the question is another one, nothing is put in line: the study needs another nam
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs import functions
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.spec import BadSpec

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.study import CannotFit, Cell, Study
 from fts.jobs.devices import index_of, kind_of
 from fts.jobs.sensors.detect import Reading, from_env

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.goals import CONSTRAINTS, INFEASIBLE, constraints_of, goals_of, several, violations
 from fts.jobs.api.spec import BadSpec
 from fts.state.values import Cause

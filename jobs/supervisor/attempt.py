@@ -13,11 +13,12 @@ import signal
 import time
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.executors.base import Whose
 from fts.jobs.supervisor.child import ChildError, ChildGone

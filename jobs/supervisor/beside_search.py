@@ -6,10 +6,11 @@ search do not see them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.bare_cell import BareCell
 from fts.jobs.api.function import FunctionCell, code_md5
 from fts.jobs.api.spec import seed_for

@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.state.files import atomic_write, make_folder, remove, replacing, sync_folder
 
 if TYPE_CHECKING:

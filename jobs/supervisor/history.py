@@ -7,6 +7,8 @@ nothing that is not in the rows: another supervisor that reads them anew goes on
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from fts.jobs.records.beside import role_of
@@ -55,7 +57,7 @@ class JobHistory:
 
     def _refresh(self) -> None:
         rows = queries.readable_trials(self.db, self.job_id, self._first_open)
-        curves = queries.curves(self.db, self.job_id, self._first_open)
+        curves = queries.curves(self.db, self.job_id, self._first_open) if rows else ()
         ended = [row for row in rows if is_settled(row) and row.number not in self._ended]
         known = set(self.beside)
         self.beside += [row.number for row in rows if role_of(row) is not None and row.number not in known]
@@ -94,11 +96,12 @@ class JobHistory:
             found = {**self._settled, **self._open}
         if without is not None:
             found.pop(without, None)
-        return sorted(found.values(), key=lambda trial: trial.number)
+        return sorted(found.values(), key=attrgetter("number"))
 
     def before(self, number: int) -> list[PastTrial]:
         """The trials of lower numbers within the search: later ones have no say."""
-        return [trial for trial in self.past() if trial.number < number]
+        past = self.past()
+        return past[: bisect_left(past, number, key=attrgetter("number"))]
 
     def twin(self, effective_md5: str, below: int) -> Trial | None:
         """The first complete trial of this effective configuration, if its number within the search is lower."""

@@ -6,8 +6,9 @@ A pure function of the record: equal rows give equal bytes, on any machine and a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from fts.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

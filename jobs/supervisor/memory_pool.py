@@ -6,9 +6,9 @@ Without it a 2B trial that fits the machine but not half of it would be refused,
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.state.gpu_ledger import GpuLedger
 
 if TYPE_CHECKING:

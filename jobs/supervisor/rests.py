@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+
+from fts.frozen import dataclass
 
 
 @dataclass(frozen=True)

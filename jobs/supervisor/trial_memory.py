@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.study import LEARN, CannotFit
 from fts.jobs.python import python
 from fts.jobs.status.formatting import count, in_gb

@@ -7,9 +7,9 @@ whatever a retry has put back.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state.errors import StaleToken
 

@@ -24,10 +24,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.python import this_python
 from fts.jobs.trial.places import local_folder
 from fts.jobs.trial.process import CHECKPOINT_SHARE, say

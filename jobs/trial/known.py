@@ -6,6 +6,8 @@ A template process learns them before it forks, so that its forks have them in m
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.lag import seen_below
@@ -34,7 +36,8 @@ class Known:
 
     def before(self, number: int) -> list[PastTrial]:
         """The trials of lower numbers, in order."""
-        return sorted((one for one in self.past.values() if one.number < number), key=lambda one: one.number)
+        past = sorted(self.past.values(), key=attrgetter("number"))
+        return past[: bisect_left(past, number, key=attrgetter("number"))]
 
 
 KNOWN = Known()

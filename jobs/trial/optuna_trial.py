@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -120,10 +119,23 @@ class OptunaTrial(optuna.Trial):
                 self.set_constraint(name, value)
 
 
-def told_in_vain(call: Callable[..., Any], sentence: str, *args: Any, **kwargs: Any) -> Any:
-    """What a function tells the study of its trial, and that nobody hears it."""
-    say(sentence)
-    return call(*args, **kwargs)
+class StudyOfTrial(optuna.Study):
+    """Says what of it does not reach later trials."""
+
+    def stop(self) -> None:
+        say(STOP)
+
+
+def told_in_vain(name: str) -> Callable[..., Any]:
+    def method(study: optuna.Study, *args: Any, **kwargs: Any) -> Any:
+        say(NO_EFFECT.format(name))
+        return getattr(optuna.Study, name)(study, *args, **kwargs)
+
+    return method
+
+
+for _name in OF_THE_STUDY:
+    setattr(StudyOfTrial, _name, told_in_vain(_name))
 
 
 def make_trial(running: RunningTrial, history: Sequence[PastTrial], rebuilt: Rebuilt | None = None) -> OptunaTrial:
@@ -131,11 +143,9 @@ def make_trial(running: RunningTrial, history: Sequence[PastTrial], rebuilt: Reb
     cell = running.cell
     sampler = "random" if cell.sampler == GRID else cell.sampler  # the points of a grid are drawn before
     study = study_before(cell, history, running.number, PureSampler(sampler, cell.seed), rebuilt)
-    study.stop = partial(say, STOP)  # type: ignore[method-assign]
     given = running.spec.params | {name: draw["value"] for name, draw in running.recorded.items()}
     study.enqueue_trial(given)
     trial_id = study._pop_waiting_trial_id()
     assert trial_id is not None, "it was put in line two lines above"
-    for name in OF_THE_STUDY:
-        setattr(study, name, partial(told_in_vain, getattr(study, name), NO_EFFECT.format(name)))
-    return OptunaTrial(study, trial_id, running)
+    own = StudyOfTrial(study.study_name, study._storage, study.sampler, study.pruner)
+    return OptunaTrial(own, trial_id, running)

@@ -7,11 +7,12 @@ import math
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.nearest import nearest
 from fts.jobs.api.objective import Stopped

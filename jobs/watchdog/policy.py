@@ -9,11 +9,12 @@ One Guard per slot lives across trials, because a machine that cools after a sto
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.api.amounts import read_size
 from fts.jobs.status.conditions import RESERVE
 from fts.jobs.status.formatting import GB, in_gb

@@ -16,10 +16,11 @@ import os
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.sensors.process_usage import TreeUse
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.watchdog.policy import (

@@ -40,7 +40,7 @@ def record_draw(
     row["distribution"] = to_json(distribution, f"distribution of {name[:80]}", MAX_DRAW)
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
-        stored = db.one(DrawRow.select(ALL).where(DrawRow.trial_id == trial_id, DrawRow.k == k))
+        stored = db.find(DrawRow, trial_id=trial_id, k=k)
         if stored is None:
             return _add_draw(db, trial, k, row)
         if all(stored[part] == row[part] for part in row):
@@ -61,7 +61,7 @@ def _add_draw(db: Database, trial: Row, k: int, row: Row) -> Any:
     known = DrawRow.select(fn.COUNT(DrawRow.k)).where(DrawRow.trial_id == trial["id"]).scalar(db)
     if k != known:
         raise WrongStatus(f"trial {trial['number']} has {known} draws recorded, so draw {known} comes next, not {k}")
-    DrawRow.insert(row | {"trial_id": trial["id"], "k": k}).execute(db)
+    db.insert(DrawRow, row | {"trial_id": trial["id"], "k": k})
     value, params = json.loads(row["value"]), json.loads(trial["params"])
     if row["name"] not in params or params[row["name"]] != value:
         change_trial(db, trial, params=to_json(params | {row["name"]: value}, "params"))
@@ -81,12 +81,12 @@ def begin_attempt(db: Database, trial_id: int, token: int, host: str | None = No
     if last is not None and last["ended_at"] is None:
         if last["token"] == token and (last["pid"] in (None, pid) or pid is None):
             known = {"host": last["host"] or host, "pid": pid or last["pid"]}
-            _of(AttemptRow.update(known), last).execute(db)
+            db.change(AttemptRow, known, trial_id=trial_id, n=last["n"])
             return int(last["n"])
         end_attempt(db, trial_id, "replaced")
     n = 1 if last is None else last["n"] + 1
     row = {"trial_id": trial_id, "n": n, "token": token, "host": short(host), "pid": pid, "began_at": db.now()}
-    AttemptRow.insert(row).execute(db)
+    db.insert(AttemptRow, row)
     return int(n)
 
 
@@ -98,7 +98,3 @@ def end_attempt(db: Database, trial_id: int, how: str) -> None:
 
 def latest_attempt(db: Database, trial_id: int) -> Row | None:
     return db.one(AttemptRow.select(ALL).where(AttemptRow.trial_id == trial_id).order_by(AttemptRow.n.desc()))
-
-
-def _of(query: Any, attempt: Row) -> Any:
-    return query.where(AttemptRow.trial_id == attempt["trial_id"], AttemptRow.n == attempt["n"])

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fts.state.errors import BadRow, NoSuchRow, StaleToken, WrongStatus
-from fts.state.models import ALL, EventRow, FlagRow, JobRow, TrialRow, WorkerRow
+from fts.state.models import EventRow, FlagRow, JobRow, TrialRow, WorkerRow
 from fts.state.values import Cause, Claim, Direction
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def emit(
         "data": to_json(finite(dict(data or {})), "event data", MAX_JSON if inverse is None else MAX_CHANGE),
         "inverse": None if inverse is None else to_json(inverse, "inverse", MAX_CHANGE),
     }
-    return int(EventRow.insert(row).execute(db))
+    return db.insert(EventRow, row)
 
 
 def this_person() -> str:
@@ -88,21 +88,21 @@ def this_person() -> str:
 
 
 def get_job(db: Database, job_id: int) -> Row:
-    row = db.one(JobRow.select(ALL).where(JobRow.id == job_id))
+    row = db.find(JobRow, id=job_id)
     if row is None:
         raise NoSuchRow(f"there is no job {job_id}")
     return row
 
 
 def get_trial(db: Database, trial_id: int) -> Row:
-    row = db.one(TrialRow.select(ALL).where(TrialRow.id == trial_id))
+    row = db.find(TrialRow, id=trial_id)
     if row is None:
         raise NoSuchRow(f"there is no trial with id {trial_id}")
     return row
 
 
 def get_worker(db: Database, worker_id: int) -> Row:
-    row = db.one(WorkerRow.select(ALL).where(WorkerRow.id == worker_id))
+    row = db.find(WorkerRow, id=worker_id)
     if row is None:
         raise NoSuchRow(f"there is no worker {worker_id}")
     return row
@@ -110,7 +110,7 @@ def get_worker(db: Database, worker_id: int) -> Row:
 
 def get_flag(db: Database, name: str) -> Row | None:
     """None: it is not set."""
-    return db.one(FlagRow.select(ALL).where(FlagRow.name == name))
+    return db.find(FlagRow, name=name)
 
 
 OF_RUNNING = ("lease_until", "worker_id", "asked")  # columns that the CHECKs of the schema tie to that status
@@ -160,8 +160,7 @@ def change_job(db: Database, job: Row, **changes: Any) -> Row:
 
 
 def change_trial(db: Database, trial: Row, **changes: Any) -> None:
-    query = TrialRow.update(changes).where(TrialRow.id == trial["id"], TrialRow.status == trial["status"])
-    if query.execute(db) != 1:
+    if db.change(TrialRow, changes, id=trial["id"], status=trial["status"]) != 1:
         raise WrongStatus(f"trial {trial['number']} of job {trial['job_id']} is no longer {trial['status']}")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
+from fts.frozen import dataclass
 from fts.state.models import ALL, JobRow, TrialRow
 from fts.state.rows import to_object
 from fts.state.scheduling import preference

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import DrawRow, EpochRow, JobRow, TrialRow
 from fts.state.scheduling import IMPORTED

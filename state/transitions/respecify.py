@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.state.errors import WrongStatus
 from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.base import Row, change_job, emit, get_job, this_person, transaction

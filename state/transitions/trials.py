@@ -83,7 +83,7 @@ def start_trial(
         if wanted is not None and job["trials_wanted"] != wanted:
             raise TrialsChanged(f"job {job['id']} has {job['trials_wanted']} trials now, not {wanted}")
         _refuse_out_of_turn(db, claim, number, parallel)
-        trial_id = int(TrialRow.insert(row | {"started_at": db.now()}).execute(db))
+        trial_id = db.insert(TrialRow, row | {"started_at": db.now()})
         begin_attempt(db, trial_id, claim.token, row.get("host"), row.get("pid"))
         words = f"trial {number} of {claim.job.experiment} starts" + (f": {architecture}" if architecture else "")
         data = {"number": number, "params": dict(params), "token": claim.token}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.state.values.enums import Cause, Direction, JobStatus
 
 if TYPE_CHECKING:

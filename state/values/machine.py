@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.state.values.enums import NodeState, WorkerOrder
 
 if TYPE_CHECKING:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from fts.frozen import dataclass
 
 if TYPE_CHECKING:
     from fts.state.values.enums import Cause, Direction, TrialStatus
@@ -24,12 +26,8 @@ def in_words(value: float) -> str:
 
 ROLE = "role"  # fact of a trial beside the search, with its kind:
 REPLICATE, BASELINE = "replicate", "baseline"  # the winner with another seed; what the search is compared with
-UNRANKED = (
-    "diverged",
-    "infeasible",
-    REPLICATE,
-    BASELINE,
-)  # badges of complete trials that cannot be the best of a search
+# badges of complete trials that cannot be the best of a search
+UNRANKED = ("diverged", "infeasible", REPLICATE, BASELINE)
 
 
 @dataclass(frozen=True, slots=True)  # slots: a monitor keeps ten thousand of them, each a third of the size

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.cli.logs import follow_lines
-from fts.jobs.cli.watch import follow
+from fts.jobs.cli.watch import Crew, follow
 from fts.state import queries, transitions
 from fts.state.backup import backup, restore
 from fts.state.db import Database, open_database
@@ -63,6 +66,23 @@ def test_watch_of_another_database_begins_with_what_comes(db: Database, tmp_path
         note(path, "later")
         waiting.join(0.05)
     assert found == ["later"]
+
+
+def test_watch_says_once_that_a_worker_has_died(tmp_path: Path, capsys: Any) -> None:
+    db = open_database(tmp_path / "fts.db")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    transitions.register_worker(db, os.uname().nodename, ended.pid, time.time(), 1)
+    transitions.register_worker(db, "elsewhere", 7, time.time(), 1)
+    assert len(list(follow(db, 0, True, 0.01))) == len(queries.events(db))
+    crew = Crew(db)
+    crew.read()
+    crew.look()
+    crew.look()
+    said = capsys.readouterr().err
+    db.close()
+    assert said.count("has died") == 2, "once each"
+    assert f"worker 1 on {os.uname().nodename} has died; its last heartbeat was at " in " ".join(said.split())
 
 
 def next_line(lines: Iterator[str]) -> Iterator[list[str]]:

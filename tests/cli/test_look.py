@@ -324,7 +324,7 @@ def test_status_ends_with_the_last_words_of_a_cell_whose_worker_is_silent(fts, d
     db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at - 600")
     said = fts("status").out
     assert said.startswith("fts")
-    assert "last words of 2M/h1 t0 · its worker is silent:" in said
+    assert "last words of 2M/h1 t0 · its worker is lost:" in said
     assert "? lost" in fts("queue").out, "the table calls it what status calls it"
     assert "ep 2" in said
 

@@ -51,7 +51,7 @@ def test_the_last_three_lines_of_the_log_that_say_something(tmp_path):
     trial = make_trial(1, 5, 23, "running", log_path="outputs/logs/a.log")
     found = last_lines(lost_job(), [trial], (), folder)
     assert found.lines == ("two", "three", "four")
-    assert found.title == "20M/h3 t23 · its worker is silent"
+    assert found.title == "20M/h3 t23 · its worker is lost"
     for surface in Surface:
         assert "outputs/logs/a.log" in found.where(surface)
         assert "fts logs 5" in found.where(surface)

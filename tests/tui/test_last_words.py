@@ -25,7 +25,7 @@ def picture(path: Path, size, later=HOUR, **options) -> str:
 def test_the_first_screen_shows_the_last_words_of_a_lost_cell(db_path, size):
     text = picture(db_path, size)
     assert "ACT" in text
-    assert "last words of 20M/h5 t6 · its worker is silent" in text
+    assert "last words of 20M/h5 t6 · its worker is lost" in text
     for line in study.LOG.splitlines()[-3:]:
         assert line[:60] in text
     assert "fts logs 6" in text
@@ -91,7 +91,7 @@ def lost_few(size):
 
     job = make_job(5, "20M", 3, "running", worker_id=1, lease_until=NOW + 50, attempt=1)
     seen = make_snapshot(jobs=(job,), workers=(make_worker(heartbeat_at=NOW - 180),))
-    last = LastLines(5, "20M/h3 t2 · its worker is silent", ("a", "b", "c " * 60 + "end"), "outputs/logs/" + "x" * 60)
+    last = LastLines(5, "20M/h3 t2 · its worker is lost", ("a", "b", "c " * 60 + "end"), "outputs/logs/" + "x" * 60)
     view = View(glances.look(seen, NOW), Details(last=last), job_id=5)
     return as_text(pictures.frame(view, *size))
 

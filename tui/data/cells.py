@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status.sanitize import clean_value
 from fts.state import queries
 from fts.state.errors import NoSuchRow

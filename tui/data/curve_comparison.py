@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.search.prune_line import value_of
 from fts.state.values import Direction, Epoch, Trial, TrialStatus
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
+from fts.frozen import dataclass
 from fts.state.files import atomic_write
 
 MOST_STUDIES = 50

@@ -6,9 +6,9 @@ has one value, one with a single axis a column.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.once import Once
 from fts.state.values import JobStatus

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import is_disk_low, silent_worker
 from fts.jobs.status.disk_usage import Kept, kept

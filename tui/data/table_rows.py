@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fts.frozen import dataclass
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.once import Once
 from fts.state.values import Direction, Event, Job, JobStatus, Trial

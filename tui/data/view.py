@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status import naming
 from fts.jobs.status.log_excerpt import LastLines, parted, trouble
 from fts.jobs.status.once import Once

@@ -8,9 +8,9 @@ each cell, so that no two share one, with or without colour. In ASCII braille be
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status import formatting
 
 if TYPE_CHECKING:

@@ -8,12 +8,14 @@ every such terminal has; dark256 and light256 are what survives being rounded; m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rich.style import Style
 from textual.theme import Theme
+
+from fts.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -10,6 +9,7 @@ from textual.content import Content
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from fts.frozen import dataclass
 from fts.jobs.status import formatting
 from fts.tui.render.text import whole, wrapped
 from fts.tui.screens.dialog import Dialog, LineOfText

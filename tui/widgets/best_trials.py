@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.tui.data.question import alike, grid_of, has_front, no_result
 from fts.tui.data.trial_store import by_number

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.actions.run import Thresholds, heat_limits, memory_marks
 from fts.jobs.status import drain, formatting, naming
 from fts.jobs.status.conditions import is_live

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 from textual.scrollbar import ScrollBar, ScrollDown, ScrollTo, ScrollUp
 
+from fts.frozen import dataclass
 from fts.jobs.status.sanitize import clean
 from fts.tui.render.text import Line, clip, with_role, wrapped
 from fts.tui.widgets.lines import Lines

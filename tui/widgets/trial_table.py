@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fts.frozen import dataclass
 from fts.jobs.search.importance import ENOUGH, Importance, chance_of, counts, importance
 from fts.jobs.status import declared, formatting
 from fts.jobs.status.once import Once
