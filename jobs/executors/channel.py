@@ -265,14 +265,15 @@ class Channel:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()  # end of file: an agent that listens leaves
         if self.silent_s <= self.lease_s and self.hello is not None:  # else it hears nothing
-            self._has_ended(LEAVES_S)
+            self.has_ended()
         if self.process.poll() is not None or self._signal(signal.SIGTERM):
             self._let_go()
         else:
             self.leave_attempt()
             threading.Thread(target=self._kill, name=f"end of {self.process.pid}").start()
 
-    def _has_ended(self, within_s: float) -> bool:
+    def has_ended(self, within_s: float = LEAVES_S) -> bool:
+        """Has the launch command?"""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(within_s)
         return self.process.poll() is not None
@@ -281,11 +282,11 @@ class Channel:
         """To all of the launch command. Has it ended?"""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
-        return self._has_ended(LEAVES_S)
+        return self.has_ended()
 
     def _kill(self) -> None:
         """Of a launch command that has been asked to end; nobody waits for it, except the end of the worker."""
-        if not self._has_ended(TIDIES_S):
+        if not self.has_ended(TIDIES_S):
             self._signal(signal.SIGKILL)
         self._let_go()
 

@@ -299,8 +299,7 @@ class CommandExecutor:
                 waits(f"for a node: {place.name} was asked for one, which says: {line}")
         if channel.hello is not None:
             return channel
-        code = channel.process.poll()
-        ended = "" if code is None else f" (exit code {code})"
+        ended = f" (exit code {channel.process.returncode})" if channel.has_ended() else ""
         why = f"no agent comes up on {place.name}{ended}: {channel.said()}"
         if channel.ended not in ("its connection ended", None):
             why = channel.ended if channel.refused_by else f"no agent comes up on {place.name}: {channel.ended}"
