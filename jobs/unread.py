@@ -16,15 +16,22 @@ from fts.jobs.api.nearest import nearest
 from fts.jobs.functions import BadObjective, inspect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.functions import Function
 
 
-def unread(cell: BareCell) -> list[str]:
-    """A sentence for each axis and declared parameter that what the cell runs seems not to read, or not as it is.
+def unread(cells: Sequence[BareCell]) -> list[str]:
+    """A sentence for each axis and declared parameter that what the cells run seems not to read, or not as it is.
 
     Raises BadObjective for one whose name is nearly that of an argument that nothing gives: it is mistyped.
     """
+    different = {(*cell.axes, "/", *(cell.space or {})): cell for cell in reversed(cells)}
+    return list(dict.fromkeys(sentence for cell in reversed(different.values()) for sentence in _of(cell)))
+
+
+def _of(cell: BareCell) -> list[str]:
     if isinstance(cell, FunctionCell):
         return _of_function(cell) + _whole(cell)
     return _of_command(cell) + _whole(cell) if isinstance(cell, CommandCell) else []

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fts.state import errors
-from fts.state.damage import empty_sentence, restore_sentence
+from fts.state.damage import empty_sentence, newest_backup, restore_sentence
 
 BEGIN = "`fts enqueue` begins one (`fts` alone says how)"
 DEFAULT_PATH = Path("outputs/fts.db")
@@ -44,7 +44,9 @@ def no_study(path: Path, cure: str) -> str:
     """That there is none at this path; and the nearest one, in a folder above or below, else the cure."""
     other = nearest_study(Path.cwd()) if path == DEFAULT_PATH or path == Path.cwd() / DEFAULT_PATH else None
     if other is None:
-        return f"there is no study at {path}; {cure}"
+        newest = newest_backup(path)
+        back = f"; `fts restore {newest}` brings back the newest backup" if newest else ""
+        return f"there is no study at {path}{back}; {cure}"
     return f"there is no study at {path}, but there is one in {other}: `cd {shlex.quote(str(other))}`"
 
 

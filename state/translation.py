@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from fts.state import errors
 from fts.state.damage import damaged, incomplete_sentence, restore_sentence
 from fts.state.disk import full_sentence, is_full, is_read_only, read_only_sentence
 from fts.state.holder import holder
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from fts.state.identity import beside
 
 LOST = re.compile(  # what SQLite says of a table that was dropped or replaced
     r"no such table: (?:main\.)?(?P<table>\S+)|no such (?:column: |index: )(?P<column>\S+)|"
     r"has no column named (?P<field>\S+)"
 )
+
+OF_FILES = ("readonly", "i/o error", "unable to open")  # SQLite names no file
+
+
+def in_the_way(path: Path) -> str | None:
+    """What lies where SQLite keeps a file of its own beside the database, and why it cannot use that; None: nothing."""
+    for name in ("-wal", "-shm", "-journal"):
+        other = Path(beside(path, name))
+        if other.exists() and not other.is_file():
+            return f"{other} is a folder or a device, and SQLite keeps a file of its own there: move it away"
+        if name == "-journal" and other.is_file() and other.stat().st_size:
+            cure = "a command that writes does, such as `fts ack`"
+            return f"{other} was left by a program that was interrupted, and a reader cannot take it back: {cure}"
+    return None
 
 
 def translate(error: Exception, path: Path) -> Exception:
@@ -32,6 +44,8 @@ def translate(error: Exception, path: Path) -> Exception:
     if lost := LOST.search(str(error)):
         return errors.SchemaDamaged(incomplete_sentence(path, lost))
     folder = path.absolute().parent
+    if any(words in said for words in OF_FILES) and (wrong := in_the_way(path)) is not None:
+        return errors.DatabaseFailed(wrong)
     if "readonly" in said:
         if is_read_only(folder):
             return errors.ReadOnlyDatabase(read_only_sentence(path))

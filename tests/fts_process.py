@@ -26,6 +26,9 @@ class Said:
     err: str
 
 
+STARTED: list[subprocess.Popen[str]] = []  # in the background, by the tests so far
+
+
 class Study:
     """One folder with its outputs and data, and everything a person can do there."""
 
@@ -60,7 +63,7 @@ class Study:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """`fts ...` in the background, in a session of its own; what it says goes to outputs/said.txt."""
         with (self.folder / "said.txt").open("a") as said:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "fts.jobs.cli", *words],
                 cwd=self.folder,
                 env=self.environ,
@@ -70,6 +73,8 @@ class Study:
                 text=True,
                 start_new_session=True,
             )
+        STARTED.append(process)
+        return process
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """Rows of the database, read-only, by column name."""

@@ -356,7 +356,7 @@ STALLS = {
     "stall_factor": "a trial stalls after so many of its usual steps without a report",
     "stall_min_s": "but never before",
     "stall_first_s": "before its first report: importing, loading, compiling",
-    "stall_cpu_percent": "of one core: a trial that uses more is at work and does not stall",
+    "stall_cpu_percent": "of one core: a trial that uses more, or waits for more (Linux), is at work, not stalled",
     "cpu_window_s": "over which its use of the processor is measured",
     "stall_learn_factor": 'of `stall = "learn"`: so many times the longest gap between two reports',
     "stall_learn_min_s": "and never before",

@@ -111,7 +111,7 @@ def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | N
         many, at_once = f"{len(compared)} winners", ", by intervals for all of them at once (Bonferroni)"
     told = (
         f"Walk-forward, {folds} folds. AUC: {better} of {many} clearly better than {rival}, {worse} clearly worse"
-        f"{at_once}. Log loss: {sum(loss.high < 0 for loss in losses)} clearly better, "
+        f"{at_once}. Log loss, beside the lowest: {sum(loss.high < 0 for loss in losses)} clearly better, "
         f"{sum(loss.low > 0 for loss in losses)} clearly worse."
     )
     if better:

@@ -17,7 +17,7 @@ from fts.scores.dependence import TooFewSamples
 from fts.scores.folds import Luck, measured, over_folds, paired, stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from fts.analysis.study_data import BaselineRow, StudyData, WalkRow
     from fts.scores.intervals import Interval
@@ -28,11 +28,13 @@ FEWEST = 250  # days before the search's validation part, below which they are n
 
 @dataclass(frozen=True)
 class Beside:
-    """Walked winner minus one rival on the same days, with days and seeds in the intervals."""
+    """Walked winner minus its strongest rivals on the same days, with days and seeds in the intervals."""
 
-    rival: BaselineRow
+    rival: BaselineRow  # of the highest AUC
     rival_auc: float  # mean over folds
     auc: Interval
+    lowest: BaselineRow  # of the lowest loss
+    lowest_loss: float
     loss: Interval  # below zero: the winner is better
     auc_before: Interval | None  # on the days before those the winner was chosen on
 
@@ -89,12 +91,6 @@ def _judged(row: WalkRow, rivals: Sequence[BaselineRow]) -> Walked:
     days, y, lucks = row.dates, row.y, row.lucks
     before = days < row.chosen_from if row.chosen_from is not None else np.zeros(len(days), bool)
     known = [(rival, p) for rival in rivals if (p := rival.on(days)) is not None]
-    aucs = {id(rival): float(over_folds("auc", y, p, row.folds)[0]) for rival, p in known}
-
-    def strongest(among: Iterable[tuple[BaselineRow, np.ndarray]]) -> Beside | None:
-        best = max(among, key=lambda one: aucs[id(one[0])], default=None)
-        return None if best is None else _beside(row, best[0], best[1], aucs[id(best[0])], before)
-
     return Walked(
         row=row,
         seeds=len(row.p_SN),
@@ -107,17 +103,27 @@ def _judged(row: WalkRow, rivals: Sequence[BaselineRow]) -> Walked:
             float(np.mean([over_folds("auc", y[k], p[k], 1)[0] for p in row.p_SN]))
             for k in stretches(len(y), row.folds)
         ),
-        baseline=strongest(known),
-        forecast=strongest((rival, p) for rival, p in known if is_forecast(rival)),
+        baseline=_beside(row, known, before),
+        forecast=_beside(row, [one for one in known if is_forecast(one[0])], before),
     )
 
 
-def _beside(row: WalkRow, rival: BaselineRow, p: np.ndarray, auc: float, before: np.ndarray) -> Beside:
-    trainings, lucks = (len(row.p_SN), 0), row.lucks
-    gain, loss = (
-        paired(m, row.y, row.p_SN, [p], row.folds, row.horizon, lucks[m], trainings) for m in ("auc", "log_loss")
-    )
-    return Beside(rival, auc, gain, loss, _before(row, p, before, lucks["auc"]))
+def _beside(row: WalkRow, known: Sequence[tuple[BaselineRow, np.ndarray]], before: np.ndarray) -> Beside | None:
+    """The winner beside the rival of the highest AUC and that of the lowest loss, which may be another."""
+    if not known:
+        return None
+
+    def score(metric: str, p: np.ndarray) -> float:
+        return float(over_folds(metric, row.y, p, row.folds)[0])
+
+    def minus(metric: str, p: np.ndarray) -> Interval:
+        return paired(metric, row.y, row.p_SN, [p], row.folds, row.horizon, row.lucks[metric], (len(row.p_SN), 0))
+
+    rival, p = max(known, key=lambda one: score("auc", one[1]))
+    lowest, q = min(known, key=lambda one: score("log_loss", one[1]))
+    ahead = _before(row, p, before, row.lucks["auc"])
+    losses = score("log_loss", q), minus("log_loss", q)
+    return Beside(rival, score("auc", p), minus("auc", p), lowest, *losses, ahead)
 
 
 def _before(row: WalkRow, p: np.ndarray, before: np.ndarray, luck: Luck | None) -> Interval | None:
@@ -145,11 +151,11 @@ NOTE = (
     "Each winner was trained anew on what came before each fold and predicted the fold; no fold says when to stop. The "
     "baselines were fitted on the same folds. AUC is the mean over folds and seeds, each fold's below it; the 95 % "
     "intervals hold the luck of the days (blocks of them) and of the seed (Student's t, pooled over the winners; with "
-    "one seed each, that of the days alone). A winner and its epochs were chosen on the validation days of its "
-    "search, which are among these days; the column before the search has the whole folds before them alone. Baselines "
-    "were chosen on the days shown, so their luck counts against the winner. The default window, norm and inputs were "
-    "themselves decided by walk-forward on the S&P 500 and the Nasdaq, 2007 to 2016: on those days no lead is free of "
-    "choice."
+    "one seed each, that of the days alone). A winner and its epochs were chosen on the validation days of its search, "
+    "which are among these days; the column before the search has the whole folds before them alone. Baselines were "
+    "chosen on the days shown, by AUC for AUC and by loss for loss, so their luck counts against the winner. The "
+    "default window, norm and inputs were themselves decided by walk-forward on the S&P 500 and the Nasdaq, 2007 to "
+    "2016: on those days no lead is free of choice."
 )
 
 
@@ -178,13 +184,16 @@ def _row(one: Walked, new: bool) -> Row:
     )
     by_fold = " ".join(f"{auc:.3f}".lstrip("0") for auc in one.by_fold)
     return [
-        (f"h{row.horizon}" if new else "", f"{one.n_pos} with the rise" if new else "", ""),
+        (f"h{row.horizon}" if new else "", f"{one.n_pos} rises" if new else "", ""),
         (row.budget, seeds, ""),
         ranged(one.auc, count=by_fold),
         ranged(one.loss, 4),
         _minus(None if beside is None else beside.auc, _of(beside)),
         _minus(None if beside is None else beside.auc_before, f"{one.n_before} days"),
-        _minus(None if beside is None else beside.loss, ""),
+        _minus(
+            None if beside is None else beside.loss,
+            "" if beside is None else f"{beside.lowest.result.name}: {beside.lowest_loss:.4f}",
+        ),
         _minus(None if forecast is None else forecast.auc, _of(forecast)),
     ]
 

@@ -24,7 +24,6 @@ FOLDS = "4of6"  # that a winner is judged on beside its split: the first two str
 CONTEXT = 80  # days of a window
 # tier -> what a new cell of it has where nothing else is asked for (docs/LOG.md), judged on the days of the others
 WINDOWS: dict[str, dict[str, Any]] = {"r20": {"context": 20, "longest": CONTEXT, "norm": "none"}}
-PRUNERS = {"none": "tpe", "halving": "random", "median": "tpe"}  # with the sampler that is taken beside each
 
 
 def usual_data(names: Sequence[str], tier: str) -> str | None:

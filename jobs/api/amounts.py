@@ -39,8 +39,8 @@ def read_time(text: str) -> float:
     Raises BadSpec.
     """
     text = text.strip()
-    if text[-1:].isalpha() and DURATION.fullmatch(text):
-        return time.time() - read_duration(text, "it")
+    if (match := DURATION.fullmatch(text)) and match[2]:
+        return time.time() - float(match[1]) * SECONDS[match[2].lower()]
     if (match := CLOCK.fullmatch(text)) and int(match[1]) < 24 and int(match[2]) < 60:
         today = time.localtime()
         at = time.mktime((*today[:3], int(match[1]), int(match[2]), 0, 0, 0, -1))

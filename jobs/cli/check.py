@@ -156,7 +156,7 @@ def machine_here(slots: int | None) -> Machine:
 def examine(cells: Sequence[BareCell], machine: Machine, patience_s: float, reports: int | None, as_json: bool) -> int:
     from fts.jobs.check import whole
 
-    study, ignored = BareStudy(cells[0].study), unread(cells[0])
+    study, ignored = BareStudy(cells[0].study), unread(cells)
     if not as_json:
         put(click.style(opening(cells), bold=True))
 

@@ -126,7 +126,7 @@ def enqueue(
     """
     made = cells_of(objective, trials, axes, parameters, name, halving, interpreter, **fields)
     made = only(made, wanted)
-    for sentence in unread(made[0]):
+    for sentence in unread(made):
         say(sentence)
     tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json, again=again)
 

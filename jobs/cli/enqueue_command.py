@@ -89,7 +89,7 @@ def enqueue_command(
     """
     made = cells_of(words, trials, axes, parameters, name, halving, **fields)
     made = enqueue.only(made, wanted)
-    for sentence in unread(made[0]):
+    for sentence in unread(made):
         say(sentence)
     put = enqueue.put_in_line(made, again=again, dry_run=dry_run)
     enqueue.tell(put, dry_run=dry_run, as_json=as_json, again=again)

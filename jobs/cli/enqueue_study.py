@@ -100,7 +100,7 @@ def put_cells_in_line(study: StudyFile, cells: Sequence[BareCell], *, again: boo
     from fts.state.db import open_for_person
 
     line.check_here(cells)
-    for sentence in (*unread(cells[0]), too_few_gpus(max(cell.gpu for cell in cells))):
+    for sentence in (*unread(cells), too_few_gpus(max(cell.gpu for cell in cells))):
         if sentence:
             say(sentence)
     began = not has_study(here().db)

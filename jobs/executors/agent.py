@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import logging
 import os
 import queue
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import asdict
@@ -33,7 +30,7 @@ from fts.jobs.executors.arriving import Arriving, BadFile
 from fts.jobs.executors.base import Whose
 from fts.jobs.executors.frames import MOST_BODY, MOST_FROM_HEAD, BadFrame, Frame, Kind, Reader, Writer
 from fts.jobs.executors.node_data import DataSets, Left
-from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program
+from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program, new_scratch
 from fts.jobs.sensors.detect import from_env
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import best_device
@@ -42,7 +39,7 @@ from fts.jobs.supervisor.elsewhere import BadBlob, CannotKeep
 from fts.jobs.supervisor.starter import Starter
 from fts.jobs.watchdog.policy import Action, HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
-from fts.state.files import is_abandoned, remove
+from fts.state.files import remove
 from fts.state.values import Cause
 
 log = logging.getLogger("fts.agent")
@@ -55,7 +52,6 @@ WITH_FILES = (*LAST, "checkpoint", "kept")  # facts that tell of files
 SHARE = 0.05  # of the time, that files of a command may travel
 MOST_LOG = 128 << 20  # bytes of a log that travel, unless the trial's metrics are read from it
 PROGRESS = ("started", "epoch", "checkpoint")
-PREFIX = "fts-agent-"
 
 
 class Agent:
@@ -476,25 +472,6 @@ def main() -> int:
         return Agent(given.name, stdin, stdout, scratch, given.host).run()
     finally:
         remove(scratch)
-        os.close(lock)
-
-
-def new_scratch(folder: str | None) -> tuple[Path, int]:
-    """A locked folder of this agent's own; those of dead ones go."""
-    parent = Path(folder or tempfile.gettempdir()).absolute()
-    parent.mkdir(parents=True, exist_ok=True)
-    mine = f"{PREFIX}{os.getuid()}-"
-    for path in parent.glob(f"{mine}*"):
-        with contextlib.suppress(OSError):
-            if path.stat().st_uid == os.getuid() and not path.is_symlink():
-                is_abandoned(path, lambda old: shutil.rmtree(old, ignore_errors=True))
-    while True:
-        scratch = Path(tempfile.mkdtemp(prefix=mine, dir=parent)).resolve()
-        lock = os.open(scratch, os.O_RDONLY | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if scratch.is_dir():  # else another agent has swept it before it was locked
-            return scratch, lock
         os.close(lock)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 2000  # things that came and were not taken; then the node waits
 LEAVES_S = 0.5  # that a launch command may take once its stdin has ended
+TIDIES_S = 10.0  # that it may take to give back its node once it is asked: srun and kubectl leave theirs when killed
 SAID = 4096  # bytes of what the launch command printed, for a sentence
 
 
@@ -263,13 +264,33 @@ class Channel:
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()  # end of file: an agent that listens leaves
-        if self.silent_s <= self.lease_s:  # else it hears nothing
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(LEAVES_S)
-        if self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        if self.silent_s <= self.lease_s and self.hello is not None:  # else it hears nothing
+            self.has_ended()
+        if self.process.poll() is not None or self._signal(signal.SIGTERM):
+            self._let_go()
+        else:
+            self.leave_attempt()
+            threading.Thread(target=self._kill, name=f"end of {self.process.pid}").start()
+
+    def has_ended(self, within_s: float = LEAVES_S) -> bool:
+        """Has the launch command?"""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(within_s)
+        return self.process.poll() is not None
+
+    def _signal(self, number: signal.Signals) -> bool:
+        """To all of the launch command. Has it ended?"""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+        return self.has_ended()
+
+    def _kill(self) -> None:
+        """Of a launch command that has been asked to end; nobody waits for it, except the end of the worker."""
+        if not self.has_ended(TIDIES_S):
+            self._signal(signal.SIGKILL)
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._thread.join(5.0)
         self.leave_attempt()
         if self.process.stdout is not None and not self._thread.is_alive():

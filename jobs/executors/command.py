@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.executors.base import Room, Want, Whose
 from fts.jobs.executors.channel import Channel
@@ -21,8 +21,9 @@ from fts.jobs.executors.code import send_code
 from fts.jobs.executors.data import DataSums
 from fts.jobs.executors.fingerprint import code_md5
 from fts.jobs.executors.frames import NOTHING
-from fts.jobs.executors.past import Past
-from fts.jobs.executors.remote import RemoteSlot, gpus_of, reading_of
+from fts.jobs.executors.node_rows import NodeRows
+from fts.jobs.executors.remote import RemoteSlot, gpus_of
+from fts.jobs.executors.remote_watch import reading_of
 from fts.jobs.executors.slurm_look import drained
 from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.status.formatting import count
@@ -89,16 +90,14 @@ class CommandExecutor:
         self.worker_id: int | None = None
         launch.check(settings.memory_limit)
         if nodes:
-            self._places = [Place(one, slots, True) for one, slots in nodes.items()]
+            self.places = [Place(one, slots, True) for one, slots in nodes.items()]
         else:
-            self._places = [Place(name, settings.slots, False)]
+            self.places = [Place(name, settings.slots, False)]
         self.slots = tuple(RemoteSlot(index, places, settings, self) for index in range(settings.slots))
         self._lock = threading.Condition()
         self._at: dict[int, Place] = {}  # slot -> where its agent was launched
         self._busy: set[int] = set()  # slots with a trial, or that look for a node for one
-        self._running: dict[int, str] = {}  # slot -> the trial there, for people
-        self._known: dict[str, Node] = {}  # as last told
-        self._past: dict[str, Past] = {}  # of each node
+        self.rows = NodeRows(self)
         self._missing: dict[str, list[str]] = {}  # what a trial missed -> the nodes where it did
         self._ran: set[str] = set()  # programs of which a trial came to its end
         self._drained: frozenset[str] = frozenset()  # by the engine: what runs there goes on, nothing new begins
@@ -132,8 +131,8 @@ class CommandExecutor:
             each.join()
         self._keeper.join()
         with contextlib.suppress(StateError):
-            commands = (place.name for place in self._places if not place.fixed)
-            transitions.nodes_left(self.db, {*self._known, *commands})
+            commands = (place.name for place in self.places if not place.fixed)
+            transitions.nodes_left(self.db, {*self.rows.known, *commands})
 
     # -- finding a node
 
@@ -178,7 +177,7 @@ class CommandExecutor:
     def _falls_short(self, place: Place, want: Want) -> bool:
         """It has too few GPUs, and another one has more, or may have."""
         has = place.gpus
-        return has is not None and has < want.gpus and any(one.gpus is None or one.gpus > has for one in self._places)
+        return has is not None and has < want.gpus and any(one.gpus is None or one.gpus > has for one in self.places)
 
     def _argv(self, place: Place, slot: int, want: Want) -> list[str]:
         """The words of a launch; where the engine chooses the node, each slot has a name of its own."""
@@ -199,8 +198,8 @@ class CommandExecutor:
         states = {node.id: node for node in queries.nodes(self.db)}
         with self._lock:
             open_ones, full, shut = [], "", []
-            able = [place for place in self._places if place.gpus is None or place.gpus >= want.gpus]
-            for place in able or self._places:  # where none has enough, the best of them shows what there is
+            able = [place for place in self.places if place.gpus is None or place.gpus >= want.gpus]
+            for place in able or self.places:  # where none has enough, the best of them shows what there is
                 known = states.get(place.name)
                 if known is not None and not known.takes:
                     shut.append(f"{place.name} is {known.state}" + (f" ({known.reason})" if known.reason else ""))
@@ -300,8 +299,7 @@ class CommandExecutor:
                 waits(f"for a node: {place.name} was asked for one, which says: {line}")
         if channel.hello is not None:
             return channel
-        code = channel.process.poll()
-        ended = "" if code is None else f" (exit code {code})"
+        ended = f" (exit code {channel.process.returncode})" if channel.has_ended() else ""
         why = f"no agent comes up on {place.name}{ended}: {channel.said()}"
         if channel.ended not in ("its connection ended", None):
             why = channel.ended if channel.refused_by else f"no agent comes up on {place.name}: {channel.ended}"
@@ -314,7 +312,7 @@ class CommandExecutor:
         log.warning("%s", why)
         if node is None:  # else the engine hears to look elsewhere
             self._pause(place, why)
-        named = self._node(node or place.name, state=NodeState.LOST, reason=why)
+        named = self.rows.node(node or place.name, state=NodeState.LOST, reason=why)
         self._fail(named, "failures", quarantine=place.fixed or node is not None)
 
     def _pause(self, place: Place, why: str) -> None:
@@ -324,7 +322,7 @@ class CommandExecutor:
             place.pause_s = min(2 * place.pause_s, LAUNCH_PAUSE_S[1])
 
     def _fail(self, node: Node, what: str, quarantine: bool = True) -> None:
-        self._known.pop(node.id, None)
+        self.rows.known.pop(node.id, None)
         node = replace(node, trials=(), heard_at=None)
         now = transitions.node_failed(self.db, node, what, ALLOWED if quarantine else 1 << 30, self.who)
         if now.state is NodeState.QUARANTINED:
@@ -334,7 +332,7 @@ class CommandExecutor:
         """Is what came up a node of ours, with what is wanted? One of other code is quarantined."""
         hello = channel.hello or {}
         node = place.name if place.fixed else str(hello.get("host") or place.name)[:100]
-        told = self._node(node, hello)
+        told = self.rows.node(node, hello)
         if hello.get("code") != code_md5():
             codes = f"code {str(hello.get('code'))[:8]}, here {code_md5()[:8]}"
             why = f"it runs another fts ({codes}); install the same there"
@@ -365,21 +363,8 @@ class CommandExecutor:
             place.pool = place.pool or room
             room = place.pool
         slot.take_node(channel, node, room, place.slots if place.fixed else 1)
-        self._tell([told])
+        self.rows.tell([told])
         return True
-
-    def _node(self, name: str, hello: dict[str, Any] | None = None, **more: Any) -> Node:
-        """What is known of it, as a row tells it."""
-        told: dict[str, Any] = {"state": NodeState.UP, "executor": self.name, "worker_id": self.worker_id}
-        if hello:
-            reading = reading_of(hello.get("reading"))
-            told |= {name: str(hello.get(name) or "")[:300] for name in ("host", "fingerprint", "hardware")}
-            told |= {"gpus": tuple(one.name for one in gpus_of(hello)), "memory": reading.total}
-        before = self._known.get(name) or queries.node(self.db, name)
-        slots = next((place.slots for place in self._places if place.fixed and place.name == name), None)
-        told["slots"] = slots or max(1, sum(one.node == name for one in self.slots if one.channel is not None))
-        base = before or Node(name, NodeState.UP, 0.0)
-        return replace(base, **told | more)
 
     # -- what became of it
 
@@ -392,7 +377,7 @@ class CommandExecutor:
         if whose is Whose.PREEMPTED or blameless:
             return
         what = "losses" if whose is Whose.NODE_LOST else "failures"
-        self._fail(self._node(node, state=NodeState.LOST, reason=why), what)
+        self._fail(self.rows.node(node, state=NodeState.LOST, reason=why), what)
 
     def may_do_better(self, slot: RemoteSlot, missing: str) -> bool:
         """Is it this node that misses something, rather than the study? Asked each time that a trial misses it."""
@@ -401,9 +386,9 @@ class CommandExecutor:
             nodes.append(slot.node)
             if slot.runs in self._ran:
                 return True
-            if not all(place.fixed for place in self._places):
+            if not all(place.fixed for place in self.places):
                 return len(nodes) <= ALLOWED
-            return any(place.name not in nodes and self._takes(place.name) for place in self._places)
+            return any(place.name not in nodes and self._takes(place.name) for place in self.places)
 
     def served(self, slot: RemoteSlot, ran: bool) -> None:
         if ran:
@@ -422,14 +407,6 @@ class CommandExecutor:
 
     # -- looking after them
 
-    def runs(self, slot: int, trial: str | None) -> None:
-        """Which trial is in a slot, for people."""
-        with self._lock:
-            if trial is None:
-                self._running.pop(slot, None)
-            else:
-                self._running[slot] = trial
-
     def _keep(self) -> None:
         """Beats, and tells how the nodes are."""
         every_s = min(1.0, self.settings.node_lease_s / 6)
@@ -446,52 +423,16 @@ class CommandExecutor:
             if now - asked > ENGINE_S:
                 asked = now
                 self._leave_drained()
-            states = self._now()
-            changed = any(self._known.get(node.id, node).state is not node.state for node in states)
+            states = self.rows.now(self._drained)
+            changed = any(self.rows.known.get(node.id, node).state is not node.state for node in states)
             if changed or now - told >= TELL_S:
                 told = now
-                self._tell(states)
+                self.rows.tell(states)
 
     def _leave_drained(self) -> None:
         """An agent without a trial would keep the node busy."""
         if not any(one.channel is not None and (one.channel.hello or {}).get("job") for one in self.slots):
             return
         self._drained = drained()
-        for place in self._places if self._drained else ():
+        for place in self.places if self._drained else ():
             self._give_back(place, lambda slot: self.slots[slot].node in self._drained)
-
-    def _now(self) -> list[Node]:
-        found: dict[str, Node] = {}
-        with self._lock:
-            running = dict(self._running)
-        for slot in self.slots:
-            channel = slot.channel
-            if channel is None or channel.hello is None:
-                continue
-            quiet = channel.silent_s > 3 * channel.beat_s
-            trial = running.get(slot.index)
-            before = found.get(slot.node)
-            node = before or self._node(slot.node, channel.hello)
-            vitals = {name: value for name, value in channel.vitals.items() if isinstance(value, int | float)}
-            reading = channel.vitals.get("reading")
-            vitals |= reading if isinstance(reading, dict) else {}
-            found[slot.node] = replace(
-                node,
-                state=NodeState.SILENT if quiet else node.state,
-                reason=f"nothing heard for {channel.silent_s:.0f} s" if quiet else self._why_left(slot.node),
-                heard_at=time.time() - channel.silent_s,
-                trials=(*(before.trials if before else ()), *([trial] if trial else [])),
-                past=self._past.setdefault(slot.node, Past()).add(slot.sensors.read()),
-                vitals={name: one for name, one in vitals.items() if isinstance(one, int | float)},
-            )
-        return list(found.values())
-
-    def _why_left(self, node: str) -> str | None:
-        return "Slurm drains it: its trial goes on, nothing new begins" if node in self._drained else None
-
-    def _tell(self, states: list[Node]) -> None:
-        for node in states:
-            self._known[node.id] = node
-        with contextlib.suppress(StateError):  # the next look tells it again
-            if states:
-                transitions.nodes_heard(self.db, states)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.executors.arriving import MD5, Arriving, BadFile, checked_name
 from fts.jobs.executors.outgoing import Outgoing, Stays
 from fts.jobs.supervisor.elsewhere import Pointer, fetch
-from fts.state.files import atomic_write, make_folder, open_log, remove
+from fts.state.files import atomic_write, is_abandoned, make_folder, open_log, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from fts.jobs.api.study import Program
 
 LONG_LINE = 1 << 15  # bytes of a specification; a pipe holds twice as much
+PREFIX = "fts-agent-"
 SPECIFICATION = "specification.json"
 TOKEN = re.compile(r"[0-9a-z-]{1,80}")
 
@@ -148,3 +153,22 @@ def mapped_program(program: Program, mapped: Mapped) -> Program:
     return replace(
         program, words=tuple(words), folder=mapped.here(program.folder), forks_for=mapped.here(program.forks_for)
     )
+
+
+def new_scratch(folder: str | None) -> tuple[Path, int]:
+    """A locked folder of this agent's own; those of dead ones go."""
+    parent = Path(folder or tempfile.gettempdir()).absolute()
+    parent.mkdir(parents=True, exist_ok=True)
+    mine = f"{PREFIX}{os.getuid()}-"
+    for path in parent.glob(f"{mine}*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_uid == os.getuid() and not path.is_symlink():
+                is_abandoned(path, lambda old: shutil.rmtree(old, ignore_errors=True))
+    while True:
+        scratch = Path(tempfile.mkdtemp(prefix=mine, dir=parent)).resolve()
+        lock = os.open(scratch, os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if scratch.is_dir():  # else another agent has swept it before it was locked
+            return scratch, lock
+        os.close(lock)

@@ -177,7 +177,7 @@ class OfFile(Offer):
 
             jobs = () if db is None else queries.jobs(db)
             now = standing.of_file(db, made, jobs, given["again"])
-        said = unread(made[0])
+        said = unread(made)
         return Seen(made, now, said)
 
     def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
@@ -247,7 +247,7 @@ class OfWords(Offer):
                 now = standing.of_words(made, jobs, again, limits.typed())
         finally:
             os.chdir(before)
-        said = unread(made[0])
+        said = unread(made)
         return Seen(made, now, said)
 
     def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,17 @@ def check_expressions(space: Space, forbid: Mapping[str, str], axes: Mapping[str
         if not set(expression.names) & set(space):
             raise BadStudy(here, f"names no parameter, expected one of {', '.join(space)}; `exclude` takes away cells")
         _check(here, expression, values, closed)
+    always = {name: each for name, each in closed.items() if "when" not in space.get(name, {})}
+    rules = [rule for text in forbid.values() if set((rule := Expression.parse(text)).names) <= set(always)]
+    names = tuple(dict.fromkeys(name for rule in rules for name in rule.names))
+    tried = [dict(zip(names, each, strict=True)) for each in _some(always, names)]
+    if rules and len(tried) < SAMPLED and all(any(rule.holds(each) for rule in rules) for each in tried):
+        raise BadStudy(("forbid",), f"refuses every value of {', '.join(names)}, so that no trial could be drawn")
+
+
+def _some(values: Mapping[str, list[Any]], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The first combinations of the values of these names."""
+    return itertools.islice(itertools.product(*(values[name] for name in names)), SAMPLED)
 
 
 def _check(at: At, expression: Expression, values: Mapping[str, list[Any]], closed: Mapping[str, list[Any]]) -> None:
@@ -197,8 +208,7 @@ def _check(at: At, expression: Expression, values: Mapping[str, list[Any]], clos
         if name in closed and constant not in closed[name]:
             there = ", ".join(repr(each) for each in closed[name])[:200]
             raise BadStudy(at, f"compares {name} with {constant!r:.40}, which it never is; it has {there}")
-    tried = itertools.product(*(values[name] for name in expression.names))
-    for combination in itertools.islice(tried, SAMPLED):
+    for combination in _some(values, expression.names):
         try:
             expression.value(dict(zip(expression.names, combination, strict=True)))
         except BadExpression as error:

@@ -118,14 +118,14 @@ class JobRunner:
         try:
             self._run()
         except (UnusedParameter, BadSpec) as refused:  # the specification is at fault: no other attempt can mend it
-            self._refuse(Cause.CODE_ERROR, refused)
+            self._fail(Cause.CODE_ERROR, str(refused))
         except UnreadableHistory as refused:  # a row of its trials: to go on without it would change the search
-            self._refuse(Cause.DATA_ERROR, refused)
+            self._fail(Cause.DATA_ERROR, str(refused))
 
-    def _refuse(self, cause: Cause, refused: Exception) -> None:
-        transitions.fail_job(self.db, self.claim, cause, str(refused))
+    def _fail(self, cause: Cause | str, message: str, log_tail: str | None = None) -> None:
+        transitions.fail_job(self.db, self.claim, cause, message, log_tail)
         self._export()
-        self.tell(JobLeft(self.job, "failed"))
+        self.tell(JobLeft(self.job, f"failed ({cause}): {message}"))
 
     def _run(self) -> None:
         """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
@@ -184,9 +184,7 @@ class JobRunner:
             self.tell(Note("was claimed by another worker, so its trial here was stopped", self.job))
             return False
         if wish.reason is StopReason.PARK:
-            transitions.fail_job(self.db, self.claim, wish.cause or Cause.MACHINE_ERROR, wish.message)
-            self._export()
-            self.tell(JobLeft(self.job, f"failed ({wish.cause}): {wish.message}"))
+            self._fail(wish.cause or Cause.MACHINE_ERROR, wish.message)
             return False
         if wish.reason is StopReason.PAUSE:
             transitions.pause_running(self.db, self.claim)
@@ -207,9 +205,7 @@ class JobRunner:
 
     def _give_up(self, ended: Trial) -> bool:
         message = f"trial {ended.number} failed: {ended.message or ended.cause}{self._what_stays()}"
-        transitions.fail_job(self.db, self.claim, ended.cause or Cause.CODE_ERROR, message, log_tail(ended.log_path))
-        self._export()
-        self.tell(JobLeft(self.job, f"failed ({ended.cause}): {message}"))
+        self._fail(ended.cause or Cause.CODE_ERROR, message, log_tail(ended.log_path))
         return False
 
     def _what_stays(self) -> str:

@@ -46,8 +46,8 @@ class OptunaTrial(optuna.Trial):
         if name in self._cached_frozen_trial.params:
             return super()._suggest(name, distribution)
         data = data_of(name, distribution)
-        if name in (self.running.cell.space or {}) and "low" in data:
-            self._check_declared(name, distribution, data["low"], data["high"])
+        if name in self.running.spec.params and name not in self.running.recorded and "low" in data:
+            self._check_given(name, distribution, data["low"], data["high"])
         try:
             value = super()._suggest(name, distribution)
         except ValueError as error:
@@ -68,15 +68,17 @@ class OptunaTrial(optuna.Trial):
         self.running.drew(name, told, data)
         return value
 
-    def _check_declared(self, name: str, distribution: BaseDistribution, low: float, high: float) -> None:
-        """Raises RecordedValue where the study declares a number that the function does not offer."""
-        value = self._fixed_params.get(name, low)  # of another branch: none is declared
+    def _check_given(self, name: str, distribution: BaseDistribution, low: float, high: float) -> None:
+        """Raises RecordedValue where the study gives a number that the function does not offer."""
+        value = self.running.spec.params[name]
         is_number = isinstance(value, int | float)
         inside = min(max(value, low), high) if is_number else low  # a point of a grid may lie a rounding error outside
         if not (is_number and math.isclose(inside, value, rel_tol=1e-9) and distribution._contains(inside)):
+            declared = name in (self.running.cell.space or {})
+            how, cure = ("as the study declares it", "equal") if declared else ("in the warm start", "agree")
             raise RecordedValue(
-                f"{name} is {value!r:.80} as the study declares it, and {self.running.cell.path.name} suggests "
-                f"{low}..{high}; make the two equal"
+                f"{name} is {value!r:.80} {how}, and {self.running.cell.path.name} suggests {low}..{high}; "
+                f"make the two {cure}"
             )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.spec import BadSpec
@@ -27,6 +28,7 @@ from fts.state.errors import (
     StaleToken,
     UnreadableHistory,
 )
+from fts.state.files import CannotWrite, reason_of
 from fts.state.scheduling import OF_DISK
 from fts.state.values import Cause, Claim
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 RETRY_S = 2.0  # between two tries to write down that the disk is full
-FORESEEN = (DatabaseBusy, DatabaseCorrupt, DatabaseGone, NotFresh, UnreadableHistory, BadSpec)
+FORESEEN = (OSError, *DISK_FAILS, DatabaseBusy, DatabaseCorrupt, DatabaseGone, NotFresh, UnreadableHistory, BadSpec)
 
 
 class Emergency:
@@ -62,9 +64,11 @@ class Emergency:
 
     def give_back(self, claim: Claim, error: Exception) -> None:
         """Back in line with its cause; a disk in trouble pauses the queue first, a spec that cannot be read fails."""
+        error = self._of_files(error)
         message = sentence_of(error)
-        self.tell(Note(f"is back in line: {message}", claim.job))
-        if isinstance(error, BadSpec):
+        fails = isinstance(error, BadSpec)
+        self.tell(Note(f"{'has failed' if fails else 'is back in line'}: {message}", claim.job))
+        if fails:
             self._insist(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return
         cause = Cause.DRAINED if isinstance(error, DatabaseBusy) else Cause(cause_of(error))
@@ -74,6 +78,13 @@ class Emergency:
         if cause is Cause.MACHINE_ERROR:
             self.rests.begin(claim.job_id, pause_s(claim.job.idle_attempts, self.outage_pause_s))
         self._insist(lambda: transitions.release_job(self.db, claim, cause, message))
+
+    def _of_files(self, error: Exception) -> Exception:
+        """A folder of the outputs that may not be looked into is one that cannot be written: the disk's trouble."""
+        outputs = self.db.path.absolute().parent
+        if isinstance(error, PermissionError) and outputs in Path(str(error.filename)).parents:
+            return CannotWrite(error.errno, reason_of(error, Path(str(error.filename))))
+        return error
 
     def pause_queue(self, error: Exception) -> None:
         reason = f"{OF_DISK} {error}"
@@ -98,4 +109,4 @@ class Emergency:
 
 def is_foreseen(error: BaseException) -> bool:
     """Whether its sentence says all that a person needs: the world is at fault, or a row, and no line of code."""
-    return is_disk_trouble(error) or isinstance(error, FORESEEN)
+    return isinstance(error, FORESEEN)

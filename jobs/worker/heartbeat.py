@@ -82,7 +82,7 @@ class Heartbeat:
             except (WrongStatus, NoSuchRow) as error:  # taken for dead: no claim is ours, and none will be given to us
                 if not self.over.is_set():
                     self.worker.without_database(error)
-            except StateError as error:  # busy or full: the leases have room for several missed beats
+            except (StateError, OSError) as error:  # busy, full, a folder shut: there is time for several missed beats
                 log.warning("heartbeat not written: %s", error)
 
     def _once(self, write: bool) -> None:

@@ -23,13 +23,13 @@ class DiskReserve:
 
     def fill(self) -> None:
         """Take the space, if it is there and not taken yet. Written, not reserved: some file systems only promise."""
-        if self.path.exists():
-            return
-        disk = shutil.disk_usage(self.path.parent)
-        size = min(BALLAST_BYTES, int(SHARE * disk.total))
-        if disk.free < 4 * size:
-            return
         try:
+            if self.path.exists():
+                return
+            disk = shutil.disk_usage(self.path.parent)
+            size = min(BALLAST_BYTES, int(SHARE * disk.total))
+            if disk.free < 4 * size:
+                return
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         except OSError:
             return

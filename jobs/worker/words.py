@@ -57,11 +57,11 @@ def farewell(db: Database, worker_id: int, since: int, seconds: float) -> str:
     did = [f"{count(trials, 'trial')} ended"]
     did += [f"{count(n, 'job')} {word}" for n, word in ((done, "done"), (failed, "failed")) if n]
     begun = {event.trial_id: event.verb for event in mine if event.trial_id is not None and event.verb in TURNS}
-    at_checkpoint = sum(verb == Verb.TRIAL_INTERRUPTED for verb in begun.values())
+    interrupted = sum(verb == Verb.TRIAL_INTERRUPTED for verb in begun.values())
     jobs = queries.jobs(db)
     left = in_line(jobs, queries.flag(db, "queue_paused") is not None)
-    if at_checkpoint:
-        left += f", {count(at_checkpoint, 'trial')} at a checkpoint"
+    if interrupted:
+        left += f", {count(interrupted, 'interrupted trial')}"
     waits = any(job.status is JobStatus.QUEUED and not job.hold_reason for job in jobs)
     more = "`fts worker` goes on" if waits else "`fts results` shows the results" if done else "`fts status` shows all"
     return f"worker {worker_id} leaves after {formatting.spell(seconds)}: {', '.join(did)}. It leaves {left}; {more}"

@@ -10,7 +10,7 @@ import stat
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fts.state.files.folders import make_folder, make_own, remove, sync_file, sync_folder
 from fts.state.files.reasons import DRAFT, NAME_KEPT, CannotWrite, cannot
@@ -37,25 +37,19 @@ def atomic_write(
 @contextmanager
 def replacing(path: Path, root: Path | None = None, mode: int = 0o600, durable: bool = True) -> Iterator[Path]:
     """Gives a draft beside `path` to write to, which takes its place after the block, or goes if the block fails."""
-    make_folder(path.parent, root)
-    try:
+
+    def made(draft: Path) -> int:
         _refuse_other_kinds(path)
-        draft, lock = _new_draft(path, lambda draft: os.open(draft, DRAFT_FLAGS, mode))
-    except OSError as error:
-        raise cannot(error, path) from error
-    try:
-        yield draft
+        return os.open(draft, DRAFT_FLAGS, mode)
+
+    def placed(draft: Path) -> None:
         sync_file(draft)
         draft.replace(path)
         if durable:
             sync_folder(path.parent)
-    except OSError as error:
-        raise cannot(error, path) from error
-    finally:
-        try:
-            remove(draft)
-        finally:
-            os.close(lock)
+
+    with _drafted(path, root, made, placed) as draft:
+        yield draft
 
 
 @contextmanager
@@ -64,21 +58,33 @@ def new_folder(path: Path, root: Path | None = None) -> Iterator[Path]:
 
     A former folder of that name is replaced: it is moved away just before.
     """
-    make_folder(path.parent, root)
 
     def made(draft: Path) -> int:
         make_own(draft)
         return os.open(draft, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY)
 
+    def placed(draft: Path) -> None:
+        sync_folder(draft)
+        _take_place(draft, path)
+        sync_folder(path.parent)
+
+    with _drafted(path, root, made, placed) as draft:
+        yield draft
+
+
+@contextmanager
+def _drafted(
+    path: Path, root: Path | None, made: Callable[[Path], int], placed: Callable[[Path], None]
+) -> Iterator[Path]:
+    """`made` opens the draft, `placed` puts it in the place of `path`."""
+    make_folder(path.parent, root)
     try:
         draft, lock = _new_draft(path, made)
     except OSError as error:
         raise cannot(error, path) from error
     try:
         yield draft
-        sync_folder(draft)
-        _take_place(draft, path)
-        sync_folder(path.parent)
+        placed(draft)
     except OSError as error:
         raise cannot(error, path) from error
     finally:
@@ -140,11 +146,11 @@ def _take_place(draft: Path, path: Path) -> None:
 DRAFT_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def _new_draft(path: Path, make: Any) -> tuple[Path, int]:
+def _new_draft(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
     """A draft that this writer holds locked, so that nobody sweeps it: (its path, the handle that holds the lock)."""
     for _ in range(TRIES):
         draft = path.with_name(draft_name(path.name))
-        handle: int = make(draft)
+        handle = make(draft)
         _own(handle)
         if _lock(handle) is not False and draft.exists():
             return draft, handle

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fts.state.models import ALL, DrawRow, EpochRow, TrialRow
-from fts.state.queries.trial_rows import from_number, trials
+from fts.state.queries.trial_rows import by_trial, from_number, trials
 from fts.state.rows import as_params, to_distribution, to_draw, to_epoch, to_object  # fmt: skip
 from fts.state.values import Cause, Curve, Draw, Epoch, Trial
 
@@ -99,7 +99,4 @@ def drawn(db: Database, job_id: int) -> dict[int, tuple[Draw, ...]]:
     """What each trial of a job has drawn, in order, by the trial's id."""
     of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
     query = DrawRow.select(ALL).where(DrawRow.trial_id.in_(of_job)).order_by(DrawRow.trial_id, DrawRow.k)
-    found: dict[int, list[Draw]] = {}
-    for row in db.rows(query):
-        found.setdefault(row["trial_id"], []).append(to_draw(row))
-    return {trial_id: tuple(listed) for trial_id, listed in found.items()}
+    return by_trial(db.rows(query), to_draw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from peewee import fn
 
@@ -12,22 +12,15 @@ from fts.state.models import ALL, AttemptRow, CheckpointRow, EpochRow, TrialRow
 from fts.state.rows import finite_or_none, to_attempt, to_epoch, to_trial, unreadable_in  # fmt: skip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from fts.state.db import Database
     from fts.state.values import Attempt, Epoch, Trial
 
-SEARCHED = {
-    "number",
-    "status",
-    "params",
-    "effective",
-    "objective",
-    "direction",
-    "value",
-    "epochs",
-    "badges",
-}  # decide what comes next
+T = TypeVar("T")
+SEARCHED = {  # decide what comes next
+    "number", "status", "params", "effective", "objective", "direction", "value", "epochs", "badges"
+}  # fmt: skip
 
 
 def trials(db: Database, job_id: int, first: int = 0) -> tuple[Trial, ...]:
@@ -147,9 +140,14 @@ def worked_on(db: Database, job_id: int) -> dict[int, tuple[Attempt, ...]]:
     """The processes that worked on each trial of a job, in order, by the trial's id."""
     of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
     query = AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(of_job)).order_by(AttemptRow.trial_id, AttemptRow.n)
-    found: dict[int, list[Attempt]] = {}
-    for row in db.rows(query):
-        found.setdefault(row["trial_id"], []).append(to_attempt(row))
+    return by_trial(db.rows(query), to_attempt)
+
+
+def by_trial(rows: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], T]) -> dict[int, tuple[T, ...]]:
+    """What the rows say, in their order, by the id of the trial."""
+    found: dict[int, list[T]] = {}
+    for row in rows:
+        found.setdefault(row["trial_id"], []).append(read(row))
     return {trial_id: tuple(listed) for trial_id, listed in found.items()}
 
 

@@ -26,12 +26,8 @@ def in_words(value: float) -> str:
 
 ROLE = "role"  # fact of a trial beside the search, with its kind:
 REPLICATE, BASELINE = "replicate", "baseline"  # the winner with another seed; what the search is compared with
-UNRANKED = (
-    "diverged",
-    "infeasible",
-    REPLICATE,
-    BASELINE,
-)  # badges of complete trials that cannot be the best of a search
+# badges of complete trials that cannot be the best of a search
+UNRANKED = ("diverged", "infeasible", REPLICATE, BASELINE)
 
 
 @dataclass(frozen=True, slots=True)  # slots: a monitor keeps ten thousand of them, each a third of the size

@@ -104,6 +104,17 @@ def test_the_page_shows_walk_forward_first(tmp_path: Path):
     assert page.index('id="walk-forward"') < page.index('id="matrix"') and "600 days in 4 folds" in page
 
 
+def test_the_loss_stands_beside_the_lowest_loss_and_not_that_of_the_best_ranks():
+    data = with_walk(0.6)
+    y, ranks = made(2.0, 98)
+    sure = baseline_row(TASK, 1, "a25", "d" * 32, "trees", "last row",
+                        pd.DataFrame({"date": DAYS, "y": y, "p": 0.9 + 0.1 * ranks}))  # fmt: skip
+    ((one,), (plain,)) = (walked(replace(data, baselines=each)) for each in ((*data.baselines, sure), data.baselines))
+    assert one.baseline is not None and plain.baseline is not None
+    assert one.baseline.rival.result.name == "trees" != one.baseline.lowest.result.name
+    assert one.baseline.loss == plain.baseline.loss and one.baseline.auc.value < plain.baseline.auc.value
+
+
 def test_a_row_of_the_walk_forward_table():
     assert section(walked(with_walk(0.6, 2)))["tables"][0]["rows"][1][1] == ("2M", "2 of 3 seeds", "")
     (table,) = section(walked(with_walk(0.6)))["tables"]

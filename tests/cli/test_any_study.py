@@ -428,6 +428,10 @@ def test_a_name_that_is_nearly_an_argument_with_a_default_is_refused(fts: Callab
     for name, words in itertools.product(("enqueue", "check"), (axis, ("s.toml",), space)):
         said = fts(name, *words)
         assert said.code == 2 and "did you mean depth, which f takes?" in said.err and said.err.count("\n") == 1
+    of_one_cell = "size = ['S']\ninclude = [{ size = 'M', dept = 3 }]"
+    (stand / "train.py").write_text("def f(trial, size, depth=1):\n    return 1.0\n")
+    (stand / "s.toml").write_text(f'[study]\nobjective = "train:f"\n[matrix]\n{of_one_cell}\n')
+    assert "did you mean depth, which f takes?" in fts("enqueue", "s.toml").err
     (stand / "train.py").write_text("def f(trial, depth=1, dept=2):\n    return 1.0\n")
     assert fts("enqueue", "-n", *axis).code == 0
 
@@ -444,7 +448,7 @@ def test_the_declaration_grows_with_each_enqueue(fts: Callable[..., Said], stand
 
 def test_a_newcomer_is_told_both_ways_to_begin(fts: Callable[..., Said], tmp_path: Path):
     said = fts("status")
-    assert said.code == 6 and "`fts enqueue train.py:objective` or `fts enqueue --matrix`" in said.err
+    assert said.code == 6 and "`fts enqueue` begins one (`fts` alone says how)" in said.err
     for words in (("--help",), ("enqueue", "--help")):
         assert "fts enqueue train.py:objective" in " ".join(fts(*words).out.split())
 

@@ -209,6 +209,25 @@ def test_a_file_that_sqlite_can_only_read_is_not_put_down_to_permissions(fresh: 
     assert code == 1 and "its header was changed" in said and damage.backup_of(path) in said and "owner" not in said
 
 
+def test_what_lies_in_the_way_of_a_healthy_file_is_named(fresh: Fresh) -> None:
+    path = fresh()
+    for name in ("-wal", "-shm"):
+        other = path.with_name(path.name + name)
+        other.unlink(missing_ok=True)
+        other.mkdir()
+        code, said = run(path, ("note", "x"))
+        assert code == 1 and f"{other} is a folder" in said and "restore" not in said
+        other.rmdir()
+    other = path.with_name(path.name + "-journal")
+    other.write_text("half a transaction")
+    code, said = run(path, ("status",))
+    assert code == 1 and f"{other} was left by a program that was interrupted" in said and "restore" not in said
+    assert [run(path, (word,))[0] for word in ("ack", "status")] == [0, 0]
+    away = path.rename(path.with_name("away"))
+    assert damage.backup_of(path) in run(path, ("status",))[1]
+    away.rename(path)
+
+
 def test_nothing_is_written_where_an_index_and_its_table_differ(fresh: Fresh) -> None:
     path = fresh()
     change(path, "CREATE INDEX odd ON event (at)")

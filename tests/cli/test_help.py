@@ -19,7 +19,6 @@ from fts.jobs.cli.app import fts as group
 from fts.jobs.python import python
 from fts.model.budgets import BUDGETS
 from fts.study import choices
-from fts.study.cell import CHOICES
 from tests.cli.study import finished_cell, places_of
 from tests.fts_process import ROOT
 from tests.reference import commands
@@ -62,7 +61,7 @@ def test_every_command_has_an_example_that_it_would_accept(name: str):
 def test_budgets_and_tasks_are_named(capsys):
     text = " ".join(str(option.help) for option in ALL["enqueue"].params if isinstance(option, click.Option))
     assert all(budget in text for budget in BUDGETS) and all(task in text for task in TASKS)
-    assert set(choices.TIERS) == set(TIERS) and set(choices.PRUNERS) == set(CHOICES["pruner"])
+    assert set(choices.TIERS) == set(TIERS)
 
 
 @pytest.mark.parametrize("name", ["data", "db"])

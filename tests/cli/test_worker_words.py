@@ -34,7 +34,7 @@ def test_it_says_what_it_did_and_what_stays(db: Database) -> None:
         "It leaves 2 jobs in line (6 trials); `fts worker` goes on"
     )
     assert "0 trials ended, 1 job failed" in words.farewell(db, other, since, 200.0)
-    assert "(6 trials), 1 trial at a checkpoint; " in words.farewell(db, claimed.worker_id, since, 200.0)
+    assert "(6 trials), 1 interrupted trial; " in words.farewell(db, claimed.worker_id, since, 200.0)
 
 
 def test_with_nothing_left_it_points_to_the_results(db: Database) -> None:

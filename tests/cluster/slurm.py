@@ -119,7 +119,8 @@ class Slurm:
 def node_of(process: Any) -> str | None:
     """The node of Slurm that a process runs on; its agent and its trials, not the slurmd."""
     try:
-        return str(process.environ().get("SLURMD_NODENAME")) if "fts" in " ".join(process.cmdline()) else None
+        node: str | None = process.environ().get("SLURMD_NODENAME")
+        return node if "fts" in " ".join(process.cmdline()) else None
     except (psutil.Error, OSError):
         return None
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.cluster.slurm import Slurm, why_not
+from tests.cluster.slurm import Slurm, node_of, why_not
 from tests.executors.crew import Crew, undisturbed
 from tests.fts_process import ROOT, wait_until
 
@@ -61,7 +64,7 @@ def test_undisturbed(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
 
 
 def test_a_cancelled_and_a_preempted_job_bring_their_checkpoint_home(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
-    crew = crew_on(slurm, tmp_path)
+    crew = crew_on(slurm, tmp_path, 1.0)
     worker = start(crew)
     wait_until(lambda: crew.epochs() >= 2)
     slurm.run("scancel", slurm.run("squeue", "-h", "-t", "R", "-o", "%i").split()[0])
@@ -73,6 +76,23 @@ def test_a_cancelled_and_a_preempted_job_bring_their_checkpoint_home(slurm: Slur
     assert "queued and waiting" in crew.study.ok("why", "1") + crew.study.ok("why", "2")
     equal(crew, peace, worker)
     assert ends(crew).count("preempted") >= 2
+
+
+def test_a_worker_that_stops_gives_back_what_it_has_and_what_it_waits_for(slurm: Slurm, tmp_path: Path) -> None:
+    """A killed srun would leave its job in the queue, or on the node, until somebody cancels it."""
+    crew = crew_on(slurm, tmp_path, 1.0)
+    hog = subprocess.Popen(["srun", "-n1", "--mem=100M", "sleep", "100"], env=slurm.environ)
+    worker = start(crew)
+    wait_until(lambda: crew.epochs() and "PD" in slurm.run("squeue", "-h", "-o", "%t"))
+    for pid in [one.pid for one in psutil.process_iter() if node_of(one) in ("n1", "n2")]:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGSTOP)  # an agent that leaves late
+    worker.terminate()
+    assert worker.wait(60) == 0, crew.said()
+    slurm.wait_for("squeue", "-h", "-o", "%j|", words="sleep|\n")
+    assert slurm.run("squeue", "-h", "-o", "%j").split() == ["sleep"]
+    hog.terminate()
+    hog.wait()
 
 
 def test_a_node_that_goes_away_is_lost_and_the_other_goes_on(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
@@ -162,9 +182,14 @@ def test_a_worker_in_an_allocation_goes_on_in_the_next_one(slurm: Slurm, tmp_pat
     assert said.returncode == 0, said.stderr
     job = said.stdout.strip()
 
+    since: dict[str, float] = {}  # its n-th restart was seen
+
     def is_over() -> bool:
         told = slurm.run("scontrol", "show", "job", job)
-        if "JobState=PENDING" in told and "Restarts=0" not in told:
+        assert "JobState=FAILED" not in told, told
+        restarts = told.partition("Restarts=")[2].split()[0]
+        waited_s = time.monotonic() - since.setdefault(restarts, time.monotonic())
+        if "JobState=PENDING" in told and restarts != "0" and waited_s > 3.0:  # earlier, Slurm revokes what it grants
             with suppress(AssertionError):  # it has just begun
                 slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm waits two minutes by itself
         return "JobState=COMPLETED" in told

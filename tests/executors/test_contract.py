@@ -355,7 +355,7 @@ def test_nodes_of_a_worker_that_died_go_with_it_but_not_what_a_person_has_to_rel
 def test_like_goes_to_like_and_a_node_that_lost_the_trial_comes_last(tmp_path: Path) -> None:
     executor = nodes_of(tmp_path, "a:1,b:1,c:1")
     choose = executor._choose  # type: ignore[attr-defined]
-    places = {place.name: place for place in executor._places}  # type: ignore[attr-defined]
+    places = {place.name: place for place in executor.places}  # type: ignore[attr-defined]
     try:
         executor._busy |= {0, 1, 2}  # type: ignore[attr-defined]
         places["c"].fingerprint = "f"
@@ -392,7 +392,7 @@ def test_a_node_with_a_full_disk_is_passed_over_until_there_is_room_and_nobody_e
         assert executor.place(0, Want(), lambda: False, lambda _: None) and slot.node == "b"  # type: ignore[attr-defined]
         place, why = executor._choose(1, Want(), False)  # type: ignore[attr-defined]
         assert place is None or place.name == "a", why
-        (a,) = (one for one in executor._places if one.name == "a")  # type: ignore[attr-defined]
+        (a,) = (one for one in executor.places if one.name == "a")  # type: ignore[attr-defined]
         assert "a: 1000 B of disk free, 1.0 GB reserved" in a.why
         full = StopRequest(StopReason.DISK, "b: 1.0 KB of disk free")
         end = slot.judged(AttemptEnd(Ended.STOPPED, {}, full))  # while a trial runs there

@@ -17,7 +17,7 @@ from fts.state.db import open_database
 from fts.study import dataset
 from fts.study.baseline_jobs import baseline_of, with_baselines
 from fts.study.cell import CellSpec, settled
-from fts.study.choices import PRUNERS, TIER, WINDOWS
+from fts.study.choices import TIER, WINDOWS
 from fts.study.dry_run import check_cells, check_on_paper, first_params
 from fts.study.margins import question
 from fts.study.matrix import NotEnqueued, enqueue_cells, enqueue_matrix, find_data, make_cells, with_days
@@ -289,9 +289,9 @@ def test_the_halving_rule_is_frozen_when_a_cell_is_put_in_line(places: Places):
     assert (usual.sampler, chosen.sampler, none.sampler) == ("random", "random", "tpe")
     (named,) = make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", pruner="halving", sampler="tpe")
     assert (named.sampler, named.halving) == ("tpe", HALVING)
-    for pruner, sampler in PRUNERS.items():
+    for pruner, sampler in {"none": "tpe", "halving": "random", "median": "tpe"}.items():
         (cell,) = make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", pruner=pruner)
-        assert cell.sampler == sampler, "the monitor's dialog says so"
+        assert cell.sampler == sampler
     with pytest.raises(BadSpec, match="pruner is median"):
         make_cells(places, ["2M"], [1], 3, 2, "threshold_1pct", "a25", pruner="median", halving=HALVING)
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,7 @@ from fts.jobs.api.function import FunctionStudy
 from fts.jobs.supervisor import log_limit
 from fts.state import transitions
 from fts.state.db import open_database
-from tests.fts_process import Study
+from tests.fts_process import Study, wait_until
 
 ENVIRON = {
     "FTS_OUTAGE_PAUSE_S": "0.001",
@@ -255,6 +259,38 @@ def test_a_trial_that_cannot_go_on_keeps_no_other_job_from_its_slot(tmp_path: Pa
     assert [(job["study"], job["status"]) for job in jobs(study).values()] == [("full", "done"), ("next", "done")]
     verbs = [event["verb"] for event in study.query("SELECT verb FROM event ORDER BY id")]
     assert verbs.count("claimed") == 3 and "queue_paused" not in verbs
+
+
+SHUTS = """
+import os, pathlib
+def objective(trial):
+    mark = pathlib.Path("shut")
+    if not mark.exists():
+        mark.touch()
+        os.chmod("outputs", 0)
+    return trial.suggest_float("x", 0, 1)
+"""
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="root must lose its right to read everything")
+def test_outputs_that_nobody_may_look_into_for_a_moment_stop_nothing(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", **ENVIRON | {"FTS_OUTAGE_PAUSE_S": "0.2"})
+    (study.folder / "shuts.py").write_text(SHUTS)
+    put_in_line(study, {"shuts": 3})
+    less = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*less, sys.executable, "-m", "fts.jobs.cli", "worker", "--until-empty", "--slots", "2"]
+    worker = subprocess.Popen(command, cwd=study.folder, env=study.environ, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: worker.poll() is not None or study.outputs.stat().st_mode & 0o777 == 0, every_s=0.02)
+        time.sleep(1.0)  # some beats, and the end of the trial
+        study.outputs.chmod(0o700)
+        _, said = worker.communicate(timeout=60)
+    finally:
+        worker.kill()
+    assert worker.returncode == 0, said
+    assert jobs(study)["shuts"]["status"] == "done"
+    assert [trial["status"] for trial in trials(study, "shuts")] == ["complete"] * 3
+    assert "Traceback" not in said, said
 
 
 def test_of_a_log_that_fills_the_disk_the_middle_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -389,6 +389,8 @@ FAULTS = [
     (MINIMAL + "[space]\na = { choices = [1], when = 'a == 1' }", "space.a.when of a asks for a itself"),
     (MINIMAL + "[forbid]\nx = 'lr > 1'", "forbid needs [space]: a function that draws its parameters itself"),
     (MINIMAL + "[space]\na = [1]\n[forbid]\nx = '__import__(1)'", "forbid.x is no expression: "),
+    (MINIMAL + "[space]\na = [1, 2]\n[forbid]\nx = 'a == 1'\ny = 'a == 2'", "forbid refuses every value of a, so that"),
+    (MINIMAL + "[space]\na = [1, 2]\nb = [1]\n[forbid]\nx = 'a == 1'\ny = 'a == 2 and b > 1'", ""),
     (MINIMAL + "[space]\na = [1]\n[forbid]\na = 0.05", "forbid.a is 0.05, expected an expression in quotes, such as"),
     (MINIMAL + "[space]\na = [1]\n[forbid]\nx = 'a = 1'", "character 3: = is not known here, write =="),
     (MINIMAL + "[space]\na = [1]\n[forbid]\nx = 'a > 1 && a < 3'", "& is not known here, write and"),

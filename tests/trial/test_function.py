@@ -72,6 +72,8 @@ WRONG = [
     ("def objective(trial): return trial.suggest_int('lr', 0, 4)", {"space": SPACE}, "train.py suggests 0..4; make"),
     ("def objective(trial): return trial.suggest_int('lr', 0, 4)", {"space": CHOICE},
      "lr is 'a' as the study declares it"),
+    ("def objective(trial): return trial.suggest_float('lr', 0, 0.4)", {"warm_start": (PARAMS,)},
+     "lr is 0.5 in the warm start, and train.py suggests 0.0..0.4; make the two agree"),
     ("def objective(lr): return 1", {"space": SPACE}, "objective takes no layers; add it to its parameters"),
     ("async def objective(trial): return 1", {}, "objective in train.py is async or a generator"),
     ("def objective(trial): pass", {}, "objective returned None and reported nothing; return a number or call report"),
@@ -100,7 +102,7 @@ WRONG = [
 def test_every_mistake_is_one_sentence_with_its_place(
     tmp_path: Path, body: str, fields: dict[str, Any], sentence: str
 ) -> None:
-    params = {} if "space" not in fields else PARAMS if fields["space"] is SPACE else {"lr": "a"}
+    params = {} if not fields.keys() & {"space", "warm_start"} else {"lr": "a"} if CHOICE in fields.values() else PARAMS
     record = ran(tmp_path, body, params, **fields)
     assert record.end["fact"] == "failed"
     assert sentence in record.end["message"] and "\n" not in record.end["message"]

@@ -20,7 +20,7 @@ from fts.tui.data.view import EVENTS, HARDWARE, QUEUE, RESULTS, TRIALS, Details,
 from fts.tui.render import chart
 from fts.tui.render.text import as_text
 from fts.tui.screens import hardware, queue, trials
-from fts.tui.widgets import event_list, learning_curve, meters
+from fts.tui.widgets import event_list, learning_curve, meters, queue_table
 from tests.tui import any_study
 from tests.tui.stories import monitor, press, shown, until
 from tests.tui.values import (
@@ -408,3 +408,9 @@ def test_long_names_and_values_are_whole_in_the_details(tmp_path):
     best = next(trial for trial in view.details.trials if trial.number == view.job.best_trial)
     text = "".join(as_text(trials.detail(replace(view, trial_id=best.id), 46, 80)).split())
     assert "x" * 60 in text
+
+
+@pytest.mark.parametrize(("failed", "words"), [(0, "best t7"), (2, "best t7 · 2 failed")])
+def test_a_cell_that_is_done_says_how_many_of_its_trials_failed(failed, words):
+    job = make_job(1, status="done", trials_complete=50 - failed, trials_failed=failed, best_trial=7, best_value=0.6)
+    assert queue_table.why(View(glances.look(make_snapshot(jobs=(job,)), NOW)), job) == words

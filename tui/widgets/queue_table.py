@@ -230,10 +230,13 @@ def why(view: View, job: Job) -> str:
     if job.status is JobStatus.RUNNING:
         return f"{_now(view, job)} {margin(view, job)}".rstrip()
     if job.status is JobStatus.DONE:
+        failed = f" · {job.trials_failed} failed" if job.trials_failed else ""
         if has_front(job) and job.front:
-            return f"{'trial' if len(job.front) == 1 else 'trials'} {' '.join(f't{number}' for number in job.front)}"
-        best = f"best t{job.best_trial}" if job.best_trial is not None else formatting.without_best(job)
-        return f"{best} {margin(view, job)}".rstrip()
+            one = "trial" if len(job.front) == 1 else "trials"
+            return f"{one} {' '.join(f't{number}' for number in job.front)}{failed}"
+        if job.best_trial is None:
+            return formatting.without_best(job)  # which counts those that failed
+        return f"best t{job.best_trial} {margin(view, job)}".rstrip() + failed
     if job.status is JobStatus.FAILED:
         cause = "OOM" if job.cause == "out of memory" else str(job.cause or "no cause recorded")
         where = f" in t{job.trials_complete + job.trials_pruned + job.trials_failed}" if job.message is None else ""

@@ -1,0 +1,90 @@
+"""The rows that tell people how each node is: its state, what runs there, and how it was over the last hours."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.executors.past import Past
+from fts.jobs.executors.remote import gpus_of
+from fts.jobs.executors.remote_watch import reading_of
+from fts.state import queries, transitions
+from fts.state.errors import StateError
+from fts.state.values import Node, NodeState
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from fts.jobs.executors.command import CommandExecutor
+
+
+class NodeRows:
+    """Of one executor."""
+
+    def __init__(self, executor: CommandExecutor) -> None:
+        self._of = executor
+        self.known: dict[str, Node] = {}  # as last told
+        self._lock = threading.Lock()
+        self._running: dict[int, str] = {}  # slot -> the trial there
+        self._past: dict[str, Past] = {}  # of each node
+
+    def node(self, name: str, hello: dict[str, Any] | None = None, **more: Any) -> Node:
+        """What is known of it, as a row tells it."""
+        told: dict[str, Any] = {"state": NodeState.UP, "executor": self._of.name, "worker_id": self._of.worker_id}
+        if hello:
+            reading = reading_of(hello.get("reading"))
+            told |= {name: str(hello.get(name) or "")[:300] for name in ("host", "fingerprint", "hardware")}
+            told |= {"gpus": tuple(one.name for one in gpus_of(hello)), "memory": reading.total}
+        before = self.known.get(name) or queries.node(self._of.db, name)
+        slots = next((place.slots for place in self._of.places if place.fixed and place.name == name), None)
+        told["slots"] = slots or max(1, sum(one.node == name for one in self._of.slots if one.channel is not None))
+        base = before or Node(name, NodeState.UP, 0.0)
+        return replace(base, **told | more)
+
+    def runs(self, slot: int, trial: str | None) -> None:
+        """Which trial is in a slot, for people."""
+        with self._lock:
+            if trial is None:
+                self._running.pop(slot, None)
+            else:
+                self._running[slot] = trial
+
+    def now(self, drained: Container[str]) -> list[Node]:
+        found: dict[str, Node] = {}
+        with self._lock:
+            running = dict(self._running)
+        for slot in self._of.slots:
+            channel = slot.channel
+            if channel is None or channel.hello is None:
+                continue
+            quiet = channel.silent_s > 3 * channel.beat_s
+            trial = running.get(slot.index)
+            before = found.get(slot.node)
+            node = before or self.node(slot.node, channel.hello)
+            vitals = {name: value for name, value in channel.vitals.items() if isinstance(value, int | float)}
+            reading = channel.vitals.get("reading")
+            vitals |= reading if isinstance(reading, dict) else {}
+            found[slot.node] = replace(
+                node,
+                state=NodeState.SILENT if quiet else node.state,
+                reason=f"nothing heard for {channel.silent_s:.0f} s" if quiet else why_left(slot.node, drained),
+                heard_at=time.time() - channel.silent_s,
+                trials=(*(before.trials if before else ()), *([trial] if trial else [])),
+                past=self._past.setdefault(slot.node, Past()).add(slot.sensors.read()),
+                vitals={name: one for name, one in vitals.items() if isinstance(one, int | float)},
+            )
+        return list(found.values())
+
+    def tell(self, states: list[Node]) -> None:
+        for node in states:
+            self.known[node.id] = node
+        with contextlib.suppress(StateError):  # the next look tells it again
+            if states:
+                transitions.nodes_heard(self._of.db, states)
+
+
+def why_left(node: str, drained: Container[str]) -> str | None:
+    return "Slurm drains it: its trial goes on, nothing new begins" if node in drained else None

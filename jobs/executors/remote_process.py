@@ -1,0 +1,262 @@
+"""A trial process on a node, as the supervisor knows one of this machine: commands go, facts and files come home."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api import protocol
+from fts.jobs.executors.arriving import Arriving, settle
+from fts.jobs.executors.base import Exit, OrderCame, Whose
+from fts.jobs.executors.channel import Channel, FilesCame, LogCame
+from fts.jobs.executors.frames import MOST_BODY, Kind
+from fts.jobs.executors.outgoing import KEEPS, open_plain, scan, send_file
+from fts.jobs.executors.remote_watch import decision_of
+from fts.jobs.supervisor import elsewhere
+from fts.jobs.supervisor.child import ChildGone
+from fts.jobs.supervisor.template import Told
+from fts.state.files import open_log
+
+if TYPE_CHECKING:
+    import psutil
+
+    from fts.jobs.api.study import Program
+    from fts.jobs.executors.remote import RemoteSlot
+    from fts.jobs.watchdog.policy import Decision
+
+
+class RemoteProcess:
+    """A trial process on a node, as fts.jobs.executors.base.Placed has it."""
+
+    pid: int = 0
+    frozen: bool = False
+    reads_files: bool = False
+
+    def __init__(self, channel: Channel, node: str, slot: RemoteSlot, program: Program) -> None:
+        self.channel, self.slot, self.program = channel, slot, program
+        self.node: str | None = node
+        self.fingerprint: str | None = str((channel.hello or {}).get("fingerprint", ""))
+        self.relays = program.relays
+        self.log_path = channel.log_path
+        self.started = time.time()
+        self.told = Told()
+        self.was_ready = self.asked_to_stop = False
+        self.fence: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.decisions: list[Decision] = []
+        self.begins: dict[str, Any] = {}  # what the watchdog there is told of the next trial
+        self._exit: Exit | None = None
+        self._oom_kills = 0
+        self._home: Path | None = None
+        self._log: Path | None = None
+        self._token = ""
+        self._elsewhere: Path | None = None  # of this trial: what does not come home
+
+    # -- talk
+
+    def send(self, message: dict[str, Any], timeout_s: float = 5.0) -> None:
+        """A command of the protocol; a specification goes with the files that the trial goes on from."""
+        try:
+            if message.get("do") == "run":
+                self._begin(message["spec"])
+            else:
+                self.channel.writer.send(Kind.SEND, {"message": message})
+        except BrokenPipeError as error:
+            raise ChildGone(f"{self.node} does not answer: {error}") from error
+        except OrderCame:
+            self.slot.leave_node()
+            raise
+
+    def _begin(self, spec: dict[str, Any]) -> None:
+        home, logged = Path(spec["folder"]), Path(spec["log_path"])
+        root = home.parents[2]
+        settle(home, root)
+        token = f"{self.slot.token}-{os.urandom(4).hex()}"
+        self._home, self._log, self._token = home, logged, token
+        writer, meta = self.channel.writer, {"token": token}
+        names: dict[str, Any] = {"job": home.parent.name, "trial": home.name}
+        if (checkpoints := self.slot.executor.checkpoints) is not None:
+            self._elsewhere = elsewhere.folder_of(checkpoints, root, home.parent.name, home.name)
+            elsewhere.sweep(self._elsewhere, home, None)
+            beyond = self.slot.asked.checkpoint_home
+            names["elsewhere"] = {"root": str(checkpoints), "folder": str(self._elsewhere), "beyond": beyond}
+        self.channel.begin(token, Arriving(home, root), self._elsewhere and self._elsewhere / token)
+        writer.send(Kind.ATTEMPT, {**meta, **names, **self.begins, "spec": spec})
+        for name in scan(home):
+            pointer = elsewhere.read(home / name) if name.endswith(elsewhere.SUFFIX) else None
+            if pointer is None and name.endswith(elsewhere.SUFFIX):
+                continue
+            if pointer is not None:
+                told = {"name": name.removesuffix(elsewhere.SUFFIX), "at": pointer.at}
+                writer.send(Kind.FILE, {**meta, **told, "size": pointer.bytes, "md5": pointer.md5})
+                continue
+            fd = None if name.startswith(KEEPS) else open_plain(home / name)
+            if fd is not None:
+                try:
+                    send_file(writer, name, fd, meta, self.slot.look)
+                finally:
+                    os.close(fd)
+        if self.program.reads_log:
+            with contextlib.suppress(FileNotFoundError), logged.open("rb") as file:
+                while body := file.read(MOST_BODY):
+                    writer.send(Kind.FILE, {**meta, "of": "log"}, body)
+        writer.send(Kind.RUN, meta)
+
+    def facts(self, timeout_s: float = 0.0) -> list[dict[str, Any]]:
+        """As the trial told them; the files that a fact tells of are at home when it comes. Raises StaleToken."""
+        facts: list[dict[str, Any]] = []
+        printed: list[bytes] = []
+        for came in self._come(timeout_s):
+            if isinstance(came, dict):
+                facts.append(self._at_home(came) | self._kept_at(came))
+            elif isinstance(came, LogCame):
+                printed.append(came.body)
+            elif isinstance(came, FilesCame):
+                self._write_log(printed)
+                came.arriving.commit(came.gone, self.fence())
+                if self._elsewhere is not None and self._home is not None:
+                    elsewhere.sweep(self._elsewhere, self._home, self._token)
+            elif came.kind is Kind.DECISION:
+                self.decisions.append(decision_of(came.meta))
+            elif came.kind is Kind.EXIT:
+                self._ended(came.meta)
+        self._write_log(printed)
+        if not facts and (trouble := self.channel.trouble) is not None:
+            raise trouble
+        return facts
+
+    def _come(self, timeout_s: float) -> Iterator[Any]:
+        """What has come; what the caller does not get to is dropped."""
+        came = deque(self.channel.take(timeout_s))
+        try:
+            while came:
+                yield came.popleft()
+        finally:
+            for left in came:
+                if isinstance(left, FilesCame):
+                    left.arriving.drop()
+
+    def _write_log(self, printed: list[bytes]) -> None:
+        if not printed or self._log is None:
+            return
+        with self.fence() if self.program.reads_log else nullcontext():
+            handle = open_log(self._log, self._log.parent.parent)
+            try:
+                for body in printed:
+                    os.write(handle, body)
+            finally:
+                os.close(handle)
+        printed.clear()
+
+    def _at_home(self, fact: dict[str, Any]) -> dict[str, Any]:
+        """With the paths that its files have here."""
+        scratch = str((self.channel.hello or {}).get("scratch", ""))
+        if self._home is None or not scratch or scratch not in repr(fact):
+            return fact
+        job, trial = self._home.parent.name, self._home.name
+        attempt = f"{scratch}/attempt-{self._token}"
+        moved = {
+            f"{attempt}/trials/{job}/{trial}": str(self._home),
+            f"{attempt}/logs/{job}/{trial}.log": str(self._log),
+        }
+        found: dict[str, Any] = renamed(fact, moved)
+        return found
+
+    def _kept_at(self, fact: dict[str, Any]) -> dict[str, Any]:
+        """Where a checkpoint is that did not come home."""
+        if self._elsewhere is None or self._home is None or fact.get("fact") != "checkpoint":
+            return {}
+        return {"kept_at": str(self._elsewhere)} if elsewhere.bytes_of(self._home) else {}
+
+    def _ended(self, meta: dict[str, Any]) -> None:
+        code = meta.get("code")
+        self._oom_kills = int(meta.get("oom_kills") or 0)
+        if "peak" in meta:
+            self.channel.vitals = {**self.channel.vitals, **meta}
+        self._exit = Exit(
+            code if isinstance(code, int) else None, Whose(str(meta.get("whose"))), str(meta.get("said"))[:2000]
+        )
+
+    def oom_kills(self) -> int:
+        """Victims on its node, as far as it has said: only the difference matters."""
+        return self._oom_kills
+
+    # -- life
+
+    def exit(self) -> Exit | None:
+        if (said := self.channel.preempted) is not None:
+            return Exit(protocol.STOPPED, Whose.PREEMPTED, said)
+        return self._ended_by()
+
+    def _ended_by(self) -> Exit | None:
+        if self._exit is None and not self.channel.has_more and (why := self.channel.lost()) is not None:
+            self._exit = Exit(None, Whose.NODE_LOST, f"node {self.node} is lost: {why}")
+        return self._exit
+
+    def poll(self) -> int | None:
+        ended = self._ended_by()
+        if ended is None:
+            return None
+        return -9 if ended.code is None else ended.code
+
+    def wait(self, timeout_s: float) -> int | None:
+        until = time.monotonic() + timeout_s
+        while (code := self.poll()) is None and (left := until - time.monotonic()) > 0:
+            self.facts(min(left, 0.1))
+        return code
+
+    def tree(self) -> list[psutil.Process]:
+        """Its processes are on another machine, where the agent counts them."""
+        return []
+
+    def _stop(self, how: str) -> bool:
+        if self.poll() is not None:
+            return False
+        with contextlib.suppress(BrokenPipeError):
+            self.channel.writer.send(Kind.STOP, {"how": how})
+        return True
+
+    def freeze(self) -> bool:
+        self.frozen = not self.asked_to_stop and self._stop("freeze")
+        return self.frozen
+
+    def thaw(self) -> bool:
+        self.frozen = False
+        return self._stop("thaw")
+
+    def ask_to_stop(self) -> bool:
+        self.asked_to_stop = True
+        return self._stop("ask")
+
+    def kill(self) -> int:
+        """Asks for it; its end comes with the facts, or with the end of the node."""
+        self._stop("kill")
+        return -9
+
+    def close_stdin(self) -> None:
+        self.asked_to_stop = True
+        self._stop("stdin")
+
+    def close(self) -> None:
+        """The agent ends it, and waits for another."""
+        self.channel.leave_attempt()
+        if self.channel.lost() is None:
+            with contextlib.suppress(BrokenPipeError):
+                self.channel.writer.send(Kind.END)
+
+
+def renamed(value: Any, moved: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        for there, here in moved.items():
+            value = value.replace(there, here)
+        return value
+    if isinstance(value, dict):
+        return {name: renamed(one, moved) for name, one in value.items()}
+    if isinstance(value, list):
+        return [renamed(one, moved) for one in value]
+    return value

@@ -1,0 +1,124 @@
+"""What the watchdog and the sensors of a node tell, as the supervisor asks those of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.executors.frames import Kind
+from fts.jobs.sensors.detect import Reading
+from fts.jobs.watchdog.policy import Action, Decision, GuardState, MemoryLimits
+from fts.jobs.watchdog.watchdog import Vitals
+from fts.state.values import Cause
+
+if TYPE_CHECKING:
+    from fts.jobs.executors.channel import Channel
+    from fts.jobs.executors.remote import RemoteSlot
+    from fts.jobs.executors.remote_process import RemoteProcess
+
+READINGS = set(Reading.__dataclass_fields__)
+HEAT = (GuardState.UNKNOWN, GuardState.NORMAL, GuardState.WARM)  # of which nobody need be told
+
+
+class NodeMemory:
+    """What MemoryWatch is on this machine."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+
+    @property
+    def peak(self) -> int:
+        return int(self.channel.vitals.get("peak") or 0)
+
+
+class RemoteWatchdog:
+    """The watchdog on the node, as far as the supervisor asks it."""
+
+    def __init__(self, process: RemoteProcess, limits: MemoryLimits) -> None:
+        self.process, self.limits = process, limits
+        self.memory = NodeMemory(process.channel)
+        self.pace = self
+        self._began = time.monotonic()
+
+    def limit_memory(self, limits: MemoryLimits) -> None:
+        if limits != self.limits:
+            self.limits = limits
+            with contextlib.suppress(BrokenPipeError):
+                self.process.channel.writer.send(Kind.LIMITS, {"limits": asdict(limits)})
+
+    def begin_trial(
+        self, usual_step_s: float | None = None, report_s: float | None = None, gap_s: float | None = None
+    ) -> None:
+        self.process.begins |= {"usual_step_s": usual_step_s, "report_s": report_s, "gap_s": gap_s}
+        self.process.channel.vitals = {
+            name: value for name, value in self.process.channel.vitals.items() if name in ("reading", "guard")
+        }
+
+    def progress(self, step_s: float | None = None) -> None:
+        """The node's own hears the steps."""
+
+    def reported(self) -> None:
+        """Likewise."""
+
+    @property
+    def worked_s(self) -> float:
+        return float(self.process.channel.vitals.get("worked_s") or 0.0)
+
+    @property
+    def latest(self) -> Vitals | None:
+        vitals = self.process.channel.vitals
+        if "tree" not in vitals:
+            return None
+        heat = Decision(Action.NONE, "", GuardState(vitals.get("guard", "unknown")))
+        reading = reading_of(vitals.get("reading"))
+        return Vitals(reading, int(vitals["tree"]), None, vitals.get("step_s"), heat, self.memory.peak)
+
+    def check(self) -> list[Decision]:
+        """What it did or wants; of the heat only what changes something."""
+        found, self.process.decisions = self.process.decisions, []
+        told = [one for one in found if one.action is not Action.NONE or one.state not in HEAT]
+        node = self.process.node
+        return [replace(one, state=None, message=f"{node}: {one.message}") for one in told]
+
+    def close(self) -> None:
+        """The agent closes it with its process."""
+
+
+def reading_of(told: Any) -> Reading:
+    known = told if isinstance(told, dict) else {}
+    return Reading(**({"at": time.time()} | {name: value for name, value in known.items() if name in READINGS}))
+
+
+class NodeSensors:
+    """The latest reading that a node has sent."""
+
+    def __init__(self, slot: RemoteSlot) -> None:
+        self.slot = slot
+        self._told: Any = None
+        self._reading = reading_of(None)
+
+    def read(self) -> Reading:
+        channel = self.slot.channel
+        if channel is None:
+            return self._reading
+        told = channel.vitals.get("reading") or (channel.hello or {}).get("reading")
+        if told is not self._told:
+            self._told, self._reading = told, reading_of(told)
+        return self._reading
+
+    def close(self) -> None:
+        """They are the node's."""
+
+
+def decision_of(meta: dict[str, Any]) -> Decision:
+    """Raises ValueError for none of ours."""
+    state, cause = meta.get("state"), meta.get("cause")
+    return Decision(
+        Action(meta["action"]),
+        str(meta.get("message"))[:2000],
+        GuardState(state) if state else None,
+        Cause(cause) if cause else None,
+        bool(meta.get("changed", True)),
+    )
