@@ -54,6 +54,7 @@ class Cost:
     cpu_ms: float
     bytes_in_database: float
     files: float
+    first_s: float  # until a worker that finds so many trials has run its first one: it reads them all once
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def lines(question: Question, cost: Cost, known: dict[Question, Cost]) -> list[R
     """A row of wall clock and one of processor time, each beside the same at trial 100."""
     few = known.get(Question(100, question.sampler, question.process)) if question.at > 100 else None
     note = f"{cost.bytes_in_database / KB:.1f} KB in the database, {cost.files:.1f} files"
+    note += f"; the first trial of the worker ended after {cost.first_s:.1f} s, once"
     wall_then, cpu_then = (few.wall_ms, few.cpu_ms) if few else (None, None)
     beside = "trial 100" if few else ""
     wall = Row(question.words, cost.wall_ms, "ms", wall_then, beside, True, note=note)
@@ -122,7 +124,9 @@ def measured(question: Question, timed: int = TIMED) -> Cost:
         multiply(folder, question.at)
         enqueue(folder, question, question.at + SETTLING + timed)
         before = size_of(folder)
+        began = time.perf_counter()
         with worker(folder) as process:
+            first_s = moment(process, folder, question.at + 1)[0] - began
             first = moment(process, folder, question.at + SETTLING)
             last = moment(process, folder, question.at + SETTLING + timed)
             process.wait(60)
@@ -130,7 +134,7 @@ def measured(question: Question, timed: int = TIMED) -> Cost:
         files = sum(len(names) for _, _, names in os.walk(folder / "outputs")) - FILES_OF_A_STUDY
         ran = FIRST + SETTLING + timed
         wall, cpu = ((after - earlier) / timed * MS for earlier, after in zip(first, last, strict=True))
-        return Cost(wall, cpu, grown / (SETTLING + timed), files / ran)
+        return Cost(wall, cpu, grown / (SETTLING + timed), files / ran, first_s)
 
 
 FILES_OF_A_STUDY = 5  # the database, its ballast, a lock, best files
