@@ -393,7 +393,11 @@ MEMORY = (
     ("FTS_MEMORY_HARD", "15 % above it", "from here a trial is ended at once"),
     ("FTS_MEMORY_AVAILABLE_LOW", "4 % of the machine, at least 512 MB", "what must stay available to other programs"),
     ("FTS_MEMORY_SWAP_GROWTH", "1 GB", "how much swap may grow while a trial runs"),
-    ("FTS_DISK_RESERVE", "1 GB", "below it a trial stops at a checkpoint, and the queue pauses"),
+    (
+        "FTS_DISK_RESERVE",
+        "1 GB",
+        "below it a trial stops at a checkpoint and the queue pauses; below twice it a warning",
+    ),
 )
 TRIAL = (
     ("FTS_PARAMS", "file of all parameters and axes, as JSON"),
