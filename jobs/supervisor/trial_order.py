@@ -52,7 +52,6 @@ class TrialOrder:
             memory_limit=admitted.limit,
             resume=True,  # from a checkpoint if there is one
             checkpoint_every_s=self.settings.checkpoint_every_s,
-            draws=self._draws(),
         )
 
     def _draws(self) -> tuple[dict[str, Any], ...]:
@@ -70,8 +69,12 @@ class TrialOrder:
         if self.earlier is not None:
             template.know(self.earlier, self.known, goals_of(self.cell), self.cell.space)
 
-    def with_history(self, spec: TrialSpec, child: Placed) -> TrialSpec:
-        """The specification with those earlier trials that its process does not know yet."""
+    def with_record(self, spec: TrialSpec, child: Placed) -> TrialSpec:
+        """The specification with what its process does not know yet: the trial's own draws, and earlier trials.
+
+        The draws of each attempt so far: code that has changed between two attempts must not draw others.
+        """
+        spec = replace(spec, draws=self._draws())
         if self.earlier is None:
             return spec
         known = {"history": self.earlier.name, "trials": len(self.earlier.past)}

@@ -445,7 +445,7 @@ class TrialRunner:
         try:
             self.record.take_over(child, spec)
             attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self.tell.together)
-            spec = self.order.with_history(spec, child)
+            spec = self.order.with_record(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.work.places), spec.number)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now

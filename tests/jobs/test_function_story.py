@@ -100,3 +100,28 @@ def test_a_storm_of_a_hundred_kills_changes_nothing(tmp_path: Path, sampler: str
     toy.run(study)
     assert toy.killed(study) >= kills // 2
     assert_equal_to_plain_optuna(study, sampler)
+
+
+CHANGES = """\
+import os, signal
+from pathlib import Path
+
+LOW = 0.0
+
+def objective(trial):
+    x = trial.suggest_float("x", LOW, LOW + 1.0)
+    if LOW == 0.0:
+        Path(__file__).write_text(Path(__file__).read_text().replace("LOW = 0.0", "LOW = 5.0", 1))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+"""
+
+
+def test_code_that_changes_between_two_attempts_of_a_worker_gets_what_the_trial_has_drawn(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    (tmp_path / "train.py").write_text(CHANGES)
+    study.ok("enqueue", "train.py:objective", "--trials", "1", "--sampler", "random")
+    study.ok("worker", "--slots", "1", "--until-empty")
+    (trial,) = study.query("SELECT value, json_extract(params, '$.x') AS x FROM trial")
+    assert trial["value"] == trial["x"] < 1.0, "what is on record is what was tried"
+    assert study.one("SELECT count(*) FROM attempt") == 2

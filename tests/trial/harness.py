@@ -11,7 +11,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,8 @@ def attempt(
                     child.send({"do": "quit"})
         record.code = child.wait(PATIENCE_S)
     if record.told[-1].get("again"):
-        attempt(spec, record, history, act, forked)
+        known = replace(spec, draws=tuple(record.draws.values()))  # as the supervisor does: told once, never again
+        attempt(known, record, history, act, forked)
 
 
 def facts(child: TrialProcess) -> Iterator[Fact]:
