@@ -41,7 +41,7 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
     target = _free_name(Path(folder) if folder else db.path.parent / "backups")
     draft = target.with_name(draft_name(target.name))
     try:
-        _copy_pages(db.connection(), db.path, draft)
+        _copy_pages(db.connection(), db.path, draft, target)
         _check_copy(draft, db.path)
         target = _take_name(draft, target)
     finally:
@@ -65,7 +65,7 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
     make_folder(path.parent)
     fresh = path.with_name(f"{path.name}.{os.urandom(6).hex()}.restoring")  # no sweep takes it
     try:
-        _copy_file(copy, fresh)
+        _copy_file(copy, fresh, path)
         aside = _set_aside(path)
         fresh.rename(path)
     finally:
@@ -125,17 +125,20 @@ def _take_name(draft: Path, target: Path) -> Path:
             return target
 
 
-def _copy_file(copy: Path, target: Path) -> None:
+def _copy_file(copy: Path, target: Path, named: Path) -> None:
     """The copy and what stands in its log, if it has one: a database that was put aside has."""
     source = sqlite3.connect(reading_uri(copy), uri=True)
     try:
-        _copy_pages(source, copy, target)
+        _copy_pages(source, copy, target, named)
     finally:
         source.close()
 
 
-def _copy_pages(source: sqlite3.Connection, path: Path, target: Path) -> None:
-    """All pages of the database at `path` into a new file, on the disk when this returns."""
+def _copy_pages(source: sqlite3.Connection, path: Path, target: Path, named: Path) -> None:
+    """All pages of the database at `path` into a new file, on the disk when this returns.
+
+    Errors of the new file call it `named`, what it becomes.
+    """
     target.unlink(missing_ok=True)
     with private_files():
         connection = sqlite3.connect(target)
@@ -146,7 +149,7 @@ def _copy_pages(source: sqlite3.Connection, path: Path, target: Path) -> None:
         connection.execute("PRAGMA journal_mode = delete")  # one file, nothing beside it
     except sqlite3.DatabaseError as error:
         of_source = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        raise translate(error, path if of_source else target) from error
+        raise translate(error, path if of_source else named) from error
     finally:
         connection.close()
 

@@ -23,13 +23,6 @@ class Connection(sqlite3.Connection):
         """Through our cursor, too: the one of sqlite3 makes its own."""
         return self.cursor().execute(sql, params)
 
-    def backup(self, target: sqlite3.Connection, **options: Any) -> None:
-        """Copies the pages; damage of this file is named as damage of this file."""
-        try:
-            super().backup(target, **options)
-        except sqlite3.DatabaseError as error:
-            raise self.translate(error) from error
-
 
 class Cursor(sqlite3.Cursor):
     """Raises our errors, and reads text that is not UTF-8 with U+FFFD in the place of each wrong byte."""

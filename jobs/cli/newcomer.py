@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.state.damage import newest_backup
 from fts.state.place import DEFAULT_PATH, has_study, nearest_study
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def which_queue(db: Path, folder: Path | None, began: bool) -> str | None:
     if not began and (beside is None or db.resolve().is_relative_to(beside)):
         return None
     told = f"{shown(db)} is new: a queue begins here" if began else f"the queue is {shown(db)}"
+    if began and (copy := newest_backup(db)) is not None:
+        return f"{told}, although there is a backup of an earlier one: `fts restore {shown(copy)}` puts it in its place"
     return f"{told}; {shown(other)} is another, which --db names" if other is not None and elsewhere else told
 
 

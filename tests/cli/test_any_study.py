@@ -389,6 +389,10 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
     assert f"{own.relative_to(stand)} is new: a queue begins here\n" in fts("enqueue", "train.py:objective").err
     assert "queue" not in fts("enqueue", "train.py:objective").err
     assert f"the queue is {own.relative_to(stand)}\n" in fts("enqueue", "there/s.toml").err
+    fts("backup")
+    own.unlink()
+    again = fts("enqueue", "train.py:objective").err
+    assert "is new: a queue begins here, although there is a backup of an earlier one: `fts restore " in again
     monkeypatch.chdir(stand / "there")
     other = stand / "there" / "outputs" / "fts.db"
     assert "outputs/fts.db is new" in fts("enqueue", "s.toml", "--db", str(other)).err

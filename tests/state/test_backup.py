@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import stat
 import threading
@@ -13,7 +14,7 @@ from fts.state import checks, queries, transitions
 from fts.state.backup import backup, restore
 from fts.state.damage import copies, newest_backup
 from fts.state.db import Database, open_database
-from fts.state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, WrongStatus
+from fts.state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, StateError, WrongStatus
 from fts.state.models import TicketRow
 from fts.state.values import Cause
 from tests.state.helpers import LEASE_S, claimed, enqueued, spec, started, worker
@@ -32,6 +33,19 @@ def test_a_backup_is_whole_and_private(db: Database) -> None:
     assert copy_is_whole(copy) == 3
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert newest_backup(db.path) == copy
+
+
+def test_a_backup_without_room_names_the_copy_not_its_draft_and_leaves_nothing(db: Database) -> None:
+    enqueued(db, 3)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        with pytest.raises(StateError, match=r"/backups/fts-\d+-\d+\.db\b") as raised:
+            backup(db)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert ".part" not in str(raised.value)
+    assert list((db.path.parent / "backups").iterdir()) == []
 
 
 def test_a_backup_is_taken_while_others_write(db: Database) -> None:
