@@ -270,7 +270,7 @@ class Channel:
             self._let_go()
         else:
             self.leave_attempt()
-            threading.Thread(target=self._kill, name=f"end of {self.process.pid}").start()
+            threading.Thread(target=self._kill, name=f"end of {self.process.pid}", daemon=False).start()
 
     def has_ended(self, within_s: float = LEAVES_S) -> bool:
         """Has the launch command?"""
@@ -282,6 +282,7 @@ class Channel:
         """To all of the launch command. Has it ended?"""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
+            os.killpg(self.process.pid, signal.SIGCONT)  # one that stands still ends, too
         return self.has_ended()
 
     def _kill(self) -> None:

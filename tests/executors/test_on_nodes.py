@@ -59,6 +59,7 @@ def test_lost_silent_cut_and_preempted_nodes_change_nothing(tmp_path: Path, peac
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP):
         wait_until(lambda number=number: worker.poll() is not None or crew.strike(number))
     finished(crew, worker)
+    assert crew.agents() == [], "a frozen one ends with its worker at the latest"
     equal(crew, peace)
     ends = [row["how"] for row in crew.study.query("SELECT how FROM attempt")]
     assert "node lost" in ends, ends  # by the cut at the least
