@@ -32,6 +32,7 @@ from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.state.files import open_log, refuse_links, remove
 
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
+ORPHAN_S = 120.0  # for a step and its checkpoint after the worker has died, as long as a worker that stops waits
 VERDICT_S = 0.25  # that a trial waits for the pruner after an epoch; the answer usually takes 5 ms
 CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
 
@@ -234,9 +235,11 @@ class Commands:
                     print(f"unreadable command ignored: {error}", flush=True)
         self.alone = True
         self.ask_stop()  # end of file: the supervisor died, and no orphan trains on
-        if not self.training:
-            orphans.end_children()  # the main thread may be at it, or may not get to it any more
-            os._exit(protocol.STOPPED)  # nothing has been trained: do not import, load and build for nobody
+        if self.training:  # else nothing has been trained: do not import, load and build for nobody
+            time.sleep(ORPHAN_S)
+            print(f"the worker is gone, and no step has ended for {ORPHAN_S:g} s: left", flush=True)
+        orphans.end_children()  # the main thread may be at it, or may not get to it any more
+        os._exit(protocol.STOPPED)
 
     def _obey(self, command: dict[str, Any]) -> None:
         if command.get("do") == "run":

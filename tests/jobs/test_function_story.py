@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.fts_process import Study, wait_until
@@ -125,3 +126,27 @@ def test_code_that_changes_between_two_attempts_of_a_worker_gets_what_the_trial_
     (trial,) = study.query("SELECT value, json_extract(params, '$.x') AS x FROM trial")
     assert trial["value"] == trial["x"] < 1.0, "what is on record is what was tried"
     assert study.one("SELECT count(*) FROM attempt") == 2
+
+
+SLEEPS = """\
+import time
+from fts.jobs.trial import process
+
+process.ORPHAN_S = 0.2
+
+def objective(trial):
+    x = trial.suggest_float("x", 0.0, 1.0)
+    time.sleep(600)
+"""
+
+
+def test_a_trial_whose_worker_died_leaves_although_no_step_ends(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    (tmp_path / "train.py").write_text(SLEEPS)
+    study.ok("enqueue", "train.py:objective", "--trials", "1", "--sampler", "random")
+    worker = study.start("worker", "--slots", "1")
+    wait_until(lambda: study.query("SELECT * FROM draw"))
+    trial = psutil.Process(study.one("SELECT pid FROM trial"))
+    worker.kill()
+    worker.wait()
+    wait_until(lambda: not trial.is_running() or trial.status() == psutil.STATUS_ZOMBIE)
