@@ -47,6 +47,7 @@ def test_without_an_effect_the_answer_is_yes_with_what_could_have_been_missed():
     assert study.detectable < 0.2
 
 
+@pytest.mark.slow  # a simulation; `python -m benchmarks claims` has it larger
 def test_no_effect_is_rarely_called_one():
     verdicts = [horizon_variance(trial_table(ALL[:3], seed=s), permutations=200).verdict for s in range(24)]
     assert sum(verdict in ("no", "perhaps not") for verdict in verdicts) <= 4  # 5 % of 24, and room for chance
@@ -119,6 +120,7 @@ def test_top_trials_at_the_end_of_what_was_searched_are_told():
     assert "dropout" not in [found[1] for found in inside]
 
 
+@pytest.mark.slow  # two seconds against statsmodels
 def test_the_correction_is_holms():
     for seed in range(20):
         p = np.random.default_rng(seed).random(7) ** 3

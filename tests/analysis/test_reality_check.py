@@ -16,6 +16,7 @@ def losses(rng, skill=0.0, trials=TRIALS):
     return found, {"logistic regression (last row)": baseline, "class prior (nothing)": baseline + 0.05}
 
 
+@pytest.mark.slow  # a simulation of three seconds; `python -m benchmarks claims` has it larger
 def test_the_best_of_many_trials_that_are_as_good_as_the_baseline_is_called_better_in_at_most_one_of_ten():
     found = [reality_check(*losses(np.random.default_rng(n)), horizon=1) for n in range(20)]
     assert sum(check.some_trial_is_better for check in found) <= 2

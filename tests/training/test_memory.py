@@ -171,6 +171,7 @@ def test_a_real_trial_takes_what_was_predicted_to_15_percent(places: Places, arc
     assert predicted(architecture, recipe) == pytest.approx(measured(places, architecture, recipe), rel=0.15)
 
 
+@pytest.mark.slow  # four seconds; that of one split runs always
 def test_a_trial_of_five_folds_takes_what_was_predicted_to_15_percent(places: Places):
     if sys.platform != "linux":
         pytest.skip("the constants were fitted on Linux; elsewhere the probe corrects them")
