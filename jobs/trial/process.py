@@ -56,7 +56,7 @@ def main(run: Run | None = None, read: Read | None = None) -> int:
 def live(fd: int, run: Run | None = None, read: Read | None = None) -> int:
     """Runs trials, and tells their facts on that descriptor."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # a window of matplotlib would wait for somebody, or find no display
-    orders = Commands(private_stdin())
+    orders = Commands(private_stdin(), leave)
     signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
         signal.signal(ignored, signal.SIG_IGN)
@@ -68,6 +68,12 @@ def live(fd: int, run: Run | None = None, read: Read | None = None) -> int:
     from fts.jobs.trial import function  # here, not above: it needs this module
 
     return serve(orders, fd, function.run, function.read, function.may_serve_another)
+
+
+def leave() -> None:
+    """Ends this process and what it started; the main thread may be at it, or may not get to it any more."""
+    orphans.end_children()
+    os._exit(protocol.STOPPED)
 
 
 def private_stdin() -> int:
@@ -179,9 +185,12 @@ class PipeClosed(RuntimeError):
 
 
 class Commands:
-    """What the supervisor asked for: a thread reads stdin, the trial looks between two optimizer steps."""
+    """What the supervisor asked for: a thread reads stdin, the trial looks between two optimizer steps.
 
-    def __init__(self, fd: int) -> None:
+    `leave` ends the process when the supervisor has died and its trial comes to no step; without it the trial ends.
+    """
+
+    def __init__(self, fd: int, leave: Callable[[], object] | None = None) -> None:
         self._stop = threading.Event()
         self._pruned: set[int] = set()
         self._runs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -189,7 +198,7 @@ class Commands:
         self.training = False  # there is, or soon will be, something worth a checkpoint
         self.alone = False  # the supervisor died: nobody will answer
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None  # one fact of the trial that runs, at once
-        threading.Thread(target=self._read, args=(fd,), name="orders", daemon=True).start()
+        threading.Thread(target=self._read, args=(fd, leave), name="orders", daemon=True).start()
 
     def next(self) -> dict[str, Any] | None:
         """The next trial spec as JSON, or its {"file": path}; None when there will be none."""
@@ -226,7 +235,7 @@ class Commands:
         self._runs.put(None)
         self._verdicts.put(None)
 
-    def _read(self, fd: int) -> None:
+    def _read(self, fd: int, leave: Callable[[], object] | None) -> None:
         with os.fdopen(fd, "rb", closefd=False) as stdin:
             for line in stdin:
                 try:
@@ -235,11 +244,12 @@ class Commands:
                     print(f"unreadable command ignored: {error}", flush=True)
         self.alone = True
         self.ask_stop()  # end of file: the supervisor died, and no orphan trains on
+        if leave is None:
+            return
         if self.training:  # else nothing has been trained: do not import, load and build for nobody
             time.sleep(ORPHAN_S)
             print(f"the worker is gone, and no step has ended for {ORPHAN_S:g} s: left", flush=True)
-        orphans.end_children()  # the main thread may be at it, or may not get to it any more
-        os._exit(protocol.STOPPED)
+        leave()
 
     def _obey(self, command: dict[str, Any]) -> None:
         if command.get("do") == "run":

@@ -392,7 +392,7 @@ def slowly(whole=orphans.end_children, turns=[1]):
         time.sleep(999)
     whole()
 orphans.end_children = slowly
-process.serve(process.Commands(0), fd, run, lambda data: Spec(), lambda spec: False)
+process.serve(process.Commands(0, process.leave), fd, run, lambda data: Spec(), lambda spec: False)
 """
 
 

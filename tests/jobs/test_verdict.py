@@ -42,7 +42,6 @@ class Told:
     def __init__(self) -> None:
         read_end, self.fd = os.pipe()
         self.orders = Commands(read_end)
-        self.orders.training = True  # end of file is no reason to end this process
 
     def say(self, **command: Any) -> None:
         os.write(self.fd, json.dumps(command).encode() + b"\n")
@@ -81,6 +80,17 @@ def test_a_wait_ends_with_the_verdict_on_its_epoch_or_another_order(told: Told, 
     told.say(**last)
     waits.join(PATIENCE_S / 2)
     assert not waits.is_alive()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_orders_end_their_process_only_where_it_is_the_trials_own(own: bool) -> None:
+    """A test that held orders ended its pytest process two minutes later."""
+    read_end, write_end = os.pipe()
+    left = threading.Event()
+    orders = Commands(read_end, left.set if own else None)
+    os.close(write_end)
+    assert orders.next() is None
+    assert left.wait(PATIENCE_S if own else 0.1) == own
 
 
 def test_a_wait_ends_when_nobody_answers(told: Told) -> None:
