@@ -140,17 +140,18 @@ def study_before(
     cell: Any,
     history: Sequence[PastTrial],
     number: int,
-    sampler: optuna.samplers.BaseSampler,
     rebuilt: Rebuilt | None = None,
 ) -> optuna.Study:
     """An in-memory study as it was when trial `number` of the cell began: earlier trials stand at their own numbers."""
     import optuna
 
+    from fts.jobs.search.pure_sampler import PureSampler
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     goals = goals_of(cell)
     study = optuna.create_study(
         directions=[optuna.study.StudyDirection[goal.upper()] for goal in goals.values()],
-        sampler=sampler,
+        sampler=PureSampler("random" if cell.sampler == GRID else cell.sampler, cell.seed),
         study_name=getattr(cell, "study", None),
     )
     if cell.diverged == "worst":
@@ -158,10 +159,17 @@ def study_before(
     past = {one.number: one for one in history if one.number < number and one.kept}
     rebuilt = rebuilt or Rebuilt()
     fill(study, frozen_before(history, number, goals, rebuilt, cell.space or {}), rebuilt)
+    if cell.sampler == "tpe":
+        rebuilt.columns(number)  # kept from now on: a forked process has them
     for _, one in sorted(past.items()):
         for name, value in one.kept.get("study", {}).items():
             study._storage.set_study_system_attr(study._study_id, name, value)
     return study
+
+
+def add_trial(study: optuna.Study, cell: Any, past: PastTrial, rebuilt: Rebuilt) -> None:
+    """The next trial of a study that `study_before` made with this `rebuilt`; of no use to one that diverged."""
+    rebuilt.add(study, past, frozen(cell.space or {}, past, goals_of(cell)))
 
 
 def frozen_before(

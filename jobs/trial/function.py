@@ -323,7 +323,7 @@ def own_values(running: RunningTrial) -> dict[str, Any]:
 
 
 def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
-    from fts.jobs.trial.known import history_of  # here: a function with a declared space needs no Optuna
+    from fts.jobs.trial.known import study_of  # here: a function with a declared space needs no Optuna
 
     try:
         from fts.jobs.trial.optuna_trial import make_trial
@@ -333,7 +333,7 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
         raise BadObjective(
             f"{this_python()} cannot import optuna, {error}; is there a file of that name beside the study's?"
         ) from error
-    return make_trial(running, *history_of(running.spec))
+    return make_trial(running, study_of(running.spec))
 
 
 def seed_everything(seed: int) -> None:
