@@ -52,6 +52,8 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
         known["badges"] = [*known.get("badges", ()), role]
     elif cell.kind == "cell" and number < len(cell.warm_start):
         known["badges"] = [*known.get("badges", ()), "warm"]
+        if getattr(cell, "space", {}) is None and status is not TrialStatus.FAILED:
+            record.tell_undrawn(cell.warm_start[number])
     if CHANGED_TO in record.reread().facts:  # whichever of its attempts ran other code
         known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
     if OTHER_HARDWARE in record.reread().facts:

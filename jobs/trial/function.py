@@ -139,7 +139,7 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         return {"fact": "failed", "cause": CODE_ERROR, "message": f"{message}; {cure}", "lasting": not called}
     if isinstance(error, GeneratorExit):
         raise error
-    cause, message = cause_of(error), sentence_of(error, folder)
+    cause, message = CODE_ERROR if names_no_file(error) else cause_of(error), sentence_of(error, folder)
     if cause == OUT_OF_MEMORY and (peak := peak_bytes()):
         message = f"out of memory, its process held {in_gb(peak)}: {message}"
     if isinstance(error, ImportError) and (helps := cure_of(error, folder)) is not None:
@@ -153,6 +153,21 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
     foreign = not isinstance(error, CannotWrite)  # perhaps of another disk than the study's
     return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting, "foreign": foreign}
+
+
+def names_no_file(error: BaseException) -> bool:
+    """Does the code name a file that is not there, or is in the way? Another try would find the same.
+
+    False where a disk may be missing, whose folder is then empty, and for a program that another machine may have.
+    """
+    if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
+        return True
+    if not isinstance(error, FileNotFoundError) or not isinstance(error.filename, str):
+        return False
+    there = Path(error.filename).absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    return there.is_dir() and any(there.iterdir()) and not place_of(error).startswith("subprocess.py ")
 
 
 def cure_of(error: ImportError, folder: Path) -> str | None:

@@ -104,6 +104,9 @@ FAULTS = {
         "failed code error",
         "File too large (OSError, limit.py line 4)",
     ),
+    "missing": Fault(F + "return open('a/x.csv')", "failed code error", "line 2); the trial runs in /"),
+    "taken": Fault(F + "import os; os.mkdir('.')", "failed code error", "(FileExistsError, taken.py line 2)"),
+    "lent": Fault(DRAW.replace("'x'", "'xs'"), "done finished", "", 2, 2),
     "kills": Fault(F + "import os; os.kill(os.getpid(), 9)", "failed code error", "killed itself (kills.py line 2)"),
     "names": Fault("import jobs, state, tui, fts_study\n" + F + "return jobs.V + state.V + tui.V", "done finished", ""),
 }  # fmt: skip
@@ -120,8 +123,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Study:
         (study.folder / f"{name}.py").write_text(DRAW if name in BROKEN_LATER else fault.code)
     for name in ("jobs", "state", "tui", "fts_study"):
         (study.folder / f"{name}.py").write_text("V = 1\n")
-    put_in_line(study, {name: fault.trials for name, fault in FAULTS.items() if name != "typo"})
+    put_in_line(study, {name: fault.trials for name, fault in FAULTS.items() if name not in ("typo", "lent")})
     put_in_line(study, {"typo": 1}, metric="los")
+    put_in_line(study, {"lent": 2}, warm_start=({"x": 0.5, "y": 1},))
     for name in BROKEN_LATER:
         (study.folder / f"{name}.py").write_text(FAULTS[name].code)
     (study.folder / "gone.py").unlink()
@@ -162,6 +166,12 @@ def test_each_fault_is_one_sentence_and_uses_up_no_more_than_its_trials(ended: S
     assert f"{job['status']} {job['cause']}" == fault.job, messages
     assert any(fault.said in message and "\n" not in message for message in messages), messages
     assert len(found) == fault.used
+
+
+def test_a_warm_start_that_the_function_does_not_ask_for_is_said_once(ended: Study) -> None:
+    (event,) = ended.query(f"SELECT message FROM event WHERE verb = 'warned' AND job_id = {jobs(ended)['lent']['id']}")
+    told = "warm_start gives t0 a value for x, y, which its function did not suggest; did you mean xs? it suggested xs"
+    assert event["message"] == told
 
 
 def test_a_file_that_breaks_at_import_has_said_why_in_the_log_of_its_trial(ended: Study) -> None:

@@ -24,6 +24,7 @@ from fts.jobs.supervisor.trouble import pause_s
 from fts.jobs.trial import cause as causes
 from fts.jobs.trial.cause import DeviceMissing, cause_of
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.trial.function import names_no_file
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
@@ -91,6 +92,23 @@ class Accelerator(RuntimeError):
 )
 def test_an_exception_is_put_down_to_whose_fault_it_is(error, cause):
     assert cause_of(error) == cause
+
+
+def test_a_missing_file_is_the_codes_fault_but_not_a_missing_disk_or_program(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
+    (tmp_path / "disk").mkdir()  # where nothing is mounted
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+
+    def raised(call: Callable[[], object]) -> OSError:
+        with pytest.raises(OSError, match="Errno") as caught:
+            call()
+        return caught.value
+
+    wrong = ["x.csv", "data/x.csv", str(tmp_path / "x.csv"), "train.py/x.csv", "."]
+    assert [names_no_file(raised(Path(name).read_text)) for name in wrong] == [True] * len(wrong)
+    assert [names_no_file(raised(Path(name).read_text)) for name in ("disk/x.csv", "link/x.csv")] == [False, False]
+    assert not names_no_file(raised(lambda: subprocess.run(["no-such-program"])))  # it does not start
 
 
 @pytest.mark.parametrize(
