@@ -32,9 +32,18 @@ from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
-from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of
+from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.process import Commands, log_to, say
-from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
+from fts.jobs.trial.running import (
+    MAX_METRICS,
+    BadReport,
+    RunningTrial,
+    deciding,
+    is_finite,
+    metrics_of,
+    number_of,
+    peak_bytes,
+)
 from fts.state.files import CannotWrite, remove
 from fts.state.values import HUGE, Direction
 
@@ -79,6 +88,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     try:
         check_sampler(cell)
         function, md5 = load(cell)
+        running.where = place_of_function(function, cell.path)
         badges = [] if md5 == cell.code_md5 else [CODE_CHANGED]
         trial, call = bind(function, running)
         running.trial = trial
@@ -140,6 +150,8 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     if isinstance(error, GeneratorExit):
         raise error
     cause, message = CODE_ERROR if names_no_file(error) else cause_of(error), sentence_of(error, folder)
+    if isinstance(error, BadObjective | BadReport):
+        message = with_place(message, running.where)
     if cause == OUT_OF_MEMORY and (peak := peak_bytes()):
         message = f"out of memory, its process held {in_gb(peak)}: {message}"
     if isinstance(error, ImportError) and (helps := cure_of(error, folder)) is not None:
@@ -363,6 +375,12 @@ def seed_everything(seed: int) -> None:
 # -- what is told of it
 
 
+def place_of_function(function: Callable[..., Any], path: Path) -> str:
+    """`train.py line 3`: where it is defined; of what is no function the file alone."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return path.name if code is None else f"{Path(code.co_filename).name} line {code.co_firstlineno}"
+
+
 def facts_of(running: RunningTrial) -> dict[str, Any]:
     torch = sys.modules.get("torch")
     return {
@@ -407,7 +425,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
     return {
         "value": value if sound else None,
         "reason": "finished" if sound else "diverged",
-        "message": None if sound else f"{cell.function} returned {value}, expected a finite number, at most {HUGE:g}",
+        "message": None if sound else diverged(cell.function, value, running.where),
         "metrics": metrics,
         "epochs": len(running.reports),
         "best_epoch": best,
@@ -416,6 +434,10 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         "user_attrs": attributes_of(trial),
         CONSTRAINTS: constraints_of(trial),
     }
+
+
+def diverged(function: str, value: float, where: str) -> str:
+    return with_place(f"{function} returned {value}, expected a finite number, at most {HUGE:g}", where)
 
 
 def wrong_number(cell: FunctionCell, returned: int, goals: tuple[str, ...]) -> str:

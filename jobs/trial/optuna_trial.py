@@ -86,9 +86,12 @@ class OptunaTrial(optuna.Trial):
 
     def report(self, value: float, step: int, metrics: dict[str, float] | None = None) -> None:
         known = len(self._cached_frozen_trial.intermediate_values)
-        self._keep_report(value, step)
+        if step not in self._cached_frozen_trial.intermediate_values:
+            self._keep_report(value, step)
         if len(self._cached_frozen_trial.intermediate_values) > known:
             self.running.report(int(step), float(value), metrics or {})
+        else:
+            self.running.repeated(int(step), float(value))
 
     def _keep_report(self, value: float, step: int) -> None:
         """Optuna's own; with several goals, which it refuses, on a study of one: the goal that decides pruning."""
