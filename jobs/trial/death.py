@@ -6,17 +6,22 @@ for a person's or a scheduler's.
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.trial.cause import NO_MEMORY
+from fts.jobs.trial.error_text import is_own
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LAST_WORDS = 2000  # bytes of a log
+CRASH_REPORT = 16_000  # bytes of a log in which Python's own report of a crash begins
+FATAL = "Fatal Python error: "  # its first words; the frames follow, the latest first
+FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
 # A signal that a process earns by what it does itself; any other came from outside.
 OF_ITS_OWN = {
     getattr(signal, name)
@@ -40,14 +45,24 @@ def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, said: str 
     return Cause.CODE_ERROR if was_ready else Cause.MACHINE_ERROR
 
 
-def last_words(logs: Iterable[Path], since: float) -> str:
-    """The end of whichever of these logs was written to since (seconds since the epoch)."""
+def crashed_at(said: str, folder: Path | None) -> tuple[str, str | None]:
+    """What a process said before its crash, and the line of the code in `folder` that it was at, if it could say."""
+    before, fatal, report = said.rpartition(FATAL)
+    if not fatal:
+        return said[-LAST_WORDS:], None
+    own = (one for one in FRAME.findall(report) if folder is not None and is_own(Path(one[0]), folder))
+    place = next((f"{Path(file).name} line {line}" for file, line in own), None)
+    return before.strip()[-LAST_WORDS:], place
+
+
+def last_words(logs: Iterable[Path], since: float, count: int = LAST_WORDS) -> str:
+    """The last bytes of whichever of these logs was written to since (seconds since the epoch)."""
     for log in logs:
         try:
             if log.stat().st_mtime < since:
                 continue
             with log.open("rb") as file:
-                file.seek(max(0, log.stat().st_size - LAST_WORDS))
+                file.seek(max(0, log.stat().st_size - count))
                 return file.read().decode(errors="replace").strip()
         except OSError:
             continue

@@ -8,6 +8,7 @@ reaches another trial.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib.machinery
 import importlib.util
 import inspect
@@ -81,6 +82,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
     log_to(Path(spec.log_path).absolute())
+    faulthandler.enable(all_threads=False)  # a crash of a library leaves the line that called it in the log
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)
@@ -431,6 +433,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         "best_epoch": best,
         "last_value": running.reports[-1].value if running.reports else None,
         "peak_bytes": peak_bytes(),
+        "where": running.where,
         "user_attrs": attributes_of(trial),
         CONSTRAINTS: constraints_of(trial),
     }

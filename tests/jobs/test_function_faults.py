@@ -52,6 +52,7 @@ FAULTS = {
     "gone": Fault("", "failed code error", "gone.py does not exist; restore it or enqueue the study again", 9),
     "relative": Fault("from . import x\n" + F + "return 1", "failed code error", "put an __init__.py into", 9),
     "died": Fault(F + "import os; os._exit(3)", "failed code error", "the trial process ended with exit code 3"),
+    "crash": Fault(F + "__import__('ctypes').string_at(0)", "failed code error", "11 (SIGSEGV) (crash.py line 2)"),
     "left75": Fault(F + "import os; os._exit(75)", "failed code error", "the trial process ended with exit code 75"),
     "step": Fault(F + "trial.report(1, 10**12); return 1", "failed code error", "the step is 1000000000000, exp"),
     "metrics": Fault(F + "return {f'm{n}': n for n in range(9999)}", "failed code error", "9999 metrics were given"),
