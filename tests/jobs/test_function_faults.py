@@ -18,7 +18,7 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.api.function import FunctionStudy
-from fts.jobs.supervisor import log_limit
+from fts.jobs.supervisor import log_limit, trial_runner
 from fts.state import transitions
 from fts.state.db import open_database
 from tests.fts_process import Study, wait_until
@@ -270,6 +270,44 @@ def test_a_trial_that_cannot_go_on_keeps_no_other_job_from_its_slot(tmp_path: Pa
     assert [(job["study"], job["status"]) for job in jobs(study).values()] == [("full", "done"), ("next", "done")]
     verbs = [event["verb"] for event in study.query("SELECT verb FROM event ORDER BY id")]
     assert verbs.count("claimed") == 3 and "queue_paused" not in verbs
+
+
+def test_tries_in_vain_count_whichever_worker_made_them(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", **ENVIRON | {"FTS_OUTAGE_PAUSE_S": "0.005"})
+    (study.folder / "offline.py").write_text(F + "raise ConnectionError('no host answers')")
+    put_in_line(study, {"offline": 1})
+    command = [sys.executable, "-m", "fts.jobs.cli", "worker", "--until-empty", "--slots", "1"]
+    worker = subprocess.Popen(command, cwd=study.folder, env=study.environ, stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(study.query("SELECT 1 FROM attempt WHERE how = 'machine'")) >= 5, every_s=0.02)
+    worker.kill()
+    worker.wait()
+    study.fts("worker", "--until-empty", "--slots", "1", timeout_s=120)
+    assert jobs(study)["offline"]["status"] == "failed"
+    assert len(study.query("SELECT 1 FROM attempt WHERE how = 'machine'")) == trial_runner.OUTAGES_ALLOWED
+    study.ok("retry", "1")
+    study.fts("worker", "--until-empty", "--slots", "1", timeout_s=120)
+    assert len(study.query("SELECT 1 FROM attempt WHERE how = 'machine'")) == 2 * trial_runner.OUTAGES_ALLOWED
+
+
+FAILS_BESIDE = """
+import os, time
+def objective(trial):
+    while trial.number == 0 and not os.path.exists("mended"):
+        time.sleep(0.01)
+    return open("x" if os.path.exists("mended") else "/dev/full", "wb", 0).write(b"x")
+"""
+
+
+def test_of_a_job_with_several_trials_at_once_one_that_cannot_go_on_gives_its_slot_up(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", **ENVIRON | {"FTS_OUTAGE_PAUSE_S": "0.02"})
+    (study.folder / "full.py").write_text(FAILS_BESIDE)
+    (study.folder / "next.py").write_text(F + "open('mended', 'w').close(); return 1")
+    put_in_line(study, {"full": 3}, parallel=2)
+    put_in_line(study, {"next": 1})
+    study.fts("worker", "--until-empty", "--slots", "2", timeout_s=120)
+    assert [(job["study"], job["status"]) for job in jobs(study).values()] == [("full", "done"), ("next", "done")]
+    verbs = [event["verb"] for event in study.query("SELECT verb FROM event ORDER BY id")]
+    assert verbs.count("claimed") == 2, "trial 0 of the first job ran on"
 
 
 SHUTS = """
