@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fts.state import queries, transitions
+from fts.state import queries, replay, transitions
 from fts.state.db import Database, open_database
 from fts.state.errors import NoSuchRow, StateError
 from fts.state.scheduling import QueueContext, runnable_reason
@@ -43,7 +43,7 @@ def test_a_file_of_a_newer_fts_says_so_also_in_the_past(db: Database) -> None:
     enqueued(db, 1)
     assert queries.newer_schema(queries.snapshot(db)) is None
     db.execute_sql("PRAGMA user_version = 99")
-    for found in (queries.snapshot(db), queries.snapshot_at(db, time.time())):
+    for found in (queries.snapshot(db), replay.rebuild(db, time.time())):
         assert found.schema == 99
         said = "the file has schema 99, this fts knows up to 3: shown as far as it is known"
         assert queries.newer_schema(found) == said
@@ -186,7 +186,7 @@ def test_a_past_time_is_rebuilt_as_it_was(db: Database) -> None:
         _random_change(db, chance, crew)
         look()
     for then in seen:
-        rebuilt = queries.snapshot_at(db, then.taken_at)
+        rebuilt = replay.rebuild(db, then.taken_at)
         assert _essence(rebuilt) == _essence(then)
         assert [event.id for event in rebuilt.events] == [event.id for event in then.events]
 
