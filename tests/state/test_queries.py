@@ -57,7 +57,7 @@ def holding(db: Database, table: type[Model], value: float | None) -> Iterator[d
 def test_the_quick_reading_of_a_row_is_the_thorough_one(
     db: Database, value: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A trial put back by a retry was failed where a number was large, as the start of a process is on some machines."""
+    """A trial put back by a retry was failed where a number was large, as a process's start is on some machines."""
     enqueued(db, 1)
     claim = claimed(db)
     trial = started(db, claim)
