@@ -10,6 +10,7 @@ from typing import TypeGuard
 
 import click
 
+from fts.installing import installing
 from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.forms import help_of, of_another_form
 from fts.jobs.cli.other_words import option_of
@@ -76,7 +77,7 @@ def is_missing_package(error: BaseException) -> TypeGuard[ModuleNotFoundError]:
 
 
 def missing_package(error: ModuleNotFoundError) -> str:
-    cure = "`pip install 'fts-hpo[patchtst]'` installs what the PatchTST study needs"
+    cure = f"`{installing('fts-hpo[patchtst]')}` installs what the PatchTST study needs"
     return f"the package {error.name} is not installed; {cure}"
 
 
