@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -59,7 +60,10 @@ def init(kind: str, folder: str | None) -> None:
 def begin_with(name: str) -> None:
     """How to begin with an installed study. Raises UsageError for a kind that there is not."""
     if name in installed() and (steps := study(name).first_steps):
-        say(f"{name} is installed and needs no {STUDY_FILE}. Type:")
+        say(f"{name} needs no {STUDY_FILE}.")
+        if name == "patchtst" and find_spec("torch") is None:
+            say(f"Install first: {installing('fts-hpo[patchtst]')}")
+        say("Next:")
         for words in steps:
             say(f"  {words}")
         return
