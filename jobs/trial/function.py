@@ -32,6 +32,7 @@ from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
+from fts.jobs.trial import process
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of
 from fts.jobs.trial.process import Commands, log_to, say
@@ -56,6 +57,11 @@ SEED_BITS = 31  # of the seed that such a function gets: every library takes it
 
 class BadObjective(ValueError):
     """The function cannot be found or called, or what it returned is no result."""
+
+
+def main() -> int:
+    """The life of a trial process of functions."""
+    return process.main(run, read, may_serve_another)
 
 
 def read(data: Any) -> TrialSpec:
@@ -446,3 +452,9 @@ def is_plain(value: Any) -> bool:
         return len(json.dumps(value, allow_nan=False)) <= LONGEST_ATTRIBUTE
     except (TypeError, ValueError, RecursionError):
         return False
+
+
+if __name__ == "__main__":
+    from fts.jobs.trial.function import main as life  # the module, not this copy of it under another name
+
+    sys.exit(life())
