@@ -79,7 +79,7 @@ class Table:
 class Command:
     """A command of the command line that only this study has."""
 
-    section: str  # of `fts --help`: Begin, Look, Change the queue, Stop, Results and records, Maintain
+    section: str  # of `fts --help`: Begin, Look, ..., or a title of the study's own, which stands at the end
     order: int  # within the section
     name: str
     where: str  # "package.module:attribute", a click command; imported when it is called

@@ -218,7 +218,8 @@ def sections() -> tuple[tuple[str, tuple[Entry, ...]], ...]:
     """Every command in its section: ours, and those of the installed studies."""
     more = [command for name in sorted(installed()) for command in study(name).commands]
     found = []
-    for title, ours in SECTIONS:
+    own = dict.fromkeys(command.section for command in more if command.section not in dict(SECTIONS))
+    for title, ours in (*SECTIONS, *((title, ()) for title in own)):
         theirs = [
             Entry(c.order, c.name, c.where, c.help, of_study=True)
             for c in more

@@ -122,6 +122,8 @@ def enqueue(
     The function takes an Optuna trial, may report, and returns a number or a dict of numbers (--metric names the one
     that decides). The axes reach it by name. The same question again changes nothing; more --trials extend its jobs.
     A changed file asks another question: its jobs are new, the earlier ones stay.
+
+    Other options: fts enqueue study.toml --help, fts enqueue --help -- COMMAND
     """
     made = cells_of(objective, trials, axes, parameters, name, halving, interpreter, **fields)
     made = only(made, wanted)

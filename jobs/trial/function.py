@@ -21,6 +21,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.installing import installing
 from fts.jobs.api.code import md5_now
 from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, shrinks
 from fts.jobs.api.goals import CONSTRAINTS, OWN_CONSTRAINTS, goals_of, pruning_of
@@ -335,7 +336,7 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
         from fts.jobs.trial.optuna_trial import make_trial
     except ModuleNotFoundError as error:
         if error.name == "optuna":
-            raise BadObjective(f"{this_python()} has no optuna; install it there: pip install optuna") from error
+            raise BadObjective(f"{this_python()} has no optuna: {installing('optuna')}") from error
         raise BadObjective(
             f"{this_python()} cannot import optuna, {error}; is there a file of that name beside the study's?"
         ) from error
