@@ -46,7 +46,7 @@ def draw(cell: Any, history: Sequence[PastTrial], number: int, rebuilt: Rebuilt 
 
     Raises BadSpec where a hundred draws in a row were forbidden.
     """
-    study = study_before(cell, history, number, rebuilt)
+    study = study_before(cell, history, number, PureSampler(cell.sampler, cell.seed), rebuilt)
     before = system_attributes(study)
     trial_id = study.ask()._trial_id
     earlier = [params for past in history if past.kept for params in past.kept.get(REFUSED, ())]

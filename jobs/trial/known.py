@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
+from fts.jobs.api.grid import GRID
 from fts.jobs.api.lag import seen_below
 from fts.jobs.search.rebuilt import Rebuilt
 from fts.jobs.search.sampler import PastTrial, add_trial, study_before
@@ -70,7 +71,7 @@ class Known:
             for one in new:
                 add_trial(study, cell, one, self.rebuilt)
         else:
-            study = study_before(cell, self.past[:known], number, self.rebuilt)
+            study = study_before(cell, self.past[:known], number, sampler_of(cell), self.rebuilt)
         self._prepared = Prepared(cell, number, known, study)
         return self._prepared
 
@@ -97,13 +98,22 @@ def learn(name: str, told: Iterable[Any]) -> Known:
     return KNOWN
 
 
+def sampler_of(cell: Any) -> optuna.samplers.BaseSampler:
+    from fts.jobs.search.pure_sampler import PureSampler  # here: an interpreter without Optuna imports this file, too
+
+    return PureSampler(
+        "random" if cell.sampler == GRID else cell.sampler, cell.seed
+    )  # a grid's points are drawn before
+
+
 def study_of(spec: TrialSpec) -> optuna.Study:
     """The study of a trial as it was when the trial began.
 
     Raises RuntimeError where this process has not been told of as many trials as the specification says.
     """
     if spec.known is None:
-        return study_before(spec.cell, [PastTrial.from_json(past) for past in spec.history], spec.number)
+        past = [PastTrial.from_json(past) for past in spec.history]
+        return study_before(spec.cell, past, spec.number, sampler_of(spec.cell))
     known = learn(str(spec.known["history"]), spec.history)
     return known.study(spec.cell, spec.number, int(spec.known["trials"]))
 

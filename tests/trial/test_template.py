@@ -22,8 +22,10 @@ from optuna.trial import FrozenTrial
 from fts.jobs.api.function import FunctionCell
 from fts.jobs.api.lag import seen_below
 from fts.jobs.python import python
+from fts.jobs.search.proposal import drawn_for
+from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.rebuilt import Rebuilt
-from fts.jobs.search.sampler import PastTrial, drawn_for, study_before
+from fts.jobs.search.sampler import PastTrial, study_before
 from fts.jobs.supervisor.child import TrialProcess, environment
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.template import CAN_FORK, CannotFork, Template, Told
@@ -32,7 +34,7 @@ from fts.jobs.trial.optuna_trial import make_trial
 from tests.fts_process import Study
 
 forks = pytest.mark.skipif(not CAN_FORK, reason="processes are forked on Linux alone")
-WORDS = python("-m", "fts.jobs.trial.process")
+WORDS = python("-m", "fts.jobs.trial.function")
 PATIENCE_S = 60.0
 
 
@@ -174,8 +176,7 @@ def test_a_kept_study_is_the_one_that_optuna_would_make_of_its_trials() -> None:
     """Also where another one, of more trials, has been made of the same before."""
     history, kept, cell = [past(number) for number in range(40)], Rebuilt(), CellOf("trial")
     for number in (40, 12, 13, 4, 1, 0):
-        study = study_before(cell, history, number, kept)
-        study.sampler = RandomSampler(seed=1)
+        study = study_before(cell, history, number, RandomSampler(seed=1), kept)
         plain = optuna.create_study(sampler=RandomSampler(seed=1))
         plain.add_trials(study.trials)
         for _ in range(3):
@@ -213,11 +214,12 @@ def test_the_study_of_a_trial_goes_with_it_and_waits_for_no_garbage_collector(sa
     try:
         for number in (40, 41):
             running = Running(cell=cell, number=number, spec=SimpleNamespace(params={}), recorded={})
-            trial = make_trial(running, study_before(cell, history, number))  # type: ignore[arg-type]  # all it asks
+            study = study_before(cell, history, number, PureSampler(sampler, seed=1))
+            trial = make_trial(running, study)  # type: ignore[arg-type]  # all that is asked of it
             trial.suggest_float("x", -1.0, 1.0)
             trial.study.set_user_attr("a", 1)
             gone.append(ref(trial.study))
-            del trial, running
+            del study, trial, running
         assert [one() for one in gone] == [None, None]
     finally:
         gc.enable()
@@ -264,7 +266,10 @@ def test_a_template_that_goes_on_with_its_study_has_the_one_that_is_made_anew(
         known.prepare(
             {"history": "t", "cell": cell.to_json(), "number": number, "trials": told.changed(Told("t", seen))}
         )
-        found, anew = known.KNOWN.study(cell, number, len(seen)), study_before(cell, seen, number)
+        found, anew = (
+            known.KNOWN.study(cell, number, len(seen)),
+            study_before(cell, seen, number, known.sampler_of(cell)),
+        )
         known.KNOWN._prepared = known.Prepared(cell, number, len(seen), found)  # as in the template: forks took it
         assert list(map(shown, found.trials)) == list(map(shown, anew.trials))
         assert told_of(found) == told_of(anew)
