@@ -22,6 +22,7 @@ LAST_WORDS = 2000  # bytes of a log
 CRASH_REPORT = 16_000  # bytes of a log in which Python's own report of a crash begins
 FATAL = "Fatal Python error: "  # its first words; the frames follow, the latest first
 FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
+ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # a letter beyond ASCII, as that report has it
 # A signal that a process earns by what it does itself; any other came from outside.
 OF_ITS_OWN = {
     getattr(signal, name)
@@ -50,8 +51,9 @@ def crashed_at(said: str, folder: Path | None) -> tuple[str, str | None]:
     before, fatal, report = said.rpartition(FATAL)
     if not fatal:
         return said[-LAST_WORDS:], None
-    own = (one for one in FRAME.findall(report) if folder is not None and is_own(Path(one[0]), folder))
-    place = next((f"{Path(file).name} line {line}" for file, line in own), None)
+    frames = [(Path(ESCAPED.sub(lambda m: chr(int(m[1][1:], 16)), file)), line) for file, line in FRAME.findall(report)]
+    own = (frame for frame in frames if folder is not None and is_own(frame[0], folder))
+    place = next((f"{file.name} line {line}" for file, line in own), None)
     return before.strip()[-LAST_WORDS:], place
 
 

@@ -98,7 +98,7 @@ FAULTS = {
         "done finished",
         "",
     ),
-    "typo": Fault(F + "return {'loss': 1.0}", "failed code error", "expected los among them; did you mean loss?"),
+    "typo": Fault(F + "return {'loss': 1.0}", "failed code error", "them (typo.py line 1); did you mean loss?"),
     "limit": Fault(
         F + "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (9, -1))\n    open('x', 'wb', 0).write(b'x' * 9)"
         "\n    open('x', 'ab', 0).write(b'x')",
