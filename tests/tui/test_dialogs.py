@@ -6,10 +6,12 @@ import time
 
 import pytest
 from textual import events
+from textual.app import App
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Select
 
 from fts.jobs.actions import by_id
+from fts.jobs.api.form import CHOICE, Field
 from fts.state import queries
 from fts.state.db import open_database
 from fts.state.transitions.operator import cancel
@@ -17,6 +19,7 @@ from fts.tui.command_palette import Palette, typed_command
 from fts.tui.screens.chooser import Choice, Chooser
 from fts.tui.screens.dialog import LONGEST, Dialog
 from fts.tui.screens.dialogs import Ask, Confirm, Notice
+from fts.tui.screens.enqueue_options import FieldRow
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, settled, until, verbs
 from tests.tui.terminal import Terminal
 
@@ -278,3 +281,15 @@ async def test_a_key_for_a_list_without_room_does_nothing(db_path, key):
         await pilot.resize_terminal(80, 24)
         await press(pilot, "escape", "escape")
         await until(lambda: not opened(app, ModalScreen), pilot)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 3)])
+async def test_a_key_for_a_menu_without_room_does_nothing(size):
+    class Form(App[None]):
+        def compose(self):
+            yield FieldRow(Field("pruner", "pruner", CHOICE, "Which one.", choices=("median", "none")), "median")
+
+    async with Form().run_test(size=size) as pilot:
+        pilot.app.query_one(Select).focus()
+        await pilot.press("enter", "down", "pagedown", "pageup", "end", "home", "enter")
+        assert pilot.app.is_running
