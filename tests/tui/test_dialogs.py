@@ -283,13 +283,14 @@ async def test_a_key_for_a_list_without_room_does_nothing(db_path, key):
         await until(lambda: not opened(app, ModalScreen), pilot)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 3)])
-async def test_a_key_for_a_menu_without_room_does_nothing(size):
+async def test_a_page_key_in_a_menu_that_has_no_room_yet_does_nothing():
     class Form(App[None]):
         def compose(self):
             yield FieldRow(Field("pruner", "pruner", CHOICE, "Which one.", choices=("median", "none")), "median")
 
-    async with Form().run_test(size=size) as pilot:
+    async with Form().run_test() as pilot:
         pilot.app.query_one(Select).focus()
-        await pilot.press("enter", "down", "pagedown", "pageup", "end", "home", "enter")
-        assert pilot.app.is_running
+        with pilot.app.batch_update():  # nothing is laid out meanwhile
+            await pilot.press("enter", "pagedown", "pageup")
+        await pilot.press("down", "enter")
+        assert pilot.app.query_one(Select).value == "none"
