@@ -101,6 +101,7 @@ NOT_AT_TOP = {
     "fts.jobs.search.pure_pruner": {"torch", "textual", "pandas"},  # a pruner of Optuna, for plain Optuna
     "fts.jobs.search.pure_sampler": {"torch", "textual", "pandas"},  # a sampler of Optuna, loaded when a trial draws
     "fts.jobs.search.lean_tpe": {"torch", "textual", "pandas"},  # likewise
+    "fts.jobs.search.columns": {"torch", "textual", "pandas"},  # likewise
     "fts.jobs.trial.optuna_trial": {"torch", "textual", "pandas"},  # a trial of Optuna, likewise
 }
 EXCEPTIONS = {
