@@ -54,12 +54,15 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # it takes types only si
         return size
 
 
+MEMORY_LIMIT = click.option(
+    "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
+)
+
+
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How a trial may use this machine."""
     for option in (
-        click.option(
-            "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
-        ),
+        MEMORY_LIMIT,
         click.option("--device", help="cpu, cuda, cuda:1 or mps  [default: what the machine has]"),
         click.option(
             "--threads",

@@ -19,7 +19,7 @@ from fts.jobs.executors.base import Room, Want, Whose
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.code import send_code
 from fts.jobs.executors.data import DataSums
-from fts.jobs.executors.fingerprint import code_md5
+from fts.jobs.executors.fingerprint import other_code
 from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.node_rows import NodeRows
 from fts.jobs.executors.remote import RemoteSlot, gpus_of
@@ -333,10 +333,8 @@ class CommandExecutor:
         hello = channel.hello or {}
         node = place.name if place.fixed else str(hello.get("host") or place.name)[:100]
         told = self.rows.node(node, hello)
-        if hello.get("code") != code_md5():
-            codes = f"code {str(hello.get('code'))[:8]}, here {code_md5()[:8]}"
-            why = f"it runs another fts ({codes}); install the same there"
-            transitions.quarantine_node(self.db, told, why, self.who)
+        if (other := other_code(hello)) is not None:
+            transitions.quarantine_node(self.db, told, f"{other}; install the same there", self.who)
             channel.close()
             return False
         known = queries.node(self.db, node)
