@@ -139,7 +139,10 @@ while [ ! -e warned ]; do sleep 0.05; done
 
 
 def script(folder: Path) -> Path:
-    """That of docs/cluster.md."""
+    """That of docs/cluster.md, and beside it an `fts` for its PATH: the environment with Ray has no command."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "fts").write_text(f'#!/bin/sh\nexec {sys.executable} -m fts.jobs.cli "$@"\n')
+    (folder / "bin" / "fts").chmod(0o700)
     text = (ROOT / "docs" / "cluster.md").read_text()
     path = folder / "worker.sh"
     path.write_text(text.partition("```bash\n")[2].partition("```")[0])
@@ -149,23 +152,26 @@ def script(folder: Path) -> Path:
 def test_a_warning_that_comes_as_the_worker_ends_does_not_bring_it_back(slurm: Slurm, tmp_path: Path) -> None:
     crew = Crew(tmp_path, pause_s=0.0, trials=1)
     crew.put_in_line()
-    (tmp_path / "fts").write_text(LATE)
-    (tmp_path / "fts").chmod(0o700)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    fts = str(Path(sys.executable).parent / "fts")
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "fts").write_text(LATE)
+    (tmp_path / "late" / "fts").chmod(0o700)
+    worker = script(tmp_path)
+    path = f"{tmp_path / 'late'}:{os.environ['PATH']}"
+    fts = str(tmp_path / "bin" / "fts")
     environ = {**crew.study.environ, "PATH": path, "FTS": fts, "SLURM_CONF": str(slurm.conf)}
-    words = ["sbatch", "--parsable", "--requeue", "-o", tmp_path / "said.txt", "-D", tmp_path, script(tmp_path)]
+    words = ["sbatch", "--parsable", "--requeue", "-o", tmp_path / "said.txt", "-D", tmp_path, worker]
     job = subprocess.run(words, env=environ, capture_output=True, text=True, check=True).stdout.strip()
     wait_until(lambda: (tmp_path / "ended").exists())
     slurm.run("scancel", "--batch", "--signal=USR1", job)
     (tmp_path / "warned").touch()
     slurm.wait_for("scontrol", "show", "job", job, words="JobState=COMPLETED")
     assert "Restarts=0" in slurm.run("scontrol", "show", "job", job)
+    assert crew.study.one("SELECT count(*) FROM job WHERE status = 'done'") == 2
 
 
 def test_a_worker_in_an_allocation_goes_on_in_the_next_one(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
     crew = crew_on(slurm, tmp_path, 2.5)
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
     words = (
         "--time=1",
         "--signal=B:USR1@20",
