@@ -24,7 +24,7 @@ from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.node_rows import NodeRows
 from fts.jobs.executors.remote import RemoteSlot, gpus_of
 from fts.jobs.executors.remote_watch import reading_of
-from fts.jobs.executors.slurm_look import drained
+from fts.jobs.executors.slurm_look import drained, with_reason
 from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool
@@ -92,7 +92,7 @@ class CommandExecutor:
         if nodes:
             self.places = [Place(one, slots, True) for one, slots in nodes.items()]
         else:
-            self.places = [Place(name, settings.slots, False)]
+            self.places = [Place(launch.called or name, settings.slots, False)]
         self.slots = tuple(RemoteSlot(index, places, settings, self) for index in range(settings.slots))
         self._lock = threading.Condition()
         self._at: dict[int, Place] = {}  # slot -> where its agent was launched
@@ -294,9 +294,11 @@ class CommandExecutor:
             line = channel.said()
             if line == NOTHING and time.monotonic() - channel.began < QUIET_S:
                 continue  # it says why it waits once it knows
-            if time.monotonic() > say_at and said != line:
-                said, say_at = line, time.monotonic() + SAY_AGAIN_S
-                waits(f"for a node: {place.name} was asked for one, which says: {line}")
+            if time.monotonic() > say_at and (line := with_reason(line)) != said:
+                said = line
+                waits(f"for a node: {place.name} says: {line.removeprefix(f'{place.name}: ')}")
+            if time.monotonic() > say_at:
+                say_at = time.monotonic() + SAY_AGAIN_S
         if channel.hello is not None:
             return channel
         ended = f" (exit code {channel.process.returncode})" if channel.has_ended() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import threading
 import time
@@ -15,12 +16,14 @@ from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.fingerprint import of_this_machine, other_code
 from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.ray_cluster import look
+from fts.jobs.executors.slurm_look import with_reason
 
 if TYPE_CHECKING:
     from fts.jobs.settings import Places, WorkerSettings
 
 LOOK_S = 0.2
-SAY_S = 3.0  # before a line says what a node is waited for
+SAY_S, SAY_AGAIN_S = 3.0, 10.0  # before a line says what a node is waited for, and before the next
+TOGETHER_S = 10.0  # that an agent stays for others to come up: an engine gives a node that is free again
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], Non
         names = [str(node["name"]) for node in look(settings.where.address).nodes if node["resources"].get("CPU")]
     else:
         names = list(settings.where.node_slots or [f"fts-{slot}" for slot in range(settings.slots)])
-    over, said = threading.Event(), set[str]()
+    over, together, said = threading.Event(), threading.Barrier(max(1, len(names))), set[str]()
 
     def waits_once(line: str) -> None:
         if line not in said:
@@ -51,11 +54,12 @@ def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], Non
             waits(line)
 
     with ThreadPoolExecutor(max(1, len(names))) as pool:
-        asking = [pool.submit(ask, name, places, settings, over, waits_once) for name in names]
+        asking = [pool.submit(ask, name, places, settings, over, together, waits_once) for name in names]
         try:
             told = [one.result() for one in asking]
         finally:  # Ctrl-C: all of them leave, and are waited for
             over.set()
+            together.abort()
     return compared(list(zip(names, told, strict=True)), chosen=settings.where.executor == "command")
 
 
@@ -87,32 +91,41 @@ def compared(told: list[tuple[str, Found | dict[str, object]]], chosen: bool) ->
 
 
 def ask(
-    name: str, places: Places, settings: WorkerSettings, over: threading.Event, waits: Callable[[str], None]
+    name: str,
+    places: Places,
+    settings: WorkerSettings,
+    over: threading.Event,
+    together: threading.Barrier,
+    waits: Callable[[str], None],
 ) -> Found | dict[str, object]:
-    launch = settings.where.launch_of()
+    """What the agent says of itself, or what is wrong. It stays until all are `together`: no node is given twice."""
+    launch, chosen = settings.where.launch_of(), settings.where.executor == "command"
     if settings.where.executor == "ray":  # without asking for resources: all may be taken
         argv = [*launch.argv(Want(threads=0), name, None), "--node", name]
     else:
         argv = launch.argv(Want(threads=settings.threads), name, settings.memory_limit)
-    node = argv[0] if settings.where.executor == "command" else name
+    node = launch.called if chosen else name
     safe = "".join(one if one.isalnum() or one in "._-" else "_" for one in name)
     try:
         channel = Channel(argv, places.logs / f"agent_doctor_{safe}.log", 60.0, 5.0, 5.0)
     except OSError as error:
         return Found(node, "bad", f"{argv[0]} cannot be started: {error.strerror}", "look at --launch")
-    until, heard = time.monotonic() + settings.launch_s, ""
+    until, say_at = channel.began + settings.launch_s, channel.began + SAY_S
     while channel.hello is None and channel.ended is None and time.monotonic() < until and not over.is_set():
         channel.wait_for_hello(LOOK_S)
-        late = time.monotonic() - channel.began > SAY_S
-        if late and channel.hello is None and (line := channel.said()) not in (heard, NOTHING):
-            heard = line
-            waits(f"waiting for {node}, which says: {line}")
-    hello, said, runs = channel.hello, channel.said(), channel.ended is None
+        if channel.hello is None and time.monotonic() > say_at and channel.said() != NOTHING:
+            say_at = time.monotonic() + SAY_AGAIN_S
+            line = with_reason(channel.said()).removeprefix(f"{node}: ")
+            waits(f"waiting for a node: {node} says: {line}")
+    hello, said, runs = channel.hello, with_reason(channel.said()), channel.ended is None
     ended = channel.ended if channel.ended not in (None, "its connection ended") else None
+    with contextlib.suppress(threading.BrokenBarrierError):
+        if chosen and hello is not None:
+            together.wait(TOGETHER_S)
     channel.close(gently=hello is not None)
     if hello is not None:
         return dict(hello)
-    if runs and settings.where.executor == "command":
+    if runs and chosen:
         text = f"no node within {settings.launch_s:g} s: {said}"
         return Found(node, "warn", text, "a worker waits as long as it takes; FTS_LAUNCH_S=600 lets this command wait")
     return Found(node, "bad", f"no agent comes up: {ended or said}", cure(ended or said, argv))

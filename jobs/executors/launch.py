@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import string
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
@@ -26,6 +27,12 @@ class Launch:
     template: str
     python: str | None = None  # the interpreter on the node; None: at the path of this one
     quotes: bool = False  # a shell on the node reads the words
+
+    @property
+    def called(self) -> str:
+        """By a person: `srun`. Empty: it has no template."""
+        words = shlex.split(self.template)
+        return Path(words[0]).name if words else ""
 
     def check(self, memory_limit: int | None) -> None:
         """Raises BadSetting for a template that cannot be filled."""

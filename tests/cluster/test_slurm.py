@@ -72,8 +72,8 @@ def test_a_cancelled_and_a_preempted_job_bring_their_checkpoint_home(slurm: Slur
     wait_until(lambda: crew.study.query("SELECT 1 FROM attempt WHERE ended_at IS NULL AND host IS NOT NULL"))
     for _ in range(2):
         slurm.run("sbatch", "-p", "high", "-n1", "--mem=500M", "-o", "/dev/null", "--wrap", "sleep 6")
-    wait_until(lambda: crew.study.query("SELECT 1 FROM event WHERE message LIKE '%queued and waiting for resources%'"))
-    assert "queued and waiting" in crew.study.ok("why", "1") + crew.study.ok("why", "2")
+    wait_until(lambda: crew.study.query("SELECT 1 FROM event WHERE message LIKE '%waits in Slurm: %'"))
+    assert "waits in Slurm: " in crew.study.ok("why", "1") + crew.study.ok("why", "2")
     equal(crew, peace, worker)
     assert ends(crew).count("preempted") >= 2
 
