@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import string
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ class Launch:
             raise BadSetting(f"--launch {self.template!r:.200} cannot be read: {error}") from None
         if not words:
             raise BadSetting("--launch is empty, expected a command such as 'srun -n1 -c{threads}'")
+        if "{" not in words[0] and shutil.which(words[0]) is None:
+            raise BadSetting(f"--launch {self.template!r:.200}: {words[0]} is no command on this machine")
         if unknown := sorted({name for name in fields if name not in PLACES}):
             places = " ".join(f"{{{name}}}" for name in PLACES)
             raise BadSetting(f"--launch has {{{unknown[0]}}}, expected only {places}; write {{{{ for a brace")

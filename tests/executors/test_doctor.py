@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
+from fts.jobs.devices import BadSetting
 from fts.jobs.executors import examine
 from fts.jobs.executors.examine import Found
+from fts.jobs.executors.launch import Launch
 from fts.jobs.settings import Places, Where, WorkerSettings
 from tests.executors.crew import NODE
 from tests.fts_process import Study
@@ -43,6 +47,20 @@ def test_the_cure_fits_what_the_launch_said() -> None:
         "Permission denied (publickey).": "try it by hand: ssh gpu1 'a b'",
     }.items():
         assert examine.cure(said, ["ssh", "gpu1", "a b"]).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("srn -n1", "srn is no command on this machine"),
+        ("env {gpu}", "has {gpu}, expected only {threads}"),
+        ("env {memory_mb}", "give --memory-limit"),
+        ("env 'a", "cannot be read"),
+    ],
+)
+def test_a_launch_command_that_cannot_work_is_refused_before_anything_starts(template: str, words: str) -> None:
+    with pytest.raises(BadSetting, match=re.escape(words)):
+        Launch(template).check(None)
 
 
 def test_an_engine_that_chooses_the_nodes_is_asked_for_as_many_as_there_are_slots(tmp_path: Path) -> None:
