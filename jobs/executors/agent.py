@@ -244,7 +244,12 @@ def main() -> int:
     os.dup2(null, 0)
     os.close(null)
     os.umask(0o077)
-    scratch, lock = new_scratch(given.scratch or os.environ.get("FTS_SCRATCH"))
+    try:
+        scratch, lock = new_scratch(given.scratch or os.environ.get("FTS_SCRATCH"))
+    except OSError as error:
+        sys.exit(
+            f"no scratch folder can be made at {error.filename}: {error.strerror}; FTS_SCRATCH names another folder"
+        )
     try:
         return Agent(given.name, stdin, stdout, scratch, given.host).run()
     finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -23,12 +22,10 @@ from fts.jobs.executors.fingerprint import other_code
 from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.node_rows import NodeRows
 from fts.jobs.executors.remote import RemoteSlot, gpus_of
-from fts.jobs.executors.remote_watch import reading_of
+from fts.jobs.executors.remote_watch import disk_short
 from fts.jobs.executors.slurm_look import drained, with_reason
-from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool
-from fts.jobs.watchdog.policy import MemoryLimits, judge_disk
 from fts.state import queries, transitions
 from fts.state.errors import StateError
 from fts.state.values import Node, NodeState
@@ -345,8 +342,8 @@ class CommandExecutor:
             self._pause(place, f"what came up is {node}, which is {known.state}{reason}")
             channel.close(gently=True)
             return False
-        if short := judge_disk(MemoryLimits(disk_reserve=disk_reserve(os.environ)), reading_of(hello.get("reading"))):
-            self._pause(place, f"{node}: {short.message}")
+        if (short := disk_short(hello)) is not None:
+            self._pause(place, f"{node}: {short}")
             channel.close(gently=True)
             return False
         place.fingerprint = str(hello.get("fingerprint"))

@@ -16,6 +16,7 @@ from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.fingerprint import of_this_machine, other_code
 from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.ray_cluster import look
+from fts.jobs.executors.remote_watch import disk_short
 from fts.jobs.executors.slurm_look import with_reason
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def compared(told: list[tuple[str, Found | dict[str, object]]], chosen: bool) ->
         node, text = (host, text) if chosen else (name, f"{host}: {text}")
         if (other := other_code(hello)) is not None:
             one = Found(node, "bad", f"{text}; {other}", "install the same there")
+        elif (short := disk_short(hello)) is not None:
+            one = Found(node, "bad", f"{text}; {short}", "make room, or let FTS_SCRATCH name another folder there")
         elif hello.get("fingerprint") != here.md5:
             one = Found(node, "warn", f"{text}; this machine: {here.words}", "its last bits may differ from here")
         else:

@@ -33,10 +33,14 @@ def test_each_node_says_what_is_wrong_there_and_what_to_do(tmp_path: Path) -> No
     for name in ("fail-a", "other-b"):
         (tmp_path / name).touch()
     launch = f"{sys.executable} {NODE} {tmp_path} {{name}} {{agent}}"
-    (a, b, c, *more), _ = asked(tmp_path, Where("ssh", launch, "a:1,b:1,c:2"))
+    (tmp_path / "sensors-d").write_text('{"disk_free": 1000}')
+    (tmp_path / "scratch-e").write_text("/dev/null/fts")
+    (a, b, c, d, e, *more), _ = asked(tmp_path, Where("ssh", launch, "a:1,b:1,c:2,d:1,e:1"))
     assert (a.node, a.state) == ("a", "bad") and "a: no route to host" in a.text and "try it by hand" in a.cure
     assert (b.node, b.state, b.cure) == ("b", "bad", "install the same there") and "it runs another fts" in b.text
     assert (c.node, c.state) == ("c", "ok") and "equal to this machine" in c.text
+    assert (d.node, d.state) == ("d", "bad") and "1000 B of disk free" in d.text and "FTS_SCRATCH" in d.cure
+    assert "no scratch folder can be made at /dev/null/fts: Not a directory; FTS_SCRATCH names another" in e.text
     assert [one.node for one in more] == ["nodes"], "b has another fingerprint"
 
 
