@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from tests.cluster.slurm import Slurm, node_of, why_not
 from tests.executors.crew import Crew, undisturbed
+from tests.executors.page import commands
 from tests.fts_process import ROOT, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -61,6 +63,17 @@ def test_undisturbed(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
     crew = crew_on(slurm, tmp_path, 0.02)
     equal(crew, peace, start(crew))
     assert {row["host"] for row in crew.study.query("SELECT host FROM attempt")} <= {"n1", "n2"}
+
+
+def test_the_page_as_it_stands(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
+    """The doctor and the worker of docs/cluster.md, with the memory that these nodes have."""
+    crew = crew_on(slurm, tmp_path, 0.02)
+    doctor = next(line for line in commands("Before the first trial") if "srun" in line)
+    said = crew.study.ok(*shlex.split(doctor)[1:])
+    assert all(f"ok      {node}: " in said for node in ("n1", "n2")), said
+    worker = shlex.split(commands("Slurm")[0].replace("12GB", "1GB"))
+    assert worker[:2] == ["fts", "worker"] and "-p gpu" in worker[-1] and "--gres" in worker[-1]
+    equal(crew, peace, crew.study.start(*worker[1:], "--until-empty"))
 
 
 def test_a_cancelled_and_a_preempted_job_bring_their_checkpoint_home(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
@@ -172,19 +185,11 @@ def test_a_warning_that_comes_as_the_worker_ends_does_not_bring_it_back(slurm: S
 def test_a_worker_in_an_allocation_goes_on_in_the_next_one(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
     crew = crew_on(slurm, tmp_path, 2.5)
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-    words = (
-        "--time=1",
-        "--signal=B:USR1@20",
-        "-o",
-        tmp_path / "said.txt",
-        "-D",
-        tmp_path,
-        script(tmp_path),
-        "--slots",
-        "2",
-    )
+    here = {"-c4": "-c1", "--time=24:00:00": "--time=1", "worker.sh": str(script(tmp_path))}
+    batch = [here.get(word, word) for word in shlex.split(commands("Slurm")[-1].removesuffix("--threads 2"))]
+    words = ["--parsable", "--signal=B:USR1@20", "-o", tmp_path / "said.txt", "-D", tmp_path, *batch[1:]]
     environ = {**crew.study.environ, "PATH": path}
-    said = subprocess.run(["sbatch", "--parsable", *words], env=environ, capture_output=True, text=True, cwd=tmp_path)
+    said = subprocess.run([batch[0], *words], env=environ, capture_output=True, text=True, cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     job = said.stdout.strip()
 
