@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 EXECUTORS = ("local", "command", "ssh", "ray")
+ENGINES = {"slurm": "srun -n1 -c{threads}", "kubernetes": "kubectl run {name} --rm -i ..."}
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
 REPEAT_S = 600.0  # before a worker says the same again
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
@@ -52,6 +53,15 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # it takes types only si
         if not 0 < size <= MAX_BYTES:
             self.fail(f"{value!r} is not a size; expected 20GB, 512MB or a number of bytes", param, ctx)
         return size
+
+
+class ExecutorName(click.Choice):  # type: ignore[type-arg]  # it takes types only since click 8.2
+    """local, command, ssh or ray; who names an engine hears which of them it is used with."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if (launch := ENGINES.get(str(value).lower())) is not None:
+            self.fail(f"for {value} it is --executor command --launch '{launch}'", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 MEMORY_LIMIT = click.option(
@@ -77,7 +87,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """On which machines trials run."""
     for option in (
-        click.option("--executor", type=click.Choice(EXECUTORS), help="where trials run  [default: this machine]"),
+        click.option("--executor", type=ExecutorName(EXECUTORS), help="where trials run  [default: this machine]"),
         click.option(
             "--launch", metavar="COMMAND", help="starts an agent on a node: 'srun -n1 -c{threads}'  [default: none]"
         ),

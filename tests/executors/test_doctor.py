@@ -86,6 +86,7 @@ def test_its_options_are_those_of_the_worker_and_ctrl_c_ends_what_it_has_started
     study, srun = Study(tmp_path), tmp_path / "srun"
     srun.write_text(SRUN)
     srun.chmod(0o755)
+    assert "for slurm it is --executor command --launch 'srun" in study.fts("worker", "--executor", "slurm").err
     assert "means nothing without --executor" in study.fts("doctor", "--memory-limit", "4GB").err
     words = ("doctor", "--executor", "command", "--slots", "3", "--memory-limit", "4GB")
     doctor = subprocess.Popen(

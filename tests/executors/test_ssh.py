@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -113,7 +114,10 @@ Host gpu1 gpu2
 
 
 def test_the_page_as_it_stands(tmp_path: Path, port: int) -> None:
-    """Every command of docs/cluster.md for ssh; gpu1 and gpu2 are names of this machine in the file of ssh."""
+    """Every command of docs/cluster.md for ssh; gpu1 and gpu2 are names of this machine in the file of ssh.
+
+    Neither the worker nor its agents listen anywhere.
+    """
     crew = Crew(tmp_path, trials=1)
     (tmp_path / "bin").mkdir()
     (tmp_path / "shared").mkdir()
@@ -140,7 +144,19 @@ def test_the_page_as_it_stands(tmp_path: Path, port: int) -> None:
     crew.study.ok("enqueue", "train.py:objective", "--trials", "2", "-m", "size=S,M", "--name", "last")
     worker = crew.study.start("worker", "--executor", "ssh", "--nodes", "gpu1:1,gpu2:1")
     wait_until(lambda: crew.study.ok("nodes").count(" up ") == 2)
+    started = psutil.Process(worker.pid).children(recursive=True)
+    agents = [
+        one for one in psutil.process_iter(["cmdline"]) if "fts.jobs.executors.agent" in (one.info["cmdline"] or [])
+    ]
+    connections = [link for one in (psutil.Process(worker.pid), *started, *agents) for link in connections_of(one)]
+    assert agents and connections and not [link for link in connections if link.status == psutil.CONN_LISTEN]
     told = [crew.study.ok(*shlex.split(line)[1:]) for line in commands("Looking after nodes")]
     assert "gpu2" in told[0] and "takes no further trial" in told[1] and "may run trials again" in told[2]
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(60) == 0, crew.said()
+
+
+def connections_of(process: psutil.Process) -> list[Any]:
+    with contextlib.suppress(psutil.Error):
+        return list(process.net_connections("inet"))
+    return []
