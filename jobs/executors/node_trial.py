@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fts.jobs.sensors.detect import Sensors
+    from fts.jobs.sensors.reading import Sensors
 
 log = logging.getLogger("fts.agent")
 

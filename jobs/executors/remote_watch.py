@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.executors.frames import Kind
-from fts.jobs.sensors.detect import Reading
+from fts.jobs.sensors.reading import Reading
 from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.watchdog.policy import Action, Decision, GuardState, MemoryLimits, judge_disk
 from fts.jobs.watchdog.watchdog import Vitals

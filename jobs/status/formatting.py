@@ -223,6 +223,13 @@ def to_the_second(at: float, now: float) -> str:
     return seconds_clock(at) if short == clock(at) else short
 
 
+def iso(at: float | None) -> str:
+    """The time in UTC, as tables of files have it; empty where there is none."""
+    from datetime import UTC, datetime  # here: only a file and a report have it
+
+    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
 def score(value: float | None, digits: int = 4) -> str:
     """0.6841, or a dash; 3.4e+38 where no column could hold it, 9.0e-6 where the digits would show nothing of it."""
     if value is None or not math.isfinite(value):

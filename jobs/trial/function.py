@@ -21,6 +21,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.installing import installing
 from fts.jobs.api.code import md5_now
 from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5, shrinks
 from fts.jobs.api.goals import CONSTRAINTS, OWN_CONSTRAINTS, goals_of, pruning_of
@@ -31,6 +32,7 @@ from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
+from fts.jobs.trial import process
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of
 from fts.jobs.trial.process import Commands, log_to, say
@@ -55,6 +57,11 @@ SEED_BITS = 31  # of the seed that such a function gets: every library takes it
 
 class BadObjective(ValueError):
     """The function cannot be found or called, or what it returned is no result."""
+
+
+def main() -> int:
+    """The life of a trial process of functions."""
+    return process.main(run, read, may_serve_another)
 
 
 def read(data: Any) -> TrialSpec:
@@ -329,7 +336,7 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
         from fts.jobs.trial.optuna_trial import make_trial
     except ModuleNotFoundError as error:
         if error.name == "optuna":
-            raise BadObjective(f"{this_python()} has no optuna; install it there: pip install optuna") from error
+            raise BadObjective(f"{this_python()} has no optuna: {installing('optuna')}") from error
         raise BadObjective(
             f"{this_python()} cannot import optuna, {error}; is there a file of that name beside the study's?"
         ) from error
@@ -445,3 +452,9 @@ def is_plain(value: Any) -> bool:
         return len(json.dumps(value, allow_nan=False)) <= LONGEST_ATTRIBUTE
     except (TypeError, ValueError, RecursionError):
         return False
+
+
+if __name__ == "__main__":
+    from fts.jobs.trial.function import main as life  # the module, not this copy of it under another name
+
+    sys.exit(life())

@@ -1,6 +1,6 @@
 """A process that has imported what every trial of a function needs, and forks one process for each trial.
 
-    python -Pm fts.jobs.trial.process --template-fd 5        (the supervisor starts it; Linux)
+    python -Pm fts.jobs.trial.function --template-fd 5        (the supervisor starts it; Linux)
 
 It never imports a person's code, so a fork is as fresh as a new interpreter and starts in milliseconds. On its socket:
 {"do": "know", "history", "before", "goals", "space", "trials"} tells of earlier trials. {"do": "fork"} with the

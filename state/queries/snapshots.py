@@ -57,13 +57,6 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
         )
 
 
-def snapshot_at(db: Database, when: float, user: str | None = None) -> Snapshot:
-    """The same look at a past time (seconds since the epoch), rebuilt from the events; see fts.state.replay."""
-    from fts.state.replay import rebuild  # here, not above: it reads through this module
-
-    return rebuild(db, when, user)
-
-
 def schema(db: Database) -> int:
     """The number in the file, which a newer fts may have written."""
     return int(db.execute_sql("PRAGMA user_version").fetchone()[0])

@@ -196,7 +196,7 @@ def test_a_history_that_no_pipe_holds_travels_as_a_file(tmp_path: Path) -> None:
     spec = spec_of(cell, Record(400), history)
     assert len(json.dumps(spec.to_json())) > MOST_IN_A_LINE
     told: list[dict[str, Any]] = []
-    with TrialProcess(python("-m", "fts.jobs.trial.process"), Path(spec.log_path), cwd=tmp_path) as child:
+    with TrialProcess(python("-m", "fts.jobs.trial.function"), Path(spec.log_path), cwd=tmp_path) as child:
         end = Attempt(child, told.append, lambda: None, poll_s=0.05, grace_s=5.0).run(spec.to_json(), 400)
     assert (end.how, end.facts["value"]) == ("result", 401.0)
     assert not (Path(spec.folder) / SPECIFICATION).exists()

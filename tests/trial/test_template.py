@@ -17,8 +17,9 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
 from fts.jobs.python import python
+from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.rebuilt import Rebuilt
-from fts.jobs.search.sampler import PastTrial, drawn_for, study_before
+from fts.jobs.search.sampler import PastTrial, study_before
 from fts.jobs.supervisor.child import TrialProcess, environment
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.template import CAN_FORK, CannotFork, Template, Told
@@ -27,7 +28,7 @@ from fts.jobs.trial.optuna_trial import make_trial
 from tests.fts_process import Study
 
 forks = pytest.mark.skipif(not CAN_FORK, reason="processes are forked on Linux alone")
-WORDS = python("-m", "fts.jobs.trial.process")
+WORDS = python("-m", "fts.jobs.trial.function")
 PATIENCE_S = 60.0
 
 

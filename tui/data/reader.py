@@ -15,7 +15,7 @@ from fts.jobs.status import formatting
 from fts.jobs.status.conditions import is_disk_low, silent_worker
 from fts.jobs.status.disk_usage import Kept, kept
 from fts.jobs.status.sanitize import clean_value
-from fts.state import liveness, queries
+from fts.state import liveness, queries, replay
 from fts.state.db import Database, open_for_reading
 from fts.state.holder import blocker
 from fts.state.values import Epoch, Event, Opening, Sample, Snapshot, Verb
@@ -178,7 +178,7 @@ def _locked_by(snapshot: Snapshot | None, wish: ReadRequest, path: Path) -> str 
 
 def _snapshot(db: Database, wish: ReadRequest, memory: Memory) -> Snapshot:
     if wish.at is not None:
-        return clean_value(queries.snapshot_at(db, wish.at, wish.user or None))
+        return clean_value(replay.rebuild(db, wish.at, wish.user or None))
     found = queries.snapshot(db, wish.user or None)
     fresh = clean_value(replace(found, events=()))
     known = {event.id: event for event in memory.events}
