@@ -103,7 +103,10 @@ def strikes(crew: Crew, ray: Ray, strike: Callable[[str], None]) -> str:
     strike(node)
     asked = f"SELECT trial_id, ended_at FROM attempt WHERE host = '{name}' AND how = 'node lost'"
     lost = wait_until(lambda: crew.study.query(asked), 120)[0]  # it may be the trial after the one that was seen
-    later = f"SELECT at FROM epoch WHERE trial_id = {lost['trial_id']} AND at > {lost['ended_at']} ORDER BY at"
+    later = (  # the next epoch, or the end of a trial that was lost after its last one
+        f"SELECT at FROM epoch WHERE trial_id = {lost['trial_id']} AND at > {lost['ended_at']} UNION "
+        f"SELECT ended_at FROM trial WHERE id = {lost['trial_id']} AND ended_at IS NOT NULL ORDER BY 1"
+    )
     onward = wait_until(lambda: crew.study.query(later), 120)[0]["at"] - began
     TABLE.append((strike.__name__.replace("_", " "), f"{lost['ended_at'] - began:.1f} s", f"{onward:.1f} s"))
     return node
