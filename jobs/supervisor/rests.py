@@ -27,10 +27,13 @@ class Rests:
         with self._lock:
             self._rests[job_id] = Rest(time.monotonic() + seconds, where, tries)
 
-    def tries(self, job_id: int, where: object) -> int:
-        """How often the job's trial was tried in vain before it left its slot, if it has come no further since."""
+    def take_tries(self, job_id: int, where: object) -> int:
+        """How often the job's trial was tried in vain before it left its slot, if it has come no further since.
+
+        Told once: a person who brings the job back later wants all tries again.
+        """
         with self._lock:
-            rest = self._rests.get(job_id)
+            rest = self._rests.pop(job_id, None)
         return rest.tries if rest is not None and rest.where == where else 0
 
     @property

@@ -224,12 +224,13 @@ class TrialRunner:
 
     def _pause_before(self, reason: StopReason, outages: int, allowed: int, message: str) -> StopRequest | None:
         """Waits until the machine has cooled, or has had time to recover; returns what came meanwhile instead."""
+        wait_s = pause_s(outages, self.settings.outage_pause_s) if reason is StopReason.MACHINE else 0.0
+        if reason is not StopReason.HEAT and not wait_s:
+            return None
+        transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)  # a pause is no work
         if reason is StopReason.HEAT:
             self.slot.cool_down(self.db, self.claim.worker_id, lambda: self.ordered(self.job.id) is not None)
             return self._order()
-        wait_s = pause_s(outages, self.settings.outage_pause_s) if reason is StopReason.MACHINE else 0.0
-        if not wait_s:
-            return None
         said = (
             f"t{self.trial.number} runs again in {wait_s:.3g} s: {message}; {outages} of {allowed} tries "
             "without progress, after the last one the job fails"
@@ -259,7 +260,7 @@ class TrialRunner:
     def _tried(self) -> int:
         """How often in vain before it left its slot to another job."""
         rests = self.work.rests
-        return 0 if rests is None else rests.tries(self.job.id, (self.trial.id, self._reached()))
+        return 0 if rests is None else rests.take_tries(self.job.id, (self.trial.id, self._reached()))
 
     def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
@@ -418,6 +419,8 @@ class TrialRunner:
             if kind == "draw":
                 self.record.draw(fact)
                 self.memory.drew(fact["name"], fact["value"], fact["distribution"])
+            if kind == "drifted":  # the process goes on with the recorded value
+                self.record.draw(fact)
             if kind == "sampler":
                 self.record.sampler(fact)
             if kind == "probe":
