@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fts.state import errors
 from fts.state.damage import damaged, incomplete_sentence, restore_sentence
-from fts.state.disk import full_sentence, is_full, is_read_only, read_only_sentence
+from fts.state.disk import full_sentence, is_full, is_read_only, read_only_sentence, refused_sentence
 from fts.state.holder import holder
 from fts.state.identity import beside
 
@@ -56,6 +56,8 @@ def translate(error: Exception, path: Path) -> Exception:
     if "i/o error" in said or "unable to open" in said:
         if is_full(folder):  # SQLite cannot say so of the files beside the database
             return errors.DiskFull(full_sentence(path))
+        if (refused := refused_sentence(path)) is not None:
+            return errors.DiskFull(refused)
         if is_read_only(folder):  # a system does that to a disk that failed, under whoever has it open
             return errors.DatabaseFailed(read_only_sentence(path))
         if path.exists() and not os.access(path, os.R_OK):

@@ -124,7 +124,7 @@ class OptunaTrial(optuna.Trial):
 
 
 def is_kept(value: Any, kind: str) -> bool:
-    """Does Optuna hand out just this value? It cuts a fraction for a whole number, and lets a text pass for a number."""
+    """Does Optuna hand out just this value? It would cut a fraction, and let a text pass for a number."""
     return kind == "choice" or (isinstance(value, int | float) and (kind == "float" or value == int(value)))
 
 
