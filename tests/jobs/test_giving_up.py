@@ -7,7 +7,6 @@ import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.history import FAILURES_IN_A_ROW, FailuresInOrder, failures_in_a_row
-from fts.jobs.supervisor.rests import Rests
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
@@ -89,14 +88,6 @@ def test_side_by_side_failures_count_by_number_whoever_ends_first(ends, given_up
     for n in sorted(settled, reverse=True):  # the last one ends first
         counted.add({n: settled[n]})
     assert (counted.last and counted.last[0]) == given_up_at
-
-
-def test_tries_in_vain_are_taken_over_once_so_that_a_retry_has_all_of_them_again():
-    rests, where = Rests(), (1, (0, 0))
-    rests.begin(7, 0.0, where, tries=9)
-    assert [rests.take_tries(7, where) for _ in range(2)] == [9, 0]
-    rests.begin(7, 0.0, where, tries=9)
-    assert rests.take_tries(7, (1, (1, 0))) == 0, "it has come further"
 
 
 def test_failures_before_a_retry_or_an_extension_do_not_count():
