@@ -19,6 +19,7 @@ from fts.state.db import Database, open_database
 from fts.state.errors import DatabaseBusy, DatabaseFailed, DatabaseOverwritten, DiskFull
 from fts.state.holder import holder
 from fts.state.scheduling import OF_DISK, ends_with_room
+from fts.state.translation import translate
 from fts.state.values import Cause
 from tests.fts_process import ROOT
 from tests.namespaces import IN_NAMESPACE, can_mount
@@ -152,6 +153,18 @@ def test_a_quota_that_is_used_up_is_room_that_is_missing_although_sqlite_calls_i
     with pytest.raises(DatabaseFailed):
         ACTIONS["enqueue"](db)
     db.close()
+
+
+def test_a_disk_that_was_full_a_moment_ago_is_told_from_a_defect_by_sqlites_code(tmp_path: Path) -> None:
+    """SQLite could not make its -shm file larger; there may be room again when we look."""
+    said = sqlite3.OperationalError("disk I/O error")
+    said.sqlite_errorname = "SQLITE_IOERR_SHMSIZE"
+    assert isinstance(translate(said, tmp_path / "fts.db"), DiskFull)
+    wrapped = peewee.OperationalError("disk I/O error")
+    wrapped.__context__ = said
+    assert isinstance(translate(wrapped, tmp_path / "fts.db"), DiskFull)
+    said.sqlite_errorname = "SQLITE_IOERR_READ"
+    assert isinstance(translate(wrapped, tmp_path / "fts.db"), DatabaseFailed)
 
 
 def test_a_whole_trial_in_one_transaction_is_all_or_nothing(tmp_path: Path) -> None:
