@@ -425,6 +425,8 @@ class TrialRunner:
             if kind == "draw":
                 self.record.draw(fact)
                 self.memory.drew(fact["name"], fact["value"], fact["distribution"])
+            if kind == "drifted":  # the process goes on with the recorded value
+                self.record.draw(fact)
             if kind == "sampler":
                 self.record.sampler(fact)
             if kind == "probe":
