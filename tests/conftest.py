@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,25 @@ def pytest_collection_finish() -> None:
     What was collected stays until the end: the garbage collector need not walk over it again and again.
     """
     sys.dont_write_bytecode = BYTECODE_FORBIDDEN
+    if (textual := sys.modules.get("textual.css.stylesheet")) is not None:
+        parse_each_style_once(textual.Stylesheet)
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def parse_each_style_once(sheet: Any) -> None:
+    """Hundreds of monitors run in one process, and each parsed the same CSS anew: a fifth of the time of their tests."""
+    parsed: dict[Any, Any] = {}
+    parse = sheet._parse_rules
+
+    def shared(self: Any, *words: Any, **named: Any) -> Any:
+        key = (words, tuple(named.items()), tuple(self._variables.items()))
+        if key not in parsed:
+            parsed[key] = parse(self, *words, **named)
+        return parsed[key]
+
+    sheet._parse_rules = shared
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
