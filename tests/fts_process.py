@@ -1,4 +1,4 @@
-"""Runs `fts` as a person does: a process of its own, in a folder of its own."""
+"""Runs `fts` as a person does, in a folder of its own: a process of its own, or a fork that costs less (forks.py)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests import forks
 
 ROOT = Path(__file__).parent.parent
 QUICK = {
@@ -26,14 +28,16 @@ class Said:
     err: str
 
 
-STARTED: list[subprocess.Popen[str]] = []  # in the background, by the tests so far
+Process = subprocess.Popen[str] | forks.Forked
+STARTED: list[Process] = []  # in the background, by the tests so far
 
 
 class Study:
     """One folder with its outputs and data, and everything a person can do there."""
 
-    def __init__(self, folder: Path, **environ: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, starts: bool = False, **environ: str) -> None:
+        """`starts`: no command is forked, because the start of a process is what is tested."""
+        self.folder, self.starts = folder, starts
         self.outputs = folder / "outputs"
         folder.mkdir(parents=True, exist_ok=True)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FTS_")}
@@ -41,6 +45,8 @@ class Study:
         self.environ = clean | QUICK | own | environ
 
     def fts(self, *words: str, timeout_s: float = 120.0) -> Said:
+        if self.forks:
+            return Said(*forks.run(words, self.folder, self.environ, timeout_s))
         done = subprocess.run(
             [sys.executable, "-m", "fts.jobs.cli", *words],
             cwd=self.folder,
@@ -52,6 +58,10 @@ class Study:
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
+    @property
+    def forks(self) -> bool:
+        return not self.starts and forks.can_fork(self.environ)
+
     def ok(self, *words: str, timeout_s: float = 120.0) -> str:
         said = self.fts(*words, timeout_s=timeout_s)
         assert said.code == 0, f"fts {' '.join(words)}: {said}"
@@ -60,19 +70,23 @@ class Study:
     def json(self, *words: str) -> Any:
         return json.loads(self.ok(*words, "--json"))
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> Process:
         """`fts ...` in the background, in a session of its own; what it says goes to outputs/said.txt."""
-        with (self.folder / "said.txt").open("a") as said:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "fts.jobs.cli", *words],
-                cwd=self.folder,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                text=True,
-                start_new_session=True,
-            )
+        with (self.folder / "said.txt").open("a") as said, Path(os.devnull).open() as null:
+            if self.forks:
+                streams = (null.fileno(), said.fileno(), said.fileno())
+                process: Process = forks.Forked(words, self.folder, self.environ, streams)
+            else:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "fts.jobs.cli", *words],
+                    cwd=self.folder,
+                    env=self.environ,
+                    stdin=null,
+                    stdout=said,
+                    stderr=said,
+                    text=True,
+                    start_new_session=True,
+                )
         STARTED.append(process)
         return process
 
