@@ -34,6 +34,7 @@ ROOT = Path(__file__).parent.parent
 OF_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_")  # variables that only an interpreter that starts can obey
 PACKAGES = ("fts.jobs.cli", "fts.jobs.worker", "fts.jobs.status", "fts.jobs.records", "fts.state.queries")
 HEAVY = {"torch", "optuna", "pandas", "numpy", "textual", "sklearn", "matplotlib"}  # stay out: few commands load them
+AROUND = {name: value for name, value in os.environ.items() if not name.startswith("FTS_")}
 PID, CODE = struct.Struct("q"), struct.Struct("q")
 
 
@@ -42,12 +43,13 @@ PID, CODE = struct.Struct("q"), struct.Struct("q")
 
 def can_fork(environ: Mapping[str, str]) -> bool:
     """Whether a fork of ours is the process that this environment would start."""
-    ours = _of_the_start(os.environ) | {"PYTHONPATH": str(ROOT)}
-    return sys.platform == "linux" and _of_the_start(environ) == ours
+    known = environ.get("PYTHONPATH") in (None, str(ROOT), AROUND.get("PYTHONPATH"))
+    return sys.platform == "linux" and known and _of_the_start(environ) == _of_the_start(AROUND)
 
 
 def _of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name.startswith(OF_THE_START)}
+    of_it = {name: value for name, value in environ.items() if name.startswith(OF_THE_START)}
+    return of_it | {"PYTHONPATH": ""}
 
 
 class Forked:
@@ -128,10 +130,9 @@ _SERVERS: dict[int, socket.socket] = {}  # by the process that started it
 def _server() -> socket.socket:
     if os.getpid() not in _SERVERS:
         mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("FTS_")}
         process = subprocess.Popen(
             [sys.executable, "-P", __file__, str(its.fileno())],
-            env=environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env=AROUND | {"PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # a fork gets its own before it says anything
             pass_fds=(its.fileno(),),
@@ -194,10 +195,10 @@ def become(order: dict[str, Any], streams: list[int]) -> None:
         os.dup2(fd, standard)
         os.close(fd)
     os.chdir(order["cwd"])
+    sys.path.insert(0, order["cwd"])
     os.environ.clear()
     os.environ.update(order["environ"])
     time.tzset()
-    sys.path.insert(0, order["cwd"])
     sys.argv = [str(ROOT / "jobs" / "cli" / "__main__.py"), *order["words"]]
     code = 1
     try:

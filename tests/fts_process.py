@@ -7,10 +7,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests import forks
 
@@ -45,22 +45,7 @@ class Study:
         self.environ = clean | QUICK | own | environ
 
     def fts(self, *words: str, timeout_s: float = 120.0) -> Said:
-        if self.forks:
-            return Said(*forks.run(words, self.folder, self.environ, timeout_s))
-        done = subprocess.run(
-            [sys.executable, "-m", "fts.jobs.cli", *words],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            stdin=subprocess.DEVNULL,
-        )
-        return Said(done.returncode, done.stdout, done.stderr)
-
-    @property
-    def forks(self) -> bool:
-        return not self.starts and forks.can_fork(self.environ)
+        return fts(words, self.folder, self.environ, timeout_s, self.starts)
 
     def ok(self, *words: str, timeout_s: float = 120.0) -> str:
         said = self.fts(*words, timeout_s=timeout_s)
@@ -72,21 +57,8 @@ class Study:
 
     def start(self, *words: str) -> Process:
         """`fts ...` in the background, in a session of its own; what it says goes to outputs/said.txt."""
-        with (self.folder / "said.txt").open("a") as said, Path(os.devnull).open() as null:
-            if self.forks:
-                streams = (null.fileno(), said.fileno(), said.fileno())
-                process: Process = forks.Forked(words, self.folder, self.environ, streams)
-            else:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "fts.jobs.cli", *words],
-                    cwd=self.folder,
-                    env=self.environ,
-                    stdin=null,
-                    stdout=said,
-                    stderr=said,
-                    text=True,
-                    start_new_session=True,
-                )
+        with (self.folder / "said.txt").open("ab") as said:
+            process = start(words, self.folder, self.environ, said, self.starts)
         STARTED.append(process)
         return process
 
@@ -104,6 +76,43 @@ class Study:
     def one(self, sql: str) -> Any:
         (value,) = self.query(sql)[0].values()
         return value
+
+
+def fts(
+    words: Sequence[str], folder: Path, environ: Mapping[str, str], timeout_s: float = 240.0, starts: bool = False
+) -> Said:
+    """`fts WORDS`, to its end; a fork unless `starts`, or `environ` has what only an interpreter that starts obeys."""
+    if not starts and forks.can_fork(environ):
+        return Said(*forks.run(words, folder, environ, timeout_s))
+    done = subprocess.run(
+        [sys.executable, "-m", "fts.jobs.cli", *words],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        stdin=subprocess.DEVNULL,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def start(
+    words: Sequence[str], folder: Path, environ: Mapping[str, str], said: IO[bytes], starts: bool = False
+) -> Process:
+    """`fts WORDS` in the background, likewise, in a session of its own."""
+    with Path(os.devnull).open() as null:
+        if not starts and forks.can_fork(environ):
+            return forks.Forked(words, folder, environ, (null.fileno(), said.fileno(), said.fileno()))
+        return subprocess.Popen(
+            [sys.executable, "-m", "fts.jobs.cli", *words],
+            cwd=folder,
+            env=environ,
+            stdin=null,
+            stdout=said,
+            stderr=said,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def wait_until(true: Callable[[], Any], timeout_s: float = 60.0, every_s: float = 0.1) -> Any:
