@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests import forks
+
 for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}.items():
     os.environ.setdefault(name, value)  # before torch is imported; with spinning threads the suite took thrice as long
 os.environ["FTS_NOTIFY"] = os.devnull  # nobody is sent a message by a test
@@ -69,6 +71,7 @@ def pytest_collection_finish() -> None:
     sys.dont_write_bytecode = BYTECODE_FORBIDDEN
     if (textual := sys.modules.get("textual.css.stylesheet")) is not None:
         parse_each_style_once(textual.Stylesheet)
+    forks.install()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

@@ -1,22 +1,26 @@
-"""Runs `fts ...` in a fork of one process that has imported the command line: 10 ms instead of 100 to 250.
+"""Python processes of ours as forks of one that has their modules: 10 ms of processor instead of 100 to 1,600.
 
-    python -P tests/forks.py FD        JSON and four descriptors on a socket: stdin, stdout, stderr, and for the answer
+    python -P tests/forks.py NAME KIND FD        serves orders on a socket of that name until FD is closed
 
-What a command does is as in a process of its own: arguments, environment, folder, streams, exit code, its children.
-What a start itself does (sys.orig_argv, the interpreter's variables, options) is not: a study with `starts=True`
-starts each command, as does any other system than Linux.
+A fork gets words, environment, folder, descriptors, limits and umask of the process that was asked for, and its exit
+code and signals are its own. Its parent is the server, /proc shows the server's command line, and all forks have one
+hash seed. Where this matters, `off()` or `Study(..., starts=True)` starts processes; so do other systems than Linux,
+and an environment with variables that only an interpreter that starts obeys.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import importlib
 import io
 import json
 import os
 import pkgutil
+import resource
+import runpy
 import select
 import signal
 import socket
@@ -26,25 +30,36 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-OF_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_")  # variables that only an interpreter that starts can obey
-PACKAGES = ("fts.jobs.cli", "fts.jobs.worker", "fts.jobs.status", "fts.jobs.records", "fts.state.queries")
-HEAVY = {"torch", "optuna", "pandas", "numpy", "textual", "sklearn", "matplotlib"}  # stay out: few commands load them
+OF_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_")
 AROUND = {name: value for name, value in os.environ.items() if not name.startswith("FTS_")}
-PID, CODE = struct.Struct("q"), struct.Struct("q")
+CORE = (  # packages with all that is in them
+    "fts.jobs.cli", "fts.jobs.worker", "fts.jobs.status", "fts.jobs.records", "fts.jobs.form", "fts.jobs.notify",
+    "fts.jobs.executors", "fts.jobs.trial", "fts.state.queries", "importlib.metadata",
+)  # fmt: skip
+SCIENCE = ("torch", "pandas", "pyarrow.parquet", "sklearn.metrics", "fts.study.build", "fts.study.objective")
+SERVED = {  # module that a process runs -> the server that has what it imports
+    "fts.jobs.cli": "core", "fts.jobs.form": "core", "fts.jobs.trial.process": "core", "fts.jobs.notify.send": "core",
+    "fts.study.objective": "science",
+}  # fmt: skip
+ASKING = ("fts.jobs.supervisor.child", "fts.jobs.supervisor.template")  # start processes
+LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+NUMBER = struct.Struct("q")
+HIGH_FD = 200  # received descriptors are moved up here, out of the way of the numbers they must get
 
 
-# -- in a test
+# -- who asks
 
 
 def can_fork(environ: Mapping[str, str]) -> bool:
-    """Whether a fork of ours is the process that this environment would start."""
+    """Whether a fork is the process that this environment would start."""
     known = environ.get("PYTHONPATH") in (None, str(ROOT), AROUND.get("PYTHONPATH"))
-    return sys.platform == "linux" and known and _of_the_start(environ) == _of_the_start(AROUND)
+    return _Asked.forks and known and _of_the_start(environ) == _of_the_start(AROUND)
 
 
 def _of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
@@ -52,20 +67,92 @@ def _of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
     return of_it | {"PYTHONPATH": ""}
 
 
-class Forked:
-    """A command that runs, as subprocess.Popen shows its own."""
+class _Asked:
+    """The servers of this test process."""
 
-    def __init__(self, words: Sequence[str], cwd: Path, environ: Mapping[str, str], streams: Sequence[int]) -> None:
-        """`streams` are the descriptors of stdin, stdout and stderr; the command leads a session of its own."""
-        self.args = ["fts", *words]
-        self.returncode: int | None = None
+    forks = sys.platform == "linux"
+    name = f"fts-forks-{os.getpid()}"  # of their sockets; a fork has its parent's
+    alive: dict[str, int] = {}  # noqa: RUF012  # kind -> what ends it when it is closed
+
+
+@contextlib.contextmanager
+def off() -> Iterator[None]:
+    """Processes are started, not forked."""
+    before, _Asked.forks = _Asked.forks, False
+    try:
+        yield
+    finally:
+        _Asked.forks = before
+
+
+def install() -> None:
+    """Has the processes of supervisors that run in this process forked."""
+    for name in ASKING:
+        module = importlib.import_module(name)
+        shim = ModuleType("subprocess")
+        vars(shim).update(vars(subprocess))
+        shim.Popen = popen  # type: ignore[attr-defined]
+        module.subprocess = shim  # type: ignore[attr-defined]
+
+
+def popen(argv: Sequence[str], **options: Any) -> Any:
+    """A process of ours as a fork, any other as subprocess.Popen starts it."""
+    environ = os.environ if options.get("env") is None else options["env"]
+    ours = list(argv[:2]) == [sys.executable, "-Pm"] and argv[2] in SERVED
+    if ours and can_fork(environ):
+        with contextlib.suppress(ConnectionError, FileNotFoundError):
+            return Forked(argv, **options)
+    return subprocess.Popen(argv, **options)
+
+
+class Forked:
+    """A process that a server forks, as subprocess.Popen shows its own.
+
+    `argv` begins as python() writes it. Raises ConnectionError where no server is.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Any,
+        stdout: Any,
+        stderr: Any,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        pass_fds: Sequence[int] = (),
+        start_new_session: bool = True,
+        text: bool = False,
+    ) -> None:
+        line = _line(SERVED[argv[2]])
+        self.args, self.returncode, self.stdin = list(argv), None, None
+        self._lock = threading.Lock()
         self._answer, told = os.pipe()
-        order = {"words": list(words), "cwd": str(cwd), "environ": dict(environ)}
+        close = [told]
+        if stdin == subprocess.PIPE:
+            stdin, write = os.pipe()
+            close.append(stdin)
+            self.stdin = os.fdopen(write, "wb", buffering=0)
+        elif stdin == subprocess.DEVNULL:
+            stdin = os.open(os.devnull, os.O_RDONLY)
+            close.append(stdin)
+        streams = [stdin, stdout, stdout if stderr == subprocess.STDOUT else stderr]
+        environ = dict(os.environ if env is None else env)
+        if argv[2] != "fts.jobs.cli":
+            environ["ASKED_BY"] = str(os.getpid())  # whom a trial has to kill: its parent is the server
+        order = {
+            "argv": list(argv), "cwd": str(Path(cwd or ".").absolute()), "session": start_new_session,
+            "environ": environ, "numbers": [0, 1, 2, *pass_fds], "umask": _umask(),
+            "limits": [(each, *resource.getrlimit(each)) for each in LIMITS],
+        }  # fmt: skip
+        fds = [each if isinstance(each, int) else each.fileno() for each in (*streams, *pass_fds)]
         try:
-            socket.send_fds(_server(), [json.dumps(order).encode()], [*streams, told])
+            with line:
+                socket.send_fds(line, [json.dumps(order).encode()], [told, *fds])
         finally:
-            os.close(told)
-        (self.pid,) = PID.unpack(os.read(self._answer, PID.size))
+            for fd in close:
+                os.close(fd)
+        (self.pid,) = NUMBER.unpack(os.read(self._answer, NUMBER.size))
 
     def poll(self) -> int | None:
         return self._look(0.0)
@@ -77,9 +164,11 @@ class Forked:
         return code
 
     def _look(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._answer], [], [], timeout)[0]:
-            (self.returncode,) = CODE.unpack(os.read(self._answer, CODE.size) or CODE.pack(-signal.SIGKILL))
-            os.close(self._answer)
+        with self._lock:
+            if self.returncode is None and select.select([self._answer], [], [], timeout)[0]:
+                told = os.read(self._answer, NUMBER.size) or NUMBER.pack(-signal.SIGKILL)
+                (self.returncode,) = NUMBER.unpack(told)
+                os.close(self._answer)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -94,18 +183,17 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def run(words: Sequence[str], cwd: Path, environ: Mapping[str, str], timeout_s: float) -> tuple[int, str, str]:
+def run(argv: Sequence[str], cwd: Path, environ: Mapping[str, str], timeout_s: float) -> tuple[int, str, str]:
     """Exit code, stdout and stderr. Raises subprocess.TimeoutExpired."""
-    ends = [os.pipe(), os.pipe()]
-    with Path(os.devnull).open() as null:
-        try:
-            process = Forked(words, cwd, environ, [null.fileno(), *(write for _, write in ends)])
-        finally:
-            for _, write in ends:
-                os.close(write)
-    said: dict[int, bytes] = {read: b"" for read, _ in ends}
-    left, until = set(said), time.monotonic() + timeout_s
+    (out, its_out), (err, its_err) = os.pipe(), os.pipe()
+    said = {out: b"", err: b""}
+    left, until = {out, err}, time.monotonic() + timeout_s
     try:
+        try:
+            process = Forked(argv, stdin=subprocess.DEVNULL, stdout=its_out, stderr=its_err, cwd=cwd, env=environ)
+        finally:
+            os.close(its_out)
+            os.close(its_err)
         while left:
             ready = select.select(list(left), [], [], max(0.0, until - time.monotonic()))[0]
             if not ready:
@@ -117,95 +205,145 @@ def run(words: Sequence[str], cwd: Path, environ: Mapping[str, str], timeout_s: 
                 if not more:
                     left.discard(read)
     finally:
-        for read, _ in ends:
-            os.close(read)
+        os.close(out)
+        os.close(err)
     code = process.wait(max(1.0, until - time.monotonic()))
-    out, err = (io.TextIOWrapper(io.BytesIO(text), encoding="utf-8").read() for text in said.values())
-    return code, out, err
+    told = (io.TextIOWrapper(io.BytesIO(text), encoding="utf-8").read() for text in said.values())
+    return code, *told
 
 
-_SERVERS: dict[int, socket.socket] = {}  # by the process that started it
+def _umask() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("Umask:")), 8)
 
 
-def _server() -> socket.socket:
-    if os.getpid() not in _SERVERS:
-        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def _line(kind: str) -> socket.socket:
+    """A connection to the server, which a test process starts when it asks for the first time."""
+    if _Asked.name == f"fts-forks-{os.getpid()}" and kind not in _Asked.alive:
+        ready, its_ready = os.pipe()
+        its_end, end = os.pipe()
+        words = [_Asked.name, kind, str(its_end), str(its_ready)]
         process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(its.fileno())],
-            env=AROUND | {"PYTHONPATH": str(ROOT)},
+            [sys.executable, "-P", __file__, *words],
+            env=AROUND | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # a fork gets its own before it says anything
-            pass_fds=(its.fileno(),),
+            pass_fds=(its_end, its_ready),
             start_new_session=True,
         )
-        its.close()
+        os.close(its_end)
+        os.close(its_ready)
+        os.read(ready, 1)
+        os.close(ready)
         atexit.register(process.wait)
-        atexit.register(mine.close)
-        _SERVERS[os.getpid()] = mine
-    return _SERVERS[os.getpid()]
+        atexit.register(os.close, end)
+        _Asked.alive[kind] = end
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        line.connect(f"\0{_Asked.name}-{kind}")
+    except OSError:
+        line.close()
+        raise
+    return line
 
 
-# -- in the process that forks
+# -- the process that forks
 
 
-def serve(fd: int) -> None:
-    """Until its socket ends."""
-    for package in PACKAGES:
+def serve(name: str, kind: str, end: int, ready: int) -> None:
+    """Until the test process has closed its end."""
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door.bind(f"\0{name}-{kind}")
+    door.listen(64)
+    load(kind)
+    woken, wake = os.pipe()
+    for fd in (woken, wake):
+        os.set_blocking(fd, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    os.close(ready)
+    told: dict[int, int] = {}  # pid -> where its end is told
+    while True:
+        for fd in select.select([door, woken, end], [], [])[0]:
+            if fd == end:
+                return
+            if fd == woken:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(woken, 1024)
+                tell_ended(told)
+                continue
+            with door.accept()[0] as line:
+                order, fds, _, _ = socket.recv_fds(line, 1 << 20, 20)
+            if not order:
+                continue
+            pid = os.fork()
+            if pid == 0:
+                door.close()
+                become(name, json.loads(order), fds[1:])
+            for each in fds[1:]:
+                os.close(each)
+            told[pid] = fds[0]
+            os.write(fds[0], NUMBER.pack(pid))
+
+
+def load(kind: str) -> None:
+    for package in CORE:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-    assert not HEAVY & set(sys.modules), sorted(HEAVY & set(sys.modules))
-    assert threading.active_count() == 1
+    importlib.import_module("fts.jobs.search.drawing")  # Optuna
+    if kind == "science":
+        for name in SCIENCE:
+            importlib.import_module(name)
+        sys.modules["torch"].set_num_threads(1)
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for the commands
-    line = socket.socket(fileno=fd)
-    while True:
-        order, fds, _, _ = socket.recv_fds(line, 1 << 20, 4)
-        if not order:
-            return
-        if os.fork() == 0:
-            line.close()
-            wait_for(json.loads(order), fds)
-        for each in fds:
-            os.close(each)
 
 
-def wait_for(order: dict[str, Any], fds: list[int]) -> None:
-    """Forks the command, tells its pid, and how it ended."""
+def tell_ended(told: dict[int, int]) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            answer = told.pop(ended[0])
+            with contextlib.suppress(BrokenPipeError):
+                os.write(answer, NUMBER.pack(os.waitstatus_to_exitcode(ended[1])))
+            os.close(answer)
+
+
+def become(name: str, order: dict[str, Any], fds: list[int]) -> None:
+    """The process that was asked for, from here to its end."""
+    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    *streams, told = fds
-    pid = os.fork()
-    if pid == 0:
-        os.close(told)
-        become(order, streams)
-    for each in streams:
-        os.close(each)
-    os.write(told, PID.pack(pid))
-    _, status = os.waitpid(pid, 0)
-    with contextlib.suppress(BrokenPipeError):
-        os.write(told, CODE.pack(os.waitstatus_to_exitcode(status)))
-    os._exit(0)
-
-
-def become(order: dict[str, Any], streams: list[int]) -> None:
-    """`python -m fts.jobs.cli WORDS`, from here to its end."""
-    os.setsid()
-    for fd, standard in zip(streams, range(3), strict=True):
-        os.dup2(fd, standard)
+    if order["session"]:
+        os.setsid()
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, HIGH_FD) for fd in fds]
+    os.closerange(3, HIGH_FD)
+    for fd, number in zip(high, order["numbers"], strict=True):
+        os.dup2(fd, number)
         os.close(fd)
+    os.umask(order["umask"])
+    for limit, soft, hard in order["limits"]:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(limit, (soft, hard))
     os.chdir(order["cwd"])
-    sys.path.insert(0, order["cwd"])
     os.environ.clear()
     os.environ.update(order["environ"])
     time.tzset()
-    sys.argv = [str(ROOT / "jobs" / "cli" / "__main__.py"), *order["words"]]
+    sys.orig_argv = order["argv"]
+    _, way, module, *words = order["argv"]
+    if way == "-m":
+        sys.path.insert(0, order["cwd"])
+    sys.argv = [module, *words]
+    if numpy_random := sys.modules.get("numpy.random"):
+        numpy_random.seed()  # as Python's own has been: each process begins elsewhere
+    _Asked.name = name
+    install()
     code = 1
     try:
-        from fts.jobs.cli import main
-
-        code = main()
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
     except SystemExit as leaving:
+        if leaving.code is not None and not isinstance(leaving.code, int):
+            print(leaving.code, file=sys.stderr)
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException:  # noqa: BLE001  # a fork must never return into the server
         traceback.print_exc()
@@ -218,4 +356,4 @@ def become(order: dict[str, Any], streams: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -82,10 +82,11 @@ def fts(
     words: Sequence[str], folder: Path, environ: Mapping[str, str], timeout_s: float = 240.0, starts: bool = False
 ) -> Said:
     """`fts WORDS`, to its end; a fork unless `starts`, or `environ` has what only an interpreter that starts obeys."""
+    argv = [sys.executable, "-m", "fts.jobs.cli", *words]
     if not starts and forks.can_fork(environ):
-        return Said(*forks.run(words, folder, environ, timeout_s))
+        return Said(*forks.run(argv, folder, environ, timeout_s))
     done = subprocess.run(
-        [sys.executable, "-m", "fts.jobs.cli", *words],
+        argv,
         cwd=folder,
         env=environ,
         capture_output=True,
@@ -101,9 +102,8 @@ def start(
 ) -> Process:
     """`fts WORDS` in the background, likewise, in a session of its own."""
     with Path(os.devnull).open() as null:
-        if not starts and forks.can_fork(environ):
-            return forks.Forked(words, folder, environ, (null.fileno(), said.fileno(), said.fileno()))
-        return subprocess.Popen(
+        begin = forks.Forked if not starts and forks.can_fork(environ) else subprocess.Popen
+        return begin(
             [sys.executable, "-m", "fts.jobs.cli", *words],
             cwd=folder,
             env=environ,
