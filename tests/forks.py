@@ -108,7 +108,7 @@ def popen(argv: Sequence[str], **options: Any) -> Any:
 class Forked:
     """A process that a server forks, as subprocess.Popen shows its own.
 
-    `argv` begins as python() writes it. Raises ConnectionError where no server is.
+    `argv` begins as python() writes it. Raises ConnectionError where no server is, FileNotFoundError without a folder.
     """
 
     def __init__(
@@ -124,6 +124,8 @@ class Forked:
         start_new_session: bool = True,
         text: bool = False,
     ) -> None:
+        if not (folder := Path(cwd or ".").absolute()).is_dir():
+            raise FileNotFoundError(folder)
         line = _line(SERVED[argv[2]])
         self.args, self.returncode, self.stdin = list(argv), None, None
         self._lock = threading.Lock()
@@ -141,7 +143,7 @@ class Forked:
         if argv[2] != "fts.jobs.cli":
             environ["ASKED_BY"] = str(os.getpid())  # whom a trial has to kill: its parent is the server
         order = {
-            "argv": list(argv), "cwd": str(Path(cwd or ".").absolute()), "session": start_new_session,
+            "argv": list(argv), "cwd": str(folder), "session": start_new_session,
             "environ": environ, "numbers": [0, 1, 2, *pass_fds], "umask": _umask(),
             "limits": [(each, *resource.getrlimit(each)) for each in LIMITS],
         }  # fmt: skip
@@ -310,7 +312,28 @@ def tell_ended(told: dict[int, int]) -> None:
 
 
 def become(name: str, order: dict[str, Any], fds: list[int]) -> None:
-    """The process that was asked for, from here to its end."""
+    """The process that was asked for, from here to its end; a fork must never return into the server."""
+    code = 1
+    try:
+        prepare(name, order, fds)
+        runpy.run_module(order["argv"][2], run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as leaving:
+        if leaving.code is not None and not isinstance(leaving.code, int):
+            print(leaving.code, file=sys.stderr)
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:  # noqa: BLE001  # see above
+        traceback.print_exc()
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def prepare(name: str, order: dict[str, Any], fds: list[int]) -> None:
+    """Makes a fork what the process would be before its first line."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if order["session"]:
@@ -337,22 +360,6 @@ def become(name: str, order: dict[str, Any], fds: list[int]) -> None:
         numpy_random.seed()  # as Python's own has been: each process begins elsewhere
     _Asked.name = name
     install()
-    code = 1
-    try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-        code = 0
-    except SystemExit as leaving:
-        if leaving.code is not None and not isinstance(leaving.code, int):
-            print(leaving.code, file=sys.stderr)
-        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except BaseException:  # noqa: BLE001  # a fork must never return into the server
-        traceback.print_exc()
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":
