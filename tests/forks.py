@@ -220,26 +220,26 @@ def _umask() -> int:
 
 
 def _line(kind: str) -> socket.socket:
-    """A connection to the server, which a test process starts when it asks for the first time."""
+    """A connection to the server of that kind, which begins when it is asked for the first time."""
     if _Asked.name == f"fts-forks-{os.getpid()}" and kind not in _Asked.alive:
-        ready, its_ready = os.pipe()
         its_end, end = os.pipe()
-        words = [_Asked.name, kind, str(its_end), str(its_ready)]
-        process = subprocess.Popen(
-            [sys.executable, "-P", __file__, *words],
-            env=AROUND | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # a fork gets its own before it says anything
-            pass_fds=(its_end, its_ready),
-            start_new_session=True,
-        )
+        process = begin(_Asked.name, kind, its_end)
         os.close(its_end)
-        os.close(its_ready)
-        os.read(ready, 1)
-        os.close(ready)
         atexit.register(process.wait)
         atexit.register(os.close, end)
         _Asked.alive[kind] = end
+    try:
+        return _connected(kind)
+    except ConnectionRefusedError:  # this is a fork: its server begins others
+        if kind == "core":
+            raise
+        with _connected("core") as core:
+            core.sendall(json.dumps({"begin": kind}).encode())
+            core.recv(1)
+        return _connected(kind)
+
+
+def _connected(kind: str) -> socket.socket:
     line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         line.connect(f"\0{_Asked.name}-{kind}")
@@ -247,6 +247,23 @@ def _line(kind: str) -> socket.socket:
         line.close()
         raise
     return line
+
+
+def begin(name: str, kind: str, end: int) -> subprocess.Popen[bytes]:
+    """Starts a server and waits until it can be asked."""
+    ready, its_ready = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-P", __file__, name, kind, str(end), str(its_ready)],
+        env=AROUND | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # a fork gets its own before it says anything
+        pass_fds=(end, its_ready),
+        start_new_session=True,
+    )
+    os.close(its_ready)
+    os.read(ready, 1)
+    os.close(ready)
+    return process
 
 
 # -- the process that forks
@@ -275,13 +292,15 @@ def serve(name: str, kind: str, end: int, ready: int) -> None:
                 tell_ended(told)
                 continue
             with door.accept()[0] as line:
-                order, fds, _, _ = socket.recv_fds(line, 1 << 20, 20)
-            if not order:
+                said, fds, _, _ = socket.recv_fds(line, 1 << 20, 20)
+                order = json.loads(said or "{}")
+                if "begin" in order:
+                    begin(name, order["begin"], end)
+            if "argv" not in order:
                 continue
             pid = os.fork()
             if pid == 0:
-                door.close()
-                become(name, json.loads(order), fds[1:])
+                become(name, order, fds[1:])
             for each in fds[1:]:
                 os.close(each)
             told[pid] = fds[0]
@@ -305,7 +324,8 @@ def load(kind: str) -> None:
 def tell_ended(told: dict[int, int]) -> None:
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            answer = told.pop(ended[0])
+            if (answer := told.pop(ended[0], None)) is None:
+                continue  # another server
             with contextlib.suppress(BrokenPipeError):
                 os.write(answer, NUMBER.pack(os.waitstatus_to_exitcode(ended[1])))
             os.close(answer)
