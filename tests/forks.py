@@ -48,6 +48,7 @@ SERVED = {  # module that a process runs -> the server that has what it imports
     "fts.study.objective": "science",
 }  # fmt: skip
 ASKING = ("fts.jobs.supervisor.child", "fts.jobs.supervisor.template")  # start processes
+REAL_POPEN = subprocess.Popen  # a test may put another in its place
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 NUMBER = struct.Struct("q")
 HIGH_FD = 200  # received descriptors are moved up here, out of the way of the numbers they must get
@@ -102,7 +103,7 @@ def popen(argv: Sequence[str], **options: Any) -> Any:
     if ours and can_fork(environ):
         with contextlib.suppress(ConnectionError, FileNotFoundError):
             return Forked(argv, **options)
-    return subprocess.Popen(argv, **options)
+    return REAL_POPEN(argv, **options)
 
 
 class Forked:
@@ -252,7 +253,7 @@ def _connected(kind: str) -> socket.socket:
 def begin(name: str, kind: str, end: int) -> subprocess.Popen[bytes]:
     """Starts a server and waits until it can be asked."""
     ready, its_ready = os.pipe()
-    process = subprocess.Popen(
+    process = REAL_POPEN(
         [sys.executable, "-P", __file__, name, kind, str(end), str(its_ready)],
         env=AROUND | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
