@@ -42,10 +42,15 @@ CORE = (  # packages with all that is in them
     "fts.jobs.cli", "fts.jobs.worker", "fts.jobs.status", "fts.jobs.records", "fts.jobs.form", "fts.jobs.notify",
     "fts.jobs.executors", "fts.jobs.trial", "fts.state.queries", "importlib.metadata",
 )  # fmt: skip
-SCIENCE = ("torch", "pandas", "pyarrow.parquet", "sklearn.metrics", "fts.study.build", "fts.study.objective")
+SCIENCE = (
+    "torch", "pandas", "pyarrow.parquet", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.svm",
+    "arch.bootstrap", "fts.study.build", "fts.study.final_model", "fts.study.walk_trainer", "fts.study.fold_trainer",
+)  # fmt: skip
 SERVED = {  # module that a process runs -> the server that has what it imports
     "fts.jobs.cli": "core", "fts.jobs.form": "core", "fts.jobs.trial.process": "core", "fts.jobs.notify.send": "core",
-    "fts.study.objective": "science",
+    "fts.jobs.trial.memory": "core",
+} | {
+    f"fts.study.{name}objective": "science" for name in ("", "baseline_", "final_", "walk_", "walk_forward_")
 }  # fmt: skip
 ASKING = ("fts.jobs.supervisor.child", "fts.jobs.supervisor.template")  # start processes
 REAL_POPEN = subprocess.Popen  # a test may put another in its place
