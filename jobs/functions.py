@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
+from fts.installing import installing
 from fts.jobs.api.amounts import check_range
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
@@ -195,10 +196,12 @@ def suggested(word: str, folder: Path) -> str:
 
 def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
     """Can it run trials? Raises BadObjective with what it is, or what it has not installed."""
-    ask = "import importlib.util as u, sys; print(*sys.version_info[:2], u.find_spec('optuna') is not None)"
+    ask = (
+        "import importlib.util as u, sys; print(*sys.version_info[:2], *map(bool, map(u.find_spec, ['optuna', 'pip'])))"
+    )
     try:
         said = subprocess.run([python, "-c", ask], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-        major, minor, has_optuna = said.stdout.split()
+        major, minor, has_optuna, has_pip = said.stdout.split()
         version = int(major), int(minor)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         why = f": {error}" if isinstance(error, OSError | subprocess.TimeoutExpired) else ""
@@ -208,9 +211,8 @@ def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
     if version < OLDEST:
         raise BadObjective(f"{python} is Python {major}.{minor}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
     if needs_optuna and has_optuna != "True":
-        raise BadObjective(
-            f"{python} has no optuna, which gives the function its trial: {python} -m pip install optuna"
-        )
+        cure = installing("optuna", python=python, has_pip=has_pip == "True")
+        raise BadObjective(f"{python} has no optuna, which gives the function its trial: {cure}")
 
 
 def bound(tree: ast.Module, name: str) -> bool:

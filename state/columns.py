@@ -177,7 +177,8 @@ SIZE = whole(-LARGE, LARGE)
 SCORE = number(-HUGE, HUGE)
 MEASURED = number(-HUGE, HUGE, math.nan, infinite=True)
 SOME_MEASURED = number(-HUGE, HUGE, infinite=True)
-STARTED = number(-1e18, 1e18)  # of a process, as the system counts: a virtual machine may be 7 million years ahead
+LATEST_START = 1e18  # of a process, as the system counts: a virtual machine may be 7 million years ahead
+STARTED = number(-LATEST_START, LATEST_START)
 PROCESS = whole(0, 2**31 - 1, 0)
 SENSED = number(-1e15, 1e15)
 ASKED_OF_JOB = ("pause", "cancel")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import peewee
@@ -21,12 +20,11 @@ from fts.state.damage import (
     restore_sentence,
 )
 from fts.state.database import BUSY_TIMEOUT_S, Database, retry_while_busy
-from fts.state.files import make_folder
+from fts.state.files import make_folder, private_files
 from fts.state.identity import NEW
 from fts.state.place import database_path, has_study, refuse_other_than_file, require_study
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["Database", "database_path", "open_database", "open_for_person", "open_for_reading"]
@@ -106,16 +104,6 @@ def _open_private(db: Database) -> None:
         db.path.chmod(NEW)
 
 
-@contextmanager
-def private_files() -> Iterator[None]:
-    """What SQLite makes meanwhile is 0600. Made by hand it would have to be closed, which drops a process's locks."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
 def _checked_version(db: Database, check: bool) -> int:
     # quick_check does not compare indexes with tables: the log of another database, put beside this one, passes it
     pragma = FULL_CHECK if not db.readonly and is_small(db.path) else QUICK_CHECK
@@ -160,7 +148,7 @@ def _bring_up_to_date(db: Database, version: int) -> None:
     if version == migrations.SCHEMA:
         return
     if version > 0:
-        from fts.state.backup import backup  # here, not above: backup opens databases itself
+        from fts.state.backup import backup  # here, not above: a database is migrated once
 
         backup(db, db.path.parent / "backups", keep=None)
     # A step may build a table anew: with foreign keys on, dropping the old one would delete what refers to it.

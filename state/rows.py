@@ -21,6 +21,7 @@ from fts.state.columns import (
     EVENT,
     JOB,
     LATEST,
+    LATEST_START,
     MARGIN,
     SAMPLE,
     STUDY,
@@ -67,19 +68,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # One look at all numbers of a row: nearly every row passes it, and only the others are looked at column by column.
-_ORDINARY = 2**31  # times until 2038, counts and process numbers
+_ORDINARY = 2**31 - 1  # times until 2038, counts and process numbers
 _small_of_job = itemgetter(
     "trials_wanted", "trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts",
-    "lease_until", "best_trial", "created_at", "started_at", "ended_at", "acknowledged_at",
+    "token", "lease_until", "best_trial", "created_at", "started_at", "ended_at", "acknowledged_at",
 )  # fmt: skip
-_large_of_job = itemgetter("rank", "token", "best_value")
+_large_of_job = itemgetter("rank", "best_value")
 _small_of_trial = itemgetter(
     "number", "best_epoch", "epochs", "threads", "micro_batch", "accumulation", "started_at", "ended_at",
     "train_seconds", "pid",
 )  # fmt: skip
 _large_of_trial = itemgetter(
     "n_params", "value", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "n_train", "n_val", "n_pos",
-    "prior_loss", "base_rate", "predicted_bytes", "peak_bytes", "pid_started",
+    "prior_loss", "base_rate", "predicted_bytes", "peak_bytes",
 )  # fmt: skip
 _large_of_epoch = itemgetter(
     "train_loss", "val_loss", "train_auc", "val_auc", "val_brier", "pred_min", "pred_max", "pred_sd", "learning_rate",
@@ -126,11 +127,16 @@ def _as_meant(job: Job) -> Job:
 
 
 def to_trial(row: Mapping[str, Any]) -> Trial:
+    found = _trial(row)
+    return replace(found, status=TrialStatus.INTERRUPTED) if is_put_back(row) else found
+
+
+def _trial(row: Mapping[str, Any]) -> Trial:
     try:
-        if not _ordinary(_small_of_trial(row), _large_of_trial(row)):
+        if not _ordinary(_small_of_trial(row), _large_of_trial(row)) or abs(row["pid_started"] or 0.0) > LATEST_START:
             return _mended(Trial, TRIAL, row)
         kept = dict(row)
-        kept["status"] = TrialStatus.INTERRUPTED if is_put_back(row) else TrialStatus(row["status"])
+        kept["status"] = TrialStatus(row["status"])
         kept["cause"] = None if row["cause"] is None else Cause(row["cause"])
         kept["params"] = read_params(row["params"])
         kept["effective"] = {} if row["effective"] == "{}" else read_object(row["effective"])
@@ -141,8 +147,7 @@ def to_trial(row: Mapping[str, Any]) -> Trial:
         kept["facts"] = {} if row["facts"] == "{}" else read_facts(row["facts"])
         return Trial(**kept)
     except (ValueError, TypeError, AttributeError, RecursionError):
-        mended = _mended(Trial, TRIAL, row)
-        return replace(mended, status=TrialStatus.INTERRUPTED) if is_put_back(row) else mended
+        return _mended(Trial, TRIAL, row)
 
 
 def is_put_back(row: Mapping[str, Any]) -> bool:

@@ -15,6 +15,10 @@ from tests import forks
 for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}.items():
     os.environ.setdefault(name, value)  # before torch is imported; with spinning threads the suite took thrice as long
 os.environ["FTS_NOTIFY"] = os.devnull  # nobody is sent a message by a test
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # has `python`
+for name in ("LC_ALL", "LC_CTYPE", "LANG"):  # in plain ASCII the product writes other glyphs
+    if os.environ.get(name) in ("C", "POSIX"):
+        os.environ[name] = "C.UTF-8"
 
 ROOT = Path(__file__).parent.parent
 BYTECODE_FORBIDDEN = sys.dont_write_bytecode  # by PYTHONDONTWRITEBYTECODE

@@ -187,8 +187,8 @@ def told_command(name: str, command: click.Command) -> str:
     for option in command.params:
         if isinstance(option, click.Option) and not option.hidden and option.name != "help":
             written, said = option.get_help_record(context) or ("", "")
-            default = "; ".join(re.findall(r"\[(?:default: )?([^\]]*)\]", said))
-            said = re.sub(r"\s*\[[^\]]*\]", "", said)
+            said, *usual = re.split(r"\s\s+\[(?:default: )?", said)  # one blank before a bracket of the text itself
+            default = "; ".join(one.rstrip("]") for one in usual)
             rows.append((code(written), plain(default), plain(said)))
     example = (command.epilog or "").removeprefix("Example: ")
     text = f"### fts {name}\n\n{paragraphs(command.help or '')}"
@@ -201,7 +201,7 @@ def paragraphs(help_text: str) -> str:
     """What the command says of itself; click shows a paragraph that begins with \\b as it stands."""
     told = [
         f"```\n{part[1:].strip()}\n```" if part.startswith("\b") else plain(part)
-        for part in help_text.partition("\f")[0].split("\n\n")
+        for part in inspect.cleandoc(help_text).partition("\f")[0].split("\n\n")
     ]
     return "\n\n".join(told) + "\n\n"
 

@@ -315,7 +315,7 @@ for write in (
 print(full_sentence(disk / "fts.db") if is_full(disk) else "")
 (disk / "filler0").unlink(); (disk / "filler1").unlink()
 atomic_write(disk / "trial" / "x.json", "x")
-subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+subprocess.run(["mount", "-o", "remount,ro,bind", str(disk)], check=True)
 try:
     atomic_write(disk / "trial" / "x.json", "y")
 except OSError as refused:
@@ -398,7 +398,8 @@ ALLOWED = {
     ("fts.state.files.writing", "*"): "it is the one place",
     ("fts.state.files.folders", "*"): "it is the one place",
     ("fts.state.backup", "hardlink_to"): "names a finished copy, never over another one",
-    ("fts.state.backup", "rename"): "moves the database aside with its log, and the copy into its place",
+    ("fts.state.backup", "rename"): "names a finished copy where there are no hard links",
+    ("fts.state.restore", "rename"): "moves the database aside with its log, and the copy into its place",
     ("fts.state.slot_lock", "open"): "a lock file, which lives as long as its holder",
     ("fts.state.gpu_ledger", "open"): "the same",
     ("fts.jobs.worker.reserve", "open"): "space that is kept for need; its content means nothing",

@@ -1,6 +1,7 @@
 """The direction of imports, drawn: an arrow that turns, or a heavy import at the top of a file, fails here."""
 
 import ast
+import graphlib
 import sys
 from functools import cache
 from pathlib import Path
@@ -11,10 +12,11 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("fts", "state", "jobs", "tui")  # at the top of the repository; installed inside the package fts
 SCIENCE = {"fts.data", "fts.features", "fts.model", "fts.training", "fts.scores"}
 
-LEAVES = {"fts.frozen"}  # imports nothing of ours; any may import it
+LEAVES = {"fts.frozen", "fts.installing"}  # they import nothing of ours; any may import them
 # package -> what it may import of ours; the longest matching package counts
 MAY_IMPORT = {
     "fts.frozen": set(),
+    "fts.installing": set(),
     "fts.state": {"fts.state"},
     "fts.state.files": {"fts.state.files"},  # a leaf: how a file is written, without a word of any database
     "fts.data": {"fts.data", "fts.state.files"},
@@ -69,6 +71,7 @@ MAY_IMPORT = {
     "fts.jobs.status": {"fts.state.values", "fts.state.scheduling", "fts.jobs.status", "fts.jobs.api"},
     "fts.tui": {
         "fts.state.queries",
+        "fts.state.replay",
         "fts.state.values",
         "fts.state.errors",
         "fts.state.db",
@@ -97,6 +100,7 @@ NOT_AT_TOP = {
     "fts.jobs.search.pure_pruner": {"torch", "textual", "pandas"},  # a pruner of Optuna, for plain Optuna
     "fts.jobs.search.pure_sampler": {"torch", "textual", "pandas"},  # a sampler of Optuna, loaded when a trial draws
     "fts.jobs.search.lean_tpe": {"torch", "textual", "pandas"},  # likewise
+    "fts.jobs.search.columns": {"torch", "textual", "pandas"},  # likewise
     "fts.jobs.trial.optuna_trial": {"torch", "textual", "pandas"},  # a trial of Optuna, likewise
 }
 EXCEPTIONS = {
@@ -113,10 +117,12 @@ def modules():
 
 @cache
 def read(path):
-    """Has it a docstring, if anything? What does it import, at its top and anywhere?"""
+    """Has it a docstring, if anything? What does it import: at its top, anywhere, and not for types alone (nodes)?"""
     tree = ast.parse(path.read_text())
     explained = not tree.body or ast.get_docstring(tree) is not None
-    return explained, list(imports(tree.body)), list(imports(ast.walk(tree)))
+    found = [list(imports(tree.body)), list(imports(ast.walk(tree)))]
+    needed = [each for each in ast.walk(NotForTypes().visit(tree)) if isinstance(each, ast.Import | ast.ImportFrom)]
+    return explained, *found, needed
 
 
 def imports(nodes):
@@ -126,6 +132,23 @@ def imports(nodes):
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+class NotForTypes(ast.NodeTransformer):
+    """Takes away what a file imports for its type checker alone."""
+
+    def visit_If(self, node):
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+
+def files_imported(path, files):
+    """The files of ours that this one cannot run without, wherever in it they are imported."""
+    for node in read(path)[3]:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in files)
+        elif isinstance(node, ast.ImportFrom) and node.module in files:
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in files else node.module for name in names)
 
 
 def package_of(name, table):
@@ -172,6 +195,13 @@ def test_heavy_packages_are_imported_where_they_are_used():
         if found.split(".")[0] in NOT_AT_TOP[package]
     ]
     assert not heavy, "\n".join(heavy)
+
+
+def test_no_circle_of_files():
+    """Not by imports inside of functions either: who reads one file of a circle has to read all of them."""
+    files = dict(modules())
+    graph = {name: set(files_imported(path, files)) - {name} for name, path in files.items()}
+    graphlib.TopologicalSorter(graph).prepare()  # its CycleError names the files
 
 
 def test_no_folder_of_ours_has_a_standard_name():

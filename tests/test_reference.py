@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import click
 import pytest
 
 from fts.jobs import settings
@@ -41,6 +42,20 @@ def test_every_command_has_its_section_with_its_example():
         name for name, _ in reference.commands()
     }
     assert all("\nExample:\n" in part for part in sections)
+
+
+def test_every_option_is_explained_word_for_word():
+    page = PAGES["reference/commands.md"].replace("\\|", "|")
+    for name, command in reference.commands():
+        for option in command.params:
+            if isinstance(option, click.Option) and option.help and option.name != "help":
+                told = option.help.partition("  [default")[0]
+                assert f"| {reference.plain(told)} |\n" in page, f"fts {name} {option.opts[0]}"
+
+
+def test_a_page_has_no_sign_that_nobody_sees():
+    for name, text in PAGES.items():
+        assert not re.search(r"[\x00-\x08\x0b-\x1f]", text), name
 
 
 def test_every_key_of_the_monitor_is_listed():

@@ -7,8 +7,9 @@ import re
 import pytest
 from click import Context, Group
 
-from fts.jobs.cli.app import OF_FILES, fts, names_a_function, names_a_study
+from fts.jobs.cli.app import OF_FILES, fts
 from fts.jobs.status.surface import COMMANDS
+from fts.jobs.study_file.words import names_a_function, names_a_study
 from fts.tui.bindings import ACTION_KEYS, BY_KEY
 from tests.sentences import Sentence, sentences
 

@@ -6,6 +6,8 @@ Without an index of packages the environment borrows what this one has installed
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,9 +21,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"fts": "fts", "jobs": "fts/jobs", "state": "fts/state", "tui": "fts/tui"}  # folder -> its place in a wheel
+GUIDE = ROOT / "docs" / "guide.md"
 LEFT_OUT = {".git", ".venv", "outputs", "data", "build", "dist"}  # at the top; __pycache__ and such everywhere
 MOST_BYTES = 350 * 10**6  # of the core with all that it needs
-EXTRAS = {"patchtst", "ray", "notify", "report", "dev", "examples", "peers"}
+EXTRAS = {"patchtst", "ray", "notify", "report", "mirrors", "dev", "examples", "peers"}
 
 
 def main(pythons: list[str]) -> None:
@@ -118,23 +121,37 @@ def install(python: str, fresh: Path, wheel: Path) -> str:
 
 
 def run_study(fresh: Path, folder: Path, installed: str) -> None:
-    """From an empty folder to a result, as a newcomer types it."""
+    """From an empty folder to a result, as a newcomer types it: the commands of the page of the index and of README."""
     folder.mkdir()
     fts = str(fresh / "bin" / "fts")
     version = run(str(fresh / "bin" / "python"), "-c", "import sys; print(sys.version.split()[0])", at=folder).strip()
     said = run(fts, "--version", at=folder)
     assert said.split() == ["fts", version_of_sources()], said
     begun = time.monotonic()
-    run(fts, "init", at=folder)
-    run(fts, "enqueue", "study.toml", at=folder)
-    run(fts, "worker", "--until-empty", at=folder)
-    results = run(fts, "results", at=folder)
-    assert " done " in results and "failed" not in results, results
-    run(str(fresh / "bin" / "fts-tui"), "--help", at=folder)
+    begin, with_files = blocks(ROOT / "docs" / "index_page.md")
+    said = {line: run("sh", "-c", typed(line, fresh), at=folder) for line in begin if "pip install" not in line}
+    assert " done " in said["fts results"] and "failed" not in said["fts results"], said
+    own = folder / "own files"
+    own.mkdir()
+    (own / "train.py").write_text(re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)[1])
+    for line in [*blocks(ROOT / "README.md")[0][1:], *with_files]:
+        run("sh", "-c", typed(line, fresh), at=own)
     where = run(str(fresh / "bin" / "python"), "-c", "import fts, fts.tui.app; print(fts.__file__)", at=folder)
     assert where.startswith(str(fresh)), f"{where} is not the installed package"
     run(fts, "doctor", at=folder)
     print(f"Python {version}: {installed}; the study of `fts init` took {time.monotonic() - begun:.0f} s")
+
+
+def blocks(page: Path) -> list[list[str]]:
+    """The lines of each block of commands, without what explains them."""
+    found = re.findall(r"^```\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [[line.partition("  #")[0].strip() for line in block.splitlines()] for block in found]
+
+
+def typed(line: str, fresh: Path) -> str:
+    """The line, ending by itself where a person would end it, with the environment's programs first."""
+    ends = {"fts worker": "fts worker --until-empty", "fts-tui": "fts-tui --help"}
+    return f"PATH={shlex.quote(str(fresh / 'bin'))}:$PATH; {ends.get(line, line)}"
 
 
 def run_is_possible(*words: str) -> bool:

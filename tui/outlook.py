@@ -6,10 +6,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import formatting
+from fts.jobs.status import formatting, once
 from fts.jobs.status import summary as glances
 from fts.jobs.status.forecast import forecast
-from fts.jobs.status.once import Once
 from fts.jobs.status.verdict import STALE_S
 from fts.tui import bindings
 from fts.tui.data import table_rows
@@ -37,18 +36,20 @@ class Outlook:
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
-        self._asked: tuple[object, ...] = ()  # what the glance was made of
-        self._asked_of: tuple[object, ...] = ()  # kept, so that its ids stay its own
-        self._answer: glances.Glance | None = None
-        self._foreseen: Once[tuple[float, Forecast]] = Once()
+        self._glance: once.Once[glances.Glance] = once.Once()
+        self._foreseen: once.Once[tuple[float, Forecast]] = once.Once()
         self._every_s = 1  # between glances of the same data
         self._shown: tuple[object, ...] = ()  # the facts of time in the latest picture
         self._looked_at = 0.0
+        self._is_new = False  # data has come since the latest second
         self.waited = False  # a second has gone since the start
 
     def tick(self) -> None:
         """Once a second: asks for a look; paints only when something that is shown has changed by time alone."""
         app, self.waited = self.app, True
+        if self._is_new:  # a second ago: by now the picture has asked for all that it shows
+            self._is_new = False
+            once.forget()
         if app.app_focus or time.monotonic() - self._looked_at >= UNFOCUSED_S:
             self._looked_at = time.monotonic()
             app.poller.ask()
@@ -70,6 +71,8 @@ class Outlook:
     def arrived(self, message: Arrived) -> None:
         """What was read takes its place: the cursor stays on its row, and what belongs to another one is asked for."""
         app, readings, desk = self.app, self.app.readings, self.app.desk
+        once.expect()
+        self._is_new = True
         before = readings.reading.details if readings.reading else Details()
         readings.arrived(message.reading, live=desk.at is None)
         desk.stay(table_rows.lines_added(before, message.reading.details, desk.level))
@@ -143,13 +146,14 @@ class Outlook:
         reading, frozen = readings.reading, readings.frozen is not None
         facts = (readings.since, *moment, age, readings.problem, app.desk.at, app.readonly, frozen)
         told = (reading.details.events, reading.details.kept, reading.locked_by) if reading else ()
-        read = (readings.snapshot, *told)  # compared by identity: equality would read all
-        asked = (*map(id, read), app.app_focus, *facts)
-        if asked != self._asked or self._answer is None:
-            began = time.thread_time()
-            self._asked, self._asked_of, self._answer = asked, read, self._fresh()
-            self._every_s = min(max(round((time.thread_time() - began) / SHARE), 1), LEAST_OFTEN_S)
-        return self._answer
+        return self._glance((readings.snapshot, *told), (app.app_focus, *facts), self._timed)
+
+    def _timed(self) -> glances.Glance:
+        """A fresh glance; the longer it takes, the less often one is made of the same data."""
+        began = time.thread_time()
+        found = self._fresh()
+        self._every_s = min(max(round((time.thread_time() - began) / SHARE), 1), LEAST_OFTEN_S)
+        return found
 
     def facts_of_time(self) -> tuple[object, ...]:
         """What the passing of time changes on the screen: the minute, an age once it is old, the verdict."""

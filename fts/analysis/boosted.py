@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fts.installing import installing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -35,7 +37,7 @@ class BoostedTrees:
     def __init__(self, library: str, seed: int, n_jobs: int) -> None:
         if library in MODULES and find_spec(MODULES[library]) is None:
             module = MODULES[library]
-            raise ModuleNotFoundError(f"{library} is not installed here; run `pip install {module}`", name=module)
+            raise ModuleNotFoundError(f"{library} is not installed here; run `{installing(module)}`", name=module)
         self.library, self.seed, self.n_jobs = library, seed, n_jobs
 
     def fit(self, x: NDArray[Any], y: NDArray[Any]) -> BoostedTrees:

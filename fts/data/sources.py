@@ -48,7 +48,7 @@ def _of_arch(name: str) -> pd.DataFrame:
     """
     arch = find_spec("arch")
     if arch is None or not arch.submodule_search_locations:
-        raise SourceFailed("the bundled bars come with the package arch, which is missing: pip install 'arch>=8'")
+        raise SourceFailed("the bundled bars come with the package arch, which is missing: {installing('arch>=8')}")
     file = Path(arch.submodule_search_locations[0], "data", name, f"{name}.csv.gz")
     if not file.is_file():  # a version that keeps it elsewhere
         frame: pd.DataFrame = import_module(f"arch.data.{name}").load()

@@ -5,36 +5,8 @@ from __future__ import annotations
 from fts.jobs.api.study import Command
 
 CLI = "fts.study.cli"
+OWN = "The PatchTST study"
 COMMANDS = (
-    Command(
-        "Begin",
-        70,
-        "demo",
-        f"{CLI}.run:demo",
-        "the PatchTST study, small, on real S&P 500 data, in minutes",
-        {"demo": "fts demo"},
-    ),
-    Command(
-        "Begin",
-        80,
-        "data",
-        f"{CLI}.data:data",
-        "data sets of the PatchTST study: build, list, verify, register",
-        {
-            "data build": "fts data build bars.csv --ticker SPY",
-            "data list": "fts data list",
-            "data register": "fts data register vix.csv --ticker VIX",
-            "data verify": "fts data verify",
-        },
-    ),
-    Command(
-        "Begin",
-        90,
-        "budgets",
-        f"{CLI}.enqueue:budgets",
-        "model sizes of the PatchTST study, and the architectures in each",
-        {"budgets": "fts budgets 2M"},
-    ),
     Command(
         "Begin",
         40,
@@ -60,7 +32,36 @@ COMMANDS = (
         {"plan": "fts plan 2M --memory"},
     ),
     Command(
-        "Results and records",
+        OWN,
+        10,
+        "demo",
+        f"{CLI}.run:demo",
+        "all of it, small, on real S&P 500 data, in minutes",
+        {"demo": "fts demo"},
+    ),
+    Command(
+        OWN,
+        12,
+        "data",
+        f"{CLI}.data:data",
+        "data sets: build, list, verify, register",
+        {
+            "data build": "fts data build bars.csv --ticker SPY",
+            "data list": "fts data list",
+            "data register": "fts data register vix.csv --ticker VIX",
+            "data verify": "fts data verify",
+        },
+    ),
+    Command(
+        OWN,
+        14,
+        "budgets",
+        f"{CLI}.enqueue:budgets",
+        "model sizes, and the architectures in each",
+        {"budgets": "fts budgets 2M"},
+    ),
+    Command(
+        OWN,
         20,
         "train",
         f"{CLI}.winners:train",
@@ -68,7 +69,7 @@ COMMANDS = (
         {"train": "fts train 2M/h1"},
     ),
     Command(
-        "Results and records",
+        OWN,
         30,
         "predict",
         f"{CLI}.winners:predict",
@@ -76,7 +77,7 @@ COMMANDS = (
         {"predict": "fts predict 2M_h1_threshold_1pct_t7 bars.csv"},
     ),
     Command(
-        "Results and records",
+        OWN,
         40,
         "replicate",
         f"{CLI}.winners:replicate",
@@ -84,7 +85,7 @@ COMMANDS = (
         {"replicate": "fts replicate 2M/h1 --seeds 5"},
     ),
     Command(
-        "Results and records",
+        OWN,
         50,
         "final",
         f"{CLI}.final:final",
@@ -92,7 +93,7 @@ COMMANDS = (
         {"final": "fts final 2M/h1"},
     ),
     Command(
-        "Results and records",
+        OWN,
         60,
         "unseal",
         f"{CLI}.winners:unseal",
@@ -100,7 +101,7 @@ COMMANDS = (
         {"unseal": "fts unseal 2M/h1"},
     ),
     Command(
-        "Results and records",
+        OWN,
         70,
         "script",
         f"{CLI}.script:script",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.records.exports import best_of, iso
+from fts.jobs.records.exports import best_of
+from fts.jobs.status import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +116,7 @@ def result_row(
 def _found(job: Job, trials: Sequence[Trial], best: Trial | None) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS, "")
     row |= {
-        "timestamp": iso(job.ended_at),
+        "timestamp": formatting.iso(job.ended_at),
         "experiment": job.experiment,
         "task": job.task,
         "horizon": job.horizon,

@@ -17,7 +17,6 @@ from fts.model.architecture import PARTIAL, REVIN
 from fts.state.values import Enqueued
 from fts.study.cell import CellSpec
 from fts.study.choices import BUDGETS, CONTEXT, EPOCHS, HORIZONS, TASK, TIER, TRIALS, WINDOWS, usual_data
-from fts.study.memory_plan import too_large
 from fts.study.naming import experiment_name, kept_apart
 from fts.study.own import own_jobs
 from fts.study.recipe import LEVELS
@@ -288,12 +287,10 @@ def write(
     dry_run: bool = False,
     by_a_person: bool = True,
 ) -> list[Enqueued]:
-    """All cells in one transaction; a job that is there is found, and extended where it has fewer trials."""
-    from fts.state import transitions  # here, not above: peewee and huey, which a mere --help need not load
-    from fts.study.question import rule
+    """All cells in one transaction; see put_in_line."""
+    from fts.study.line import put_in_line  # here, not above: peewee and huey, which a mere --help need not load
 
-    rows = [PatchTST().row(cell) | {"hold_reason": None if dry_run else too_large(cell)} for cell in cells]
-    return list(transitions.enqueue(db, rows, who, rule=rule(), again=again, dry_run=dry_run, by_a_person=by_a_person))
+    return put_in_line(db, PatchTST(), cells, who, again=again, dry_run=dry_run, by_a_person=by_a_person)
 
 
 @dataclass(frozen=True)

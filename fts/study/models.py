@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import trial_folder
-from fts.jobs.records.exports import iso
+from fts.jobs.status.formatting import iso
 from fts.state import queries, transitions
 from fts.state.errors import WrongStatus
 from fts.state.files import new_folder, refuse_links, sync_file

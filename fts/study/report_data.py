@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.halving import Halving
 from fts.jobs.records.energy import energies
-from fts.jobs.records.exports import best_of, iso
+from fts.jobs.records.exports import best_of
 from fts.jobs.records.searches import COMING, begun_cells, newer_searches
 from fts.jobs.settings import Places
 from fts.jobs.status import formatting, naming
@@ -94,7 +94,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
             if job.best_trial is None and job.status in formatting.ENDED and formatting.trials_ended(job)
         },
         source=f"database {places.db.name}, {len(jobs)} jobs, {len(rows)} trials",
-        made_at="" if now is None else f"made {iso(now)}",
+        made_at="" if now is None else f"made {formatting.iso(now)}",
     )
 
 
@@ -299,7 +299,7 @@ def newer_sentence(newer: Job, shown: Job) -> str:
 def opening_sentence(opening: Opening) -> str:
     """`ada@lab opened it for phase6a_2M_h1_threshold_1pct, trial 7 of job 2, at 2026-11-22T10:00:00+00:00: AUC ...`."""
     trial = f"trial {opening.trial} of job {opening.job_id}"
-    said = f"{opening.who} opened it for {opening.experiment}, {trial}, at {iso(opening.at)}"
+    said = f"{opening.who} opened it for {opening.experiment}, {trial}, at {formatting.iso(opening.at)}"
     if opening.scores is None:
         return f"{said}; not evaluated yet"
     scores = opening.figures

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.api.study import Table
 from fts.jobs.records.energy import energies, total
-from fts.jobs.records.exports import best_of, iso
+from fts.jobs.records.exports import best_of
 from fts.jobs.records.searches import COMING, newer_searches
 from fts.jobs.records.text_table import layout
 from fts.jobs.status import formatting, naming
@@ -138,7 +138,8 @@ def _with_evidence(db: Database, row: Result, job: Job) -> Result:
     if (opened := queries.opening(db, job.experiment)) is not None:
         scores = (opened.scores or {}) if opened.job_id == job.id else {}  # another cell of that name has no such score
         row = replace(
-            row, test_opened=f"{opened.who} {iso(opened.at)}", test_auc=scores.get("auc"), test_loss=scores.get("loss"),
+            row, test_opened=f"{opened.who} {formatting.iso(opened.at)}",
+            test_auc=scores.get("auc"), test_loss=scores.get("loss"),
             test_auc_gain=scores.get("auc_gain"), test_auc_gain_low=scores.get("auc_gain_low"),
             test_auc_gain_high=scores.get("auc_gain_high"),
         )  # fmt: skip

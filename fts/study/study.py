@@ -190,7 +190,7 @@ class PatchTST(Study):
         if finished.job.kind == "cell":
             from fts.study.winners import follow_winner  # here: see request
 
-            follow_winner(finished.db, finished.job, finished.who)
+            follow_winner(finished.db, self, finished.job, finished.who)
         if finished.job.kind == "train" and finished.job.best_trial is not None:
             from fts.study.models import publish  # here: see request
 

@@ -20,6 +20,7 @@ from fts.study.own import own_jobs
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fts.jobs.api.study import Study
     from fts.state.db import Database
 
 
@@ -69,14 +70,14 @@ def walk_specs(cell: Job, trial: Trial, folds: str, seeds: int) -> list[CellSpec
     return [baseline_of(walk), walk]
 
 
-def follow_winner(db: Database, cell: Job, who: str) -> None:
+def follow_winner(db: Database, study: Study, cell: Job, who: str) -> None:
     """Puts in line what the cell asks for after its search: the winner with other seeds, and on folds with baselines.
 
     Called again after a kill, it finds the jobs that are there; a new winner of an extended search gets its own, and
     those of the winner before, where they still wait, are not needed any more.
     """
     from fts.state import transitions  # here: only a worker asks
-    from fts.study.matrix import write  # here: winners is what it builds on
+    from fts.study.line import put_in_line
     from fts.study.naming import kept_apart
 
     asked, best = CellSpec.from_json(cell.spec), best_of(cell, queries.trials(db, cell.id))
@@ -90,7 +91,7 @@ def follow_winner(db: Database, cell: Job, who: str) -> None:
     line = walk_specs(cell, best, asked.winner_folds, asked.winner_seeds) if asked.winner_folds is not None else []
     if asked.winner_seeds > 1:
         line.append(replicate_spec(cell, best, asked.winner_seeds - 1))
-    write(db, kept_apart(db, line), who, by_a_person=False)
+    put_in_line(db, study, kept_apart(db, line), who, by_a_person=False)
 
 
 def train_spec(cell: Job, trial: Trial) -> CellSpec:

@@ -94,7 +94,7 @@ class FunctionStudy(Study):
 
         Whatever the function leaves behind then reaches no other trial.
         """
-        program = program_of(cell, "fts.jobs.trial.process")
+        program = program_of(cell, "fts.jobs.trial.function")
         return replace(program, reused=cell.process == "reused", forks_for=str(root_of(cell.path)))
 
     def memory_program(self, cell: Any) -> Program:

@@ -79,7 +79,7 @@ class Table:
 class Command:
     """A command of the command line that only this study has."""
 
-    section: str  # of `fts --help`: Begin, Look, Change the queue, Stop, Results and records, Maintain
+    section: str  # of `fts --help`: Begin, Look, ..., or a title of the study's own, which stands at the end
     order: int  # within the section
     name: str
     where: str  # "package.module:attribute", a click command; imported when it is called
@@ -91,7 +91,7 @@ class Command:
 class Program:
     """What runs a trial: words behind the interpreter, and where."""
 
-    words: tuple[str, ...]  # ("-m", "fts.jobs.trial.process")
+    words: tuple[str, ...]  # ("-m", "fts.jobs.trial.function")
     python: str | None = None  # the interpreter; None: the worker's own
     folder: str | None = None  # where it starts; None: where the worker stands
     env: Mapping[str, str] = field(default_factory=dict)
@@ -253,7 +253,7 @@ class Study:
 
     def program(self, cell: Cell) -> Program:
         """The program that speaks fts.jobs.api.protocol."""
-        return Program(("-m", "fts.jobs.trial.process"))
+        return Program(("-m", "fts.jobs.trial.function"))
 
     def request(self, spec: TrialSpec, db: Any, places: Any) -> dict[str, Any]:
         """What the trial process gets: the JSON of the specification, with what only this study adds."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import re
 import select
 import sys
 from functools import lru_cache
@@ -24,9 +23,10 @@ from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.newcomer import command_without_dashes, what_to_name
 from fts.jobs.cli.other_words import command_of
 from fts.jobs.settings import Places, places
+from fts.jobs.study_file.words import names_a_function, names_a_study
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
 class Whole(click.IntRange):
@@ -47,10 +47,6 @@ class Fraction(click.FloatRange):
         return f"{self.min:,g} to {self.max:,g}"
 
 
-FUNCTION = re.compile(
-    r"[^-].*\.py(:.*)?|[A-Za-z_][\w.]*:[A-Za-z_]\w*"
-)  # a word that names a file of Python, or a module
-STUDY_FILE = re.compile(r"[^-].*\.toml")
 COUNT = Whole(1, 10**9)  # of rows, jobs, backups: none of something is no question
 ROW = Whole(0, 2**63 - 1)  # a number that a row of the database can have
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
@@ -222,7 +218,8 @@ def sections() -> tuple[tuple[str, tuple[Entry, ...]], ...]:
     """Every command in its section: ours, and those of the installed studies."""
     more = [command for name in sorted(installed()) for command in study(name).commands]
     found = []
-    for title, ours in SECTIONS:
+    own = dict.fromkeys(command.section for command in more if command.section not in dict(SECTIONS))
+    for title, ours in (*SECTIONS, *((title, ()) for title in own)):
         theirs = [
             Entry(c.order, c.name, c.where, c.help, of_study=True)
             for c in more
@@ -240,20 +237,6 @@ def entries() -> dict[str, Entry]:
 def _examples_of_studies() -> dict[str, str]:
     commands = [command for name in sorted(installed()) for command in study(name).commands]
     return {name: example for command in commands for name, example in command.examples.items()}
-
-
-def names_a_study(words: Sequence[str]) -> bool:
-    """Do the words after `fts enqueue` or `fts run` name a study's file, and nothing else first?"""
-    words = words[: words.index("--")] if "--" in words else words
-    first = next((word for word in words if not word.startswith("-")), "")
-    return STUDY_FILE.fullmatch(first) is not None or (
-        not names_a_function(words) and any(STUDY_FILE.fullmatch(word) and "=" not in word for word in words)
-    )
-
-
-def names_a_function(words: Sequence[str]) -> bool:
-    """Do the words after `fts enqueue` name a function of a file, `train.py:objective`?"""
-    return any(FUNCTION.fullmatch(word) for word in words)
 
 
 class LazyGroup(click.Group):

@@ -81,6 +81,8 @@ def check(objective: str, **options: Any) -> int:
     forecast of the whole. Nothing is put in line and fts writes nothing where you stand.
 
     Exit code 0: all is well; 1: something would hurt; 2: the words are wrong.
+
+    Other options: fts check study.toml --help, fts check --help -- COMMAND
     """
     return run(lambda **words: enqueue.cells_of(objective, **words), **options)
 

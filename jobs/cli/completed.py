@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from fts.jobs.cli.app import names_a_study
 from fts.jobs.cli.newcomer import objectives_in
 from fts.jobs.settings import places
+from fts.jobs.study_file.words import names_a_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

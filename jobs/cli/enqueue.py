@@ -19,7 +19,6 @@ from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Fraction, Whole, here
 from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.search.needs import check_packages
-from fts.jobs.status import formatting
 from fts.jobs.study_file.chosen import chosen
 from fts.jobs.unread import unread
 from fts.state.place import has_study
@@ -123,6 +122,8 @@ def enqueue(
     The function takes an Optuna trial, may report, and returns a number or a dict of numbers (--metric names the one
     that decides). The axes reach it by name. The same question again changes nothing; more --trials extend its jobs.
     A changed file asks another question: its jobs are new, the earlier ones stay.
+
+    Other options: fts enqueue study.toml --help, fts enqueue --help -- COMMAND
     """
     made = cells_of(objective, trials, axes, parameters, name, halving, interpreter, **fields)
     made = only(made, wanted)
@@ -195,7 +196,7 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
     """Writes the jobs, all or none, and says of each what became of it."""
     from fts.jobs.records.questions import told  # here: see below
     from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
-    from fts.jobs.study_file.line import take_over
+    from fts.jobs.study_file.line import another_question, take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
     from fts.state.transitions.base import transaction
@@ -236,33 +237,6 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         )
         for cell, one, over in zip(cells, found, taken, strict=True)
     ]
-
-
-def another_question(cell: BareCell, before: Sequence[Job]) -> str:
-    """Why an earlier job of the same cell does not answer this one; empty: there is none."""
-    same = [job for job in before if job.study == cell.study and job.labels == cell.axes]
-    if not same:
-        return ""
-    job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the one that is most alike
-    if "imported_from" in job.spec and "objective" not in job.spec:
-        return (
-            f"; it knows nothing of job {job.id}, which was imported without a function: `fts import` with --objective "
-            "and --name NEW makes a history that more trials go on from"
-        )
-    differs = functions.unlike(cell, job.spec)
-    script = Path(cell.file or "its script").name
-    if differs == ["code_md5"]:
-        return (
-            f"; {script} has changed since job {job.id}, so this is another question; to extend job {job.id}, put the "
-            f"earlier {script} back"
-        )
-    changed = ", ".join(f"{name} {_shown(job.spec.get(name))}" for name in differs if name != "code_md5")
-    file = f" and an earlier {script}" if "code_md5" in differs else ""
-    return f"; job {job.id} asks another question of this cell: {changed}{file}" if changed else ""
-
-
-def _shown(value: Any) -> str:
-    return formatting.cut(str(value), 60) if value is not None else "none"
 
 
 def _job(jobs: dict[int, Job], found: Enqueued, dry_run: bool) -> Job | None:

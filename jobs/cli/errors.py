@@ -10,7 +10,9 @@ from typing import TypeGuard
 
 import click
 
+from fts.installing import installing
 from fts.jobs.api.nearest import nearest
+from fts.jobs.cli.forms import help_of, of_another_form
 from fts.jobs.cli.other_words import option_of
 from fts.state.errors import NoDatabase, NoSuchRow, SchemaTooNew, SchemaTooOld
 from fts.state.files import reason_of
@@ -75,18 +77,20 @@ def is_missing_package(error: BaseException) -> TypeGuard[ModuleNotFoundError]:
 
 
 def missing_package(error: ModuleNotFoundError) -> str:
-    cure = "`pip install 'fts-hpo[patchtst]'` installs what the PatchTST study needs"
+    cure = f"`{installing('fts-hpo[patchtst]')}` installs what the PatchTST study needs"
     return f"the package {error.name} is not installed; {cure}"
 
 
 def _usage(error: click.UsageError) -> str:
-    path = error.ctx.command_path if error.ctx else "fts"
+    shown = help_of(error.ctx)
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         known = [word for option in error.ctx.command.params for word in option.opts]
         if (theirs := option_of(error.option_name, known)) is not None:
-            return f"there is no option {error.option_name}; {theirs} (see {path} --help)"
+            return f"there is no option {error.option_name}; {theirs} (see {shown})"
+        if (elsewhere := of_another_form(error)) is not None:
+            return f"{elsewhere} (see {shown})"
     message = _one_line(error.format_message()).rstrip(".")
-    return f"{message}{_nearest_choice(error)} (see {path} --help)"
+    return f"{message}{_nearest_choice(error)} (see {shown})"
 
 
 def _nearest_choice(error: click.UsageError) -> str:

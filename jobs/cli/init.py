@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from fts.installing import installing
 from fts.jobs.api.load import installed, study
 from fts.jobs.api.nearest import hint
 from fts.jobs.cli.output import say
-from fts.jobs.python import this_python
 from fts.jobs.starters.kinds import KINDS, STUDY_FILE
 from fts.state.files import atomic_write, make_folder
 
@@ -47,7 +48,7 @@ def init(kind: str, folder: str | None) -> None:
         atomic_write(root / name, text, mode=0o644)
     say(f"Wrote {' and '.join(str(where / name) for name in chosen.files)}: {chosen.what}.")
     if chosen.missing:
-        say(f"Install first: {shlex.quote(this_python())} -m pip install {' '.join(chosen.missing)}")
+        say(f"Install first: {installing(*chosen.missing)}")
     say("Next:")
     if folder is not None:
         say(f"  cd {shlex.quote(folder)}")
@@ -59,12 +60,15 @@ def init(kind: str, folder: str | None) -> None:
 def begin_with(name: str) -> None:
     """How to begin with an installed study. Raises UsageError for a kind that there is not."""
     if name in installed() and (steps := study(name).first_steps):
-        say(f"{name} is installed and needs no {STUDY_FILE}. Type:")
+        say(f"{name} needs no {STUDY_FILE}.")
+        if name == "patchtst" and find_spec("torch") is None:
+            say(f"Install first: {installing('fts-hpo[patchtst]')}")
+        say("Next:")
         for words in steps:
             say(f"  {words}")
         return
     known = [*KINDS, *(each for each in installed() if each not in KINDS)]
     near = hint(name, known)
     if name == "patchtst" and name not in installed():
-        near = "install it with pip install 'fts-hpo[patchtst]'; "
+        near = f"install it with {installing('fts-hpo[patchtst]')}; "
     raise click.UsageError(f"there is no kind {name!r}; {near}there are {', '.join(known)}")

@@ -201,8 +201,8 @@ def backup(keep: int, as_json: bool) -> None:
 @YES
 def restore(file: Path | None, yes: bool) -> None:
     """Put a backup (default: the newest) in the database's place; the current one is kept beside it."""
-    from fts.state.backup import restore as put_back  # here: only for this command
     from fts.state.damage import copies, newest_backup
+    from fts.state.restore import restore as put_back  # here: only for this command
 
     chosen = file or newest_backup(here().db)
     if chosen is None:

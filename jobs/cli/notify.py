@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import sys
 import time
 
 import click
 
+from fts.installing import installing
 from fts.jobs.api.nearest import hint
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
 from fts.jobs.notify import targets
 from fts.jobs.notify.mailbox import Line, Mailbox
 from fts.jobs.notify.targets import COMMAND, Quiet, Settings, Target
-from fts.jobs.python import this_python
 from fts.jobs.settings import BadSetting
 from fts.jobs.status import formatting
 from fts.jobs.status.concern import About
@@ -64,7 +63,7 @@ def add(url: str | None, command: str | None, name: str | None) -> None:
     made = targets.add(address, name)
     say(f"added {made.name} ({made.service}) to {targets.file_of_person()}; `fts notify test` sends it a message")
     if made.service != "command" and not _has_library():
-        say(f"install the library first: {shlex.quote(this_python())} -m pip install 'fts-hpo[notify]'")
+        say(f"install the library first: {installing('fts-hpo[notify]')}")
 
 
 def _has_library() -> bool:

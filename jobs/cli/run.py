@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fts.jobs.cli.app import STUDY_FILE, Whole, here
+from fts.jobs.cli.app import Whole, here
 from fts.jobs.cli.enqueue_study import put_in_line, study_options
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import say
 from fts.jobs.cli.work import log_to_stderr, machine_options
 from fts.jobs.settings import worker_settings
+from fts.jobs.study_file.words import STUDY_FILE
 from fts.state.place import has_study
 from fts.state.values import JobStatus
 

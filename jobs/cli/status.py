@@ -22,7 +22,7 @@ from fts.jobs.status.sanitize import clean_snapshot
 from fts.jobs.status.sentences import aloud, listed, sentences
 from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
-from fts.state import liveness, queries
+from fts.state import liveness, queries, replay
 from fts.state.db import Database, open_for_reading
 from fts.state.place import BEGIN, no_study, refuse_other_than_file
 from fts.state.user import this_person
@@ -89,7 +89,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
     db = open_for_reading(here().db)
     try:
         user = this_person()
-        found = queries.snapshot(db, user) if when is None else queries.snapshot_at(db, when, user)
+        found = queries.snapshot(db, user) if when is None else replay.rebuild(db, when, user)
         snapshot = clean_snapshot(found)
         if when is None:
             snapshot = liveness.seen(snapshot, here().db.parent)

@@ -8,7 +8,7 @@ from fts.jobs.executors.local import LocalExecutor
 
 if TYPE_CHECKING:
     from fts.jobs.executors.base import Executor
-    from fts.jobs.sensors.detect import Sensors
+    from fts.jobs.sensors.reading import Sensors
     from fts.jobs.settings import Places, WorkerSettings
     from fts.state.db import Database
 

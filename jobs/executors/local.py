@@ -15,7 +15,7 @@ from fts.state.gpu_ledger import GpuLedger, gpus_folder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fts.jobs.sensors.detect import Sensors
+    from fts.jobs.sensors.reading import Sensors
     from fts.jobs.settings import Places, WorkerSettings
     from fts.state.values import Node
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fts.jobs.sensors.detect import Reading
+    from fts.jobs.sensors.reading import Reading
 
 MOST = 48  # points; then every second one goes
 EVERY_S = (15.0, 240.0)  # between two points: at first, and at most; then the oldest go

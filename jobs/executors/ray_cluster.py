@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
+from fts.installing import installing
 from fts.jobs.devices import BadSetting
 from fts.jobs.executors.launch import Launch
 from fts.jobs.python import python, this_python
@@ -160,7 +161,7 @@ def answer(child: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 def sentence(why: str, address: str, environ: Mapping[str, str]) -> str:
     if why == "missing":
-        return f"ray is not installed for {this_python()}: run `{this_python()} -m pip install 'fts-hpo[ray]'`"
+        return f"ray is not installed for {this_python()}: run `{installing('fts-hpo[ray]')}`"
     if why == "token" and environ.get("RAY_AUTH_MODE") == "token":
         return f"the Ray cluster at {address} refuses this token: set its own in {TOKENS}"
     if why == "token":
@@ -172,6 +173,6 @@ def check_versions(versions: dict[str, Any]) -> None:
     """The same Ray, and the same Python up to its second number, or no process of ours may join. Raises BadSetting."""
     here, there = (tuple(map(str, versions[side])) for side in ("here", "there"))
     if here[0] != there[0]:
-        raise BadSetting(f"the cluster runs Ray {there[0]}, here is {here[0]}: run `pip install ray=={there[0]}` here")
+        raise BadSetting(f"the cluster runs Ray {there[0]}, here is {here[0]}: run `{installing(f'ray=={there[0]}')}`")
     if here[1].split(".")[:2] != there[1].split(".")[:2]:
         raise BadSetting(f"the cluster runs Python {there[1]}, here is {here[1]}: Ray needs the same on both sides")

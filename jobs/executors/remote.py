@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fts.jobs.executors.base import Want
     from fts.jobs.executors.channel import Channel
     from fts.jobs.executors.command import CommandExecutor
-    from fts.jobs.sensors.detect import Reading
+    from fts.jobs.sensors.reading import Reading
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.template import Template
     from fts.state.db import Database

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.executors.frames import Kind
-from fts.jobs.sensors.detect import Reading
+from fts.jobs.sensors.reading import Reading
 from fts.jobs.watchdog.policy import Action, Decision, GuardState, MemoryLimits
 from fts.jobs.watchdog.watchdog import Vitals
 from fts.state.values import Cause

@@ -50,14 +50,12 @@ def of_file(db: Database | None, cells: Sequence[BareCell], jobs: Sequence[Job],
 
 def of_words(cells: Sequence[BareCell], jobs: Sequence[Job], again: bool, typed: Collection[str]) -> list[CellNow]:
     """Of the cells of a command line: what was typed there is taken over by a job that does not run."""
-    from fts.jobs.cli.enqueue import another_question  # here: it is a command, too
-
     study, found = BareStudy(cells[0].study), []
     for cell, name, of_cell in _with_jobs(study, cells, jobs):
         plan = None if again else line.same_question(cell, of_cell)
         if plan is None or plan.job is None:
             now = _new(study, cell, name, of_cell, again)
-            why = "" if again else another_question(cell, jobs)
+            why = "" if again else line.another_question(cell, jobs)
             found.append(CellNow(now.name, now.labels, now.state, now.note, now.told + why, now.more))
             continue
         plan.fields = [name for name in plan.fields if name in typed]

@@ -20,7 +20,6 @@ from fts.jobs.api.command import BareStudy, CommandCell
 from fts.jobs.api.form import YES, Found
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import enqueue, enqueue_command
-from fts.jobs.cli.app import STUDY_FILE, names_a_function, names_a_study
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.cli.newcomer import LARGEST, functions_of
 from fts.jobs.form import cost, fields
@@ -28,6 +27,7 @@ from fts.jobs.form.offers import Offer, OfFile, OfWords, is_objective
 from fts.jobs.functions import clean, unlike
 from fts.jobs.status import formatting
 from fts.jobs.study_file.study import StudyFile
+from fts.jobs.study_file.words import STUDY_FILE, names_a_function, names_a_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

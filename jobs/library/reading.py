@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
+from fts.installing import installing
 from fts.jobs.api.nearest import hint
 from fts.jobs.records import columns
 from fts.jobs.records.results import spent
@@ -336,7 +337,7 @@ def _pandas() -> Any:
         import pandas
     except ModuleNotFoundError as missing:
         raise NoPandas(
-            f"tables need {missing.name}, which is not installed: `pip install pandas` installs it; "
+            f"tables need {missing.name}, which is not installed: `{installing('pandas')}` installs it; "
             "`.records()` gives the same rows without it"
         ) from None
     return pandas

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts import __version__
 from fts.frozen import dataclass
+from fts.installing import installing
 from fts.jobs.api.load import installed, study
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.maintenance import cleanup
@@ -96,7 +97,7 @@ def packages(_places: Places) -> Iterator[Diagnosis]:
         found, absent = _versions(names)
         versions += found
         if absent:
-            cure = f"pip install 'fts-hpo[{study_name}]' where its jobs are to run"
+            cure = f"{installing(f'fts-hpo[{study_name}]')} where its jobs are to run"
             yield Diagnosis("packages", "ok", f"not installed, for the study {study_name}: {', '.join(absent)}", cure)
     if missing:
         yield Diagnosis("packages", "bad", f"{', '.join(missing)} missing", "make setup")
@@ -129,7 +130,7 @@ def messages(places: Places) -> Iterator[Diagnosis]:
     if not found:
         yield Diagnosis("messages", "ok", "nobody is sent messages", "fts notify add")
     elif importlib.util.find_spec("apprise") is None and any(each.service != "command" for each in found):
-        yield Diagnosis("messages", "bad", "apprise is missing, which sends them", "pip install 'fts-hpo[notify]'")
+        yield Diagnosis("messages", "bad", "apprise is missing, which sends them", installing("fts-hpo[notify]"))
     else:
         lines = Mailbox.of(mailbox_path(places), 0).lines
         troubles = {each.name: lines[each.name].trouble for each in found if each.name in lines}
@@ -343,7 +344,7 @@ def data(places: Places) -> Iterator[Diagnosis]:
                 yield Diagnosis("data", status, text, cure)
         except ModuleNotFoundError as missing:  # a study whose packages were not installed with fts
             yield Diagnosis(
-                "data", "ok", f"not checked: the study {name} needs {missing.name}", f"pip install 'fts-hpo[{name}]'"
+                "data", "ok", f"not checked: the study {name} needs {missing.name}", installing(f"fts-hpo[{name}]")
             )
 
 

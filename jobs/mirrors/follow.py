@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from fts.installing import installing
 from fts.jobs.mirrors import runs
 from fts.jobs.status.conditions import running
 from fts.jobs.status.explain import runnable
@@ -49,7 +50,7 @@ def no_library(error: ImportError, name: str, cure: str) -> NoLibrary:
     """What to say of a library that is not installed, or that does not fit to others."""
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == name:
         return NoLibrary(f"{name} is not installed: {cure}")
-    return NoLibrary(f"{name} is installed but cannot be loaded ({error}): `pip install --upgrade {name}`")
+    return NoLibrary(f"{name} is installed but cannot be loaded ({error}): `{installing('--upgrade', name)}`")
 
 
 class Target(Protocol):

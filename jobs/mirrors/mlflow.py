@@ -14,6 +14,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from fts.installing import installing
 from fts.jobs.mirrors.follow import CannotMirror, no_library
 from fts.jobs.mirrors.runs import FINAL, md5
 from fts.state.values import TrialStatus
@@ -59,7 +60,7 @@ class MLflow:
         try:
             from mlflow import MlflowClient  # here, not above: a second, for this command only
         except ImportError as missing:
-            cure = "`pip install mlflow-skinny` installs what speaks to a server, `pip install mlflow` the server too"
+            cure = f"`{installing('mlflow-skinny')}` installs what speaks to a server; mlflow is the server too"
             raise no_library(missing, "mlflow", cure) from missing
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)

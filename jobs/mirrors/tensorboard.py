@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.installing import installing
 from fts.jobs.mirrors.follow import CannotMirror, no_library
 from fts.jobs.mirrors.runs import FINAL, md5
 from fts.state.files import atomic_write, make_folder, open_log, remove
@@ -36,7 +37,7 @@ class TensorBoard:
         try:
             import tensorboard.compat.proto.event_pb2  # noqa: F401
         except ImportError as missing:
-            cure = "`pip install tensorboard` installs what writes event files"
+            cure = f"`{installing('tensorboard')}` installs what writes event files"
             raise no_library(missing, "tensorboard", cure) from missing
         self.folder = folder
 

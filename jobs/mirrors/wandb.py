@@ -10,6 +10,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from fts.installing import installing
 from fts.jobs.mirrors.follow import no_library
 from fts.jobs.mirrors.runs import FINAL, md5
 from fts.state.files import atomic_write, new_folder, remove, sweep, take
@@ -32,7 +33,7 @@ class Wandb:
         try:
             import wandb  # here, not above: half a second, for this command only
         except ImportError as missing:
-            cure = "`pip install wandb` installs what writes offline runs"
+            cure = f"`{installing('wandb')}` installs what writes offline runs"
             raise no_library(missing, "wandb", cure) from missing
         self.wandb: Any = wandb
         self.folder = folder / "wandb"

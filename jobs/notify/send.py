@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 from fts.frozen import dataclass
+from fts.installing import installing
 from fts.jobs.notify.targets import COMMAND, Target
 from fts.jobs.python import python, this_python
 
@@ -119,7 +120,7 @@ def _by_library(address: str, title: str, body: str) -> Outcome:
     try:
         import apprise
     except ModuleNotFoundError as missing:
-        return Outcome(False, f"{this_python()} has no {missing.name}: pip install 'fts-hpo[notify]'")
+        return Outcome(False, f"{this_python()} has no {missing.name}: {installing('fts-hpo[notify]')}")
     heard = _Heard()
     logger = logging.getLogger("apprise")
     logger.handlers, logger.propagate = [heard], False

@@ -29,7 +29,7 @@ from fts.jobs.api.spec import NAME
 from fts.jobs.records import columns, results
 from fts.jobs.records.energy import energies, total
 from fts.jobs.status import trial_facts
-from fts.jobs.status.formatting import trials_ended
+from fts.jobs.status.formatting import iso, trials_ended
 from fts.state import queries
 from fts.state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
 from fts.state.front import first_of, front
@@ -378,12 +378,6 @@ def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str
 
 def _of_job(job: Job) -> dict[str, Any]:
     return columns.study_of(job).job_record(job)
-
-
-def iso(at: float | None) -> str:
-    from datetime import UTC, datetime
-
-    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def write_json(path: Path, content: Any, root: Path | None = None) -> None:

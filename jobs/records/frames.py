@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fts.installing import installing
 from fts.jobs.records import columns
 from fts.jobs.records.results import spent
 from fts.state import queries
@@ -70,7 +71,7 @@ def write(rows_of: dict[str, Rows], folder: Path) -> list[Path]:
         import pyarrow  # noqa: F401
     except ModuleNotFoundError as missing:
         raise NoPandas(
-            f"--parquet needs {missing.name}, which is not installed: `pip install pandas pyarrow` installs it"
+            f"--parquet needs {missing.name}, which is not installed: `{installing('pandas', 'pyarrow')}` installs it"
         ) from missing
     written = []
     for name, rows in rows_of.items():

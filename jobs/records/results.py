@@ -256,11 +256,9 @@ def row_of(db: Database, job: Job, trials: Sequence[Trial], measured: Mapping[in
 
 def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float | None) -> dict[str, Any]:
     """One job as a flat row with every digit."""
-    from fts.jobs.records.exports import iso  # here: exports imports this module
-
     found = front(job, trials)
     best = first_of(found)
-    row: dict[str, Any] = {"timestamp": iso(job.ended_at), "study": job.study, "experiment": job.experiment}
+    row: dict[str, Any] = {"timestamp": formatting.iso(job.ended_at), "study": job.study, "experiment": job.experiment}
     row |= {"cell": job.cell} | {_axis(name): value for name, value in job.labels.items()}
     row |= {
         "metric": job.metric, "direction": str(job.direction), "value": best and best.value,

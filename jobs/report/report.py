@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.records import columns
-from fts.jobs.records.exports import iso
 from fts.jobs.report.data import study_report
 from fts.jobs.report.page import page
+from fts.jobs.status.formatting import iso
 from fts.state import queries
 from fts.state.files import atomic_write, make_folder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
+from fts.installing import installing
 from fts.jobs.api.spec import BadSpec
 
 PACKAGES = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",)}  # sampler -> what it imports
@@ -20,5 +21,5 @@ def check_packages(sampler: str) -> None:
     if missing:
         raise NeedsPackage(
             f"the sampler {sampler} needs {' and '.join(missing)}, which {sys.prefix} has not installed; type "
-            f"pip install {' '.join(missing)}, or choose another sampler"
+            f"{installing(*missing)}, or choose another sampler"
         )

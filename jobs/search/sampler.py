@@ -10,10 +10,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
-from fts.jobs.api.bare_cell import BY_TRIAL
 from fts.jobs.api.goals import goals_of
-from fts.jobs.api.grid import GRID
-from fts.jobs.api.grid import point as point_of
 from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.rebuilt import Rebuilt, fill
 from fts.jobs.search.space import Space, distributions
@@ -74,21 +71,6 @@ class Drawn:
 
     params: dict[str, Any]
     kept: dict[str, Any] = field(default_factory=dict)  # by its sampler, for later trials (PastTrial.kept)
-
-
-def drawn_for(cell: Any, history: Sequence[PastTrial], number: int, rebuilt: Rebuilt | None = None) -> Drawn:
-    """The parameters of trial `number` of a cell with a declared space. Raises BadSpec where there are none."""
-    if cell.sampler == GRID:
-        point = point_of(cell, number)
-        if point is None:
-            raise BadSpec(f"the grid has no point for trial {number}: all of them have been tried")
-        return Drawn(point)
-    if getattr(cell, "streams", BY_TRIAL) == BY_TRIAL:
-        direction = Direction(cell.direction)
-        return Drawn(suggest(cell.space, history, cell.seed, number, cell.sampler, direction, cell.diverged, rebuilt))
-    from fts.jobs.search.drawing import draw  # here, not above: 0.4 s for optuna
-
-    return draw(cell, history, number, rebuilt)
 
 
 def suggest(
@@ -158,10 +140,17 @@ def study_before(
     past = {one.number: one for one in history if one.number < number and one.kept}
     rebuilt = rebuilt or Rebuilt()
     fill(study, frozen_before(history, number, goals, rebuilt, cell.space or {}), rebuilt)
+    if cell.sampler == "tpe":
+        rebuilt.columns(number)  # kept from now on: a forked process has them
     for _, one in sorted(past.items()):
         for name, value in one.kept.get("study", {}).items():
             study._storage.set_study_system_attr(study._study_id, name, value)
     return study
+
+
+def add_trial(study: optuna.Study, cell: Any, past: PastTrial, rebuilt: Rebuilt) -> None:
+    """The next trial of a study that `study_before` made with this `rebuilt`; of no use to one that diverged."""
+    rebuilt.add(study, past, frozen(cell.space or {}, past, goals_of(cell)))
 
 
 def frozen_before(

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from fts.jobs.sensors.detect import PRESSURES, as_number, believable
+from fts.jobs.sensors.reading import PRESSURES, as_number, believable
 
 EVERY_S = 5.0
 STALE_S = 30.0  # a Mac that slept wakes with an old answer

@@ -7,12 +7,12 @@ jobs: an axis from their labels, its values in the order in which they were put 
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.study import Axis, Fact, Metric
 from fts.jobs.status import formatting
+from fts.jobs.status.once import Once
 from fts.state.values import Direction, Job, Snapshot, StudyRecord
 
 if TYPE_CHECKING:
@@ -134,18 +134,17 @@ def brief(value: float | None) -> str:
 
 def _all(snapshot: Snapshot) -> Mapping[str, Declared]:
     """By name; worked out once for a snapshot, because a screen asks for it in every line."""
-    for jobs, studies, found in _KNOWN:
-        if jobs is snapshot.jobs and studies is snapshot.studies:
-            return found
+    return _known((snapshot.jobs, snapshot.studies), None, lambda: _read_all(snapshot))
+
+
+_known: Once[dict[str, Declared]] = Once(most=2)
+
+
+def _read_all(snapshot: Snapshot) -> dict[str, Declared]:
     own: dict[str, list[Job]] = {}
     for job in sorted(snapshot.jobs, key=lambda job: job.id):
         own.setdefault(job.study, []).append(job)
-    made = {name: read(name, snapshot.studies.get(name), jobs) for name, jobs in own.items()}
-    _KNOWN.append((snapshot.jobs, snapshot.studies, made))
-    return made
-
-
-_KNOWN: deque[tuple[Sequence[Job], Mapping[str, StudyRecord], dict[str, Declared]]] = deque(maxlen=2)
+    return {name: read(name, snapshot.studies.get(name), jobs) for name, jobs in own.items()}
 
 
 def read(name: str, record: StudyRecord | None, jobs: Sequence[Job]) -> Declared:

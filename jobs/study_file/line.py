@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
@@ -254,6 +255,33 @@ def refuse_another_question(study: BareStudy, plans: Sequence[Plan], there: Mapp
 
 
 # -- what it has become
+
+
+def another_question(cell: BareCell, before: Sequence[Job]) -> str:
+    """Why an earlier job of the same cell does not answer this one; empty: there is none."""
+    same = [job for job in before if job.study == cell.study and job.labels == cell.axes]
+    if not same:
+        return ""
+    job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the one that is most alike
+    if "imported_from" in job.spec and "objective" not in job.spec:
+        return (
+            f"; it knows nothing of job {job.id}, which was imported without a function: `fts import` with --objective "
+            "and --name NEW makes a history that more trials go on from"
+        )
+    differs = functions.unlike(cell, job.spec)
+    script = Path(cell.file or "its script").name
+    if differs == ["code_md5"]:
+        return (
+            f"; {script} has changed since job {job.id}, so this is another question; to extend job {job.id}, put the "
+            f"earlier {script} back"
+        )
+    changed = ", ".join(f"{name} {_shown(job.spec.get(name))}" for name in differs if name != "code_md5")
+    file = f" and an earlier {script}" if "code_md5" in differs else ""
+    return f"; job {job.id} asks another question of this cell: {changed}{file}" if changed else ""
+
+
+def _shown(value: Any) -> str:
+    return formatting.cut(str(value), 60) if value is not None else "none"
 
 
 def _line(study: BareStudy, plan: Plan, found: Enqueued | None, jobs: Mapping[int, Job], dry_run: bool) -> Line:

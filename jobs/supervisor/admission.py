@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.study import CannotFit, Cell, Study
 from fts.jobs.devices import index_of, kind_of
-from fts.jobs.sensors.detect import Reading, from_env
+from fts.jobs.sensors.detect import from_env
 from fts.jobs.settings import memory_limit_from_env
 from fts.jobs.supervisor.memory_pool import Want
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from fts.jobs.sensors.reading import Reading
 
 
 SHARE = 0.85  # of the memory there is that trials may plan with

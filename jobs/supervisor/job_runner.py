@@ -24,7 +24,8 @@ from fts.jobs.records.beside import OF
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import Owed
 from fts.jobs.records.questions import TIME_IS_UP
-from fts.jobs.search.sampler import NO_HISTORY, Drawn, drawn_for
+from fts.jobs.search.proposal import drawn_for
+from fts.jobs.search.sampler import NO_HISTORY, Drawn
 from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor import beside_search, elsewhere
 from fts.jobs.supervisor.beside_search import runs_more

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.api.study import Cell, Program, Study
     from fts.jobs.executors.base import Placed, Want
-    from fts.jobs.sensors.detect import Reading, Sensors
+    from fts.jobs.sensors.reading import Reading, Sensors
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.attempt import AttemptEnd
     from fts.jobs.supervisor.template import Template

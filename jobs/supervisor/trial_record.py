@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.goals import pruning_of
+from fts.jobs.api.nearest import hint
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.log_limit import KEPT, MOST
 from fts.jobs.supervisor.process_tree import Reaped, reap_recorded
@@ -19,6 +20,8 @@ from fts.state.errors import BadRow, LabelClash, ResumeMismatch
 from fts.state.transitions.trials import OF_SAMPLER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.api.study import Cell
     from fts.jobs.executors.base import Placed
@@ -151,6 +154,19 @@ class TrialRecord:
             transitions.record_intervention(
                 self.db, self.claim, "warned", said, {CHANGED_TO: md5}, trial_id=self.trial.id
             )
+            self.tell(Note(said, self.job))
+
+    def tell_undrawn(self, given: Mapping[str, Any]) -> None:
+        """Of parameters that a warm start gives, and the function has not asked for: a misspelt one."""
+        drawn = [draw.name for draw in queries.draws(self.db, self.trial.id)]
+        wrong = [name for name in given if name not in drawn]
+        if wrong:
+            near = "".join(hint(name, drawn) for name in wrong)
+            said = (
+                f"warm_start gives t{self.trial.number} a value for {', '.join(wrong)}, which its function did not "
+                f"suggest; {near}it suggested {', '.join(drawn) or 'nothing'}"
+            )
+            transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
             self.tell(Note(said, self.job))
 
     def probe(self, spec: TrialSpec, fact: dict[str, Any]) -> StopRequest | None:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
-from fts.jobs.python import this_python
+from fts.installing import installing
 from fts.jobs.trial.places import local_folder
 from fts.jobs.trial.process import CHECKPOINT_SHARE, say
 from fts.jobs.trial.running import ASKS, Report, running_of
@@ -404,7 +404,7 @@ def safetensors_torch() -> Any:
     try:
         return importlib.import_module("safetensors.torch")
     except ModuleNotFoundError as missing:
-        raise BadState(f"{this_python()} has no {missing.name}, which keeps tensors: pip install safetensors") from None
+        raise BadState(f"tensors need {missing.name}, which is not installed: {installing('safetensors')}") from None
 
 
 # -- random generators

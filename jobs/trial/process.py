@@ -1,6 +1,6 @@
 """The life of a trial process: specifications in on stdin, facts out on a pipe, until it is asked to leave.
 
-    python -Pm fts.jobs.trial.process --facts-fd 5        (the supervisor starts it)
+    python -Pm fts.jobs.trial.function --facts-fd 5        (the supervisor starts it)
 
 It knows no database. How a trial is done is the caller's: `run(spec, orders)` yields the facts of one trial. A stop
 request (command, SIGTERM, or end of file on stdin: the supervisor died) is obeyed at the trial's next step, and ends
@@ -38,22 +38,23 @@ CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
 
 Run = Callable[[Any, "Commands"], Iterator[dict[str, Any]]]  # (its TrialSpec, orders) -> facts
 Read = Callable[[Any], TrialSpec]  # the JSON of a "run" command -> its TrialSpec
+Another = Callable[[TrialSpec], bool]  # the trial that has ended -> may its process run one more?
 
 
-def main(run: Run | None = None, read: Read | None = None) -> int:
-    """The process's whole life; `run` does a trial, `read` reads its specification (default: those of a function)."""
+def main(run: Run, read: Read, another: Another | None = None) -> int:
+    """The process's whole life: `run` does a trial, `read` reads its specification, `another` see serve."""
     parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
     parser.add_argument("--facts-fd", type=int)
     parser.add_argument("--template-fd", type=int, help="fork trial processes; see jobs/trial/template.py")
     given = parser.parse_args()
     if given.template_fd is None:
-        return live(given.facts_fd, run, read)
+        return live(given.facts_fd, run, read, another)
     from fts.jobs.trial import template  # here: it is for one process of many
 
-    return template.main(given.template_fd, lambda fd: live(fd, run, read))
+    return template.main(given.template_fd, lambda fd: live(fd, run, read, another))
 
 
-def live(fd: int, run: Run | None = None, read: Read | None = None) -> int:
+def live(fd: int, run: Run, read: Read, another: Another | None = None) -> int:
     """Runs trials, and tells their facts on that descriptor."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # a window of matplotlib would wait for somebody, or find no display
     orders = Commands(private_stdin(), leave)
@@ -63,11 +64,7 @@ def live(fd: int, run: Run | None = None, read: Read | None = None) -> int:
     os.register_at_fork(after_in_child=be_ordinary)
     tell_own_kill(orders)
     os.set_inheritable(fd, False)
-    if run is not None and read is not None:
-        return serve(orders, fd, run, read)
-    from fts.jobs.trial import function  # here, not above: it needs this module
-
-    return serve(orders, fd, function.run, function.read, function.may_serve_another)
+    return serve(orders, fd, run, read, another)
 
 
 def leave() -> None:
@@ -109,7 +106,7 @@ def tell_own_kill(orders: Commands) -> None:
     os.killpg = telling(os.killpg, lambda: (0, os.getpgrp()))
 
 
-def serve(orders: Commands, fd: int, run: Run, read: Read, another: Callable[[TrialSpec], bool] | None = None) -> int:
+def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | None = None) -> int:
     """Runs trials until told to stop (returns 75) or to quit (returns 0).
 
     `another` says after a trial whether the process may run one more: a person's code may leave anything in it, and
@@ -321,9 +318,3 @@ def log_to(path: Path) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
-
-
-if __name__ == "__main__":
-    from fts.jobs.trial.process import main as life  # the module, not this copy of it under another name
-
-    sys.exit(life())

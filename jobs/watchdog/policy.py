@@ -23,7 +23,7 @@ from fts.state.values import Cause
 if TYPE_CHECKING:  # the monitor draws these limits and need not pay for psutil
     from collections.abc import Mapping
 
-    from fts.jobs.sensors.detect import Reading
+    from fts.jobs.sensors.reading import Reading
 
 
 class GuardState(StrEnum):

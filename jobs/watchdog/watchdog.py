@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from fts.jobs.sensors.detect import Reading, Sensors
+    from fts.jobs.sensors.reading import Reading, Sensors
     from fts.jobs.watchdog.watched import Watched
 
 ALLOCATION_RATE = 4 << 30  # bytes a second: the fastest growth seen; near the limit we look before it can be crossed

@@ -10,6 +10,7 @@ from fts.state.files.folders import (
     link_below,
     make_folder,
     open_log,
+    private_files,
     refuse_links,
     remove,
     sync_file,

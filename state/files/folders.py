@@ -8,10 +8,14 @@ import os
 import shutil
 import stat
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fts.state.files.reasons import CannotWrite, cannot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # of fallocate
 
@@ -141,3 +145,13 @@ def drop_middle(path: Path, keep: int) -> bool:
             return length > 0 and call(file.fileno(), PUNCH_HOLE | KEEP_SIZE, start, length) == 0
     except (OSError, AttributeError):  # a file system or a C library that cannot
         return False
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """What SQLite makes meanwhile is 0600. Made by hand it would have to be closed, which drops a process's locks."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -14,7 +14,7 @@ from fts.state.queries.event_rows import (
 from fts.state.queries.job_rows import in_processes, job, jobs, namesakes, put_back, runs_again, studies, worked
 from fts.state.queries.machine_rows import LIVE_TRIAL, knows_power, node, nodes, running_children, samples, workers
 from fts.state.queries.search_rows import BAD_REGION, curves, drawn, draws, history
-from fts.state.queries.snapshots import data_version, newer_schema, schema, snapshot, snapshot_at
+from fts.state.queries.snapshots import data_version, newer_schema, schema, snapshot
 from fts.state.queries.trial_rows import (
     all_trials,
     attempts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peewee import SQL, fn
 
@@ -48,10 +48,20 @@ def in_processes(db: Database, jobs: Sequence[int], until: float = math.inf) -> 
     return {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
 
 
-def with_twins(db: Database, found: Sequence[Job]) -> tuple[Job, ...]:
-    """The jobs, each ended one with the job of the same specification that waits or runs: a retry would be refused."""
-    twins = dict(db.execute_sql(TWINS_SQL).fetchall())
-    return tuple(replace(job, twin=twins[job.id]) if job.id in twins else job for job in found)
+def line(db: Database, before: tuple[Job, ...] = ()) -> tuple[Job, ...]:
+    """All jobs, each ended one with the job of the same specification that waits or runs: a retry would be refused.
+
+    A job that is as it was `before` is the same object: of thousands of jobs a write changes a few.
+    """
+    known, twins = {job.id: job for job in before}, dict(db.execute_sql(TWINS_SQL).fetchall())
+
+    def made(row: dict[str, Any]) -> Job:
+        job = with_front(db, to_job(row))
+        fresh = replace(job, twin=twins[job.id]) if job.id in twins else job
+        return known[fresh.id] if known.get(fresh.id) == fresh else fresh
+
+    found = tuple(made(row) for row in db.each_row(IN_ORDER))
+    return before if [*map(id, found)] == [*map(id, before)] else found
 
 
 # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial index.
@@ -77,24 +87,26 @@ def put_back(db: Database, job_id: int) -> tuple[int, ...]:
     return tuple(row["number"] for row in db.rows(failed.where(TrialRow.ended_at.is_null()).order_by(TrialRow.number)))
 
 
+IN_ORDER = JobRow.select(ALL).order_by(
+    SQL("CASE status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 1 ELSE 2 END"),
+    SQL("CASE WHEN status IN ('running', 'queued', 'paused') THEN rank ELSE ended_at END"),
+    JobRow.id,
+)
+
+
 def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tuple[Job, ...]:
     """All jobs: running ones, then the line by rank, then the ended ones in the order they ended."""
-    query = JobRow.select(ALL).order_by(
-        SQL("CASE status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 1 ELSE 2 END"),
-        SQL("CASE WHEN status IN ('running', 'queued', 'paused') THEN rank ELSE ended_at END"),
-        JobRow.id,
-    )
     if statuses is None:
-        return with_fronts(db, [to_job(row) for row in db.rows(query)])
+        return tuple(with_front(db, to_job(row)) for row in db.rows(IN_ORDER))
     wanted = {JobStatus(status) for status in statuses}
     stored = wanted | ({JobStatus.DONE} if JobStatus.FAILED in wanted else set())  # what an older fts called done
-    found = (to_job(row) for row in db.rows(query.where(JobRow.status.in_([status.value for status in stored]))))
-    return with_fronts(db, [job for job in found if job.status in wanted])
+    found = (to_job(row) for row in db.rows(IN_ORDER.where(JobRow.status.in_([status.value for status in stored]))))
+    return tuple(with_front(db, job) for job in found if job.status in wanted)
 
 
-def with_fronts(db: Database, found: Sequence[Job]) -> tuple[Job, ...]:
-    """The jobs, those of several goals with the trials of their fronts."""
-    return tuple(replace(job, front=_front_of(db, job)) if len(job.goals) > 1 else job for job in found)
+def with_front(db: Database, job: Job) -> Job:
+    """The job; one of several goals with the trials of its front."""
+    return replace(job, front=_front_of(db, job)) if len(job.goals) > 1 else job
 
 
 def _front_of(db: Database, job: Job) -> tuple[int, ...]:
@@ -116,7 +128,7 @@ def job(db: Database, ref: int | str) -> Job:
     row = db.one(JobRow.select(ALL).where(where).order_by(JobRow.id.desc()))
     if row is None:
         raise NoSuchRow(f"there is no job {text[:80]!r}; `fts queue` lists them")
-    return with_fronts(db, [to_job(row)])[0]
+    return with_front(db, to_job(row))
 
 
 def studies(db: Database) -> dict[str, StudyRecord]:

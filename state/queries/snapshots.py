@@ -9,7 +9,7 @@ from peewee import SQL
 from fts.state import migrations
 from fts.state.models import ALL, JobRow, SampleRow, TrialRow
 from fts.state.queries.event_rows import EVENTS_IN_SNAPSHOT, events, flag, last_key_at, margins_and_odd, seen_forecast
-from fts.state.queries.job_rows import jobs, runs_again, studies, with_twins, worked
+from fts.state.queries.job_rows import line, runs_again, studies, worked
 from fts.state.queries.machine_rows import LIVE_TRIAL, nodes_and_odd, workers
 from fts.state.queries.trial_rows import epochs_of
 from fts.state.rows import to_sample, to_trial, unreadable_in  # fmt: skip
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 
-def snapshot(db: Database, user: str | None = None) -> Snapshot:
-    """One consistent look at everything the monitor and `fts status` show, in one short read transaction."""
+def snapshot(db: Database, user: str | None = None, before: Snapshot | None = None) -> Snapshot:
+    """One consistent look at everything the monitor and `fts status` show, in one short read transaction.
+
+    Jobs that have not changed since the look `before` are its objects.
+    """
     with db.read():
-        everything = with_twins(db, jobs(db))
+        everything = line(db, before.jobs if before is not None else ())
         shown = _live_and_best_trials(db)
         running = [trial.id for trial in shown if trial.status.value in LIVE_TRIAL]
         crew = workers(db)
@@ -55,13 +58,6 @@ def snapshot(db: Database, user: str | None = None) -> Snapshot:
             studies=studies(db),
             nodes=known,
         )
-
-
-def snapshot_at(db: Database, when: float, user: str | None = None) -> Snapshot:
-    """The same look at a past time (seconds since the epoch), rebuilt from the events; see fts.state.replay."""
-    from fts.state.replay import rebuild  # here, not above: it reads through this module
-
-    return rebuild(db, when, user)
 
 
 def schema(db: Database) -> int:

@@ -12,9 +12,10 @@ import pytest
 
 from fts.jobs.settings import Places
 from fts.state import transitions
-from fts.state.backup import backup, restore
+from fts.state.backup import backup
 from fts.state.damage import newest_backup
 from fts.state.db import open_database
+from fts.state.restore import restore
 from tests.chaos import study
 from tests.chaos.harness import Harness, until
 from tests.chaos.test_stopped import recorded_epochs

@@ -267,6 +267,11 @@ def test_the_help_lists_every_command_under_a_heading(fts):
                 assert f"  {entry.name} " in said.out and f"{title}:" in said.out
 
 
+def test_what_works_on_cells_of_one_study_alone_stands_under_its_name(fts):
+    own = fts("--help").out.partition("The PatchTST study:")[2]
+    assert all(f"\n  {name} " in own for name in ("demo", "data", "train", "predict", "replicate", "final", "unseal"))
+
+
 @pytest.mark.parametrize("name", [name for name, entry in entries().items() if exists(entry)])
 def test_every_command_has_help(fts, name: str):
     said = fts(name, "--help")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import optuna
@@ -23,7 +24,7 @@ OF_A_COMMAND = "--seed {seed}"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two failed jobs, two that wait, a backup, and a study of Optuna's."""
+    """Two failed jobs, two that wait, a backup, a study of Optuna's, and a project's interpreter."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FTS_NOTIFY", str(tmp_path / "notify.toml"))
     db = make_toy(tmp_path)
@@ -35,6 +36,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     backup(db)
     db.close()
     study = optuna.create_study(storage="sqlite:///optuna.db", study_name="old")
+    project = tmp_path / ".venv" / "bin" / "python"
+    project.parent.mkdir(parents=True)
+    project.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    project.chmod(0o755)
     study.add_trial(optuna.trial.create_trial(value=1.0, params={}, distributions={}))
     return tmp_path
 

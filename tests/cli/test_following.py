@@ -15,9 +15,10 @@ import pytest
 from fts.jobs.cli.logs import follow_lines
 from fts.jobs.cli.watch import Crew, follow
 from fts.state import queries, transitions
-from fts.state.backup import backup, restore
+from fts.state.backup import backup
 from fts.state.db import Database, open_database
 from fts.state.errors import NoDatabase
+from fts.state.restore import restore
 from tests.cli.study import places_of
 
 

@@ -21,7 +21,7 @@ from fts.model.budgets import BUDGETS
 from fts.study import choices
 from tests.cli.study import finished_cell, places_of
 from tests.fts_process import ROOT
-from tests.reference import commands
+from tests.reference import FORMS, commands
 
 ALL = dict(commands())
 
@@ -56,6 +56,44 @@ def test_every_command_has_an_example_that_it_would_accept(name: str):
     files = [p for p in command.params if isinstance(p.type, click.Path)]
     if not files:
         command.make_context(name, list(rest), parent=click.Context(group, obj=None))
+
+
+@pytest.mark.parametrize("name", ["enqueue", "check", "run"])
+def test_the_help_of_a_command_leads_to_that_of_each_of_its_forms(fts, name: str):
+    first = " ".join(fts(name, "--help").out.split())
+    for title in (title for title in FORMS if title.split()[0] == name):
+        form = title.removeprefix(f"{name} ")
+        words = " ".join(FORMS[title][1:]).replace("python train.py", "COMMAND")
+        line = f"fts {name} --help {words}" if words.startswith("--") else f"fts {name} {words} --help"
+        assert line in first
+        assert f"Usage: fts {name} [OPTIONS] {form}" in fts(*line.split()[1:]).out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "enqueue --metric loss",
+            "--metric needs a function or a command: fts enqueue train.py:objective --metric",
+        ),
+        ("enqueue train.py:objective --regex x", "--regex needs a command: fts enqueue --regex ... -- COMMAND (see"),
+        ("check --set a=b", "--set needs a study's file: fts check study.toml --set ... (see"),
+        (
+            "enqueue study.toml --trials 5",
+            "--trials stands in the study's file: give --set budget.trials=..., or",
+        ),
+        ("check study.toml --n-trials 5", "give --set budget.trials=..., or change it there (see fts check study.toml"),
+        (
+            "run study.toml --metric loss",
+            "--metric stands in the study's file: change [metrics] there (see fts",
+        ),
+        ("enqueue study.toml --maximize", "change [metrics] there"),
+        ("run 1 --cell S", "--cell needs a study's file: fts run study.toml --cell ..."),
+    ],
+)
+def test_an_option_of_another_form_is_found_there(fts, words: str, said: str):
+    found = fts(*words.split())
+    assert found.code == 2 and said in found.err, found.err
 
 
 def test_budgets_and_tasks_are_named(capsys):

@@ -21,6 +21,7 @@ from fts.jobs.records.code_version import _git
 from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trials, exporting
 from fts.jobs.records.owed import Owed
 from fts.jobs.settings import Places, WorkerSettings
+from fts.jobs.status import formatting
 from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.trouble import is_disk_trouble
 from fts.state import queries, transitions
@@ -302,7 +303,7 @@ def test_no_cell_of_the_results_is_a_formula(study: tuple[Database, Places], dan
         (row,) = csv.DictReader(file)
     assert {row[name] for name in ("task", "tier", "code_commit", "label_md5")} == {f"'{danger}"}
     catch_up(db, places)
-    assert (CELL, exports.iso(queries.job(db, 1).ended_at)) in exports.written(places.results_csv)
+    assert (CELL, formatting.iso(queries.job(db, 1).ended_at)) in exports.written(places.results_csv)
 
 
 # -- an export decides over no job
@@ -331,7 +332,7 @@ def test_a_job_that_is_done_stays_done_when_its_exports_fail_and_they_come_later
     places.exports.unlink()
     assert owed.settle()
     assert len(json.loads((places.exports / CELL / f"{CELL}_all_trials.json").read_text())) == 3
-    assert (CELL, exports.iso(job.ended_at)) in exports.written(places.results_csv)
+    assert (CELL, formatting.iso(job.ended_at)) in exports.written(places.results_csv)
 
 
 def test_an_odd_row_neither_undoes_its_job_nor_keeps_the_table_from_the_others(study: tuple[Database, Places]):

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from fts.jobs.api.amounts import read_size
-from fts.jobs.sensors.detect import Reading
+from fts.jobs.sensors.reading import Reading
 from fts.jobs.status import formatting
 from fts.jobs.watchdog.policy import (
     Action,

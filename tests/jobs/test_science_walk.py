@@ -23,6 +23,7 @@ from fts.study.margins import predictions_path, question
 from fts.study.matrix import NotEnqueued, enqueue_cells, write
 from fts.study.report_data import not_walked, study_data, walks_of
 from fts.study.results import across_assets, remarks, results
+from fts.study.study import PatchTST
 from fts.study.winners import follow_winner, walk_specs, winner
 from tests.jobs.science import CELL, cells_of, make_data, opened, poison_test_part, run_queue
 
@@ -139,7 +140,7 @@ def test_results_of_two_assets_are_laid_side_by_side_where_both_were_walked(
 def test_baselines_of_the_same_folds_follow_by_themselves_and_once(walked: tuple[Places, Database]):
     _, db = walked
     for _ in range(2):  # a worker that was killed before its job had ended comes to this again
-        follow_winner(db, asking(db), "test")
+        follow_winner(db, PatchTST(), asking(db), "test")
     jobs = {job.kind: job for job in queries.jobs(db)}
     assert len(queries.jobs(db)) == len(jobs) == 4 and jobs["replicate"].trials_wanted == 1
     assert jobs["baseline"].trials_wanted == len(BASELINES), "those that were missing are added"

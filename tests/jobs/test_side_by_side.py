@@ -17,8 +17,9 @@ import pytest
 from fts.jobs.api.bare_cell import BareCell
 from fts.jobs.api.lag import seen_below
 from fts.jobs.api.spec import seed_for
+from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.pure_sampler import PureSampler
-from fts.jobs.search.sampler import PastTrial, drawn_for
+from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.turns import Begun, may_begin, next_begun
 from tests.fts_process import Study
 from tests.jobs import toy

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from fts.jobs.cli.init import begin_with
 from fts.jobs.starters.kinds import KINDS
 from fts.jobs.study_file.study import StudyFile
 from tests.fts_process import ROOT, Study
@@ -79,7 +82,7 @@ def test_nothing_is_overwritten_and_both_files_or_none_are_written(tmp_path: Pat
     ("kind", "code", "expected"),
     [
         ("comand", 2, "did you mean command? there are function, command, sklearn, xgboost"),
-        ("patchtst", 0, "patchtst is installed and needs no study.toml"),
+        ("patchtst", 0, "patchtst needs no study.toml.\nNext:\n"),
     ],
 )
 def test_another_word_says_what_there_is(tmp_path: Path, kind: str, code: int, expected: str) -> None:
@@ -87,3 +90,11 @@ def test_another_word_says_what_there_is(tmp_path: Path, kind: str, code: int, e
     said = study.fts("init", kind)
     assert said.code == code and expected in said.err
     assert list(study.folder.iterdir()) == []
+
+
+def test_a_study_without_its_packages_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    begin_with("patchtst")
+    assert re.search(r"^Install first: .*pip install .*'fts-hpo\[patchtst\]'$", capsys.readouterr().err, re.MULTILINE)

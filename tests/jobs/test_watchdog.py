@@ -11,8 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
-from fts.jobs.sensors.detect import FileSensors, Reading, SystemPart
+from fts.jobs.sensors.detect import FileSensors, SystemPart
 from fts.jobs.sensors.process_usage import TreeUse, occupied, physical_footprint, resident_and_swapped
+from fts.jobs.sensors.reading import Reading
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.process_tree import descendants, kin
 from fts.jobs.watchdog.policy import Action, Decision, HeatPolicy, MemoryLimits, Thresholds

@@ -23,7 +23,8 @@ from fts.jobs.supervisor import trial_runner
 from fts.jobs.supervisor.trouble import pause_s
 from fts.jobs.trial import cause as causes
 from fts.jobs.trial.cause import DeviceMissing, cause_of
-from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.trial.death import cause_of_death, count_oom_kills, crashed_at, died_of, last_words
+from fts.jobs.trial.function import names_no_file
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
@@ -93,6 +94,23 @@ def test_an_exception_is_put_down_to_whose_fault_it_is(error, cause):
     assert cause_of(error) == cause
 
 
+def test_a_missing_file_is_the_codes_fault_but_not_a_missing_disk_or_program(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
+    (tmp_path / "disk").mkdir()  # where nothing is mounted
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+
+    def raised(call: Callable[[], object]) -> OSError:
+        with pytest.raises(OSError, match="Errno") as caught:
+            call()
+        return caught.value
+
+    wrong = ["x.csv", "data/x.csv", str(tmp_path / "x.csv"), "train.py/x.csv", "."]
+    assert [names_no_file(raised(Path(name).read_text)) for name in wrong] == [True] * len(wrong)
+    assert [names_no_file(raised(Path(name).read_text)) for name in ("disk/x.csv", "link/x.csv")] == [False, False]
+    assert not names_no_file(raised(lambda: subprocess.run(["no-such-program"])))  # it does not start
+
+
 @pytest.mark.parametrize(
     ("code", "oom_kills", "was_ready", "cause"),
     [
@@ -121,6 +139,16 @@ def test_an_abort_for_want_of_memory_is_told_by_its_last_words(tmp_path):
     said = last_words([tmp_path / "none.log", log], since=0.0)
     assert cause_of_death(-signal.SIGABRT, 0, True, said) is Cause.OUT_OF_MEMORY
     assert last_words([log], since=log.stat().st_mtime + 1) == ""
+
+
+def test_the_line_of_a_crash_is_that_of_the_persons_code(tmp_path):
+    folder = tmp_path / "böb"
+    report = (
+        f'epoch 3\nFatal Python error: Aborted\n\nStack (most recent call first):\n  File "/lib/x.py", line 5 in g\n'
+        f'  File "{tmp_path}/b\\xf6b/train.py", line 7 in f\n  File "/fts/function.py", line 9 in run\n'
+    )
+    assert crashed_at(report, folder) == ("epoch 3", "train.py line 7")
+    assert crashed_at(report, tmp_path / "other") == ("epoch 3", None) == crashed_at("epoch 3", folder)
 
 
 @pytest.mark.parametrize(

@@ -206,5 +206,5 @@ def test_a_missing_library_is_one_sentence_with_its_cure(
     for name in ("tensorboard", "tensorboard.compat.proto.event_pb2", "mlflow", "wandb"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     said = fts("mirror", kind, "place")
-    assert said.code == 2 and f"`pip install {kind}" in said.err and said.err.count("\n") == 1, said
+    assert said.code == 2 and f"pip install {kind}" in said.err and said.err.count("\n") == 1, said
     assert not (tmp_path / "place").exists()

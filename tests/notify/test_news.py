@@ -24,7 +24,10 @@ from fts.jobs.status.sentences import cell_sentence
 from fts.jobs.status.surface import Surface
 from fts.state import queries, transitions
 from fts.state.db import Database
+from fts.state.values import Event, Snapshot
 from tests.cli.study import claim, failed_cell, finished_cell, make_study, places_of
+from tests.jobs.test_glance_slip import seen_by, study
+from tests.tui.values import GB, NOW, make_event, make_sample, make_worker
 
 SECRET = "tgram://123456:AbC-SeCrEt/chat"
 
@@ -168,6 +171,44 @@ def test_a_condition_that_goes_away_in_time_is_no_news(db: Database) -> None:
     assert news.collect(memory, glance(db, now + 20), (), 30.0) == []  # silent
     assert news.collect(memory, glance(db, now), (), 30.0) == []  # it has beaten
     assert news.collect(memory, glance(db, now + 51), (), 30.0) == []
+
+
+HOT = make_worker(guard="frozen", guard_message="91 °C > 85")
+SENT = (About.DISK, About.GUARD, About.SLIP)
+
+
+def frozen(seconds_ago: float) -> Event:
+    return make_event(1, NOW - seconds_ago, "guard", data={"new": "frozen", "worker_id": 1})
+
+
+@pytest.mark.parametrize(
+    ("about", "snapshot"),
+    [
+        (About.DISK, study(samples=(make_sample(disk_free=GB // 2),))),
+        (About.DISK, study(queue_paused=True, queue_paused_reason="disk: 3 MiB left")),
+        (About.GUARD, study(workers=(HOT,), events=(frozen(31 * 60),))),
+        (About.SLIP, study(trial_s=144.0, seen=seen_by(study(trial_s=72.0)))),
+    ],
+    ids=["little space", "paused by the disk", "a pause of heat", "the finish"],
+)
+def test_a_condition_that_lasts_is_news_once_in_the_words_of_status(about: About, snapshot: Snapshot) -> None:
+    memory = Memory(0)
+
+    def at(seconds: float) -> list[News]:
+        glance = summary.look(snapshot, NOW + seconds, title="bank", surface=Surface.COMMAND_LINE)
+        return [one for one in news.collect(memory, glance, (), 30.0) if one.about in SENT]
+
+    assert at(0) == at(20) == []
+    (found,) = at(31)
+    words = summary.look(snapshot, NOW + 31, title="bank", surface=Surface.COMMAND_LINE).verdict.concerns
+    assert (found.about, found.text.rstrip(".")) in [(one.about, one.reason.rstrip(".")) for one in words]
+    assert found.about is about and at(60) == []
+
+
+def test_a_short_pause_of_heat_needs_nobody() -> None:
+    snapshot = study(workers=(HOT,), events=(frozen(60),))
+    glance = summary.look(snapshot, NOW, title="bank", surface=Surface.COMMAND_LINE)
+    assert news.collect(Memory(0), glance, (), 0.0) == []
 
 
 # ---------------------------------------------------------------- what survives a kill

@@ -17,7 +17,8 @@ from fts.jobs.api.goals import INFEASIBLE, goals_of, violations
 from fts.jobs.api.grid import most_trials, points
 from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.drawing import draw
-from fts.jobs.search.sampler import PastTrial, drawn_for
+from fts.jobs.search.proposal import drawn_for
+from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.aims import judged
 from fts.state.front import nondominated
 
@@ -222,7 +223,7 @@ def test_cmaes_draws_to_the_last_bit_what_optunas_own_draws_from_its_pickles() -
 
 def test_a_sampler_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fts.jobs.search.needs.PACKAGES", {"cmaes": ("no_such_package",)})
-    with pytest.raises(BadSpec, match=r"the sampler cmaes needs no_such_package, which .* type pip install no_such"):
+    with pytest.raises(BadSpec, match=r"the sampler cmaes needs no_such_package, which .* type .*pip install no_such"):
         fts.PureSampler("cmaes")
 
 

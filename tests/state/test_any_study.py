@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fts.state import queries, transitions
+from fts.state import queries, replay, transitions
 from fts.state.db import Database
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, UnreadableHistory, WrongStatus
 from fts.state.transitions import SameQuestion
@@ -124,7 +124,7 @@ def test_the_best_of_a_job_follows_its_direction(db: Database) -> None:
     assert (job.best_trial, job.best_value) == (1, 0.9)
     assert [t.facts for t in queries.trials(db, 1)] == [{"gates": 0}, {"gates": 1}, {"gates": 2}]
     assert {(t.metric, t.direction) for t in queries.trials(db, 1)} == {("accuracy", Direction.MAXIMIZE)}
-    assert queries.snapshot_at(db, db.now()).jobs[0].best_trial == 1
+    assert replay.rebuild(db, db.now()).jobs[0].best_trial == 1
 
 
 def test_a_function_reports_steps_from_zero_with_gaps(db: Database) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from fts.state import checks, queries, transitions
-from fts.state.backup import backup, restore
+from fts.state.backup import backup
 from fts.state.damage import copies, newest_backup
 from fts.state.db import Database, open_database
 from fts.state.errors import DatabaseCorrupt, NoDatabase, NotOurDatabase, StateError, WrongStatus
 from fts.state.models import TicketRow
+from fts.state.restore import restore
 from fts.state.values import Cause
 from tests.state.helpers import LEASE_S, claimed, enqueued, spec, started, worker
 

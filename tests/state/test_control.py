@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fts.state import queries, tickets, transitions
+from fts.state import queries, replay, tickets, transitions
 from fts.state.db import Database, open_database
 from fts.state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
 from fts.state.models import EventRow, JobRow
@@ -401,9 +401,9 @@ def test_a_past_moment_shows_the_forecast_that_was_acknowledged_then(db: Databas
     transitions.acknowledge(db, "ada", forecast=FORECAST)
     clock += 500
     transitions.acknowledge(db, "ada", forecast=FORECAST | {"finish_at": 120.0})
-    seen = queries.snapshot_at(db, clock - 100, "ada").seen
+    seen = replay.rebuild(db, clock - 100, "ada").seen
     assert seen is not None and seen.finish_at == 99.0
-    assert queries.snapshot_at(db, clock - 600, "ada").seen is None
+    assert replay.rebuild(db, clock - 600, "ada").seen is None
 
 
 @pytest.mark.parametrize("odd", [{}, {"finish_at": "soon"}, {"jobs": 7}, {"paces": [1]}, {"jobs": ["x"]}])

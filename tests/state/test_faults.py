@@ -294,7 +294,7 @@ disk = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "none", str(disk)], check=True)
 with closing(open_database(disk / "fts.db")):
     pass
-subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+subprocess.run(["mount", "-o", "remount,ro,bind", str(disk)], check=True)
 for words in (("note", "x"), ("worker",), ("restore", "--yes"), ("status", "--line")):
     main(["--db", str(disk / "fts.db"), *words])
 """

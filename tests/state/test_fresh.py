@@ -69,7 +69,7 @@ def make(folder: Path) -> Path:
 
 
 def restored(path: Path) -> None:
-    code = "from fts.state.backup import restore; import sys; restore(sys.argv[2], sys.argv[1])"
+    code = "from fts.state.restore import restore; import sys; restore(sys.argv[2], sys.argv[1])"
     assert elsewhere(code, path, older_copy(path)) == ""
 
 

@@ -19,7 +19,8 @@ import pytest
 from fts.jobs.cli import main
 from fts.jobs.python import python
 from fts.jobs.status.naming import cell_name
-from fts.state import backup, checks, daily_bars, errors, migrations, queries, schema_1, schema_2, transitions
+from fts.state import checks, daily_bars, errors, migrations, queries, restore, schema_1, schema_2, transitions
+from fts.state.backup import backup
 from fts.state.db import Database, open_database
 from fts.state.values import Direction
 from tests.state.old_studies import NAMES, answers, key, old_database, reads
@@ -206,14 +207,14 @@ def test_it_is_backed_up_first_and_the_copy_is_migrated_when_it_is_restored(sear
     (copy,) = (searched.parent / "backups").glob("fts-*.db")
     with closing(sqlite3.connect(copy)) as old:
         assert old.execute("PRAGMA user_version").fetchone() == (1,)
-    backup.restore(copy, searched)
+    restore.restore(copy, searched)
     with pytest.raises(errors.SchemaTooOld, match="has schema 1, this fts reads schema 3; `fts doctor --fix`"):
         open_database(searched, readonly=True)
     db = migrated(searched)
     assert len(queries.jobs(db)) == 9
-    second = backup.backup(db)
+    second = backup(db)
     db.close()
-    backup.restore(second, searched)
+    restore.restore(second, searched)
     migrated(searched).close()
 
 

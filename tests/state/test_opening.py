@@ -13,9 +13,10 @@ from threading import Thread
 
 import pytest
 
-from fts.state.backup import backup, restore
+from fts.state.backup import backup
 from fts.state.db import open_database
 from fts.state.holder import holder
+from fts.state.restore import restore
 from tests.state.helpers import enqueued, new_db
 from tests.watched import has_open, locks_on, watched
 

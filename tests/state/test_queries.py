@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from peewee import FloatField, IntegerField, IntegrityError, Model
 
-from fts.state import queries, transitions
+from fts.state import queries, replay, rows, transitions
 from fts.state.db import Database, open_database
 from fts.state.errors import NoSuchRow, StateError
+from fts.state.models import ALL, EpochRow, EventRow, JobRow, TrialRow
 from fts.state.scheduling import QueueContext, runnable_reason
-from fts.state.values import Cause, Snapshot
+from fts.state.values import Cause, Snapshot, TrialStatus
 from tests.state.helpers import LEASE_S, claimed, enqueued, epoch, spec, started, worker
 
 
@@ -39,11 +43,44 @@ def test_a_snapshot_shows_everything_in_order(db: Database) -> None:
     assert snapshot.schema == 3 and snapshot.path == str(db.path)
 
 
+def holding(db: Database, table: type[Model], value: float | None) -> Iterator[dict[str, Any]]:
+    """A row of the table with this value in each column of numbers that takes it."""
+    for name, field in table._meta.fields.items():
+        if isinstance(field, FloatField | IntegerField) and not field.primary_key:
+            with db.atomic() as undone, suppress(IntegrityError, OverflowError):
+                table.update({name: value}).execute(db)
+                yield db.rows(table.select(ALL))[0]
+                undone.rollback()
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**31, 2**31 + 1, 1e15, 1.04e15, 1e18, 1e19, -1, None])
+def test_the_quick_reading_of_a_row_is_the_thorough_one(
+    db: Database, value: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial put back by a retry was failed where a number was large, as a process's start is on some machines."""
+    enqueued(db, 1)
+    claim = claimed(db)
+    trial = started(db, claim)
+    transitions.record_epoch(db, claim, trial, epoch())
+    transitions.finish_trial(db, claim, trial, "failed", Cause.CODE_ERROR)
+    transitions.fail_job(db, claim, Cause.CODE_ERROR, "KeyError")
+    transitions.retry(db, [1])
+    for table, read in (
+        (JobRow, rows.to_job), (TrialRow, rows.to_trial), (EpochRow, rows.to_epoch), (EventRow, rows.to_event),
+    ):  # fmt: skip
+        for row in holding(db, table, value):
+            quick = repr(read(row))
+            with monkeypatch.context() as patch:
+                patch.setattr(rows, "_ordinary", lambda *_: False)
+                assert quick == repr(read(row))
+    assert {found.status for found in queries.trials(db, 1)} == {TrialStatus.INTERRUPTED}
+
+
 def test_a_file_of_a_newer_fts_says_so_also_in_the_past(db: Database) -> None:
     enqueued(db, 1)
     assert queries.newer_schema(queries.snapshot(db)) is None
     db.execute_sql("PRAGMA user_version = 99")
-    for found in (queries.snapshot(db), queries.snapshot_at(db, time.time())):
+    for found in (queries.snapshot(db), replay.rebuild(db, time.time())):
         assert found.schema == 99
         said = "the file has schema 99, this fts knows up to 3: shown as far as it is known"
         assert queries.newer_schema(found) == said
@@ -186,7 +223,7 @@ def test_a_past_time_is_rebuilt_as_it_was(db: Database) -> None:
         _random_change(db, chance, crew)
         look()
     for then in seen:
-        rebuilt = queries.snapshot_at(db, then.taken_at)
+        rebuilt = replay.rebuild(db, then.taken_at)
         assert _essence(rebuilt) == _essence(then)
         assert [event.id for event in rebuilt.events] == [event.id for event in then.events]
 

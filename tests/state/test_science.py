@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fts.state import queries, transitions
+from fts.state import queries, replay, transitions
 from fts.state.db import Database
 from fts.state.errors import NoSuchRow, WrongStatus
 from fts.state.values import Margin
@@ -41,9 +41,9 @@ def test_a_replay_knows_the_margin_as_it_was_then(db: Database) -> None:
     (first,) = queries.margins(db)
     time.sleep(0.01)
     transitions.record_margin(db, replace(MARGIN, auc=0.02), "worker 1")
-    assert queries.snapshot_at(db, before - 1.0).margins == ()
-    assert [m.auc for m in queries.snapshot_at(db, first.at + 0.005).margins] == [MARGIN.auc]
-    assert [m.auc for m in queries.snapshot_at(db, db.now() + 1.0).margins] == [0.02]
+    assert replay.rebuild(db, before - 1.0).margins == ()
+    assert [m.auc for m in replay.rebuild(db, first.at + 0.005).margins] == [MARGIN.auc]
+    assert [m.auc for m in replay.rebuild(db, db.now() + 1.0).margins] == [0.02]
 
 
 def test_a_margin_of_no_job_is_refused(db: Database) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fts.state import queries, transitions
+from fts.state import queries, replay, transitions
 from fts.state.db import Database
 from fts.state.spent import covered
 from fts.state.values import Cause, TrialStatus
@@ -19,7 +19,7 @@ def test_the_time_of_work_is_that_of_the_epochs_of_an_interrupted_job(db: Databa
     transitions.pause(db, [1])
     transitions.pause_running(db, claim)
     assert queries.snapshot(db).worked == {1: 90.0}
-    assert queries.snapshot_at(db, db.now() + 1).worked == {1: 90.0}
+    assert replay.rebuild(db, db.now() + 1).worked == {1: 90.0}
 
 
 def test_a_function_tells_no_seconds_and_its_processes_stand_for_them(db: Database) -> None:
@@ -33,8 +33,8 @@ def test_a_function_tells_no_seconds_and_its_processes_stand_for_them(db: Databa
     transitions.pause_running(db, claim)
     (seconds,) = queries.snapshot(db).worked.values()
     assert seconds > 0
-    assert queries.snapshot_at(db, db.now() + 1).worked == {1: seconds}
-    assert queries.snapshot_at(db, began).worked in ({}, {1: 0.0})
+    assert replay.rebuild(db, db.now() + 1).worked == {1: seconds}
+    assert replay.rebuild(db, began).worked in ({}, {1: 0.0})
 
 
 def test_trials_side_by_side_share_their_time(db: Database) -> None:

@@ -24,7 +24,7 @@ from fts.jobs.python import python
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.child import ChildError, TrialProcess
-from fts.jobs.trial import process
+from fts.jobs.trial import function
 from fts.state.values import Direction
 from tests import forks
 
@@ -165,7 +165,7 @@ class Forked:
             os.closerange(told + 1, 1000)
             sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
             sys.argv = ["trial", "--facts-fd", str(told)]
-            code = process.main()
+            code = function.main()
             sys.stdout.flush()
         except BaseException:  # noqa: BLE001  # the child of a fork must never return into the test
             traceback.print_exc()

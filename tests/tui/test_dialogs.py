@@ -6,10 +6,12 @@ import time
 
 import pytest
 from textual import events
+from textual.app import App
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Select
 
 from fts.jobs.actions import by_id
+from fts.jobs.api.form import CHOICE, Field
 from fts.state import queries
 from fts.state.db import open_database
 from fts.state.transitions.operator import cancel
@@ -17,6 +19,7 @@ from fts.tui.command_palette import Palette, typed_command
 from fts.tui.screens.chooser import Choice, Chooser
 from fts.tui.screens.dialog import LONGEST, Dialog
 from fts.tui.screens.dialogs import Ask, Confirm, Notice
+from fts.tui.screens.enqueue_options import FieldRow
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, settled, until, verbs
 from tests.tui.terminal import Terminal
 
@@ -278,3 +281,16 @@ async def test_a_key_for_a_list_without_room_does_nothing(db_path, key):
         await pilot.resize_terminal(80, 24)
         await press(pilot, "escape", "escape")
         await until(lambda: not opened(app, ModalScreen), pilot)
+
+
+async def test_a_page_key_in_a_menu_that_has_no_room_yet_does_nothing():
+    class Form(App[None]):
+        def compose(self):
+            yield FieldRow(Field("pruner", "pruner", CHOICE, "Which one.", choices=("median", "none")), "median")
+
+    async with Form().run_test() as pilot:
+        pilot.app.query_one(Select).focus()
+        with pilot.app.batch_update():  # nothing is laid out meanwhile
+            await pilot.press("enter", "pagedown", "pageup")
+        await pilot.press("down", "enter")
+        assert pilot.app.query_one(Select).value == "none"

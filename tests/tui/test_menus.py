@@ -76,7 +76,7 @@ async def test_stop_now_is_only_in_the_palette_and_wants_its_word(db_path):
 async def test_copying_keeps_a_file_too(db_path, tmp_path):
     async with monitor(db_path) as (app, pilot):
         await press(pilot, "y")
-        assert "clip.txt" in app.toast[0]
+        await until(lambda: "clip.txt" in app.toast[0], pilot)
         assert "20M/h5" in (tmp_path / "state" / "fts" / "clip.txt").read_text()
         await press(pilot, "Y")
         await until(lambda: opened(app, Chooser), pilot)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from fts.jobs.executors.past import Past
-from fts.jobs.sensors.detect import Reading
+from fts.jobs.sensors.reading import Reading
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.state.rows import is_past

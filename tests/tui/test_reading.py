@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.errors import NoDatabase
-from fts.state.values import Claim
+from fts.state.values import Claim, Job
 from fts.tui.data import cells
 from fts.tui.data.reader import Reader, ReadRequest
-from fts.tui.data.view import LOGS
+from fts.tui.data.view import LOGS, jobs_by_id
 from tests.state.helpers import live_trial
 from tests.tui import study
+from tests.tui.stories import monitor, press, rest, until
 
 
 @pytest.fixture
@@ -51,6 +54,41 @@ def test_another_cell_costs_no_new_snapshot(reader):
     assert second.snapshot is first.snapshot
     assert len(second.details.trials) == study.TRIALS
     assert set(second.details.curves) == {trial.id for trial in second.details.trials}
+
+
+def test_jobs_that_a_write_leaves_as_they_were_are_the_same_objects(reader, db_path):
+    wish = ReadRequest(user=study.USER, job_id=6)
+    first = reader.read(wish).snapshot.jobs
+    db = open_database(db_path)
+    transitions.operator.note(db, "hello")
+    assert reader.read(wish).snapshot.jobs is first
+    transitions.operator.pause(db, [7])
+    db.close()
+    second = reader.read(wish).snapshot.jobs
+    before, after = ({job.id: job for job in jobs} for jobs in (first, second))
+    assert [id for id in after if after[id] is not before[id]] == [7]
+    assert after[7].status == "paused"
+
+
+async def test_a_monitor_keeps_no_job_of_an_older_snapshot(db_path):
+    """Two thousand of them are 7 MB, and every screen that is not shown could keep a set of its own."""
+    gc.collect()
+    others = [each for each in gc.get_objects() if type(each) is Job]
+    known = set(map(id, others))
+    db = open_database(db_path)
+    async with monitor(db_path, size=(120, 40)) as (app, pilot):
+        for round, key in enumerate(["2", "3", "6", "1", "question_mark", "escape", "colon", "escape", "D", "escape"]):
+            await press(pilot, key)
+            (transitions.operator.resume if round % 2 else transitions.operator.pause)(db, [7, 8, 9])
+            status = "queued" if round % 2 else "paused"
+            await until(lambda: jobs_by_id(app.readings.snapshot)[9].status == status, pilot)  # noqa: B023  # now
+        app.tick()
+        await rest(app, pilot)
+        now = set(map(id, app.readings.snapshot.jobs))
+        gc.collect()
+        kept = [each for each in gc.get_objects() if type(each) is Job and id(each) not in known | now]
+        assert [(job.id, str(job.status)) for job in kept] == []
+    db.close()
 
 
 def test_a_trial_that_ends_is_added_without_reading_the_others(reader, db_path, monkeypatch):

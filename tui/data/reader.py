@@ -15,7 +15,7 @@ from fts.jobs.status import formatting
 from fts.jobs.status.conditions import is_disk_low, silent_worker
 from fts.jobs.status.disk_usage import Kept, kept
 from fts.jobs.status.sanitize import clean_value
-from fts.state import liveness, queries
+from fts.state import liveness, queries, replay
 from fts.state.db import Database, open_for_reading
 from fts.state.holder import blocker
 from fts.state.values import Epoch, Event, Opening, Sample, Snapshot, Verb
@@ -89,7 +89,7 @@ class Reader:
             if same and known and not (wish.with_log and self._memory.log.changed()):
                 return None
             if self._snapshot is None or not same or self._wish is None or wish.at != self._wish.at:
-                self._snapshot = _snapshot(db, wish, self._memory)
+                self._snapshot = _snapshot(db, wish, self._memory, self._snapshot)
                 locked_by = _locked_by(self._snapshot, wish, self.path)
                 unwritten = self._unwritten_now(wish)
             snapshot = liveness.without(self._snapshot, unwritten[0])
@@ -176,10 +176,10 @@ def _locked_by(snapshot: Snapshot | None, wish: ReadRequest, path: Path) -> str 
     return None if silent is None else blocker(path, silent.pid)
 
 
-def _snapshot(db: Database, wish: ReadRequest, memory: Memory) -> Snapshot:
+def _snapshot(db: Database, wish: ReadRequest, memory: Memory, before: Snapshot | None) -> Snapshot:
     if wish.at is not None:
-        return clean_value(queries.snapshot_at(db, wish.at, wish.user or None))
-    found = queries.snapshot(db, wish.user or None)
+        return clean_value(replay.rebuild(db, wish.at, wish.user or None))
+    found = queries.snapshot(db, wish.user or None, before)
     fresh = clean_value(replace(found, events=()))
     known = {event.id: event for event in memory.events}
     events = tuple(

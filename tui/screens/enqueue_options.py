@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Checkbox, Input, Label, Select, Static
+from textual.widgets import Checkbox, Input, Label, OptionList, Select, Static
 
 from fts.jobs.api.form import CHOICE, FLAG, YES, Field
+from fts.tui.screens.chooser import has_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +66,12 @@ class FieldRow(Vertical):
         control = Input(self.text, placeholder=hint, compact=True)
         control.cursor_blink = False  # a blinking one sends bytes for ever
         return control
+
+    def on_key(self, event: events.Key) -> None:
+        """A key that turns a page does nothing in a menu without room, where Textual would fail."""
+        menu = self.screen.focused
+        if event.key in ("pageup", "pagedown") and isinstance(menu, OptionList) and not has_room(menu):
+            event.stop()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

@@ -161,8 +161,8 @@ CELL_OPTIONS = (
     click.option("--sampler", help="tpe, gp or random  [default: tpe; random with halving]"),
     click.option(
         "--pruner",
-        help="none, median or halving  [default: none]. On average 75 random trials with halving find as good a "
-        "trial as 50 without, in a third of the epochs",
+        help="none, median or halving. On average 75 random trials with halving find as good a trial as 50 without, "
+        "in a third of the epochs  [default: none]",
     ),
     click.option(
         "--halving",
@@ -326,7 +326,8 @@ def enqueue(
     """Put a study in line: your own, or cells of the PatchTST study.
 
     Your own: fts enqueue train.py:objective, fts enqueue study.toml, or fts enqueue --metric loss -- ./train.sh. Each
-    has options of its own: put --help behind it.
+    has options of its own: fts enqueue train.py:objective --help, fts enqueue study.toml --help, fts enqueue --help --
+    COMMAND
 
     The options below are of the PatchTST study alone: one CELL (2M/h1), or its whole --matrix. Each cell is tested
     with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended one, is not put in

@@ -11,7 +11,7 @@ from fts.jobs.cli.change import writing
 from fts.jobs.cli.maintain import sure
 from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import one_cell
-from fts.jobs.records.exports import iso
+from fts.jobs.status.formatting import iso
 from fts.state import queries, transitions
 from fts.state.user import this_person
 from fts.study.model_card import against

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def plan(memory: bool, as_json: bool, **flags: Any) -> None:
     """Expected cost and gain of each cell that has not ended, estimated from finished trials.
 
-    then: its winner with other seeds and on walk-forward folds, after the search.
+    Column `then`: what its winner takes after the search, with other seeds and on walk-forward folds.
 
     A gain below the noise of the validation set may be luck: use the trials elsewhere.
     --memory: memory and time of each CELL (default: those in line, else the matrix) here, before it has run.

@@ -49,6 +49,8 @@ def run(
 
     The same code and the same records as the queue's; Ctrl-C writes a checkpoint and the job waits in line.
     It needs a free slot; without one nothing is put in line.
+
+    The options below are of the PatchTST study; of a study's file: fts run study.toml --help
     """
     from fts.jobs.worker.startup import hold_slot
     from fts.jobs.worker.worker import run_job  # here, not above: --help needs no huey

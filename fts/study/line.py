@@ -1,0 +1,32 @@
+"""Puts cells of the flagship in line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fts.state import transitions
+from fts.study.memory_plan import too_large
+from fts.study.question import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fts.jobs.api.study import Study
+    from fts.state.db import Database
+    from fts.state.values import Enqueued
+    from fts.study.cell import CellSpec
+
+
+def put_in_line(
+    db: Database,
+    study: Study,
+    cells: Iterable[CellSpec],
+    who: str | None = None,
+    *,
+    again: bool = False,
+    dry_run: bool = False,
+    by_a_person: bool = True,
+) -> list[Enqueued]:
+    """All cells in one transaction; a job that is there is found, and extended where it has fewer trials."""
+    rows = [study.row(cell) | {"hold_reason": None if dry_run else too_large(cell)} for cell in cells]
+    return list(transitions.enqueue(db, rows, who, rule=rule(), again=again, dry_run=dry_run, by_a_person=by_a_person))

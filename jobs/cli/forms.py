@@ -1,0 +1,75 @@
+"""`fts enqueue`, `fts check` and `fts run` take a function, a study's file or a command, each with its options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fts.jobs.cli.other_words import option_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILE = "STUDY.toml"
+FORMS = {  # metavar of its argument -> what it is, words that choose it, how an option stands there
+    "FILE.py:FUNCTION": ("a function", ("train.py:objective",), "{path} train.py:objective {option} ..."),
+    FILE: ("a study's file", ("study.toml",), "{path} study.toml {option} ..."),
+    "-- COMMAND [WORD]...": ("a command", ("--", "COMMAND"), "{path} {option} ... -- COMMAND"),
+}
+KEYS = {  # option of a function or a command -> where a study's file has it, unless a key of a table has its name
+    "--axis": "[matrix]", "-m": "[matrix]", "--space": "[space]", "--metric": "[metrics]", "--direction": "[metrics]",
+    "--goal": "[metrics]", "--constraint": "[metrics]", "--regex": "[metrics]", "--baseline": "[baseline]",
+    "--steps": "budget.epochs",
+}  # fmt: skip
+
+
+def help_of(context: click.Context | None) -> str:
+    """The command line that shows the options of this form: `fts enqueue study.toml --help`."""
+    form = "" if context is None else _form(context.command)
+    how = FORMS[form][2] if form in FORMS else "{path} {option} ..."
+    return how.format(path=context.command_path if context else "fts", option="--help").replace(" ...", "")
+
+
+def of_another_form(error: click.NoSuchOption) -> str | None:
+    """Which form of the command has the option, and how it is written there; None: no form has it."""
+    if (context := error.ctx) is None or context.parent is None:
+        return None
+    form = _form(context.command)
+    if form == FILE and (key := _key(error.option_name)) is not None:
+        change = f"change {key} there" if key.startswith("[") else f"give --set {key}=..., or change it there"
+        return f"{error.option_name} stands in the study's file: {change}"
+    having = [FORMS[each] for each, command in _forms(context) if error.option_name in _options(command)]
+    if not having:
+        return None
+    lines = (how.format(path=context.command_path, option=error.option_name) for _, _, how in having)
+    return f"{error.option_name} needs {' or '.join(what for what, _, _ in having)}: {'; '.join(lines)}"
+
+
+def _forms(context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """Those that this command has."""
+    assert context.parent is not None and isinstance(context.parent.command, click.Group)
+    for form, (_, words, _) in FORMS.items():
+        _, command, _ = context.parent.command.resolve_command(context.parent, [str(context.command.name), *words])
+        if command is not None and _form(command) == form:
+            yield form, command
+
+
+def _form(command: click.Command) -> str:
+    return next((str(one.metavar) for one in command.params if isinstance(one, click.Argument)), "")
+
+
+def _options(command: click.Command) -> set[str]:
+    return {word for option in command.params if isinstance(option, click.Option) for word in option.opts}
+
+
+def _key(option: str) -> str | None:
+    """`budget.trials`, of --trials, also under the name that another program gives it."""
+    from fts.jobs.study_file.keys import TABLES  # here: only an error needs it
+
+    option = option_of(option, (f"--{name}" for name in ("trials", "direction", "parallel", "metric"))) or option
+    option = option.removeprefix("did you mean ").rstrip("?").split()[0]
+    if option in KEYS:
+        return KEYS[option]
+    name = option.lstrip("-").replace("-", "_")
+    return next((f"{table}.{name}" for table, known in TABLES.items() if known is not None and name in known), None)

@@ -1,0 +1,90 @@
+"""One look at the machine, and how it is read out of a text that somebody else has written."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields
+from typing import Any, Protocol
+
+from fts.frozen import dataclass
+
+HOTTEST = 150.0  # Celsius; a chip that says more, or nothing above zero, is a broken sensor (-1, 65535, 0)
+PRESSURES = ("nominal", "moderate", "heavy", "trapping", "sleeping")  # what macOS calls its levels 0-4
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at the machine. Bytes, Celsius, watts, percent of the whole machine; None is unknown."""
+
+    at: float  # seconds since the epoch
+    temperature: float | None = None  # the hottest of processor and GPU
+    temperature_source: str | None = None
+    gpu_percent: float | None = None
+    gpu_memory: int | None = None
+    gpu_memory_total: int | None = None
+    power_w: float | None = None
+    available: int | None = None
+    total: int | None = None
+    swap_used: int | None = None
+    cpu_percent: float | None = None
+    disk_free: int | None = None
+    thermal_pressure: str | None = None  # one of PRESSURES
+
+
+class Sensors(Protocol):
+    """Anything that can be read. `read` never raises and takes milliseconds; several threads may call it."""
+
+    def read(self) -> Reading: ...
+
+    def close(self) -> None: ...
+
+
+def parse_fields(text: str) -> dict[str, Any]:
+    """Fields of Reading out of JSON or key=value lines; unknown names and unbelievable values are left out."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError):
+        raw = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        raw = {"temperature": raw}  # a file with nothing but a number in it
+    if not isinstance(raw, dict):
+        return {}
+    cleaned = {str(name).strip(): clean(str(name).strip(), value) for name, value in raw.items()}
+    known = {name: value for name, value in cleaned.items() if value is not None}
+    if "temperature" in known:
+        known.setdefault("temperature_source", "file")
+    return known
+
+
+def clean(name: str, value: Any) -> Any:
+    """A believable value of one field, or None."""
+    if name == "temperature":
+        return believable(value)
+    if name == "thermal_pressure":
+        word = str(value).strip().lower()
+        return word if word in PRESSURES else None
+    if name == "temperature_source":
+        return str(value).strip()[:60] or None
+    if name in {field.name for field in fields(Reading)} - {"at"}:
+        number = as_number(value)
+        if number is None or number < 0:
+            return None
+        return number if name in ("power_w", "gpu_percent", "cpu_percent") else int(number)
+    return None
+
+
+def believable(value: Any) -> float | None:
+    """Degrees Celsius that a working thermometer can show under a roof; else None."""
+    number = as_number(value)
+    return number if number is not None and 0 < number <= HOTTEST else None
+
+
+def as_number(value: Any) -> float | None:
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
