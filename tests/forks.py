@@ -14,13 +14,13 @@ import atexit
 import contextlib
 import fcntl
 import gc
-import importlib
+import importlib.abc
+import importlib.util
 import io
 import json
 import os
 import pkgutil
 import resource
-import runpy
 import select
 import signal
 import socket
@@ -342,7 +342,7 @@ def become(name: str, order: dict[str, Any], fds: list[int]) -> None:
     code = 1
     try:
         prepare(name, order, fds)
-        runpy.run_module(order["argv"][2], run_name="__main__", alter_sys=True)
+        run_module(order["argv"][2])
         code = 0
     except SystemExit as leaving:
         if leaving.code is not None and not isinstance(leaving.code, int):
@@ -356,6 +356,20 @@ def become(name: str, order: dict[str, Any], fds: list[int]) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
+
+
+def run_module(name: str) -> None:
+    """As `python -m` does; runpy would warn of a module that is loaded already."""
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = importlib.util.find_spec(f"{name}.__main__")
+    assert spec is not None and isinstance(spec.loader, importlib.abc.InspectLoader)
+    program = ModuleType("__main__")
+    program.__spec__, program.__file__ = spec, spec.origin
+    sys.modules["__main__"] = program
+    code = spec.loader.get_code(spec.name)
+    assert code is not None
+    exec(code, vars(program))
 
 
 def prepare(name: str, order: dict[str, Any], fds: list[int]) -> None:
