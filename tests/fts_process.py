@@ -58,7 +58,7 @@ class Study:
     def start(self, *words: str) -> Process:
         """`fts ...` in the background, in a session of its own; what it says goes to outputs/said.txt."""
         with (self.folder / "said.txt").open("ab") as said:
-            process = start(words, self.folder, self.environ, said, self.starts)
+            process = start(words, self.folder, self.environ, said, starts=self.starts)
         STARTED.append(process)
         return process
 
@@ -98,9 +98,14 @@ def fts(
 
 
 def start(
-    words: Sequence[str], folder: Path, environ: Mapping[str, str], said: IO[bytes], starts: bool = False
+    words: Sequence[str],
+    folder: Path,
+    environ: Mapping[str, str],
+    out: IO[bytes],
+    err: IO[bytes] | None = None,
+    starts: bool = False,
 ) -> Process:
-    """`fts WORDS` in the background, likewise, in a session of its own."""
+    """`fts WORDS` in the background, likewise, in a session of its own; both streams go to `out` if there is one."""
     with Path(os.devnull).open() as null:
         begin = forks.Forked if not starts and forks.can_fork(environ) else subprocess.Popen
         return begin(
@@ -108,8 +113,8 @@ def start(
             cwd=folder,
             env=environ,
             stdin=null,
-            stdout=said,
-            stderr=said,
+            stdout=out,
+            stderr=err or out,
             text=True,
             start_new_session=True,
         )
