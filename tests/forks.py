@@ -46,12 +46,7 @@ SCIENCE = (
     "torch", "pandas", "pyarrow.parquet", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.svm",
     "arch.bootstrap", "fts.study.build", "fts.study.final_model", "fts.study.walk_trainer", "fts.study.fold_trainer",
 )  # fmt: skip
-SERVED = {  # module that a process runs -> the server that has what it imports
-    "fts.jobs.cli": "core", "fts.jobs.form": "core", "fts.jobs.trial.process": "core", "fts.jobs.notify.send": "core",
-    "fts.jobs.trial.memory": "core",
-} | {
-    f"fts.study.{name}objective": "science" for name in ("", "baseline_", "final_", "walk_", "walk_forward_")
-}  # fmt: skip
+CUSTOM = "CUSTOMIZED_IN"  # variable: a folder of PYTHONPATH with a sitecustomize.py that may run late, in a fork
 ASKING = ("fts.jobs.supervisor.child", "fts.jobs.supervisor.template")  # start processes
 REAL_POPEN = subprocess.Popen  # a test may put another in its place
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
@@ -64,7 +59,8 @@ HIGH_FD = 200  # received descriptors are moved up here, out of the way of the n
 
 def can_fork(environ: Mapping[str, str]) -> bool:
     """Whether a fork is the process that this environment would start."""
-    known = environ.get("PYTHONPATH") in (None, str(ROOT), AROUND.get("PYTHONPATH"))
+    known = {str(ROOT), *AROUND.get("PYTHONPATH", "").split(os.pathsep), environ.get(CUSTOM, "")}
+    known = known.issuperset(environ.get("PYTHONPATH", "").split(os.pathsep))
     return _Asked.forks and known and _of_the_start(environ) == _of_the_start(AROUND)
 
 
@@ -104,8 +100,7 @@ def install() -> None:
 def popen(argv: Sequence[str], **options: Any) -> Any:
     """A process of ours as a fork, any other as subprocess.Popen starts it."""
     environ = os.environ if options.get("env") is None else options["env"]
-    ours = list(argv[:2]) == [sys.executable, "-Pm"] and argv[2] in SERVED
-    if ours and can_fork(environ):
+    if list(argv[:2]) == [sys.executable, "-Pm"] and argv[2].startswith("fts.") and can_fork(environ):
         with contextlib.suppress(ConnectionError, FileNotFoundError):
             return Forked(argv, **options)
     return REAL_POPEN(argv, **options)
@@ -132,7 +127,7 @@ class Forked:
     ) -> None:
         if not (folder := Path(cwd or ".").absolute()).is_dir():
             raise FileNotFoundError(folder)
-        line = _line(SERVED[argv[2]])
+        line = _line("science" if argv[2].startswith("fts.study.") else "core")
         self.args, self.returncode, self.stdin = list(argv), None, None
         self._lock = threading.Lock()
         self._answer, told = os.pipe()
@@ -400,6 +395,8 @@ def prepare(name: str, order: dict[str, Any], fds: list[int]) -> None:
         numpy_random.seed()  # as Python's own has been: each process begins elsewhere
     _Asked.name = name
     install()
+    if folder := order["environ"].get(CUSTOM):
+        exec(Path(folder, "sitecustomize.py").read_text(), {})
 
 
 if __name__ == "__main__":
