@@ -100,7 +100,7 @@ def install() -> None:
 def popen(argv: Sequence[str], **options: Any) -> Any:
     """A process of ours as a fork, any other as subprocess.Popen starts it."""
     environ = os.environ if options.get("env") is None else options["env"]
-    if list(argv[:2]) == [sys.executable, "-Pm"] and argv[2].startswith("fts.") and can_fork(environ):
+    if list(argv[:2]) == [sys.executable, "-Pm"] and argv[2].startswith(("fts.", "tests.")) and can_fork(environ):
         with contextlib.suppress(ConnectionError, FileNotFoundError):
             return Forked(argv, **options)
     return REAL_POPEN(argv, **options)
@@ -127,7 +127,7 @@ class Forked:
     ) -> None:
         if not (folder := Path(cwd or ".").absolute()).is_dir():
             raise FileNotFoundError(folder)
-        line = _line("science" if argv[2].startswith("fts.study.") else "core")
+        line = _line("science" if argv[2].startswith(("fts.study.", "tests.chaos.")) else "core")
         self.args, self.returncode, self.stdin = list(argv), None, None
         self._lock = threading.Lock()
         self._answer, told = os.pipe()
@@ -394,7 +394,8 @@ def prepare(name: str, order: dict[str, Any], fds: list[int]) -> None:
     if numpy_random := sys.modules.get("numpy.random"):
         numpy_random.seed()  # as Python's own has been: each process begins elsewhere
     _Asked.name = name
-    install()
+    if module.startswith("fts."):  # another has its own ways
+        install()
     if folder := order["environ"].get(CUSTOM):
         exec(Path(folder, "sitecustomize.py").read_text(), {})
 
