@@ -47,6 +47,8 @@ class OptunaTrial(optuna.Trial):
             self._check_given(name, distribution, data["low"], data["high"])
         try:
             value = super()._suggest(name, distribution)
+            if not is_kept(value, data["kind"]):
+                raise ValueError("the function would get another value than the recorded one")
         except ValueError as error:
             if name not in self._fixed_params:
                 raise
@@ -119,6 +121,11 @@ class OptunaTrial(optuna.Trial):
         for name, value in constraints.items():
             if name not in self.constraints:  # the first value counts
                 self.set_constraint(name, value)
+
+
+def is_kept(value: Any, kind: str) -> bool:
+    """Does Optuna hand out just this value? It would cut a fraction, and let a text pass for a number."""
+    return kind == "choice" or (isinstance(value, int | float) and (kind == "float" or value == int(value)))
 
 
 class StudyOfTrial(optuna.Study):

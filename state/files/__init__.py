@@ -19,11 +19,11 @@ from fts.state.files.folders import (
 from fts.state.files.reasons import DRAFT, CannotWrite, no_space, reason_of, room, size
 from fts.state.files.writing import (
     atomic_write,
-    can_write,
     cannot_take,
     draft_name,
     is_abandoned,
     new_folder,
+    refusal,
     replacing,
     sweep,
     sweep_below,

@@ -24,8 +24,8 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
     """Makes the folder and every missing one above it, each for its owner only. Raises CannotWrite."""
     refuse_links(folder, root)
     try:
-        missing = [folder] if not folder.is_dir() else []
-        while missing and not missing[-1].parent.is_dir() and missing[-1].parent != missing[-1]:
+        missing = [folder] if not _is_folder(folder) else []
+        while missing and not _is_folder(missing[-1].parent) and missing[-1].parent != missing[-1]:
             missing.append(missing[-1].parent)
         for level in reversed(missing):
             try:
@@ -35,6 +35,14 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
                     raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(level)) from error
     except OSError as error:
         raise cannot(error, folder) from error
+
+
+def _is_folder(path: Path) -> bool:
+    """Raises OSError for a path that the system refuses; Path.is_dir does so before Python 3.14 only."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def make_own(folder: Path) -> None:

@@ -396,6 +396,26 @@ process.serve(process.Commands(0, process.leave), fd, run, lambda data: Spec(), 
 """
 
 
+ALONE = """
+from fts.jobs.trial import process
+process.ORPHAN_S = 0.05
+commands = process.Commands(0, process.leave)
+commands.training = True
+os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+say(fact="trains")
+time.sleep(999)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /dev/full elsewhere")
+def test_a_trial_leaves_without_its_worker_although_its_log_is_full_and_an_order_was_none(tmp_path: Path) -> None:
+    with spawn(ALONE, tmp_path, env={"PYTHONPATH": os.pathsep.join(sys.path)}) as child:
+        facts_until(child, "trains")
+        child.send({"do": "prune"})
+        child.close_stdin()
+        assert child.wait(20.0) == 75
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans are not adopted")
 def test_a_trial_process_that_is_let_go_before_it_has_tidied_leaves_nothing(tmp_path: Path) -> None:
     """A worker closes stdin as soon as it has the result; on a busy machine the trial's children are still there.

@@ -279,6 +279,10 @@ def test_a_library_that_is_missing_for_an_hour_costs_no_trial(study: Study, undi
     assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.MACHINE_ERROR, 0)
     assert "3 times without progress" in str(job.message) and "libcudart.so.99" in str(job.message)
     assert study.statuses() == ["interrupted"]
+    waits = [event.at for event in queries.events(study.db, verbs=["waits"])]
+    attempts = queries.attempts(study.db, queries.trials(study.db, job.id)[0].id)
+    ended = [one.ended_at for one in attempts if one.ended_at is not None]
+    assert ended[1] <= waits[0] < ended[2], "a pause is no work on the trial"
     assert f"`fts retry {job.id}` continues it with 3 trials to run" in study.why() and study.key_refuses() is None
     repair()
     assert "continues it with 3 trials" in transitions.retry(study.db, [job.id]).message

@@ -171,6 +171,7 @@ def test_json_lines_of_output_are_metrics_and_what_is_no_number_is_diverged(tmp_
     cell = cell_of(tmp_path, "printf", 'begin\n{"val_loss": 0.5}\n[1]\n{"val_loss": NaN}\n', stdout=True)
     record = ran(cell)
     assert record.end["reason"] == "diverged" and record.end["value"] is None
+    assert record.end["message"] == "val_loss is nan, expected a finite number"
     assert record.curve == {0: 0.5, 1: None}
 
 
@@ -191,6 +192,11 @@ def test_a_report_that_the_command_writes_anew_each_time_is_read_whole(tmp_path:
     ("words", "fields", "told"),
     [
         (("true",), {}, r"without val_loss \(exit code 0\): the report is empty; expected a JSON line with val_loss"),
+        (
+            ("""echo '{"val_loss": "high"}' > $FTS_REPORT""",),
+            {"shell": True},
+            r"0\): val_loss is 'high', expected a number",
+        ),
         (("echo", "val_loss 3"), {}, "but it printed it: add --stdout or --regex"),
         (("echo", "loss 3"), {"regex": "val_loss=(.*)"}, "its last line of output is 'loss 3'; expected a line"),
         (("echo", '{"loss": 3}'), {"stdout": True}, "it reported loss; expected a JSON line with val_loss on its"),
