@@ -60,8 +60,12 @@ HIGH_FD = 200  # received descriptors are moved up here, out of the way of the n
 def can_fork(environ: Mapping[str, str]) -> bool:
     """Whether a fork is the process that this environment would start."""
     known = {str(ROOT), *AROUND.get("PYTHONPATH", "").split(os.pathsep), environ.get(CUSTOM, "")}
-    known = known.issuperset(environ.get("PYTHONPATH", "").split(os.pathsep))
-    return _Asked.forks and known and _of_the_start(environ) == _of_the_start(AROUND)
+    others = set(environ.get("PYTHONPATH", "").split(os.pathsep)) - known
+    return _Asked.forks and all(map(_is_empty, others)) and _of_the_start(environ) == _of_the_start(AROUND)
+
+
+def _is_empty(folder: str) -> bool:
+    return {path.name for path in Path(folder).iterdir()} <= {"__pycache__"} if Path(folder).is_dir() else True
 
 
 def _of_the_start(environ: Mapping[str, str]) -> dict[str, str]:
@@ -78,9 +82,10 @@ class _Asked:
 
 
 @contextlib.contextmanager
-def off() -> Iterator[None]:
+def off(really: bool = True) -> Iterator[None]:
     """Processes are started, not forked."""
-    before, _Asked.forks = _Asked.forks, False
+    before = _Asked.forks
+    _Asked.forks = before and not really
     try:
         yield
     finally:
@@ -100,7 +105,8 @@ def install() -> None:
 def popen(argv: Sequence[str], **options: Any) -> Any:
     """A process of ours as a fork, any other as subprocess.Popen starts it."""
     environ = os.environ if options.get("env") is None else options["env"]
-    if list(argv[:2]) == [sys.executable, "-Pm"] and argv[2].startswith(("fts.", "tests.")) and can_fork(environ):
+    ours = argv[0] == sys.executable and argv[1] in ("-m", "-Pm") and argv[2].startswith(("fts.", "tests."))
+    if ours and can_fork(environ):
         with contextlib.suppress(ConnectionError, FileNotFoundError):
             return Forked(argv, **options)
     return REAL_POPEN(argv, **options)
@@ -127,7 +133,7 @@ class Forked:
     ) -> None:
         if not (folder := Path(cwd or ".").absolute()).is_dir():
             raise FileNotFoundError(folder)
-        line = _line("science" if argv[2].startswith(("fts.study.", "tests.chaos.")) else "core")
+        line = _line("science" if argv[2].startswith(("fts.study.", "tests.chaos.", "tests.training.")) else "core")
         self.args, self.returncode, self.stdin = list(argv), None, None
         self._lock = threading.Lock()
         self._answer, told = os.pipe()
@@ -139,7 +145,10 @@ class Forked:
         elif stdin == subprocess.DEVNULL:
             stdin = os.open(os.devnull, os.O_RDONLY)
             close.append(stdin)
-        streams = [stdin, stdout, stdout if stderr == subprocess.STDOUT else stderr]
+        if stdout == subprocess.DEVNULL:
+            stdout = os.open(os.devnull, os.O_WRONLY)
+            close.append(stdout)
+        streams = [stdin, stdout, stdout if stderr == subprocess.STDOUT else 2 if stderr is None else stderr]
         environ = dict(os.environ if env is None else env)
         if argv[2] != "fts.jobs.cli":
             environ["ASKED_BY"] = str(os.getpid())  # whom a trial has to kill: its parent is the server
@@ -193,7 +202,7 @@ def run(argv: Sequence[str], cwd: Path, environ: Mapping[str, str], timeout_s: f
     left, until = {out, err}, time.monotonic() + timeout_s
     try:
         try:
-            process = Forked(argv, stdin=subprocess.DEVNULL, stdout=its_out, stderr=its_err, cwd=cwd, env=environ)
+            process = popen(argv, stdin=subprocess.DEVNULL, stdout=its_out, stderr=its_err, cwd=cwd, env=environ)
         finally:
             os.close(its_out)
             os.close(its_err)

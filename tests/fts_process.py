@@ -15,6 +15,7 @@ from typing import IO, Any
 from tests import forks
 
 ROOT = Path(__file__).parent.parent
+FTS = [sys.executable, "-m", "fts.jobs.cli"]
 QUICK = {
     "FTS_LEASE_S": "5", "FTS_BEAT_S": "0.5", "FTS_POLL_S": "0.1", "FTS_AWAKE": "0", "FTS_SENSORS": "none",
     "FTS_NOTIFY": os.devnull,
@@ -82,19 +83,8 @@ def fts(
     words: Sequence[str], folder: Path, environ: Mapping[str, str], timeout_s: float = 240.0, starts: bool = False
 ) -> Said:
     """`fts WORDS`, to its end; a fork unless `starts`, or `environ` has what only an interpreter that starts obeys."""
-    argv = [sys.executable, "-m", "fts.jobs.cli", *words]
-    if not starts and forks.can_fork(environ):
-        return Said(*forks.run(argv, folder, environ, timeout_s))
-    done = subprocess.run(
-        argv,
-        cwd=folder,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        stdin=subprocess.DEVNULL,
-    )
-    return Said(done.returncode, done.stdout, done.stderr)
+    with forks.off(starts):
+        return Said(*forks.run([*FTS, *words], folder, environ, timeout_s))
 
 
 def start(
@@ -106,18 +96,9 @@ def start(
     starts: bool = False,
 ) -> Process:
     """`fts WORDS` in the background, likewise, in a session of its own; both streams go to `out` if there is one."""
-    with Path(os.devnull).open() as null:
-        begin = forks.Forked if not starts and forks.can_fork(environ) else subprocess.Popen
-        return begin(
-            [sys.executable, "-m", "fts.jobs.cli", *words],
-            cwd=folder,
-            env=environ,
-            stdin=null,
-            stdout=out,
-            stderr=err or out,
-            text=True,
-            start_new_session=True,
-        )
+    streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err or out}
+    with forks.off(starts):
+        return forks.popen([*FTS, *words], cwd=folder, env=environ, start_new_session=True, **streams)
 
 
 def wait_until(true: Callable[[], Any], timeout_s: float = 60.0, every_s: float = 0.1) -> Any:
