@@ -43,7 +43,7 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
         _check_copy(draft, db.path)
         target = _take_name(draft, target)
     finally:
-        remove(draft)
+        remove_database(draft)
     sync_folder(target.parent)
     if keep is not None and not target.parent.is_symlink():  # behind a link lie the copies of somebody else as well
         others = [copy for copy in copies(target.parent) if copy != target]
@@ -103,12 +103,18 @@ def _take_name(draft: Path, target: Path) -> Path:
             return target
 
 
+def remove_database(path: Path) -> None:
+    """With what SQLite made beside it: on a full disk it cannot take its log away again."""
+    for name in ("", "-journal", "-wal", "-shm"):
+        remove(path.with_name(path.name + name))
+
+
 def copy_pages(source: sqlite3.Connection, path: Path, target: Path, named: Path) -> None:
     """All pages of the database at `path` into a new file, on the disk when this returns.
 
     Errors of the new file call it `named`, what it becomes.
     """
-    target.unlink(missing_ok=True)
+    remove_database(target)
     try:
         with private_files():
             connection = sqlite3.connect(target)

@@ -319,6 +319,10 @@ for write in (
         print(refused)
 print(full_sentence(disk / "fts.db") if is_full(disk) else "")
 (disk / "filler0").unlink(); (disk / "filler1").unlink()
+try:
+    backup(db, disk / "weights")  # one inode for the copy, one for its log
+except DiskFull as refused:
+    print(refused, [file.name for file in (disk / "weights").iterdir()])
 atomic_write(disk / "trial" / "x.json", "x")
 subprocess.run(["mount", "-o", "remount,ro,bind", str(disk)], check=True)
 try:
@@ -336,9 +340,10 @@ def test_a_disk_without_inodes_says_so_and_not_how_many_bytes_are_free(tmp_path)
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     *inodes, readonly, content = done.stdout.splitlines()
-    assert len(inodes) == 5, done.stderr
+    assert len(inodes) == 6, done.stderr
     assert all("MB free but no free inodes" in line for line in inodes), inodes
     assert inodes[1].startswith("a checkpoint needs 1.1 MB; the disk of ")
+    assert inodes[5].endswith("[]"), "nothing of the copy stays"
     assert "is mounted read-only" in readonly and content == "x"
 
 
