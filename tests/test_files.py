@@ -25,6 +25,7 @@ from fts.state.files import (
     csv_cell,
     draft_name,
     from_csv_cell,
+    is_file,
     make_folder,
     new_folder,
     open_log,
@@ -285,6 +286,15 @@ def test_a_path_that_cannot_be_is_named_with_its_fault(tmp_path, name, told):
     with pytest.raises(CannotWrite, match=told):
         atomic_write(tmp_path / name, "x")
     assert names(tmp_path) == ["file", "folder", "pipe"]
+
+
+def test_whether_a_file_is_there_is_not_guessed(tmp_path):
+    """From Python 3.14 on Path.is_file says no where nobody can know."""
+    (tmp_path / "file").write_text("x")
+    found = [is_file(tmp_path / name) for name in ("file", "other", "file/below", ".", "a\0b")]
+    assert found == [True, False, False, False, False]
+    with pytest.raises(OSError, match="too long"):
+        is_file(tmp_path / ("x" * 300))
 
 
 ON_A_SMALL_DISK = """

@@ -260,11 +260,13 @@ class TrialRunner:
 
     def _tried(self) -> int:
         """How often in vain, in whichever worker, since it last got further or a person had its job begin again."""
+        failed = [one for one in queries.attempts(self.db, self.trial.id) if one.how == StopReason.MACHINE]
+        if not failed:
+            return 0
         gained = [one.at for one in queries.epochs(self.db, self.trial.id)]
         gained += [one["at"] for one in queries.checkpoints(self.db, self.trial.id)]
         since = max([queries.latest_at(self.db, self.job.id, BEGINS_AGAIN), *gained])
-        ended = queries.attempts(self.db, self.trial.id)
-        return sum(one.how == StopReason.MACHINE and (one.ended_at or 0.0) > since for one in ended)
+        return sum((one.ended_at or 0.0) > since for one in failed)
 
     def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
