@@ -5,7 +5,7 @@ import dataclasses
 import os
 import pickle
 import subprocess
-from dataclasses import KW_ONLY, FrozenInstanceError, field
+from dataclasses import KW_ONLY, FrozenInstanceError, InitVar, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -107,6 +107,14 @@ def test_a_value_is_made_compared_hashed_and_refused_as_one_of_dataclasses(name,
     ):
         one, other = (asked(kind(*values, **named)) for kind in (ours, theirs))
         assert one == other or repr(one) == repr(other)
+
+
+def test_what_is_not_written_here_is_refused_as_soon_as_the_class_is_made():
+    for left_out in ({"hash": False}, {"hash": True}):
+        with pytest.raises(AssertionError, match=r"Wrong\.a"):
+            dataclass(frozen=True)(type("Wrong", (), {"__annotations__": {"a": int}, "a": field(**left_out)}))
+    with pytest.raises(AssertionError, match=r"Wrong\.a"):
+        dataclass(frozen=True)(type("Wrong", (), {"__annotations__": {"a": InitVar[int]}}))
 
 
 def test_a_value_with_a_nan_equals_its_copy():

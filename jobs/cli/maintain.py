@@ -22,7 +22,7 @@ from fts.state.cursors import Connection
 from fts.state.db import open_database
 from fts.state.disk import reading_uri
 from fts.state.errors import WrongStatus
-from fts.state.files import csv_cell
+from fts.state.files import csv_cell, is_file
 from fts.state.place import require_study
 from fts.state.translation import translate
 
@@ -209,7 +209,7 @@ def restore(file: Path | None, yes: bool) -> None:
         if copies(here().backups):
             raise NothingThere(f"there is no good backup in {here().backups}: all of them are damaged")
         raise NothingThere(f"there is no backup in {here().backups}; `fts backup` makes one")
-    if not chosen.exists():
+    if not is_file(chosen):
         raise NothingThere(f"there is no file {chosen}")
     refuse_while_working()
     sure(f"Put {chosen.name} in the place of {here().db}? Everything recorded after this backup is lost.", yes)

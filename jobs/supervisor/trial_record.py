@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.nearest import hint
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.log_limit import KEPT, MOST
-from fts.jobs.supervisor.process_tree import Reaped, reap_recorded
+from fts.jobs.supervisor.process_tree import Reaped, is_of_another_study, reap_recorded
 from fts.jobs.supervisor.progress_events import EpochReported, Note
 from fts.jobs.trial.kept import MOST_FILES
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -72,7 +73,10 @@ class TrialRecord:
             return
         if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
             transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
-            became = reap_recorded(before.pid or 0, before.pid_started)
+            if is_of_another_study(before.pid or 0, Path(spec.log_path)):
+                became = Reaped.NOT_OURS
+            else:
+                became = reap_recorded(before.pid or 0, before.pid_started)
             if became is not Reaped.GONE:
                 log.info("process %s, which ran this trial before: %s", before.pid, became)
         facts: dict[str, Any] = self._process(child)

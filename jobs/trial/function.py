@@ -89,7 +89,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
     log_to(Path(spec.log_path).absolute())
-    faulthandler.enable(all_threads=False)  # a crash of a library leaves the line that called it in the log
+    faulthandler.enable(2, all_threads=False)  # a crash of a library leaves the line that called it in the log
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)

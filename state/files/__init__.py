@@ -7,6 +7,7 @@ Inside an outputs folder no link is followed, neither to write nor to delete; th
 from fts.state.files.csv_cells import csv_cell, csv_text, from_csv_cell
 from fts.state.files.folders import (
     drop_middle,
+    is_file,
     link_below,
     make_folder,
     open_log,

@@ -37,12 +37,22 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
         raise cannot(error, folder) from error
 
 
+def is_file(path: Path) -> bool:
+    """As Path.is_file before Python 3.14: raises OSError where nobody can know, as in a folder that is locked."""
+    return stat.S_ISREG(_mode(path))
+
+
 def _is_folder(path: Path) -> bool:
-    """Raises OSError for a path that the system refuses; Path.is_dir does so before Python 3.14 only."""
+    """Likewise."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    """0: there is nothing, or there can be nothing of this name."""
     try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return 0
 
 
 def make_own(folder: Path) -> None:

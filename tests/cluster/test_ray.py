@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.cluster.noticed import measure
 from tests.cluster.ray_nodes import Ray, can_cut, why_not
 from tests.executors.crew import Crew, undisturbed
 from tests.fts_process import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 PAUSE_S = 0.3
-TABLE: list[tuple[str, str, str]] = []  # disturbance, noticed after, next epoch after
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,6 @@ def cluster() -> Iterator[Ray]:
     found = Ray(("n1", "n2", "n4"))
     yield found
     found.end()
-    print("\ndisturbance                     noticed after  next epoch after  identical")
-    for what, noticed, onward in TABLE:
-        print(f"{what:<32}{noticed:<15}{onward:<18}yes")
 
 
 @pytest.fixture
@@ -101,14 +98,7 @@ def strikes(crew: Crew, ray: Ray, strike: Callable[[str], None]) -> str:
     node = node_of(ray, name)
     began = time.time()
     strike(node)
-    asked = f"SELECT trial_id, ended_at FROM attempt WHERE host = '{name}' AND how = 'node lost'"
-    lost = wait_until(lambda: crew.study.query(asked), 120)[0]  # it may be the trial after the one that was seen
-    later = (  # the next epoch, or the end of a trial that was lost after its last one
-        f"SELECT at FROM epoch WHERE trial_id = {lost['trial_id']} AND at > {lost['ended_at']} UNION "
-        f"SELECT ended_at FROM trial WHERE id = {lost['trial_id']} AND ended_at IS NOT NULL ORDER BY 1"
-    )
-    onward = wait_until(lambda: crew.study.query(later), 120)[0]["at"] - began
-    TABLE.append((strike.__name__.replace("_", " "), f"{lost['ended_at'] - began:.1f} s", f"{onward:.1f} s"))
+    measure(crew, f"Ray: {strike.__name__.replace('_', ' ')}", began, host=name)
     return node
 
 

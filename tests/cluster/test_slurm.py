@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.cluster.noticed import measure
 from tests.cluster.slurm import Slurm, node_of, why_not
 from tests.executors.crew import Crew, undisturbed
 from tests.executors.page import commands
@@ -83,10 +84,12 @@ def test_a_cancelled_and_a_preempted_job_bring_their_checkpoint_home(slurm: Slur
     slurm.run("scancel", slurm.run("squeue", "-h", "-t", "R", "-o", "%i").split()[0])
     wait_until(lambda: "preempted" in ends(crew))
     wait_until(lambda: crew.study.query("SELECT 1 FROM attempt WHERE ended_at IS NULL AND host IS NOT NULL"))
+    began = time.time()
     for _ in range(2):
         slurm.run("sbatch", "-p", "high", "-n1", "--mem=500M", "-o", "/dev/null", "--wrap", "sleep 6")
     wait_until(lambda: crew.study.query("SELECT 1 FROM event WHERE message LIKE '%waits in Slurm: %'"))
     assert "waits in Slurm: " in crew.study.ok("why", "1") + crew.study.ok("why", "2")
+    measure(crew, "Slurm: both nodes preempted", began, "preempted")
     equal(crew, peace, worker)
     assert ends(crew).count("preempted") >= 2
 
@@ -112,9 +115,11 @@ def test_a_node_that_goes_away_is_lost_and_the_other_goes_on(slurm: Slurm, tmp_p
     crew = crew_on(slurm, tmp_path)
     worker = start(crew)
     wait_until(lambda: crew.study.query(ON_N1))
+    began = time.time()
     slurm.kill_node("n1")
     wait_until(lambda: "node lost" in ends(crew))
     slurm.start_node("n1")
+    measure(crew, "Slurm: node killed", began)
     equal(crew, peace, worker)
 
 

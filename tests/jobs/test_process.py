@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from fts.jobs.supervisor import child as process
 from fts.jobs.supervisor.child import ChildGone, ChildNotReading, TrialProcess
-from fts.jobs.supervisor.process_tree import Reaped, reap_recorded, same_process, started_at
+from fts.jobs.supervisor.process_tree import Reaped, is_of_another_study, reap_recorded, same_process, started_at
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time
@@ -349,6 +350,22 @@ def test_a_process_is_the_same_after_the_clock_was_set(monkeypatch: pytest.Monke
 def test_a_process_that_an_older_fts_recorded_by_its_date_is_the_same() -> None:
     assert same_process(os.getpid(), psutil.Process().create_time())
     assert not same_process(os.getpid(), psutil.Process().create_time() - 60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has open is not listed elsewhere")
+def test_the_trial_of_a_study_that_was_copied_while_it_ran_is_left_alone_by_the_copy(tmp_path: Path) -> None:
+    first, copy, linked = (tmp_path / name / "outputs" for name in ("first", "copy", "linked"))
+    with spawn("say(fact='ready')\nsys.stdin.read()", first) as child:
+        facts_until(child, "ready")
+        linked.parent.symlink_to(first.parent)
+        logs = [outputs / "logs" / "trial.log" for outputs in (first, copy, linked)]
+        assert [is_of_another_study(child.pid, log) for log in logs] == [False, True, False]
+        shutil.copytree(first, copy)
+        assert is_of_another_study(child.pid, logs[1]) and not is_of_another_study(
+            child.pid, copy / "logs" / "other.log"
+        )
+        logs[0].unlink()
+        assert not is_of_another_study(child.pid, logs[0]), "a person has removed our log"
 
 
 @pytest.mark.parametrize("pid", [-1, 0, 1, 2**22 + 17])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -248,7 +249,7 @@ def break_torch(trouble: Path) -> Callable[[], None]:
     package = trouble / "torch"
     package.mkdir()
     (package / "__init__.py").write_text('raise ImportError("libcudart.so.99: cannot open shared object file")\n')
-    return lambda: package.rename(trouble / "repaired")
+    return lambda: shutil.rmtree(package)
 
 
 BREAKS_CODE = """

@@ -19,7 +19,7 @@ import pytest
 from fts.jobs import commands
 from fts.jobs.api.command import BareStudy, CommandCell, filled
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.python import python
+from tests.fts_process import fts as run
 from tests.trial.harness import PATIENCE_S, Fact, Record, attempt, log_of, spec_of, start
 
 PARAMS = {"lr": 0.25, "layers": 2}
@@ -370,10 +370,9 @@ def test_enqueue_and_worker_show_a_command_like_a_function(tmp_path: Path):
     (tmp_path / "train.py").write_text(TRAIN)
 
     def fts(*words: str) -> str:
-        done = subprocess.run(
-            python("-m", "fts.jobs.cli", *words), cwd=tmp_path, capture_output=True, text=True, timeout=240, check=True
-        )
-        return done.stdout
+        said = run(words, tmp_path, os.environ)
+        assert said.code == 0, said
+        return said.out
 
     fts("enqueue", "--metric", "val_loss", "--trials", "3", "-m", "size=S", "--", "python3", "train.py",
         "{lr:0.1..0.5}", "4", "0.0")  # fmt: skip

@@ -113,9 +113,10 @@ def test_a_template_with_a_thread_of_its_own_refuses(tmp_path: Path) -> None:
 # -- a process that serves several trials
 
 COUNTS = """
-import os, threading
+import io, os, sys, threading
 seen = []
 def objective(trial):
+    sys.stderr = io.StringIO()
     seen.append(trial.number)
     trial.set_user_attr("seen", len(seen))
     if trial.number == 2:
