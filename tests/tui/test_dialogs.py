@@ -8,7 +8,7 @@ import pytest
 from textual import events
 from textual.app import App
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Select
+from textual.widgets import Input, OptionList, Select, TabPane
 
 from fts.jobs.actions import by_id
 from fts.jobs.api.form import CHOICE, Field
@@ -20,6 +20,7 @@ from fts.tui.screens.chooser import Choice, Chooser
 from fts.tui.screens.dialog import LONGEST, Dialog
 from fts.tui.screens.dialogs import Ask, Confirm, Notice
 from fts.tui.screens.enqueue_options import FieldRow
+from fts.tui.screens.enqueue_tabs import FormTabs
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, settled, until, verbs
 from tests.tui.terminal import Terminal
 
@@ -294,3 +295,34 @@ async def test_a_page_key_in_a_menu_that_has_no_room_yet_does_nothing():
             await pilot.press("enter", "pagedown", "pageup")
         await pilot.press("down", "enter")
         assert pilot.app.query_one(Select).value == "none"
+
+
+@pytest.mark.parametrize(
+    "dialog",
+    [lambda: Notice("about", ["a line"]), lambda: Ask("note", "a hint"), lambda: Chooser("kind", [Choice("a", "a")]),
+     lambda: Confirm("sure?", ["It does something."])],
+    ids=["notice", "ask", "chooser", "confirm"],
+)  # fmt: skip
+async def test_a_dialog_that_is_answered_twice_at_once_leaves_the_screen_below(db_path, dialog):
+    """A second Enter was in the queue of its messages when the first one closed it, and closed the monitor."""
+    async with monitor(db_path) as (app, pilot):
+        found = answers(app, made := dialog())
+        await until(lambda: opened(app, type(made)), pilot)
+        made.dismiss(None)
+        made.dismiss(None)
+        await until(lambda: found == [None], pilot)
+        await press(pilot, "j")
+        assert not opened(app, type(made))
+
+
+async def test_a_tab_is_opened_by_a_key_that_is_quicker_than_the_form():
+    class Form(App[None]):
+        pass
+
+    async with Form().run_test() as pilot:
+        tabs = FormTabs()
+        tabs.compose_add_child(TabPane("1 Study", id="study"))
+        tabs.compose_add_child(TabPane("4 Answer", id="answer"))
+        pilot.app.mount(tabs)
+        tabs.open("answer")  # it has no tabs yet
+        await until(lambda: tabs.active == "answer", pilot)
