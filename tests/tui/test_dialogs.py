@@ -315,6 +315,17 @@ async def test_a_dialog_that_is_answered_twice_at_once_leaves_the_screen_below(d
         assert not opened(app, type(made))
 
 
+async def test_a_page_key_in_a_list_that_has_just_changed_is_no_error(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "w")
+        await until(lambda: opened(app, Chooser), pilot)
+        with app.batch_update():  # nothing is laid out meanwhile
+            app.screen.query_one(OptionList).replace_option_prompt_at_index(0, "other words")  # its lines are forgotten
+            await pilot.press("pagedown")
+        options = app.screen.query_one(OptionList)
+        assert options.highlighted == options.option_count - 1
+
+
 async def test_a_tab_is_opened_by_a_key_that_is_quicker_than_the_form():
     class Form(App[None]):
         pass
