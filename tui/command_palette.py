@@ -17,6 +17,7 @@ from fts.jobs.status import formatting
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
 from fts.tui.screens.chooser import has_room, mark
+from fts.tui.screens.dialog import Modal
 from fts.tui.typed_ahead import release
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def named_jobs(app: Monitor, numbers: str | None) -> list[Job] | None:
 # ---------------------------------------------------------------- the screen
 
 
-class Palette(CommandPalette):
+class Palette(Modal[None], CommandPalette):
     """Textual's palette, framed as our other dialogs; Enter never takes an entry that answers older words."""
 
     DEFAULT_CSS = """

@@ -300,8 +300,8 @@ async def test_a_page_key_in_a_menu_that_has_no_room_yet_does_nothing():
 @pytest.mark.parametrize(
     "dialog",
     [lambda: Notice("about", ["a line"]), lambda: Ask("note", "a hint"), lambda: Chooser("kind", [Choice("a", "a")]),
-     lambda: Confirm("sure?", ["It does something."])],
-    ids=["notice", "ask", "chooser", "confirm"],
+     lambda: Confirm("sure?", ["It does something."]), Palette],
+    ids=["notice", "ask", "chooser", "confirm", "palette"],
 )  # fmt: skip
 async def test_a_dialog_that_is_answered_twice_at_once_leaves_the_screen_below(db_path, dialog):
     """A second Enter was in the queue of its messages when the first one closed it, and closed the monitor."""

@@ -148,8 +148,8 @@ class Chooser(Dialog[str]):
 
 
 def has_room(options: OptionList) -> bool:
-    """Whether a list has a place on the screen, and its lines: without them, Textual fails at a key that turns a page."""
-    if not options.scrollable_content_region:
+    """Whether a list has a place on the screen and its lines: without, Textual fails at a key that turns a page."""
+    if not options.is_mounted or not options.scrollable_content_region:
         return False
     options.scroll_to_highlight()  # lays out lines that are new since the last picture
     return True
