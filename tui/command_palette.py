@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, cast
 
+from textual.await_complete import AwaitComplete
 from textual.command import CommandInput, CommandList, CommandPalette, DiscoveryHit, Hit, Provider
 from textual.content import Content
 
@@ -17,7 +18,6 @@ from fts.jobs.status import formatting
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
 from fts.tui.screens.chooser import has_room, mark
-from fts.tui.screens.dialog import Modal
 from fts.tui.typed_ahead import release
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def named_jobs(app: Monitor, numbers: str | None) -> list[Job] | None:
 # ---------------------------------------------------------------- the screen
 
 
-class Palette(Modal[None], CommandPalette):
+class Palette(CommandPalette):
     """Textual's palette, framed as our other dialogs; Enter never takes an entry that answers older words."""
 
     DEFAULT_CSS = """
@@ -210,6 +210,10 @@ class Palette(Modal[None], CommandPalette):
     def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
         super().set_focus(widget, scroll_visible, from_app_focus)
         release(widget)
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Once, as every dialog of ours; Textual's base of the palette is none of ours."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         of_list = action == "command_list"
