@@ -4,10 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RAY    := build/ray
+OTHERS := build/others
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-cluster check package docs verify tui report bench sentences clean
+.PHONY: help setup run test test-slow test-cluster test-others check package docs verify tui report bench sentences clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -51,6 +52,20 @@ $(RAY)/.installed: $(STAMP)
 	@$(BIN)/python -m venv $(RAY)
 	@$(RAY)/bin/python -m tests.beside $(abspath $(BIN))/python
 	@$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ray || echo "Ray cannot be installed here: its tests are skipped" >&2
+	@touch $@
+
+test-others: $(OTHERS)/.installed  ## the examples of every library, MLflow's server, W&B, Jupyter, and the pages in Chromium (half an hour)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get install -y --no-install-recommends chromium r-base-core; fi
+	@FTS_LIBRARIES=$(abspath $(OTHERS))/bin/python $(OTHERS)/bin/python -m pytest -m 'slow or not slow' -rs \
+		tests/mirrors tests/test_examples.py tests/test_reading.py tests/test_site.py tests/report/test_look.py
+
+$(OTHERS)/.installed: $(STAMP)
+	@echo "installing the libraries of the examples and mirrors beside the environment, in $(OTHERS) (two minutes, once)"
+	@$(BIN)/python -m venv $(OTHERS)
+	@$(OTHERS)/bin/python -m tests.beside $(abspath $(BIN))/python
+	@$(OTHERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt accelerate keras lightgbm lightning transformers xgboost
+	@$(OTHERS)/bin/python -m pip install --quiet --disable-pip-version-check mlflow flask-wtf wandb optuna-dashboard nbclient ipykernel duckdb
 	@touch $@
 
 check: $(STAMP)  ## ruff, mypy --strict, and the test that draws the direction of imports (about a minute)

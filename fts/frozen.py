@@ -31,6 +31,9 @@ def _frozen(cls: Any) -> Any:
     cls.__doc__ = cls.__doc__ or cls.__name__  # else dataclasses writes the signature there, which takes long
     own = {name for name, value in vars(cls).items() if value is not None}
     dataclasses.dataclass(init=False, repr=False, eq=False)(cls)  # finds the fields, writes no method
+    for name, each in cls.__dataclass_fields__.items():
+        usual = each.hash is None and "InitVar" not in str(each.type)
+        assert usual, f"{cls.__name__}.{name} wants what is not written here: take it from dataclasses"
     cls.__dataclass_params__.frozen = True  # for those that inherit from it
     for name, method in {"__init__": _first_init(cls), **METHODS}.items():
         if name not in own:

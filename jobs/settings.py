@@ -104,7 +104,7 @@ class WorkerSettings:
     lease_s: float = 60.0
     beat_s: float = 5.0  # several beats fit into a lease, so that a slow disk costs nothing
     poll_s: float = 0.5  # how often a supervisor looks for orders
-    node_lease_s: float = 14.0  # of an agent: silent for longer, and its node is lost
+    node_lease_s: float = 13.0  # of an agent: silent for longer, and its node is lost
     launch_s: float = 120.0  # that an agent on a named node may take to come up
     where: Where = field(default_factory=Where)
     checkpoint_home: int = 1_000_000_000  # bytes; a larger one stays at Where.checkpoints

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
         _check_copy(draft, db.path)
         target = _take_name(draft, target)
     finally:
-        remove(draft)
+        remove_database(draft)
     sync_folder(target.parent)
     if keep is not None and not target.parent.is_symlink():  # behind a link lie the copies of somebody else as well
         others = [copy for copy in copies(target.parent) if copy != target]
@@ -55,19 +56,19 @@ def check_file(path: Path) -> None:
     """Reads a copy through: whole, ours, and of a schema we know."""
     if not path.exists():
         raise NoDatabase(f"there is no file {path}")
-    connection = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
     try:
-        if found := of_the_file(connection.execute("PRAGMA integrity_check(1000)")):
-            raise CopyDamaged(path, "; ".join(found))
-        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise NotOurDatabase(f"{path} is not a copy of an fts database")
-        number = connection.execute("PRAGMA user_version").fetchone()[0]
-        if (lost := schema.missing_table(connection)) is not None:
-            raise CopyDamaged(path, f"it has no table {lost}")
+        with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as connection:
+            if found := of_the_file(connection.execute("PRAGMA integrity_check(1000)")):
+                raise CopyDamaged(path, "; ".join(found))
+            if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                raise NotOurDatabase(f"{path} is not a copy of an fts database")
+            number = connection.execute("PRAGMA user_version").fetchone()[0]
+            if (lost := schema.missing_table(connection)) is not None:
+                raise CopyDamaged(path, f"it has no table {lost}")
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:  # nobody has seen yet what is in it
+            raise translate(error, path) from error
         raise CopyDamaged(path, str(error)) from error
-    finally:
-        connection.close()
     if number > SCHEMA:
         raise SchemaTooNew(f"{path} has schema {number}, this fts knows schema {SCHEMA}: update fts")
 
@@ -102,21 +103,26 @@ def _take_name(draft: Path, target: Path) -> Path:
             return target
 
 
+def remove_database(path: Path) -> None:
+    """With what SQLite made beside it: on a full disk it cannot take its log away again."""
+    for name in ("", "-journal", "-wal", "-shm"):
+        remove(path.with_name(path.name + name))
+
+
 def copy_pages(source: sqlite3.Connection, path: Path, target: Path, named: Path) -> None:
     """All pages of the database at `path` into a new file, on the disk when this returns.
 
     Errors of the new file call it `named`, what it becomes.
     """
-    target.unlink(missing_ok=True)
-    with private_files():
-        connection = sqlite3.connect(target)
+    remove_database(target)
     try:
-        if sys.platform == "darwin":
-            connection.execute("PRAGMA fullfsync = 1")
-        source.backup(connection)
-        connection.execute("PRAGMA journal_mode = delete")  # one file, nothing beside it
+        with private_files():
+            connection = sqlite3.connect(target)
+        with closing(connection):
+            if sys.platform == "darwin":
+                connection.execute("PRAGMA fullfsync = 1")
+            source.backup(connection)
+            connection.execute("PRAGMA journal_mode = delete")  # one file, nothing beside it
     except sqlite3.DatabaseError as error:
         of_source = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         raise translate(error, path if of_source else named) from error
-    finally:
-        connection.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from typing import TYPE_CHECKING
 
-from fts.state.files import no_space, room
+from fts.state.files import no_space, reason_of, refusal, room
 from fts.state.identity import beside, mark_of
 
 if TYPE_CHECKING:
@@ -53,6 +54,17 @@ def full_sentence(path: Path) -> str:
     if room(folder)[1] == 0:
         return f"{no_space(folder)}; nothing was written to {path}"
     return f"the disk of {path} is full; nothing was written: free space and try again"
+
+
+def refused_sentence(path: Path) -> str | None:
+    """Why its folder takes no more of this user, as a quota does on a disk with room; None: that is not what is wrong.
+
+    SQLite calls it an I/O error, as it does a defect of the disk.
+    """
+    error = refusal(path.absolute().parent, LEAST_FREE)
+    if error is None or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return f"{reason_of(error, path)}; nothing was written"
 
 
 def has_log(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shlex
@@ -70,8 +71,16 @@ def _has(folder: Path) -> bool:
 
 
 def has_study(path: Path) -> bool:
-    """Is there a database at all? A file of no bytes is what a failed copy leaves; it holds nothing to lose."""
-    return path.exists() and path.stat().st_size > 0
+    """Is there a database at all? A file of no bytes is what a failed copy leaves; it holds nothing to lose.
+
+    Raises OSError where nobody can know, as in a folder that this user may not look into.
+    """
+    try:
+        return path.stat().st_size > 0
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
 
 
 def refuse_other_than_file(path: Path) -> None:

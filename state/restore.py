@@ -7,11 +7,11 @@ import sqlite3
 import time
 from pathlib import Path
 
-from fts.state.backup import check_file, copy_pages
+from fts.state.backup import check_file, copy_pages, remove_database
 from fts.state.db import QUIET_S, open_database
 from fts.state.disk import reading_uri
 from fts.state.errors import StateError, WrongStatus
-from fts.state.files import make_folder, remove, sync_folder
+from fts.state.files import make_folder, sync_folder
 from fts.state.models import ALL, WorkerRow
 
 REPLACED = "replaced-%Y%m%d-%H%M%S"  # behind the name of a database that a copy took the place of, UTC
@@ -32,7 +32,7 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
         aside = _set_aside(path)
         fresh.rename(path)
     finally:
-        remove(fresh)
+        remove_database(fresh)
     sync_folder(path.parent)
     return aside
 

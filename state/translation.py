@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fts.state import errors
 from fts.state.damage import damaged, incomplete_sentence, restore_sentence
-from fts.state.disk import full_sentence, is_full, is_read_only, read_only_sentence
+from fts.state.disk import full_sentence, is_full, is_read_only, read_only_sentence, refused_sentence
 from fts.state.holder import holder
 from fts.state.identity import beside
 
@@ -18,6 +18,9 @@ LOST = re.compile(  # what SQLite says of a table that was dropped or replaced
 )
 
 OF_FILES = ("readonly", "i/o error", "unable to open")  # SQLite names no file
+
+
+NO_ROOM = "SQLITE_IOERR_SHMSIZE"  # the -shm file could not grow
 
 
 def in_the_way(path: Path) -> str | None:
@@ -54,11 +57,20 @@ def translate(error: Exception, path: Path) -> Exception:
             return errors.ReadOnlyDatabase(f"{why}; {restore_sentence(path)}")
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
     if "i/o error" in said or "unable to open" in said:
-        if is_full(folder):  # SQLite cannot say so of the files beside the database
+        if _code(error) == NO_ROOM or is_full(folder):  # SQLite has no words for it, of the files beside the database
             return errors.DiskFull(full_sentence(path))
+        if (refused := refused_sentence(path)) is not None:
+            return errors.DiskFull(refused)
         if is_read_only(folder):  # a system does that to a disk that failed, under whoever has it open
             return errors.DatabaseFailed(read_only_sentence(path))
         if path.exists() and not os.access(path, os.R_OK):
             return errors.DatabaseFailed(f"{path} may not be read by this user; check its owner and permissions")
         return errors.DatabaseFailed(f"the system could not read or write {path} ({error}); nothing was written")
     return error
+
+
+def _code(error: BaseException | None) -> str | None:
+    """SQLite's own; peewee wraps its error once or twice."""
+    while error is not None and not hasattr(error, "sqlite_errorname"):
+        error = error.__context__
+    return None if error is None else str(error.sqlite_errorname)

@@ -1,4 +1,4 @@
-"""Runs `fts` as a person does: a process of its own, in a folder of its own."""
+"""Runs `fts` as a person does, in a folder of its own: a process of its own, or a fork that costs less (forks.py)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from tests import forks
 
 ROOT = Path(__file__).parent.parent
+FTS = [sys.executable, "-m", "fts.jobs.cli"]
 QUICK = {
     "FTS_LEASE_S": "5", "FTS_BEAT_S": "0.5", "FTS_POLL_S": "0.1", "FTS_AWAKE": "0", "FTS_SENSORS": "none",
     "FTS_NOTIFY": os.devnull,
@@ -26,14 +29,16 @@ class Said:
     err: str
 
 
-STARTED: list[subprocess.Popen[str]] = []  # in the background, by the tests so far
+Process = subprocess.Popen[str] | forks.Forked
+STARTED: list[Process] = []  # in the background, by the tests so far
 
 
 class Study:
     """One folder with its outputs and data, and everything a person can do there."""
 
-    def __init__(self, folder: Path, **environ: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, starts: bool = False, **environ: str) -> None:
+        """`starts`: no command is forked, because the start of a process is what is tested."""
+        self.folder, self.starts = folder, starts
         self.outputs = folder / "outputs"
         folder.mkdir(parents=True, exist_ok=True)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FTS_")}
@@ -41,16 +46,7 @@ class Study:
         self.environ = clean | QUICK | own | environ
 
     def fts(self, *words: str, timeout_s: float = 120.0) -> Said:
-        done = subprocess.run(
-            [sys.executable, "-m", "fts.jobs.cli", *words],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            stdin=subprocess.DEVNULL,
-        )
-        return Said(done.returncode, done.stdout, done.stderr)
+        return fts(words, self.folder, self.environ, timeout_s, self.starts)
 
     def ok(self, *words: str, timeout_s: float = 120.0) -> str:
         said = self.fts(*words, timeout_s=timeout_s)
@@ -60,19 +56,10 @@ class Study:
     def json(self, *words: str) -> Any:
         return json.loads(self.ok(*words, "--json"))
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> Process:
         """`fts ...` in the background, in a session of its own; what it says goes to outputs/said.txt."""
-        with (self.folder / "said.txt").open("a") as said:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "fts.jobs.cli", *words],
-                cwd=self.folder,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                text=True,
-                start_new_session=True,
-            )
+        with (self.folder / "said.txt").open("ab") as said:
+            process = start(words, self.folder, self.environ, said, starts=self.starts)
         STARTED.append(process)
         return process
 
@@ -90,6 +77,28 @@ class Study:
     def one(self, sql: str) -> Any:
         (value,) = self.query(sql)[0].values()
         return value
+
+
+def fts(
+    words: Sequence[str], folder: Path, environ: Mapping[str, str], timeout_s: float = 240.0, starts: bool = False
+) -> Said:
+    """`fts WORDS`, to its end; a fork unless `starts`, or `environ` has what only an interpreter that starts obeys."""
+    with forks.off(starts):
+        return Said(*forks.run([*FTS, *words], folder, environ, timeout_s))
+
+
+def start(
+    words: Sequence[str],
+    folder: Path,
+    environ: Mapping[str, str],
+    out: IO[bytes],
+    err: IO[bytes] | None = None,
+    starts: bool = False,
+) -> Process:
+    """`fts WORDS` in the background, likewise, in a session of its own; both streams go to `out` if there is one."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err or out}
+    with forks.off(starts):
+        return forks.popen([*FTS, *words], cwd=folder, env=environ, start_new_session=True, **streams)
 
 
 def wait_until(true: Callable[[], Any], timeout_s: float = 60.0, every_s: float = 0.1) -> Any:

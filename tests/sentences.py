@@ -11,6 +11,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +21,7 @@ SPEAKS = (  # functions and classes whose texts reach a person
     "Action", "toast", "notify", "info", "warning", "error", "sure", "Checked", "Freed", "short",
     "give_back", "add_argument", "append", "fail",
 )  # fmt: skip
-SPEAKING = ast.Raise | ast.Call | ast.Return | ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Yield
+SPEAKING = ast.Raise | ast.Return | ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Yield
 
 
 @dataclass(frozen=True)
@@ -33,30 +34,35 @@ class Sentence:
     written: str  # as the source has it
 
 
-def sentences() -> Iterator[Sentence]:
-    """All of them, file by file."""
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield from of_file(path)
+@cache
+def sentences() -> list[Sentence]:
+    """All of them, by file and line."""
+    paths = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return sorted({each for path in paths for each in of_file(path)}, key=lambda each: (each.file, each.line))
 
 
 def of_file(path: Path) -> Iterator[Sentence]:
-    tree = ast.parse(path.read_text())
-    seen: set[int] = set()
-    for node in ast.walk(tree):
+    file = str(path.relative_to(ROOT))
+    todo: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text()), False)]  # and whether it stands in what speaks
+    while todo:
+        node, spoken = todo.pop()
+        if spoken and isinstance(node, ast.Constant | ast.JoinedStr):
+            written = text_of(node)
+            text = " ".join(written.split())
+            if " " in text and any(letter.isalpha() for letter in text) and not is_code(text):
+                yield Sentence(file, node.lineno, text, written)
+            continue
         if isinstance(node, ast.FunctionDef) and is_command(node) and (help_text := ast.get_docstring(node)):
-            yield Sentence(str(path.relative_to(ROOT)), node.lineno, " ".join(help_text.split()), help_text)
-        if not isinstance(node, SPEAKING):
-            continue
-        if isinstance(node, ast.Call) and name_of(node.func) not in SPEAKS and not name_of(node.func)[:1].isupper():
-            continue
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.Constant | ast.JoinedStr) and id(inner) not in seen:
-                seen.update(id(part) for part in ast.walk(inner))
-                written = text_of(inner)
-                text = " ".join(written.split())
-                if " " in text and any(letter.isalpha() for letter in text) and not is_code(text):
-                    yield Sentence(str(path.relative_to(ROOT)), inner.lineno, text, written)
+            yield Sentence(file, node.lineno, " ".join(help_text.split()), help_text)
+        spoken = spoken or speaks(node)
+        todo += [(child, spoken) for child in ast.iter_child_nodes(node)]
+
+
+def speaks(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        name = name_of(node.func)
+        return name in SPEAKS or name[:1].isupper()
+    return isinstance(node, SPEAKING)
 
 
 def is_command(node: ast.FunctionDef) -> bool:
@@ -86,5 +92,5 @@ def is_code(text: str) -> bool:
 
 
 if __name__ == "__main__":
-    for each in sorted(set(sentences()), key=lambda each: (each.file, each.line)):
+    for each in sentences():
         print(f"{each.file}:{each.line}\t{each.text}")

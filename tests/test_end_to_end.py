@@ -17,7 +17,7 @@ SMALL = ("--context", "20", "--batch", "64", "--min-positives", "3", "--data", "
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A finished study: everything below only looks at it."""
-    study = Study(tmp_path_factory.mktemp("end_to_end"))
+    study = Study(tmp_path_factory.mktemp("end_to_end"), starts=True)
     bars = write_csv(make_bars(900, 3), study.folder / "mine.csv")
     study.ok("data", "build", "--source", "csv", "--ticker", "MINE", "--tier", "a20", str(bars))
     study.ok("enqueue", "--matrix", *CELLS, *SMALL)

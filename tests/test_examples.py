@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.study_file import keys
+from tests.fts_process import fts as run_fts
 from tests.libraries.kinds import ENVIRON, KINDS, PYTHON, lacking
 
 ROOT = Path(__file__).parent.parent
@@ -45,8 +45,11 @@ def lines_of(file: str) -> list[list[str]]:
 
 def run(words: list[str], folder: Path) -> str:
     environ = {**os.environ, **ENVIRON, "FTS_DB": str(folder / "outputs" / "fts.db")}
-    command = [sys.executable, "-m", "fts.jobs.cli", *words[1:]] if words[0] == "fts" else words
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environ, timeout=280, check=False)
+    if words[0] == "fts":
+        said = run_fts(words[1:], folder, environ)
+        assert said.code == 0, (words, said)
+        return said.out
+    done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=environ, timeout=280, check=False)
     assert done.returncode == 0, (words, done.stderr)
     return done.stdout
 
@@ -124,8 +127,9 @@ def test_every_example_says_how_it_is_run() -> None:
 
 
 def fts(folder: Path, *words: str) -> str:
-    command = [sys.executable, "-m", "fts.jobs.cli", "--db", str(folder / "outputs" / "fts.db"), *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=240).stdout
+    said = run_fts(["--db", str(folder / "outputs" / "fts.db"), *words], ROOT, os.environ)
+    assert said.code == 0, said
+    return said.out
 
 
 def test_a_study_file_with_every_table_runs_with_winner_again_and_baseline(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from fts.state.files import (
     csv_cell,
     draft_name,
     from_csv_cell,
+    is_file,
     make_folder,
     new_folder,
     open_log,
@@ -287,10 +288,22 @@ def test_a_path_that_cannot_be_is_named_with_its_fault(tmp_path, name, told):
     assert names(tmp_path) == ["file", "folder", "pipe"]
 
 
+def test_whether_a_file_is_there_is_not_guessed(tmp_path):
+    """From Python 3.14 on Path.is_file says no where nobody can know."""
+    (tmp_path / "file").write_text("x")
+    found = [is_file(tmp_path / name) for name in ("file", "other", "file/below", ".", "a\0b")]
+    assert found == [True, False, False, False, False]
+    with pytest.raises(OSError, match="too long"):
+        is_file(tmp_path / ("x" * 300))
+
+
 ON_A_SMALL_DISK = """
 import os, subprocess, sys, torch
 from pathlib import Path
 from fts.training.checkpoint import write_checkpoint, write_weights
+from fts.state.backup import backup
+from fts.state.db import open_database
+from fts.state.errors import DiskFull
 from fts.state.disk import full_sentence, is_full
 from fts.state.files import atomic_write
 disk = Path(sys.argv[1]) / "disk"
@@ -303,17 +316,23 @@ try:
 except OSError:
     pass
 tensors = {"w": torch.zeros(1000)}
+db = open_database(Path(sys.argv[1]) / "fts.db")
 for write in (
     lambda: atomic_write(disk / "trial" / "x.json", "x"),
     lambda: write_checkpoint(disk / "trial", lambda: iter(tensors.items()), {}),
     lambda: write_weights(disk / "weights" / "best.safetensors", tensors, {}),
+    lambda: backup(db, disk / "weights"),
 ):
     try:
         write()
-    except OSError as refused:
+    except (OSError, DiskFull) as refused:
         print(refused)
 print(full_sentence(disk / "fts.db") if is_full(disk) else "")
 (disk / "filler0").unlink(); (disk / "filler1").unlink()
+try:
+    backup(db, disk / "weights")  # one inode for the copy, one for its log
+except DiskFull as refused:
+    print(refused, [file.name for file in (disk / "weights").iterdir()])
 atomic_write(disk / "trial" / "x.json", "x")
 subprocess.run(["mount", "-o", "remount,ro,bind", str(disk)], check=True)
 try:
@@ -331,9 +350,10 @@ def test_a_disk_without_inodes_says_so_and_not_how_many_bytes_are_free(tmp_path)
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     *inodes, readonly, content = done.stdout.splitlines()
-    assert len(inodes) == 4, done.stderr
+    assert len(inodes) == 6, done.stderr
     assert all("MB free but no free inodes" in line for line in inodes), inodes
     assert inodes[1].startswith("a checkpoint needs 1.1 MB; the disk of ")
+    assert inodes[5].endswith("[]"), "nothing of the copy stays"
     assert "is mounted read-only" in readonly and content == "x"
 
 

@@ -3,9 +3,8 @@
 import ast
 import graphlib
 import sys
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 from tests.conftest import LONGEST
 
@@ -101,6 +100,7 @@ NOT_AT_TOP = {
     "fts.jobs.search.pure_pruner": {"torch", "textual", "pandas"},  # a pruner of Optuna, for plain Optuna
     "fts.jobs.search.pure_sampler": {"torch", "textual", "pandas"},  # a sampler of Optuna, loaded when a trial draws
     "fts.jobs.search.lean_tpe": {"torch", "textual", "pandas"},  # likewise
+    "fts.jobs.search.columns": {"torch", "textual", "pandas"},  # likewise
     "fts.jobs.trial.optuna_trial": {"torch", "textual", "pandas"},  # a trial of Optuna, likewise
 }
 EXCEPTIONS = {
@@ -115,9 +115,17 @@ def modules():
             yield name if folder == "fts" else f"fts.{name}", path
 
 
-def imports(path, top_only=False):
+@cache
+def read(path):
+    """Has it a docstring, if anything? What does it import: at its top, anywhere, and not for types alone (nodes)?"""
     tree = ast.parse(path.read_text())
-    nodes = tree.body if top_only else list(ast.walk(tree))
+    explained = not tree.body or ast.get_docstring(tree) is not None
+    found = [list(imports(tree.body)), list(imports(ast.walk(tree)))]
+    needed = [each for each in ast.walk(NotForTypes().visit(tree)) if isinstance(each, ast.Import | ast.ImportFrom)]
+    return explained, *found, needed
+
+
+def imports(nodes):
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -135,7 +143,7 @@ class NotForTypes(ast.NodeTransformer):
 
 def files_imported(path, files):
     """The files of ours that this one cannot run without, wherever in it they are imported."""
-    for node in ast.walk(NotForTypes().visit(ast.parse(path.read_text()))):
+    for node in read(path)[3]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in files)
         elif isinstance(node, ast.ImportFrom) and node.module in files:
@@ -157,23 +165,36 @@ def bare(name):
     return name in {"fts", "fts.__version__"} or name in {f"fts.{folder}" for folder in FOLDERS}
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules()), ids=[name for name, _ in modules()])
-def test_imports_point_one_way(name, path):
-    package = package_of(name, MAY_IMPORT)
-    if package is None:
-        return
-    allowed = MAY_IMPORT[package]
-    lazily_allowed = {imported for importer, imported in EXCEPTIONS if inside(name, {importer})}
-    wrong = [
-        found
-        for found in imports(path)
-        if found.split(".")[0] == "fts"
-        and not bare(found)
-        and not inside(found, allowed | LEAVES)
-        and not inside(found, lazily_allowed)
-        and not any(longer.startswith(found + ".") for longer in allowed)
+def test_imports_point_one_way():
+    wrong = []
+    for name, path in modules():
+        package = package_of(name, MAY_IMPORT)
+        if package is None:
+            continue
+        allowed = MAY_IMPORT[package]
+        lazily_allowed = {imported for importer, imported in EXCEPTIONS if inside(name, {importer})}
+        wrong += [
+            f"{name} imports {found}; {package} may import only {sorted(allowed)}"
+            for found in read(path)[2]
+            if found.split(".")[0] == "fts"
+            and not bare(found)
+            and not inside(found, allowed | LEAVES)
+            and not inside(found, lazily_allowed)
+            and not any(longer.startswith(found + ".") for longer in allowed)
+        ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_heavy_packages_are_imported_where_they_are_used():
+    packages = ((name, path, package_of(name, NOT_AT_TOP)) for name, path in modules())
+    heavy = [
+        f"{name} imports {found} at the top"
+        for name, path, package in packages
+        if package is not None
+        for found in read(path)[1]
+        if found.split(".")[0] in NOT_AT_TOP[package]
     ]
-    assert not wrong, f"{name} imports {wrong}; {package} may import only {sorted(allowed)}"
+    assert not heavy, "\n".join(heavy)
 
 
 def test_no_circle_of_files():
@@ -183,25 +204,12 @@ def test_no_circle_of_files():
     graphlib.TopologicalSorter(graph).prepare()  # its CycleError names the files
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules()), ids=[name for name, _ in modules()])
-def test_heavy_packages_are_imported_where_they_are_used(name, path):
-    package = package_of(name, NOT_AT_TOP)
-    if package is None:
-        return
-    heavy = [found for found in imports(path, top_only=True) if found.split(".")[0] in NOT_AT_TOP[package]]
-    assert not heavy, f"{name} imports {heavy} at the top"
-
-
 def test_no_folder_of_ours_has_a_standard_name():
     assert not {folder for folder in FOLDERS if folder in sys.stdlib_module_names}
 
 
 def test_every_file_opens_with_the_sentence_it_exists_for():
-    silent = [
-        name
-        for name, path in modules()
-        if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
-    ]
+    silent = [name for name, path in modules() if not read(path)[0]]
     assert not silent
 
 

@@ -13,7 +13,6 @@ from fts.jobs.study_file.words import names_a_function, names_a_study
 from fts.tui.bindings import ACTION_KEYS, BY_KEY
 from tests.sentences import Sentence, sentences
 
-SAID = sorted(set(sentences()), key=lambda each: (each.file, each.line))
 FORBIDDEN = {
     "a riddle": r"\b(is|are|was|were) told\b|\b(is|are) said\b|\blacks?\b|\bwhose\b|\bthat lack\b",
     "a class name of Python": r"\b[A-Z][a-z]+[A-Za-z]*(Error|Exception)\b",
@@ -24,8 +23,8 @@ KEYS = re.compile(r"(?<![-\w])`?\b[a-zA-Z]\b`? (writes|marks|enqueues|pauses|ope
 
 
 def test_the_collection_sees_the_product():
-    assert len(SAID) > 1000
-    files = {each.file for each in SAID}
+    assert len(sentences()) > 1000
+    files = {each.file for each in sentences()}
     assert {
         "jobs/cli/selection.py",
         "state/transitions/undo.py",
@@ -36,19 +35,19 @@ def test_the_collection_sees_the_product():
 
 @pytest.mark.parametrize("rule", FORBIDDEN)
 def test_no_sentence_is(rule: str):
-    wrong = [each for each in SAID if re.search(FORBIDDEN[rule], each.text)]
+    wrong = [each for each in sentences() if re.search(FORBIDDEN[rule], each.text)]
     assert not wrong, shown(wrong)
 
 
 def test_no_sentence_has_two_spaces_between_words():
     laid_out = ("tui/", "fts/study/screens/", "fts/study/script.py", "jobs/starters/")  # bars of keys, programs
-    told = [each for each in SAID if not each.file.startswith(laid_out)]
+    told = [each for each in sentences() if not each.file.startswith(laid_out)]
     wrong = [each for each in told if re.search(r"[a-z,;:.]  +[a-z]", each.written)]
     assert not wrong, shown(wrong)
 
 
 def test_every_command_that_a_sentence_names_exists_with_its_options():
-    wrong = [each for each in SAID for words in COMMAND.findall(each.text) if not is_command(words)]
+    wrong = [each for each in sentences() for words in COMMAND.findall(each.text) if not is_command(words)]
     assert not wrong, shown(wrong)
 
 
@@ -84,7 +83,8 @@ def test_the_check_of_commands_sees_a_wrong_one():
 def test_every_key_that_a_sentence_names_is_a_key_of_the_monitor():
     known = set(BY_KEY) | set(ACTION_KEYS)
     assert set(COMMANDS) <= known
-    named = [(each, key) for each in SAID if not each.file.startswith("fts/") for key in PRESSED.findall(each.text)]
+    ours = [each for each in sentences() if not each.file.startswith("fts/")]
+    named = [(each, key) for each in ours for key in PRESSED.findall(each.text)]
     assert len(named) > 5
     wrong = [each for each, key in named if key not in known]
     assert not wrong, shown(wrong)
@@ -95,7 +95,7 @@ PRESSED = re.compile(rf"(?:(?:^|[ `(])press |(?:^|[,;.(] ?))`?([a-zA-Z0-9?/])`?(
 
 
 def test_the_command_line_names_commands_and_no_keys_of_the_monitor():
-    wrong = [each for each in SAID if each.file.startswith(("jobs/cli/", "state/")) and KEYS.search(each.text)]
+    wrong = [each for each in sentences() if each.file.startswith(("jobs/cli/", "state/")) and KEYS.search(each.text)]
     assert not wrong, shown(wrong)
 
 

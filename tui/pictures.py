@@ -9,9 +9,9 @@ import asyncio
 import sys
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.app import App
@@ -168,17 +168,25 @@ class Easel(threading.Thread):
         super().__init__(name="pictures", daemon=True)
         self._loop = asyncio.new_event_loop()
         self._wanted: asyncio.Queue[tuple[View, Size, Future[list[Line]]]] = asyncio.Queue()
+        self._ended: Future[None] = Future()
         self.start()
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
-        """Raises what a painter raises."""
+        """Raises what a painter raises, or what ended the thread."""
         found: Future[list[Line]] = Future()
         self._loop.call_soon_threadsafe(self._wanted.put_nowait, (view, Size(width, height), found))
+        either: tuple[Future[Any], ...] = (found, self._ended)
+        wait(either, return_when=FIRST_COMPLETED)
+        if not found.done():
+            self._ended.result()
         return found.result()
 
     def run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._draw_on())
+        try:
+            self._loop.run_until_complete(self._draw_on())
+        except BaseException as error:  # noqa: BLE001  # whoever waits for a picture gets it
+            self._ended.set_exception(error)
 
     async def _draw_on(self) -> None:
         app, printing = Still(), (sys.stdout, sys.stderr)

@@ -15,6 +15,7 @@ from fts.data.bars import check_bars, check_closes
 from fts.data.columns import COLUMNS
 from fts.data.layouts import Layout, ReadOptions, read_file
 from fts.data.plausible import Implausible, find_implausible, largest_move, widest_gap
+from fts.state.files import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -173,7 +174,7 @@ def take_closes(path: Path, reading: ReadOptions = AS_IT_STANDS) -> Taken:
 
 
 def _read(path: Path, reading: ReadOptions, wanted: tuple[str, ...] = COLUMNS) -> tuple[pd.DataFrame, Layout]:
-    if not path.is_file():
+    if not is_file(path):
         raise SourceFailed(f"{path} is not there; give the path of a csv or parquet file")
     return read_file(path, reading, wanted)
 

@@ -15,14 +15,14 @@ import click
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
-from fts.jobs.cli.work import executor_options, where_of
-from fts.jobs.settings import Where, worker_settings
+from fts.jobs.cli.work import MEMORY_LIMIT, executor_options, where_of
+from fts.jobs.settings import BadSetting, Where, worker_settings
 from fts.jobs.status import formatting
 from fts.state.cursors import Connection
 from fts.state.db import open_database
 from fts.state.disk import reading_uri
 from fts.state.errors import WrongStatus
-from fts.state.files import csv_cell
+from fts.state.files import csv_cell, is_file
 from fts.state.place import require_study
 from fts.state.translation import translate
 
@@ -209,7 +209,7 @@ def restore(file: Path | None, yes: bool) -> None:
         if copies(here().backups):
             raise NothingThere(f"there is no good backup in {here().backups}: all of them are damaged")
         raise NothingThere(f"there is no backup in {here().backups}; `fts backup` makes one")
-    if not chosen.exists():
+    if not is_file(chosen):
         raise NothingThere(f"there is no file {chosen}")
     refuse_while_working()
     sure(f"Put {chosen.name} in the place of {here().db}? Everything recorded after this backup is lost.", yes)
@@ -267,17 +267,23 @@ def _near(found: Path) -> Path:
 @click.command()
 @click.option("--fix", is_flag=True, help="fix what can be fixed without risk")
 @executor_options
+@click.option("--slots", type=COUNT, help="agents that --executor command starts at once  [default: 1]")
+@click.option("--threads", type=COUNT, help="that an agent is started with  [default: 1]")
+@MEMORY_LIMIT
 @AS_JSON
 def doctor(fix: bool, as_json: bool, **flags: Any) -> None:
     """What is wrong here, and what to do about it; exit code 1 when something is bad.
 
-    With --executor: starts one agent per node and compares hardware, libraries and code, before the first trial.
+    With --executor: starts one agent per node and compares hardware, libraries and code, before the first trial. Takes
+    the options of `fts worker`. Where the engine chooses the nodes, --slots says how many agents it is asked for.
     """
     from fts.jobs.maintenance import doctor as checks
 
     where = where_of(flags)
     if where.executor != "local":
-        return of_nodes(where, as_json)
+        return of_nodes(where, as_json, **flags)
+    if given := [name for name, value in flags.items() if value is not None]:
+        raise BadSetting(f"--{given[0].replace('_', '-')} means nothing without --executor")
     found = checks.examine(here())
     if as_json:
         emit_json("findings", [finding.to_json() for finding in found])
@@ -296,10 +302,10 @@ def doctor(fix: bool, as_json: bool, **flags: Any) -> None:
     return None
 
 
-def of_nodes(where: Where, as_json: bool) -> None:
+def of_nodes(where: Where, as_json: bool, **flags: Any) -> None:
     from fts.jobs.executors.examine import examine
 
-    found = examine(here(), worker_settings(where=where))
+    found = examine(here(), worker_settings(where=where, **flags), say)
     if as_json:
         emit_json("nodes", [asdict(one) for one in found])
     for one in () if as_json else found:

@@ -35,7 +35,10 @@ def nodes(ask: str | None, node: str | None, as_json: bool) -> None:
     if as_json:
         return emit_json("nodes", found, now)
     if not found:
-        return say("no worker runs trials on other machines; `fts worker --executor ssh --nodes gpu1:4` does")
+        return say(
+            "no node runs trials now; `fts worker --executor ssh --nodes gpu1:4` uses some, and `fts why` says what a "
+            "trial waits for"
+        )
     rows = [
         (
             one.id,

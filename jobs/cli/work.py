@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 EXECUTORS = ("local", "command", "ssh", "ray")
+ENGINES = {"slurm": "srun -n1 -c{threads}", "kubernetes": "kubectl run {name} --rm -i ..."}
 MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
 REPEAT_S = 600.0  # before a worker says the same again
 STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
@@ -54,12 +55,24 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # it takes types only si
         return size
 
 
+class ExecutorName(click.Choice):  # type: ignore[type-arg]  # it takes types only since click 8.2
+    """local, command, ssh or ray; who names an engine hears which of them it is used with."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if (launch := ENGINES.get(str(value).lower())) is not None:
+            self.fail(f"for {value} it is --executor command --launch '{launch}'", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+MEMORY_LIMIT = click.option(
+    "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
+)
+
+
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How a trial may use this machine."""
     for option in (
-        click.option(
-            "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
-        ),
+        MEMORY_LIMIT,
         click.option("--device", help="cpu, cuda, cuda:1 or mps  [default: what the machine has]"),
         click.option(
             "--threads",
@@ -74,7 +87,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """On which machines trials run."""
     for option in (
-        click.option("--executor", type=click.Choice(EXECUTORS), help="where trials run  [default: this machine]"),
+        click.option("--executor", type=ExecutorName(EXECUTORS), help="where trials run  [default: this machine]"),
         click.option(
             "--launch", metavar="COMMAND", help="starts an agent on a node: 'srun -n1 -c{threads}'  [default: none]"
         ),

@@ -23,35 +23,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fts import __version__
 from fts.jobs.api.protocol import STOPPED
-from fts.jobs.api.study import Program
 from fts.jobs.executors import fingerprint
-from fts.jobs.executors.arriving import Arriving, BadFile
-from fts.jobs.executors.base import Whose
-from fts.jobs.executors.frames import MOST_BODY, MOST_FROM_HEAD, BadFrame, Frame, Kind, Reader, Writer
+from fts.jobs.executors.arriving import BadFile
+from fts.jobs.executors.frames import MOST_FROM_HEAD, BadFrame, Frame, Kind, Reader, Writer
 from fts.jobs.executors.node_data import DataSets, Left
-from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program, new_scratch
+from fts.jobs.executors.node_trial import NodeTrial
+from fts.jobs.executors.on_node import new_scratch
 from fts.jobs.sensors.detect import from_env
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import best_device
-from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, TrialProcess, limit_data
-from fts.jobs.supervisor.elsewhere import BadBlob, CannotKeep
-from fts.jobs.supervisor.starter import Starter
-from fts.jobs.watchdog.policy import Action, HeatPolicy, MemoryLimits, Thresholds
-from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
+from fts.jobs.watchdog.policy import HeatPolicy, MemoryLimits, Thresholds
 from fts.state.files import remove
-from fts.state.values import Cause
 
 log = logging.getLogger("fts.agent")
 
 LISTEN_S = 0.05  # between two looks for orders while a trial runs
 IDLE_S = 0.25
 INBOX = 64  # frames that wait; then the worker waits
-LAST = ("result", "pruned", "failed", "stopped")
-WITH_FILES = (*LAST, "checkpoint", "kept")  # facts that tell of files
-SHARE = 0.05  # of the time, that files of a command may travel
-MOST_LOG = 128 << 20  # bytes of a log that travel, unless the trial's metrics are read from it
-PROGRESS = ("started", "epoch", "checkpoint")
 
 
 class Agent:
@@ -68,21 +58,10 @@ class Agent:
         self.inbox: queue.Queue[Frame | None] = queue.Queue(INBOX)
         self.sensors = from_env(disk=scratch)
         self.guard = HeatPolicy(Thresholds.from_env())
-        self.starter = Starter(scratch / "logs" / "trial_process.log")
-        self.child: TrialProcess | None = None
-        self.watchdog: Watchdog | None = None
-        self.attempt: Attempt | None = None
-        self.mapped = Mapped(scratch)
+        self.trial = NodeTrial(scratch, self.writer, self.sensors, self.guard, self._beat)
         self.data = DataSets(scratch, self._stays)
-        self.program: Program | None = None
-        self._arriving: Arriving | None = None
-        self.process = 0  # which one of this agent's, as the worker counts them
         self._beaten = float("-inf")
-        self._files_after = 0.0  # monotonic
-        self._measures = False  # the length of its steps means something
         self._leave_by = float("inf")  # monotonic
-        self._over = False  # the trial has failed by what it wrote: nothing that it tells counts any more
-        self._lock = threading.Lock()  # of `child` being there
 
     def run(self) -> int:
         """Its whole life; the exit code."""
@@ -102,9 +81,10 @@ class Agent:
             self._refuse(str(error))
         if self.alone:
             log.warning("%s; this agent leaves", self.alone)
-        self._end_child()
+        left_s = max(0.0, min(self.grace_s, self._leave_by - time.monotonic()))
+        self.trial.end(left_s if self.alone else 10.0)
+        self.trial.close()
         self.data.close()
-        self.starter.close()
         self.sensors.close()
         return STOPPED if self.preempted or self.alone else 0
 
@@ -122,6 +102,7 @@ class Agent:
             "fingerprint": found.md5,
             "hardware": found.words,
             "code": fingerprint.code_md5(),
+            "version": __version__,
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "gpus": [asdict(gpu) for gpu in list_gpus()],
             "device": best_device(),
@@ -145,21 +126,16 @@ class Agent:
 
     def _take(self, frame: Frame) -> None:
         """At once what cannot wait for the next look."""
-        child = self.child
+        meta = frame.meta
         if frame.kind is Kind.WELCOME:
-            self.lease_s, self.grace_s, self.beat_s = (
-                float(frame.meta[name]) for name in ("lease_s", "grace_s", "beat_s")
-            )
-        elif frame.kind is Kind.SEND and child is not None:
-            with contextlib.suppress(ChildError):
-                child.send(frame.meta["message"])
-        elif frame.kind is Kind.STOP and child is not None:
-            stop(child, str(frame.meta.get("how")))
-        elif frame.kind is Kind.LIMITS and self.watchdog is not None and child is not None:
-            limits = MemoryLimits(**frame.meta["limits"])
-            self.watchdog.limit_memory(limits)
-            keep_within(child, limits)
-        elif frame.kind not in (Kind.BEAT, Kind.SEND, Kind.STOP, Kind.LIMITS):
+            self.lease_s, self.grace_s, self.beat_s = (float(meta[name]) for name in ("lease_s", "grace_s", "beat_s"))
+        elif frame.kind is Kind.SEND:
+            self.trial.send(meta["message"])
+        elif frame.kind is Kind.STOP:
+            self.trial.stop(str(meta.get("how")))
+        elif frame.kind is Kind.LIMITS:
+            self.trial.limit_memory(MemoryLimits(**meta["limits"]))
+        elif frame.kind is not Kind.BEAT:
             self.inbox.put(frame)
 
     def _listen_for_silence(self) -> None:
@@ -179,53 +155,56 @@ class Agent:
 
     def _step(self) -> bool:
         """One look around; True: it leaves."""
-        busy = self.child is not None
+        busy = self.trial.child is not None
         with contextlib.suppress(queue.Empty):
             frame = self.inbox.get_nowait() if busy else self.inbox.get(timeout=IDLE_S)
             if frame is not None and self._obey(frame):
                 return True
-        if self.child is not None and self._pump(self.child, LISTEN_S if self.inbox.empty() else 0.0):
-            self._ended()
+        if self.trial.pump(LISTEN_S if self.inbox.empty() else 0.0):
+            back = self.wanted_back if self.preempted else None
+            told = self.trial.ended(self.host, back, listens=not self.alone)
+            self.writer.send(Kind.EXIT, told | self._machine())
+            self.trial.drop()
         self._beat()
-        if not self.alone and not self.preempted:
-            return False
-        if self.child is None:
-            if self.preempted:
-                self.writer.send(Kind.PREEMPTED, {"said": self.wanted_back})
+        return (bool(self.alone) or self.preempted) and self._leaves()
+
+    def _leaves(self) -> bool:
+        """Lets the trial write a checkpoint first, within the grace. True: nothing runs any more."""
+        begins = self._leave_by == float("inf")
+        if self.preempted and (begins or self.trial.child is None):
+            self.writer.send(Kind.PREEMPTED, {"said": self.wanted_back})
+        if self.trial.child is None:
             return True
-        if self._leave_by == float("inf"):
+        if begins:
             self._leave_by = time.monotonic() + self.grace_s
-            if self.preempted:
-                self.writer.send(Kind.PREEMPTED, {"said": self.wanted_back})
-            if self.alone:  # nobody will answer: end of file says so to a trial that waits for a verdict
-                self.child.close_stdin()
-            else:
-                self.child.ask_to_stop()
+            # where nobody will answer, end of file says so to a trial that waits for a verdict
+            self.trial.stop("stdin" if self.alone else "ask")
         elif time.monotonic() > self._leave_by:
-            self.child.kill()
+            self.trial.stop("kill")
         return False
 
     def _obey(self, frame: Frame) -> bool:
-        meta = frame.meta
+        """True: it was asked to leave."""
+        meta, trial = frame.meta, self.trial
         if frame.kind is Kind.CODE:
-            self.mapped.expect(str(meta["md5"]), str(meta["folder"]))
+            trial.mapped.expect(str(meta["md5"]), str(meta["folder"]))
         elif frame.kind is Kind.DATA:
             with contextlib.suppress(Left):  # the next look around leaves
                 self.writer.send(Kind.NEED, {"files": self.data.want(meta["files"])})
         elif frame.kind is Kind.START:
-            self.mapped.settle()
-            self.data.place(self.mapped.copy)
-            self._start(meta)
+            trial.mapped.settle()
+            self.data.place(trial.mapped.copy)
+            trial.start(meta)
         elif frame.kind is Kind.ATTEMPT:
-            self._begin(meta)
+            trial.begin(meta)
         elif frame.kind is Kind.FILE:
-            self._file(meta, frame.body)
+            takes = {"code": trial.mapped.part, "data": self.data.part}.get(str(meta.get("of")), trial.file)
+            takes(meta, frame.body)
         elif frame.kind is Kind.RUN:
-            self._run()
+            trial.run()
         elif frame.kind is Kind.END:
-            self._end_child()
-            if meta.get("leave"):
-                return True
+            trial.end()
+            return bool(meta.get("leave"))
         return False
 
     def _stays(self) -> bool:
@@ -233,218 +212,16 @@ class Agent:
         self._beat()
         return not self.alone and not self.preempted
 
-    def _start(self, meta: dict[str, Any]) -> None:
-        """A process of this program; the one before has ended."""
-        self._end_child()
-        self._drop_attempt()
-        self.process = int(meta["process"])
-        self.program = mapped_program(Program(**meta["program"]), self.mapped)
-        child = self.starter.start(self.program, int(meta["threads"]))
-        pace = PaceLimits(**meta.get("pace", {}))
-        self.watchdog = Watchdog(child, MemoryLimits(**meta["limits"]), self.sensors, self.guard, pace=pace)
-        self.watchdog.memory.start()
-        keep_within(child, self.watchdog.limits)
-        self.child = child
-
-    def _begin(self, meta: dict[str, Any]) -> None:
-        """Another trial: a folder of its attempt alone, and what it goes on from."""
-        self._drop_attempt()
-        self.attempt = Attempt(self.scratch, meta, self._beat)
-        self._measures = bool(meta.get("measures"))
-        self._arriving = Arriving(self.attempt.folder, self.attempt.root, durable=False)
-        if self.watchdog is not None:
-            self.watchdog.begin_trial(meta.get("usual_step_s"), meta.get("report_s"), meta.get("gap_s"))
-
-    def _drop_attempt(self) -> None:
-        if self.attempt is not None:
-            self.attempt.close()
-        self.attempt = self._arriving = None
-        self._over = False
-
-    def _file(self, meta: dict[str, Any], body: bytes) -> None:
-        if meta.get("of") == "code":
-            self.mapped.part(meta, body)
-        elif meta.get("of") == "data":
-            self.data.part(meta, body)
-        elif self.attempt is None or meta.get("token") != self.attempt.token:
-            return
-        elif meta.get("of") == "log":
-            self.attempt.take_log(body)
-        elif "at" in meta:
-            try:
-                self.attempt.fetch(meta)
-            except BadBlob as error:  # the trial goes on from the checkpoint before, or begins anew
-                log.warning("%s is not there to go on from: %s", meta.get("name"), error)
-        elif self._arriving is not None:
-            self._arriving.part(meta, body)
-
-    def _run(self) -> None:
-        assert self.attempt is not None and self._arriving is not None, "an attempt comes first"
-        self._arriving.commit()
-        self.attempt.files.knows()
-        if self.child is not None:
-            with contextlib.suppress(ChildError):
-                self.child.send(self.attempt.order(self.mapped), timeout_s=60.0)
-
-    # -- what the trial tells
-
-    def _pump(self, child: TrialProcess, timeout_s: float) -> bool:
-        """Sends on what has come; True: the process has ended, and all is told."""
-        for fact in child.facts(timeout_s):
-            self._tell(fact)
-        ended = child.poll() is not None
-        if ended:
-            while facts := child.facts(0.0):
-                for fact in facts:
-                    self._tell(fact)
-        if self.watchdog is not None:
-            self._watch(child, self.watchdog)
-        if self.attempt is not None:
-            self._send_log()
-        return ended
-
-    def _tell(self, fact: dict[str, Any]) -> None:
-        kind, attempt = fact.get("fact"), self.attempt
-        if self._over:
-            return
-        if kind == "ready" and self.child is not None:
-            self.child.was_ready = True
-        if self.watchdog is not None:
-            if kind == "step":  # a heartbeat, which the watchdog hears here
-                self.watchdog.progress(fact.get("step_s") if self._measures else None)
-                return
-            if kind in PROGRESS:
-                self.watchdog.progress()
-                self.watchdog.pace.reported()
-        if attempt is not None:
-            self._send_log()
-            if kind in WITH_FILES or (kind == "epoch" and self.program is not None and self.program.relays):
-                fact = self._with_files(attempt, fact)
-        token = None if attempt is None else attempt.token
-        self.writer.send(Kind.FACT, {"process": self.process, "token": token, "fact": fact})
-
-    def _with_files(self, attempt: Attempt, fact: dict[str, Any]) -> dict[str, Any]:
-        """The fact, after its files; or that the trial has failed, where they cannot go home: no node is at fault."""
-        try:
-            self._send_files(attempt, hurry=fact["fact"] in WITH_FILES)
-        except (BadFile, CannotKeep) as error:
-            self._over = True
-            if self.child is not None:
-                self.child.kill()
-            cause = Cause.CODE_ERROR if isinstance(error, BadFile) else Cause.DISK
-            shared = isinstance(error, CannotKeep)  # the folder of `--checkpoints`, which all nodes see
-            return {"fact": "failed", "cause": cause, "message": str(error), "shared": shared}
-        return fact
-
-    def _send_files(self, attempt: Attempt, hurry: bool) -> None:
-        if not hurry and time.monotonic() < self._files_after:
-            return
-        began = time.monotonic()
-        attempt.files.send(self.writer, {"token": attempt.token})
-        self._files_after = time.monotonic() + (time.monotonic() - began) / SHARE
-
-    def _send_log(self) -> None:
-        attempt = self.attempt
-        if attempt is None:
-            return
-        most = None if self.program is not None and self.program.reads_log else MOST_LOG
-        while body := attempt.more_log(MOST_BODY, most):
-            self.writer.send(Kind.LOG, {"token": attempt.token}, body)
-
-    def _watch(self, child: TrialProcess, watchdog: Watchdog) -> None:
-        for decision in watchdog.check():
-            if decision.action is Action.FREEZE:
-                child.freeze()
-            elif decision.action is Action.THAW:
-                child.thaw()
-            told = {name: getattr(decision, name) for name in ("action", "message", "state", "cause", "changed")}
-            self.writer.send(Kind.DECISION, {"process": self.process, **told})
-
     def _beat(self) -> None:
         if time.monotonic() - self._beaten < self.beat_s:
             return
         self._beaten = time.monotonic()
-        self.writer.send(Kind.VITALS, self._vitals())
-
-    def _vitals(self) -> dict[str, Any]:
-        watchdog, child = self.watchdog, self.child
-        told: dict[str, Any] = {"reading": told_of(self.sensors.read()), "guard": self.guard.state}
-        if child is None:
+        if self.trial.child is None:
             self.guard.step(self.sensors.read())  # a machine that cools after a stop has no trial to ask
-        if watchdog is not None and child is not None:
-            told |= {
-                "peak": watchdog.memory.peak,
-                "tree": watchdog.latest.tree_bytes if watchdog.latest is not None else 0,
-                "step_s": watchdog.pace.latest_step_s,
-                "worked_s": watchdog.worked_s,
-                "frozen": child.frozen,
-            }
-        return told
+        self.writer.send(Kind.VITALS, self._machine() | self.trial.vitals())
 
-    # -- the end of a process
-
-    def _ended(self) -> None:
-        """The process has ended by itself, or was killed."""
-        child = self.child
-        assert child is not None, "it was there a moment ago"
-        if self.attempt is not None and not self.alone:
-            self._send_log()
-            with contextlib.suppress(BadFile, CannotKeep):  # it has ended by itself, and told all that it had to tell
-                self._send_files(self.attempt, hurry=True)
-        whose, said = Whose.TRIAL, ""
-        if self.preempted:
-            whose, said = Whose.PREEMPTED, self.wanted_back
-        elif not child.was_ready:
-            whose, said = Whose.LAUNCH_FAILED, f"no trial process comes up on {self.host}: {self._last_line()}"
-        told = {
-            "process": self.process,
-            "code": child.poll(),
-            "whose": whose,
-            "said": said,
-            "oom_kills": child.oom_kills(),
-        }
-        self.writer.send(Kind.EXIT, told | self._vitals())
-        self._drop_child()
-
-    def _last_line(self) -> str:
-        logs = [self.starter.log_path] + ([self.attempt.log] if self.attempt is not None else [])
-        for path in logs:
-            with contextlib.suppress(OSError):
-                lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-                if lines:
-                    return lines[-1][:300]
-        return "it printed nothing"
-
-    def _end_child(self) -> None:
-        """Gently, if it still answers; without telling anybody."""
-        child = self.child
-        if child is None:
-            return
-        if child.poll() is None:
-            child.close_stdin()
-            child.wait(max(0.0, min(self.grace_s, self._leave_by - time.monotonic())) if self.alone else 10.0)
-        self._drop_child()
-
-    def _drop_child(self) -> None:
-        if self.watchdog is not None:
-            self.watchdog.close()
-        if self.child is not None:
-            self.child.close()
-        self.child = self.watchdog = None
-
-
-def stop(child: TrialProcess, how: str) -> None:
-    {
-        "freeze": child.freeze,
-        "thaw": child.thaw,
-        "ask": child.ask_to_stop,
-        "kill": child.kill,
-        "stdin": child.close_stdin,
-    }.get(how, lambda: None)()
-
-
-def keep_within(child: TrialProcess, limits: MemoryLimits) -> None:
-    limit_data(child.pid, None if limits.hard is None else limits.hard + NOT_RESIDENT)
+    def _machine(self) -> dict[str, Any]:
+        return {"reading": told_of(self.sensors.read()), "guard": self.guard.state}
 
 
 def told_of(reading: Any) -> dict[str, Any]:
@@ -467,7 +244,12 @@ def main() -> int:
     os.dup2(null, 0)
     os.close(null)
     os.umask(0o077)
-    scratch, lock = new_scratch(given.scratch or os.environ.get("FTS_SCRATCH"))
+    try:
+        scratch, lock = new_scratch(given.scratch or os.environ.get("FTS_SCRATCH"))
+    except OSError as error:
+        sys.exit(
+            f"no scratch folder can be made at {error.filename}: {error.strerror}; FTS_SCRATCH names another folder"
+        )
     try:
         return Agent(given.name, stdin, stdout, scratch, given.host).run()
     finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -19,16 +18,14 @@ from fts.jobs.executors.base import Room, Want, Whose
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.code import send_code
 from fts.jobs.executors.data import DataSums
-from fts.jobs.executors.fingerprint import code_md5
+from fts.jobs.executors.fingerprint import other_code
 from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.node_rows import NodeRows
 from fts.jobs.executors.remote import RemoteSlot, gpus_of
-from fts.jobs.executors.remote_watch import reading_of
-from fts.jobs.executors.slurm_look import drained
-from fts.jobs.status.conditions import disk_reserve
+from fts.jobs.executors.remote_watch import disk_short
+from fts.jobs.executors.slurm_look import drained, with_reason
 from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool
-from fts.jobs.watchdog.policy import MemoryLimits, judge_disk
 from fts.state import queries, transitions
 from fts.state.errors import StateError
 from fts.state.values import Node, NodeState
@@ -92,7 +89,7 @@ class CommandExecutor:
         if nodes:
             self.places = [Place(one, slots, True) for one, slots in nodes.items()]
         else:
-            self.places = [Place(name, settings.slots, False)]
+            self.places = [Place(launch.called or name, settings.slots, False)]
         self.slots = tuple(RemoteSlot(index, places, settings, self) for index in range(settings.slots))
         self._lock = threading.Condition()
         self._at: dict[int, Place] = {}  # slot -> where its agent was launched
@@ -294,9 +291,11 @@ class CommandExecutor:
             line = channel.said()
             if line == NOTHING and time.monotonic() - channel.began < QUIET_S:
                 continue  # it says why it waits once it knows
-            if time.monotonic() > say_at and said != line:
-                said, say_at = line, time.monotonic() + SAY_AGAIN_S
-                waits(f"for a node: {place.name} was asked for one, which says: {line}")
+            if time.monotonic() > say_at and (line := with_reason(line)) != said:
+                said = line
+                waits(f"for a node: {place.name} says: {line.removeprefix(f'{place.name}: ')}")
+            if time.monotonic() > say_at:
+                say_at = time.monotonic() + SAY_AGAIN_S
         if channel.hello is not None:
             return channel
         ended = f" (exit code {channel.process.returncode})" if channel.has_ended() else ""
@@ -333,10 +332,8 @@ class CommandExecutor:
         hello = channel.hello or {}
         node = place.name if place.fixed else str(hello.get("host") or place.name)[:100]
         told = self.rows.node(node, hello)
-        if hello.get("code") != code_md5():
-            codes = f"code {str(hello.get('code'))[:8]}, here {code_md5()[:8]}"
-            why = f"it runs another fts ({codes}); install the same there"
-            transitions.quarantine_node(self.db, told, why, self.who)
+        if (other := other_code(hello)) is not None:
+            transitions.quarantine_node(self.db, told, f"{other}; install the same there", self.who)
             channel.close()
             return False
         known = queries.node(self.db, node)
@@ -345,8 +342,8 @@ class CommandExecutor:
             self._pause(place, f"what came up is {node}, which is {known.state}{reason}")
             channel.close(gently=True)
             return False
-        if short := judge_disk(MemoryLimits(disk_reserve=disk_reserve(os.environ)), reading_of(hello.get("reading"))):
-            self._pause(place, f"{node}: {short.message}")
+        if (short := disk_short(hello)) is not None:
+            self._pause(place, f"{node}: {short}")
             channel.close(gently=True)
             return False
         place.fingerprint = str(hello.get("fingerprint"))

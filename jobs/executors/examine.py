@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.executors.base import Want
 from fts.jobs.executors.channel import Channel
-from fts.jobs.executors.fingerprint import code_md5, of_this_machine
+from fts.jobs.executors.fingerprint import of_this_machine, other_code
+from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.ray_cluster import look
+from fts.jobs.executors.remote_watch import disk_short
+from fts.jobs.executors.slurm_look import with_reason
 
 if TYPE_CHECKING:
     from fts.jobs.settings import Places, WorkerSettings
+
+LOOK_S = 0.2
+SAY_S, SAY_AGAIN_S = 3.0, 10.0  # before a line says what a node is waited for, and before the next
+TOGETHER_S = 10.0  # that an agent stays for others to come up: an engine gives a node that is free again
 
 
 @dataclass(frozen=True)
@@ -26,61 +37,107 @@ class Found:
     cure: str = ""
 
 
-def examine(places: Places, settings: WorkerSettings) -> list[Found]:
-    """One line a node, in the order they were named, and whether all are equal."""
+def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], None]) -> list[Found]:
+    """One line a node, in the order they were named, and whether all are equal.
+
+    Where the engine chooses the nodes it is asked for as many agents as there are slots, all at the same time.
+    `waits` hears what a launch command says while no agent is there. Ctrl-C ends all of them.
+    """
     if settings.where.executor == "ray":
         names = [str(node["name"]) for node in look(settings.where.address).nodes if node["resources"].get("CPU")]
     else:
-        names = list(settings.where.node_slots or {settings.where.executor: 1})
-    told: dict[str, Found | dict[str, object]] = {}
-    asking = [
-        threading.Thread(target=lambda name=name: told.update({name: ask(name, places, settings)})) for name in names
-    ]
-    for each in asking:
-        each.start()
-    for each in asking:
-        each.join()
-    here, found, prints = of_this_machine(), [], {}
-    for name in names:
-        hello = told[name]
+        names = list(settings.where.node_slots or [f"fts-{slot}" for slot in range(settings.slots)])
+    over, together, said = threading.Event(), threading.Barrier(max(1, len(names))), set[str]()
+
+    def waits_once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            waits(line)
+
+    with ThreadPoolExecutor(max(1, len(names))) as pool:
+        asking = [pool.submit(ask, name, places, settings, over, together, waits_once) for name in names]
+        try:
+            told = [one.result() for one in asking]
+        finally:  # Ctrl-C: all of them leave, and are waited for
+            over.set()
+            together.abort()
+    return compared(list(zip(names, told, strict=True)), chosen=settings.where.executor == "command")
+
+
+def compared(told: list[tuple[str, Found | dict[str, object]]], chosen: bool) -> list[Found]:
+    """`chosen`: the engine chose the nodes, so that each is called as it calls itself, and stands there once."""
+    here, found, prints = of_this_machine(), dict[str, Found](), set[str]()
+    for name, hello in told:
         if isinstance(hello, Found):
-            found.append(hello)
+            found[f"{hello.node} {hello.text}"] = hello
             continue
-        prints[name] = str(hello.get("fingerprint"))
+        prints.add(str(hello.get("fingerprint")))
         gpus = hello.get("gpus")
         count = f", {len(gpus)} GPUs" if isinstance(gpus, list) and gpus else ""
-        text = f"{hello.get('host')}: {hello.get('hardware')}, {hello.get('cores')} cores{count}"
-        if hello.get("code") != code_md5():
-            found.append(Found(name, "bad", f"{text}; it runs another fts", "install the same version there"))
-        elif prints[name] != here.md5:
-            found.append(
-                Found(name, "warn", f"{text}; this machine: {here.words}", "its last bits may differ from here")
-            )
+        host = str(hello.get("host"))
+        text = f"{hello.get('hardware')}, {hello.get('cores')} cores{count}"
+        node, text = (host, text) if chosen else (name, f"{host}: {text}")
+        if (other := other_code(hello)) is not None:
+            one = Found(node, "bad", f"{text}; {other}", "install the same there")
+        elif (short := disk_short(hello)) is not None:
+            one = Found(node, "bad", f"{text}; {short}", "make room, or let FTS_SCRATCH name another folder there")
+        elif hello.get("fingerprint") != here.md5:
+            one = Found(node, "warn", f"{text}; this machine: {here.words}", "its last bits may differ from here")
         else:
-            found.append(Found(name, "ok", f"{text}; equal to this machine"))
-    if len(set(prints.values())) > 1:
+            one = Found(node, "ok", f"{text}; equal to this machine")
+        found[f"{node} {one.text}"] = one
+    rows = list(found.values())
+    if len(prints) > 1:
         text = "a trial that moves between unequal nodes gets the badge `other hardware`"
-        found.append(Found("nodes", "warn", f"{len(set(prints.values()))} kinds of node; {text}"))
-    return found
+        rows.append(Found("nodes", "warn", f"{len(prints)} kinds of node; {text}"))
+    return rows
 
 
-def ask(name: str, places: Places, settings: WorkerSettings) -> Found | dict[str, object]:
-    launch = settings.where.launch_of()
+def ask(
+    name: str,
+    places: Places,
+    settings: WorkerSettings,
+    over: threading.Event,
+    together: threading.Barrier,
+    waits: Callable[[str], None],
+) -> Found | dict[str, object]:
+    """What the agent says of itself, or what is wrong. It stays until all are `together`: no node is given twice."""
+    launch, chosen = settings.where.launch_of(), settings.where.executor == "command"
     if settings.where.executor == "ray":  # without asking for resources: all may be taken
         argv = [*launch.argv(Want(threads=0), name, None), "--node", name]
     else:
         argv = launch.argv(Want(threads=settings.threads), name, settings.memory_limit)
+    node = launch.called if chosen else name
     safe = "".join(one if one.isalnum() or one in "._-" else "_" for one in name)
     try:
         channel = Channel(argv, places.logs / f"agent_doctor_{safe}.log", 60.0, 5.0, 5.0)
     except OSError as error:
-        return Found(name, "bad", f"{argv[0]} cannot be started: {error.strerror}", "look at --launch")
-    until = time.monotonic() + settings.launch_s
-    while channel.hello is None and channel.ended is None and time.monotonic() < until:
-        channel.wait_for_hello(0.2)
-    hello, said = channel.hello, channel.said()
+        return Found(node, "bad", f"{argv[0]} cannot be started: {error.strerror}", "look at --launch")
+    until, say_at = channel.began + settings.launch_s, channel.began + SAY_S
+    while channel.hello is None and channel.ended is None and time.monotonic() < until and not over.is_set():
+        channel.wait_for_hello(LOOK_S)
+        if channel.hello is None and time.monotonic() > say_at and channel.said() != NOTHING:
+            say_at = time.monotonic() + SAY_AGAIN_S
+            line = with_reason(channel.said()).removeprefix(f"{node}: ")
+            waits(f"waiting for a node: {node} says: {line}")
+    hello, said, runs = channel.hello, with_reason(channel.said()), channel.ended is None
     ended = channel.ended if channel.ended not in (None, "its connection ended") else None
+    with contextlib.suppress(threading.BrokenBarrierError):
+        if chosen and hello is not None:
+            together.wait(TOGETHER_S)
     channel.close(gently=hello is not None)
     if hello is not None:
         return dict(hello)
-    return Found(name, "bad", f"no agent comes up: {ended or said}", f"try it by hand: {' '.join(argv)[:300]}")
+    if runs and chosen:
+        text = f"no node within {settings.launch_s:g} s: {said}"
+        return Found(node, "warn", text, "a worker waits as long as it takes; FTS_LAUNCH_S=600 lets this command wait")
+    return Found(node, "bad", f"no agent comes up: {ended or said}", cure(ended or said, argv))
+
+
+def cure(said: str, argv: list[str]) -> str:
+    """What a person can do about a launch that failed with these words."""
+    if "No module named" in said and "fts" in said:
+        return "install the same fts there, or name another interpreter with --node-python"
+    if "python" in said and ("No such file" in said or "not found" in said):
+        return "--node-python names the interpreter with fts on the nodes"
+    return f"try it by hand: {shlex.join(argv)[:400]}"

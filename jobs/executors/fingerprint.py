@@ -10,7 +10,9 @@ import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from fts import __version__
 from fts.frozen import dataclass
 from fts.jobs.api.spec import md5_of
 from fts.jobs.sensors.gpus import list_gpus
@@ -25,7 +27,7 @@ class Fingerprint:
 
     cpu: str
     flags: tuple[str, ...]
-    gpus: tuple[str, ...]
+    gpus: tuple[str, ...]  # models: how many a trial gets is asked for, and recorded with it
     torch: str
     numpy: str
     python: str
@@ -38,13 +40,15 @@ class Fingerprint:
     def words(self) -> str:
         """For a person."""
         torch = f"torch {self.torch}" if self.torch else "no torch"
-        gpus = ", ".join(sorted(set(self.gpus))) or "no GPU"
+        gpus = ", ".join(self.gpus) or "no GPU"
         return f"{self.cpu}, {gpus}, {torch}, python {self.python}"
 
 
 def of_this_machine() -> Fingerprint:
     model, flags = processor()
-    return Fingerprint(model, flags, gpu_models(), version("torch"), version("numpy"), platform.python_version())
+    return Fingerprint(
+        model, flags, tuple(sorted(set(gpu_models()))), version("torch"), version("numpy"), platform.python_version()
+    )
 
 
 def processor() -> tuple[str, tuple[str, ...]]:
@@ -92,3 +96,12 @@ def code_md5() -> str:
                 told.update(f"{path.relative_to(home)}\n".encode())
                 told.update(path.read_bytes())
     return told.hexdigest()
+
+
+def other_code(hello: dict[str, Any]) -> str | None:
+    """How the fts of a node differs from ours; None: it is the same."""
+    if hello.get("code") == code_md5():
+        return None
+    theirs = str(hello.get("version") or "of another version")[:40]
+    here = "with other files than here" if theirs == __version__ else f"here {__version__}"
+    return f"it runs another fts: {theirs}, {here}"

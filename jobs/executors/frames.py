@@ -36,6 +36,10 @@ MOST_FROM_HEAD = 256 << 20  # a specification holds the trials before it
 MOST_NOISE = 1 << 16  # bytes before the magic word
 PART = 1 << 16  # written at once
 STACK = re.compile(r"\[0x[0-9a-f]+\]|^\*\*\* StackTrace")  # a line of a crash of native code, which tells nobody why
+TRAILER = re.compile(  # a line that only says that something ended: what went wrong stands before it
+    r"^(srun: error: \S+: tasks? [\d,-]+: |srun: (forcing|Force|Job step|launch/slurm|Terminating)"
+    r"|slurmstepd\S*: error: \*\*\* |command terminated with|pod \S+ terminated)"
+)
 NOTHING = "it printed nothing"
 
 
@@ -208,7 +212,8 @@ def ready(fd: int, timeout_s: float) -> bool:
 
 
 def last_line(said: bytes) -> str:
-    """The last line of what a shell or an engine printed, for a sentence."""
+    """The last line of what a shell or an engine printed that says why, for a sentence."""
     lines = [line.strip() for line in said.decode(errors="replace").splitlines()]
     lines = [line for line in lines if line and not STACK.search(line)]
-    return lines[-1][:300] if lines else NOTHING
+    tells = [line for line in lines if not TRAILER.search(line)] or lines
+    return tells[-1][:300] if tells else NOTHING

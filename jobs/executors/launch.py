@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import string
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
@@ -27,6 +29,12 @@ class Launch:
     python: str | None = None  # the interpreter on the node; None: at the path of this one
     quotes: bool = False  # a shell on the node reads the words
 
+    @property
+    def called(self) -> str:
+        """By a person: `srun`. Empty: it has no template."""
+        words = shlex.split(self.template)
+        return Path(words[0]).name if words else ""
+
     def check(self, memory_limit: int | None) -> None:
         """Raises BadSetting for a template that cannot be filled."""
         try:
@@ -36,6 +44,8 @@ class Launch:
             raise BadSetting(f"--launch {self.template!r:.200} cannot be read: {error}") from None
         if not words:
             raise BadSetting("--launch is empty, expected a command such as 'srun -n1 -c{threads}'")
+        if "{" not in words[0] and shutil.which(words[0]) is None:
+            raise BadSetting(f"--launch {self.template!r:.200}: {words[0]} is no command on this machine")
         if unknown := sorted({name for name in fields if name not in PLACES}):
             places = " ".join(f"{{{name}}}" for name in PLACES)
             raise BadSetting(f"--launch has {{{unknown[0]}}}, expected only {places}; write {{{{ for a brace")

@@ -166,9 +166,17 @@ def new_scratch(folder: str | None) -> tuple[Path, int]:
                 is_abandoned(path, lambda old: shutil.rmtree(old, ignore_errors=True))
     while True:
         scratch = Path(tempfile.mkdtemp(prefix=mine, dir=parent)).resolve()
-        lock = os.open(scratch, os.O_RDONLY | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # a file system without locks
+        try:
+            lock = os.open(scratch, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # another agent that starts now has swept it, as nobody held it yet
+            continue
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if scratch.is_dir():  # else another agent has swept it before it was locked
+        except BlockingIOError:  # it does so at this moment
+            os.close(lock)
+            continue
+        except OSError:  # a file system without locks
+            pass
+        if scratch.is_dir():
             return scratch, lock
         os.close(lock)

@@ -162,6 +162,8 @@ class RemoteSlot(Slot):
 
     def after(self, end: AttemptEnd) -> None:
         self.executor.rows.runs(self.index, None)
+        if isinstance(self._child, RemoteProcess):
+            self._child.sweep()
         if end.how is Ended.LOST:
             self.executor.lost(self, Whose(end.facts["whose"]), str(end.facts.get("message")))
             return

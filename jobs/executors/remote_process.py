@@ -119,8 +119,7 @@ class RemoteProcess:
             elif isinstance(came, FilesCame):
                 self._write_log(printed)
                 came.arriving.commit(came.gone, self.fence())
-                if self._elsewhere is not None and self._home is not None:
-                    elsewhere.sweep(self._elsewhere, self._home, self._token)
+                self.sweep(self._token)
             elif came.kind is Kind.DECISION:
                 self.decisions.append(decision_of(came.meta))
             elif came.kind is Kind.EXIT:
@@ -166,6 +165,11 @@ class RemoteProcess:
         }
         found: dict[str, Any] = renamed(fact, moved)
         return found
+
+    def sweep(self, live: str | None = None) -> None:
+        """Of what does not come home, what no pointer at home names goes. `live`: an attempt that still runs."""
+        if self._elsewhere is not None and self._home is not None:
+            elsewhere.sweep(self._elsewhere, self._home, live)
 
     def _kept_at(self, fact: dict[str, Any]) -> dict[str, Any]:
         """Where a checkpoint is that did not come home."""

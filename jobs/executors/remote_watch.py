@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.executors.frames import Kind
 from fts.jobs.sensors.reading import Reading
-from fts.jobs.watchdog.policy import Action, Decision, GuardState, MemoryLimits
+from fts.jobs.status.conditions import disk_reserve
+from fts.jobs.watchdog.policy import Action, Decision, GuardState, MemoryLimits, judge_disk
 from fts.jobs.watchdog.watchdog import Vitals
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fts.jobs.executors.channel import Channel
     from fts.jobs.executors.remote import RemoteSlot
     from fts.jobs.executors.remote_process import RemoteProcess
@@ -89,6 +93,13 @@ class RemoteWatchdog:
 def reading_of(told: Any) -> Reading:
     known = told if isinstance(told, dict) else {}
     return Reading(**({"at": time.time()} | {name: value for name, value in known.items() if name in READINGS}))
+
+
+def disk_short(hello: Mapping[str, Any]) -> str | None:
+    """What is missing where the disk of a node has less room than is reserved; None: it has enough, or nobody knows."""
+    limits = MemoryLimits(disk_reserve=disk_reserve(os.environ))
+    short = judge_disk(limits, reading_of(hello.get("reading")))
+    return None if short is None else short.message
 
 
 class NodeSensors:

@@ -1,22 +1,36 @@
-"""Which nodes Slurm wants to have back when their work is done: `sinfo` is asked."""
+"""What Slurm says: which nodes it wants to have back when their work is done, and why a job waits."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
 TAKES_S = 3.0  # the beats of the nodes wait meanwhile
+WAITS = re.compile(r"srun: job (\d+) queued and waiting for resources")
 
 
 def drained() -> frozenset[str]:
     """Names of the nodes that somebody drains; none where Slurm does not answer."""
-    sinfo = shutil.which("sinfo")
-    if sinfo is None:
-        return frozenset()
-    try:
-        asked = [sinfo, "--noheader", "--Node", "--format=%N %T"]
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=TAKES_S, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return frozenset()
-    rows = [line.split() for line in said.splitlines()]
+    rows = [line.split() for line in answer("sinfo", "--noheader", "--Node", "--format=%N %T").splitlines()]
     return frozenset(row[0] for row in rows if len(row) == 2 and row[1].startswith("drain"))
+
+
+def with_reason(said: str) -> str:
+    """`job 4711 waits in Slurm: Resources`, for srun's line that it is queued, which gives no reason; else the line."""
+    waits = WAITS.search(said)
+    reason = waits and answer("squeue", "--noheader", f"--jobs={waits[1]}", "--format=%r").strip()
+    return f"job {waits[1]} waits in Slurm: {reason}"[:300] if waits and reason and reason != "None" else said
+
+
+def answer(command: str, *words: str) -> str:
+    """What it prints; nothing where it is not installed or does not answer."""
+    path = shutil.which(command)
+    if path is None:
+        return ""
+    try:
+        return subprocess.run(
+            [path, *words], capture_output=True, text=True, errors="replace", timeout=TAKES_S, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fts.installing import installing
 from fts.jobs.mirrors.follow import CannotMirror, no_library
 from fts.jobs.mirrors.runs import FINAL, md5
-from fts.state.files import atomic_write, make_folder, open_log, remove
+from fts.state.files import atomic_write, make_folder, open_log, remove, sweep
 from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class TensorBoard:
 def claim(folder: Path, born: float) -> None:
     """Makes the folder of a study this study's. Raises CannotMirror for one that something else is in."""
     mark = folder / MARK
+    sweep(folder)  # a draft of the mark, of one that was killed
     try:
         found = json.loads(mark.read_text())
     except FileNotFoundError:

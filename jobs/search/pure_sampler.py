@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -19,7 +20,9 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 from fts.frozen import dataclass
 from fts.jobs.api.spec import seed_for
 from fts.jobs.search import lean_tpe
+from fts.jobs.search.columns import Columns, Table
 from fts.jobs.search.needs import check_packages
+from fts.jobs.search.rebuilt import FILLED
 from fts.jobs.search.sampler import SAMPLERS, system_attributes
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
+
+    from fts.jobs.search.rebuilt import Rebuilt
 
 TOGETHER = "drawn together"  # the purpose of a relative draw's seed; no parameter is called so
 RELATIVE = ("gp", "nsgaii", "cmaes")  # samplers that draw parameters together
@@ -200,13 +205,30 @@ class _AsItBegan(optuna.Study):
     def __init__(self, study: optuna.Study, number: int) -> None:
         sampler = copy.copy(study.sampler)  # its own keeps this: no garbage that waits for the collector
         super().__init__(study.study_name, study._storage, sampler, study.pruner)
-        self._trials = list(study._get_trials(deepcopy=False))
-        numbers = [one.number for one in self._trials]
-        self.in_order = numbers == list(range(len(numbers)))  # for lean_tpe, which need not sort them
-        if number in numbers:
-            del self._trials[numbers.index(number)]
         self._in_states: dict[Any, list[FrozenTrial]] = {}  # each draw asks again
-        self.splits: dict[tuple[int, int], Any] = {}  # of TPE; see lean_tpe
+        self._filled: tuple[Rebuilt, int] | None = getattr(study._storage, FILLED, None)
+        if self._filled is None or self._filled[1] != number or number + 1 != len(self._stored):
+            self._filled = None
+            self._trials = [one for one in study._get_trials(deepcopy=False) if one.number != number]
+
+    @property
+    def _stored(self) -> list[FrozenTrial]:
+        """Of an in-memory storage, by their numbers."""
+        return self._storage._studies[self._study_id].trials  # type: ignore[attr-defined, no-any-return]
+
+    @cached_property
+    def _trials(self) -> list[FrozenTrial]:
+        """Not before they are asked for: in a forked process each one that is touched has to be copied."""
+        assert self._filled is not None, "else they have been read"
+        return self._stored[: self._filled[1]]
+
+    @cached_property
+    def columns(self) -> Columns | None:
+        """For lean_tpe."""
+        if self._filled is not None:
+            return self._filled[0].columns(self._filled[1])
+        numbers = [one.number for one in self._trials]
+        return Columns(Table(self._trials), len(numbers)) if numbers == sorted(numbers) else None
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False

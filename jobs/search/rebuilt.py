@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+    from fts.jobs.search.columns import Columns, Table
     from fts.jobs.search.sampler import PastTrial
+
+FILLED = "filled"  # attribute of a storage: the Rebuilt behind its study, and of how many trials
 
 
 class Rebuilt:
@@ -28,13 +31,14 @@ class Rebuilt:
         self._frozen: list[FrozenTrial] = []  # the same, made of them
         self._complete: list[bool] = []
         self._numbers: dict[int, tuple[int, int]] = {}
+        self._table: Table | None = None  # once a sampler has asked for columns
 
     def trials(
         self, past: Sequence[PastTrial | None], terms: Any, freeze: Callable[[PastTrial | None], FrozenTrial]
     ) -> list[FrozenTrial]:
         """One for each place of the study; None is a place that nothing is known of."""
         if terms != self._terms:
-            self._terms, self._past, self._frozen, self._complete = terms, [], [], []
+            self._terms, self._past, self._frozen, self._complete, self._table = terms, [], [], [], None
         for place in compress(count(), map(is_not, past, self._past)):
             one, before = past[place], self._past[place]
             if one != before:
@@ -49,6 +53,25 @@ class Rebuilt:
         trial.number = trial._trial_id = place  # as a new storage numbers it
         self._frozen[place : place + 1] = [trial]
         self._complete[place : place + 1] = [trial.state.name == "COMPLETE"]
+        if self._table is not None:
+            self._table.put(place, trial)
+
+    def add(self, study: optuna.Study, past: PastTrial, trial: FrozenTrial) -> None:
+        """One more, to the study that was filled with all of them."""
+        place = len(self._past)
+        self._past.append(past)
+        self._put(place, trial)
+        study._storage.create_new_trial(study._study_id, template_trial=trial)
+        if hasattr(study._storage, FILLED):
+            setattr(study._storage, FILLED, (self, place + 1))
+
+    def columns(self, count: int) -> Columns:
+        """Of the first trials; later ones do not change them."""
+        from fts.jobs.search.columns import Columns, Table  # here: only TPE needs them
+
+        if self._table is None:
+            self._table = Table(self._frozen)
+        return Columns(self._table, count)
 
     def complete(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         """Those of the trials that it handed out last."""
@@ -76,6 +99,7 @@ def fill(study: optuna.Study, trials: list[FrozenTrial], rebuilt: Rebuilt) -> No
     info.trials = list(trials)
     storage._trial_id_to_study_id_and_number = rebuilt.numbers(len(trials))
     storage._max_trial_id = len(trials) - 1
+    setattr(storage, FILLED, (rebuilt, len(trials)))
     complete = rebuilt.complete(trials)
     if complete and len(study.directions) == 1:
         better = max if study.direction == StudyDirection.MAXIMIZE else min

@@ -140,10 +140,17 @@ def study_before(
     past = {one.number: one for one in history if one.number < number and one.kept}
     rebuilt = rebuilt or Rebuilt()
     fill(study, frozen_before(history, number, goals, rebuilt, cell.space or {}), rebuilt)
+    if cell.sampler == "tpe":
+        rebuilt.columns(number)  # kept from now on: a forked process has them
     for _, one in sorted(past.items()):
         for name, value in one.kept.get("study", {}).items():
             study._storage.set_study_system_attr(study._study_id, name, value)
     return study
+
+
+def add_trial(study: optuna.Study, cell: Any, past: PastTrial, rebuilt: Rebuilt) -> None:
+    """The next trial of a study that `study_before` made with this `rebuilt`; of no use to one that diverged."""
+    rebuilt.add(study, past, frozen(cell.space or {}, past, goals_of(cell)))
 
 
 def frozen_before(

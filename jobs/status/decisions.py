@@ -17,17 +17,19 @@ from fts.jobs.status.concern import (
     step_of,
     worker_words,
 )
-from fts.jobs.status.conditions import runnable, step_seconds
+from fts.jobs.status.conditions import runnable, running, step_seconds
 from fts.jobs.status.event_groups import GUARDED
 from fts.jobs.status.forecast import slip
 from fts.jobs.status.gaps import gaps
+from fts.jobs.status.sanitize import clean
 from fts.jobs.status.surface import Surface, by, seen
-from fts.state.values import JobStatus, Snapshot, Trial, Verb
+from fts.state.values import JobStatus, NodeState, Snapshot, Trial, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+LAUNCHES = 3  # of a command that failed in a row: it takes seconds to find out
 STUCK_EPOCHS = 5.0  # no epoch for this many times the usual one
 STUCK_AT_LEAST_S = 15 * 60.0
 SLIPPED = 0.25  # of what was left when the end was last acknowledged
@@ -64,6 +66,7 @@ def decisions(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Conc
             yield Concern(Word.LOOK, reason, f"{name_of(snapshot, job)} is held", "x", job.id, About.FAILED)
     yield from _stuck(snapshot, now)
     yield from _slept(snapshot, now)
+    yield from _nodes(snapshot)
     yield from _nobody_works(snapshot, now, surface)
     yield from _slipped(snapshot, now, surface)
 
@@ -94,6 +97,19 @@ def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
             reason = f"gap {between}: machine slept or its clock jumped, {formatting.spell(gap.seconds)} without work"
             reason += f" (t{gap.trial} {step_of(snapshot, gap.job_id)} {gap.epoch})"
             yield Concern(Word.LOOK, reason, f"gap {between}", "a", gap.job_id)
+
+
+def _nodes(snapshot: Snapshot) -> Iterator[Concern]:
+    """A node that is closed until a person has looked, and a launch command that starts no agent."""
+    seen = max((event.at for event in snapshot.events if event.verb == Verb.ACKNOWLEDGED), default=0.0)
+    for node in snapshot.nodes if running(snapshot) else ():
+        reason = clean(node.reason or "")
+        if node.state is NodeState.QUARANTINED and node.at > seen and not reason.startswith("by "):  # a person
+            cure = f"`fts nodes release {clean(node.id)}` opens it"
+            told = f"node {clean(node.id)} is quarantined"
+            yield Concern(Word.LOOK, f"{told}: {reason}; {cure}", told, "4")
+        elif node.state is NodeState.LOST and node.failures >= LAUNCHES:
+            yield Concern(Word.LOOK, f"{reason} ({node.failures} times)", f"no agent on {clean(node.id)}", "4")
 
 
 def _stuck(snapshot: Snapshot, now: float) -> Iterator[Concern]:

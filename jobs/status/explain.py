@@ -48,8 +48,9 @@ def _running(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
             told.append(f"DRAINING: {drain.sentence(snapshot, worker, now)}")
         if worker.guard in GUARDED:
             told.append(f"the heat guard of its worker is {worker.guard}: {worker.guard_message or 'too warm'}")
-    if not died and waiting_since(snapshot.events, job) is not None:
-        told.append(f"`fts doctor` checks the machine; `fts pause {job.id}` ends the wait and frees the slot")
+    if not died and (event := waiting_since(snapshot.events, job)) is not None:
+        looks = "`fts nodes` lists the nodes" if " for a node" in event.message else "`fts doctor` checks the machine"
+        told.append(f"{looks}; `fts pause {job.id}` ends the wait and frees the slot")
     if job.asked:
         told.append(f"somebody asked it to {job.asked}; it does so at its next step")
     return told

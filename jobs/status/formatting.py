@@ -231,13 +231,12 @@ def iso(at: float | None) -> str:
 
 
 def score(value: float | None, digits: int = 4) -> str:
-    """0.6841, or a dash; 3.4e+38 where no column could hold it, 9.0e-6 where the digits would show nothing of it."""
+    """0.6841, or a dash; 3.4e+38 where no column could hold it, 2.7e-4 where the digits would show one of it."""
     if value is None or not math.isfinite(value):
         return "—"
     if abs(value) >= 1e9:
         return f"{value:.2g}"
-    text = f"{value:.{digits}f}"
-    return number(float(value)) if value and not text.strip("-0.") else text
+    return number(float(value)) if 0.0 < abs(value) < 10.0 ** (1 - digits) else f"{value:.{digits}f}"
 
 
 def best_or_front(job: Job) -> str:

@@ -22,7 +22,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.executors.base import Whose
 from fts.jobs.supervisor.child import ChildError, ChildGone
-from fts.jobs.trial.death import cause_of_death, died_of, last_words
+from fts.jobs.trial.death import CRASH_REPORT, cause_of_death, crashed_at, died_of, last_words
 from fts.jobs.watchdog.stop_request import StopRequest
 from fts.state.files import atomic_write, make_folder
 from fts.state.values import Cause
@@ -91,6 +91,7 @@ class Attempt:
         self._oom_kills = child.oom_kills()
         self._began = time.time() - 1.0  # the clock of a file system is coarser
         self._logs: tuple[Path, ...] = ()
+        self._code: Path | None = None  # where the files of a person's function lie
 
     def run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
         """Blocks until the trial has ended, or was stopped, or the process died, or its node did."""
@@ -103,6 +104,8 @@ class Attempt:
     def _run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
         self._logs = (Path(str(spec.get("log_path"))), self.child.log_path)
         self._judged = spec["cell"].get("pruner", "none") != "none"
+        if "folder" in spec["cell"]:
+            self._code = (Path(spec["cell"]["folder"]) / str(spec["cell"].get("objective", ""))).parent.absolute()
         try:
             self.child.send(self._order(spec))
         except ChildError as error:
@@ -179,9 +182,9 @@ class Attempt:
         if code == STOPPED and (self.child.asked_to_stop or not self._started):
             return AttemptEnd(Ended.STOPPED, {}, self._wish)  # one that runs says that it has stopped before it leaves
         oom_kills = self.child.oom_kills() - self._oom_kills
-        said = last_words(self._logs, self._began)
+        said, place = crashed_at(last_words(self._logs, self._began, CRASH_REPORT), self._code)
         cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
-        message = died_of(code, oom_kills)
+        message = died_of(code, oom_kills) + (f" ({place})" if place is not None else "")
         if code == -signal.SIGKILL and self._killed_itself:
             cause, message, said = Cause.CODE_ERROR, f"the trial process killed itself ({self._killed_itself})", ""
         if cause is not Cause.MACHINE_ERROR or not self.child.was_ready:  # a kill from outside explains itself

@@ -41,6 +41,18 @@ def reap_recorded(pid: int, pid_started: float, grace_s: float = 10.0) -> Reaped
     return Reaped.KILLED if any(process.pid == pid for process in survivors) else Reaped.STOPPED
 
 
+def is_of_another_study(pid: int, log: Path) -> bool:
+    """Does the process write the log of the same name of another study, of which this one is a copy? Linux."""
+    output = Path(f"/proc/{pid}/fd/1")
+    try:
+        opened, named = output.stat(), output.readlink()
+        if log.exists() and os.path.samestat(opened, log.stat()):
+            return False  # whatever name the folder has here
+        return named.parts[-3:] == log.parts[-3:] and os.path.samestat(opened, named.stat())
+    except OSError:
+        return False
+
+
 def wait_gone(processes: set[psutil.Process], timeout_s: float) -> set[psutil.Process]:
     """Wait until all have ended (we are not their parent, so a zombie counts as ended); returns those that have not."""
     deadline = time.monotonic() + timeout_s

@@ -91,10 +91,10 @@ class Template:
                 raise CannotFork(answer["refused"])
             return int(answer["forked"])
 
-    def know(self, told: Told, before: int, goals: Mapping[str, str], space: Mapping[str, Any] | None) -> None:
+    def know(self, told: Told, cell: Mapping[str, Any], number: int) -> None:
         """Tells it of a history as it was before that trial, so that its forks know it. Raises CannotFork."""
         changed = self.told.changed(told)
-        order = {"do": "know", "history": told.name, "before": before, "goals": goals, "space": space}
+        order = {"do": "know", "history": told.name, "cell": cell, "number": number}
         with self._lock:
             try:
                 self._talk.settimeout(START_S)

@@ -13,6 +13,7 @@ from fts.jobs.supervisor.aims import Judged, judged
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.progress_events import TrialEnded
 from fts.jobs.supervisor.trial_record import CHANGED_TO, CODE_CHANGED, MOVED, OTHER_HARDWARE
+from fts.jobs.trial.error_text import with_place
 from fts.state import queries, transitions
 from fts.state.errors import BadRow
 from fts.state.values import Cause, Direction, Epoch, TrialStatus
@@ -52,6 +53,8 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
         known["badges"] = [*known.get("badges", ()), role]
     elif cell.kind == "cell" and number < len(cell.warm_start):
         known["badges"] = [*known.get("badges", ()), "warm"]
+        if getattr(cell, "space", {}) is None and status is not TrialStatus.FAILED:
+            record.tell_undrawn(cell.warm_start[number])
     if CHANGED_TO in record.reread().facts:  # whichever of its attempts ran other code
         known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
     if OTHER_HARDWARE in record.reread().facts:
@@ -67,7 +70,8 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
         of_pruned = {CONSTRAINTS: facts.get(CONSTRAINTS)} if facts.get("fact") == "pruned" else {}
         aims = judged(cell, facts if complete else of_pruned, complete)
     if aims.cause is not None:
-        status, cause, message = TrialStatus.FAILED, aims.cause, aims.message
+        status, cause = TrialStatus.FAILED, aims.cause
+        message = with_place(aims.message or "", facts.get("where"))
         known.pop("value", None)
     if aims.badges:
         known["badges"] = [*known.get("badges", ()), *aims.badges]

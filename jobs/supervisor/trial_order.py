@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import FunctionCell
-from fts.jobs.api.goals import goals_of
 from fts.jobs.api.lag import seen_below
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
@@ -67,7 +66,7 @@ class TrialOrder:
     def tell_history(self, template: Template) -> None:
         """Before it forks."""
         if self.earlier is not None:
-            template.know(self.earlier, self.known, goals_of(self.cell), self.cell.space)
+            template.know(self.earlier, self.cell.to_json(), self.number)
 
     def with_record(self, spec: TrialSpec, child: Placed) -> TrialSpec:
         """The specification with what its process does not know yet: the trial's own draws, and earlier trials.

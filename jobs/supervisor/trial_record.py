@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.goals import pruning_of
+from fts.jobs.api.nearest import hint
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.log_limit import KEPT, MOST
-from fts.jobs.supervisor.process_tree import Reaped, reap_recorded
+from fts.jobs.supervisor.process_tree import Reaped, is_of_another_study, reap_recorded
 from fts.jobs.supervisor.progress_events import EpochReported, Note
 from fts.jobs.trial.kept import MOST_FILES
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -19,6 +21,8 @@ from fts.state.errors import BadRow, LabelClash, ResumeMismatch
 from fts.state.transitions.trials import OF_SAMPLER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.api.study import Cell
     from fts.jobs.executors.base import Placed
@@ -69,7 +73,10 @@ class TrialRecord:
             return
         if before.pid not in (None, child.pid) and before.host == host and before.pid_started is not None:
             transitions.record_progress(self.db, self.claim, self.trial.id, {"host": host})
-            became = reap_recorded(before.pid or 0, before.pid_started)
+            if is_of_another_study(before.pid or 0, Path(spec.log_path)):
+                became = Reaped.NOT_OURS
+            else:
+                became = reap_recorded(before.pid or 0, before.pid_started)
             if became is not Reaped.GONE:
                 log.info("process %s, which ran this trial before: %s", before.pid, became)
         facts: dict[str, Any] = self._process(child)
@@ -151,6 +158,19 @@ class TrialRecord:
             transitions.record_intervention(
                 self.db, self.claim, "warned", said, {CHANGED_TO: md5}, trial_id=self.trial.id
             )
+            self.tell(Note(said, self.job))
+
+    def tell_undrawn(self, given: Mapping[str, Any]) -> None:
+        """Of parameters that a warm start gives, and the function has not asked for: a misspelt one."""
+        drawn = [draw.name for draw in queries.draws(self.db, self.trial.id)]
+        wrong = [name for name in given if name not in drawn]
+        if wrong:
+            near = "".join(hint(name, drawn) for name in wrong)
+            said = (
+                f"warm_start gives t{self.trial.number} a value for {', '.join(wrong)}, which its function did not "
+                f"suggest; {near}it suggested {', '.join(drawn) or 'nothing'}"
+            )
+            transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
             self.tell(Note(said, self.job))
 
     def probe(self, spec: TrialSpec, fact: dict[str, Any]) -> StopRequest | None:

@@ -24,6 +24,7 @@ from fts.jobs.status.formatting import count, in_gb, spell
 from fts.jobs.supervisor import beside_search, elsewhere
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more
+from fts.jobs.supervisor.history import BEGINS_AGAIN
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.progress_events import Note, TrialStarted
 from fts.jobs.supervisor.setbacks import Setbacks
@@ -157,6 +158,7 @@ class TrialRunner:
                 return None
             is_patient = end.how in (Ended.DIED, Ended.STOPPED) or end.facts.get("cause") == Cause.DISK
             allowed = KILLS_ALLOWED if is_patient else OUTAGES_ALLOWED
+            transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
             if reason is StopReason.MACHINE and setbacks.outages >= allowed:
                 return self._parked(end, setbacks.outages)
             if (left_for := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
@@ -240,8 +242,10 @@ class TrialRunner:
         while (left := until - time.monotonic()) > 0 and self._order() is None:
             if outages > TRIES_IN_SLOT and self._others_wait():
                 assert self.work.rests is not None, "only then do others wait"
-                self.work.rests.begin(self.job.id, left, (self.trial.id, self._reached()), outages)
-                return StopRequest(StopReason.REST, f"{message}; {outages} of {allowed} tries without progress")
+                self.work.rests.begin(self.job.id, left)
+                transitions.interrupt_trial(self.db, self.claim, self.trial.id, Cause.MACHINE_ERROR)
+                said = f"{message}; {outages} of {allowed} tries without progress"
+                return StopRequest(StopReason.REST, said, seconds=left)
             time.sleep(min(left, self.settings.poll_s))
         return self._order()
 
@@ -252,14 +256,17 @@ class TrialRunner:
     def _others_wait(self) -> bool:
         """Would another job take this slot?"""
         rests = self.work.rests
-        if rests is None or self.job.parallel > 1:  # the job's other trials would have to leave, too
-            return False
-        return next_runnable(self.db, rests.jobs | {self.job.id}) is not None
+        return rests is not None and next_runnable(self.db, rests.jobs | {self.job.id}) is not None
 
     def _tried(self) -> int:
-        """How often in vain before it left its slot to another job."""
-        rests = self.work.rests
-        return 0 if rests is None else rests.tries(self.job.id, (self.trial.id, self._reached()))
+        """How often in vain, in whichever worker, since it last got further or a person had its job begin again."""
+        failed = [one for one in queries.attempts(self.db, self.trial.id) if one.how == StopReason.MACHINE]
+        if not failed:
+            return 0
+        gained = [one.at for one in queries.epochs(self.db, self.trial.id)]
+        gained += [one["at"] for one in queries.checkpoints(self.db, self.trial.id)]
+        since = max([queries.latest_at(self.db, self.job.id, BEGINS_AGAIN), *gained])
+        return sum((one.ended_at or 0.0) > since for one in failed)
 
     def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
@@ -418,6 +425,8 @@ class TrialRunner:
             if kind == "draw":
                 self.record.draw(fact)
                 self.memory.drew(fact["name"], fact["value"], fact["distribution"])
+            if kind == "drifted":  # the process goes on with the recorded value
+                self.record.draw(fact)
             if kind == "sampler":
                 self.record.sampler(fact)
             if kind == "probe":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status.conditions import disk_reserve
 from fts.state.errors import DatabaseFailed, DiskFull, ReadOnlyDatabase
-from fts.state.files import CannotWrite, can_write, room
+from fts.state.files import CannotWrite, refusal, room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def takes_files(outputs: Path) -> bool:
         enough = room(outputs)[0] >= disk_reserve(os.environ) * (1 + SHARE_ABOVE)
     except OSError:  # the folder is gone
         return False
-    return enough and can_write(outputs, PROBE)
+    return enough and refusal(outputs, PROBE) is None
 
 
 def pause_s(outages: int, first_s: float) -> float:

@@ -7,6 +7,7 @@ whatever a retry has put back.
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
@@ -43,6 +44,7 @@ class Turns:
         self._opens, self._runs, self._settles, self._waits, self._calls = opens, runs, settles, waits, calls
         self._changed = threading.Condition(threading.RLock())
         self._live: set[int] = set()
+        self._rests: dict[int, float] = {}  # trials that go on later -> monotonic, while others run
         self._wish: StopRequest | None = None
         self._error: BaseException | None = None
         self._closed = False  # between the last trial and the end of the job nobody may join
@@ -94,7 +96,7 @@ class Turns:
             if trial is None:
                 return False
             self._live.add(trial.number)
-            calls = len(self._live) < self.parallel and self._waits(frozenset(self._live))
+            calls = len(self._live) < self.parallel and self._waits(self._begun())
         if calls:
             self._calls()
         wish: StopRequest | None = None
@@ -105,6 +107,10 @@ class Turns:
             error = raised
         with self._changed:
             self._live.discard(trial.number)
+            if error is None and wish is not None and wish.reason is StopReason.REST and self._live:
+                self._rests[trial.number] = time.monotonic() + wish.seconds
+                self._changed.notify_all()
+                return True
             try:
                 if error is None and wish is None:
                     wish = self._settles(trial)
@@ -117,14 +123,22 @@ class Turns:
 
     def _next(self, leads: bool) -> Trial | None:
         while self._error is None and self._wish is None and not self._closed:
+            if not self._live:
+                self._rests.clear()  # the leading slot has nothing better to do
             if len(self._live) < self.parallel:
-                trial = self._opens(frozenset(self._live))
+                trial = self._opens(self._begun())
                 if trial is not None:
                     return trial
             if not leads or not self._live:
                 return None
-            self._changed.wait()
+            self._changed.wait(min((until - time.monotonic() for until in self._rests.values()), default=None))
         return None
+
+    def _begun(self) -> Live:
+        """The trials that run, and those that rest: none of them may be begun by another slot."""
+        now = time.monotonic()
+        self._rests = {number: until for number, until in self._rests.items() if until > now}
+        return frozenset(self._live | self._rests.keys())
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:

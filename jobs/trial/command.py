@@ -292,6 +292,7 @@ class CommandTrial:
             "fact": "result",
             "value": decides.value if sound else None,
             "reason": "finished" if sound else "diverged",
+            "message": None if sound else f"{self.cell.metric} is {decides.value}, expected a finite number",
             "metrics": decides.metrics,
             "epochs": self.reports.count,
             "best_epoch": None if best is None else best.step,
@@ -303,6 +304,8 @@ class CommandTrial:
         seen = ", ".join(self.reports.names)
         if seen:
             found = f"it reported {seen}"
+        elif self.reports.complaints:
+            found = self.reports.complaints[0]
         elif self.source is not None:
             found = self.source.found
         elif self.read_from == self.log:

@@ -6,17 +6,23 @@ for a person's or a scheduler's.
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.trial.cause import NO_MEMORY
+from fts.jobs.trial.error_text import is_own
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LAST_WORDS = 2000  # bytes of a log
+CRASH_REPORT = 16_000  # bytes of a log in which Python's own report of a crash begins
+FATAL = "Fatal Python error: "  # its first words; the frames follow, the latest first
+FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
+ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # a letter beyond ASCII, as that report has it
 # A signal that a process earns by what it does itself; any other came from outside.
 OF_ITS_OWN = {
     getattr(signal, name)
@@ -40,14 +46,25 @@ def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, said: str 
     return Cause.CODE_ERROR if was_ready else Cause.MACHINE_ERROR
 
 
-def last_words(logs: Iterable[Path], since: float) -> str:
-    """The end of whichever of these logs was written to since (seconds since the epoch)."""
+def crashed_at(said: str, folder: Path | None) -> tuple[str, str | None]:
+    """What a process said before its crash, and the line of the code in `folder` that it was at, if it could say."""
+    before, fatal, report = said.rpartition(FATAL)
+    if not fatal:
+        return said[-LAST_WORDS:], None
+    frames = [(Path(ESCAPED.sub(lambda m: chr(int(m[1][1:], 16)), file)), line) for file, line in FRAME.findall(report)]
+    own = (frame for frame in frames if folder is not None and is_own(frame[0], folder))
+    place = next((f"{file.name} line {line}" for file, line in own), None)
+    return before.strip()[-LAST_WORDS:], place
+
+
+def last_words(logs: Iterable[Path], since: float, count: int = LAST_WORDS) -> str:
+    """The last bytes of whichever of these logs was written to since (seconds since the epoch)."""
     for log in logs:
         try:
             if log.stat().st_mtime < since:
                 continue
             with log.open("rb") as file:
-                file.seek(max(0, log.stat().st_size - LAST_WORDS))
+                file.seek(max(0, log.stat().st_size - count))
                 return file.read().decode(errors="replace").strip()
         except OSError:
             continue

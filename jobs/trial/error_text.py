@@ -6,9 +6,13 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fts
 from fts.jobs.trial.cause import said_by
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 OURS = ("fts.",)  # packages whose errors are sentences for a person
 RUNNER = "fts.jobs."  # raises what a person's code did wrong
@@ -22,19 +26,43 @@ def sentence_of(error: BaseException, near: Path | None = None) -> str:
     """
     lines = said_by(error).splitlines()
     if type(error).__module__.startswith(OURS) and lines:
-        return lines[0][:1000]
+        return with_place(lines[0][:1000], own_place(error, near) if near is not None else None)
     place = f", {where}" if (where := place_of(error, near)) else ""
     return f"{(lines or ['no message'])[0][:900]} ({type(error).__name__}{place})"
+
+
+def with_place(said: str, place: str | None) -> str:
+    """A sentence with its place before its cure; one that names the file already stays."""
+    if place is None or place.partition(" line ")[0] in said:
+        return said
+    fault, semicolon, cure = said.partition("; ")
+    return f"{fault} ({place}){semicolon}{cure}"
+
+
+def own_place(error: BaseException, folder: Path) -> str | None:
+    """The last line of a person's code that the error came through; None: it came through none."""
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if is_own(Path(one.filename), folder)]
+    return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else None
 
 
 def place_of(error: BaseException, near: Path | None = None) -> str:
     """`train.py line 12`: where an error arose; the last line in `near` where there is one."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name} line {error.lineno}"
+    if near is not None and (own := own_place(error, near)) is not None:
+        return own
     frames = traceback.extract_tb(error.__traceback__)
-    own = [one for one in frames if near is not None and is_own(Path(one.filename), near)]
-    where = (own or frames)[-1:]
-    return f"{Path(where[0].filename).name} line {where[0].lineno}" if where else ""
+    return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
+
+
+def asked_from(folder: Path) -> str | None:
+    """The line of a person's code that is at work now."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if is_own(Path(frame.f_code.co_filename), folder):
+            return f"{Path(frame.f_code.co_filename).name} line {frame.f_lineno}"
+        frame = frame.f_back
+    return None
 
 
 def is_own(file: Path, folder: Path) -> bool:

@@ -8,6 +8,7 @@ reaches another trial.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib.machinery
 import importlib.util
 import inspect
@@ -34,9 +35,18 @@ from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial import process
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
-from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of
+from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.process import Commands, log_to, say
-from fts.jobs.trial.running import MAX_METRICS, RunningTrial, deciding, is_finite, metrics_of, number_of, peak_bytes
+from fts.jobs.trial.running import (
+    MAX_METRICS,
+    BadReport,
+    RunningTrial,
+    deciding,
+    is_finite,
+    metrics_of,
+    number_of,
+    peak_bytes,
+)
 from fts.state.files import CannotWrite, remove
 from fts.state.values import HUGE, Direction
 
@@ -79,6 +89,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
     log_to(Path(spec.log_path).absolute())
+    faulthandler.enable(2, all_threads=False)  # a crash of a library leaves the line that called it in the log
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)
@@ -86,6 +97,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     try:
         check_sampler(cell)
         function, md5 = load(cell)
+        running.where = place_of_function(function, cell.path)
         badges = [] if md5 == cell.code_md5 else [CODE_CHANGED]
         trial, call = bind(function, running)
         running.trial = trial
@@ -146,7 +158,9 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
         return {"fact": "failed", "cause": CODE_ERROR, "message": f"{message}; {cure}", "lasting": not called}
     if isinstance(error, GeneratorExit):
         raise error
-    cause, message = cause_of(error), sentence_of(error, folder)
+    cause, message = CODE_ERROR if names_no_file(error) else cause_of(error), sentence_of(error, folder)
+    if isinstance(error, BadObjective | BadReport):
+        message = with_place(message, running.where)
     if cause == OUT_OF_MEMORY and (peak := peak_bytes()):
         message = f"out of memory, its process held {in_gb(peak)}: {message}"
     if isinstance(error, ImportError) and (helps := cure_of(error, folder)) is not None:
@@ -160,6 +174,21 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
     foreign = not isinstance(error, CannotWrite)  # perhaps of another disk than the study's
     return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting, "foreign": foreign}
+
+
+def names_no_file(error: BaseException) -> bool:
+    """Does the code name a file that is not there, or is in the way? Another try would find the same.
+
+    False where a disk may be missing, whose folder is then empty, and for a program that another machine may have.
+    """
+    if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
+        return True
+    if not isinstance(error, FileNotFoundError) or not isinstance(error.filename, str):
+        return False
+    there = Path(error.filename).absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    return there.is_dir() and any(there.iterdir()) and not place_of(error).startswith("subprocess.py ")
 
 
 def cure_of(error: ImportError, folder: Path) -> str | None:
@@ -330,7 +359,7 @@ def own_values(running: RunningTrial) -> dict[str, Any]:
 
 
 def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
-    from fts.jobs.trial.known import history_of  # here: a function with a declared space needs no Optuna
+    from fts.jobs.trial.known import study_of  # here: a function with a declared space needs no Optuna
 
     try:
         from fts.jobs.trial.optuna_trial import make_trial
@@ -340,7 +369,7 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
         raise BadObjective(
             f"{this_python()} cannot import optuna, {error}; is there a file of that name beside the study's?"
         ) from error
-    return make_trial(running, *history_of(running.spec))
+    return make_trial(running, study_of(running.spec))
 
 
 def seed_everything(seed: int) -> None:
@@ -353,6 +382,12 @@ def seed_everything(seed: int) -> None:
 
 
 # -- what is told of it
+
+
+def place_of_function(function: Callable[..., Any], path: Path) -> str:
+    """`train.py line 3`: where it is defined; of what is no function the file alone."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return path.name if code is None else f"{Path(code.co_filename).name} line {code.co_firstlineno}"
 
 
 def facts_of(running: RunningTrial) -> dict[str, Any]:
@@ -399,15 +434,20 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
     return {
         "value": value if sound else None,
         "reason": "finished" if sound else "diverged",
-        "message": None if sound else f"{cell.function} returned {value}, expected a finite number, at most {HUGE:g}",
+        "message": None if sound else diverged(cell.function, value, running.where),
         "metrics": metrics,
         "epochs": len(running.reports),
         "best_epoch": best,
         "last_value": running.reports[-1].value if running.reports else None,
         "peak_bytes": peak_bytes(),
+        "where": running.where,
         "user_attrs": attributes_of(trial),
         CONSTRAINTS: constraints_of(trial),
     }
+
+
+def diverged(function: str, value: float, where: str) -> str:
+    return with_place(f"{function} returned {value}, expected a finite number, at most {HUGE:g}", where)
 
 
 def wrong_number(cell: FunctionCell, returned: int, goals: tuple[str, ...]) -> str:

@@ -1,6 +1,6 @@
 """The earlier trials of a job, as this process has been told of them; what it knows need not be told again.
 
-A template process learns them before it forks, so that its forks have them in memory, in Optuna's terms too.
+A template process learns them before it forks, and makes the study of the trial to come: its fork has both in memory.
 """
 
 from __future__ import annotations
@@ -10,14 +10,30 @@ from bisect import bisect_left
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from fts.frozen import dataclass
+from fts.jobs.api.grid import GRID
 from fts.jobs.api.lag import seen_below
 from fts.jobs.search.rebuilt import Rebuilt
-from fts.jobs.search.sampler import PastTrial
+from fts.jobs.search.sampler import PastTrial, add_trial, study_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import optuna
+
     from fts.jobs.api.spec import TrialSpec
+
+NUMBER = attrgetter("number")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The study of a trial that has not begun."""
+
+    cell: Any
+    number: int
+    known: int  # earlier trials
+    study: optuna.Study
 
 
 class Known:
@@ -25,19 +41,49 @@ class Known:
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
-        self.past: dict[int, PastTrial] = {}
+        self.past: list[PastTrial] = []  # in the order of their numbers
         self.rebuilt = Rebuilt()
+        self._prepared: Prepared | None = None
+        self._new: list[PastTrial] = []  # since then
+        self._is_plain = True  # no sampler has kept anything, and no trial diverged, which changes what others count
 
     def learn(self, told: Iterable[Any]) -> None:
         """Raises BadSpec for what is no trial."""
         for data in told:
             past = PastTrial.from_json(data)
-            self.past[past.number] = past
+            place = bisect_left(self.past, past.number, key=NUMBER)
+            known = place < len(self.past) and self.past[place].number == past.number
+            self.past[place : place + known] = [past]
+            self._new.append(past)
+            self._is_plain &= not (past.kept or past.diverged)
 
-    def before(self, number: int) -> list[PastTrial]:
-        """The trials of lower numbers, in order."""
-        past = sorted(self.past.values(), key=attrgetter("number"))
-        return past[: bisect_left(past, number, key=attrgetter("number"))]
+    def prepare(self, cell: Any, number: int) -> Prepared:
+        """Makes the study of that trial, or adds the latest trials to the one that is there.
+
+        So a template need not touch the others, which it would copy: they are its forks', too.
+        """
+        latest, new, self._new = self._prepared, self._new, []
+        known = bisect_left(self.past, seen_below(cell, number), key=NUMBER)
+        whole = known == len(self.past) == number  # no number is missing
+        goes_on = latest is not None and [one.number for one in new] == list(range(latest.number, number))
+        if latest is not None and goes_on and whole and self._is_plain and latest.cell == cell:
+            study = latest.study
+            for one in new:
+                add_trial(study, cell, one, self.rebuilt)
+        else:
+            study = study_before(cell, self.past[:known], number, sampler_of(cell), self.rebuilt)
+        self._prepared = Prepared(cell, number, known, study)
+        return self._prepared
+
+    def study(self, cell: Any, number: int, trials: int) -> optuna.Study:
+        """As it was when that trial began, which knew so many. Raises RuntimeError where these are not as many."""
+        found = self._prepared
+        if found is None or self._new or (found.cell, found.number) != (cell, number):
+            found = self.prepare(cell, number)
+        self._prepared = None  # the trial changes its study
+        if found.known != trials:
+            raise RuntimeError(f"the process knows {found.known} earlier trials, its specification {trials}")
+        return found.study
 
 
 KNOWN = Known()
@@ -52,25 +98,30 @@ def learn(name: str, told: Iterable[Any]) -> Known:
     return KNOWN
 
 
-def history_of(spec: TrialSpec) -> tuple[list[PastTrial], Rebuilt | None]:
-    """The earlier trials of a specification, and where their Optuna trials are kept.
+def sampler_of(cell: Any) -> optuna.samplers.BaseSampler:
+    from fts.jobs.search.pure_sampler import PureSampler  # here: an interpreter without Optuna imports this file, too
 
-    Raises RuntimeError where this process has not been told of as many as the specification says.
+    return PureSampler(
+        "random" if cell.sampler == GRID else cell.sampler, cell.seed
+    )  # a grid's points are drawn before
+
+
+def study_of(spec: TrialSpec) -> optuna.Study:
+    """The study of a trial as it was when the trial began.
+
+    Raises RuntimeError where this process has not been told of as many trials as the specification says.
     """
     if spec.known is None:
-        return [PastTrial.from_json(past) for past in spec.history], None
+        past = [PastTrial.from_json(past) for past in spec.history]
+        return study_before(spec.cell, past, spec.number, sampler_of(spec.cell))
     known = learn(str(spec.known["history"]), spec.history)
-    past = known.before(seen_below(spec.cell, spec.number))
-    if len(past) != spec.known["trials"]:
-        raise RuntimeError(f"the process knows {len(past)} earlier trials, its specification {spec.known['trials']}")
-    return past, known.rebuilt
+    return known.study(spec.cell, spec.number, int(spec.known["trials"]))
 
 
 def prepare(order: Mapping[str, Any]) -> None:
-    """For a template: learns what it is told, and makes Optuna's trials of it, which each fork then has."""
-    from fts.jobs.search.sampler import frozen_before  # here: a process without a template never comes here
+    """For a template: learns what it is told, and makes the study of that trial, which its fork then has."""
+    from fts.jobs.api.function import FunctionCell  # here: a process without a template never comes here
 
     known = learn(str(order["history"]), order["trials"])
-    number, goals, space = int(order["before"]), order["goals"], order["space"]
-    with contextlib.suppress(ModuleNotFoundError):  # without Optuna no function asks for them
-        frozen_before(known.before(number), number, goals, known.rebuilt, space)
+    with contextlib.suppress(ModuleNotFoundError):  # without Optuna no function asks for a study
+        known.prepare(FunctionCell.from_json(order["cell"]), int(order["number"]))

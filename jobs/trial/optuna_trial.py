@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.distributions import CategoricalDistribution
 
-from fts.jobs.api.grid import GRID
-from fts.jobs.search.pure_sampler import PureSampler
-from fts.jobs.search.sampler import PastTrial, kept_by, study_before, system_attributes
+from fts.jobs.search.sampler import kept_by, system_attributes
 from fts.jobs.search.space import data_of
 from fts.jobs.trial.process import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from optuna.distributions import BaseDistribution
 
-    from fts.jobs.search.rebuilt import Rebuilt
     from fts.jobs.trial.running import RunningTrial
 
 
@@ -50,6 +47,8 @@ class OptunaTrial(optuna.Trial):
             self._check_given(name, distribution, data["low"], data["high"])
         try:
             value = super()._suggest(name, distribution)
+            if not is_kept(value, data["kind"]):
+                raise ValueError("the function would get another value than the recorded one")
         except ValueError as error:
             if name not in self._fixed_params:
                 raise
@@ -89,9 +88,12 @@ class OptunaTrial(optuna.Trial):
 
     def report(self, value: float, step: int, metrics: dict[str, float] | None = None) -> None:
         known = len(self._cached_frozen_trial.intermediate_values)
-        self._keep_report(value, step)
+        if step not in self._cached_frozen_trial.intermediate_values:
+            self._keep_report(value, step)
         if len(self._cached_frozen_trial.intermediate_values) > known:
             self.running.report(int(step), float(value), metrics or {})
+        else:
+            self.running.repeated(int(step), float(value))
 
     def _keep_report(self, value: float, step: int) -> None:
         """Optuna's own; with several goals, which it refuses, on a study of one: the goal that decides pruning."""
@@ -121,11 +123,21 @@ class OptunaTrial(optuna.Trial):
                 self.set_constraint(name, value)
 
 
+def is_kept(value: Any, kind: str) -> bool:
+    """Does Optuna hand out just this value? It would cut a fraction, and let a text pass for a number."""
+    return kind == "choice" or (isinstance(value, int | float) and (kind == "float" or value == int(value)))
+
+
 class StudyOfTrial(optuna.Study):
     """Says what of it does not reach later trials."""
 
     def stop(self) -> None:
         say(STOP)
+
+    def begin(self, given: dict[str, Any]) -> int:
+        """The id of a new trial with these values, as `enqueue_trial` and `ask` begin one; they look at each trial."""
+        begun = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING, system_attrs={"fixed_params": given})
+        return self._storage.create_new_trial(self._study_id, template_trial=begun)
 
 
 def told_in_vain(name: str) -> Callable[..., Any]:
@@ -140,14 +152,8 @@ for _name in OF_THE_STUDY:
     setattr(StudyOfTrial, _name, told_in_vain(_name))
 
 
-def make_trial(running: RunningTrial, history: Sequence[PastTrial], rebuilt: Rebuilt | None = None) -> OptunaTrial:
-    """The trial with the study behind it, as both were when it began."""
-    cell = running.cell
-    sampler = "random" if cell.sampler == GRID else cell.sampler  # the points of a grid are drawn before
-    study = study_before(cell, history, running.number, PureSampler(sampler, cell.seed), rebuilt)
+def make_trial(running: RunningTrial, study: optuna.Study) -> OptunaTrial:
+    """The trial on its study, as both were when it began."""
     given = running.spec.params | {name: draw["value"] for name, draw in running.recorded.items()}
-    study.enqueue_trial(given)
-    trial_id = study._pop_waiting_trial_id()
-    assert trial_id is not None, "it was put in line two lines above"
     own = StudyOfTrial(study.study_name, study._storage, study.sampler, study.pruner)
-    return OptunaTrial(own, trial_id, running)
+    return OptunaTrial(own, own.begin(given), running)

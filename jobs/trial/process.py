@@ -237,15 +237,15 @@ class Commands:
             for line in stdin:
                 try:
                     self._obey(protocol.decode(line))
-                except ValueError as error:
-                    print(f"unreadable command ignored: {error}", flush=True)
+                except (ValueError, LookupError, TypeError) as error:
+                    _say_if_possible(f"unreadable command ignored: {error!r:.200}")
         self.alone = True
         self.ask_stop()  # end of file: the supervisor died, and no orphan trains on
         if leave is None:
             return
         if self.training:  # else nothing has been trained: do not import, load and build for nobody
             time.sleep(ORPHAN_S)
-            print(f"the worker is gone, and no step has ended for {ORPHAN_S:g} s: left", flush=True)
+            _say_if_possible(f"the worker is gone, and no step has ended for {ORPHAN_S:g} s: left")
         leave()
 
     def _obey(self, command: dict[str, Any]) -> None:
@@ -294,6 +294,12 @@ class Throttle:
 def say(line: str) -> None:
     """One line in the trial's log."""
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def _say_if_possible(line: str) -> None:
+    """On a full disk the thread that hears the worker must live on."""
+    with contextlib.suppress(OSError):
+        say(line)
 
 
 def _tell(fd: int, fact: dict[str, Any]) -> bool:

@@ -123,7 +123,7 @@ class Reports:
     _partial: dict[tuple[int, int], dict[str, float]] = field(default_factory=dict)
     _latest: dict[int, Report] = field(default_factory=dict)  # step -> its last report
     _counted: dict[int, int] = field(default_factory=dict)  # attempt -> its reports without a number of their own
-    _complained: set[str] = field(default_factory=set)
+    complaints: list[str] = field(default_factory=list)  # about reports that are no such, each once
 
     def take(self, attempt: int, line: str) -> Report | None:
         """The epoch that this line completes; None: it says nothing new."""
@@ -218,8 +218,8 @@ class Reports:
         return None
 
     def _say_once(self, sentence: str) -> None:
-        if sentence not in self._complained and len(self._complained) < MOST_NAMES:
-            self._complained.add(sentence)
+        if sentence not in self.complaints and len(self.complaints) < MOST_NAMES:
+            self.complaints.append(sentence)
             self.complain(sentence)
 
 

@@ -16,8 +16,8 @@ from fts.frozen import dataclass
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.nearest import nearest
 from fts.jobs.api.objective import Stopped
-from fts.jobs.trial.error_text import is_own
-from fts.jobs.trial.process import Commands, Throttle
+from fts.jobs.trial.error_text import asked_from, is_own
+from fts.jobs.trial.process import Commands, Throttle, say
 from fts.state.files import CannotWrite, atomic_write
 from fts.state.values import bounded
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ASKS = "asks.json"  # in a checkpoint: whether the function asked to be judged at its last epoch, once that is known
 
 
+LAST_STEP = 2**31
 MAX_METRICS = 1000  # of one epoch: a fact is one line
 
 
@@ -66,10 +67,12 @@ class RunningTrial:
         self.checkpoints: Checkpoint | None = None  # once the function has asked for them
         self.trial: Any = None  # Optuna's, where the function gets one
         self.loaded: Path | None = None  # the checkpoint it goes on from, until anything new is done
+        self.where = spec.cell.path.name  # with the line of the function, once it is loaded
         self.left = False  # Stopped was raised: whatever the function makes of it is no result
         self._next_draw = 1 + max((int(draw["k"]) for draw in spec.draws), default=-1)
         self._leaves = False  # a stop was asked, and the checkpoint for it is written
         self._unsettled: Path | None = None  # a checkpoint of an epoch of which nobody knows yet whether it is judged
+        self._said_repeated = False
         self._late = 0  # reports since a stop was asked
         self._last_report = time.monotonic()
 
@@ -108,6 +111,8 @@ class RunningTrial:
 
     def report(self, step: int, value: float, metrics: dict[str, float]) -> None:
         """Tells one epoch. Raises Stopped after it, where a stop was asked and nothing can be saved."""
+        if step > LAST_STEP:
+            raise BadReport(f"the step is {step}, expected at most {LAST_STEP}")
         self._settle(asks=False)
         self.loaded = None
         report = Report(step, bounded(value), metrics)
@@ -120,6 +125,13 @@ class RunningTrial:
             self._late += 1
             if self._leaves or self.checkpoints is None or self._late > 1:
                 self.stop()
+
+    def repeated(self, step: int, value: float) -> None:
+        """Says, once in a trial, that a second report of a step is ignored, as Optuna has it."""
+        if not self._said_repeated:
+            self._said_repeated = True
+            place = asked_from(self.cell.path.parent.absolute()) or self.where
+            say(f"step {step} was reported before: {value} is ignored, as each further value of a step is ({place})")
 
     def kept(self, name: str, facts: dict[str, Any]) -> None:
         """A file of the trial's folder that stays when it has ended: its md5, its bytes."""

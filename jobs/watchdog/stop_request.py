@@ -66,3 +66,4 @@ class StopRequest:
     message: str = ""
     kill: bool = False  # no time for a checkpoint
     cause: Cause | None = None  # what a job is parked for
+    seconds: float = 0.0  # of a rest

@@ -52,7 +52,7 @@ class Heartbeat:
         version, beaten = None, float("-inf")
         swept = time.monotonic()
         sampled = float("-inf")
-        observer = transitions.LeaseObserver(self.settings.lease_s)
+        observer = transitions.LeaseObserver(self.settings.lease_s, me=self.worker.id)
         housekeeping = Housekeeping(self.db, self.worker.places)
         while not self.over.wait(self.settings.poll_s):
             try:

@@ -25,8 +25,10 @@ def introduction(worker_id: int, settings: WorkerSettings, places: Places, jobs:
     """Number, process, slots, device, database, data where there are any, and what is in line."""
     ends = "`fts stop` or `fts drain` ends it" if settings.detached else "Ctrl-C stops it at a checkpoint"
     data = f", data {places.data}" if places.data.is_dir() else ""
+    executor = settings.where.executor
+    place = settings.device if executor == "local" else f"nodes of --executor {executor}"
     return (
-        f"worker {worker_id}, process {os.getpid()}: {count(settings.slots, 'slot')} on {settings.device}, database "
+        f"worker {worker_id}, process {os.getpid()}: {count(settings.slots, 'slot')} on {place}, database "
         f"{places.db.absolute()}{data}; {in_line(jobs, paused)}; {ends}"
     )
 

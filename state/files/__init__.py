@@ -7,6 +7,7 @@ Inside an outputs folder no link is followed, neither to write nor to delete; th
 from fts.state.files.csv_cells import csv_cell, csv_text, from_csv_cell
 from fts.state.files.folders import (
     drop_middle,
+    is_file,
     link_below,
     make_folder,
     open_log,
@@ -19,11 +20,11 @@ from fts.state.files.folders import (
 from fts.state.files.reasons import DRAFT, CannotWrite, no_space, reason_of, room, size
 from fts.state.files.writing import (
     atomic_write,
-    can_write,
     cannot_take,
     draft_name,
     is_abandoned,
     new_folder,
+    refusal,
     replacing,
     sweep,
     sweep_below,

@@ -24,8 +24,8 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
     """Makes the folder and every missing one above it, each for its owner only. Raises CannotWrite."""
     refuse_links(folder, root)
     try:
-        missing = [folder] if not folder.is_dir() else []
-        while missing and not missing[-1].parent.is_dir() and missing[-1].parent != missing[-1]:
+        missing = [folder] if not _is_folder(folder) else []
+        while missing and not _is_folder(missing[-1].parent) and missing[-1].parent != missing[-1]:
             missing.append(missing[-1].parent)
         for level in reversed(missing):
             try:
@@ -35,6 +35,24 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
                     raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(level)) from error
     except OSError as error:
         raise cannot(error, folder) from error
+
+
+def is_file(path: Path) -> bool:
+    """As Path.is_file before Python 3.14: raises OSError where nobody can know, as in a folder that is locked."""
+    return stat.S_ISREG(_mode(path))
+
+
+def _is_folder(path: Path) -> bool:
+    """Likewise."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    """0: there is nothing, or there can be nothing of this name."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return 0
 
 
 def make_own(folder: Path) -> None:

@@ -228,18 +228,18 @@ def _refuse_other_kinds(path: Path) -> None:
             raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
-def can_write(folder: Path, count: int) -> bool:
-    """Tries with a draft of so many bytes, which is removed."""
+def refusal(folder: Path, count: int) -> OSError | None:
+    """What the system says against a file of so many bytes; tried with a draft, which is removed."""
     try:
         draft, lock = _new_draft(folder / "room", lambda draft: os.open(draft, DRAFT_FLAGS, 0o600))
-    except OSError:
-        return False
+    except OSError as error:
+        return error
     try:
         draft.write_bytes(b"\0" * count)
         sync_file(draft)
-    except OSError:
-        return False
+    except OSError as error:
+        return error
     finally:
         remove(draft)
         os.close(lock)
-    return True
+    return None

@@ -12,6 +12,7 @@ from fts.state.transitions.jobs import (
     fail_job,
     finish_job,
     hold_job,
+    interrupt_trial,
     pause_running,
     release_job,
     withdraw,

@@ -45,8 +45,11 @@ def record_draw(
             return _add_draw(db, trial, k, row)
         if all(stored[part] == row[part] for part in row):
             return json.loads(stored["value"])
-        words = f"trial {trial['number']} drew {stored['name']} = {stored['value']} as its draw {k}, "
-        words += f"and would now draw {row['name']} = {row['value']}; the recorded value stays"
+        drawn, now = (f"{one['name']} = {one['value']}" for one in (stored, row))
+        if drawn == now:
+            drawn, now = f"{drawn} from {stored['distribution']:.300}", f"from {row['distribution']:.300}"
+        words = f"trial {trial['number']} drew {drawn} as its draw {k}, and would now draw {now}; "
+        words += "the recorded value stays"
         data = {"number": trial["number"], "k": k, "recorded": _told(stored), "now": _told(row)}
         who = f"worker {claim.worker_id}"
         emit(db, Verb.DRIFTED, who, words, job_id=claim.job_id, trial_id=trial_id, data=data)

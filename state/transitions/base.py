@@ -18,9 +18,6 @@ from fts.state.values import Cause, Claim, Direction
 if TYPE_CHECKING:
     from fts.state.db import Database
 
-if TYPE_CHECKING:
-    from fts.state.db import Database
-
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")  # becomes a folder name: never "..", never an option
 VERB = re.compile(r"[a-z_]{1,40}")
 MAX_SPEC = 256_000  # characters of JSON

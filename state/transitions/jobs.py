@@ -18,6 +18,7 @@ from fts.state.transitions.base import (
     checked_cause,
     emit,
     fenced_job,
+    fenced_trial,
     get_job,
     short,
     tail,
@@ -203,10 +204,20 @@ def _wish_fulfilled(db: Database, event_id: int) -> None:
 
 def interrupt_live_trials(db: Database, job_id: int, cause: Cause | str, who: str) -> None:
     """The running trials of a job, if any, become interrupted: they continue under their own numbers."""
-    name = Cause(cause).value
     running = TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.status == "running")
     for live in db.rows(running.order_by(TrialRow.number)):
-        TrialRow.update(status="interrupted", cause=name).where(TrialRow.id == live["id"]).execute(db)
-        end_attempt(db, live["id"], name)
-        words = f"trial {live['number']} interrupted after epoch {live['epochs']}: {name}"
-        emit(db, Verb.TRIAL_INTERRUPTED, who, words, job_id=job_id, trial_id=live["id"], data={"cause": name})
+        _interrupt(db, live, Cause(cause).value, who)
+
+
+def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str) -> None:
+    """running -> interrupted, while its job goes on with other trials."""
+    with transaction(db):
+        _interrupt(db, fenced_trial(db, claim, trial_id), Cause(cause).value, claim_name(claim))
+
+
+def _interrupt(db: Database, live: Row, cause: str, who: str) -> None:
+    TrialRow.update(status="interrupted", cause=cause).where(TrialRow.id == live["id"]).execute(db)
+    end_attempt(db, live["id"], cause)
+    words = f"trial {live['number']} interrupted after epoch {live['epochs']}: {cause}"
+    data = {"cause": cause}
+    emit(db, Verb.TRIAL_INTERRUPTED, who, words, job_id=live["job_id"], trial_id=live["id"], data=data)

@@ -122,10 +122,11 @@ class LeaseObserver:
 
     A worker counts as quiet when this observer saw no new beat for `lease_s` seconds *of its own looking*: a gap
     between two looks longer than a quarter of the lease counts as a quarter only (we were asleep ourselves).
+    `me` is the worker that looks: on a full disk it cannot write its own beats, and lives all the same.
     """
 
-    def __init__(self, lease_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.lease_s = lease_s
+    def __init__(self, lease_s: float, clock: Callable[[], float] = time.monotonic, me: int | None = None) -> None:
+        self.lease_s, self.me = lease_s, me
         self._clock = clock
         self._last_look: float | None = None
         self._seen: dict[int, tuple[int, float]] = {}  # worker -> beats, seconds without a new one
@@ -140,7 +141,7 @@ class LeaseObserver:
             known = self._seen.get(worker)
             fresh[worker] = (count, known[1] + passed if known and known[0] == count else 0.0)
         self._seen = fresh
-        return {worker for worker, (_, quiet_s) in fresh.items() if quiet_s >= self.lease_s}
+        return {worker for worker, (_, quiet_s) in fresh.items() if quiet_s >= self.lease_s and worker != self.me}
 
 
 def sweep(db: Database, observer: LeaseObserver) -> list[int]:

@@ -18,10 +18,10 @@ from typing import Any
 import psutil
 
 from fts.jobs.settings import Places
+from tests import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_WORKER = ROOT / "tests" / "chaos" / "run_worker.py"
-NURSERY = ROOT / "tests" / "chaos" / "nursery.py"
 INJECT = ROOT / "tests" / "chaos" / "inject"
 PATIENCE_S = 120.0  # of the harness; never asserted, only so that a hanging test ends
 QUICK = {
@@ -36,30 +36,33 @@ class Nursery:
     """A process that has torch imported and forks workers from itself; see nursery.py."""
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(NURSERY)],
+        answers, its_answers = os.pipe()
+        self.process = forks.popen(
+            [sys.executable, "-Pm", "tests.chaos.nursery"],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            stdout=its_answers,
+            stderr=sys.__stderr__,
             env={**os.environ, **QUICK, "PYTHONPATH": str(ROOT)},
         )
+        os.close(its_answers)
+        self._answers = os.fdopen(answers)
         self.ready = self._answer()
 
     def ask(self, **words: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.write(json.dumps(words).encode() + b"\n")
         self.process.stdin.flush()
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        answer: dict[str, Any] = json.loads(self._answers.readline())
         return answer
 
     def close(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(30)
+        self._answers.close()
 
 
 class RunningWorker:

@@ -1,6 +1,7 @@
 """Gives birth to workers and trial processes that have torch imported already, so that killing them costs little.
 
-    python nursery.py        then JSON lines: {"start": {env}, "argv": [...], "log": path} -> {"pid"} · {"poll": pid}
+    python -Pm tests.chaos.nursery
+    JSON lines: {"start": {env}, "argv": [...], "log": path} -> {"pid"} · {"poll": pid}
 
 Importing torch and its company takes 4 s of processor time, a fork of a process that has it 10 ms. Everything a worker
 does with its trial stays as it is: the trial is the worker's own child, in a session of its own, with the same pipes.
@@ -26,8 +27,8 @@ from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 REAL_POPEN = subprocess.Popen
-PRELOADED = (  # torch._dynamo is what the first optimizer imports, with sympy: another 2 s
-    "torch._dynamo", "optuna", "pandas", "pyarrow.parquet", "sklearn.metrics", "arch.bootstrap", "fts.study.build",
+PRELOADED = (
+    "optuna", "pandas", "pyarrow.parquet", "sklearn.metrics", "arch.bootstrap", "fts.study.build",
     "fts.study.objective", "tests.chaos.run_worker",
 )  # fmt: skip
 HIGH_FD = 200  # received descriptors are moved up here, out of the way of the numbers they must get

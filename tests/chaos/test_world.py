@@ -27,7 +27,7 @@ FEW = 5  # lives in the short versions, spread over all places
 def test_a_trial_that_cannot_write_stops_cleanly_and_pauses_the_queue(
     make_harness: Callable[..., Harness], undisturbed_small: Any
 ) -> None:
-    refuse_at(IN_A_TRIAL[:: len(IN_A_TRIAL) // FEW], make_harness(trials=2), undisturbed_small)
+    refuse_at(IN_A_TRIAL[:: -(-len(IN_A_TRIAL) // FEW)], make_harness(trials=2), undisturbed_small)
 
 
 @pytest.mark.slow

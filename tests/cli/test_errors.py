@@ -15,6 +15,7 @@ from fts.jobs.cli.app import entries, exists, sections
 from fts.jobs.devices import may_have_more
 from fts.state.db import Database
 from tests.cli.study import places_of
+from tests.fts_process import start
 
 FTS = [sys.executable, "-m", "fts.jobs.cli"]
 
@@ -188,13 +189,9 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path, db: Database):
 def test_a_reader_that_left_before_the_first_line_leaves_exit_code_0(tmp_path: Path, db: Database, words: list[str]):
     read_end, write_end = os.pipe()
     os.close(read_end)  # as `| head` when it has seen enough: `set -o pipefail` must not call that a failure
-    try:
-        done = subprocess.run(
-            [*FTS, "--db", str(places_of(tmp_path).db), *words], stdout=write_end, stderr=subprocess.PIPE, check=False
-        )
-    finally:
-        os.close(write_end)
-    assert (done.returncode, done.stderr) == (0, b"")
+    with os.fdopen(write_end, "wb") as out, (tmp_path / "err").open("wb") as err:
+        done = start(["--db", str(places_of(tmp_path).db), *words], tmp_path, os.environ, out, err)
+    assert (done.wait(60), (tmp_path / "err").read_text()) == (0, "")
 
 
 @pytest.mark.parametrize(("words", "offered"), [([], "  worker "), (["data"], "  verify "), (["db"], "  query ")])
@@ -241,12 +238,9 @@ def test_a_stream_that_was_closed_at_the_start_is_no_fault(
 def test_an_error_nobody_reads_keeps_its_code(tmp_path: Path, db: Database, words: str, code: int):
     read_end, write_end = os.pipe()
     os.close(read_end)
-    try:
-        command = [*FTS, "--db", str(places_of(tmp_path).db), *words.split()]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=write_end, stderr=write_end, check=False)
-    finally:
-        os.close(write_end)
-    assert done.returncode == code
+    with os.fdopen(write_end, "wb") as nobody:
+        done = start(["--db", str(places_of(tmp_path).db), *words.split()], tmp_path, os.environ, nobody)
+    assert done.wait(60) == code
 
 
 def test_a_pipe_gets_no_colour_and_a_terminal_without_unicode_gets_ascii(tmp_path: Path, db: Database):

@@ -1,4 +1,4 @@
-"""A test that fails leaves no worker behind, which would keep the nodes of the next one."""
+"""A test that fails leaves no worker behind, which would keep the nodes of the next one; the table at the end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster.noticed import TABLE
 from tests.fts_process import STARTED
 
 
@@ -17,3 +18,10 @@ def no_worker_stays() -> Iterator[None]:
             process.kill()
         process.wait()
     STARTED.clear()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if TABLE:
+        terminalreporter.section("disturbances: noticed after, next epoch after")
+    for what, noticed, onward in TABLE:
+        terminalreporter.write_line(f"{what:<32}{noticed:<10}{onward}")

@@ -66,6 +66,7 @@ class Ray:
         self.address = f"{self.host}:{self.port}"
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.known: dict[str, set[psutil.Process]] = {}
+        self.nodes, self.struck = nodes, set[str]()
         try:
             self.start_head()
             for number, node in enumerate(nodes, 2):
@@ -153,6 +154,7 @@ class Ray:
         return list(known)
 
     def signal(self, node: str, number: signal.Signals) -> None:
+        self.struck.add(node)
         for one in self.processes(node):
             with contextlib.suppress(psutil.Error):
                 one.send_signal(number)
@@ -163,6 +165,19 @@ class Ray:
             self.signal(node, signal.SIGKILL)
             self.daemons[node].wait(10)
         self.daemons.pop(node)
+
+    def mend(self) -> None:
+        """Nodes that were killed, frozen or cut are begun anew; others than the first ones end."""
+        ended = {node for node, daemon in self.daemons.items() if daemon.poll() is not None}
+        for node in self.struck | ended | (set(self.daemons) - {"head", *self.nodes}):
+            if node in self.network:
+                self.cut(node, whole=True)
+            if node in self.daemons:
+                self.kill_node(node)
+            if node in self.nodes:
+                self.start_node(node)
+        self.struck.clear()
+        self.wait_for(1 + len(self.nodes))
 
     def drain(self, name: str) -> None:
         """Ray wants that node back within a minute."""
@@ -178,6 +193,7 @@ class Ray:
         )
 
     def cut(self, node: str, whole: bool = False) -> None:
+        self.struck.add(node)
         self._ip("link", "set", f"fts{self.key[:4]}{node}", "up" if whole else "down")
 
     def end(self) -> None:

@@ -13,23 +13,27 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.cluster.noticed import measure
 from tests.cluster.ray_nodes import Ray, can_cut, why_not
 from tests.executors.crew import Crew, undisturbed
 from tests.fts_process import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 PAUSE_S = 0.3
-TABLE: list[tuple[str, str, str]] = []  # disturbance, noticed after, next epoch after
 
 
 @pytest.fixture(scope="module")
-def ray() -> Iterator[Ray]:
+def cluster() -> Iterator[Ray]:
     found = Ray(("n1", "n2", "n4"))
     yield found
     found.end()
-    print("\ndisturbance                     noticed after  next epoch after  identical")
-    for what, noticed, onward in TABLE:
-        print(f"{what:<32}{noticed:<15}{onward:<18}yes")
+
+
+@pytest.fixture
+def ray(cluster: Ray) -> Iterator[Ray]:
+    """With all its nodes, for the next test as well."""
+    yield cluster
+    cluster.mend()
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +96,9 @@ def strikes(crew: Crew, ray: Ray, strike: Callable[[str], None]) -> str:
     """Disturbs a node that works; says which."""
     name = wait_until(lambda: working(crew))[0]
     node = node_of(ray, name)
-    trial = crew.study.one(f"SELECT trial_id FROM attempt WHERE host = '{name}' AND ended_at IS NULL")
     began = time.time()
     strike(node)
-    wait_until(lambda: crew.study.query(f"SELECT 1 FROM attempt WHERE host = '{name}' AND how = 'node lost'"), 120)
-    noticed = crew.study.one(f"SELECT ended_at FROM attempt WHERE host = '{name}' AND how = 'node lost'") - began
-    wait_until(
-        lambda: crew.study.query(f"SELECT 1 FROM epoch WHERE trial_id = {trial} AND at > {began + noticed}"), 120
-    )
-    onward = crew.study.one(f"SELECT min(at) FROM epoch WHERE trial_id = {trial} AND at > {began + noticed}") - began
-    TABLE.append((strike.__name__.replace("_", " "), f"{noticed:.1f} s", f"{onward:.1f} s"))
+    measure(crew, f"Ray: {strike.__name__.replace('_', ' ')}", began, host=name)
     return node
 
 
@@ -131,8 +128,6 @@ def test_a_gpu_is_asked_for_by_name_and_stands_in_the_record(ray: Ray, tmp_path:
     crew.study.ok("enqueue", "study.toml")
     assert start(crew, ray).wait(120) == 0, crew.said()
     assert crew.study.one("SELECT json_extract(facts, '$.gpus') FROM trial") in ('["0"]', '["1"]')
-    ray.kill_node("n5")
-    ray.wait_for(4)
 
 
 def test_what_no_node_has_is_said_by_name(ray: Ray, tmp_path: Path) -> None:
@@ -158,10 +153,8 @@ def test_a_killed_node_is_lost_and_the_other_goes_on(ray: Ray, tmp_path: Path, p
     def node_killed(node: str) -> None:
         ray.kill_node(node)
 
-    node = strikes(crew, ray, node_killed)
+    strikes(crew, ray, node_killed)
     equal(crew, peace, worker)
-    ray.start_node(node)
-    ray.wait_for(4)
 
 
 def test_a_killed_raylet_alone_takes_its_trial_with_it(ray: Ray, tmp_path: Path, peace: Crew) -> None:
@@ -172,11 +165,8 @@ def test_a_killed_raylet_alone_takes_its_trial_with_it(ray: Ray, tmp_path: Path,
         (raylet,) = (one for one in ray.processes(node) if one.name() == "raylet")
         raylet.kill()
 
-    node = strikes(crew, ray, raylet_killed)
+    strikes(crew, ray, raylet_killed)
     equal(crew, peace, worker)
-    ray.kill_node(node)
-    ray.start_node(node)
-    ray.wait_for(4)
 
 
 def test_a_frozen_node_that_wakes_up_late_changes_nothing(ray: Ray, tmp_path: Path, peace: Crew) -> None:
@@ -190,9 +180,6 @@ def test_a_frozen_node_that_wakes_up_late_changes_nothing(ray: Ray, tmp_path: Pa
     assert agents(ray, node), "it is there, with all that it had to say"
     ray.signal(node, signal.SIGCONT)
     equal(crew, peace, worker)
-    ray.kill_node(node)
-    ray.start_node(node)
-    ray.wait_for(4)
 
 
 @pytest.mark.skipif(not can_cut(), reason="only root can cut a network")
@@ -207,9 +194,6 @@ def test_a_node_that_is_cut_off_changes_nothing_and_leaves(ray: Ray, tmp_path: P
     ray.cut(node, whole=True)
     equal(crew, peace, worker)
     wait_until(lambda: not agents(ray, node))  # it heard nobody for a lease, and left by itself
-    ray.kill_node(node)
-    ray.start_node(node)
-    ray.wait_for(4)
 
 
 def test_a_worker_that_is_killed_goes_on_from_what_is_at_home(ray: Ray, tmp_path: Path, peace: Crew) -> None:

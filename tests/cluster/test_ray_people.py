@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -19,18 +18,12 @@ import pytest
 from tests.cluster.ray_nodes import Ray, can_cut, why_not
 from tests.cluster.slurm import free_port
 from tests.executors.crew import Crew
-from tests.fts_process import ROOT, Said, wait_until
+from tests.executors.page import commands
+from tests.fts_process import Said, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 ADDRESS = "10.0.0.5:6379"  # in the page
 SMALL = "--object-store-memory=80000000 --disable-usage-stats --min-worker-port=0 --max-worker-port=0"
-
-
-def commands() -> list[str]:
-    """Of the block below `## Ray`, without their comments."""
-    part = (ROOT / "docs" / "cluster.md").read_text().partition("\n## Ray\n")[2].partition("\n## ")[0]
-    (block,) = re.findall(r"^```\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
-    return [line.split(" #")[0].strip() for line in block.splitlines()]
 
 
 @pytest.fixture
@@ -63,7 +56,7 @@ def test_the_page_as_it_stands(folder: Path, tmp_path: Path) -> None:
     clean = {name: value for name, value in crew.study.environ.items() if not name.startswith("RAY_")}
     environ = clean | {"HOME": str(folder), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     ran = []
-    for line in commands():
+    for line in commands("Ray"):
         if line.startswith("export "):
             name, _, value = line.removeprefix("export ").partition("=")
             environ[name] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.cluster.noticed import measure
 from tests.cluster.slurm import Slurm, node_of, why_not
 from tests.executors.crew import Crew, undisturbed
+from tests.executors.page import commands
 from tests.fts_process import ROOT, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -63,6 +66,17 @@ def test_undisturbed(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
     assert {row["host"] for row in crew.study.query("SELECT host FROM attempt")} <= {"n1", "n2"}
 
 
+def test_the_page_as_it_stands(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
+    """The doctor and the worker of docs/cluster.md, with the memory that these nodes have."""
+    crew = crew_on(slurm, tmp_path, 0.02)
+    doctor = next(line for line in commands("Before the first trial") if "srun" in line)
+    said = crew.study.ok(*shlex.split(doctor)[1:])
+    assert all(f"ok      {node}: " in said for node in ("n1", "n2")), said
+    worker = shlex.split(commands("Slurm")[0].replace("12GB", "1GB"))
+    assert worker[:2] == ["fts", "worker"] and "-p gpu" in worker[-1] and "--gres" in worker[-1]
+    equal(crew, peace, crew.study.start(*worker[1:], "--until-empty"))
+
+
 def test_a_cancelled_and_a_preempted_job_bring_their_checkpoint_home(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
     crew = crew_on(slurm, tmp_path, 1.0)
     worker = start(crew)
@@ -70,10 +84,12 @@ def test_a_cancelled_and_a_preempted_job_bring_their_checkpoint_home(slurm: Slur
     slurm.run("scancel", slurm.run("squeue", "-h", "-t", "R", "-o", "%i").split()[0])
     wait_until(lambda: "preempted" in ends(crew))
     wait_until(lambda: crew.study.query("SELECT 1 FROM attempt WHERE ended_at IS NULL AND host IS NOT NULL"))
+    began = time.time()
     for _ in range(2):
         slurm.run("sbatch", "-p", "high", "-n1", "--mem=500M", "-o", "/dev/null", "--wrap", "sleep 6")
-    wait_until(lambda: crew.study.query("SELECT 1 FROM event WHERE message LIKE '%queued and waiting for resources%'"))
-    assert "queued and waiting" in crew.study.ok("why", "1") + crew.study.ok("why", "2")
+    wait_until(lambda: crew.study.query("SELECT 1 FROM event WHERE message LIKE '%waits in Slurm: %'"))
+    assert "waits in Slurm: " in crew.study.ok("why", "1") + crew.study.ok("why", "2")
+    measure(crew, "Slurm: both nodes preempted", began, "preempted")
     equal(crew, peace, worker)
     assert ends(crew).count("preempted") >= 2
 
@@ -99,9 +115,11 @@ def test_a_node_that_goes_away_is_lost_and_the_other_goes_on(slurm: Slurm, tmp_p
     crew = crew_on(slurm, tmp_path)
     worker = start(crew)
     wait_until(lambda: crew.study.query(ON_N1))
+    began = time.time()
     slurm.kill_node("n1")
     wait_until(lambda: "node lost" in ends(crew))
     slurm.start_node("n1")
+    measure(crew, "Slurm: node killed", began)
     equal(crew, peace, worker)
 
 
@@ -139,7 +157,10 @@ while [ ! -e warned ]; do sleep 0.05; done
 
 
 def script(folder: Path) -> Path:
-    """That of docs/cluster.md."""
+    """That of docs/cluster.md, and beside it an `fts` for its PATH: the environment with Ray has no command."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "fts").write_text(f'#!/bin/sh\nexec {sys.executable} -m fts.jobs.cli "$@"\n')
+    (folder / "bin" / "fts").chmod(0o700)
     text = (ROOT / "docs" / "cluster.md").read_text()
     path = folder / "worker.sh"
     path.write_text(text.partition("```bash\n")[2].partition("```")[0])
@@ -149,36 +170,31 @@ def script(folder: Path) -> Path:
 def test_a_warning_that_comes_as_the_worker_ends_does_not_bring_it_back(slurm: Slurm, tmp_path: Path) -> None:
     crew = Crew(tmp_path, pause_s=0.0, trials=1)
     crew.put_in_line()
-    (tmp_path / "fts").write_text(LATE)
-    (tmp_path / "fts").chmod(0o700)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    fts = str(Path(sys.executable).parent / "fts")
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "fts").write_text(LATE)
+    (tmp_path / "late" / "fts").chmod(0o700)
+    worker = script(tmp_path)
+    path = f"{tmp_path / 'late'}:{os.environ['PATH']}"
+    fts = str(tmp_path / "bin" / "fts")
     environ = {**crew.study.environ, "PATH": path, "FTS": fts, "SLURM_CONF": str(slurm.conf)}
-    words = ["sbatch", "--parsable", "--requeue", "-o", tmp_path / "said.txt", "-D", tmp_path, script(tmp_path)]
+    words = ["sbatch", "--parsable", "--requeue", "-o", tmp_path / "said.txt", "-D", tmp_path, worker]
     job = subprocess.run(words, env=environ, capture_output=True, text=True, check=True).stdout.strip()
     wait_until(lambda: (tmp_path / "ended").exists())
     slurm.run("scancel", "--batch", "--signal=USR1", job)
     (tmp_path / "warned").touch()
     slurm.wait_for("scontrol", "show", "job", job, words="JobState=COMPLETED")
     assert "Restarts=0" in slurm.run("scontrol", "show", "job", job)
+    assert crew.study.one("SELECT count(*) FROM job WHERE status = 'done'") == 2
 
 
 def test_a_worker_in_an_allocation_goes_on_in_the_next_one(slurm: Slurm, tmp_path: Path, peace: Crew) -> None:
     crew = crew_on(slurm, tmp_path, 2.5)
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    words = (
-        "--time=1",
-        "--signal=B:USR1@20",
-        "-o",
-        tmp_path / "said.txt",
-        "-D",
-        tmp_path,
-        script(tmp_path),
-        "--slots",
-        "2",
-    )
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    here = {"-c4": "-c1", "--time=24:00:00": "--time=1", "worker.sh": str(script(tmp_path))}
+    batch = [here.get(word, word) for word in shlex.split(commands("Slurm")[-1].removesuffix("--threads 2"))]
+    words = ["--parsable", "--signal=B:USR1@20", "-o", tmp_path / "said.txt", "-D", tmp_path, *batch[1:]]
     environ = {**crew.study.environ, "PATH": path}
-    said = subprocess.run(["sbatch", "--parsable", *words], env=environ, capture_output=True, text=True, cwd=tmp_path)
+    said = subprocess.run([batch[0], *words], env=environ, capture_output=True, text=True, cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     job = said.stdout.strip()
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,8 @@ from fts.jobs.trial.error_text import sentence_of
 from fts.study import dataset
 from fts.study.cell_data import load
 from tests.data.made import make_bars, write_csv
+from tests.fts_process import Said
+from tests.fts_process import fts as run
 
 
 def split_bars(rows: int = 700) -> pd.DataFrame:
@@ -31,14 +31,10 @@ def split_bars(rows: int = 700) -> pd.DataFrame:
     return bars
 
 
-def fts(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def fts(folder: Path, *words: str) -> Said:
     """The real command in a process of its own, in an empty folder."""
     folder.mkdir(exist_ok=True)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("FTS_")}
-    return subprocess.run(
-        [sys.executable, "-m", "fts.jobs.cli", *words], cwd=folder, env=environment | {"PYTHONPATH": str(Path.cwd())},
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    return run(words, folder, {k: v for k, v in os.environ.items() if not k.startswith("FTS_")})
 
 
 def test_implausible_bars_are_refused_before_anything_is_written_and_recorded_when_accepted(tmp_path):
@@ -197,12 +193,12 @@ def test_the_command_sums_up_what_it_took_before_it_registers_it(tmp_path):
     text += [f"{d:%Y-%m-%d},{r.Close},{r.High},{r.Low},{r.Open},{r.Volume}" for d, r in bars.iterrows()]
     (tmp_path / "yahoo.csv").write_text("\n".join(text))
     done = fts(tmp_path / "study", "data", "build", "--ticker", "MINE", "../yahoo.csv", "--json")
-    assert done.returncode == 0, done.stderr
-    said = done.stderr.splitlines()
+    assert done.code == 0, done.err
+    said = done.err.splitlines()
     assert said[0] == f"yahoo.csv: 600 rows, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
     for words in ("yfinance, 3 header lines", "oldest first", "decimal point", "largest move", "gaps: at most"):
-        assert words in done.stderr
-    content = json.loads(done.stdout)["dataset"]
+        assert words in done.err
+    content = json.loads(done.out)["dataset"]
     assert content["dataset"] == "MINE.dataset.r20" and content["findings"] == []
     assert content["taken"]["rows"] == 600 and content["taken"]["layout"]["source"] == "yfinance, 3 header lines"
 
@@ -211,15 +207,11 @@ def test_the_command_refuses_in_one_sentence_and_takes_what_is_accepted_by_name(
     write_csv(split_bars(), tmp_path / "ABC.csv")
     study = tmp_path / "study"
     done = fts(study, "data", "build", "../ABC.csv")
-    assert done.returncode == 1 and "wrong: splits: " in done.stderr
-    assert done.stderr.splitlines()[-1].endswith("with --accept splits") and not (study / "data" / "raw").exists()
+    assert done.code == 1 and "wrong: splits: " in done.err
+    assert done.err.splitlines()[-1].endswith("with --accept splits") and not (study / "data" / "raw").exists()
     done = fts(study, "data", "build", "../ABC.csv", "--accept", "splits,gaps")
-    assert (
-        done.returncode == 0
-        and "accepted: splits: " in done.stderr
-        and "--accept gaps: nothing of this kind" in done.stderr
-    )
-    assert fts(study, "data", "verify").returncode == 0
+    assert done.code == 0 and "accepted: splits: " in done.err and "--accept gaps: nothing of this kind" in done.err
+    assert fts(study, "data", "verify").code == 0
 
 
 @pytest.mark.parametrize(
@@ -255,8 +247,8 @@ def test_the_example_of_the_runbook_runs_as_it_stands(tmp_path):
         command = line.split("#")[0].split()
         assert command[0] == "fts"
         done = fts(tmp_path, *command[1:])
-        assert done.returncode == 0, (line, done.stderr)
-    assert "MINE.dataset.r20" in fts(tmp_path, "data", "list").stdout
+        assert done.code == 0, (line, done.err)
+    assert "MINE.dataset.r20" in fts(tmp_path, "data", "list").out
 
 
 def test_reading_one_stock_of_many_names_the_data_set_after_it(tmp_path):

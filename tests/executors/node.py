@@ -5,7 +5,8 @@
 FOLDER/fail-NAME: no launch works. FOLDER/cut-NAME: the connection is cut after so many bytes, once. FOLDER/other-
 NAME: what comes up runs another fts. FOLDER/gpus-NAME: the GPUs it has, as FTS_GPUS names them. FOLDER/slow-NAME: it
 takes so many seconds to come up. FOLDER/lacks-NAME: the package that is not installed there. FOLDER/sensors-NAME: what
-its sensors say. The pid of each agent is in FOLDER/pids.
+its sensors say. FOLDER/scratch-NAME: where its scratch folders lie. FOLDER/clock-NAME: the seconds by which its clock
+is ahead. The pid of each agent is in FOLDER/pids.
 """
 
 import os
@@ -33,6 +34,16 @@ def main() -> None:
         os.environ["FTS_GPUS"] = (folder / f"gpus-{name}").read_text()
     if (folder / f"sensors-{name}").exists():
         os.environ["FTS_SENSORS"] = f"file:{folder / f'sensors-{name}'}"
+    if (folder / f"scratch-{name}").exists():
+        os.environ["FTS_SCRATCH"] = (folder / f"scratch-{name}").read_text()
+    if (folder / f"clock-{name}").exists():
+        clock = folder / f"clock-of-{name}"
+        clock.mkdir(exist_ok=True)
+        ahead_s = (folder / f"clock-{name}").read_text()
+        (clock / "sitecustomize.py").write_text(
+            f"import time\nreal = time.time\ntime.time = lambda: real() + {ahead_s}\n"
+        )
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(clock), os.environ.get("PYTHONPATH", "")])
     if (folder / f"lacks-{name}").exists():
         package = folder / f"without-{name}" / f"{(folder / f'lacks-{name}').read_text()}.py"
         package.parent.mkdir(exist_ok=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from fts.jobs.executors.base import CodeNotSent
 from fts.jobs.executors.code import md5_of, read_code
-from fts.jobs.executors.on_node import Mapped
+from fts.jobs.executors.on_node import Mapped, new_scratch
+from fts.state.files import remove
 from tests.executors.crew import Crew
 
 MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
@@ -96,3 +98,17 @@ def test_a_program_beside_the_study_runs_on_the_node_and_missing_code_ends_the_j
     assert worker.wait(120) == 0, crew.said()
     assert "shared\nin " in crew.printed() and "/fts-agent-" in crew.printed()
     assert crew.leftovers() == []
+
+
+def test_agents_that_start_at_the_same_time_leave_each_other_their_scratch_folders(tmp_path: Path) -> None:
+    """Each sweeps those that nobody holds, and one that was made a moment ago is not held yet."""
+
+    def lives(_: int) -> None:
+        scratch, lock = new_scratch(str(tmp_path))
+        assert scratch.is_dir()
+        remove(scratch)
+        os.close(lock)
+
+    with ThreadPoolExecutor(6) as agents:
+        list(agents.map(lives, range(240)))
+    assert list(tmp_path.iterdir()) == []

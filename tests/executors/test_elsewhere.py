@@ -17,7 +17,10 @@ OLD, LIVE, DEAD = (f"{n}-0123abcd" for n in range(3))
 
 
 def test_a_checkpoint_that_stays_is_found_by_the_next_node_and_goes_with_its_trial(tmp_path: Path) -> None:
-    """Two nodes that share a folder; each loses a trial. The last attempt is on this machine."""
+    """Two nodes that share a folder; each loses a trial. The last attempt is on this machine.
+
+    What an agent has kept, and could not tell of before it was killed, goes with its attempt.
+    """
     for name in ("peace", "crew", "shared"):
         (tmp_path / name).mkdir()
     crew, peace, shared = Crew(tmp_path / "crew", pause_s=0.15, trials=1), Crew(tmp_path / "peace", trials=1), []
@@ -38,14 +41,32 @@ def test_a_checkpoint_that_stays_is_found_by_the_next_node_and_goes_with_its_tri
     assert shared and not list(crew.study.outputs.rglob("weights.txt"))
     at = crew.study.one("SELECT json_extract(facts, '$.kept_at') FROM trial WHERE facts LIKE '%kept_at%'")
     assert Path(at).parents[2] == tmp_path / "shared" and at.endswith("/trial_0000")
+    untold = wait_until(lambda: stored_untold(crew, tmp_path / "shared"))
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(60) == 0, crew.said()
+    assert not untold.exists()
     crew.study.ok("worker", "--until-empty", "--slots", "2", "--threads", "1")
     assert crew.record() == peace.record() and crew.files() == peace.files(), crew.said()
     assert "resumed from" in crew.printed()
     crew.study.ok("gc", "--yes")
     assert not list((tmp_path / "shared").iterdir())
     assert crew.leftovers() == []
+
+
+OPEN = (
+    "SELECT a.n, a.host, t.job_id FROM attempt a JOIN trial t ON t.id = a.trial_id JOIN epoch e ON e.trial_id = t.id "
+    "WHERE a.ended_at IS NULL AND e.at > a.began_at"
+)
+
+
+def stored_untold(crew: Crew, shared: Path) -> Path | None:
+    """A file of an attempt that runs, to which no pointer comes home; None: none runs, or it has just ended."""
+    for row in crew.study.query(OPEN):
+        for attempt in shared.glob(f"*/{row['job_id']:05}_*/trial_0000/*"):
+            (attempt / "99").touch()
+            lives = row in crew.study.query(OPEN) and crew.agents(row["host"])
+            return attempt / "99" if lives else None
+    return None
 
 
 def pointer_to(path: Path, body: bytes, shared: Path) -> None:

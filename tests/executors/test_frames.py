@@ -202,3 +202,17 @@ def test_a_beat_waits_for_nothing_and_a_part_of_a_frame_is_a_sign_of_life() -> N
 def test_the_last_line_is_no_line_of_a_crash() -> None:
     said = b"no route\nan odd state\n*** StackTrace Information ***\n/lib/x.so(+0x18) [0x7f51dbe1] ray::f()\n\n"
     assert last_line(said) == "an odd state" and last_line(b"\n") == "it printed nothing"
+
+
+def test_the_last_line_says_why_and_not_only_that_something_ended() -> None:
+    for ends in (
+        "srun: error: n1: task 0: Exited with exit code 1",
+        "srun: error: gpu[1-2]: tasks 0-3: Killed\nsrun: Force Terminated StepId=7.0",
+        "srun: Job step aborted: Waiting up to 12 seconds for job step to finish.",
+        "slurmstepd-n1: error: *** STEP 9.0 ON n1 CANCELLED AT 2026-11-28T18:15:49 ***",
+        "command terminated with exit code 127",
+    ):
+        assert last_line(f"No module named fts\n{ends}\n".encode()) == "No module named fts"
+        assert last_line(ends.encode()) == ends.splitlines()[-1]
+    why = "slurmstepd-n1: error: execve(): /opt/python: No such file or directory"
+    assert last_line(f"{why}\nsrun: error: n1: task 0: Exited with exit code 2".encode()) == why

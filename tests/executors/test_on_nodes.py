@@ -48,13 +48,19 @@ def equal(crew: Crew, peace: Crew) -> None:
 
 
 def test_lost_silent_cut_and_preempted_nodes_change_nothing(tmp_path: Path, peace: Crew) -> None:
-    """A cut frame, a kill, a SIGTERM of the engine, silence; a node that starts nothing, and one without optuna."""
+    """A cut frame, a kill, a SIGTERM of the engine, silence; clocks two days apart.
+
+    Three nodes run nothing: one starts no agent, one has no optuna, one no place for a scratch folder.
+    """
     crew = Crew(tmp_path, pause_s=0.1)
     (tmp_path / "cut-b").write_text("9000")
     (tmp_path / "fail-c").touch()
     (tmp_path / "lacks-e").write_text("optuna")
+    (tmp_path / "scratch-f").write_text("/dev/null/fts")
+    (tmp_path / "clock-a").write_text("86400")
+    (tmp_path / "clock-b").write_text("-86400")
     crew.put_in_line()
-    worker = crew.start("e:1,c:1,a:1,b:1,d:1")
+    worker = crew.start("e:1,c:1,f:1,a:1,b:1,d:1")
     wait_until(lambda: (tmp_path / "was-cut-b").exists())
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP):
         wait_until(lambda number=number: worker.poll() is not None or crew.strike(number))
@@ -63,6 +69,7 @@ def test_lost_silent_cut_and_preempted_nodes_change_nothing(tmp_path: Path, peac
     equal(crew, peace)
     ends = [row["how"] for row in crew.study.query("SELECT how FROM attempt")]
     assert "node lost" in ends, ends  # by the cut at the least
+    assert "no scratch folder can be made" in crew.said_of("f")
     assert "no route to host" in crew.said_of("c") and "No module named 'optuna'" in crew.said_of("e")
     assert crew.study.one("SELECT count(*) FROM job WHERE status = 'done'") == 2
 

@@ -55,7 +55,7 @@ def test_nothing_there_and_ray_not_installed_are_a_sentence_each(monkeypatch: py
             look(address, OPEN)
         one.listen()
         monkeypatch.setattr(ray_cluster, "LOOK", "tests.executors.no_ray")
-        with pytest.raises(BadSetting, match=r"ray is not installed for .* pip install"):
+        with pytest.raises(BadSetting, match=r"ray is not installed for .*: run `.*install .*fts-hpo\[ray\]"):
             look(address, {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
 
 

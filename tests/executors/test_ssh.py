@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -12,11 +13,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.executors.crew import Crew
+from tests.executors.page import commands
 from tests.fts_process import wait_until
 
 pytestmark = pytest.mark.slow
@@ -95,3 +98,65 @@ def test_a_key_that_is_refused_is_said_in_words_and_costs_no_trial(tmp_path: Pat
         worker.wait(60)
     assert crew.study.query("SELECT 1 FROM attempt WHERE how NOT IN ('drained', 'launch failed')") == []
     assert crew.study.one("SELECT count(*) FROM trial WHERE status = 'failed'") == 0
+
+
+HOSTS = """\
+Host gpu1 gpu2
+    HostName 127.0.0.1
+    Port {port}
+    User {user}
+    IdentityFile {key}
+    IdentitiesOnly yes
+    StrictHostKeyChecking no
+    UserKnownHostsFile /dev/null
+    LogLevel ERROR
+"""
+
+
+def test_the_page_as_it_stands(tmp_path: Path, port: int) -> None:
+    """Every command of docs/cluster.md for ssh; gpu1 and gpu2 are names of this machine in the file of ssh.
+
+    Neither the worker nor its agents listen anywhere.
+    """
+    crew = Crew(tmp_path, trials=1)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "shared").mkdir()
+    hosts = HOSTS.format(port=port, user=getpass.getuser(), key=tmp_path / "ssh" / "user")
+    (tmp_path / "ssh" / "hosts").write_text(hosts)
+    (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {tmp_path}/ssh/hosts "$@"\n')
+    (tmp_path / "bin" / "ssh").chmod(0o700)
+    crew.study.environ["PATH"] = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    ran = []
+    for heading in ("Before the first trial", "ssh", "Large checkpoints"):
+        for line in commands(heading):
+            argv = shlex.split(line.replace("2222", str(port)).replace("/shared/fts", f"{tmp_path}/shared"))
+            if "command" in argv:  # tests/cluster/test_slurm.py
+                continue
+            if argv[1] == "worker":
+                crew.study.ok("enqueue", "train.py:objective", "--trials", "1", "--name", f"study{len(ran)}")
+                argv.append("--until-empty")
+            said = crew.study.ok(*argv[1:])
+            assert argv[1] != "doctor" or said.count("equal to this machine") == 2, said
+            ran.append(argv[1])
+    assert ran == ["doctor", "worker", "worker", "worker"]
+    assert crew.study.query("SELECT 1 FROM trial WHERE status != 'complete'") == []
+    assert {row["host"] for row in crew.study.query("SELECT host FROM attempt")} <= {"gpu1", "gpu2"}
+    crew.study.ok("enqueue", "train.py:objective", "--trials", "2", "-m", "size=S,M", "--name", "last")
+    worker = crew.study.start("worker", "--executor", "ssh", "--nodes", "gpu1:1,gpu2:1")
+    wait_until(lambda: crew.study.ok("nodes").count(" up ") == 2)
+    started = psutil.Process(worker.pid).children(recursive=True)
+    agents = [
+        one for one in psutil.process_iter(["cmdline"]) if "fts.jobs.executors.agent" in (one.info["cmdline"] or [])
+    ]
+    connections = [link for one in (psutil.Process(worker.pid), *started, *agents) for link in connections_of(one)]
+    assert agents and connections and not [link for link in connections if link.status == psutil.CONN_LISTEN]
+    told = [crew.study.ok(*shlex.split(line)[1:]) for line in commands("Looking after nodes")]
+    assert "gpu2" in told[0] and "takes no further trial" in told[1] and "may run trials again" in told[2]
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait(60) == 0, crew.said()
+
+
+def connections_of(process: psutil.Process) -> list[Any]:
+    with contextlib.suppress(psutil.Error):
+        return list(process.net_connections("inet"))
+    return []

@@ -11,7 +11,7 @@ from fts.jobs.worker import disk_wait
 from fts.jobs.worker.disk_wait import DiskWait
 from fts.state import queries, transitions
 from fts.state.db import open_for_person
-from fts.state.files import can_write
+from fts.state.files import refusal
 from fts.state.scheduling import ends_with_room
 
 FULL = "disk: /o/trials/x cannot be written: the disk of /o/trials is full (0 bytes free): free some space"
@@ -95,8 +95,8 @@ def test_each_try_in_vain_doubles_the_wait(db, tmp_path, monkeypatch):
 
 
 def test_a_folder_that_takes_no_file_is_told_from_one_that_does(tmp_path):
-    assert can_write(tmp_path, 1000) and not list(tmp_path.iterdir())
-    assert not can_write(tmp_path / "no such folder", 1000)
+    assert refusal(tmp_path, 1000) is None and not list(tmp_path.iterdir())
+    assert isinstance(refusal(tmp_path / "no such folder", 1000), FileNotFoundError)
 
 
 def test_every_reason_that_a_full_disk_gives_ends_with_room():

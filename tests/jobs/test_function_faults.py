@@ -18,7 +18,7 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.api.function import FunctionStudy
-from fts.jobs.supervisor import log_limit
+from fts.jobs.supervisor import log_limit, trial_runner
 from fts.state import transitions
 from fts.state.db import open_database
 from tests.fts_process import Study, wait_until
@@ -52,15 +52,16 @@ FAULTS = {
     "gone": Fault("", "failed code error", "gone.py does not exist; restore it or enqueue the study again", 9),
     "relative": Fault("from . import x\n" + F + "return 1", "failed code error", "put an __init__.py into", 9),
     "died": Fault(F + "import os; os._exit(3)", "failed code error", "the trial process ended with exit code 3"),
+    "crash": Fault(F + "__import__('ctypes').string_at(0)", "failed code error", "11 (SIGSEGV) (crash.py line 2)"),
     "left75": Fault(F + "import os; os._exit(75)", "failed code error", "the trial process ended with exit code 75"),
-    "step": Fault(F + "trial.report(1, 10**12); return 1", "failed code error", "epoch is '1000000000000'; expected a"),
+    "step": Fault(F + "trial.report(1, 10**12); return 1", "failed code error", "the step is 1000000000000, exp"),
     "metrics": Fault(F + "return {f'm{n}': n for n in range(9999)}", "failed code error", "9999 metrics were given"),
     "choices": Fault(F + "return trial.suggest_categorical('c', range(9999))", "failed code error", "distribution of"),
     "huge": Fault(F + "return 10**400", "failed code error", "a whole number of 1329 bits, expected at most 1.8e308"),
     "penalty": Fault(
         F + "trial.report(1e60, 1); trial.report(1e300, 2); return [1e99, 1e60, 1e308][trial.number]",
         "done finished",
-        "returned inf, expected a finite number, at most 1e+100",
+        "returned inf, expected a finite number, at most 1e+100 (penalty.py line 1)",
         3,
         3,
     ),
@@ -97,13 +98,16 @@ FAULTS = {
         "done finished",
         "",
     ),
-    "typo": Fault(F + "return {'loss': 1.0}", "failed code error", "expected los among them; did you mean loss?"),
+    "typo": Fault(F + "return {'loss': 1.0}", "failed code error", "them (typo.py line 1); did you mean loss?"),
     "limit": Fault(
         F + "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (9, -1))\n    open('x', 'wb', 0).write(b'x' * 9)"
         "\n    open('x', 'ab', 0).write(b'x')",
         "failed code error",
         "File too large (OSError, limit.py line 4)",
     ),
+    "missing": Fault(F + "return open('a/x.csv')", "failed code error", "line 2); the trial runs in /"),
+    "taken": Fault(F + "import os; os.mkdir('.')", "failed code error", "(FileExistsError, taken.py line 2)"),
+    "lent": Fault(DRAW.replace("'x'", "'xs'"), "done finished", "", 2, 2),
     "kills": Fault(F + "import os; os.kill(os.getpid(), 9)", "failed code error", "killed itself (kills.py line 2)"),
     "names": Fault("import jobs, state, tui, fts_study\n" + F + "return jobs.V + state.V + tui.V", "done finished", ""),
 }  # fmt: skip
@@ -120,8 +124,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Study:
         (study.folder / f"{name}.py").write_text(DRAW if name in BROKEN_LATER else fault.code)
     for name in ("jobs", "state", "tui", "fts_study"):
         (study.folder / f"{name}.py").write_text("V = 1\n")
-    put_in_line(study, {name: fault.trials for name, fault in FAULTS.items() if name != "typo"})
+    put_in_line(study, {name: fault.trials for name, fault in FAULTS.items() if name not in ("typo", "lent")})
     put_in_line(study, {"typo": 1}, metric="los")
+    put_in_line(study, {"lent": 2}, warm_start=({"x": 0.5, "y": 1},))
     for name in BROKEN_LATER:
         (study.folder / f"{name}.py").write_text(FAULTS[name].code)
     (study.folder / "gone.py").unlink()
@@ -162,6 +167,12 @@ def test_each_fault_is_one_sentence_and_uses_up_no_more_than_its_trials(ended: S
     assert f"{job['status']} {job['cause']}" == fault.job, messages
     assert any(fault.said in message and "\n" not in message for message in messages), messages
     assert len(found) == fault.used
+
+
+def test_a_warm_start_that_the_function_does_not_ask_for_is_said_once(ended: Study) -> None:
+    (event,) = ended.query(f"SELECT message FROM event WHERE verb = 'warned' AND job_id = {jobs(ended)['lent']['id']}")
+    told = "warm_start gives t0 a value for x, y, which its function did not suggest; did you mean xs? it suggested xs"
+    assert event["message"] == told
 
 
 def test_a_file_that_breaks_at_import_has_said_why_in_the_log_of_its_trial(ended: Study) -> None:
@@ -259,6 +270,44 @@ def test_a_trial_that_cannot_go_on_keeps_no_other_job_from_its_slot(tmp_path: Pa
     assert [(job["study"], job["status"]) for job in jobs(study).values()] == [("full", "done"), ("next", "done")]
     verbs = [event["verb"] for event in study.query("SELECT verb FROM event ORDER BY id")]
     assert verbs.count("claimed") == 3 and "queue_paused" not in verbs
+
+
+def test_tries_in_vain_count_whichever_worker_made_them(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", **ENVIRON | {"FTS_OUTAGE_PAUSE_S": "0.005"})
+    (study.folder / "offline.py").write_text(F + "raise ConnectionError('no host answers')")
+    put_in_line(study, {"offline": 1})
+    command = [sys.executable, "-m", "fts.jobs.cli", "worker", "--until-empty", "--slots", "1"]
+    worker = subprocess.Popen(command, cwd=study.folder, env=study.environ, stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(study.query("SELECT 1 FROM attempt WHERE how = 'machine'")) >= 5, every_s=0.02)
+    worker.kill()
+    worker.wait()
+    study.fts("worker", "--until-empty", "--slots", "1", timeout_s=120)
+    assert jobs(study)["offline"]["status"] == "failed"
+    assert len(study.query("SELECT 1 FROM attempt WHERE how = 'machine'")) == trial_runner.OUTAGES_ALLOWED
+    study.ok("retry", "1")
+    study.fts("worker", "--until-empty", "--slots", "1", timeout_s=120)
+    assert len(study.query("SELECT 1 FROM attempt WHERE how = 'machine'")) == 2 * trial_runner.OUTAGES_ALLOWED
+
+
+FAILS_BESIDE = """
+import os, time
+def objective(trial):
+    while trial.number == 0 and not os.path.exists("mended"):
+        time.sleep(0.01)
+    return open("x" if os.path.exists("mended") else "/dev/full", "wb", 0).write(b"x")
+"""
+
+
+def test_of_a_job_with_several_trials_at_once_one_that_cannot_go_on_gives_its_slot_up(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", **ENVIRON | {"FTS_OUTAGE_PAUSE_S": "0.02"})
+    (study.folder / "full.py").write_text(FAILS_BESIDE)
+    (study.folder / "next.py").write_text(F + "open('mended', 'w').close(); return 1")
+    put_in_line(study, {"full": 3}, parallel=2)
+    put_in_line(study, {"next": 1})
+    study.fts("worker", "--until-empty", "--slots", "2", timeout_s=120)
+    assert [(job["study"], job["status"]) for job in jobs(study).values()] == [("full", "done"), ("next", "done")]
+    verbs = [event["verb"] for event in study.query("SELECT verb FROM event ORDER BY id")]
+    assert verbs.count("claimed") == 2, "trial 0 of the first job ran on"
 
 
 SHUTS = """

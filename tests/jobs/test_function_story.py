@@ -126,6 +126,8 @@ def test_code_that_changes_between_two_attempts_of_a_worker_gets_what_the_trial_
     (trial,) = study.query("SELECT value, json_extract(params, '$.x') AS x FROM trial")
     assert trial["value"] == trial["x"] < 1.0, "what is on record is what was tried"
     assert study.one("SELECT count(*) FROM attempt") == 2
+    told = study.one("SELECT message FROM event WHERE verb = 'drifted'")
+    assert told.startswith(f"trial 0 drew x = {trial['x']!r} from ") and '"high":6.0' in told
 
 
 SLEEPS = """\

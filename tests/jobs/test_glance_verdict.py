@@ -10,7 +10,7 @@ from fts.jobs.status.conditions import silent_worker
 from fts.jobs.status.formatting import MB
 from fts.jobs.status.verdict import EXIT_CODES, judge
 from fts.state.scheduling import FULL_DISK
-from fts.state.values import Cause
+from fts.state.values import Cause, Node, NodeState
 from tests.tui.values import (
     HOUR,
     NOW,
@@ -49,6 +49,20 @@ SITUATIONS = {
         healthy(jobs=(*healthy().jobs, failed(acknowledged_at=NOW))), Word.WELL, "running"),
     "a cell that can never fit": (
         healthy(jobs=(*healthy().jobs, make_job(4, "2B", hold_reason="needs 91 GB"))), Word.LOOK, "needs 91 GB"),
+    "a node that fts has quarantined": (
+        healthy(nodes=(Node("gpu5", NodeState.QUARANTINED, NOW - 9, reason="it runs another fts"),)),
+        Word.LOOK, "gpu5 is quarantined: it runs another fts; `fts nodes release gpu5` opens it"),
+    "a node that a person has quarantined, and one that was lost once": (
+        healthy(nodes=(Node("a", NodeState.QUARANTINED, NOW, reason="by me"), Node("b", NodeState.LOST, NOW))),
+        Word.WELL, "running"),
+    "a quarantined node that somebody has seen": (
+        healthy(nodes=(Node("gpu5", NodeState.QUARANTINED, NOW - 9, reason="two losses"),),
+                events=(make_event(1, NOW - 5, "acknowledged"),)),
+        Word.WELL, "running"),
+    "a launch command that starts no agent": (
+        healthy(nodes=(Node("srun", NodeState.LOST, NOW, reason="no agent comes up on srun: no such partition",
+                            failures=3),)),
+        Word.LOOK, "no such partition (3 times)"),
     "a silent worker while a cell runs": (
         healthy(workers=(make_worker(heartbeat_at=NOW - 180),)), Word.ACT, "silent for 3 min"),
     "a worker that died before the clock was set back": (

@@ -46,7 +46,8 @@ def test_a_job_without_a_best_trial_says_what_became_of_its_trials(status, prune
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(0.6841, "0.6841"), (9.3e-7, "9.3e-7"), (-9.3e-7, "-9.3e-7"), (0.0, "0.0000"), (None, "—"), (float("nan"), "—"),
+    [(0.6841, "0.6841"), (9.3e-7, "9.3e-7"), (-9.3e-7, "-9.3e-7"), (2.7e-4, "2.7e-4"), (1e-3, "0.0010"),
+     (0.0, "0.0000"), (None, "—"), (float("nan"), "—"),
      (float("inf"), "—")],
 )  # fmt: skip
 def test_a_score_that_is_no_number_is_a_dash_and_a_small_one_is_no_zero(value, said):

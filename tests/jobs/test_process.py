@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from fts.jobs.supervisor import child as process
 from fts.jobs.supervisor.child import ChildGone, ChildNotReading, TrialProcess
-from fts.jobs.supervisor.process_tree import Reaped, reap_recorded, same_process, started_at
+from fts.jobs.supervisor.process_tree import Reaped, is_of_another_study, reap_recorded, same_process, started_at
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time
@@ -351,6 +352,22 @@ def test_a_process_that_an_older_fts_recorded_by_its_date_is_the_same() -> None:
     assert not same_process(os.getpid(), psutil.Process().create_time() - 60)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has open is not listed elsewhere")
+def test_the_trial_of_a_study_that_was_copied_while_it_ran_is_left_alone_by_the_copy(tmp_path: Path) -> None:
+    first, copy, linked = (tmp_path / name / "outputs" for name in ("first", "copy", "linked"))
+    with spawn("say(fact='ready')\nsys.stdin.read()", first) as child:
+        facts_until(child, "ready")
+        linked.parent.symlink_to(first.parent)
+        logs = [outputs / "logs" / "trial.log" for outputs in (first, copy, linked)]
+        assert [is_of_another_study(child.pid, log) for log in logs] == [False, True, False]
+        shutil.copytree(first, copy)
+        assert is_of_another_study(child.pid, logs[1]) and not is_of_another_study(
+            child.pid, copy / "logs" / "other.log"
+        )
+        logs[0].unlink()
+        assert not is_of_another_study(child.pid, logs[0]), "a person has removed our log"
+
+
 @pytest.mark.parametrize("pid", [-1, 0, 1, 2**22 + 17])
 def test_a_pid_that_cannot_be_a_child_is_gone(pid: int) -> None:
     assert reap_recorded(pid, time.time()) is Reaped.GONE
@@ -394,6 +411,26 @@ def slowly(whole=orphans.end_children, turns=[1]):
 orphans.end_children = slowly
 process.serve(process.Commands(0, process.leave), fd, run, lambda data: Spec(), lambda spec: False)
 """
+
+
+ALONE = """
+from fts.jobs.trial import process
+process.ORPHAN_S = 0.05
+commands = process.Commands(0, process.leave)
+commands.training = True
+os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+say(fact="trains")
+time.sleep(999)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /dev/full elsewhere")
+def test_a_trial_leaves_without_its_worker_although_its_log_is_full_and_an_order_was_none(tmp_path: Path) -> None:
+    with spawn(ALONE, tmp_path, env={"PYTHONPATH": os.pathsep.join(sys.path)}) as child:
+        facts_until(child, "trains")
+        child.send({"do": "prune"})
+        child.close_stdin()
+        assert child.wait(20.0) == 75
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans are not adopted")

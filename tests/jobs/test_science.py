@@ -21,6 +21,7 @@ from fts.study.cell import CellSpec
 from fts.study.matrix import write
 from fts.study.results import results
 from fts.study.seeds import spread_of
+from fts.study.study import PatchTST
 from fts.study.winners import follow_winner, replicate_spec, winner
 from tests.jobs.science import (
     CELL,
@@ -137,12 +138,12 @@ def test_a_winner_whose_other_seeds_are_in_line_gets_them_once_and_no_undo_of_a_
     cell = queries.job(db, CELL)
     assert cell.spec["winner_seeds"] == 3
     for _ in range(2):
-        follow_winner(db, cell, "worker 7")
+        follow_winner(db, PatchTST(), cell, "worker 7")
     assert len(queries.jobs(db)) == before
     plain = {name: value for name, value in cell.spec.items() if name != "winner_seeds"}
-    follow_winner(db, replace(cell, spec=plain), "worker 7")  # of an older fts: nothing follows
+    follow_winner(db, PatchTST(), replace(cell, spec=plain), "worker 7")  # of an older fts: nothing follows
     assert not db.execute_sql("select id from event where who = 'worker 7'").fetchall()
-    follow_winner(db, replace(cell, spec=plain | {"winner_seeds": 4}), "worker 7")
+    follow_winner(db, PatchTST(), replace(cell, spec=plain | {"winner_seeds": 4}), "worker 7")
     assert len(queries.jobs(db)) == before and queries.job(db, REPLICATE).trials_wanted == 3
     (told,) = db.execute_sql("select inverse from event where who = 'worker 7'").fetchall()
     assert told == (None,)
@@ -159,7 +160,7 @@ def test_seeds_of_a_former_winner_that_still_wait_leave_the_line_unless_a_person
     one, two = (trial for trial in queries.trials(db, cell.id) if trial.number != best.number)
     (own,) = write(db, [replicate_spec(cell, one, 2)], "worker 7", by_a_person=False)
     (wanted,) = write(db, [replicate_spec(cell, two, 2)], "ada@lab")
-    follow_winner(db, cell, "worker 8")
+    follow_winner(db, PatchTST(), cell, "worker 8")
     gone, kept = queries.job(db, own.job_id), queries.job(db, wanted.job_id)
     assert (str(gone.status), gone.message) == ("cancelled", f"trial {best.number} is the winner now")
     assert str(kept.status) == "queued"

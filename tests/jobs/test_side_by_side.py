@@ -21,6 +21,7 @@ from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.turns import Begun, may_begin, next_begun
+from tests import forks
 from tests.fts_process import Study
 from tests.jobs import toy
 
@@ -34,6 +35,7 @@ def study_of(folder: Path, keeps: bool = True) -> Study:
     (folder / "cores").mkdir()
     (folder / "cores" / "sitecustomize.py").write_text(CORES)
     study.environ["PYTHONPATH"] += f":{folder / 'cores'}"
+    study.environ[forks.CUSTOM] = str(folder / "cores")
     return study
 
 

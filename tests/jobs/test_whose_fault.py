@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from fts.jobs.supervisor import trial_runner
 from fts.jobs.supervisor.trouble import pause_s
 from fts.jobs.trial import cause as causes
 from fts.jobs.trial.cause import DeviceMissing, cause_of
-from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.trial.death import cause_of_death, count_oom_kills, crashed_at, died_of, last_words
+from fts.jobs.trial.function import names_no_file
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
@@ -93,6 +95,23 @@ def test_an_exception_is_put_down_to_whose_fault_it_is(error, cause):
     assert cause_of(error) == cause
 
 
+def test_a_missing_file_is_the_codes_fault_but_not_a_missing_disk_or_program(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
+    (tmp_path / "disk").mkdir()  # where nothing is mounted
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+
+    def raised(call: Callable[[], object]) -> OSError:
+        with pytest.raises(OSError, match="Errno") as caught:
+            call()
+        return caught.value
+
+    wrong = ["x.csv", "data/x.csv", str(tmp_path / "x.csv"), "train.py/x.csv", "."]
+    assert [names_no_file(raised(Path(name).read_text)) for name in wrong] == [True] * len(wrong)
+    assert [names_no_file(raised(Path(name).read_text)) for name in ("disk/x.csv", "link/x.csv")] == [False, False]
+    assert not names_no_file(raised(lambda: subprocess.run(["no-such-program"])))  # it does not start
+
+
 @pytest.mark.parametrize(
     ("code", "oom_kills", "was_ready", "cause"),
     [
@@ -121,6 +140,16 @@ def test_an_abort_for_want_of_memory_is_told_by_its_last_words(tmp_path):
     said = last_words([tmp_path / "none.log", log], since=0.0)
     assert cause_of_death(-signal.SIGABRT, 0, True, said) is Cause.OUT_OF_MEMORY
     assert last_words([log], since=log.stat().st_mtime + 1) == ""
+
+
+def test_the_line_of_a_crash_is_that_of_the_persons_code(tmp_path):
+    folder = tmp_path / "böb"
+    report = (
+        f'epoch 3\nFatal Python error: Aborted\n\nStack (most recent call first):\n  File "/lib/x.py", line 5 in g\n'
+        f'  File "{tmp_path}/b\\xf6b/train.py", line 7 in f\n  File "/fts/function.py", line 9 in run\n'
+    )
+    assert crashed_at(report, folder) == ("epoch 3", "train.py line 7")
+    assert crashed_at(report, tmp_path / "other") == ("epoch 3", None) == crashed_at("epoch 3", folder)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +249,7 @@ def break_torch(trouble: Path) -> Callable[[], None]:
     package = trouble / "torch"
     package.mkdir()
     (package / "__init__.py").write_text('raise ImportError("libcudart.so.99: cannot open shared object file")\n')
-    return lambda: package.rename(trouble / "repaired")
+    return lambda: shutil.rmtree(package)
 
 
 BREAKS_CODE = """
@@ -251,6 +280,10 @@ def test_a_library_that_is_missing_for_an_hour_costs_no_trial(study: Study, undi
     assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.MACHINE_ERROR, 0)
     assert "3 times without progress" in str(job.message) and "libcudart.so.99" in str(job.message)
     assert study.statuses() == ["interrupted"]
+    waits = [event.at for event in queries.events(study.db, verbs=["waits"])]
+    attempts = queries.attempts(study.db, queries.trials(study.db, job.id)[0].id)
+    ended = [one.ended_at for one in attempts if one.ended_at is not None]
+    assert ended[1] <= waits[0] < ended[2], "a pause is no work on the trial"
     assert f"`fts retry {job.id}` continues it with 3 trials to run" in study.why() and study.key_refuses() is None
     repair()
     assert "continues it with 3 trials" in transitions.retry(study.db, [job.id]).message

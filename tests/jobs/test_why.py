@@ -34,6 +34,8 @@ def test_a_trial_that_pauses_after_a_fault_of_the_machine_is_told_of_until_it_ru
     first, *rest = why(JOB, replace(SNAPSHOT, events=events))
     assert first == f"job 1 (2M/h1) is running, but its trial waits since 08:13:40: {WAIT.message}"
     assert rest[-1] == "`fts doctor` checks the machine; `fts pause 1` ends the wait and frees the slot"
+    node = replace(WAIT, message="t3 waits for a node: srun says: job 4711 waits in Slurm: Resources")
+    assert why(JOB, replace(SNAPSHOT, events=(node,)))[-1].startswith("`fts nodes` lists the nodes;")
     for later in (make_event(9, NOW, "trial_restarted", 1, trial_id=3), make_event(9, NOW, "claimed", 1)):
         assert why(JOB, replace(SNAPSHOT, events=(*events, later)))[0] == "job 1 (2M/h1) is running"
 

@@ -78,6 +78,8 @@ def perhaps(what):
         os.kill(os.getpid(), signal.SIGKILL)
 
 def worker():
+    if "ASKED_BY" in os.environ:  # tests/forks.py
+        return int(os.environ["ASKED_BY"])
     parent = os.getppid()  # it may be the template that forked this process
     try:
         forked = b"--template-fd" in Path(f"/proc/{parent}/cmdline").read_bytes()

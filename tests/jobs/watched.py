@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +19,7 @@ from fts.state import queries
 from fts.state.db import open_database
 from fts.state.values import Event, Job, Trial
 from fts.study.matrix import make_cells, write
+from tests.fts_process import start
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0  # never asserted, only so that a hanging test ends
@@ -52,12 +52,9 @@ class Watched:
         self.log = places.outputs / "worker_of_test.log"
         self.feel(temperature=60)
         environ = {**os.environ, **QUICK, "FTS_SENSORS": f"file:{self.file}", "FTS_DATA": str(places.data), **env}
+        words = ["--db", str(places.db), "worker", "--slots", "1", "--threads", "1", "--until-empty"]
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--slots", "1",
-                 "--threads", "1", "--until-empty"],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT, env=environ, start_new_session=True,
-            )  # fmt: skip
+            self.process = start(words, ROOT, environ, out)
         self.db = open_database(places.db, readonly=True, check=False)
 
     def __enter__(self) -> Watched:

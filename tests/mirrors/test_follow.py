@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -206,5 +207,5 @@ def test_a_missing_library_is_one_sentence_with_its_cure(
     for name in ("tensorboard", "tensorboard.compat.proto.event_pb2", "mlflow", "wandb"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     said = fts("mirror", kind, "place")
-    assert said.code == 2 and f"pip install {kind}" in said.err and said.err.count("\n") == 1, said
+    assert said.code == 2 and re.search(rf"pip install .*{kind}", said.err) and said.err.count("\n") == 1, said
     assert not (tmp_path / "place").exists()

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.mirrors.follow import Mirror
+from fts.jobs.mirrors.tensorboard import MARK
 from fts.jobs.trial.tensorboard import EventFile
 from fts.state.db import Database
 from tests.cli.study import Said
@@ -101,6 +102,7 @@ def test_what_a_kill_cut_off_is_completed_to_the_byte(made: Made, tmp_path: Path
                 path.write_bytes(chance.randbytes(at))
             else:
                 path.write_bytes(path.read_bytes()[:at])
+        (next(folder.rglob(MARK)).parent / f".{MARK}.0123456789ab.part").write_text("{")
         assert written(db, folder) == whole, round_
 
 

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fts.jobs.api.spec import seed_for
 from fts.jobs.search import lean_tpe
+from fts.jobs.search.columns import Columns, Table
 from fts.jobs.search.pure_sampler import PureSampler
 
 SPACE: dict[str, Any] = {
@@ -68,8 +69,11 @@ HISTORIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("history", HISTORIES)
-@pytest.mark.parametrize("goal", ["minimize", "maximize"])
-def test_every_parameter_is_drawn_as_by_optuna(history: str, goal: str) -> None:
+@pytest.mark.parametrize(("goal", "most"), [("minimize", lean_tpe.MOST_NUMBERS), ("maximize", 2_000)])
+def test_every_parameter_is_drawn_as_by_optuna(
+    monkeypatch: pytest.MonkeyPatch, history: str, goal: str, most: int
+) -> None:
+    monkeypatch.setattr(lean_tpe, "MOST_NUMBERS", most)  # 2,000: a few candidates at a time
     trials = told(**HISTORIES[history])
     goals = len(trials[0].values or [0.0])
     study = optuna.create_study(directions=[goal] * goals, sampler=PureSampler("tpe", 7))
@@ -97,13 +101,11 @@ def test_optunas_functions_are_where_they_are_looked_for() -> None:
     sampler = lean_tpe.tpe(1)
     assert isinstance(sampler, lean_tpe.TPESampler)
     assert sampler._parzen_estimator_cls is lean_tpe.Estimator
-    assert hasattr(optuna.samplers._tpe.sampler._split_trials, lean_tpe.KEPT)
 
 
 @pytest.mark.parametrize(
     ("told", "distribution"),
     [
-        ([], SPACE["x"]),
         (["0.5"], SPACE["x"]),
         ([float("nan")], SPACE["x"]),
         ([0.0], SPACE["lr"]),
@@ -113,7 +115,11 @@ def test_optunas_functions_are_where_they_are_looked_for() -> None:
     ],
 )
 def test_what_is_no_plain_value_is_left_to_optuna(told: list[Any], distribution: Any) -> None:
-    assert lean_tpe.values_of(told, distribution) is None
+    trials = [made(number, random.Random(number), TrialState.COMPLETE, 1, False) for number in range(len(told))]
+    for trial, value in zip(trials, told, strict=True):
+        trial.params, trial.distributions = {"it": value}, {"it": distribution}
+    columns = Columns(Table(trials), len(trials))
+    assert columns.values_of("it", distribution, np.arange(len(trials))) is None
 
 
 def test_equal_candidates_are_judged_alike() -> None:

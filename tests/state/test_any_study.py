@@ -216,8 +216,9 @@ def test_another_value_for_a_recorded_draw_changes_nothing_and_leaves_an_event(d
     transitions.record_draw(db, claim, trial, 0, "layers", 3, INT)
     assert transitions.record_draw(db, claim, trial, 0, "layers", 4, INT) == 3
     assert transitions.record_draw(db, claim, trial, 0, "depth", 3, INT) == 3
+    assert transitions.record_draw(db, claim, trial, 0, "layers", 3, INT | {"high": 9}) == 3
     assert queries.trial_by_id(db, trial).params == {"layers": 3}
-    assert verbs(db).count("drifted") == 2
+    assert verbs(db).count("drifted") == 3
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -17,6 +18,8 @@ from fts.state import queries, tickets, transitions
 from fts.state.db import Database, open_database
 from fts.state.errors import DatabaseBusy, DatabaseFailed, DatabaseOverwritten, DiskFull
 from fts.state.holder import holder
+from fts.state.scheduling import OF_DISK, ends_with_room
+from fts.state.translation import translate
 from fts.state.values import Cause
 from tests.fts_process import ROOT
 from tests.namespaces import IN_NAMESPACE, can_mount
@@ -128,6 +131,40 @@ def test_a_failure_at_any_statement_leaves_nothing(
     assert name in ("beat",) or dump(db) != before
     assert db.execute_sql("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
+
+
+def test_a_quota_that_is_used_up_is_room_that_is_missing_although_sqlite_calls_it_a_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = failing(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    db.arm(2, "disk I/O error")
+    with pytest.raises(
+        DiskFull, match=r"the quota of this user on the disk of .* is used up.*; nothing was written"
+    ) as it:
+        ACTIONS["enqueue"](db)
+    assert ends_with_room(f"{OF_DISK} {it.value}"), "a worker goes on by itself once it is mended"
+    monkeypatch.undo()
+    db.arm(2, "disk I/O error")
+    with pytest.raises(DatabaseFailed):
+        ACTIONS["enqueue"](db)
+    db.close()
+
+
+def test_a_disk_that_was_full_a_moment_ago_is_told_from_a_defect_by_sqlites_code(tmp_path: Path) -> None:
+    """SQLite could not make its -shm file larger; there may be room again when we look."""
+    said = sqlite3.OperationalError("disk I/O error")
+    said.sqlite_errorname = "SQLITE_IOERR_SHMSIZE"
+    assert isinstance(translate(said, tmp_path / "fts.db"), DiskFull)
+    wrapped = peewee.OperationalError("disk I/O error")
+    wrapped.__context__ = said
+    assert isinstance(translate(wrapped, tmp_path / "fts.db"), DiskFull)
+    said.sqlite_errorname = "SQLITE_IOERR_READ"
+    assert isinstance(translate(wrapped, tmp_path / "fts.db"), DatabaseFailed)
 
 
 def test_a_whole_trial_in_one_transaction_is_all_or_nothing(tmp_path: Path) -> None:

@@ -98,6 +98,15 @@ def test_a_lease_that_still_runs_by_the_databases_clock_is_left_alone(db: Databa
     assert watch(db, LeaseObserver(LEASE_S, clock), clock, 600) == []
 
 
+def test_a_worker_that_cannot_write_its_beats_does_not_take_itself_for_lost(db: Database) -> None:
+    enqueued(db)
+    mine, clock = claimed(db), Clock()
+    observer = LeaseObserver(LEASE_S, clock, me=mine.worker_id)
+    expire(db)
+    assert watch(db, observer, clock, 600) == []
+    assert queries.job(db, 1).status == "running"
+
+
 def test_a_worker_taken_for_lost_is_welcome_back(db: Database) -> None:
     crew = worker(db)
     clock = Clock()

@@ -22,6 +22,8 @@ from fts.training import checkpoint
 from fts.training.checkpoint import CheckpointError, DiskFull, read_checkpoint, read_weights, write_checkpoint
 from fts.training.results import EpochDone
 from fts.training.trainer import Trainer
+from tests import forks
+from tests.forks import ROOT
 from tests.training.test_trainer import LEAN
 from tests.training.tiny import finish, make_config, make_data, make_model, make_trainer, numbers
 
@@ -71,37 +73,19 @@ def test_stopping_at_every_event_of_one_run_changes_nothing(tmp_path):
     assert numbers(last.history) == numbers(whole.history)
 
 
-PROCESS = """
-import json, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from tests.training.tiny import finish, make_trainer, numbers
-folder, stop_after = Path(sys.argv[1]), int(sys.argv[2])
-trainer = make_trainer(max_epochs=4)
-if stop_after < 0:
-    trainer.load(folder)
-    finish(trainer)
-    print(json.dumps([result.to_json() for result in numbers(trainer.history)]))
-else:
-    running = trainer.run()
-    for _ in range(stop_after):
-        next(running)
-    trainer.save(folder)
-"""
+OTHER = [sys.executable, "-Pm", "tests.training.other_process"]
 
 
-def in_a_process(folder: Path, stop_after: int) -> str:
-    command = [sys.executable, "-c", PROCESS, str(folder), str(stop_after)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+def in_a_process(folder: Path, *words: str) -> str:
+    code, out, err = forks.run([*OTHER, str(folder), *words], ROOT, os.environ, 120.0)
+    assert code == 0, err[-2000:]
+    return out
 
 
 def test_a_new_process_continues_to_the_bit(tmp_path, one_thread):
     whole = json.dumps([result.to_json() for result in numbers(finish(make_trainer(max_epochs=4)))])
-    in_a_process(tmp_path, 9)  # between the second epoch's last step and its result
-    assert in_a_process(tmp_path, -1).strip() == whole
+    in_a_process(tmp_path, "stop", "9")  # between the second epoch's last step and its result
+    assert in_a_process(tmp_path, "resume").strip() == whole
 
 
 @pytest.fixture
@@ -312,25 +296,19 @@ def _crash_at(left: list[int], real):
     return call
 
 
-SAVE_FOR_EVER = """
-import sys
-from pathlib import Path
-from tests.training.tiny import make_trainer
-trainer = make_trainer(max_epochs=100000, patience=100000)
-for event in trainer.run():
-    trainer.save(Path(sys.argv[1]))
-    print(trainer.step, flush=True)
-"""
-
-
 def test_kill_9_of_a_process_that_saves_all_the_time_never_leaves_it_without_one(tmp_path):
     rng, step = random.Random(7), 0
     for _ in range(2):
-        with subprocess.Popen([sys.executable, "-c", SAVE_FOR_EVER, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        told, its = os.pipe()
+        words = [*OTHER, str(tmp_path), "save"]
+        process = forks.popen(words, stdin=subprocess.DEVNULL, stdout=its, stderr=None, cwd=ROOT)
+        os.close(its)
+        with os.fdopen(told) as steps:
             for _ in range(rng.randrange(3, 12)):
-                step = int(process.stdout.readline())
+                step = int(steps.readline())
             time.sleep(rng.random() * 0.02)
             process.send_signal(signal.SIGKILL)
+            process.wait(60)
         trainer = make_trainer(max_epochs=100000, patience=100000)
         stored = trainer.load(tmp_path)
         assert trainer.step >= step and not stored.warnings

@@ -26,6 +26,7 @@ from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.child import ChildError, TrialProcess
 from fts.jobs.trial import function
 from fts.state.values import Direction
+from tests import forks
 
 PATIENCE_S = 120.0  # of a wait for the next fact on a busy machine; never asserted
 ENDS = ("result", "pruned", "failed", "stopped")
@@ -190,7 +191,8 @@ def start(spec: TrialSpec, forked: bool) -> TrialProcess:
     program = BareStudy("study").program(spec.cell)
     argv, log, folder = python(*program.words), Path(spec.log_path), Path(spec.cell.folder)
     if not forked or sys.platform != "linux":
-        return TrialProcess(argv, log, cwd=folder, relays=program.relays)
+        with forks.off():
+            return TrialProcess(argv, log, cwd=folder, relays=program.relays)
     real = subprocess.Popen
     subprocess.Popen = Forked  # type: ignore[assignment, misc]
     try:

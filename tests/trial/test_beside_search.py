@@ -23,6 +23,7 @@ from fts.jobs.python import python
 from fts.jobs.records.intervals import mean_interval, share_interval
 from fts.state import queries, transitions
 from fts.state.db import open_for_person
+from tests.fts_process import fts as run
 
 TRAIN = """
 import os, random, time
@@ -42,8 +43,9 @@ PATIENCE_S = 120.0
 
 
 def fts(folder: Path, *words: str) -> str:
-    ran = python("-m", "fts.jobs.cli", *words)
-    return subprocess.run(ran, cwd=folder, capture_output=True, text=True, timeout=240, check=True).stdout
+    said = run(words, folder, os.environ)
+    assert said.code == 0, said
+    return said.out
 
 
 def enqueued(folder: Path, trials: int, *more: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 from fts.jobs import commands
 from fts.jobs.api.command import BareStudy, CommandCell, filled
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.python import python
+from tests.fts_process import fts as run
 from tests.trial.harness import PATIENCE_S, Fact, Record, attempt, log_of, spec_of, start
 
 PARAMS = {"lr": 0.25, "layers": 2}
@@ -171,6 +171,7 @@ def test_json_lines_of_output_are_metrics_and_what_is_no_number_is_diverged(tmp_
     cell = cell_of(tmp_path, "printf", 'begin\n{"val_loss": 0.5}\n[1]\n{"val_loss": NaN}\n', stdout=True)
     record = ran(cell)
     assert record.end["reason"] == "diverged" and record.end["value"] is None
+    assert record.end["message"] == "val_loss is nan, expected a finite number"
     assert record.curve == {0: 0.5, 1: None}
 
 
@@ -191,6 +192,11 @@ def test_a_report_that_the_command_writes_anew_each_time_is_read_whole(tmp_path:
     ("words", "fields", "told"),
     [
         (("true",), {}, r"without val_loss \(exit code 0\): the report is empty; expected a JSON line with val_loss"),
+        (
+            ("""echo '{"val_loss": "high"}' > $FTS_REPORT""",),
+            {"shell": True},
+            r"0\): val_loss is 'high', expected a number",
+        ),
         (("echo", "val_loss 3"), {}, "but it printed it: add --stdout or --regex"),
         (("echo", "loss 3"), {"regex": "val_loss=(.*)"}, "its last line of output is 'loss 3'; expected a line"),
         (("echo", '{"loss": 3}'), {"stdout": True}, "it reported loss; expected a JSON line with val_loss on its"),
@@ -364,10 +370,9 @@ def test_enqueue_and_worker_show_a_command_like_a_function(tmp_path: Path):
     (tmp_path / "train.py").write_text(TRAIN)
 
     def fts(*words: str) -> str:
-        done = subprocess.run(
-            python("-m", "fts.jobs.cli", *words), cwd=tmp_path, capture_output=True, text=True, timeout=240, check=True
-        )
-        return done.stdout
+        said = run(words, tmp_path, os.environ)
+        assert said.code == 0, said
+        return said.out
 
     fts("enqueue", "--metric", "val_loss", "--trials", "3", "-m", "size=S", "--", "python3", "train.py",
         "{lr:0.1..0.5}", "4", "0.0")  # fmt: skip

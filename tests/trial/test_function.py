@@ -65,7 +65,7 @@ def test_a_function_gets_what_it_asks_for_by_name(
 WRONG = [
     ("def other(trial): return 1", {}, "train.py has no objective; it has other"),
     ("objective = 3", {}, "objective in train.py is int, expected a function"),
-    ("def objective(): return 1", {}, "objective takes no trial, and the study declares no space; write def f(trial)"),
+    ("def objective(): return 1", {}, "study declares no space (train.py line 1); write def f(trial)"),
     ("def objective(trial, size): return 1", {}, "objective needs size, which is neither an axis of the cell (none)"),
     ("def objective(trial): return trial.suggest_float('lr', 0, 0.4)", {"space": SPACE},
      "lr is 0.5 as the study declares it, and train.py suggests 0.0..0.4; make the two equal"),
@@ -74,9 +74,10 @@ WRONG = [
      "lr is 'a' as the study declares it"),
     ("def objective(trial): return trial.suggest_float('lr', 0, 0.4)", {"warm_start": (PARAMS,)},
      "lr is 0.5 in the warm start, and train.py suggests 0.0..0.4; make the two agree"),
-    ("def objective(lr): return 1", {"space": SPACE}, "objective takes no layers; add it to its parameters"),
+    ("def objective(lr): return 1", {"space": SPACE}, "objective takes no layers (train.py line 1); add it"),
     ("async def objective(trial): return 1", {}, "objective in train.py is async or a generator"),
-    ("def objective(trial): pass", {}, "objective returned None and reported nothing; return a number or call report"),
+    ("def objective(trial): pass", {},
+     "objective returned None and reported nothing (train.py line 1); return a number or call report"),
     ("def objective(trial): return 'good'", {}, "what objective returned is 'good' of type str, expected a number"),
     ("def objective(trial): return 1, 2", {}, "objective returned 2 values, expected one number"),
     ("def objective(trial): return {'a': 1}", {"metric": "b"}, "the metrics are a, expected b among them"),
@@ -90,6 +91,7 @@ WRONG = [
     ("import no_such_package\ndef objective(trial): return 1", {}, "No module named 'no_such_package'"),
     ("def objective(trial): trial.report('x', 0)", {}, "(TypeError, train.py line 1)"),
     ("def objective(trial): trial.report(1, -1)", {}, "(ValueError, train.py line 1)"),
+    ("def objective(trial):\n    trial.report(1, 10**12)", {}, "the step is 1000000000000, expected at most "),
     ("def objective(trial): return trial.suggest_float('x', 1, 0)", {}, "(ValueError, train.py line 1)"),
     ("def objective(trial): trial.suggest_categorical('m', [len])", {}, "m has the choice <built-in function len>"),
     ("class E(Exception):\n    __str__ = None\ndef objective(trial): raise E", {}, "no message (E, train.py line 3)"),
@@ -106,6 +108,7 @@ def test_every_mistake_is_one_sentence_with_its_place(
     record = ran(tmp_path, body, params, **fields)
     assert record.end["fact"] == "failed"
     assert sentence in record.end["message"] and "\n" not in record.end["message"]
+    assert "train.py" in record.end["message"]
     assert record.end["cause"] == ("machine error" if "no_such" in body else "code error")
 
 
@@ -120,6 +123,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_value_that_is_no_number_is_a_diverged_trial(tmp_path: Path, returned: str) -> None:
     end = ran(tmp_path, f"def objective(trial): return {returned}").end
     assert (end["fact"], end["value"], end["reason"]) == ("result", None, "diverged")
+
+
+def test_a_step_that_is_reported_again_is_ignored_and_said_once_with_its_place(tmp_path: Path) -> None:
+    body = "def objective(trial):\n    for step in (1, 3, 3, 2, 1): trial.report(step / 2, step)"
+    cell = cell_of(tmp_path, body)
+    record = run_one(cell)
+    assert record.curve == {1: 0.5, 2: 1.0, 3: 1.5}
+    said = "step 3 was reported before: 1.5 is ignored, as each further value of a step is (train.py line 2)"
+    log = log_of(cell)
+    assert log.count(said) == 1 and "UserWarning" not in log
 
 
 def test_a_trial_that_prunes_itself_is_pruned(tmp_path: Path) -> None:

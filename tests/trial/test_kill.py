@@ -189,14 +189,21 @@ def test_a_recorded_draw_wins_over_a_changed_distribution_and_is_told_as_drifted
     assert (drifted["recorded"]["distribution"]["high"], drifted["distribution"]["high"]) == (1.0, 2.0)
 
 
-def test_a_recorded_choice_that_is_offered_no_more_is_named(tmp_path: Path) -> None:
-    cell = cell_of(tmp_path, "def objective(trial):\n    return len(trial.suggest_categorical('o', ['adam']))\n")
-    record = Record(0)
+@pytest.mark.parametrize(
+    ("drawn", "recorded", "now"),
+    [
+        ("categorical('o', ['adam'])", "'adam'", "categorical('o', ['sgd', 'lion'])"),
+        ("float('o', 0.5, 0.5)", "0.5", "int('o', 0, 1)"),  # Python would cut it to 0
+        ("categorical('o', ['1'])", "'1'", "float('o', 0.0, 2.0)"),  # a text that reads as a number
+    ],
+)
+def test_a_recorded_value_that_is_offered_no_more_is_named(tmp_path: Path, drawn: str, recorded: str, now: str) -> None:
+    cell, record = cell_of(tmp_path, f"def objective(trial):\n    trial.suggest_{drawn}\n    return 1.0\n"), Record(0)
     attempt(spec_of(cell, record, ()), record, (), kills_at("draw", 1))
-    cell = cell_of(tmp_path, "def objective(trial):\n    return len(trial.suggest_categorical('o', ['sgd', 'lion']))\n")
+    cell = cell_of(tmp_path, f"def objective(trial):\n    trial.suggest_{now}\n    return 1.0\n")
     attempt(spec_of(cell, record, ()), record)
     assert record.end["fact"] == "failed"
-    assert "o is 'adam' in this trial's record" in record.end["message"] and "'sgd', 'lion'" in record.end["message"]
+    assert f"o is {recorded} in this trial's record, which {{'kind': " in record.end["message"]
 
 
 TORCH = """

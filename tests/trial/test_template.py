@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
+from typing import Any
 from weakref import ReferenceType, ref
 
 import optuna
@@ -16,8 +19,11 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
+from fts.jobs.api.function import FunctionCell
+from fts.jobs.api.lag import seen_below
 from fts.jobs.python import python
 from fts.jobs.search.proposal import drawn_for
+from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.rebuilt import Rebuilt
 from fts.jobs.search.sampler import PastTrial, study_before
 from fts.jobs.supervisor.child import TrialProcess, environment
@@ -107,9 +113,10 @@ def test_a_template_with_a_thread_of_its_own_refuses(tmp_path: Path) -> None:
 # -- a process that serves several trials
 
 COUNTS = """
-import os, threading
+import io, os, sys, threading
 seen = []
 def objective(trial):
+    sys.stderr = io.StringIO()
     seen.append(trial.number)
     trial.set_user_attr("seen", len(seen))
     if trial.number == 2:
@@ -208,11 +215,12 @@ def test_the_study_of_a_trial_goes_with_it_and_waits_for_no_garbage_collector(sa
     try:
         for number in (40, 41):
             running = Running(cell=cell, number=number, spec=SimpleNamespace(params={}), recorded={})
-            trial = make_trial(running, history)  # type: ignore[arg-type]  # all that is asked of it
+            study = study_before(cell, history, number, PureSampler(sampler, seed=1))
+            trial = make_trial(running, study)  # type: ignore[arg-type]  # all that is asked of it
             trial.suggest_float("x", -1.0, 1.0)
             trial.study.set_user_attr("a", 1)
             gone.append(ref(trial.study))
-            del trial, running
+            del study, trial, running
         assert [one() for one in gone] == [None, None]
     finally:
         gc.enable()
@@ -228,8 +236,53 @@ def test_each_earlier_trial_is_told_once_and_another_history_from_its_beginning(
 
 def test_a_process_that_knows_another_number_of_trials_says_so() -> None:
     class SpecOf:
-        cell: Mapping[str, object] = MappingProxyType({})
-        number, known, history = 3, {"history": "a", "trials": 3}, [past(0).to_json(), past(2).to_json()]
+        cell, number, known, history = CELL, 3, {"history": "a", "trials": 3}, [past(0).to_json(), past(2).to_json()]
 
     with pytest.raises(RuntimeError, match="knows 2 earlier trials, its specification 3"):
-        known.history_of(SpecOf)  # type: ignore[arg-type]  # it has the fields
+        known.study_of(SpecOf)  # type: ignore[arg-type]  # it has the fields
+
+
+CELL = FunctionCell("s", "s", "train.py:objective", "/", "0" * 32, trials=99)
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        pytest.param([range(n) for n in range(25)], id="one by one"),
+        pytest.param([range(20), range(23), range(23), range(12), range(25)], id="several, none, fewer, all"),
+        pytest.param([range(20), [*range(20), 21], range(22), range(23)], id="a number is missing at first"),
+    ],
+)
+@pytest.mark.parametrize("changes", [{}, {"direction": "maximize"}, {"parallel": 3}, {"diverged": "ignored"}])
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_template_that_goes_on_with_its_study_has_the_one_that_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, orders: list[Sequence[int]], changes: dict[str, Any], plain: bool
+) -> None:
+    monkeypatch.setattr(known, "KNOWN", known.Known())
+    cell, told = replace(CELL, **changes), Told()
+    for numbers in orders:
+        history = [replace(past(n), diverged=False) if plain else past(n) for n in numbers]
+        number = max(numbers, default=-1) + 1
+        seen = [one for one in history if one.number < seen_below(cell, number)]
+        known.prepare(
+            {"history": "t", "cell": cell.to_json(), "number": number, "trials": told.changed(Told("t", seen))}
+        )
+        found, anew = (
+            known.KNOWN.study(cell, number, len(seen)),
+            study_before(cell, seen, number, known.sampler_of(cell)),
+        )
+        known.KNOWN._prepared = known.Prepared(cell, number, len(seen), found)  # as in the template: forks took it
+        assert list(map(shown, found.trials)) == list(map(shown, anew.trials))
+        assert told_of(found) == told_of(anew)
+        assert drawn_of(found) == drawn_of(anew)
+
+
+def told_of(study: optuna.Study) -> object:
+    return told(lambda: shown(study.best_trial))
+
+
+def drawn_of(study: optuna.Study) -> tuple[float, str]:
+    """Its next trial's; the study stays as it is."""
+    copied = copy.deepcopy(study)
+    trial = copied.ask()
+    return trial.suggest_float("x", -1.0, 1.0), trial.suggest_categorical("kind", ["a", "b"])

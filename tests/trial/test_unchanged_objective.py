@@ -162,7 +162,11 @@ def test_one_of_two_goals_decides_pruning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("returned", "goals", "sentence"),
     [
-        ("1.0, 2.0", {}, "f returned 2 values, expected one number; for several goals declare each goal with --goal"),
+        (
+            "1.0, 2.0",
+            {},
+            "f returned 2 values, expected one number (train.py line 1); for several goals declare each goal",
+        ),
         ("1.0", GOALS, "f returned 1 value, expected 2, one for each goal: a, b"),
         ("1.0, 2.0, 3.0", GOALS, "f returned 3 values, expected 2, one for each goal: a, b"),
         ("1.0, 'x'", GOALS, "b, which f returned, is 'x' of type str, expected a number"),

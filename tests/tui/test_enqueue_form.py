@@ -18,6 +18,7 @@ from fts.state.db import open_database
 from fts.tui.data import form_memory
 from fts.tui.screens.enqueue import EnqueueForm
 from fts.tui.screens.enqueue_cells import CellTable
+from tests.fts_process import fts
 from tests.tui.stories import monitor, on_screen, press, until
 from tests.tui.test_golden import check
 
@@ -106,8 +107,7 @@ async def test_a_worker_runs_what_was_tried_and_put_in_line(folder: Path) -> Non
         await until(lambda: len(jobs(folder)) == 2, pilot, PATIENCE_S)
         await press(pilot, "escape")
         await until(lambda: not isinstance(app.screen, EnqueueForm), pilot)
-        worker = python("-m", "fts.jobs.cli", "worker", "--until-empty")
-        assert subprocess.run(worker, cwd=folder, capture_output=True, check=False).returncode == 0
+        assert fts(["worker", "--until-empty"], folder, os.environ).code == 0
         assert {status for status, _ in jobs(folder).values()} == {"done"}
         await opened(app, pilot, "done, 8 trials")
         await on_cells(app, pilot)

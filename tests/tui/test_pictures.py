@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from fts.jobs.status import summary
 from fts.tui import pictures
+from fts.tui.data.view import View
 from tests.tui import study
 from tests.tui.moving_picture import moving
-from tests.tui.values import NOW
+from tests.tui.values import NOW, make_snapshot
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = [("queue", (120, 40)), ("queue", (80, 24)), ("curves", (120, 40))]
@@ -56,3 +58,14 @@ def test_the_readme_shows_no_picture_that_is_not_drawn_here():
     shown = re.findall(r"docs/pictures/([\w-]+)\.svg", (DOCS.parent / "README.md").read_text())
     assert shown
     assert set(shown) <= {"monitor", *(named(*picture) for picture in PICTURES)}
+
+
+def test_what_ends_the_thread_of_the_pictures_reaches_whoever_waits_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_theme(_name: str) -> None:
+        raise TypeError("another Textual")
+
+    monkeypatch.setattr(pictures, "theme_of", no_theme)
+    easel = pictures.Easel()
+    for _ in range(2):
+        with pytest.raises(TypeError, match="another Textual"):
+            easel.draw(View(summary.look(make_snapshot(), NOW, title="spark")), 80, 24)

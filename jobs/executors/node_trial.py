@@ -1,0 +1,270 @@
+"""Of an agent: the trial process, its watchdog and its attempt; what it tells and writes goes home, files first."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from fts.jobs.api.study import Program
+from fts.jobs.executors.arriving import Arriving, BadFile
+from fts.jobs.executors.base import Whose
+from fts.jobs.executors.frames import MOST_BODY, Kind, Writer
+from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program
+from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, TrialProcess, limit_data
+from fts.jobs.supervisor.elsewhere import BadBlob, CannotKeep
+from fts.jobs.supervisor.starter import Starter
+from fts.jobs.watchdog.policy import Action, HeatPolicy, MemoryLimits
+from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog
+from fts.state.values import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fts.jobs.sensors.reading import Sensors
+
+log = logging.getLogger("fts.agent")
+
+LAST = ("result", "pruned", "failed", "stopped")
+WITH_FILES = (*LAST, "checkpoint", "kept")  # facts that tell of files
+PROGRESS = ("started", "epoch", "checkpoint")
+SHARE = 0.05  # of the time, that files of a command may travel
+MOST_LOG = 128 << 20  # bytes of a log that travel, unless the trial's metrics are read from it
+
+
+class NodeTrial:
+    """At most one process at a time, and in it one attempt after another."""
+
+    def __init__(
+        self, scratch: Path, writer: Writer, sensors: Sensors, guard: HeatPolicy, alive: Callable[[], None]
+    ) -> None:
+        """`alive` is called while large files are copied."""
+        self.scratch, self.writer, self.sensors, self.guard, self.alive = scratch, writer, sensors, guard, alive
+        self.mapped = Mapped(scratch)
+        self.starter = Starter(scratch / "logs" / "trial_process.log")
+        self.child: TrialProcess | None = None
+        self.watchdog: Watchdog | None = None
+        self.attempt: Attempt | None = None
+        self.program: Program | None = None
+        self.process = 0  # which one of this agent's, as the worker counts them
+        self._arriving: Arriving | None = None
+        self._files_after = 0.0  # monotonic
+        self._measures = False  # the length of its steps means something
+        self._over = False  # the trial has failed by what it wrote: nothing that it tells counts any more
+
+    # -- what the worker wants
+
+    def start(self, meta: dict[str, Any]) -> None:
+        """A process of this program; the one before has ended."""
+        self.end()
+        self._drop_attempt()
+        self.process = int(meta["process"])
+        self.program = mapped_program(Program(**meta["program"]), self.mapped)
+        child = self.starter.start(self.program, int(meta["threads"]))
+        pace = PaceLimits(**meta.get("pace", {}))
+        self.watchdog = Watchdog(child, MemoryLimits(**meta["limits"]), self.sensors, self.guard, pace=pace)
+        self.watchdog.memory.start()
+        keep_within(child, self.watchdog.limits)
+        self.child = child
+
+    def begin(self, meta: dict[str, Any]) -> None:
+        """Another trial: a folder of its attempt alone, and what it goes on from. Raises BadFile, OSError."""
+        self._drop_attempt()
+        self.attempt = Attempt(self.scratch, meta, self.alive)
+        self._measures = bool(meta.get("measures"))
+        self._arriving = Arriving(self.attempt.folder, self.attempt.root, durable=False)
+        if self.watchdog is not None:
+            self.watchdog.begin_trial(meta.get("usual_step_s"), meta.get("report_s"), meta.get("gap_s"))
+
+    def file(self, meta: dict[str, Any], body: bytes) -> None:
+        """Part of what it goes on from. Raises BadFile, OSError."""
+        if self.attempt is None or meta.get("token") != self.attempt.token:
+            return
+        if meta.get("of") == "log":
+            self.attempt.take_log(body)
+        elif "at" in meta:
+            try:
+                self.attempt.fetch(meta)
+            except BadBlob as error:  # the trial goes on from the checkpoint before, or begins anew
+                log.warning("%s is not there to go on from: %s", meta.get("name"), error)
+        elif self._arriving is not None:
+            self._arriving.part(meta, body)
+
+    def run(self) -> None:
+        """All that it goes on from is here."""
+        assert self.attempt is not None and self._arriving is not None, "an attempt comes first"
+        self._arriving.commit()
+        self.attempt.files.knows()
+        if self.child is not None:
+            with contextlib.suppress(ChildError):
+                self.child.send(self.attempt.order(self.mapped), timeout_s=60.0)
+
+    def send(self, message: dict[str, Any]) -> None:
+        if self.child is not None:
+            with contextlib.suppress(ChildError):
+                self.child.send(message)
+
+    def stop(self, how: str) -> None:
+        if (child := self.child) is not None:
+            {
+                "freeze": child.freeze,
+                "thaw": child.thaw,
+                "ask": child.ask_to_stop,
+                "kill": child.kill,
+                "stdin": child.close_stdin,
+            }.get(how, lambda: None)()
+
+    def limit_memory(self, limits: MemoryLimits) -> None:
+        if (watchdog := self.watchdog) is not None and (child := self.child) is not None:
+            watchdog.limit_memory(limits)
+            keep_within(child, limits)
+
+    # -- what it tells
+
+    def pump(self, timeout_s: float) -> bool:
+        """Sends on what has come; True: the process has ended, and all is told."""
+        child = self.child
+        if child is None:
+            return False
+        for fact in child.facts(timeout_s):
+            self._tell(fact)
+        ended = child.poll() is not None
+        if ended:
+            while facts := child.facts(0.0):
+                for fact in facts:
+                    self._tell(fact)
+        if self.watchdog is not None:
+            self._watch(child, self.watchdog)
+        if self.attempt is not None:
+            self._send_log(self.attempt)
+        return ended
+
+    def _tell(self, fact: dict[str, Any]) -> None:
+        kind, attempt = fact.get("fact"), self.attempt
+        if self._over:
+            return
+        if kind == "ready" and self.child is not None:
+            self.child.was_ready = True
+        if self.watchdog is not None:
+            if kind == "step":  # a heartbeat, which the watchdog hears here
+                self.watchdog.progress(fact.get("step_s") if self._measures else None)
+                return
+            if kind in PROGRESS:
+                self.watchdog.progress()
+                self.watchdog.pace.reported()
+        if attempt is not None:
+            self._send_log(attempt)
+            if kind in WITH_FILES or (kind == "epoch" and self.program is not None and self.program.relays):
+                fact = self._with_files(attempt, fact)
+        token = None if attempt is None else attempt.token
+        self.writer.send(Kind.FACT, {"process": self.process, "token": token, "fact": fact})
+
+    def _with_files(self, attempt: Attempt, fact: dict[str, Any]) -> dict[str, Any]:
+        """The fact, after its files; or that the trial has failed, where they cannot go home: no node is at fault."""
+        try:
+            self._send_files(attempt, hurry=fact["fact"] in WITH_FILES)
+        except (BadFile, CannotKeep) as error:
+            self._over = True
+            if self.child is not None:
+                self.child.kill()
+            cause = Cause.CODE_ERROR if isinstance(error, BadFile) else Cause.DISK
+            shared = isinstance(error, CannotKeep)  # the folder of `--checkpoints`, which all nodes see
+            return {"fact": "failed", "cause": cause, "message": str(error), "shared": shared}
+        return fact
+
+    def _send_files(self, attempt: Attempt, hurry: bool) -> None:
+        if not hurry and time.monotonic() < self._files_after:
+            return
+        began = time.monotonic()
+        attempt.files.send(self.writer, {"token": attempt.token})
+        self._files_after = time.monotonic() + (time.monotonic() - began) / SHARE
+
+    def _send_log(self, attempt: Attempt) -> None:
+        most = None if self.program is not None and self.program.reads_log else MOST_LOG
+        while body := attempt.more_log(MOST_BODY, most):
+            self.writer.send(Kind.LOG, {"token": attempt.token}, body)
+
+    def _watch(self, child: TrialProcess, watchdog: Watchdog) -> None:
+        for decision in watchdog.check():
+            if decision.action is Action.FREEZE:
+                child.freeze()
+            elif decision.action is Action.THAW:
+                child.thaw()
+            told = {name: getattr(decision, name) for name in ("action", "message", "state", "cause", "changed")}
+            self.writer.send(Kind.DECISION, {"process": self.process, **told})
+
+    def vitals(self) -> dict[str, Any]:
+        """Its memory and pace; empty: there is no process."""
+        watchdog, child = self.watchdog, self.child
+        if watchdog is None or child is None:
+            return {}
+        return {
+            "peak": watchdog.memory.peak,
+            "tree": watchdog.latest.tree_bytes if watchdog.latest is not None else 0,
+            "step_s": watchdog.pace.latest_step_s,
+            "worked_s": watchdog.worked_s,
+            "frozen": child.frozen,
+        }
+
+    # -- its end
+
+    def ended(self, host: str, wanted_back: str | None, listens: bool) -> dict[str, Any]:
+        """It has ended by itself, or was killed: its last files go home, if anybody listens; what EXIT tells of it."""
+        child = self.child
+        assert child is not None, "it was there a moment ago"
+        if self.attempt is not None and listens:
+            self._send_log(self.attempt)
+            with contextlib.suppress(BadFile, CannotKeep):  # it has told all that it had to tell
+                self._send_files(self.attempt, hurry=True)
+        whose, said = Whose.TRIAL, ""
+        if wanted_back is not None:
+            whose, said = Whose.PREEMPTED, wanted_back
+        elif not child.was_ready:
+            whose, said = Whose.LAUNCH_FAILED, f"no trial process comes up on {host}: {self._last_line()}"
+        told = {
+            "process": self.process,
+            "code": child.poll(),
+            "whose": whose,
+            "said": said,
+            "oom_kills": child.oom_kills(),
+        }
+        return told | self.vitals()
+
+    def _last_line(self) -> str:
+        logs = [self.starter.log_path] + ([self.attempt.log] if self.attempt is not None else [])
+        for path in logs:
+            with contextlib.suppress(OSError):
+                lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+                if lines:
+                    return lines[-1][:300]
+        return "it printed nothing"
+
+    def end(self, within_s: float = 10.0) -> None:
+        """Gently, if it still answers; without telling anybody."""
+        if self.child is not None and self.child.poll() is None:
+            self.child.close_stdin()
+            self.child.wait(within_s)
+        self.drop()
+
+    def drop(self) -> None:
+        """The process is no more."""
+        if self.watchdog is not None:
+            self.watchdog.close()
+        if self.child is not None:
+            self.child.close()
+        self.child = self.watchdog = None
+
+    def close(self) -> None:
+        self.starter.close()
+
+    def _drop_attempt(self) -> None:
+        if self.attempt is not None:
+            self.attempt.close()
+        self.attempt = self._arriving = None
+        self._over = False
+
+
+def keep_within(child: TrialProcess, limits: MemoryLimits) -> None:
+    limit_data(child.pid, None if limits.hard is None else limits.hard + NOT_RESIDENT)
