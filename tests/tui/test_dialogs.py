@@ -326,6 +326,23 @@ async def test_a_page_key_in_a_list_that_has_just_changed_is_no_error(db_path):
         assert options.highlighted == options.option_count - 1
 
 
+async def test_a_choice_of_a_list_that_has_narrowed_since_is_no_other_one(db_path):
+    async with monitor(db_path) as (app, pilot):
+        found = answers(app, made := Chooser("kind", [Choice(name, name) for name in ("one", "two", "three")]))
+        await until(lambda: opened(app, Chooser), pilot)
+        options = made.query_one(OptionList)
+        late = [OptionList.OptionSelected(options, options.options[n], n) for n in (1, 2)]  # two, three
+        made.matching = made.choices[2:]
+        for message in late:
+            made.on_option_list_option_selected(message)
+        assert found == []
+        made.dismiss(None)
+        await until(lambda: found == [None], pilot)
+        made.remove_children()
+        await pilot.pause()
+        made._keep_height()  # it was asked for before the answer
+
+
 async def test_a_tab_is_opened_by_a_key_that_is_quicker_than_the_form():
     class Form(App[None]):
         pass

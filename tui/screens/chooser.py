@@ -77,8 +77,8 @@ class Chooser(Dialog[str]):
 
     def _keep_height(self) -> None:
         """The box stays where it is while the list narrows."""
-        options = self.query_one(OptionList)
-        options.styles.min_height = options.size.height
+        for options in self.query(OptionList):  # none: it was answered meanwhile
+            options.styles.min_height = options.size.height
 
     def wanted_width(self) -> int:
         beside = self.key_columns + self.label_columns
@@ -126,7 +126,9 @@ class Chooser(Dialog[str]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.take(self.matching[event.option_index])
+        shown = {f"{n} {choice.id}": choice for n, choice in enumerate(self.matching)}
+        if event.option_id in shown:  # else the list has narrowed since
+            self.take(shown[event.option_id])
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         self._inverse = mark(event.option_list, event.option, self._inverse)
