@@ -16,7 +16,7 @@ from fts.state import queries
 from fts.state.db import open_database
 from fts.state.transitions.operator import cancel
 from fts.tui.command_palette import Palette, typed_command
-from fts.tui.screens.chooser import Choice, Chooser
+from fts.tui.screens.chooser import Choice, Chooser, PagedList
 from fts.tui.screens.dialog import LONGEST, Dialog
 from fts.tui.screens.dialogs import Ask, Confirm, Notice
 from fts.tui.screens.enqueue_options import FieldRow
@@ -278,7 +278,10 @@ async def test_a_key_for_a_list_without_room_does_nothing(db_path, key):
         await press(pilot, key)
         await until(lambda: opened(app, ModalScreen), pilot)
         await pilot.resize_terminal(1, 1)
-        await press(pilot, "pagedown", "pageup", "down", "up", "end", "home", "j", "k", "enter")
+        await press(pilot, "pagedown", "pageup", "down", "up", "end", "home", "j", "k")
+        for options in app.screen.query(PagedList):
+            options.focus()  # as after a click
+        await press(pilot, "pagedown", "pageup", "down", "up", "end", "home", "enter")
         await pilot.resize_terminal(80, 24)
         await press(pilot, "escape", "escape")
         await until(lambda: not opened(app, ModalScreen), pilot)

@@ -67,7 +67,7 @@ class Chooser(Dialog[str]):
 
     def parts(self) -> ComposeResult:
         yield LineOfText(placeholder="(type to search)", longest=100)
-        yield OptionList(markup=False)
+        yield PagedList(markup=False)
 
     def on_resize(self) -> None:  # also the first time
         super().on_resize()
@@ -155,6 +155,13 @@ def has_room(options: OptionList) -> bool:
         return False
     options.scroll_to_highlight()  # lays out lines that are new since the last picture
     return True
+
+
+class PagedList(OptionList):
+    """A list whose own keys do nothing while it has no room: it has the focus after a click."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return has_room(self) and super().check_action(action, parameters)
 
 
 def mark(options: OptionList, chosen: Option, before: Option | None) -> Option:
