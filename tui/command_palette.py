@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, cast
 
+from textual.await_complete import AwaitComplete
 from textual.command import CommandInput, CommandList, CommandPalette, DiscoveryHit, Hit, Provider
 from textual.content import Content
 
@@ -209,6 +210,10 @@ class Palette(CommandPalette):
     def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
         super().set_focus(widget, scroll_visible, from_app_focus)
         release(widget)
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Once, as every dialog of ours; Textual's base of the palette is none of ours."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         of_list = action == "command_list"

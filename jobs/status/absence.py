@@ -9,7 +9,7 @@ from fts.jobs.status import event_groups, naming
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.declared import metric_word
 from fts.jobs.status.gaps import gaps
-from fts.state.values import Event, Job, JobStatus, Snapshot
+from fts.state.values import Event, Job, JobStatus, Snapshot, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ class Away:
     best_cell: str | None
     metric: str  # the word for what best_before and best_after are values of; `front` where all have several goals
     joined: int = 0  # trials that joined a front
+    trials_failed: int = 0  # of `trials`
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[E
         best_after=after,
         best_cell=cell,
         metric=_metric(snapshot, best_job),
+        trials_failed=sum(event.verb == Verb.TRIAL_FAILED for event in fresh),
         joined=sum(event.verb in event_groups.NEW_BEST and "front" in event.data for event in fresh),
     )
 

@@ -38,6 +38,8 @@ def lines(glance: Glance, width: int, height: int, tabs: Sequence[str] = (), cur
     if width < 70 or height < 20:
         return [_pocket_first(glance, width), _pocket_second(glance, width)]
     head = header(glance, width, tabs, current)
+    if glance.is_missing:
+        return [head, fill(verdict_spans(glance, width), (), width)]
     if width < 100 or height < 32:
         return [head, _verdict_and_finish(glance, width), _away_and_night(glance, width)]
     if width < 160 or height < 50:
@@ -166,6 +168,8 @@ def _pocket_second(glance: Glance, width: int) -> Line:
     guard = [w for w in glance.snapshot.workers if w.guard in GUARDED]
     if guard:
         return fill([(f"guard {guard[0].guard}: {guard[0].guard_message or 'too warm'}", "paused")], (), width)
+    if glance.is_missing:
+        return fill((), (), width)
     if math.isinf(glance.read_age_s):
         return fill([(_never_away(glance), "dim")], (), width)
     finish = _brief_finish(glance)
@@ -282,6 +286,7 @@ def _happened(happened: Away, heat: bool, since: bool) -> list[Span]:
         (f" (since {last})" if since else "", "dim"),
         (f"  +{happened.done} done", "done" if happened.done else "dim"),
         (f"  +{formatting.count(happened.trials, 'trial')}", ""),
+        (f" ({happened.trials_failed} failed)" if happened.trials_failed else "", "failed"),
         (f"  {happened.failed} failed", "failed" if happened.failed else "dim"),
         (f"  {happened.lost} lost", "retrying" if happened.lost else "dim"),
         (f"  {_pauses(happened, heat)}", "paused" if happened.guard_pauses else "dim"),

@@ -156,7 +156,8 @@ def _absence(glance: Glance) -> list[str]:
     if away is None:
         return []
     ended = f"{formatting.count(away.done, 'cell')} done, {formatting.count(away.trials, 'trial')} ended"
-    bad = f"{away.failed} failed, {away.lost} lost with their worker"
+    ended += f" ({away.trials_failed} of them failed)" if away.trials_failed else ""
+    bad = f"{formatting.count(away.failed, 'cell')} failed, {away.lost} lost with their worker"
     heat = f"{formatting.count(away.guard_pauses, 'pause')} because of heat"
     told = [f"since {_moment(away.since, glance.now).removeprefix('on ')}: {ended}, {bad}, {heat}"]
     if away.best_after is not None:

@@ -48,7 +48,14 @@ class Glance:
             return self.mode
         if math.isinf(self.read_age_s):
             return "not read"
+        if self.is_missing:
+            return "no database"
         return f"stale {max(self.read_age_s, 1.0):.0f} s" if self.is_stale else f"live {self.every_s:.0f} s"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no file to read: nothing is live, and nobody was away from it."""
+        return not self.snapshot.schema and not math.isinf(self.read_age_s)
 
     @property
     def is_stale(self) -> bool:
@@ -169,6 +176,7 @@ def as_dict(glance: Glance) -> dict[str, Any]:
             "seconds": away_.seconds,
             "done": away_.done,
             "trials": away_.trials,
+            "trials_failed": away_.trials_failed,
             "failed": away_.failed,
             "lost": away_.lost,
             "guard_pauses": away_.guard_pauses,

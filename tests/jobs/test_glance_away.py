@@ -3,6 +3,9 @@
 from dataclasses import replace
 
 from fts.jobs.status.absence import away, night
+from fts.jobs.status.headline import lines, plain
+from fts.jobs.status.sentences import sentences
+from fts.jobs.status.summary import look
 from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, make_worker, picture
 
 
@@ -16,6 +19,14 @@ def test_the_absence_is_counted_from_the_last_key():
     assert (found.done, found.failed, found.lost, found.trials) == (2, 1, 0, 21)
     assert (found.guard_pauses, found.guard_seconds) == (1, 660)
     assert (found.best_before, found.best_after, found.best_cell) == (0.671, 0.6841, "20M/h3")
+
+
+def test_a_failed_trial_is_told_beside_the_trials_and_is_no_failed_cell():
+    ends = ("trial_complete", "trial_failed", "trial_pruned", "trial_failed")
+    events = tuple(make_event(n, NOW - 60 + n, verb, 1) for n, verb in enumerate(ends, 1))
+    glance = look(make_snapshot(jobs=(make_job(status="queued"),), events=events, last_key_at=NOW - HOUR), NOW)
+    assert "+4 trials (2 failed)  0 failed" in "\n".join(map(plain, lines(glance, 120, 40)))
+    assert any("4 trials ended (2 of them failed), 0 cells failed" in each for each in sentences(glance))
 
 
 def test_what_was_seen_is_no_news():

@@ -8,7 +8,7 @@ import pytest
 from textual import events
 from textual.app import App
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Select
+from textual.widgets import Input, OptionList, Select, TabPane
 
 from fts.jobs.actions import by_id
 from fts.jobs.api.form import CHOICE, Field
@@ -16,10 +16,11 @@ from fts.state import queries
 from fts.state.db import open_database
 from fts.state.transitions.operator import cancel
 from fts.tui.command_palette import Palette, typed_command
-from fts.tui.screens.chooser import Choice, Chooser
+from fts.tui.screens.chooser import Choice, Chooser, PagedList
 from fts.tui.screens.dialog import LONGEST, Dialog
 from fts.tui.screens.dialogs import Ask, Confirm, Notice
 from fts.tui.screens.enqueue_options import FieldRow
+from fts.tui.screens.enqueue_tabs import FormTabs
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, settled, until, verbs
 from tests.tui.terminal import Terminal
 
@@ -277,7 +278,10 @@ async def test_a_key_for_a_list_without_room_does_nothing(db_path, key):
         await press(pilot, key)
         await until(lambda: opened(app, ModalScreen), pilot)
         await pilot.resize_terminal(1, 1)
-        await press(pilot, "pagedown", "pageup", "down", "up", "end", "home", "j", "k", "enter")
+        await press(pilot, "pagedown", "pageup", "down", "up", "end", "home", "j", "k")
+        for options in app.screen.query(PagedList):
+            options.focus()  # as after a click
+        await press(pilot, "pagedown", "pageup", "down", "up", "end", "home", "enter")
         await pilot.resize_terminal(80, 24)
         await press(pilot, "escape", "escape")
         await until(lambda: not opened(app, ModalScreen), pilot)
@@ -294,3 +298,62 @@ async def test_a_page_key_in_a_menu_that_has_no_room_yet_does_nothing():
             await pilot.press("enter", "pagedown", "pageup")
         await pilot.press("down", "enter")
         assert pilot.app.query_one(Select).value == "none"
+
+
+@pytest.mark.parametrize(
+    "dialog",
+    [lambda: Notice("about", ["a line"]), lambda: Ask("note", "a hint"), lambda: Chooser("kind", [Choice("a", "a")]),
+     lambda: Confirm("sure?", ["It does something."]), Palette],
+    ids=["notice", "ask", "chooser", "confirm", "palette"],
+)  # fmt: skip
+async def test_a_dialog_that_is_answered_twice_at_once_leaves_the_screen_below(db_path, dialog):
+    """A second Enter was in the queue of its messages when the first one closed it, and closed the monitor."""
+    async with monitor(db_path) as (app, pilot):
+        found = answers(app, made := dialog())
+        await until(lambda: opened(app, type(made)), pilot)
+        made.dismiss(None)
+        made.dismiss(None)
+        await until(lambda: found == [None], pilot)
+        await press(pilot, "j")
+        assert not opened(app, type(made))
+
+
+async def test_a_page_key_in_a_list_that_has_just_changed_is_no_error(db_path):
+    async with monitor(db_path) as (app, pilot):
+        await press(pilot, "w")
+        await until(lambda: opened(app, Chooser), pilot)
+        with app.batch_update():  # nothing is laid out meanwhile
+            app.screen.query_one(OptionList).replace_option_prompt_at_index(0, "other words")  # its lines are forgotten
+            await pilot.press("pagedown")
+        options = app.screen.query_one(OptionList)
+        assert options.highlighted == options.option_count - 1
+
+
+async def test_a_choice_of_a_list_that_has_narrowed_since_is_no_other_one(db_path):
+    async with monitor(db_path) as (app, pilot):
+        found = answers(app, made := Chooser("kind", [Choice(name, name) for name in ("one", "two", "three")]))
+        await until(lambda: opened(app, Chooser), pilot)
+        options = made.query_one(OptionList)
+        late = [OptionList.OptionSelected(options, options.options[n], n) for n in (1, 2)]  # two, three
+        made.matching = made.choices[2:]
+        for message in late:
+            made.on_option_list_option_selected(message)
+        assert found == []
+        made.dismiss(None)
+        await until(lambda: found == [None], pilot)
+        made.remove_children()
+        await pilot.pause()
+        made._keep_height()  # it was asked for before the answer
+
+
+async def test_a_tab_is_opened_by_a_key_that_is_quicker_than_the_form():
+    class Form(App[None]):
+        pass
+
+    async with Form().run_test() as pilot:
+        tabs = FormTabs()
+        tabs.compose_add_child(TabPane("1 Study", id="study"))
+        tabs.compose_add_child(TabPane("4 Answer", id="answer"))
+        pilot.app.mount(tabs)
+        tabs.open("answer")  # it has no tabs yet
+        await until(lambda: tabs.active == "answer", pilot)

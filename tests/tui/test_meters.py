@@ -134,8 +134,14 @@ def test_without_a_worker_it_is_said_that_nobody_measures():
         return [found.text for found in meters.meters(View(glances.look(snapshot, NOW), Details()))]
 
     silent, dead = make_worker(heartbeat_at=NOW - 90), make_worker(gone=True)
-    for workers in ((), (make_worker(status="stopped", stopped_at=NOW - 60),), (silent,), (dead,)):
-        assert told(*workers, samples=(make_sample(at=NOW - 45),)) == ["unknown, no worker"] * 5
+    stopped = make_worker(status="stopped", stopped_at=NOW - 60)
+    for workers, why in (
+        ((), "no worker"),
+        ((stopped,), "no worker"),
+        ((silent,), "worker silent"),
+        ((dead,), "worker died"),
+    ):
+        assert told(*workers, samples=(make_sample(at=NOW - 45),)) == [f"unknown, {why}"] * 5
     assert told(make_worker())[0] == "not measured yet"
     blind = make_sample(temperature=None, power_w=None)
     assert named(view(blind), "temp").text == "not available here"
@@ -184,3 +190,11 @@ def test_a_worker_measures_its_trials_together_and_an_old_sample_is_not_now():
     assert told(one, other) == ["the running trials together: 5.0 GB now"]
     assert told(one, replace(other, at=NOW - 3600)) == ["the running trials together: 3.0 GB now"]
     assert told(replace(one, at=NOW - 3600)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [({}, "unknown, worker silent"), ({"gone": True}, "off, worker died"), ({"status": "stopped"}, "off, no worker")],
+)
+def test_a_silent_worker_may_still_guard(changes, word):
+    assert meters.guard_word(view(heartbeat_at=NOW - 60, **changes)) == word

@@ -18,6 +18,7 @@ from fts.jobs.actions.registry import by_id
 from fts.jobs.status import summary as glances
 from fts.state import transitions
 from fts.state.db import open_database
+from fts.state.values import Cause
 from fts.tui import pictures
 from fts.tui.data.messages import Unreadable, in_words
 from fts.tui.data.view import CURVES, Details, View
@@ -29,7 +30,17 @@ from fts.tui.widgets.lines import Lines, changed_runs
 from tests.jobs.test_glance_sanitize import HOSTILE
 from tests.tui import study
 from tests.tui.stories import monitor, on_screen, press, rows, shown, until
-from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, picture
+from tests.tui.values import (
+    HOUR,
+    NOW,
+    make_epochs,
+    make_event,
+    make_job,
+    make_snapshot,
+    make_trial,
+    make_worker,
+    picture,
+)
 
 
 def frame(snapshot, screen=0, size=(80, 24), details=None):
@@ -39,12 +50,39 @@ def frame(snapshot, screen=0, size=(80, 24), details=None):
     return as_text(pictures.frame(view, *size))
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_why_a_job_does_not_run_is_said_in_words_that_fit(width):
+    """What cannot be read to its end says less: how long until a lost job is free stood behind the cut."""
+    silent = make_worker(heartbeat_at=NOW - 30)
+    hot = replace(silent, heartbeat_at=NOW, guard="frozen", guard_message="88°C > 85°C")
+    jobs = (
+        make_job(1, "2M", 1, "running", worker_id=1, lease_until=NOW + 45, attempt=1, token=1),
+        make_job(2, "2M", 3, "paused"),
+        make_job(3, "2M", 5, "cancelled", ended_at=NOW - HOUR),
+        make_job(4, "20M", 1, "failed", cause=Cause.OUT_OF_MEMORY, message="asked 131 GB, 128 GB are there"),
+        make_job(5, "20M", 3, "queued", hold_reason="needs 91 GB, 20 GB allowed"),
+        make_job(6, "20M", 5, "queued"),
+    )
+    events = (make_event(1, NOW - HOUR, "paused", 2, who="you@x"), make_event(2, NOW, "cancelled", 3, who="you@x"))
+    found = make_snapshot(jobs=jobs, workers=(silent,), trials=(), events=events)
+    for changes, wanted in (
+        ({}, ("silent, free in 45s", "by you 07:14", "held: needs 91 GB")),
+        ({"queue_paused": True, "queue_paused_reason": "disk: 11 MB of disk free, 1.0 GB reserved"}, ("queue paused",)),
+        ({"workers": (hot,)}, ("88°C > 85°C",)),
+    ):
+        rows = frame(replace(found, **changes), size=(width, 24)).splitlines()[2:11]
+        assert all(any(each in row for row in rows) for each in wanted), rows
+        assert width == 60 or not any("…" in row for row in rows if "OOM" not in row), rows
+
+
 async def test_no_database_says_what_to_do_and_where_it_looked(tmp_path):
     path = tmp_path / "outputs" / "fts.db"
     async with monitor(path) as (app, pilot):
         text = shown(app)
         assert f"No state at {str(path)[:20]}" in " ".join(text.split()), "a long path may be cut"
         assert "fts enqueue FILE.py:FUNCTION" in " ".join(text.split())
+        head = text.split("No state")[0]
+        assert "no database" in head and not any(word in head for word in ("live", "first visit", "last 10 h", "►"))
         bar = shown(app).splitlines()[-1].split()
         assert bar == ["e", "enqueue", ":", "command", "?", "help"], "no key that needs a database"
         await press(pilot, "e")

@@ -67,7 +67,7 @@ class Chooser(Dialog[str]):
 
     def parts(self) -> ComposeResult:
         yield LineOfText(placeholder="(type to search)", longest=100)
-        yield OptionList(markup=False)
+        yield PagedList(markup=False)
 
     def on_resize(self) -> None:  # also the first time
         super().on_resize()
@@ -77,8 +77,8 @@ class Chooser(Dialog[str]):
 
     def _keep_height(self) -> None:
         """The box stays where it is while the list narrows."""
-        options = self.query_one(OptionList)
-        options.styles.min_height = options.size.height
+        for options in self.query(OptionList):  # none: it was answered meanwhile
+            options.styles.min_height = options.size.height
 
     def wanted_width(self) -> int:
         beside = self.key_columns + self.label_columns
@@ -126,7 +126,9 @@ class Chooser(Dialog[str]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.take(self.matching[event.option_index])
+        shown = {f"{n} {choice.id}": choice for n, choice in enumerate(self.matching)}
+        if event.option_id in shown:  # else the list has narrowed since
+            self.take(shown[event.option_id])
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         self._inverse = mark(event.option_list, event.option, self._inverse)
@@ -148,8 +150,18 @@ class Chooser(Dialog[str]):
 
 
 def has_room(options: OptionList) -> bool:
-    """Whether a list has a place on the screen: without one, Textual fails at a key that turns a page."""
-    return bool(options.scrollable_content_region)
+    """Whether a list has a place on the screen and its lines: without, Textual fails at a key that turns a page."""
+    if not options.is_mounted or not options.scrollable_content_region:
+        return False
+    options.scroll_to_highlight()  # lays out lines that are new since the last picture
+    return True
+
+
+class PagedList(OptionList):
+    """A list whose own keys do nothing while it has no room: it has the focus after a click."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return has_room(self) and super().check_action(action, parameters)
 
 
 def mark(options: OptionList, chosen: Option, before: Option | None) -> Option:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
@@ -27,7 +28,15 @@ FRAME = 4  # columns of a box that are border and padding
 LONGEST = 2000  # characters of a line of text; a longer paste is cut there
 
 
-class Dialog(ModalScreen[Answer]):
+class Modal(ModalScreen[Answer]):
+    """A screen above the others that is answered once."""
+
+    def dismiss(self, result: Answer | None = None) -> AwaitComplete:
+        """Does nothing when it is answered already: Textual would close the screen below, or end the monitor."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
+
+
+class Dialog(Modal[Answer]):
     """A box in the middle of the screen; the picture behind it stays."""
 
     DEFAULT_CSS = """

@@ -14,7 +14,6 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 
 from fts.jobs.api.form import Cost, Found, Look, to_cost, to_found, to_look
@@ -22,6 +21,7 @@ from fts.jobs.status.sanitize import clean
 from fts.tui.clipboard import give
 from fts.tui.data.form_process import FormProcess, NoAnswer
 from fts.tui.data.form_runs import CHECK, DRY_RUN, ENQUEUE
+from fts.tui.screens.dialog import Modal
 from fts.tui.screens.enqueue_cells import CellTable
 from fts.tui.screens.enqueue_foot import Foot
 from fts.tui.screens.enqueue_options import FieldRow, Options
@@ -47,7 +47,7 @@ STATES_EVERY_S = 10.0  # between two looks what the jobs do meanwhile
 GIVE_UP_S = 3.0  # that the answer for one study may take before another one is chosen over it
 
 
-class EnqueueForm(ModalScreen[None]):
+class EnqueueForm(Modal[None]):
     """Esc closes it and changes nothing; what runs goes on, and its answer is there the next time."""
 
     DEFAULT_CSS = """
@@ -352,10 +352,12 @@ class EnqueueForm(ModalScreen[None]):
     # ---------------------------------------------------------------- tabs
 
     def action_tab(self, name: str) -> None:
-        self.query_one(FormTabs).open(name)
+        if tabs := self.query(FormTabs):
+            tabs.first().open(name)
 
     def action_step(self, by: int) -> None:
-        self.query_one(FormTabs).step(by)
+        if tabs := self.query(FormTabs):
+            tabs.first().step(by)
 
     def action_leave(self) -> None:
         """Esc leaves a field first, then the form."""

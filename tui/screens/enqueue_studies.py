@@ -5,28 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from fts.jobs.status.sanitize import clean
-from fts.tui.screens.chooser import has_room
+from fts.tui.screens.chooser import PagedList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from textual.widgets import OptionList
 
     from fts.jobs.api.form import Found
 
 NONE_FOUND = "no study is found here: type its file below, or write one with `fts init`"
 
 
-class StudyList(OptionList):
+class StudyList(PagedList):
     """One study on each line; a `>` before the chosen one, so that it is seen without a colour."""
 
     studies: Sequence[Found] = ()
     folder = ""  # where the monitor stands
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return has_room(self) and super().check_action(action, parameters)
 
     def show(self, studies: Sequence[Found], folder: str, problem: str) -> None:
         """`problem`: why none could be looked for."""

@@ -50,6 +50,9 @@ class FormTabs(TabbedContent):
     """
 
     def open(self, name: str) -> None:
+        if not self.children:  # a key was quicker than the tabs, or an answer came when the form was closed
+            self.call_after_refresh(self.open, name)
+            return
         self.active = name
         self.screen.set_focus(None)  # a widget that keeps the focus would bring its own tab back
         self.call_after_refresh(self._focus_in, name)

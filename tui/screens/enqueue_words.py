@@ -65,7 +65,7 @@ class Standing:
         if not became:
             return "Enqueue: no cell is ticked", False
         if not cells:
-            return "Enqueue: all of it is there already", False
+            return "Enqueue: nothing is new", False
         label = f"Enqueue {formatting.count(cells, 'cell')}, {formatting.count(trials, 'trial')}"
         return label, self.can_try and not self.is_typing
 

@@ -338,7 +338,7 @@ def _heat_words(view: View) -> str:
         load = f"cpu {now.cpu_percent:.0f}%"
     heat = f"{now.temperature:.0f}°C" if now is not None and now.temperature is not None else "temp unknown"
     guard = meter.guard_word(view)
-    known = guard not in ("unknown", meter.NO_WORKER)  # an unknown heat has said it already
+    known = not guard.startswith(("unknown", "off"))  # an unknown heat has said it already
     return f"{load} {heat}{f'  guard {guard}' if known else ''}".strip()
 
 

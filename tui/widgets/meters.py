@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fts.tui.render.text import Line, Span
 
 NAME = 6
-NO_WORKER = "off, no worker"
 UNKNOWN = "not available here"  # no sensor tells it
 BAR = 10
 NOW_S = 60.0  # that a sample tells of now: a worker measures every 10 s
@@ -52,7 +51,13 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
 def _unmeasured(view: View) -> str:
     """Why there is no sample at all: the sensor is not to blame."""
     alive = any(is_live(worker, view.now) for worker in view.snapshot.workers)
-    return "not measured yet" if alive else "unknown, no worker"
+    return "not measured yet" if alive else f"unknown, {_absent(view)}"
+
+
+def _absent(view: View) -> str:
+    """What became of the worker while none is heard: a silent one may still train and guard."""
+    last = next((worker for worker in view.snapshot.workers if worker.status == "running"), None)
+    return "no worker" if last is None else "worker died" if last.gone else "worker silent"
 
 
 def latest(view: View) -> Sample | None:
@@ -115,7 +120,8 @@ def guard_word(view: View) -> str:
     """`ok`, or the guard's word where it is not."""
     guards = [w.guard for w in view.snapshot.workers if is_live(w, view.now)]
     if not guards:
-        return NO_WORKER
+        told = _absent(view)
+        return f"{'unknown' if told == 'worker silent' else 'off'}, {told}"
     worst = next((word for word in ("cooling", "frozen", "warm", "unknown") if word in guards), "normal")
     return "ok" if worst == "normal" else worst
 

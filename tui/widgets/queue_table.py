@@ -225,36 +225,49 @@ def _best_ids(view: View) -> set[int]:
     return {job.id for job in best.values()}
 
 
-def why(view: View, job: Job) -> str:
-    """What it does now, or why it does not run: never empty."""
+def why(view: View, job: Job, room: int = formatting.ENDLESS) -> str:
+    """What it does now, or why it does not run, in the longest words that fit `room` columns: never empty."""
+    told = reasons(view, job)
+    return next((text for text in told if formatting.width(text) <= room), told[-1])
+
+
+def reasons(view: View, job: Job) -> tuple[str, ...]:
+    """The same, said at length and shorter."""
     if job.status is JobStatus.RUNNING:
-        return f"{_now(view, job)} {margin(view, job)}".rstrip()
+        return _now(view, job)
     if job.status is JobStatus.DONE:
         failed = f" · {job.trials_failed} failed" if job.trials_failed else ""
         if has_front(job) and job.front:
             one = "trial" if len(job.front) == 1 else "trials"
-            return f"{one} {' '.join(f't{number}' for number in job.front)}{failed}"
+            return (f"{one} {' '.join(f't{number}' for number in job.front)}{failed}",)
         if job.best_trial is None:
-            return formatting.without_best(job)  # which counts those that failed
-        return f"best t{job.best_trial} {margin(view, job)}".rstrip() + failed
+            return (formatting.without_best(job),)  # which counts those that failed
+        best = f"best t{job.best_trial}"
+        return f"{best} {margin(view, job)}".rstrip() + failed, best + failed
     if job.status is JobStatus.FAILED:
         cause = "OOM" if job.cause == "out of memory" else str(job.cause or "no cause recorded")
-        where = f" in t{job.trials_complete + job.trials_pruned + job.trials_failed}" if job.message is None else ""
-        detail = f": {job.message}" if job.message else where
+        where = f" in t{job.trials_complete + job.trials_pruned + job.trials_failed}"
+        whole = f": {job.message}" if job.message else where
+        first = whole.split(", ")[0]  # asked 131 GB, 128 GB are there
         retries = " · r retries" if by_id("retry").applies_to(job, view.snapshot) else ""
-        return f"{cause}{retries}{detail}"
+        return f"{cause}{retries}{whole}", f"{cause}{retries}{first}", cause + first, cause + retries, cause
     if job.status is JobStatus.PAUSED:
-        return " · ".join(part for part in (_since(view, job, "paused"), "p resumes it") if part)
+        return _with_hint(_since(view, job, "paused"), "p resumes it")
     if job.status is JobStatus.CANCELLED:
-        return " · ".join(part for part in (_since(view, job, "cancelled"), "r puts it back in line") if part)
+        return _with_hint(_since(view, job, "cancelled"), "r puts it back in line")
     if job.hold_reason:
-        return f"held: {job.hold_reason}"
+        return f"held: {job.hold_reason}", f"held: {job.hold_reason.split(', ')[0]}"
     if view.snapshot.queue_paused:
-        return f"queue paused · P resumes ({view.snapshot.queue_paused_reason or 'by you'})"
+        paused = "queue paused · P resumes"
+        return f"{paused} ({view.snapshot.queue_paused_reason or 'by you'})", paused, "queue paused"
     ahead = _ahead((view.snapshot.jobs,), None, lambda: _ahead_of(view)).get(job.id, 0)
     if not any(is_live(worker, view.now) for worker in view.snapshot.workers):
-        return "no worker · W starts one" if ahead == 0 else f"{ahead} before it, no worker"
-    return "next" if ahead == 0 else f"{ahead} before it"
+        return ("no worker · W starts one",) if ahead == 0 else (f"{ahead} before it, no worker",)
+    return ("next",) if ahead == 0 else (f"{ahead} before it",)
+
+
+def _with_hint(told: str, hint: str) -> tuple[str, ...]:
+    return (f"{told} · {hint}", told) if told else (hint,)
 
 
 _ahead: Once[dict[int, int]] = Once()
@@ -282,28 +295,33 @@ def _since(view: View, job: Job, verb: str) -> str:
     return ""
 
 
-def _now(view: View, job: Job) -> str:
+def _now(view: View, job: Job) -> tuple[str, ...]:
     live = sorted(running_trials(view.snapshot, job), key=lambda trial: trial.number)
     trial = next(iter(live), None)
     beside = f" +{len(live) - 1}" if len(live) > 1 else ""  # trials side by side: the first one is told
     if job.asked:
-        return f"asked to {job.asked}"
+        return (f"asked to {job.asked}",)
     if lost := view.glance.lost(job):
-        return lost
+        return lost, lost.removeprefix("worker ")
     worker = next((w for w in view.snapshot.workers if w.id == job.worker_id), None)
     if worker is not None and worker.guard in ("frozen", "cooling"):
-        return f"guard {worker.guard}: {worker.guard_message or 'too warm'}"
+        told = f"{worker.guard}: {worker.guard_message or 'too warm'}"
+        return f"guard {told}", told
     if trial is None:
-        return "between trials"
+        return ("between trials",)
     values = curve_values(view, trial)
     planned, step = declared.steps_of(job), declared.step_word(view.snapshot, job)
     done = f"{step} {trial.epochs}/{planned}" if planned is not None else f"{step} {trial.epochs}"
     if (curve := view.epochs(trial.id)) and curve[0].epoch == 0:  # counted from 0: the fifth has the number 4
         done = f"{trial.epochs}/{planned} {step}" if planned is not None else f"{step} {curve[-1].epoch}"
     own = [one for one in view.snapshot.trials if one.job_id == job.id]
+    named = f"t{trial.number}{beside}"
     if job.trials_complete and not any(one.epochs for one in own):
-        return f"t{trial.number}{beside} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
-    return f"t{trial.number}{beside} {done} {formatting.spark(values[-8:])}".rstrip()
+        told = f"{named} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
+        return f"{told} {margin(view, job)}".rstrip(), told
+    told = f"{named} {done}"
+    drawn = f"{told} {formatting.spark(values[-8:])}".rstrip()
+    return f"{drawn} {margin(view, job)}".rstrip(), drawn, told
 
 
 def curve_values(view: View, trial: Trial) -> list[float]:
@@ -348,7 +366,8 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
         (formatting.fit_right(formatting.left(view.glance.seconds_left(job)), 6), ""),
         (" ", ""),
     ]
-    reason = why(view, job)
+    room = columns.reason if columns.reason is not None else width - sum(formatting.width(text) for text, _ in spans)
+    reason = why(view, job, room)
     role = {"running": "", "failed": "failed", "paused": "paused"}.get(str(job.status), "dim")
     if columns.reason is not None:
         spans += [(formatting.fit(reason, columns.reason), role), (" ", ""), (_done_by(view, job), "dim")]
