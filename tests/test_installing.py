@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fts_process import ROOT
-from tests.test_sentences import SAID
+from tests.sentences import sentences
 
 ASK = "from fts.installing import installing; print(installing('fts-hpo[notify]'))"
 PIP = "import sys; print('pip of', sys.prefix, *sys.argv[1:])"
@@ -47,5 +47,5 @@ def test_the_line_reaches_the_interpreter_that_says_it(tmp_path: Path, made_by: 
 
 def test_every_sentence_that_installs_something_says_where() -> None:
     """By `installing`; a help page, written before anybody knows where, says what alone."""
-    wrong = [each for each in SAID if "pip install" in each.text and each.file != "fts/installing.py"]
+    wrong = [each for each in sentences() if "pip install" in each.text and each.file != "fts/installing.py"]
     assert {each.file for each in wrong} <= {"jobs/cli/notify.py"}, wrong

@@ -26,6 +26,8 @@ KEYS = {  # option of a function or a command -> where a study's file has it, un
 
 def help_of(context: click.Context | None) -> str:
     """The command line that shows the options of this form: `fts enqueue study.toml --help`."""
+    if context is not None and context.parent is not None and not isinstance(context.parent.command, click.Group):
+        return f"fts {context.info_name} --help"  # its words were handed on by another command
     form = "" if context is None else _form(context.command)
     how = FORMS[form][2] if form in FORMS else "{path} {option} ..."
     return how.format(path=context.command_path if context else "fts", option="--help").replace(" ...", "")
@@ -33,24 +35,27 @@ def help_of(context: click.Context | None) -> str:
 
 def of_another_form(error: click.NoSuchOption) -> str | None:
     """Which form of the command has the option, and how it is written there; None: no form has it."""
-    if (context := error.ctx) is None or context.parent is None:
+    context = error.ctx
+    group = context.parent.command if context is not None and context.parent is not None else None
+    if context is None or not isinstance(
+        group, click.Group
+    ):  # words that another command hands on, as `fts service` does
         return None
     form = _form(context.command)
     if form == FILE and (key := _key(error.option_name)) is not None:
         change = f"change {key} there" if key.startswith("[") else f"give --set {key}=..., or change it there"
         return f"{error.option_name} stands in the study's file: {change}"
-    having = [FORMS[each] for each, command in _forms(context) if error.option_name in _options(command)]
+    having = [FORMS[each] for each, command in _forms(context, group) if error.option_name in _options(command)]
     if not having:
         return None
     lines = (how.format(path=context.command_path, option=error.option_name) for _, _, how in having)
     return f"{error.option_name} needs {' or '.join(what for what, _, _ in having)}: {'; '.join(lines)}"
 
 
-def _forms(context: click.Context) -> Iterator[tuple[str, click.Command]]:
-    """Those that this command has."""
-    assert context.parent is not None and isinstance(context.parent.command, click.Group)
+def _forms(context: click.Context, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """Those that this command of the group has."""
     for form, (_, words, _) in FORMS.items():
-        _, command, _ = context.parent.command.resolve_command(context.parent, [str(context.command.name), *words])
+        _, command, _ = group.resolve_command(context.parent or context, [str(context.command.name), *words])
         if command is not None and _form(command) == form:
             yield form, command
 

@@ -136,6 +136,8 @@ def test_every_child_of_ours_is_started_without_the_current_folder():
     }
     isolated = "state/damage.py"  # checks a file with `-I`, which leaves out the folder and the environment as well
     on_a_node = "jobs/executors/ray_slot.py"  # has no fts to ask; puts its interpreter before the words of python()
-    assert {place.rpartition(":")[0] for place in found} == {"jobs/python.py", isolated, on_a_node}, found
+    a_line_to_type = "fts/installing.py"
+    files = {place.rpartition(":")[0] for place in found}
+    assert files == {"jobs/python.py", isolated, on_a_node, a_line_to_type}, found
     assert '[sys.executable, "-I", ' in (ROOT / isolated).read_text()
     assert python("-m", "x") == [sys.executable, "-Pm", "x"]

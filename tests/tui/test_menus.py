@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fts.jobs.actions import ACTIONS
+from fts.jobs.status.once import Once
 from fts.tui import keymap
 from fts.tui.data.view import RESULTS
 from fts.tui.render import export
@@ -166,7 +167,7 @@ async def test_the_widest_header_tells_file_and_cost_once_a_minute(db_path):
         assert "spark · outputs/fts.db" in shown(app).split("\n")[0].replace("study", "spark")
         assert "this monitor" not in shown(app)
         app.cost._since = (app.cost.began - 60.0, app.cost.cpu_began, 0)
-        app.outlook._asked = ()  # as the next second does
+        app.outlook._glance = Once()  # as the next second does
         app.paint()
         first = shown(app).split("\n")[0]
         assert "% cpu, " in first
