@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from fts.jobs.records import earlier_exports, exports
-from fts.jobs.supervisor.process_tree import reap_recorded, same_process
+from fts.jobs.supervisor.process_tree import Reaped, reap_recorded, same_process
 from fts.state import queries, transitions
 from fts.state.files import refuse_links, sweep, sweep_below
 from fts.state.slot_lock import SlotLock, SlotTaken, holder
@@ -59,7 +59,9 @@ def bring_in_order(db: Database, places: Places) -> None:
     alive = {worker.id for worker in queries.workers(db) if same_process(worker.pid, worker.pid_started)}
     for child in queries.running_children(db, host):
         if child.worker_id not in alive:
-            log.info("process %d of a lost worker: %s", child.pid, reap_recorded(child.pid, child.pid_started))
+            became = reap_recorded(child.pid, child.pid_started)
+            if became in (Reaped.STOPPED, Reaped.KILLED):  # else nothing of it was left
+                log.info("process %d, which a lost worker left running: %s", child.pid, became)
     transitions.reconcile(db, host, same_process)
     try:
         if (aside := earlier_exports.set_aside(db, places)) is not None:

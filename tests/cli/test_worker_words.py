@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from fts.jobs.settings import WorkerSettings
+from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.worker import words
+from fts.jobs.worker.startup import bring_in_order
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.values import Cause
@@ -43,3 +50,19 @@ def test_with_nothing_left_it_points_to_the_results(db: Database) -> None:
     assert words.farewell(db, workers[-1], since, 5.0).endswith(
         "It leaves no job in line; `fts results` shows the results"
     )
+
+
+def test_it_speaks_of_a_lost_worker_only_where_it_has_left_a_process(
+    db: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    claimed = claim(db)
+    trial = start_trial(db, claimed)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as left:
+        started = started_at(left.pid)
+        for pid in (2**22 + 1, left.pid):  # the first is larger than any
+            here = {"host": socket.gethostname(), "pid": pid, "pid_started": started}
+            transitions.record_progress(db, claimed, trial, here)
+            bring_in_order(db, places_of(tmp_path))
+    said = [line for line in caplog.messages if "lost worker" in line]
+    assert said == [f"process {left.pid}, which a lost worker left running: stopped"]
