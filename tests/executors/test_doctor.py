@@ -18,7 +18,7 @@ from fts.jobs.executors.examine import Found
 from fts.jobs.executors.launch import Launch
 from fts.jobs.settings import Places, Where, WorkerSettings
 from tests.executors.crew import NODE
-from tests.fts_process import Study
+from tests.fts_process import Study, wait_until
 
 SRUN = "#!/bin/sh\necho 'srun: job 4711 queued and waiting for resources' >&2\nexec sleep 300\n"
 
@@ -92,10 +92,11 @@ def test_its_options_are_those_of_the_worker_and_ctrl_c_ends_what_it_has_started
     doctor = subprocess.Popen(
         [sys.executable, "-m", "fts.jobs.cli", *words, "--launch", f"{srun} --mem={{memory_mb}}M"],
         env=study.environ, cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )  # fmt: skip
     assert doctor.stderr is not None and "4711 queued" in doctor.stderr.readline()
+    wait_until(lambda: len(psutil.Process(doctor.pid).children(recursive=True)) == 3)
     began = psutil.Process(doctor.pid).children(recursive=True)
-    assert len(began) == 3
     doctor.send_signal(signal.SIGINT)
     assert doctor.wait(60) == 130 and "interrupted" in doctor.stderr.read()
     assert psutil.wait_procs(began, 0)[1] == []
