@@ -23,7 +23,7 @@ STYLE = (
 * { box-sizing:border-box; }
 body { margin:0; color:var(--ink); background:var(--paper);
   font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif; }
-main { max-width:1020px; margin:0 auto; padding:44px 28px 60px; }
+main { max-width:1060px; margin:0 auto; padding:44px 28px 60px; }
 h1 { font:600 29px/1.2 Georgia,"Times New Roman",serif; margin:0 0 6px; }
 h2 { font:600 20px/1.3 Georgia,"Times New Roman",serif; margin:52px 0 6px;
   padding-top:14px; border-top:1px solid var(--line); }
