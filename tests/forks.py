@@ -291,7 +291,7 @@ def serve(name: str, kind: str, end: int, ready: int) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     os.close(ready)
-    told: dict[int, int] = {}  # pid -> where its end is told
+    told: dict[int, int] = {}  # pid -> the socket that its exit code goes to
     while True:
         for fd in select.select([door, woken, end], [], [])[0]:
             if fd == end:

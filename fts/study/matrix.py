@@ -278,19 +278,11 @@ def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
     return {"pruner": "halving", "sampler": "random"} | fields | {"halving": rule or HALVING}
 
 
-def write(
-    db: Database,
-    cells: Iterable[CellSpec],
-    who: str | None = None,
-    *,
-    again: bool = False,
-    dry_run: bool = False,
-    by_a_person: bool = True,
-) -> list[Enqueued]:
-    """All cells in one transaction; see put_in_line."""
+def write(db: Database, cells: Iterable[CellSpec], who: str | None = None, **how: bool) -> list[Enqueued]:
+    """Puts cells of the flagship in line; `how` are the options of put_in_line."""
     from fts.study.line import put_in_line  # here, not above: peewee and huey, which a mere --help need not load
 
-    return put_in_line(db, PatchTST(), cells, who, again=again, dry_run=dry_run, by_a_person=by_a_person)
+    return put_in_line(db, PatchTST(), cells, who, **how)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class NodeTrial:
     # -- what it tells
 
     def pump(self, timeout_s: float) -> bool:
-        """Sends on what has come; True: the process has ended, and all is told."""
+        """Sends what the process has written; True: it has ended, and nothing is left to send."""
         child = self.child
         if child is None:
             return False

@@ -119,7 +119,7 @@ def study_of(spec: TrialSpec) -> optuna.Study:
 
 
 def prepare(order: Mapping[str, Any]) -> None:
-    """For a template: learns what it is told, and makes the study of that trial, which its fork then has."""
+    """For a template: takes in earlier trials and makes the study of the next one, which a fork then has."""
     from fts.jobs.api.function import FunctionCell  # here: a process without a template never comes here
 
     known = learn(str(order["history"]), order["trials"])

@@ -158,7 +158,7 @@ def has_room(options: OptionList) -> bool:
 
 
 class PagedList(OptionList):
-    """A list whose own keys do nothing while it has no room: it has the focus after a click."""
+    """A list that ignores its keys while it has no lines on the screen; a click gives it the focus."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return has_room(self) and super().check_action(action, parameters)
