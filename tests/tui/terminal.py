@@ -142,6 +142,7 @@ class Terminal:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if not self.is_alive():
+                self._thread.join(timeout=2)  # what it wrote last may still have to be read
                 return True
             time.sleep(0.05)
         return False
