@@ -27,7 +27,7 @@ from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.history import BEGINS_AGAIN
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.progress_events import Note, TrialStarted
-from fts.jobs.supervisor.setbacks import Setbacks
+from fts.jobs.supervisor.setbacks import Setbacks, tries_in_vain
 from fts.jobs.supervisor.telling import Telling
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
@@ -260,13 +260,13 @@ class TrialRunner:
 
     def _tried(self) -> int:
         """How often in vain, in whichever worker, since it last got further or a person had its job begin again."""
-        failed = [one for one in queries.attempts(self.db, self.trial.id) if one.how == StopReason.MACHINE]
-        if not failed:
+        attempts = queries.attempts(self.db, self.trial.id)
+        if not any(one.how == StopReason.MACHINE for one in attempts):
             return 0
-        gained = [one.at for one in queries.epochs(self.db, self.trial.id)]
-        gained += [one["at"] for one in queries.checkpoints(self.db, self.trial.id)]
-        since = max([queries.latest_at(self.db, self.job.id, BEGINS_AGAIN), *gained])
-        return sum((one.ended_at or 0.0) > since for one in failed)
+        gained = [one.at for one in queries.epochs(self.db, self.trial.id)[-1:]]
+        gained += [one["at"] for one in queries.checkpoints(self.db, self.trial.id)[:1]]
+        since = queries.claimed_since(self.db, self.job.id, BEGINS_AGAIN)
+        return tries_in_vain([one for one in attempts if one.token >= since], gained)
 
     def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
@@ -513,7 +513,7 @@ class TrialRunner:
 def gone_of(program: Program) -> str | None:
     """What a program needs and is not there; None: it is all there."""
     if program.folder is not None and not Path(program.folder).is_dir():
-        return f"{program.folder} is no folder; move it back, or put the study in line again from where it is now"
+        return f"{program.folder} is no folder; move it back, or put the study in line from where it is now: its trials stay"
     if program.python is not None and not Path(program.python).is_file():
         return f"the interpreter {program.python} does not exist; make it again, or enqueue with another --python"
     return None
