@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
+
+from fts.jobs.supervisor.history import BEGINS_AGAIN
+from fts.jobs.supervisor.trouble import pause_s
+from fts.jobs.watchdog.stop_request import StopReason
+from fts.state import queries
+
+if TYPE_CHECKING:
+    from fts.state.db import Database
+    from fts.state.values import Attempt
 
 
 class Rests:
-    """Of one worker, by job. Thread-safe. How often a trial was tried is on record, for every worker."""
+    """Of one worker, by job. Thread-safe. `resting` adds those of other workers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,3 +41,25 @@ class Rests:
         with self._lock:
             before, self._woken = self._woken, now
             return any(before < until <= now for until in self._until.values())
+
+
+def resting(db: Database, first_s: float) -> frozenset[int]:
+    """Queued jobs whose trials all wait for their next try by what is on record, whichever worker made the last one."""
+    found: dict[int, bool] = {}
+    for job_id, trial_id, how, ended_at in queries.latest_tries(db):
+        waits = how == StopReason.MACHINE and (
+            db.now() - ended_at < pause_s(len(tries_in_vain(db, job_id, trial_id)), first_s)
+        )
+        found[job_id] = waits and found.get(job_id, True)
+    return frozenset(job_id for job_id, waits in found.items() if waits)
+
+
+def tries_in_vain(db: Database, job_id: int, trial_id: int) -> list[Attempt]:
+    """That the machine failed since the trial last got further, or a person had its job begin again."""
+    failed = [one for one in queries.attempts(db, trial_id) if one.how == StopReason.MACHINE]
+    if not failed:
+        return []
+    gained = [one.at for one in queries.epochs(db, trial_id)]
+    gained += [one["at"] for one in queries.checkpoints(db, trial_id)]
+    since = max([queries.latest_at(db, job_id, BEGINS_AGAIN), *gained])
+    return [one for one in failed if (one.ended_at or 0.0) > since]

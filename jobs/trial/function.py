@@ -8,7 +8,6 @@ reaches another trial.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import importlib.machinery
 import importlib.util
 import inspect
@@ -47,6 +46,7 @@ from fts.jobs.trial.running import (
     number_of,
     peak_bytes,
 )
+from fts.jobs.trial.stacks import write_stacks
 from fts.state.files import CannotWrite, remove
 from fts.state.values import HUGE, Direction
 
@@ -89,7 +89,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
     log_to(Path(spec.log_path).absolute())
-    faulthandler.enable(2, all_threads=False)  # a crash of a library leaves the line that called it in the log
+    write_stacks()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)

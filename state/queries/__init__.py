@@ -22,6 +22,7 @@ from fts.state.queries.trial_rows import (
     epochs,
     interrupted,
     latest_trial,
+    latest_tries,
     longest_gap_s,
     readable_trials,
     shown_trials,
