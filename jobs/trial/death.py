@@ -25,6 +25,7 @@ STACKS = 64_000  # bytes at the end of a log in which the stacks lie that Python
 THREAD = r"^(?:Current thread|Thread|Stack)\b.*:\n"
 REPORT = re.compile(rf"(?:^Fatal Python error: .*\n\n)?(?:{THREAD}(?:^  .*\n)+\n?)+", re.MULTILINE)  # of all threads
 FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)  # the latest first
+SENT = re.compile(r".*/fts-agent-[^/]+/code/[0-9a-f]{32}/(?!.*site-packages)")  # a person's code, as a node has it
 ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # a letter beyond ASCII, as that report has it
 # A signal that a process earns by what it does itself; any other came from outside.
 OF_ITS_OWN = {
@@ -57,7 +58,7 @@ def was_at(said: str, folder: Path | None) -> tuple[str, str | None]:
     threads = re.split(f"(?m)(?={THREAD})", reports[-1][0])[::-1]  # the main one stands last
     threads.sort(key=lambda one: one.startswith("Thread"))  # and the current one comes first
     frames = [(Path(unescaped(file)), line) for file, line in FRAME.findall("".join(threads))]
-    own = (frame for frame in frames if folder is not None and is_own(frame[0], folder))
+    own = (frame for frame in frames if folder is not None and (is_own(frame[0], folder) or SENT.match(str(frame[0]))))
     place = next((f"{file.name} line {line}" for file, line in own), None)
     return said[: reports[-1].start()].strip()[-LAST_WORDS:], place
 

@@ -35,6 +35,7 @@ from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial import process
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
+from fts.jobs.trial.folders import kept
 from fts.jobs.trial.process import Commands, log_to, say
 from fts.jobs.trial.running import (
     MAX_METRICS,
@@ -90,6 +91,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     cell: FunctionCell = spec.cell
     log_to(Path(spec.log_path).absolute())
     write_stacks()
+    kept.to(Path(spec.folder).absolute())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)

@@ -107,10 +107,18 @@ FAULTS = {
     ),
     "way": Fault(
         "import fts\n" + F + "import pathlib; own = fts.checkpoint(trial); own.save({}); there = pathlib.Path(own.dir)"
-        "\n    (there.parents[1] / 'trial_0001').mkdir(exist_ok=True)"
-        "\n    (there.parents[1] / 'trial_0001' / 'checkpoint').touch()\n    return 1",
+        "\n    import os; os.chdir(there.parents[1])"
+        "\n    os.system('mkdir -p trial_0001; touch trial_0001/checkpoint')\n    return 1",
         "done finished",
         "trial_0001/checkpoint is a file, expected a folder",
+        3,
+        3,
+    ),
+    "strays": Fault(
+        "import fts\n" + F + "folder = fts.checkpoint(trial).dir.parents[1] / 'trial_0001'\n    folder.is_dir()"
+        "\n    folder.mkdir(exist_ok=True)\n    (folder / 'loss.txt').write_text('0')\n    return 1",
+        "done finished",
+        "_strays/trial_0001 is in the folder of another trial (strays.py line 5); write below fts.checkpoint(trial)",
         3,
         3,
     ),

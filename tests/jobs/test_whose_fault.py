@@ -156,6 +156,8 @@ def test_the_line_of_a_crash_is_that_of_the_persons_code(tmp_path):
         f"{other}{other}Thread 0x01 (most recent call first):\n{frames}\n",
     ):
         assert was_at(f"epoch 3\n{report}", folder) == ("epoch 3", "train.py line 7"), report
+        sent = report.replace(f"{tmp_path}/b\\xf6b", f"/tmp/fts-agent-0-x1/code/{'0f' * 16}/src")
+        assert was_at(sent, folder)[1] == "train.py line 7", "on a node"
         assert was_at(f"epoch 3\n{report}", tmp_path / "other") == ("epoch 3", None) == was_at("epoch 3", folder)
 
 
