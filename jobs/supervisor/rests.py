@@ -7,11 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from fts.jobs.supervisor.history import BEGINS_AGAIN
+from fts.jobs.supervisor.setbacks import tries_in_vain
 from fts.jobs.supervisor.trouble import pause_s
 from fts.jobs.watchdog.stop_request import StopReason
 from fts.state import queries
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fts.state.db import Database
     from fts.state.values import Attempt
 
@@ -48,18 +51,18 @@ def resting(db: Database, first_s: float) -> frozenset[int]:
     found: dict[int, bool] = {}
     for job_id, trial_id, how, ended_at in queries.latest_tries(db):
         waits = how == StopReason.MACHINE and (
-            db.now() - ended_at < pause_s(len(tries_in_vain(db, job_id, trial_id)), first_s)
+            0 <= db.now() - ended_at < pause_s(len(recorded_tries(db, job_id, trial_id)), first_s)
         )
         found[job_id] = waits and found.get(job_id, True)
     return frozenset(job_id for job_id, waits in found.items() if waits)
 
 
-def tries_in_vain(db: Database, job_id: int, trial_id: int) -> list[Attempt]:
+def recorded_tries(db: Database, job_id: int, trial_id: int) -> Sequence[Attempt]:
     """That the machine failed since the trial last got further, or a person had its job begin again."""
-    failed = [one for one in queries.attempts(db, trial_id) if one.how == StopReason.MACHINE]
-    if not failed:
-        return []
-    gained = [one.at for one in queries.epochs(db, trial_id)]
-    gained += [one["at"] for one in queries.checkpoints(db, trial_id)]
-    since = max([queries.latest_at(db, job_id, BEGINS_AGAIN), *gained])
-    return [one for one in failed if (one.ended_at or 0.0) > since]
+    attempts = queries.attempts(db, trial_id)
+    if not any(one.how == StopReason.MACHINE for one in attempts):
+        return ()
+    gained = [one.at for one in queries.epochs(db, trial_id)[-1:]]
+    gained += [one["at"] for one in queries.checkpoints(db, trial_id)[:1]]
+    since = queries.claimed_since(db, job_id, BEGINS_AGAIN)
+    return tries_in_vain([one for one in attempts if one.token >= since], gained)

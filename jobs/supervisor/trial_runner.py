@@ -26,7 +26,7 @@ from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.progress_events import Note, TrialStarted
-from fts.jobs.supervisor.rests import resting, tries_in_vain
+from fts.jobs.supervisor.rests import recorded_tries, resting
 from fts.jobs.supervisor.setbacks import Setbacks
 from fts.jobs.supervisor.telling import Telling
 from fts.jobs.supervisor.trial_end import close, message_of
@@ -42,7 +42,7 @@ from fts.state.ticket_rows import next_runnable
 from fts.state.values import Cause, Claim, Direction, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.settings import Places, WorkerSettings
@@ -264,15 +264,16 @@ class TrialRunner:
         others = rests.jobs | resting(self.db, self.settings.outage_pause_s)
         return next_runnable(self.db, others | {self.job.id}) is not None
 
-    def _in_vain(self) -> list[Tried]:
+    def _in_vain(self) -> Sequence[Tried]:
         """Tries that the machine failed, in whichever worker, since it last got further."""
-        return tries_in_vain(self.db, self.job.id, self.trial.id)
+        return recorded_tries(self.db, self.job.id, self.trial.id)
 
     def _took_too_long(self, outages: int) -> bool:
         """Have the tries in vain taken as much time as they may?"""
         if outages < TRIES_AT_LEAST:
             return False
-        return sum((one.ended_at or one.began_at) - one.began_at for one in self._in_vain()) >= IN_VAIN_S
+        later = self._in_vain()[1:]  # the first one may have got further before it failed
+        return sum((one.ended_at or one.began_at) - one.began_at for one in later) >= IN_VAIN_S
 
     def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
@@ -522,7 +523,8 @@ class TrialRunner:
 def gone_of(program: Program) -> str | None:
     """What a program needs and is not there; None: it is all there."""
     if program.folder is not None and not Path(program.folder).is_dir():
-        return f"{program.folder} is no folder; move it back, or put the study in line again from where it is now"
+        cure = "move it back, or put the study in line from where it is now: its trials stay"
+        return f"{program.folder} is no folder; {cure}"
     if program.python is not None and not Path(program.python).is_file():
         return f"the interpreter {program.python} does not exist; make it again, or enqueue with another --python"
     return None

@@ -10,6 +10,7 @@ from peewee import fn
 from fts.state.errors import NoSuchRow, UnreadableHistory
 from fts.state.models import ALL, AttemptRow, CheckpointRow, EpochRow, TrialRow
 from fts.state.rows import finite_or_none, to_attempt, to_epoch, to_trial, unreadable_in  # fmt: skip
+from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -134,6 +135,13 @@ def attempts(db: Database, trial_id: int) -> tuple[Attempt, ...]:
     """The processes that worked on a trial, in order."""
     query = AttemptRow.select(ALL).where(AttemptRow.trial_id == trial_id).order_by(AttemptRow.n)
     return tuple(to_attempt(row) for row in db.rows(query))
+
+
+def failed_before(db: Database, job_id: int, token: int) -> frozenset[int]:
+    """The ids of the failed trials that no process of a claim with this token, or a later one, worked on."""
+    failed = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id, TrialRow.status == TrialStatus.FAILED)
+    later = AttemptRow.select().where(AttemptRow.trial_id == TrialRow.id, AttemptRow.token >= token)
+    return frozenset(row["id"] for row in db.rows(failed.where(~fn.EXISTS(later)))) if token else frozenset()
 
 
 def worked_on(db: Database, job_id: int) -> dict[int, tuple[Attempt, ...]]:

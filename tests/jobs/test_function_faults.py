@@ -21,7 +21,7 @@ from fts.jobs import functions
 from fts.jobs.api.function import FunctionStudy
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor import log_limit, trial_runner
-from fts.jobs.supervisor.rests import resting, tries_in_vain
+from fts.jobs.supervisor.rests import recorded_tries, resting
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import transitions
@@ -338,13 +338,31 @@ def test_a_function_that_ignores_a_stop_is_killed_and_an_event_says_where_it_was
         wait_until((study.folder / "deaf").exists, every_s=0.02)
         study.ok("pause", "1")
 
-    monkeypatch.setattr("signal.signal", lambda *_: None)  # run_job takes over the signals of its process
     threading.Thread(target=pauses, daemon=True).start()
-    settings = WorkerSettings(poll_s=0.05, stop_grace_s=0.3, stall={})
-    run_job(Places(study.outputs / "fts.db", study.folder), settings, 1, Console(live=False))
+    run_here(study, monkeypatch)
     assert jobs(study)["deaf"]["status"] == "paused"
     (event,) = study.query("SELECT message FROM event WHERE verb = 'killed'")
     assert event["message"].startswith("t0: the trial did not stop within 0.3 s and was killed (deaf.py line "), event
+
+
+def test_kills_that_nobody_can_put_down_to_the_code_end_after_five_that_took_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_runner, "IN_VAIN_S", 0.0)
+    study = Study(tmp_path / "study", **ENVIRON)
+    (study.folder / "shot.py").write_text("import os\n" + F + "os.system('kill -9 $PPID')")
+    put_in_line(study, {"shot": 1})
+    run_here(study, monkeypatch)
+    (job,) = jobs(study).values()
+    assert f"{job['status']} {job['cause']}" == "failed machine error"
+    assert job["message"].startswith("t0 was tried 5 times without progress; the last time: the trial process was kill")
+
+
+def run_here(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first job, in this process."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # run_job takes over the signals of its process
+    settings = WorkerSettings(poll_s=0.05, stop_grace_s=0.3, outage_pause_s=0.001, stall={})
+    run_job(Places(study.outputs / "fts.db", study.folder), settings, 1, Console(live=False))
 
 
 def test_a_job_rests_for_every_worker_by_the_tries_on_record(tmp_path: Path) -> None:
@@ -356,7 +374,7 @@ def test_a_job_rests_for_every_worker_by_the_tries_on_record(tmp_path: Path) -> 
             with db.write():
                 begin_attempt(db, trial_id, claim.token, "lab", pid)
             transitions.record_attempt_ended(db, claim, trial_id, "machine")
-        assert len(tries_in_vain(db, job_id, trial_id)) == 4 and not resting(db, 60.0), "it runs"
+        assert len(recorded_tries(db, job_id, trial_id)) == 4 and not resting(db, 60.0), "it runs"
         transitions.interrupt_trial(db, claim, trial_id, Cause.MACHINE_ERROR)
         transitions.release_job(db, claim, Cause.DRAINED, "rest")
         assert resting(db, 60.0) == {job_id} and not resting(db, 0.0)
