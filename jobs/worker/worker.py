@@ -28,7 +28,7 @@ from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobStarted, Note
-from fts.jobs.supervisor.rests import Rests
+from fts.jobs.supervisor.rests import Rests, resting
 from fts.jobs.supervisor.trouble import DISK_FAILS
 from fts.jobs.worker import words
 from fts.jobs.worker.console import Console
@@ -277,9 +277,8 @@ class Worker:
     def _claim(self) -> Claim | None:
         try:
             settings = self.settings
-            return transitions.claim(
-                self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=self.rests.jobs
-            )
+            rests = self.rests.jobs | resting(self.db, settings.outage_pause_s)
+            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=rests)
         except DISK_FAILS as error:
             self.last_words.pause_queue(error)
             return None
