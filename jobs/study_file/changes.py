@@ -32,6 +32,7 @@ NAMES = {  # field of a specification -> where the study file says it
     "grace_s": "study.grace", "folder": "the folder", "regex": "metrics regex",
 }  # fmt: skip
 FOLLOWS = ("experiment", "study", "axes", "kind", "goal_names", "streams", "program", "script")  # said by others
+PLACES = ("folder", "python")  # of the question, and nowhere when a study has been moved
 TIMES = ("timeout_s", "trial_timeout_s", "stall_s", "grace_s")
 SHOWN = 60  # characters of a value
 MOST = 6  # differences in one sentence
@@ -115,7 +116,7 @@ def _shown(name: str, value: Any) -> str:
     if name == "memory_bytes":
         return f"{value / 2**30:.3g} GB"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return formatting.cut(text, SHOWN)
+    return formatting.cut(text, 4 * SHOWN if name in PLACES else SHOWN)  # two folders differ at their ends
 
 
 def _plain(cell: BareCell) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def take_over(db: Database, cells: Sequence[BareCell], typed: Collection[str], d
     for cell in cells:
         plan = same_question(cell, there.get(key_of(cell.axes), []))
         if plan is not None and plan.job is not None:
-            plan.fields = [name for name in plan.fields if name in typed]
+            plan.fields = [name for name in plan.fields if name in (*typed, *changes.PLACES)]
             plan.words = changes.in_words(cell, plan.job.spec, plan.fields)
             if plan.words and may_change(plan):
                 transitions.respecify(db, [_respecified(study, plan)])
@@ -186,11 +186,18 @@ def planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> Plan:
 def same_question(cell: BareCell, of_cell: Sequence[Job]) -> Plan | None:
     """With the job that answers the cell's question, or will."""
     same = [job for job in of_cell if question_of(job.spec) == cell.question]
-    if not same:
+    if not (same := same or [job for job in of_cell if has_moved(cell, job.spec)]):
         return None
     job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.wanted))
-    fields = changes.taken_over(cell, job.spec)
+    fields = [*changes.question_differs(cell, job.spec), *changes.taken_over(cell, job.spec)]
     return Plan(cell, job, False, fields, changes.in_words(cell, job.spec, fields))
+
+
+def has_moved(cell: BareCell, spec: Mapping[str, Any]) -> bool:
+    """Is the same code asked the same, in another place than where it was then, which is gone?"""
+    differs = changes.question_differs(cell, spec)
+    there = [Path(str(spec.get(name))) / (cell.file or "" if name == "folder" else "") for name in differs]
+    return bool(differs) and set(differs) <= set(changes.PLACES) and not any(path.exists() for path in there)
 
 
 def taken_over(plan: Plan, dry_run: bool) -> str:

@@ -38,7 +38,8 @@ class JobHistory:
     def __init__(self, db: Database, job_id: int, parallel: int = 1) -> None:
         self.db, self.job_id = db, job_id
         self._lock = threading.RLock()
-        self._in_order = None if parallel == 1 else FailuresInOrder(queries.latest_at(db, job_id, BEGINS_AGAIN))
+        begins = queries.claimed_since(db, job_id, BEGINS_AGAIN)
+        self._in_order = None if parallel == 1 else FailuresInOrder(queries.failed_before(db, job_id, begins))
         self.rebuilt = Rebuilt()
         self.failures = 0  # in a row, of the code or data
         self._fitted = False  # a trial was complete or pruned
@@ -131,8 +132,8 @@ class JobHistory:
 class FailuresInOrder:
     """Failures in a row by the numbers of the search, as far as all lower trials have ended."""
 
-    def __init__(self, since: float) -> None:
-        self.since = since  # a person has asked to go on then: earlier failures do not count
+    def __init__(self, passed: frozenset[int] = frozenset()) -> None:
+        self.passed = passed  # ids of trials that failed before a person asked to go on: they do not count
         self.last: tuple[int, Trial] | None = None  # after which the job is given up
         self._next = 0
         self._ahead: dict[int, Trial] = {}  # they have ended, a lower one has not
@@ -141,7 +142,7 @@ class FailuresInOrder:
     def add(self, ended: dict[int, Trial]) -> None:
         self._ahead |= ended
         while self.last is None and (trial := self._ahead.pop(self._next, None)) is not None:
-            if trial.status in FITTED or ((trial.ended_at or 0.0) > self.since and IMPORTED not in trial.badges):
+            if trial.status in FITTED or (trial.id not in self.passed and IMPORTED not in trial.badges):
                 self._failures = failures_in_a_row([trial], self._failures, self._fitted)
                 self._fitted |= trial.status in FITTED
                 counted = trial.status is TrialStatus.FAILED and trial.cause == Cause.DATA_ERROR

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fts.jobs.watchdog.stop_request import StopReason
 from fts.state.values import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fts.state.values import Attempt
 
 STALLS_ALLOWED = 2  # the third stall of a trial fails it
 CRASHES_ALLOWED = 2  # of its own code, without an epoch or a checkpoint in between; the third fails it
@@ -34,3 +41,13 @@ class Setbacks:
         if self.crashes > CRASHES_ALLOWED:
             return Cause.CODE_ERROR
         return Cause(reason) if reason in (StopReason.DATA_ERROR, StopReason.CODE_ERROR) else None
+
+
+def tries_in_vain(attempts: Sequence[Attempt], gained: Sequence[float]) -> list[Attempt]:
+    """Those that the machine has ended since the last one that gained something, at one of these times.
+
+    By their order: a clock that was set back makes an early attempt end after a later one.
+    """
+    got_on = (one.n for one in attempts if any(one.began_at <= at <= (one.ended_at or at) for at in gained))
+    last = max(got_on, default=0)
+    return [one for one in attempts if one.how == StopReason.MACHINE and one.n >= last]

@@ -2,10 +2,10 @@
 
 from fts.state.queries.event_rows import (
     EVENTS_IN_SNAPSHOT,
+    claimed_since,
     events,
     flag,
     last_key_at,
-    latest_at,
     margins,
     opening,
     openings,
@@ -20,8 +20,10 @@ from fts.state.queries.trial_rows import (
     attempts,
     checkpoints,
     epochs,
+    failed_before,
     interrupted,
     latest_trial,
+    latest_tries,
     longest_gap_s,
     readable_trials,
     shown_trials,

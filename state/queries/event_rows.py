@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from peewee import fn
 
 from fts.state.columns import LATEST, MANY
-from fts.state.models import ALL, EventRow, FlagRow
-from fts.state.rows import finite_or_none, read_time, to_event, to_margin, to_object, to_opening  # fmt: skip
+from fts.state.models import ALL, EventRow, FlagRow, JobRow
+from fts.state.rows import read_time, to_event, to_margin, to_object, to_opening  # fmt: skip
 from fts.state.values import Event, Margin, Opening, SeenForecast, UnreadableRow, Verb
 
 if TYPE_CHECKING:
@@ -19,10 +19,21 @@ if TYPE_CHECKING:
 EVENTS_IN_SNAPSHOT = 200
 
 
-def latest_at(db: Database, job_id: int, verbs: Iterable[str]) -> float:
-    """When one of these last happened to the job; 0.0: none has."""
-    found = EventRow.select(fn.MAX(EventRow.at)).where(EventRow.job_id == job_id, EventRow.verb.in_(list(verbs)))
-    return float(finite_or_none(found.scalar(db)) or 0.0)
+def claimed_since(db: Database, job_id: int, verbs: Iterable[str]) -> int:
+    """The lowest token with which the job was claimed after one of these last happened to it; 0: none has.
+
+    By the order of the events: their times are those of a clock that may have been set back.
+    """
+    of_job = EventRow.job_id == job_id
+    last = EventRow.select(fn.MAX(EventRow.id)).where(of_job, EventRow.verb.in_(list(verbs))).scalar(db)
+    if last is None:
+        return 0
+    claims = EventRow.select(EventRow.data).where(of_job, EventRow.verb == Verb.CLAIMED, EventRow.id > last)
+    first = db.one(claims.order_by(EventRow.id))
+    if first is None:
+        return 1 + int(JobRow.select(JobRow.token).where(JobRow.id == job_id).scalar(db) or 0)
+    token = to_object(first["data"]).get("token")
+    return token if isinstance(token, int) else 0
 
 
 def events(

@@ -10,6 +10,7 @@ from peewee import fn
 from fts.state.errors import NoSuchRow, UnreadableHistory
 from fts.state.models import ALL, AttemptRow, CheckpointRow, EpochRow, TrialRow
 from fts.state.rows import finite_or_none, to_attempt, to_epoch, to_trial, unreadable_in  # fmt: skip
+from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -136,6 +137,13 @@ def attempts(db: Database, trial_id: int) -> tuple[Attempt, ...]:
     return tuple(to_attempt(row) for row in db.rows(query))
 
 
+def failed_before(db: Database, job_id: int, token: int) -> frozenset[int]:
+    """The ids of the failed trials that no process of a claim with this token, or a later one, worked on."""
+    failed = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id, TrialRow.status == TrialStatus.FAILED)
+    later = AttemptRow.select().where(AttemptRow.trial_id == TrialRow.id, AttemptRow.token >= token)
+    return frozenset(row["id"] for row in db.rows(failed.where(~fn.EXISTS(later)))) if token else frozenset()
+
+
 def worked_on(db: Database, job_id: int) -> dict[int, tuple[Attempt, ...]]:
     """The processes that worked on each trial of a job, in order, by the trial's id."""
     of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
@@ -164,6 +172,18 @@ def interrupted(db: Database, job_id: int, since: int = 0) -> dict[int, tuple[fl
         ended = seconds if one.ended_at is None else seconds + max(0.0, one.ended_at - one.began_at)
         found[one.trial_id] = (ended, one.began_at if one.ended_at is None else began)
     return found
+
+
+def latest_tries(db: Database) -> tuple[tuple[int, int, str, float], ...]:
+    """Of each interrupted trial of a queued job: job, trial, how its latest process ended, and when."""
+    # Plain SQL, and both statuses: SQLite uses a partial index only where its condition stands in the query.
+    latest = "SELECT MAX(n) FROM attempt WHERE trial_id = t.id"
+    found = db.execute_sql(
+        "SELECT t.job_id, t.id, a.how, a.ended_at FROM trial t JOIN job j ON j.id = t.job_id JOIN attempt a"
+        f" ON a.trial_id = t.id AND a.n = ({latest}) WHERE t.status IN ('running', 'interrupted')"
+        " AND t.status = 'interrupted' AND j.status = 'queued' AND a.ended_at IS NOT NULL"
+    )
+    return tuple((int(job), int(trial), str(how), float(at)) for job, trial, how, at in found.fetchall())
 
 
 def checkpoints(db: Database, trial_id: int) -> tuple[dict[str, Any], ...]:

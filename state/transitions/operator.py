@@ -45,7 +45,7 @@ def pause(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run:
 
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
         if job["status"] == "queued":
-            return Verb.PAUSED, {"status": "paused"}, "paused"
+            return Verb.PAUSED, {"status": "paused", "cause": Cause.PAUSED.value, "message": None}, "paused"
         if job["status"] == "running" and job["asked"] != "pause":
             return Verb.PAUSE_ASKED, {"asked": "pause"}, "asked to pause at its next step, with a checkpoint"
         _refuse_unless(job, done=("paused", "running"), action="paused")
@@ -77,7 +77,7 @@ def cancel(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
         if job["status"] in ("queued", "paused"):
             kept = f"; {_trials(_ended(job))} kept" if _ended(job) else ""
-            changes = {"status": "cancelled", "cause": Cause.KILLED.value, "ended_at": db.now()}
+            changes = {"status": "cancelled", "cause": Cause.KILLED.value, "message": None, "ended_at": db.now()}
             return Verb.CANCELLED, changes, f"cancelled{kept}"
         if job["status"] == "running" and job["asked"] != "cancel":
             words = (

@@ -24,7 +24,7 @@ from tests import odd_rows
 from tests.cli import study
 from tests.odd_rows import Case, faults, plant, run
 
-SEED, CASES, READS_OF_A_CASE = 20261127, 50, 5
+SEED, CASES, READS_OF_A_CASE = 20261127, 30, 5
 
 
 @pytest.fixture(scope="module")

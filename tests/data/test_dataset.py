@@ -40,17 +40,24 @@ def arrays(data: CellData) -> dict[str, object]:
     }
 
 
-def test_the_default_data_set_is_the_bundled_sp500(tmp_path):
-    entry = dataset.build(tmp_path)
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory):
+    """The default data set; its tests read alone."""
+    root = tmp_path_factory.mktemp("bundled")
+    return root, dataset.build(root)
+
+
+def test_the_default_data_set_is_the_bundled_sp500(bundled):
+    root, entry = bundled
     assert (entry.dataset, entry.tier, entry.rows, entry.version) == ("SPX.dataset.a25", "a25", 4832, 1)
     assert (entry.start, entry.end) == ("1999-10-18", "2018-12-31")
-    assert [e.dataset for e in dataset.listing(tmp_path)] == ["SPX.OHLCV.daily", "SPX.dataset.a25"]
-    assert entry.sources == {"SPX.OHLCV.daily": dataset.listing(tmp_path)[0].md5}
-    assert dataset.verify(tmp_path) == [] and dataset.pending(tmp_path) == []
-    assert dataset.build(tmp_path) == entry  # again: the same bytes, no new version
+    assert [e.dataset for e in dataset.listing(root)] == ["SPX.OHLCV.daily", "SPX.dataset.a25"]
+    assert entry.sources == {"SPX.OHLCV.daily": dataset.listing(root)[0].md5}
+    assert dataset.verify(root) == [] and dataset.pending(root) == []
+    assert dataset.build(root) == entry  # again: the same bytes, no new version
     prints = set()
     for horizon in (1, 3, 5):
-        data = load(tmp_path, "SPX.dataset.a25", TASK, horizon, 80)
+        data = load(root, "SPX.dataset.a25", TASK, horizon, 80)
         prints.add(data.label.md5)
         assert data.features_TF.shape == (4107, 25) and data.n_pos >= 30
         assert "by fraction" in data.split.text and "the data ends on 2018-12-31" in data.split.text
@@ -254,12 +261,12 @@ def test_a_raw_data_set_is_nothing_to_train_on(tmp_path):
         load(tmp_path / "data", "ABC.OHLCV.daily", TASK, 1, 20)
 
 
-def test_the_drift_table_compares_train_with_later(tmp_path):
-    entry = dataset.build(tmp_path)
-    table = pd.read_csv((tmp_path / entry.path).with_suffix(".drift.csv")).set_index("feature")
+def test_the_drift_table_compares_train_with_later(bundled):
+    root, entry = bundled
+    table = pd.read_csv((root / entry.path).with_suffix(".drift.csv")).set_index("feature")
     assert list(table.index) == list(tiers.TIERS["a25"])
     assert 2.0 < table.loc["Close", "test_mean_ratio"] < 2.1  # the index doubled after the train part
-    frame = pd.read_parquet(tmp_path / entry.path)
+    frame = pd.read_parquet(root / entry.path)
     assert table.loc["rsi_daily", "train_mean"] == pytest.approx(frame["rsi_daily"].iloc[:3382].mean())
 
 

@@ -164,9 +164,10 @@ def test_few_negatives_are_refused_like_few_positives(tmp_path):
     with pytest.raises(SplitTooSmall, match="validation has 9 positives in 90 windows, at least 30 are needed"):
         check_counts(1 - y, train, val, 30, "by fraction")
     check_counts(y, train, val, 9, "by fraction")
-    entry = dataset.build(tmp_path, tier="a20")
+    bars = write_csv(make_bars(900, 3), tmp_path / "bars.csv")
+    entry = dataset.build(tmp_path, "csv", "ABC", "a20", path=bars, horizon=5, context=20)
     with pytest.raises(SplitTooSmall, match=r"validation has \d+ negatives in"):
-        load(tmp_path, entry.md5, "threshold_0.1pct", 5, 80, {"train": 0.93, "val": 0.05}, tier="a20")
+        load(tmp_path, entry.md5, "threshold_0.1pct", 5, 20, {"train": 0.93, "val": 0.05}, tier="a20")
 
 
 def test_a_folder_without_data_is_told_apart_from_a_lost_data_set(tmp_path):

@@ -6,15 +6,18 @@ from types import SimpleNamespace
 import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
-from fts.jobs.supervisor.history import FAILURES_IN_A_ROW, FailuresInOrder, failures_in_a_row
+from fts.jobs.supervisor.history import BEGINS_AGAIN, FAILURES_IN_A_ROW, FailuresInOrder, failures_in_a_row
+from fts.jobs.supervisor.setbacks import tries_in_vain
+from fts.jobs.watchdog.stop_request import StopReason
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.errors import WrongStatus
-from fts.state.values import Cause, TrialStatus
+from fts.state.values import Attempt, Cause, TrialStatus
 from fts.study.matrix import make_cells, write
 from tests.chaos.study import make_data
+from tests.state.helpers import claimed, enqueued, new_db, started
 
 ENDS = {
     "e": (TrialStatus.FAILED, Cause.CODE_ERROR),
@@ -80,20 +83,68 @@ def test_a_cell_that_diverges_whatever_it_tries_has_failed_and_says_why(tmp_path
 def test_side_by_side_failures_count_by_number_whoever_ends_first(ends, given_up_at):
     """A trial (-) that still runs, or that a retry has put back, keeps what comes after it from being counted."""
     settled = {
-        n: SimpleNamespace(status=ENDS[e][0], cause=ENDS[e][1], ended_at=100.0 - n, badges=(), number=n)
+        n: SimpleNamespace(status=ENDS[e][0], cause=ENDS[e][1], ended_at=100.0 - n, badges=(), number=n, id=n)
         for n, e in enumerate(ends)
         if e in ENDS
     }
-    counted = FailuresInOrder(since=0.0)
+    counted = FailuresInOrder()
     for n in sorted(settled, reverse=True):  # the last one ends first
         counted.add({n: settled[n]})
     assert (counted.last and counted.last[0]) == given_up_at
 
 
-def test_failures_before_a_retry_or_an_extension_do_not_count():
-    counted = FailuresInOrder(since=50.0)
-    for n, ended_at in enumerate((10.0, 20.0, 30.0, 60.0, 70.0)):
-        counted.add({n: SimpleNamespace(status="failed", cause=Cause.CODE_ERROR, ended_at=ended_at, badges=())})
+@pytest.mark.parametrize("set_back_s", [0.0, 3600.0])
+def test_what_failed_before_a_retry_does_not_count_whatever_the_clock_says(tmp_path, set_back_s):
+    db = new_db(tmp_path)
+    (job,) = enqueued(db)
+    claim = claimed(db)
+    failed = started(db, claim, 0)
+    transitions.finish_trial(db, claim, failed, TrialStatus.FAILED, Cause.DIVERGED)  # a retry does not run it again
+    tried = started(db, claim, 1)
+    fail_attempts(db, claim, tried, 2)
+    transitions.fail_job(db, claim, Cause.MACHINE_ERROR, "tried often enough")
+    transitions.retry(db, [job])
+    db.execute_sql("UPDATE event SET at = at + ? WHERE verb = 'retried'", (set_back_s,))
+    assert not queries.failed_before(db, job, 0), "nobody has asked to go on"
+    claim = claimed(db, claim.worker_id)
+    transitions.resume_trial(db, claim, tried)
+    fail_attempts(db, claim, tried, 3)
+    later = started(db, claim, 2, parallel=2)
+    transitions.finish_trial(db, claim, later, TrialStatus.FAILED, Cause.CODE_ERROR)
+
+    begins = queries.claimed_since(db, job, BEGINS_AGAIN)
+    assert begins == claim.token == 2
+    assert queries.failed_before(db, job, begins) == {failed}
+    counted = FailuresInOrder(frozenset({failed, tried}))
+    counted.add(
+        {
+            trial.number: replace(trial, status=TrialStatus.FAILED, cause=Cause.DATA_ERROR)
+            for trial in queries.trials(db, job)[:2]
+        }
+    )
     assert counted.last is None
-    counted.add({5: SimpleNamespace(status="failed", cause=Cause.CODE_ERROR, ended_at=80.0, badges=())})
+    counted.add({2: replace(queries.trial(db, job, 2), cause=Cause.DATA_ERROR)})
     assert counted.last is not None
+    attempts = queries.attempts(db, tried)
+    assert len(tries_in_vain(attempts, [])) == 5
+    assert len(tries_in_vain([one for one in attempts if one.token >= begins], [])) == 3
+
+
+@pytest.mark.parametrize(("gained_in", "in_vain"), [(None, 4), (1, 4), (3, 2), (4, 1)])
+def test_tries_count_from_the_last_that_gained_something(gained_in, in_vain):
+    """By their order: the clock is set back by an hour after the second one."""
+    attempts = [
+        Attempt(1, n, 1, "lab", 100 + n, began, began + 9.0, StopReason.MACHINE)
+        for n, began in enumerate((5000.0, 5010.0, 1420.0, 1430.0), start=1)
+    ]
+    gained = [] if gained_in is None else [attempts[gained_in - 1].began_at + 5.0]
+    assert len(tries_in_vain(attempts, gained)) == in_vain
+
+
+def fail_attempts(db, claim, trial, times):
+    """So many processes of a running trial end by the machine; the trial is interrupted after each of them."""
+    for n in range(times):
+        if n:
+            transitions.resume_trial(db, claim, trial)
+        transitions.record_attempt_ended(db, claim, trial, StopReason.MACHINE)
+        transitions.interrupt_trial(db, claim, trial, Cause.MACHINE_ERROR)

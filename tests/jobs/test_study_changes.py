@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,22 @@ def test_another_question_is_refused_as_a_whole_unless_again(db: Database, tmp_p
     assert [line.job_id for line in enqueued(db, tmp_path)] == [1, 2], "the earlier question still has its answer"
 
 
+def test_a_study_that_was_moved_goes_on_and_a_copy_is_another(db: Database, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    enqueued(db, here)
+    begin(db, 1)
+    shutil.copytree(here, there)
+    with pytest.raises(StudyChanged, match=f"the folder {here} -> {there}"):
+        enqueued(db, there)
+    shutil.rmtree(here)
+    (here / "outputs").mkdir(parents=True)  # what a process that still ran has left behind
+    lines = enqueued(db, there)
+    assert [line.told.rpartition("; ")[2] for line in lines] == [f"takes over: the folder {here} -> {there}"] * 2
+    assert [spec["folder"] for spec in specs(db)] == [str(there)] * 2
+    assert [line.state for line in enqueued(db, there, "budget.trials=8")] == ["extended", "extended"]
+
+
 def test_changed_code_is_another_question(db: Database, tmp_path: Path) -> None:
     enqueued(db, tmp_path)
     for job in (1, 2):
@@ -341,3 +358,7 @@ def test_a_command_line_changes_only_what_was_typed(tmp_path: Path) -> None:
     )
     spec = json.loads(made.one("SELECT spec FROM job"))
     assert (spec["stall_s"], spec["threads"], spec["trials"]) == (1200.0, 1, 3)
+    made.folder = made.folder.rename(tmp_path / "moved")
+    told = made.json(*words)["cells"][0]["told"]
+    assert told.endswith(f"; takes over: the folder {tmp_path / 'study'} -> {made.folder}")
+    assert "; takes over" not in (again := made.json(*words)["cells"][0])["told"] and again["job"] == 1

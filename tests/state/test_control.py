@@ -171,6 +171,22 @@ def test_cancelling_a_running_job_says_what_is_lost(db: Database) -> None:
     assert claimed(db, claim.worker_id).attempt == 2
 
 
+def test_a_job_that_waits_keeps_no_words_of_what_it_was_before(db: Database) -> None:
+    enqueued(db)
+    claim = claimed(db)
+    transitions.release_job(db, claim, Cause.LOST_WORKER, "no heartbeat")
+    transitions.pause(db, [1])
+    job = queries.job(db, 1)
+    assert (job.cause, job.message) == (Cause.PAUSED, None)
+    transitions.undo(db)
+    job = queries.job(db, 1)
+    assert (job.cause, job.message) == (Cause.LOST_WORKER, "no heartbeat"), "undo brings them back"
+    transitions.pause(db, [1])
+    transitions.cancel(db, [1])
+    job = queries.job(db, 1)
+    assert (job.status, job.cause, job.message) == (JobStatus.CANCELLED, Cause.KILLED, None)
+
+
 def test_retry_keeps_the_trials_and_forgives_the_attempts(db: Database) -> None:
     enqueued(db)
     claim = claimed(db)
