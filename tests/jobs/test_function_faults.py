@@ -277,7 +277,9 @@ def test_another_interpreter_needs_no_fts_and_is_asked_before_anything_is_put_in
     study = Study(tmp_path / "study", **ENVIRON)
     bare = tmp_path / "bare"
     venv.create(bare, with_pip=False)
-    python = str(bare / "bin" / "python")
+    python = str(tmp_path / "activated")  # as `conda run` has it
+    Path(python).write_text(f'#!/bin/sh\necho it speaks first\n{bare}/bin/python "$@"\n')
+    Path(python).chmod(0o700)
     space = {"x": {"kind": "float", "low": 1.0, "high": 2.0}}
     (study.folder / "train.py").write_text(
         f"import sys, fts\ndef objective(x):\n    return x + 10 * (sys.prefix == {str(bare)!r}) + len(fts.__all__) * 0"
