@@ -61,7 +61,10 @@ FAULTS = {
     "gone": Fault("", "failed code error", "gone.py does not exist; restore it or enqueue the study again", 9),
     "relative": Fault("from . import x\n" + F + "return 1", "failed code error", "put an __init__.py into", 9),
     "died": Fault(F + "import os; os._exit(3)", "failed code error", "process called os._exit(3) (died.py line 2)"),
-    "crash": Fault(F + "__import__('ctypes').string_at(0)", "failed code error", "11 (SIGSEGV) (crash.py line 2)"),
+    "crash": Fault(  # while it prints nowhere
+        F + "import os; os.dup2(os.open(os.devnull, 1), 2); __import__('ctypes').string_at(0)",
+        "failed code error", "11 (SIGSEGV) (crash.py line 2)",
+    ),
     "left75": Fault(F + "import os; os._exit(75)", "failed code error", "called os._exit(75) (left75.py line 2)"),
     "alarm": Fault(
         F + "import signal, time; signal.setitimer(signal.ITIMER_REAL, 0.01)\n    time.sleep(9)",
