@@ -138,6 +138,11 @@ FAULTS = {
         "done finished",
         "",
     ),
+    "latin": Fault(
+        F + "trial.set_user_attr('file', ['caf\\udce9']); trial.set_user_attr('\\ud800', 1); return 1",
+        "done finished",
+        "",
+    ),
     "typo": Fault(F + "return {'loss': 1.0}", "failed code error", "them (typo.py line 1); did you mean loss?"),
     "limit": Fault(
         F + "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (9, -1))\n    open('x', 'wb', 0).write(b'x' * 9)"
