@@ -483,7 +483,8 @@ def environment_page() -> str:
         + listed(of_settings(PaceLimits, STALLS))
         + "## Of other programs\n\nfts obeys these, too.\n\n"
         + table(("variable", "meaning"), OTHERS)
-        + "## Set for every trial\n\nIn place of what the worker's shell says; `env` in study.toml goes before all but the GPUs.\n\n"
+        + "## Set for every trial\n\nIn place of what the worker's shell says; `env` in study.toml goes before all "
+        "but the GPUs.\n\n"
         + table(("variable", "meaning"), EVERY_TRIAL)
         + "## Set for a command that is a trial\n\n"
         + given(TRIAL)
