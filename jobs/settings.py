@@ -11,6 +11,8 @@ from fts.frozen import dataclass
 from fts.jobs.api.amounts import read_size
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.devices import BadSetting, check_here, check_name, index_of, kind_of
+from fts.jobs.sensors.cgroups import cores_in_words, usable_cores
+from fts.state.files import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,8 +60,8 @@ class Places:
 
 def places(db: str | Path | None = None) -> Places:
     """From --db, else $FTS_DB, else ./outputs/fts.db; data from $FTS_DATA, else ./data."""
-    chosen = Path(db or os.environ.get("FTS_DB") or "outputs/fts.db").expanduser().absolute()
-    data = Path(os.environ.get("FTS_DATA") or "data").expanduser().absolute()
+    chosen = expanded(db or os.environ.get("FTS_DB") or "outputs/fts.db").absolute()
+    data = expanded(os.environ.get("FTS_DATA") or "data").absolute()
     return Places(chosen, data)
 
 
@@ -129,7 +131,7 @@ def worker_settings(
     where = flags.get("where")
     if isinstance(where, Where) and where.executor != "local":
         return settings_elsewhere(where, slots, threads, flags)
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     given = flags.pop("device", None)
     origin = "--device" if given is not None else "FTS_DEVICE" if os.environ.get("FTS_DEVICE") else "the usual device"
     device = str(given if given is not None else best_device())
@@ -137,10 +139,11 @@ def worker_settings(
     if slots is None:
         slots = 1 if device != "cpu" or threads else min(2, cores)
     threads = threads or max(1, cores // slots)
-    if slots < 1 or threads < 1 or slots * threads > max(cores, 1):
+    if slots < 1 or threads < 1 or slots * threads > cores:
         raise BadSetting(
-            f"slots x threads: {slots} x {threads} need {slots * threads} cores, but this machine has {cores}; more "
-            f"threads than cores make trials 2-16x slower; use --slots {max(1, cores // max(1, threads))}"
+            f"slots x threads: {slots} x {threads} need {slots * threads} cores, but a worker has "
+            f"{cores_in_words(cores)} here; more threads than cores make trials 2-16x slower; use --slots "
+            f"{max(1, cores // max(1, threads))}"
         )
     names = ("busy_s", "lease_s", "beat_s", "poll_s", "checkpoint_every_s", "outage_pause_s")
     timings = {name: seconds(f"FTS_{name.upper()}") for name in names}

@@ -359,7 +359,9 @@ def become(name: str, order: dict[str, Any], fds: list[int]) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(code)
+    from fts.jobs.trial.stacks import exit_now  # here: one that was no trial process need not have it
+
+    exit_now(code)
 
 
 def run_module(name: str) -> None:

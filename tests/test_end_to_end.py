@@ -11,20 +11,7 @@ from tests.data.made import make_bars, write_csv
 from tests.fts_process import Study
 
 CELLS = ("--budgets", "tiny", "--horizons", "1,3", "--trials", "3", "--epochs", "2", "--tier", "a20")
-SMALL = (
-    "--context",
-    "20",
-    "--batch",
-    "64",
-    "--min-positives",
-    "3",
-    "--data",
-    "MINE.dataset.a20",
-    "--folds",
-    "none",
-    "--seeds",
-    "2",
-)
+SMALL = ("--context", "20", "--batch", "64", "--min-positives", "3", "--data", "MINE.dataset.a20", "--folds", "none")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +20,7 @@ def study(tmp_path_factory):
     study = Study(tmp_path_factory.mktemp("end_to_end"), starts=True)
     bars = write_csv(make_bars(900, 3), study.folder / "mine.csv")
     study.ok("data", "build", "--source", "csv", "--ticker", "MINE", "--tier", "a20", str(bars))
-    study.ok("enqueue", "--matrix", *CELLS, *SMALL)
+    study.ok("enqueue", "--matrix", *CELLS, *SMALL, "--seeds", "2")
     study.ok("worker", "--until-empty", "--slots", "1", "--threads", "1", timeout_s=240)
     return study
 

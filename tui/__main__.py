@@ -64,10 +64,11 @@ def run(given: argparse.Namespace) -> int:
     use_one_heap()
     gc.disable()  # what is loaded now stays: it is neither searched for garbage meanwhile nor later
     from fts.state.db import database_path  # here, not above: --help must not wait for peewee
+    from fts.state.files import expanded
     from fts.tui.app import Monitor
 
     app = Monitor(
-        database_path(given.db).expanduser(),
+        expanded(database_path(given.db)),
         readonly=given.readonly,
         ascii_only=given.ascii or not formatting.speaks_utf8(),
         palette=theme.fitting(given.theme, terminal.colours() if sys.stdout.isatty() else 2**24),  # a browser: all

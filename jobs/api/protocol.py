@@ -23,6 +23,7 @@ Facts: every one has "fact" and, while a trial runs, its "number".
     result      value, best_epoch, last_value, reason, badges ...    the trial has ended by itself
     pruned | stopped                                                 it ended because it was asked to; stopped with
                                                                      again: true: run it again, nobody asked
+    ends itself how, signal                                          its code is about to end its process
     failed      cause, message                                       it ended because something broke
 Another trainer, in another language, becomes a trial by speaking this.
 """

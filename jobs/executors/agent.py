@@ -31,6 +31,7 @@ from fts.jobs.executors.frames import MOST_FROM_HEAD, BadFrame, Frame, Kind, Rea
 from fts.jobs.executors.node_data import DataSets, Left
 from fts.jobs.executors.node_trial import NodeTrial
 from fts.jobs.executors.on_node import new_scratch
+from fts.jobs.sensors.cgroups import usable_cores
 from fts.jobs.sensors.detect import from_env
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import best_device
@@ -103,7 +104,7 @@ class Agent:
             "hardware": found.words,
             "code": fingerprint.code_md5(),
             "version": __version__,
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": usable_cores(),
             "gpus": [asdict(gpu) for gpu in list_gpus()],
             "device": best_device(),
             "reading": told_of(reading),

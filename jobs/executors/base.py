@@ -88,6 +88,7 @@ class Placed(Protocol):
     told: Told
     was_ready: bool
     reads_files: bool  # of this machine: a long specification may go by file
+    writes_stacks: bool  # a function runs in it, which says in its log where it is before it is killed
 
     def tree(self) -> list[psutil.Process]: ...
     def send(self, message: dict[str, Any], timeout_s: float = 5.0) -> None: ...

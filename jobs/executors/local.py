@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING
 
 from fts.jobs.executors.base import Room, Want
+from fts.jobs.sensors.cgroups import usable_cores
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.slot import Slot
@@ -28,7 +28,7 @@ class LocalExecutor:
 
     def __init__(self, places: Places, settings: WorkerSettings, sensors: Sensors) -> None:
         self.sensors = sensors  # the worker's, which closes them
-        self.pool = MemoryPool(list_gpus(), os.cpu_count(), GpuLedger(gpus_folder()))
+        self.pool = MemoryPool(list_gpus(), usable_cores(), GpuLedger(gpus_folder()))
         self.slots = tuple(Slot(index, places, settings, self.sensors, self.pool) for index in range(settings.slots))
 
     def nodes(self) -> tuple[Node, ...]:

@@ -98,6 +98,7 @@ class NodeTrial:
         self._arriving.commit()
         self.attempt.files.knows()
         if self.child is not None:
+            self.child.writes_stacks = "objective" in self.attempt.spec.get("cell", {})
             with contextlib.suppress(ChildError):
                 self.child.send(self.attempt.order(self.mapped), timeout_s=60.0)
 
@@ -147,6 +148,8 @@ class NodeTrial:
             return
         if kind == "ready" and self.child is not None:
             self.child.was_ready = True
+        if kind in LAST and self.child is not None:
+            self.child.writes_stacks = False
         if self.watchdog is not None:
             if kind == "step":  # a heartbeat, which the watchdog hears here
                 self.watchdog.progress(fact.get("step_s") if self._measures else None)

@@ -37,6 +37,7 @@ class RemoteProcess:
     pid: int = 0
     frozen: bool = False
     reads_files: bool = False
+    writes_stacks: bool = False  # the agent of its node knows
 
     def __init__(self, channel: Channel, node: str, slot: RemoteSlot, program: Program) -> None:
         self.channel, self.slot, self.program = channel, slot, program

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from fts.jobs.library.progress import ProgressLine
 from fts.jobs.python import python
 from fts.jobs.records.questions import told
 from fts.jobs.records.searches import begun_cells
+from fts.jobs.sensors.cgroups import usable_cores
 from fts.jobs.settings import places
 from fts.jobs.status.conditions import is_live, runnable
 from fts.jobs.status.explain import why
@@ -380,7 +380,7 @@ def start_worker(path: Path, starts: int, progress: ProgressLine, slots: int = 1
         raise StudyFailed(f"a worker was started {STARTS} times and ended before any trial had ended; see {log}")
     words = python("-m", "fts.jobs.cli", "--db", str(path), "worker", "--detach", "--until-empty")
     if slots > 1:
-        words += ["--slots", str(min(slots, os.cpu_count() or 1))]
+        words += ["--slots", str(min(slots, usable_cores()))]
     done = subprocess.run(
         words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, start_new_session=True
     )

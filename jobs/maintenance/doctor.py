@@ -24,6 +24,7 @@ from fts.jobs.api.load import installed, study
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.maintenance import cleanup
 from fts.jobs.sensors import detect
+from fts.jobs.sensors.cgroups import cores_in_words, usable_cores
 from fts.jobs.settings import BadSetting, Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import disk_low
@@ -142,7 +143,7 @@ def messages(places: Places) -> Iterator[Diagnosis]:
 
 
 def _processors() -> Diagnosis:
-    cores = f"{os.cpu_count()} cores"
+    cores = cores_in_words(usable_cores())
     try:
         return Diagnosis("processors", "ok", f"{cores}, trials run on {best_device()}")
     except BadSetting as error:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
+from fts.jobs.sensors.cgroups import memory_groups
 from fts.jobs.sensors.macos import MacPart
 from fts.jobs.sensors.rapl import Rapl
 from fts.jobs.sensors.reading import Reading, Sensors, believable, parse_fields
@@ -97,7 +98,7 @@ class SystemPart:
 
     def __init__(self, disk: Path) -> None:
         self.disk = disk
-        self.groups = own_cgroups()
+        self.groups = memory_groups()
         psutil.cpu_percent()  # the first call has nothing to compare with and says 0.0
         self._cpu_from = time.monotonic()
 
@@ -105,7 +106,7 @@ class SystemPart:
         memory = psutil.virtual_memory()
         total, available = memory.total, memory.available
         for group in self.groups:
-            total, available = within_cgroup(group, total, available)
+            total, available = group.within(total, available)
         found: dict[str, Any] = {"total": total, "available": available}
         if time.monotonic() - self._cpu_from >= CPU_LEAST_S:
             found["cpu_percent"] = psutil.cpu_percent()
@@ -129,40 +130,6 @@ def free_disk(path: Path) -> int:
     while not path.exists() and path != path.parent:
         path = path.parent
     return psutil.disk_usage(str(path)).free
-
-
-def own_cgroups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[Path]:
-    """Folders of the version 2 control groups around this process that limit memory; [] elsewhere."""
-    try:
-        line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return []
-    folder = root / line.removeprefix("0::").strip().lstrip("/")
-    around = [folder, *folder.parents]
-    around = around[: around.index(root) + 1] if root in around else []
-    return [group for group in around if read_int(group / "memory.max") is not None]
-
-
-def within_cgroup(group: Path, total: int, available: int) -> tuple[int, int]:
-    """(total, available) bytes, cut to a control group's limit; pages of files it can drop count as available."""
-    limit, used = read_int(group / "memory.max"), read_int(group / "memory.current")
-    if limit is None or used is None:
-        return total, available
-    droppable = 0
-    try:
-        for line in (group / "memory.stat").read_text().splitlines():
-            if line.startswith("inactive_file "):
-                droppable = int(line.split()[1])
-    except (OSError, ValueError):
-        pass
-    return min(total, limit), max(0, min(available, limit - used + droppable))
-
-
-def read_int(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # "max": no limit
-        return None
 
 
 class LinuxHeat:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import re
-import signal
 import time
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
@@ -22,8 +21,9 @@ from fts.frozen import dataclass
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.executors.base import Whose
 from fts.jobs.supervisor.child import ChildError, ChildGone
-from fts.jobs.trial.death import CRASH_REPORT, cause_of_death, crashed_at, died_of, last_words
-from fts.jobs.watchdog.stop_request import StopRequest
+from fts.jobs.trial.death import STACKS, cause_of_death, died_of, last_words, size_of, was_at
+from fts.jobs.trial.error_text import with_place
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state.files import atomic_write, make_folder
 from fts.state.values import Cause
 
@@ -85,27 +85,32 @@ class Attempt:
         self._wish: StopRequest | None = None
         self._started = False  # the trial itself runs, not only its process
         self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
-        self._killed_itself = ""  # where, as far as it has said
+        self._own_end: dict[str, Any] | None = None  # how it was about to end its process, as far as it has said
         self._pruned = False  # decided; what the trial still tells of its later epochs does not count
         self._stop_by = float("inf")  # monotonic
         self._oom_kills = child.oom_kills()
-        self._began = time.time() - 1.0  # the clock of a file system is coarser
-        self._logs: tuple[Path, ...] = ()
+        self._ignored_stop = False
+        self._logs: dict[Path, int] = {}  # with their bytes before this attempt
         self._code: Path | None = None  # where the files of a person's function lie
 
     def run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
         """Blocks until the trial has ended, or was stopped, or the process died, or its node did."""
-        end = self._run(spec, number)
+        try:
+            end = self._run(spec, number)
+        finally:
+            self.child.writes_stacks = False
         gone = self.child.exit() if end.how in (Ended.STOPPED, Ended.DIED) else None
         if gone is None or gone.whose is Whose.TRIAL:
             return end
         return AttemptEnd(Ended.LOST, {"message": gone.said, "whose": gone.whose}, end.wish)
 
     def _run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
-        self._logs = (Path(str(spec.get("log_path"))), self.child.log_path)
+        logs = (Path(str(spec.get("log_path"))), self.child.log_path)
+        self._logs = {log: size_of(log) for log in logs}
         self._judged = spec["cell"].get("pruner", "none") != "none"
-        if "folder" in spec["cell"]:
-            self._code = (Path(spec["cell"]["folder"]) / str(spec["cell"].get("objective", ""))).parent.absolute()
+        if {"folder", "objective"} <= spec["cell"].keys():
+            self._code = (Path(spec["cell"]["folder"]) / str(spec["cell"]["objective"])).parent.absolute()
+            self.child.writes_stacks = True
         try:
             self.child.send(self._order(spec))
         except ChildError as error:
@@ -153,12 +158,14 @@ class Attempt:
             self.child.was_ready = True
         if kind == "ready" or fact.get("number") not in (number, None):
             return None
+        if kind == "stopped" and self._own_end is not None and self._wish is None:
+            return self._death(None)
         if isinstance(kind, str) and kind in LAST_FACTS:
             return AttemptEnd(Ended.PRUNED if self._pruned else Ended(kind), fact, self._wish)
-        if self._pruned:
+        if self._pruned or self._refused:  # what builds on a fact that is not on record cannot be recorded either
             return None
-        if kind == "kills itself":
-            self._killed_itself = str(fact.get("where"))[:200]
+        if kind == "ends itself":
+            self._own_end = fact
             return None
         self._started |= kind == "started"
         wish = self.record(fact)
@@ -181,27 +188,43 @@ class Attempt:
             return AttemptEnd(Ended.PRUNED, {}, self._wish)
         if code == STOPPED and (self.child.asked_to_stop or not self._started):
             return AttemptEnd(Ended.STOPPED, {}, self._wish)  # one that runs says that it has stopped before it leaves
+        return self._death(code)
+
+    def _death(self, code: int | None) -> AttemptEnd:
+        """Whose fault it is that the process ended with this code, and where it was then; None: by its own SIGTERM."""
         oom_kills = self.child.oom_kills() - self._oom_kills
-        said, place = crashed_at(last_words(self._logs, self._began, CRASH_REPORT), self._code)
-        cause = cause_of_death(code, oom_kills, self.child.was_ready, said)
-        message = died_of(code, oom_kills) + (f" ({place})" if place is not None else "")
-        if code == -signal.SIGKILL and self._killed_itself:
-            cause, message, said = Cause.CODE_ERROR, f"the trial process killed itself ({self._killed_itself})", ""
-        if cause is not Cause.MACHINE_ERROR or not self.child.was_ready:  # a kill from outside explains itself
-            last = said.splitlines()[-1] if said else ""
-            message += f": {last[:300]}" if last and not OUR_LINE.match(last) else ""
-        return AttemptEnd(Ended.DIED, {"message": message, "code": code, "cause": cause.value}, self._wish)
+        said, place = was_at(last_words(self._logs, STACKS), self._code)
+        last = said.splitlines()[-1][:300] if said else ""
+        last = "" if OUR_LINE.match(last) else last
+        cause, message = cause_of_death(code, oom_kills, self.child.was_ready, said), died_of(code, oom_kills)
+        if self._ignored_stop:
+            message = f"the trial did not stop within {self.grace_s:g} s and was killed"
+        elif self._own_end is not None and (code is None or code >= 0 or code == -(self._own_end.get("signal") or 0)):
+            cause, message, last = Cause.CODE_ERROR, f"the trial process {str(self._own_end.get('how'))[:80]}", ""
+        elif cause is Cause.MACHINE_ERROR and self.child.was_ready:
+            last = ""  # a kill from outside explains itself
+        if place is None and last and self._wish is not None:
+            place = f"its last line of output: {last}"  # of a command it is all that tells where it was
+        message = with_place(message, place) + (f": {last}" if last and self._wish is None else "")
+        told = {"message": message, "code": code, "cause": cause.value, "place": place, "unheard": self._ignored_stop}
+        return AttemptEnd(Ended.DIED, told, self._wish)
 
     def _look_around(self) -> None:
         if self._wish is None and (wish := self.wish()) is not None:
             self._obey(wish)
         elif self._wish is not None and time.monotonic() > self._stop_by:
             log.warning("the trial did not stop within %.0f s and is killed", self.grace_s)
+            self._ignored_stop = True
             self.child.kill()
             self._stop_by = float("inf")
 
+    @property
+    def _refused(self) -> bool:
+        """Was a fact of it refused? It is being killed."""
+        return self._wish is not None and self._wish.reason is StopReason.CODE_ERROR
+
     def _obey(self, wish: StopRequest) -> None:
-        if self._wish is not None:
+        if self._wish is not None and wish.reason is not StopReason.CODE_ERROR:
             return
         self._wish = wish
         if wish.kill:

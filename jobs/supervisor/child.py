@@ -27,6 +27,7 @@ from fts.jobs.executors.base import Exit
 from fts.jobs.supervisor.process_tree import kin, signal_tree, started_at
 from fts.jobs.supervisor.template import Forked, PipeEnd, Template, Told
 from fts.jobs.trial.death import count_oom_kills
+from fts.jobs.trial.stacks import WHERE
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16  # what a pipe holds
 CHUNKS_PER_CALL = 64  # a flood of facts must not keep the supervisor from its beats
+STACKS_S = 0.5  # that a process gets to write its stacks before it is killed; it takes a few milliseconds
 NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than what is resident (stacks, arenas)
 OOM_SCORE = 500  # of 1000: the kernel takes the trial before the worker and the person's editor
 
@@ -65,6 +67,7 @@ class TrialProcess:
     node: str | None = None  # this machine
     fingerprint: str | None = None  # which one that is, nobody need be told
     reads_files = True
+    writes_stacks = False  # it runs a function, whose process ends at WHERE
 
     def __init__(
         self,
@@ -293,13 +296,24 @@ class TrialProcess:
         return self.kill() if code is None else code
 
     def kill(self) -> int:
-        """SIGKILL to the whole tree, reaped; returns the exit code."""
+        """SIGKILL to the whole tree, reaped; returns the exit code. A function first writes where it is."""
         with self._lock:
             if (code := self.poll()) is None:
+                self._let_write_stacks()
                 self._signal_tree(signal.SIGKILL)
                 code = self._popen.wait()  # SIGKILL is not refused; a disk that hangs delays it
                 self._sweep()
             return code
+
+    def _let_write_stacks(self) -> None:
+        if not self.writes_stacks or self.frozen:
+            return
+        self.tree()  # its end would hide from us what it has started
+        until = time.monotonic() + STACKS_S
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, WHERE)
+        while self.poll() is None and time.monotonic() < until:
+            time.sleep(0.002)
 
     def close(self) -> None:
         """Kill what still lives and give back every file descriptor."""

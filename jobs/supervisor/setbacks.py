@@ -43,11 +43,11 @@ class Setbacks:
         return Cause(reason) if reason in (StopReason.DATA_ERROR, StopReason.CODE_ERROR) else None
 
 
-def tries_in_vain(attempts: Sequence[Attempt], gained: Sequence[float]) -> int:
-    """How many of these the machine has ended since the last one that gained something, at one of these times.
+def tries_in_vain(attempts: Sequence[Attempt], gained: Sequence[float]) -> list[Attempt]:
+    """Those that the machine has ended since the last one that gained something, at one of these times.
 
     By their order: a clock that was set back makes an early attempt end after a later one.
     """
     got_on = (one.n for one in attempts if any(one.began_at <= at <= (one.ended_at or at) for at in gained))
     last = max(got_on, default=0)
-    return sum(one.how == StopReason.MACHINE and one.n >= last for one in attempts)
+    return [one for one in attempts if one.how == StopReason.MACHINE and one.n >= last]

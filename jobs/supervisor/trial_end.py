@@ -117,7 +117,7 @@ def kept_attributes(told: Any) -> dict[str, Any]:
 
 def message_of(end: AttemptEnd) -> str:
     if end.wish is not None and end.wish.message:
-        return end.wish.message
+        return with_place(end.wish.message, end.facts.get("place"))
     said = str(end.facts.get("message") or "")
     by_signal = end.how is Ended.STOPPED and end.wish is None and not said
     return "a signal from outside stopped the trial process" if by_signal else said

@@ -24,10 +24,10 @@ from fts.jobs.status.formatting import count, in_gb, spell
 from fts.jobs.supervisor import beside_search, elsewhere
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more
-from fts.jobs.supervisor.history import BEGINS_AGAIN
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.progress_events import Note, TrialStarted
-from fts.jobs.supervisor.setbacks import Setbacks, tries_in_vain
+from fts.jobs.supervisor.rests import recorded_tries, resting
+from fts.jobs.supervisor.setbacks import Setbacks
 from fts.jobs.supervisor.telling import Telling
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
@@ -42,7 +42,7 @@ from fts.state.ticket_rows import next_runnable
 from fts.state.values import Cause, Claim, Direction, Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.settings import Places, WorkerSettings
@@ -53,11 +53,13 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.rests import Rests
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
+    from fts.state.values import Attempt as Tried
 
 log = logging.getLogger("fts.worker")
 
 OUTAGES_ALLOWED = 10  # faults of the machine without an epoch or a checkpoint in between; then the job is parked
 KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop; with the pauses, 25 minutes
+TRIES_AT_LEAST, IN_VAIN_S = 5, 1500.0  # so many that took so long are enough: an hour is not lost 30 times
 TRIES_IN_SLOT = 4  # before other jobs that wait get the slot for the time of a pause, or longer
 REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
@@ -124,7 +126,7 @@ class TrialRunner:
         if isinstance(admitted := self._admit(alone), StopRequest):
             return admitted
         spec = self.order.spec(admitted)
-        setbacks = Setbacks(self._reached(), self._tried())
+        setbacks = Setbacks(self._reached(), len(self._in_vain()))
         while True:
             try:
                 end = self._attempt(spec, admitted)
@@ -159,9 +161,10 @@ class TrialRunner:
             is_patient = end.how in (Ended.DIED, Ended.STOPPED) or end.facts.get("cause") == Cause.DISK
             allowed = KILLS_ALLOWED if is_patient else OUTAGES_ALLOWED
             transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
-            if reason is StopReason.MACHINE and setbacks.outages >= allowed:
-                return self._parked(end, setbacks.outages)
-            if (left_for := self._pause_before(reason, setbacks.outages, allowed, message_of(end))) is not None:
+            outages = setbacks.outages
+            if reason is StopReason.MACHINE and (outages >= allowed or self._took_too_long(outages)):
+                return self._parked(end, outages)
+            if (left_for := self._pause_before(reason, outages, allowed, message_of(end))) is not None:
                 return left_for
             again = self._again(spec, reason, message_of(end), progressed=setbacks.memory < TRIES_IN_MEMORY)
             if again is None:
@@ -233,8 +236,8 @@ class TrialRunner:
         if not wait_s:
             return None
         said = (
-            f"t{self.trial.number} runs again in {wait_s:.3g} s: {message}; {outages} of {allowed} tries "
-            "without progress, after the last one the job fails"
+            f"t{self.trial.number} runs again in {wait_s:.3g} s: {message}; {outages} of at most {allowed} tries "
+            "without progress, then the job fails"
         )
         transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
         self.tell(Note(said, self.job))
@@ -256,17 +259,21 @@ class TrialRunner:
     def _others_wait(self) -> bool:
         """Would another job take this slot?"""
         rests = self.work.rests
-        return rests is not None and next_runnable(self.db, rests.jobs | {self.job.id}) is not None
+        if rests is None:
+            return False
+        others = rests.jobs | resting(self.db, self.settings.outage_pause_s)
+        return next_runnable(self.db, others | {self.job.id}) is not None
 
-    def _tried(self) -> int:
-        """How often in vain, in whichever worker, since it last got further or a person had its job begin again."""
-        attempts = queries.attempts(self.db, self.trial.id)
-        if not any(one.how == StopReason.MACHINE for one in attempts):
-            return 0
-        gained = [one.at for one in queries.epochs(self.db, self.trial.id)[-1:]]
-        gained += [one["at"] for one in queries.checkpoints(self.db, self.trial.id)[:1]]
-        since = queries.claimed_since(self.db, self.job.id, BEGINS_AGAIN)
-        return tries_in_vain([one for one in attempts if one.token >= since], gained)
+    def _in_vain(self) -> Sequence[Tried]:
+        """Tries that the machine failed, in whichever worker, since it last got further."""
+        return recorded_tries(self.db, self.job.id, self.trial.id)
+
+    def _took_too_long(self, outages: int) -> bool:
+        """Have the tries in vain taken as much time as they may?"""
+        if outages < TRIES_AT_LEAST:
+            return False
+        later = self._in_vain()[1:]  # the first one may have got further before it failed
+        return sum((one.ended_at or one.began_at) - one.began_at for one in later) >= IN_VAIN_S
 
     def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
         """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
@@ -456,6 +463,9 @@ class TrialRunner:
             attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self.tell.together)
             spec = self.order.with_record(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.work.places), spec.number)
+            if end.facts.get("unheard"):
+                said = f"t{self.trial.number}: {end.facts['message']}; it goes on from its last checkpoint"
+                transitions.record_intervention(self.db, self.claim, "killed", said, {}, trial_id=self.trial.id)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now
             raise
@@ -513,7 +523,7 @@ class TrialRunner:
 def gone_of(program: Program) -> str | None:
     """What a program needs and is not there; None: it is all there."""
     if program.folder is not None and not Path(program.folder).is_dir():
-        return f"{program.folder} is no folder; move it back, or put the study in line from where it is now: its trials stay"
+        return f"{program.folder} is no folder; move it back, or enqueue it from where it is now: its trials stay"
     if program.python is not None and not Path(program.python).is_file():
         return f"the interpreter {program.python} does not exist; make it again, or enqueue with another --python"
     return None

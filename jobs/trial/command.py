@@ -30,7 +30,7 @@ from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
 from fts.jobs.trial import orphans, process
 from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, cause_of
-from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words
+from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words, size_of
 from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.jobs.trial.group import Group
 from fts.jobs.trial.process import Commands, Throttle, log_to, say
@@ -105,7 +105,6 @@ class CommandTrial:
         self.source = None if path is None else source_of(self.cell, path, say)
         self.mirror = None if self.source is None else Mirror(self.source, self.report)
         self._began = self._last_report = time.monotonic()
-        self._clock = time.time() - 1.0  # the clock of a file system is coarser
 
     # -- what each attempt wrote
 
@@ -312,12 +311,12 @@ class CommandTrial:
             last = self._lines.last[:200]
             found = f"its last line of output is {last!r}" if last else "it printed nothing"
         else:
-            printed = self.cell.metric in self._output(last_words([self.log], self._clock))
+            printed = self.cell.metric in self._output()
             found = "the report is empty" + (", but it printed it: add --stdout or --regex" if printed else "")
         return f"the command ended without {self.cell.metric} (exit code 0): {found}; expected {self.cell.source}"
 
     def _failed(self, code: int) -> dict[str, Any]:
-        said = self._output(last_words([self.log], self._clock))
+        said = self._output()
         cause = cause_of_death(code, self._oom_kills, was_ready=True, said=said).value
         message = died_of(code, self._oom_kills).replace("the trial process", "the command")
         if code == protocol.STOPPED:
@@ -328,19 +327,9 @@ class CommandTrial:
         say(message)
         return {"fact": "failed", "cause": cause, "message": message, "code": code, "peak_bytes": peak_bytes()}
 
-    def _output(self, said: str) -> str:
+    def _output(self) -> str:
         """The end of what the command printed in this attempt."""
-        window = self.windows["log"][-1]
-        printed = (window.end or size_of(self.log)) - window.start
-        return said.encode()[-printed:].decode(errors="replace") if printed else ""
-
-
-def size_of(path: Path) -> int:
-    """0 for one that somebody has deleted."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+        return last_words({self.log: self.windows["log"][-1].start})
 
 
 def md5_of_script(cell: CommandCell) -> str:

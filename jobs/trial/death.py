@@ -6,8 +6,10 @@ for a person's or a scheduler's.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +18,14 @@ from fts.jobs.trial.error_text import is_own
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 LAST_WORDS = 2000  # bytes of a log
-CRASH_REPORT = 16_000  # bytes of a log in which Python's own report of a crash begins
-FATAL = "Fatal Python error: "  # its first words; the frames follow, the latest first
-FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
+STACKS = 64_000  # bytes at the end of a log in which the stacks lie that Python's faulthandler has written
+THREAD = r"^(?:Current thread|Thread|Stack)\b.*:\n"
+REPORT = re.compile(rf"(?:^Fatal Python error: .*\n\n)?(?:{THREAD}(?:^  .*\n)+\n?)+", re.MULTILINE)  # of all threads
+FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)  # the latest first
+SENT = re.compile(r".*/fts-agent-[^/]+/code/[0-9a-f]{32}/(?!.*site-packages)")  # a person's code, as a node has it
 ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # a letter beyond ASCII, as that report has it
 # A signal that a process earns by what it does itself; any other came from outside.
 OF_ITS_OWN = {
@@ -46,29 +50,39 @@ def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, said: str 
     return Cause.CODE_ERROR if was_ready else Cause.MACHINE_ERROR
 
 
-def crashed_at(said: str, folder: Path | None) -> tuple[str, str | None]:
-    """What a process said before its crash, and the line of the code in `folder` that it was at, if it could say."""
-    before, fatal, report = said.rpartition(FATAL)
-    if not fatal:
+def was_at(said: str, folder: Path | None) -> tuple[str, str | None]:
+    """What a process said before it wrote its stacks, and the line of the code in `folder` that it was at, if any."""
+    reports = list(REPORT.finditer(said + "\n"))
+    if not reports:
         return said[-LAST_WORDS:], None
-    frames = [(Path(ESCAPED.sub(lambda m: chr(int(m[1][1:], 16)), file)), line) for file, line in FRAME.findall(report)]
-    own = (frame for frame in frames if folder is not None and is_own(frame[0], folder))
+    threads = re.split(f"(?m)(?={THREAD})", reports[-1][0])[::-1]  # the main one stands last
+    threads.sort(key=lambda one: one.startswith("Thread"))  # and the current one comes first
+    frames = [(Path(unescaped(file)), line) for file, line in FRAME.findall("".join(threads))]
+    own = (frame for frame in frames if folder is not None and (is_own(frame[0], folder) or SENT.match(str(frame[0]))))
     place = next((f"{file.name} line {line}" for file, line in own), None)
-    return before.strip()[-LAST_WORDS:], place
+    return said[: reports[-1].start()].strip()[-LAST_WORDS:], place
 
 
-def last_words(logs: Iterable[Path], since: float, count: int = LAST_WORDS) -> str:
-    """The last bytes of whichever of these logs was written to since (seconds since the epoch)."""
-    for log in logs:
-        try:
-            if log.stat().st_mtime < since:
-                continue
-            with log.open("rb") as file:
-                file.seek(max(0, log.stat().st_size - count))
+def unescaped(file: str) -> str:
+    return ESCAPED.sub(lambda found: chr(int(found[1][1:], 16)), file)
+
+
+def last_words(logs: Mapping[Path, int], count: int = LAST_WORDS) -> str:
+    """The last bytes of the first of these logs that is longer now than it was: log -> its bytes then."""
+    for log, before in logs.items():
+        with suppress(OSError), log.open("rb") as file:
+            if (end := file.seek(0, os.SEEK_END)) > before:
+                file.seek(max(before, end - count))
                 return file.read().decode(errors="replace").strip()
-        except OSError:
-            continue
     return ""
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 for one that is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def died_of(code: int | None, oom_kills: int = 0) -> str:

@@ -8,7 +8,6 @@ reaches another trial.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import importlib.machinery
 import importlib.util
 import inspect
@@ -36,6 +35,7 @@ from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial import process
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
+from fts.jobs.trial.folders import kept
 from fts.jobs.trial.process import Commands, log_to, say
 from fts.jobs.trial.running import (
     MAX_METRICS,
@@ -47,6 +47,7 @@ from fts.jobs.trial.running import (
     number_of,
     peak_bytes,
 )
+from fts.jobs.trial.stacks import write_stacks
 from fts.state.files import CannotWrite, remove
 from fts.state.values import HUGE, Direction
 
@@ -89,7 +90,8 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
     log_to(Path(spec.log_path).absolute())
-    faulthandler.enable(2, all_threads=False)  # a crash of a library leaves the line that called it in the log
+    write_stacks()
+    kept.to(Path(spec.folder).absolute())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)

@@ -29,6 +29,7 @@ from fts.jobs.api.spec import TrialSpec
 from fts.jobs.trial import orphans
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.error_text import print_error, sentence_of
+from fts.jobs.trial.stacks import exit_now, tell_own_end
 from fts.state.files import open_log, refuse_links, remove
 
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
@@ -62,7 +63,7 @@ def live(fd: int, run: Run, read: Read, another: Another | None = None) -> int:
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
         signal.signal(ignored, signal.SIG_IGN)
     os.register_at_fork(after_in_child=be_ordinary)
-    tell_own_kill(orders)
+    tell_own_end(lambda fact: orders.tell(fact))
     os.set_inheritable(fd, False)
     return serve(orders, fd, run, read, another)
 
@@ -70,7 +71,7 @@ def live(fd: int, run: Run, read: Read, another: Another | None = None) -> int:
 def leave() -> None:
     """Ends this process and what it started; the main thread may be at it, or may not get to it any more."""
     orphans.end_children()
-    os._exit(protocol.STOPPED)
+    exit_now(protocol.STOPPED)
 
 
 def private_stdin() -> int:
@@ -86,24 +87,6 @@ def be_ordinary() -> None:
     """A process that the trial forks ends at SIGTERM: multiprocessing ends its workers so, and would wait for ever."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-
-
-def tell_own_kill(orders: Commands) -> None:
-    """A trial that kills itself says so first: else the kill would pass for one from outside."""
-    me = os.getpid()
-
-    def telling(kill: Callable[[int, int], None], mine: Callable[[], tuple[int, ...]]) -> Callable[[int, int], None]:
-        def told(target: int, number: int, /) -> None:
-            if number == signal.SIGKILL and os.getpid() == me and target in mine():
-                caller = sys._getframe(1)
-                place = f"{Path(caller.f_code.co_filename).name} line {caller.f_lineno}"
-                orders.tell({"fact": "kills itself", "where": place})
-            kill(target, number)
-
-        return told
-
-    os.kill = telling(os.kill, lambda: (me, 0, -os.getpgrp()))
-    os.killpg = telling(os.killpg, lambda: (0, os.getpgrp()))
 
 
 def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | None = None) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.settings import Places, WorkerSettings
     from fts.state.db import Database
-    from fts.state.values import Event, Job
+    from fts.state.values import Event, Job, Worker
 
 BATCH = 10_000  # events read at once
 
@@ -49,6 +49,11 @@ def in_line(jobs: Sequence[Job], paused: bool) -> str:
             parts.append(f"{number} {words}")
     told = ", ".join(parts) or "no job in line"
     return f"{told}; the queue is paused, `fts resume --queue` resumes it" if paused and waiting else told
+
+
+def waits_for(worker: Worker) -> str:
+    """Why a worker that would leave does not yet."""
+    return f"is with worker {worker.id} on {worker.host}: if that stays silent, its lease ends and the job comes here"
 
 
 def farewell(db: Database, worker_id: int, since: int, seconds: float) -> str:

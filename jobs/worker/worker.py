@@ -28,7 +28,7 @@ from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobStarted, Note
-from fts.jobs.supervisor.rests import Rests
+from fts.jobs.supervisor.rests import Rests, resting
 from fts.jobs.supervisor.trouble import DISK_FAILS
 from fts.jobs.worker import words
 from fts.jobs.worker.console import Console
@@ -45,7 +45,7 @@ from fts.state.backup import backup
 from fts.state.db import open_database
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, StaleToken, StateError, WrongStatus
 from fts.state.slot_lock import SlotLock
-from fts.state.values import WorkerOrder
+from fts.state.values import JobStatus, WorkerOrder
 
 if TYPE_CHECKING:
     from fts.jobs.settings import Places, WorkerSettings
@@ -152,6 +152,7 @@ class Worker:
         self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._idle_since: float | None = None
+        self._first_beats: dict[int, float] = {}  # of workers elsewhere, as they were when we first asked
         self._worked = False  # and has not yet said that nothing is left to run
         self._lost_database: StateError | None = None
         self._consumes = False  # jobs of the queue, not one that a person wants here and now
@@ -276,9 +277,8 @@ class Worker:
     def _claim(self) -> Claim | None:
         try:
             settings = self.settings
-            return transitions.claim(
-                self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=self.rests.jobs
-            )
+            rests = self.rests.jobs | resting(self.db, settings.outage_pause_s)
+            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=rests)
         except DISK_FAILS as error:
             self.last_words.pause_queue(error)
             return None
@@ -354,7 +354,27 @@ class Worker:
 
     def _work_waits(self) -> bool:
         flag = queries.flag(self.db, "queue_paused")
-        return (flag is None or is_of_disk(flag)) and tickets.runnable_jobs(self.db) > 0
+        if flag is not None and not is_of_disk(flag):
+            return False
+        return tickets.runnable_jobs(self.db) > 0 or self._may_come_back()
+
+    def _may_come_back(self) -> bool:
+        """Whether a job is with a worker of another machine that has not beaten since we first asked.
+
+        Alive, it beats within seconds; dead, it loses the job with its lease. So a container that is made anew, under
+        another host name, goes on with what it was killed in.
+        """
+        held = {job.worker_id: job for job in queries.jobs(self.db, (JobStatus.RUNNING,))}
+        here = socket.gethostname()
+        for worker in queries.workers(self.db):
+            if worker.status != "running" or worker.host == here or worker.id not in held:
+                continue
+            if worker.id not in self._first_beats:
+                self._first_beats[worker.id] = worker.heartbeat_at
+                self.progress.tell(Note(words.waits_for(worker), held[worker.id]))
+            if self._first_beats[worker.id] == worker.heartbeat_at:
+                return True
+        return False
 
     def signalled(self, signum: int) -> None:
         order = WorkerOrder.DRAIN_TRIAL if signum == signal.SIGUSR1 else WorkerOrder.STOP

@@ -23,6 +23,7 @@ from fts.state.queries.trial_rows import (
     failed_before,
     interrupted,
     latest_trial,
+    latest_tries,
     longest_gap_s,
     readable_trials,
     shown_trials,

@@ -174,6 +174,18 @@ def interrupted(db: Database, job_id: int, since: int = 0) -> dict[int, tuple[fl
     return found
 
 
+def latest_tries(db: Database) -> tuple[tuple[int, int, str, float], ...]:
+    """Of each interrupted trial of a queued job: job, trial, how its latest process ended, and when."""
+    # Plain SQL, and both statuses: SQLite uses a partial index only where its condition stands in the query.
+    latest = "SELECT MAX(n) FROM attempt WHERE trial_id = t.id"
+    found = db.execute_sql(
+        "SELECT t.job_id, t.id, a.how, a.ended_at FROM trial t JOIN job j ON j.id = t.job_id JOIN attempt a"
+        f" ON a.trial_id = t.id AND a.n = ({latest}) WHERE t.status IN ('running', 'interrupted')"
+        " AND t.status = 'interrupted' AND j.status = 'queued' AND a.ended_at IS NOT NULL"
+    )
+    return tuple((int(job), int(trial), str(how), float(at)) for job, trial, how, at in found.fetchall())
+
+
 def checkpoints(db: Database, trial_id: int) -> tuple[dict[str, Any], ...]:
     """The checkpoints of a trial, newest first."""
     query = CheckpointRow.select(ALL).where(CheckpointRow.trial_id == trial_id).order_by(CheckpointRow.id.desc())

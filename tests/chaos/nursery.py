@@ -25,6 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fts.jobs.trial.stacks import exit_now
+
 PR_SET_CHILD_SUBREAPER = 36
 REAL_POPEN = subprocess.Popen
 PRELOADED = (
@@ -85,7 +87,7 @@ def fork(live: Callable[[], int]) -> int:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
                 stream.flush()
-        os._exit(code)
+        exit_now(code)
 
 
 def adopt_orphans() -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import venv
 from pathlib import Path
@@ -18,10 +19,18 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.api.function import FunctionStudy
+from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor import log_limit, trial_runner
+from fts.jobs.supervisor.rests import recorded_tries, resting
+from fts.jobs.worker.console import Console
+from fts.jobs.worker.worker import run_job
 from fts.state import transitions
 from fts.state.db import open_database
+from fts.state.transitions.attempts import begin_attempt
+from fts.state.transitions.base import emit, transaction
+from fts.state.values import Cause, Verb
 from tests.fts_process import Study, wait_until
+from tests.state.helpers import claimed, enqueued, new_db, started
 
 ENVIRON = {
     "FTS_OUTAGE_PAUSE_S": "0.001",
@@ -51,12 +60,32 @@ FAULTS = {
     "syntax": Fault(F + "return (", "failed code error", "t0 cannot run: '(' was never closed", 9),
     "gone": Fault("", "failed code error", "gone.py does not exist; restore it or enqueue the study again", 9),
     "relative": Fault("from . import x\n" + F + "return 1", "failed code error", "put an __init__.py into", 9),
-    "died": Fault(F + "import os; os._exit(3)", "failed code error", "the trial process ended with exit code 3"),
+    "died": Fault(F + "import os; os._exit(3)", "failed code error", "process called os._exit(3) (died.py line 2)"),
     "crash": Fault(F + "__import__('ctypes').string_at(0)", "failed code error", "11 (SIGSEGV) (crash.py line 2)"),
-    "left75": Fault(F + "import os; os._exit(75)", "failed code error", "the trial process ended with exit code 75"),
+    "left75": Fault(F + "import os; os._exit(75)", "failed code error", "called os._exit(75) (left75.py line 2)"),
+    "alarm": Fault(
+        F + "import signal, time; signal.setitimer(signal.ITIMER_REAL, 0.01)\n    time.sleep(9)",
+        "failed code error", "(SIGALRM) (alarm.py line 3)",
+    ),
+    "terms": Fault(
+        F + "import os\n    os.kill(os.getpid(), 15)\n    trial.report(1, 1)\n    return 1",
+        "failed code error", "the trial process sent itself SIGTERM (terms.py line 3)",
+    ),
+    "locks": Fault(  # a library holds the interpreter
+        "import ctypes\n" + F + "return ctypes.PyDLL(None).sleep(999)", "failed stalled", "killed (locks.py line 3)"
+    ),
     "step": Fault(F + "trial.report(1, 10**12); return 1", "failed code error", "the step is 1000000000000, exp"),
     "metrics": Fault(F + "return {f'm{n}': n for n in range(9999)}", "failed code error", "9999 metrics were given"),
-    "choices": Fault(F + "return trial.suggest_categorical('c', range(9999))", "failed code error", "distribution of"),
+    "choices": Fault(
+        F + "return trial.suggest_categorical('c', range(9999)) + trial.suggest_float('x', 0, 1)",
+        "failed code error",
+        "distribution of c",
+    ),
+    "wide": Fault(
+        F + "x = trial.suggest_float('x', 1e200, 1e300); trial.suggest_int('n', 1, 2); return 1",
+        "failed code error",
+        "expected a number between -1e100 and 1e100",
+    ),
     "huge": Fault(F + "return 10**400", "failed code error", "a whole number of 1329 bits, expected at most 1.8e308"),
     "penalty": Fault(
         F + "trial.report(1e60, 1); trial.report(1e300, 2); return [1e99, 1e60, 1e308][trial.number]",
@@ -68,7 +97,10 @@ FAULTS = {
     "memory": Fault(
         F + "return len([bytearray(9**9) for n in range(9)])", "queued cannot fit", "t0 needs more memory than there is"
     ),
-    "sleeps": Fault(F + "import time; time.sleep(999)", "failed stalled", " s at 0.0 % of a core"),
+    "sleeps": Fault(F + "import time; time.sleep(999)", "failed stalled", "killed (sleeps.py line 2)"),
+    "late": Fault(
+        "import time\ndef load():\n    time.sleep(999)\n" + F + "load()", "failed time limit", "d (late.py line 3)"
+    ),
     "works": Fault(F + "import time\n    while time.process_time() < 3.5: pass\n    return 1", "done finished", ""),
     "leaves": Fault(F + "import os, time\n    os.fork() or time.sleep(999)\n    return 1", "done finished", ""),
     "daemon": Fault(
@@ -84,10 +116,18 @@ FAULTS = {
     ),
     "way": Fault(
         "import fts\n" + F + "import pathlib; own = fts.checkpoint(trial); own.save({}); there = pathlib.Path(own.dir)"
-        "\n    (there.parents[1] / 'trial_0001').mkdir(exist_ok=True)"
-        "\n    (there.parents[1] / 'trial_0001' / 'checkpoint').touch()\n    return 1",
+        "\n    import os; os.chdir(there.parents[1])"
+        "\n    os.system('mkdir -p trial_0001; touch trial_0001/checkpoint')\n    return 1",
         "done finished",
         "trial_0001/checkpoint is a file, expected a folder",
+        3,
+        3,
+    ),
+    "strays": Fault(
+        "import fts\n" + F + "folder = fts.checkpoint(trial).dir.parents[1] / 'trial_0001'\n    folder.is_dir()"
+        "\n    folder.mkdir(exist_ok=True)\n    (folder / 'loss.txt').write_text('0')\n    return 1",
+        "done finished",
+        "_strays/trial_0001 is in the folder of another trial (strays.py line 5); write below fts.checkpoint(trial)",
         3,
         3,
     ),
@@ -113,6 +153,11 @@ FAULTS = {
 }  # fmt: skip
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "typo": {"metric": "los"},
+    "lent": {"warm_start": ({"x": 0.5, "y": 1},)},
+    "late": {"trial_timeout_s": 1.0},
+}
 BROKEN_LATER = ("syntax", "gone")  # enqueue would refuse them
 
 
@@ -124,9 +169,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Study:
         (study.folder / f"{name}.py").write_text(DRAW if name in BROKEN_LATER else fault.code)
     for name in ("jobs", "state", "tui", "fts_study"):
         (study.folder / f"{name}.py").write_text("V = 1\n")
-    put_in_line(study, {name: fault.trials for name, fault in FAULTS.items() if name not in ("typo", "lent")})
-    put_in_line(study, {"typo": 1}, metric="los")
-    put_in_line(study, {"lent": 2}, warm_start=({"x": 0.5, "y": 1},))
+    for name, fault in FAULTS.items():
+        put_in_line(study, {name: fault.trials}, **OPTIONS.get(name, {}))
     for name in BROKEN_LATER:
         (study.folder / f"{name}.py").write_text(FAULTS[name].code)
     (study.folder / "gone.py").unlink()
@@ -287,6 +331,67 @@ def test_tries_in_vain_count_whichever_worker_made_them(tmp_path: Path) -> None:
     study.ok("retry", "1")
     study.fts("worker", "--until-empty", "--slots", "1", timeout_s=120)
     assert len(study.query("SELECT 1 FROM attempt WHERE how = 'machine'")) == 2 * trial_runner.OUTAGES_ALLOWED
+
+
+def test_a_function_that_ignores_a_stop_is_killed_and_an_event_says_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(tmp_path / "study", **ENVIRON)
+    (study.folder / "deaf.py").write_text(
+        "import signal, time\n" + F + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    open('deaf', 'w').close()\n"
+        "    while True:\n        time.sleep(0.01)"
+    )
+    put_in_line(study, {"deaf": 1})
+
+    def pauses() -> None:
+        wait_until((study.folder / "deaf").exists, every_s=0.02)
+        study.ok("pause", "1")
+
+    threading.Thread(target=pauses, daemon=True).start()
+    run_here(study, monkeypatch)
+    assert jobs(study)["deaf"]["status"] == "paused"
+    (event,) = study.query("SELECT message FROM event WHERE verb = 'killed'")
+    assert event["message"].startswith("t0: the trial did not stop within 0.3 s and was killed (deaf.py line "), event
+
+
+def test_kills_that_nobody_can_put_down_to_the_code_end_after_five_that_took_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_runner, "IN_VAIN_S", 0.0)
+    study = Study(tmp_path / "study", **ENVIRON)
+    (study.folder / "shot.py").write_text("import os\n" + F + "os.system('kill -9 $PPID')")
+    put_in_line(study, {"shot": 1})
+    run_here(study, monkeypatch)
+    (job,) = jobs(study).values()
+    assert f"{job['status']} {job['cause']}" == "failed machine error"
+    assert job["message"].startswith("t0 was tried 5 times without progress; the last time: the trial process was kill")
+
+
+def run_here(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first job, in this process."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # run_job takes over the signals of its process
+    settings = WorkerSettings(poll_s=0.05, stop_grace_s=0.3, outage_pause_s=0.001, stall={})
+    run_job(Places(study.outputs / "fts.db", study.folder), settings, 1, Console(live=False))
+
+
+def test_a_job_rests_for_every_worker_by_the_tries_on_record(tmp_path: Path) -> None:
+    db = new_db(tmp_path)
+    try:
+        (job_id,), claim = enqueued(db), claimed(db)
+        trial_id = started(db, claim)
+        for pid in range(1, 5):
+            with db.write():
+                begin_attempt(db, trial_id, claim.token, "lab", pid)
+            transitions.record_attempt_ended(db, claim, trial_id, "machine")
+        assert len(recorded_tries(db, job_id, trial_id)) == 4 and not resting(db, 60.0), "it runs"
+        transitions.interrupt_trial(db, claim, trial_id, Cause.MACHINE_ERROR)
+        transitions.release_job(db, claim, Cause.DRAINED, "rest")
+        assert resting(db, 60.0) == {job_id} and not resting(db, 0.0)
+        with transaction(db):
+            emit(db, Verb.EXTENDED, "ada@lab", "more trials", job_id=job_id)
+        assert not resting(db, 60.0), "a person wants it now"
+    finally:
+        db.close()
 
 
 FAILS_BESIDE = """

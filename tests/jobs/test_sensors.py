@@ -1,5 +1,8 @@
 import json
+import os
 import stat
+import subprocess
+import sys
 import time
 from collections import namedtuple
 from dataclasses import asdict
@@ -9,7 +12,8 @@ from typing import Any
 import pytest
 
 from fts.jobs.sensors import macos
-from fts.jobs.sensors.detect import Machine, Nvml, SystemPart, from_env, hottest, merge, own_cgroups, within_cgroup
+from fts.jobs.sensors.cgroups import cores_in_words, memory_groups, usable_cores
+from fts.jobs.sensors.detect import Machine, Nvml, SystemPart, from_env, hottest, merge
 
 Chip = namedtuple("Chip", "label current")
 
@@ -143,22 +147,85 @@ def test_slots_that_ask_at_the_same_moment_share_one_reading() -> None:
     assert part.reads == 1
 
 
-def cgroup(folder: Path, limit: str, current: int, droppable: int) -> None:
+def files(folder: Path, **texts: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "memory.max").write_text(limit)
-    (folder / "memory.current").write_text(str(current))
-    (folder / "memory.stat").write_text(f"anon 1\ninactive_file {droppable}\n")
+    for name, text in texts.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def memory(limit: str, used: int, droppable: int) -> dict[str, str]:
+    return {
+        "memory__max": limit,
+        "memory__current": f"{used}\n",
+        "memory__stat": f"anon 1\ninactive_file {droppable}\n",
+    }
+
+
+def old_memory(limit: int, used: int, droppable: int) -> dict[str, str]:
+    stat = f"inactive_file 1\ntotal_inactive_file {droppable}\n"
+    return {"memory__limit_in_bytes": f"{limit}\n", "memory__usage_in_bytes": str(used), "memory__stat": stat}
+
+
+def within(root: Path, own: Path, total: int, available: int) -> tuple[int, int]:
+    for group in memory_groups(root, own):
+        total, available = group.within(total, available)
+    return total, available
 
 
 def test_the_limits_of_the_control_groups_around_us_bound_what_is_available(tmp_path: Path) -> None:
     root, own = tmp_path / "cgroup", tmp_path / "self"
-    cgroup(root / "user" / "job", "max", 10, 0)
-    cgroup(root / "user", "1000", 900, 300)
+    files(root / "user" / "job", **memory("max", 10, 0))
+    files(root / "user", **memory("1000", 900, 300))
     own.write_text("4:memory:/old\n0::/user/job\n")
-    assert own_cgroups(root, own) == [root / "user"]
-    assert within_cgroup(root / "user", total=5000, available=4000) == (1000, 400)
-    assert within_cgroup(root / "user", total=5000, available=50) == (1000, 50)
-    assert own_cgroups(root, tmp_path / "none") == []
+    assert within(root, own, 5000, 4000) == (1000, 400)
+    assert within(root, own, 5000, 50) == (1000, 50)
+    assert memory_groups(root, tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("path", ["/slurm/job_7/step_0", "/docker/a-folder-of-the-host"])
+def test_so_do_those_of_version_1_in_which_no_limit_is_a_large_number(tmp_path: Path, path: str) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "self"
+    around, limited = root / "memory", root / "memory" / path.lstrip("/") if "slurm" in path else root / "memory"
+    files(around, **old_memory(9223372036854771712, 10, 0))
+    files(limited, **old_memory(1000, 900, 300))
+    own.write_text(f"9:name=systemd:/\n4:memory:{path}\n3:cpu,cpuacct:/\n0::/\n")
+    assert within(root, own, 5000, 4000) == (1000, 400)
+
+
+@pytest.mark.parametrize(
+    ("texts", "cores"),
+    [
+        ({"cpu__max": "max 100000\n"}, 8),
+        ({"cpu__max": "250000 100000\n"}, 2),
+        ({"cpu__max": "50000 100000\n"}, 1),
+        ({"cpu__max": "1600000 100000\n"}, 8),
+        ({"cpu__max": ""}, 8),
+        ({"cpu__cfs_quota_us": "-1\n", "cpu__cfs_period_us": "100000\n"}, 8),
+        ({"cpu__cfs_quota_us": "300000\n", "cpu__cfs_period_us": "100000\n"}, 3),
+        ({}, 8),
+    ],
+)
+def test_a_quota_of_processors_bounds_the_cores_we_use(tmp_path, monkeypatch, texts, cores) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    own, version_1 = tmp_path / "self", "cpu__cfs_quota_us" in texts
+    own.write_text("3:cpuacct,cpu:/user/job\n" if version_1 else "0::/user/job\n")
+    top = tmp_path / "cgroup" / ("cpu" if version_1 else "")
+    files(top / "user", **texts)
+    assert usable_cores(tmp_path / "cgroup", own) == cores
+    assert cores_in_words(cores) == f"{cores} of 64 cores"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to processors")
+def test_a_worker_bound_to_one_processor_has_one_slot_of_one_thread() -> None:
+    program = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from fts.jobs.settings import BadSetting, worker_settings\n"
+        "found = worker_settings(device='cpu'); print(found.slots, found.threads)\n"
+        "try:\n    worker_settings(2, 1, device='cpu')\nexcept BadSetting as error:\n    print(error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("1 1\nslots x threads: 2 x 1 need 2 cores, but a worker has 1 ")
 
 
 # -- macOS, as its tools print it

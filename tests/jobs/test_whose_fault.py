@@ -24,7 +24,7 @@ from fts.jobs.supervisor import trial_runner
 from fts.jobs.supervisor.trouble import pause_s
 from fts.jobs.trial import cause as causes
 from fts.jobs.trial.cause import DeviceMissing, cause_of
-from fts.jobs.trial.death import cause_of_death, count_oom_kills, crashed_at, died_of, last_words
+from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words, was_at
 from fts.jobs.trial.function import names_no_file
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
@@ -137,19 +137,28 @@ def test_a_death_is_put_down_to_whose_fault_it_is(code, oom_kills, was_ready, ca
 def test_an_abort_for_want_of_memory_is_told_by_its_last_words(tmp_path):
     log = tmp_path / "trial.log"
     log.write_text("12:00:00 ep 1\nterminate called after throwing an instance of 'std::bad_alloc'\n")
-    said = last_words([tmp_path / "none.log", log], since=0.0)
-    assert cause_of_death(-signal.SIGABRT, 0, True, said) is Cause.OUT_OF_MEMORY
-    assert last_words([log], since=log.stat().st_mtime + 1) == ""
+    said = last_words({tmp_path / "none.log": 0, log: 14})
+    assert said.startswith("terminate") and cause_of_death(-signal.SIGABRT, 0, True, said) is Cause.OUT_OF_MEMORY
+    assert last_words({log: log.stat().st_size}) == "", "what an earlier attempt wrote"
 
 
 def test_the_line_of_a_crash_is_that_of_the_persons_code(tmp_path):
     folder = tmp_path / "böb"
-    report = (
-        f'epoch 3\nFatal Python error: Aborted\n\nStack (most recent call first):\n  File "/lib/x.py", line 5 in g\n'
-        f'  File "{tmp_path}/b\\xf6b/train.py", line 7 in f\n  File "/fts/function.py", line 9 in run\n'
+    frames = (
+        f'  File "/lib/x.py", line 5 in g\n  File "{tmp_path}/b\\xf6b/train.py", line 7 in f\n'
+        '  File "/fts/function.py", line 9 in run'
     )
-    assert crashed_at(report, folder) == ("epoch 3", "train.py line 7")
-    assert crashed_at(report, tmp_path / "other") == ("epoch 3", None) == crashed_at("epoch 3", folder)
+    other = f'Thread 0x07 (most recent call first):\n  File "{folder}/data.py", line 1 in load\n\n'
+    for report in (
+        f"Fatal Python error: Aborted\n\nStack (most recent call first):\n{frames}",
+        f"Fatal Python error: Bus\n\nCurrent thread 0x01 (most recent call first):\n{frames}\n\nExtension modules: x",
+        f"{other}Current thread 0x01 [main] (most recent call first):\n{frames}",
+        f"{other}{other}Thread 0x01 (most recent call first):\n{frames}\n",
+    ):
+        assert was_at(f"epoch 3\n{report}", folder) == ("epoch 3", "train.py line 7"), report
+        sent = report.replace(f"{tmp_path}/b\\xf6b", f"/tmp/fts-agent-0-x1/code/{'0f' * 16}/src")
+        assert was_at(sent, folder)[1] == "train.py line 7", "on a node"
+        assert was_at(f"epoch 3\n{report}", tmp_path / "other") == ("epoch 3", None) == was_at("epoch 3", folder)
 
 
 @pytest.mark.parametrize(
@@ -337,9 +346,8 @@ def test_a_process_that_crashes_three_times_at_the_same_place_has_a_code_error(
     job = one.work()
     assert (job.status, job.cause, job.trials_failed) == (JobStatus.FAILED, Cause.CODE_ERROR, 1)
     assert str(job.message).startswith(
-        "1 trial: 1 code error; none is complete; t0 failed: the trial process was killed"
+        "1 trial: 1 code error; none is complete; t0 failed: the trial process sent itself SIGSEGV"
     )
-    assert "by signal 11 (SIGSEGV)" in str(job.message)
     assert len([e for e in queries.events(one.db, limit=1000) if e.verb == "trial_restarted"]) == 2
     assert "`fts retry 1` runs 1 trial again: t0" in one.why() and one.key_refuses() is None
     one.db.close()

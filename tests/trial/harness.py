@@ -25,6 +25,7 @@ from fts.jobs.search.pruner import should_prune
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.child import ChildError, TrialProcess
 from fts.jobs.trial import function
+from fts.jobs.trial.stacks import exit_now
 from fts.state.values import Direction
 from tests import forks
 
@@ -170,7 +171,7 @@ class Forked:
         except BaseException:  # noqa: BLE001  # the child of a fork must never return into the test
             traceback.print_exc()
         finally:
-            os._exit(code)
+            exit_now(code)
 
     def poll(self) -> int | None:
         return self._wait(os.WNOHANG)
