@@ -12,6 +12,7 @@ from fts.jobs.api.amounts import read_size
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.devices import BadSetting, check_here, check_name, index_of, kind_of
 from fts.jobs.sensors.cgroups import cores_in_words, usable_cores
+from fts.state.files import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,8 +60,8 @@ class Places:
 
 def places(db: str | Path | None = None) -> Places:
     """From --db, else $FTS_DB, else ./outputs/fts.db; data from $FTS_DATA, else ./data."""
-    chosen = Path(db or os.environ.get("FTS_DB") or "outputs/fts.db").expanduser().absolute()
-    data = Path(os.environ.get("FTS_DATA") or "data").expanduser().absolute()
+    chosen = expanded(db or os.environ.get("FTS_DB") or "outputs/fts.db").absolute()
+    data = expanded(os.environ.get("FTS_DATA") or "data").absolute()
     return Places(chosen, data)
 
 

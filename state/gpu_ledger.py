@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fts.state.files import CannotWrite, make_folder
+from fts.state.files import NOWHERE, CannotWrite, home, make_folder
 from fts.state.slot_lock import TRIES, try_lock
 
 LOCK = "lock"
@@ -30,9 +30,7 @@ def gpus_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
     base = Path(environ.get("XDG_STATE_HOME", ""))
     if base.is_absolute():
         return base / "fts" / "gpus"
-    with contextlib.suppress(RuntimeError):
-        return Path.home() / ".local" / "state" / "fts" / "gpus"
-    return None
+    return None if home() == NOWHERE else home() / ".local" / "state" / "fts" / "gpus"
 
 
 class GpuLedger:

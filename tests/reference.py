@@ -416,7 +416,36 @@ MESSAGE = (
     ("FTS_TITLE", "the title of the message"),
     ("FTS_BODY", "its text"),
 )
-NO_VARIABLE = {"FTS_FRESH_FOLDER", "FTS_SERVED_BY"}  # a placeholder in a command; between a server and its monitors
+OTHERS = (
+    ("`NO_COLOR`", "no colours, in commands and in the monitor"),
+    ("`TERM`, `COLORTERM`", "what the terminal can show; `TERM=dumb`: plain ASCII, and no monitor"),
+    ("`LC_ALL`, `LC_CTYPE`, `LANG`", "`C` or `POSIX`: plain ASCII"),
+    ("`TMUX`", "a text that the monitor copies goes into the buffer of tmux, too"),
+    (
+        "`XDG_CONFIG_HOME`",
+        "else ~/.config: `fts/notify.toml`, `fts/monitor.toml`, units of systemd, completion of fish",
+    ),
+    ("`XDG_STATE_HOME`", "else ~/.local/state: GPUs in use, and what the monitor keeps for you, such as copied texts"),
+    ("`XDG_DATA_HOME`, `BASH_COMPLETION_USER_DIR`", "where `fts completion bash` writes"),
+    ("`CUDA_VISIBLE_DEVICES`", "the GPUs that a worker may give to trials, unless `FTS_GPUS` names them"),
+    ("`RAY_AUTH_MODE`, `RAY_AUTH_TOKEN`, `RAY_AUTH_TOKEN_PATH`", "the token of a Ray cluster"),
+    ("`SLURMD_NODENAME`, `SLURM_JOB_ID`, `PBS_JOBID`", "the name of a node and its job, set there by Slurm and PBS"),
+    ("`SUDO_USER`", "`sudo fts service install --system`: the person whose worker it runs"),
+    ("`INVOCATION_ID`", "set by systemd: a worker that ends waits for its last messages"),
+)
+EVERY_TRIAL = (
+    ("`OMP_NUM_THREADS`, `MKL_NUM_THREADS`, `OPENBLAS_NUM_THREADS`, `NUMEXPR_NUM_THREADS`, `VECLIB_MAXIMUM_THREADS`",
+     "the threads of its cell (`--threads`)"),
+    ("`OMP_WAIT_POLICY`, `GOMP_SPINCOUNT`, `KMP_BLOCKTIME`", "threads that wait sleep, so that neighbours can work"),
+    ("`CUDA_VISIBLE_DEVICES`", "with `--gpu`: the GPUs it got"),
+    ("`MPLBACKEND`", "`Agg`, unless it is set: matplotlib opens no window"),
+    ("`PYTHONUNBUFFERED`, `PATH`", "of a command: 1, unless it is set; the folder of `fts` at its end"),
+)  # fmt: skip
+NO_VARIABLE = {
+    "FTS_FRESH_FOLDER", "FTS_SERVED_BY",  # a placeholder in a command; between a server and its monitors
+    "COMP_WORDS", "COMP_BREAKS",  # between a shell and its completion
+    "WANDB_MODE", "TEXTUAL_FPS",  # set for a library in a process of fts
+}  # fmt: skip
 
 
 def of_settings(kind: type[object], told: Mapping[str, str], prefix: str = "FTS_") -> list[tuple[str, str, str]]:
@@ -442,8 +471,7 @@ def environment_page() -> str:
 
     return (
         "# Environment variables\n\nAn option of a command goes before its variable. A value that cannot be read is "
-        "refused with one sentence before anything starts. "
-        "`NO_COLOR` and `XDG_CONFIG_HOME` mean what they mean elsewhere.\n\n## For you\n\n"
+        "refused with one sentence before anything starts.\n\n## For you\n\n"
         + listed(PERSON)
         + "## Memory and disk\n\nIn bytes, or as `12G`.\n\n"
         + listed(MEMORY)
@@ -453,6 +481,11 @@ def environment_page() -> str:
         + listed(of_settings(WorkerSettings, TIMES))
         + "## When a trial counts as stalled\n\n"
         + listed(of_settings(PaceLimits, STALLS))
+        + "## Of other programs\n\nfts obeys these, too.\n\n"
+        + table(("variable", "meaning"), OTHERS)
+        + "## Set for every trial\n\nIn place of what the worker's shell says; `env` in study.toml goes before all "
+        "but the GPUs.\n\n"
+        + table(("variable", "meaning"), EVERY_TRIAL)
         + "## Set for a command that is a trial\n\n"
         + given(TRIAL)
         + "## Set for a command that sends a message\n\n"

@@ -8,6 +8,7 @@ import errno
 import io
 import multiprocessing
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -19,12 +20,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fts.jobs.cli import main
 from fts.state.files import (
+    NOWHERE,
     CannotWrite,
     atomic_write,
     csv_cell,
     draft_name,
+    expanded,
     from_csv_cell,
+    home,
     is_file,
     make_folder,
     new_folder,
@@ -505,3 +510,59 @@ def test_make_folder_says_what_is_in_the_way(tmp_path):
     (tmp_path / "outputs").write_text("a file")
     with pytest.raises(CannotWrite, match="outputs is a file, expected a folder"):
         make_folder(tmp_path / "outputs" / "hpo")
+
+
+# -- whose home
+
+
+def test_who_has_no_home_on_record_is_told_apart_from_who_has_one(monkeypatch):
+    monkeypatch.setenv("HOME", "/of/mine")
+    assert (home(), expanded("~/a"), expanded("~"), expanded("b/~")) == (
+        Path("/of/mine"), Path("/of/mine/a"), Path("/of/mine"), Path("b/~"),
+    )  # fmt: skip
+    assert expanded("~nobody-of-that-name/a") == Path("~nobody-of-that-name/a")
+    nameless(monkeypatch)
+    assert (home(), expanded("~/a/b"), expanded("~")) == (NOWHERE, NOWHERE / "a" / "b", NOWHERE)
+
+
+def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the user is a number alone, as in a container."""
+
+    def nobody(uid: object) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "FTS_NOTIFY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "enqueue train.py:objective --trials 4", "status", "doctor", "events", "pause --queue", "undo", "notify list",
+        "notify test", "service install -n", "service status", "completion bash -n", "completion zsh -n",
+        "completion fish -n", "snapshot", "report", "--db ~nobody-of-that-name/fts.db status",
+    ],
+)  # fmt: skip
+def test_each_command_answers_a_person_without_a_name_or_a_home(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("def objective(trial):\n    return trial.suggest_float('x', 0, 1)\n")
+    assert main(["enqueue", "train.py:objective", "--trials", "2"]) == 0
+    nameless(monkeypatch)
+    capsys.readouterr()
+    assert main(words.split()) in (0, 1, 2, 6)
+    said = "".join(capsys.readouterr())
+    assert said and "a fault in fts itself" not in said and "Traceback" not in said
+
+
+def test_homes_and_names_are_asked_for_where_an_answer_may_be_missing():
+    asks = {"expanduser", "home", "getpwuid", "getuser", "getlogin"}
+    found = {
+        str(path.relative_to(ROOT))
+        for package in ("fts", "state", "jobs", "tui")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in asks
+    }
+    in_a_try = {"state/files/reasons.py", "state/user.py", "state/transitions/base.py", "jobs/service/manager.py"}
+    assert found == {"state/files/home.py", *in_a_try}

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from fts.jobs import settings
+from fts.jobs.supervisor import child
 from fts.state.values import UNRANKED, Cause, JobStatus, TrialStatus, Verb
 from fts.tui import keymap
 from tests import reference, reference_facts
@@ -106,6 +107,23 @@ def test_every_variable_in_the_code_is_documented():
         if not any(name.startswith(family) for family in families)
         and not any(one.startswith(name) for one in known)  # the beginning of several: FTS_HEAT_
     }
+    assert not missing, f"{missing}: give each a row in tests/reference.py"
+
+
+def test_every_variable_of_another_program_is_documented():
+    """Those that the code reads from its environment, and those that it gives to every trial."""
+    asked = re.compile(
+        r"environ(?:\.(?:get|pop|setdefault)\(|\[)'([A-Z][A-Z_]+)'|'([A-Z][A-Z_]+)' in (?:os\.)?environ\b"
+    )
+    found = set(child.thread_environment(1))
+    for folder in ("state", "jobs", "tui", "fts"):
+        for path in (reference.ROOT / folder).rglob("*.py"):
+            source = path.read_text(encoding="utf-8")
+            if "environ" in source:
+                found |= {one or other for one, other in asked.findall(ast.unparse(ast.parse(source)))}
+    assert {"NO_COLOR", "CUDA_VISIBLE_DEVICES", "XDG_STATE_HOME", "OMP_NUM_THREADS"} <= found
+    page = set(re.findall(r"`([A-Z][A-Z_]+)`", PAGES["reference/environment.md"]))
+    missing = {name for name in found - page - reference.NO_VARIABLE if not name.startswith("FTS_")}
     assert not missing, f"{missing}: give each a row in tests/reference.py"
 
 

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fts.state.files import home
 from fts.tui.render.export import keep_clip
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ def give(app: Any, text: str, told: Callable[[str], None], what: str = "") -> No
 
 def short(path: Path) -> str:
     """~/.local/state/fts/clip.txt."""
-    home = Path.home()
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+    return f"~/{path.relative_to(home())}" if path.is_relative_to(home()) else str(path)
 
 
 def _loaded(options: list[str], text: str, environ: Mapping[str, str]) -> bool:

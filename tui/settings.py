@@ -15,6 +15,7 @@ from typing import Any
 
 from fts.frozen import dataclass
 from fts.jobs.actions import ACTIONS
+from fts.state.files import home
 from fts.tui import keymap
 from fts.tui.keymap import BadKeys, Keymap, nearest
 from fts.tui.render import theme
@@ -43,7 +44,7 @@ class Settings:
 def file(environ: Mapping[str, str] = os.environ) -> Path:
     """~/.config/fts/monitor.toml, on macOS too; $XDG_CONFIG_HOME in place of ~/.config."""
     base = environ.get("XDG_CONFIG_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".config") / "fts" / "monitor.toml"
+    return (Path(base) if Path(base).is_absolute() else home() / ".config") / "fts" / "monitor.toml"
 
 
 def read(path: Path) -> Settings:

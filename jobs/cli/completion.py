@@ -19,7 +19,7 @@ from click.shell_completion import (
 )
 
 from fts.jobs.cli.output import put, say
-from fts.state.files import atomic_write, make_folder
+from fts.state.files import atomic_write, expanded, home, make_folder
 
 SHELLS = ("bash", "zsh", "fish")
 OF_BASH = (  # the package that loads what lies in its folder
@@ -146,19 +146,18 @@ def script_for(shell: str) -> str:
 
 def file_of(shell: str) -> Path:
     """Where the shell looks for it by itself, or where people keep it."""
-    home = Path("~").expanduser()
-    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    data = Path(os.environ.get("XDG_DATA_HOME") or home() / ".local" / "share")
     if shell == "bash":
         own = os.environ.get("BASH_COMPLETION_USER_DIR")
         return (Path(own) if own else data / "bash-completion") / "completions" / "fts"
     if shell == "fish":
-        return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "fish" / "completions" / "fts.fish"
-    return home / ".zfunc" / "_fts"
+        return Path(os.environ.get("XDG_CONFIG_HOME") or home() / ".config") / "fish" / "completions" / "fts.fish"
+    return home() / ".zfunc" / "_fts"
 
 
 def still_needed(shell: str, path: Path) -> str:
     """What the person has to do, if anything, before Tab completes."""
-    if shell == "zsh" and not _stands_in(Path("~/.zshrc").expanduser(), ".zfunc"):
+    if shell == "zsh" and not _stands_in(expanded("~/.zshrc"), ".zfunc"):
         return (
             "put this into ~/.zshrc, then open a new terminal: fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit"
         )

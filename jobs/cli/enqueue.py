@@ -21,6 +21,7 @@ from fts.jobs.cli.output import emit_json, say
 from fts.jobs.search.needs import check_packages
 from fts.jobs.study_file.chosen import chosen
 from fts.jobs.unread import unread
+from fts.state.files import expanded
 from fts.state.place import has_study
 from fts.state.values import Enqueued
 
@@ -282,7 +283,7 @@ def percentile_of(given: float | None, pruner: str) -> float:
 
 
 def _interpreter(text: str) -> str:
-    path = Path(text).expanduser().absolute()  # not resolved: a virtual environment's python is a link
+    path = expanded(text).absolute()  # not resolved: a virtual environment's python is a link
     if not path.is_file():
         raise BadSpec(f"--python names {path}, which is no file; expected an interpreter such as .venv/bin/python")
     return str(path)

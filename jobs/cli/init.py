@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from importlib.util import find_spec
-from pathlib import Path
 
 import click
 
@@ -13,7 +12,7 @@ from fts.jobs.api.load import installed, study
 from fts.jobs.api.nearest import hint
 from fts.jobs.cli.output import say
 from fts.jobs.starters.kinds import KINDS, STUDY_FILE
-from fts.state.files import atomic_write, make_folder
+from fts.state.files import atomic_write, expanded, make_folder
 
 NEXT = (f"fts check {STUDY_FILE}", f"fts enqueue {STUDY_FILE}", "fts worker --until-empty")
 KIND_HELP = "; ".join(f"{kind.name}: {kind.what}" for kind in KINDS.values())
@@ -34,7 +33,7 @@ def init(kind: str, folder: str | None) -> None:
     chosen = KINDS.get(kind)
     if chosen is None:
         return begin_with(kind)
-    where = Path(folder or ".").expanduser()
+    where = expanded(folder or ".")
     root = where.absolute()
     taken = [name for name in chosen.files if (root / name).exists() or (root / name).is_symlink()]
     if taken:

@@ -18,6 +18,7 @@ from fts.installing import installing
 from fts.jobs.devices import BadSetting
 from fts.jobs.executors.launch import Launch
 from fts.jobs.python import python, this_python
+from fts.state.files import home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +87,7 @@ def is_loopback(host: str) -> bool:
 
 
 def has_token(environ: Mapping[str, str]) -> bool:
-    path = environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    path = environ.get("RAY_AUTH_TOKEN_PATH") or home() / ".ray" / "auth_token"
     return bool(environ.get("RAY_AUTH_TOKEN")) or Path(path).is_file()
 
 

@@ -28,6 +28,7 @@ from fts.jobs.functions import clean, unlike
 from fts.jobs.status import formatting
 from fts.jobs.study_file.study import StudyFile
 from fts.jobs.study_file.words import STUDY_FILE, names_a_function, names_a_study
+from fts.state.files import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -320,7 +321,7 @@ def typed_key(text: str, folder: Path) -> str:
         raise BadSpec(f"nothing is typed, {expected}")
     if "--" not in words and names_a_study(words):
         path = next(Path(word) for word in words if STUDY_FILE.fullmatch(word))
-        whole = (folder / path.expanduser()).absolute()
+        whole = (folder / expanded(path)).absolute()
         return key_of(FILE, str(whole.parent), whole.name)
     if "--" not in words and not names_a_function(words):
         raise BadSpec(f"{text!r:.80} names no study, {expected}")

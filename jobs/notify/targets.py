@@ -16,7 +16,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.nearest import hint
 from fts.jobs.devices import BadSetting
 from fts.jobs.status.concern import About
-from fts.state.files import atomic_write, make_folder
+from fts.state.files import atomic_write, expanded, make_folder
 
 COMMAND = "command:"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
@@ -89,9 +89,9 @@ class Settings:
 def file_of_person() -> Path:
     """$FTS_NOTIFY, else notify.toml in the person's folder of settings."""
     if chosen := os.environ.get("FTS_NOTIFY"):
-        return Path(chosen).expanduser().absolute()
+        return expanded(chosen).absolute()
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser().absolute() / "fts" / "notify.toml"
+    return expanded(base).absolute() / "fts" / "notify.toml"
 
 
 def read(path: Path | None = None) -> Settings:

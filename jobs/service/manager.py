@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.service import unit
-from fts.state.files import atomic_write, make_folder, remove
+from fts.state.files import atomic_write, expanded, make_folder, remove
 
 if TYPE_CHECKING:
     from fts.jobs.service.unit import Service
@@ -47,11 +47,9 @@ class Manager:
         """The file of the service."""
         name = self.service.name
         if self.kind == LAUNCHD:
-            folder = (
-                Path("/Library/LaunchDaemons") if self.is_of_machine else Path("~/Library/LaunchAgents").expanduser()
-            )
+            folder = Path("/Library/LaunchDaemons") if self.is_of_machine else expanded("~/Library/LaunchAgents")
             return folder / f"{name}.plist"
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+        base = expanded(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
         return (Path("/etc/systemd/system") if self.is_of_machine else base / "systemd" / "user") / f"{name}.service"
 
     @property
@@ -113,7 +111,10 @@ def lingers() -> bool | None:
 
 
 def person() -> str:
-    return pwd.getpwuid(os.getuid()).pw_name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # the user of a container may have a number alone
+        return str(os.getuid())
 
 
 def ask(words: Sequence[str], limit_s: float = ANSWERS_WITHIN_S) -> tuple[int, str]:

@@ -22,6 +22,7 @@ from fts.jobs.api.study import IDLE, MINIMIZE
 from fts.jobs.study_file import code, keys, matrix, regex, space, warm
 from fts.jobs.study_file.faults import At, BadStudy, unknown
 from fts.jobs.study_file.tables import Params, Tables, changed, metrics_of, placed_at, title_of, values_of
+from fts.state.files import expanded
 
 if TYPE_CHECKING:
     from fts.jobs.api.bare_cell import BareCell
@@ -142,7 +143,7 @@ class Freezing:
     def _python(self) -> str | None:
         if (given := self.study.get("python")) is None:
             return None
-        found = shutil.which(given) if "/" not in given else str((self.folder / Path(given).expanduser()).absolute())
+        found = shutil.which(given) if "/" not in given else str((self.folder / expanded(given)).absolute())
         if found is None or not Path(found).is_file():
             raise BadStudy(("study", "python"), f"names {found or given}, which is no file, expected an interpreter")
         return found

@@ -23,7 +23,7 @@ from fts.jobs.executors.base import Whose
 from fts.jobs.supervisor.child import ChildError, ChildGone
 from fts.jobs.trial.death import STACKS, cause_of_death, died_of, last_words, size_of, was_at
 from fts.jobs.trial.error_text import with_place
-from fts.jobs.watchdog.stop_request import StopRequest
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state.files import atomic_write, make_folder
 from fts.state.values import Cause
 
@@ -162,7 +162,7 @@ class Attempt:
             return self._death(None)
         if isinstance(kind, str) and kind in LAST_FACTS:
             return AttemptEnd(Ended.PRUNED if self._pruned else Ended(kind), fact, self._wish)
-        if self._pruned:
+        if self._pruned or self._refused:  # what builds on a fact that is not on record cannot be recorded either
             return None
         if kind == "ends itself":
             self._own_end = fact
@@ -218,8 +218,13 @@ class Attempt:
             self.child.kill()
             self._stop_by = float("inf")
 
+    @property
+    def _refused(self) -> bool:
+        """Was a fact of it refused? It is being killed."""
+        return self._wish is not None and self._wish.reason is StopReason.CODE_ERROR
+
     def _obey(self, wish: StopRequest) -> None:
-        if self._wish is not None:
+        if self._wish is not None and wish.reason is not StopReason.CODE_ERROR:
             return
         self._wish = wish
         if wish.kill:

@@ -523,8 +523,7 @@ class TrialRunner:
 def gone_of(program: Program) -> str | None:
     """What a program needs and is not there; None: it is all there."""
     if program.folder is not None and not Path(program.folder).is_dir():
-        cure = "move it back, or put the study in line from where it is now: its trials stay"
-        return f"{program.folder} is no folder; {cure}"
+        return f"{program.folder} is no folder; move it back, or enqueue it from where it is now: its trials stay"
     if program.python is not None and not Path(program.python).is_file():
         return f"the interpreter {program.python} does not exist; make it again, or enqueue with another --python"
     return None

@@ -188,6 +188,9 @@ def to_json(value: Any, name: str, limit: int = MAX_JSON) -> str:
     try:
         text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         text.encode()  # a lone surrogate is valid for Python, not for the database
+    except UnicodeEncodeError as error:  # a folder whose name is of another time
+        near = error.object[max(0, error.start - 60) : error.end]
+        raise BadRow(f"{name} holds a name or text that is not UTF-8: ...{near!r}; rename it") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise BadRow(f"{name} cannot be stored as JSON: {error}") from error
     if len(text) > limit:

@@ -79,7 +79,16 @@ FAULTS = {
     ),
     "step": Fault(F + "trial.report(1, 10**12); return 1", "failed code error", "the step is 1000000000000, exp"),
     "metrics": Fault(F + "return {f'm{n}': n for n in range(9999)}", "failed code error", "9999 metrics were given"),
-    "choices": Fault(F + "return trial.suggest_categorical('c', range(9999))", "failed code error", "distribution of"),
+    "choices": Fault(
+        F + "return trial.suggest_categorical('c', range(9999)) + trial.suggest_float('x', 0, 1)",
+        "failed code error",
+        "distribution of c",
+    ),
+    "wide": Fault(
+        F + "x = trial.suggest_float('x', 1e200, 1e300); trial.suggest_int('n', 1, 2); return 1",
+        "failed code error",
+        "expected a number between -1e100 and 1e100",
+    ),
     "huge": Fault(F + "return 10**400", "failed code error", "a whole number of 1329 bits, expected at most 1.8e308"),
     "penalty": Fault(
         F + "trial.report(1e60, 1); trial.report(1e300, 2); return [1e99, 1e60, 1e308][trial.number]",
@@ -129,6 +138,11 @@ FAULTS = {
         "import enum, numpy as np\nclass O(enum.StrEnum):\n    A = 'a'\n"
         + F
         + "return trial.suggest_categorical('n', np.arange(3)) + len(trial.suggest_categorical('o', list(O)))",
+        "done finished",
+        "",
+    ),
+    "latin": Fault(
+        F + "trial.set_user_attr('file', ['caf\\udce9']); trial.set_user_attr('\\ud800', 1); return 1",
         "done finished",
         "",
     ),

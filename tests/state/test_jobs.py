@@ -206,3 +206,8 @@ def test_a_job_that_cannot_fit_is_held_with_the_bytes(db: Database) -> None:
     assert (job.status, job.hold_reason, job.cause) == ("queued", "needs 91 GB, 20 GB allowed", Cause.CANNOT_FIT)
     reason = runnable_reason(job, QueueContext(False, None))
     assert reason is not None and reason.startswith("it is held: needs 91 GB, 20 GB allowed;")
+
+
+def test_a_text_that_is_not_utf8_is_named(db: Database) -> None:
+    with pytest.raises(BadRow, match=r"spec holds a name or text that is not UTF-8: .*/caf.udce9'; rename it"):
+        transitions.enqueue(db, [spec(1) | {"spec": {"folder": "/home/caf\udce9"}}])
