@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from fts.jobs import functions
+from fts.jobs import commands, functions
+from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import FunctionStudy
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor import log_limit, trial_runner
@@ -375,6 +376,21 @@ def test_kills_that_nobody_can_put_down_to_the_code_end_after_five_that_took_lon
     (job,) = jobs(study).values()
     assert f"{job['status']} {job['cause']}" == "failed machine error"
     assert job["message"].startswith("t0 was tried 5 times without progress; the last time: the trial process was kill")
+
+
+def test_a_command_that_is_killed_names_its_last_line_of_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(tmp_path / "study", **ENVIRON)
+    (cell,) = commands.cells(
+        ("echo step 7; sleep 99",), study.folder, 1, shell=True, study="slow", metric="loss", trial_timeout_s=1.0
+    )
+    db = open_database(study.outputs / "fts.db")
+    transitions.enqueue(db, [BareStudy(cell.study).row(cell)])
+    db.close()
+    run_here(study, monkeypatch)
+    (trial,) = trials(study, "slow")
+    assert trial["message"].endswith("1 s allowed (its last line of output: step 7)"), trial["message"]
 
 
 def run_here(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
