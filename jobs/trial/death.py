@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,8 @@ def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, said: str 
     One that ended before it was ready for any trial could not import what every trial needs. `said` is what it wrote
     last: a C++ library without memory aborts the process.
     """
+    if code == -signal.SIGXCPU and resource.getrlimit(resource.RLIMIT_CPU)[0] == resource.RLIM_INFINITY:
+        return Cause.CODE_ERROR  # a limit that only the code can have set
     if code is not None and code < 0 and -code not in OF_ITS_OWN:
         return Cause.OUT_OF_MEMORY if code == -signal.SIGKILL and oom_kills > 0 else Cause.MACHINE_ERROR
     if any(words in said.lower() for words in (*NO_MEMORY, "memoryerror")):
