@@ -201,7 +201,7 @@ class Attempt:
             message = f"the trial did not stop within {self.grace_s:g} s and was killed"
         elif self._own_end is not None and (code is None or code >= 0 or code == -(self._own_end.get("signal") or 0)):
             cause, message, last = Cause.CODE_ERROR, f"the trial process {str(self._own_end.get('how'))[:80]}", ""
-        elif cause is Cause.MACHINE_ERROR and self.child.was_ready:
+        elif cause is Cause.MACHINE_ERROR and self.child.was_ready and self._wish is None:
             last = ""  # a kill from outside explains itself
         if place is None and last and self._wish is not None:
             place = f"its last line of output: {last}"  # of a command it is all that tells where it was

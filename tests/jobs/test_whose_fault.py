@@ -123,7 +123,7 @@ def test_a_missing_file_is_the_codes_fault_but_not_a_missing_disk_or_program(tmp
         (-signal.SIGKILL, 1, True, Cause.OUT_OF_MEMORY),
         (-signal.SIGTERM, 1, True, Cause.MACHINE_ERROR),
         (-signal.SIGHUP, 0, True, Cause.MACHINE_ERROR),
-        (-signal.SIGXCPU, 0, True, Cause.MACHINE_ERROR),
+        (-signal.SIGXCPU, 0, True, Cause.CODE_ERROR),  # nobody else limits it here
         (-signal.SIGSEGV, 0, True, Cause.CODE_ERROR),
         (-signal.SIGALRM, 0, True, Cause.CODE_ERROR),  # its own timer: it would come again in each of 30 tries
         (-signal.SIGABRT, 0, True, Cause.CODE_ERROR),
