@@ -31,7 +31,7 @@ from fts.state.transitions.attempts import begin_attempt
 from fts.state.transitions.base import emit, transaction
 from fts.state.values import Cause, Verb
 from tests.fts_process import Study, wait_until
-from tests.state.helpers import claimed, enqueued, new_db, started
+from tests.state.helpers import claimed, enqueued, new_db, started, worker
 
 ENVIRON = {
     "FTS_OUTAGE_PAUSE_S": "0.001",
@@ -413,6 +413,7 @@ def test_a_job_rests_for_every_worker_by_the_tries_on_record(tmp_path: Path) -> 
         transitions.interrupt_trial(db, claim, trial_id, Cause.MACHINE_ERROR)
         transitions.release_job(db, claim, Cause.DRAINED, "rest")
         assert resting(db, 60.0) == {job_id} and not resting(db, 0.0)
+        assert transitions.claim(db, worker(db, "other"), 60.0, resting=resting(db, 60.0)) is None
         with transaction(db):
             emit(db, Verb.EXTENDED, "ada@lab", "more trials", job_id=job_id)
         assert not resting(db, 60.0), "a person wants it now"
