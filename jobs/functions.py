@@ -201,7 +201,7 @@ def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
     )
     try:
         said = subprocess.run([python, "-c", ask], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-        major, minor, has_optuna, has_pip = said.stdout.split()
+        major, minor, has_optuna, has_pip = said.stdout.split()[-4:]  # a wrapper may speak first
         version = int(major), int(minor)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         why = f": {error}" if isinstance(error, OSError | subprocess.TimeoutExpired) else ""

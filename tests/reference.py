@@ -439,7 +439,8 @@ EVERY_TRIAL = (
     ("`OMP_WAIT_POLICY`, `GOMP_SPINCOUNT`, `KMP_BLOCKTIME`", "threads that wait sleep, so that neighbours can work"),
     ("`CUDA_VISIBLE_DEVICES`", "with `--gpu`: the GPUs it got"),
     ("`MPLBACKEND`", "`Agg`, unless it is set: matplotlib opens no window"),
-    ("`PYTHONUNBUFFERED`, `PATH`", "of a command: 1, unless it is set; the folder of `fts` at its end"),
+    ("`PYTHONUNBUFFERED`, `PYTHONFAULTHANDLER`", "of a command: 1, unless it is set"),
+    ("`PATH`", "of a command: the folder of `fts` at its end"),
 )  # fmt: skip
 NO_VARIABLE = {
     "FTS_FRESH_FOLDER", "FTS_SERVED_BY",  # a placeholder in a command; between a server and its monitors
@@ -483,7 +484,8 @@ def environment_page() -> str:
         + listed(of_settings(PaceLimits, STALLS))
         + "## Of other programs\n\nfts obeys these, too.\n\n"
         + table(("variable", "meaning"), OTHERS)
-        + "## Set for every trial\n\nIn place of what the worker's shell says; `env` in study.toml goes before all but the GPUs.\n\n"
+        + "## Set for every trial\n\nIn place of what the worker's shell says; `env` in study.toml goes before all "
+        "but the GPUs.\n\n"
         + table(("variable", "meaning"), EVERY_TRIAL)
         + "## Set for a command that is a trial\n\n"
         + given(TRIAL)

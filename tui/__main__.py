@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import gc
 import os
 import sys
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fts.tui.settings import Settings
+
+
+M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +61,7 @@ def run(given: argparse.Namespace) -> int:
     os.environ.setdefault("TEXTUAL_FPS", "120")  # a key waits for half of this, not of a sixtieth of a second
     if not os.environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # empty it asks for nothing, but Textual would take the colours away
+    use_one_heap()
     gc.disable()  # what is loaded now stays: it is neither searched for garbage meanwhile nor later
     from fts.state.db import database_path  # here, not above: --help must not wait for peewee
     from fts.state.files import expanded
@@ -81,6 +86,12 @@ def run(given: argparse.Namespace) -> int:
         for sentence in app.acting.finish():
             print(f"fts: {sentence}", file=sys.stderr)
     return app.return_code or 0
+
+
+def use_one_heap() -> None:
+    """Has all threads allocate from one heap: with 2,000 jobs those of the readers held 4 MB more. Linux only."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-from textual.await_complete import AwaitComplete
 from textual.command import CommandInput, CommandList, CommandPalette, DiscoveryHit, Hit, Provider
 from textual.content import Content
 
@@ -18,13 +17,12 @@ from fts.jobs.status import formatting
 from fts.tui import bindings
 from fts.tui.data.view import SCREENS
 from fts.tui.screens.chooser import has_room, mark
-from fts.tui.typed_ahead import release
+from fts.tui.screens.dialog import Modal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from textual.command import Hits
-    from textual.widget import Widget
     from textual.widgets import Input, OptionList
     from textual.widgets.option_list import Option
 
@@ -168,7 +166,7 @@ def named_jobs(app: Monitor, numbers: str | None) -> list[Job] | None:
 # ---------------------------------------------------------------- the screen
 
 
-class Palette(CommandPalette):
+class Palette(CommandPalette, Modal[None]):
     """Textual's palette, framed as our other dialogs; Enter never takes an entry that answers older words."""
 
     DEFAULT_CSS = """
@@ -206,14 +204,6 @@ class Palette(CommandPalette):
         super().__init__(placeholder="(type a command, or letters of it)")
         self._entered = ""  # Enter was pressed for these words before their entries were there
         self._inverse: Option | None = None
-
-    def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
-        super().set_focus(widget, scroll_visible, from_app_focus)
-        release(widget)
-
-    def dismiss(self, result: None = None) -> AwaitComplete:
-        """Once, as every dialog of ours; Textual's base of the palette is none of ours."""
-        return super().dismiss(result) if self.is_active else AwaitComplete()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         of_list = action == "command_list"

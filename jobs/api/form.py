@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TEXT, CHOICE, FLAG, SEVERAL = "text", "choice", "flag", "several"
 YES = "yes"  # the value of a flag that is given
 NEW, EXTENDS, CHANGES, ANOTHER = "new", "extends", "changes", "another"
+LOST = "lost"  # it would run, but its worker is dead or silent
 ADDS = (NEW, EXTENDS, CHANGES)  # states in which enqueueing a cell changes something
 WIDEST = 12  # values of an axis that become columns; an axis with more of them becomes rows
 Value = str | int | float
@@ -53,7 +54,7 @@ class CellNow:
 
     name: str  # as --cell and `fts status` call it
     labels: dict[str, Value]
-    state: str  # NEW, EXTENDS, CHANGES, ANOTHER, or the status of the job that has done or will do it
+    state: str  # NEW, EXTENDS, CHANGES, ANOTHER, LOST, or the status of the job that has done or will do it
     note: str  # the same in a few words: new, 12 of 50 there, 50 trials
     told: str  # the same in a sentence
     more: int = 0  # trials that enqueueing would add

@@ -90,12 +90,14 @@ class FunctionStudy(Study):
         return f"{first}={name}" if first is not None and LIKE_A_NUMBER.fullmatch(name) else name
 
     def program(self, cell: Any) -> Program:
-        """A process of its own for each trial, unless the cell says that one may serve many.
+        """A process of its own for each trial, unless the cell says that one may serve many: its own, no other cell's.
 
         Whatever the function leaves behind then reaches no other trial.
         """
-        program = program_of(cell, "fts.jobs.trial.function")
-        return replace(program, reused=cell.process == "reused", forks_for=str(root_of(cell.path)))
+        program = replace(program_of(cell, "fts.jobs.trial.function"), forks_for=str(root_of(cell.path)))
+        if cell.process != "reused":
+            return program
+        return replace(program, reused=True, leaves_in=f"{cell.study} {cell.experiment}")
 
     def memory_program(self, cell: Any) -> Program:
         return program_of(cell, "fts.jobs.trial.memory")

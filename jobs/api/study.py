@@ -95,7 +95,8 @@ class Program:
     python: str | None = None  # the interpreter; None: the worker's own
     folder: str | None = None  # where it starts; None: where the worker stands
     env: Mapping[str, str] = field(default_factory=dict)
-    reused: bool = False  # the next trial may use the same process, because a trial leaves nothing in it
+    reused: bool = False  # the next trial may use the same process
+    leaves_in: str | None = None  # of what its trials leave something in that process; None: they leave nothing
     reads_log: bool = False  # it reads its metrics from what the trial prints: nothing of that may be dropped
     forks_for: str | None = None  # a template may fork it, if nothing in this folder hides what the template imported
     relays: bool = False  # it asks what it has started to stop; else the supervisor asks its whole tree

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -37,14 +38,15 @@ def lead(words: list[str]) -> list[str]:
 
 
 def _run(words: list[str]) -> int:
-    import click  # here, not above: see `log`
+    with _interrupt_ends():
+        import click  # here, not above: see `log`
 
-    from fts.jobs.cli.errors import USAGE, code_of, sentence_of
-    from fts.jobs.cli.output import attach, complain
+        from fts.jobs.cli.errors import USAGE, code_of, sentence_of
+        from fts.jobs.cli.output import attach, complain
 
-    attach()
-    gc.set_threshold(20_000)  # 5 ms of each command: hardly anything that is being imported is garbage
-    from fts.jobs.cli.app import fts, shell_asks  # here, not above: a bad installation must still end in one sentence
+        attach()
+        gc.set_threshold(20_000)  # 5 ms of each command: hardly anything that is being imported is garbage
+        from fts.jobs.cli.app import fts, shell_asks  # here, not above: a bad installation ends in one sentence, too
 
     if shell_asks():
         from fts.jobs.cli.completion import know_shells  # here: only while a shell completes
@@ -75,6 +77,21 @@ def _run(words: list[str]) -> int:
         if debug:
             raise
         return _failed(sentence_of(error), code_of(error), "--json" in words)
+
+
+@contextlib.contextmanager
+def _interrupt_ends() -> Iterator[None]:
+    """While modules are loaded, Ctrl-C ends the process without a traceback: nothing was done yet."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, or somebody else's
+        yield
+        return
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _failed(sentence: str, code: int, as_json: bool) -> int:

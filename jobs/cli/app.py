@@ -361,9 +361,10 @@ def with_db(command: click.Command) -> None:
 
 
 def with_examples(command: click.Command, name: str) -> None:
-    """Puts an example behind the help of a command, or of each command of a group."""
+    """Puts an example behind the help of a command, or of each command of a group; a group lists whole sentences."""
     if isinstance(command, click.Group):
         for inner, each in command.commands.items():
+            each.short_help = " ".join((each.help or "").split("\n\n")[0].split())  # click would cut it
             with_examples(each, f"{name} {inner}")
     elif example := EXAMPLES.get(name) or _examples_of_studies().get(name):
         command.epilog = f"Example: {example}"

@@ -16,7 +16,7 @@ from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, plain, say
 from fts.jobs.cli.selection import choose, one_job, split_trial
 from fts.jobs.records import columns
-from fts.jobs.records.results import spent
+from fts.jobs.records.results import spent_until_now
 from fts.jobs.search.importance import chance_of, importance
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.explain import why as reasons_of
@@ -137,7 +137,7 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
         job = one_job(queries.jobs(db), cell)
         found = queries.trials(db, job.id)
         study = columns.declared(job.study, queries.studies(db).get(job.study))
-        seconds = {} if columns.has_own(job) else spent(found, queries.worked_on(db, job.id))
+        seconds = {} if columns.has_own(job) else spent_until_now(db, job, found)
         name_lost(db, [job])
     name_unreadable(unreadable_in({"job": [job], "trial": found}))
     if as_json:

@@ -12,6 +12,7 @@ from fts.jobs.executors.arriving import Arriving, BadFile
 from fts.jobs.executors.base import Whose
 from fts.jobs.executors.frames import MOST_BODY, Kind, Writer
 from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program
+from fts.jobs.supervisor.attempt import is_of_function
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, TrialProcess, limit_data
 from fts.jobs.supervisor.elsewhere import BadBlob, CannotKeep
 from fts.jobs.supervisor.starter import Starter
@@ -98,7 +99,7 @@ class NodeTrial:
         self._arriving.commit()
         self.attempt.files.knows()
         if self.child is not None:
-            self.child.writes_stacks = "objective" in self.attempt.spec.get("cell", {})
+            self.child.writes_stacks = is_of_function(self.attempt.spec)
             with contextlib.suppress(ChildError):
                 self.child.send(self.attempt.order(self.mapped), timeout_s=60.0)
 

@@ -86,7 +86,7 @@ class Offer(ABC):
         try:
             known = self.fields()
             problems = self.problems(typed)
-            seen = self.see(typed) if not problems else Seen()
+            seen = self._see_now(typed) if not problems else Seen()
         except Exception as error:  # noqa: BLE001  # the one net: whatever refuses the study becomes a sentence
             problem = sentence_of(error)
         if not problem and problems:
@@ -95,6 +95,13 @@ class Offer(ABC):
             problem = why if why.startswith(label) else f"{label}: {why}"
         look = Look(tuple(known), tuple(seen.now), problems, problem, tuple(seen.said), stamp, str(self.folder))
         return look, seen
+
+    def _see_now(self, typed: Mapping[str, str]) -> Seen:
+        seen = self.see(typed)
+        with cost.reading(self.places) as db:
+            if db is not None:
+                seen.now = standing.with_lost(db, seen.now)
+        return seen
 
     def cost(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> Cost:
         """What enqueueing the ticked cells would take, and the command line that does it."""

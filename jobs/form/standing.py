@@ -6,13 +6,16 @@ The rules are those of fts.jobs.study_file.line and fts.state.transitions.extend
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import BareStudy
-from fts.jobs.api.form import ANOTHER, CHANGES, EXTENDS, NEW, CellNow
+from fts.jobs.api.form import ANOTHER, CHANGES, EXTENDS, LOST, NEW, CellNow
 from fts.jobs.records.questions import told
 from fts.jobs.status import formatting
+from fts.jobs.status.conditions import is_live
 from fts.jobs.study_file import changes, line
+from fts.state import liveness, queries
 from fts.state.transitions.extend import amount_of
 from fts.state.values import Amount, Enqueued
 
@@ -62,6 +65,27 @@ def of_words(cells: Sequence[BareCell], jobs: Sequence[Job], again: bool, typed:
         plan.words = changes.in_words(cell, plan.job.spec, plan.fields)
         found.append(_there(plan, name))
     return found
+
+
+def with_lost(db: Database, cells: Sequence[CellNow]) -> list[CellNow]:
+    """The same cells; a job that is called running although its worker is dead or silent is called lost."""
+    if not any(cell.state == "running" for cell in cells):
+        return list(cells)
+    jobs = {job.id: job for job in queries.jobs(db)}
+    workers = queries.workers(db)
+    dead = liveness.gone(workers, db.path.absolute().parent)
+    live = {worker.id for worker in workers if is_live(replace(worker, gone=worker.id in dead), db.now())}
+    return [
+        replace(
+            cell,
+            state=LOST,
+            note=cell.note.replace("running", LOST, 1),
+            told=cell.told.replace("is running", "has lost its worker", 1),
+        )
+        if cell.state == "running" and cell.job is not None and jobs[cell.job].worker_id not in live
+        else cell
+        for cell in cells
+    ]
 
 
 def _with_jobs(

@@ -52,7 +52,7 @@ def table(db: Database, jobs: Sequence[Job]) -> Table:
     found = []
     for job in shown:
         trials = queries.trials(db, job.id)
-        seconds = spent(trials, queries.worked_on(db, job.id))
+        seconds = spent_until_now(db, job, trials)
         energy = total(measured, trials, seconds)
         newer, other = newer_of(there, job), other_axes(there, job)
         found.append(Found(job, naming.cell_name(job), trials, sum(seconds.values()), energy, newer, other))
@@ -227,15 +227,27 @@ def best_of(trials: Iterable[Trial]) -> Trial | None:
 # ---------------------------------------------------------------- time
 
 
-def spent(trials: Iterable[Trial], worked: Mapping[int, Sequence[Attempt]]) -> dict[int, float]:
-    """Seconds by trial id: those of its epochs, or, where nobody told them, those its processes ran."""
-    return {trial.id: trial.train_seconds or _ran(trial, worked.get(trial.id, ())) for trial in trials}
+def spent(
+    trials: Iterable[Trial], worked: Mapping[int, Sequence[Attempt]], until: float | None = None
+) -> dict[int, float]:
+    """Seconds by trial id: those of its epochs, or, where nobody told them, those its processes ran.
+
+    A process that still runs counts up to the time `until`, and not at all without it.
+    """
+    return {trial.id: trial.train_seconds or _ran(trial, worked.get(trial.id, ()), until) for trial in trials}
 
 
-def _ran(trial: Trial, attempts: Sequence[Attempt]) -> float:
+def _ran(trial: Trial, attempts: Sequence[Attempt], until: float | None) -> float:
     if trial.reused_from is not None:
         return 0.0
-    return sum(max(0.0, one.ended_at - one.began_at) for one in attempts if one.ended_at is not None)
+    spans = ((one.began_at, until if one.ended_at is None else one.ended_at) for one in attempts)
+    return sum(max(0.0, end - began) for began, end in spans if end is not None)
+
+
+def spent_until_now(db: Database, job: Job, trials: Iterable[Trial]) -> dict[int, float]:
+    """The same for a reader of this moment. A worker that went silent counts as at work until its lease ends."""
+    until = None if job.lease_until is None else min(db.now(), job.lease_until)
+    return spent(trials, queries.worked_on(db, job.id), until)
 
 
 # ---------------------------------------------------------------- the summary file

@@ -40,10 +40,14 @@ class CellReport:
     baseline: Trial | None
     curves: Mapping[int, Mapping[int, float]]  # number -> step -> value
     space: Mapping[str, Mapping[str, Any]]  # parameter -> distribution
-    seconds: float
+    worked: Mapping[int, float]  # number of a trial -> seconds of work, replicates and baselines included
     energy_wh: float | None
     newer: str | None
     failed_beside: tuple[Trial, ...] = ()  # replicates and baselines
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.worked.values())
 
     @property
     def metric(self) -> str:
@@ -135,7 +139,7 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
                 baseline,
                 {curve.number: curve.epochs for curve in chosen(curves, best)},
                 space_of(job, curves),
-                sum(seconds.values()),
+                {trial.number: seconds[trial.id] for trial in trials},
                 total(measured, trials, seconds),
                 newer_of(every, job),
                 tuple(t for t in trials if role_of(t) is not None and t.status is TrialStatus.FAILED),

@@ -58,8 +58,7 @@ def trials(study: StudyReport, main: Sequence[str]) -> Section | None:
 
 def row(cell: CellReport, trial: Trial, names: Sequence[str], metrics: Sequence[str], several: bool) -> list[Text]:
     told = metrics_of(trial)
-    ended = trial.ended_at
-    spent = 0.0 if ended is None else max(0.0, trial.train_seconds or ended - trial.started_at)
+    spent = cell.worked[trial.number]
     return [
         *([cell.name] if several else []),
         f"t{trial.number}",
@@ -67,7 +66,7 @@ def row(cell: CellReport, trial: Trial, names: Sequence[str], metrics: Sequence[
         *(measured(told.get(name)) for name in metrics),
         *(drawn(trial.params.get(name)) for name in names),
         str(trial.status) if trial.status is not TrialStatus.FAILED else f"{trial.status}: {trial.cause or 'unknown'}",
-        Sorted(formatting.spell(spent), spent) if ended is not None else "—",
+        Sorted(formatting.spell(spent), spent) if trial.ended_at is not None else "—",
     ]
 
 

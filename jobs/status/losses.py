@@ -63,10 +63,9 @@ def losses(
 def _locked(worker: Worker, by: str, now: float, kept: Kept | None) -> Iterator[Concern]:
     """A worker beats by writing: while another holds the lock it cannot, and its trials train on."""
     if by == FULL_DISK:
-        said = f"the disk is full: worker {worker.id} (pid {worker.pid}) waits and goes on by itself when there is room"
-        yield Concern(
-            Word.ACT, f"{said}; {_room(kept) or 'free space'}", "disk full: the worker waits", None, about=About.DISK
-        )
+        cure = _room(kept) or "free space"
+        reason = f"disk full: worker {worker.id} waits and goes on by itself when there is room; {cure}"
+        yield Concern(Word.ACT, reason, f"disk full: worker {worker.id} waits. {cure}", None, about=About.DISK)
         return
     word = Word.ACT if now - worker.heartbeat_at > LOCKED_S else Word.LOOK
     reason = f"database locked by {by}: worker {worker.id} (pid {worker.pid}) waits, training continues"
@@ -140,7 +139,7 @@ def _room(kept: Kept | None) -> str:
     """What `fts gc` would free; nothing where nobody has looked."""
     if kept is None:
         return ""
-    return f"fts gc frees {formatting.size(kept.freed)}" if kept.freed else "fts gc frees nothing, make room elsewhere"
+    return f"fts gc frees {formatting.size(kept.freed)}" if kept.freed else "fts gc frees nothing, make room"
 
 
 def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
@@ -148,16 +147,16 @@ def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> 
     why = snapshot.queue_paused_reason or ""
     if any(job.status is JobStatus.QUEUED for job in snapshot.jobs):
         other = any(word in why for word in NOT_OF_ROOM)
-        cure, resumes = "Mend that" if other else "Make room", f"{by('P', surface)} resumes it"
-        if not other and (gc := _room(kept)):
-            cure += f" ({gc})"
+        gc = "" if other else _room(kept)
+        cure = "Mend that" if other else f"Make room ({gc})" if gc else "Make room"
+        resumes = f"{by('P', surface)} resumes it"
+        brief = f"queue paused: {'files cannot be written' if other else 'disk full'}. {gc or cure}; "
         if ends_with_room(why) and any(
             w.status == "running" and not w.gone for w in snapshot.workers
         ):  # it may be unable to beat
             resumes = f"the worker goes on by itself ({by('P', surface)}: at once)"
         reason = f"the queue was paused by a worker, {why.rstrip('.')}. {cure}, then {resumes}"
-        brief = "queue paused: files cannot be written" if other else "queue paused: disk full"
-        yield Concern(Word.ACT, reason, f"{brief}. {by('P', surface)} resumes it", "P", about=About.DISK)
+        yield Concern(Word.ACT, reason, brief + resumes.split(" (")[0], "P", about=About.DISK)
 
 
 def _guard(snapshot: Snapshot, now: float) -> Iterator[Concern]:

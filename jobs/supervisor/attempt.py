@@ -51,6 +51,11 @@ class Ended(StrEnum):
     LOST = "lost"  # its node is gone, was taken away, or could not start it: nothing that the trial did
 
 
+def is_of_function(spec: dict[str, Any]) -> bool:
+    """Is it a trial of a function in a file of its own folder?"""
+    return all(name in spec.get("cell", {}) for name in ("folder", "objective"))
+
+
 LAST_FACTS = (Ended.RESULT, Ended.PRUNED, Ended.FAILED, Ended.STOPPED)
 
 
@@ -108,7 +113,7 @@ class Attempt:
         logs = (Path(str(spec.get("log_path"))), self.child.log_path)
         self._logs = {log: size_of(log) for log in logs}
         self._judged = spec["cell"].get("pruner", "none") != "none"
-        if {"folder", "objective"} <= spec["cell"].keys():
+        if is_of_function(spec):
             self._code = (Path(spec["cell"]["folder"]) / str(spec["cell"]["objective"])).parent.absolute()
             self.child.writes_stacks = True
         try:
@@ -201,7 +206,7 @@ class Attempt:
             message = f"the trial did not stop within {self.grace_s:g} s and was killed"
         elif self._own_end is not None and (code is None or code >= 0 or code == -(self._own_end.get("signal") or 0)):
             cause, message, last = Cause.CODE_ERROR, f"the trial process {str(self._own_end.get('how'))[:80]}", ""
-        elif cause is Cause.MACHINE_ERROR and self.child.was_ready:
+        elif cause is Cause.MACHINE_ERROR and self.child.was_ready and self._wish is None:
             last = ""  # a kill from outside explains itself
         if place is None and last and self._wish is not None:
             place = f"its last line of output: {last}"  # of a command it is all that tells where it was

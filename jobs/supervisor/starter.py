@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,7 @@ class Starter:
 
     def prepare(self, program: Program, threads: int) -> None:
         """Starts the template of such processes, which imports while the first trial is drawn. Raises OSError."""
-        wanted = (program, threads)
+        wanted = (replace(program, leaves_in=None), threads)  # nothing of a trial is left in the template
         if self._template is not None and wanted == self._template_of and not self._template.is_over:
             return
         self.close()

@@ -6,6 +6,7 @@ The words are repeated here because a trial process knows no database; a test ho
 from __future__ import annotations
 
 import errno
+import io
 import resource
 from pathlib import Path
 
@@ -18,6 +19,10 @@ CODE_ERROR = "code error"
 
 DATA_ERRORS = {"DataError", "BadBars", "BadSplit", "LeakyFeature", "JoinFailed", "ManifestError", "WrongBars"}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+MISUSED = (  # a call that no machine makes good: another try would say the same
+    errno.EBADF, errno.ECHILD, errno.EFAULT, errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.ENOTSOCK, errno.ENOTTY,
+    errno.ESPIPE, errno.ESRCH, errno.EXDEV,
+)  # fmt: skip
 IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)  # what somebody's code left where a trial's files belong
 LIMITS = {errno.EFBIG: resource.RLIMIT_FSIZE, errno.EMFILE: resource.RLIMIT_NOFILE}
 AT_START = {kind: resource.getrlimit(kind)[0] for kind in LIMITS.values()}  # before any code of a person's
@@ -60,6 +65,8 @@ def cause_of(error: BaseException) -> str:
     if library and any(words in said for words in NO_MEMORY):
         return OUT_OF_MEMORY
     if ("CannotWrite" in names and number in IN_THE_WAY) or _set_itself(number):
+        return CODE_ERROR
+    if number in MISUSED or isinstance(error, io.UnsupportedOperation):
         return CODE_ERROR
     if (names & {"DiskFull", "CannotWrite"} and number != errno.EFBIG) or number in FULL:
         return DISK

@@ -30,8 +30,8 @@ from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
 from fts.jobs.trial import orphans, process
 from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, cause_of
-from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words, size_of
-from fts.jobs.trial.error_text import print_error, sentence_of
+from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words, raised_at, size_of, was_at
+from fts.jobs.trial.error_text import print_error, sentence_of, with_place
 from fts.jobs.trial.group import Group
 from fts.jobs.trial.process import Commands, Throttle, log_to, say
 from fts.jobs.trial.reports import Lines, Report, Reports, Window
@@ -272,7 +272,7 @@ class CommandTrial:
         path = os.pathsep.join(
             [*filter(None, [os.environ.get("PATH", os.defpath)]), str(Path(this_python()).parent)]  # finds `fts log`
         )
-        return {"PYTHONUNBUFFERED": "1", **os.environ, **ours, "PATH": path}
+        return {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **os.environ, **ours, "PATH": path}
 
     # -- how it ended
 
@@ -321,7 +321,10 @@ class CommandTrial:
         message = died_of(code, self._oom_kills).replace("the trial process", "the command")
         if code == protocol.STOPPED:
             message = f"the command asked {AGAIN_ALLOWED} times to run again (exit code 75) and made no progress"
+        said, place = was_at(said, folder := Path(self.cell.folder))
+        place = raised_at(said, folder) if code == 1 else place  # as Python ends at an exception
         last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+        message = with_place(message, place)
         if last and cause != MACHINE_ERROR:
             message += f": {last[:300]}"
         say(message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -18,13 +19,13 @@ from fts.jobs.trial.error_text import is_own
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 LAST_WORDS = 2000  # bytes of a log
 STACKS = 64_000  # bytes at the end of a log in which the stacks lie that Python's faulthandler has written
 THREAD = r"^(?:Current thread|Thread|Stack)\b.*:\n"
 REPORT = re.compile(rf"(?:^Fatal Python error: .*\n\n)?(?:{THREAD}(?:^  .*\n)+\n?)+", re.MULTILINE)  # of all threads
-FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)  # the latest first
+FRAME = re.compile(r'^  File "(.+)", line (\d+)(?:,? in |$)', re.MULTILINE)
 SENT = re.compile(r".*/fts-agent-[^/]+/code/[0-9a-f]{32}/(?!.*site-packages)")  # a person's code, as a node has it
 ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # a letter beyond ASCII, as that report has it
 # A signal that a process earns by what it does itself; any other came from outside.
@@ -43,6 +44,8 @@ def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, said: str 
     One that ended before it was ready for any trial could not import what every trial needs. `said` is what it wrote
     last: a C++ library without memory aborts the process.
     """
+    if code == -signal.SIGXCPU and resource.getrlimit(resource.RLIMIT_CPU)[0] == resource.RLIM_INFINITY:
+        return Cause.CODE_ERROR  # a limit that only the code can have set
     if code is not None and code < 0 and -code not in OF_ITS_OWN:
         return Cause.OUT_OF_MEMORY if code == -signal.SIGKILL and oom_kills > 0 else Cause.MACHINE_ERROR
     if any(words in said.lower() for words in (*NO_MEMORY, "memoryerror")):
@@ -57,10 +60,22 @@ def was_at(said: str, folder: Path | None) -> tuple[str, str | None]:
         return said[-LAST_WORDS:], None
     threads = re.split(f"(?m)(?={THREAD})", reports[-1][0])[::-1]  # the main one stands last
     threads.sort(key=lambda one: one.startswith("Thread"))  # and the current one comes first
-    frames = [(Path(unescaped(file)), line) for file, line in FRAME.findall("".join(threads))]
-    own = (frame for frame in frames if folder is not None and (is_own(frame[0], folder) or SENT.match(str(frame[0]))))
-    place = next((f"{file.name} line {line}" for file, line in own), None)
-    return said[: reports[-1].start()].strip()[-LAST_WORDS:], place
+    return said[: reports[-1].start()].strip()[-LAST_WORDS:], own_line(FRAME.findall("".join(threads)), folder)
+
+
+def raised_at(said: str, folder: Path) -> str | None:
+    """The line of the code in `folder` at which an exception ended a program of Python that said this last."""
+    _, raised, frames = said.rpartition("Traceback (most recent call last):\n")
+    return own_line(FRAME.findall(frames)[::-1], folder) if raised else None
+
+
+def own_line(frames: Sequence[tuple[str, str]], folder: Path | None) -> str | None:
+    """The first of these files and lines that is of the code in `folder`."""
+    for name, line in frames:
+        file = Path(unescaped(name))
+        if folder is not None and (is_own(file, folder) or SENT.match(str(file))):
+            return f"{file.name} line {line}"
+    return None
 
 
 def unescaped(file: str) -> str:

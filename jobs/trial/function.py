@@ -483,16 +483,17 @@ def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
 def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
     """What the function kept with set_user_attr, as far as it is plain and short: a fact is one line."""
     kept = list(trial.user_attrs.items())[:MAX_METRICS] if trial is not None else []
-    return {name: value for name, value in kept if is_plain(value)}
+    return {name: value for name, value in kept if is_plain(name) and is_plain(value)}
 
 
 def is_plain(value: Any) -> bool:
     """Can a record have it? JSON makes lists of tuples, and text of keys, as a storage of Optuna does."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return len(str(value)) <= LONGEST_ATTRIBUTE
     try:
-        return len(json.dumps(value, allow_nan=False)) <= LONGEST_ATTRIBUTE
-    except (TypeError, ValueError, RecursionError):
+        single = value is None or isinstance(value, bool | int | float | str)
+        text = str(value) if single else json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+        return len(text) <= LONGEST_ATTRIBUTE
+    except (TypeError, ValueError, RecursionError):  # the name of a file that is not UTF-8, too
         return False
 
 

@@ -7,6 +7,7 @@ them. Nothing is written, and nothing costs time, before the process ends.
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import os
 import signal
 from contextlib import suppress
@@ -15,20 +16,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOG = 2  # the descriptor of the trial's log
+AWAY = 60  # from here on a descriptor for the log is sought: code that sends 2 elsewhere for a while keeps this one
 # Sent before SIGKILL: it writes the stacks and ends the process. Others use SIGUSR1 and SIGUSR2, such as Lightning.
 WHERE: int = signal.SIGRTMAX - 5 if hasattr(signal, "SIGRTMAX") else getattr(signal, "SIGEMT", signal.SIGUSR2)
 ENDING = (WHERE, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU)
 
+LOG: list[int] = []  # the descriptor of the trial's log, once there is a function
 exit_now = os._exit  # before it is replaced below
 
 
 def write_stacks() -> None:
     """From now on at a crash, at a timer that ends the process, and at WHERE."""
-    faulthandler.enable(LOG, all_threads=False)
+    if not LOG:
+        LOG.append(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, AWAY))
+    os.dup2(2, LOG[0], inheritable=False)  # of the next trial in a reused process
+    faulthandler.enable(LOG[0], all_threads=False)
     for number in ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:
-            faulthandler.register(number, LOG, all_threads=number == WHERE, chain=True)  # then it ends as before
+            faulthandler.register(number, LOG[0], all_threads=number == WHERE, chain=True)  # then it ends as before
 
 
 def tell_own_end(tell: Callable[[dict[str, Any]], None]) -> None:
@@ -41,7 +46,7 @@ def tell_own_end(tell: Callable[[dict[str, Any]], None]) -> None:
     def say(how: str, number: int | None) -> None:
         with suppress(Exception):  # the pipe may be closed already, and the end must come
             tell({"fact": "ends itself", "how": how, "signal": number})
-        faulthandler.dump_traceback(LOG, all_threads=False)
+        faulthandler.dump_traceback(LOG[0] if LOG else 2, all_threads=False)
 
     def ends(number: int) -> bool:
         return number == signal.SIGTERM or (number > 0 and signal.getsignal(number) is signal.SIG_DFL)

@@ -76,6 +76,19 @@ def test_trials_show_metric_parameters_and_the_branch_that_drew_none(fts: Callab
     assert failed[-1] == "it broke" and failed[6:8] == ["·", "·"]
 
 
+def test_a_running_trial_has_taken_the_time_since_its_process_began(fts: Callable[..., Said], toy: Database):
+    transitions.start_trial(toy, claim(toy), 0, params={}, effective={}, seed=0)
+    toy.execute_sql("UPDATE attempt SET began_at = began_at - 7200")
+    head, trial = table(fts("trials", "1"))[:2]
+    assert trial[head.index("took")] == "2 h"
+    (row,) = json.loads(fts("trials", "1", "--json").out)["trials"]
+    assert row["seconds"] >= 7200
+    head, job = table(fts("results", "1", "--wide"))[:2]
+    assert job[head.index("took")] == "2 h"
+    toy.execute_sql("UPDATE job SET lease_until = lease_until - 3600")  # its worker is gone: nobody knows of more
+    assert 3600 <= json.loads(fts("trials", "1", "--json").out)["trials"][0]["seconds"] < 7200
+
+
 def test_a_name_with_blanks_or_dots_is_a_column_like_any_other(fts: Callable[..., Said], toy: Database, tmp_path: Path):
     claimed = claim(toy)
     run_trial(toy, claimed, 0, 0.6, {"mo mentum": 0.25, "a.b c": "x y"}, **{"n tokens": 7})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -315,3 +316,11 @@ def test_the_doctor_and_the_core_commands_need_no_package_of_a_study(tmp_path: P
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert "a fault in fts itself" not in ran.stderr + ran.stdout and "fts-hpo[patchtst]" in ran.stdout, ran.stderr
+
+
+def test_an_interrupt_while_modules_are_loaded_shows_no_traceback(tmp_path: Path):
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # may be ignored here
+    code += f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom fts.jobs.cli import main; main(['status'])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

@@ -58,6 +58,17 @@ def test_every_command_has_an_example_that_it_would_accept(name: str):
         command.make_context(name, list(rest), parent=click.Context(group, obj=None))
 
 
+GROUPS = sorted({name.rpartition(" ")[0] for name in ALL if name.islower()} - {""})
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_group_says_of_each_of_its_commands_a_whole_sentence(fts, name: str):
+    said = " ".join(fts(name, "--help").out.split())
+    for inner, command in ALL.items():
+        if inner.rpartition(" ")[0] == name:
+            assert " ".join((command.help or "").split("\n\n")[0].split()) in said, inner
+
+
 @pytest.mark.parametrize("name", ["enqueue", "check", "run"])
 def test_the_help_of_a_command_leads_to_that_of_each_of_its_forms(fts, name: str):
     first = " ".join(fts(name, "--help").out.split())

@@ -20,7 +20,7 @@ from fts.jobs.python import python
 from fts.jobs.settings import Places
 from fts.jobs.status import forecast
 from fts.jobs.study_file.line import StudyChanged
-from fts.state import queries
+from fts.state import queries, transitions
 from fts.state.db import open_database
 from tests.jobs.test_study_changes import BEFORE, begin, enqueued
 from tests.jobs.test_study_file import study
@@ -315,6 +315,19 @@ def test_another_question_is_refused_and_says_why(db: Any, tmp_path: Path, sessi
     refused = offer.cost({"search.sampler": "random"}, seen, ["S"])
     assert "--name train2" in refused.problem and refused.cells == 0
     assert not offer.cost({"search.sampler": "random"}, seen, ["M"]).problem
+
+
+def test_a_cell_whose_worker_has_died_is_not_called_running(db: Any, tmp_path: Path, session: Session) -> None:
+    enqueued(db, tmp_path)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for host in (os.uname().nodename, "elsewhere"):
+        worker = transitions.register_worker(db, host, ended.pid, 0.0, 1)
+        assert transitions.claim(db, worker, lease_s=60.0)
+    look, _ = OfFile(session.places, tmp_path, "study.toml").look({})
+    assert [cell.state for cell in look.cells] == ["lost", "running"], "a beat of a moment ago is believed of another"
+    assert look.cells[0].note == "lost, 0 of 5 trials"
+    assert look.cells[0].told.startswith("S has lost its worker: job 1")
 
 
 def test_a_function_without_its_axes_says_what_is_missing(tmp_path: Path, session: Session) -> None:

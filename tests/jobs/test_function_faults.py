@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from fts.jobs import functions
+from fts.jobs import commands, functions
+from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import FunctionStudy
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor import log_limit, trial_runner
@@ -30,7 +31,7 @@ from fts.state.transitions.attempts import begin_attempt
 from fts.state.transitions.base import emit, transaction
 from fts.state.values import Cause, Verb
 from tests.fts_process import Study, wait_until
-from tests.state.helpers import claimed, enqueued, new_db, started
+from tests.state.helpers import claimed, enqueued, new_db, started, worker
 
 ENVIRON = {
     "FTS_OUTAGE_PAUSE_S": "0.001",
@@ -61,7 +62,10 @@ FAULTS = {
     "gone": Fault("", "failed code error", "gone.py does not exist; restore it or enqueue the study again", 9),
     "relative": Fault("from . import x\n" + F + "return 1", "failed code error", "put an __init__.py into", 9),
     "died": Fault(F + "import os; os._exit(3)", "failed code error", "process called os._exit(3) (died.py line 2)"),
-    "crash": Fault(F + "__import__('ctypes').string_at(0)", "failed code error", "11 (SIGSEGV) (crash.py line 2)"),
+    "crash": Fault(  # while it prints nowhere
+        F + "import os; os.dup2(os.open(os.devnull, 1), 2); __import__('ctypes').string_at(0)",
+        "failed code error", "11 (SIGSEGV) (crash.py line 2)",
+    ),
     "left75": Fault(F + "import os; os._exit(75)", "failed code error", "called os._exit(75) (left75.py line 2)"),
     "alarm": Fault(
         F + "import signal, time; signal.setitimer(signal.ITIMER_REAL, 0.01)\n    time.sleep(9)",
@@ -135,6 +139,11 @@ FAULTS = {
         "import enum, numpy as np\nclass O(enum.StrEnum):\n    A = 'a'\n"
         + F
         + "return trial.suggest_categorical('n', np.arange(3)) + len(trial.suggest_categorical('o', list(O)))",
+        "done finished",
+        "",
+    ),
+    "latin": Fault(
+        F + "trial.set_user_attr('file', ['caf\\udce9']); trial.set_user_attr('\\ud800', 1); return 1",
         "done finished",
         "",
     ),
@@ -286,7 +295,9 @@ def test_another_interpreter_needs_no_fts_and_is_asked_before_anything_is_put_in
     study = Study(tmp_path / "study", **ENVIRON)
     bare = tmp_path / "bare"
     venv.create(bare, with_pip=False)
-    python = str(bare / "bin" / "python")
+    python = str(tmp_path / "activated")  # as `conda run` has it
+    Path(python).write_text(f'#!/bin/sh\necho it speaks first\n{bare}/bin/python "$@"\n')
+    Path(python).chmod(0o700)
     space = {"x": {"kind": "float", "low": 1.0, "high": 2.0}}
     (study.folder / "train.py").write_text(
         f"import sys, fts\ndef objective(x):\n    return x + 10 * (sys.prefix == {str(bare)!r}) + len(fts.__all__) * 0"
@@ -367,6 +378,21 @@ def test_kills_that_nobody_can_put_down_to_the_code_end_after_five_that_took_lon
     assert job["message"].startswith("t0 was tried 5 times without progress; the last time: the trial process was kill")
 
 
+def test_a_command_that_is_killed_names_its_last_line_of_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(tmp_path / "study", **ENVIRON)
+    (cell,) = commands.cells(
+        ("echo step 7; sleep 99",), study.folder, 1, shell=True, study="slow", metric="loss", trial_timeout_s=1.0
+    )
+    db = open_database(study.outputs / "fts.db")
+    transitions.enqueue(db, [BareStudy(cell.study).row(cell)])
+    db.close()
+    run_here(study, monkeypatch)
+    (trial,) = trials(study, "slow")
+    assert trial["message"].endswith("1 s allowed (its last line of output: step 7)"), trial["message"]
+
+
 def run_here(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first job, in this process."""
     monkeypatch.setattr("signal.signal", lambda *_: None)  # run_job takes over the signals of its process
@@ -387,6 +413,7 @@ def test_a_job_rests_for_every_worker_by_the_tries_on_record(tmp_path: Path) -> 
         transitions.interrupt_trial(db, claim, trial_id, Cause.MACHINE_ERROR)
         transitions.release_job(db, claim, Cause.DRAINED, "rest")
         assert resting(db, 60.0) == {job_id} and not resting(db, 0.0)
+        assert transitions.claim(db, worker(db, "other"), 60.0, resting=resting(db, 60.0)) is None
         with transaction(db):
             emit(db, Verb.EXTENDED, "ada@lab", "more trials", job_id=job_id)
         assert not resting(db, 60.0), "a person wants it now"

@@ -7,7 +7,10 @@ import pytest
 
 from fts.jobs.status.concern import Word
 from fts.jobs.status.conditions import silent_worker
+from fts.jobs.status.disk_usage import Kept
 from fts.jobs.status.formatting import MB
+from fts.jobs.status.headline import verdict_spans
+from fts.jobs.status.summary import look
 from fts.jobs.status.verdict import EXIT_CODES, judge
 from fts.state.scheduling import FULL_DISK
 from fts.state.values import Cause, Node, NodeState
@@ -212,7 +215,25 @@ def test_a_worker_that_waits_for_the_lock_of_another_is_not_silent():
 def test_a_worker_that_a_full_disk_keeps_from_beating_is_not_silent():
     found = judge(healthy(workers=(make_worker(heartbeat_at=NOW - 30),)), NOW, locked_by=FULL_DISK)
     assert (found.word, len(found.concerns)) == (Word.ACT, 1)
-    assert found.reason.startswith("the disk is full: worker 1 (pid 4242) waits and goes on by itself")
+    assert found.reason.startswith("disk full: worker 1 waits and goes on by itself")
+
+
+@pytest.mark.parametrize("kept", [None, Kept(10**11, 0), Kept(10**11, 74 * 10**9)])
+def test_a_full_disk_names_its_cure_at_80_and_120_columns(kept):
+    why = f"disk: /home/a/long/path{'/x' * 40} cannot be written: the disk of /home/a/long is full, 0 bytes are free"
+    paused = make_snapshot(jobs=(make_job(),), queue_paused=True, queue_paused_reason=why)
+    with_worker = healthy(jobs=(make_job(),), queue_paused=True, queue_paused_reason=why)
+    silent = healthy(workers=(make_worker(heartbeat_at=NOW - 30),))
+    cure = "fts gc frees" if kept else "Make room"
+
+    def told(snapshot, width, locked_by=None):
+        spans = verdict_spans(look(snapshot, NOW, kept=kept, locked_by=locked_by), width)
+        return "".join(text for text, _ in spans)
+
+    for width in (80, 120):
+        assert cure in told(paused, width) and "P resumes it" in told(paused, width)
+        assert (cure if kept else "free space") in told(silent, width, FULL_DISK)
+    assert cure in told(with_worker, 120) and "the worker goes on by itself" in told(with_worker, 120)
 
 
 def test_a_lock_is_asked_about_only_while_a_worker_is_silent():

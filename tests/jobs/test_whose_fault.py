@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import signal
@@ -81,6 +82,9 @@ class Accelerator(RuntimeError):
         (ModuleNotFoundError("No module named 'torch'"), "machine error"),
         (OSError("libtorch.so: cannot open shared object file: No such file or directory"), "machine error"),
         (OSError(errno.EACCES, "Permission denied"), "machine error"),
+        (OSError(errno.EBADF, "Bad file descriptor"), "code error"),
+        (ChildProcessError(errno.ECHILD, "No child processes"), "code error"),
+        (io.UnsupportedOperation("not readable"), "code error"),
         (DeviceMissing("this machine has no cuda:1 now"), "machine error"),
         (AssertionError("Torch not compiled with CUDA enabled"), "machine error"),
         (RuntimeError("Found no NVIDIA driver on your system"), "machine error"),
@@ -119,7 +123,7 @@ def test_a_missing_file_is_the_codes_fault_but_not_a_missing_disk_or_program(tmp
         (-signal.SIGKILL, 1, True, Cause.OUT_OF_MEMORY),
         (-signal.SIGTERM, 1, True, Cause.MACHINE_ERROR),
         (-signal.SIGHUP, 0, True, Cause.MACHINE_ERROR),
-        (-signal.SIGXCPU, 0, True, Cause.MACHINE_ERROR),
+        (-signal.SIGXCPU, 0, True, Cause.CODE_ERROR),  # nobody else limits it here
         (-signal.SIGSEGV, 0, True, Cause.CODE_ERROR),
         (-signal.SIGALRM, 0, True, Cause.CODE_ERROR),  # its own timer: it would come again in each of 30 tries
         (-signal.SIGABRT, 0, True, Cause.CODE_ERROR),

@@ -106,9 +106,12 @@ def test_a_study_of_few_trials_has_a_page_and_says_what_is_missing(tmp_path: Pat
     (empty,) = [one.read_text() for one in write_report(db, places, "train")]
     assert checked(empty).ids == ["conclusions", "matrix"] and "0 of 4 cells have a result" in empty
     finished_toy(db)
+    db.execute_sql("UPDATE trial SET started_at = started_at - 36000")  # interrupted, it waited in line for ten hours
+    db.execute_sql("UPDATE attempt SET began_at = began_at - 300")
     (path,) = write_report(db, places, "train", now=0.0)
     text = path.read_text()
     checked(text)
+    assert ">5 min<" in text and ">10 h<" not in text  # the time of each trial is that of its work
     assert path == places.outputs / "report" / "train.html" and "1 of 4 cells has a result" in text
     assert "3 trials of 3 still to run (job 2 is queued)" in text and "The highest acc is 0.8" in text
     assert path.stat().st_mode & 0o077 == 0 and [one.name for one in path.parent.iterdir()] == ["train.html"]

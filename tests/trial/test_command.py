@@ -188,6 +188,9 @@ def test_a_report_that_the_command_writes_anew_each_time_is_read_whole(tmp_path:
     assert record.curve == {1: 0.1, 2: 0.2} and record.end["value"] == 0.2
 
 
+WRITES = "printf 'import ctypes\\n"
+
+
 @pytest.mark.parametrize(
     ("words", "fields", "told"),
     [
@@ -201,6 +204,8 @@ def test_a_report_that_the_command_writes_anew_each_time_is_read_whole(tmp_path:
         (("echo", "loss 3"), {"regex": "val_loss=(.*)"}, "its last line of output is 'loss 3'; expected a line"),
         (("echo", '{"loss": 3}'), {"stdout": True}, "it reported loss; expected a JSON line with val_loss on its"),
         (("echo one; echo two >&2; exit 3",), {"shell": True}, "^the command ended with exit code 3: two$"),
+        ((f"{WRITES}raise ValueError(9)' > a.py; python a.py",), {"shell": True}, r"code 1 \(a.py line 2\): ValueErr"),
+        ((f"{WRITES}ctypes.string_at(0)' > a.py; exec python a.py",), {"shell": True}, r"SIGSEGV\) \(a.py line 2\)$"),
     ],
 )
 def test_an_end_without_a_result_says_what_was_seen_and_what_was_expected(tmp_path, words, fields, told):

@@ -126,18 +126,23 @@ def objective(trial):
 
 
 def seen(study: Study) -> list[int]:
-    rows = study.query("SELECT json_extract(facts, '$.attrs.seen') AS n FROM trial ORDER BY number")
+    rows = study.query("SELECT json_extract(facts, '$.attrs.seen') AS n FROM trial WHERE job_id = 1 ORDER BY number")
     return [row["n"] for row in rows]
 
 
 @pytest.mark.parametrize(("process", "found"), [("fresh", [1, 1, 1, 1, 1]), ("reused", [1, 2, 3, 1, 2])])
-def test_what_a_function_leaves_reaches_later_trials_only_in_a_reused_process(
+def test_what_a_function_leaves_reaches_only_later_trials_of_its_cell_in_a_reused_process(
     tmp_path: Path, process: str, found: list[int]
 ) -> None:
     study = Study(tmp_path)
     (tmp_path / "train.py").write_text(COUNTS)
     study.ok("enqueue", "train.py:objective", "--trials", "5", "--process", process)
+    (tmp_path / "other.py").write_text(
+        "import sys\ndef objective(trial):\n    trial.set_user_attr('clean', 'train' not in sys.modules)\n    return 1"
+    )
+    study.ok("enqueue", "other.py:objective", "--trials", "1", "--process", process)
     study.ok("worker", "--until-empty", "--slots", "1")
+    assert study.one("SELECT json_extract(facts, '$.attrs.clean') FROM trial WHERE job_id = 2") == 1
     assert seen(study) == found, "trial 2 left a thread running, so trial 3 got a new process"
 
 

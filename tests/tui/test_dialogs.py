@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import pytest
 from textual import events
 from textual.app import App
 from textual.screen import ModalScreen
+from textual.strip import Strip
 from textual.widgets import Input, OptionList, Select, TabPane
 
 from fts.jobs.actions import by_id
@@ -357,3 +359,20 @@ async def test_a_tab_is_opened_by_a_key_that_is_quicker_than_the_form():
         pilot.app.mount(tabs)
         tabs.open("answer")  # it has no tabs yet
         await until(lambda: tabs.active == "answer", pilot)
+
+
+async def test_what_a_closed_dialog_has_painted_is_not_kept(db_path):
+    def painted() -> int:
+        gc.collect()
+        return sum(type(each) is Strip for each in gc.get_objects())
+
+    async with monitor(db_path, (120, 40)) as (app, pilot):
+        counts = []
+        for key in ("question_mark", "colon") * 4:
+            await press(pilot, key)
+            await until(lambda: len(app.screen_stack) == 2 and app.screen.focused is not None, pilot)
+            await pilot.pause()
+            await press(pilot, "escape")
+            await until(lambda: len(app.screen_stack) == 1, pilot)
+            counts.append(painted())
+        assert counts[-1] - counts[1] < 6 * 200, "a dialog has 500 painted lines"

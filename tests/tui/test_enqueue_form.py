@@ -18,6 +18,7 @@ from fts.state.db import open_database
 from fts.tui.data import form_memory
 from fts.tui.screens.enqueue import EnqueueForm
 from fts.tui.screens.enqueue_cells import CellTable
+from fts.tui.screens.enqueue_tabs import FormTabs
 from tests.fts_process import fts
 from tests.tui.stories import monitor, on_screen, press, until
 from tests.tui.test_golden import check
@@ -389,3 +390,14 @@ async def test_the_form_looks_as_it_did(folder: Path) -> None:
                 rows = [row[box.x : box.right] for row in (await at_rest(app, pilot)).split("\n")[box.y : box.bottom]]
                 frames.append("\n".join(row for row in rows if "GB" not in row))
             check(f"enqueue-{width}x{height}", "\n\n".join(frames) + "\n")
+
+
+async def test_a_tab_that_is_still_to_be_opened_when_the_form_closes_ends_nothing(folder: Path) -> None:
+    async with monitor(database(folder), (120, 40)) as (app, pilot):
+        form = await opened(app, pilot, "study.toml")
+        tabs = form.query_one(FormTabs)
+        await form.dismiss(None)  # with its tabs
+        tabs._focus_in("answer")  # as a callback that was queued before
+        tabs.open("answer")
+        await pilot.pause()
+        assert app.screen is not form and app.is_running

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import sys
+from collections import Counter
 
 import pytest
 
+from benchmarks.monitor import add_jobs
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.errors import NoDatabase
@@ -54,6 +57,24 @@ def test_another_cell_costs_no_new_snapshot(reader):
     assert second.snapshot is first.snapshot
     assert len(second.details.trials) == study.TRIALS
     assert set(second.details.curves) == {trial.id for trial in second.details.trials}
+
+
+@pytest.mark.parametrize("more", [0, 300])
+def test_a_write_has_nothing_cleaned_that_was_clean(reader, db_path, more):
+    if more:
+        add_jobs(db_path, more)
+    wish = ReadRequest(user=study.USER)
+    reader.read(wish)
+    db = open_database(db_path)
+    transitions.operator.note(db, "hello")
+    db.close()
+    calls = Counter()
+    sys.setprofile(lambda frame, event, _: calls.update([frame.f_code.co_name] if event == "call" else []))
+    try:
+        reader.read(wish)
+    finally:
+        sys.setprofile(None)
+    assert 0 < calls["_clean"] < 1500, "however many jobs wait"
 
 
 def test_jobs_that_a_write_leaves_as_they_were_are_the_same_objects(reader, db_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 LATER = (
     "fts.tui.command_palette", "fts.tui.screens.dialogs", "fts.tui.screens.help", "fts.tui.screens.enqueue",
     "fts.tui.screens.trials", "fts.tui.screens.curves", "fts.tui.screens.logs", "fts.tui.screens.events",
@@ -16,12 +18,12 @@ LATER = (
 
 def loaded(code: str) -> set[str]:
     """The modules of a fresh process after some code."""
-    told = "import sys; print(*sys.modules)"
-    return set(
-        subprocess.run(
-            [sys.executable, "-c", f"{code}; {told}"], check=True, capture_output=True, text=True
-        ).stdout.split()
-    )
+    return set(told(f"{code}; import sys; print(*sys.modules)").split())
+
+
+def told(code: str) -> str:
+    """What a fresh process prints."""
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
 def test_a_start_loads_nothing_that_only_a_key_needs():
@@ -39,3 +41,21 @@ def test_a_monitor_does_without_openssl_and_leaves_it_to_others():
     assert not {"ssl", "_ssl", "_hashlib"} & loaded("import fts.tui.__main__, fts.tui.app, fts.state.db")
     found = loaded("import fts.tui.__main__, ssl, hashlib; assert ssl.OPENSSL_VERSION and hashlib.md5().hexdigest()")
     assert "_ssl" in found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the heaps of glibc")
+def test_all_threads_of_the_monitor_allocate_from_one_heap():
+    code = """
+import re, threading
+from fts.tui.__main__ import use_one_heap
+use_one_heap()
+kept = []
+for _ in range(3):
+    thread = threading.Thread(target=lambda: kept.append([bytes(5000) for _ in range(200)]))
+    thread.start()
+    thread.join()
+heaps = [int(line.split("-")[0], 16) for line in open("/proc/self/maps") if re.search(r" rw-p .* 0 *$", line)]
+print(sum(start % 2**26 == 0 for start in heaps))
+"""
+    assert told(code).strip() == "0"
+    assert told(code.replace("use_one_heap()", "")).strip() != "0", "else it shows nothing"

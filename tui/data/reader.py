@@ -180,7 +180,11 @@ def _snapshot(db: Database, wish: ReadRequest, memory: Memory, before: Snapshot 
     if wish.at is not None:
         return clean_value(replay.rebuild(db, wish.at, wish.user or None))
     found = queries.snapshot(db, wish.user or None, before)
-    fresh = clean_value(replace(found, events=()))
+    clean = {id(job) for job in before.jobs} if before is not None else set()
+    jobs = tuple(job if id(job) in clean else clean_value(job) for job in found.jobs)
+    if before is not None and [*map(id, jobs)] == [*map(id, before.jobs)]:
+        jobs = before.jobs  # as a whole: who asked what follows from it need not ask again
+    fresh = replace(clean_value(replace(found, jobs=(), events=())), jobs=jobs)
     known = {event.id: event for event in memory.events}
     events = tuple(
         known[e.id] if e.id in known and known[e.id].undone_by == e.undone_by else clean_value(e) for e in found.events

@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from fts.jobs.status import formatting
@@ -20,7 +21,6 @@ from fts.tui.typed_ahead import release
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
-    from textual.widget import Widget
 
 Answer = TypeVar("Answer")
 
@@ -34,6 +34,17 @@ class Modal(ModalScreen[Answer]):
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
         """Does nothing when it is answered already: Textual would close the screen below, or end the monitor."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
+
+    def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
+        super().set_focus(widget, scroll_visible, from_app_focus)
+        release(widget)
+
+    def on_screen_suspend(self) -> None:
+        """Drops the painted lines: Textual 8.2 keeps those of the last 1,024 widgets, 0.5 MB for each closed dialog."""
+        for widget in self.walk_children(Widget, with_self=True):
+            widget.refresh()
+            if widget.show_vertical_scrollbar:
+                widget.vertical_scrollbar.refresh()
 
 
 class Dialog(Modal[Answer]):
@@ -80,10 +91,6 @@ class Dialog(Modal[Answer]):
     def __init__(self, title: str) -> None:
         super().__init__()
         self.title_text = title
-
-    def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
-        super().set_focus(widget, scroll_visible, from_app_focus)
-        release(widget)
 
     def on_mount(self) -> None:
         box = self.query_one("#box")

@@ -9,9 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import DataTable
 
-from fts.jobs.api.form import ADDS, ANOTHER, CellNow, Grid, grid_of, toggled
+from fts.jobs.api.form import ANOTHER, LOST, CellNow, Grid, grid_of, toggled
 from fts.jobs.status import formatting
-from fts.jobs.status.formatting import glyph_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,7 +92,8 @@ class CellTable(DataTable[Text]):
         cell = self.cells[name]
         here = ">" if place == self._marked else " "
         box = "[x]" if name in self.ticked else "[ ]"
-        glyph = "" if cell.state in (*ADDS, ANOTHER) else f"{glyph_of(cell.state)} "
+        sign = formatting.LOST if cell.state == LOST else formatting.GLYPHS.get(cell.state, "")
+        glyph = f"{sign} " if sign else ""
         return Text(f"{here}{box} {glyph}{cell.note}", style=STYLES.get(cell.state, ""))
 
     def _write(self, place: tuple[int, int]) -> None:

@@ -49,8 +49,15 @@ class FormTabs(TabbedContent):
     }
     """
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the form was left: what was to be opened in it is not there any more."""
+        return not self.is_attached or self.screen not in self.app.screen_stack
+
     def open(self, name: str) -> None:
-        if not self.children:  # a key was quicker than the tabs, or an answer came when the form was closed
+        if self.is_closed:
+            return
+        if not self.children:  # a key was quicker than the tabs
             self.call_after_refresh(self.open, name)
             return
         self.active = name
@@ -62,6 +69,8 @@ class FormTabs(TabbedContent):
         self.open(TABS[(TABS.index(self.active) + by) % len(TABS)])
 
     def _focus_in(self, name: str, tries: int = 5) -> None:
+        if self.is_closed:
+            return
         if self.active != name:  # a message of the tab before came later
             self.active = name
             if tries:

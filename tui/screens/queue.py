@@ -162,8 +162,10 @@ def summary(view: View, width: int, height: int) -> list[Line]:
     """What a study found, once nothing is left to run; and the nodes, where there are any."""
     crew = nodes.brief(view, width)
     jobs = view.snapshot.jobs
+    if any(job.status not in formatting.ENDED for job in jobs):  # first: of thousands that wait, one is enough
+        return crew[: max(height, 0)]
     states = Counter(job.status for job in jobs)
-    if not states[JobStatus.DONE] or any(job.status not in formatting.ENDED for job in jobs):
+    if not states[JobStatus.DONE]:
         return crew[: max(height, 0)]
     ended = max((job.ended_at for job in jobs if job.ended_at is not None), default=view.now)
     trials = sum(formatting.trials_ended(job) for job in jobs)
