@@ -13,7 +13,8 @@ from fts.state import queries
 from fts.state.db import open_database
 from fts.state.values import Cause
 from fts.tui import pictures
-from fts.tui.data.table_rows import jobs_of
+from fts.tui.data.table_rows import jobs_of, trials_of
+from fts.tui.data.trial_time import seconds_of
 from fts.tui.data.view import QUEUE, RESULTS, SCREENS, TRIALS
 from fts.tui.render.text import as_text
 from fts.tui.widgets import attempts, front_chart, learning_curve, matrix, slices, trial_table
@@ -276,7 +277,11 @@ def test_the_time_of_a_trial_is_that_of_its_processes(tmp_path):
     view = pictures.look(at, "trials", (120, 40), now=NOW, job_id=1)
     (trial,) = view.details.trials
     told = replace(trial, value=0.5, epochs=3)
-    assert trial_table.seconds_of(view, view.job, told) == 600 + 300 + 35 * 60
+    worked = seconds_of(view, view.job, told)
+    assert worked == 600 + 300 + 35 * 60 < NOW - told.started_at
+    longer = replace(told, id=told.id + 1, number=1, ended_at=told.started_at + worked + 1)
+    both = replace(view, details=replace(view.details, trials=(longer, told)), sort="minutes")
+    assert [trial.number for trial in trials_of(both)] == [0, 1], "sorted by what is shown"
 
 
 def test_of_many_trials_the_results_and_the_rows_are_whole(tmp_path):
@@ -308,8 +313,8 @@ def test_what_a_silent_worker_did_is_lost_on_every_screen_and_its_time_stops(pat
         assert any("?" in line for line in lines), (screen, lines)
     early, later = (pictures.look(path, "trials", (120, 40), now=at, job_id=3) for at in (NOW + HOUR, late))
     trial = next(t for t in later.trials if t.number == 6)
-    took = trial_table.seconds_of(early, early.job, trial)
-    assert took == trial_table.seconds_of(later, later.job, trial) < HOUR
+    took = seconds_of(early, early.job, trial)
+    assert took == seconds_of(later, later.job, trial) < HOUR
     (told,) = attempts.attempts(later, trial, 200)[2:]
     assert "".join(text for text, _ in told).endswith("then nothing was heard of its worker")
 

@@ -12,6 +12,7 @@ from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.once import Once
 from fts.state.values import Direction, Event, Job, JobStatus, Trial
 from fts.tui.data.trial_store import Picked, TrialStore
+from fts.tui.data.trial_time import seconds_of
 from fts.tui.data.view import EVENTS, QUEUE, TRIALS
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _trials_of(view: View) -> Sequence[Trial]:
         "state": lambda t: str(t.status),
         "value": lambda t: _best_first(t.value, t.direction),
         "epochs": lambda t: t.epochs,
-        "minutes": lambda t: t.train_seconds or ((t.ended_at or view.now) - t.started_at),
+        "minutes": lambda t: seconds_of(view, view.job, t),
         "architecture": lambda t: t.architecture,
     }
     name = view.sort.removeprefix(PARAM)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
+from fts.tui.data.trial_time import seen_until
 from fts.tui.render.text import Line, line, rule, wrapped
-from fts.tui.widgets import trial_table
 
 if TYPE_CHECKING:
     from fts.state.values import Attempt, Trial
@@ -43,7 +43,7 @@ def sentence(view: View, attempt: Attempt) -> str:
     """One of them, in words."""
     when = formatting.to_the_second(attempt.began_at, view.now)
     end = attempt.ended_at
-    until = trial_table.seen_until(view, view.job) if end is None else end
+    until = seen_until(view, view.job) if end is None else end
     took = formatting.spell(max(until - attempt.began_at, 0.0))
     told = f"{attempt.n}  {when} for {took}"
     if attempt.host:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting, trial_facts
+from fts.tui.data.trial_time import seconds_of
 from fts.tui.render.text import Line, labelled, named
 from fts.tui.widgets import trial_table
 
@@ -74,7 +75,7 @@ def _facts_of_any(view: View, trial: Trial, width: int) -> list[Line]:
             for row in named(name, [declared.shown(value)], width, columns=11)
         ),
     ]
-    seconds = trial_table.seconds_of(view, view.job, trial)
+    seconds = seconds_of(view, view.job, trial)
     known = (
         *trial_facts.declared_facts(study, trial, "screen"),
         (f"{study.step}s", str(trial.epochs) if trial.epochs else ""),
