@@ -62,7 +62,8 @@ def live(fd: int, run: Run, read: Read, another: Another | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
     for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
         signal.signal(ignored, signal.SIG_IGN)
-    os.register_at_fork(after_in_child=be_ordinary)
+    ordinary = Ordinary()
+    os.register_at_fork(before=ordinary.before, after_in_parent=ordinary.in_parent, after_in_child=ordinary.in_child)
     tell_own_end(lambda fact: orders.tell(fact))
     os.set_inheritable(fd, False)
     return serve(orders, fd, run, read, another)
@@ -83,10 +84,27 @@ def private_stdin() -> int:
     return fd
 
 
-def be_ordinary() -> None:
-    """A process that the trial forks ends at SIGTERM: multiprocessing ends its workers so, and would wait for ever."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+class Ordinary:
+    """A process that the trial forks ends at SIGTERM: multiprocessing ends its workers so, and would wait for ever.
+
+    A signal that meets the new process while it still has our handlers would be lost, so the fork holds signals back.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._of_thread = threading.local()
+
+    def before(self) -> None:
+        self._of_thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
+
+    def in_parent(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._of_thread.mask)
+
+    def in_child(self) -> None:
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        self.in_parent()
 
 
 def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | None = None) -> int:

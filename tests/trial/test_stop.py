@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,12 @@ import pytest
 
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.trial.process import Ordinary
 from tests.trial.harness import PATIENCE_S, Record, attempt, cell_of, log_of, run_one, spec_of, start
 
 REPORTS = """
+import os
+import signal
 import time
 
 def objective(trial):
@@ -125,6 +130,25 @@ def test_a_function_that_swallows_the_stop_has_no_result(tmp_path: Path) -> None
             return 5
     """
     assert run_one(cell_of(tmp_path, body)).end["fact"] == "stopped"
+
+
+def test_a_signal_that_meets_a_process_as_it_is_forked_is_not_lost() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    ordinary = Ordinary()
+    try:
+        ordinary.before()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                ordinary.in_child()
+            finally:
+                os._exit(0)
+        ordinary.in_parent()
+        assert os.waitpid(pid, 0)[1] == signal.SIGTERM
+        assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def test_workers_that_a_function_forks_end_when_they_are_told_to(tmp_path: Path) -> None:
