@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.amounts import read_size
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.cgroups import cores_in_words, usable_cores
 from fts.jobs.devices import BadSetting, check_here, check_name, index_of, kind_of
-from fts.jobs.sensors.cgroups import cores_in_words, usable_cores
 from fts.state.files import expanded
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "fts.study": {"fts"},  # the one package that knows both sides
     "fts.jobs": {"fts.jobs", "fts.state"},
     "fts.jobs.api": {"fts.jobs.api"},
-    "fts.jobs.sensors": {"fts.jobs.sensors", "fts.jobs.devices", "fts.jobs.status", "fts.jobs.api"},
+    "fts.jobs.sensors": {"fts.jobs.sensors", "fts.jobs.cgroups", "fts.jobs.devices", "fts.jobs.status", "fts.jobs.api"},
     "fts.jobs.search": {"fts.jobs.search", "fts.jobs.api", "fts.state"},
     "fts.jobs.watchdog": {"fts.jobs.watchdog", "fts.jobs.sensors", "fts.jobs.status", "fts.jobs.api", "fts.state"},
     "fts.jobs.supervisor": {
@@ -54,6 +54,7 @@ MAY_IMPORT = {
         "fts.jobs.status",
         "fts.jobs.trial",
         "fts.jobs.api",
+        "fts.jobs.cgroups",
         "fts.jobs.settings",
         "fts.jobs.devices",
         "fts.jobs.python",
@@ -63,6 +64,7 @@ MAY_IMPORT = {
         "fts.jobs.trial",
         "fts.jobs.search",
         "fts.jobs.api",
+        "fts.jobs.cgroups",
         "fts.jobs.python",
         "fts.jobs.status",
         "fts.state.files",

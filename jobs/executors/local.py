@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from fts.jobs.cgroups import usable_cores
 from fts.jobs.executors.base import Room, Want
-from fts.jobs.sensors.cgroups import usable_cores
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.slot import Slot

@@ -25,6 +25,7 @@ from fts.jobs.api.function import FunctionCell, FunctionStudy
 from fts.jobs.api.halving import Halving
 from fts.jobs.api.lag import MOST_PARALLEL, PARALLEL
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.cgroups import usable_cores
 from fts.jobs.library.objective import (
     objective_of,
     refuse_at_the_top,
@@ -35,7 +36,6 @@ from fts.jobs.library.progress import ProgressLine
 from fts.jobs.python import python
 from fts.jobs.records.questions import told
 from fts.jobs.records.searches import begun_cells
-from fts.jobs.sensors.cgroups import usable_cores
 from fts.jobs.settings import places
 from fts.jobs.status.conditions import is_live, runnable
 from fts.jobs.status.explain import why

@@ -21,10 +21,10 @@ from fts import __version__
 from fts.frozen import dataclass
 from fts.installing import installing
 from fts.jobs.api.load import installed, study
+from fts.jobs.cgroups import cores_in_words, usable_cores
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.maintenance import cleanup
 from fts.jobs.sensors import detect
-from fts.jobs.sensors.cgroups import cores_in_words, usable_cores
 from fts.jobs.settings import BadSetting, Places, best_device
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import disk_low

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
-from fts.jobs.sensors.cgroups import memory_groups
+from fts.jobs.cgroups import memory_groups
 from fts.jobs.sensors.macos import MacPart
 from fts.jobs.sensors.rapl import Rapl
 from fts.jobs.sensors.reading import Reading, Sensors, believable, parse_fields

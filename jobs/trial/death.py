@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fts.jobs.cgroups import OWN, ROOT, groups_around
 from fts.jobs.trial.cause import NO_MEMORY
 from fts.jobs.trial.error_text import is_own
 from fts.state.values import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 LAST_WORDS = 2000  # bytes of a log
 STACKS = 64_000  # bytes at the end of a log in which the stacks lie that Python's faulthandler has written
@@ -109,27 +110,14 @@ def died_of(code: int | None, oom_kills: int = 0) -> str:
     return f"the trial process ended with exit code {code}"
 
 
-def count_oom_kills(
-    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup"), vmstat: Path = Path("/proc/vmstat")
-) -> int:
+def count_oom_kills(root: Path = ROOT, own: Path = OWN, vmstat: Path = Path("/proc/vmstat")) -> int:
     """Victims of the OOM killer so far in our control group, else on this machine; 0 where nobody counts."""
-    for path in (*_group_files(root, own), vmstat):
+    ours = [folder / "memory.events" for folder in groups_around(root, own, "")][:1]
+    ours += [folder / "memory.oom_control" for folder in groups_around(root, own, "memory")][:1]
+    for path in (*ours, vmstat):
         if (count := _named_count(path)) is not None:
             return count
     return 0
-
-
-def _group_files(root: Path, own: Path) -> Iterable[Path]:
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, folder = line.split(":", 2)
-        if not controllers:
-            yield root / folder.lstrip("/") / "memory.events"
-        elif "memory" in controllers.split(","):
-            yield root / "memory" / folder.lstrip("/") / "memory.oom_control"
 
 
 def _named_count(path: Path) -> int | None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from fts.jobs.cgroups import cores_in_words, memory_groups, usable_cores
 from fts.jobs.sensors import macos
-from fts.jobs.sensors.cgroups import cores_in_words, memory_groups, usable_cores
 from fts.jobs.sensors.detect import Machine, Nvml, SystemPart, from_env, hottest, merge
 
 Chip = namedtuple("Chip", "label current")

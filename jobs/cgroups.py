@@ -51,7 +51,7 @@ def memory_groups(root: Path = ROOT, own: Path = OWN) -> list[MemoryGroup]:
     """The control groups around this process that limit memory, the innermost first; [] elsewhere."""
     found = [
         MemoryGroup(folder / "memory.max", folder / "memory.current", folder / "memory.stat", "inactive_file")
-        for folder in _around(root, own, "")
+        for folder in groups_around(root, own, "")
     ]
     found += [
         MemoryGroup(
@@ -60,7 +60,7 @@ def memory_groups(root: Path = ROOT, own: Path = OWN) -> list[MemoryGroup]:
             folder / "memory.stat",
             "total_inactive_file",
         )
-        for folder in _around(root, own, "memory")
+        for folder in groups_around(root, own, "memory")
     ]
     return [group for group in found if group.limit is not None]
 
@@ -71,10 +71,10 @@ def usable_cores(root: Path = ROOT, own: Path = OWN) -> int:
     A quota of 2.5 processors is two: a third busy thread would wait half of the time.
     """
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    shares = [_text(folder / "cpu.max").split() for folder in _around(root, own, "")]
+    shares = [_text(folder / "cpu.max").split() for folder in groups_around(root, own, "")]
     shares += [
         [_text(folder / name).strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
-        for folder in _around(root, own, "cpu")
+        for folder in groups_around(root, own, "cpu")
     ]
     quotas = [int(share[0]) // int(share[1]) for share in shares if share and all(map(str.isdecimal, share))]
     return max(1, min([here, *quotas]))
@@ -86,7 +86,7 @@ def cores_in_words(cores: int) -> str:
     return f"{cores} of {whole} cores" if cores < whole else f"{cores} core{'' if cores == 1 else 's'}"
 
 
-def _around(root: Path, own: Path, controller: str) -> Iterator[Path]:
+def groups_around(root: Path, own: Path, controller: str) -> Iterator[Path]:
     """The folders of our group and of those around it, in the tree of a controller ("": version 2)."""
     for line in _text(own).splitlines():
         _, names, path = line.split(":", 2)
