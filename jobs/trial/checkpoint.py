@@ -128,6 +128,8 @@ class Checkpoint:
         Raises fts.Stopped afterwards where the trial was asked to stop, BadState for what no checkpoint can hold,
         CannotWrite for a disk that is full.
         """
+        if self._running is not None:
+            self._running.orders.check_own()
         if not self.due:
             return False
         start = time.monotonic()

@@ -99,6 +99,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     try:
         check_sampler(cell)
         function, md5 = load(cell)
+        orders.leave_if_forked()
         running.where = place_of_function(function, cell.path)
         badges = [] if md5 == cell.code_md5 else [CODE_CHANGED]
         trial, call = bind(function, running)
@@ -110,6 +111,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         if orders.stop_asked():
             raise Stopped
         returned = call()
+        orders.leave_if_forked()
         if running.left:
             raise Stopped  # it was caught, and what the function returned then is not its result
         if running.loaded is not None:
@@ -117,10 +119,12 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             return
         yield {"fact": "result", **result(running, trial, returned)}
         say("ended")
-    except Stopped:
+    except Stopped as error:
+        orders.leave_if_forked(error)
         say("stopped")
         yield {"fact": "stopped", "step": len(running.reports)}
     except BaseException as error:  # noqa: BLE001  # whatever a person's function raises ends its trial alone
+        orders.leave_if_forked(error)
         if isinstance(error, NameError) and running.loaded is not None:
             yield again(running)
             return
