@@ -46,6 +46,7 @@ from fts.jobs.trial.running import (
     metrics_of,
     number_of,
     peak_bytes,
+    python_values,
 )
 from fts.jobs.trial.stacks import write_stacks
 from fts.state.files import CannotWrite, remove
@@ -63,6 +64,7 @@ NO_PACKAGE = "with no known parent package"  # Python's words for `from . import
 WINDOWS = "interactive framework"  # matplotlib's words for a backend that opens them
 GUARD = '`if __name__ == "__main__":`'
 LONGEST_ATTRIBUTE = 500  # characters
+MOST_NAMED = 10  # attributes in one sentence
 SEED_BITS = 31  # of the seed that such a function gets: every library takes it
 
 
@@ -477,8 +479,8 @@ def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
         return {}
     found = {str(name): float(value) for name, value in trial.constraints.items()}
     for name in OWN_CONSTRAINTS:
-        given = trial.user_attrs.get(name)
-        listed = list(given) if isinstance(given, list | tuple) else [given]
+        given = python_values(trial.user_attrs.get(name))
+        listed = given if isinstance(given, list) else [given]
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in listed):
             found |= {str(n): number_of(value, name) for n, value in enumerate(listed)}
     return dict(list(found.items())[:MAX_METRICS])
@@ -486,8 +488,20 @@ def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
 
 def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
     """What the function kept with set_user_attr, as far as it is plain and short: a fact is one line."""
-    kept = list(trial.user_attrs.items())[:MAX_METRICS] if trial is not None else []
-    return {name: value for name, value in kept if is_plain(name) and is_plain(value)}
+    given = dict(trial.user_attrs) if trial is not None else {}
+    told = {name: plain(value) for name, value in list(given.items())[:MAX_METRICS] if is_plain(name)}
+    kept = {name: value for name, value in told.items() if is_plain(value)}
+    if left := [f"{name!r:.80}" for name in given if name not in kept]:
+        expected = f"plain values of at most {LONGEST_ATTRIBUTE} characters"
+        say(f"not on record, of the attributes of the trial: {', '.join(left[:MOST_NAMED])}; expected {expected}")
+    return kept
+
+
+def plain(value: Any) -> Any:
+    """As a record can have it, if it can; what cannot be read stays what it is."""
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # RecursionError, and torch's of a tensor, too
+        return python_values(value)
+    return value
 
 
 def is_plain(value: Any) -> bool:

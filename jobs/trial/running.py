@@ -245,6 +245,18 @@ def number_of(value: Any, what: str) -> float:
         raise BadReport(f"{what} is {value!r:.80} of type {type(value).__name__}, expected a number") from None
 
 
+def python_values(given: Any) -> Any:
+    """Numbers and short arrays of numpy, torch and their like as Python's own, inside of lists and dicts, too."""
+    if isinstance(given, dict):
+        return {python_values(name): python_values(value) for name, value in given.items()}
+    if isinstance(given, list | tuple):
+        return [python_values(value) for value in given]
+    shape = getattr(given, "shape", None)
+    if isinstance(shape, tuple) and hasattr(given, "tolist") and math.prod(shape) <= MAX_METRICS:
+        return given.tolist()
+    return given
+
+
 def metrics_of(given: Mapping[Any, Any]) -> dict[str, float]:
     """Metrics as they are recorded. Raises BadReport for what is no number, and for more than a record holds."""
     if len(given) > MAX_METRICS:

@@ -79,7 +79,7 @@ class Trial:
     log_path: str | None
     started_at: float
     ended_at: float | None
-    train_seconds: float  # sum of epoch seconds
+    train_seconds: float  # sum of epoch seconds; where they tell none, what its processes ran, once none runs
     pid: int | None = None  # of the trial process that works on it, or last did
     pid_started: float | None = None  # a pid alone may have been given to somebody else
     facts: dict[str, Any] = field(default_factory=dict)  # those that have no column of their own
