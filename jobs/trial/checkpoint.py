@@ -109,7 +109,7 @@ class Checkpoint:
                 found = read(path)
             except DamagedCheckpoint as damage:
                 say(f"checkpoint: {path.name} is damaged ({damage}) and was passed over")
-                remove(path)
+                remove(path, self._folder.parent)
                 continue
             if self._usable(found):
                 set_generators(found.generators)

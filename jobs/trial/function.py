@@ -91,9 +91,11 @@ def may_serve_another(spec: TrialSpec) -> bool:
 def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
-    log_to(Path(spec.log_path).absolute())
+    kept.off()
+    log = Path(spec.log_path).absolute()
+    log_to(log)
     write_stacks()
-    kept.to(Path(spec.folder).absolute())
+    kept.to(Path(spec.folder).absolute(), log)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)
@@ -144,7 +146,7 @@ def again(running: RunningTrial) -> dict[str, Any]:
     no result, such as a loss that is still 0 or not there. It trains that epoch again, from the checkpoint before.
     """
     assert running.loaded is not None, "the caller has looked"
-    remove(running.loaded)
+    remove(running.loaded, running.folder)
     said = f"nothing was left to train behind {running.loaded.name}, so the last epoch is trained again"
     say(said)
     return {"fact": "stopped", "step": len(running.reports), "again": True, "message": said}
