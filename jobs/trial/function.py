@@ -43,7 +43,6 @@ from fts.jobs.trial.running import (
     RunningTrial,
     deciding,
     is_finite,
-    metrics_of,
     number_of,
     peak_bytes,
     python_values,
@@ -426,7 +425,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         metrics = last.metrics
         value = deciding(metrics, cell.metric) if metrics and len(goals) > 1 else last.value
     elif isinstance(returned, dict):
-        metrics = metrics_of(returned)
+        metrics = running.numbers(returned, cell.metric, *(goals if len(goals) > 1 else ()))
         value = deciding(metrics, cell.metric)
     elif isinstance(returned, list | tuple) and len(returned) != len(goals):
         raise BadObjective(wrong_number(cell, len(returned), goals))
