@@ -438,6 +438,8 @@ class TrialRunner:
                 self.record.sampler(fact)
             if kind == "probe":
                 return self.record.probe(spec, fact)
+            if kind == "lacking":
+                self.record.lacking(fact)
             if kind == "kept":
                 self.record.kept(fact)
             if kind == "checkpoint":

@@ -67,8 +67,6 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; its epochs are told as they come."""
     cell: CommandCell = spec.cell
     log_to(Path(spec.log_path).absolute())
-    for number in (signal.SIGINT, signal.SIGHUP):  # what is ignored stays so in a child; what is handled does not
-        signal.signal(number, lambda *_: None)
     try:
         md5 = md5_now(md5_of_script(cell), Path(cell.folder), cell.code)
         badges = [] if md5 in ("", cell.code_md5) else [CODE_CHANGED]
@@ -105,6 +103,7 @@ class CommandTrial:
         self.source = None if path is None else source_of(self.cell, path, say)
         self.mirror = None if self.source is None else Mirror(self.source, self.report)
         self._began = self._last_report = time.monotonic()
+        self._told_lacking = False
 
     # -- what each attempt wrote
 
@@ -214,6 +213,11 @@ class CommandTrial:
             report = self.reports.take(attempt, line)
             if report is not None:
                 self._tell(report, now=attempt == len(lines.windows) - 1)
+            if self.reports.lacks_metric and not self._told_lacking:
+                self._told_lacking = True
+                names = list(self.reports.names)
+                say(f"so far it has reported {', '.join(names)} and not {self.cell.metric}, which decides")
+                self.orders.tell({"fact": "lacking", "names": names[:10]})
 
     def _tell(self, report: Report, now: bool) -> None:
         self.orders.tell({"fact": "epoch", "epoch": report.step, "value": report.value, "metrics": report.metrics})
@@ -313,7 +317,10 @@ class CommandTrial:
         else:
             printed = self.cell.metric in self._output()
             found = "the report is empty" + (", but it printed it: add --stdout or --regex" if printed else "")
-        return f"the command ended without {self.cell.metric} (exit code 0): {found}; expected {self.cell.source}"
+        expected = f"expected {self.cell.source}" + (
+            f"; or enqueue with --metric {seen}" if len(self.reports.names) == 1 else ""
+        )
+        return f"the command ended without {self.cell.metric} (exit code 0): {found}; {expected}"
 
     def _failed(self, code: int) -> dict[str, Any]:
         said = self._output()
