@@ -71,8 +71,6 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; its epochs are told as they come."""
     cell: CommandCell = spec.cell
     log_to(Path(spec.log_path).absolute())
-    for number in (signal.SIGINT, signal.SIGHUP):  # what is ignored stays so in a child; what is handled does not
-        signal.signal(number, lambda *_: None)
     try:
         md5 = md5_now(md5_of_script(cell), Path(cell.folder), cell.code)
         badges = [] if md5 in ("", cell.code_md5) else [CODE_CHANGED]

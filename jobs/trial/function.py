@@ -43,7 +43,6 @@ from fts.jobs.trial.running import (
     RunningTrial,
     deciding,
     is_finite,
-    metrics_of,
     number_of,
     peak_bytes,
     python_values,
@@ -91,9 +90,11 @@ def may_serve_another(spec: TrialSpec) -> bool:
 def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
-    log_to(Path(spec.log_path).absolute())
+    kept.off()
+    log = Path(spec.log_path).absolute()
+    log_to(log)
     write_stacks()
-    kept.to(Path(spec.folder).absolute())
+    kept.to(Path(spec.folder).absolute(), log)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)
@@ -101,6 +102,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     try:
         check_sampler(cell)
         function, md5 = load(cell)
+        orders.leave_if_forked()
         running.where = place_of_function(function, cell.path)
         badges = [] if md5 == cell.code_md5 else [CODE_CHANGED]
         trial, call = bind(function, running)
@@ -112,6 +114,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         if orders.stop_asked():
             raise Stopped
         returned = call()
+        orders.leave_if_forked()
         if running.left:
             raise Stopped  # it was caught, and what the function returned then is not its result
         if running.loaded is not None:
@@ -119,10 +122,12 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             return
         yield {"fact": "result", **result(running, trial, returned)}
         say("ended")
-    except Stopped:
+    except Stopped as error:
+        orders.leave_if_forked(error)
         say("stopped")
         yield {"fact": "stopped", "step": len(running.reports)}
     except BaseException as error:  # noqa: BLE001  # whatever a person's function raises ends its trial alone
+        orders.leave_if_forked(error)
         if isinstance(error, NameError) and running.loaded is not None:
             yield again(running)
             return
@@ -140,7 +145,7 @@ def again(running: RunningTrial) -> dict[str, Any]:
     no result, such as a loss that is still 0 or not there. It trains that epoch again, from the checkpoint before.
     """
     assert running.loaded is not None, "the caller has looked"
-    remove(running.loaded)
+    remove(running.loaded, running.folder)
     said = f"nothing was left to train behind {running.loaded.name}, so the last epoch is trained again"
     say(said)
     return {"fact": "stopped", "step": len(running.reports), "again": True, "message": said}
@@ -423,7 +428,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         metrics = last.metrics
         value = deciding(metrics, cell.metric) if metrics and len(goals) > 1 else last.value
     elif isinstance(returned, dict):
-        metrics = metrics_of(returned)
+        metrics = running.numbers(returned, cell.metric, *(goals if len(goals) > 1 else ()))
         value = deciding(metrics, cell.metric)
     elif isinstance(returned, list | tuple) and len(returned) != len(goals):
         raise BadObjective(wrong_number(cell, len(returned), goals))

@@ -94,7 +94,7 @@ class OptunaTrial(optuna.Trial):
         if step not in self._cached_frozen_trial.intermediate_values:
             self._keep_report(value, step)
         if len(self._cached_frozen_trial.intermediate_values) > known:
-            self.running.report(int(step), float(value), metrics or {})
+            self.running.report(int(step), float(value), self.running.numbers(metrics or {}))
         else:
             self.running.repeated(int(step), float(value))
 

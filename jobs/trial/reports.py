@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.command import EPOCH_GROUPS
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.goals import goals_of
-from fts.jobs.trial.running import MAX_METRICS
+from fts.jobs.trial.running import MAX_METRICS, wrong_name
 from fts.state.values import Direction, bounded
 
 if TYPE_CHECKING:
@@ -233,6 +233,9 @@ class Reports:
         return step
 
     def _number(self, name: str, value: Any) -> float | None:
+        if (wrong := wrong_name(name)) is not None:
+            self._say_once(f"{wrong}; it is not on record")
+            return None
         if isinstance(value, int | float | str) and not isinstance(value, bool):
             try:
                 return bounded(float(value))
