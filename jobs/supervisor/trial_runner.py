@@ -210,7 +210,7 @@ class TrialRunner:
         tries = setbacks.alone if policy == "alone" else setbacks.memory
         if self.study.can_shrink(self.cell) or tries < TRIES_IN_MEMORY:
             return None
-        return self._cannot_fit(self._too_large(end), f"; {self._cure()}")
+        return self._cannot_fit(self._too_large(end), f"; {self._cure(end)}")
 
     def _cannot_fit(self, said: str, cure: str = "") -> AttemptEnd | StopRequest:
         """Of a function or command whose other trials fit it is these parameters that do not; else the job is held."""
@@ -291,8 +291,10 @@ class TrialRunner:
             said += f"; its processes held {in_gb(self._peak)}"
         return f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}"
 
-    def _cure(self) -> str:
-        mend = f"free memory, or raise --memory-limit; then `fts resume {self.job.id}` tries it again"
+    def _cure(self, end: AttemptEnd) -> str:
+        of_gpu = "cuda" in message_of(end).lower()
+        mend = "free the GPU, or take less with --on-oom shrink" if of_gpu else "free memory, or raise --memory-limit"
+        mend += f"; then `fts resume {self.job.id}` tries it again"
         return mend + ("; with --on-oom fail such trials fail, and others run" if self._is_bare else "")
 
     @property

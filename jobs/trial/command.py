@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -29,7 +30,7 @@ from fts.jobs.api.names import variable
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
 from fts.jobs.trial import orphans, process
-from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, cause_of
+from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, NO_DEVICE, cause_of
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words, raised_at, size_of, was_at
 from fts.jobs.trial.error_text import print_error, sentence_of, with_place
 from fts.jobs.trial.group import Group
@@ -46,6 +47,9 @@ POLL_S = 0.02
 CODE_CHANGED = "code changed"  # badge: the script is not the one that was put in line
 REPORT, PARAMETERS, ATTEMPTS = "report.jsonl", "parameters.json", "attempts.json"
 AGAIN_ALLOWED = 3  # times in a row that a command may ask to run again without a report or a file in between
+PYTHON = re.compile(r"python[\d.]*")
+NO_MODULE = re.compile(r"(?:Error|python[\d.]*): No module named '?[\w.]+'?")
+RAISED_BY_DEVICE = re.compile(r"[\w.]*(?:RuntimeError|AssertionError|AcceleratorError|SystemError): ")
 KILLED_IN_SHELL = {128 + number: -number for number in (signal.SIGKILL, signal.SIGTERM)}  # as a shell tells it
 
 
@@ -316,7 +320,9 @@ class CommandTrial:
             found = f"its last line of output is {last!r}" if last else "it printed nothing"
         else:
             printed = self.cell.metric in self._output()
-            found = "the report is empty" + (", but it printed it: add --stdout or --regex" if printed else "")
+            last = self._output().rpartition("\n")[2].strip()[:200]
+            said = f" and its last line of output is {last!r}" if last else ""
+            found = f"the report is empty{', but it printed it: add --stdout or --regex' if printed else said}"
         expected = f"expected {self.cell.source}" + (
             f"; or enqueue with --metric {seen}" if len(self.reports.names) == 1 else ""
         )
@@ -334,8 +340,20 @@ class CommandTrial:
         message = with_place(message, place)
         if last and cause != MACHINE_ERROR:
             message += f": {last[:300]}"
+        if (code == 1 and RAISED_BY_DEVICE.match(last)) and any(words in last.lower() for words in NO_DEVICE):
+            cause = MACHINE_ERROR
+            message += f"; $FTS_DEVICE, which names the device of the trial, is {self.spec.device}"
+        lacking = NO_MODULE.search(last) if code == 1 else None
+        if lacking is not None:
+            message += f"; install it for {self._python()}"
         say(message)
-        return {"fact": "failed", "cause": cause, "message": message, "code": code, "peak_bytes": peak_bytes()}
+        ended = {"fact": "failed", "cause": cause, "message": message, "code": code, "peak_bytes": peak_bytes()}
+        return ended | {"lasting": lacking is not None}
+
+    def _python(self) -> str:
+        """The interpreter that the command names first."""
+        first = self.cell.program or self.cell.command[0]
+        return first if not self.cell.shell and PYTHON.fullmatch(Path(first).name) else "the python that it starts"
 
     def _output(self) -> str:
         """The end of what the command printed in this attempt."""

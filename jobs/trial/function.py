@@ -244,7 +244,10 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         raise BadObjective(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
     if not callable(function):
         raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    if isinstance(function, type):
+        raise BadObjective(f"{cell.function} in {path.name} is a class, expected a function, or an instance of it")
+    called = function if inspect.isroutine(function) else type(function).__call__
+    if any(inspect.iscoroutinefunction(one) or inspect.isgeneratorfunction(one) for one in (function, called)):
         raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
     return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
 

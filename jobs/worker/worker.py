@@ -340,10 +340,10 @@ class Worker:
                 self._free.put(slot)
 
     def _export_on(self) -> None:
-        """Writes exports that failed; beside the beat, which must not wait for a disk."""
+        """Writes exports that failed or are late; beside the beat, which must not wait for a disk."""
         while not self.heartbeat.over.wait(AGAIN_S):
             if self.owed:
-                self.owed.settle()
+                self.owed.settle(now=False)
 
     # -- leaving
 

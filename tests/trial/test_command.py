@@ -253,6 +253,31 @@ def test_a_command_that_reports_another_name_is_told_at_its_second_step(tmp_path
     assert not any(fact["fact"] == "lacking" for fact in record.told) and record.end["value"] == 2
 
 
+@pytest.mark.parametrize(
+    ("body", "cause", "lasting", "told"),
+    [
+        ("import no_such_package_x", "code error", True, r"'no_such_package_x'; install it for \S*python"),
+        ("raise AssertionError('Torch not compiled with CUDA enabled')", "machine error", False,
+         r"CUDA enabled; \$FTS_DEVICE, which names the device of the trial, is cpu$"),
+        ("raise RuntimeError('No CUDA GPUs are available')", "machine error", False, r"is cpu$"),
+        ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", "out of memory", False, "out of memory"),
+        ("raise ValueError('no cuda gpus')", "code error", False, "ValueError: no cuda gpus$"),
+    ],
+)  # fmt: skip
+def test_a_missing_package_or_device_is_named_with_what_to_do(tmp_path, body, cause, lasting, told):
+    (tmp_path / "train.py").write_text(body)
+    record = ran(cell_of(tmp_path, sys.executable, "train.py"))
+    assert (record.end["cause"], bool(record.end.get("lasting"))) == (cause, lasting), record.end
+    assert re.search(told, record.end["message"]), record.end["message"]
+
+
+def test_a_module_that_python_cannot_run_is_named_too(tmp_path: Path):
+    record = ran(cell_of(tmp_path, sys.executable, "-m", "no_such_module_x"))
+    assert record.end["lasting"] and f"no_such_module_x; install it for {sys.executable}" in record.end["message"]
+    record = ran(cell_of(tmp_path / "shell", f"{sys.executable} -c 'import no_such_x' | cat; exit 1", shell=True))
+    assert "install it for the python that it starts" in record.end["message"]
+
+
 # ---------------------------------------------------------------- what ends it
 
 
