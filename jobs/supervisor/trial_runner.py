@@ -25,6 +25,7 @@ from fts.jobs.supervisor import beside_search, elsewhere
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
+from fts.jobs.supervisor.own_code import OWN
 from fts.jobs.supervisor.progress_events import Note, TrialStarted
 from fts.jobs.supervisor.rests import recorded_tries, resting
 from fts.jobs.supervisor.setbacks import Setbacks
@@ -376,6 +377,8 @@ class TrialRunner:
     def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
         for missing in elsewhere.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ():
             log.warning("%s goes on from an older checkpoint, or begins anew: %s", self._named(), missing)
+        if (replaced := OWN.replaced(now=True)) is not None:
+            return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))
         try:
             child = self.slot.child(self.study.program(self.cell), spec.threads, self.order.tell_history)
         except OSError as error:
@@ -476,6 +479,8 @@ class TrialRunner:
         except BaseException:
             self.slot.close()  # a full disk or a bug: the process must not train on
             raise
+        if end.how in (Ended.FAILED, Ended.DIED) and (replaced := OWN.replaced(now=True)) is not None:
+            end = AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))  # half of it may be new code
         if log_limit is not None and log_limit.look(last=True):
             self.record.dropped_log()
         self.worked_s += watch.watchdog.worked_s

@@ -12,7 +12,7 @@ from fts.state.errors import NoSuchRow
 from fts.state.front import front_rows
 from fts.state.models import ALL, AttemptRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import finite_or_none, to_job, to_study  # fmt: skip
-from fts.state.scheduling import RUN_AGAIN_SQL
+from fts.state.scheduling import RUN_AGAIN_SQL, RUNNABLE_SQL
 from fts.state.spent import side_by_side_s
 from fts.state.values import Job, JobStatus, StudyRecord
 
@@ -77,6 +77,13 @@ def runs_again(db: Database) -> dict[int, tuple[int, ...]]:
     for row in db.rows(failed.order_by(TrialRow.job_id, TrialRow.number)):
         found.setdefault(row["job_id"], []).append(row["number"])
     return {job_id: tuple(numbers) for job_id, numbers in found.items()}
+
+
+def more_ends(db: Database) -> bool:
+    """Whether any job runs, or waits and may start: it will end, too."""
+    # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial indexes.
+    sql = f"SELECT 1 FROM job WHERE {RUNNABLE_SQL} UNION ALL SELECT 1 FROM job WHERE status = 'running' LIMIT 1"
+    return db.execute_sql(sql).fetchone() is not None
 
 
 def put_back(db: Database, job_id: int) -> tuple[int, ...]:
