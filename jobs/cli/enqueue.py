@@ -20,6 +20,7 @@ from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.cli.paths import FileType
 from fts.jobs.search.needs import check_packages
+from fts.jobs.study_file import warm
 from fts.jobs.study_file.chosen import chosen
 from fts.jobs.unread import unread
 from fts.state.files import expanded
@@ -64,6 +65,13 @@ if TYPE_CHECKING:
 @click.option("--seed", type=ROW, default=0, show_default=True, help="of the study: same seed, same search")
 @click.option(
     "--sampler", type=click.Choice(CHOICES["sampler"]), default="tpe", show_default=True, help="draws the parameters"
+)
+@click.option(
+    "--warm-start",
+    "warm_start",
+    multiple=True,
+    metavar="NAME=VALUE,...",
+    help="parameters of the first trial, such as lr=0.001,depth=3; what is missing is drawn; repeat it",
 )
 @click.option(
     "--pruner",
@@ -151,7 +159,8 @@ def cells_of(
     fields["halving"] = halving_of(halving, fields["pruner"])
     fields["percentile"] = percentile_of(fields["percentile"], fields["pruner"])
     fields |= aims(fields)
-    return functions.cells(
+    first = [warm.parsed(word) for word in fields.pop("warm_start")]
+    made = functions.cells(
         objective,
         Path.cwd(),
         trials,
@@ -161,6 +170,7 @@ def cells_of(
         python=None if interpreter is None else _interpreter(interpreter),
         **limits.read(fields),
     )
+    return warm.started(made, first, trials)
 
 
 def only(cells: Sequence[Any], wanted: Sequence[str]) -> list[Any]:

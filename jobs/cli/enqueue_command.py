@@ -12,6 +12,7 @@ from fts.jobs.api.bare_cell import CHOICES
 from fts.jobs.cli import enqueue, limits
 from fts.jobs.cli.app import Fraction
 from fts.jobs.cli.output import say
+from fts.jobs.study_file import warm
 from fts.jobs.unread import unread
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 SHARED = (
     "trials", "axes", "wanted", "direction", "goals", "constraints", "prune_by", "parameters", "name", "seed",
-    "sampler", "halving", "percentile", "seeds", "baseline", "parallel", "steps", "again", "dry_run", "as_json",
+    "sampler", "warm_start", "halving", "percentile", "seeds", "baseline", "parallel", "steps", "again", "dry_run",
+    "as_json",
     *limits.NAMES,
 )  # fmt: skip
 
@@ -108,7 +110,8 @@ def cells_of(
     fields["halving"] = enqueue.halving_of(halving, fields["pruner"])
     fields["percentile"] = enqueue.percentile_of(fields["percentile"], fields["pruner"])
     fields |= enqueue.aims(fields)
-    return commands.cells(
+    first = [warm.parsed(word) for word in fields.pop("warm_start")]
+    made = commands.cells(
         words,
         Path.cwd(),
         trials,
@@ -117,3 +120,4 @@ def cells_of(
         space=enqueue.named(parameters, functions.parse_parameter),
         **limits.read(fields),
     )
+    return warm.started(made, first, trials)

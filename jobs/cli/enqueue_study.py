@@ -36,7 +36,12 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--name", metavar="STUDY", help="of the study, instead of the file's  [default: as the file has it]"
         ),
         click.option(
-            "--warm-start-from", "warm", multiple=True, metavar="STUDY/CELL:tN", help="begin with that trial; repeat it"
+            "--warm-start",
+            "--warm-start-from",
+            "warm",
+            multiple=True,
+            metavar="NAME=VALUE,...",
+            help="begin with these parameters, lr=0.001,depth=3, or with a trial, STUDY/CELL:t5; repeat it",
         ),
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="e.g. budget.trials=80; repeat it"),
         click.option("--cell", "wanted", multiple=True, metavar="CELL", help="only mnist/S, size:S or S; repeat it"),

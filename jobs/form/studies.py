@@ -228,6 +228,8 @@ def words_of(jobs: Sequence[Job]) -> tuple[list[str], dict[str, str]]:
     typed["trials"] = str(max(each.spec.get("trials", cell.trials) for each in jobs))
     if cell.space:
         typed["parameters"] = shlex.join(_parameter(name, one) for name, one in cell.space.items())
+    if cell.warm_start:
+        typed["warm_start"] = shlex.join(json.dumps(each) for each in cell.warm_start)
     if cell.goals:
         typed["goals"] = shlex.join(f"{name}={goal.value}" for name, goal in job.goals.items())
     else:

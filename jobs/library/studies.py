@@ -39,7 +39,9 @@ from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
 from fts.jobs.status.conditions import is_live, runnable
 from fts.jobs.status.explain import why
+from fts.jobs.study_file import warm
 from fts.jobs.study_file.line import take_over
+from fts.jobs.trial.running import python_values
 from fts.state import liveness, queries, transitions
 from fts.state.db import Database, open_for_person, open_for_reading
 from fts.state.front import first_of, front
@@ -62,7 +64,6 @@ OF_OPTUNA = {  # a class of Optuna -> the word of a sampler or pruner here
     "NopPruner": "none",
 }  # fmt: skip
 CURES = {  # what Optuna's study has beside these words -> what to do here
-    "enqueue_trial": "first trials stand in study.toml, [search] warm_start = [{ x = 0.5 }]",
     "add_trial": "`fts import` takes the trials of a storage over",
     "ask": "workers run the trials of a function: study.optimize(objective)",
     "tell": "workers run the trials of a function: study.optimize(objective)",
@@ -148,6 +149,7 @@ class Study:
         self.name, self.path = name, path
         self._fields = dict(fields)
         self._jobs: tuple[int, ...] = ()  # that this process has put in line, or found there
+        self._first: list[dict[str, Any]] = []  # parameters of the first trials
         self._at_once = 1  # trials of a cell: slots of a worker that is started for it
 
     def __repr__(self) -> str:
@@ -156,6 +158,19 @@ class Study:
     def __getattr__(self, name: str) -> Any:
         cure = CURES.get(name, "study.optuna() gives the ended trials as a study of Optuna")
         raise AttributeError(f"a study of fts has no {name}; {cure}", name=name, obj=self)
+
+    def enqueue_trial(self, params: Mapping[str, Any], skip_if_exists: bool = False, **unknown: Any) -> None:
+        """These parameters run first, in each cell, as after enqueue_trial of Optuna: what is missing is drawn.
+
+        Call it before `optimize`, in every run of the script: they are part of the search. Raises BadSpec.
+        """
+        if unknown:
+            raise BadSpec(f"enqueue_trial takes no {', '.join(unknown)}; expected params, skip_if_exists")
+        if self._jobs:
+            raise BadSpec("enqueue_trial was called after optimize; call it before, because first trials come first")
+        given = python_values(dict(params))
+        if not (skip_if_exists and given in self._first):
+            self._first.append(given)
 
     def optimize(
         self,
@@ -200,6 +215,7 @@ class Study:
         fields |= {} if timeout is None else {"timeout_s": float(timeout)}
         fields |= {PARALLEL: n_jobs}
         cells = functions.cells(named, folder, n_trials, axes=axes, study=self.name, **fields)
+        cells = warm.started(cells, self._first, n_trials, ("enqueue_trial",))
         self.name = cells[0].study
         progress = ProgressLine(self.name, shown=show_progress_bar)
         if words := words_that_no_trial_gets(named, folder):

@@ -27,7 +27,7 @@ from fts.jobs.search.space import distribution_of
 from fts.state.values import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
 
@@ -41,8 +41,14 @@ LEARNERS = ("tpe", "gp")  # samplers that go where they have seen least; others 
 REFUSED = "refused"  # beside what its sampler kept: parameters that a rule forbade
 
 
-def draw(cell: Any, history: Sequence[PastTrial], number: int, rebuilt: Rebuilt | None = None) -> Drawn:
-    """The parameters of trial `number`, a function of the cell and its history.
+def draw(
+    cell: Any,
+    history: Sequence[PastTrial],
+    number: int,
+    rebuilt: Rebuilt | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> Drawn:
+    """The parameters of trial `number`, a function of the cell and its history; some may be `fixed`.
 
     Raises BadSpec where a hundred draws in a row were forbidden.
     """
@@ -56,7 +62,7 @@ def draw(cell: Any, history: Sequence[PastTrial], number: int, rebuilt: Rebuilt 
     for again in range(TRIES):
         name = cell.sampler if again < LEARNING else "random"
         study.sampler = PureSampler(name, cell.seed, again)
-        params = _Draft(study, trial_id).draw(cell)
+        params = _Draft(study, trial_id).draw(cell, fixed or {})
         rule = forbidden_by(getattr(cell, "forbid", {}), getattr(cell, "axes", {}) | params)
         if rule is None:
             kept = kept_by(study, trial_id, before)
@@ -88,8 +94,9 @@ def _tell(study: optuna.Study, cell: Any, history: Sequence[PastTrial], refused:
 class _Draft(optuna.Trial):
     """A trial that draws without writing it down: what is forbidden has never been."""
 
-    def draw(self, cell: Any) -> dict[str, Any]:
+    def draw(self, cell: Any, fixed: Mapping[str, Any]) -> dict[str, Any]:
         space, axes = cell.space, dict(getattr(cell, "axes", {}))
+        self._fixed_params = dict(fixed)
         params: dict[str, Any] = {}
         for name in drawing_order(space):
             if is_drawn(space[name], axes | params):
@@ -99,6 +106,8 @@ class _Draft(optuna.Trial):
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if distribution.single():
             value = optuna.distributions._get_single_value(distribution)
+        elif name in self._fixed_params:
+            value = self._fixed_params[name]
         elif self._is_relative_param(name, distribution):
             value = self.relative_params[name]
         else:

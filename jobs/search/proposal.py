@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.bare_cell import BY_TRIAL
+from fts.jobs.api.conditions import drawing_order, is_drawn
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.grid import point as point_of
 from fts.jobs.api.spec import BadSpec
@@ -12,14 +13,31 @@ from fts.jobs.search.sampler import Drawn, suggest
 from fts.state.values import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fts.jobs.search.rebuilt import Rebuilt
     from fts.jobs.search.sampler import PastTrial
 
 
-def drawn_for(cell: Any, history: Sequence[PastTrial], number: int, rebuilt: Rebuilt | None = None) -> Drawn:
-    """The parameters of trial `number` of a cell with a declared space. Raises BadSpec where there are none."""
+def gives_all(cell: Any, fixed: Mapping[str, Any]) -> bool:
+    """Do these parameters leave nothing to draw? Of a search that draws all at once, or point by point, always."""
+    if cell.sampler == GRID or getattr(cell, "streams", BY_TRIAL) == BY_TRIAL:
+        return True
+    known = getattr(cell, "axes", {}) | dict(fixed)
+    return all(name in fixed for name in drawing_order(cell.space) if is_drawn(cell.space[name], known))
+
+
+def drawn_for(
+    cell: Any,
+    history: Sequence[PastTrial],
+    number: int,
+    rebuilt: Rebuilt | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> Drawn:
+    """The parameters of trial `number` of a cell with a declared space, some of them `fixed`.
+
+    Raises BadSpec where there are none.
+    """
     if cell.sampler == GRID:
         point = point_of(cell, number)
         if point is None:
@@ -30,4 +48,4 @@ def drawn_for(cell: Any, history: Sequence[PastTrial], number: int, rebuilt: Reb
         return Drawn(suggest(cell.space, history, cell.seed, number, cell.sampler, direction, cell.diverged, rebuilt))
     from fts.jobs.search.drawing import draw  # here, not above: 0.4 s for optuna
 
-    return draw(cell, history, number, rebuilt)
+    return draw(cell, history, number, rebuilt, fixed)

@@ -16,6 +16,7 @@ from fts.jobs.api.code import whole_md5
 from fts.jobs.api.command import BareStudy
 from fts.jobs.api.expression import BadExpression, Expression
 from fts.jobs.api.function import VALUE
+from fts.jobs.api.grid import GRID
 from fts.jobs.api.halving import PERCENTILE, Halving
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import IDLE, MINIMIZE
@@ -301,7 +302,7 @@ class Freezing:
         first = [
             warm.from_record(at, each, whole, forbid, labels, self.recorded)
             if isinstance(each, str)
-            else warm.checked(at, each, whole, forbid, labels)
+            else warm.checked(at, each, whole, forbid, labels, draws_rest=given.get("sampler") != GRID)
             for each in given.get("warm_start", ())
         ]
         return {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.api.study import Metric
-from fts.jobs.study_file import keys, matrix, toml
+from fts.jobs.study_file import keys, matrix, toml, warm
 from fts.jobs.study_file.faults import At, BadStudy
 from fts.jobs.study_file.freezing import Freezing
 from fts.jobs.study_file.tables import Params, Tables, metrics_of
@@ -68,13 +68,14 @@ class StudyFile:
         return replace(self, tables=other, settings=(*self.settings, ("study", "name")))
 
     def warmed(self, trials: Sequence[str]) -> StudyFile:
-        """The same study, beginning with recorded trials too."""
+        """The same study, beginning with recorded trials, or with parameters such as `lr=0.001,depth=3`, too."""
         if not trials:
             return self
         search = self.tables.get("search", {})
         if not isinstance(search, Mapping) or not isinstance(search.get("warm_start", []), list | tuple):
             return self  # it is refused as it stands
-        warm_start = [*search.get("warm_start", []), *trials]
+        first = [warm.parsed(each) if warm.names_parameters(each) else each for each in trials]
+        warm_start = [*search.get("warm_start", []), *first]
         at = ("search", "warm_start")
         other = {**self.tables, "search": {**search, "warm_start": warm_start}}
         return replace(self, tables=other, settings=(*self.settings, at))

@@ -2,47 +2,107 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fts.jobs.api.expression import BadExpression, Expression
+from fts.jobs.api.grid import GRID, most_trials
+from fts.jobs.api.names import is_name
+from fts.jobs.functions import value_of
 from fts.jobs.study_file.faults import At, BadStudy, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fts.jobs.api.bare_cell import BareCell
     from fts.state.db import Database
     from fts.state.values import Job
 
 Space = dict[str, dict[str, Any]]
 Params = dict[str, Any]
+Cell = TypeVar("Cell", bound="BareCell")
 TRIAL = re.compile(r"(.+):t?(\d{1,7})")
 AT = ("search", "warm_start")
+OPTION = ("--warm-start",)
+PLAIN = {"True": True, "False": False, "None": None}
 
 
 def checked(
-    at: At, given: Mapping[str, Any], space: Space, forbid: Mapping[str, str], axes: Mapping[str, Any], whose: str = ""
+    at: At,
+    given: Mapping[str, Any],
+    space: Space,
+    forbid: Mapping[str, str],
+    axes: Mapping[str, Any],
+    whose: str = "",
+    draws_rest: bool = True,
 ) -> Params:
-    """The parameters as a search of this space would draw them. Without a declared space they stay as they are."""
+    """The parameters as a search of this space would draw them. Without a declared space they stay as they are.
+
+    `draws_rest`: what is missing will be drawn, as after enqueue_trial of Optuna; else it is refused.
+    """
     if not given:
         raise BadStudy(at, "has an entry without parameters")
     if not space:
         return {str(name): _plain(at, name, value) for name, value in given.items()}
-    unknown(at, given, space, "parameter of [space]")
+    unknown(at, given, space, "parameter of [space]" if at == AT else "parameter of the space")
     found = {name: _inside(at, name, value, space[name], whose) for name, value in given.items()}
     known = dict(axes) | found
     try:
         drawn = [name for name in space if _is_drawn(space[name], known)]
+        open_ = [name for name in space if name not in drawn and _may_be_drawn(space, name, known)]
         broken = next((name for name, text in forbid.items() if Expression.parse(text).holds(known)), None)
     except BadExpression as error:
         raise BadStudy(at, f"cannot be checked: {error}") from None
-    if lacking := [name for name in drawn if name not in found]:
+    if (lacking := [name for name in drawn if name not in found]) and not draws_rest:
         raise BadStudy(at, f"{whose}gives {_shown(found)} without {', '.join(lacking)}, which a trial needs too")
-    if extra := [name for name in found if name not in drawn]:
+    if extra := [name for name in found if name not in drawn and name not in open_]:
         raise BadStudy(at, f"{whose}gives {', '.join(extra)}, which a trial with {_shown(found)} does not draw")
     if broken is not None:
         raise BadStudy(at, f"{whose}gives {_shown(found)}, which forbid.{broken} does not allow")
-    return {name: found[name] for name in drawn}
+    return {name: found[name] for name in space if name in found}
+
+
+def parsed(word: str) -> Params:
+    """`lr=0.001,depth=3`, or a JSON object where a value has a comma or is no plain word. Raises BadStudy."""
+    expected = "expected NAME=VALUE,... such as lr=0.001,depth=3, or a JSON object"
+    if word.lstrip().startswith("{"):
+        try:
+            found = json.loads(word)
+        except ValueError as error:
+            raise BadStudy(OPTION, f"is {word!r:.80}, {expected}: {error}") from None
+        return dict(found)
+    found = {}
+    for part in word.split(","):
+        name, equals, value = (each.strip() for each in part.partition("="))
+        if not equals or not is_name(name) or not value or name in found:
+            raise BadStudy(OPTION, f"is {word!r:.80}, {expected}, each name once")
+        found[name] = PLAIN[value] if value in PLAIN else value_of(value)
+    return found
+
+
+def names_parameters(word: str) -> bool:
+    """Is it `lr=0.001`, and not the name of a recorded trial?"""
+    return "=" in word or word.lstrip().startswith("{")
+
+
+def started(cells: Sequence[Cell], first: Sequence[Params], trials: int, at: At = OPTION) -> list[Cell]:
+    """The cells with these parameters of their first trials, each checked against its space. Raises BadStudy."""
+    if not first:
+        return list(cells)
+    if len(first) > trials:
+        raise BadStudy(at, f"is given {len(first)} times, and a cell has {trials} trials")
+    return [_started(cell, first, trials, at) for cell in cells]
+
+
+def _started(cell: Cell, first: Sequence[Params], trials: int, at: At) -> Cell:
+    is_grid = cell.sampler == GRID
+    found = [checked(at, each, cell.space or {}, cell.forbid, cell.axes, draws_rest=not is_grid) for each in first]
+    made: Cell = replace(cell, warm_start=tuple(found), trials=trials)
+    most = most_trials(made)
+    made = made if most is None else replace(made, trials=min(trials, most))
+    return type(cell).from_json(made.to_json())
 
 
 def from_record(
@@ -111,10 +171,17 @@ def _is_drawn(distribution: Mapping[str, Any], known: Mapping[str, Any]) -> bool
     return distribution.get("when") is None or Expression.parse(distribution["when"]).holds(known)
 
 
+def _may_be_drawn(space: Space, name: str, known: Mapping[str, Any]) -> bool:
+    """Does its condition name a parameter that a draw will decide?"""
+    return any(one in space and one not in known for one in Expression.parse(space[name]["when"]).names)
+
+
 def _inside(at: At, name: str, value: Any, distribution: Mapping[str, Any], whose: str) -> Any:
     if distribution["kind"] == "choice":
         for choice in distribution["choices"]:
             if choice == value and isinstance(choice, bool) is isinstance(value, bool):
+                return choice
+            if isinstance(choice, str) and choice == str(value):  # True and 3 as words
                 return choice
         raise BadStudy(at, f"{whose}gives {name} = {value!r:.40}, expected one of {distribution['choices']!r:.200}")
     low, high = distribution["low"], distribution["high"]

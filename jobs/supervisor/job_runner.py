@@ -24,7 +24,7 @@ from fts.jobs.records.beside import OF
 from fts.jobs.records.code_version import code_version
 from fts.jobs.records.owed import SHARE, Owed
 from fts.jobs.records.questions import TIME_IS_UP
-from fts.jobs.search.proposal import drawn_for
+from fts.jobs.search.proposal import drawn_for, gives_all
 from fts.jobs.search.sampler import NO_HISTORY, Drawn
 from fts.jobs.status.formatting import count, spell
 from fts.jobs.supervisor import beside_search, elsewhere
@@ -435,11 +435,10 @@ def drawn(
     rebuilt: Rebuilt | None = None,
 ) -> Drawn:
     """The parameters of trial `number` after these; none where the trial process draws them. Raises BadSpec."""
-    if (fixed := study.params(cell, number)) is not None:
-        return Drawn(fixed)
-    if cell.space is None:
-        return Drawn({})
-    return drawn_for(cell, () if cell.sampler in NO_HISTORY else past(), number, rebuilt)
+    fixed = study.params(cell, number)
+    if cell.space is None or (fixed is not None and gives_all(cell, fixed)):
+        return Drawn(fixed or {})
+    return drawn_for(cell, () if cell.sampler in NO_HISTORY else past(), number, rebuilt, fixed)
 
 
 LEFT = {

@@ -221,7 +221,8 @@ WRONG = {
     "study.optimize(objective)": "rf.py line 13 calls optimize at its top level, and each trial would call it again",
     "fts.create_study(sampler=optuna.samplers.TPESampler())": "the sampler is a TPESampler; write sampler='tpe'",
     "fts.create_study(pruner=optuna.pruners.NopPruner())": "the pruner is a NopPruner; write pruner='none'",
-    "fts.create_study().enqueue_trial({})": "a study of fts has no enqueue_trial; first trials stand in study.toml",
+    "fts.create_study().enqueue_trial({}, user_attrs={})": "enqueue_trial takes no user_attrs; expected params, skip",
+    "fts.create_study().add_trial(1)": "a study of fts has no add_trial; `fts import` takes the trials of a storage",
     "fts.create_study(direction='down')": "the direction is 'down', expected one of minimize, maximize",
 }
 PARTS = """

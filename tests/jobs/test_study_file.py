@@ -409,7 +409,7 @@ FAULTS = [
     (MINIMAL + "[search]\nwarm_start = ['old:t5']", "search.warm_start names old:t5, a trial of a database, and there"),
     (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ a = 3 }]", "search.warm_start gives a = 3, expected on"),
     (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ b = 3 }]", "search.warm_start.b is no parameter of [sp"),
-    (MINIMAL + "[space]\na = [1]\nb = [1]\n[search]\nwarm_start = [{ a = 1 }]", "gives a = 1 without b, which a trial"),
+    (MINIMAL + "[space]\na = [1]\nb = [1]\n[search]\nsampler = 'grid'\nwarm_start = [{ a = 1 }]", "a = 1 without b"),
     (MINIMAL + "[cell]\nwhere = 'a == 1'", "cell is a table, expected [[cell]] with two brackets"),
     (MINIMAL + "[[cell]]\nbudget = { trials = 1 }", "study.toml line 3: [[cell]] 1 has no where, such as"),
     (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'b == 1'", "[[cell]] 1 where names b, no parameter or axis"),
