@@ -26,6 +26,7 @@ from fts.jobs.api.load import installed
 from fts.jobs.api.names import is_name
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
+from fts.jobs.top_names import defined, is_bound, not_callable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ Value = str | int | float
 MOST_CELLS = 10_000
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")  # pkg.train:objective
+ATTRIBUTE = re.compile(r"([^:\0]{1,3000}\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")  # train.py:Model.objective
 TRIAL = "trial"  # a parameter of this name gets the trial; without it the function needs a declared space
 OLDEST = (3, 11)  # Python that a trial process runs in
 SEED = "seed"  # a parameter of this name gets the trial's seed
@@ -128,6 +130,12 @@ def combinations(axes: Mapping[str, Sequence[Value]]) -> list[tuple[Value, ...]]
 def inspect(objective: str, folder: Path) -> Function:
     """Reads the file and finds the function in it. Raises BadObjective with what is wrong and what was expected."""
     if not OBJECTIVE.fullmatch(objective):
+        of_class = ATTRIBUTE.fullmatch(objective)
+        if of_class:
+            raise BadObjective(
+                f"{objective!r} names an attribute of a class; write `objective = {of_class[2]}` at the end of "
+                f"{of_class[1]} and name {of_class[1]}:objective"
+            )
         missing = MODULE.fullmatch(objective) and objective.partition(":")[0].replace(".", "/") + ".py"
         raise BadObjective(
             f"{objective!r} is no objective, "
@@ -147,16 +155,14 @@ def inspect(objective: str, folder: Path) -> Function:
         raise BadObjective(
             f"{path} is no Python file: {getattr(error, 'msg', error)}" + (f", line {line}" if line else "")
         ) from None
+    if (kind := not_callable(tree, name)) is not None:
+        raise BadObjective(f"{name} of {path} is {kind}")
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    if name not in functions:
-        there = ", ".join(functions) or "none"
-        assigned = any(isinstance(node, ast.Assign | ast.ImportFrom | ast.Import | ast.ClassDef) for node in tree.body)
-        if not (assigned and bound(tree, name)):
-            raise BadObjective(f"{path} has no function {name!r}; it has {there}")
+    node = functions.get(name) or defined(tree, name)
+    if node is None:
+        if not is_bound(tree, name):
+            raise BadObjective(f"{path} has no function {name!r}; it has {', '.join(functions) or 'none'}")
         return Function(path, name, code_md5(code), (), (), any_name=True)
-    node = functions[name]
-    if isinstance(node, ast.AsyncFunctionDef):
-        raise BadObjective(f"{name} of {path} is an async function; an objective is a plain one")
     given = node.args
     plain = [*given.posonlyargs, *given.args]
     required = [arg.arg for arg in plain[: len(plain) - len(given.defaults)]]
@@ -213,18 +219,6 @@ def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
     if needs_optuna and has_optuna != "True":
         cure = installing("optuna", python=python, has_pip=has_pip == "True")
         raise BadObjective(f"{python} has no optuna, which gives the function its trial: {cure}")
-
-
-def bound(tree: ast.Module, name: str) -> bool:
-    """Is the name given to something at the top of the file: an import, a class, an assignment?"""
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return True
-        if isinstance(node, ast.Import | ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
-            return True
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-            return True
-    return False
 
 
 def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, Any] | None) -> None:

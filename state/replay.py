@@ -92,10 +92,13 @@ def rebuild(db: Database, when: float, user: str | None = None) -> Snapshot:
 
 def _worked_at(db: Database, past: Iterable[Job], trials: Iterable[Trial], when: float) -> dict[int, float]:
     found = {job.id: 0.0 for job in past if job.attempt > 1 or (job.status in WAITING and job.started_at)}
-    for trial in trials:
-        if trial.job_id in found:
-            found[trial.job_id] += trial.train_seconds
-    return found | queries.in_processes(db, [job for job, seconds in found.items() if not seconds], when)
+    of_them = [trial for trial in trials if trial.job_id in found]
+    for trial in of_them:
+        found[trial.job_id] += trial.train_seconds
+    untold = [trial.id for trial in of_them if not trial.train_seconds]
+    for job_id, seconds in queries.in_processes(db, untold, when).items():
+        found[job_id] += seconds
+    return found
 
 
 def _margins_at(db: Database, when: float) -> tuple[Margin, ...]:

@@ -8,21 +8,20 @@ from peewee import fn
 
 from fts.state.models import ALL, AttemptRow, CheckpointRow, EpochRow, EventRow, JobRow, TrialRow
 from fts.state.rows import to_object
-from fts.state.values import Cause, Verb
+from fts.state.values import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fts.state.db import Database
 
-NO_END = (Cause.LOST_WORKER.value, "replaced")  # ends that were written down long after the process had ended
 PEAKS = 500  # the latest that an estimate looks at: it must not grow with the search
 
 
 def spent_s(db: Database, job_id: int, trial_id: int | None = None) -> float:
     """Seconds in which processes worked on the job, or on one trial of it: pauses, and waits for memory, are left out.
 
-    One that was lost with its worker counts up to its last epoch or checkpoint: nobody knows more.
+    One that has not ended counts up to its last sign of life: nobody knows more.
     """
     trials = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
     told = EventRow.select(EventRow.trial_id, EventRow.at).where(
@@ -54,16 +53,28 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def _end_of(db: Database, attempt: dict[str, Any]) -> float:
-    if attempt["ended_at"] is not None and attempt["how"] not in NO_END:
-        return float(attempt["ended_at"])
-    signs = [attempt["began_at"]]
-    for table in (EpochRow, CheckpointRow):
-        seen = table.select(fn.MAX(table.at)).where(table.trial_id == attempt["trial_id"])
-        seen = seen.where(table.at >= attempt["began_at"])
-        if attempt["ended_at"] is not None:
-            seen = seen.where(table.at <= attempt["ended_at"])
-        signs.append(seen.scalar(db) or 0.0)
-    return float(max(signs))
+    return last_sign(db, attempt) if attempt["ended_at"] is None else float(attempt["ended_at"])
+
+
+def last_sign(db: Database, attempt: dict[str, Any], heard_at: float | None = None) -> float:
+    """When an attempt still worked for certain: its last epoch or checkpoint, or when its worker was last heard of."""
+    of_trial = {table: table.trial_id == attempt["trial_id"] for table in (EpochRow, CheckpointRow)}
+    told = [table.select(fn.MAX(table.at)).where(own).scalar(db) or 0.0 for table, own in of_trial.items()]
+    began = float(attempt["began_at"])
+    return max(began, min(db.now(), max(heard_at or 0.0, *told)))  # a clock may have been set back
+
+
+def seconds_worked(db: Database, trial: dict[str, Any]) -> float:
+    """Inside a transaction, of a trial on which no process works: what its epochs told, else what its processes ran."""
+    if trial["train_seconds"] > 0 or trial.get("reused_from") is not None:
+        return float(trial["train_seconds"])
+    lasted = fn.SUM(AttemptRow.ended_at - AttemptRow.began_at)
+    return max(0.0, float(AttemptRow.select(lasted).where(AttemptRow.trial_id == trial["id"]).scalar(db) or 0.0))
+
+
+def seconds_told(db: Database, trial_id: int) -> float:
+    """What the epochs of a trial have told of their time, in seconds; 0.0: nothing."""
+    return float(EpochRow.select(fn.SUM(EpochRow.seconds)).where(EpochRow.trial_id == trial_id).scalar(db) or 0.0)
 
 
 def side_by_side_s(db: Database, jobs: Iterable[int]) -> dict[int, float]:
@@ -72,8 +83,8 @@ def side_by_side_s(db: Database, jobs: Iterable[int]) -> dict[int, float]:
     chosen = [int(row["id"]) for row in db.rows(several)]
     if not chosen:
         return {}
-    sql = SIDE_BY_SIDE.format(", ".join("?" * len(chosen)), ", ".join("?" * len(NO_END)))
-    return {int(job): float(seconds) for job, seconds in db.execute_sql(sql, (*chosen, *NO_END)).fetchall()}
+    sql = SIDE_BY_SIDE.format(", ".join("?" * len(chosen)))
+    return {int(job): float(seconds) for job, seconds in db.execute_sql(sql, chosen).fetchall()}
 
 
 # `covered` in SQL: a look at the queue would read each attempt of thousands
@@ -84,7 +95,7 @@ SELECT job_id, SUM(MAX(0.0, ended_at - MAX(began_at, coalesce(covered, began_at)
       PARTITION BY trial.job_id ORDER BY attempt.began_at, trial.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS covered
   FROM attempt JOIN trial ON trial.id = attempt.trial_id
-  WHERE trial.job_id IN ({}) AND attempt.ended_at IS NOT NULL AND attempt.how NOT IN ({})
+  WHERE trial.job_id IN ({}) AND attempt.ended_at IS NOT NULL
 ) GROUP BY job_id"""
 
 

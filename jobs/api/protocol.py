@@ -19,6 +19,7 @@ Facts: every one has "fact" and, while a trial runs, its "number".
                 of a function: epoch, value, metrics, judged: false  not judged before `judge` asks for it
     judge       epoch                                                is the trial pruned there? waits for the answer
     checkpoint  step, epoch, path, bytes, md5, seconds
+    lacking     names                                                a command reports these, and not what decides
     kept        name, md5, bytes                                     a file in the trial's folder that is to stay
     result      value, best_epoch, last_value, reason, badges ...    the trial has ended by itself
     pruned | stopped                                                 it ended because it was asked to; stopped with

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from fts.jobs.status import formatting
 from fts.jobs.status.declared import ARROWS
 from fts.state.values import Direction
 
@@ -83,4 +84,4 @@ def _label(n: int, low: float, span: float) -> str:
     """A number beside every fifth row."""
     if n % 5 and n != HEIGHT - 1:
         return ""
-    return f"{low + span * (HEIGHT - 1 - n) / (HEIGHT - 1):.4f}"
+    return formatting.score(low + span * (HEIGHT - 1 - n) / (HEIGHT - 1))

@@ -35,6 +35,7 @@ from fts.jobs.executors.on_node import new_scratch
 from fts.jobs.sensors.detect import from_env
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import best_device
+from fts.jobs.supervisor.child import PATIENCE
 from fts.jobs.watchdog.policy import HeatPolicy, MemoryLimits, Thresholds
 from fts.state.files import remove
 
@@ -42,6 +43,7 @@ log = logging.getLogger("fts.agent")
 
 LISTEN_S = 0.05  # between two looks for orders while a trial runs
 IDLE_S = 0.25
+INSIST_S = 15.0  # that a trial may go on before SIGTERM, where the engine wants the node back and will soon kill
 INBOX = 64  # frames that wait; then the worker waits
 
 
@@ -62,7 +64,7 @@ class Agent:
         self.trial = NodeTrial(scratch, self.writer, self.sensors, self.guard, self._beat)
         self.data = DataSets(scratch, self._stays)
         self._beaten = float("-inf")
-        self._leave_by = float("inf")  # monotonic
+        self._leave_by = self._insist_at = float("inf")  # monotonic
 
     def run(self) -> int:
         """Its whole life; the exit code."""
@@ -178,10 +180,14 @@ class Agent:
             return True
         if begins:
             self._leave_by = time.monotonic() + self.grace_s
+            self._insist_at = time.monotonic() + min(INSIST_S, PATIENCE * self.grace_s)
             # where nobody will answer, end of file says so to a trial that waits for a verdict
             self.trial.stop("stdin" if self.alone else "ask")
         elif time.monotonic() > self._leave_by:
             self.trial.stop("kill")
+        elif time.monotonic() > self._insist_at:
+            self._insist_at = float("inf")
+            self.trial.stop("insist")
         return False
 
     def _obey(self, frame: Frame) -> bool:

@@ -114,6 +114,7 @@ class NodeTrial:
                 "freeze": child.freeze,
                 "thaw": child.thaw,
                 "ask": child.ask_to_stop,
+                "insist": child.insist,
                 "kill": child.kill,
                 "stdin": child.close_stdin,
             }.get(how, lambda: None)()

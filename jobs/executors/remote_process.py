@@ -238,6 +238,15 @@ class RemoteProcess:
         self.asked_to_stop = True
         return self._stop("ask")
 
+    @property
+    def unheard(self) -> bool:
+        """The agent reads all that comes, and looks after its process."""
+        return False
+
+    def insist(self) -> bool:
+        self.asked_to_stop = True
+        return self._stop("insist")
+
     def kill(self) -> int:
         """Asks for it; its end comes with the facts, or with the end of the node."""
         self._stop("kill")

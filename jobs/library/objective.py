@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import re
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.function import main_blocks
 from fts.jobs.functions import BadObjective
+from fts.jobs.functions import inspect as inspect_file
 
 if TYPE_CHECKING:
     from types import FrameType
 
 EXPECTED = "a trial loads the function from its file, so it must be a `def` at the top of a .py file"
+NAMED = "a trial loads it from its file by its name, so it needs one at the top of a .py file, `objective = ...`"
 READS_WORDS = re.compile(r"\bsys\.argv\b|\bparse_(known_|intermixed_)?args\(")
 GUARD = 'if __name__ == "__main__":'
 
@@ -24,13 +27,10 @@ def objective_of(function: Any, folder: Path) -> str:
     """`train.py:objective`, relative to the folder where it lies below. Raises BadObjective in one sentence."""
     if isinstance(function, str):
         return function  # FILE.py:FUNCTION itself, also from a notebook
-    if isinstance(function, functools.partial):
-        raise BadObjective(f"the objective is a functools.partial; {EXPECTED}: give what it fixes as axes")
-    if inspect.ismethod(function) or not inspect.isfunction(function):
-        kind = "a method" if inspect.ismethod(function) else f"of type {type(function).__name__}"
-        raise BadObjective(f"the objective is {kind}; {EXPECTED}")
-    if function.__name__ == "<lambda>":
-        raise BadObjective(f"the objective is a lambda; {EXPECTED}")
+    if not callable(function) or isinstance(function, type):
+        raise BadObjective(f"the objective is of type {type(function).__name__}; {EXPECTED}")
+    if not inspect.isfunction(function) or function.__name__ == "<lambda>":
+        return _by_its_name(function, folder)
     module = sys.modules.get(function.__module__)
     file = getattr(module, "__file__", None)
     if module is None or file is None or not Path(file).is_file():
@@ -43,8 +43,29 @@ def objective_of(function: Any, folder: Path) -> str:
     path = Path(file).absolute()
     if path.suffix != ".py":
         raise BadObjective(f"{function.__name__} is in {path.name}; {EXPECTED}")
+    return _shown(path, name, folder)
+
+
+def _shown(path: Path, name: str, folder: Path) -> str:
     shown = path.relative_to(folder) if path.is_relative_to(folder) else path
     return f"{shown}:{name}"
+
+
+def _by_its_name(made: Any, folder: Path) -> str:
+    """Of a partial, a lambda, a bound method, an instance with __call__: what the script has called it at its top."""
+    kind = "a method" if inspect.ismethod(made) else f"of type {type(made).__name__}"
+    kind = "a functools.partial" if isinstance(made, functools.partial) else kind
+    kind = "a lambda" if inspect.isfunction(made) else kind
+    of = made.func if isinstance(made, functools.partial) else made if inspect.isroutine(made) else type(made)
+    for module in (sys.modules.get("__main__"), sys.modules.get(getattr(of, "__module__", None) or "")):
+        file = getattr(module, "__file__", None) or ""
+        names = [name for name, value in vars(module).items() if value is made] if module is not None else []
+        for name in names if Path(file).suffix == ".py" and Path(file).is_file() else ():
+            with contextlib.suppress(BadObjective):  # under `if __name__ == "__main__":`, which no trial runs
+                found = _shown(Path(file).absolute(), name, folder)
+                inspect_file(found, folder)
+                return found
+    raise BadObjective(f"the objective is {kind}; {NAMED}")
 
 
 def refuse_inside_a_trial(call: str = "optimize") -> None:

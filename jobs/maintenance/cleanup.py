@@ -6,6 +6,7 @@ goes too, but never in the folder of a trial that still runs or will go on.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 CHECKPOINTS, BEST_WEIGHTS = "checkpoint", "best.safetensors"
 DRAFTS = (".writing-*", ".deleting-*", ".*.part")  # left by an interrupted write
+OF_OURS = re.compile(
+    r"\..*\.([0-9]+|[0-9a-f]{12})\.part"
+)  # an older fts put a process id there; a download has neither
 # of a backup that was killed; each as large as the database
 HALF_COPIES = ("fts-*.part", "fts-*.part-journal", ".fts-*.part", ".fts-*.part-journal")
 OLD_S = 3600.0  # a younger draft may be somebody's write at this moment
@@ -113,7 +117,8 @@ def _drafts(root: Path, busy: set[Path], patterns: Iterable[str] = DRAFTS) -> It
     for pattern in patterns:
         for path in root.rglob(pattern):
             theirs = any(path.is_relative_to(folder) for folder in busy)
-            if not theirs and _is_old(path) and (not DRAFT.fullmatch(path.name) or is_abandoned(path)):
+            ours = pattern != DRAFTS[-1] or OF_OURS.fullmatch(path.name)
+            if ours and not theirs and _is_old(path) and (not DRAFT.fullmatch(path.name) or is_abandoned(path)):
                 yield Freed(path, size_of(path), "left by an interrupted write")
 
 

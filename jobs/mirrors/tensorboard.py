@@ -54,9 +54,9 @@ class TensorBoard:
         wanted = {f"t{number:04d}" for number in numbers}
         strange = [path for path in self._folder_of(cell).glob(f"t*/{FILE}") if path.parent.name not in wanted]
         for path in strange:
-            remove(path)
+            remove(path, self.folder)
             if not any(path.parent.iterdir()):
-                remove(path.parent)
+                remove(path.parent, self.folder)
         return len(strange)
 
     def close(self) -> None:

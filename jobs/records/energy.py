@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fts.state.db import Database
-    from fts.state.values import Attempt, Epoch, Sample, Trial
+    from fts.state.values import Attempt, Epoch, Job, Sample, Trial
 
 MOST_SAMPLES = 1_000_000  # one in 10 s and worker, and one a minute of those older than two days
 LONGEST_S = 180.0  # a sample says nothing about what comes later than that
@@ -34,13 +34,16 @@ class Stretch:
     watts: float
 
 
-def energies(db: Database) -> dict[int, float]:
-    """Watt hours by trial id, of every trial whose training was measured; empty where no sensor knows the power."""
+def energies(db: Database, since: float = 0.0) -> dict[int, float]:
+    """Watt hours by trial id, of every trial whose training was measured; empty where no sensor knows the power.
+
+    Right of the trials that began at the time `since`, or later; what was over before is not read.
+    """
     if not queries.knows_power(db):  # before reading weeks of samples, after every trial
         return {}
-    measured = [sample for sample in queries.samples(db, 0.0, limit=MOST_SAMPLES) if sample.power_w is not None]
+    measured = [sample for sample in _samples(db, since) if sample.power_w is not None]
     host_of = {worker.id: worker.host for worker in queries.workers(db, limit=100_000)}
-    jobs = queries.jobs(db)
+    jobs = [job for job in queries.jobs(db) if _has_worked(job) and (job.ended_at or math.inf) >= since]
     curves = [curve for job in jobs for curve in queries.history(db, job.id)]
     worked = {id_: spans for job in jobs for id_, spans in queries.worked_on(db, job.id).items()}
     found: dict[int, float] = {}
@@ -48,6 +51,17 @@ def energies(db: Database) -> dict[int, float]:
         of_host = stretches([sample for sample in measured if host_of.get(sample.worker_id) == host])
         found |= shared_out(of_host, training(curves, host) | running(curves, worked, host))
     return found
+
+
+def _has_worked(job: Job) -> bool:
+    return job.started_at is not None or job.ended_at is not None
+
+
+def _samples(db: Database, since: float) -> list[Sample]:
+    """Those that tell the power since that time, and the latest of each worker before them."""
+    first = since - LONGEST_S
+    before = queries.latest_powers(db, first) if since else ()
+    return [*before, *queries.samples(db, first, limit=MOST_SAMPLES)]
 
 
 def total(

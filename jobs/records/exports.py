@@ -7,7 +7,8 @@ holds one job: of a cell that was searched again the latest search, the earlier 
 
 What is written after a trial costs the same whatever the number of trials: its own file, and the best one's if that
 changed. {experiment}_all_trials.json of a job with more than FEW trials follows at a cost below 1 % of the time, so it
-may be minutes behind while the job runs. It is whole when the job ends or is left, and after `fts export`.
+may be minutes behind while the job runs. It is whole when the job ends or is left, and after `fts export`. When the
+table of results is written after the end of a job is decided in owed.py.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ import stat
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import NAME
 from fts.jobs.records import columns, results
-from fts.jobs.records.energy import energies, total
+from fts.jobs.records.kept_rows import KeptRows
 from fts.jobs.status import trial_facts
 from fts.jobs.status.formatting import iso, trials_ended
 from fts.state import queries
@@ -36,7 +38,7 @@ from fts.state.front import first_of, front
 from fts.state.values import Epoch, Job, JobStatus, Margin, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from fts.jobs.settings import Places
@@ -225,48 +227,46 @@ def export_results(db: Database, places: Places) -> Path:
     return export_tables(db, places)[0]
 
 
-def export_tables(db: Database, places: Places) -> list[Path]:
+def export_tables(
+    db: Database, places: Places, rows: KeptRows | None = None, only: Collection[Path] | None = None
+) -> list[Path]:
     """The tables of results, each study's in a file of its own, rewritten whole from the database.
 
-    One row per ended cell: in experiment_results.csv, where a study says so, else in hpo/STUDY_results.csv.
-    Raises CannotWrite.
+    One row per ended cell: in experiment_results.csv, where a study says so, else in hpo/STUDY_results.csv. `only`:
+    these files; `rows`: those that this process has made already. Raises CannotWrite.
     """
     with exporting(places):
-        return _export_results(db, places)
+        return _export_results(db, places, rows, only)
 
 
-def _export_results(db: Database, places: Places) -> list[Path]:
+def _export_results(
+    db: Database, places: Places, rows: KeptRows | None = None, only: Collection[Path] | None = None
+) -> list[Path]:
     found: dict[Path, list[Job]] = {}
-    jobs = exportable(db)
-    for job in jobs:
+    for job in exportable(db):
         found.setdefault(results_file(places, job), []).append(job)
     margins = {margin.job_id: margin for margin in queries.margins(db)}
-    measured = energies(db)
+    rows = KeptRows(db) if rows is None else rows
     declared = queries.studies(db)
-    for path, of_study in sorted(found.items()):
-        ended = [job for job in of_study if job.kind == "cell" and job.status in ENDED]
-        rows = []
-        for job in sorted(ended, key=lambda job: job.ended_at or 0.0):
-            trials = queries.trials(db, job.id)
-            spent = total(measured, trials)
-            row = columns.study_of(job).result_row(job, trials, spent, margins.get(job.id))
-            rows.append(results.row_of(db, job, trials, measured) if row is None else row)
-        head = columns.study_of(of_study[0]).result_columns() or results.head_of(of_study, declared)
-        listed = [*head, *(name for name in dict.fromkeys(name for row in rows for name in row) if name not in head)]
-        write_text(path, csv_text(listed, [[row.get(name, "") for name in listed] for row in rows]), places.outputs)
-    return sorted(found, key=lambda path: path != places.results_csv) or [places.results_csv]
+    ended = {path: _ended_cells(jobs) for path, jobs in found.items()}
+    wanted = sorted(path for path in found if only is None or path in only)
+    made = iter(rows.of([job for path in wanted for job in ended[path]], chain(*ended.values()), margins))
+    for path in wanted:
+        mine = list(islice(made, len(ended[path])))
+        head = columns.study_of(found[path][0]).result_columns() or results.head_of(found[path], declared)
+        listed = [*head, *(name for name in dict.fromkeys(name for row in mine for name in row) if name not in head)]
+        write_text(path, csv_text(listed, [[row.get(name, "") for name in listed] for row in mine]), places.outputs)
+    return sorted(wanted, key=lambda path: path != places.results_csv) or [places.results_csv]
+
+
+def _ended_cells(jobs: Iterable[Job]) -> list[Job]:
+    ended = [job for job in jobs if job.kind == "cell" and job.status in ENDED]
+    return sorted(ended, key=lambda job: job.ended_at or 0.0)
 
 
 def results_file(places: Places, job: Job) -> Path:
     """Where the table of its study lies."""
     return columns.study_of(job).results_file(places) or places.exports / f"{job.study}_results.csv"
-
-
-def export_ended(db: Database, places: Places, job: Job) -> None:
-    """All of a job that has ended; the table comes last, because its row says that the rest is there."""
-    with exporting(places):
-        _export_job(db, places, job)
-        _export_results(db, places)
 
 
 def export_all(db: Database, places: Places) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 from fts.frozen import dataclass
+from fts.state.values import LITTLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,12 +91,13 @@ def round_numbers(low: float, high: float) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A tick: 0.25, 1,000, 1e-05."""
+    """A tick or a parameter: 0.25, 1,000, 1e-5, 1.234e7."""
     if value == 0:
         return "0"
-    if 1e-3 <= abs(value) < 1e5:
+    if LITTLE <= abs(value) < 1e5:
         return f"{value:,.10g}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:.3g}"
+    mantissa, e, exponent = f"{value:.4g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa  # of an infinite one
 
 
 def shortened(text: str, most: int = LONGEST_LABEL) -> str:

@@ -13,7 +13,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.study import Axis, Fact, Metric
 from fts.jobs.status import formatting
 from fts.jobs.status.once import Once
-from fts.state.values import Direction, Job, Snapshot, StudyRecord
+from fts.state.values import LITTLE, Direction, Job, Snapshot, StudyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -91,42 +91,48 @@ def steps_of(job: Job | None) -> int | None:
     return None if job is None else job.steps
 
 
-def shown(value: float | None, columns: int = 6) -> str:
-    """A value of any metric in so many columns: 0.6841, 12.345, 1234.6, 3.2e-5."""
+SMALL = 9  # columns of `-3.215e-5`
+
+
+def shown(value: float | None, columns: int = 6, small: int = SMALL) -> str:
+    """A value of any metric in so many columns: 0.6841, 12.345, 1234.6; one below 0.1 in `small`: 0.03215, 3.215e-5."""
     if value is None or not math.isfinite(value):
         return formatting.score(value)
+    if 0.0 < abs(value) < SMALLER:
+        texts = [formatting.score(value, digits) for digits in (4, 3, 2, 1)]
+        return next((text for text in texts if len(text) <= small), texts[-1])
     for digits in (4, 3, 2, 1, 0):
         text = f"{value:.{digits}f}"
-        if len(text) <= columns and (float(text) != 0.0 or value == 0.0 or abs(value) >= TINY):
+        if len(text) <= columns:
             return text
-    text = formatting.number(f"{value:.1e}")
-    mantissa, exponent = text.split("e")
+    mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa}e{int(exponent)}"
 
 
-TINY = 5e-5  # four digits show nothing of what is smaller
+SMALLER = 0.1  # four decimals show less than four digits of such a value
 
 
 def best_of(job: Job, columns: int = 6) -> str:
     """The best value of a job; of several goals `front 7`, how many trials stand on it; `7` where that is too long."""
     if len(job.goals) == 1:
-        return shown(job.best_value)
+        return shown(job.best_value, small=columns)
     if not job.front:
         return shown(None)
     word = f"front {len(job.front)}"
     return word if len(word) <= columns else str(len(job.front))
 
 
-def short(value: float | None, columns: int = 6) -> str:
+def short(value: float | None, columns: int = 6, small: int = SMALL) -> str:
     """The same without the zero before the point."""
     less_than_one = value is not None and 0 <= value < 1
-    text = shown(value, columns + less_than_one)
+    has_point = value is not None and LITTLE <= value < 1  # what is smaller has an exponent
+    text = shown(value, columns + less_than_one, small + has_point)
     return text[1:] if text.startswith("0.") else text
 
 
 def brief(value: float | None) -> str:
     """To three digits: .684, 1.045, 99.73."""
-    return short(value, 4 if value is not None and 0 <= value < 1 else 5)
+    return short(value, 4 if value is not None and 0 <= value < 1 else 5, 7)
 
 
 # ---------------------------------------------------------------- from the database

@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fts.state.values import Job, JobStatus, TrialStatus
+from fts.state.values import Job, JobStatus, TrialStatus, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -231,12 +231,8 @@ def iso(at: float | None) -> str:
 
 
 def score(value: float | None, digits: int = 4) -> str:
-    """0.6841, or a dash; 3.4e+38 where no column could hold it, 2.7e-4 where the digits would show one of it."""
-    if value is None or not math.isfinite(value):
-        return "—"
-    if abs(value) >= 1e9:
-        return f"{value:.2g}"
-    return number(float(value)) if 0.0 < abs(value) < 10.0 ** (1 - digits) else f"{value:.{digits}f}"
+    """0.6841, 2.734e-5, or a dash."""
+    return "—" if value is None or not math.isfinite(value) else in_words(value, digits)
 
 
 def best_or_front(job: Job) -> str:
@@ -266,16 +262,22 @@ def in_gb(count: int) -> str:
     return f"{count / GB:.1f} GB" if count >= GB else size(count)
 
 
-def number(value: object) -> str:
-    """A parameter value in a table: 2.8e-4, 0.12, 256, adamw."""
+def number(value: object, digits: int = 4) -> str:
+    """A parameter value in a table: 2.8e-4, 1.234e-4, 0.12, 256, adamw."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or value == 0 or not math.isfinite(value):
         return str(value)
     if abs(value) < 1e-2:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa}e{int(exponent)}"
-    return f"{value:.4g}"
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{value:.{digits}g}"
+
+
+def number_in(value: object, columns: int) -> str:
+    """The same with as many digits, four at most, as fit into so many columns."""
+    texts = [number(value, digits) for digits in (4, 3, 2, 1)]
+    return next((text for text in texts if width(text) <= columns), texts[0])
 
 
 def batch(micro: int | None, accumulation: int | None) -> str:

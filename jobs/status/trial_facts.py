@@ -86,18 +86,20 @@ def formatted(value: Any, spec: str) -> str | None:
     if spec == ".4f":
         return number(value)
     try:
-        return format(value, spec) if PLAIN.fullmatch(spec) else formatting.number(value)
+        text = format(value, spec) if PLAIN.fullmatch(spec) else ""
     except ValueError:
-        return formatting.number(value)
+        text = ""
+    shows = text and (value == 0 or not math.isfinite(value) or re.search("[1-9]", text))  # .3f of 1e-7 does not
+    return text if shows else formatting.number(value)
 
 
 PLAIN = re.compile(r"[,_]?(\.\d)?[defg%]?")  # formats that a declaration may have: .3f, ",", .1%
 
 
 def number(value: float) -> str:
-    """A metric of any size: 0.6841, 24, 3.1e-6, 1.234e+07."""
+    """A metric of any size: 0.6841, 24, 3.127e-6, 1.234e+07."""
     if not math.isfinite(value):
         return formatting.score(value)
     if value == int(value) and abs(value) < 1e9:
         return f"{value:.0f}"
-    return formatting.score(value) if 1e-2 <= abs(value) < 1e4 else formatting.number(float(value))
+    return formatting.score(value) if abs(value) < 1e4 else formatting.number(float(value))

@@ -1,4 +1,4 @@
-"""One trial process working on one trial: its facts become rows, people's and the watchdog's wishes become signals.
+"""One trial process working on one trial: its facts become rows, people's and the watchdog's wishes become commands.
 
 The supervisor says what to do next by how an attempt ended; nothing here decides about jobs.
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.executors.base import Whose
-from fts.jobs.supervisor.child import ChildError, ChildGone
+from fts.jobs.supervisor.child import PATIENCE, ChildError, ChildGone
 from fts.jobs.trial.death import STACKS, cause_of_death, died_of, last_words, size_of, was_at
 from fts.jobs.trial.error_text import with_place
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 TOGETHER_S = 0.05  # that a transaction of several facts may take: other writers wait for it
+UNHEARD_S = 10.0  # that the order to stop lies unread: longer than a library keeps the interpreter, as a rule
 MOST_IN_A_LINE = 1 << 15  # bytes of a specification; a pipe holds twice as much
 SPECIFICATION = "specification.json"  # in the trial's folder, until the process has read it
 OUR_LINE = re.compile(r"\d\d:\d\d:\d\d ")  # what the trial process itself says in a log explains no death
@@ -92,7 +93,7 @@ class Attempt:
         self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
         self._own_end: dict[str, Any] | None = None  # how it was about to end its process, as far as it has said
         self._pruned = False  # decided; what the trial still tells of its later epochs does not count
-        self._stop_by = float("inf")  # monotonic
+        self._stop_by = self._insist_at = self._heard_by = float("inf")  # monotonic
         self._oom_kills = child.oom_kills()
         self._ignored_stop = False
         self._logs: dict[Path, int] = {}  # with their bytes before this attempt
@@ -222,6 +223,17 @@ class Attempt:
             self._ignored_stop = True
             self.child.kill()
             self._stop_by = float("inf")
+        elif self._is_deaf():
+            self._insist_at = self._heard_by = float("inf")
+            self.child.insist()
+
+    def _is_deaf(self) -> bool:
+        """Does the order to stop lie unread, or has it led to nothing for most of the grace?"""
+        now = time.monotonic()
+        if self._heard_by < now:
+            self._heard_by = float("inf")
+            return self.child.unheard
+        return self._insist_at < now
 
     @property
     def _refused(self) -> bool:
@@ -236,7 +248,9 @@ class Attempt:
             self.child.kill()
             return
         self.child.ask_to_stop()
-        self._stop_by = time.monotonic() + self.grace_s
+        now = time.monotonic()
+        self._stop_by, self._insist_at = now + self.grace_s, now + PATIENCE * self.grace_s
+        self._heard_by = now + min(UNHEARD_S, PATIENCE * self.grace_s)
 
     def _send(self, command: dict[str, Any]) -> None:
         try:

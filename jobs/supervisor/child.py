@@ -7,13 +7,16 @@ used, because it also fires when the *thread* that spawned the child ends.
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections import deque
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16  # what a pipe holds
 CHUNKS_PER_CALL = 64  # a flood of facts must not keep the supervisor from its beats
+ASK_S = 0.5  # that a full pipe may hold back the order to stop; then the signal goes
+PATIENCE = 0.75  # of the grace, after which one that was asked to stop gets SIGTERM; its pools may not survive it
 STACKS_S = 0.5  # that a process gets to write its stacks before it is killed; it takes a few milliseconds
 NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than what is resident (stacks, arenas)
 OOM_SCORE = 500  # of 1000: the kernel takes the trial before the worker and the person's editor
@@ -58,7 +63,7 @@ class TrialProcess:
 
     `argv` gets `--facts-fd N` appended. `threads` sets the OpenMP and BLAS pools, which wait passively. `limit_bytes`
     caps the address space (Linux only): an allocation beyond it fails inside the child, with an error it can report.
-    A child that `relays` asks what it has started to stop; otherwise its whole tree is asked.
+    A child that `relays` asks what it has started to stop; otherwise SIGTERM goes to its whole tree.
     The log is appended to and readable by its owner only. Raises OSError when `argv[0]` cannot be started.
     With a `template` it is forked from that one instead; raises CannotFork.
     One thread reads (facts, wait, stop, close); poll, send, freeze, thaw, ask_to_stop and kill are for every thread.
@@ -279,7 +284,31 @@ class TrialProcess:
         return self._signal_tree(signal.SIGCONT)
 
     def ask_to_stop(self) -> bool:
-        """SIGCONT, then SIGTERM: a stopped child answers nothing else. False when it has ended."""
+        """The command, after SIGCONT: a stopped child answers nothing else. False when it has ended.
+
+        No signal, which would end the pools and data loaders that the trial needs until its next checkpoint; SIGTERM
+        where the command cannot be sent.
+        """
+        self.asked_to_stop = True
+        if not self.thaw():
+            return False
+        try:
+            self.send({"do": "stop"}, ASK_S)
+        except ChildError:
+            return self.insist()
+        return True
+
+    @property
+    def unheard(self) -> bool:
+        """Does a command lie unread in its stdin?"""
+        stdin, waiting = self._popen.stdin, array.array("i", [0])
+        with self._send_lock, contextlib.suppress(OSError):
+            if stdin is not None and not stdin.closed:
+                fcntl.ioctl(stdin.fileno(), termios.FIONREAD, waiting)
+        return bool(waiting[0] or self._unsent)
+
+    def insist(self) -> bool:
+        """SIGTERM, for one that does not obey the command. False when it has ended."""
         self.asked_to_stop = True
         if not self.relays:
             return self.thaw() and self._signal_tree(signal.SIGTERM)
@@ -290,9 +319,11 @@ class TrialProcess:
             return True
 
     def stop(self, grace_s: float) -> int:
-        """The ladder: SIGCONT, SIGTERM, `grace_s` for a checkpoint, SIGKILL; returns the exit code."""
+        """Asks it, then SIGTERM, within `grace_s`; then SIGKILL; returns the exit code."""
         self.ask_to_stop()
-        code = self.wait(grace_s)
+        if self.wait(PATIENCE * grace_s) is None:
+            self.insist()
+        code = self.wait((1 - PATIENCE) * grace_s)
         return self.kill() if code is None else code
 
     def kill(self) -> int:

@@ -22,7 +22,7 @@ from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
 from fts.jobs.records.beside import OF
 from fts.jobs.records.code_version import code_version
-from fts.jobs.records.owed import Owed
+from fts.jobs.records.owed import SHARE, Owed
 from fts.jobs.records.questions import TIME_IS_UP
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.sampler import NO_HISTORY, Drawn
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.turns import Live
     from fts.state.db import Database
 
-EXPORTS = 0.05  # of the time, that exports of a running job may take
 LOG_TAIL = 65_536  # bytes
 
 
@@ -218,7 +217,7 @@ class JobRunner:
         return f"; its {trials}, the best is t{job.best_trial}"
 
     def _export_trial(self, number: int) -> None:
-        """Now, or with those of later trials where that is cheap: quick trials are exported for EXPORTS of the time.
+        """Now, or with those of later trials where that is cheap: quick trials are exported for SHARE of the time.
 
         Raises OSError when the disk is in trouble, which the next checkpoint would meet, too.
         """
@@ -229,7 +228,7 @@ class JobRunner:
         numbers, self.unexported = self.unexported, []
         try:
             exports.export_trials(self.db, self.places, self.job, numbers)
-            self.export_after = time.monotonic() + (time.monotonic() - began) / EXPORTS
+            self.export_after = time.monotonic() + (time.monotonic() - began) / SHARE
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise
@@ -243,7 +242,7 @@ class JobRunner:
         self._forgiven(lambda db, places, job: exports.export_summaries(db, places, job, numbers))
 
     def _export(self) -> None:
-        self._forgiven(exports.export_ended)
+        self._forgiven(lambda db, places, job: self.owed.export(job))
 
     def _forgiven(self, export: Callable[[Any, Places, Job], object]) -> None:
         """The job is settled: whatever breaks while it is exported is written later, and changes nothing about it."""

@@ -27,13 +27,23 @@ class Reaped(StrEnum):
 
 
 def reap_recorded(pid: int, pid_started: float, grace_s: float = 10.0) -> Reaped:
-    """End the child that a dead predecessor recorded: only if pid *and* start time (within 2 s) are still its own."""
+    """End the child that a dead predecessor recorded: only if pid *and* start time (within 2 s) are still its own.
+
+    What it has started gets no signal before it has left: it may need its pools for its last checkpoint.
+    """
     if pid <= 1 or pid == os.getpid() or not psutil.pid_exists(pid):
         return Reaped.GONE
     if not same_process(pid, pid_started):
         return Reaped.NOT_OURS if started_at(pid) is not None else Reaped.GONE
-    met = signal_tree(pid, signal.SIGCONT) | signal_tree(pid, signal.SIGTERM)
-    survivors = wait_gone(met, grace_s)
+    met = signal_tree(pid, signal.SIGCONT)
+    root = {process for process in met if process.pid == pid}
+    for process in root:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    deadline = time.monotonic() + grace_s
+    while wait_gone(root, 0.1) and time.monotonic() < deadline:
+        met.update(kin(pid))
+    survivors = {process for process in met if is_living(process)}
     for process in survivors:
         with contextlib.suppress(psutil.Error):
             process.kill()

@@ -173,6 +173,18 @@ class TrialRecord:
             transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
             self.tell(Note(said, self.job))
 
+    def lacking(self, fact: dict[str, Any]) -> None:
+        """Of a command that reports something else than what decides; said once, before any trial of the job has."""
+        names = [str(name)[:80] for name in fact.get("names", ())]
+        if not names or queries.trials_with_steps(self.db, self.job.id):
+            return
+        said = (
+            f"t{self.trial.number} has reported {', '.join(names)} and not {self.cell.metric}, which decides; "
+            f"report it, or enqueue with --metric {names[0]}"
+        )
+        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
+        self.tell(Note(said, self.job))
+
     def probe(self, spec: TrialSpec, fact: dict[str, Any]) -> StopRequest | None:
         """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""
         measured = fact.get("measured")

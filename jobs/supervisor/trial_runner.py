@@ -25,6 +25,7 @@ from fts.jobs.supervisor import beside_search, elsewhere
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
 from fts.jobs.supervisor.beside_search import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
+from fts.jobs.supervisor.own_code import OWN
 from fts.jobs.supervisor.progress_events import Note, TrialStarted
 from fts.jobs.supervisor.rests import recorded_tries, resting
 from fts.jobs.supervisor.setbacks import Setbacks
@@ -209,7 +210,7 @@ class TrialRunner:
         tries = setbacks.alone if policy == "alone" else setbacks.memory
         if self.study.can_shrink(self.cell) or tries < TRIES_IN_MEMORY:
             return None
-        return self._cannot_fit(self._too_large(end), f"; {self._cure()}")
+        return self._cannot_fit(self._too_large(end), f"; {self._cure(end)}")
 
     def _cannot_fit(self, said: str, cure: str = "") -> AttemptEnd | StopRequest:
         """Of a function or command whose other trials fit it is these parameters that do not; else the job is held."""
@@ -290,8 +291,10 @@ class TrialRunner:
             said += f"; its processes held {in_gb(self._peak)}"
         return f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}"
 
-    def _cure(self) -> str:
-        mend = f"free memory, or raise --memory-limit; then `fts resume {self.job.id}` tries it again"
+    def _cure(self, end: AttemptEnd) -> str:
+        of_gpu = "cuda" in message_of(end).lower()
+        mend = "free the GPU, or take less with --on-oom shrink" if of_gpu else "free memory, or raise --memory-limit"
+        mend += f"; then `fts resume {self.job.id}` tries it again"
         return mend + ("; with --on-oom fail such trials fail, and others run" if self._is_bare else "")
 
     @property
@@ -374,6 +377,8 @@ class TrialRunner:
     def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
         for missing in elsewhere.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ():
             log.warning("%s goes on from an older checkpoint, or begins anew: %s", self._named(), missing)
+        if (replaced := OWN.replaced(now=True)) is not None:
+            return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))
         try:
             child = self.slot.child(self.study.program(self.cell), spec.threads, self.order.tell_history)
         except OSError as error:
@@ -438,6 +443,8 @@ class TrialRunner:
                 self.record.sampler(fact)
             if kind == "probe":
                 return self.record.probe(spec, fact)
+            if kind == "lacking":
+                self.record.lacking(fact)
             if kind == "kept":
                 self.record.kept(fact)
             if kind == "checkpoint":
@@ -472,6 +479,8 @@ class TrialRunner:
         except BaseException:
             self.slot.close()  # a full disk or a bug: the process must not train on
             raise
+        if end.how in (Ended.FAILED, Ended.DIED) and (replaced := OWN.replaced(now=True)) is not None:
+            end = AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))  # half of it may be new code
         if log_limit is not None and log_limit.look(last=True):
             self.record.dropped_log()
         self.worked_s += watch.watchdog.worked_s

@@ -109,7 +109,7 @@ class Checkpoint:
                 found = read(path)
             except DamagedCheckpoint as damage:
                 say(f"checkpoint: {path.name} is damaged ({damage}) and was passed over")
-                remove(path)
+                remove(path, self._folder.parent)
                 continue
             if self._usable(found):
                 set_generators(found.generators)
@@ -128,6 +128,8 @@ class Checkpoint:
         Raises fts.Stopped afterwards where the trial was asked to stop, BadState for what no checkpoint can hold,
         CannotWrite for a disk that is full.
         """
+        if self._running is not None:
+            self._running.orders.check_own()
         if not self.due:
             return False
         start = time.monotonic()

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -29,7 +30,7 @@ from fts.jobs.api.names import variable
 from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
 from fts.jobs.trial import orphans, process
-from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, cause_of
+from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, NO_DEVICE, cause_of
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words, raised_at, size_of, was_at
 from fts.jobs.trial.error_text import print_error, sentence_of, with_place
 from fts.jobs.trial.group import Group
@@ -46,6 +47,9 @@ POLL_S = 0.02
 CODE_CHANGED = "code changed"  # badge: the script is not the one that was put in line
 REPORT, PARAMETERS, ATTEMPTS = "report.jsonl", "parameters.json", "attempts.json"
 AGAIN_ALLOWED = 3  # times in a row that a command may ask to run again without a report or a file in between
+PYTHON = re.compile(r"python[\d.]*")
+NO_MODULE = re.compile(r"(?:Error|python[\d.]*): No module named '?[\w.]+'?")
+RAISED_BY_DEVICE = re.compile(r"[\w.]*(?:RuntimeError|AssertionError|AcceleratorError|SystemError): ")
 KILLED_IN_SHELL = {128 + number: -number for number in (signal.SIGKILL, signal.SIGTERM)}  # as a shell tells it
 
 
@@ -67,8 +71,6 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; its epochs are told as they come."""
     cell: CommandCell = spec.cell
     log_to(Path(spec.log_path).absolute())
-    for number in (signal.SIGINT, signal.SIGHUP):  # what is ignored stays so in a child; what is handled does not
-        signal.signal(number, lambda *_: None)
     try:
         md5 = md5_now(md5_of_script(cell), Path(cell.folder), cell.code)
         badges = [] if md5 in ("", cell.code_md5) else [CODE_CHANGED]
@@ -105,6 +107,7 @@ class CommandTrial:
         self.source = None if path is None else source_of(self.cell, path, say)
         self.mirror = None if self.source is None else Mirror(self.source, self.report)
         self._began = self._last_report = time.monotonic()
+        self._told_lacking = False
 
     # -- what each attempt wrote
 
@@ -214,6 +217,11 @@ class CommandTrial:
             report = self.reports.take(attempt, line)
             if report is not None:
                 self._tell(report, now=attempt == len(lines.windows) - 1)
+            if self.reports.lacks_metric and not self._told_lacking:
+                self._told_lacking = True
+                names = list(self.reports.names)
+                say(f"so far it has reported {', '.join(names)} and not {self.cell.metric}, which decides")
+                self.orders.tell({"fact": "lacking", "names": names[:10]})
 
     def _tell(self, report: Report, now: bool) -> None:
         self.orders.tell({"fact": "epoch", "epoch": report.step, "value": report.value, "metrics": report.metrics})
@@ -312,8 +320,13 @@ class CommandTrial:
             found = f"its last line of output is {last!r}" if last else "it printed nothing"
         else:
             printed = self.cell.metric in self._output()
-            found = "the report is empty" + (", but it printed it: add --stdout or --regex" if printed else "")
-        return f"the command ended without {self.cell.metric} (exit code 0): {found}; expected {self.cell.source}"
+            last = self._output().rpartition("\n")[2].strip()[:200]
+            said = f" and its last line of output is {last!r}" if last else ""
+            found = f"the report is empty{', but it printed it: add --stdout or --regex' if printed else said}"
+        expected = f"expected {self.cell.source}" + (
+            f"; or enqueue with --metric {seen}" if len(self.reports.names) == 1 else ""
+        )
+        return f"the command ended without {self.cell.metric} (exit code 0): {found}; {expected}"
 
     def _failed(self, code: int) -> dict[str, Any]:
         said = self._output()
@@ -327,8 +340,20 @@ class CommandTrial:
         message = with_place(message, place)
         if last and cause != MACHINE_ERROR:
             message += f": {last[:300]}"
+        if (code == 1 and RAISED_BY_DEVICE.match(last)) and any(words in last.lower() for words in NO_DEVICE):
+            cause = MACHINE_ERROR
+            message += f"; $FTS_DEVICE, which names the device of the trial, is {self.spec.device}"
+        lacking = NO_MODULE.search(last) if code == 1 else None
+        if lacking is not None:
+            message += f"; install it for {self._python()}"
         say(message)
-        return {"fact": "failed", "cause": cause, "message": message, "code": code, "peak_bytes": peak_bytes()}
+        ended = {"fact": "failed", "cause": cause, "message": message, "code": code, "peak_bytes": peak_bytes()}
+        return ended | {"lasting": lacking is not None}
+
+    def _python(self) -> str:
+        """The interpreter that the command names first."""
+        first = self.cell.program or self.cell.command[0]
+        return first if not self.cell.shell and PYTHON.fullmatch(Path(first).name) else "the python that it starts"
 
     def _output(self) -> str:
         """The end of what the command printed in this attempt."""

@@ -1,6 +1,6 @@
-"""Refuses that the code of one trial writes into the folder of another.
+"""Refuses that the code of one trial writes into the folder of another, or removes what the study keeps.
 
-By Python's audit events: what another program or a library in C writes is not seen, and then the trial whose folder it
+By Python's audit events: what another program or a library in C does is not seen, and then the trial whose folder it
 is says what it found there.
 """
 
@@ -11,10 +11,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fts.frozen import dataclass
+
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-CHANGES = {  # event of Python -> which of its arguments are paths
-    "os.mkdir": 1, "os.remove": 1, "os.rmdir": 1, "os.truncate": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2,
+CHANGES = {  # event of Python -> which of its arguments is a path, and which a descriptor that it begins at
+    "os.mkdir": ((0, 2),), "os.remove": ((0, 1),), "os.rmdir": ((0, 1),), "os.truncate": ((0, None),),
+    "os.rename": ((0, 2), (1, 3)), "os.link": ((0, 2), (1, 3)), "os.symlink": ((0, None), (1, 2)),
+    "shutil.rmtree": ((0, 1),),
 }  # fmt: skip
+ENDS = {"os.remove": 1, "os.rename": 2, "shutil.rmtree": 1}  # how many of these paths are no more afterwards
+DATABASE = ("fts.db", "fts.db-wal", "fts.db-shm")
 
 
 class OthersFolder(ValueError):
@@ -25,33 +31,73 @@ class Kept:
     """To which folder the code of this process has to keep."""
 
     def __init__(self) -> None:
-        self.own = self.all = ""  # with a slash at the end; empty: no trial runs, and nothing is looked at
+        self._places: tuple[Places, ...] = ()  # as named, and behind links; none: no trial runs, nothing is looked at
         self._watches = False
 
-    def to(self, folder: Path) -> None:
-        """`folder`: outputs/trials/JOB/trial_0007."""
-        self.own, self.all = f"{folder}{os.sep}", f"{folder.parents[1]}{os.sep}"
+    def to(self, folder: Path, log: Path) -> None:
+        """`folder`: outputs/trials/JOB/trial_0007; `log`: outputs/logs/JOB/trial_0007.log."""
+        named = Places.of(folder, log)
+        real = Places.of(folder.parents[2].resolve() / Path(*folder.parts[-3:]), log.parent.resolve() / log.name)
+        self._places = (named,) if real == named else (named, real)
         if not self._watches:
             sys.addaudithook(self.look)
             self._watches = True
+
+    def off(self) -> None:
+        """Until the next trial of this process."""
+        self._places = ()
 
     def look(self, event: str, args: tuple[Any, ...]) -> None:
         """Raises OthersFolder."""
         if event == "open":
             if isinstance(args[2], int) and args[2] & WRITES:
                 self.check(args[0])
-        elif event in CHANGES:
-            for path in args[: CHANGES[event]]:
-                self.check(path)
+        elif event in CHANGES and self._places:
+            for n, (path, at) in enumerate(CHANGES[event]):
+                self.check(args[path], args[at] if at is not None and at < len(args) else -1, n < ENDS.get(event, 0))
 
-    def check(self, path: Any) -> None:
-        if not self.all or not isinstance(path, str | bytes | os.PathLike):
+    def check(self, path: Any, at: Any = -1, ends: bool = False) -> None:
+        if not self._places or not isinstance(path, str | bytes | os.PathLike):
             return
-        there = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # resolve() asks the disk for each part
-        if not there.startswith(self.all) or f"{there}{os.sep}".startswith(self.own):
+        name = os.fsdecode(path)
+        if isinstance(at, int) and at >= 0 and not name.startswith(os.sep):  # as shutil.rmtree goes down
+            try:
+                name = os.path.join(os.readlink(f"/proc/self/fd/{at}"), name)  # noqa: PTH115, PTH118
+            except OSError:  # no such list on this system
+                return
+        there = os.path.abspath(name)  # noqa: PTH100  # resolve() asks the disk for each part
+        for places in self._places:
+            places.check(there, ends)
+            if ends and (real := str(Path(there).parent.resolve() / Path(there).name)) != there:
+                places.check(real, ends)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders of a trial and its study, with a slash at the end."""
+
+    own: str
+    all: str  # trials of the study
+    logs: str  # of its job
+    outputs: str
+
+    @classmethod
+    def of(cls, folder: Path, log: Path) -> Places:
+        return cls(*(f"{one}{os.sep}" for one in (folder, folder.parents[1], log.parent, folder.parents[2])))
+
+    def check(self, there: str, ends: bool) -> None:
+        """Raises OthersFolder."""
+        below = f"{there}{os.sep}"
+        if below.startswith(self.own):
+            return
+        if there.startswith(self.outputs) and there.removeprefix(self.outputs) in DATABASE:
+            raise OthersFolder(f"{there} is the database of the study; fts alone writes it")
+        if ends and (self.own.startswith(below) or self.logs.startswith(below) or there.startswith(self.logs)):
+            raise OthersFolder(f"{there} holds trials or logs of the study; remove by name what the function has made")
+        if not there.startswith(self.all):
             return
         inside = Path(there.removeprefix(self.all))
-        if inside.parts[1:] and inside.parts[1].startswith("trial_"):
+        if ends or (inside.parts[1:] and inside.parts[1].startswith("trial_")):
             raise OthersFolder(f"{inside} is in the folder of another trial; write below fts.checkpoint(trial).dir")
 
 

@@ -43,9 +43,9 @@ from fts.jobs.trial.running import (
     RunningTrial,
     deciding,
     is_finite,
-    metrics_of,
     number_of,
     peak_bytes,
+    python_values,
 )
 from fts.jobs.trial.stacks import write_stacks
 from fts.state.files import CannotWrite, remove
@@ -63,6 +63,7 @@ NO_PACKAGE = "with no known parent package"  # Python's words for `from . import
 WINDOWS = "interactive framework"  # matplotlib's words for a backend that opens them
 GUARD = '`if __name__ == "__main__":`'
 LONGEST_ATTRIBUTE = 500  # characters
+MOST_NAMED = 10  # attributes in one sentence
 SEED_BITS = 31  # of the seed that such a function gets: every library takes it
 
 
@@ -89,9 +90,11 @@ def may_serve_another(spec: TrialSpec) -> bool:
 def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
     cell: FunctionCell = spec.cell
-    log_to(Path(spec.log_path).absolute())
+    kept.off()
+    log = Path(spec.log_path).absolute()
+    log_to(log)
     write_stacks()
-    kept.to(Path(spec.folder).absolute())
+    kept.to(Path(spec.folder).absolute(), log)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
     running = RunningTrial(spec, orders)
@@ -99,6 +102,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     try:
         check_sampler(cell)
         function, md5 = load(cell)
+        orders.leave_if_forked()
         running.where = place_of_function(function, cell.path)
         badges = [] if md5 == cell.code_md5 else [CODE_CHANGED]
         trial, call = bind(function, running)
@@ -110,6 +114,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         if orders.stop_asked():
             raise Stopped
         returned = call()
+        orders.leave_if_forked()
         if running.left:
             raise Stopped  # it was caught, and what the function returned then is not its result
         if running.loaded is not None:
@@ -117,10 +122,12 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             return
         yield {"fact": "result", **result(running, trial, returned)}
         say("ended")
-    except Stopped:
+    except Stopped as error:
+        orders.leave_if_forked(error)
         say("stopped")
         yield {"fact": "stopped", "step": len(running.reports)}
     except BaseException as error:  # noqa: BLE001  # whatever a person's function raises ends its trial alone
+        orders.leave_if_forked(error)
         if isinstance(error, NameError) and running.loaded is not None:
             yield again(running)
             return
@@ -138,7 +145,7 @@ def again(running: RunningTrial) -> dict[str, Any]:
     no result, such as a loss that is still 0 or not there. It trains that epoch again, from the checkpoint before.
     """
     assert running.loaded is not None, "the caller has looked"
-    remove(running.loaded)
+    remove(running.loaded, running.folder)
     said = f"nothing was left to train behind {running.loaded.name}, so the last epoch is trained again"
     say(said)
     return {"fact": "stopped", "step": len(running.reports), "again": True, "message": said}
@@ -237,7 +244,10 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
         raise BadObjective(f"{path.name} has no {cell.function}; it has {', '.join(there)[:300] or 'no functions'}")
     if not callable(function):
         raise BadObjective(f"{cell.function} in {path.name} is {type(function).__name__}, expected a function")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    if isinstance(function, type):
+        raise BadObjective(f"{cell.function} in {path.name} is a class, expected a function, or an instance of it")
+    called = function if inspect.isroutine(function) else type(function).__call__
+    if any(inspect.iscoroutinefunction(one) or inspect.isgeneratorfunction(one) for one in (function, called)):
         raise BadObjective(f"{cell.function} in {path.name} is async or a generator, expected a function that returns")
     return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
 
@@ -418,7 +428,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         metrics = last.metrics
         value = deciding(metrics, cell.metric) if metrics and len(goals) > 1 else last.value
     elif isinstance(returned, dict):
-        metrics = metrics_of(returned)
+        metrics = running.numbers(returned, cell.metric, *(goals if len(goals) > 1 else ()))
         value = deciding(metrics, cell.metric)
     elif isinstance(returned, list | tuple) and len(returned) != len(goals):
         raise BadObjective(wrong_number(cell, len(returned), goals))
@@ -473,8 +483,8 @@ def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
         return {}
     found = {str(name): float(value) for name, value in trial.constraints.items()}
     for name in OWN_CONSTRAINTS:
-        given = trial.user_attrs.get(name)
-        listed = list(given) if isinstance(given, list | tuple) else [given]
+        given = python_values(trial.user_attrs.get(name))
+        listed = given if isinstance(given, list) else [given]
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in listed):
             found |= {str(n): number_of(value, name) for n, value in enumerate(listed)}
     return dict(list(found.items())[:MAX_METRICS])
@@ -482,8 +492,20 @@ def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
 
 def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
     """What the function kept with set_user_attr, as far as it is plain and short: a fact is one line."""
-    kept = list(trial.user_attrs.items())[:MAX_METRICS] if trial is not None else []
-    return {name: value for name, value in kept if is_plain(name) and is_plain(value)}
+    given = dict(trial.user_attrs) if trial is not None else {}
+    told = {name: plain(value) for name, value in list(given.items())[:MAX_METRICS] if is_plain(name)}
+    kept = {name: value for name, value in told.items() if is_plain(value)}
+    if left := [f"{name!r:.80}" for name in given if name not in kept]:
+        expected = f"plain values of at most {LONGEST_ATTRIBUTE} characters"
+        say(f"not on record, of the attributes of the trial: {', '.join(left[:MOST_NAMED])}; expected {expected}")
+    return kept
+
+
+def plain(value: Any) -> Any:
+    """As a record can have it, if it can; what cannot be read stays what it is."""
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # RecursionError, and torch's of a tensor, too
+        return python_values(value)
+    return value
 
 
 def is_plain(value: Any) -> bool:

@@ -90,7 +90,10 @@ def artifact(trial: Any, path: str | Path, name: str | None = None) -> Path:
 
 def folder_of(trial: Any) -> Path:
     running = running_of(trial)
-    return local_folder(trial) if running is None else running.folder
+    if running is None:
+        return local_folder(trial)
+    running.orders.check_own()
+    return running.folder
 
 
 def told_of(trial: Any, name: str, md5: str, size: int, **more: int) -> None:

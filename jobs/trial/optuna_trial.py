@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -88,10 +89,12 @@ class OptunaTrial(optuna.Trial):
 
     def report(self, value: float, step: int, metrics: dict[str, float] | None = None) -> None:
         known = len(self._cached_frozen_trial.intermediate_values)
+        with suppress(TypeError, ValueError):  # Optuna has a word for it
+            step = int(step)  # of numpy and torch, too: an array is no key
         if step not in self._cached_frozen_trial.intermediate_values:
             self._keep_report(value, step)
         if len(self._cached_frozen_trial.intermediate_values) > known:
-            self.running.report(int(step), float(value), metrics or {})
+            self.running.report(int(step), float(value), self.running.numbers(metrics or {}))
         else:
             self.running.repeated(int(step), float(value))
 

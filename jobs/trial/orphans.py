@@ -6,8 +6,10 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux
@@ -24,14 +26,29 @@ def adopt() -> None:
 def end_children() -> None:
     """SIGKILL to every descendant, reaped; what they start meanwhile is met in the next round."""
     until = time.monotonic() + LAST_S
-    while found := descendants():
-        for pid in found:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        reap()
-        if time.monotonic() > until:  # after the signals: on a busy machine one look may take that long
-            return
-        time.sleep(0.005)
+    with unheard_deaths():
+        while found := descendants():
+            for pid in found:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            reap()
+            if time.monotonic() > until:  # after the signals: on a busy machine one look may take that long
+                return
+            time.sleep(0.005)
+
+
+@contextmanager
+def unheard_deaths() -> Iterator[None]:
+    """Nobody is told that a child has ended: PyTorch's handler raises when a data loader's worker was killed."""
+    handler = signal.getsignal(signal.SIGCHLD)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield  # a handler runs in the main thread alone
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
 
 
 def reap() -> None:

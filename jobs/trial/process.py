@@ -32,9 +32,11 @@ from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.jobs.trial.stacks import exit_now, tell_own_end
 from fts.state.files import open_log, refuse_links, remove
 
+OF_PYTHON = {getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if hasattr(signal, name)}  # it ignores
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
 ORPHAN_S = 120.0  # for a step and its checkpoint after the worker has died, as long as a worker that stops waits
 VERDICT_S = 0.25  # that a trial waits for the pruner after an epoch; the answer usually takes 5 ms
+TELL = "report and save in the function's own process"
 CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
 
 Run = Callable[[Any, "Commands"], Iterator[dict[str, Any]]]  # (its TrialSpec, orders) -> facts
@@ -58,13 +60,18 @@ def main(run: Run, read: Read, another: Another | None = None) -> int:
 def live(fd: int, run: Run, read: Read, another: Another | None = None) -> int:
     """Runs trials, and tells their facts on that descriptor."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # a window of matplotlib would wait for somebody, or find no display
+    inherit_nothing()
     orders = Commands(private_stdin(), leave)
-    signal.signal(signal.SIGTERM, lambda *_: orders.ask_stop())
-    for ignored in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the worker's to interpret
-        signal.signal(ignored, signal.SIG_IGN)
-    ordinary = Ordinary()
+    ordinary = Ordinary(
+        {
+            signal.SIGTERM: lambda *_: orders.ask_stop(),
+            signal.SIGINT: lambda *_: None,  # a terminal's signals are the worker's to interpret; what is ignored
+            signal.SIGHUP: lambda *_: None,  # stays so in a program that the trial starts, what is handled does not
+        }
+    )
+    ordinary.handle()
     os.register_at_fork(before=ordinary.before, after_in_parent=ordinary.in_parent, after_in_child=ordinary.in_child)
-    tell_own_end(lambda fact: orders.tell(fact))
+    tell_own_end(lambda fact: orders.tell(fact), ordinary.is_ours)
     os.set_inheritable(fd, False)
     return serve(orders, fd, run, read, another)
 
@@ -84,25 +91,41 @@ def private_stdin() -> int:
     return fd
 
 
-class Ordinary:
-    """A process that the trial forks ends at SIGTERM: multiprocessing ends its workers so, and would wait for ever.
+def inherit_nothing() -> None:
+    """Signals as a new login has them, whatever the worker was started with: nohup, or a shell's background."""
+    for number in signal.valid_signals() - OF_PYTHON:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
+
+class Ordinary:
+    """Our handlers, and a process that the trial forks without them.
+
+    It ends at SIGTERM: multiprocessing ends its workers so, and would wait for ever. A person's own handler stays.
     A signal that meets the new process while it still has our handlers would be lost, so the fork holds signals back.
     """
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-    def __init__(self) -> None:
+    def __init__(self, handlers: dict[signal.Signals, Callable[..., object]]) -> None:
+        self.handlers = handlers
         self._of_thread = threading.local()
 
+    def handle(self) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def is_ours(self, number: int) -> bool:
+        """Is the signal's handler the one that we have set?"""
+        return signal.getsignal(number) is self.handlers.get(signal.Signals(number))
+
     def before(self) -> None:
-        self._of_thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
+        self._of_thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, self.handlers)
 
     def in_parent(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._of_thread.mask)
 
     def in_child(self) -> None:
-        for number in self.SIGNALS:
+        for number in filter(self.is_ours, self.handlers):
             signal.signal(number, signal.SIG_DFL)
         self.in_parent()
 
@@ -121,6 +144,8 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
         spec: TrialSpec | None = None
 
         def tell(fact: dict[str, Any], fd: int = fd) -> None:
+            if fact["fact"] != "ends itself":
+                orders.check_own()
             if not _tell(fd, fact | {"number": number}):  # noqa: B023  # of the trial that runs now
                 orders.ask_stop()  # nobody listens any more: one more step, a checkpoint, and out
 
@@ -130,12 +155,14 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
             number = spec.number
             refuse_linked_folder(spec)
             for fact in run(spec, orders):
+                orders.leave_if_forked()
                 tell(
                     fact | {"last": another is not None and not another(spec)}
                     if fact.get("fact") in ("result", "pruned")
                     else fact
                 )
         except Exception as error:  # noqa: BLE001  # the outermost net: the supervisor writes it into the trial
+            orders.leave_if_forked(error)
             with contextlib.suppress(OSError):  # a full disk may be the very error
                 print_error(error)
             tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
@@ -178,6 +205,10 @@ def await_verdict(spec: TrialSpec, orders: Commands, epoch: int) -> None:
         orders.await_verdict(spec.number, epoch, VERDICT_S)
 
 
+class NotTheTrial(RuntimeError):
+    """A process that a person's code has forked speaks for the trial."""
+
+
 class PipeClosed(RuntimeError):
     """A person's code has closed what was not its own."""
 
@@ -196,6 +227,7 @@ class Commands:
         self.training = False  # there is, or soon will be, something worth a checkpoint
         self.alone = False  # the supervisor died: nobody will answer
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None  # one fact of the trial that runs, at once
+        self.pid = os.getpid()
         threading.Thread(target=self._read, args=(fd, leave), name="orders", daemon=True).start()
 
     def next(self) -> dict[str, Any] | None:
@@ -207,6 +239,28 @@ class Commands:
 
     def prune_asked(self, number: int) -> bool:
         return number in self._pruned
+
+    def check_own(self) -> None:
+        """Raises NotTheTrial in a process that a person's code has forked: files and facts are the trial's alone."""
+        if (me := os.getpid()) != self.pid:
+            raise NotTheTrial(f"the trial's process is {self.pid}, this is {me}, which its code has forked; {TELL}")
+
+    def leave_if_forked(self, error: BaseException | None = None) -> None:
+        """Ends a process that a person's code has forked and that has run out of it: it is no trial.
+
+        It ends as at os._exit: what is to be done at the end of the trial's process is not its own.
+        """
+        if os.getpid() == self.pid:
+            return
+        code = 0 if error is None else 1
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        elif error is not None:
+            print_error(error)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        exit_now(code & 0xFF)
 
     def await_verdict(self, number: int, epoch: int, timeout_s: float) -> None:
         """Returns when the supervisor has judged this epoch, asked for anything else, or said nothing for so long."""

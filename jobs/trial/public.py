@@ -22,12 +22,13 @@ def report_numbers(trial: Any, step: int, metrics: Mapping[str, Any]) -> None:
     """The same, for metrics that no keyword can name."""
     if not metrics:
         raise BadReport(f"the report of step {step} has no metric; write fts.report(trial, step, val_loss=0.5)")
-    numbers = metrics_of(metrics)
     running = running_of(trial)
     if running is None:
-        trial.report(deciding(numbers, VALUE), step)
+        trial.report(deciding(metrics_of(metrics), VALUE), step)
     else:
-        trial.report(deciding(numbers, pruning_of(running.cell)[0]), step, numbers)
+        wanted = pruning_of(running.cell)[0]
+        numbers = running.numbers(metrics, wanted)
+        trial.report(deciding(numbers, wanted), step, numbers)
 
 
 def seed(trial: Any, purpose: str) -> int:

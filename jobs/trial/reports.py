@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import EPOCH_GROUPS
-from fts.jobs.trial.running import MAX_METRICS
+from fts.jobs.api.function import VALUE
+from fts.jobs.api.goals import goals_of
+from fts.jobs.trial.running import MAX_METRICS, wrong_name
 from fts.state.values import Direction, bounded
 
 if TYPE_CHECKING:
@@ -124,6 +126,7 @@ class Reports:
     _latest: dict[int, Report] = field(default_factory=dict)  # step -> its last report
     _counted: dict[int, int] = field(default_factory=dict)  # attempt -> its reports without a number of their own
     complaints: list[str] = field(default_factory=list)  # about reports that are no such, each once
+    _undecided: set[Any] = field(default_factory=set)  # steps that began without the deciding metric, before any had it
 
     def take(self, attempt: int, line: str) -> Report | None:
         """The epoch that this line completes; None: it says nothing new."""
@@ -136,6 +139,8 @@ class Reports:
             if len(self.names) < MOST_NAMES:
                 self.names.setdefault(name)
         decides = self.cell.metric in metrics
+        if metrics and not decides and not self.told:
+            self._undecided.add((attempt, step) if step is not None else len(self._undecided))
         if step is None:
             step = self._counted.get(attempt, 0)
             self._counted[attempt] = step + decides
@@ -151,6 +156,11 @@ class Reports:
         self._latest[step] = report
         self.told.append(report)
         return None if before is not None and same(before.metrics, report.metrics) else report
+
+    @property
+    def lacks_metric(self) -> bool:
+        """Has a second step begun, and the deciding metric was never told? Its name may be another one."""
+        return not self.told and len(self._undecided) > 1
 
     @property
     def best(self) -> Report | None:
@@ -170,9 +180,26 @@ class Reports:
             found = json.loads(line)
         except (ValueError, RecursionError) as error:
             if not self.cell.stdout:
-                self._say_once(f"a line of the report is no JSON object and is left out: {line[:80]!r} ({error})")
+                self._say_once(
+                    f"a line of the report is {line[:80]!r}, expected {self._expected}: it is left out ({error})"
+                )
             return None
-        return found if isinstance(found, dict) else None
+        if is_number(found) and self._has_one_goal:
+            return {self.cell.metric: found}
+        if not isinstance(found, dict):
+            self._say_once(f"a line of the report is {line[:80]}, expected {self._expected}: it is left out")
+            return None
+        if set(found) - set(EPOCH_GROUPS) == {VALUE} and self._has_one_goal:  # it says no other name
+            found[self.cell.metric] = found.pop(VALUE)
+        return found
+
+    @property
+    def _has_one_goal(self) -> bool:
+        return len(goals_of(self.cell)) == 1
+
+    @property
+    def _expected(self) -> str:
+        return f'a JSON object such as {{"epoch": 0, "{self.cell.metric}": 0.5}}'
 
     def _by_regex(self, line: str) -> dict[str, Any] | None:
         matched = re.search(self.cell.regex or "", line)
@@ -206,6 +233,9 @@ class Reports:
         return step
 
     def _number(self, name: str, value: Any) -> float | None:
+        if (wrong := wrong_name(name)) is not None:
+            self._say_once(f"{wrong}; it is not on record")
+            return None
         if isinstance(value, int | float | str) and not isinstance(value, bool):
             try:
                 return bounded(float(value))
@@ -221,6 +251,10 @@ class Reports:
         if sentence not in self.complaints and len(self.complaints) < MOST_NAMES:
             self.complaints.append(sentence)
             self.complain(sentence)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def same(one: dict[str, float], other: dict[str, float]) -> bool:

@@ -22,7 +22,7 @@ from fts.state.files import CannotWrite, atomic_write
 from fts.state.values import bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.trial.checkpoint import Checkpoint
@@ -32,6 +32,7 @@ ASKS = "asks.json"  # in a checkpoint: whether the function asked to be judged a
 
 
 LAST_STEP = 2**31
+LONGEST_NAME = 100  # of a metric
 MAX_METRICS = 1000  # of one epoch: a fact is one line
 
 
@@ -73,6 +74,7 @@ class RunningTrial:
         self._leaves = False  # a stop was asked, and the checkpoint for it is written
         self._unsettled: Path | None = None  # a checkpoint of an epoch of which nobody knows yet whether it is judged
         self._said_repeated = False
+        self._said: set[str] = set()
         self._late = 0  # reports since a stop was asked
         self._last_report = time.monotonic()
 
@@ -125,6 +127,15 @@ class RunningTrial:
             self._late += 1
             if self._leaves or self.checkpoints is None or self._late > 1:
                 self.stop()
+
+    def numbers(self, given: Mapping[Any, Any], *wanted: str) -> dict[str, float]:
+        """Metrics as they are recorded; of one that cannot be, the log says so once. Raises BadReport."""
+        return metrics_of(given, wanted, self._left_out)
+
+    def _left_out(self, why: str) -> None:
+        if (about := why.partition(" is ")[0]) not in self._said:
+            self._said.add(about)
+            say(f"{why}; it is not on record")
 
     def repeated(self, step: int, value: float) -> None:
         """Says, once in a trial, that a second report of a step is ignored, as Optuna has it."""
@@ -240,16 +251,62 @@ def number_of(value: Any, what: str) -> float:
     try:
         return bounded(float(value))
     except OverflowError:
-        raise BadReport(f"{what} is a whole number of {value.bit_length()} bits, expected at most 1.8e308") from None
-    except (TypeError, ValueError):
-        raise BadReport(f"{what} is {value!r:.80} of type {type(value).__name__}, expected a number") from None
+        size = f"a whole number of {value.bit_length()} bits" if isinstance(value, int) else "too large"
+        raise BadReport(f"{what} is {size}, expected at most 1.8e308") from None
+    except Exception:  # noqa: BLE001  # a tensor of many values: RuntimeError; a class of the person's: whatever it raises
+        raise BadReport(f"{what} is {shown(value)} of type {type(value).__name__}, expected a number") from None
 
 
-def metrics_of(given: Mapping[Any, Any]) -> dict[str, float]:
-    """Metrics as they are recorded. Raises BadReport for what is no number, and for more than a record holds."""
+def wrong_name(name: str) -> str | None:
+    """Why no metric can be recorded under it; None: one can."""
+    if 0 < len(name) <= LONGEST_NAME and name.isprintable():
+        return None
+    return f"a metric is called {name!r:.80}, expected 1 to {LONGEST_NAME} printable characters"
+
+
+def shown(value: Any) -> str:
+    """At most 80 characters of it; also of what holds itself, or cannot be shown."""
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # noqa: BLE001  # of a class of the person's
+        return "something"
+
+
+def python_values(given: Any) -> Any:
+    """Numbers and short arrays of numpy, torch and their like as Python's own, inside of lists and dicts, too."""
+    if isinstance(given, dict):
+        return {python_values(name): python_values(value) for name, value in given.items()}
+    if isinstance(given, list | tuple):
+        return [python_values(value) for value in given]
+    shape = getattr(given, "shape", None)
+    if isinstance(shape, tuple) and hasattr(given, "tolist") and math.prod(shape) <= MAX_METRICS:
+        return given.tolist()
+    return given
+
+
+def metrics_of(
+    given: Mapping[Any, Any], wanted: Sequence[str] = (), left_out: Callable[[str], object] | None = None
+) -> dict[str, float]:
+    """Metrics as they are recorded. Raises BadReport for what is no number, and for more than a record holds.
+
+    `left_out` hears of those that cannot be recorded, which then cost the others nothing; but not of the `wanted` ones,
+    nor of the first where these name the value alone: without it nothing is decided.
+    """
     if len(given) > MAX_METRICS:
         raise BadReport(f"{len(given)} metrics were given, expected at most {MAX_METRICS}: keep arrays in a file")
-    return {str(name)[:200]: number_of(value, f"the metric {name}") for name, value in given.items()}
+    needed = {*wanted, *(list(map(str, given))[:1] if VALUE in wanted and VALUE not in given else ())}
+    found: dict[str, float] = {}
+    for key, value in given.items():
+        name = str(key)
+        try:
+            if (wrong := wrong_name(name)) is not None:
+                raise BadReport(wrong)
+            found[name] = number_of(value, f"the metric {name}")
+        except BadReport as odd:
+            if left_out is None or name in needed:
+                raise
+            left_out(str(odd))
+    return found
 
 
 def deciding(metrics: Mapping[str, float], wanted: str) -> float:

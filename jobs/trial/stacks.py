@@ -36,10 +36,11 @@ def write_stacks() -> None:
             faulthandler.register(number, LOG[0], all_threads=number == WHERE, chain=True)  # then it ends as before
 
 
-def tell_own_end(tell: Callable[[dict[str, Any]], None]) -> None:
+def tell_own_end(tell: Callable[[dict[str, Any]], None], is_ours: Callable[[int], bool]) -> None:
     """A trial that ends its own process says so first: a kill would pass for one from outside, os._exit for a crash.
 
-    It is a fact {"fact": "ends itself", "how", "signal"}, with the signal's number, or None for an exit.
+    It is a fact {"fact": "ends itself", "how", "signal"}, with the signal's number, or None for an exit. `is_ours`: has
+    the signal our handler? It ends the trial; one of the person's own need not.
     """
     me, group = os.getpid(), os.getpgrp()
 
@@ -49,7 +50,8 @@ def tell_own_end(tell: Callable[[dict[str, Any]], None]) -> None:
         faulthandler.dump_traceback(LOG[0] if LOG else 2, all_threads=False)
 
     def ends(number: int) -> bool:
-        return number == signal.SIGTERM or (number > 0 and signal.getsignal(number) is signal.SIG_DFL)
+        ours = number == signal.SIGTERM and is_ours(number)
+        return ours or (number > 0 and signal.getsignal(number) is signal.SIG_DFL)
 
     def telling(kill: Callable[[int, int], None], is_me: Callable[[int], bool]) -> Callable[[int, int], None]:
         def told(target: int, number: int, /) -> None:

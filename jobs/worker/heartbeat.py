@@ -60,6 +60,7 @@ class Heartbeat:
                 now_version = queries.data_version(self.db)
                 due = time.monotonic() - beaten >= self.settings.beat_s
                 self._obey_stop_file()
+                self.worker.look_at_own_code()
                 self.record_signal()
                 if due or now_version != version:
                     beaten = time.monotonic() if due else beaten

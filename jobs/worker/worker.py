@@ -18,6 +18,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fts.jobs.api.protocol import STOPPED
 from fts.jobs.devices import index_of
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.notify.keeper import Keeper
@@ -26,6 +27,7 @@ from fts.jobs.sensors import detect
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.orders import Orders
+from fts.jobs.supervisor.own_code import OWN
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobStarted, Note
 from fts.jobs.supervisor.rests import Rests, resting
@@ -57,11 +59,14 @@ log = logging.getLogger("fts.worker")
 
 
 UNUSED_S = 60.0  # after which a slot that runs nothing gives its processes back
+UPDATE = "an update of fts"  # who asked a worker to leave
 GOODBYE_S = 30.0  # a locked database does not keep a worker from leaving for longer
 
 
 def work(places: Places, settings: WorkerSettings, progress: Console | None = None) -> int:
-    """Runs a worker until it is told to leave; returns the exit code (0: left in good order, nothing in flight).
+    """Runs a worker until it is told to leave; returns the exit code.
+
+    0: left in good order, nothing in flight; 75: likewise, because the files of fts were replaced: start it again.
 
     Raises SlotTaken when another worker has a slot of this study on this machine, StateError for the database.
     """
@@ -81,7 +86,7 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         if said := worker.farewell():
             progress.tell(Note(said))
     worker.answer_for_database()
-    return 0
+    return 0 if OWN.replaced() is None else STOPPED
 
 
 def stop_listening() -> None:
@@ -125,6 +130,7 @@ class Worker:
     def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Console) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
         self.board = Orders()
+        OWN.remember()
         self.ballast = DiskReserve(places.ballast)
         self.ballast.fill()
         pid = os.getpid()
@@ -220,6 +226,14 @@ class Worker:
             log.error("%s; this worker stops", error)
             self.board.signal(WorkerOrder.STOP)
 
+    def look_at_own_code(self) -> bool:
+        """Does another version of fts lie there now? Then no trial begins any more, and this worker leaves."""
+        found = OWN.replaced()
+        if found is not None and self.board.takes_work():
+            log.error("%s: this worker starts no further trial; start it again", found)
+            self.board.signal(WorkerOrder.DRAIN_TRIAL, UPDATE)
+        return found is not None
+
     def without_tickets(self, error: StateError) -> None:
         """Whether there is work could not be seen: for ever when the database is damaged, else it is asked again."""
         if isinstance(error, DatabaseCorrupt):
@@ -256,7 +270,7 @@ class Worker:
     def _work_in(self, slot: Slot) -> None:
         """Join the running jobs that have a trial for it, else claim the next job."""
         try:
-            while self.board.takes_work():
+            while not self.look_at_own_code() and self.board.takes_work():
                 self.ballast.fill()
                 claims = self._shared.claims
                 if self._shared.join(slot):
@@ -326,10 +340,10 @@ class Worker:
                 self._free.put(slot)
 
     def _export_on(self) -> None:
-        """Writes exports that failed; beside the beat, which must not wait for a disk."""
+        """Writes exports that failed or are late; beside the beat, which must not wait for a disk."""
         while not self.heartbeat.over.wait(AGAIN_S):
             if self.owed:
-                self.owed.settle()
+                self.owed.settle(now=False)
 
     # -- leaving
 

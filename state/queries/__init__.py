@@ -11,8 +11,28 @@ from fts.state.queries.event_rows import (
     openings,
     seen_forecast,
 )
-from fts.state.queries.job_rows import in_processes, job, jobs, namesakes, put_back, runs_again, studies, worked
-from fts.state.queries.machine_rows import LIVE_TRIAL, knows_power, node, nodes, running_children, samples, workers
+from fts.state.queries.job_rows import (
+    in_processes,
+    job,
+    jobs,
+    more_ends,
+    namesakes,
+    put_back,
+    runs_again,
+    studies,
+    worked,
+)
+from fts.state.queries.machine_rows import (
+    LIVE_TRIAL,
+    knows_power,
+    latest_powers,
+    node,
+    nodes,
+    powers_until,
+    running_children,
+    samples,
+    workers,
+)
 from fts.state.queries.search_rows import BAD_REGION, curves, drawn, draws, history
 from fts.state.queries.snapshots import data_version, newer_schema, schema, snapshot
 from fts.state.queries.trial_rows import (
@@ -33,4 +53,5 @@ from fts.state.queries.trial_rows import (
     trials_with_steps,
     usual_step_s,
     worked_on,
+    working_since,
 )

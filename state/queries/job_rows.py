@@ -12,36 +12,34 @@ from fts.state.errors import NoSuchRow
 from fts.state.front import front_rows
 from fts.state.models import ALL, AttemptRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import finite_or_none, to_job, to_study  # fmt: skip
-from fts.state.scheduling import RUN_AGAIN_SQL
-from fts.state.spent import NO_END, side_by_side_s
+from fts.state.scheduling import RUN_AGAIN_SQL, RUNNABLE_SQL
+from fts.state.spent import side_by_side_s
 from fts.state.values import Job, JobStatus, StudyRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from fts.state.db import Database
 
 
 def worked(db: Database) -> dict[int, float]:
-    """Seconds of training of each job that waits again or began again: its clock ran on while nobody worked on it."""
+    """Seconds of work on each job that waits again or began again: its clock ran on while nobody worked on it."""
     waits = JobRow.status.in_(["queued", "paused"]) & JobRow.started_at.is_null(False)
     again = JobRow.select(JobRow.id).where((JobRow.attempt > 1) | waits)
     spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
     rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
     told = {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
-    return told | in_processes(db, [job for job, seconds in told.items() if not seconds]) | side_by_side_s(db, told)
+    untold = TrialRow.select(TrialRow.id).where(TrialRow.job_id.in_(again), TrialRow.train_seconds == 0)
+    for job_id, seconds in in_processes(db, untold).items():
+        told[job_id] += seconds
+    return told | side_by_side_s(db, told)
 
 
-def in_processes(db: Database, jobs: Sequence[int], until: float = math.inf) -> dict[int, float]:
-    """Seconds in which processes worked on these jobs, whose trials tell no seconds of training: of a function.
-
-    A process that was lost with its worker does not count: its end was written down long after it.
-    """
-    if not jobs:
-        return {}
+def in_processes(db: Database, trials: Any, until: float = math.inf) -> dict[int, float]:
+    """Seconds by job in which processes worked on these trials (their ids), of those processes that have ended."""
     lasted = fn.SUM(AttemptRow.ended_at - AttemptRow.began_at).alias("seconds")
     of_trial = AttemptRow.select(TrialRow.job_id, lasted).join(TrialRow, on=(AttemptRow.trial_id == TrialRow.id))
-    ended = TrialRow.job_id.in_(list(jobs)) & AttemptRow.how.not_in(NO_END)
+    ended = TrialRow.id.in_(trials) & AttemptRow.ended_at.is_null(False)
     if math.isfinite(until):
         ended &= AttemptRow.ended_at <= until
     rows = db.rows(of_trial.where(ended).group_by(TrialRow.job_id))
@@ -79,6 +77,13 @@ def runs_again(db: Database) -> dict[int, tuple[int, ...]]:
     for row in db.rows(failed.order_by(TrialRow.job_id, TrialRow.number)):
         found.setdefault(row["job_id"], []).append(row["number"])
     return {job_id: tuple(numbers) for job_id, numbers in found.items()}
+
+
+def more_ends(db: Database) -> bool:
+    """Whether any job runs, or waits and may start: it will end, too."""
+    # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial indexes.
+    sql = f"SELECT 1 FROM job WHERE {RUNNABLE_SQL} UNION ALL SELECT 1 FROM job WHERE status = 'running' LIMIT 1"
+    return db.execute_sql(sql).fetchone() is not None
 
 
 def put_back(db: Database, job_id: int) -> tuple[int, ...]:

@@ -32,6 +32,23 @@ def knows_power(db: Database) -> bool:
     return db.one(SampleRow.select(SampleRow.id).where(SampleRow.power_w.is_null(False))) is not None
 
 
+def latest_powers(db: Database, before: float) -> tuple[Sample, ...]:
+    """The latest hardware sample of each worker that tells watts, before that time."""
+    measured = SampleRow.power_w.is_null(False) & (SampleRow.at < before)
+    latest = SampleRow.select(fn.MAX(SampleRow.id)).where(measured).group_by(SampleRow.worker_id)
+    return tuple(to_sample(row) for row in db.rows(SampleRow.select(ALL).where(SampleRow.id.in_(latest))))
+
+
+def powers_until(db: Database) -> float | None:
+    """Until when every worker that runs has told watts, of those that tell any; None: there is none."""
+    newest = SampleRow.select(fn.MAX(SampleRow.at).alias("at")).join(
+        WorkerRow, on=(SampleRow.worker_id == WorkerRow.id)
+    )
+    of_each = newest.where(SampleRow.power_w.is_null(False), WorkerRow.status == "running")
+    told = [finite_or_none(row["at"]) for row in db.rows(of_each.group_by(SampleRow.worker_id))]
+    return min((at for at in told if at is not None), default=None)
+
+
 def workers(db: Database, limit: int = 100) -> tuple[Worker, ...]:
     """Live workers first, then the latest others."""
     order = SQL("CASE status WHEN 'running' THEN 0 ELSE 1 END")

@@ -151,6 +151,12 @@ def worked_on(db: Database, job_id: int) -> dict[int, tuple[Attempt, ...]]:
     return by_trial(db.rows(query), to_attempt)
 
 
+def working_since(db: Database) -> float | None:
+    """When the first process began of the trials that have not ended, put back ones too; None: all have ended."""
+    first = AttemptRow.select(fn.MIN(AttemptRow.began_at)).join(TrialRow, on=(AttemptRow.trial_id == TrialRow.id))
+    return finite_or_none(first.where(TrialRow.ended_at.is_null()).scalar(db))
+
+
 def by_trial(rows: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], T]) -> dict[int, tuple[T, ...]]:
     """What the rows say, in their order, by the id of the trial."""
     found: dict[int, list[T]] = {}

@@ -9,6 +9,7 @@ from peewee import fn
 
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import ALL, AttemptRow, DrawRow
+from fts.state.spent import last_sign
 from fts.state.transitions.base import Row, change_trial, checked_int, emit, fenced_trial, short, to_json, transaction
 from fts.state.values import HUGE, Claim, Verb
 
@@ -86,16 +87,17 @@ def begin_attempt(db: Database, trial_id: int, token: int, host: str | None = No
             known = {"host": last["host"] or host, "pid": pid or last["pid"]}
             db.change(AttemptRow, known, trial_id=trial_id, n=last["n"])
             return int(last["n"])
-        end_attempt(db, trial_id, "replaced")
+        same_worker = last["token"] == token
+        end_attempt(db, trial_id, "replaced", db.now() if same_worker else last_sign(db, last))
     n = 1 if last is None else last["n"] + 1
     row = {"trial_id": trial_id, "n": n, "token": token, "host": short(host), "pid": pid, "began_at": db.now()}
     db.insert(AttemptRow, row)
     return int(n)
 
 
-def end_attempt(db: Database, trial_id: int, how: str) -> None:
-    """Inside a transaction. Nothing where none is open."""
-    still_open = AttemptRow.update(ended_at=db.now(), how=short(how, 200))
+def end_attempt(db: Database, trial_id: int, how: str, at: float | None = None) -> None:
+    """Inside a transaction; `at`: when, now unless it is said. Nothing where none is open."""
+    still_open = AttemptRow.update(ended_at=db.now() if at is None else at, how=short(how, 200))
     still_open.where(AttemptRow.trial_id == trial_id, AttemptRow.ended_at.is_null()).execute(db)
 
 

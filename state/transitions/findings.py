@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import ALL, FlagRow, TrialRow
 from fts.state.transitions.base import MAX_JSON, emit, finite, get_flag, get_job, this_person, to_json, transaction
-from fts.state.values import Change, Margin, Verb
+from fts.state.values import Change, Margin, Verb, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,4 +73,4 @@ def _put(db: Database, name: str, content: Mapping[str, Any], who: str) -> None:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return in_words(value) if isinstance(value, float) else str(value)

@@ -10,8 +10,9 @@ from peewee import SQL, fn
 
 from fts.state.models import ALL, EventRow, JobRow, TrialRow
 from fts.state.scheduling import RUN_AGAIN_SQL
+from fts.state.spent import last_sign, seconds_worked
 from fts.state.ticket_rows import send_ticket
-from fts.state.transitions.attempts import end_attempt
+from fts.state.transitions.attempts import end_attempt, latest_attempt
 from fts.state.transitions.base import (
     Row,
     change_job,
@@ -147,9 +148,12 @@ def hold_job(db: Database, claim: Claim, reason: str) -> None:
         emit(db, Verb.HELD, who, reason, job_id=job["id"], data=changed)
 
 
-def put_back(db: Database, job: Row, cause: str, message: str, who: str) -> None:
-    """A running job leaves its worker: back in line, or where a person asked it to go. Inside a transaction."""
-    interrupt_live_trials(db, job["id"], cause, who)
+def put_back(db: Database, job: Row, cause: str, message: str, who: str, heard_at: float | None = None) -> None:
+    """A running job leaves its worker: back in line, or where a person asked it to go. Inside a transaction.
+
+    `heard_at`: when a worker that was lost was last heard of.
+    """
+    interrupt_live_trials(db, job["id"], cause, who, heard_at)
     changes = off_worker() | {"cause": cause, "message": short(message) or None}
     if cause in GRACEFUL:
         changes["idle_attempts"] = max(0, job["idle_attempts"] - 1)
@@ -202,11 +206,13 @@ def _wish_fulfilled(db: Database, event_id: int) -> None:
             EventRow.update(undone_by=event_id).where(EventRow.id == event["id"]).execute(db)
 
 
-def interrupt_live_trials(db: Database, job_id: int, cause: Cause | str, who: str) -> None:
+def interrupt_live_trials(
+    db: Database, job_id: int, cause: Cause | str, who: str, heard_at: float | None = None
+) -> None:
     """The running trials of a job, if any, become interrupted: they continue under their own numbers."""
     running = TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.status == "running")
     for live in db.rows(running.order_by(TrialRow.number)):
-        _interrupt(db, live, Cause(cause).value, who)
+        _interrupt(db, live, Cause(cause).value, who, heard_at)
 
 
 def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str) -> None:
@@ -215,9 +221,12 @@ def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | st
         _interrupt(db, fenced_trial(db, claim, trial_id), Cause(cause).value, claim_name(claim))
 
 
-def _interrupt(db: Database, live: Row, cause: str, who: str) -> None:
-    TrialRow.update(status="interrupted", cause=cause).where(TrialRow.id == live["id"]).execute(db)
-    end_attempt(db, live["id"], cause)
+def _interrupt(db: Database, live: Row, cause: str, who: str, heard_at: float | None = None) -> None:
+    attempt = latest_attempt(db, live["id"]) if cause == Cause.LOST_WORKER else None
+    # found out much later, after a night without power: what nobody worked is no time of the trial
+    end_attempt(db, live["id"], cause, None if attempt is None else last_sign(db, attempt, heard_at))
+    known = {"status": "interrupted", "cause": cause, "train_seconds": seconds_worked(db, live)}
+    TrialRow.update(known).where(TrialRow.id == live["id"]).execute(db)
     words = f"trial {live['number']} interrupted after epoch {live['epochs']}: {cause}"
     data = {"cause": cause}
     emit(db, Verb.TRIAL_INTERRUPTED, who, words, job_id=live["job_id"], trial_id=live["id"], data=data)

@@ -82,7 +82,10 @@ def checked_number(value: Any, name: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadRow(f"{name} is a {type(value).__name__}, expected a number")
-    return None if math.isnan(value) else bounded(float(value))
+    try:
+        return None if math.isnan(value) else bounded(float(value))
+    except OverflowError:
+        raise BadRow(f"{name} is a whole number of {int(value).bit_length()} bits, expected at most 1.8e308") from None
 
 
 def checked_metrics(given: Any) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.state.errors import BadRow
 from fts.state.models import JobRow
+from fts.state.spent import seconds_worked
 from fts.state.transitions.again import COUNTS, best_trial, front_of, is_unranked
 from fts.state.transitions.attempts import end_attempt
 from fts.state.transitions.base import (
@@ -80,8 +81,9 @@ def finish_trial(
         trial = fenced_trial(db, claim, trial_id)
         if peak_bytes is not None:
             changes["peak_bytes"] = peak_bytes
-        change_trial(db, trial, **with_facts(trial, changes), ended_at=db.now())
         end_attempt(db, trial_id, status.value)
+        changes["train_seconds"] = seconds_worked(db, trial | {"reused_from": reused_from})
+        change_trial(db, trial, **with_facts(trial, changes), ended_at=db.now())
         told = f", {in_words(value)}" if value else ""
         words = f"trial {trial['number']} {status.value}: {changes['cause']}{told}"
         if status is TrialStatus.PRUNED and message:  # says its value, at which epoch, and what would have been enough

@@ -11,6 +11,7 @@ from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import is_put_back, to_object
+from fts.state.spent import seconds_told
 from fts.state.transitions.attempts import begin_attempt
 from fts.state.transitions.base import (
     Row,
@@ -121,6 +122,7 @@ def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> Non
     changes = checked_facts(facts) | {"status": "running", "cause": None, "message": None}
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id, "interrupted")
+        changes["train_seconds"] = seconds_told(db, trial_id)
         change_trial(db, trial, **with_facts(trial, changes))
         begin_attempt(db, trial_id, claim.token, changes.get("host"), changes.get("pid"))
         words = f"trial {trial['number']} of {claim.job.experiment} continues after epoch {trial['epochs']}"
@@ -147,7 +149,7 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, parallel: int = 1, **
             trial = trial | {"facts": to_json(drawn_with, "facts", MAX_FACTS)}
             facts = _FORGOTTEN | {"facts": trial["facts"]} | checked_facts(facts)
         else:
-            facts = checked_facts(facts)
+            facts = checked_facts(facts) | {"train_seconds": seconds_told(db, trial_id)}
         begin_attempt(db, trial_id, claim.token, facts.get("host"), facts.get("pid"))
         changes = with_facts(trial, facts) | {"status": "running", "cause": None, "message": None}
         change_trial(db, trial, **changes, started_at=db.now())

@@ -173,7 +173,7 @@ def _lose_if_still_quiet(db: Database, seen: Row) -> list[int]:
 
 def _lose(db: Database, worker: Row, why: str, stopped: bool = False) -> list[int]:
     words = f"worker {worker['id']} on {worker['host']} was lost: {why}"
-    released = _release_all(db, worker, Cause.LOST_WORKER, words, "sweep")
+    released = _release_all(db, worker, Cause.LOST_WORKER, words, "sweep", worker["heartbeat_at"])
     changes: Row = {"status": "stopped", "stopped_at": db.now(), "asked": None} if stopped else {"status": "lost"}
     if worker["status"] != "lost" or stopped:
         WorkerRow.update(changes).where(WorkerRow.id == worker["id"]).execute(db)
@@ -182,10 +182,12 @@ def _lose(db: Database, worker: Row, why: str, stopped: bool = False) -> list[in
     return released
 
 
-def _release_all(db: Database, worker: Row, cause: Cause, message: str, who: str) -> list[int]:
+def _release_all(
+    db: Database, worker: Row, cause: Cause, message: str, who: str, heard_at: float | None = None
+) -> list[int]:
     held = db.rows(JobRow.select(ALL).where(JobRow.worker_id == worker["id"], SQL("status = 'running'")))
     for job in held:
-        put_back(db, job, cause.value, message, who)
+        put_back(db, job, cause.value, message, who, heard_at)
     return [job["id"] for job in held]
 
 

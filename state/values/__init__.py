@@ -25,6 +25,7 @@ from fts.state.values.trial import (
     BASELINE,
     EPOCH_NUMBERS,
     HUGE,
+    LITTLE,
     REPLICATE,
     ROLE,
     UNRANKED,

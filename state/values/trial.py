@@ -19,9 +19,18 @@ def bounded(value: float) -> float:
     return value if -HUGE <= value <= HUGE or math.isnan(value) else math.copysign(math.inf, value)
 
 
-def in_words(value: float) -> str:
-    """0.6841; without sixty digits of a penalty."""
-    return f"{value:.4f}" if abs(value) < 1e9 else f"{value:.2g}"
+def in_words(value: float, digits: int = 4) -> str:
+    """A number as every table and sentence has it, to at least `digits` of them: 0.6841, 0.04271, 4.271e-5, 1.234e9."""
+    size = abs(value)
+    if value == 0 or 0.1 <= size < LARGE or not math.isfinite(value):
+        return f"{value:.{digits}f}"
+    if LITTLE <= size < 0.1:
+        return f"{value:.{digits - 1 - math.floor(math.log10(size))}f}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+LITTLE, LARGE = 1e-3, 1e9  # between them a number has no exponent
 
 
 ROLE = "role"  # fact of a trial beside the search, with its kind:
@@ -79,7 +88,7 @@ class Trial:
     log_path: str | None
     started_at: float
     ended_at: float | None
-    train_seconds: float  # sum of epoch seconds
+    train_seconds: float  # sum of epoch seconds; where they tell none, what its processes ran, once none runs
     pid: int | None = None  # of the trial process that works on it, or last did
     pid_started: float | None = None  # a pid alone may have been given to somebody else
     facts: dict[str, Any] = field(default_factory=dict)  # those that have no column of their own

@@ -72,7 +72,7 @@ def test_trials_show_metric_parameters_and_the_branch_that_drew_none(fts: Callab
     head, first, best, failed = table(fts("trials", "mnist/S"))
     assert head[:5] == ["trial", "state", "acc ↑", "best epoch", "epochs"] and head[-2:] == ["took", "note"]
     assert head[5:-2] == ["lr", "optimizer", "momentum", "loss"], "nothing else, and nothing that is empty"
-    assert first[5:8] == ["0.01", "adam", "·"] and best[0] == "t1★" and best[5:8] == ["1.0e-4", "sgd", "0.5"]
+    assert first[5:8] == ["0.01", "adam", "·"] and best[0] == "t1★" and best[5:8] == ["1e-4", "sgd", "0.5"]
     assert failed[-1] == "it broke" and failed[6:8] == ["·", "·"]
 
 

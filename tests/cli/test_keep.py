@@ -139,11 +139,13 @@ def test_gc_takes_old_drafts_but_not_somebodys_write_of_this_moment(fts, db: Dat
     exports = places_of(tmp_path).exports
     exports.mkdir()
     old, fresh = exports / ".best_params.json.1.part", exports / ".best_params.json.2.part"
-    for path in (old, fresh):
+    download = exports / ".model.bin.part"  # of a person
+    for path in (old, fresh, download):
         path.write_text("{")
-    os.utime(old, (time.time() - 7200, time.time() - 7200))
+    for path in (old, download):
+        os.utime(path, (time.time() - 7200, time.time() - 7200))
     assert fts("gc").code == 0
-    assert not old.exists() and fresh.exists()
+    assert not old.exists() and fresh.exists() and download.exists()
 
 
 def test_gc_takes_the_half_copy_of_a_killed_backup(fts, db: Database, tmp_path: Path):

@@ -37,7 +37,8 @@ def say(**fields): os.write(fd, json.dumps(fields).encode() + b"\\n")
 ECHO = "say(fact='ready')\nfor line in sys.stdin: say(fact='draw', **json.loads(line))\nsay(fact='step'); sys.exit(7)"
 POLITE = (
     "def leave(*_):\n    say(fact='stopped'); sys.exit(75)\n"
-    "signal.signal(signal.SIGTERM, leave)\nsay(fact='ready')\ntime.sleep(60)"
+    "signal.signal(signal.SIGTERM, leave)\nsay(fact='ready')\n"
+    "for line in sys.stdin:\n    if json.loads(line) == {'do': 'stop'}: leave()"
 )
 BROKEN = "print('no module named torch'); sys.exit(1)"
 WRITES = (

@@ -60,13 +60,22 @@ def test_an_odd_declaration_is_none(odd):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0.68412, "0.6841"), (12.34567, "12.346"), (1234.5678, "1234.6"), (12345678.0, "1.2e7"), (3.21e-5, "3.2e-5"),
+        (0.68412, "0.6841"), (12.34567, "12.346"), (1234.5678, "1234.6"), (12345678.0, "1.2e7"), (3.21e-5, "3.210e-5"),
+        (0.0426999, "0.04270"),
         (-0.5, "-0.500"), (0.0, "0.0000"), (None, "—"), (math.nan, "—"), (-123456.0, "-1.2e5"), (99999.9, "100000"),
     ],
 )  # fmt: skip
 def test_a_value_of_any_size_fits_into_its_column(value, text):
     assert declared.shown(value) == text
-    assert len(text) <= 6
+    assert len(text) <= (declared.SMALL if value and abs(value) < 0.1 else 6)
+
+
+@pytest.mark.parametrize("value", [1.23456e-5, -1.23456e-5, 1.23456e-12, 0.0123456, -0.00123456])
+def test_a_small_value_keeps_as_many_digits_as_its_column_holds(value: float) -> None:
+    for columns in range(7, 12):
+        text = declared.shown(value, small=columns)
+        assert len(text) <= columns
+        assert float(text) == pytest.approx(value, rel=5e-4 if columns >= len(f"{value:.3e}") - 1 else 0.1)
 
 
 def test_the_short_form_drops_the_zero_before_the_point():

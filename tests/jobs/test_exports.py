@@ -19,6 +19,7 @@ import pytest
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import _git
 from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trials, exporting
+from fts.jobs.records.kept_rows import KeptRows
 from fts.jobs.records.owed import Owed
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status import formatting
@@ -199,15 +200,15 @@ def test_an_older_look_at_the_database_never_replaces_a_newer_one(
     db, places = study
     finished_cell(db)
     has_read, may_write = threading.Event(), threading.Event()
-    real = exports.energies
+    real = KeptRows.of
 
-    def slow(db: Database) -> Any:
+    def slow(rows: KeptRows, *jobs: Any) -> Any:
         if not has_read.is_set():
             has_read.set()
             may_write.wait(20)
-        return real(db)
+        return real(rows, *jobs)
 
-    monkeypatch.setattr(exports, "energies", slow)
+    monkeypatch.setattr(KeptRows, "of", slow)
     first = threading.Thread(target=export_results, args=(db, places))
     first.start()
     assert has_read.wait(20)
@@ -260,7 +261,7 @@ def test_what_fails_while_it_is_written_later_is_still_owed(study: tuple[Databas
         owed.owe(claimed.job_id, CannotWrite(28, "the disk is full"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(exports, "export_ended", and_fails_again)
+        patch.setattr(exports, "export_job", and_fails_again)
         assert not owed.settle()
     assert owed.settle() and not owed
 

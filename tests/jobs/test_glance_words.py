@@ -46,7 +46,8 @@ def test_a_job_without_a_best_trial_says_what_became_of_its_trials(status, prune
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(0.6841, "0.6841"), (9.3e-7, "9.3e-7"), (-9.3e-7, "-9.3e-7"), (2.7e-4, "2.7e-4"), (1e-3, "0.0010"),
+    [(0.6841, "0.6841"), (9.3e-7, "9.300e-7"), (-9.3e-7, "-9.300e-7"), (1.23456e-4, "1.235e-4"),
+     (1e-3, "0.001000"), (0.0426999, "0.04270"), (0.0999999, "0.10000"), (12.34567, "12.3457"), (3.4e38, "3.400e38"),
      (0.0, "0.0000"), (None, "—"), (float("nan"), "—"),
      (float("inf"), "—")],
 )  # fmt: skip
@@ -56,7 +57,16 @@ def test_a_score_that_is_no_number_is_a_dash_and_a_small_one_is_no_zero(value, s
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(2.8e-4, "2.8e-4"), (0.12, "0.12"), (256, "256"), (0, "0"), ("adamw", "adamw"), (True, "True")],
+    [
+        (2.8e-4, "2.8e-4"),
+        (1.23456e-8, "1.235e-8"),
+        (1e-3, "1e-3"),
+        (0.12, "0.12"),
+        (256, "256"),
+        (0, "0"),
+        ("adamw", "adamw"),
+        (True, "True"),
+    ],
 )
 def test_parameter_values(value, said):
     assert formatting.number(value) == said

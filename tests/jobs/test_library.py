@@ -212,7 +212,7 @@ def test_a_function_that_fails_ends_the_call_with_its_reason(tmp_path: Path) -> 
 
 
 WRONG = {
-    "study.optimize(lambda trial: 1)": "the objective is a lambda; a trial loads the function from its file",
+    "study.optimize(lambda trial: 1)": "the objective is a lambda; a trial loads it from its file by its name",
     "study.optimize(functools.partial(objective, size=1))": "the objective is a functools.partial",
     "study.optimize(inner())": "nested is not at the top of rf.py",
     "study.optimize(Model().fit)": "the objective is a method",

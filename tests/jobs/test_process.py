@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -322,6 +323,23 @@ def test_a_frozen_orphan_is_thawed_and_stopped_by_the_next_worker(tmp_path: Path
     assert eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     assert reap_recorded(pid, started, grace_s=10) is Reaped.STOPPED
     assert not is_alive(pid)
+
+
+def test_what_an_orphan_has_started_lives_until_its_last_checkpoint(tmp_path: Path) -> None:
+    body = """
+    child = subprocess.Popen(["sleep", "60"])
+    def leave(*_):
+        time.sleep(0.3)
+        open("seen", "w").write(f"{child.pid} {child.poll()}")
+        os._exit(75)
+    signal.signal(signal.SIGTERM, leave)
+    say(fact='ready')
+    time.sleep(60)
+    """
+    pid, started = orphan(f"os.chdir({str(tmp_path)!r})\n" + textwrap.dedent(body), tmp_path)
+    assert reap_recorded(pid, started, grace_s=10) is Reaped.STOPPED
+    child, code = (tmp_path / "seen").read_text().split()
+    assert code == "None" and not is_alive(int(child))
 
 
 def test_a_stubborn_orphan_is_killed(tmp_path: Path) -> None:

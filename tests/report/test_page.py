@@ -108,6 +108,7 @@ def test_a_study_of_few_trials_has_a_page_and_says_what_is_missing(tmp_path: Pat
     finished_toy(db)
     db.execute_sql("UPDATE trial SET started_at = started_at - 36000")  # interrupted, it waited in line for ten hours
     db.execute_sql("UPDATE attempt SET began_at = began_at - 300")
+    db.execute_sql("UPDATE trial SET train_seconds = 300.0 WHERE ended_at IS NOT NULL")
     (path,) = write_report(db, places, "train", now=0.0)
     text = path.read_text()
     checked(text)

@@ -203,6 +203,12 @@ WRITES = "printf 'import ctypes\\n"
         (("echo", "val_loss 3"), {}, "but it printed it: add --stdout or --regex"),
         (("echo", "loss 3"), {"regex": "val_loss=(.*)"}, "its last line of output is 'loss 3'; expected a line"),
         (("echo", '{"loss": 3}'), {"stdout": True}, "it reported loss; expected a JSON line with val_loss on its"),
+        (("echo", '{"loss": 3}'), {"stdout": True}, "on its output; or enqueue with --metric loss$"),
+        (
+            ("echo '[3]' > $FTS_REPORT",),
+            {"shell": True},
+            r"line of the report is \[3\], expected a JSON object such as",
+        ),
         (("echo one; echo two >&2; exit 3",), {"shell": True}, "^the command ended with exit code 3: two$"),
         ((f"{WRITES}raise ValueError(9)' > a.py; python a.py",), {"shell": True}, r"code 1 \(a.py line 2\): ValueErr"),
         ((f"{WRITES}ctypes.string_at(0)' > a.py; exec python a.py",), {"shell": True}, r"SIGSEGV\) \(a.py line 2\)$"),
@@ -212,6 +218,64 @@ def test_an_end_without_a_result_says_what_was_seen_and_what_was_expected(tmp_pa
     record = ran(cell_of(tmp_path, *words, **fields))
     assert record.end["fact"] == "failed" and record.end["cause"] == "code error"
     assert re.search(told, record.end["message"]), record.end["message"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "curve"),
+    [
+        (['{"value": 0.3}', '{"value": 0.2}'], {0: 0.3, 1: 0.2}),
+        (['{"epoch": 5, "value": 0.3}'], {5: 0.3}),
+        (["0.3", "2e-1"], {0: 0.3, 1: 0.2}),
+        (['{"value": 0.3, "acc": 1}', '{"val_loss": 0.2}'], {0: 0.2}),
+        (['{"metric": "acc", "value": 0.3}', '{"val_loss": 0.2}'], {0: 0.2}),
+    ],
+)
+def test_a_number_without_a_name_is_the_goal_where_there_is_one(
+    tmp_path: Path, lines: list[str], curve: dict[int, float]
+):
+    text = "; ".join(f"echo '{line}' >> $FTS_REPORT" for line in lines)
+    assert ran(cell_of(tmp_path, text, shell=True)).curve == curve
+
+
+def test_with_several_goals_no_number_is_taken_without_its_name(tmp_path: Path):
+    goals = {"val_loss": "minimize", "acc": "maximize"}
+    text = "echo 0.3 >> $FTS_REPORT; fts log value=1; fts log value=2"
+    record = ran(cell_of(tmp_path, text, shell=True, goals=goals))
+    assert "it reported value" in record.end["message"], record.end
+
+
+def test_a_command_that_reports_another_name_is_told_at_its_second_step(tmp_path: Path):
+    """Not when it ends, hours later; and not where the deciding metric of a step is in a line of its own."""
+    record = ran(cell_of(tmp_path, "fts log epoch=0 loss=1; fts log epoch=1 loss=1; sleep 1", shell=True))
+    assert [fact["names"] for fact in record.told if fact["fact"] == "lacking"] == [["loss"]]
+    fine = "for e in 0 1; do fts log epoch=$e loss=1; fts log epoch=$e val_loss=2; done"
+    record = ran(cell_of(tmp_path / "fine", fine, shell=True))
+    assert not any(fact["fact"] == "lacking" for fact in record.told) and record.end["value"] == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "cause", "lasting", "told"),
+    [
+        ("import no_such_package_x", "code error", True, r"'no_such_package_x'; install it for \S*python"),
+        ("raise AssertionError('Torch not compiled with CUDA enabled')", "machine error", False,
+         r"CUDA enabled; \$FTS_DEVICE, which names the device of the trial, is cpu$"),
+        ("raise RuntimeError('No CUDA GPUs are available')", "machine error", False, r"is cpu$"),
+        ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", "out of memory", False, "out of memory"),
+        ("raise ValueError('no cuda gpus')", "code error", False, "ValueError: no cuda gpus$"),
+    ],
+)  # fmt: skip
+def test_a_missing_package_or_device_is_named_with_what_to_do(tmp_path, body, cause, lasting, told):
+    (tmp_path / "train.py").write_text(body)
+    record = ran(cell_of(tmp_path, sys.executable, "train.py"))
+    assert (record.end["cause"], bool(record.end.get("lasting"))) == (cause, lasting), record.end
+    assert re.search(told, record.end["message"]), record.end["message"]
+
+
+def test_a_module_that_python_cannot_run_is_named_too(tmp_path: Path):
+    record = ran(cell_of(tmp_path, sys.executable, "-m", "no_such_module_x"))
+    assert record.end["lasting"] and f"no_such_module_x; install it for {sys.executable}" in record.end["message"]
+    record = ran(cell_of(tmp_path / "shell", f"{sys.executable} -c 'import no_such_x' | cat; exit 1", shell=True))
+    assert "install it for the python that it starts" in record.end["message"]
 
 
 # ---------------------------------------------------------------- what ends it

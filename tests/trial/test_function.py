@@ -165,6 +165,66 @@ def test_changed_code_is_a_badge_and_attributes_travel(tmp_path: Path) -> None:
     assert record.end["user_attrs"] == {"n": 3}
 
 
+NUMPY = """
+    import numpy as np
+    import fts
+
+    def objective(trial):
+        x = trial.suggest_float("x", np.float32(0), np.float64(1))
+        n = trial.suggest_int("n", np.int64(1), np.int64(3)) + trial.suggest_categorical("c", list(np.arange(2)))
+        fts.report(trial, np.int64(0), loss=np.float32(0.5), acc=np.array(0.25))
+        trial.report(np.array(0.5), np.array(1))
+        kinds = {"f": np.float32(0.5), "i": np.int64(2), "b": np.bool_(True), "zero": np.array(1.5), "one": np.ones(1)}
+        for name, value in kinds.items():
+            trial.set_user_attr(name, value)
+        trial.set_user_attr(np.str_("inside"), {"a": [np.float32(0.25)], np.int64(1): (np.int64(2),)})
+        trial.set_user_attr("large", np.zeros(10**6))
+        trial.set_user_attr("object", object())
+        trial.set_user_attr("constraint", np.array([0.5, -1]))
+        assert isinstance(trial.user_attrs["f"], np.float32), "in the trial it is what the function set"
+        return {"loss": np.float32(0.5), "acc": np.array(0.25), "n": np.int64(4), "flag": np.bool_(True)}
+    """
+
+
+def numbers_of_numpy(record: Record) -> None:
+    assert record.end["fact"] == "result", record.end
+    assert record.end["metrics"] == {"loss": 0.5, "acc": 0.25, "n": 4.0, "flag": 1.0}
+    single = {"f": 0.5, "i": 2, "b": True, "zero": 1.5, "one": [1.0]}
+    several = {"inside": {"a": [0.25], "1": [2]}, "constraint": [0.5, -1.0]}
+    assert record.end["user_attrs"] == single | several
+    assert record.end["constraints"] == {"0": 0.5, "1": -1.0}
+    assert record.curve == {0: 0.5, 1: 0.5}
+
+
+def test_numbers_of_numpy_are_numbers_wherever_a_function_gives_one(tmp_path: Path) -> None:
+    numbers_of_numpy(ran(tmp_path, NUMPY, metric="loss"))
+    said = log_of(cell_of(tmp_path, NUMPY, metric="loss"))
+    assert "not on record, of the attributes of the trial: 'large', 'object'; expected plain values of at most" in said
+
+
+TORCH = """
+    import torch
+
+    def objective(trial):
+        trial.suggest_float("x", torch.tensor(0.0), torch.tensor(1))
+        trial.report(torch.tensor(0.5), torch.tensor(0))
+        trial.report(torch.tensor(0.5, requires_grad=True), torch.tensor(0))
+        trial.set_user_attr("zero", torch.tensor(1.5, requires_grad=True))
+        trial.set_user_attr("inside", [torch.tensor(2), torch.ones(2)])
+        trial.set_user_attr("constraint", torch.tensor([0.5, -1]))
+        return {"loss": torch.tensor(0.5, requires_grad=True), "acc": torch.tensor(0.25, dtype=torch.bfloat16)}
+    """
+
+
+def test_numbers_of_torch_too(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    record = ran(tmp_path, TORCH, metric="loss")
+    assert record.end["fact"] == "result", record.end
+    assert record.end["metrics"] == {"loss": 0.5, "acc": 0.25} and record.curve == {0: 0.5}
+    assert record.end["user_attrs"] == {"zero": 1.5, "inside": [2, [1.0, 1.0]], "constraint": [0.5, -1.0]}
+    assert record.end["constraints"] == {"0": 0.5, "1": -1.0}
+
+
 def test_a_draw_is_told_before_its_value_is_used_and_once(tmp_path: Path) -> None:
     body = """
     def objective(trial):

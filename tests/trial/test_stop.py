@@ -134,7 +134,7 @@ def test_a_function_that_swallows_the_stop_has_no_result(tmp_path: Path) -> None
 
 def test_a_signal_that_meets_a_process_as_it_is_forked_is_not_lost() -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
-    ordinary = Ordinary()
+    ordinary = Ordinary({signal.SIGTERM: signal.getsignal(signal.SIGTERM)})
     try:
         ordinary.before()
         pid = os.fork()

@@ -194,12 +194,14 @@ def build_attempts(path: Path, now: float = NOW) -> None:
     with db.write():
         transitions.enqueue(db, [FunctionStudy("alone").row(each) for each in made], who=USER)
         transitions.declare_study(db, "alone", declaration(made))
-        first = claimed(db, transitions.register_worker(db, "spark", 1, clock.at, 1))
+        lost = transitions.register_worker(db, "spark", 1, clock.at, 1)
+        first = claimed(db, lost)
         trial = begin(db, first, 0, {"x": 1.0})
         transitions.record_progress(db, first, trial, {"host": "spark", "pid": 100})
         clock.pass_s(600)
-        transitions.release_job(db, first, "lost worker")
+        transitions.beat(db, lost, 60.0)
         clock.at = now - 40 * 60
+        transitions.reconcile(db, "spark", lambda pid, started: False)
         worker = transitions.register_worker(db, "spark", 2, clock.at, 1)
         second = claimed(db, worker)
         transitions.resume_trial(db, second, trial)

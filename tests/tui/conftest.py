@@ -51,9 +51,8 @@ def _no_settings_of_the_tester(monkeypatch, tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def _questions_take_keys_at_once(request, monkeypatch):
-    """A story types quicker than a person reads; the pause itself is tested with the marker `patient`."""
+def _questions_take_keys_at_once(monkeypatch):
+    """A story types quicker than a person reads."""
     from fts.tui.screens.dialogs import Confirm
 
-    if "patient" not in request.keywords:
-        monkeypatch.setattr(Confirm, "SETTLE_S", 0.0)
+    monkeypatch.setattr(Confirm, "SETTLE_S", 0.0)

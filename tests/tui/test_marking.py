@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fts.tui.screens.dialogs import Ask, Confirm
 from tests.tui.stories import monitor, opened, press, rows, settled, shown, until
 
@@ -54,13 +56,14 @@ async def test_where_a_filter_shows_no_row_every_key_refuses_with_the_reason(db_
         assert rows(db_path) == before
 
 
-async def test_a_row_that_leaves_the_filter_takes_no_key_with_it(db_path):
+async def test_a_row_that_leaves_the_filter_takes_no_key_with_it(db_path, monkeypatch):
     async with monitor(db_path) as (app, pilot):
         await narrow(app, pilot, "state:queued")
         assert chosen(app) == ["200M/h1"]
         await press(pilot, "p")
         await until(lambda: rows(db_path)["200M/h1"] == "paused", pilot)
         await until(lambda: chosen(app) == ["200M/h3"], pilot)
+        monkeypatch.setattr("fts.tui.action_runner.MOVED_S", math.inf)
         await press(pilot, "x")
         assert "moved to another row" in app.toast[0]
         assert rows(db_path)["200M/h3"] == "queued"

@@ -253,7 +253,8 @@ async def test_keys_under_a_lock_each_say_that_they_changed_nothing(db_path, mon
     async with monitor(db_path) as (app, pilot):
         before = rows(db_path)
         app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
-        await press(pilot, "p", "J")
+        for wanted in ("pause", "move_down"):  # both before the first can have waited in vain
+            app.acting._run(by_id(wanted), app.chosen())
         assert app.pending
         await until(lambda: not app.pending, pilot)
         assert app.toast[0].startswith("p, J: fts.db is locked by ")

@@ -60,8 +60,9 @@ def winners(view: View, width: int) -> list[Line]:
         return [line((formatting.cut(no_result(view), width), "dim"))]
     names = naming.names_of(view.snapshot.jobs)
     first = min(max(formatting.width(names[job.id]) for job in jobs), 24) + 1
-    drawn = Drawn.of(view, list(trials.values()), width - first - 14)
-    head = formatting.fit("", first) + formatting.fit_right("trial", 6) + formatting.fit_right("best", 8)
+    best = max(8, *(len(declared.short(job.best_value)) + 1 for job in jobs))
+    drawn = Drawn.of(view, list(trials.values()), width - first - 6 - best)
+    head = formatting.fit("", first) + formatting.fit_right("trial", 6) + formatting.fit_right("best", best)
     lines: list[Line] = [line((head + drawn.head, "dim"))]
     for job in jobs:
         trial = trials.get(job.id)
@@ -72,7 +73,7 @@ def winners(view: View, width: int) -> list[Line]:
             line(
                 (formatting.fit(names[job.id], first), "focus" if job.id == view.job_id else ""),
                 (formatting.fit_right(f"t{trial.number}", 6), ""),
-                (formatting.fit_right(declared.short(job.best_value), 8), "best"),
+                (formatting.fit_right(declared.short(job.best_value), best), "best"),
                 (drawn.by(trial), ""),
             )
         )
@@ -94,7 +95,7 @@ def on_front(view: View, width: int) -> list[Line]:
     for trial in shown:
         metrics = {trial.metric: trial.value, **trial_facts.metrics_of(trial)}
         values = "".join(
-            "  " + formatting.fit_right(declared.short(metrics.get(name)), widths[word])
+            "  " + formatting.fit_right(declared.short(metrics.get(name), small=widths[word]), widths[word])
             for word, name in columns.items()
         )
         number = formatting.fit_right(f"t{trial.number}", 6)
@@ -128,7 +129,8 @@ class Drawn:
 
     def by(self, trial: Trial) -> str:
         """What a trial drew."""
-        values = {name: formatting.number(trial.params.get(name, trial_table.ABSENT)) for name in self.widths}
+        drawn = {name: trial.params.get(name, trial_table.ABSENT) for name in self.widths}
+        values = {name: formatting.number_in(drawn[name], columns) for name, columns in self.widths.items()}
         return "".join(" " + formatting.fit_right(values[name], columns) for name, columns in self.widths.items())
 
     @property

@@ -79,20 +79,21 @@ def _matrix_cell(view: View, job: Job | None, values: Mapping[int, float], best:
     if job.status is JobStatus.DONE:
         sign = "★" if job.id in best else " "
     value, metric = values.get(job.id), metric_shown(view)
-    text = declared.short(value, 5)
+    wide = 8 if any(0.0 < abs(one) < declared.SMALLER for one in values.values()) else 6
+    text = declared.short(value, 5, wide)
     goal = (job.goals.get(metric) or _goal(view, metric)) if metric else job.direction
     shade = _shade(value, list(values.values()), goal) if value is not None and goal is not None else " "
     count = f"{formatting.trials_ended(job):3d}" if value is not None else "   "
-    room = column - 10 - len(count)
+    room = column - 4 - wide - len(count)
     cell: Line = (
-        (formatting.fit(f"  {text}", 8), role),
+        (formatting.fit(f"  {text}", 2 + wide), role),
         (shade, "running"),
         (f" {count}", "dim"),
         (formatting.fit(sign, max(room, 1)), "best" if sign == "★" else "lost" if lost else str(job.status)),
     )
     if job.id != view.job_id or view.screen != RESULTS:
         return cell
-    return with_role(((" ►", "key"), (formatting.fit(text, 6), role), *cell[1:]), "cursor")
+    return with_role(((" ►", "key"), (formatting.fit(text, wide), role), *cell[1:]), "cursor")
 
 
 def _shade(value: float, values: Sequence[float], direction: Direction) -> str:

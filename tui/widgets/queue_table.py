@@ -84,9 +84,9 @@ def _columns_of(view: View, width: int) -> Columns:
     fronts = max((len(job.front) for job in jobs), default=0)
     most = max((job.trials_wanted for job in jobs), default=0)
     trials = 7 if most < 1000 else 2 * len(str(most)) + 2  # a cut number would be another one
-    return Columns.of(
-        naming.names_of(jobs).values(), width, f"front {fronts}   " if fronts else best_of(view), trials
-    )  # fmt: skip
+    values = (f"{declared.shown(job.best_value)}   " for job in jobs if len(job.goals) == 1)
+    best = max((f"front {fronts}   " if fronts else best_of(view), *values), key=formatting.width)
+    return Columns.of(naming.names_of(jobs).values(), width, best, trials)
 
 
 def _study(view: View, head: table_rows.Head, width: int) -> Line:

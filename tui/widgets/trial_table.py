@@ -84,7 +84,8 @@ class ParamColumns:
             others = sorted(set(drawn) - set(PARAMS) - {"architecture"})
             shown = [*known, *others][: max((width - 38 - 20) // 8, 0)]
             return ParamColumns(dict.fromkeys(shown, 7), number=number)
-        value = min(max(formatting.width(value_word(view)), 7), 14)
+        value = max(len(declared.shown(_value(view, trial), 7)) for trial in seen) if seen else 0
+        value = min(max(formatting.width(value_word(view)), value, 7), 14)
         steps = any(trial.epochs for trial in seen) or view.job is None or not view.job.trials_complete
         notes = min(max((formatting.width(_notes(trial)) for trial in seen), default=0), MOST_NOTES)
         ranks = {each.name: n for n, each in enumerate(importance_of(view))}
@@ -95,7 +96,9 @@ class ParamColumns:
         left -= 8 * len(kept)  # seven columns and a blank each; what is left goes to long names
         widths = {}
         for name in kept:
-            more = min(max(formatting.width(SHORT.get(name, name)) - 7, 0), left, 9)
+            wide = max(formatting.width(formatting.number(trial.params.get(name, ABSENT))) for trial in seen)
+            wide = max(formatting.width(SHORT.get(name, name)), min(wide, 9))
+            more = min(max(wide - 7, 0), left, 9)
             widths[name], left = 7 + more, left - more
         return ParamColumns(widths, value, steps, notes, number)
 
@@ -194,6 +197,7 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
     seconds = seconds_of(view, job, trial)
     took = formatting.left(seconds) if seconds else "—"
     live = "+" if trial.status is TrialStatus.RUNNING and not lost else " "
+    value = declared.shown(_value(view, trial), 7, columns.value)
     spans: list[Span] = [
         ("►" if selected else " ", "key"),
         ("►" if role == "running" else formatting.LOST if lost else formatting.glyph_of(trial.status), role),
@@ -201,7 +205,7 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
         (f"{trial.number:{columns.number}d}", ""),
         ("•" if trial.id in view.marks else " ", "mark"),
         (formatting.fit(beside or role, 12), role),
-        (formatting.fit_right(declared.shown(_value(view, trial), 7), columns.value), "best" if best else ""),
+        (formatting.fit_right(value, columns.value), "best" if best else ""),
         (f" {trial.epochs:{step}d}" if columns.steps else "", ""),
         (f" {took:>5s}{live} ", ""),
         (" ".join(_param(trial, name, each) for name, each in columns.widths.items()), ""),
@@ -238,7 +242,7 @@ def _value(view: View, trial: Trial) -> float | None:
 
 def _param(trial: Trial, name: str, columns: int) -> str:
     absent = ABSENT if trial.params and not trial.architecture else ""
-    return formatting.fit_right(formatting.number(trial.params.get(name, absent)), columns)
+    return formatting.fit_right(formatting.number_in(trial.params.get(name, absent), columns), columns)
 
 
 def _no_trials(view: View) -> list[Line]:

@@ -1,0 +1,128 @@
+"""What a name of a file is decides before a job is written: what can be called runs, anything else is one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fts.jobs.functions import BadObjective, inspect
+from tests.trial.test_function import ran
+
+FILE = """
+import functools
+import random as module
+
+LR = 0.1
+GRID = {"a": [1]}
+NOTE: str = "text"
+
+
+class Model:
+    def __init__(self, k=1): self.k = k
+    def __call__(self, trial): return self.k * trial.suggest_int("n", 2, 2)
+    def method(self, trial): return 5
+    @staticmethod
+    def static(trial): return 6
+
+
+class Bare:
+    pass
+
+
+class Derived(Bare):
+    pass
+
+
+class Awaited:
+    async def __call__(self, trial): return 1
+
+
+def base(trial, k): return trial.number + k
+
+
+def inside(trial):
+    def steps():
+        yield 1
+    return sum(steps())
+
+
+def steps(trial):
+    if trial.number:
+        yield 1
+
+
+async def awaited(trial): return 1
+
+
+def plain(function):
+    return functools.wraps(function)(lambda trial: 7)
+
+
+@plain
+async def decorated(trial): return 1
+
+
+one = Model(k=3)
+bound = Model().method
+static = Model.static
+part = functools.partial(base, k=3)
+short: object = lambda trial: 8
+alias = base
+bare = Bare()
+awaiting = Awaited()
+late = functools.partial(steps)
+derived = Derived()
+"""
+CALLED = {"one": 6, "bound": 5, "static": 6, "part": 3, "short": 8, "inside": 1, "decorated": 7}
+REFUSED = {
+    "LR": "LR of FILE is 0.1; name a function",
+    "GRID": "GRID of FILE is {'a': [1]}; name a function",
+    "NOTE": "NOTE of FILE is 'text'; name a function",
+    "module": "module of FILE is a module; name a function",
+    "Model": "Model of FILE is a class; write `objective = Model()` below it, with a __call__, and name that",
+    "bare": "bare of FILE is an instance of Bare, which has no __call__; name a function",
+    "awaiting": "awaiting of FILE is an async function; an objective is a plain one, which may call asyncio.run",
+    "awaited": "awaited of FILE is an async function; an objective is a plain one, which may call asyncio.run",
+    "steps": "steps of FILE is a generator; an objective returns its number, and reports with trial.report",
+    "late": "late of FILE is a generator; an objective returns its number, and reports with trial.report",
+    "nothing": "FILE has no function 'nothing'; it has base, inside, steps, awaited, plain, decorated",
+    "Model.static": "'train.py:Model.static' names an attribute of a class; write `objective = Model.static` at the "
+    "end of train.py and name train.py:objective",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), CALLED.items())
+def test_whatever_can_be_called_is_an_objective(tmp_path: Path, name: str, value: float) -> None:
+    record = ran(tmp_path, FILE, name=name)
+    assert record.end["fact"] == "result", record.end
+    assert record.end["value"] == value
+    inspect(f"train.py:{name}", tmp_path)
+
+
+@pytest.mark.parametrize(("name", "sentence"), REFUSED.items())
+def test_what_no_trial_can_call_is_refused_before_a_job_is_written(tmp_path: Path, name: str, sentence: str) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(FILE)
+    with pytest.raises(BadObjective) as refused:
+        inspect(f"train.py:{name}", tmp_path)
+    assert str(refused.value) == sentence.replace("FILE", str(path))
+
+
+def test_another_name_of_a_function_asks_for_what_the_function_asks_for(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(FILE)
+    assert inspect("train.py:alias", tmp_path).required == inspect("train.py:base", tmp_path).required == ("trial", "k")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Model", "Model in train.py is a class, expected a function, or an instance of it"),
+        ("awaiting", "awaiting in train.py is async or a generator, expected a function that returns"),
+        ("late", "late in train.py is async or a generator"),
+        ("derived", "derived in train.py is Derived, expected a function"),
+    ],
+)
+def test_what_the_file_does_not_say_is_said_by_the_trial(tmp_path: Path, name: str, told: str) -> None:
+    record = ran(tmp_path, FILE, name=name)
+    assert record.end["fact"] == "failed" and told in record.end["message"]

@@ -1,0 +1,98 @@
+"""A field of a report or result that cannot be recorded costs neither the others nor the trial; the log names it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fts.jobs.api.command import CommandCell
+from fts.jobs.trial.reports import Reports
+from fts.state.errors import BadRow
+from fts.state.transitions.told import checked_epoch
+from tests.trial.harness import cell_of, log_of, run_one
+
+ODD = {  # what cannot be recorded -> what the log says
+    "b'x'": "the metric odd is b'x' of type bytes, expected a number; it is not on record",
+    "{1, 2}": "the metric odd is {1, 2} of type set",
+    "CIRCULAR": "the metric odd is [[...]] of type list",
+    "DEEP": "the metric odd is something of type list",
+    "'x' * 10**7": "of type str, expected a number",
+    "10**400": "the metric odd is a whole number of 1329 bits, expected at most 1.8e308",
+    "None": "the metric odd is None of type NoneType",
+    "np.zeros(3_000_000)": "of type ndarray, expected a number",
+    "Rude()": "the metric odd is something of type Rude",
+}
+KEPT = {"float('nan')": None, "float('inf')": None, "True": 1.0, "np.float32(0.5)": 0.5, "10**30": 1e30}
+BODY = """
+import numpy as np
+import fts
+CIRCULAR = []
+CIRCULAR.append(CIRCULAR)
+DEEP = []
+for _ in range(5000):
+    DEEP = [DEEP]
+class Rude:
+    def __float__(self):
+        raise KeyError
+    __repr__ = __float__
+def objective(trial):
+    trial.report(0.5, 1, {{"good": 7, "odd": {odd}, "last": 8}})
+    fts.report(trial, 2, value=0.25, odd={odd}, last=8)
+    return {{"value": 1, "good": 7, "odd": {odd}, "last": 8}}
+"""
+
+
+@pytest.mark.parametrize("odd", [*ODD, *KEPT])
+def test_an_odd_metric_costs_no_other(tmp_path: Path, odd: str) -> None:
+    cell = cell_of(tmp_path, BODY.format(odd=odd))
+    record = run_one(cell)
+    assert record.end["fact"] == "result", record.end
+    own = {"odd": KEPT[odd]} if odd in KEPT else {}
+    assert record.end["metrics"] == {"value": 1, "good": 7, "last": 8} | own
+    assert record.epochs[1]["metrics"] == {"good": 7, "last": 8} | own
+    assert record.epochs[2]["metrics"] == {"value": 0.25, "last": 8} | own
+    assert log_of(cell).count("it is not on record") == (odd in ODD), "once"
+    assert ODD.get(odd, "") in log_of(cell)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("{'value': b'x', 'good': 1}", "the metric value is b'x' of type bytes, expected a number"),
+        ("{'first': None, 'good': 1}", "the metric first is None of type NoneType, expected a number"),
+        ("b'x'", "what objective returned is b'x' of type bytes"),
+    ],
+)
+def test_a_trial_whose_value_is_no_number_fails(tmp_path: Path, returned: str, said: str) -> None:
+    record = run_one(cell_of(tmp_path, f"def objective(trial):\n    return {returned}"))
+    assert record.end["fact"] == "failed" and said in record.end["message"]
+
+
+def test_odd_names_of_metrics_cost_no_other(tmp_path: Path) -> None:
+    body = """
+    def objective(trial):
+        odd = {"x" * 1000: 1, "": 1, "a\\nb": 1, 3: 4, "last": 8}
+        trial.report(0.5, 1, odd)
+        return {"value": 1} | odd
+    """
+    cell = cell_of(tmp_path, body)
+    record = run_one(cell)
+    assert record.epochs[1]["metrics"] == {"3": 4, "last": 8}
+    assert record.end["metrics"] == {"value": 1, "3": 4, "last": 8}
+    assert "a metric is called 'xxxx" in log_of(cell) and "expected 1 to 100 printable characters" in log_of(cell)
+
+
+def test_odd_fields_of_a_command_cost_no_other() -> None:
+    said: list[str] = []
+    cell = CommandCell("s", "s_a", ("true",), "/", "", metric="loss", trials=1)
+    line = json.dumps({"epoch": 1, "odd": [1], "x" * 1000: 1, "": 1, "a\nb": 1, "huge": 10**400, "loss": 2, "last": 8})
+    report = Reports(cell, said.append).take(0, line)
+    assert report is not None and report.metrics == {"loss": 2, "last": 8}
+    assert len(said) == 3 and all("expected 1 to 100 printable characters" in one for one in said)
+
+
+def test_a_number_beyond_any_float_is_refused_where_a_row_would_be_written() -> None:
+    with pytest.raises(BadRow, match="loss is a whole number of 1329 bits"):
+        checked_epoch({"epoch": 1, "value": 1.0, "metrics": {"loss": 10**400}}, general=True)

@@ -1,0 +1,140 @@
+"""Pools and data loaders of a function live until the checkpoint that a stop asks for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fts.jobs.api.protocol import STOPPED
+from fts.jobs.supervisor import attempt as attempts
+from fts.jobs.supervisor.attempt import Attempt, Ended
+from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.watchdog.stop_request import StopReason, StopRequest
+from tests.trial.harness import Fact, Record, attempt, cell_of, log_of, run_one, spec_of, start
+
+POOLED = """
+import contextlib, time
+import fts
+
+def slow(x):
+    time.sleep(0.1)
+    return float(x)
+
+def objective(trial):
+    checkpoint = fts.checkpoint(trial)
+    state = checkpoint.load() or {"epoch": -1, "loss": 0.0}
+    loss = state["loss"]
+    with pool() as many:
+        for epoch in range(state["epoch"] + 1, 4):
+            loss += sum(work(many, epoch))
+            trial.report(loss, epoch)
+            checkpoint.save({"epoch": epoch, "loss": loss})
+    return loss
+"""
+POOL = (
+    "import multiprocessing as m\npool = lambda: m.get_context('{}').Pool(2)\nwork = lambda p, e: p.map(slow, [e, 1])\n"
+)
+KINDS = {
+    "fork": POOL.format("fork"),
+    "spawn": POOL.format("spawn"),
+    "forkserver": POOL.format("forkserver"),
+    "futures": """
+import concurrent.futures
+pool = lambda: concurrent.futures.ProcessPoolExecutor(2)
+work = lambda p, e: p.map(slow, [e, 1])
+""",
+    "joblib": """
+import joblib
+pool = lambda: joblib.Parallel(n_jobs=2)
+work = lambda p, e: p(joblib.delayed(slow)(x) for x in [e, 1])
+""",
+    "loader": """
+import torch
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+    def __getitem__(self, n):
+        return slow(n)
+data = torch.utils.data.DataLoader(Data(), num_workers=2, persistent_workers=True)
+pool = lambda: contextlib.nullcontext()
+work = lambda p, e: [float(x) + e for x in data]
+""",
+    "program": """
+import subprocess
+pool = lambda: contextlib.nullcontext()
+run = lambda e: subprocess.run(["sh", "-c", f"sleep 0.2; echo {e}"], capture_output=True, check=True)
+work = lambda p, e: [float(run(e).stdout)]
+""",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pool_lives_until_the_checkpoint_that_a_stop_asks_for(tmp_path: Path, kind: str) -> None:
+    cell, record = cell_of(tmp_path, POOLED + KINDS[kind]), Record(0)
+    asked: list[int] = []
+
+    def act(child: TrialProcess, fact: Fact) -> bool:
+        if fact["fact"] == "checkpoint" and not asked:
+            asked.append(fact["epoch"])
+            time.sleep(0.05)  # the pool is at the next epoch
+            child.ask_to_stop()
+        return False
+
+    attempt(spec_of(cell, record, ()), record, (), act, forked=False)
+    assert (record.end["fact"], record.code) == ("stopped", STOPPED), log_of(cell)
+    saved = [fact["epoch"] for fact in record.told if fact["fact"] == "checkpoint"]
+    assert saved[-1] == max(record.epochs) > asked[0], "the epoch that it was at is not lost"
+    attempt(spec_of(cell, record, ()), record, (), forked=False)
+    (tmp_path / "twin").mkdir()
+    assert record.outcome == run_one(cell_of(tmp_path / "twin", POOLED + KINDS[kind]), forked=False).outcome
+
+
+DEAF = """
+import subprocess
+def objective(trial):
+    trial.report(1, 0)
+    subprocess.run(["sleep", "60"], check=True)
+    return 1
+"""
+
+
+FOREIGN = """
+import json, os, signal, sys, time
+fd = int(sys.argv[sys.argv.index("--facts-fd") + 1])
+def say(fact): os.write(fd, json.dumps({"fact": fact, "number": 0, "epoch": 0}).encode() + b"\\n")
+signal.signal(signal.SIGTERM, lambda *_: (say("stopped"), sys.exit(75)))
+say("epoch")
+time.sleep(60)
+"""
+
+
+def how_it_stops(child: TrialProcess, spec: dict[str, Any], grace_s: float) -> tuple[Ended, float]:
+    """How the attempt ends that is asked to stop a moment after its first epoch, and after how many seconds."""
+    told: list[float] = []
+
+    def take(fact: Fact) -> None:
+        told.extend([time.monotonic()] if fact["fact"] == "epoch" else [])
+
+    def wish() -> StopRequest | None:
+        return StopRequest(StopReason.STOP) if told and time.monotonic() > told[0] + 0.3 else None
+
+    with child:
+        end = Attempt(child, take, wish, 0.02, grace_s).run(spec, 0)
+        return end.how, time.monotonic() - told[0]
+
+
+def test_a_function_that_comes_to_no_report_gets_the_signal_before_the_grace_is_over(tmp_path: Path) -> None:
+    spec = spec_of(cell_of(tmp_path, DEAF), Record(0), ())
+    how, took = how_it_stops(start(spec, forked=False), spec.to_json(), grace_s=8.0)
+    assert how is Ended.STOPPED and took > 5.9, "what it has started is asked, too, and its end ends the function"
+
+
+def test_a_trainer_that_does_not_read_its_orders_gets_the_signal_early(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(attempts, "UNHEARD_S", 0.5)
+    child = TrialProcess([sys.executable, "-c", FOREIGN], tmp_path / "logs" / "trial.log")
+    how, took = how_it_stops(child, {"cell": {}}, grace_s=60.0)
+    assert how is Ended.STOPPED and took < 40
