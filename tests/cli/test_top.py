@@ -46,6 +46,15 @@ def test_the_best_trials_stand_first_and_of_several_goals_the_front(tmp_path: Pa
     assert study.fts("trials", "one", "--top", "0").code == 2
 
 
+def test_a_search_in_which_no_trial_meets_its_constraints_says_so(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study")
+    (study.folder / "train.py").write_text("def one(trial): return {'value': trial.suggest_float('x', 0, 1), 'n': 5}\n")
+    study.ok("enqueue", "train.py:one", "--trials", "2", "--constraint", "n<=4")
+    said = study.fts("worker", "--until-empty")
+    assert "2 trials: 2 infeasible; none meets the constraints" in said.out + said.err
+    assert "2 trials, all infeasible: every complete trial violates a constraint" in study.ok("results")
+
+
 def test_import_and_restore_tell_a_program_what_they_did(tmp_path: Path) -> None:
     study = Study(tmp_path / "study")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
