@@ -64,7 +64,7 @@ def live(fd: int, run: Run, read: Read, another: Another | None = None) -> int:
     orders = Commands(private_stdin(), leave)
     ordinary = Ordinary(
         {
-            signal.SIGTERM: lambda *_: orders.ask_stop(),
+            signal.SIGTERM: lambda *_: orders.strike(),
             signal.SIGINT: lambda *_: None,  # a terminal's signals are the worker's to interpret; what is ignored
             signal.SIGHUP: lambda *_: None,  # stays so in a program that the trial starts, what is handled does not
         }
@@ -226,6 +226,7 @@ class Commands:
         self._verdicts: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()  # None: look at the others
         self.training = False  # there is, or soon will be, something worth a checkpoint
         self.alone = False  # the supervisor died: nobody will answer
+        self.struck = False  # by a signal, which has ended what the trial had started: what it makes of that is wrong
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None  # one fact of the trial that runs, at once
         self.pid = os.getpid()
         threading.Thread(target=self._read, args=(fd, leave), name="orders", daemon=True).start()
@@ -281,6 +282,11 @@ class Commands:
             if self._verdicts.get() == (number, epoch):
                 return False
         return True
+
+    def strike(self) -> None:
+        """SIGTERM, which the supervisor and every engine send to all that the trial has started, too."""
+        self.struck = self.struck or orphans.has_started_any()
+        self.ask_stop()
 
     def ask_stop(self) -> None:
         self._stop.set()
