@@ -8,7 +8,8 @@ waits for it) · {"do": "quit"}.
 End of file means the supervisor died: like stop.
 
 Facts: every one has "fact" and, while a trial runs, its "number".
-    ready       pid                                                  the process can take a command
+    ready       pid, seal                                            the process can take a command; where it names a
+                                                                     seal, each later fact carries it, or is refused
     started     n_params, label and data fingerprints, batch ...     the trial is built; facts of lesson 2
     probe       predicted, measured                                  bytes, after the first optimizer steps
     step        step, epoch, loss, step_s                            at most twice a second: the heartbeat of progress
@@ -39,8 +40,11 @@ MAX_LINE = 1 << 20  # bytes; a longer line is refused by the supervisor
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """One line; NaN and infinity travel as null, because JSON has no words for them."""
-    return (json.dumps(_finite(message), separators=(",", ":"), allow_nan=False) + "\n").encode()
+    """One line; NaN and infinity travel as null, because JSON has no words for them.
+
+    It begins with an end of line: what somebody else has written into the pipe is a line of its own then.
+    """
+    return ("\n" + json.dumps(_finite(message), separators=(",", ":"), allow_nan=False) + "\n").encode()
 
 
 def decode(line: bytes) -> dict[str, Any]:

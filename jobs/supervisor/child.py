@@ -92,6 +92,7 @@ class TrialProcess:
         self._send_lock = threading.Lock()
         self._unsent = b""
         self._partial = bytearray()
+        self._seal: str | None = None  # of what it tells, once it has named one
         self._skipping = False  # inside a line that was longer than MAX_LINE
         self._facts: deque[dict[str, Any]] = deque()
         self._facts_fd, child_end = os.pipe()
@@ -183,8 +184,11 @@ class TrialProcess:
 
         A line that is not a JSON object, or longer than MAX_LINE, becomes {"fact": "garbage", "reason", "line"}.
         """
-        if not self._facts:
-            self._pump(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while not self._facts:
+            self._pump(max(0.0, deadline - time.monotonic()))
+            if self._facts_fd < 0 or time.monotonic() >= deadline:  # else it was a part of a line
+                break
         arrived = list(self._facts)
         self._facts.clear()
         return arrived
@@ -230,7 +234,17 @@ class TrialProcess:
         if len(self._partial) > MAX_LINE:
             self._facts.append(garbage(bytes(self._partial), f"line longer than {MAX_LINE} bytes"))
         elif self._partial.strip():
-            self._facts.append(parse_fact(bytes(self._partial)))
+            self._facts.append(self._sealed(bytes(self._partial)))
+
+    def _sealed(self, line: bytes) -> dict[str, Any]:
+        """The fact of a line; garbage, where the process has named a seal and it does not carry it."""
+        fact = parse_fact(line)
+        seal = fact.pop("seal", None)
+        if self._seal is None and fact.get("fact") == "ready":
+            self._seal = seal
+        if self._seal is None or seal == self._seal or fact.get("fact") == "garbage":
+            return fact
+        return garbage(line, "its code has written it, not the trial's process")
 
     def _end_of_facts(self) -> None:
         if self._partial and not self._skipping:

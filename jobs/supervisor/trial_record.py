@@ -53,6 +53,7 @@ class TrialRecord:
         self.job, self.told_code = work.claim.job, work.told_code
         self.trial, self.cell, self.tell = trial, cell, tell
         self._kept_at = trial.facts.get(KEPT_AT)
+        self._told_strange = False
 
     def dropped_log(self) -> None:
         kept = f"of its log the first and the last {in_gb(KEPT)} stay"
@@ -204,6 +205,15 @@ class TrialRecord:
         except ResumeMismatch as mismatch:  # an event tells of it; the first result stays
             log.warning("%s", mismatch)
         self.tell(EpochReported(self.job, self.trial, fact))
+
+    def strange(self, fact: dict[str, Any]) -> None:
+        """A line that the process has not told, or that is none: of a person's code, as a rule. Said once."""
+        if self._told_strange:
+            return
+        self._told_strange = True
+        said = f"t{self.trial.number}: a line among its facts is left out, {fact['reason']}: {fact['line']!r:.120}"
+        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
+        self.tell(Note(said, self.job))
 
     def draw(self, fact: dict[str, Any]) -> None:
         drawn = {name: fact[name] for name in ("k", "name", "value", "distribution")}

@@ -445,6 +445,8 @@ class TrialRunner:
                 return self.record.probe(spec, fact)
             if kind == "lacking":
                 self.record.lacking(fact)
+            if kind == "garbage":
+                self.record.strange(fact)
             if kind == "kept":
                 self.record.kept(fact)
             if kind == "checkpoint":

@@ -147,15 +147,16 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
     if another is not None:
         orphans.adopt()
         orders.leaves_struck = True
-    _tell(fd, {"fact": "ready", "pid": os.getpid()})
+    told_to = Pipe(fd)
+    told_to.begin()
     while (command := orders.next()) is not None:
         number: int | None = None
         spec: TrialSpec | None = None
 
-        def tell(fact: dict[str, Any], fd: int = fd) -> None:
+        def tell(fact: dict[str, Any]) -> None:
             if fact["fact"] != "ends itself":
                 orders.check_own()
-            if not _tell(fd, fact | {"number": number}):  # noqa: B023  # of the trial that runs now
+            if not told_to.tell(fact | {"number": number}):  # noqa: B023  # of the trial that runs now
                 orders.ask_stop()  # nobody listens any more: one more step, a checkpoint, and out
 
         orders.tell = tell
@@ -384,21 +385,34 @@ def _say_if_possible(line: str) -> None:
         say(line)
 
 
-def _tell(fd: int, fact: dict[str, Any]) -> bool:
-    """Writes one fact; False when the supervisor has gone."""
-    data = protocol.encode(fact)
-    try:
-        while data:  # a pipe may take less than the whole line
-            data = data[os.write(fd, data) :]
-    except BrokenPipeError:
-        return False
-    except OSError as error:
-        if error.errno != errno.EBADF:
-            raise
-        raise PipeClosed(
-            "the code has closed the descriptor on which this process tells what it does; close only what it has opened"
-        ) from None
-    return True
+class Pipe:
+    """Where facts go. Each carries a seal, as a person's code may write into any descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd, self.seal = fd, os.urandom(8).hex()
+        self._is = os.fstat(fd)
+
+    def begin(self) -> None:
+        self.tell({"fact": "ready", "pid": os.getpid()})
+
+    def tell(self, fact: dict[str, Any]) -> bool:
+        """Writes one fact; False when the supervisor has gone. Raises PipeClosed."""
+        data = protocol.encode(fact | {"seal": self.seal})
+        try:
+            if not os.path.samestat(os.fstat(self.fd), self._is):  # a file of the person's has its number now
+                raise OSError(errno.EBADF, "another file")
+            while data:  # a pipe may take less than the whole line
+                data = data[os.write(self.fd, data) :]
+        except BrokenPipeError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            raise PipeClosed(
+                "the code has closed the descriptor on which this process tells what it does; close only what it has "
+                "opened"
+            ) from None
+        return True
 
 
 def log_to(path: Path) -> None:

@@ -29,9 +29,8 @@ STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsay(fact='ready')\nti
 POLITE = """
 def leave(*_):
     say(fact='checkpoint'); sys.exit(7)
-signal.signal(signal.SIGTERM, leave)
 say(fact='ready')
-time.sleep(60)
+for line in sys.stdin: leave()
 """
 
 
@@ -100,6 +99,12 @@ def test_a_log_that_is_a_symbolic_link_is_refused(tmp_path: Path) -> None:
         spawn(SLEEP, tmp_path)
     assert not (tmp_path / "elsewhere").exists()
     assert psutil.Process().num_fds() == before
+
+
+def test_a_part_of_a_line_does_not_end_the_wait_for_the_rest(tmp_path: Path) -> None:
+    body = "time.sleep(0.1)\nraw(b'{\"fact\":')\ntime.sleep(0.3)\nraw(b'\"ok\"}\\n')\ntime.sleep(60)"
+    with spawn(body, tmp_path) as child:
+        assert child.facts(60.0) == [{"fact": "ok"}]
 
 
 def test_unreadable_lines_become_garbage_facts_and_the_rest_is_read(tmp_path: Path) -> None:
@@ -198,12 +203,11 @@ def test_a_stubborn_grandchild_in_a_session_of_its_own_is_ended_after_a_polite_c
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
     body = f"""
 def leave(*_): sys.exit(7)
-signal.signal(signal.SIGTERM, leave)
 argv = [sys.executable, '-S', '-c', {stubborn!r}]
 away = subprocess.Popen(argv, start_new_session=True, stdout=subprocess.PIPE)
 away.stdout.readline()
 say(fact='ready', pid=away.pid)
-time.sleep(60)
+for line in sys.stdin: leave()
 """
     with spawn(body, tmp_path) as child:
         [ready] = facts_until(child, "ready")
