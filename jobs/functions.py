@@ -27,6 +27,7 @@ from fts.jobs.api.names import is_name
 from fts.jobs.api.spec import NAME, BadSpec
 from fts.jobs.api.study import MAXIMIZE, MINIMIZE, Axis, Metric
 from fts.jobs.top_names import defined, is_bound, not_callable
+from fts.state.files import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +89,7 @@ def check_baseline(baseline: str | None, folder: Path, axes: Sequence[str]) -> N
     """Raises BadObjective where the function cannot be read, or where nothing gives one of its parameters."""
     if baseline is None:
         return
-    found = inspect(baseline, folder)
+    found = inspect(in_a_file(baseline, folder), folder)
     known = {TRIAL, SEED, *axes}
     missing = [name for name in found.required if name not in known and name != found.parameters[0]]
     if missing:
@@ -172,7 +173,9 @@ def inspect(objective: str, folder: Path) -> Function:
 
 
 def in_a_file(objective: str, folder: Path) -> str:
-    """`pkg.train:objective` as `pkg/train.py:objective` or `src/pkg/train.py:objective`; others stay as they are."""
+    """`pkg.train:objective` as `pkg/train.py:objective` or `src/pkg/train.py:objective`; with `~` expanded."""
+    if objective.startswith(("~", "$")):
+        return str(expanded(objective))
     if not MODULE.fullmatch(objective):
         return objective
     module, _, name = objective.partition(":")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from fts.state import errors
 from fts.state.damage import empty_sentence, newest_backup, restore_sentence
+from fts.state.files import expanded
 
 BEGIN = "`fts enqueue` begins one (`fts` alone says how)"
 DEFAULT_PATH = Path("outputs/fts.db")
@@ -29,7 +30,7 @@ def database_path(path: Path | str | None = None) -> Path:
             f"the database {shown} is of kind {scheme!r}, but fts supports only SQLite files: "
             "set FTS_DB to a path such as outputs/fts.db"
         )
-    return Path(text)
+    return expanded(text)
 
 
 def require_study(path: Path) -> None:

@@ -13,7 +13,7 @@ from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.maintain import existing
 from fts.jobs.cli.output import emit, put, say
 from fts.jobs.hosts import LOOPBACK, cannot_listen
-from fts.state.files import atomic_write
+from fts.state.files import atomic_write, expanded
 from fts.state.user import this_person
 
 SIZE = re.compile(r"(\d{1,3})x(\d{1,3})")
@@ -84,7 +84,7 @@ def file_of(target: str | None, name: str) -> Path | None:
     """Where a picture goes; None is the terminal. Raises UsageError for a format that is not offered."""
     if target in (None, "txt"):
         return None
-    path = Path(f"{name}.{target}" if target in ("svg", "png") else str(target))
+    path = Path(f"{name}.{target}") if target in ("svg", "png") else expanded(str(target))
     if path.suffix.lower() not in (".svg", ".png", ".txt"):
         raise click.UsageError(f"{path.name!r} has no known ending; expected .svg, .png or .txt")
     if path.is_dir():

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from textual import events
 
+from fts.tui.screens.mended_screen import MendedScreen
+
 if TYPE_CHECKING:
     from textual.dom import DOMNode
     from textual.screen import Screen
@@ -31,15 +33,19 @@ class TypedAhead:
 
     def takes(self, event: events.Key) -> bool:
         """Whether a key that has just arrived is dealt with, or waits here until `release`."""
+        self.app.app_focus = True  # Textual hears it later, of keys that are not held
         screen = self.app.screen_stack[-1] if self.app.screen_stack else None
         takes = getattr(screen, "takes", None)
         if takes is not None:
             return bool(takes(event))
         if screen is None or not getattr(screen, "HOLDS_KEYS", False) or event.key in NEVER_HELD:
             return False
-        if (screen.focused is None or screen is self.answered) and len(self.held) < MOST:
-            self.held.append(event)
+        if not getattr(screen, "has_opened", True) or screen is self.answered:
+            if len(self.held) < MOST:
+                self.held.append(event)
             return True
+        if isinstance(screen, MendedScreen):
+            screen.focus_first()  # it may have lost it: to a click, or to a window in front
         if event.key == "enter":
             self.answered = screen
             self.app.call_later(self._follow, screen.focused, screen.focused)

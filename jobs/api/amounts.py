@@ -36,21 +36,34 @@ def read_duration(text: str, what: str) -> float:
 def read_time(text: str) -> float:
     """Seconds since the epoch of a duration before now, of the latest 03:12, or of a date and time in this zone.
 
-    Raises BadSpec.
+    A time that the clock shows twice, as when daylight saving ends, is the first of a date, the latest of a clock; one
+    that it leaves out counts as if it had not been set. Raises BadSpec.
     """
     text = text.strip()
     if (match := DURATION.fullmatch(text)) and match[2]:
         return time.time() - float(match[1]) * SECONDS[match[2].lower()]
     if (match := CLOCK.fullmatch(text)) and int(match[1]) < 24 and int(match[2]) < 60:
-        today = time.localtime()
-        at = time.mktime((*today[:3], int(match[1]), int(match[2]), 0, 0, 0, -1))
-        return at if at <= time.time() else at - SECONDS["d"]
+        return latest(int(match[1]), int(match[2]), time.time())
     from datetime import datetime  # here: only for dates
 
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):  # no date, or one that this system's clock cannot count to
         raise BadSpec(f"{text!r:.80} is not a time; expected 10h, 2d, 03:12, or 2026-11-20 22:00") from None
+
+
+def latest(hour: int, minute: int, now: float, second: int = 0) -> float:
+    """Seconds since the epoch of the latest moment up to `now` at which this zone's clock showed that time."""
+    year, month, day, *_ = time.localtime(now)
+    for back in (0, 1):
+        shown = (year, month, day - back, hour, minute, second, 0, 0)
+        at = [time.mktime((*shown, summer)) for summer in (0, 1)]
+        real = [one for one in at if time.localtime(one)[3:5] == (hour, minute)] or at[
+            :1
+        ]  # none: the clock leapt over it
+        if found := [one for one in real if one <= now]:
+            return max(found)
+    return now - SECONDS["d"]
 
 
 def check_range(low: float, high: float, log: bool, step: float | None = None) -> None:

@@ -146,12 +146,12 @@ def script_for(shell: str) -> str:
 
 def file_of(shell: str) -> Path:
     """Where the shell looks for it by itself, or where people keep it."""
-    data = Path(os.environ.get("XDG_DATA_HOME") or home() / ".local" / "share")
+    data = expanded(os.environ.get("XDG_DATA_HOME") or home() / ".local" / "share")
     if shell == "bash":
         own = os.environ.get("BASH_COMPLETION_USER_DIR")
-        return (Path(own) if own else data / "bash-completion") / "completions" / "fts"
+        return (expanded(own) if own else data / "bash-completion") / "completions" / "fts"
     if shell == "fish":
-        return Path(os.environ.get("XDG_CONFIG_HOME") or home() / ".config") / "fish" / "completions" / "fts.fish"
+        return expanded(os.environ.get("XDG_CONFIG_HOME") or home() / ".config") / "fish" / "completions" / "fts.fish"
     return home() / ".zfunc" / "_fts"
 
 

@@ -18,6 +18,7 @@ from fts.jobs.cli import limits
 from fts.jobs.cli.app import AS_JSON, COUNT, ROW, Fraction, Whole, here
 from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
+from fts.jobs.cli.paths import FileType
 from fts.jobs.search.needs import check_packages
 from fts.jobs.study_file import warm
 from fts.jobs.study_file.chosen import chosen
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("objective", metavar="FILE.py:FUNCTION")
+@click.argument("objective", type=FileType(), metavar="FILE.py:FUNCTION")
 @click.option("--trials", default=20, show_default=True, type=COUNT, help="of each cell, as a total: more extend it")
 @click.option("-m", "--axis", "axes", multiple=True, metavar="NAME=A,B", help="an axis of the matrix; repeat it")
 @click.option("--cell", "wanted", multiple=True, metavar="CELL", help="only mnist/S, size:S or S; repeat it")
@@ -87,7 +88,10 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
 @click.option(
-    "--baseline", metavar="FILE.py:FUNCTION", help="one trial of each cell, compared with its search  [default: none]"
+    "--baseline",
+    type=FileType(),
+    metavar="FILE.py:FUNCTION",
+    help="one trial of each cell, compared with its search  [default: none]",
 )
 @click.option(
     "--parallel",

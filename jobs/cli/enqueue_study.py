@@ -11,6 +11,7 @@ import click
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
+from fts.jobs.cli.paths import PathType
 from fts.jobs.status import formatting
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from fts.jobs.study_file.line import Line
 
 LISTED = 40  # cells that a person reads one by one
-FILE = click.argument("file", metavar="STUDY.toml", type=click.Path(path_type=Path))
+FILE = click.argument("file", metavar="STUDY.toml", type=PathType(path_type=Path))
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:

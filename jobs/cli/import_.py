@@ -8,17 +8,19 @@ import click
 
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json, say
+from fts.jobs.cli.paths import FileType
 from fts.jobs.status import formatting
 from fts.state import queries
 from fts.state.db import open_for_person
 
 
 @click.command()
-@click.argument("storage", metavar="STORAGE")
+@click.argument("storage", metavar="STORAGE", type=FileType())
 @click.option("--study", "study", metavar="NAME", help="of Optuna  [default: the only one]")
 @click.option("--name", metavar="NEW", help="of the study here  [default: the same]")
 @click.option(
     "--objective",
+    type=FileType(),
     metavar="FILE.py:FUNCTION",
     help="the function it was: more trials go on from this history  [default: none]",
 )

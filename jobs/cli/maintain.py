@@ -15,6 +15,7 @@ import click
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
+from fts.jobs.cli.paths import PathType
 from fts.jobs.cli.work import MEMORY_LIMIT, executor_options, where_of
 from fts.jobs.settings import BadSetting, Where, worker_settings
 from fts.jobs.status import formatting
@@ -142,7 +143,7 @@ def _shown(value: Any) -> Any:
 @click.option(
     "--parquet",
     "parquet",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathType(file_okay=False, path_type=Path),
     metavar="DIR",
     help="tables for pandas  [default: none]",
 )
@@ -197,7 +198,7 @@ def backup(keep: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=PathType(path_type=Path))
 @YES
 @AS_JSON
 def restore(file: Path | None, yes: bool, as_json: bool) -> None:

@@ -13,6 +13,7 @@ import click
 
 from fts.jobs.cli.app import Fraction, here
 from fts.jobs.cli.output import emit, emit_json, say
+from fts.jobs.cli.paths import PathType
 from fts.jobs.cli.selection import choose
 from fts.jobs.cli.show import reading
 from fts.jobs.status import formatting
@@ -56,7 +57,7 @@ def mirror() -> None:
 
 
 @mirror.command()
-@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=PathType(file_okay=False, path_type=Path))
 @with_options
 def tensorboard(folder: Path, **options: Any) -> None:
     """Event files for `tensorboard --logdir DIR`: curves, parameters (HPARAMS) and facts (TEXT) of each trial."""
@@ -82,7 +83,7 @@ def mlflow(uri: str, **options: Any) -> None:
 
 
 @mirror.command()
-@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=PathType(file_okay=False, path_type=Path))
 @with_options
 def wandb(folder: Path, **options: Any) -> None:
     """Offline runs of Weights & Biases, one per ended trial, for `wandb sync DIR/wandb/offline-run-*`."""

@@ -12,6 +12,7 @@ from fts.jobs.api.nearest import hint
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json
+from fts.jobs.cli.paths import PathType
 from fts.jobs.cli.show import reading
 from fts.state import queries
 from fts.state.files import reason_of
@@ -21,7 +22,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder  [default: outputs/report]")
+@click.option("--out", type=PathType(file_okay=False, path_type=Path), help="folder  [default: outputs/report]")
 @AS_JSON
 def report(study: str | None, out: Path | None, as_json: bool) -> None:
     """Write one page that says what the numbers of a STUDY show and what they do not; of each study without a name.

@@ -18,6 +18,7 @@ from fts.jobs.api.amounts import read_size
 from fts.jobs.cli.app import COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import COMPLAINT, emit, say
+from fts.jobs.cli.paths import FileType, PathType
 from fts.jobs.python import python
 from fts.jobs.settings import BadSetting, Places, Where, worker_settings
 from fts.state import queries
@@ -97,10 +98,16 @@ def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--checkpoints",
             metavar="PATH",
-            type=click.Path(path_type=str),
+            type=PathType(path_type=str),
             help="shared folder where checkpoints over 1 GB stay  [default: all come home]",
         ),
-        click.option("--sync", multiple=True, metavar="PATH", help="code beside the study's file to send to the nodes"),
+        click.option(
+            "--sync",
+            type=FileType(),
+            multiple=True,
+            metavar="PATH",
+            help="code beside the study's file to send to the nodes",
+        ),
     ):
         command = option(command)
     return command

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fts.frozen import dataclass
 from fts.jobs.devices import BadSetting
 from fts.jobs.python import python
+from fts.state.files import expanded
 
 if TYPE_CHECKING:
     from fts.jobs.executors.base import Want
@@ -54,9 +55,10 @@ class Launch:
 
     def argv(self, want: Want, name: str, memory_limit: int | None) -> list[str]:
         """The words of one launch."""
-        agent = python("-m", MODULE, "--name", name, interpreter=self.python)
+        interpreter = None if self.python is None or self.quotes else str(expanded(self.python))
+        agent = python("-m", MODULE, "--name", name, interpreter=interpreter or self.python)
         if self.quotes:
-            agent = [shlex.quote(word) for word in agent]
+            agent = [of_shell(word) for word in agent]
         memory = max(want.memory or 0, memory_limit or 0) >> 20
         told = {"threads": want.threads, "gpus": want.gpus, "memory_mb": max(memory, LEAST_MB), "name": name}
         words: list[str] = []
@@ -64,6 +66,11 @@ class Launch:
         for word in template if "{agent}" in template else [*template, "{agent}"]:
             words += agent if word == "{agent}" else [word.format(**told, agent=shlex.join(agent))]
         return words
+
+
+def of_shell(word: str) -> str:
+    """Quoted for the shell of the node; `~/` stays for it to expand, as home may be another folder there."""
+    return f"~/{shlex.quote(word.removeprefix('~/'))}" if word.startswith("~/") else shlex.quote(word)
 
 
 def read_nodes(text: str) -> dict[str, int]:

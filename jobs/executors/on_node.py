@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.executors.arriving import MD5, Arriving, BadFile, checked_name
 from fts.jobs.executors.outgoing import Outgoing, Stays
 from fts.jobs.supervisor.elsewhere import Pointer, fetch
-from fts.state.files import atomic_write, is_abandoned, make_folder, open_log, remove
+from fts.state.files import atomic_write, expanded, is_abandoned, make_folder, open_log, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,7 +157,7 @@ def mapped_program(program: Program, mapped: Mapped) -> Program:
 
 def new_scratch(folder: str | None) -> tuple[Path, int]:
     """A locked folder of this agent's own; those of dead ones go."""
-    parent = Path(folder or tempfile.gettempdir()).absolute()
+    parent = expanded(folder or tempfile.gettempdir()).absolute()
     parent.mkdir(parents=True, exist_ok=True)
     mine = f"{PREFIX}{os.getuid()}-"
     for path in parent.glob(f"{mine}*"):

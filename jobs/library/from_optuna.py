@@ -18,7 +18,7 @@ from fts.jobs.api.study import Metric
 from fts.jobs.records.optuna import NoStorage
 from fts.jobs.search.space import data_of, plain_choice
 from fts.state import queries, transitions
-from fts.state.files import is_file
+from fts.state.files import expanded, is_file
 from fts.state.values import Cause, Direction, TrialStatus, bounded
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Recorded:
 def read(url: str, name: str | None) -> Recorded:
     """The study of that name, or the only one. Raises NoStorage, NoStudy."""
     if "://" not in url:
-        url = SQLITE + url  # the file alone
+        url = SQLITE + str(expanded(url))  # the file alone
     if url.startswith(SQLITE) and not is_file(Path(url.removeprefix(SQLITE))):
         raise NoStorage(f"there is no file {url.removeprefix(SQLITE)}; expected a storage of Optuna: sqlite:///FILE.db")
     import optuna  # here, not above: 0.4 s

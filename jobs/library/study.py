@@ -22,6 +22,7 @@ from fts.jobs.study_file.line import Line, check_here, preview, put_in_line, tit
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.state.db import open_for_person
+from fts.state.files import expanded
 from fts.state.place import has_study
 
 Table = Mapping[str, Any]
@@ -55,13 +56,13 @@ class Study:
             "metrics": metrics, "search": search, "resources": resources, "cell": cell or None,
             "baseline": baseline, "notify": notify,
         }  # fmt: skip
-        self.folder = Path(folder or Path.cwd()).absolute()
+        self.folder = expanded(folder or Path.cwd()).absolute()
         self._file = StudyFile(self._plain(given), self.folder)
 
     @classmethod
     def read(cls, path: str | Path) -> Study:
         """Of a file. Raises BadSpec."""
-        file = StudyFile.read(Path(path))
+        file = StudyFile.read(expanded(path))
         made = cls(folder=file.folder)
         made._file = file
         return made

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
+from fts.jobs.api.amounts import latest
 from fts.jobs.status import formatting, naming
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.drain import how_it_left
@@ -168,17 +169,13 @@ def said_by(lines: Sequence[str], ended: float, when: float) -> Sequence[str]:
 
     Lines begin with a clock and no date, so the days are counted back from the end.
     """
-    midnight = formatting.midnight(ended)
-    clock = ended - midnight
+    at = ended
     for n in range(len(lines) - 1, -1, -1):
         found = CLOCK.match(lines[n])
         if found is None:
             continue
-        at = 3600.0 * int(found[1]) + 60.0 * int(found[2]) + float(found[3])
-        if at > clock + 1:  # the day before
-            midnight = formatting.midnight(midnight - formatting.HOUR)
-        clock = at
-        if midnight + at <= when:
+        at = latest(int(found[1]), int(found[2]), at + 1, int(found[3]))
+        if at <= when:
             return lines[: _paragraph(lines, n)]
     return ()
 

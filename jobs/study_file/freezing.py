@@ -109,7 +109,7 @@ class Freezing:
         with placed_at(("study", "command")):
             if shell and not isinstance(given, str):
                 raise BadSpec("is a list, expected one text for the shell")
-            words = (given,) if shell else tuple(_split(given)) if isinstance(given, str) else given
+            words = (given,) if shell else tuple(map(_at_home, _split(given))) if isinstance(given, str) else given
             return commands.prepared(words, self.folder, shell)
 
     @cached_property
@@ -364,6 +364,11 @@ class Freezing:
         found["regex"] = regex.joined({name: each["regex"] for name, each in self.metrics.items() if "regex" in each})
         names = {"grace": "grace_s"}
         return found | {names.get(name, name): self.study[name] for name in keys.OF_COMMANDS[1:] if name in self.study}
+
+
+def _at_home(word: str) -> str:
+    """A word of a command as a shell would have it."""
+    return str(expanded(word)) if word == "~" or word.startswith("~/") else word
 
 
 def _split(text: str) -> list[str]:

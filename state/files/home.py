@@ -16,8 +16,10 @@ def home() -> Path:
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` and `~name` as a shell has them: as it stands where there is nobody of that name."""
+    """The path with `~`, `~name` and `$HOME` as a shell has them: as it stands where there is nobody of that name."""
     given = Path(path)
+    if given.parts[:1] in (("$HOME",), ("${HOME}",)):
+        return home().joinpath(*given.parts[1:])
     try:
         return given.expanduser()
     except RuntimeError:

@@ -39,6 +39,7 @@ class Terminal:
 
         With `drawn` the grid is what stands on the screen.
         """
+        self.db = db
         self.grid = Grid(*size) if drawn else None
         self.sent: list[tuple[float, int]] = []  # (monotonic time, bytes)
         self.screen = b""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fts.frozen import dataclass
-from fts.state.files import atomic_write, home
+from fts.state.files import atomic_write, expanded, home
 
 MOST_STUDIES = 50
 MOST_ANSWERS = 5
@@ -72,7 +72,7 @@ class FormMemory:
 
 
 def memory_file() -> Path:
-    state = Path(os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state")
+    state = expanded(os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state")
     return state / "fts" / "enqueue.json"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status import formatting, naming
-from fts.state.files import atomic_write, csv_text, home, open_log
+from fts.state.files import atomic_write, csv_text, expanded, home, open_log
 from fts.tui.data import table_rows
 from fts.tui.data.view import EVENTS, SCREENS, TRIALS, View
 from fts.tui.render import theme
@@ -150,7 +150,7 @@ def document(view: View, lines: Sequence[Line], kind: str, palette: str) -> byte
 
 def clip_file() -> Path:
     """Where a copied text is kept too, because tmux or mosh may drop it on the way to the clipboard."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state")
+    state = expanded(os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state")
     return state / "fts" / "clip.txt"
 
 

@@ -17,6 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from fts.jobs.status import formatting
+from fts.tui.screens.mended_screen import MendedScreen
 from fts.tui.typed_ahead import release
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ FRAME = 4  # columns of a box that are border and padding
 LONGEST = 2000  # characters of a line of text; a longer paste is cut there
 
 
-class Modal(ModalScreen[Answer]):
+class Modal(MendedScreen[Answer], ModalScreen[Answer]):
     """A screen above the others that is answered once."""
+
+    has_opened = False  # a widget of it has had the focus
 
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
         """Does nothing when it is answered already: Textual would close the screen below, or end the monitor."""
@@ -37,6 +40,7 @@ class Modal(ModalScreen[Answer]):
 
     def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
         super().set_focus(widget, scroll_visible, from_app_focus)
+        self.has_opened = self.has_opened or self.focused is not None
         release(widget)
 
     def on_screen_suspend(self) -> None:

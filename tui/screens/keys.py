@@ -8,12 +8,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from textual.screen import Screen
-
 from fts.tui import replay
 from fts.tui.data import table_rows
 from fts.tui.data.view import CURVES, LOGS, RESULTS
 from fts.tui.navigation import TABLES
+from fts.tui.screens.mended_screen import MendedScreen
 from fts.tui.widgets import learning_curve
 from fts.tui.widgets.pane import Pane
 
@@ -29,7 +28,7 @@ HOUR = 3600.0
 TEN_MINUTES = 600.0
 
 
-class KeyActions(Screen[None]):
+class KeyActions(MendedScreen[None]):
     """The screen as far as keys act on it."""
 
     sorting: tuple[str, str, float] | None = None  # the question of `o`: the next letter answers it while it is shown

@@ -11,6 +11,7 @@ import click
 
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json, emit_table, plain, say
+from fts.jobs.cli.paths import PathType
 from fts.jobs.status.formatting import count
 from fts.study import choices
 
@@ -114,7 +115,7 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=PathType(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--source", type=SOURCES, help="bundled (S&P 500, no network), yahoo, csv, parquet, raw  [default: bundled]"
 )
@@ -125,7 +126,7 @@ def data() -> None:
 @click.option("--tier", default=choices.TIER, show_default=True, help=", ".join(choices.TIERS))
 @click.option(
     "--vix",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=PathType(exists=True, dir_okay=False, path_type=Path),
     help="your VIX closes, for tier c  [default: none]",
 )
 @reading_options
@@ -244,7 +245,7 @@ def verify(as_json: bool) -> None:
 
 
 @data.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PathType(path_type=Path))
 @click.option("--ticker", help="default: the file's name")
 @reading_options
 @ACCEPT

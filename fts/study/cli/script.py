@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.output import emit, emit_json
+from fts.jobs.cli.paths import PathType
 from fts.jobs.records.exports import write_text
 from fts.state.errors import WrongStatus
 from fts.state.place import has_study
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
 @click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="folder  [default: outputs/scripts]")
+@click.option("--out", type=PathType(file_okay=False, path_type=Path), help="folder  [default: outputs/scripts]")
 @cell_options
 @AS_JSON
 def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_json: bool, **fields: Any) -> None:

@@ -11,6 +11,7 @@ from fts.jobs.cli.app import AS_JSON, Whole, here
 from fts.jobs.cli.change import act, common, writing
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
+from fts.jobs.cli.paths import PathType
 from fts.jobs.cli.selection import one_cell
 from fts.jobs.cli.show import reading
 from fts.jobs.status import formatting
@@ -135,11 +136,11 @@ def unseal(cell: str, **flags: Any) -> None:
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", type=PathType(path_type=Path))
+@click.argument("file", type=PathType(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--vix",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=PathType(exists=True, dir_okay=False, path_type=Path),
     help="VIX closes, for tier c  [default: none]",
 )
 @reading_options
