@@ -94,6 +94,24 @@ def _unread_axis(cell: FunctionCell, name: str, found: Function) -> str:
     )
 
 
+def _silent(cell: CommandCell, text: str) -> list[str]:
+    """Of a script of a few lines that names nowhere a report can go."""
+    reads = cell.regex is not None or cell.stdout or cell.file_source is not None
+    if reads or cell.script is None or cell.shell or any(word in text for word in REPORTS):
+        return []
+    beside = (Path(cell.folder) / cell.script).parent
+    if any((beside / f"{name}.py").exists() or (beside / name).is_dir() for name in IMPORTED.findall(text)):
+        return []  # a module of their own, which may report
+    return [
+        f"{cell.script} names neither $FTS_REPORT nor `fts log`; if it prints its {cell.metric}, add --regex "
+        f"'{cell.metric}=([-0-9.eE+]+)', or --stdout for JSON lines"
+    ]
+
+
+REPORTS = ("FTS_", "fts", "source ")  # the last one may lead to a file that does
+IMPORTED = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
+
+
 def _of_command(cell: CommandCell) -> list[str]:
     """By the words of the command and the text of its script: a place, or the name of an environment variable."""
     places = named(cell)
@@ -102,7 +120,7 @@ def _of_command(cell: CommandCell) -> list[str]:
     text = " ".join(cell.command)
     if cell.script is not None:
         try:
-            text += (Path(cell.folder) / cell.script).read_text(errors="replace")
+            text += "\n" + (Path(cell.folder) / cell.script).read_text(errors="replace")
         except OSError:
             return []
     if not cell.space and cell.trials > 1 and not places & {"seed", "number"} and "FTS_" not in text:
@@ -111,9 +129,10 @@ def _of_command(cell: CommandCell) -> list[str]:
             "the environment variable FTS_SEED; write --lr {lr:1e-5..1e-1:log}"
         ]
     decides = _deciding(cell)
+    silent = _silent(cell, text)
     if re.search(r"\bFTS_(PARAMS|PARAM_|CELL_)(?![A-Za-z0-9_])", text):  # it may read any of them
-        return []
-    return [
+        return silent
+    return silent + [
         _unread_place(cell, what, name, told)
         for what, prefix, names in (("parameter", "FTS_PARAM", cell.space or {}), ("axis", "FTS_CELL", cell.axes))
         for name in names

@@ -54,7 +54,6 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
         goal = "" if job.direction == "minimize" else f" --direction {job.direction}"
         if len(job.goals) > 1:
             goal = "".join(f" --goal {name}={one}" for name, one in job.goals.items())
-        say(
-            f"enqueue {objective} with --name {job.study}{goal} and --trials above {len(found.trials)} to go on from it"
-        )
+        more = " ".join([objective, f"--name {job.study}{goal}", f"--trials {2 * len(found.trials)}"])
+        say(f"`fts enqueue {more}` goes on from it: --trials is the total")
     return None

@@ -282,13 +282,9 @@ def another_question(cell: BareCell, before: Sequence[Job]) -> str:
             f"; {script} has changed since job {job.id}, so this is another question; to extend job {job.id}, put the "
             f"earlier {script} back"
         )
-    changed = ", ".join(f"{name} {_shown(job.spec.get(name))}" for name in differs if name != "code_md5")
+    changed = changes.in_words(cell, job.spec, [name for name in differs if name != "code_md5"])
     file = f" and an earlier {script}" if "code_md5" in differs else ""
     return f"; job {job.id} asks another question of this cell: {changed}{file}" if changed else ""
-
-
-def _shown(value: Any) -> str:
-    return formatting.cut(str(value), 60) if value is not None else "none"
 
 
 def _line(study: BareStudy, plan: Plan, found: Enqueued | None, jobs: Mapping[int, Job], dry_run: bool) -> Line:

@@ -319,10 +319,12 @@ class CommandTrial:
             last = self._lines.last[:200]
             found = f"its last line of output is {last!r}" if last else "it printed nothing"
         else:
-            printed = self.cell.metric in self._output()
+            printed = "" if self.cell.metric not in self._output() else "--stdout or --regex"
+            if like := re.search(rf"\b{re.escape(self.cell.metric)}(\s*[=:]\s*)[-+.\d]", self._output()):
+                printed = f"--regex '{self.cell.metric}{like[1]}([-0-9.eE+]+)'"
             last = self._output().rpartition("\n")[2].strip()[:200]
             said = f" and its last line of output is {last!r}" if last else ""
-            found = f"the report is empty{', but it printed it: add --stdout or --regex' if printed else said}"
+            found = f"the report is empty{f', but it printed it: add {printed}' if printed else said}"
         expected = f"expected {self.cell.source}" + (
             f"; or enqueue with --metric {seen}" if len(self.reports.names) == 1 else ""
         )

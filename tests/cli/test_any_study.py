@@ -369,9 +369,8 @@ def test_more_trials_extend_and_a_changed_file_is_another_question(fts: Callable
     assert "S is in line as job 1: 8 trials" in fts(*words, "--trials", "8").err
     assert "S is in line: job 1, 0 of 8 trials ended" in fts(*words, "--trials", "8").err
     assert "job 1 from 8 to 12 trials" in fts(*words, "--trials", "12").err
-    assert "job 1 asks another question of this cell: metric value, direction minimize" in (
-        fts(*words, "--metric", "acc", "--direction", "maximize", "--dry-run").err
-    )
+    said = fts(*words, "--metric", "acc", "--direction", "maximize", "--dry-run").err
+    assert "question of this cell: the metric that decides value -> acc, its goal minimize -> maximize" in said
     (stand / "train.py").write_text((stand / "train.py").read_text() + "# better\n")
     said = fts(*words, "--trials", "12").err
     assert "S is in line as job 2: 12 trials; train.py has changed since job 1, so this is another question" in said

@@ -67,3 +67,18 @@ def test_import_and_restore_tell_a_program_what_they_did(tmp_path: Path) -> None
     said = study.json("restore", "--yes")["restored"]
     assert Path(said["path"]).samefile(study.outputs / "fts.db") and Path(said["from"]).samefile(copy)
     assert said["kept"] is None or Path(said["kept"]).exists()
+
+
+def test_a_script_that_names_no_place_for_its_report_is_told_before_it_runs(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study")
+    told = "run.sh names neither $FTS_REPORT nor `fts log`; if it prints its loss, add --regex 'loss=([-0-9.eE+]+)'"
+    words = ("enqueue", "--metric", "loss", "--trials", "2", "-n")
+    command = ("--", "bash", "run.sh", "{x:0.0..1.0}")
+    (study.folder / "run.sh").write_text("echo loss=$1\n")
+    assert told in study.fts(*words, *command).err
+    assert told not in study.fts(*words, "--regex", "loss=(.*)", *command).err
+    (study.folder / "run.sh").write_text("fts log loss=$1\n")
+    assert told not in study.fts(*words, *command).err
+    (study.folder / "report.py").write_text("")
+    (study.folder / "run.sh").write_text("import report\n")
+    assert told not in study.fts(*words, "--", "python", "run.sh", "{x:0.0..1.0}").err

@@ -201,6 +201,7 @@ WRITES = "printf 'import ctypes\\n"
             r"0\): val_loss is 'high', expected a number",
         ),
         (("echo", "val_loss 3"), {}, "but it printed it: add --stdout or --regex"),
+        (("echo", "val_loss=3"), {}, r"but it printed it: add --regex 'val_loss=\(\[-0-9.eE\+\]\+\)'"),
         (("echo", "loss 3"), {"regex": "val_loss=(.*)"}, "its last line of output is 'loss 3'; expected a line"),
         (("echo", '{"loss": 3}'), {"stdout": True}, "it reported loss; expected a JSON line with val_loss on its"),
         (("echo", '{"loss": 3}'), {"stdout": True}, "on its output; or enqueue with --metric loss$"),
