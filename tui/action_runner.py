@@ -142,8 +142,9 @@ class ActionRunner:
         effects = [price or action.help]
         if len(jobs) > 1:
             effects.insert(0, f"{formatting.count(len(jobs), 'cell')}: {names}")
-        question = f"{action.label}{' ' + names if len(jobs) == 1 else ''}?"
-        dialog_ = Confirm(question, effects, yes=action.label)
+        label = action.label_in(self.app.present())
+        question = f"{label}{' ' + names if len(jobs) == 1 else ''}?"
+        dialog_ = Confirm(question, effects, yes=label)
         self.app.push_screen(dialog_, lambda yes: self._run_if_still(action, jobs) if yes else None)
 
     def _run_if_still(self, action: Action, jobs: Sequence[Job]) -> None:

@@ -95,7 +95,7 @@ def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "no
         return "nothing to run"
     total = max(free)
     factor = math.exp(Z80 * (SD_ONE if plan.recorded else SD_UNSEEN))
-    within = f"(80 %: {formatting.spell(total / factor)} to {formatting.spell(total * factor)})"
+    within = f"(80 %: {formatting.spell_range(total / factor, total * factor)})"
     return f"about {formatting.spell(total)} {within} with {formatting.count(plan.slots, 'slot')}{more}"
 
 

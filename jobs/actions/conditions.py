@@ -159,6 +159,11 @@ def price_of_resume_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None
     return f"{formatting.count(waiting, 'job')} may start (paused because: {reason})"
 
 
+def runs_a_trial(snapshot: Snapshot) -> bool:
+    """Whether there is a trial to wait for."""
+    return bool(_running_trials(snapshot))
+
+
 def price_of_drain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     """ "worker stops after t23, about 08:41; queue stays"."""
     trials = _running_trials(snapshot)

@@ -41,6 +41,11 @@ class Action:
     refuses: Refusal
     costs: Price
     does: Callable[..., Change]
+    idle: str = ""  # its label while no trial runs, if that is another one
+
+    def label_in(self, snapshot: Snapshot) -> str:
+        """What it is called now: where no trial runs, none can be waited for."""
+        return self.idle if self.idle and not conditions.runs_a_trial(snapshot) else self.label
 
     @property
     def needs_jobs(self) -> bool:
@@ -135,6 +140,7 @@ ACTIONS: tuple[Action, ...] = (
         "drain", "D", "drain after this trial", "worker", "L1", Verb.WORKER_ASKED, "fts drain",
         "The worker finishes its trial, then stops; the queue is unchanged.",
         conditions.can_ask(WorkerOrder.DRAIN_TRIAL), conditions.price_of_drain, handlers.asks(WorkerOrder.DRAIN_TRIAL),
+        idle="drain the worker",
     ),
     Action(
         "undrain", "D", "withdraw the drain", "worker", "L1", Verb.WORKER_ASKED, "fts drain --withdraw",
@@ -145,6 +151,7 @@ ACTIONS: tuple[Action, ...] = (
         "drain_job", None, "drain after this job", "worker", "L1", Verb.WORKER_ASKED, "fts drain --after job",
         "The worker finishes its job with all its trials, then stops.",
         conditions.can_ask(WorkerOrder.DRAIN_JOB), conditions.price_of_drain_job, handlers.asks(WorkerOrder.DRAIN_JOB),
+        idle="drain the worker",
     ),
     Action(
         "stop", None, "stop now", "worker", "L3", Verb.WORKER_ASKED, "fts stop",

@@ -203,13 +203,13 @@ def sentences(known: Known, orders: Sequence[Order]) -> list[str]:
 
 
 def time_of(known: Known, orders: Sequence[Order]) -> str:
-    """`time: about 40 min (80 %: 30 min to 50 min) with 2 slots, from 12 trials of train that ended here`."""
+    """`time: about 40 min (80 %: 30 to 50 min) with 2 slots, from 12 trials of train that ended here`."""
     found = hours(known, orders)
     cells, slots = formatting.count(found.unknown, "cell"), formatting.count(known.slots, "slot")
     study = orders[0].cell.study
     if found.unknown == len(orders):
         return f"time: unknown: no trial of {study} has run yet; `fts check` runs one"
-    within = f"80 %: {formatting.spell(found.low)} to {formatting.spell(found.high)}"
+    within = f"80 %: {formatting.spell_range(found.low, found.high)}"
     about = f"about {formatting.spell(found.seconds)} ({within})"
     also = f", and {cells} of unknown duration" if found.unknown else ""
     beside = f" with {slots}{' of the running worker' if known.worker else ''}"

@@ -158,6 +158,24 @@ def spell(seconds: float) -> str:
     return f"{seconds / DAY:.0f} days"
 
 
+def spell_range(low: float, high: float) -> str:
+    """Two lengths of time as the ends of an interval, both in the unit of the longer one: `1.4 to 2 min`, `20 to 40 h`.
+
+    Ends below ten keep a tenth, so that two that differ look as if they did.
+    """
+    high = max(high, low, 0.0)
+    ends = ((90, 1.0, "s"), (90 * MINUTE, MINUTE, "min"), (36 * HOUR, HOUR, "h"), (math.inf, DAY, "days"))
+    unit, name = next((unit, name) for below, unit, name in ends if high < below or below == math.inf)
+
+    def end(seconds: float) -> str:
+        value = max(seconds, 0.0) / unit
+        if 0 < value < 0.05 and name != "s":
+            return "under 0.1"  # nothing that takes time takes 0
+        return f"{value:.1f}".removesuffix(".0") if value < 10 and name != "s" else f"{value:.0f}"
+
+    return f"{end(low)} to {end(high)} {name}"
+
+
 def absence(seconds: float) -> str:
     """10h02 (or 3d04h): how long someone was away, to the minute."""
     minutes = int(min(max(seconds, 0.0), LATEST) // MINUTE) if seconds == seconds else 0

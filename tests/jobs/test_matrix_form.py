@@ -93,7 +93,7 @@ def test_the_sentences_name_time_memory_and_what_does_not_fit() -> None:
     huge = CellCost(trial_s=None, low=9 * GB, high=9 * GB, shapes=75, too_large=75, waiting=0)
     plan = Preview({("2M", 1): COST, ("2B", 1): huge}, 1, 8 * GB, "cpu", "12 trials recorded here", recorded=True)
     text = "\n".join(sentences(plan, [("2M", 1), ("2B", 1)], 50))
-    assert f"time: about {formatting.spell(50 * 360)} (80 %: 3 h 12 min to 7 h 50 min) with 1 slot" in text
+    assert f"time: about {formatting.spell(50 * 360)} (80 %: 3.2 to 7.8 h) with 1 slot" in text
     assert "and 1 cell of unknown duration; from 12 trials recorded here" in text
     assert "2B: 75 of 75 architectures do not fit this machine" in text and "2M 1.0 to 3.0 GB" in text
     assert "with halving, 50 trials cost as much as 11 whole ones" in sentences(plan, [("2M", 1)], 50, "halving")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import time
 
 import pytest
@@ -15,7 +16,7 @@ from textual.widgets import Input, OptionList, Select, TabPane
 
 from fts.jobs.actions import by_id
 from fts.jobs.api.form import CHOICE, Field
-from fts.state import queries
+from fts.state import queries, transitions
 from fts.state.db import open_database
 from fts.state.transitions.operator import cancel
 from fts.tui.command_palette import Palette, typed_command
@@ -24,6 +25,7 @@ from fts.tui.screens.dialog import LONGEST, Dialog
 from fts.tui.screens.dialogs import Ask, Confirm, Notice
 from fts.tui.screens.enqueue_options import FieldRow
 from fts.tui.screens.enqueue_tabs import FormTabs
+from tests.tui import study
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, rows, settled, until, verbs
 from tests.tui.terminal import Terminal
 
@@ -377,3 +379,23 @@ async def test_what_a_closed_dialog_has_painted_is_not_kept(db_path):
             await until(lambda: len(app.screen_stack) == 1, pilot)
             counts.append(painted())
         assert counts[-1] - counts[1] < 6 * 200, "a dialog has 500 painted lines"
+
+
+async def test_d_asks_about_no_trial_where_none_runs(tmp_path):
+    path = tmp_path / "study" / "outputs" / "fts.db"
+    path.parent.mkdir(parents=True)
+    clock = study.Clock(time.time() - 60)
+    db = study.open_at(path, clock)
+    with db.write():
+        transitions.enqueue(db, study.specs(budgets=("2M",)), who=study.USER)
+        worker = transitions.register_worker(db, "spark", os.getpid(), clock.at, 1)
+        clock.at = time.time()
+        transitions.beat(db, worker, 60.0)
+    db.close()
+    async with monitor(path, (100, 30)) as (app, pilot):
+        await settled(app, pilot)
+        await press(pilot, "D")
+        await until(lambda: opened(app, Confirm), pilot)
+        text = dialog_text(app)
+        assert "drain the worker?" in text and "after this trial" not in text
+        await press(pilot, "escape")

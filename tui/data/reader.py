@@ -23,6 +23,7 @@ from fts.state.values import Epoch, Event, Opening, Sample, Snapshot, Verb
 from fts.tui.data.cells import Cell, attempts_of, best_curves, selected_cell, worked_of
 from fts.tui.data.log_lines import last_words, log_of, trial_lines
 from fts.tui.data.log_tail import Tail
+from fts.tui.data.shared_values import SharedValues
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, QUEUE, RESULTS, Details
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Memory:
         self.cells: dict[tuple[Any, ...], Cell] = {}  # the cells looked at last, newest at the end
         self.cell = Cell()
         self.best: dict[int, tuple[int, tuple[Epoch, ...]]] = {}  # job id: (trial id, curve)
-        self.rows = queries.KnownRows(clean_value)
+        self.rows = queries.KnownRows(SharedValues().clean)
         self.events: tuple[Event, ...] = ()
         self.told: tuple[Event, ...] = ()  # those of the snapshot that they were read with
         self.samples: tuple[Sample, ...] = ()

@@ -98,7 +98,7 @@ def row(outlook: Outlook) -> tuple[object, ...]:
         outlook.status,
         outlook.left,
         None if outlook.seconds is None else formatting.spell(outlook.seconds),
-        None if low is None or high is None else f"{formatting.spell(low)} to {formatting.spell(high)}",
+        None if low is None or high is None else formatting.spell_range(low, high),
         formatting.spell(outlook.then) if outlook.then else None,
         formatting.score(outlook.best),
         None if outlook.chance is None else f"{outlook.chance:.0%}",
