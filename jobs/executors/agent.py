@@ -140,6 +140,8 @@ class Agent:
         elif frame.kind is Kind.LIMITS:
             self.trial.limit_memory(MemoryLimits(**meta["limits"]))
         elif frame.kind is not Kind.BEAT:
+            if frame.kind is Kind.START:
+                self.trial.expects()
             self.inbox.put(frame)
 
     def _listen_for_silence(self) -> None:

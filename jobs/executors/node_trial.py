@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from fts.jobs.executors.arriving import Arriving, BadFile
 from fts.jobs.executors.base import Whose
 from fts.jobs.executors.frames import MOST_BODY, Kind, Writer
 from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program
-from fts.jobs.supervisor.attempt import is_of_function
+from fts.jobs.supervisor.attempt import UNHEARD_S, is_of_function
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, TrialProcess, limit_data
 from fts.jobs.supervisor.elsewhere import BadBlob, CannotKeep
 from fts.jobs.supervisor.starter import Starter
@@ -53,6 +54,10 @@ class NodeTrial:
         self._arriving: Arriving | None = None
         self._files_after = 0.0  # monotonic
         self._measures = False  # the length of its steps means something
+        self._early: list[str] | None = None  # what is wanted of a process that is not there yet; None: none is to come
+        self._lock = threading.Lock()  # of what is wanted: one thread hears it, another starts the process
+        self._heard_by = float("inf")  # monotonic
+        self._ordered = False  # to end: then it is no fault of the node if it never comes up
         self._over = False  # the trial has failed by what it wrote: nothing that it tells counts any more
 
     # -- what the worker wants
@@ -68,7 +73,12 @@ class NodeTrial:
         self.watchdog = Watchdog(child, MemoryLimits(**meta["limits"]), self.sensors, self.guard, pace=pace)
         self.watchdog.memory.start()
         keep_within(child, self.watchdog.limits)
-        self.child = child
+        self._heard_by, self._ordered = float("inf"), False
+        with self._lock:
+            self.child = child
+            early, self._early = self._early or [], None
+        for how in early:
+            self.stop(how)
 
     def begin(self, meta: dict[str, Any]) -> None:
         """Another trial: a folder of its attempt alone, and what it goes on from. Raises BadFile, OSError."""
@@ -108,8 +118,20 @@ class NodeTrial:
             with contextlib.suppress(ChildError):
                 self.child.send(message)
 
+    def expects(self) -> None:
+        """A process is ordered: what is wanted from now on is meant for it."""
+        with self._lock:
+            self._early = []
+
     def stop(self, how: str) -> None:
+        with self._lock:
+            if self._early is not None:
+                self._early.append(how)
+                return
         if (child := self.child) is not None:
+            self._ordered |= how in ("ask", "insist", "kill", "stdin")
+            if how == "ask":
+                self._heard_by = time.monotonic() + UNHEARD_S
             {
                 "freeze": child.freeze,
                 "thaw": child.thaw,
@@ -140,6 +162,10 @@ class NodeTrial:
                     self._tell(fact)
         if self.watchdog is not None:
             self._watch(child, self.watchdog)
+        if time.monotonic() > self._heard_by:
+            self._heard_by = float("inf")
+            if child.unheard:
+                child.insist()
         if self.attempt is not None:
             self._send_log(self.attempt)
         return ended
@@ -226,7 +252,7 @@ class NodeTrial:
         whose, said = Whose.TRIAL, ""
         if wanted_back is not None:
             whose, said = Whose.PREEMPTED, wanted_back
-        elif not child.was_ready:
+        elif not child.was_ready and not self._ordered:
             whose, said = Whose.LAUNCH_FAILED, f"no trial process comes up on {host}: {self._last_line()}"
         told = {
             "process": self.process,

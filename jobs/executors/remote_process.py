@@ -240,7 +240,7 @@ class RemoteProcess:
 
     @property
     def unheard(self) -> bool:
-        """The agent reads all that comes, and looks after its process."""
+        """The agent reads all that comes, and sends SIGTERM by itself to a process that does not."""
         return False
 
     def insist(self) -> bool:

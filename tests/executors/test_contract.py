@@ -20,6 +20,7 @@ from fts.jobs.executors.base import Executor, OrderCame, Placed, Want, Whose
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
+from fts.jobs.supervisor import attempt
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.slot import Slot
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -39,6 +40,10 @@ POLITE = (
     "def leave(*_):\n    say(fact='stopped'); sys.exit(75)\n"
     "signal.signal(signal.SIGTERM, leave)\nsay(fact='ready')\n"
     "for line in sys.stdin:\n    if json.loads(line) == {'do': 'stop'}: leave()"
+)
+DEAF = (
+    "signal.signal(signal.SIGTERM, lambda *_: (say(fact='stopped'), sys.exit(75)))\n"
+    "say(fact='ready')\nsay(fact='epoch', number=0, epoch=0, value=1.0)\ntime.sleep(100)"
 )
 BROKEN = "print('no module named torch'); sys.exit(1)"
 WRITES = (
@@ -148,6 +153,30 @@ def test_one_that_is_asked_to_stop_says_so_and_leaves_with_75_also_when_frozen(e
     child.ask_to_stop()
     facts_until(child, "stopped")
     assert ended(child).code == 75
+
+
+@pytest.mark.parametrize("how", ["ask_to_stop", "kill", "close_stdin"])
+def test_an_order_that_comes_before_the_process_is_there_is_not_lost(executor: Executor, how: str) -> None:
+    _, child = placed(executor, POLITE)
+    began = time.monotonic()
+    getattr(child, how)()
+    assert ended(child).whose is Whose.TRIAL, "no fault of a node"
+    assert time.monotonic() - began < 25, "not by the grace"
+
+
+def test_one_that_does_not_read_its_orders_gets_the_signal_early(executor: Executor, tmp_path: Path) -> None:
+    """As a library does that keeps the interpreter: the agent of a node sees it, not the worker."""
+    home, logged = tmp_path / "outputs" / "trials" / "00001_a" / "trial_0000", tmp_path / "outputs" / "logs" / "a" / "t"
+    spec = {"folder": str(home), "log_path": str(logged), "cell": {}}
+    _, child = placed(executor, DEAF)
+    began: list[float] = []
+
+    def wish() -> StopRequest | None:
+        return StopRequest(StopReason.STOP) if began and time.monotonic() > began[0] + 0.3 else None
+
+    end = attempt.Attempt(child, lambda _: began.append(time.monotonic()), wish, 0.02, 80.0).run(spec, 0)
+    assert end.how is Ended.STOPPED
+    assert time.monotonic() - began[0] < 40
 
 
 def test_memory_can_be_planned_with_on_its_node(executor: Executor) -> None:
