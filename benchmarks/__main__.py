@@ -38,6 +38,7 @@ PARTS = {
     "cluster": "A thousand slots at one head; a simulated week of twenty nodes with five losses a day",
     "lag": "What trials side by side cost in best value: a lag of k trials (`python -m benchmarks.lag`)",
     "monitor": "What the monitor costs",
+    "looks": "What a look at a large queue costs the monitor, in processor time of a thread",
     "exactness": "A search restarted or killed: how many trials equal an undisturbed one",
     "coverage": "How often a 95 % interval holds the truth",
     "claims": "How often a claim of the flagship's report is wrong, now and by the rules before",

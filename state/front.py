@@ -125,6 +125,19 @@ def front(job: Job, trials: Iterable[Trial]) -> tuple[Trial, ...]:
     return tuple(by_number[n] for n in nondominated({n: point for n, point in points.items() if point is not None}))
 
 
+def best_first(job: Job, trials: Iterable[Trial], most: int) -> tuple[Trial, ...]:
+    """The best trials of a job, at most so many: by the goal; of several goals its front, then that of the rest."""
+    if len(job.goals) == 1:
+        fit = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
+        return tuple(sorted(fit, key=lambda trial: (trial.direction.key(trial.value or 0.0), trial.number))[:most])
+    left = {trial.number: trial for trial in trials}
+    found: list[Trial] = []
+    while len(found) < most and (best := front(job, left.values())):
+        found += best
+        left = {number: trial for number, trial in left.items() if trial not in best}
+    return tuple(found[:most])
+
+
 def first_of(found: Sequence[Trial]) -> Trial | None:
     """The best trial in one word: of a front the best one in the first goal."""
     return found[0] if found else None

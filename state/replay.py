@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from peewee import fn
+from peewee import SQL, fn
 
 from fts.state import queries
 from fts.state.front import first_of, front
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
+ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 TRIAL_STATUS = {
     Verb.TRIAL_STARTED: TrialStatus.RUNNING,
     Verb.TRIAL_RESUMED: TrialStatus.RUNNING,
@@ -56,20 +57,32 @@ TRIAL_STATUS = {
 }
 
 
-def rebuild(db: Database, when: float, user: str | None = None) -> Snapshot:
-    """The snapshot of time `when`."""
+def rebuild(db: Database, when: float, user: str | None = None, known: queries.KnownRows | None = None) -> Snapshot:
+    """The snapshot of time `when`; `known` as for `queries.snapshot`.
+
+    A job that had ended by then and has not changed since is the job of now, and its trials are not read again.
+    """
     with db.read():
+        now = queries.snapshot(db, user, known)
         since = [to_event(row) for row in db.rows(EventRow.select(ALL).where(EventRow.at > when).order_by(EventRow.id))]
-        trials = _trials_at(db, when)
         before = _first_old(since)
+        settled = _settled(db, now.jobs, when, {*before, *(event.job_id for event in since)})
+        trials = _trials_at(db, when, settled)
+        of_job: dict[int, list[Trial]] = {}
+        for trial in trials:
+            of_job.setdefault(trial.job_id, []).append(trial)
         past = [
-            _job_at(job, when, before.get(job.id, {}), trials) for job in queries.jobs(db) if job.created_at <= when
+            job if job.id in settled else _job_at(job, when, before.get(job.id, {}), of_job.get(job.id, []))
+            for job in now.jobs
+            if job.created_at <= when
         ]
         crew = [_worker_at(worker, when, since) for worker in queries.workers(db) if worker.started_at <= when]
         live = [trial for trial in trials if trial.status.value in queries.LIVE_TRIAL]
         best = {(job.id, job.best_trial) for job in past}
-        shown = [t for t in trials if t in live or (t.job_id, t.number) in best]
-        now = queries.snapshot(db, user)
+        living = {trial.id for trial in live}
+        shown = [t for t in trials if t.id in living or (t.job_id, t.number) in best]
+        shown += [t for t in now.trials if t.job_id in settled]
+        shown.sort(key=lambda trial: (trial.job_id, trial.number))
         paused, reason = _queue_pause_at(db, when, now, since)
         latest = EventRow.select(ALL).where(EventRow.at <= when).order_by(EventRow.id.desc())
         return dataclasses.replace(
@@ -86,8 +99,28 @@ def rebuild(db: Database, when: float, user: str | None = None) -> Snapshot:
             last_key_at=_last_key_at(db, when, now.last_key_at, user),
             margins=_margins_at(db, when),
             seen=queries.seen_forecast(db, user, before=when) if user else None,
-            worked=_worked_at(db, past, trials, when),
+            worked={job: seconds for job, seconds in now.worked.items() if job in settled}
+            | _worked_at(db, [job for job in past if job.id not in settled], trials, when),
         )
+
+
+def _settled(db: Database, jobs: Iterable[Job], when: float, changed: set[int | None]) -> set[int]:
+    """The jobs that were at `when` what they are now: they had ended, as had their trials, and no event tells of them
+    since."""
+    moved = {row[0] for row in db.execute_sql(MOVED_SQL, (when, when)).fetchall()}
+    return {
+        job.id
+        for job in jobs
+        if job.status in ENDED
+        and job.ended_at is not None
+        and max(job.ended_at, job.started_at or 0.0, job.acknowledged_at or 0.0, job.created_at) <= when
+        and job.lease_until is None
+        and job.id not in changed
+        and job.id not in moved
+    }
+
+
+MOVED_SQL = "SELECT DISTINCT job_id FROM trial WHERE ended_at IS NULL OR ended_at > ? OR started_at > ?"
 
 
 def _worked_at(db: Database, past: Iterable[Job], trials: Iterable[Trial], when: float) -> dict[int, float]:
@@ -143,8 +176,7 @@ def _changes_of(event: Event) -> list[tuple[int | None, Any]]:
     return changes
 
 
-def _job_at(job: Job, when: float, old: dict[str, Any], trials: list[Trial]) -> Job:
-    mine = [trial for trial in trials if trial.job_id == job.id]
+def _job_at(job: Job, when: float, old: dict[str, Any], mine: list[Trial]) -> Job:
     complete = [trial for trial in mine if trial.status is TrialStatus.COMPLETE]
     pruned = sum(trial.status is TrialStatus.PRUNED for trial in mine)
     failed = sum(trial.status is TrialStatus.FAILED for trial in mine)
@@ -190,8 +222,12 @@ def _in_order(job: Job) -> tuple[int, float, int]:
     return 2, job.ended_at or 0.0, job.id
 
 
-def _trials_at(db: Database, when: float) -> list[Trial]:
+def _trials_at(db: Database, when: float, settled: set[int]) -> list[Trial]:
+    """Those of jobs that are not settled."""
     started = TrialRow.select(ALL).where(TrialRow.started_at <= when).order_by(TrialRow.job_id, TrialRow.number)
+    if settled:
+        numbers = ",".join(map(str, settled))  # integers of ours; there may be more of them than SQLite takes as values
+        started = started.where(SQL(f"t1.job_id NOT IN ({numbers})"))
     found = [to_trial(row) for row in db.rows(started)]
     unended = [trial.id for trial in found if trial.ended_at is None or trial.ended_at > when]
     statuses = _status_of_unended(db, unended, when)

@@ -415,7 +415,8 @@ def test_formulas_are_quoted(text):
 
 # what writes, by the name of the call; (module, call) -> why it may be there
 WRITES = {
-    "write_text", "write_bytes", "to_parquet", "to_csv", "savefig", "savez", "savez_compressed", "save_file",
+    "write_text", "write_bytes", "to_parquet", "write_table", "to_csv", "savefig", "savez", "savez_compressed",
+    "save_file",
     "copyfile", "copytree", "copy2", "rename", "replace", "symlink_to", "hardlink_to", "mkdir", "makedirs",
     "rmtree", "touch", "open", "fdopen", "mkstemp", "NamedTemporaryFile",
 }  # fmt: skip
@@ -438,7 +439,8 @@ ALLOWED = {
     ("fts.jobs.records.earlier_exports", "rename"): "moves whole folders aside, below one outputs folder",
     ("fts.study.models", "copytree"): "into the draft of new_folder",
     ("fts.study.parquet", "to_parquet"): "into the draft of replacing",
-    ("fts.jobs.records.frames", "to_parquet"): "into the draft of replacing",
+    ("fts.jobs.records.frames", "write_table"): "into the draft of replacing",
+    ("fts.data.files", "write_table"): "into memory",
     ("fts.study.evidence", "to_parquet"): "into the draft of replacing",
     ("fts.study.sealed", "to_parquet"): "into the draft of replacing",
     ("fts.study.fold_trainer", "open"): "the draft of replacing",

@@ -73,6 +73,9 @@ class Outlook:
         app, readings, desk = self.app, self.app.readings, self.app.desk
         once.expect()
         self._is_new = True
+        if (foreseen := message.reading.foreseen) is not None:
+            found = message.reading.snapshot
+            self._foreseen((found.jobs, found.workers, found.worked), foreseen[0] // 60, lambda: foreseen)
         before = readings.reading.details if readings.reading else Details()
         readings.arrived(message.reading, live=desk.at is None)
         desk.stay(table_rows.lines_added(before, message.reading.details, desk.level))

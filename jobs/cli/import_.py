@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from fts.jobs.cli.app import here
-from fts.jobs.cli.output import emit, say
+from fts.jobs.cli.app import AS_JSON, here
+from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.paths import FileType
 from fts.jobs.status import formatting
 from fts.state import queries
@@ -24,7 +24,8 @@ from fts.state.db import open_for_person
     metavar="FILE.py:FUNCTION",
     help="the function it was: more trials go on from this history  [default: none]",
 )
-def import_(storage: str, study: str | None, name: str | None, objective: str | None) -> None:
+@AS_JSON
+def import_(storage: str, study: str | None, name: str | None, objective: str | None, as_json: bool) -> None:
     """Take over the ended trials of a study in a STORAGE of Optuna, such as optuna.db or sqlite:///optuna.db.
 
     They become a job that is done: parameters with their distributions, values, reports, states. None runs again.
@@ -40,6 +41,10 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
         job = queries.job(db, number)
     finally:
         db.close()
+    if as_json:
+        best_of = {"best_value": job.best_value, "best_trial": job.best_trial, "front": list(job.front)}
+        told = {"job": number, "study": job.study, "cell": job.cell, "trials": len(found.trials)}
+        return emit_json("imported", told | best_of | {"left_out": list(found.left_out)})
     best = "" if job.best_value is None else f", best {formatting.score(job.best_value)} (t{job.best_trial})"
     best = best if len(job.goals) == 1 else f", {formatting.best_or_front(job)}"
     emit(f"{found.name} is job {number} ({job.cell}): {formatting.count(len(found.trials), 'trial')}{best}")
@@ -52,3 +57,4 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
         say(
             f"enqueue {objective} with --name {job.study}{goal} and --trials above {len(found.trials)} to go on from it"
         )
+    return None

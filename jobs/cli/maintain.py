@@ -200,7 +200,8 @@ def backup(keep: int, as_json: bool) -> None:
 @click.command()
 @click.argument("file", required=False, type=PathType(path_type=Path))
 @YES
-def restore(file: Path | None, yes: bool) -> None:
+@AS_JSON
+def restore(file: Path | None, yes: bool, as_json: bool) -> None:
     """Put a backup (default: the newest) in the database's place; the current one is kept beside it."""
     from fts.state.damage import copies, newest_backup
     from fts.state.restore import restore as put_back  # here: only for this command
@@ -214,8 +215,10 @@ def restore(file: Path | None, yes: bool) -> None:
         raise NothingThere(f"there is no file {chosen}")
     refuse_while_working()
     sure(f"Put {chosen.name} in the place of {here().db}? Everything recorded after this backup is lost.", yes)
-    put_back(chosen, here().db)
-    emit(f"{here().db} is now {chosen.name}")
+    kept = put_back(chosen, here().db)
+    if as_json:
+        return emit_json("restored", {"path": str(here().db), "from": str(chosen), "kept": kept and str(kept)})
+    return emit(f"{here().db} is now {chosen.name}")
 
 
 def refuse_while_working() -> None:

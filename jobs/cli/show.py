@@ -25,6 +25,7 @@ from fts.jobs.status.nodes import ran_on
 from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
 from fts.state.files import csv_text
+from fts.state.front import best_first
 from fts.state.rows import unreadable_in
 from fts.state.scheduling import paused_because
 from fts.state.values import Event, Job, JobStatus, Trial, TrialStatus
@@ -129,13 +130,18 @@ def remark(job: Job) -> str:
 
 @click.command()
 @click.argument("cell")
+@click.option("--top", type=COUNT, metavar="N", help="only the best N, the best first  [default: all, by number]")
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated, every digit")
 @AS_JSON
-def trials(cell: str, as_csv: bool, as_json: bool) -> None:
-    """The trials of one CELL (mnist/S, or its job number), best marked with a star."""
+def trials(cell: str, top: int | None, as_csv: bool, as_json: bool) -> None:
+    """The trials of one CELL (mnist/S, or its job number), best marked with a star.
+
+    --top N lists the best by the goal; of several goals the front, then the front of the rest.
+    """
     with reading() as db:
         job = one_job(queries.jobs(db), cell)
-        found = queries.trials(db, job.id)
+        every = queries.trials(db, job.id)
+        found = every if top is None else best_first(job, every, top)
         study = columns.declared(job.study, queries.studies(db).get(job.study))
         seconds = {} if columns.has_own(job) else spent_until_now(db, job, found)
         name_lost(db, [job])
@@ -144,8 +150,10 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
         if columns.has_own(job):
             return emit_json("trials", found)
         return emit_json("trials", [columns.tree(job, trial, study, seconds.get(trial.id)) for trial in found])
-    if not found:
+    if not every:
         return say(f"job {job.id} ({naming.cell_name(job)}) has no trial yet; `fts why {job.id}` says why")
+    if not found:
+        return say(f"job {job.id} ({naming.cell_name(job)}): {formatting.without_best(job)}")
     if as_csv:
         if columns.has_own(job):
             return emit_csv([flat(trial) | columns.declared_facts(trial, study) for trial in found])
@@ -169,9 +177,9 @@ def trials(cell: str, as_csv: bool, as_json: bool) -> None:
     emit_table(("trial", "state", *(column.label for column in shown), *took, "note"), rows_of_table, [*right, *took])
     if len(job.goals) > 1:
         say(f"{formatting.BEST} no other trial beats it in all of {', '.join(job.goals)}: {len(job.front)} such trials")
-    if shares := importance(found):
+    if shares := importance(every):
         listed = ", ".join(f"{each.name} {each.share:.2f}" for each in shares)
-        bar = chance_of(found)
+        bar = chance_of(every)
         of = f"{shares[0].n} trials, each parameter alone"
         say(f"importance, from {of}: {listed} (0: none, 1: it decides all; chance alone may reach {bar:.2f})")
     if not columns.has_own(job) and (rest := columns.other_parameters(found)):

@@ -36,6 +36,7 @@ from fts.jobs.sensors.detect import from_env
 from fts.jobs.sensors.gpus import list_gpus
 from fts.jobs.settings import best_device
 from fts.jobs.supervisor.child import PATIENCE
+from fts.jobs.trial.process import JOBS
 from fts.jobs.watchdog.policy import HeatPolicy, MemoryLimits, Thresholds
 from fts.state.files import remove
 
@@ -111,7 +112,7 @@ class Agent:
             "device": best_device(),
             "reading": told_of(reading),
             "scratch": str(self.scratch),
-            "job": next((os.environ[name] for name in ("SLURM_JOB_ID", "PBS_JOBID") if name in os.environ), None),
+            "job": next((os.environ[name] for name in JOBS if name in os.environ), None),
         }
 
     # -- what the worker says

@@ -56,6 +56,7 @@ def _by_its_name(made: Any, folder: Path) -> str:
     kind = "a method" if inspect.ismethod(made) else f"of type {type(made).__name__}"
     kind = "a functools.partial" if isinstance(made, functools.partial) else kind
     kind = "a lambda" if inspect.isfunction(made) else kind
+    hidden = ""
     of = made.func if isinstance(made, functools.partial) else made if inspect.isroutine(made) else type(made)
     for module in (sys.modules.get("__main__"), sys.modules.get(getattr(of, "__module__", None) or "")):
         file = getattr(module, "__file__", None) or ""
@@ -65,7 +66,9 @@ def _by_its_name(made: Any, folder: Path) -> str:
                 found = _shown(Path(file).absolute(), name, folder)
                 inspect_file(found, folder)
                 return found
-    raise BadObjective(f"the objective is {kind}; {NAMED}")
+            hidden = name
+    guarded = f", called {hidden} under `{GUARD}`" if hidden else ""
+    raise BadObjective(f"the objective is {kind}{guarded}; {NAMED}")
 
 
 def refuse_inside_a_trial(call: str = "optimize") -> None:

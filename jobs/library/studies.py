@@ -195,7 +195,7 @@ class Study:
         trials of each cell at once; trial n then knows trials 0..n-n_jobs, so the result depends on no timing.
         Raises BadObjective or BadSpec before anything is written, StudyFailed where it cannot go on by itself.
         """
-        if unknown:
+        if unknown := {name: value for name, value in unknown.items() if name != "callbacks" or value}:
             expected = "n_trials, axes, metric, space, timeout, n_jobs, show_progress_bar"
             raise BadSpec(f"optimize takes no {', '.join(unknown)}: workers run the trials; expected {expected}")
         if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or not 1 <= n_jobs <= MOST_PARALLEL:

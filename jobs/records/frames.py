@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fts.installing import installing
@@ -65,30 +66,50 @@ def tables(db: Database, study: str) -> dict[str, Rows]:
 
 
 def write(rows_of: dict[str, Rows], folder: Path) -> list[Path]:
-    """Each table as a file of parquet. Raises NoPandas."""
+    """Each table as a file of parquet, with a type for each column, whatever its rows hold. Raises NoPandas."""
     try:
-        import pandas as pd  # here, not above: most commands write no tables
-        import pyarrow  # noqa: F401
+        import pyarrow as pa  # here, not above: most commands write no tables
+        from pyarrow import parquet
     except ModuleNotFoundError as missing:
         raise NoPandas(
             f"--parquet needs {missing.name}, which is not installed: `{installing('pandas', 'pyarrow')}` installs it"
         ) from missing
     written = []
     for name, rows in rows_of.items():
-        head, lines = columns.aligned(rows)
-        table = pd.DataFrame({column: _of_one_kind([line[n] for line in lines]) for n, column in enumerate(head)})
+        head, lines = columns.aligned([dict.fromkeys(KINDS[name]), *rows])
+        told = [[line[n] for line in lines[1:]] for n in range(len(head))]
+        made = {column: _array(pa, KINDS[name].get(column), told[n]) for n, column in enumerate(head)}
         path = folder / f"{name}.parquet"
         with replacing(path) as draft:
-            table.to_parquet(draft, index=False)
+            parquet.write_table(pa.table(made), draft)
         written.append(path)
     return written
 
 
-def _of_one_kind(values: Sequence[Any]) -> list[Any]:
-    """A column of parquet holds one kind of value: numbers and words in one become words, what has parts JSON."""
+_NAMED = {"job": "int64", "experiment": "string", "cell": "string", "trial": "int64"}
+KINDS: dict[str, dict[str, str]] = {  # of each table, the columns that it always has; one without a value, too
+    "trials": {
+        "job": "int64", "study": "string", "experiment": "string", "cell": "string", "trial": "int64",
+        "status": "string", "metric": "string", "direction": "string", "value": "float64", "best_step": "int64",
+        "last_value": "float64", "steps": "int64", "seconds": "float64", "cause": "string", "message": "string",
+        "badges": "string", "seed": "int64", "host": "string", "device": "string", "threads": "int64",
+        "peak_bytes": "int64", "code_commit": "string", "torch_version": "string", "reused_from": "int64",
+        "log_path": "string", "started_at": "float64", "ended_at": "float64",
+    },
+    "epochs": _NAMED | {"step": "int64", "value": "float64", "at": "float64"},
+    "draws": _NAMED | {"k": "int64", "name": "string", "value": "string", "distribution": "string"},
+}  # fmt: skip
+
+
+def _array(pa: Any, kind: str | None, values: Sequence[Any]) -> Any:
+    """A column of one type: its own, else that of all its values; numbers and words in one are words."""
+    if kind is not None:
+        with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # of a row that somebody edited
+            return pa.array(values, getattr(pa, kind)())
     there = [value for value in values if value is not None]
-    if all(isinstance(value, bool) for value in there) or all(isinstance(value, str) for value in there):
-        return list(values)
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in there):
-        return list(values) if all(abs(value) < 2**63 for value in there) else [v and float(v) for v in values]
-    return [None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values]
+    if there and all(isinstance(value, bool) for value in there):
+        return pa.array(values, pa.bool_())
+    if there and all(isinstance(value, int | float) and not isinstance(value, bool) for value in there):
+        whole = all(isinstance(value, int) and abs(value) < 2**63 for value in there)
+        return pa.array(values, pa.int64()) if whole else pa.array([v if v is None else float(v) for v in values])
+    return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string())

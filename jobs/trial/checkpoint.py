@@ -130,6 +130,7 @@ class Checkpoint:
         """
         if self._running is not None:
             self._running.orders.check_own()
+            self._running.leave_if_struck()
         if not self.due:
             return False
         start = time.monotonic()

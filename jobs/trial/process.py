@@ -32,8 +32,10 @@ from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.jobs.trial.stacks import exit_now, tell_own_end
 from fts.state.files import open_log, refuse_links, remove
 
+JOBS = ("SLURM_JOB_ID", "PBS_JOBID")  # in the environment of what an engine of batch jobs runs
 OF_PYTHON = {getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if hasattr(signal, name)}  # it ignores
 STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
+STRUCK_S = 10.0  # for a function to end whose pool has lost its workers to SIGTERM; multiprocessing's waits for ever
 ORPHAN_S = 120.0  # for a step and its checkpoint after the worker has died, as long as a worker that stops waits
 VERDICT_S = 0.25  # that a trial waits for the pruner after an epoch; the answer usually takes 5 ms
 TELL = "report and save in the function's own process"
@@ -64,7 +66,7 @@ def live(fd: int, run: Run, read: Read, another: Another | None = None) -> int:
     orders = Commands(private_stdin(), leave)
     ordinary = Ordinary(
         {
-            signal.SIGTERM: lambda *_: orders.ask_stop(),
+            signal.SIGTERM: lambda *_: orders.strike(),
             signal.SIGINT: lambda *_: None,  # a terminal's signals are the worker's to interpret; what is ignored
             signal.SIGHUP: lambda *_: None,  # stays so in a program that the trial starts, what is handled does not
         }
@@ -92,10 +94,16 @@ def private_stdin() -> int:
 
 
 def inherit_nothing() -> None:
-    """Signals as a new login has them, whatever the worker was started with: nohup, or a shell's background."""
+    """Signals as a new login has them, whatever the worker was started with: nohup, or a shell's background.
+
+    SIGUSR1 is ignored in a batch job: Slurm sends its warning before a time limit to every process of the job. It is
+    for the agent or the worker, which asks for a checkpoint; pools and programs that the trial needs for it live on.
+    """
     for number in signal.valid_signals() - OF_PYTHON:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    if any(name in os.environ for name in JOBS):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
@@ -138,6 +146,7 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
     """
     if another is not None:
         orphans.adopt()
+        orders.leaves_struck = True
     _tell(fd, {"fact": "ready", "pid": os.getpid()})
     while (command := orders.next()) is not None:
         number: int | None = None
@@ -226,8 +235,11 @@ class Commands:
         self._verdicts: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()  # None: look at the others
         self.training = False  # there is, or soon will be, something worth a checkpoint
         self.alone = False  # the supervisor died: nobody will answer
+        self.struck = False  # by a signal, which has ended what the trial had started: what it makes of that is wrong
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None  # one fact of the trial that runs, at once
         self.pid = os.getpid()
+        self.leaves_struck = False  # nothing that the trial does once it is struck counts
+        self.leave = leave
         threading.Thread(target=self._read, args=(fd, leave), name="orders", daemon=True).start()
 
     def next(self) -> dict[str, Any] | None:
@@ -281,6 +293,21 @@ class Commands:
             if self._verdicts.get() == (number, epoch):
                 return False
         return True
+
+    def strike(self) -> None:
+        """SIGTERM, which the supervisor and every engine send to all that the trial has started, too."""
+        first, self.struck = not self.struck, self.struck or orphans.has_started_any()
+        self.ask_stop()
+        if first and self.struck and self.leaves_struck:
+            threading.Thread(target=self._leave_struck, name="orders", daemon=True).start()
+
+    def _leave_struck(self) -> None:
+        time.sleep(STRUCK_S)
+        _say_if_possible(f"stopped: it has not ended within {STRUCK_S:g} s of the signal to all that it had started")
+        with contextlib.suppress(OSError, PipeClosed):
+            self.tell({"fact": "stopped"})
+        if self.leave is not None:
+            self.leave()
 
     def ask_stop(self) -> None:
         self._stop.set()

@@ -90,6 +90,7 @@ class RunningTrial:
 
     def drew(self, name: str, value: Any, distribution: dict[str, Any]) -> None:
         """A parameter has its value; told before anything is done with it."""
+        self.leave_if_struck()
         self.params[name] = value
         before = self.recorded.get(name)
         if before is None:
@@ -115,6 +116,7 @@ class RunningTrial:
         """Tells one epoch. Raises Stopped after it, where a stop was asked and nothing can be saved."""
         if step > LAST_STEP:
             raise BadReport(f"the step is {step}, expected at most {LAST_STEP}")
+        self.leave_if_struck()
         self._settle(asks=False)
         self.loaded = None
         report = Report(step, bounded(value), metrics)
@@ -167,6 +169,14 @@ class RunningTrial:
     @property
     def stop_asked(self) -> bool:
         return self.orders.stop_asked()
+
+    def leave_if_struck(self) -> None:
+        """Raises Stopped after a signal that has also ended what the function had started, such as a program.
+
+        A function may take its end for a poor value. What is on record was there before, and the trial goes on from it.
+        """
+        if self.orders.struck:
+            self.stop()
 
     def stop(self) -> None:
         self.left = True

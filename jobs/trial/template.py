@@ -43,7 +43,12 @@ MODULES = (
 
 def main(fd: int, life: Callable[[int], int]) -> int:
     """Serves until its socket ends; `life` is that of a trial process, which gets the descriptor for its facts."""
-    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # the supervisor's end is told by the socket
+    for ignored in (
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGTERM,
+        signal.SIGUSR1,
+    ):  # the supervisor's end is told by the socket
         signal.signal(ignored, signal.SIG_IGN)
     wake_read, wake_write = os.pipe()
     for end in (wake_read, wake_write):

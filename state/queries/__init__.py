@@ -22,6 +22,7 @@ from fts.state.queries.job_rows import (
     studies,
     worked,
 )
+from fts.state.queries.known_rows import KnownRows
 from fts.state.queries.machine_rows import (
     LIVE_TRIAL,
     knows_power,

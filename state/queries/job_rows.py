@@ -17,9 +17,10 @@ from fts.state.spent import side_by_side_s
 from fts.state.values import Job, JobStatus, StudyRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from fts.state.db import Database
+    from fts.state.queries.known_rows import KnownRows
 
 
 def worked(db: Database) -> dict[int, float]:
@@ -46,20 +47,18 @@ def in_processes(db: Database, trials: Any, until: float = math.inf) -> dict[int
     return {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
 
 
-def line(db: Database, before: tuple[Job, ...] = ()) -> tuple[Job, ...]:
+def line(db: Database, known: KnownRows) -> tuple[Job, ...]:
     """All jobs, each ended one with the job of the same specification that waits or runs: a retry would be refused.
 
-    A job that is as it was `before` is the same object: of thousands of jobs a write changes a few.
+    A job that has not changed since these rows were read last is the same object.
     """
-    known, twins = {job.id: job for job in before}, dict(db.execute_sql(TWINS_SQL).fetchall())
+    twins = dict(db.execute_sql(TWINS_SQL).fetchall())
 
-    def made(row: dict[str, Any]) -> Job:
-        job = with_front(db, to_job(row))
-        fresh = replace(job, twin=twins[job.id]) if job.id in twins else job
-        return known[fresh.id] if known.get(fresh.id) == fresh else fresh
+    def made(row: Mapping[str, Any]) -> Job:
+        job = with_front(db, to_job(row))  # a front changes with the row's count of complete trials
+        return replace(job, twin=twins[job.id]) if job.id in twins else job
 
-    found = tuple(made(row) for row in db.each_row(IN_ORDER))
-    return before if [*map(id, found)] == [*map(id, before)] else found
+    return known.values("job", db.each_row(IN_ORDER), made, twins)
 
 
 # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial index.

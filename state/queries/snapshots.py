@@ -10,6 +10,7 @@ from fts.state import migrations
 from fts.state.models import ALL, JobRow, SampleRow, TrialRow
 from fts.state.queries.event_rows import EVENTS_IN_SNAPSHOT, events, flag, last_key_at, margins_and_odd, seen_forecast
 from fts.state.queries.job_rows import line, runs_again, studies, worked
+from fts.state.queries.known_rows import KnownRows
 from fts.state.queries.machine_rows import LIVE_TRIAL, nodes_and_odd, workers
 from fts.state.queries.trial_rows import epochs_of
 from fts.state.rows import to_sample, to_trial, unreadable_in  # fmt: skip
@@ -19,19 +20,20 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 
-def snapshot(db: Database, user: str | None = None, before: Snapshot | None = None) -> Snapshot:
+def snapshot(db: Database, user: str | None = None, known: KnownRows | None = None) -> Snapshot:
     """One consistent look at everything the monitor and `fts status` show, in one short read transaction.
 
-    Jobs that have not changed since the look `before` are its objects.
+    Jobs and trials that are `known`, and have not changed, are the same objects as the last time.
     """
+    known = known or KnownRows()
     with db.read():
-        everything = line(db, before.jobs if before is not None else ())
-        shown = _live_and_best_trials(db)
+        everything = line(db, known)
+        shown = _live_and_best_trials(db, known)
         running = [trial.id for trial in shown if trial.status.value in LIVE_TRIAL]
         crew = workers(db)
         paused = flag(db, "queue_paused")
         gains, odd = margins_and_odd(db)
-        known, odd_nodes = nodes_and_odd(db)
+        machines, odd_nodes = nodes_and_odd(db)
         read: dict[str, Any] = {
             "job": everything, "worker": crew, "trial": shown, "epoch": epochs_of(db, running),
             "event": events(db, limit=EVENTS_IN_SNAPSHOT),
@@ -56,7 +58,7 @@ def snapshot(db: Database, user: str | None = None, before: Snapshot | None = No
             unreadable=(*unreadable_in(read), *odd, *odd_nodes),
             again=runs_again(db),
             studies=studies(db),
-            nodes=known,
+            nodes=machines,
         )
 
 
@@ -80,12 +82,12 @@ def data_version(db: Database) -> int:
     return db.look()
 
 
-def _live_and_best_trials(db: Database) -> tuple[Trial, ...]:
+def _live_and_best_trials(db: Database, known: KnownRows) -> tuple[Trial, ...]:
     best = TrialRow.select(TrialRow.id).join(
         JobRow, on=((JobRow.id == TrialRow.job_id) & (JobRow.best_trial == TrialRow.number))
     )
     query = TrialRow.select(ALL).where(SQL("t1.status IN ('running', 'interrupted')") | TrialRow.id.in_(best))
-    return tuple(to_trial(row) for row in db.rows(query.order_by(TrialRow.job_id, TrialRow.number)))
+    return known.values("trial", db.each_row(query.order_by(TrialRow.job_id, TrialRow.number)), to_trial)
 
 
 def _latest_samples(db: Database, worker_ids: list[int]) -> tuple[Sample, ...]:

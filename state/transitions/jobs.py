@@ -40,6 +40,7 @@ GRACEFUL = {Cause.DRAINED, Cause.PAUSED, Cause.DISK, Cause.OVERHEATED, Cause.KIL
 
 
 ALL_ENDED = "all trials have ended"
+INFEASIBLE = '"infeasible"'  # among the badges of a trial, as JSON has them
 
 
 def finish_job(
@@ -86,13 +87,19 @@ def _without_result(db: Database, job_id: int) -> tuple[Cause, str]:
     """The cause and the words of a job without a complete trial: "4 trials: 4 diverged; none is complete"."""
     causes = TrialRow.select(TrialRow.cause, fn.COUNT(TrialRow.id)).where(TrialRow.job_id == job_id)
     counts = dict(causes.group_by(TrialRow.cause).order_by(fn.COUNT(TrialRow.id).desc()).tuples().execute(db))
-    told = ", ".join(f"{n} {cause or 'of unknown cause'}" for cause, n in counts.items())
+    violating = (TrialRow.job_id == job_id) & (TrialRow.status == "complete") & TrialRow.badges.contains(INFEASIBLE)
+    infeasible = TrialRow.select(TrialRow.id).where(violating).count(db)
+    words = {"infeasible": infeasible} | counts
+    if infeasible and words.get(Cause.FINISHED.value):
+        words[Cause.FINISHED.value] -= infeasible
+    told = ", ".join(f"{n} {cause or 'of unknown cause'}" for cause, n in words.items() if n)
     n = sum(counts.values())
+    none = "none meets the constraints" if infeasible else "none is complete"
     known = next((Cause(cause) for cause in counts if cause), Cause.CODE_ERROR)
     mended = TrialRow.select(TrialRow.number, TrialRow.message).where(TrialRow.job_id == job_id, SQL(RUN_AGAIN_SQL))
     last = db.one(mended.where(TrialRow.message.is_null(False)).order_by(TrialRow.number.desc()))
     why = f"; t{last['number']} failed: {last['message']}" if last else ""
-    return known, f"{n} trial{'' if n == 1 else 's'}: {told}; none is complete{why}"
+    return known, f"{n} trial{'' if n == 1 else 's'}: {told}; {none}{why}"
 
 
 def fail_job(db: Database, claim: Claim, cause: Cause | str, message: str, log_tail: str | None = None) -> None:

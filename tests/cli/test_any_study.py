@@ -238,6 +238,34 @@ def test_optuna_gets_the_distributions_that_were_drawn(fts: Callable[..., Said],
     assert study.best_trial.intermediate_values == pytest.approx({0: 0.7, 1: 0.8})
 
 
+def test_each_column_of_parquet_has_one_type_whatever_its_rows_hold(tmp_path: Path):
+    """So that tables of two studies go together, and DuckDB reads those of a study in which nothing has run."""
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    trial = {"job": 1, "cell": "S", "trial": 0, "value": 1, "best_step": None, "seed": 2**62, "torch_version": None}
+    rows = [
+        trial | {"params.mixed": 1, "params.whole": 1, "params.number": 1, "params.flag": True, "params.none": None},
+        trial | {"params.mixed": "a", "params.number": 0.5, "best_step": 3, "params.large": 2**70, "facts.parts": [1]},
+    ]
+    frames.write({"trials": rows, "epochs": [], "draws": []}, tmp_path)
+    schema = parquet.read_schema(tmp_path / "trials.parquet")
+    kinds = {name: str(schema.field(name).type) for name in schema.names if name.partition(".")[1] or name in trial}
+    assert kinds == {
+        "job": "int64", "cell": "string", "trial": "int64", "value": "double", "best_step": "int64", "seed": "int64",
+        "torch_version": "string", "params.mixed": "string", "params.whole": "int64", "params.number": "double",
+        "params.flag": "bool", "params.none": "string", "params.large": "double", "facts.parts": "string",
+    }  # fmt: skip
+    for name, empty in {"epochs": "value", "draws": "distribution"}.items():
+        assert empty in parquet.read_schema(tmp_path / f"{name}.parquet").names
+    read = pd.read_parquet(tmp_path / "trials.parquet")
+    assert not [name for name in read if read[name].dtype == object and name != "params.flag"]
+    assert pa.concat_tables([parquet.read_table(tmp_path / "trials.parquet")] * 2).num_rows == 4
+    if duckdb := sys.modules.get("duckdb"):
+        assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/epochs.parquet'").fetchone() == (0,)
+
+
 def test_parquet_holds_trials_epochs_and_draws(fts: Callable[..., Said], toy: Database, tmp_path: Path):
     import pandas as pd
 
@@ -548,11 +576,11 @@ def test_a_search_that_was_cancelled_before_it_began_hides_no_finished_one(fts, 
     assert fts("cancel", "5", "-y").code == 0 and "t1★" in fts("trials", "mnist/S").out
 
 
-def test_parquet_without_pandas_is_refused_in_one_sentence(fts, toy: Database, tmp_path: Path, monkeypatch):
+def test_parquet_without_pyarrow_is_refused_in_one_sentence(fts, toy: Database, tmp_path: Path, monkeypatch):
     finished_toy(toy)
-    monkeypatch.setitem(sys.modules, "pandas", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     said = fts("export", "--parquet", str(tmp_path / "tables"))
-    assert said.code == 2 and "--parquet needs pandas, which is not installed" in said.err
+    assert said.code == 2 and "--parquet needs pyarrow, which is not installed" in said.err
     assert not (tmp_path / "tables").exists()
 
 

@@ -216,9 +216,10 @@ WRONG = {
     "study.optimize(functools.partial(objective, size=1))": "the objective is a functools.partial",
     "study.optimize(inner())": "nested is not at the top of rf.py",
     "study.optimize(Model().fit)": "the objective is a method",
+    "study.optimize(hidden, callbacks=[])": 'of type Model, called hidden under `if __name__ == "__main__":`; a trial',
     "study.optimize(objective, callbacks=[print])": "optimize takes no callbacks: workers run the trials",
     "study.optimize(Model())": "the objective is of type Model",
-    "study.optimize(objective)": "rf.py line 13 calls optimize at its top level, and each trial would call it again",
+    "study.optimize(objective)": "rf.py line 15 calls optimize at its top level, and each trial would call it again",
     "fts.create_study(sampler=optuna.samplers.TPESampler())": "the sampler is a TPESampler; write sampler='tpe'",
     "fts.create_study(pruner=optuna.pruners.NopPruner())": "the pruner is a NopPruner; write pruner='none'",
     "fts.create_study().enqueue_trial({}, user_attrs={})": "enqueue_trial takes no user_attrs; expected params, skip",
@@ -235,6 +236,8 @@ class Model:
     def fit(self, trial): return 1
     def __call__(self, trial): return 1
 study = fts.create_study()
+if __name__ == "__main__":
+    hidden = Model()
 for call, expected in {wrong}.items():
     try:
         eval(call) if call != "study.optimize(objective)" else study.optimize(objective)

@@ -138,3 +138,67 @@ def test_a_trainer_that_does_not_read_its_orders_gets_the_signal_early(tmp_path:
     child = TrialProcess([sys.executable, "-c", FOREIGN], tmp_path / "logs" / "trial.log")
     how, took = how_it_stops(child, {"cell": {}}, grace_s=60.0)
     assert how is Ended.STOPPED and took < 40
+
+
+PENALTIES = """
+import concurrent.futures, contextlib, multiprocessing, subprocess
+import fts, optuna
+trials = []
+
+def program(epoch):
+    ran = subprocess.run(["sh", "-c", f"sleep 0.4; echo {epoch}"], capture_output=True, text=True)
+    return float(ran.stdout) if ran.returncode == 0 else 1000.0
+
+def pruning(epoch):
+    if (value := program(epoch)) == 1000.0:
+        raise optuna.TrialPruned()
+    return value
+
+def drawing(epoch):
+    return program(epoch) + float(trials[0].suggest_float(f"x{epoch}", 0, 1))
+
+def pool(epoch):
+    with concurrent.futures.ProcessPoolExecutor(1) as pool, contextlib.suppress(Exception):
+        return pool.submit(program, epoch).result()
+    return 1000.0
+
+def child(epoch):
+    process = multiprocessing.get_context("fork").Process(target=program, args=[epoch])
+    process.start()
+    process.join()
+    return epoch if process.exitcode == 0 else 1000.0
+
+def objective(trial):
+    trials.append(trial)
+    checkpoint = fts.checkpoint(trial)
+    state = checkpoint.load() or {"epoch": -1, "loss": 0.0}
+    loss = state["loss"]
+    for epoch in range(state["epoch"] + 1, LAST):
+        loss += HOW(epoch)
+        trial.report(loss, epoch)
+        checkpoint.save({"epoch": epoch, "loss": loss})
+    return loss
+"""
+
+
+@pytest.mark.parametrize("last", [1, 3])
+@pytest.mark.parametrize("how", ["program", "pruning", "drawing", "pool", "child"])
+def test_a_value_made_of_a_program_that_the_signal_ended_is_not_on_record(tmp_path: Path, how: str, last: int) -> None:
+    """SIGTERM to all of a trial, as an engine sends it: what the function makes of it is no epoch and no result."""
+    body = PENALTIES.replace("HOW", how).replace("LAST", str(last))
+    cell, record = cell_of(tmp_path, body), Record(0)
+    asked: list[float] = []
+
+    def act(child: TrialProcess, fact: Fact) -> bool:
+        if fact["fact"] == ("started" if last == 1 else "checkpoint") and not asked:
+            asked.append(time.monotonic())
+            time.sleep(0.2)  # its program runs
+            child.insist()
+        return False
+
+    attempt(spec_of(cell, record, ()), record, (), act, forked=False)
+    assert (record.end["fact"], record.code) == ("stopped", STOPPED), log_of(cell)
+    assert all(fact["value"] < 1000 for fact in record.told if fact["fact"] == "epoch"), log_of(cell)
+    attempt(spec_of(cell, record, ()), record, (), forked=False)
+    (tmp_path / "twin").mkdir()
+    assert record.outcome == run_one(cell_of(tmp_path / "twin", body), forked=False).outcome

@@ -14,6 +14,7 @@ from fts.frozen import dataclass
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import is_disk_low, silent_worker
 from fts.jobs.status.disk_usage import Kept, kept
+from fts.jobs.status.forecast import Forecast, forecast
 from fts.jobs.status.sanitize import clean_value
 from fts.state import liveness, queries, replay
 from fts.state.db import Database, open_for_reading
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 JOURNAL = 3000  # events kept
+SAME = ("studies", "worked", "again", "margins", "nodes")  # of a snapshot: seldom another one than before
 KEPT_EVERY_S = 60.0
 DAY_POINTS = 480  # samples of 24 h that are drawn: one per three minutes
 
@@ -56,6 +58,7 @@ class ReadResult:
     details: Details
     reopened: str = ""  # why the file had to be opened anew
     locked_by: str | None = None  # who keeps a silent worker from writing
+    foreseen: tuple[float, Forecast] | None = None  # of its jobs, and when: made here, so that no key waits for it
 
 
 class Reader:
@@ -100,7 +103,17 @@ class Reader:
             self.close()
             raise
         self._version, self._wish, self._locked_by, self._unwritten = version, wish, locked_by, unwritten
-        return ReadResult(snapshot, details, reopened, locked_by)
+        return ReadResult(snapshot, details, reopened, locked_by, self._foreseen_of(snapshot, wish))
+
+    def _foreseen_of(self, snapshot: Snapshot, wish: ReadRequest) -> tuple[float, Forecast] | None:
+        """The forecast of other jobs than the last time; None in a replay, which has a time of its own."""
+        if wish.at is not None or wish.now is not None:
+            return None
+        now = time.time()
+        of, kept = (snapshot.jobs, snapshot.workers, snapshot.worked), self._memory.foreseen
+        if kept is None or kept[1][0] // 60 != now // 60 or any(a is not b for a, b in zip(kept[0], of, strict=True)):
+            kept = self._memory.foreseen = of, (now, forecast(snapshot, now))
+        return kept[1]
 
     def _unwritten_now(self, wish: ReadRequest) -> tuple[frozenset[int], bool]:
         """The workers of this machine that say they run and do not, and whether the disk is low now.
@@ -150,6 +163,7 @@ class Memory:
         self.cells: dict[tuple[Any, ...], Cell] = {}  # the cells looked at last, newest at the end
         self.cell = Cell()
         self.best: dict[int, tuple[int, tuple[Epoch, ...]]] = {}  # job id: (trial id, curve)
+        self.rows = queries.KnownRows(clean_value)
         self.events: tuple[Event, ...] = ()
         self.told: tuple[Event, ...] = ()  # those of the snapshot that they were read with
         self.samples: tuple[Sample, ...] = ()
@@ -157,6 +171,7 @@ class Memory:
         self.kept: Kept | None = None
         self.kept_at = 0.0
         self.log = Tail()
+        self.foreseen: tuple[tuple[object, ...], tuple[float, Forecast]] | None = None  # and what it is of
         self.worked: tuple[int | None, dict[int, tuple[float, float | None]]] = (None, {})
 
     def is_of(self, db: Database) -> bool:
@@ -177,14 +192,19 @@ def _locked_by(snapshot: Snapshot | None, wish: ReadRequest, path: Path) -> str 
 
 
 def _snapshot(db: Database, wish: ReadRequest, memory: Memory, before: Snapshot | None) -> Snapshot:
+    rows = memory.rows
     if wish.at is not None:
-        return clean_value(replay.rebuild(db, wish.at, wish.user or None))
-    found = queries.snapshot(db, wish.user or None, before)
-    clean = {id(job) for job in before.jobs} if before is not None else set()
-    jobs = tuple(job if id(job) in clean else clean_value(job) for job in found.jobs)
+        found = replay.rebuild(db, wish.at, wish.user or None, rows)
+        jobs = tuple(job if rows.has("job", job) else clean_value(job) for job in found.jobs)
+        trials = tuple(trial if rows.has("trial", trial) else clean_value(trial) for trial in found.trials)
+        return replace(clean_value(replace(found, jobs=(), trials=())), jobs=jobs, trials=trials)
+    found = queries.snapshot(db, wish.user or None, rows)  # its jobs and trials are clean
+    jobs = found.jobs
     if before is not None and [*map(id, jobs)] == [*map(id, before.jobs)]:
         jobs = before.jobs  # as a whole: who asked what follows from it need not ask again
-    fresh = replace(clean_value(replace(found, jobs=(), events=())), jobs=jobs)
+    fresh = replace(clean_value(replace(found, jobs=(), trials=(), events=())), jobs=jobs, trials=found.trials)
+    if before is not None:  # likewise
+        fresh = replace(fresh, **{n: getattr(before, n) for n in SAME if getattr(before, n) == getattr(fresh, n)})
     known = {event.id: event for event in memory.events}
     events = tuple(
         known[e.id] if e.id in known and known[e.id].undone_by == e.undone_by else clean_value(e) for e in found.events

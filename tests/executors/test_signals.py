@@ -1,0 +1,90 @@
+"""An engine signals every process of its job, not the agent alone: nothing of that changes the record."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.executors.crew import WORKING, Crew
+from tests.fts_process import wait_until
+
+POOLED = """
+import multiprocessing, subprocess, time
+import fts
+
+def slow(x):
+    time.sleep(0.4)
+    return float(x)
+
+def program(epoch):
+    ran = subprocess.run(["sh", "-c", f"sleep 0.4; echo {epoch}"], capture_output=True, text=True)
+    return float(ran.stdout) if ran.returncode == 0 else 1000.0
+
+def objective(trial, size="S"):
+    checkpoint = fts.checkpoint(trial)
+    state = checkpoint.load() or {"epoch": -1, "loss": trial.suggest_float("x", 0.0, 1.0)}
+    loss = state["loss"]
+    with multiprocessing.Pool(1) as pool:  # which waits for ever once its worker is gone
+        for epoch in range(state["epoch"] + 1, 4):
+            loss += program(epoch) if size == "S" else pool.map(slow, [epoch])[0]
+            trial.report(loss, epoch)
+            checkpoint.save({"epoch": epoch, "loss": loss})
+    return loss
+"""
+
+
+def crew_in(folder: Path, size: str, **environ: str) -> Crew:
+    folder.mkdir(exist_ok=True)
+    crew = Crew(folder, trials=1)
+    (folder / "train.py").write_text(POOLED)
+    crew.study.environ |= environ
+    crew.study.ok("enqueue", "train.py:objective", "--trials", "1", "-m", f"size={size}")
+    return crew
+
+
+def ours(crew: Crew) -> Iterator[psutil.Process]:
+    """Processes of the nodes that live, wherever they hang in the tree."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("FTS_SCRATCH") != crew.study.environ["FTS_SCRATCH"]:
+                continue
+            if process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+        except (psutil.Error, OSError):
+            continue
+
+
+def strike(crew: Crew, number: signal.Signals) -> int:
+    """Signals an agent and all below it, the youngest first; how many epochs are on record."""
+    (row,) = crew.study.query(WORKING)
+    (pid,) = crew.agents(row["host"])
+    agent = psutil.Process(pid)
+    tree = [*reversed(agent.children(recursive=True)), agent]
+    epochs = crew.epochs()
+    for process in tree:
+        os.kill(process.pid, number)
+    return epochs
+
+
+@pytest.mark.parametrize("size", ["S", "M"])  # a program, a pool
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_an_engine_that_signals_all_of_a_job_changes_no_number(
+    tmp_path: Path, number: signal.Signals, size: str
+) -> None:
+    crew = crew_in(tmp_path / "crew", size, SLURM_JOB_ID="4711")
+    worker = crew.start("a:1")
+    wait_until(lambda: crew.study.query(WORKING))
+    before = strike(crew, number)
+    wait_until(lambda: crew.study.query("SELECT 1 FROM attempt WHERE how = 'preempted'"))
+    gained = crew.study.one("SELECT count(*) FROM epoch e JOIN attempt a ON e.at <= a.ended_at AND a.how = 'preempted'")
+    assert worker.wait(120) == 0, crew.said()
+    here = crew_in(tmp_path / "here", size)
+    here.study.ok("worker", "--until-empty", "--threads", "1")
+    assert crew.record() == here.record(), crew.said()
+    assert number == signal.SIGTERM or gained > before, "after a warning the epoch that it was at is not lost"
+    assert crew.leftovers() == [] and list(ours(crew)) == []
