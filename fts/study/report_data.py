@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.api.halving import Halving
 from fts.jobs.records.energy import energies
 from fts.jobs.records.exports import best_of
-from fts.jobs.records.searches import COMING, begun_cells, newer_searches
+from fts.jobs.records.searches import COMING, Searches, begun_cells
 from fts.jobs.settings import Places
 from fts.jobs.status import formatting, naming
 from fts.state import queries
@@ -62,7 +62,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         ]
         openings = queries.openings(db)
         measured = energies(db)
-    usual = usual_ticker(jobs)
+    usual, searches = usual_ticker(jobs), Searches(jobs)
     rows = [
         {**trial_row(job, trial, usual), "energy_wh": measured.get(trial.id)}
         for job in jobs
@@ -85,7 +85,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
         prices=dict(prices_of(places, cells)),
         test_openings=tuple(opening_sentence(opening) for opening in openings),
         newer=(
-            *(newer_sentence(newer, shown) for shown in cells for newer in newer_searches(jobs, shown)),
+            *(newer_sentence(newer, shown) for shown in cells for newer in searches.newer(shown)),
             *not_walked(jobs, trials),
         ),
         without_best={

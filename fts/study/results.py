@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from fts.jobs.api.study import Table
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.exports import best_of
-from fts.jobs.records.searches import COMING, newer_searches
+from fts.jobs.records.results import newer_of
+from fts.jobs.records.searches import Searches
 from fts.jobs.records.text_table import layout
 from fts.jobs.status import formatting, naming
 from fts.state.files import csv_text
@@ -95,9 +96,9 @@ def results(db: Database, jobs: Iterable[Job] | None = None) -> list[Result]:
     chosen = [job for job in (there if jobs is None else jobs) if job.status is not JobStatus.CANCELLED]
     shown = [job for job in chosen if job.kind in SHOWN]
     measured = energies(db)
-    names = naming.with_task([*there, *chosen])
+    names, searches = naming.with_task([*there, *chosen]), Searches(there)
     rows = [
-        replace(_with_evidence(db, row, job), cell=names[job.id] + more, newer=newer_of(there, job))
+        replace(_with_evidence(db, row, job), cell=names[job.id] + more, newer=newer_of(searches, job))
         for job in shown
         for more, row in rows_of(job, queries.trials(db, job.id), measured, luck_in_auc(db, job))
     ]
@@ -110,12 +111,6 @@ def results(db: Database, jobs: Iterable[Job] | None = None) -> list[Result]:
 
 
 SHOWN = ("cell", "baseline", "walk")
-
-
-def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
-    """`job 5 stands in line, job 6 runs`: the searches of the same cell that may still replace what this one found."""
-    coming = [job for job in newer_searches(jobs, cell) if job.status in COMING] if cell.kind == "cell" else []
-    return ", ".join(f"job {job.id} {COMING[job.status]}" for job in coming) or None
 
 
 def _with_evidence(db: Database, row: Result, job: Job) -> Result:

@@ -43,7 +43,7 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
     found: set[int] = set()
     named: set[int] = set()
     for word in wanted:
-        matches = _by_own_name(jobs, word) or [job for job in jobs if matcher(word, axes_of(jobs))(job)]
+        matches = _by_own_name(jobs, word) or _by_word(jobs, word)
         matches = matches or _by_shown_name(jobs, word) or _by_study_or_value(jobs, word)
         if not matches:
             raise nothing(jobs, word)
@@ -72,6 +72,10 @@ def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
 def axes_of(jobs: Sequence[Job]) -> tuple[str, ...]:
     """The names of the axes of these jobs."""
     return tuple(dict.fromkeys(name for job in jobs for name in job.labels))
+
+
+def _by_word(jobs: Sequence[Job], word: str) -> list[Job]:
+    return list(filter(matcher(word, axes_of(jobs)), jobs)) if jobs else []
 
 
 def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:
@@ -107,7 +111,7 @@ def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:
     """Raises UsageError where a cell's name means cells of several tasks: what is done to one is not meant for all."""
     names = with_task(jobs)
     for word in filter(CELL.fullmatch, wanted):
-        meant = [job for job in jobs if matcher(word)(job)]
+        meant = list(filter(matcher(word), jobs))
         if len({job.task for job in meant}) > 1:
             told = ", ".join(f"{job.id} ({names[job.id]})" for job in meant[:6])
             raise click.UsageError(f"{word!r} means jobs of several tasks: {told}; name them by their numbers")

@@ -9,7 +9,7 @@ from fts.jobs.api.study import Table
 from fts.jobs.records import columns
 from fts.jobs.records.beside import baseline_of, replicates_of
 from fts.jobs.records.energy import energies, total
-from fts.jobs.records.searches import COMING, newer_searches, with_other_axes
+from fts.jobs.records.searches import COMING, Searches
 from fts.jobs.records.text_table import markdown
 from fts.jobs.status import formatting, naming, trial_facts
 from fts.jobs.status.declared import ARROWS
@@ -45,7 +45,7 @@ def tables(db: Database, jobs: Sequence[Job]) -> list[tuple[str, Table]]:
 
 def table(db: Database, jobs: Sequence[Job]) -> Table:
     """Cell, axes, trials, best value, best trial, its parameters, time, energy, note: the table of any study."""
-    there = queries.jobs(db)
+    searches = Searches(queries.jobs(db))
     study = columns.declared(jobs[0].study, queries.studies(db).get(jobs[0].study))
     measured = energies(db)
     shown = sorted((job for job in jobs if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
@@ -54,7 +54,7 @@ def table(db: Database, jobs: Sequence[Job]) -> Table:
         trials = queries.trials(db, job.id)
         seconds = spent_until_now(db, job, trials)
         energy = total(measured, trials, seconds)
-        newer, other = newer_of(there, job), other_axes(there, job)
+        newer, other = newer_of(searches, job), other_axes(searches, job)
         found.append(Found(job, naming.cell_name(job), trials, sum(seconds.values()), energy, newer, other))
     records = [each.record() for each in found]
     head, lines = columns.aligned(records)
@@ -202,15 +202,15 @@ def _again(again: Replicates) -> str:
     return f"{trial_facts.number(interval.value)}{half} ({interval.n})"
 
 
-def newer_of(jobs: Iterable[Job], cell: Job) -> str | None:
+def newer_of(searches: Searches, cell: Job) -> str | None:
     """`job 5 is in line, job 6 runs`: the searches of the same cell that may still replace what this one found."""
-    coming = [job for job in newer_searches(jobs, cell) if job.status in COMING] if cell.kind == "cell" else []
+    coming = [job for job in searches.newer(cell) if job.status in COMING] if cell.kind == "cell" else []
     return ", ".join(f"job {job.id} {COMING[job.status]}" for job in coming) or None
 
 
-def other_axes(jobs: Iterable[Job], cell: Job) -> str | None:
+def other_axes(searches: Searches, cell: Job) -> str | None:
     """`job 5 has width instead of size`: the latest job of the same values on other axes."""
-    other = with_other_axes(jobs, cell) if cell.kind == "cell" else None
+    other = searches.on_other_axes(cell) if cell.kind == "cell" else None
     if other is None:
         return None
     new = ", ".join(name for name in other.labels if name not in cell.labels)

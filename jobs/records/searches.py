@@ -17,12 +17,6 @@ def newest_cells(jobs: Iterable[Job]) -> list[Job]:
     return list({_cell_of(job): job for job in sorted(there, key=lambda job: job.id)}.values())
 
 
-def newer_searches(jobs: Iterable[Job], cell: Job) -> list[Job]:
-    """The searches of the same cell that were put in line after this one, cancelled ones left out."""
-    later = [job for job in jobs if job.kind == "cell" and _cell_of(job) == _cell_of(cell) and job.id > cell.id]
-    return sorted((job for job in later if job.status is not JobStatus.CANCELLED), key=lambda job: job.id)
-
-
 COMING = {JobStatus.QUEUED: "is in line", JobStatus.PAUSED: "is paused", JobStatus.RUNNING: "runs"}
 
 
@@ -33,11 +27,25 @@ def begun_cells(jobs: Iterable[Job]) -> list[Job]:
     return [found.get(_cell_of(job), job) for job in newest_cells(jobs)]
 
 
-def with_other_axes(jobs: Iterable[Job], cell: Job) -> Job | None:
-    """The latest job of the cell's name on other axes, one of which was renamed, added or left out; None: none."""
-    later = [job for job in jobs if job.kind == "cell" and job.experiment == cell.experiment and job.id > cell.id]
-    other = [job for job in later if _cell_of(job) != _cell_of(cell) and job.status is not JobStatus.CANCELLED]
-    return max(other, key=lambda job: job.id, default=None)
+class Searches:
+    """The searches of each cell, looked up once: of thousands of cells each asks for its own."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._of_cell: dict[tuple[str, frozenset[str]], list[Job]] = {}
+        self._of_name: dict[str, list[Job]] = {}
+        for job in sorted(jobs, key=lambda job: job.id):
+            if job.kind == "cell" and job.status is not JobStatus.CANCELLED:
+                self._of_cell.setdefault(_cell_of(job), []).append(job)
+                self._of_name.setdefault(job.experiment, []).append(job)
+
+    def newer(self, cell: Job) -> list[Job]:
+        """Those of the same cell that were put in line after this one, cancelled ones left out."""
+        return [job for job in self._of_cell.get(_cell_of(cell), ()) if job.id > cell.id]
+
+    def on_other_axes(self, cell: Job) -> Job | None:
+        """The latest of the cell's name on other axes, one of which was renamed, added or left out; None: none."""
+        later = [job for job in self._of_name.get(cell.experiment, ()) if job.id > cell.id]
+        return next((job for job in reversed(later) if _cell_of(job) != _cell_of(cell)), None)
 
 
 def _cell_of(job: Job) -> tuple[str, frozenset[str]]:

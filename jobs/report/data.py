@@ -11,7 +11,7 @@ from fts.jobs.records import columns
 from fts.jobs.records.beside import Replicates, baseline_of, replicates_of, role_of, search_of
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.results import best_of, newer_of, spent
-from fts.jobs.records.searches import begun_cells
+from fts.jobs.records.searches import Searches, begun_cells
 from fts.jobs.status import naming
 from fts.state import queries
 from fts.state.errors import UnreadableHistory
@@ -119,7 +119,7 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
         measured = energies(db)
         read = [(job, queries.trials(db, job.id), curves_of(db, job), queries.worked_on(db, job.id)) for job in shown]
     declared = columns.declared(name, record, of_study)
-    cells = []
+    cells, searches = [], Searches(every)
     folders = {}
     for job, trials, curves, worked in read:
         seconds = spent(trials, worked)
@@ -141,7 +141,7 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
                 space_of(job, curves),
                 {trial.number: seconds[trial.id] for trial in trials},
                 total(measured, trials, seconds),
-                newer_of(every, job),
+                newer_of(searches, job),
                 tuple(t for t in trials if role_of(t) is not None and t.status is TrialStatus.FAILED),
             )
         )
