@@ -21,7 +21,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.executors.base import Whose
 from fts.jobs.supervisor.child import PATIENCE, ChildError, ChildGone
-from fts.jobs.trial.death import STACKS, cause_of_death, died_of, last_words, size_of, was_at
+from fts.jobs.trial.death import STACKS, cause_of_death, died_of, last_said, last_words, size_of, was_at
 from fts.jobs.trial.error_text import with_place
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state.files import atomic_write, make_folder
@@ -200,7 +200,7 @@ class Attempt:
         """Whose fault it is that the process ended with this code, and where it was then; None: by its own SIGTERM."""
         oom_kills = self.child.oom_kills() - self._oom_kills
         said, place = was_at(last_words(self._logs, STACKS), self._code)
-        last = said.splitlines()[-1][:300] if said else ""
+        last = last_said(said)[:300]
         last = "" if OUR_LINE.match(last) else last
         cause, message = cause_of_death(code, oom_kills, self.child.was_ready, said), died_of(code, oom_kills)
         if self._ignored_stop:

@@ -31,7 +31,16 @@ from fts.jobs.api.spec import TrialSpec
 from fts.jobs.python import this_python
 from fts.jobs.trial import orphans, process
 from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, NO_DEVICE, cause_of
-from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words, raised_at, size_of, was_at
+from fts.jobs.trial.death import (
+    cause_of_death,
+    count_oom_kills,
+    died_of,
+    last_said,
+    last_words,
+    raised_at,
+    size_of,
+    was_at,
+)
 from fts.jobs.trial.error_text import print_error, sentence_of, with_place
 from fts.jobs.trial.group import Group
 from fts.jobs.trial.process import Commands, Throttle, log_to, say
@@ -338,7 +347,7 @@ class CommandTrial:
             message = f"the command asked {AGAIN_ALLOWED} times to run again (exit code 75) and made no progress"
         said, place = was_at(said, folder := Path(self.cell.folder))
         place = raised_at(said, folder) if code == 1 else place  # as Python ends at an exception
-        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+        last = last_said(said)
         message = with_place(message, place)
         if last and cause != MACHINE_ERROR:
             message += f": {last[:300]}"

@@ -126,3 +126,19 @@ def _named_count(path: Path) -> int | None:
         return next((int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == "oom_kill"), None)
     except (OSError, ValueError):
         return None
+
+
+_SIGNALS = (
+    "Killed", "Terminated", "Hangup", "Aborted", "Bus error", "Segmentation fault", "Illegal instruction",
+    "Floating point exception",
+)  # fmt: skip
+_SIGNAL = f"(?:{'|'.join(_SIGNALS)})"
+_WHERE = r".*: line \d+:\s+\d+ "  # ./train.sh: line 3:  4242
+# `Killed`, `Killed: 9`, `Segmentation fault (core dumped)`; behind a place also with what ran
+OF_SHELL = re.compile(rf"{_SIGNAL}(?:: \d+)?(?: \(core dumped\))?|{_WHERE}{_SIGNAL}\b.*")
+
+
+def last_said(said: str) -> str:
+    """The last line that a program printed, not what the shell says of its end; the shell's where there is no other."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if not OF_SHELL.fullmatch(line)), lines[-1] if lines else "")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fts.jobs.status import summary as glances
-from fts.tui.data.view import View
+from fts.tui.data.view import Details, View
 from fts.tui.screens.chooser import Choice, Chooser
 from fts.tui.screens.dialogs import Ask, Confirm
 from fts.tui.widgets import learning_curve
 from tests.tui.stories import dialog_text, monitor, on_screen, opened, press, settled, until
-from tests.tui.values import NOW, make_job, make_snapshot
+from tests.tui.values import NOW, make_job, make_snapshot, make_trial
 
 
 def whole(text):
@@ -69,3 +69,25 @@ def test_why_there_is_no_curve_is_said_in_full(width):
     painted = learning_curve.chart(view, width, 4)
     assert whole(" ".join(text for row in painted for text, _ in row)) == learning_curve.no_curve(view, job, None)
     assert all(len(text) <= width for row in painted for text, _ in row)
+
+
+@pytest.mark.parametrize(
+    ("job_status", "status", "began_s_ago", "expected"),
+    [
+        ("running", "running", 5, True),
+        ("running", "running", 5000, False),  # that moment has passed
+        ("running", "interrupted", 5, False),
+        ("queued", "interrupted", 5, False),
+    ],
+)
+def test_a_first_epoch_is_expected_of_a_trial_that_runs_and_at_a_time_to_come(
+    job_status, status, began_s_ago, expected
+):
+    job = make_job(1, status=job_status, trials_complete=1, trials_wanted=3)
+    before = make_trial(1, 1, 0, status="complete", epochs=10, train_seconds=100.0, ended_at=NOW - began_s_ago)
+    live = make_trial(2, 1, 1, status=status, epochs=0, started_at=NOW - began_s_ago, ended_at=None)
+    details = Details(job_id=1, trials=(before, live))
+    view = View(glances.look(make_snapshot(jobs=(job,)), NOW), details, job_id=1)
+    said = learning_curve.no_curve(view, job, live)
+    assert ("expected" in said) == expected, said
+    assert expected or said == "t1 has no epoch yet"

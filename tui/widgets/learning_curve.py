@@ -267,11 +267,11 @@ def no_curve(view: View, job: Job, trial: Trial | None) -> str:
     if trial is None:
         return f"{name} has no trial yet" + (" · t runs it next" if job.status == "queued" else "")
     known = [t for t in view.trials[-JUDGED:] if t.epochs and t.train_seconds > 0]
-    if trial.ended_at is None and known:
-        seconds = sum(t.train_seconds / t.epochs for t in known) / len(known)
-        expected = formatting.clock(trial.started_at + seconds)
-        earlier = formatting.count(len(known), "earlier trial")
-        return f"first {step} of t{trial.number} expected {expected} (from {earlier})"
+    if trial.status is TrialStatus.RUNNING and job.status is JobStatus.RUNNING and known:
+        expected = trial.started_at + sum(t.train_seconds / t.epochs for t in known) / len(known)
+        if expected > view.now:  # it is late, or was interrupted before its first
+            earlier = formatting.count(len(known), "earlier trial")
+            return f"first {step} of t{trial.number} expected {formatting.clock(expected)} (from {earlier})"
     return f"t{trial.number} has no {step} yet"
 
 
