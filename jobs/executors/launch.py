@@ -14,8 +14,11 @@ from fts.jobs.python import python
 from fts.state.files import expanded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fts.jobs.executors.base import Want
 
+SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
 PLACES = ("threads", "gpus", "memory_mb", "name", "agent")
 SSH = "ssh -T -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 {name} {agent}"
 MODULE = "fts.jobs.executors.agent"
@@ -64,13 +67,24 @@ class Launch:
         words: list[str] = []
         template = shlex.split(self.template)
         for word in template if "{agent}" in template else [*template, "{agent}"]:
-            words += agent if word == "{agent}" else [word.format(**told, agent=shlex.join(agent))]
+            if word == "{agent}" and takes_one_word(words):
+                line = " ".join(agent) if self.quotes else shlex.join(agent)
+                words.append(shlex.quote(line) if self.quotes else line)
+            elif word == "{agent}":
+                words += agent
+            else:
+                words.append(word.format(**told, agent=shlex.join(agent)))
         return words
 
 
 def of_shell(word: str) -> str:
     """Quoted for the shell of the node; `~/` stays for it to expand, as home may be another folder there."""
     return f"~/{shlex.quote(word.removeprefix('~/'))}" if word.startswith("~/") else shlex.quote(word)
+
+
+def takes_one_word(words: Sequence[str]) -> bool:
+    """Do they end with `sh -c`, which runs the next word alone and takes others for its arguments?"""
+    return len(words) > 1 and Path(words[-2]).name in SHELLS and words[-1].startswith("-") and words[-1].endswith("c")
 
 
 def read_nodes(text: str) -> dict[str, int]:

@@ -168,13 +168,13 @@ class CommandTrial:
             code = self._attempt(words)
             if code is None:
                 return {"fact": "pruned", "peak_bytes": peak_bytes()}
-            if code == protocol.STOPPED and not self.asked:
+            if self.asked or self.orders.struck or (code != 0 and self.orders.stop_asked()):
+                return self._stopped()  # it may have ended by the very signal, before anybody passed the order on
+            if code == protocol.STOPPED:
                 again = 0 if self._reached() != reached else again + 1
                 if again < AGAIN_ALLOWED:
                     say("asks to run again")
                     continue
-            if self.asked:
-                return self._stopped()
             return self._result() if code == 0 else self._failed(code)
 
     def _attempt(self, words: list[str]) -> int | None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from fts.jobs.executors.base import Want
+from fts.jobs.executors.launch import Launch
 from fts.jobs.status.nodes import line, ran_on, state_of
 from fts.state.values import Node, NodeState
 
@@ -29,3 +34,18 @@ def test_where_a_trial_ran_with_its_epochs() -> None:
     attempts = [attempt("gpu2", 0, 2.5), attempt(None, 2.5, 2.6), attempt("gpu1", 2.6, 4.5), attempt("gpu1", 4.6, None)]
     assert ran_on(attempts, epochs, "epoch") == "ran on gpu2 (epoch 1-2), gpu1 (epoch 3-5)"
     assert ran_on([attempt(None, 0, 1)], epochs, "epoch") == ""
+
+
+SHELLS = ["sh -c {agent}", "sh -c '{agent}'", "sh -c 'exec {agent}'", "env A=1 bash -ec {agent}"]
+
+
+@pytest.mark.parametrize("template", SHELLS)
+@pytest.mark.parametrize("quotes", [False, True])
+def test_a_shell_gets_the_agent_as_one_line(template: str, quotes: bool) -> None:
+    argv = Launch(template, "/bin/echo", quotes).argv(Want(), "gpu1", None)
+    if quotes:  # a shell on the node reads them, as sshd has it
+        if template.endswith("exec {agent}'"):
+            return
+        argv = ["sh", "-c", " ".join(argv)]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert said.endswith("--name gpu1\n"), argv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -340,6 +341,26 @@ def test_a_stop_is_told_once_and_the_trial_goes_on_from_its_checkpoint(tmp_path:
     assert "\nterms 1\n" in log_of(cell)
     ran(training(tmp_path, wait_s=0.0), record)
     assert record.end["value"] == record.curve[5] and len(record.curve) == 6
+
+
+@pytest.mark.parametrize("left", ["exit 0", "exit 1", "kill -KILL $$"])
+def test_a_signal_of_an_engine_to_all_of_it_is_a_stop(tmp_path: Path, left: str):
+    """However the command ends by it: before its trial process has looked, as a rule."""
+    script = f"trap 'echo val_loss=999; {left}' TERM; sleep 60 & wait"
+    cell, record, struck = cell_of(tmp_path, "sh", "-c", script, stdout=True), Record(0), []
+
+    def strike(child: Any, fact: Fact) -> bool:
+        if fact["fact"] == "started" and not struck:
+            time.sleep(0.5)
+            struck.extend(reversed(psutil.Process(child.pid).children(recursive=True)))
+            for process in struck:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.terminate()
+            child.insist()
+        return False
+
+    ran(cell, record, strike)
+    assert (record.end["fact"], record.code) == ("stopped", 75), log_of(cell)
 
 
 def test_when_the_supervisor_dies_the_command_is_ended_and_what_it_started_too(tmp_path: Path):
