@@ -125,7 +125,7 @@ def _run(
                 stopped: list[int] = []
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, lambda found, _: stopped.append(found))
-                say(f"mirroring {here().db} to {place}; Ctrl-C ends it, the worker continues")
+                say(f"mirroring {here().db} to {place}; Ctrl-C ends it")
                 follow(made, here().db, every_s=every_s, until_idle=until_idle, stops=lambda: bool(stopped), say=say)
             finally:
                 target.close()

@@ -51,7 +51,7 @@ def watch(plain: bool, as_json: bool, start: int | None, until_idle: bool, poll_
     """One line per change, as it happens. Ctrl-C ends it; the worker continues."""
     db = open_for_reading(here().db)
     try:
-        say(f"watching {here().db}; Ctrl-C ends it, the worker continues")
+        say(f"watching {here().db}; Ctrl-C ends it")
         if until_idle and (waiting := nobody_takes(db)):
             jobs = formatting.count(waiting, "job")
             say(f"{jobs} in line, but no worker is alive: waiting for one (start `fts worker`)")
