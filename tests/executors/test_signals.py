@@ -80,7 +80,7 @@ def test_an_engine_that_signals_all_of_a_job_changes_no_number(
     worker = crew.start("a:1")
     wait_until(lambda: crew.study.query(WORKING))
     before = strike(crew, number)
-    wait_until(lambda: crew.study.query("SELECT 1 FROM attempt WHERE how = 'preempted'"))
+    wait_until(lambda: crew.study.query("SELECT 1 FROM attempt WHERE how = 'preempted'"), 200)  # at most the grace
     gained = crew.study.one("SELECT count(*) FROM epoch e JOIN attempt a ON e.at <= a.ended_at AND a.how = 'preempted'")
     assert worker.wait(120) == 0, crew.said()
     here = crew_in(tmp_path / "here", size)
