@@ -395,7 +395,7 @@ MEMORY = (
     ("FTS_MEMORY_SWAP_GROWTH", "1 GB", "how much swap may grow while a trial runs"),
     (
         "FTS_DISK_RESERVE",
-        "1 GB",
+        "1 GB, of a disk below 20 GB a twentieth",
         "below it a trial stops at a checkpoint and the queue pauses; below twice it a warning",
     ),
 )

@@ -70,7 +70,13 @@ MAY_IMPORT = {
         "fts.state.files",
         "fts.state.values",
     },
-    "fts.jobs.status": {"fts.state.values", "fts.state.scheduling", "fts.jobs.status", "fts.jobs.api"},
+    "fts.jobs.status": {
+        "fts.state.values",
+        "fts.state.files",
+        "fts.state.scheduling",
+        "fts.jobs.status",
+        "fts.jobs.api",
+    },
     "fts.tui": {
         "fts.state.queries",
         "fts.state.replay",

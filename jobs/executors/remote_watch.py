@@ -97,7 +97,7 @@ def reading_of(told: Any) -> Reading:
 
 def disk_short(hello: Mapping[str, Any]) -> str | None:
     """What is missing where the disk of a node has less room than is reserved; None: it has enough, or nobody knows."""
-    limits = MemoryLimits(disk_reserve=disk_reserve(os.environ))
+    limits = MemoryLimits(disk_reserve=disk_reserve(os.environ, None))
     short = judge_disk(limits, reading_of(hello.get("reading")))
     return None if short is None else short.message
 

@@ -168,7 +168,7 @@ def machine(places: Places) -> Iterator[Diagnosis]:
     free = shutil.disk_usage(folder).free
     if room(folder)[1] == 0:
         yield Diagnosis("disk", "bad", no_space(folder), "fts gc frees checkpoints")
-    elif free < disk_low():
+    elif free < disk_low(folder):
         yield Diagnosis("disk", "bad", f"{formatting.size(free)} free for {folder}", "fts gc frees checkpoints")
     else:
         yield Diagnosis("disk", "ok", f"{formatting.size(free)} free for {folder}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.amounts import read_size
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.status import formatting
 from fts.jobs.status.once import Once
+from fts.state.files import capacity
 from fts.state.scheduling import waits
 from fts.state.values import Epoch, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
@@ -17,19 +19,31 @@ if TYPE_CHECKING:
 
 
 RESERVE = "FTS_DISK_RESERVE"
+SHARE_OF_DISK = 20  # one part in so many stays free on a small disk
 
 
-def disk_reserve(environ: Mapping[str, str]) -> int:
-    """Bytes of the disk below which a trial stops; 1 GB where the variable says nothing, or no size."""
+def disk_reserve(environ: Mapping[str, str], disk: Path | None) -> int:
+    """Bytes below which a trial stops on the disk of this folder (None: of another machine).
+
+    Where the variable says nothing, or no size: 1 GB, and of a disk below 20 GB a twentieth.
+    """
     try:
         return read_size(environ.get(RESERVE, ""), RESERVE)
     except BadSpec:
+        return usual_reserve(disk)
+
+
+def usual_reserve(disk: Path | None) -> int:
+    """Bytes."""
+    try:
+        return formatting.GB if disk is None else min(formatting.GB, capacity(disk) // SHARE_OF_DISK)
+    except OSError:
         return formatting.GB
 
 
-def disk_low() -> int:
+def disk_low(disk: Path) -> int:
     """Bytes below which a person is told, before trials stop."""
-    return 2 * disk_reserve(os.environ)
+    return 2 * disk_reserve(os.environ, disk)
 
 
 BEAT_S = 5.0  # a worker beats this often (fts.jobs.settings)
@@ -64,7 +78,7 @@ def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
 
 def is_disk_low(snapshot: Snapshot) -> bool:
     """A live worker has little more free than the reserve, below which its trials stop."""
-    low = disk_low()
+    low = disk_low(Path(snapshot.path).parent)
     return any(sample.disk_free is not None and sample.disk_free < low for sample in snapshot.samples)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import formatting
@@ -120,7 +121,8 @@ def _disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> Iterator[C
     free = formatting.size(min(s.disk_free for s in snapshot.samples if s.disk_free is not None))
     cure = _room(kept) or "fts gc frees checkpoints"
     held = f"Checkpoints {formatting.size(kept.all)}: " if kept is not None else ""
-    reason = f"disk: {free} free < {formatting.size(disk_low())}. {held}{cure} ({by('4', surface)} shows it)"
+    low = formatting.size(disk_low(Path(snapshot.path).parent))
+    reason = f"disk: {free} free < {low}. {held}{cure} ({by('4', surface)} shows it)"
     yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4", about=About.DISK)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from fts.jobs.devices import kind_of
+from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
 from fts.jobs.supervisor.attempt import Ended
 from fts.jobs.supervisor.child import NOT_RESIDENT, limit_data
@@ -220,12 +222,12 @@ class Slot:
 
     def limits(self, allowed: int | None = None, host: bool = False) -> MemoryLimits:
         """What the watchdog keeps the trial's tree within: of the machine's memory, whatever the device."""
-        reading = self.sensors.read()
+        reading, disk = self.sensors.read(), self.places.outputs if self.is_local else None
         if (kind_of(self.settings.device) == "cuda" and not host) or allowed is None:  # a plan's bytes are the GPU's
             allowed = allowed_bytes(reading, self.settings.slots, self._held(reading))
         if allowed is None or reading.total is None:
-            return MemoryLimits()
-        return MemoryLimits.for_trial(allowed, reading.total)
+            return MemoryLimits(disk_reserve=disk_reserve(os.environ, disk))
+        return MemoryLimits.for_trial(allowed, reading.total, disk=disk)
 
     def cool_down(self, db: Database, worker_id: int, ordered: Callable[[], bool]) -> None:
         """Blocks until the machine is cool enough to train again, or somebody wants something else."""

@@ -30,7 +30,7 @@ def is_disk_trouble(error: BaseException) -> bool:
 def takes_files(outputs: Path) -> bool:
     """Has its disk room for a trial to begin, and can a file be written there?"""
     try:
-        enough = room(outputs)[0] >= disk_reserve(os.environ) * (1 + SHARE_ABOVE)
+        enough = room(outputs)[0] >= disk_reserve(os.environ, outputs) * (1 + SHARE_ABOVE)
     except OSError:  # the folder is gone
         return False
     return enough and refusal(outputs, PROBE) is None

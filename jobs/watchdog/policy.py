@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.api.amounts import read_size
-from fts.jobs.status.conditions import RESERVE
+from fts.jobs.status.conditions import RESERVE, usual_reserve
 from fts.jobs.status.formatting import GB, in_gb
 from fts.state.values import Cause
 
 if TYPE_CHECKING:  # the monitor draws these limits and need not pay for psutil
     from collections.abc import Mapping
+    from pathlib import Path
 
     from fts.jobs.sensors.reading import Reading
 
@@ -227,17 +228,19 @@ class MemoryLimits:
             )
 
     @classmethod
-    def for_trial(cls, allowed: int, total: int, environ: Mapping[str, str] = os.environ) -> MemoryLimits:
+    def for_trial(
+        cls, allowed: int, total: int, environ: Mapping[str, str] = os.environ, disk: Path | None = None
+    ) -> MemoryLimits:
         """Limits around what the memory plan allows: soft at it, hard 15 % above (the plan's own error), and 4 % of the
         machine kept available. FTS_MEMORY_SOFT, _HARD, _AVAILABLE_LOW, _SWAP_GROWTH and FTS_DISK_RESERVE override, in
-        bytes or as 12G."""
+        bytes or as 12G. `disk`: a folder on the disk that is watched; None: one of another machine."""
         hard = max(allowed, min(int(1.15 * allowed), int(0.97 * total)))
         found = {
             "soft": allowed,
             "hard": hard,
             "available_low": max(GB // 2, int(0.04 * total)),
             "swap_growth": GB,
-            "disk_reserve": GB,
+            "disk_reserve": usual_reserve(disk),
         }
         for field in found:
             name = RESERVE if field == "disk_reserve" else f"FTS_MEMORY_{field.upper()}"

@@ -18,7 +18,7 @@ from fts.state.files.folders import (
     sync_folder,
 )
 from fts.state.files.home import NOWHERE, expanded, home
-from fts.state.files.reasons import DRAFT, CannotWrite, no_space, reason_of, room, size
+from fts.state.files.reasons import DRAFT, CannotWrite, capacity, no_space, reason_of, room, size
 from fts.state.files.writing import (
     atomic_write,
     cannot_take,

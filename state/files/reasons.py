@@ -95,6 +95,12 @@ def room(folder: Path) -> tuple[int, int | None]:
     return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None
 
 
+def capacity(folder: Path) -> int:
+    """Bytes of the disk that this folder is on, free or not."""
+    found = os.statvfs(_existing(folder))
+    return found.f_blocks * found.f_frsize
+
+
 def size(count: int) -> str:
     """`812 bytes`, `43 kB`, `1.1 MB`, `44 MB`, `2.4 GB`."""
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -7,6 +7,10 @@ import logging
 import pytest
 
 from fts.jobs.cli.work import OnceInAWhile
+from fts.jobs.status.conditions import disk_reserve
+from fts.jobs.status.formatting import GB
+from fts.jobs.supervisor.trouble import takes_files
+from fts.jobs.watchdog.policy import MemoryLimits
 from fts.jobs.worker import disk_wait
 from fts.jobs.worker.disk_wait import DiskWait
 from fts.state import queries, transitions
@@ -115,3 +119,17 @@ def test_a_worker_says_the_same_once_in_a_while(monkeypatch):
     assert [says("full"), says("full"), says("busy"), says("full")] == [True, False, True, False]
     now = 601.0
     assert says("full")
+
+
+@pytest.mark.parametrize(("capacity", "kept_free"), [(64 << 20, (64 << 20) // 20), (10 * GB, GB // 2), (250 * GB, GB)])
+def test_a_small_disk_keeps_a_twentieth_free(tmp_path, monkeypatch, capacity, kept_free):
+    """With a gigabyte, no trial would ever start on a disk of 64 MB, however empty."""
+    monkeypatch.setattr("fts.jobs.status.conditions.capacity", lambda _folder: capacity)
+    assert disk_reserve({}, tmp_path) == kept_free
+    assert MemoryLimits.for_trial(GB, 2 * GB, {}, tmp_path).disk_reserve == kept_free
+    assert disk_reserve({}, None) == GB, "a disk of another machine"
+    assert disk_reserve({"FTS_DISK_RESERVE": "3GB"}, tmp_path) == 3 * GB
+    monkeypatch.delenv("FTS_DISK_RESERVE", raising=False)
+    for free, enough in ((kept_free, False), (2 * kept_free, True)):
+        monkeypatch.setattr("fts.jobs.supervisor.trouble.room", lambda _folder, free=free: (free, None))
+        assert takes_files(tmp_path) is enough
