@@ -112,7 +112,7 @@ class Examination:
         """The undisturbed run; None: it is no good for a comparison."""
         self.tell(f"runs its first trial, for {formatting.spell(limit_s)} at most")
         stage = self.stage_in(self.root / "first")
-        seen = stage.run(stage.spec(0), limit_s, self._enough)
+        seen = stage.run(stage.spec(0), limit_s, self._enough, as_worker=True)
         self.found.first = seen
         if seen.too_large:
             held = f"trial 0 held {formatting.in_gb(seen.peak_bytes)} of memory after {seconds(seen.took_s)}"

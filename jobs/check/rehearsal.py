@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import TrialSpec, trial_folder
 from fts.jobs.api.study import trial_log
-from fts.jobs.python import python
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
-from fts.jobs.supervisor.child import NOT_RESIDENT, TrialProcess, limit_data
+from fts.jobs.supervisor.child import NOT_RESIDENT, limit_data
 from fts.jobs.supervisor.job_runner import drawn
 from fts.jobs.supervisor.slot import resident
+from fts.jobs.supervisor.starter import Starter
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 
 if TYPE_CHECKING:
@@ -136,19 +136,19 @@ class Stage:
         limit_s: float,
         until: Callable[[Seen], bool] = lambda _: False,
         env: Mapping[str, str] | None = None,
+        as_worker: bool = False,
     ) -> Seen:
-        """Runs it to its end, or until `until` says that enough was seen, or for so many seconds; then kill -9."""
+        """Runs it to its end, or until `until` says that enough was seen, or for so many seconds; then kill -9.
+
+        In a new interpreter, so that two runs order their sets differently; `as_worker`: forked where a worker forks,
+        so that it takes as long as there.
+        """
         program = self.study.program(self.cell)
+        program = replace(program, env={**QUIET, **program.env, **(env or {})})
         seen = Seen(spec.number, dict(spec.params), dict(self.cell.space or {}))
-        began = time.monotonic()
-        child = TrialProcess(
-            python(*program.words, interpreter=program.python),
-            self.root / "logs" / "trial_process.log",
-            threads=self.threads,
-            env={**QUIET, **program.env, **(env or {})},
-            cwd=None if program.folder is None else Path(program.folder),
-            relays=program.relays,
-        )
+        starter = Starter(self.root / "logs" / "trial_process.log")
+        child = starter.start(program if as_worker else replace(program, forks_for=None), self.threads)
+        began = time.monotonic()  # a template that imports is none of the trial's time
         measured = [0.0]
 
         def wish() -> StopRequest | None:
@@ -171,6 +171,7 @@ class Stage:
         with child:
             seen.end = Attempt(child, record, wish, POLL_S, GRACE_S).run(spec.to_json(), spec.number)
             seen.took_s = time.monotonic() - began
+        starter.close()
         seen.peak_bytes = max(seen.peak_bytes, int(seen.end.facts.get("peak_bytes") or 0))
         seen.keeps_files = holds_files(Path(spec.folder) / CHECKPOINTS)
         return seen

@@ -13,6 +13,7 @@ from fts.jobs import functions
 from fts.jobs.check import causes, whole
 from fts.jobs.check.examine import Examined
 from fts.jobs.settings import Places
+from fts.jobs.supervisor.template import CAN_FORK
 from tests import forks
 from tests.fts_process import Study
 
@@ -271,3 +272,18 @@ def test_the_database_of_the_folder_is_not_touched(tmp_path: Path) -> None:
     before = tree()
     assert study.fts("check", "study.toml", "--show", "1").code == 0
     assert tree() == before
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="here every trial is a new interpreter, in the worker, too")
+def test_the_forecast_is_of_trials_that_start_as_in_a_worker(tmp_path: Path) -> None:
+    """Of a hundred trials that take a moment, new interpreters would be most of the time, and a worker forks."""
+    body = """
+        import sys
+        def objective(trial):
+            trial.suggest_float("x", 0.0, 1.0)
+            return float("fts.jobs.trial.template" in sys.modules)
+    """
+    with forks.off():
+        found = examined(tmp_path, body)
+    assert found.first is not None and found.first.value == 1.0
+    assert found.repeatable is False, "the second run is a new interpreter, so that sets have another order"
