@@ -6,15 +6,18 @@ import ctypes
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux
 LAST_S = 2.0  # that the dead may take to be gone
+LISTED = Path("/proc/self/task")  # Linux
+PS = ("ps", "-axo", "pid=,ppid=")  # macOS
 
 
 def adopt() -> None:
@@ -73,17 +76,29 @@ def has_started_any() -> bool:
 
 def descendants() -> list[int]:
     """Below this process; none where the system does not list them."""
+    listed = children if LISTED.is_dir() else by_ps()
     found, new = [], [os.getpid()]
     while new:
-        new = [child for pid in new for child in children(pid)]
+        new = [child for pid in new for child in listed(pid)]
         found += new
     return found
 
 
 def children(pid: int) -> list[int]:
+    """By Linux's own list."""
     found: list[int] = []
     with suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             with suppress(OSError):  # it has just ended, and the others have what it started
                 found += map(int, (thread / "children").read_text().split())
     return found
+
+
+def by_ps() -> Callable[[int], list[int]]:
+    """The children of a process, as `ps` lists all processes of the machine once; `ps` itself left out."""
+    told = ""
+    with suppress(OSError), subprocess.Popen(PS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as ps:
+        told = ps.communicate()[0]
+        told = "\n".join(line for line in told.splitlines() if line.split()[:1] != [str(ps.pid)])
+    parents = [tuple(map(int, words)) for line in told.splitlines() if len(words := line.split()) == 2]
+    return lambda pid: [child for child, parent in parents if parent == pid]
