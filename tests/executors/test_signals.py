@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -67,7 +68,8 @@ def strike(crew: Crew, number: signal.Signals) -> int:
     tree = [*reversed(agent.children(recursive=True)), agent]
     epochs = crew.epochs()
     for process in tree:
-        os.kill(process.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # a program of a step that has just ended
+            os.kill(process.pid, number)
     return epochs
 
 

@@ -158,10 +158,9 @@ def comes_home(terminal: Terminal) -> None:
         becomes_quiet(terminal, 0.1)
     terminal.key("1")
     becomes_quiet(terminal)
-    text = whole_picture(terminal)
-    for _ in range(4):  # one that is read while a second turns may be of two pictures
-        text = text if is_queue(text) else whole_picture(terminal)
-    assert is_queue(text), f"this is not the queue:\n{text}"
+    began = time.monotonic()
+    while not is_queue(text := whole_picture(terminal)):  # one that is read while a second turns may be of two pictures
+        assert time.monotonic() - began < QUIET_S, f"this is not the queue: {text!r}"
 
 
 def whole_picture(terminal: Terminal) -> str:
