@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("fts: the monitor needs a terminal; `fts status` and `fts snapshot` work in a pipe", file=sys.stderr)
         return 2
+    terminal.ask_for_size()
     if reason := terminal.refusal():
         print(f"fts: {reason}", file=sys.stderr)
         return 2

@@ -22,6 +22,17 @@ FOUND: list[list[Any]] = []  # the attributes of the terminal as the shell had i
 GRACE_S = 2.0  # for an orderly exit, before the process ends itself
 
 
+def ask_for_size() -> None:
+    """The terminal says its size, not COLUMNS and LINES: a shell may export them, and a resize leaves them.
+
+    They stay where the terminal does not know its own, such as a serial line.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        if all(os.get_terminal_size(sys.stdout.fileno())):
+            for name in ("COLUMNS", "LINES"):
+                os.environ.pop(name, None)
+
+
 def leave_when_terminal_goes(app: Any) -> None:
     """SIGHUP and SIGTERM exit the app; a watch thread covers terminals that vanish without a signal (nohup)."""
     signal.signal(signal.SIGTERM, lambda *_: _leave(app))

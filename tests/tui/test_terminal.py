@@ -140,6 +140,26 @@ def test_a_storm_of_sizes_ends_in_a_right_picture(terminal):
     assert terminal.gone_within(5)
 
 
+def test_the_terminal_says_its_size_whatever_a_shell_has_exported(db_path):
+    """Else the monitor kept the size that it had at the start of the shell, and a resize painted nothing."""
+    with Terminal(db_path, (120, 40), environ={"COLUMNS": "80", "LINES": "24"}, drawn=True) as terminal:
+        terminal.wait_ready()
+        for columns, lines in ((120, 40), (100, 30)):
+            terminal.grid = Grid(columns, lines)
+            terminal.resize(columns + 1, lines)
+            terminal.resize(columns, lines)
+            until_painted(terminal, lines)
+            assert max(map(len, terminal.grid.text.split("\n"))) > columns - 10
+
+
+def until_painted(terminal, lines):
+    end = time.monotonic() + 60
+    while not terminal.grid.text.split("\n")[lines - 1].strip():
+        assert time.monotonic() < end, terminal.grid.text
+        time.sleep(0.05)
+    terminal.wait_quiet(0.5)
+
+
 def test_a_stalled_link_does_not_let_it_grow(terminal):
     before = terminal.rss()
     terminal.stall()
