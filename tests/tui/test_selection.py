@@ -89,3 +89,15 @@ def test_every_bar_of_the_grid_is_whole():
     for row in queue_table.paint(seen(jobs), 80, 14)[1:]:
         text = "".join(part for part, _ in row)
         assert " ·········· " in text, text
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120, 200])
+@pytest.mark.parametrize(
+    ("wanted", "best"),
+    [(6, 0.5), (50, 1.229e-6), (100, 1.229e-6), (100, -1.229e-6), (1000, 12345.6), (12345, 1.229e-6)],
+)
+def test_the_number_of_trials_never_runs_into_the_best_value(width, wanted, best):
+    job = make_job(1, status="done", trials_wanted=wanted, trials_complete=wanted, best_value=best, best_trial=0)
+    view = seen([job])
+    rows = ["".join(part for part, _ in row) for row in queue_table.paint(view, width, 14)]
+    assert any(f" {wanted}/{wanted} " in row for row in rows), rows
