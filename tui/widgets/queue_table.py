@@ -222,6 +222,8 @@ def _best_ids(view: View) -> set[int]:
         held = best.get(key)
         if held is None or held.best_value is None or job.direction.better(job.best_value, held.best_value):
             best[key] = job
+        elif job.best_value == held.best_value and job.id < held.id:
+            best[key] = job  # of equal ones always the same, whichever stands first in the queue now
     return {job.id for job in best.values()}
 
 
