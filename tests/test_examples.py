@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 QUICK = {  # file -> trials that the suite has time for
     "function/branches.py": 2,
+    "function/warm.py": 3,
     "sklearn/forest.py": 1,
     "command/descent.sh": 1,
     "command/descent.c": 1,
@@ -104,6 +105,13 @@ def test_a_quick_example_finds_a_value(ended: dict[str, dict[str, Any]], file: s
         pytest.skip(f"there is no {missing} here")
     job = ended[name_of(file)]
     assert (job["status"], job["best_value"] is not None) == ("done", True), job
+
+
+def test_first_trials_of_an_example_are_those_that_it_names(ended: dict[str, dict[str, Any]], folder: Path) -> None:
+    cell = ended["function-warm-py"]["cell"]
+    first, second, third = json.loads(run(["fts", "trials", cell, "--json"], folder))["trials"]
+    assert first["params"] == {"depth": 3, "rate": 0.05} and second["params"]["depth"] == 6
+    assert ["warm" in trial["badges"] for trial in (first, second, third)] == [True, True, False]
 
 
 @pytest.mark.slow  # each imports a library of seconds

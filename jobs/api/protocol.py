@@ -4,7 +4,7 @@ Commands: {"do": "run", "spec": {...}}, or "file": path where the specification 
 the next optimizer step, then leave) ·
 {"do": "prune", "number"} (end this trial, no checkpoint) · {"do": "go on", "number", "epoch"} (the pruner spares it:
 the answer to an epoch of a cell with a pruner, which a trial may wait for briefly, or ignore; and to `judge`, which
-waits for it) · {"do": "quit"}.
+waits for it) · {"do": "quit"} · {"do": "leave"} (SIGTERM follows: no epoch and no result from now on).
 End of file means the supervisor died: like stop.
 
 Facts: every one has "fact" and, while a trial runs, its "number".

@@ -149,7 +149,8 @@ def one_job(jobs: Sequence[Job], word: str) -> Job:
     """
     matches = list(choose(jobs, [word]).jobs)
     matches = [job for job in matches if cell_name(job).lower() == word.lower()] or matches
-    if len({(job.study, job.experiment, job.kind) for job in matches}) > 1:
+    cells = {(job.study, job.experiment, job.kind) for job in matches}
+    if len(cells) > 1 or (len(matches) > 1 and RANGE.fullmatch(word)):  # 1-2 names both, also two of one cell
         named = with_task(jobs)
         names = ", ".join(f"{job.id} ({named[job.id]})" for job in matches[:6])
         raise click.UsageError(f"{word!r} means several jobs: {names}; name one")

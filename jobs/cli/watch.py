@@ -13,9 +13,9 @@ from fts.jobs.cli.output import emit, emit_line, say
 from fts.jobs.cli.show import event_words
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import is_live, running
+from fts.jobs.status.event_sentences import event_sentence
 from fts.jobs.status.explain import runnable
 from fts.jobs.status.sanitize import clean_snapshot
-from fts.jobs.status.sentences import event_sentence
 from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
 from fts.state.migrations import SCHEMA
@@ -23,7 +23,7 @@ from fts.state.migrations import SCHEMA
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fts.state.values import Event, Job, Worker
+    from fts.state.values import Event, Snapshot, Worker
 
 BATCH = 1000  # events read at once
 
@@ -51,17 +51,18 @@ def watch(plain: bool, as_json: bool, start: int | None, until_idle: bool, poll_
     """One line per change, as it happens. Ctrl-C ends it; the worker continues."""
     db = open_for_reading(here().db)
     try:
-        say(f"watching {here().db}; Ctrl-C ends it")
+        say(f"Watching {here().db}; Ctrl-C ends it.")
         if until_idle and (waiting := nobody_takes(db)):
             jobs = formatting.count(waiting, "job")
-            say(f"{jobs} in line, but no worker is alive: waiting for one (start `fts worker`)")
+            verb = "is" if waiting == 1 else "are"
+            say(f"{jobs} {verb} in line, but no worker is alive; start one with `fts worker`.")
         known = Jobs(db)
         for event in follow(db, start, until_idle, poll_s):
             if as_json:
                 emit_line({"schema": SCHEMA, "taken_at": time.time(), "event": event})
             elif plain:
                 known.know(event)
-                emit(event_sentence(event, known.found))
+                emit(event_sentence(event, known.snapshot))
             else:
                 emit(sentence(event))
     finally:
@@ -86,7 +87,7 @@ class Crew:
             if worker.id not in self.told:
                 how = "has died" if worker.id in dead else "does not answer"
                 last = formatting.seconds_clock(worker.heartbeat_at)
-                say(f"worker {worker.id} on {worker.host} {how}; its last heartbeat was at {last}")
+                say(f"Worker {worker.id} on {worker.host} {how}; its last heartbeat was at {last}.")
         self.told = frozenset(worker.id for worker in missing)
 
 
@@ -95,11 +96,12 @@ class Jobs:
 
     def __init__(self, db: Database) -> None:
         self.db = db
-        self.found: tuple[Job, ...] = ()
+        self.snapshot: Snapshot | None = None
 
     def know(self, event: Event) -> None:
-        if event.job_id is not None and event.job_id not in {job.id for job in self.found}:
-            self.found = clean_snapshot(queries.snapshot(self.db)).jobs
+        jobs = () if self.snapshot is None else self.snapshot.jobs
+        if event.job_id is not None and event.job_id not in {job.id for job in jobs}:
+            self.snapshot = clean_snapshot(queries.snapshot(self.db))
 
 
 def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> Iterator[Event]:
@@ -117,7 +119,7 @@ def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> 
             crew.read()
             if known and not _is_in(db, *known[-1]):
                 last = _common(db, known)
-                say(f"{db.path} was replaced or overwritten; continuing after its event {last}")
+                say(f"The database {db.path} was replaced or overwritten; continuing after its event {last}.")
             while found := queries.events(db, since=last, limit=BATCH):
                 yield from found
                 last = found[-1].id

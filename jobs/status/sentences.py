@@ -1,7 +1,7 @@
-"""What the status and the journal say, as whole sentences that can be read aloud: no signs, no columns, units in words.
+"""What the status says, as whole sentences that can be read aloud: no signs, no columns, units in words.
 
-`fts status --plain` and `fts watch --plain` speak them, for screen readers and for logs that people read; messages to
-a phone are made of them.
+`fts status --plain` speaks them, for screen readers and for logs that people read; messages to a phone are made of
+them. Those of events are in `event_sentences`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, drain, formatting, naming
 from fts.jobs.status.conditions import running_trials
 from fts.jobs.status.nodes import state_of
-from fts.state.values import Direction, JobStatus, Verb
+from fts.state.values import Direction, JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fts.jobs.status.summary import Glance
-    from fts.state.values import Event, Job, Snapshot, Trial
+    from fts.state.values import Job, Snapshot, Trial
 
 MOST = 14  # jobs told one by one
 
@@ -251,72 +251,3 @@ def _at(glance: Glance, trial: Trial, job: Job) -> str:
     if not trial.epochs:
         return f"trial {trial.number} has begun"
     return f"trial {trial.number} has done {formatting.count(trial.epochs, step)}" + (f" of {steps}" if steps else "")
-
-
-# ---------------------------------------------------------------- the journal
-
-
-def event_sentence(event: Event, jobs: Sequence[Job] = ()) -> str:
-    """`At 08:14:02, trial 12 of 20M/h3 is complete with 0.6841.`: when, what, of which cell."""
-    job = next((job for job in jobs if job.id == event.job_id), None)
-    names = naming.names_of(jobs)
-    name = names[job.id] if job is not None else f"job {event.job_id}" if event.job_id is not None else ""
-    told = _trial(event, name) or _said(event, name, jobs, job)
-    undone = f" (undone by event {event.undone_by})" if event.undone_by else ""
-    return sentence_of(f"{_clock(event.at)}, {told}{undone}")
-
-
-def _clock(at: float) -> str:
-    """`at 08:14:02`; of another day than today `on 3 November at 08:14:02`."""
-    day = formatting.moment(at)
-    clock = f"at {formatting.seconds_clock(at)}"
-    return clock if day[:3] == time.localtime()[:3] else f"on {day.tm_mday} {time.strftime('%B', day)} {clock}"
-
-
-def _trial(event: Event, name: str) -> str:
-    """Of what is about one trial."""
-    number = event.data.get("number")
-    if not isinstance(number, int) or not name:
-        return ""
-    trial, value = f"trial {number} of {name}", _number(event.data.get("value"))
-    why = event.data.get("message") or event.data.get("cause") or "no cause recorded"
-    match event.verb:
-        case Verb.TRIAL_STARTED:
-            return f"{trial} starts"
-        case Verb.TRIAL_COMPLETE:
-            return f"{trial} is complete" + (f" with {value}" if value else ", without a value")
-        case Verb.TRIAL_PRUNED:
-            return f"{trial} was ended early" + (f" at {value}" if value else "")
-        case Verb.TRIAL_FAILED:
-            return f"{trial} failed: {why}"
-        case Verb.NEW_BEST if isinstance(event.data.get("front"), list):
-            n = len(event.data["front"])
-            return f"{trial} joins the front, {formatting.count(n, 'trial')} {'is' if n == 1 else 'are'} on it now"
-        case Verb.NEW_BEST:
-            before = _number(event.data.get("before"))
-            return f"{trial} is the new best with {value}" + (f"; the best before was {before}" if before else "")
-    return ""
-
-
-def _number(value: Any) -> str:
-    return formatting.score(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
-
-
-TRIAL = re.compile(r"trial (\d+)(:| (?=interrupted))")
-
-
-def _said(event: Event, name: str, jobs: Sequence[Job], job: Job | None) -> str:
-    """The journal's own words, with cells by their names; who did it, where a person or a watchdog did."""
-    text = naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs, None if job is None else job.id)
-    if event.verb == Verb.ENQUEUED and name:
-        return f"{event.who} put {name} in line"
-    if event.verb == Verb.GUARD and isinstance(event.data.get("new"), str):
-        why = text.rpartition("(")[2].rstrip(")") if "(" in text else ""
-        before = f", {event.data['old']} before" if isinstance(event.data.get("old"), str) else ""
-        guard = f"the heat guard of worker {event.data.get('worker_id', 'unknown')} is {event.data['new']} now{before}"
-        return f"{guard}: {why}" if why else guard
-    if name and (found := TRIAL.match(text)):
-        text = f"trial {found[1]} of {name}{':' if found[2] == ':' else ' was'} {text[found.end() :].strip()}"
-    elif name and name not in text:
-        text = f"{name}: {text}"
-    return text if event.who.startswith("worker") or event.who in text else f"{event.who}: {text}"

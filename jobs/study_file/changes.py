@@ -77,6 +77,8 @@ def in_words(cell: BareCell, spec: Spec, fields: Iterable[str]) -> str:
             told += _of_table("space", spec.get("space") or {}, mine.get("space") or {})
         elif name in ("forbid", "goals", "constraints", "env", "halving"):
             told += _of_table(NAMES.get(name, name), spec.get(name) or {}, mine.get(name) or {})
+        elif name == "warm_start" and len(spec.get(name) or ()) == len(mine.get(name) or ()):
+            told += _of_first(spec[name], mine[name])
         elif name not in FOLLOWS:
             told.append(f"{NAMES.get(name, name)} {_told(cell, name, spec)} -> {_told(cell, name, mine)}")
     more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
@@ -96,6 +98,12 @@ def _of_table(at: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
         else:
             told.append(f"{here} {_shown(name, before)} -> {_shown(name, now)}")
     return told
+
+
+def _of_first(old: list[Spec], new: list[Spec]) -> list[str]:
+    """As many first trials as before, with other parameters: `search.warm_start.0.lr 0.1 -> 0.2`."""
+    at = NAMES["warm_start"]
+    return [one for k, pair in enumerate(zip(old, new, strict=True)) for one in _of_table(f"{at}.{k}", *pair)]
 
 
 def _told(cell: BareCell, name: str, spec: Spec) -> str:

@@ -324,6 +324,8 @@ class TrialProcess:
     def insist(self) -> bool:
         """SIGTERM, for one that does not obey the command. False when it has ended."""
         self.asked_to_stop = True
+        with contextlib.suppress(ChildError):  # said as well: a handler of the person's may take the signal
+            self.send({"do": "leave"}, ASK_S)
         if not self.relays:
             return self.thaw() and self._signal_tree(signal.SIGTERM)
         with self._lock:

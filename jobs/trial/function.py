@@ -115,7 +115,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             raise Stopped
         returned = call()
         orders.leave_if_forked()
-        if running.left or orders.struck:
+        if running.left or orders.struck or orders.cut:
             raise Stopped  # it was caught, and what the function returned then is not its result
         if running.loaded is not None:
             yield again(running)
@@ -153,7 +153,7 @@ def again(running: RunningTrial) -> dict[str, Any]:
 
 def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -> dict[str, Any]:
     """How a trial ended whose function raised something; what breaks before it is called breaks every trial."""
-    if type(error).__name__ == "TrialPruned" and not running.orders.struck:
+    if type(error).__name__ == "TrialPruned" and not (running.orders.struck or running.orders.cut):
         return {"fact": "pruned"}
     if running.stop_asked and not isinstance(error, BadSpec):
         return {"fact": "stopped", "step": len(running.reports)}  # a stop may well break a function; it runs again

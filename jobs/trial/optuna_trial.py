@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution
 
 from fts.jobs.search.sampler import kept_by, system_attributes
 from fts.jobs.search.space import data_of
+from fts.jobs.status.formatting import cut
 from fts.jobs.trial.process import say
 
 if TYPE_CHECKING:
@@ -23,11 +24,21 @@ if TYPE_CHECKING:
 
 STOP = "study.stop() does nothing here: `fts stop` and `fts cancel` end a search"
 OF_THE_STUDY = ("set_user_attr", "set_metric_names", "enqueue_trial", "add_trial", "add_trials")
+CHOICES = 80  # characters of them in a sentence
 NO_EFFECT = "study.{}() does not reach later trials: each has a process of its own"
 
 
 class RecordedValue(ValueError):
     """A value that was drawn or given before cannot be used by the code of today."""
+
+
+def offered(data: dict[str, Any]) -> str:
+    """The values of a distribution in words: `0.0..1.0`, `int 1..9, step 2`, or the choices."""
+    if "low" not in data:
+        return cut(", ".join(map(repr, data["choices"])), CHOICES)
+    kind = "int " if data["kind"] == "int" else ""
+    step = f", step {data['step']}" if data.get("step", 1 if kind else None) != (1 if kind else None) else ""
+    return f"{kind}{data['low']}..{data['high']}{step}"
 
 
 class OptunaTrial(optuna.Trial):
@@ -44,8 +55,9 @@ class OptunaTrial(optuna.Trial):
         if name in self._cached_frozen_trial.params:
             return super()._suggest(name, distribution)
         data = data_of(name, distribution)
-        if name in self.running.spec.params and name not in self.running.recorded and "low" in data:
-            self._check_given(name, distribution, data["low"], data["high"])
+        given = name in self.running.spec.params and name not in self.running.recorded
+        if given and "low" in data:
+            self._check_given(name, distribution, data)
         try:
             value = super()._suggest(name, distribution)
             if not is_kept(value, data["kind"]):
@@ -53,9 +65,11 @@ class OptunaTrial(optuna.Trial):
         except ValueError as error:
             if name not in self._fixed_params:
                 raise
+            if given:
+                raise self._not_offered(name, data) from error
             raise RecordedValue(
-                f"{name} is {self._fixed_params[name]!r:.80} in this trial's record, which {data} does not offer now; "
-                "restore the code or enqueue the study anew"
+                f"{name} is {self._fixed_params[name]!r:.80} in this trial's record, and {self.running.cell.path.name} "
+                f"suggests {offered(data)} now; restore the code or enqueue the study anew"
             ) from error
         told = value
         if isinstance(distribution, CategoricalDistribution):  # equal, and the same object as in the first attempt
@@ -68,18 +82,20 @@ class OptunaTrial(optuna.Trial):
         self.running.drew(name, told, data)
         return value
 
-    def _check_given(self, name: str, distribution: BaseDistribution, low: float, high: float) -> None:
+    def _check_given(self, name: str, distribution: BaseDistribution, data: dict[str, Any]) -> None:
         """Raises RecordedValue where the study gives a number that the function does not offer."""
-        value = self.running.spec.params[name]
+        value, low, high = self.running.spec.params[name], data["low"], data["high"]
         is_number = isinstance(value, int | float)
         inside = min(max(value, low), high) if is_number else low  # a point of a grid may lie a rounding error outside
         if not (is_number and math.isclose(inside, value, rel_tol=1e-9) and distribution._contains(inside)):
-            declared = name in (self.running.cell.space or {})
-            how, cure = ("as the study declares it", "equal") if declared else ("in the warm start", "agree")
-            raise RecordedValue(
-                f"{name} is {value!r:.80} {how}, and {self.running.cell.path.name} suggests {low}..{high}; "
-                f"make the two {cure}"
-            )
+            raise self._not_offered(name, data)
+
+    def _not_offered(self, name: str, data: dict[str, Any]) -> RecordedValue:
+        """The study gives a value that the function does not suggest."""
+        declared = name in (self.running.cell.space or {})
+        how, cure = ("as the study declares it", "equal") if declared else ("in the warm start", "agree")
+        value, file = self.running.spec.params[name], self.running.cell.path.name
+        return RecordedValue(f"{name} is {value!r:.80} {how}, and {file} suggests {offered(data)}; make the two {cure}")
 
     @property
     def params(self) -> dict[str, Any]:

@@ -237,6 +237,7 @@ class Commands:
         self.training = False  # there is, or soon will be, something worth a checkpoint
         self.alone = False  # the supervisor died: nobody will answer
         self.struck = False  # by a signal, which has ended what the trial had started: what it makes of that is wrong
+        self.cut = False  # the supervisor sends the signal, of which a handler of the person's may make an early end
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None  # one fact of the trial that runs, at once
         self.pid = os.getpid()
         self.leaves_struck = False  # nothing that the trial does once it is struck counts
@@ -344,6 +345,9 @@ class Commands:
         elif command.get("do") == "quit":
             self._runs.put(None)
         elif command.get("do") == "stop":
+            self.ask_stop()
+        elif command.get("do") == "leave":
+            self.cut = True
             self.ask_stop()
 
 

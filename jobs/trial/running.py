@@ -116,6 +116,8 @@ class RunningTrial:
         """Tells one epoch. Raises Stopped after it, where a stop was asked and nothing can be saved."""
         if step > LAST_STEP:
             raise BadReport(f"the step is {step}, expected at most {LAST_STEP}")
+        if self.orders.cut:
+            self.stop()  # a handler of the person's may have cut this epoch short
         self.leave_if_struck()
         self._settle(asks=False)
         self.loaded = None

@@ -376,6 +376,8 @@ def test_more_trials_extend_and_a_changed_file_is_another_question(fts: Callable
     assert "S is in line as job 2: 12 trials; train.py has changed since job 1, so this is another question" in said
     assert fts("cancel", "2", "-y").code == 0
     assert "S is in line as job 3: 12 trials\n" in fts(*words, "--trials", "12", "--again").err
+    assert "'1-3' means several jobs: " in fts("why", "1-3").err, "three jobs of one cell"
+    assert "job 3 (S)" in fts("why", "S").out and "job 1 (S)" in fts("why", "1-1").out
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_watch_says_once_that_a_worker_has_died(tmp_path: Path, capsys: Any) -> 
     said = capsys.readouterr().err
     db.close()
     assert said.count("has died") == 2, "once each"
-    assert f"worker 1 on {os.uname().nodename} has died; its last heartbeat was at " in " ".join(said.split())
+    assert f"Worker 1 on {os.uname().nodename} has died; its last heartbeat was at " in " ".join(said.split())
 
 
 def next_line(lines: Iterator[str]) -> Iterator[list[str]]:

@@ -224,7 +224,7 @@ def test_watch_in_sentences_names_the_cell_of_each_trial(fts, db: Database):
     transitions.pause_queue(db, "night")
     said = fts("watch", "--plain", "--from", "0", "--until-idle").out.splitlines()
     assert all(line.startswith("At ") and line.endswith(".") for line in said)
-    assert any(re.search(r"trial 0 of 2M/h1 is complete with 0\.\d{4}\.$", line) for line in said), said
+    assert any(re.search(r"trial 0 of 2M/h1 is complete with \w+ 0\.\d{4}\.$", line) for line in said), said
     assert any("put 2M/h1 in line." in line for line in said)
 
 

@@ -11,12 +11,9 @@ from fts.jobs.status import formatting
 from fts.jobs.status import sentences as spoken
 from fts.jobs.status import summary as glances
 from fts.jobs.status.surface import Surface
-from fts.state import queries
-from fts.state.db import open_for_reading
 from fts.state.values import JobStatus, Node, NodeState
 from tests.jobs.test_surfaces import STATES
-from tests.tui import any_study
-from tests.tui.values import HOUR, NOW, make_event, make_job, make_snapshot, make_trial, make_worker, picture
+from tests.tui.values import HOUR, NOW, make_job, make_snapshot, make_trial, make_worker, picture
 
 SIGNS = "".join((*formatting.GLYPHS.values(), "★●•·↑↓→█▓▒░┊┃…±°↵▏▕`"))
 LETTERS = re.compile(r"\d ?(?:GB|MB|kB|TB|°C|%|s|h|m|d|min|ep)\b|\d%|\bt\d+\b|\bOOM\b| \.\d| {2}")
@@ -35,24 +32,6 @@ def is_speakable(text: str) -> bool:
 def test_the_status_of_every_state_can_be_read_aloud(name):
     for text in told(STATES[name]):
         assert is_speakable(text), text
-
-
-def test_every_event_of_a_real_journal_can_be_read_aloud_and_names_its_cell(tmp_path):
-    path = tmp_path / "work" / "outputs" / "fts.db"
-    path.parent.mkdir(parents=True)
-    any_study.build(path)
-    db = open_for_reading(path)
-    jobs, events = queries.snapshot(db).jobs, queries.events(db, limit=1000)
-    db.close()
-    seen = set()
-    for event in events:
-        text = spoken.event_sentence(event, jobs)
-        assert is_speakable(text), text
-        assert text.startswith(("On 23 July at ", "At ")), text
-        job = next((job for job in jobs if job.id == event.job_id), None)
-        assert job is None or job.cell in text or job.study in text, "two slots may both be at their trial 5"
-        seen.add(str(event.verb))
-    assert {"trial_complete", "trial_pruned", "new_best", "enqueued", "claimed", "guard"} <= seen
 
 
 @pytest.mark.parametrize(
@@ -100,11 +79,6 @@ def test_of_many_jobs_the_most_important_are_told_and_the_others_counted():
     found = told(make_snapshot(jobs=jobs))
     assert sum(text.startswith("Cell ") for text in found) == spoken.MOST
     assert found[-1] == f"Besides, {2000 - spoken.MOST} jobs queued."
-
-
-def test_an_event_of_a_job_that_is_gone_is_told_by_its_number():
-    event = make_event(1, NOW, "trial_complete", 77, data={"number": 3, "value": 0.25})
-    assert "trial 3 of job 77 is complete with 0.2500." in spoken.event_sentence(event, ())
 
 
 def test_nodes_are_told_and_those_that_take_no_part_by_name():

@@ -227,6 +227,15 @@ def test_a_waiting_job_without_trials_takes_any_change(db: Database, tmp_path: P
     ]  # fmt: skip
 
 
+def test_other_parameters_of_as_many_first_trials_are_named(db: Database, tmp_path: Path) -> None:
+    first = "search.warm_start=[{ lr = 0.1 }, { lr = 0.5 }]"
+    enqueued(db, tmp_path, first)
+    (line, _) = enqueued(db, tmp_path, "search.warm_start=[{ lr = 0.1 }, { lr = 0.2 }]")
+    assert ", search.warm_start.1.lr 0.5 -> 0.2" in line.told
+    (line, _) = enqueued(db, tmp_path)
+    assert "search.warm_start 2 trials -> none" in line.told
+
+
 def test_more_epochs_are_taken_over_by_a_job_with_trials(db: Database, tmp_path: Path) -> None:
     enqueued(db, tmp_path)
     begin(db, 1)

@@ -190,20 +190,22 @@ def test_a_recorded_draw_wins_over_a_changed_distribution_and_is_told_as_drifted
 
 
 @pytest.mark.parametrize(
-    ("drawn", "recorded", "now"),
+    ("drawn", "recorded", "now", "offered"),
     [
-        ("categorical('o', ['adam'])", "'adam'", "categorical('o', ['sgd', 'lion'])"),
-        ("float('o', 0.5, 0.5)", "0.5", "int('o', 0, 1)"),  # Python would cut it to 0
-        ("categorical('o', ['1'])", "'1'", "float('o', 0.0, 2.0)"),  # a text that reads as a number
+        ("categorical('o', ['adam'])", "'adam'", "categorical('o', ['sgd', 'lion'])", "'sgd', 'lion'"),
+        ("float('o', 0.5, 0.5)", "0.5", "int('o', 0, 1)", "int 0..1"),  # Python would cut it to 0
+        ("categorical('o', ['1'])", "'1'", "float('o', 0.0, 2.0)", "0.0..2.0"),  # a text that reads as a number
     ],
 )
-def test_a_recorded_value_that_is_offered_no_more_is_named(tmp_path: Path, drawn: str, recorded: str, now: str) -> None:
+def test_a_recorded_value_that_is_offered_no_more_is_named(
+    tmp_path: Path, drawn: str, recorded: str, now: str, offered: str
+) -> None:
     cell, record = cell_of(tmp_path, f"def objective(trial):\n    trial.suggest_{drawn}\n    return 1.0\n"), Record(0)
     attempt(spec_of(cell, record, ()), record, (), kills_at("draw", 1))
     cell = cell_of(tmp_path, f"def objective(trial):\n    trial.suggest_{now}\n    return 1.0\n")
     attempt(spec_of(cell, record, ()), record)
     assert record.end["fact"] == "failed"
-    assert f"o is {recorded} in this trial's record, which {{'kind': " in record.end["message"]
+    assert f"o is {recorded} in this trial's record, and train.py suggests {offered} now; " in record.end["message"]
 
 
 TORCH = """

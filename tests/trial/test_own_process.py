@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from fts.jobs.api.protocol import STOPPED
+from fts.jobs.supervisor.child import TrialProcess
 from tests.trial.harness import Record, attempt, cell_of, log_of, run_one, spec_of
 from tests.trial.test_stop import SAVES, stops_at, written
 
@@ -47,6 +49,47 @@ def test_the_handlers_of_a_function_are_its_own_in_what_it_forks_too(tmp_path: P
     record = run_one(cell_of(tmp_path, body))
     assert record.end.get("value") == 21, record.end
     assert not [fact for fact in record.told if fact["fact"] == "ends itself"], "the signal ended nothing"
+
+
+ENDS_EARLY = """
+import signal, time
+import fts
+
+def objective(trial):
+    met = []
+    signal.signal(signal.SIGTERM, lambda *_: met.append(1))
+    checkpoint = fts.checkpoint(trial)
+    state = checkpoint.load() or {"epoch": -1}
+    for epoch in range(state["epoch"] + 1, LAST):
+        steps = 0
+        while steps < 30 and not met:
+            time.sleep(0.05)
+            steps += 1
+        if LAST > 1:
+            trial.report(steps, epoch)
+            checkpoint.save({"epoch": epoch})
+        if met:
+            break
+    return steps
+"""
+
+
+@pytest.mark.parametrize("last", [1, 3])
+def test_what_a_handler_of_the_function_cuts_short_is_not_on_record(tmp_path: Path, last: int) -> None:
+    """As the Trainer of transformers does with enable_jit_checkpoint: at SIGTERM it leaves its epoch, and returns."""
+    body = ENDS_EARLY.replace("LAST", str(last))
+    cell, record = cell_of(tmp_path, body), Record(0)
+
+    def strikes(child: TrialProcess) -> None:
+        time.sleep(0.3)  # it is in the middle of an epoch
+        child.ask_to_stop()
+        child.insist()
+
+    attempt(spec_of(cell, record, ()), record, (), stops_at("started" if last == 1 else "checkpoint", 1, strikes))
+    assert (record.end["fact"], record.code) == ("stopped", STOPPED), log_of(cell)
+    assert all(value == 30 for value in record.curve.values())
+    attempt(spec_of(cell, record, ()), record)
+    assert record.end["value"] == 30 and len(record.curve) == (0 if last == 1 else last)
 
 
 INHERITS = """

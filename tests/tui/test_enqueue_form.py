@@ -38,6 +38,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+async def test_until_the_studies_are_found_the_form_says_that_it_looks_for_them(folder):
+    async with monitor(database(folder)) as (app, pilot):
+        await press(pilot, "e")
+        await until(lambda: isinstance(app.screen, EnqueueForm), pilot)
+        assert app.screen.studies or "looking for studies" in on_screen(app)
+        await until(lambda: app.screen.studies, pilot, PATIENCE_S)
+        assert "looking for studies" not in on_screen(app)
+
+
 def database(folder: Path) -> Path:
     return folder / "outputs" / "fts.db"
 

@@ -141,3 +141,16 @@ def test_a_log_that_is_older_than_the_worker_is_not_its_own(built, tmp_path):
     path = left(built, tmp_path, None)
     os.utime(path.parent / "logs" / "worker.log", (0, 0))
     assert "last words" not in picture(path, (120, 40))
+
+
+@pytest.mark.parametrize("silent_s", [0.0, 10 * HOUR])
+async def test_esc_says_that_the_worker_keeps_running_only_where_one_is_alive(built, tmp_path, silent_s):
+    import time
+
+    path = study.copy(built, tmp_path / "study" / "outputs")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE worker SET heartbeat_at = ?", (time.time() - silent_s,))
+    async with monitor(path) as (app, pilot):
+        await press(pilot, "escape")
+        assert "q leaves the monitor" in shown(app)
+        assert ("the worker keeps running" in shown(app)) == (silent_s == 0.0)

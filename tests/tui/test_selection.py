@@ -89,3 +89,28 @@ def test_every_bar_of_the_grid_is_whole():
     for row in queue_table.paint(seen(jobs), 80, 14)[1:]:
         text = "".join(part for part, _ in row)
         assert " ·········· " in text, text
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120, 200])
+@pytest.mark.parametrize(
+    ("wanted", "best"),
+    [(6, 0.5), (50, 1.229e-6), (100, 1.229e-6), (100, -1.229e-6), (1000, 12345.6), (12345, 1.229e-6)],
+)
+def test_the_number_of_trials_never_runs_into_the_best_value(width, wanted, best):
+    job = make_job(1, status="done", trials_wanted=wanted, trials_complete=wanted, best_value=best, best_trial=0)
+    view = seen([job])
+    rows = ["".join(part for part, _ in row) for row in queue_table.paint(view, width, 14)]
+    assert any(f" {wanted}/{wanted} " in row for row in rows), rows
+
+
+def test_of_equal_cells_the_same_one_stays_the_best_whatever_the_order_of_the_queue():
+    jobs = [make_job(n, budget, best_value=0.5, best_trial=0) for n, budget in ((1, "2M"), (2, "20M"))]
+    for order in (jobs, jobs[::-1]):
+        assert queue_table.best_ids(seen(order)) == {1}
+
+
+@pytest.mark.parametrize("width", [60, 73, 80])
+def test_how_a_waiting_cell_gets_its_first_trial_can_be_read_whole(width):
+    view = seen([make_job(8, "200M", 3, kind="seeds")], screen=TRIALS, job_id=8)
+    text = "\n".join("".join(part for part, _ in line) for line in trial_table.trials(view, width, 10))
+    assert "t runs it next (`fts next 8`)." in text

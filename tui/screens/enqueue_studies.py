@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NONE_FOUND = "no study is found here: type its file below, or write one with `fts init`"
 
 
+LOOKING = "looking for studies in this folder, the queue and what is installed ..."
+
+
 class StudyList(PagedList):
     """One study on each line; a `>` before the chosen one, so that it is seen without a colour."""
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Input, Static, TabbedContent, TabPane
+from textual.widgets.option_list import Option
 
 from fts.tui.screens.enqueue_cells import CellTable
 from fts.tui.screens.enqueue_options import Options
-from fts.tui.screens.enqueue_studies import StudyList
+from fts.tui.screens.enqueue_studies import LOOKING, StudyList
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -83,7 +84,7 @@ class FormTabs(TabbedContent):
 def panes() -> ComposeResult:
     """What stands in the tabs."""
     with TabPane("1 Study", id="study"), Vertical(id="pane-study"):
-        yield StudyList(id="studies", markup=False)
+        yield StudyList(Option(LOOKING, disabled=True), id="studies", markup=False)
         with Horizontal(id="typed-line"):
             yield Static("or type: ")
             typed = Input(placeholder="FILE.py:FUNCTION, STUDY.toml, or -- COMMAND", id="typed", compact=True)

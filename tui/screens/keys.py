@@ -110,7 +110,8 @@ class KeyActions(MendedScreen[None]):
         elif app.readings.frozen is not None:
             app.readings.frozen = None
         elif not self.desk.back():
-            self.say("q leaves the monitor; the worker keeps running")
+            running = "; the worker keeps running" if app.view().glance.has_worker else ""
+            self.say(f"q leaves the monitor{running}")
         if was_replay and self.desk.at is None:
             self.say("live again")
         self.changed()

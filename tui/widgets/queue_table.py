@@ -83,7 +83,7 @@ def _columns_of(view: View, width: int) -> Columns:
     jobs = view.snapshot.jobs
     fronts = max((len(job.front) for job in jobs), default=0)
     most = max((job.trials_wanted for job in jobs), default=0)
-    trials = 7 if most < 1000 else 2 * len(str(most)) + 2  # a cut number would be another one
+    trials = max(7, 2 * len(str(most)) + 3)  # a cut number would be another one, and so would one without a gap
     values = (f"{declared.shown(job.best_value)}   " for job in jobs if len(job.goals) == 1)
     best = max((f"front {fronts}   " if fronts else best_of(view), *values), key=formatting.width)
     return Columns.of(naming.names_of(jobs).values(), width, best, trials)
@@ -222,6 +222,8 @@ def _best_ids(view: View) -> set[int]:
         held = best.get(key)
         if held is None or held.best_value is None or job.direction.better(job.best_value, held.best_value):
             best[key] = job
+        elif job.best_value == held.best_value and job.id < held.id:
+            best[key] = job  # of equal ones always the same, whichever stands first in the queue now
     return {job.id for job in best.values()}
 
 

@@ -253,5 +253,6 @@ def _no_trials(view: View) -> list[Line]:
         return [(("   No cell is selected. 1 shows the queue.", "dim"),)]
     name = view.name
     if job.status == "queued":
-        return [((f"   {name} has no trial yet: it waits in line. t runs it next (`fts next {job.id}`).", "dim"),)]
+        waits = f"   {name} has no trial yet: it waits in line."
+        return [((waits, "dim"),), ((f"   t runs it next (`fts next {job.id}`).", "dim"),)]  # one line would be cut
     return [((f"   {name} has no trial yet.", "dim"),)]
