@@ -38,5 +38,5 @@ def log(words: Sequence[str]) -> int:
 
 
 def _refused(sentence: str, code: int) -> int:
-    print(f"fts: {sentence}", file=sys.stderr)
+    print(f"fts: {sentence}\n", end="", file=sys.stderr)
     return code

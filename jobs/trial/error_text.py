@@ -81,7 +81,7 @@ def print_error(error: BaseException) -> None:
         traceback.print_exception(error)
     elif type(error).__module__.startswith(RUNNER):
         sys.stderr.writelines(traceback.format_list([frame for frame in frames if not _is_ours(frame.filename)]))
-        print(sentence_of(error), file=sys.stderr)
+        print(f"{sentence_of(error)}\n", end="", file=sys.stderr)
     elif first is None:
         traceback.print_exception(error)  # of nobody's code but ours: all of it helps
     else:

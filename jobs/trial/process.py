@@ -379,8 +379,8 @@ class Throttle:
 
 
 def say(line: str) -> None:
-    """One line in the trial's log."""
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+    """One line in the trial's log, in one write: what the trial has started writes there, too."""
+    print(f"{time.strftime('%H:%M:%S')} {line}\n", end="", flush=True)
 
 
 def _say_if_possible(line: str) -> None:

@@ -67,7 +67,8 @@ class Console:
             self._erase()
             if line:
                 shown = "\n".join(clean(part) for part in line.split("\n"))  # messages of errors are written by others
-                print(f"{time.strftime('%H:%M:%S')}  {shown}", file=self.out)
+                # in one write, also unbuffered: other processes write lines of their own into the same log
+                print(f"{time.strftime('%H:%M:%S')}  {shown}\n", end="", file=self.out)
             self._draw()
             self.out.flush()
 
