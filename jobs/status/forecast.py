@@ -19,7 +19,7 @@ from fts.state.scheduling import waits
 from fts.state.values import Job, JobStatus, SeenForecast, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 # Hours per cell of 50 trials of the earlier scripts (median of what it really took): only their ratios are used.
 COST = {"tiny": 0.01, "2M": 0.37, "20M": 1.6, "200M": 13.0, "2B": 40.0}
@@ -159,7 +159,9 @@ def told(snapshot: Snapshot) -> SeenForecast | None:
     budgets = {pool_of(job) for job in snapshot.jobs if job.id in found.seconds_left}
     paces = {budget: pace_of(budget, snapshot.jobs, snapshot.taken_at, snapshot.worked) for budget in sorted(budgets)}
     seconds = {budget: round(pace.seconds, 3) for budget, pace in paces.items() if pace is not None}
-    return SeenForecast(snapshot.taken_at, found.finish_at, of, seconds, slots_of(snapshot))
+    forecast_of = set(of)
+    trials = {job.id: job.trials_wanted for job in snapshot.jobs if job.id in forecast_of}
+    return SeenForecast(snapshot.taken_at, found.finish_at, of, seconds, slots_of(snapshot), trials)
 
 
 def slip(snapshot: Snapshot, now: float) -> Slip | None:
@@ -167,12 +169,21 @@ def slip(snapshot: Snapshot, now: float) -> Slip | None:
     then = snapshot.seen
     if then is None or then.finish_at <= then.taken_at:
         return None
-    known = set(then.jobs)
-    found = _forecast(snapshot, [job for job in snapshot.jobs if job.id in known], now, 0, 0)
+    found = _forecast(snapshot, _same_work(snapshot.jobs, then), now, 0, 0)
     if found.finish_at is None:
         return None
     part = (found.finish_at - then.finish_at) / (then.finish_at - then.taken_at)
     return Slip(then, found.finish_at, part, _cause(snapshot, then, now))
+
+
+def _same_work(jobs: Iterable[Job], then: SeenForecast) -> list[Job]:
+    """The jobs of that forecast, without trials that were asked for since."""
+    known, same = set(then.jobs), []
+    for job in jobs:
+        wanted = then.trials.get(job.id, job.trials_wanted)
+        if job.id in known and (wanted >= job.trials_wanted or trials_ended(job) < wanted):
+            same.append(job if wanted >= job.trials_wanted else dataclasses.replace(job, trials_wanted=wanted))
+    return same
 
 
 def _cause(snapshot: Snapshot, then: SeenForecast, now: float) -> str:

@@ -121,6 +121,7 @@ def _to_forecast(data: Any) -> SeenForecast | None:
         taken_at, finish_at, slots = float(data["taken_at"]), float(data["finish_at"]), int(data["slots"])
         if not (0 <= taken_at <= LATEST and 0 <= finish_at <= LATEST and 0 < slots <= MANY):
             return None
-        return SeenForecast(taken_at, finish_at, jobs, paces, slots)
+        trials = {int(job): int(count) for job, count in data.get("trials", {}).items()}
+        return SeenForecast(taken_at, finish_at, jobs, paces, slots, trials)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return None

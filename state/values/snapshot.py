@@ -92,6 +92,7 @@ class SeenForecast:
     jobs: tuple[int, ...]  # that the forecast was of: what is put in line later is no slip
     paces: dict[str, float] = field(default_factory=dict)  # seconds per trial of each size, as judged then
     slots: int = 1
+    trials: dict[int, int] = field(default_factory=dict)  # that each of the jobs was to have: more of them is no slip
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,25 @@ def test_work_that_was_added_is_no_slip():
     assert slip(more, NOW).part == pytest.approx(0)
 
 
+def test_trials_that_were_added_to_a_job_are_no_slip():
+    snapshot = study(seen=seen_by(study()))
+    more = replace(snapshot, jobs=tuple(replace(job, trials_wanted=3 * job.trials_wanted) for job in snapshot.jobs))
+    assert judge(more, NOW).word is Word.WELL
+    assert slip(more, NOW).part == pytest.approx(0)
+
+
+def test_of_a_job_that_only_has_added_trials_left_nothing_can_slip():
+    snapshot = study(seen=seen_by(study(ended=49)))
+    first = replace(snapshot.jobs[0], trials_wanted=100, trials_complete=60)
+    assert slip(replace(snapshot, jobs=(first,)), NOW) is None
+
+
+def test_a_forecast_that_was_kept_without_trials_is_read():
+    """By a version before."""
+    snapshot = study(seen=seen_by(study(), trials={}))
+    assert slip(snapshot, NOW).part == pytest.approx(0)
+
+
 def test_a_few_minutes_are_no_slip():
     short = seen_by(study(trial_s=2.0), at=NOW)
     assert judge(study(trial_s=4.0, seen=short), NOW).word is Word.WELL

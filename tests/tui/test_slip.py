@@ -70,4 +70,4 @@ def test_the_event_says_what_was_told(slipped):
     db = open_database(slipped, readonly=True)
     data = json.loads(_latest(db)[1])
     db.close()
-    assert set(data["forecast"]) == {"taken_at", "finish_at", "jobs", "paces", "slots"}
+    assert set(data["forecast"]) == {"taken_at", "finish_at", "jobs", "paces", "slots", "trials"}
