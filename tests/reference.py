@@ -445,6 +445,7 @@ EVERY_TRIAL = (
 NO_VARIABLE = {
     "FTS_FRESH_FOLDER", "FTS_SERVED_BY",  # a placeholder in a command; between a server and its monitors
     "COMP_WORDS", "COMP_BREAKS",  # between a shell and its completion
+    "FTS_STARTED_BY",  # between a worker and what its trials start
     "WANDB_MODE", "TEXTUAL_FPS",  # set for a library in a process of fts
 }  # fmt: skip
 

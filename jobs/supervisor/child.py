@@ -27,6 +27,7 @@ import psutil
 
 from fts.jobs.api.protocol import MAX_LINE
 from fts.jobs.executors.base import Exit
+from fts.jobs.supervisor.leftovers import mark
 from fts.jobs.supervisor.process_tree import kin, signal_tree, started_at
 from fts.jobs.supervisor.template import Forked, PipeEnd, Template, Told
 from fts.jobs.trial.death import count_oom_kills
@@ -117,7 +118,7 @@ class TrialProcess:
                         stderr=subprocess.STDOUT,
                         pass_fds=(child_end,),
                         start_new_session=True,
-                        env=environment(threads, env),
+                        env=environment(threads, env) | mark(log_path.parent.parent),
                         cwd=cwd,
                     )
             finally:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.python import python
 from fts.jobs.supervisor.child import TrialProcess, environment
+from fts.jobs.supervisor.leftovers import mark
 from fts.jobs.supervisor.template import CAN_FORK, CannotFork, Template
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Starter:
         self._template = Template(
             python(*program.words, interpreter=program.python),
             self.log_path,
-            environment(threads, program.env),
+            environment(threads, program.env) | mark(self.log_path.parent.parent),
             None if program.folder is None else Path(program.folder),
         )
         self._template_of = wanted

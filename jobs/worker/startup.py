@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from fts.jobs.records import earlier_exports, exports
+from fts.jobs.supervisor.leftovers import end_leftovers
 from fts.jobs.supervisor.process_tree import Reaped, reap_recorded, same_process
 from fts.state import queries, transitions
 from fts.state.files import refuse_links, sweep, sweep_below
@@ -56,12 +57,14 @@ def bring_in_order(db: Database, places: Places) -> None:
     for folder in (places.logs, places.outputs / "trials"):
         refuse_links(folder, places.outputs)
     host = socket.gethostname()
-    alive = {worker.id for worker in queries.workers(db) if same_process(worker.pid, worker.pid_started)}
+    alive = {worker.id: worker.pid for worker in queries.workers(db) if same_process(worker.pid, worker.pid_started)}
     for child in queries.running_children(db, host):
         if child.worker_id not in alive:
             became = reap_recorded(child.pid, child.pid_started)
             if became in (Reaped.STOPPED, Reaped.KILLED):  # else nothing of it was left
                 log.info("process %d, which a lost worker left running: %s", child.pid, became)
+    if count := end_leftovers(places.outputs, set(alive.values())):
+        log.info("processes that trials of a lost worker had started, and that were ended: %d", count)
     transitions.reconcile(db, host, same_process)
     try:
         if (aside := earlier_exports.set_aside(db, places)) is not None:
