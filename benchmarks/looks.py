@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import Row
 from benchmarks.monitor import add_jobs, add_trials
-from fts.jobs.status import once
+from fts.jobs.status import memoize
 from fts.jobs.status import summary as glances
 from fts.state.db import open_database
 from fts.state.transitions.operator import note
@@ -52,7 +52,7 @@ def measured(path: Path, name: str) -> list[Row]:
         reading = reader.read(wish)
         reads.append(time.thread_time() - began)
         assert reading is not None and reading.foreseen is not None, "a note was written"
-        once.expect()
+        memoize.expect()
         _, foreseen = reading.foreseen
         began = time.thread_time()
         look = glances.look(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from fts.jobs.library.study import Study
     from fts.jobs.search.pure_pruner import PurePruner
     from fts.jobs.search.pure_sampler import PureSampler
+    from fts.jobs.trial.artifacts import artifact, predictions
     from fts.jobs.trial.checkpoint import checkpoint
-    from fts.jobs.trial.kept import artifact, predictions
     from fts.jobs.trial.public import cell, report, seed, shrink
 
 __all__ = [
@@ -50,12 +50,12 @@ _HOME = {
     "PureSampler": "fts.jobs.search.pure_sampler",
     "Stopped": "fts.jobs.api.objective",
     "Study": "fts.jobs.library.study",
-    "artifact": "fts.jobs.trial.kept",
+    "artifact": "fts.jobs.trial.artifacts",
     "cell": "fts.jobs.trial.public",
     "checkpoint": "fts.jobs.trial.checkpoint",
     "create_study": "fts.jobs.library.studies",
     "load": "fts.jobs.library.reading",
-    "predictions": "fts.jobs.trial.kept",
+    "predictions": "fts.jobs.trial.artifacts",
     "report": "fts.jobs.trial.public",
     "seed": "fts.jobs.trial.public",
     "shrink": "fts.jobs.trial.public",

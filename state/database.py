@@ -19,7 +19,7 @@ from fts.state.disk import has_log, reading_uri
 from fts.state.group_commit import GroupCommit
 from fts.state.holder import holder
 from fts.state.identity import Files, files_at, has_open
-from fts.state.place import require_study
+from fts.state.location import require_study
 from fts.state.translation import translate
 
 if TYPE_CHECKING:

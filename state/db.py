@@ -22,7 +22,7 @@ from fts.state.damage import (
 from fts.state.database import BUSY_TIMEOUT_S, Database, retry_while_busy
 from fts.state.files import make_folder, private_files
 from fts.state.identity import NEW
-from fts.state.place import database_path, has_study, refuse_other_than_file, require_study
+from fts.state.location import database_path, has_study, refuse_other_than_file, require_study
 
 if TYPE_CHECKING:
     from pathlib import Path

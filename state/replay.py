@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from peewee import SQL, fn
 
 from fts.state import queries
-from fts.state.front import first_of, front
 from fts.state.models import ALL, EpochRow, EventRow, SampleRow, TrialRow
+from fts.state.pareto_front import first_of, front
 from fts.state.rows import (  # fmt: skip
     finite_or_none,
     margin_of,

@@ -89,7 +89,7 @@ MAY_IMPORT = {
         "fts.state.user",
         "fts.jobs.actions",
         "fts.jobs.api",
-        "fts.jobs.hosts",
+        "fts.jobs.allowed_hosts",
         "fts.jobs.search.importance",
         "fts.jobs.search.prune_line",
         "fts.jobs.status",
@@ -107,7 +107,7 @@ NOT_AT_TOP = {
     "fts.jobs.search.drawing": {"torch", "textual", "pandas"},  # draws as a sampler of Optuna, likewise
     "fts.jobs.search.pure_pruner": {"torch", "textual", "pandas"},  # a pruner of Optuna, for plain Optuna
     "fts.jobs.search.pure_sampler": {"torch", "textual", "pandas"},  # a sampler of Optuna, loaded when a trial draws
-    "fts.jobs.search.lean_tpe": {"torch", "textual", "pandas"},  # likewise
+    "fts.jobs.search.fast_tpe": {"torch", "textual", "pandas"},  # likewise
     "fts.jobs.search.columns": {"torch", "textual", "pandas"},  # likewise
     "fts.jobs.trial.optuna_trial": {"torch", "textual", "pandas"},  # a trial of Optuna, likewise
 }

@@ -18,18 +18,18 @@ from fts.tui.data.poller import Poller
 from fts.tui.data.reader import ReadRequest
 from fts.tui.data.readings import Readings
 from fts.tui.data.view import QUEUE, SCREENS, View
+from fts.tui.key_queue import KeyQueue
 from fts.tui.keymap import Keymap
 from fts.tui.menus import Menus, commands
 from fts.tui.modes import MODES
 from fts.tui.navigation import Navigation
-from fts.tui.outlook import TICK_S, Outlook
 from fts.tui.presence import Presence
 from fts.tui.render import theme
 from fts.tui.render.export import keep_fault
 from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.sharing import Sharing
-from fts.tui.typed_ahead import TypedAhead
+from fts.tui.view_builder import TICK_S, Outlook
 from fts.tui.widgets.scrollbar import use_whole_cells
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Monitor(App[None]):
         self.desk = Navigation(at=at)
         self.outlook = Outlook(self)
         self.presence = Presence(self)
-        self.typed_ahead = TypedAhead(self)
+        self.key_queue = KeyQueue(self)
         self.acting = ActionRunner(self)
         self.sharing = Sharing(self)
         self.menus = Menus(self)
@@ -106,7 +106,7 @@ class Monitor(App[None]):
         self.poller.stop()
 
     async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key) and not event.is_forwarded and self.typed_ahead.takes(event):
+        if isinstance(event, events.Key) and not event.is_forwarded and self.key_queue.takes(event):
             return
         await super().on_event(event)
 

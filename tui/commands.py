@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
+from fts.jobs.allowed_hosts import LOOPBACK, cannot_listen
 from fts.jobs.api.amounts import read_time
 from fts.jobs.cli.app import Whole, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.maintain import existing
 from fts.jobs.cli.output import emit, put, say
-from fts.jobs.hosts import LOOPBACK, cannot_listen
 from fts.state.files import atomic_write, expanded
 from fts.state.user import this_person
 

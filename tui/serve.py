@@ -23,7 +23,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.hosts import name_of, refusal
+from fts.jobs.allowed_hosts import name_of, refusal
 from fts.jobs.python import python
 
 if TYPE_CHECKING:

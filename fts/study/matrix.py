@@ -280,7 +280,7 @@ def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
 
 def write(db: Database, cells: Iterable[CellSpec], who: str | None = None, **how: bool) -> list[Enqueued]:
     """Puts cells of the flagship in line; `how` are the options of put_in_line."""
-    from fts.study.line import put_in_line  # here, not above: peewee and huey, which a mere --help need not load
+    from fts.study.enqueue import put_in_line  # here, not above: peewee and huey, which a mere --help need not load
 
     return put_in_line(db, PatchTST(), cells, who, **how)
 

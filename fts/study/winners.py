@@ -77,7 +77,7 @@ def follow_winner(db: Database, study: Study, cell: Job, who: str) -> None:
     those of the winner before, where they still wait, are not needed any more.
     """
     from fts.state import transitions  # here: only a worker asks
-    from fts.study.line import put_in_line
+    from fts.study.enqueue import put_in_line
     from fts.study.naming import kept_apart
 
     asked, best = CellSpec.from_json(cell.spec), best_of(cell, queries.trials(db, cell.id))

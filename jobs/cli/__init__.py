@@ -31,7 +31,7 @@ def lead(words: list[str]) -> list[str]:
     """`fts` alone in a folder without a study: how to begin, in three lines. Empty: there is a study."""
     from fts.jobs.cli.newcomer import first_steps
     from fts.jobs.settings import places
-    from fts.state.place import has_study
+    from fts.state.location import has_study
 
     given = words[words.index("--db") + 1] if "--db" in words[:-1] else None
     return [] if has_study(places(given).db) else first_steps(Path.cwd())

@@ -22,7 +22,7 @@ from fts.jobs.cli.selection import one_cell, only_cell
 from fts.jobs.cli.show import reading
 from fts.jobs.status import formatting, naming, trial_facts
 from fts.state import queries
-from fts.state.front import first_of, front
+from fts.state.pareto_front import first_of, front
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
-from fts.jobs.unread import unread
+from fts.jobs.unused_names import unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -22,9 +22,9 @@ from fts.jobs.cli.paths import FileType
 from fts.jobs.search.needs import check_packages
 from fts.jobs.study_file import warm
 from fts.jobs.study_file.chosen import chosen
-from fts.jobs.unread import unread
+from fts.jobs.unused_names import unread
 from fts.state.files import expanded
-from fts.state.place import has_study
+from fts.state.location import has_study
 from fts.state.values import Enqueued
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
     """Writes the jobs, all or none, and says of each what became of it."""
     from fts.jobs.records.questions import told  # here: see below
     from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
-    from fts.jobs.study_file.line import another_question, take_over
+    from fts.jobs.study_file.enqueue import another_question, take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
     from fts.state.db import open_for_person
     from fts.state.transitions.base import transaction

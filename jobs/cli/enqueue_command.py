@@ -13,7 +13,7 @@ from fts.jobs.cli import enqueue, limits
 from fts.jobs.cli.app import Fraction
 from fts.jobs.cli.output import say
 from fts.jobs.study_file import warm
-from fts.jobs.unread import unread
+from fts.jobs.unused_names import unread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,14 +15,14 @@ from fts.jobs.cli.paths import PathType
 from fts.jobs.status import formatting
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
-from fts.jobs.unread import unread
-from fts.state.place import has_study
+from fts.jobs.unused_names import unread
+from fts.state.location import has_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fts.jobs.api.bare_cell import BareCell
-    from fts.jobs.study_file.line import Line
+    from fts.jobs.study_file.enqueue import Line
 
 LISTED = 40  # cells that a person reads one by one
 FILE = click.argument("file", metavar="STUDY.toml", type=PathType(path_type=Path))
@@ -89,12 +89,12 @@ def put_in_line(
     one: bool = False,
 ) -> list[Line]:
     """Reads, checks and writes. With `one`, several cells are refused. Raises BadSpec before anything is written."""
-    from fts.jobs.study_file import line  # here, not above: peewee, which --help need not load
+    from fts.jobs.study_file import enqueue  # here, not above: peewee, which --help need not load
 
     study = StudyFile.read(file, settings).named(name).warmed(warm)
     cells = cells_of(study, here().db, wanted)
     if one and len(cells) > 1:
-        names = ", ".join(line.titles(cells))
+        names = ", ".join(enqueue.titles(cells))
         raise click.UsageError(f"{file.name} has {len(cells)} cells: {names:.200}; name one with --cell")
     return put_cells_in_line(study, cells, again=again, dry_run=dry_run)
 
@@ -102,19 +102,19 @@ def put_in_line(
 def put_cells_in_line(study: StudyFile, cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[Line]:
     """The same with the file read. Raises BadSpec before anything is written."""
     from fts.jobs.sensors.gpus import too_few_gpus  # here: see put_in_line
-    from fts.jobs.study_file import line
+    from fts.jobs.study_file import enqueue
     from fts.state.db import open_for_person
 
-    line.check_here(cells)
+    enqueue.check_here(cells)
     for sentence in (*unread(cells), too_few_gpus(max(cell.gpu for cell in cells))):
         if sentence:
             say(sentence)
     began = not has_study(here().db)
     if dry_run and began:
-        return line.preview(cells)
+        return enqueue.preview(cells)
     db = open_for_person(here().db)
     try:
-        lines = line.put_in_line(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)
+        lines = enqueue.put_in_line(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)
     finally:
         db.close()
     if not dry_run and (place := which_queue(here().db, study.folder, began)):

@@ -24,7 +24,7 @@ from fts.state.db import open_database
 from fts.state.disk import reading_uri
 from fts.state.errors import WrongStatus
 from fts.state.files import csv_cell, is_file
-from fts.state.place import require_study
+from fts.state.location import require_study
 from fts.state.translation import translate
 
 OF_THE_FILE = (  # what SQLite says of the file or its disk, not of the statement
@@ -307,7 +307,7 @@ def doctor(fix: bool, as_json: bool, **flags: Any) -> None:
 
 
 def of_nodes(where: Where, as_json: bool, **flags: Any) -> None:
-    from fts.jobs.executors.examine import examine
+    from fts.jobs.executors.node_checks import examine
 
     found = examine(here(), worker_settings(where=where, **flags), say)
     if as_json:

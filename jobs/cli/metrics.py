@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
+from fts.jobs.allowed_hosts import LOOPBACK, cannot_listen
 from fts.jobs.cli.app import Whole, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.maintain import existing
 from fts.jobs.cli.output import emit, say
-from fts.jobs.hosts import LOOPBACK, cannot_listen
 
 
 @click.command()

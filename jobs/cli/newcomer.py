@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.state.damage import newest_backup
-from fts.state.place import DEFAULT_PATH, has_study, nearest_study
+from fts.state.location import DEFAULT_PATH, has_study, nearest_study
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence

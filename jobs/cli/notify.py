@@ -19,7 +19,7 @@ from fts.jobs.notify.targets import COMMAND, Quiet, Settings, Target
 from fts.jobs.settings import BadSetting
 from fts.jobs.status import formatting
 from fts.jobs.status.concern import About
-from fts.state.place import has_study, require_study
+from fts.state.location import has_study, require_study
 
 KINDS = ", ".join(About)
 SERVICES = ("ntfy", "mailto", "mailtos", "slack", "tgram", "discord", "json", "jsons", "gotify")  # best known

@@ -15,7 +15,7 @@ from fts.jobs.cli.output import say
 from fts.jobs.cli.work import log_to_stderr, machine_options
 from fts.jobs.settings import worker_settings
 from fts.jobs.study_file.words import STUDY_FILE
-from fts.state.place import has_study
+from fts.state.location import has_study
 from fts.state.values import JobStatus
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from fts.jobs.python import python
 from fts.jobs.service import manager, unit
 from fts.jobs.service.manager import LAUNCHD, SYSTEMD, Manager
 from fts.jobs.settings import worker_settings
-from fts.state.place import BEGIN, has_study, no_study
+from fts.state.location import BEGIN, has_study, no_study
 
 OF_SYSTEM = click.option("--system", is_flag=True, help="a service of the machine, which needs root, not one of yours")
 BY = click.option(

@@ -25,7 +25,7 @@ from fts.jobs.status.nodes import ran_on
 from fts.state import liveness, queries
 from fts.state.db import Database, open_for_reading
 from fts.state.files import csv_text
-from fts.state.front import best_first
+from fts.state.pareto_front import best_first
 from fts.state.rows import unreadable_in
 from fts.state.scheduling import paused_because
 from fts.state.values import Event, Job, JobStatus, Trial, TrialStatus

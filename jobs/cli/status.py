@@ -13,7 +13,7 @@ from fts.jobs.cli.app import here
 from fts.jobs.cli.errors import SCHEMA, NothingThere
 from fts.jobs.cli.log_excerpt import last_lines_of, last_words
 from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
-from fts.jobs.look import kept_by, locked_by
+from fts.jobs.read_status import kept_by, locked_by
 from fts.jobs.status import formatting, naming, nodes
 from fts.jobs.status import summary as glances
 from fts.jobs.status.conditions import is_disk_low, running_trials
@@ -24,7 +24,7 @@ from fts.jobs.status.surface import Surface
 from fts.jobs.status.verdict import EXIT_CODES
 from fts.state import liveness, queries, replay
 from fts.state.db import Database, open_for_reading
-from fts.state.place import BEGIN, no_study, refuse_other_than_file
+from fts.state.location import BEGIN, no_study, refuse_other_than_file
 from fts.state.user import this_person
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from fts.state.db import open_for_reading
 from fts.state.disk import is_full
 from fts.state.errors import StateError
 from fts.state.files import atomic_write, open_log
-from fts.state.place import BEGIN, has_study, no_study
+from fts.state.location import BEGIN, has_study, no_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable

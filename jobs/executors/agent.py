@@ -27,8 +27,8 @@ from fts import __version__
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.cgroups import usable_cores
 from fts.jobs.executors import fingerprint
-from fts.jobs.executors.arriving import BadFile
 from fts.jobs.executors.frames import MOST_FROM_HEAD, BadFrame, Frame, Kind, Reader, Writer
+from fts.jobs.executors.incoming_files import BadFile
 from fts.jobs.executors.node_data import DataSets, Left
 from fts.jobs.executors.node_trial import NodeTrial
 from fts.jobs.executors.on_node import new_scratch

@@ -16,9 +16,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
-from fts.jobs.executors.arriving import Arriving, BadFile
 from fts.jobs.executors.frames import MOST_FROM_NODE, BadFrame, Frame, Kind, Reader, Writer, last_line
-from fts.jobs.supervisor.trouble import is_disk_trouble
+from fts.jobs.executors.incoming_files import Arriving, BadFile
+from fts.jobs.supervisor.machine_errors import is_disk_trouble
 from fts.state.files import open_log
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from fts.jobs.executors.fingerprint import other_code
 from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.node_rows import NodeRows
 from fts.jobs.executors.remote import RemoteSlot, gpus_of
-from fts.jobs.executors.remote_watch import disk_short
+from fts.jobs.executors.remote_watchdog import disk_short
 from fts.jobs.executors.slurm_look import drained, with_reason
 from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.executors.arriving import MD5, BadFile, checked_name
-from fts.jobs.executors.outgoing import open_plain, state_of
+from fts.jobs.executors.incoming_files import MD5, BadFile, checked_name
+from fts.jobs.executors.outgoing_files import open_plain, state_of
 from fts.state.files import atomic_write, make_folder, remove
 
 if TYPE_CHECKING:

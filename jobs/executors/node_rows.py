@@ -8,9 +8,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.executors.past import Past
+from fts.jobs.executors.node_history import Past
 from fts.jobs.executors.remote import gpus_of
-from fts.jobs.executors.remote_watch import reading_of
+from fts.jobs.executors.remote_watchdog import reading_of
 from fts.state import queries, transitions
 from fts.state.errors import StateError
 from fts.state.values import Node, NodeState

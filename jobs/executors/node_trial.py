@@ -9,13 +9,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.study import Program
-from fts.jobs.executors.arriving import Arriving, BadFile
 from fts.jobs.executors.base import Whose
 from fts.jobs.executors.frames import MOST_BODY, Kind, Writer
+from fts.jobs.executors.incoming_files import Arriving, BadFile
 from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program
 from fts.jobs.supervisor.attempt import UNHEARD_S, is_of_function
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, TrialProcess, limit_data
-from fts.jobs.supervisor.elsewhere import BadBlob, CannotKeep
+from fts.jobs.supervisor.shared_checkpoints import BadBlob, CannotKeep
 from fts.jobs.supervisor.starter import Starter
 from fts.jobs.watchdog.policy import Action, HeatPolicy, MemoryLimits
 from fts.jobs.watchdog.watchdog import PaceLimits, Watchdog

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.executors.arriving import MD5, Arriving, BadFile, checked_name
-from fts.jobs.executors.outgoing import Outgoing, Stays
-from fts.jobs.supervisor.elsewhere import Pointer, fetch
+from fts.jobs.executors.incoming_files import MD5, Arriving, BadFile, checked_name
+from fts.jobs.executors.outgoing_files import Outgoing, Stays
+from fts.jobs.supervisor.shared_checkpoints import Pointer, fetch
 from fts.state.files import atomic_write, expanded, is_abandoned, make_folder, open_log, remove
 
 if TYPE_CHECKING:

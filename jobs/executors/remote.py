@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.devices import Gpu
 from fts.jobs.executors.base import DataNotSent, OrderCame, Whose
 from fts.jobs.executors.remote_process import RemoteProcess
-from fts.jobs.executors.remote_watch import NodeSensors, RemoteWatchdog
+from fts.jobs.executors.remote_watchdog import NodeSensors, RemoteWatchdog
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.slot import COOL_LOOK_S, VISIBLE, Slot

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import protocol
-from fts.jobs.executors.arriving import Arriving, settle
 from fts.jobs.executors.base import Exit, OrderCame, Whose
 from fts.jobs.executors.channel import Channel, FilesCame, LogCame
 from fts.jobs.executors.frames import MOST_BODY, Kind
-from fts.jobs.executors.outgoing import KEEPS, open_plain, scan, send_file
-from fts.jobs.executors.remote_watch import decision_of
-from fts.jobs.supervisor import elsewhere
+from fts.jobs.executors.incoming_files import Arriving, settle
+from fts.jobs.executors.outgoing_files import KEEPS, open_plain, scan, send_file
+from fts.jobs.executors.remote_watchdog import decision_of
+from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.child import ChildGone
 from fts.jobs.supervisor.template import Told
 from fts.state.files import open_log
@@ -82,18 +82,18 @@ class RemoteProcess:
         writer, meta = self.channel.writer, {"token": token}
         names: dict[str, Any] = {"job": home.parent.name, "trial": home.name}
         if (checkpoints := self.slot.executor.checkpoints) is not None:
-            self._elsewhere = elsewhere.folder_of(checkpoints, root, home.parent.name, home.name)
-            elsewhere.sweep(self._elsewhere, home, None)
+            self._elsewhere = shared_checkpoints.folder_of(checkpoints, root, home.parent.name, home.name)
+            shared_checkpoints.sweep(self._elsewhere, home, None)
             beyond = self.slot.asked.checkpoint_home
             names["elsewhere"] = {"root": str(checkpoints), "folder": str(self._elsewhere), "beyond": beyond}
         self.channel.begin(token, Arriving(home, root), self._elsewhere and self._elsewhere / token)
         writer.send(Kind.ATTEMPT, {**meta, **names, **self.begins, "spec": spec})
         for name in scan(home):
-            pointer = elsewhere.read(home / name) if name.endswith(elsewhere.SUFFIX) else None
-            if pointer is None and name.endswith(elsewhere.SUFFIX):
+            pointer = shared_checkpoints.read(home / name) if name.endswith(shared_checkpoints.SUFFIX) else None
+            if pointer is None and name.endswith(shared_checkpoints.SUFFIX):
                 continue
             if pointer is not None:
-                told = {"name": name.removesuffix(elsewhere.SUFFIX), "at": pointer.at}
+                told = {"name": name.removesuffix(shared_checkpoints.SUFFIX), "at": pointer.at}
                 writer.send(Kind.FILE, {**meta, **told, "size": pointer.bytes, "md5": pointer.md5})
                 continue
             fd = None if name.startswith(KEEPS) else open_plain(home / name)
@@ -170,13 +170,13 @@ class RemoteProcess:
     def sweep(self, live: str | None = None) -> None:
         """Of what does not come home, what no pointer at home names goes. `live`: an attempt that still runs."""
         if self._elsewhere is not None and self._home is not None:
-            elsewhere.sweep(self._elsewhere, self._home, live)
+            shared_checkpoints.sweep(self._elsewhere, self._home, live)
 
     def _kept_at(self, fact: dict[str, Any]) -> dict[str, Any]:
         """Where a checkpoint is that did not come home."""
         if self._elsewhere is None or self._home is None or fact.get("fact") != "checkpoint":
             return {}
-        return {"kept_at": str(self._elsewhere)} if elsewhere.bytes_of(self._home) else {}
+        return {"kept_at": str(self._elsewhere)} if shared_checkpoints.bytes_of(self._home) else {}
 
     def _ended(self, meta: dict[str, Any]) -> None:
         code = meta.get("code")

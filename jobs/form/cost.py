@@ -16,10 +16,10 @@ from fts.frozen import dataclass
 from fts.jobs.api.command import BareStudy
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.api.study import LEARN
-from fts.jobs.form import standing
+from fts.jobs.form import cell_state
 from fts.jobs.status import forecast, formatting
 from fts.state.files import room
-from fts.state.place import has_study
+from fts.state.location import has_study
 from fts.state.values import Direction, Job, JobStatus, Snapshot
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def of_file(places: Places, cells: Sequence[BareCell], *, again: bool) -> tuple[
     """What putting these cells of a file in line takes."""
     with reading(places) as db:
         found = known(db, places, cells[0].study)
-        return found, orders_of(cells, standing.of_file(db, cells, found.jobs, again), found.jobs)
+        return found, orders_of(cells, cell_state.of_file(db, cells, found.jobs, again), found.jobs)
 
 
 def of_words(
@@ -135,7 +135,7 @@ def of_words(
     """The same of the cells of a command line."""
     with reading(places) as db:
         found = known(db, places, cells[0].study)
-        return found, orders_of(cells, standing.of_words(cells, found.jobs, again, typed), found.jobs)
+        return found, orders_of(cells, cell_state.of_words(cells, found.jobs, again, typed), found.jobs)
 
 
 @contextmanager

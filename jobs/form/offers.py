@@ -17,12 +17,12 @@ from fts.jobs.api.form import ANOTHER, Cost, Field, Look
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.cli import enqueue, enqueue_command, enqueue_study, limits
 from fts.jobs.cli.errors import sentence_of
-from fts.jobs.form import cost, fields, standing
+from fts.jobs.form import cell_state, cost, fields
 from fts.jobs.status import formatting
 from fts.jobs.study_file.chosen import chosen
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
-from fts.jobs.unread import unread
+from fts.jobs.unused_names import unread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +100,7 @@ class Offer(ABC):
         seen = self.see(typed)
         with cost.reading(self.places) as db:
             if db is not None:
-                seen.now = standing.with_lost(db, seen.now)
+                seen.now = cell_state.with_lost(db, seen.now)
         return seen
 
     def cost(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> Cost:
@@ -176,14 +176,14 @@ class OfFile(Offer):
         given = self._options(typed)
         study = StudyFile.read(self.path, given["settings"]).named(given["name"]).warmed(given["warm"])
         made = cells_of(study, self.places.db)
-        from fts.jobs.study_file import line  # here: peewee
+        from fts.jobs.study_file import enqueue  # here: peewee
 
-        line.check_here(made)
+        enqueue.check_here(made)
         with cost.reading(self.places) as db:
             from fts.state import queries
 
             jobs = () if db is None else queries.jobs(db)
-            now = standing.of_file(db, made, jobs, given["again"])
+            now = cell_state.of_file(db, made, jobs, given["again"])
         said = unread(made)
         return Seen(made, now, said)
 
@@ -251,7 +251,7 @@ class OfWords(Offer):
                     from fts.state import queries  # here: peewee
 
                     jobs = () if db is None else queries.jobs(db)
-                now = standing.of_words(made, jobs, again, limits.typed())
+                now = cell_state.of_words(made, jobs, again, limits.typed())
         finally:
             os.chdir(before)
         said = unread(made)

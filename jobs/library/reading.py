@@ -25,7 +25,7 @@ from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
 from fts.state import queries
 from fts.state.db import open_for_reading
-from fts.state.front import first_of, front
+from fts.state.pareto_front import first_of, front
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,14 +167,14 @@ class Loaded:
 
     def _predictions(self, cell: str | int, trial: int | None = None) -> Rows:
         """What a trial predicted (default: the best one), row by row: index, y_true, y_pred. Raises NothingKept."""
-        from fts.jobs.records.kept import read_predictions  # here: with numpy
+        from fts.jobs.records.artifacts import read_predictions  # here: with numpy
 
         job, meant = self._trial_of(cell, trial)
         return list(read_predictions(places(self.path), job, meant).records())
 
     def artifact(self, cell: str | int, name: str, trial: int | None = None) -> Path:
         """The path of a file or folder that a trial kept (default: the best one). Raises NothingKept."""
-        from fts.jobs.records.kept import artifact_of
+        from fts.jobs.records.artifacts import artifact_of
 
         job, meant = self._trial_of(cell, trial)
         return artifact_of(places(self.path), job, meant, name)

@@ -40,11 +40,11 @@ from fts.jobs.settings import places
 from fts.jobs.status.conditions import is_live, runnable
 from fts.jobs.status.explain import why
 from fts.jobs.study_file import warm
-from fts.jobs.study_file.line import take_over
+from fts.jobs.study_file.enqueue import take_over
 from fts.jobs.trial.running import python_values
 from fts.state import liveness, queries, transitions
 from fts.state.db import Database, open_for_person, open_for_reading
-from fts.state.front import first_of, front
+from fts.state.pareto_front import first_of, front
 from fts.state.transitions.base import transaction
 from fts.state.values import Job, JobStatus
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fts.frozen import dataclass
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.records.exports import best_of
-from fts.jobs.supervisor import elsewhere
+from fts.jobs.supervisor import shared_checkpoints
 from fts.state.files import DRAFT, is_abandoned, link_below, remove
 from fts.state.values import Job, Trial, TrialStatus
 
@@ -67,7 +67,7 @@ def free(found: Iterable[Freed], places: Places) -> tuple[int, list[Path]]:
     for item in found:
         if link_below(item.path, places.outputs) is not None or not item.path.resolve().is_relative_to(root):
             continue
-        elsewhere.forget(item.path)
+        shared_checkpoints.forget(item.path)
         if remove(item.path):
             freed += item.bytes
         else:
@@ -98,7 +98,7 @@ def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) 
         if (checkpoints := folder / CHECKPOINTS).is_dir():
             yield Freed(
                 checkpoints,
-                size_of(checkpoints) + elsewhere.bytes_of(checkpoints),
+                size_of(checkpoints) + shared_checkpoints.bytes_of(checkpoints),
                 f"checkpoints of a trial that is {trial.status}",
             )
         weights = folder / BEST_WEIGHTS

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
-from fts.jobs.hosts import LOOPBACK, name_of, refusal
-from fts.jobs.look import glance as look
+from fts.jobs.allowed_hosts import LOOPBACK, name_of, refusal
 from fts.jobs.metrics import gauges
 from fts.jobs.metrics.exposition import CONTENT_TYPE, text_of
+from fts.jobs.read_status import glance as look
 from fts.jobs.status.concern import Word
 from fts.jobs.status.sentences import sentences
 from fts.state.db import open_for_reading

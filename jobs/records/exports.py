@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import NAME
 from fts.jobs.records import columns, results
-from fts.jobs.records.kept_rows import KeptRows
+from fts.jobs.records.results_cache import KeptRows
 from fts.jobs.status import trial_facts
 from fts.jobs.status.formatting import iso, trials_ended
 from fts.state import queries
 from fts.state.files import CannotWrite, atomic_write, csv_text, from_csv_cell, link_below, make_folder, refuse_links
-from fts.state.front import first_of, front
+from fts.state.pareto_front import first_of, front
 from fts.state.values import Epoch, Job, JobStatus, Margin, Trial
 
 if TYPE_CHECKING:

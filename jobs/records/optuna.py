@@ -7,9 +7,9 @@ import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.records.beside import role_of
 from fts.jobs.records.exports import beside_name, shown_of
 from fts.jobs.records.searches import begun_cells
+from fts.jobs.records.trial_roles import role_of
 from fts.jobs.status import trial_facts
 from fts.state import queries
 from fts.state.values import Draw, Epoch, Job, Trial, TrialStatus

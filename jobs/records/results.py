@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.study import Table
 from fts.jobs.records import columns
-from fts.jobs.records.beside import baseline_of, replicates_of
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.searches import COMING, Searches
 from fts.jobs.records.text_table import markdown
+from fts.jobs.records.trial_roles import baseline_of, replicates_of
 from fts.jobs.status import formatting, naming, trial_facts
 from fts.jobs.status.declared import ARROWS
 from fts.state import queries
 from fts.state.files import csv_text
-from fts.state.front import first_of, front
+from fts.state.pareto_front import first_of, front
 from fts.state.values import JobStatus, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fts.jobs.records.beside import Replicates
+    from fts.jobs.records.trial_roles import Replicates
     from fts.jobs.status.declared import Declared
     from fts.state.db import Database
     from fts.state.values import Attempt, Job, StudyRecord, Trial

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.records import columns
-from fts.jobs.records.beside import Replicates, baseline_of, replicates_of, role_of, search_of
 from fts.jobs.records.energy import energies, total
 from fts.jobs.records.results import best_of, newer_of, spent
 from fts.jobs.records.searches import Searches, begun_cells
+from fts.jobs.records.trial_roles import Replicates, baseline_of, replicates_of, role_of, search_of
 from fts.jobs.status import naming
 from fts.state import queries
 from fts.state.errors import UnreadableHistory

@@ -10,7 +10,7 @@ from fts.jobs.report.statistics import parameters_of
 from fts.jobs.report.svg import Chart, Scale, categories, linear, logarithmic, shortened
 from fts.jobs.search.importance import ranks
 from fts.jobs.status import trial_facts
-from fts.state.front import front
+from fts.state.pareto_front import front
 from fts.state.values import TrialStatus
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from fts.jobs.report.data import is_finite
 from fts.jobs.report.sentences import lead, value
 from fts.jobs.report.svg import Chart, pixels, shortened
 from fts.jobs.status import formatting
-from fts.state.front import front
+from fts.state.pareto_front import front
 
 if TYPE_CHECKING:
     from fts.jobs.report.data import CellReport, StudyReport

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
-from fts.jobs.records.beside import role_of
+from fts.jobs.records.trial_roles import role_of
 from fts.jobs.report.statistics import (
     LEVEL,
     at_least,
@@ -18,7 +18,7 @@ from fts.jobs.report.statistics import (
 )
 from fts.jobs.search.importance import BY_CHANCE
 from fts.jobs.status import formatting, trial_facts
-from fts.state.front import front
+from fts.state.pareto_front import front
 from fts.state.values import JobStatus, TrialStatus
 
 if TYPE_CHECKING:

@@ -82,7 +82,7 @@ class Columns:
         self.table, self.count = table, count
         self.states, self.values = table.states[:count], table.values[:count]
         self.finished = int(np.count_nonzero((self.states == COMPLETE) | (self.states == PRUNED)))
-        self.split: tuple[Places, Places] | None = None  # of TPE; see lean_tpe
+        self.split: tuple[Places, Places] | None = None  # of TPE; see fast_tpe
 
     @property
     def is_constrained(self) -> bool:

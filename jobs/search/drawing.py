@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
-    from fts.jobs.search.rebuilt import Rebuilt
+    from fts.jobs.search.recorded_study import Rebuilt
 
 TRIES = 100  # at a combination that nothing forbids
 LEARNING = 50  # of them by the sampler, which is told each refusal as the worst trial there is; then at random

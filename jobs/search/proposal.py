@@ -15,7 +15,7 @@ from fts.state.values import Direction
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fts.jobs.search.rebuilt import Rebuilt
+    from fts.jobs.search.recorded_study import Rebuilt
     from fts.jobs.search.sampler import PastTrial
 
 

@@ -19,10 +19,10 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 
 from fts.frozen import dataclass
 from fts.jobs.api.spec import seed_for
-from fts.jobs.search import lean_tpe
+from fts.jobs.search import fast_tpe
 from fts.jobs.search.columns import Columns, Table
 from fts.jobs.search.needs import check_packages
-from fts.jobs.search.rebuilt import FILLED
+from fts.jobs.search.recorded_study import FILLED
 from fts.jobs.search.sampler import SAMPLERS, system_attributes
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
 
-    from fts.jobs.search.rebuilt import Rebuilt
+    from fts.jobs.search.recorded_study import Rebuilt
 
 TOGETHER = "drawn together"  # the purpose of a relative draw's seed; no parameter is called so
 RELATIVE = ("gp", "nsgaii", "cmaes")  # samplers that draw parameters together
@@ -102,7 +102,7 @@ class PureSampler(BaseSampler):
             return optuna.samplers.RandomSampler(seed=seed)
         if self.name == "gp":
             return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
-        return lean_tpe.tpe(seed)
+        return fast_tpe.tpe(seed)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -224,7 +224,7 @@ class _AsItBegan(optuna.Study):
 
     @cached_property
     def columns(self) -> Columns | None:
-        """For lean_tpe."""
+        """For fast_tpe."""
         if self._filled is not None:
             return self._filled[0].columns(self._filled[1])
         numbers = [one.number for one in self._trials]

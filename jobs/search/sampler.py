@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.goals import goals_of
 from fts.jobs.api.spec import BadSpec, seed_for
-from fts.jobs.search.rebuilt import Rebuilt, fill
+from fts.jobs.search.recorded_study import Rebuilt, fill
 from fts.jobs.search.space import Space, distributions
 from fts.state.values import Direction
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.api.amounts import read_size
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.status import formatting
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.state.files import capacity
 from fts.state.scheduling import waits
 from fts.state.values import Epoch, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker

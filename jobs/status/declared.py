@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.study import Axis, Fact, Metric
 from fts.jobs.status import formatting
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.state.values import LITTLE, Direction, Job, Snapshot, StudyRecord
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.code import TooMuchCode, all_files, beside, files, not_inside
-from fts.jobs.executors.arriving import BadFile, checked_name
+from fts.jobs.executors.incoming_files import BadFile, checked_name
 from fts.jobs.study_file.faults import At, BadStudy
 
 if TYPE_CHECKING:

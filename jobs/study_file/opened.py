@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from fts.jobs.study_file.chosen import chosen
-from fts.state.place import has_study
+from fts.state.location import has_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

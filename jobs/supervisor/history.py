@@ -11,10 +11,10 @@ from bisect import bisect_left
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from fts.jobs.records.beside import role_of
-from fts.jobs.search.rebuilt import Rebuilt
+from fts.jobs.records.trial_roles import role_of
+from fts.jobs.search.recorded_study import Rebuilt
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.beside_search import searched
+from fts.jobs.supervisor.extra_trials import searched
 from fts.state import queries
 from fts.state.scheduling import IMPORTED
 from fts.state.values import Cause, Fault, Trial, TrialStatus, Verb

@@ -20,22 +20,22 @@ from fts.jobs.api.load import study as load_study
 from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
-from fts.jobs.records.beside import OF
 from fts.jobs.records.code_version import code_version
-from fts.jobs.records.owed import SHARE, Owed
+from fts.jobs.records.pending_exports import SHARE, Owed
 from fts.jobs.records.questions import TIME_IS_UP
+from fts.jobs.records.trial_roles import OF
 from fts.jobs.search.proposal import drawn_for, gives_all
 from fts.jobs.search.sampler import NO_HISTORY, Drawn
 from fts.jobs.status.formatting import count, spell
-from fts.jobs.supervisor import beside_search, elsewhere
-from fts.jobs.supervisor.beside_search import runs_more
+from fts.jobs.supervisor import extra_trials, shared_checkpoints
+from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.history import JobHistory
+from fts.jobs.supervisor.machine_errors import DISK_ERRORS
+from fts.jobs.supervisor.parallel_trials import Begun, Turns, may_begin, next_begun
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
-from fts.jobs.supervisor.trouble import DISK_ERRORS
-from fts.jobs.supervisor.turns import Begun, Turns, may_begin, next_begun
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
-from fts.state import queries, spent, transitions
+from fts.state import queries, transitions, trial_usage
 from fts.state.errors import DatabaseCorrupt, TrialsChanged, UnreadableHistory
 from fts.state.files import remove
 from fts.state.scheduling import OF_DISK
@@ -46,13 +46,13 @@ from fts.state.values import Cause, Claim, Job, JobStatus, Trial, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fts.jobs.search.rebuilt import Rebuilt
+    from fts.jobs.search.recorded_study import Rebuilt
     from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
+    from fts.jobs.supervisor.backoff import Rests
+    from fts.jobs.supervisor.parallel_trials import Live
     from fts.jobs.supervisor.progress_events import Tell
-    from fts.jobs.supervisor.rests import Rests
     from fts.jobs.supervisor.slot import Slot
-    from fts.jobs.supervisor.turns import Live
     from fts.state.db import Database
 
 LOG_TAIL = 65_536  # bytes
@@ -277,7 +277,7 @@ class JobRunner:
                 if (searched := self.history.searched(number)) >= wanted:
                     if not runs_more(self.cell) or not self.history.search_has_ended:
                         return None
-                    one = beside_search.next_beside(self.cell, number, queries.trials(self.db, self.job.id))
+                    one = extra_trials.next_beside(self.cell, number, queries.trials(self.db, self.job.id))
                     if one is None:
                         return None
                 elif not may_begin(searched, begun, self.parallel):
@@ -322,7 +322,7 @@ class JobRunner:
         if allowed_s is None:
             return False
         if self._spent_s is None:
-            self._spent_s = spent.spent_s(self.db, self.job.id)
+            self._spent_s = trial_usage.spent_s(self.db, self.job.id)
         if self._spent_s < allowed_s:
             return False
         self._time_is_up = (
@@ -345,13 +345,13 @@ class JobRunner:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
         if transitions.begins_anew(trial.cause):
             folder = trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number)
-            elsewhere.forget(folder)
+            shared_checkpoints.forget(folder)
             remove(folder, self.places.outputs)
-        code = {"code_commit": self.code[0], "code_dirty": self.code[1]} | beside_search.facts_of(trial)
+        code = {"code_commit": self.code[0], "code_dirty": self.code[1]} | extra_trials.facts_of(trial)
         transitions.rerun_trial(self.db, self.claim, trial.id, self.parallel, **code)
         return self._reread(trial)
 
-    def _open_beside(self, number: int, one: beside_search.Beside) -> Trial:
+    def _open_beside(self, number: int, one: extra_trials.Beside) -> Trial:
         """A trial that is not of the search."""
         replicate = OF in one.facts
         effective = self.study.effective(self.cell, one.params) if replicate else one.params

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.goals import CONSTRAINTS, pruning_of
 from fts.jobs.api.study import Cell, Finished, Study
-from fts.jobs.records.beside import role_of
-from fts.jobs.supervisor.aims import Judged, judged
+from fts.jobs.records.trial_roles import role_of
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
+from fts.jobs.supervisor.goal_values import Judged, judged
 from fts.jobs.supervisor.progress_events import TrialEnded
 from fts.jobs.supervisor.trial_record import CHANGED_TO, CODE_CHANGED, MOVED, OTHER_HARDWARE
 from fts.jobs.trial.error_text import with_place

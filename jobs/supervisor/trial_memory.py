@@ -15,7 +15,7 @@ from fts.jobs.supervisor.admission import Admission
 from fts.jobs.supervisor.learned_memory import FEW, Peak, learned
 from fts.jobs.supervisor.memory_pool import GPU_SHARE, Want
 from fts.jobs.watchdog.stop_request import StopReason
-from fts.state import queries, spent, transitions
+from fts.state import queries, transitions, trial_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,14 +99,14 @@ class TrialMemory:
         neighbours: list[int] = []
         if not peaks:
             labels = self.job.labels
-            cells = spent.peaks_of_cells(self.db, self.job.study) if labels else []
+            cells = trial_usage.peaks_of_cells(self.db, self.job.study) if labels else []
             neighbours = [size for other, size in cells if differs_in_one(labels, other)]
         return learned(self.trial.params | self._drawn, self._space, peaks, neighbours)
 
     def _known_peaks(self) -> list[Peak]:
         """Of the trials on record, and of those that run and have reported."""
         if self._peaks is None:
-            self._peaks = [Peak(params, size) for params, size in spent.peaks(self.db, self.job.id)]
+            self._peaks = [Peak(params, size) for params, size in trial_usage.peaks(self.db, self.job.id)]
         return [*self._peaks, *(peak for number, peak in sorted(self._beside.items()) if number != self.trial.number)]
 
     def has_learned(self) -> bool:

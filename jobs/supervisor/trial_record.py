@@ -14,7 +14,7 @@ from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.log_limit import KEPT, MOST
 from fts.jobs.supervisor.process_tree import Reaped, is_of_another_study, reap_recorded
 from fts.jobs.supervisor.progress_events import EpochReported, Note
-from fts.jobs.trial.kept import MOST_FILES
+from fts.jobs.trial.artifacts import MOST_FILES
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.api.study import Cell
     from fts.jobs.executors.base import Placed
-    from fts.jobs.supervisor.telling import Telling
+    from fts.jobs.supervisor.progress_reporter import Telling
     from fts.jobs.supervisor.trial_runner import Work
     from fts.state.values import Trial
 

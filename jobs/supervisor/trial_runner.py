@@ -18,26 +18,26 @@ from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
 from fts.jobs.executors.base import CodeNotSent, OrderCame, Want
-from fts.jobs.records.beside import role_of
+from fts.jobs.records.trial_roles import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
-from fts.jobs.supervisor import beside_search, elsewhere
+from fts.jobs.supervisor import extra_trials, shared_checkpoints
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
-from fts.jobs.supervisor.beside_search import runs_more
+from fts.jobs.supervisor.backoff import recorded_tries, resting
+from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
-from fts.jobs.supervisor.own_code import OWN
+from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_files
 from fts.jobs.supervisor.progress_events import Note, TrialStarted
-from fts.jobs.supervisor.rests import recorded_tries, resting
-from fts.jobs.supervisor.setbacks import Setbacks
-from fts.jobs.supervisor.telling import Telling
+from fts.jobs.supervisor.progress_reporter import Telling
+from fts.jobs.supervisor.retry_limits import Setbacks
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trial_order import TrialOrder
 from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
-from fts.jobs.supervisor.trouble import is_disk_trouble, pause_s, takes_files
+from fts.jobs.supervisor.upgrade_check import OWN
 from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
-from fts.state import queries, spent, transitions
+from fts.state import queries, transitions, trial_usage
 from fts.state.errors import BadRow, StaleToken
 from fts.state.ticket_rows import next_runnable
 from fts.state.values import Cause, Claim, Direction, Trial, TrialStatus
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
+    from fts.jobs.supervisor.backoff import Rests
     from fts.jobs.supervisor.history import JobHistory
     from fts.jobs.supervisor.learned_memory import Peak
     from fts.jobs.supervisor.progress_events import Tell
-    from fts.jobs.supervisor.rests import Rests
     from fts.jobs.supervisor.slot import Slot
     from fts.state.db import Database
     from fts.state.values import Attempt as Tried
@@ -97,7 +97,7 @@ class TrialRunner:
     def __init__(self, work: Work, trial: Trial) -> None:
         self.db, self.settings, self.slot = work.db, work.settings, work.slot
         self.work, self.claim, self.ordered = work, work.claim, work.ordered
-        self.study, self.cell = work.study, beside_search.cell_of(work.cell, trial)
+        self.study, self.cell = work.study, extra_trials.cell_of(work.cell, trial)
         self.job, self.trial = work.claim.job, trial
         self.role = role_of(trial)
         self.number = trial.number  # within the search
@@ -122,7 +122,7 @@ class TrialRunner:
             return None
         self.tell(TrialStarted(self.job, trial))
         if self.resources.trial_timeout_s is not None:
-            self._spent_s = spent.spent_s(self.db, self.job.id, trial.id)
+            self._spent_s = trial_usage.spent_s(self.db, self.job.id, trial.id)
         alone = self.resources.on_oom == "alone" and self.memory.ran_out()
         if isinstance(admitted := self._admit(alone), StopRequest):
             return admitted
@@ -375,7 +375,9 @@ class TrialRunner:
         return reason if end.how is Ended.FAILED else reason or StopReason.CRASHED
 
     def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
-        for missing in elsewhere.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ():
+        for missing in (
+            shared_checkpoints.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ()
+        ):
             log.warning("%s goes on from an older checkpoint, or begins anew: %s", self._named(), missing)
         if (replaced := OWN.replaced(now=True)) is not None:
             return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))

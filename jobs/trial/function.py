@@ -371,7 +371,7 @@ def own_values(running: RunningTrial) -> dict[str, Any]:
 
 
 def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
-    from fts.jobs.trial.known import study_of  # here: a function with a declared space needs no Optuna
+    from fts.jobs.trial.earlier_trials import study_of  # here: a function with a declared space needs no Optuna
 
     try:
         from fts.jobs.trial.optuna_trial import make_trial

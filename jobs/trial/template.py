@@ -25,7 +25,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fts.jobs.trial import known
+from fts.jobs.trial import earlier_trials
 from fts.jobs.trial.stacks import exit_now
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Template:
                         if order["do"] == "reap":
                             self.reap(int(order["pid"]))
                         elif order["do"] == "know":
-                            known.prepare(order)
+                            earlier_trials.prepare(order)
                         elif self.fork(fds):
                             return fds[1]
                         else:

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.status.formatting import size, spell
+from fts.jobs.supervisor.machine_errors import DISK_FAILS, takes_files
 from fts.jobs.supervisor.progress_events import Note
-from fts.jobs.supervisor.trouble import DISK_FAILS, takes_files
 from fts.state import queries, transitions
 from fts.state.files import room
 from fts.state.scheduling import ends_with_room

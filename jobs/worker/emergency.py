@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.supervisor.backoff import Rests
+from fts.jobs.supervisor.machine_errors import DISK_FAILS, is_disk_trouble, pause_s
 from fts.jobs.supervisor.progress_events import Note
-from fts.jobs.supervisor.rests import Rests
-from fts.jobs.supervisor.trouble import DISK_FAILS, is_disk_trouble, pause_s
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.error_text import sentence_of
 from fts.state import transitions

@@ -22,17 +22,17 @@ from fts.jobs.api.protocol import STOPPED
 from fts.jobs.devices import index_of
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.notify.keeper import Keeper
-from fts.jobs.records.owed import AGAIN_S, Owed
+from fts.jobs.records.pending_exports import AGAIN_S, Owed
 from fts.jobs.sensors import detect
 from fts.jobs.status.explain import why
+from fts.jobs.supervisor.backoff import Rests, resting
 from fts.jobs.supervisor.job_runner import JobRunner
+from fts.jobs.supervisor.machine_errors import DISK_FAILS
 from fts.jobs.supervisor.orders import Orders
-from fts.jobs.supervisor.own_code import OWN
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobStarted, Note
-from fts.jobs.supervisor.rests import Rests, resting
-from fts.jobs.supervisor.trouble import DISK_FAILS
-from fts.jobs.worker import words
+from fts.jobs.supervisor.upgrade_check import OWN
+from fts.jobs.worker import messages
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.consumer import SlotConsumer
 from fts.jobs.worker.disk_wait import DiskWait, is_of_disk
@@ -135,7 +135,7 @@ class Worker:
         self.ballast.fill()
         pid = os.getpid()
         started = started_at(pid) or time.time()
-        self._began, self._first_event = time.monotonic(), words.last_event(db)
+        self._began, self._first_event = time.monotonic(), messages.last_event(db)
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
         self.rests = Rests()
@@ -166,12 +166,12 @@ class Worker:
     def introduction(self) -> str:
         """Who this worker is, for the person at its terminal or the reader of its log."""
         paused = queries.flag(self.db, "queue_paused") is not None
-        return words.introduction(self.id, self.settings, self.places, queries.jobs(self.db), paused)
+        return messages.introduction(self.id, self.settings, self.places, queries.jobs(self.db), paused)
 
     def farewell(self) -> str:
         """What it did, and what it leaves behind; empty where that cannot be read any more."""
         try:
-            return words.farewell(self.db, self.id, self._first_event, time.monotonic() - self._began)
+            return messages.farewell(self.db, self.id, self._first_event, time.monotonic() - self._began)
         except StateError:
             return ""
 
@@ -385,7 +385,7 @@ class Worker:
                 continue
             if worker.id not in self._first_beats:
                 self._first_beats[worker.id] = worker.heartbeat_at
-                self.progress.tell(Note(words.waits_for(worker), held[worker.id]))
+                self.progress.tell(Note(messages.waits_for(worker), held[worker.id]))
             if self._first_beats[worker.id] == worker.heartbeat_at:
                 return True
         return False

@@ -22,7 +22,6 @@ from fts.state.queries.job_rows import (
     studies,
     worked,
 )
-from fts.state.queries.known_rows import KnownRows
 from fts.state.queries.machine_rows import (
     LIVE_TRIAL,
     knows_power,
@@ -34,6 +33,7 @@ from fts.state.queries.machine_rows import (
     samples,
     workers,
 )
+from fts.state.queries.row_cache import KnownRows
 from fts.state.queries.search_rows import BAD_REGION, curves, drawn, draws, history
 from fts.state.queries.snapshots import data_version, newer_schema, schema, snapshot
 from fts.state.queries.trial_rows import (

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from peewee import SQL, fn
 
 from fts.state.errors import NoSuchRow
-from fts.state.front import front_rows
 from fts.state.models import ALL, AttemptRow, JobRow, StudyRow, TrialRow
+from fts.state.pareto_front import front_rows
 from fts.state.rows import finite_or_none, to_job, to_study  # fmt: skip
 from fts.state.scheduling import RUN_AGAIN_SQL, RUNNABLE_SQL
-from fts.state.spent import side_by_side_s
+from fts.state.trial_usage import side_by_side_s
 from fts.state.values import Job, JobStatus, StudyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fts.state.db import Database
-    from fts.state.queries.known_rows import KnownRows
+    from fts.state.queries.row_cache import KnownRows
 
 
 def worked(db: Database) -> dict[int, float]:

@@ -10,8 +10,8 @@ from fts.state import migrations
 from fts.state.models import ALL, JobRow, SampleRow, TrialRow
 from fts.state.queries.event_rows import EVENTS_IN_SNAPSHOT, events, flag, last_key_at, margins_and_odd, seen_forecast
 from fts.state.queries.job_rows import line, runs_again, studies, worked
-from fts.state.queries.known_rows import KnownRows
 from fts.state.queries.machine_rows import LIVE_TRIAL, nodes_and_odd, workers
+from fts.state.queries.row_cache import KnownRows
 from fts.state.queries.trial_rows import epochs_of
 from fts.state.rows import to_sample, to_trial, unreadable_in  # fmt: skip
 from fts.state.values import Sample, Snapshot, Trial

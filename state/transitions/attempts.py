@@ -9,8 +9,8 @@ from peewee import fn
 
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import ALL, AttemptRow, DrawRow
-from fts.state.spent import last_sign
 from fts.state.transitions.base import Row, change_trial, checked_int, emit, fenced_trial, short, to_json, transaction
+from fts.state.trial_usage import last_sign
 from fts.state.values import HUGE, Claim, Verb
 
 if TYPE_CHECKING:

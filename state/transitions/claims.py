@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from fts.state.rows import to_job
 from fts.state.scheduling import MAX_IDLE_ATTEMPTS, attempts_allowed
 from fts.state.ticket_rows import next_runnable
-from fts.state.transitions.again import recount
 from fts.state.transitions.base import Row, change_job, emit, get_flag, get_job, get_worker, short, transaction
+from fts.state.transitions.retrying import recount
 from fts.state.values import Cause, Claim, Verb
 
 if TYPE_CHECKING:

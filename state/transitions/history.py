@@ -10,7 +10,6 @@ from fts.frozen import dataclass
 from fts.state.errors import BadRow, WrongStatus
 from fts.state.models import DrawRow, EpochRow, JobRow, TrialRow
 from fts.state.scheduling import IMPORTED
-from fts.state.transitions.again import best_trial, count_trials
 from fts.state.transitions.base import (
     change_job,
     checked_cause,
@@ -23,6 +22,7 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.enqueuing import enqueue
+from fts.state.transitions.retrying import best_trial, count_trials
 from fts.state.values import Cause, Direction, TrialStatus, Verb
 
 if TYPE_CHECKING:

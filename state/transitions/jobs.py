@@ -10,7 +10,6 @@ from peewee import SQL, fn
 
 from fts.state.models import ALL, EventRow, JobRow, TrialRow
 from fts.state.scheduling import RUN_AGAIN_SQL
-from fts.state.spent import last_sign, seconds_worked
 from fts.state.ticket_rows import send_ticket
 from fts.state.transitions.attempts import end_attempt, latest_attempt
 from fts.state.transitions.base import (
@@ -26,6 +25,7 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.claims import claim_name, off_worker
+from fts.state.trial_usage import last_sign, seconds_worked
 from fts.state.values import Cause, Claim, JobStatus, Verb, status_of
 
 if TYPE_CHECKING:

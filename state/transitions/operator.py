@@ -17,7 +17,6 @@ from fts.state.errors import BadRow, NoSuchRow, WrongStatus
 from fts.state.models import ALL, FlagRow, JobRow, WorkerRow
 from fts.state.rows import to_job
 from fts.state.ticket_rows import missing_tickets, send_ticket
-from fts.state.transitions.again import living_twin, put_back, runnable_again
 from fts.state.transitions.base import (
     Row,
     change_job,
@@ -31,6 +30,7 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.moving import listed
+from fts.state.transitions.retrying import living_twin, put_back, runnable_again
 from fts.state.values import Cause, Change, Verb, WorkerOrder, strength_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from fts.state.errors import BadRow
 from fts.state.models import JobRow
-from fts.state.spent import seconds_worked
-from fts.state.transitions.again import COUNTS, best_trial, front_of, is_unranked
 from fts.state.transitions.attempts import end_attempt
 from fts.state.transitions.base import (
     Row,
@@ -23,7 +21,9 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.claims import claim_name
-from fts.state.transitions.told import checked_facts, with_facts
+from fts.state.transitions.reported_facts import checked_facts, with_facts
+from fts.state.transitions.retrying import COUNTS, best_trial, front_of, is_unranked
+from fts.state.trial_usage import seconds_worked
 from fts.state.values import HUGE, Cause, Claim, Direction, TrialStatus, Verb, bounded, in_words
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
 from fts.state.rows import is_put_back, to_object
-from fts.state.spent import seconds_told
 from fts.state.transitions.attempts import begin_attempt
 from fts.state.transitions.base import (
     Row,
@@ -25,7 +24,8 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.claims import claim_name
-from fts.state.transitions.told import EPOCH_FIELDS, MAX_FACTS, checked_epoch, checked_facts, with_facts
+from fts.state.transitions.reported_facts import EPOCH_FIELDS, MAX_FACTS, checked_epoch, checked_facts, with_facts
+from fts.state.trial_usage import seconds_told
 from fts.state.values import Cause, Claim, Direction, Verb
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from fts.state.errors import BadRow, CannotUndo, NoSuchRow
 from fts.state.models import ALL, EventRow, FlagRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, send_ticket
 from fts.state.transitions import specification
-from fts.state.transitions.again import restore
 from fts.state.transitions.base import (
     Row,
     change_job,
@@ -37,6 +36,7 @@ from fts.state.transitions.enqueuing import checked_text
 from fts.state.transitions.extend import begun, ended, wanted_of, with_trials
 from fts.state.transitions.operator import set_flag
 from fts.state.transitions.respecify import MAY_CHANGE
+from fts.state.transitions.retrying import restore
 from fts.state.values import Change, Verb
 
 if TYPE_CHECKING:

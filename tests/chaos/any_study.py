@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 import fts
-from fts.jobs.study_file import line
+from fts.jobs.study_file import enqueue
 from fts.jobs.study_file.study import StudyFile
 from fts.state import queries, transitions
 from fts.state.db import open_for_person
@@ -125,7 +125,7 @@ class Studies:
                 cells = study.cells()
                 if name == "reused":
                     cells = [replace(cell, process="reused") for cell in cells]
-                line.put_in_line(db, cells, study.metrics)
+                enqueue.put_in_line(db, cells, study.metrics)
         finally:
             db.close()
 

@@ -15,7 +15,7 @@ from fts.jobs.executors.launch import Launch
 from fts.jobs.executors.on_node import new_scratch
 from fts.jobs.library.study import Study as Written
 from fts.state.files import expanded
-from fts.state.place import database_path
+from fts.state.location import database_path
 from tests.fts_process import Study
 
 EXPANDED_LATER = {"--db", "--to", "--python", "--node-python"}  # by the function that reads them; cases below

@@ -12,7 +12,7 @@ import pytest
 
 from fts.jobs.settings import WorkerSettings
 from fts.jobs.supervisor.process_tree import started_at
-from fts.jobs.worker import words
+from fts.jobs.worker import messages
 from fts.jobs.worker.startup import bring_in_order
 from fts.state import queries, transitions
 from fts.state.db import Database
@@ -23,31 +23,33 @@ from tests.cli.study import claim, failed_cell, finished_cell, places_of, start_
 def test_it_says_who_it_is_and_what_waits(db: Database, tmp_path: Path) -> None:
     transitions.pause(db, [4])
     settings, places = WorkerSettings(slots=2, device="cpu"), places_of(tmp_path)
-    told = words.introduction(7, settings, places, queries.jobs(db), paused=False)
+    told = messages.introduction(7, settings, places, queries.jobs(db), paused=False)
     assert told.startswith(f"worker 7, process {os.getpid()}: 2 slots on cpu, database {places.db}; ")
     assert "; 3 jobs in line (9 trials), 1 paused; Ctrl-C stops it at a checkpoint" in told
-    assert "`fts resume --queue` resumes it" in words.introduction(7, settings, places, queries.jobs(db), paused=True)
+    assert "`fts resume --queue` resumes it" in messages.introduction(
+        7, settings, places, queries.jobs(db), paused=True
+    )
 
 
 def test_it_says_what_it_did_and_what_stays(db: Database) -> None:
-    since = words.last_event(db)
+    since = messages.last_event(db)
     worker = finished_cell(db).worker_id
     other = failed_cell(db).worker_id
     claimed = claim(db)
     start_trial(db, claimed)
     transitions.release_job(db, claimed, Cause.DRAINED, "asked to stop")
-    assert words.farewell(db, worker, since, 200.0) == (
+    assert messages.farewell(db, worker, since, 200.0) == (
         f"worker {worker} leaves after 3 min: 1 trial ended, 1 job done. "
         "It leaves 2 jobs in line (6 trials); `fts worker` goes on"
     )
-    assert "0 trials ended, 1 job failed" in words.farewell(db, other, since, 200.0)
-    assert "(6 trials), 1 interrupted trial; " in words.farewell(db, claimed.worker_id, since, 200.0)
+    assert "0 trials ended, 1 job failed" in messages.farewell(db, other, since, 200.0)
+    assert "(6 trials), 1 interrupted trial; " in messages.farewell(db, claimed.worker_id, since, 200.0)
 
 
 def test_with_nothing_left_it_points_to_the_results(db: Database) -> None:
-    since = words.last_event(db)
+    since = messages.last_event(db)
     workers = [finished_cell(db).worker_id for _ in range(4)]
-    assert words.farewell(db, workers[-1], since, 5.0).endswith(
+    assert messages.farewell(db, workers[-1], since, 5.0).endswith(
         "It leaves no job in line; `fts results` shows the results"
     )
 

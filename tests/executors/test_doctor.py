@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from fts.jobs.devices import BadSetting
-from fts.jobs.executors import examine
-from fts.jobs.executors.examine import Found
+from fts.jobs.executors import node_checks
 from fts.jobs.executors.launch import Launch
+from fts.jobs.executors.node_checks import Found
 from fts.jobs.settings import Places, Where, WorkerSettings
 from tests.executors.crew import NODE
 from tests.fts_process import Study, wait_until
@@ -26,7 +26,9 @@ SRUN = "#!/bin/sh\necho 'srun: job 4711 queued and waiting for resources' >&2\ne
 def asked(tmp_path: Path, where: Where, slots: int = 1, launch_s: float = 60.0) -> tuple[list[Found], list[str]]:
     waits: list[str] = []
     settings = WorkerSettings(slots=slots, where=where, launch_s=launch_s)
-    return examine.examine(Places(tmp_path / "outputs" / "fts.db", tmp_path / "data"), settings, waits.append), waits
+    return node_checks.examine(
+        Places(tmp_path / "outputs" / "fts.db", tmp_path / "data"), settings, waits.append
+    ), waits
 
 
 def test_each_node_says_what_is_wrong_there_and_what_to_do(tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_the_cure_fits_what_the_launch_said() -> None:
         "bash: line 1: /opt/venv/bin/python: No such file or directory": "--node-python",
         "Permission denied (publickey).": "try it by hand: ssh gpu1 'a b'",
     }.items():
-        assert examine.cure(said, ["ssh", "gpu1", "a b"]).startswith(words)
+        assert node_checks.cure(said, ["ssh", "gpu1", "a b"]).startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +75,11 @@ def test_an_engine_that_chooses_the_nodes_is_asked_for_as_many_as_there_are_slot
     srun = tmp_path / "srun"
     srun.write_text(SRUN)
     srun.chmod(0o755)
-    examine.SAY_S, before = 0.0, examine.SAY_S
+    node_checks.SAY_S, before = 0.0, node_checks.SAY_S
     try:
         (one,), waits = asked(tmp_path, Where("command", str(srun)), slots=2, launch_s=2.0)
     finally:
-        examine.SAY_S = before
+        node_checks.SAY_S = before
     assert one.state == "warn" and "no node within 2 s: srun: job 4711 queued" in one.text
     assert waits == ["waiting for a node: srun says: job 4711 queued and waiting for resources"]
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fts.jobs.executors.arriving import LIST, Arriving, BadFile, settle
 from fts.jobs.executors.frames import (
     HEADER,
     MAGIC,
@@ -26,7 +25,8 @@ from fts.jobs.executors.frames import (
     encode,
     last_line,
 )
-from fts.jobs.executors.outgoing import PART, Outgoing
+from fts.jobs.executors.incoming_files import LIST, Arriving, BadFile, settle
+from fts.jobs.executors.outgoing_files import PART, Outgoing
 
 MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
 

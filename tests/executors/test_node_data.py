@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from fts.jobs.executors.arriving import BadFile
 from fts.jobs.executors.base import DataNotSent
 from fts.jobs.executors.data import DataSums
+from fts.jobs.executors.incoming_files import BadFile
 from fts.jobs.executors.node_data import DataSets, Left
 
 BODY = b"abc" * 30

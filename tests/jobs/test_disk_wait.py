@@ -9,7 +9,7 @@ import pytest
 from fts.jobs.cli.work import OnceInAWhile
 from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.status.formatting import GB
-from fts.jobs.supervisor.trouble import takes_files
+from fts.jobs.supervisor.machine_errors import takes_files
 from fts.jobs.watchdog.policy import MemoryLimits
 from fts.jobs.worker import disk_wait
 from fts.jobs.worker.disk_wait import DiskWait
@@ -131,5 +131,5 @@ def test_a_small_disk_keeps_a_twentieth_free(tmp_path, monkeypatch, capacity, ke
     assert disk_reserve({"FTS_DISK_RESERVE": "3GB"}, tmp_path) == 3 * GB
     monkeypatch.delenv("FTS_DISK_RESERVE", raising=False)
     for free, enough in ((kept_free, False), (2 * kept_free, True)):
-        monkeypatch.setattr("fts.jobs.supervisor.trouble.room", lambda _folder, free=free: (free, None))
+        monkeypatch.setattr("fts.jobs.supervisor.machine_errors.room", lambda _folder, free=free: (free, None))
         assert takes_files(tmp_path) is enough

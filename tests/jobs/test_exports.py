@@ -19,12 +19,12 @@ import pytest
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import _git
 from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trials, exporting
-from fts.jobs.records.kept_rows import KeptRows
-from fts.jobs.records.owed import Owed
+from fts.jobs.records.pending_exports import Owed
+from fts.jobs.records.results_cache import KeptRows
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.job_runner import JobRunner
-from fts.jobs.supervisor.trouble import is_disk_trouble
+from fts.jobs.supervisor.machine_errors import is_disk_trouble
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.files import CannotWrite

@@ -13,13 +13,13 @@ import pytest
 
 from fts.jobs.api.form import CellNow, grid_of, summary, to_cost, to_look, toggled
 from fts.jobs.cli import enqueue, enqueue_command, enqueue_study
-from fts.jobs.form import cost, fields, standing, studies
+from fts.jobs.form import cell_state, cost, fields, studies
 from fts.jobs.form.offers import OfFile, OfWords, cell_words
 from fts.jobs.form.server import Session
 from fts.jobs.python import python
 from fts.jobs.settings import Places
 from fts.jobs.status import forecast
-from fts.jobs.study_file.line import StudyChanged
+from fts.jobs.study_file.enqueue import StudyChanged
 from fts.state import queries, transitions
 from fts.state.db import open_database
 from tests.jobs.test_study_changes import BEFORE, begin, enqueued
@@ -68,7 +68,7 @@ def test_a_cell_is_what_the_dry_run_says(db: Any, tmp_path: Path, name: str, sta
         begin(db, 1)
         db.execute_sql("UPDATE job SET status = ? WHERE id = 1", (status,))
     file = study(tmp_path, BEFORE, *after)
-    now = standing.of_file(db, file.cells(), queries.jobs(db), again=False)
+    now = cell_state.of_file(db, file.cells(), queries.jobs(db), again=False)
     try:
         said = enqueued(db, tmp_path, *after, dry_run=True)
     except StudyChanged as error:

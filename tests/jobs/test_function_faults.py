@@ -22,7 +22,7 @@ from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import FunctionStudy
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor import log_limit, trial_runner
-from fts.jobs.supervisor.rests import recorded_tries, resting
+from fts.jobs.supervisor.backoff import recorded_tries, resting
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import transitions

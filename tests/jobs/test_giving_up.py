@@ -7,7 +7,7 @@ import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.history import BEGINS_AGAIN, FAILURES_IN_A_ROW, FailuresInOrder, failures_in_a_row
-from fts.jobs.supervisor.setbacks import tries_in_vain
+from fts.jobs.supervisor.retry_limits import tries_in_vain
 from fts.jobs.watchdog.stop_request import StopReason
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job

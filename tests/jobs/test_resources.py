@@ -11,7 +11,7 @@ import pytest
 
 from fts.jobs.cli import main
 from fts.jobs.supervisor.trial_memory import differs_in_one
-from fts.state import spent, transitions
+from fts.state import transitions, trial_usage
 from tests.fts_process import Study, wait_until
 from tests.state.helpers import claimed, enqueued, epoch, new_db, started
 
@@ -307,17 +307,17 @@ def test_the_time_of_a_trial_counts_from_its_start_to_its_end_or_its_last_sign_o
     trial = started(db, claim)
     began = db.execute_sql("SELECT began_at FROM attempt").fetchone()[0] - 9000
     db.execute_sql("UPDATE attempt SET began_at = ?", (began,))
-    assert spent.spent_s(db, claim.job_id) == 0.0, "it waits for memory"
+    assert trial_usage.spent_s(db, claim.job_id) == 0.0, "it waits for memory"
     transitions.record_started(db, claim, trial, {"device": "cpu"})
     transitions.record_epoch(db, claim, trial, epoch(1))
     db.execute_sql("UPDATE event SET at = ? WHERE verb = 'trial_facts'", (began + 50,))
     db.execute_sql("UPDATE epoch SET at = ?", (began + 150,))
-    assert spent.spent_s(db, claim.job_id) == pytest.approx(100)
+    assert trial_usage.spent_s(db, claim.job_id) == pytest.approx(100)
     transitions.pause(db, [claim.job_id])
     transitions.pause_running(db, claim)
     db.execute_sql("UPDATE attempt SET ended_at = ?", (began + 180,))
-    assert spent.spent_s(db, claim.job_id, trial) == pytest.approx(130), "it ended in good order"
-    assert spent.spent_s(db, claim.job_id, trial + 1) == 0.0
+    assert trial_usage.spent_s(db, claim.job_id, trial) == pytest.approx(130), "it ended in good order"
+    assert trial_usage.spent_s(db, claim.job_id, trial + 1) == 0.0
     db.close()
 
 
@@ -328,8 +328,8 @@ def test_peaks_on_record_are_those_of_the_trials_and_of_the_cells_of_the_study(t
         claim = claimed(db)
         trial = started(db, claim, params={"lr": 0.1})
         transitions.record_progress(db, claim, trial, {"peak_bytes": size})
-    assert spent.peaks(db, 1) == [({"lr": 0.1}, 100)]
-    (one, size), (other, _) = sorted(spent.peaks_of_cells(db, claim.job.study), key=lambda found: found[1])
+    assert trial_usage.peaks(db, 1) == [({"lr": 0.1}, 100)]
+    (one, size), (other, _) = sorted(trial_usage.peaks_of_cells(db, claim.job.study), key=lambda found: found[1])
     assert size == 100 and differs_in_one(one, other), "they differ in the horizon alone"
     assert not differs_in_one(one, one) and not differs_in_one(one, {**one, "other": 1})
     db.close()

@@ -20,7 +20,7 @@ from fts.jobs.api.spec import seed_for
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.pure_sampler import PureSampler
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.turns import Begun, may_begin, next_begun
+from fts.jobs.supervisor.parallel_trials import Begun, may_begin, next_begun
 from tests import forks
 from tests.fts_process import Study
 from tests.jobs import toy

@@ -13,7 +13,7 @@ import pytest
 from fts.jobs.api.command import question_of
 from fts.jobs.records.results import tables
 from fts.jobs.records.searches import begun_cells
-from fts.jobs.study_file.line import Line, StudyChanged, put_in_line
+from fts.jobs.study_file.enqueue import Line, StudyChanged, put_in_line
 from fts.jobs.study_file.study import StudyFile
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database

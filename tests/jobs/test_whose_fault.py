@@ -22,7 +22,7 @@ from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status.explain import why
 from fts.jobs.status.forecast import told
 from fts.jobs.supervisor import trial_runner
-from fts.jobs.supervisor.trouble import pause_s
+from fts.jobs.supervisor.machine_errors import pause_s
 from fts.jobs.trial import cause as causes
 from fts.jobs.trial.cause import DeviceMissing, cause_of
 from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words, was_at

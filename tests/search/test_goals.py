@@ -19,8 +19,8 @@ from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.drawing import draw
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.aims import judged
-from fts.state.front import nondominated
+from fts.jobs.supervisor.goal_values import judged
+from fts.state.pareto_front import nondominated
 
 SPACE: dict[str, dict[str, Any]] = {
     "momentum": {"kind": "float", "low": 0.0, "high": 0.99, "when": "opt == 'sgd'"},  # before what it waits for

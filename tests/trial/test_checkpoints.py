@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import fts
 from fts.jobs.python import python
-from fts.jobs.trial import checkpoint as kept
+from fts.jobs.trial import checkpoint as artifacts
 from fts.jobs.trial.checkpoint import BadState, Checkpoint
 
 STATE: dict[str, Any] = {
@@ -93,7 +93,7 @@ def test_tied_weights_are_kept(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, damage: str) -> None:
     for n in range(3):
         assert Checkpoint(tmp_path, None).save({"n": n, "x": np.full(4, n)})
-    assert [path.name for path in kept.stored(tmp_path)] == ["checkpoint-000003", "checkpoint-000002"]
+    assert [path.name for path in artifacts.stored(tmp_path)] == ["checkpoint-000003", "checkpoint-000002"]
     file = tmp_path / "checkpoint-000003" / "arrays.npz"
     content = file.read_bytes()
     if damage == "gone":

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import fts
-from fts.jobs.records.kept import NothingKept
+from fts.jobs.records.artifacts import NothingKept
+from fts.jobs.trial.artifacts import BadArtifact, BadPredictions, digest
 from fts.jobs.trial.checkpoint import BadState
-from fts.jobs.trial.kept import BadArtifact, BadPredictions, digest
 from tests.fts_process import Study
 from tests.trial.harness import cell_of, log_of, run_one
 

@@ -10,7 +10,7 @@ import pytest
 from fts.jobs.api.command import CommandCell
 from fts.jobs.trial.reports import Reports
 from fts.state.errors import BadRow
-from fts.state.transitions.told import checked_epoch
+from fts.state.transitions.reported_facts import checked_epoch
 from tests.trial.harness import cell_of, log_of, run_one
 
 ODD = {  # what cannot be recorded -> what the log says

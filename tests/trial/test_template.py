@@ -24,12 +24,12 @@ from fts.jobs.api.lag import seen_below
 from fts.jobs.python import python
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.pure_sampler import PureSampler
-from fts.jobs.search.rebuilt import Rebuilt
+from fts.jobs.search.recorded_study import Rebuilt
 from fts.jobs.search.sampler import PastTrial, study_before
 from fts.jobs.supervisor.child import TrialProcess, environment
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.template import CAN_FORK, CannotFork, Template, Told
-from fts.jobs.trial import known
+from fts.jobs.trial import earlier_trials
 from fts.jobs.trial.optuna_trial import make_trial
 from tests.fts_process import Study
 
@@ -244,7 +244,7 @@ def test_a_process_that_knows_another_number_of_trials_says_so() -> None:
         cell, number, known, history = CELL, 3, {"history": "a", "trials": 3}, [past(0).to_json(), past(2).to_json()]
 
     with pytest.raises(RuntimeError, match="knows 2 earlier trials, its specification 3"):
-        known.study_of(SpecOf)  # type: ignore[arg-type]  # it has the fields
+        earlier_trials.study_of(SpecOf)  # type: ignore[arg-type]  # it has the fields
 
 
 CELL = FunctionCell("s", "s", "train.py:objective", "/", "0" * 32, trials=99)
@@ -263,20 +263,22 @@ CELL = FunctionCell("s", "s", "train.py:objective", "/", "0" * 32, trials=99)
 def test_a_template_that_goes_on_with_its_study_has_the_one_that_is_made_anew(
     monkeypatch: pytest.MonkeyPatch, orders: list[Sequence[int]], changes: dict[str, Any], plain: bool
 ) -> None:
-    monkeypatch.setattr(known, "KNOWN", known.Known())
+    monkeypatch.setattr(earlier_trials, "KNOWN", earlier_trials.Known())
     cell, told = replace(CELL, **changes), Told()
     for numbers in orders:
         history = [replace(past(n), diverged=False) if plain else past(n) for n in numbers]
         number = max(numbers, default=-1) + 1
         seen = [one for one in history if one.number < seen_below(cell, number)]
-        known.prepare(
+        earlier_trials.prepare(
             {"history": "t", "cell": cell.to_json(), "number": number, "trials": told.changed(Told("t", seen))}
         )
         found, anew = (
-            known.KNOWN.study(cell, number, len(seen)),
-            study_before(cell, seen, number, known.sampler_of(cell)),
+            earlier_trials.KNOWN.study(cell, number, len(seen)),
+            study_before(cell, seen, number, earlier_trials.sampler_of(cell)),
         )
-        known.KNOWN._prepared = known.Prepared(cell, number, len(seen), found)  # as in the template: forks took it
+        earlier_trials.KNOWN._prepared = earlier_trials.Prepared(
+            cell, number, len(seen), found
+        )  # as in the template: forks took it
         assert list(map(shown, found.trials)) == list(map(shown, anew.trials))
         assert told_of(found) == told_of(anew)
         assert drawn_of(found) == drawn_of(anew)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fts.jobs.actions import ACTIONS
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.tui import keymap
 from fts.tui.data.view import RESULTS
 from fts.tui.render import export

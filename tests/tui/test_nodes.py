@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from fts.jobs.executors.past import Past
+from fts.jobs.executors.node_history import Past
 from fts.jobs.sensors.reading import Reading
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances

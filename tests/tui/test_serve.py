@@ -17,7 +17,7 @@ import aiohttp
 import psutil
 import pytest
 
-from fts.jobs.hosts import refusal
+from fts.jobs.allowed_hosts import refusal
 from fts.tui.serve import Malformed, knows, parsed, server, within, without_outside
 from tests.tui.served import monitors, started
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.status import declared, formatting, naming
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.state.values import JobStatus
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fts.frozen import dataclass
 from fts.jobs.status import declared, formatting, naming
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.state.values import Direction, Event, Job, JobStatus, Trial
 from fts.tui.data.trial_store import Picked, TrialStore
 from fts.tui.data.trial_time import seconds_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fts.frozen import dataclass
 from fts.jobs.status import naming
 from fts.jobs.status.log_excerpt import LastLines, parted, trouble
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.state.values import Attempt, Epoch, Event, Job, Opening, Sample, Snapshot, Trial, TrialStatus
 from fts.tui.data.trial_store import by_id
 

@@ -12,9 +12,9 @@ from textual import events, on
 from textual.containers import Vertical
 
 from fts.tui import bindings
+from fts.tui.key_queue import NEVER_HELD
 from fts.tui.render.text import wrapped
 from fts.tui.screens.keys import KeyActions, key_name
-from fts.tui.typed_ahead import NEVER_HELD
 from fts.tui.widgets.footer import KeyBar
 from fts.tui.widgets.header import Header
 from fts.tui.widgets.pane import Pane

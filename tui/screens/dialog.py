@@ -17,8 +17,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from fts.jobs.status import formatting
-from fts.tui.screens.mended_screen import MendedScreen
-from fts.tui.typed_ahead import release
+from fts.tui.key_queue import release
+from fts.tui.screens.textual_fixes import MendedScreen
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult

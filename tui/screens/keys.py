@@ -12,7 +12,7 @@ from fts.tui import replay
 from fts.tui.data import table_rows
 from fts.tui.data.view import CURVES, LOGS, RESULTS
 from fts.tui.navigation import TABLES
-from fts.tui.screens.mended_screen import MendedScreen
+from fts.tui.screens.textual_fixes import MendedScreen
 from fts.tui.widgets import learning_curve
 from fts.tui.widgets.pane import Pane
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting, trial_facts
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.tui.data.trial_store import by_number
 from fts.tui.render.axis import Axis
 from fts.tui.render.chart import Dots, Plot, paint, value_range

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fts.jobs.status.headline import lines as glance_lines
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.tui.data.view import SCREENS
 from fts.tui.widgets.pane import Pane
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.state.values import TrialStatus
 from fts.tui.render.chart import LABEL, STYLES, Dots, Plot, Series, paint, value_range, value_ticks
 

@@ -6,7 +6,7 @@ from fts.jobs.search.prune_line import line_ahead
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import step_seconds
 from fts.jobs.status.declared import ARROWS
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.jobs.status.trial_facts import metrics_of as metrics_told
 from fts.state.values import Direction, Job, JobStatus, Trial, TrialStatus
 from fts.tui.data.curve_comparison import ENOUGH, Points, Race, broken, race, train_val_gap

@@ -9,7 +9,7 @@ from fts.frozen import dataclass
 from fts.jobs.actions.registry import by_id
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import is_live, running_trials
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
 from fts.tui.data import table_rows
 from fts.tui.data.curve_comparison import broken

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fts.frozen import dataclass
 from fts.jobs.search.importance import ENOUGH, Importance, chance_of, counts, importance
 from fts.jobs.status import declared, formatting
-from fts.jobs.status.once import Once
+from fts.jobs.status.memoize import Once
 from fts.state.values import ROLE, Job, Trial, TrialStatus
 from fts.tui.data import table_rows
 from fts.tui.data.curve_comparison import points

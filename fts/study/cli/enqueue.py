@@ -334,7 +334,7 @@ def enqueue(
     line twice; more --trials extend its job and keep its results.
     """
     from fts.state.db import open_for_person  # here, not above: a wrong flag must not create a database
-    from fts.state.place import has_study
+    from fts.state.location import has_study
     from fts.study.baseline_jobs import with_baselines as put_before
 
     folds = fields.pop("winner_folds")

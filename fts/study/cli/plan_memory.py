@@ -14,7 +14,7 @@ from fts.jobs.settings import worker_settings
 from fts.jobs.status.formatting import in_gb
 from fts.jobs.supervisor.admission import usual_limit
 from fts.state.db import open_for_reading
-from fts.state.place import has_study
+from fts.state.location import has_study
 from fts.state.values import JobStatus
 from fts.study import choices
 from fts.study.cell import TRAINS, CellSpec

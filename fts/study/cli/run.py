@@ -18,7 +18,7 @@ from fts.jobs.status.naming import cell_name
 from fts.state import liveness, queries
 from fts.state.daily_bars import PATCHTST
 from fts.state.db import open_for_person, open_for_reading
-from fts.state.place import has_study
+from fts.state.location import has_study
 from fts.state.values import Job, JobStatus
 from fts.study import matrix
 from fts.study.cli.enqueue import cell_options, parse_cell, specs_of

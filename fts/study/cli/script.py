@@ -13,7 +13,7 @@ from fts.jobs.cli.output import emit, emit_json
 from fts.jobs.cli.paths import PathType
 from fts.jobs.records.exports import write_text
 from fts.state.errors import WrongStatus
-from fts.state.place import has_study
+from fts.state.location import has_study
 from fts.study import choices
 from fts.study.cell import CellSpec
 from fts.study.cli.enqueue import cell_options, parse_cell, specs_of

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState
 
 from fts.jobs.api.spec import seed_for
-from fts.jobs.search import lean_tpe
+from fts.jobs.search import fast_tpe
 from fts.jobs.search.columns import Columns, Table
 from fts.jobs.search.pure_sampler import PureSampler
 
@@ -69,11 +69,11 @@ HISTORIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("history", HISTORIES)
-@pytest.mark.parametrize(("goal", "most"), [("minimize", lean_tpe.MOST_NUMBERS), ("maximize", 2_000)])
+@pytest.mark.parametrize(("goal", "most"), [("minimize", fast_tpe.MOST_NUMBERS), ("maximize", 2_000)])
 def test_every_parameter_is_drawn_as_by_optuna(
     monkeypatch: pytest.MonkeyPatch, history: str, goal: str, most: int
 ) -> None:
-    monkeypatch.setattr(lean_tpe, "MOST_NUMBERS", most)  # 2,000: a few candidates at a time
+    monkeypatch.setattr(fast_tpe, "MOST_NUMBERS", most)  # 2,000: a few candidates at a time
     trials = told(**HISTORIES[history])
     goals = len(trials[0].values or [0.0])
     study = optuna.create_study(directions=[goal] * goals, sampler=PureSampler("tpe", 7))
@@ -98,9 +98,9 @@ def told(
 
 
 def test_optunas_functions_are_where_they_are_looked_for() -> None:
-    sampler = lean_tpe.tpe(1)
-    assert isinstance(sampler, lean_tpe.TPESampler)
-    assert sampler._parzen_estimator_cls is lean_tpe.Estimator
+    sampler = fast_tpe.tpe(1)
+    assert isinstance(sampler, fast_tpe.TPESampler)
+    assert sampler._parzen_estimator_cls is fast_tpe.Estimator
 
 
 @pytest.mark.parametrize(
@@ -126,5 +126,5 @@ def test_equal_candidates_are_judged_alike() -> None:
     observed = {"layers": np.array([1.0, 2.0, 2.0, 5.0, 8.0])}
     space, parameters = {"layers": SPACE["layers"]}, optuna.samplers.TPESampler(seed=0)._parzen_estimator_parameters
     samples = {"layers": np.array([2.0, 5.0, 2.0, 1.0, 5.0])}
-    ours, stock = (cls(observed, space, parameters) for cls in (lean_tpe.Estimator, lean_tpe.Estimator.__base__))
+    ours, stock = (cls(observed, space, parameters) for cls in (fast_tpe.Estimator, fast_tpe.Estimator.__base__))
     assert list(ours.log_pdf(samples)) == list(stock.log_pdf(samples))

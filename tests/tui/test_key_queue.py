@@ -21,9 +21,9 @@ async def test_what_follows_the_answer_of_a_dialog_is_no_part_of_it(db_path):
         assert app.view().name == "20M/h5", "the last of the rows that match"
         await rest(app, pilot)
         burst(app, "1/\r")
-        await until(lambda: app.desk.screen == 0 and len(app.screen_stack) == 1 and not app.typed_ahead.held, pilot)
+        await until(lambda: app.desk.screen == 0 and len(app.screen_stack) == 1 and not app.key_queue.held, pilot)
         await rest(app, pilot)
         burst(app, "x\rj\rj")
-        await until(lambda: not app.typed_ahead.held and len(app.screen_stack) == 1, pilot)
+        await until(lambda: not app.key_queue.held and len(app.screen_stack) == 1, pilot)
         await rest(app, pilot)
         assert "cancelled" not in shown(app), "Enter answers a question with no"

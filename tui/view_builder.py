@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fts.jobs.status import formatting, once
+from fts.jobs.status import formatting, memoize
 from fts.jobs.status import summary as glances
 from fts.jobs.status.forecast import forecast
 from fts.jobs.status.verdict import STALE_S
@@ -29,15 +29,15 @@ WIDE = 190  # columns from which the header has room for more than the study's n
 
 
 class Outlook:
-    """Of one monitor. The glance is made once for all who ask in the same second: one key asks several times.
+    """Of one monitor. The glance is made memoize for all who ask in the same second: one key asks several times.
 
     That of thousands of jobs costs more, and is made less often while nothing is written.
     """
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
-        self._glance: once.Once[glances.Glance] = once.Once()
-        self._foreseen: once.Once[tuple[float, Forecast]] = once.Once()
+        self._glance: memoize.Once[glances.Glance] = memoize.Once()
+        self._foreseen: memoize.Once[tuple[float, Forecast]] = memoize.Once()
         self._every_s = 1  # between glances of the same data
         self._shown: tuple[object, ...] = ()  # the facts of time in the latest picture
         self._looked_at = 0.0
@@ -49,7 +49,7 @@ class Outlook:
         app, self.waited = self.app, True
         if self._is_new:  # a second ago: by now the picture has asked for all that it shows
             self._is_new = False
-            once.forget()
+            memoize.forget()
         if app.app_focus or time.monotonic() - self._looked_at >= UNFOCUSED_S:
             self._looked_at = time.monotonic()
             app.poller.ask()
@@ -71,7 +71,7 @@ class Outlook:
     def arrived(self, message: Arrived) -> None:
         """What was read takes its place: the cursor stays on its row, and what belongs to another one is asked for."""
         app, readings, desk = self.app, self.app.readings, self.app.desk
-        once.expect()
+        memoize.expect()
         self._is_new = True
         if (foreseen := message.reading.foreseen) is not None:
             found = message.reading.snapshot

@@ -13,8 +13,8 @@ import pytest
 from fts.jobs.records import exports
 from fts.jobs.records.energy import energies
 from fts.jobs.records.exports import export_results, results_file
-from fts.jobs.records.kept_rows import KeptRows
-from fts.jobs.records.owed import Owed
+from fts.jobs.records.pending_exports import Owed
+from fts.jobs.records.results_cache import KeptRows
 from fts.jobs.settings import Places
 from fts.state import queries, transitions
 from fts.state.db import Database

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.supervisor.elsewhere import SUFFIX, Pointer, write
+from fts.jobs.supervisor.shared_checkpoints import SUFFIX, Pointer, write
 from fts.state.files import atomic_write, make_folder, refuse_links, remove, sync_folder
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from peewee import SQL, fn
 
 from fts.state.errors import CannotUndo
-from fts.state.front import front_rows
 from fts.state.models import JobRow, TrialRow
+from fts.state.pareto_front import front_rows
 from fts.state.rows import to_job
 from fts.state.scheduling import RUN_AGAIN_SQL
 from fts.state.transitions.base import get_job

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs.supervisor import elsewhere
+from fts.jobs.supervisor import shared_checkpoints
 from tests.executors.crew import Crew
 from tests.fts_process import wait_until
 
@@ -74,11 +74,13 @@ def pointer_to(path: Path, body: bytes, shared: Path) -> None:
     source = path.with_name("source")
     source.write_bytes(body)
     fd = os.open(source, os.O_RDONLY)
-    size, md5 = elsewhere.store(fd, shared, shared.parents[2], lambda: None)
+    size, md5 = shared_checkpoints.store(fd, shared, shared.parents[2], lambda: None)
     os.close(fd)
     source.unlink()
-    elsewhere.write(
-        path.with_name(path.name + elsewhere.SUFFIX), elsewhere.Pointer(str(shared), size, md5), path.parent
+    shared_checkpoints.write(
+        path.with_name(path.name + shared_checkpoints.SUFFIX),
+        shared_checkpoints.Pointer(str(shared), size, md5),
+        path.parent,
     )
 
 
@@ -89,16 +91,16 @@ def test_only_what_no_pointer_names_is_removed_and_what_is_under_way_stays(tmp_p
     for name in (f"{OLD}/1", f"{DEAD}/0", f"{LIVE}/2", f"{LIVE}/4"):
         (trial / name).parent.mkdir(exist_ok=True)
         (trial / name).touch()
-    elsewhere.sweep(trial, home, LIVE)
+    shared_checkpoints.sweep(trial, home, LIVE)
     assert sorted(str(path.relative_to(trial)) for path in trial.rglob("?")) == [f"{OLD}/0", f"{LIVE}/3", f"{LIVE}/4"]
 
 
 def test_a_pointer_to_anything_else_removes_nothing(tmp_path: Path) -> None:
     (tmp_path / "precious" / "0").mkdir(parents=True)
     (tmp_path / "precious" / "0" / "1").touch()
-    pointer = elsewhere.Pointer(str(tmp_path / "precious" / "0" / "1"), 0, "d41d8cd98f00b204e9800998ecf8427e")
-    elsewhere.write(tmp_path / "home" / f"x{elsewhere.SUFFIX}", pointer, tmp_path)
-    elsewhere.forget(tmp_path / "home")
+    pointer = shared_checkpoints.Pointer(str(tmp_path / "precious" / "0" / "1"), 0, "d41d8cd98f00b204e9800998ecf8427e")
+    shared_checkpoints.write(tmp_path / "home" / f"x{shared_checkpoints.SUFFIX}", pointer, tmp_path)
+    shared_checkpoints.forget(tmp_path / "home")
     assert (tmp_path / "precious" / "0" / "1").exists()
 
 
@@ -108,7 +110,7 @@ def test_what_is_gone_or_changed_there_is_not_taken_for_the_checkpoint(tmp_path:
         pointer_to(home / name, name.encode(), trial / OLD / str(number))
     (trial / OLD / "0").unlink()
     (trial / OLD / "1").write_bytes(b"x")
-    missing = elsewhere.bring_home(home, home)
+    missing = shared_checkpoints.bring_home(home, home)
     assert len(missing) == 2 and "cannot be read" in missing[0] and "its md5" in missing[1]
     assert (home / "c").read_bytes() == b"c" and not (home / "b").exists()
     assert sorted(path.name for path in home.iterdir()) == ["a.fts-elsewhere", "b.fts-elsewhere", "c"]
@@ -116,9 +118,9 @@ def test_what_is_gone_or_changed_there_is_not_taken_for_the_checkpoint(tmp_path:
 
 def test_a_shared_folder_that_is_not_there_or_full_is_no_fault_of_the_node(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
-    with pytest.raises(elsewhere.CannotKeep, match="is no folder on"):
-        elsewhere.keep(fd, tmp_path / "x" / "t" / "0", tmp_path / "x", lambda: None)
+    with pytest.raises(shared_checkpoints.CannotKeep, match="is no folder on"):
+        shared_checkpoints.keep(fd, tmp_path / "x" / "t" / "0", tmp_path / "x", lambda: None)
     (tmp_path / "t").touch()
-    with pytest.raises(elsewhere.CannotKeep, match="a checkpoint cannot be kept"):
-        elsewhere.keep(fd, tmp_path / "t" / "0", tmp_path, lambda: None)
+    with pytest.raises(shared_checkpoints.CannotKeep, match="a checkpoint cannot be kept"):
+        shared_checkpoints.keep(fd, tmp_path / "t" / "0", tmp_path, lambda: None)
     os.close(fd)

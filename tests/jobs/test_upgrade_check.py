@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs.supervisor.own_code import OwnCode
+from fts.jobs.supervisor.upgrade_check import OwnCode
 from tests.fts_process import ROOT, Study, wait_until
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.spec import trial_folder
-from fts.jobs.trial.kept import ARTIFACTS, PREDICTIONS, digest
+from fts.jobs.trial.artifacts import ARTIFACTS, PREDICTIONS, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fts.jobs.records import exports
-from fts.jobs.records.kept_rows import KeptRows
+from fts.jobs.records.results_cache import KeptRows
 from fts.state import queries
 from fts.state.errors import DatabaseCorrupt
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 
-from fts.tui.screens.mended_screen import MendedScreen
+from fts.tui.screens.textual_fixes import MendedScreen
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
@@ -23,7 +23,7 @@ LAPS = 4
 AT_MOST_S = 0.5  # that they wait for an answer to take effect: its message goes from widget to widget
 
 
-class TypedAhead:
+class KeyQueue:
     """Of one monitor."""
 
     def __init__(self, app: Monitor) -> None:
@@ -84,6 +84,6 @@ class TypedAhead:
 
 def release(field: Widget | None) -> None:
     """For a dialog whose focus has been set."""
-    waiting = getattr(field.app, "typed_ahead", None) if field is not None else None
-    if isinstance(waiting, TypedAhead) and field is not None:
+    waiting = getattr(field.app, "key_queue", None) if field is not None else None
+    if isinstance(waiting, KeyQueue) and field is not None:
         waiting.release(field)

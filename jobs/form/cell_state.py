@@ -1,6 +1,6 @@
 """Says what enqueueing each cell would do now, by reading alone: a dry run of the command takes the write lock.
 
-The rules are those of fts.jobs.study_file.line and fts.state.transitions.extend; a test holds them together.
+The rules are those of fts.jobs.study_file.enqueue and fts.state.transitions.extend; a test holds them together.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fts.jobs.api.form import ANOTHER, CHANGES, EXTENDS, LOST, NEW, CellNow
 from fts.jobs.records.questions import told
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import is_live
-from fts.jobs.study_file import changes, line
+from fts.jobs.study_file import changes, enqueue
 from fts.state import liveness, queries
 from fts.state.transitions.extend import amount_of
 from fts.state.values import Amount, Enqueued
@@ -36,7 +36,7 @@ def of_file(db: Database | None, cells: Sequence[BareCell], jobs: Sequence[Job],
         if again or db is None:
             found.append(_new(study, cell, name, of_cell, again))
             continue
-        plan = line.planned(db, cell, of_cell)
+        plan = enqueue.planned(db, cell, of_cell)
         if plan.whole:
             assert plan.job is not None, "a whole new specification has a job"
             trials = formatting.count(cell.trials, "trial")
@@ -55,10 +55,10 @@ def of_words(cells: Sequence[BareCell], jobs: Sequence[Job], again: bool, typed:
     """Of the cells of a command line: what was typed there is taken over by a job that does not run."""
     study, found = BareStudy(cells[0].study), []
     for cell, name, of_cell in _with_jobs(study, cells, jobs):
-        plan = None if again else line.same_question(cell, of_cell)
+        plan = None if again else enqueue.same_question(cell, of_cell)
         if plan is None or plan.job is None:
             now = _new(study, cell, name, of_cell, again)
-            why = "" if again else line.another_question(cell, jobs)
+            why = "" if again else enqueue.another_question(cell, jobs)
             found.append(CellNow(now.name, now.labels, now.state, now.note, now.told + why, now.more))
             continue
         plan.fields = [name for name in plan.fields if name in typed]
@@ -92,9 +92,9 @@ def _with_jobs(
     study: BareStudy, cells: Sequence[BareCell], jobs: Sequence[Job]
 ) -> Iterator[tuple[BareCell, str, list[Job]]]:
     """Each cell with its name and the jobs of its study that have its axes."""
-    there = line.by_labels([job for job in jobs if job.study == study.name and job.kind == "cell"])
+    there = enqueue.by_labels([job for job in jobs if job.study == study.name and job.kind == "cell"])
     for cell, name in zip(cells, names_of(study, cells), strict=True):
-        yield cell, name, there.get(line.key_of(cell.axes), [])
+        yield cell, name, there.get(enqueue.key_of(cell.axes), [])
 
 
 def names_of(study: BareStudy, cells: Sequence[BareCell]) -> list[str]:
@@ -111,7 +111,7 @@ def _new(study: BareStudy, cell: BareCell, name: str, of_cell: Sequence[Job], ag
     if again:  # a job of the same specification that has not ended is never doubled
         live = [job for job in of_cell if str(job.status) in LIVE and _identity(study, job.spec) == cell.identity]
         if live:
-            return _there(line.Plan(cell, live[0]), name)
+            return _there(enqueue.Plan(cell, live[0]), name)
     sentence = told(name, cell, Enqueued(0, created=True), None, True)
     note = "again" if again and of_cell else NEW
     return CellNow(name, cell.axes, NEW, note, sentence, cell.wanted)
@@ -134,7 +134,7 @@ def _another(cell: BareCell, name: str, begun: Sequence[Job]) -> CellNow:
     return CellNow(name, cell.axes, ANOTHER, "another question", sentence, 0, job.id)
 
 
-def _there(plan: line.Plan, name: str) -> CellNow:
+def _there(plan: enqueue.Plan, name: str) -> CellNow:
     """A job answers the question, or will; with more trials it is extended."""
     job, cell = plan.job, plan.cell
     assert job is not None, "the caller looked"
@@ -152,7 +152,7 @@ def _there(plan: line.Plan, name: str) -> CellNow:
         found = Enqueued(job.id, False, state, extended_from=job.trials_wanted, had=had, has=has, held=held)
         note = f"{formatting.trials_ended(job)} of {wanted} there"
         state = EXTENDS
-    sentence = told(name, cell, found, job, True) + line.taken_over(plan, True)
-    if plan.words and line.may_change(plan) and state != EXTENDS:
+    sentence = told(name, cell, found, job, True) + enqueue.taken_over(plan, True)
+    if plan.words and enqueue.may_change(plan) and state != EXTENDS:
         state, note = CHANGES, f"{note}; changed"
     return CellNow(name, cell.axes, state, note, sentence, more, job.id)

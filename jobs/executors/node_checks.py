@@ -16,7 +16,7 @@ from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.fingerprint import of_this_machine, other_code
 from fts.jobs.executors.frames import NOTHING
 from fts.jobs.executors.ray_cluster import look
-from fts.jobs.executors.remote_watch import disk_short
+from fts.jobs.executors.remote_watchdog import disk_short
 from fts.jobs.executors.slurm_look import with_reason
 
 if TYPE_CHECKING:

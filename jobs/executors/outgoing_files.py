@@ -11,9 +11,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
-from fts.jobs.executors.arriving import MOST_BYTES, MOST_FILES, BadFile, checked_name
 from fts.jobs.executors.frames import MOST_BODY, Kind
-from fts.jobs.supervisor import elsewhere
+from fts.jobs.executors.incoming_files import MOST_BYTES, MOST_FILES, BadFile, checked_name
+from fts.jobs.supervisor import shared_checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -86,7 +86,9 @@ class Outgoing:
         return total
 
     def _scan(self) -> dict[str, State]:
-        return {name: state for name, state in scan(self.folder).items() if not name.endswith(elsewhere.SUFFIX)}
+        return {
+            name: state for name, state in scan(self.folder).items() if not name.endswith(shared_checkpoints.SUFFIX)
+        }
 
     def may_stay(self, name: str, state: State) -> bool:
         return self.stays is not None and name.startswith(OF_CHECKPOINTS) and state.size >= LEAST_AWAY
@@ -119,7 +121,7 @@ class Stays:
     def keep(self, writer: Writer, name: str, fd: int, meta: dict[str, str]) -> tuple[int, bool]:
         """Stores a file, then sends the pointer to it; its bytes, and whether nobody cut it. Raises CannotKeep."""
         size = os.fstat(fd).st_size
-        stored, md5 = elsewhere.keep(fd, self.folder / str(self._number), self.root, self.alive)
+        stored, md5 = shared_checkpoints.keep(fd, self.folder / str(self._number), self.root, self.alive)
         told = {"name": name, "size": stored, "md5": md5, "stays": self._number}
         writer.send(Kind.FILE, {**meta, **told})
         self._number += 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fts.state import front, queries, transitions
+from fts.state import pareto_front, queries, transitions
 from fts.state.db import Database, open_database
 from fts.state.values import Cause, Claim
 
@@ -44,7 +44,7 @@ def run(db: Database, claim: Claim, number: int, loss: float | None, latency: fl
 
 
 def anew(db: Database) -> tuple[int, ...]:
-    front._KNOWN.clear()
+    pareto_front._KNOWN.clear()
     return queries.job(db, 1).front
 
 
@@ -64,13 +64,13 @@ def test_only_trials_that_may_have_ended_since_are_read(db: Database, monkeypatc
         run(db, claim, number, float(number), float(-number))
     assert len(queries.job(db, 1).front) == 30
     read: list[int] = []
-    point_of = front.point_of
+    point_of = pareto_front.point_of
 
     def counted(*given: Any) -> Any:
         read.append(1)
         return point_of(*given)
 
-    monkeypatch.setattr(front, "point_of", counted)
+    monkeypatch.setattr(pareto_front, "point_of", counted)
     run(db, claim, 30, 0.5, 0.5)
     assert len(queries.job(db, 1).front) == 30 and len(read) <= 2, "once in the transition, once by the reader"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.grid import GRID
 from fts.jobs.api.lag import seen_below
-from fts.jobs.search.rebuilt import Rebuilt
+from fts.jobs.search.recorded_study import Rebuilt
 from fts.jobs.search.sampler import PastTrial, add_trial, study_before
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from fts.jobs.supervisor.history import BEGINS_AGAIN
-from fts.jobs.supervisor.setbacks import tries_in_vain
-from fts.jobs.supervisor.trouble import pause_s
+from fts.jobs.supervisor.machine_errors import pause_s
+from fts.jobs.supervisor.retry_limits import tries_in_vain
 from fts.jobs.watchdog.stop_request import StopReason
 from fts.state import queries
 

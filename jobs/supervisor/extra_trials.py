@@ -14,8 +14,8 @@ from fts.frozen import dataclass
 from fts.jobs.api.bare_cell import BareCell
 from fts.jobs.api.function import FunctionCell, code_md5
 from fts.jobs.api.spec import seed_for
-from fts.jobs.records.beside import OF, role_of
 from fts.jobs.records.results import best_of
+from fts.jobs.records.trial_roles import OF, role_of
 from fts.state.values import BASELINE, REPLICATE, ROLE
 
 if TYPE_CHECKING:
