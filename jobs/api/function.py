@@ -131,7 +131,7 @@ def program_of(cell: Any, module: str) -> Program:
     if python is None:
         return Program(("-m", module), None, cell.folder, cell.env, sync=cell.sync, data=cell.data)
     home = Path(sys.modules["fts"].__path__[0]).absolute()
-    words = (str(home / "jobs" / "trial" / "elsewhere.py"), str(home), module)
+    words = (str(home / "jobs" / "trial" / "other_python.py"), str(home), module)
     return Program(words, python, cell.folder, cell.env, sync=cell.sync, data=cell.data)
 
 
