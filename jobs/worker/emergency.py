@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.supervisor.backoff import Rests
+from fts.jobs.supervisor.backoff import Backoff
 from fts.jobs.supervisor.machine_errors import DISK_FAILS, is_disk_trouble, pause_s
 from fts.jobs.supervisor.progress_events import Note
 from fts.jobs.trial.cause import cause_of
@@ -55,10 +55,10 @@ class Emergency:
         worker_id: int,
         tell: Tell,
         outage_pause_s: float = 1.0,
-        rests: Rests | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
         self.db, self.ballast, self.board, self.worker_id, self.tell = db, ballast, board, worker_id, tell
-        self.outage_pause_s, self.rests = outage_pause_s, rests or Rests()
+        self.outage_pause_s, self.backoff = outage_pause_s, backoff or Backoff()
 
     def give_back(self, claim: Claim, error: Exception) -> None:
         """Releases the job to the queue; pauses the queue first after a disk error. An invalid spec fails the job."""
@@ -74,7 +74,7 @@ class Emergency:
             cause = Cause.DISK
             self.pause_queue(error)
         if cause is Cause.MACHINE_ERROR:
-            self.rests.begin(claim.job_id, pause_s(claim.job.idle_attempts, self.outage_pause_s))
+            self.backoff.begin(claim.job_id, pause_s(claim.job.idle_attempts, self.outage_pause_s))
         self._insist(lambda: transitions.release_job(self.db, claim, cause, message))
 
     def _of_files(self, error: Exception) -> Exception:

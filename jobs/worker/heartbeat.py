@@ -60,7 +60,7 @@ class Heartbeat:
                 now_version = queries.data_version(self.db)
                 due = time.monotonic() - beaten >= self.settings.beat_s
                 self._obey_stop_file()
-                self.worker.look_at_own_code()
+                self.worker.check_own_code()
                 self.record_signal()
                 if due or now_version != version:
                     beaten = time.monotonic() if due else beaten
@@ -73,7 +73,7 @@ class Heartbeat:
                     swept = time.monotonic()
                     transitions.sweep(self.db, observer)
                     tickets.missing_tickets(self.db)
-                if self.worker.rests.have_ended():
+                if self.worker.backoff.have_ended():
                     tickets.missing_tickets(self.db)
                 housekeeping.look()
                 self.worker.disk_wait.look()

@@ -25,7 +25,7 @@ from fts.jobs.notify.keeper import Keeper
 from fts.jobs.records.pending_exports import AGAIN_S, Owed
 from fts.jobs.sensors import detect
 from fts.jobs.status.explain import why
-from fts.jobs.supervisor.backoff import Rests, resting
+from fts.jobs.supervisor.backoff import Backoff, jobs_in_backoff
 from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.machine_errors import DISK_FAILS
 from fts.jobs.supervisor.orders import Orders
@@ -139,8 +139,8 @@ class Worker:
         self._began, self._first_event = time.monotonic(), messages.last_event(db)
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
-        self.rests = Rests()
-        self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s, self.rests)
+        self.backoff = Backoff()
+        self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s, self.backoff)
         self.disk_wait = DiskWait(db, places.outputs, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._lending = threading.Lock()  # held while a thread takes an idle slot without running a job in it
@@ -230,7 +230,7 @@ class Worker:
             log.error("%s; this worker stops", error)
             self.board.signal(WorkerOrder.STOP)
 
-    def look_at_own_code(self) -> bool:
+    def check_own_code(self) -> bool:
         """Were the files of fts replaced? Then this worker starts no more trials and leaves."""
         found = OWN.replaced()
         if found is not None and self.board.takes_work():
@@ -277,7 +277,7 @@ class Worker:
     def _work_in(self, slot: Slot) -> None:
         """Joins running jobs that have a trial for the slot, else claims the next job."""
         try:
-            while not self.look_at_own_code() and self.board.takes_work():
+            while not self.check_own_code() and self.board.takes_work():
                 self.ballast.fill()
                 claims = self._shared.claims
                 if self._shared.join(slot):
@@ -298,8 +298,8 @@ class Worker:
     def _claim(self) -> Claim | None:
         try:
             settings = self.settings
-            rests = self.rests.jobs | resting(self.db, settings.outage_pause_s)
-            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=rests)
+            waiting = self.backoff.jobs | jobs_in_backoff(self.db, settings.outage_pause_s)
+            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=waiting)
         except DISK_FAILS as error:
             self.last_words.pause_queue(error)
             return None
@@ -314,7 +314,7 @@ class Worker:
         try:
             supervisor = JobRunner(
                 self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed,
-                self.call_slot, rests=self.rests if self._consumes else None,
+                self.call_slot, backoff=self.backoff if self._consumes else None,
             )  # fmt: skip
             supervisor.prepare()
             self._shared.runs(claim, supervisor)
