@@ -38,7 +38,7 @@ class Backoff:
         with self._lock:
             return frozenset(job_id for job_id, until in self._until.items() if until > now)
 
-    def have_ended(self) -> bool:
+    def any_ended(self) -> bool:
         """Has any wait ended since the last call?"""
         now = time.monotonic()
         with self._lock:

@@ -199,7 +199,7 @@ class JobRunner:
             transitions.release_job(self.db, self.claim, Cause.DRAINED, stop_request.message)
         if stop_request.reason is not StopReason.DISK:
             self._export_left()
-        self.tell(JobLeft(self.job, LEFT.get(stop_request.reason, "back in line")))
+        self.tell(JobLeft(self.job, LEFT.get(stop_request.reason, "back in the queue")))
         return False
 
     def _give_up(self, ended: Trial) -> bool:
@@ -448,7 +448,7 @@ LEFT = {
     StopReason.PAUSE: "paused",
     StopReason.CANCEL: "cancelled",
     StopReason.DISK: "stopped because of the disk; see `fts status`",
-    StopReason.REST: "back in line; its slot runs another job meanwhile",
+    StopReason.REST: "back in the queue; its slot runs another job meanwhile",
 }
 
 

@@ -149,8 +149,8 @@ class TrialRecord:
         """Warns once for each md5 of the file."""
         since = f"t{self.trial.number}"
         said = (
-            f"the code is not what was put in line, its md5 is {md5[:8]} now: trials from {since} on get the badge "
-            f"`{CODE_CHANGED}`; restore the file, or put the new code in line with `fts enqueue`"
+            f"the code is not what was enqueued, its md5 is {md5[:8]} now: trials from {since} on get the badge "
+            f"`{CODE_CHANGED}`; restore the file, or enqueue the new code with `fts enqueue`"
         )
         if md5 in self.reported_code:
             return
