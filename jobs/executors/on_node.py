@@ -147,9 +147,9 @@ class Attempt:
 def mapped_program(program: Program, mapped: Mapped) -> Program:
     """As it is started on this machine: our own package may lie elsewhere here."""
     words = list(program.words)
-    if program.python is not None and words and words[0].endswith("elsewhere.py"):
+    if program.python is not None and words and words[0].endswith("other_python.py"):
         home = Path(sys.modules["fts"].__path__[0]).absolute()
-        words[:2] = [str(home / "jobs" / "trial" / "elsewhere.py"), str(home)]
+        words[:2] = [str(home / "jobs" / "trial" / "other_python.py"), str(home)]
     return replace(
         program, words=tuple(words), folder=mapped.here(program.folder), forks_for=mapped.here(program.forks_for)
     )
