@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def glance(db: Database, places: Places) -> glances.Glance:
     """Returns the current status of the study. Raises StateError."""
-    snapshot = liveness.seen(clean_snapshot(queries.snapshot(db, this_person())), places.outputs)
+    snapshot = liveness.with_local_facts(clean_snapshot(queries.snapshot(db, this_person())), places.outputs)
     age = max(0.0, time.time() - snapshot.taken_at)
     return glances.look(
         snapshot,
