@@ -119,11 +119,11 @@ def ask(
     until, say_at = channel.began + settings.launch_s, channel.began + SAY_S
     while channel.hello is None and channel.ended is None and time.monotonic() < until and not over.is_set():
         channel.wait_for_hello(LOOK_S)
-        if channel.hello is None and time.monotonic() > say_at and channel.said() != NOTHING:
+        if channel.hello is None and time.monotonic() > say_at and channel.last_printed() != NOTHING:
             say_at = time.monotonic() + SAY_AGAIN_S
-            line = with_reason(channel.said()).removeprefix(f"{node}: ")
+            line = with_reason(channel.last_printed()).removeprefix(f"{node}: ")
             waits(f"waiting for a node: {node} says: {line}")
-    hello, said, runs = channel.hello, with_reason(channel.said()), channel.ended is None
+    hello, said, runs = channel.hello, with_reason(channel.last_printed()), channel.ended is None
     ended = channel.ended if channel.ended not in (None, "its connection ended") else None
     with contextlib.suppress(threading.BrokenBarrierError):
         if chosen and hello is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RayExecutor(CommandExecutor):
-    def _suits(self, want: Want) -> list[str]:
+    def _engine_arguments(self, want: Want) -> list[str]:
         """Excludes closed nodes; prefers nodes with the same hardware; avoids nodes that lost a trial."""
         nodes = queries.nodes(self.db)
         gone = {node.id for node in nodes if node.state in (NodeState.LOST, NodeState.SILENT)}

@@ -55,7 +55,7 @@ class RemoteWatchdog:
     def begin_trial(
         self, usual_step_s: float | None = None, report_s: float | None = None, gap_s: float | None = None
     ) -> None:
-        self.process.begins |= {"usual_step_s": usual_step_s, "report_s": report_s, "gap_s": gap_s}
+        self.process.next_trial |= {"usual_step_s": usual_step_s, "report_s": report_s, "gap_s": gap_s}
         self.process.channel.vitals = {
             name: value for name, value in self.process.channel.vitals.items() if name in ("reading", "guard")
         }

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.protocol import STOPPED
-from fts.jobs.executors.base import Whose
+from fts.jobs.executors.base import ExitKind
 from fts.jobs.supervisor.child import PATIENCE, ChildError, ChildGone
 from fts.jobs.trial.death import STACKS, cause_of_death, died_of, last_said, last_words, size_of, was_at
 from fts.jobs.trial.error_text import with_place
@@ -107,9 +107,9 @@ class Attempt:
         finally:
             self.child.writes_stacks = False
         gone = self.child.exit() if end.how in (Ended.STOPPED, Ended.DIED) else None
-        if gone is None or gone.whose is Whose.TRIAL:
+        if gone is None or gone.kind is ExitKind.TRIAL:
             return end
-        return AttemptEnd(Ended.LOST, {"message": gone.said, "whose": gone.whose}, end.stop_request)
+        return AttemptEnd(Ended.LOST, {"message": gone.message, "exit_kind": gone.kind}, end.stop_request)
 
     def _run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
         logs = (Path(str(spec.get("log_path"))), self.child.log_path)

@@ -362,7 +362,7 @@ class TrialRunner:
         if end.how is Ended.STOPPED:  # by a SIGTERM that we did not send
             return StopReason.MACHINE
         if end.how is Ended.LOST:
-            return StopReason(end.facts["whose"])
+            return StopReason(end.facts["exit_kind"])
         cause = end.facts.get("cause")
         if cause == Cause.MACHINE_ERROR and end.facts.get("code") == -signal.SIGKILL and self._was_starved:
             cause = Cause.OUT_OF_MEMORY  # the OOM killer's count is not readable here, but memory was short
