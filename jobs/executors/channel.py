@@ -195,11 +195,11 @@ class Channel:
 
     # -- sending
 
-    def start(self, told: dict[str, Any]) -> None:
+    def start(self, request: dict[str, Any]) -> None:
         """Starts another process there; frames of the previous one are ignored from now on. Raises BrokenPipeError."""
         self.leave_attempt()
         self.started += 1
-        self.writer.send(Kind.START, {**told, "process": self.started})
+        self.writer.send(Kind.START, {**request, "process": self.started})
 
     def ask_needs(self, files: dict[str, tuple[str, int]], looks: Callable[[], None]) -> list[str]:
         """Returns the md5s of data sets that the node needs; waits while another agent there fetches them.

@@ -331,9 +331,9 @@ class CommandExecutor:
         """Checks a new agent and gives it to the slot; False: it is closed. A node with other code is quarantined."""
         hello = channel.hello or {}
         node = place.name if place.fixed else str(hello.get("host") or place.name)[:100]
-        told = self.rows.node(node, hello)
+        node_row = self.rows.node(node, hello)
         if (other := other_code(hello)) is not None:
-            transitions.quarantine_node(self.db, told, f"{other}; install the same there", self.who)
+            transitions.quarantine_node(self.db, node_row, f"{other}; install the same there", self.who)
             channel.close()
             return False
         known = queries.node(self.db, node)
@@ -360,7 +360,7 @@ class CommandExecutor:
             place.pool = place.pool or room
             room = place.pool
         slot.take_node(channel, node, room, place.slots if place.fixed else 1)
-        self.rows.write([told])
+        self.rows.write([node_row])
         return True
 
     # -- ends of trials
@@ -407,7 +407,7 @@ class CommandExecutor:
     def _run_keeper(self) -> None:
         """Sends heartbeats to the agents and writes the node rows, until the executor closes."""
         every_s = min(1.0, self.settings.node_lease_s / 6)
-        looked = told = asked = time.monotonic()
+        looked = written = asked = time.monotonic()
         while not self._over.wait(every_s):
             now = time.monotonic()
             slept, looked = now - looked > self.settings.node_lease_s / 2, now
@@ -422,8 +422,8 @@ class CommandExecutor:
                 self._leave_drained()
             states = self.rows.current(self._drained)
             changed = any(self.rows.known.get(node.id, node).state is not node.state for node in states)
-            if changed or now - told >= TELL_S:
-                told = now
+            if changed or now - written >= TELL_S:
+                written = now
                 self.rows.write(states)
 
     def _leave_drained(self) -> None:

@@ -113,13 +113,13 @@ class Reader:
         if end != END:
             raise BadFrame(f"a frame of kind {kind} ends with {end!r}, expected a line's end")
         try:
-            told = json.loads(meta or b"")
+            content = json.loads(meta or b"")
             found = Kind(kind)
         except (ValueError, RecursionError) as error:
             raise BadFrame(f"a frame of kind {kind} cannot be read: {str(error)[:200]}") from None
-        if not isinstance(told, dict):
-            raise BadFrame(f"a frame of kind {kind} holds a {type(told).__name__}, expected an object")
-        return Frame(found, told, body or b"")
+        if not isinstance(content, dict):
+            raise BadFrame(f"a frame of kind {kind} holds a {type(content).__name__}, expected an object")
+        return Frame(found, content, body or b"")
 
     def _find_magic(self) -> bool:
         seen = b""

@@ -57,17 +57,17 @@ def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], Non
     with ThreadPoolExecutor(max(1, len(names))) as pool:
         asking = [pool.submit(ask, name, places, settings, over, together, waits_once) for name in names]
         try:
-            told = [one.result() for one in asking]
+            hellos = [one.result() for one in asking]
         finally:  # also after Ctrl-C: end all agents and wait for them
             over.set()
             together.abort()
-    return compared(list(zip(names, told, strict=True)), chosen=settings.where.executor == "command")
+    return compared(list(zip(names, hellos, strict=True)), chosen=settings.where.executor == "command")
 
 
-def compared(told: list[tuple[str, Found | dict[str, object]]], chosen: bool) -> list[Found]:
+def compared(hellos: list[tuple[str, Found | dict[str, object]]], chosen: bool) -> list[Found]:
     """Compares the nodes with this machine. `chosen`: the engine chose them, so list each host name once."""
     here, found, prints = of_this_machine(), dict[str, Found](), set[str]()
-    for name, hello in told:
+    for name, hello in hellos:
         if isinstance(hello, Found):
             found[f"{hello.node} {hello.text}"] = hello
             continue

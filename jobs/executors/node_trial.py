@@ -226,8 +226,8 @@ class NodeTrial:
                 child.freeze()
             elif decision.action is Action.THAW:
                 child.thaw()
-            told = {name: getattr(decision, name) for name in ("action", "message", "state", "cause", "changed")}
-            self.writer.send(Kind.DECISION, {"process": self.process, **told})
+            decided = {name: getattr(decision, name) for name in ("action", "message", "state", "cause", "changed")}
+            self.writer.send(Kind.DECISION, {"process": self.process, **decided})
 
     def vitals(self) -> dict[str, Any]:
         """Returns memory and pace of the process; empty without one."""
@@ -257,14 +257,14 @@ class NodeTrial:
             kind, said = ExitKind.PREEMPTED, preempted
         elif not child.was_ready and not self._asked_to_end:
             kind, said = ExitKind.LAUNCH_FAILED, f"no trial process comes up on {host}: {self._last_line()}"
-        told = {
+        report = {
             "process": self.process,
             "code": child.poll(),
             "whose": kind,
             "said": said,
             "oom_kills": child.oom_kills(),
         }
-        return told | self.vitals()
+        return report | self.vitals()
 
     def _last_line(self) -> str:
         logs = [self.starter.log_path] + ([self.attempt.log] if self.attempt is not None else [])

@@ -89,9 +89,9 @@ class Attempt:
         make_folder(self.folder)
         os.close(open_log(self.log, self.root))
         self._alive, stays = alive, None
-        if (told := meta.get("elsewhere")) is not None:
-            root = Path(str(told["root"]))
-            stays = CheckpointStore(Path(str(told["folder"])) / self.token, root, int(told["beyond"]), alive)
+        if (location := meta.get("elsewhere")) is not None:
+            root = Path(str(location["root"]))
+            stays = CheckpointStore(Path(str(location["folder"])) / self.token, root, int(location["beyond"]), alive)
         self.files = OutgoingFiles(self.folder, stays)
         self.log_base = int(meta.get("log_base", 0))  # bytes of the worker's log before this attempt
         self._logged = 0  # bytes of our log that were sent

@@ -122,8 +122,8 @@ class CheckpointStore:
         """Stores a file, then sends a pointer to it; returns (bytes, not truncated). Raises CannotKeep."""
         size = os.fstat(fd).st_size
         stored, md5 = shared_checkpoints.keep(fd, self.folder / str(self._number), self.root, self.alive)
-        told = {"name": name, "size": stored, "md5": md5, "stays": self._number}
-        writer.send(Kind.FILE, {**meta, **told})
+        pointer = {"name": name, "size": stored, "md5": md5, "stays": self._number}
+        writer.send(Kind.FILE, {**meta, **pointer})
         self._number += 1
         return stored, stored == size
 
@@ -144,8 +144,8 @@ def scan(folder: Path) -> dict[str, State]:
                 if entry.is_dir(follow_symlinks=False):
                     look(entry.path, f"{prefix}{entry.name}/")
                 elif entry.is_file(follow_symlinks=False):
-                    told = entry.stat(follow_symlinks=False)
-                    found[f"{prefix}{entry.name}"] = State(told.st_ino, told.st_size, told.st_mtime_ns)
+                    status = entry.stat(follow_symlinks=False)
+                    found[f"{prefix}{entry.name}"] = State(status.st_ino, status.st_size, status.st_mtime_ns)
             except OSError:
                 continue
 
@@ -166,8 +166,8 @@ def refuse_too_much(files: Mapping[str, State]) -> None:
 
 
 def state_of(fd: int) -> State:
-    told = os.fstat(fd)
-    return State(told.st_ino, told.st_size, told.st_mtime_ns)
+    status = os.fstat(fd)
+    return State(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def open_plain(path: Path) -> int | None:

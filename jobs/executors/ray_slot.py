@@ -176,8 +176,8 @@ class Forwarder:
         }  # fmt: skip
         if given.memory:
             options["memory"] = given.memory
-        told, shut, asked = "", None, None
-        while asked is None or not self.ray.wait([asked], timeout=LOOK_S if told else FIRST_LOOK_S)[0]:
+        printed, shut, asked = "", None, None
+        while asked is None or not self.ray.wait([asked], timeout=LOOK_S if printed else FIRST_LOOK_S)[0]:
             if (now := self._shut()) != shut:  # Ray chooses an actor's node only once: create a new actor
                 if asked is not None:
                     self.ray.kill(self.actor)
@@ -185,8 +185,8 @@ class Forwarder:
                 self.actor = self.ray.remote(agent_actor(PART)).options(**options).remote(words, given.gpus, label)
                 asked = self.actor.where.remote()
                 continue
-            if (why := self._waits_for(shut)) != told:
-                told = why
+            if (why := self._waits_for(shut)) != printed:
+                printed = why
                 tell(why)
         node = self.ray.get(asked)
         self.node_id, self.node = node, next(one["name"] for one in self._nodes() if one["id"] == node)

@@ -87,7 +87,7 @@ class RemoteSlot(Slot):
         self.executor.mark_idle(self.index)
 
     def child(
-        self, program: Program, threads: int | None = None, tells: Callable[[Template], None] = lambda _: None
+        self, program: Program, threads: int | None = None, before_fork: Callable[[Template], None] = lambda _: None
     ) -> RemoteProcess:
         threads = threads or self.settings.threads
         if gpus := self.room.gpus_of(self.index):
@@ -103,10 +103,15 @@ class RemoteSlot(Slot):
         self._threads, self._child, self._program = threads, process, program
         limits = self.limits()
         self._watchdog = RemoteWatchdog(process, limits)  # type: ignore[assignment]  # all of it that a slot asks for
-        told = {"program": asdict(program), "threads": threads, "limits": asdict(limits), "pace": self.settings.stall}
+        request = {
+            "program": asdict(program),
+            "threads": threads,
+            "limits": asdict(limits),
+            "pace": self.settings.stall,
+        }
         try:
             self.executor.send_code(self.channel, program, self.look)
-            self.channel.start(told)
+            self.channel.start(request)
         except BrokenPipeError:
             pass  # the process then counts as lost
         except (OSError, OrderReceived) as error:
@@ -197,5 +202,5 @@ class RemoteSlot(Slot):
 
 
 def gpus_of(hello: dict[str, Any]) -> tuple[Gpu, ...]:
-    told = hello.get("gpus")
-    return tuple(Gpu(str(one["name"]), one.get("memory")) for one in told if isinstance(one, dict)) if told else ()
+    gpus = hello.get("gpus")
+    return tuple(Gpu(str(one["name"]), one.get("memory")) for one in gpus if isinstance(one, dict)) if gpus else ()

@@ -93,8 +93,8 @@ class RemoteProcess:
             if pointer is None and name.endswith(shared_checkpoints.SUFFIX):
                 continue
             if pointer is not None:
-                told = {"name": name.removesuffix(shared_checkpoints.SUFFIX), "at": pointer.at}
-                writer.send(Kind.FILE, {**meta, **told, "size": pointer.bytes, "md5": pointer.md5})
+                header = {"name": name.removesuffix(shared_checkpoints.SUFFIX), "at": pointer.at}
+                writer.send(Kind.FILE, {**meta, **header, "size": pointer.bytes, "md5": pointer.md5})
                 continue
             fd = None if name.startswith(KEEPS) else open_plain(home / name)
             if fd is not None:

@@ -189,17 +189,17 @@ def ask(program: Any, where: str, cell: Any, params: Mapping[str, Any]) -> int:
         write_end = -1
         with os.fdopen(read_end, "rb") as answer:
             read_end = -1
-            told = json.loads(answer.read() or b"{}")
+            reply = json.loads(answer.read() or b"{}")
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise BadMemory(f"{where} did not say how much memory the trial takes: {error}") from None
     finally:
         for end in (read_end, write_end):
             if end >= 0:
                 os.close(end)
-    if "bytes" in told:
-        return int(told["bytes"])
+    if "bytes" in reply:
+        return int(reply["bytes"])
     last = done.stdout.decode(errors="replace").strip().splitlines()[-1:]
-    said = told.get("error") or f"it ended with exit code {done.returncode}" + "".join(
+    said = reply.get("error") or f"it ended with exit code {done.returncode}" + "".join(
         f": {line[:300]}" for line in last
     )
     raise BadMemory(f"{where} did not say how much memory the trial takes: {said}")

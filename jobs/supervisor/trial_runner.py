@@ -26,9 +26,9 @@ from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_f
 from fts.jobs.supervisor.progress_events import Note, TrialStarted
 from fts.jobs.supervisor.progress_reporter import ProgressReporter
 from fts.jobs.supervisor.retry_limits import FailureCounts
+from fts.jobs.supervisor.spec_builder import SpecBuilder
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
-from fts.jobs.supervisor.trial_order import TrialOrder
 from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
 from fts.jobs.supervisor.upgrade_check import OWN
 from fts.jobs.watchdog.policy import AGAIN
@@ -106,7 +106,7 @@ class TrialRunner:
         self.tell = ProgressReporter(work.db, work.tell)
         self.record = TrialRecord(work, trial, self.cell, self.tell)
         threads = self.memory.threads  # a resumed trial keeps its number of threads, which affects the last bits
-        self.order = TrialOrder(work, trial, self.cell, self.number, self.role, threads)
+        self.spec_builder = SpecBuilder(work, trial, self.cell, self.number, self.role, threads)
         self.worked_s = 0.0  # in this claim, without time in which the trial was frozen or the machine slept
         self._spent_s = 0.0  # before this claim; read only if the trial has a time limit
         self._was_starved = False  # memory was short because of this trial when its latest process ended
@@ -123,7 +123,7 @@ class TrialRunner:
         alone = self.resources.on_oom == "alone" and self.memory.ran_out()
         if isinstance(admitted := self._admit(alone), StopRequest):
             return admitted
-        spec = self.order.spec(admitted)
+        spec = self.spec_builder.spec(admitted)
         failures = FailureCounts(self._reached(), len(self._tries_without_progress()))
         while True:
             try:
@@ -339,9 +339,9 @@ class TrialRunner:
             if learns and looks > 1 and self.memory.has_learned():
                 return True
             if looks == (2 if waited else 1):
-                beside = "another trial has ended or reported: nobody knows how much memory that one needs"
+                for_another = "another trial has ended or reported: nobody knows how much memory that one needs"
                 one_alone = self.slot.room.other_is_alone(self.slot.index)
-                said = f"t{self.trial.number} waits until {beside if one_alone else waits_for(admitted)}"
+                said = f"t{self.trial.number} waits until {for_another if one_alone else waits_for(admitted)}"
                 transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
                 self.tell(Note(said, self.job))
             return self.ordered(self.job.id) is not None
@@ -379,7 +379,7 @@ class TrialRunner:
         if (replaced := OWN.replaced(now=True)) is not None:
             return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))
         try:
-            child = self.slot.child(self.study.program(self.cell), spec.threads, self.order.tell_history)
+            child = self.slot.child(self.study.program(self.cell), spec.threads, self.spec_builder.send_history)
         except OSError as error:
             if is_disk_trouble(error):
                 raise
@@ -425,7 +425,7 @@ class TrialRunner:
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
                     self.cell.pruner,
-                    self.order.rivals(),
+                    self.spec_builder.rivals(),
                     self.number,
                     so_far,
                     Direction(pruning_of(self.cell)[1]),
@@ -471,7 +471,7 @@ class TrialRunner:
             attempt = Attempt(
                 child, record, stop_request, self.settings.poll_s, self.settings.stop_grace_s, self.tell.together
             )
-            spec = self.order.with_record(spec, child)
+            spec = self.spec_builder.with_record(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.work.places), spec.number)
             if end.facts.get("killed"):
                 said = f"t{self.trial.number}: {end.facts['message']}; it goes on from its last checkpoint"
@@ -524,8 +524,8 @@ class TrialRunner:
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
         if self._is_bare and reason.memory:
             kept = {"recipe": recipe, "peak_bytes": max(self._peak, self.record.reread().peak_bytes or 0) or None}
-            told = {name: value for name, value in kept.items() if value is not None}
-            transitions.record_progress(self.db, self.claim, self.trial.id, told)
+            changes = {name: value for name, value in kept.items() if value is not None}
+            transitions.record_progress(self.db, self.claim, self.trial.id, changes)
         transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
         self.tell(Note(words, self.job))
         return replace(spec, recipe=recipe)
