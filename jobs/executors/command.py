@@ -207,11 +207,11 @@ class CommandExecutor:
                 ):
                     open_ones.append(place)
                 else:
-                    full = "all have as many trials as they have slots"
+                    full = "all slots are in use"
             if not open_ones:
                 node = f"a node with {count(want.gpus, 'GPU')}" if want.gpus else "a node"
                 if full and shut:
-                    full = full.replace("all", "the others")
+                    full = "all slots of the other nodes are in use"
                 return None, f"for {node}: " + "; ".join([*filter(None, [full]), *shut])[:500]
 
             def order(one: Place) -> tuple[int, bool, bool, float]:
@@ -339,7 +339,7 @@ class CommandExecutor:
         known = queries.node(self.db, node)
         if known is not None and not known.takes:
             reason = f" ({known.reason})" if known.reason else ""
-            self._pause(place, f"what came up is {node}, which is {known.state}{reason}")
+            self._pause(place, f"the agent started on {node}, which is {known.state}{reason}")
             channel.close(gently=True)
             return False
         if (short := disk_short(hello)) is not None:

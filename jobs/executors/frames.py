@@ -194,7 +194,7 @@ class Writer:
             while left:
                 if not ready(self.fd, 0.5):
                     if self.gives_up():
-                        raise BrokenPipeError("the other side takes nothing any more")
+                        raise BrokenPipeError("the other side does not read any more")
                     continue
                 try:
                     left = left[os.write(self.fd, left[:PART]) :]

@@ -54,7 +54,7 @@ class Launch:
             places = " ".join(f"{{{name}}}" for name in PLACES)
             raise BadSetting(f"--launch has {{{unknown[0]}}}, expected only {places}; write {{{{ for a brace")
         if "memory_mb" in fields and memory_limit is None:
-            raise BadSetting("--launch has {memory_mb}, but nobody says how much: give --memory-limit, such as 8GB")
+            raise BadSetting("--launch has {memory_mb}, but no memory is given: add --memory-limit, such as 8GB")
 
     def argv(self, want: Want, name: str, memory_limit: int | None) -> list[str]:
         """Returns the command of one launch as words."""

@@ -56,7 +56,7 @@ class TrialRecord:
         self._warned_garbage = False
 
     def warn_log_dropped(self) -> None:
-        kept = f"of its log the first and the last {in_gb(KEPT)} stay"
+        kept = f"only the first and the last {in_gb(KEPT)} of its log are kept"
         said = f"t{self.trial.number} has printed more than {in_gb(MOST)}: {kept}"
         transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
         self.tell(Note(said, self.job))
@@ -97,8 +97,8 @@ class TrialRecord:
         if first == child.fingerprint or before.facts.get(OTHER_HARDWARE):
             return {}
         said = (
-            f"t{self.trial.number} goes on on {child.node}, which has other hardware or libraries than it began on: "
-            f"its last bits may differ, and it gets the badge `{MOVED}`"
+            f"t{self.trial.number} continues on {child.node}, which has other hardware or libraries than its first "
+            f"node: the last bits of its numbers may differ, and it gets the badge `{MOVED}`"
         )
         transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
         self.tell(Note(said, self.job))
@@ -212,7 +212,7 @@ class TrialRecord:
         if self._warned_garbage:
             return
         self._warned_garbage = True
-        said = f"t{self.trial.number}: a line among its facts is left out, {fact['reason']}: {fact['line']!r:.120}"
+        said = f"t{self.trial.number}: an invalid line was ignored, {fact['reason']}: {fact['line']!r:.120}"
         transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
         self.tell(Note(said, self.job))
 

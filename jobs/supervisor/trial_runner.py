@@ -339,7 +339,7 @@ class TrialRunner:
             if learns and looks > 1 and self.memory.has_learned():
                 return True
             if looks == (2 if waited else 1):
-                for_another = "another trial has ended or reported: nobody knows how much memory that one needs"
+                for_another = "another trial has ended or reported: the memory that one needs is not known yet"
                 one_alone = self.slot.room.other_is_alone(self.slot.index)
                 said = f"t{self.trial.number} waits until {for_another if one_alone else waits_for(admitted)}"
                 transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
@@ -375,7 +375,7 @@ class TrialRunner:
         for missing in (
             shared_checkpoints.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ()
         ):
-            log.warning("%s goes on from an older checkpoint, or begins anew: %s", self._named(), missing)
+            log.warning("%s continues from an older checkpoint, or begins anew: %s", self._named(), missing)
         if (replaced := OWN.replaced(now=True)) is not None:
             return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))
         try:
@@ -474,7 +474,7 @@ class TrialRunner:
             spec = self.spec_builder.with_record(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.work.places), spec.number)
             if end.facts.get("killed"):
-                said = f"t{self.trial.number}: {end.facts['message']}; it goes on from its last checkpoint"
+                said = f"t{self.trial.number}: {end.facts['message']}; it continues from its last checkpoint"
                 transitions.record_intervention(self.db, self.claim, "killed", said, {}, trial_id=self.trial.id)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: another worker writes to the same folder now
@@ -547,7 +547,7 @@ def waits_for(admitted: Admission) -> str:
     """Says what a trial waits for."""
     want = admitted.want
     if want.alone:
-        return "no other trial runs: nobody knows how much memory it needs"
+        return "no other trial runs: the memory it needs is not known yet"
     parts = [count(want.gpus, "GPU")] if want.gpus else []
     parts += [f"{in_gb(admitted.need)} of memory"] if admitted.need or not parts else []
     return " and ".join(parts) + (" is free" if len(parts) == 1 and want.gpus == 1 else " are free")

@@ -392,7 +392,7 @@ def test_like_goes_to_like_and_a_node_that_lost_the_trial_comes_last(tmp_path: P
         assert choose(0, Want(like="f"), False)[0].name == "c"
         assert choose(1, Want(like="f", avoid=frozenset({"a"})), False)[0].name == "b"
         place, why = choose(2, Want(avoid=frozenset({"a"})), False)
-        assert place is None and "as many trials as they have slots" in why
+        assert place is None and "all slots are in use" in why
         assert choose(2, Want(avoid=frozenset({"a"})), True)[0].name == "a"
     finally:
         executor.close()
@@ -409,7 +409,7 @@ def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Pat
             assert executor.slots[0].node == node  # type: ignore[attr-defined]
         assert executor.slots[0].machine == "node b"
         place, why = executor._choose(1, Want(gpus=2), False)  # type: ignore[attr-defined]
-        assert place is None and "for a node with 2 GPUs: all have as many trials" in why
+        assert place is None and "for a node with 2 GPUs: all slots are in use" in why
     finally:
         executor.close()
 
