@@ -209,8 +209,8 @@ def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
         "import importlib.util as u, sys; print(*sys.version_info[:2], *map(bool, map(u.find_spec, ['optuna', 'pip'])))"
     )
     try:
-        said = subprocess.run([python, "-c", ask], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-        major, minor, has_optuna, has_pip = said.stdout.split()[-4:]  # a wrapper may print something before
+        done = subprocess.run([python, "-c", ask], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        major, minor, has_optuna, has_pip = done.stdout.split()[-4:]  # a wrapper may print something before
         version = int(major), int(minor)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         why = f": {error}" if isinstance(error, OSError | subprocess.TimeoutExpired) else ""

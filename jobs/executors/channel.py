@@ -99,8 +99,8 @@ class Channel:
         why = "its connection ended"
         try:
             while (frame := self._reader.next()) is not None:
-                if (said := self._take(frame)) is not None:
-                    why = said
+                if (reason := self._take(frame)) is not None:
+                    why = reason
                     break
         except (BadFrame, BadFile) as error:
             why = str(error)
@@ -165,12 +165,12 @@ class Channel:
         self._append(FilesReceived(arriving, list(gone) if isinstance(gone, list) else []))
         self._arriving = IncomingFiles(arriving.folder, arriving.root)
 
-    def _append(self, came: Any) -> None:
+    def _append(self, item: Any) -> None:
         with self._changed:
             while len(self._items) >= MOST_WAITING and self.ended is None:
                 self._changed.wait(0.5)
                 self.reset_silence()
-            self._items.append(came)
+            self._items.append(item)
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> list[Any]:
@@ -178,10 +178,10 @@ class Channel:
         with self._changed:
             if not self._items and self.ended is None and timeout_s > 0:
                 self._changed.wait(timeout_s)
-            came = list(self._items)
+            items = list(self._items)
             self._items.clear()
             self._changed.notify_all()
-        return came
+        return items
 
     @property
     def has_more(self) -> bool:
@@ -226,9 +226,9 @@ class Channel:
         """Ends the attempt: drops what has arrived, and ignores its later frames."""
         with self._changed:
             self._token = None
-            for came in self._items:
-                if isinstance(came, FilesReceived):
-                    came.arriving.drop()
+            for item in self._items:
+                if isinstance(item, FilesReceived):
+                    item.arriving.drop()
             self._items.clear()
             self._drop_arriving()
 

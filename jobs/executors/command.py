@@ -141,7 +141,7 @@ class CommandExecutor:
             return True
         one.leave_node()
         self._release_place(slot)
-        began, said = time.monotonic(), ""
+        began, reported = time.monotonic(), ""
         avoided = False
         while True:
             place, why = self._choose(slot, want, avoided)
@@ -156,8 +156,8 @@ class CommandExecutor:
             if leaves():
                 return False
             avoided = True  # no other node has room: allow the one that lost the trial
-            if why != said and time.monotonic() - began > SAY_S:
-                said = why
+            if why != reported and time.monotonic() - began > SAY_S:
+                reported = why
                 waits(why)
             with self._lock:
                 self._lock.wait(LOOK_S)
@@ -275,7 +275,7 @@ class CommandExecutor:
         except OSError as error:
             self._failed_launch(place, f"{argv[0]} cannot be started: {error.strerror}")
             return None
-        said, say_at = "", channel.began + SAY_S
+        reported, say_at = "", channel.began + SAY_S
         while channel.hello is None and channel.ended is None:
             channel.wait_for_hello(LOOK_S)
             if channel.hello is not None:
@@ -291,8 +291,8 @@ class CommandExecutor:
             line = channel.last_printed()
             if line == NOTHING and time.monotonic() - channel.began < QUIET_S:
                 continue  # most commands print the reason of the wait within seconds
-            if time.monotonic() > say_at and (line := with_reason(line)) != said:
-                said = line
+            if time.monotonic() > say_at and (line := with_reason(line)) != reported:
+                reported = line
                 waits(f"for a node: {place.name} says: {line.removeprefix(f'{place.name}: ')}")
             if time.monotonic() > say_at:
                 say_at = time.monotonic() + SAY_AGAIN_S

@@ -211,9 +211,9 @@ def ready(fd: int, timeout_s: float) -> bool:
     return bool(poller.poll(timeout_s * 1000))
 
 
-def last_line(said: bytes) -> str:
+def last_line(printed: bytes) -> str:
     """Returns the last printed line that explains an end: no stack lines, no exit messages of an engine."""
-    lines = [line.strip() for line in said.decode(errors="replace").splitlines()]
+    lines = [line.strip() for line in printed.decode(errors="replace").splitlines()]
     lines = [line for line in lines if line and not STACK.search(line)]
     tells = [line for line in lines if not TRAILER.search(line)] or lines
     return tells[-1][:300] if tells else NOTHING

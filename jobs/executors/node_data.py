@@ -85,9 +85,9 @@ class DataSets:
             return
         os.fsync(fd)
         self._open = None
-        came, size = os.lseek(fd, 0, os.SEEK_CUR), self._missing.pop(md5)
+        received, size = os.lseek(fd, 0, os.SEEK_CUR), self._missing.pop(md5)
         os.close(fd)
-        if came != size or so_far.hexdigest() != md5:
+        if received != size or so_far.hexdigest() != md5:
             remove(self.root / f"{md5}{PART}")
             raise BadFile(f"data set {md5} came with another content")
         (self.root / f"{md5}{PART}").chmod(0o444)

@@ -151,8 +151,8 @@ def start(address: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
 
 def answer(child: subprocess.Popen[bytes]) -> dict[str, Any]:
     try:
-        said, _ = child.communicate(timeout=LOOK_S)
-        reply = json.loads(said)
+        printed, _ = child.communicate(timeout=LOOK_S)
+        reply = json.loads(printed)
     except subprocess.TimeoutExpired:
         return {"why": f"no answer within {LOOK_S:g} s"}
     except ValueError:

@@ -112,19 +112,19 @@ class RemoteProcess:
         """Returns the facts of the trial; the files that a fact names are stored here before. Raises StaleToken."""
         facts: list[dict[str, Any]] = []
         printed: list[bytes] = []
-        for came in self._receive(timeout_s):
-            if isinstance(came, dict):
-                facts.append(self._with_local_paths(came) | self._kept_at(came))
-            elif isinstance(came, LogReceived):
-                printed.append(came.body)
-            elif isinstance(came, FilesReceived):
+        for item in self._receive(timeout_s):
+            if isinstance(item, dict):
+                facts.append(self._with_local_paths(item) | self._kept_at(item))
+            elif isinstance(item, LogReceived):
+                printed.append(item.body)
+            elif isinstance(item, FilesReceived):
                 self._write_log(printed)
-                came.arriving.commit(came.gone, self.fence())
+                item.arriving.commit(item.gone, self.fence())
                 self.sweep(self._token)
-            elif came.kind is Kind.DECISION:
-                self.decisions.append(decision_of(came.meta))
-            elif came.kind is Kind.EXIT:
-                self._ended(came.meta)
+            elif item.kind is Kind.DECISION:
+                self.decisions.append(decision_of(item.meta))
+            elif item.kind is Kind.EXIT:
+                self._ended(item.meta)
         self._write_log(printed)
         if not facts and (trouble := self.channel.disk_error) is not None:
             raise trouble
@@ -132,12 +132,12 @@ class RemoteProcess:
 
     def _receive(self, timeout_s: float) -> Iterator[Any]:
         """Yields received items; drops staged files that the caller does not reach."""
-        came = deque(self.channel.take(timeout_s))
+        items = deque(self.channel.take(timeout_s))
         try:
-            while came:
-                yield came.popleft()
+            while items:
+                yield items.popleft()
         finally:
-            for left in came:
+            for left in items:
                 if isinstance(left, FilesReceived):
                     left.arriving.drop()
 

@@ -200,10 +200,10 @@ class Attempt:
     def _explain_death(self, code: int | None) -> AttemptEnd:
         """Explains a process that ended with this exit code: cause, message, place. None: by a SIGTERM to itself."""
         oom_kills = self.child.oom_kills() - self._oom_kills
-        said, place = was_at(last_words(self._logs, STACKS), self._code)
-        last = last_said(said)[:300]
+        output, place = was_at(last_words(self._logs, STACKS), self._code)
+        last = last_said(output)[:300]
         last = "" if OUR_LINE.match(last) else last
-        cause, message = cause_of_death(code, oom_kills, self.child.was_ready, said), died_of(code, oom_kills)
+        cause, message = cause_of_death(code, oom_kills, self.child.was_ready, output), died_of(code, oom_kills)
         if self._ignored_stop:
             message = f"the trial did not stop within {self.grace_s:g} s and was killed"
         elif (end := self._announced_end) is not None and (

@@ -23,7 +23,7 @@ from fts.jobs.supervisor.backoff import jobs_in_backoff, recorded_tries
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_files
-from fts.jobs.supervisor.progress_events import Note, TrialStarted
+from fts.jobs.supervisor.progress_events import TrialStarted
 from fts.jobs.supervisor.progress_reporter import ProgressReporter
 from fts.jobs.supervisor.retry_limits import FailureCounts
 from fts.jobs.supervisor.spec_builder import SpecBuilder
@@ -237,8 +237,7 @@ class TrialRunner:
             f"t{self.trial.number} runs again in {wait_s:.3g} s: {message}; {outages} of at most {allowed} tries "
             "without progress, then the job fails"
         )
-        transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-        self.tell(Note(said, self.job))
+        self.record.report("waits", said)
         until = time.monotonic() + wait_s
         while (left := until - time.monotonic()) > 0 and self._order() is None:
             if outages > TRIES_IN_SLOT and self._others_wait():
@@ -320,8 +319,7 @@ class TrialRunner:
 
         def waits(reason: str) -> None:
             said = f"t{self.trial.number} waits {reason}"
-            transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-            self.tell(Note(said, self.job))
+            self.record.report("waits", said)
 
         return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
 
@@ -342,8 +340,7 @@ class TrialRunner:
                 for_another = "another trial has ended or reported: the memory that one needs is not known yet"
                 one_alone = self.slot.room.other_is_alone(self.slot.index)
                 said = f"t{self.trial.number} waits until {for_another if one_alone else waits_for(admitted)}"
-                transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-                self.tell(Note(said, self.job))
+                self.record.report("waits", said)
             return self.ordered(self.job.id) is not None
 
         return self.slot.take_room(admitted, leaves)
@@ -526,8 +523,7 @@ class TrialRunner:
             kept = {"recipe": recipe, "peak_bytes": max(self._peak, self.record.reread().peak_bytes or 0) or None}
             changes = {name: value for name, value in kept.items() if value is not None}
             transitions.record_progress(self.db, self.claim, self.trial.id, changes)
-        transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
-        self.tell(Note(words, self.job))
+        self.record.report("trial_restarted", words, data)
         return replace(spec, recipe=recipe)
 
     def _close(self, end: AttemptEnd) -> None:
