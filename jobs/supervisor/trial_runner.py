@@ -30,7 +30,7 @@ from fts.jobs.supervisor.spec_builder import SpecBuilder
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
-from fts.jobs.supervisor.upgrade_check import OWN
+from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions, trial_usage
@@ -373,7 +373,7 @@ class TrialRunner:
             shared_checkpoints.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ()
         ):
             log.warning("%s continues from an older checkpoint, or begins anew: %s", self._named(), missing)
-        if (replaced := OWN.replaced(now=True)) is not None:
+        if (replaced := OWN_CODE.replaced(now=True)) is not None:
             return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))
         try:
             child = self.slot.child(self.study.program(self.cell), spec.threads, self.spec_builder.send_history)
@@ -479,7 +479,7 @@ class TrialRunner:
         except BaseException:
             self.slot.close()  # a full disk or a bug: the process must not go on
             raise
-        if end.how in (Ended.FAILED, Ended.DIED) and (replaced := OWN.replaced(now=True)) is not None:
+        if end.how in (Ended.FAILED, Ended.DIED) and (replaced := OWN_CODE.replaced(now=True)) is not None:
             end = AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))  # it may have mixed versions
         if log_limit is not None and log_limit.look(last=True):
             self.record.warn_log_dropped()
