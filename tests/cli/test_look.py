@@ -225,7 +225,7 @@ def test_watch_in_sentences_names_the_cell_of_each_trial(fts, db: Database):
     said = fts("watch", "--plain", "--from", "0", "--until-idle").out.splitlines()
     assert all(line.startswith("At ") and line.endswith(".") for line in said)
     assert any(re.search(r"trial 0 of 2M/h1 is complete with \w+ 0\.\d{4}\.$", line) for line in said), said
-    assert any("put 2M/h1 in line." in line for line in said)
+    assert any("enqueued 2M/h1." in line for line in said)
 
 
 def test_a_watch_that_would_wait_for_a_worker_knows_so(db: Database):

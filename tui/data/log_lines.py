@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import naming
 from fts.jobs.status.event_groups import FAILED, RELEASED
-from fts.jobs.status.log_excerpt import LastLines, last_lines, log_file, of_trial, parted, said_by, worker_lines
+from fts.jobs.status.log_excerpt import (
+    LastLines,
+    departed,
+    last_lines,
+    lines_until,
+    log_file,
+    of_trial,
+    worker_lines,
+)
 from fts.jobs.status.sanitize import clean_value
 from fts.state import queries
 from fts.tui.data.trial_store import by_id
@@ -26,7 +34,7 @@ def last_words(db: Database, snapshot: Snapshot, wish: ReadRequest, path: Path) 
     """Of the job in trouble, or of the worker that left; read anew each time, because it is three lines of one file."""
     job = next((job for job in snapshot.jobs if job.id == wish.words_of), None)
     said = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], wish, path)
-    if said is None and wish.at is None and (worker := parted(snapshot, wish.now or snapshot.taken_at)) is not None:
+    if said is None and wish.at is None and (worker := departed(snapshot, wish.now or snapshot.taken_at)) is not None:
         said = worker_lines(worker, snapshot, path.absolute().parent, wish.now or snapshot.taken_at)
     return said
 
@@ -65,7 +73,7 @@ def log_of(snapshot: Snapshot, wish: ReadRequest, memory: Memory, db_path: Path)
     except OSError as error:
         return (), path.name, f"{path.name}: {error.strerror or error}"
     if wish.at is not None:  # what was written later is not known yet
-        return tuple(said_by(memory.log.lines, path.stat().st_mtime, wish.at)), path.name, ""
+        return tuple(lines_until(memory.log.lines, path.stat().st_mtime, wish.at)), path.name, ""
     return memory.log.lines, path.name, ""
 
 
