@@ -111,7 +111,7 @@ async def test_a_worker_runs_what_was_tried_and_put_in_line(folder: Path) -> Non
         await press(pilot, "space", "down", "space")
         await shows(app, pilot, "Enqueue 2 cells, 16 trials")
         await press(pilot, "d")
-        await shows(app, pilot, "sine/S is new: 6 trials", "Nothing was put in line: this was a dry run.")
+        await shows(app, pilot, "sine/S is new: 6 trials", "Nothing was enqueued: this was a dry run.")
         assert jobs(folder) == {}
         form.query_one("#enqueue", Button).press()
         await until(lambda: len(jobs(folder)) == 2, pilot, PATIENCE_S)
@@ -124,7 +124,7 @@ async def test_a_worker_runs_what_was_tried_and_put_in_line(folder: Path) -> Non
         await press(pilot, "a")
         await shows(app, pilot, "4 new, 2 already there (done): 34 trials to run", "from 16 trials of curves", "80 %:")
         await press(pilot, "4")
-        await shows(app, pilot, "sine/S is in line as job 1", "Nothing was put in line: this was a dry run.")
+        await shows(app, pilot, "sine/S is in line as job 1", "Nothing was enqueued: this was a dry run.")
         await press(pilot, "escape")
 
 
