@@ -209,7 +209,7 @@ def _takes(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
 
 def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
     """Writes the jobs, all or none, and says of each what became of it."""
-    from fts.jobs.records.questions import told  # here: see below
+    from fts.jobs.records.questions import enqueued_sentence  # here: see below
     from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
     from fts.jobs.study_file.enqueue import another_question, take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
@@ -225,7 +225,7 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         say(note)
     if dry_run and began:
         new = Enqueued(0, created=True)
-        return [(cell, new, told(study.title(cell), cell, new, None, dry_run)) for cell in cells]
+        return [(cell, new, enqueued_sentence(study.title(cell), cell, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
     try:
         rows = [study.row(cell) for cell in cells]
@@ -246,7 +246,7 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         (
             cell,
             one,
-            told(study.title(cell), cell, one, _job(jobs, one, dry_run), dry_run)
+            enqueued_sentence(study.title(cell), cell, one, _job(jobs, one, dry_run), dry_run)
             + over
             + (another_question(cell, before) if one.created and not again else ""),
         )

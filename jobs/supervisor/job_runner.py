@@ -21,7 +21,7 @@ from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
-from fts.jobs.records.pending_exports import SHARE, Owed
+from fts.jobs.records.pending_exports import SHARE, PendingExports
 from fts.jobs.records.questions import TIME_IS_UP
 from fts.jobs.records.trial_roles import OF
 from fts.jobs.search.proposal import drawn_for, gives_all
@@ -73,13 +73,13 @@ class JobRunner:
         claim: Claim,
         ordered: Callable[[int], StopReason | None],
         tell: Tell,
-        owed: Owed | None = None,
+        owed: PendingExports | None = None,
         calls: Callable[[], object] = bool,
         rests: Rests | None = None,
     ) -> None:
         self.db, self.places, self.claim, self.tell = db, places, claim, tell
         self._asked = ordered
-        self.owed = Owed(db, places) if owed is None else owed  # an empty one is false
+        self.owed = PendingExports(db, places) if owed is None else owed  # an empty one is false
         self.job = claim.job
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
@@ -232,9 +232,9 @@ class JobRunner:
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise
-            self.owed.owe(self.job.id, error)
+            self.owed.postpone(self.job.id, error)
         except (ValueError, LookupError, TypeError) as error:  # a row that somebody edited
-            self.owed.owe(self.job.id, error)
+            self.owed.postpone(self.job.id, error)
 
     def _export_left(self) -> None:
         """What has ended since the last export, and the summaries, of a job that is left before it has ended."""
@@ -251,7 +251,7 @@ class JobRunner:
         except DatabaseCorrupt:
             raise  # the worker must leave
         except Exception as error:  # noqa: BLE001  # whatever breaks
-            self.owed.owe(self.job.id, error)
+            self.owed.postpone(self.job.id, error)
 
     def _finished(self) -> Finished:
         """What the study's hooks get."""
@@ -290,7 +290,7 @@ class JobRunner:
 
     def _begun(self, live: Live) -> list[Begun]:
         """The trials that have not ended; some of them run."""
-        put_back = queries.put_back(self.db, self.job.id) if self.history.open else ()
+        put_back = queries.retried_trials(self.db, self.job.id) if self.history.open else ()
         beside = set(self.history.beside)
         return [
             Begun(
@@ -343,7 +343,7 @@ class JobRunner:
 
     def _rerun(self, trial: Trial) -> Trial:
         """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
-        if transitions.begins_anew(trial.cause):
+        if transitions.starts_over(trial.cause):
             folder = trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number)
             shared_checkpoints.forget(folder)
             remove(folder, self.places.outputs)

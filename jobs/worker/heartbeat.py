@@ -88,7 +88,9 @@ class Heartbeat:
 
     def _once(self, write: bool) -> None:
         if write:
-            orders = transitions.beat(self.db, self.worker.id, self.settings.lease_s, self.board.claims, self._beats)
+            orders = transitions.record_heartbeat(
+                self.db, self.worker.id, self.settings.lease_s, self.board.claims, self._beats
+            )
             self._beats = orders.beats
             self.board.from_database(orders.asked, orders.jobs)
             self.board.lost({claim.job_id for claim in orders.lost})
@@ -102,7 +104,7 @@ class Heartbeat:
             return
         who = f"the file {file.relative_to(self.worker.places.outputs.parent)}"
         try:
-            transitions.record_wish(self.db, WorkerOrder.DRAIN_JOB, who)
+            transitions.record_request(self.db, WorkerOrder.DRAIN_JOB, who)
         except StateError as error:  # a full disk: obeyed all the same, and written down when that works again
             log.warning("%s: %s", who, error)
             self.board.signal(WorkerOrder.DRAIN_JOB, who)
@@ -118,7 +120,7 @@ class Heartbeat:
         if (asked := self.board.unrecorded) is not None:
             order, who = asked
             with contextlib.suppress(WrongStatus, NoSuchRow):  # taken for lost: the next beat says what that means
-                transitions.record_wish(self.db, order, who, self.worker.id, can_withdraw=False)
+                transitions.record_request(self.db, order, who, self.worker.id, can_withdraw=False)
                 self.board.recorded(order)
 
     def _sample(self) -> None:
