@@ -1,6 +1,6 @@
-"""What each glyph, column and colour means on each screen, in words; the help shows those of its own screen first.
+"""Explains each glyph, column and colour of the screens, for the help.
 
-A test paints every screen and finds each glyph and column heading here, so that none stays a riddle.
+A test paints every screen and checks that each glyph and column heading has an entry here.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from fts.frozen import dataclass
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, SCREENS, TRIALS
 
 EVERYWHERE = tuple(range(len(SCREENS)))
-# A pane that shows what another screen shows at large: its keys, columns and glyphs are those of that screen.
+# Panes that show a part of another screen; their keys, columns and glyphs are those of that screen.
 SUBJECTS = {"curve": CURVES, "hardware": HARDWARE, "events": EVENTS, "results": RESULTS, "trials": TRIALS, "log": LOGS}
 
 
 @dataclass(frozen=True)
 class Sign:
-    """A glyph or some of them, with what they mean on some screens."""
+    """Glyphs with their meaning on some screens."""
 
     glyphs: str
     name: str
@@ -88,7 +88,7 @@ SIGNS: tuple[Sign, ...] = (
 
 @dataclass(frozen=True)
 class Column:
-    """A heading of a table, as it is written there."""
+    """A column heading, as the table writes it, with its meaning."""
 
     head: str
     text: str
@@ -128,7 +128,7 @@ COLUMNS: tuple[Column, ...] = (
            (QUEUE, CURVES)),
 )  # fmt: skip
 
-# Field of the palette: (word, what has this colour). Nothing is told by a colour alone.
+# Field of the palette: (name of the colour, what has it). No information is shown by a colour alone.
 COLOURS: dict[str, tuple[str, str]] = {
     "running": ("blue", "runs now; keys; title of the focused pane"),
     "done": ("green", "done, complete; WELL"),
