@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.state import schema
-from fts.state.damage import APPLICATION_ID, COPY_NAME, copies, corrupt_sentence, of_the_file
+from fts.state.damage import APPLICATION_ID, COPY_NAME, copies, corrupt_sentence, file_damage
 from fts.state.errors import (
     CopyDamaged,
     DatabaseCorrupt,
@@ -58,7 +58,7 @@ def check_file(path: Path) -> None:
         raise NoDatabase(f"there is no file {path}")
     try:
         with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as connection:
-            if found := of_the_file(connection.execute("PRAGMA integrity_check(1000)")):
+            if found := file_damage(connection.execute("PRAGMA integrity_check(1000)")):
                 raise CopyDamaged(path, "; ".join(found))
             if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 raise NotOurDatabase(f"{path} is not a copy of an fts database")

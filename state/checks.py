@@ -12,9 +12,9 @@ from peewee import SQL, IntegrityError, fn
 from fts.frozen import dataclass
 from fts.state import schema, tickets
 from fts.state.columns import TABLES
-from fts.state.damage import copies, corrupt_sentence, newest_backup, of_the_file, restore_sentence
+from fts.state.damage import copies, corrupt_sentence, file_damage, newest_backup, restore_sentence
 from fts.state.errors import DatabaseCorrupt, StateError
-from fts.state.identity import beside, mark_of
+from fts.state.identity import sidecar, stat_of
 from fts.state.models import ALL, JobRow, QuarantineRow, TrialRow, WorkerRow
 from fts.state.transitions.base import transaction
 from fts.state.transitions.jobs import interrupt_live_trials
@@ -83,7 +83,7 @@ def _remade(db: Database) -> list[str]:
             continue
         try:
             with db.write():
-                schema.remake(db, wanted)
+                schema.recreate(db, wanted)
             done.append(f"the {wanted.kind} {wanted.name} was created again")
         except (IntegrityError, StateError) as error:
             done.append(f"the {wanted.kind} {wanted.name} could not be created again: {error}")
@@ -144,12 +144,12 @@ def permissions(db: Database) -> list[Finding]:
 
 
 def _too_open(db: Database) -> list[Path]:
-    files = [db.path, *(Path(beside(db.path, suffix)) for suffix in ("-wal", "-shm"))]
+    files = [db.path, *(Path(sidecar(db.path, suffix)) for suffix in ("-wal", "-shm"))]
     return [path for path in files if path.exists() and path.stat().st_mode & 0o077]
 
 
 def integrity(db: Database) -> list[Finding]:
-    found = of_the_file(db.execute_sql("PRAGMA integrity_check(1000)"))
+    found = file_damage(db.execute_sql("PRAGMA integrity_check(1000)"))
     broken = db.execute_sql("PRAGMA foreign_key_check").fetchmany(3)
     if found:
         return [Finding(False, corrupt_sentence(db.path, "; ".join(found)), grave=True)]
@@ -195,7 +195,7 @@ def unreadable_rows(db: Database) -> list[Finding]:
 
 
 def log_size(db: Database) -> list[Finding]:
-    log = mark_of(beside(db.path, "-wal"))
+    log = stat_of(sidecar(db.path, "-wal"))
     size = log.size if log is not None else 0
     if size > WAL_LIMIT:
         return [Finding(False, f"the write-ahead log has {size >> 20} MB: some program keeps a read transaction open")]

@@ -135,7 +135,7 @@ def enqueue_cells(
         lines[n] = line
     if refused := [line for line in lines if line.problem]:
         reasons = "; ".join(f"{_name(line.cell)}: {line.problem}" for line in refused)
-        raise NotEnqueued(f"{reasons}; nothing was put in line")
+        raise NotEnqueued(f"{reasons}; nothing was enqueued")
     if not dry_run:
         assert db is not None, "only a dry run needs none"
         found = written = write(db, cells, who, again=again)
@@ -167,7 +167,7 @@ def _check_folds(places: Places, cells: Iterable[CellSpec]) -> None:
 
     told = [f"{_name(cell)}: {why}" for cell in cells if (why := problem(places.data, cell))]
     if told:
-        raise NotEnqueued(f"{'; '.join(dict.fromkeys(told))}; nothing was put in line")
+        raise NotEnqueued(f"{'; '.join(dict.fromkeys(told))}; nothing was enqueued")
 
 
 def _needs_work(found: Enqueued | None) -> bool:

@@ -1,1 +1,1 @@
-"""The seam between the runner and a study: objective, study, specification, protocol; standard library only."""
+"""The interface between the runner and a study: objective, study, specification, protocol. Standard library only."""

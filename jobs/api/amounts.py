@@ -1,4 +1,4 @@
-"""Reads sizes, durations and times as people write them, 8GB, 10m, 1.5d, 03:12, and checks the ends of a range."""
+"""Reads sizes, durations and times as people write them (8GB, 10m, 1.5d, 03:12), and checks the bounds of a range."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)I?B?", re.IGNORECASE)
 DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|sec|min|m|h|d|w)?", re.IGNORECASE)
 CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
 BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-LARGEST = 1e100  # of a number in a record (fts.state.values.HUGE)
+LARGEST = 1e100  # the largest number that a record can hold (fts.state.values.HUGE)
 SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
 def read_size(text: str, what: str, least: int = 1) -> int:
-    """Bytes of 8GB, 8G, 500MiB or a plain number, in powers of 1024. Raises BadSpec."""
+    """Reads 8GB, 8G, 500MiB or a plain number as bytes, in powers of 1024. Raises BadSpec."""
     found = SIZE.fullmatch(text.strip())
     size = int(float(found[1]) * BYTES[found[2].upper()]) if found else -1
     if size < least:
@@ -25,7 +25,7 @@ def read_size(text: str, what: str, least: int = 1) -> int:
 
 
 def read_duration(text: str, what: str) -> float:
-    """Seconds of 90s, 10m, 2h, 1.5d, 1w or a plain number of seconds. Raises BadSpec."""
+    """Reads 90s, 10m, 2h, 1.5d, 1w or a plain number as seconds. Raises BadSpec."""
     found = DURATION.fullmatch(text.strip())
     seconds = float(found[1]) * SECONDS[(found[2] or "s").lower()] if found else 0.0
     if not 0 < seconds < 1e10:
@@ -34,10 +34,10 @@ def read_duration(text: str, what: str) -> float:
 
 
 def read_time(text: str) -> float:
-    """Seconds since the epoch of a duration before now, of the latest 03:12, or of a date and time in this zone.
+    """Reads a duration before now (10h), a clock time (the latest 03:12), or a local date and time.
 
-    A time that the clock shows twice, as when daylight saving ends, is the first of a date, the latest of a clock; one
-    that it leaves out counts as if it had not been set. Raises BadSpec.
+    Returns seconds since the epoch. When daylight saving ends, a clock shows some times twice: a date means the first
+    of them, a clock time the latest. A time that is skipped when it begins is read without the change. Raises BadSpec.
     """
     text = text.strip()
     if (match := DURATION.fullmatch(text)) and match[2]:
@@ -48,26 +48,25 @@ def read_time(text: str) -> float:
 
     try:
         return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):  # no date, or one that this system's clock cannot count to
+    except (ValueError, OverflowError):  # not a date, or one outside the range of the system's clock
         raise BadSpec(f"{text!r:.80} is not a time; expected 10h, 2d, 03:12, or 2026-11-20 22:00") from None
 
 
 def latest(hour: int, minute: int, now: float, second: int = 0) -> float:
-    """Seconds since the epoch of the latest moment up to `now` at which this zone's clock showed that time."""
+    """Returns the latest moment up to `now` at which the local clock showed that time, as seconds since the epoch."""
     year, month, day, *_ = time.localtime(now)
     for back in (0, 1):
         shown = (year, month, day - back, hour, minute, second, 0, 0)
         at = [time.mktime((*shown, summer)) for summer in (0, 1)]
-        real = [one for one in at if time.localtime(one)[3:5] == (hour, minute)] or at[
-            :1
-        ]  # none: the clock leapt over it
+        real = [one for one in at if time.localtime(one)[3:5] == (hour, minute)]
+        real = real or at[:1]  # the clock skipped that time
         if found := [one for one in real if one <= now]:
             return max(found)
     return now - SECONDS["d"]
 
 
 def check_range(low: float, high: float, log: bool, step: float | None = None) -> None:
-    """Raises BadSpec for ends between which nothing can be drawn, or nothing that a record can hold."""
+    """Raises BadSpec for bounds between which no value can be drawn, or that a record cannot hold."""
     if low > high:
         raise BadSpec(f"has no range: low is {low!s:.40}, high is {high!s:.40}")
     if log and low <= 0:

@@ -1,4 +1,4 @@
-"""What every cell without a written study has: what runs is a function (function.py) or a command (command.py)."""
+"""The cell of a study without a Study class: base of the cells of functions (function.py) and commands (command.py)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CHOICES: Choices = {
     "stall": (IDLE, LEARN),
     "process": ("fresh", "reused"),
 }
-# How a trial runs, not what it computes: no part of the question
+# Fields of how a trial runs. They do not change its results, so they are no part of the question
 RUNNING = (
     "memory",
     "memory_bytes",
@@ -57,24 +57,24 @@ RUNNING = (
     "sync",
     "data",
 )
-MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, amounts and what is added to a search
-# Left out of a specification while they have their default: it keeps the md5 it had before they existed
-SOURCES = ("csv", "tensorboard", "results")  # of a command's metrics
+MORE = ("experiment", "trials", "seeds", "baseline", "code")  # names, counts and additions to a search
+SOURCES = ("csv", "tensorboard", "results")  # files that a command's metrics are read from
 AIMS = ("forbid", "goals", "goal_names", "constraints", "prune_by", "percentile")
+# Left out of the JSON while they have their default, so that older specifications keep their md5
 LATER = (*RUNNING, PARALLEL, "seeds", "baseline", "code", *AIMS, *SOURCES)
 
 STREAMS = "streams"
-BY_TRIAL, BY_NAME = "trial", "name"  # all parameters of a trial in one go; each parameter alone
+BY_TRIAL, BY_NAME = "trial", "name"  # one random stream for all parameters of a trial; one for each parameter
 
 NEWER_SAMPLERS, NEWER_FIELDS = ("nsgaii", "cmaes", "grid"), ("forbid", "goals", "constraints")
 
 
 @dataclass(frozen=True)
 class BareCell:
-    """One cell, frozen at enqueue."""
+    """One cell, frozen at enqueue. Fields without a comment are those of fts.jobs.api.study.Cell."""
 
     study: str
-    experiment: str  # train_mnist_S: names its files
+    experiment: str  # train_mnist_S: prefix of its file names
     _: KW_ONLY
     trials: int
     metric: str
@@ -84,37 +84,37 @@ class BareCell:
     seed: int = 0
     sampler: str = "tpe"
     pruner: str = "median"
-    percentile: float = PERCENTILE  # of the percentile pruner: so many of 100 trials go on
+    percentile: float = PERCENTILE  # of the percentile pruner: this many of 100 trials continue
     halving: Halving | None = None
     diverged: str = "worst"
-    space: dict[str, dict[str, Any]] | None = None  # parameter -> distribution, with "when" an expression
+    space: dict[str, dict[str, Any]] | None = None  # parameter -> distribution; its key "when" is an expression
     warm_start: tuple[dict[str, Any], ...] = ()
     steps: int | None = None
     env: dict[str, str] = field(default_factory=dict)
     # -- the search
-    forbid: dict[str, str] = field(default_factory=dict)  # name -> expression: where it holds, a trial is drawn again
-    goals: dict[str, str] = field(default_factory=dict)  # metric -> goal, the first decides; empty: `metric` alone
-    goal_names: tuple[str, ...] = ()  # the order of more than two goals: JSON sorts names
+    forbid: dict[str, str] = field(default_factory=dict)  # name -> expression; a trial that satisfies it is drawn again
+    goals: dict[str, str] = field(default_factory=dict)  # metric -> direction, main one first; empty: `metric` alone
+    goal_names: tuple[str, ...] = ()  # order of the goals if there are more than two, because JSON sorts the keys
     constraints: dict[str, str] = field(default_factory=dict)  # metric -> "<= 2e6"
-    prune_by: str | None = None  # with several goals: the metric that decides
-    seeds: int = 1  # the winner runs with so many seeds
-    baseline: str | None = None  # FILE.py:FUNCTION, one trial beside the search
-    code: tuple[str, ...] = ()  # files and folders beside the file itself that code_md5 is of
+    prune_by: str | None = None  # with several goals: the metric that the pruner reads
+    seeds: int = 1  # the best trial is repeated until it has run with this many seeds
+    baseline: str | None = None  # FILE.py:FUNCTION, run as one trial in addition to the search
+    code: tuple[str, ...] = ()  # files and folders that code_md5 covers in addition to the file itself
     parallel: int = 1  # trials at once: trial n knows trials 0..n-parallel (jobs/api/lag.py)
-    streams: str = BY_NAME  # what a draw is seeded by; a specification without the field keeps BY_TRIAL
+    streams: str = BY_NAME  # how draws are seeded; an older specification without the field means BY_TRIAL
     # -- how a trial runs
-    memory: str | None = None  # learn, or FILE.py:FUNCTION that gives bytes of (params, cell)
-    memory_bytes: int | None = None  # a promise
-    on_oom: str = "alone"  # once more with the whole machine; shrink, fail, prune
-    stall: str = IDLE  # when its processor is; or learn: longer without a report than usual
-    stall_s: float | None = None  # without a report
+    memory: str | None = None  # learn, or FILE.py:FUNCTION, which returns bytes for (params, cell)
+    memory_bytes: int | None = None  # declared memory of a trial
+    on_oom: str = "alone"  # run again with the whole machine; or shrink, fail, prune
+    stall: str = IDLE  # a trial is stuck when its processor is idle; learn: after an unusually long time without report
+    stall_s: float | None = None  # a trial is stuck after this time without a report
     trial_timeout_s: float | None = None
     timeout_s: float | None = None  # of the whole cell
     gpu: int = 0
-    threads: int | None = None  # None: a share of the machine's
-    process: str = "fresh"  # reused: one process runs trial after trial, with whatever the function leaves in it
-    sync: tuple[str, ...] = ()  # files and folders beside its file that are sent to a node
-    data: tuple[str, ...] = ()  # likewise, however large: a node keeps them by md5
+    threads: int | None = None  # None: a share of the machine's threads
+    process: str = "fresh"  # reused: one process runs one trial after another and keeps what the function leaves in it
+    sync: tuple[str, ...] = ()  # files and folders that are sent to a node in addition to its file
+    data: tuple[str, ...] = ()  # data sets that are sent to a node, of any size; the node caches them by md5
 
     limits: ClassVar[Limits] = LIMITS
     no_identity: ClassVar[tuple[str, ...]] = ("env",)
@@ -126,7 +126,7 @@ class BareCell:
 
     @property
     def wanted(self) -> int:
-        """All trials of the cell: those of the search and those beside it."""
+        """The number of all trials: those of the search, the repetitions of the best one, and the baseline."""
         return self.trials + self.seeds - 1 + (self.baseline is not None)
 
     @property
@@ -144,7 +144,7 @@ class BareCell:
 
     @property
     def no_question(self) -> tuple[str, ...]:
-        """The fields that decide no number of a trial."""
+        """The fields that do not change a trial's results."""
         return (*self.no_identity, *MORE, *RUNNING, STREAMS)
 
     def to_json(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class BareCell:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        """Raises BadSpec with the field's name."""
+        """Reads a cell from JSON. Raises BadSpec with the field's name."""
         rule = data.get("halving") if isinstance(data, dict) else None
         given = {name: value for name, value in data.items() if name != "halving"} if rule is not None else data
         checked = checked_fields(cls, given, cls.limits, CHOICES)
@@ -181,13 +181,13 @@ class BareCell:
 
     @property
     def resources(self) -> Resources:
-        """What each of its trials may take."""
+        """The limits of each trial."""
         memory = self.memory_bytes if self.memory_bytes is not None else self.memory or LEARN
         limits = (self.stall_s, self.trial_timeout_s, self.timeout_s, self.gpu, self.threads)
         return Resources(memory, self.on_oom, *limits, learns_stall=self.stall == LEARN)
 
     def check_memory(self) -> None:
-        """Raises BadSpec for memory that is said twice, or by a function of parameters that nobody knows yet."""
+        """Raises BadSpec if memory is declared twice, or by a function whose parameters are not known in advance."""
         if self.memory in (None, LEARN):
             return
         if self.memory_bytes is not None:
@@ -202,21 +202,21 @@ class BareCell:
 
     @property
     def file(self) -> str | None:
-        """What code_md5 is of, relative to where the person stood; None: it names no file."""
+        """The file that code_md5 covers, relative to the cell's folder; None: a command without a file."""
         return None
 
     def check(self) -> None:
-        """Raises BadSpec for fields that do not go together."""
+        """Raises BadSpec for fields that contradict each other."""
 
 
 def _is_newer(given: dict[str, Any]) -> bool:
-    """Does a specification without `streams` have what came with them or after them?"""
+    """Does a specification without `streams` use a feature that is not older than that field?"""
     branches = any(isinstance(d, dict) and WHEN in d for d in given["space"].values())
     return branches or given.get("sampler") in NEWER_SAMPLERS or any(given.get(name) for name in NEWER_FIELDS)
 
 
 def default_of(cell: BareCell, name: str) -> Any:
-    """Of a field; None where it has none, or where such a cell has no such field."""
+    """Returns the default of a field; None if it has no default, or if this kind of cell has no such field."""
     given = next((one for one in fields(cell) if one.name == name), None)
     if given is None:
         return None

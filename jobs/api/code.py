@@ -1,4 +1,4 @@
-"""The md5 of the code of a study: its own file, and the files and folders that it names beside it."""
+"""The md5 of a study's code: its own file, and the files and folders that its `code` names."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ NO_CODE = re.compile(r"__pycache__|\..*|fts-agent-\d+-.*")  # hidden, or scratch
 
 
 class TooMuchCode(ValueError):
-    """A folder holds more than code."""
+    """The named folders hold more files or bytes than source code has."""
 
 
 def whole_md5(own: str, folder: Path, code: Sequence[str]) -> str:
-    """Of the study's own file (`own`) and everything that `code` names, relative to the folder; `own` without any.
+    """Returns the md5 of the study's own file (with the md5 `own`) and everything that `code` names in the folder.
 
-    Raises TooMuchCode.
+    Returns `own` if `code` is empty. Raises TooMuchCode.
     """
     if not code:
         return own
-    told = hashlib.md5(own.encode())
+    total = hashlib.md5(own.encode())
     for name, path in sorted(set(files(folder, code))):
         try:
             content = hashlib.md5(path.read_bytes()).hexdigest()
         except OSError:
             content = "gone"
-        told.update(f"\n{content} {name}".encode())
-    return told.hexdigest()
+        total.update(f"\n{content} {name}".encode())
+    return total.hexdigest()
 
 
 def md5_now(own: str, folder: Path, code: Sequence[str]) -> str:
-    """The same in a trial: a folder that has become too large is code that has changed, and no reason to fail."""
+    """As whole_md5, but for a trial: a folder that became too large counts as changed code instead of failing."""
     try:
         return whole_md5(own, folder, code)
     except TooMuchCode:
@@ -44,17 +44,17 @@ def md5_now(own: str, folder: Path, code: Sequence[str]) -> str:
 
 
 def files(folder: Path, code: Sequence[str], without: Container[str] = ()) -> Iterator[tuple[str, Path]]:
-    """Every file that is named, or lies in a folder that is; no hidden one, no pipe. Raises TooMuchCode."""
+    """Yields every named file and every file in a named folder, except hidden files and pipes. Raises TooMuchCode."""
     count = size = 0
     for word in code:
         for path in _within(folder / word):
             if (name := os.path.relpath(path, folder)) in without:
                 continue
-            with contextlib.suppress(OSError):  # it is gone, which another md5 tells
-                told = path.stat()
-                if stat.S_ISFIFO(told.st_mode):
+            with contextlib.suppress(OSError):  # the file is gone, which changes the md5
+                found = path.stat()
+                if stat.S_ISFIFO(found.st_mode):
                     continue  # reading it would wait for a writer
-                size += told.st_size
+                size += found.st_size
             count += 1
             if count > MOST_FILES or size > MOST_BYTES:
                 raise TooMuchCode(
@@ -65,12 +65,12 @@ def files(folder: Path, code: Sequence[str], without: Container[str] = ()) -> It
 
 
 def all_files(folder: Path, words: Sequence[str]) -> list[Path]:
-    """Every file that is named, or lies in a folder that is, however large; no hidden one."""
+    """Returns every named file and every file in a named folder, of any size, except hidden ones."""
     return sorted({path for word in words for path in _within(folder / word)})
 
 
 def not_inside(word: str, folder: Path) -> str | None:
-    """Why a word names nothing in the folder that could be sent from there; None: it does."""
+    """Returns why `word` does not name anything inside the folder, or None if it does."""
     path = (folder / word).resolve()
     if not path.is_relative_to(folder.resolve()):
         return f"names {word}, which lies outside {folder}; name files and folders inside it"
@@ -87,7 +87,7 @@ def _within(path: Path) -> Iterator[Path]:
 
 
 def beside(folder: Path, words: Sequence[str], outputs: Path) -> list[str]:
-    """The same, without the outputs folder, where it lies in one of them."""
+    """Returns the words without the outputs folder: a word that contains it is replaced by its other children."""
     found: list[str] = []
     for word in words:
         path = (folder / word).resolve()

@@ -1,8 +1,8 @@
-"""The study of a command in any language: words with places for parameters, metrics from its report or its output.
+"""The study of a command in any language: placeholders for parameters, metrics from its report, output or files.
 
     fts enqueue --metric val_loss -- python train.py --lr {lr:1e-5..1e-1:log} --layers {layers:1..4}
 
-A job of such a study is told apart from that of a function by the field `command` of its specification.
+The specification of such a job has the field `command`, that of a function has not.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from fts.jobs.api.spec import BadSpec, Limits
 from fts.jobs.api.study import Program
 
 PLACE = re.compile(
-    r"\{\{(?P<literal>[A-Za-z_][A-Za-z0-9_.]*(?::[^{}]*)?)\}\}"  # {{word}}: the letters {word}
-    r"|(?<!\$)\{(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)"  # not ${HOME}, which is the shell's
+    r"\{\{(?P<literal>[A-Za-z_][A-Za-z0-9_.]*(?::[^{}]*)?)\}\}"  # {{word}}: the literal text {word}
+    r"|(?<!\$)\{(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)"  # not ${HOME}, which the shell reads
     r"(?::(?P<declared>[^{}]*))?\}"
 )
-WHOLE_ARGS = ("args", "args_hydra")  # stand for several words
+WHOLE_ARGS = ("args", "args_hydra")  # placeholders for several words
 OWN = (*WHOLE_ARGS, "params", "seed", "number", "checkpoint_dir", "folder", "threads", "shrink")
 TAKEN = (*WHOLE_ARGS, "params", "checkpoint_dir")  # no parameter or axis may have these names
 COMMAND_LIMITS: Limits = {**LIMITS, "grace_s": (0.0, 86_400.0)}
 MOST_WORDS, LONGEST_WORD = 1000, 8192
-EPOCH_GROUPS = ("epoch", "step")  # of a regular expression: which report it is
-SEED_BITS = 31  # of {seed}: every library takes it
+EPOCH_GROUPS = ("epoch", "step")  # groups of a regular expression that give the number of the report
+SEED_BITS = 31  # of {seed}, so that every library accepts it
 
 
 @dataclass(frozen=True)
 class CommandCell(BareCell):
-    """One cell of a study of a command, frozen at enqueue."""
+    """One cell of a command's study, frozen at enqueue."""
 
-    command: tuple[str, ...]  # ("python", "train.py", "--lr", "{lr}"); one word where a shell reads it
-    folder: str  # where the person stood: the command starts there
+    command: tuple[str, ...]  # ("python", "train.py", "--lr", "{lr}"); one word if a shell reads it
+    folder: str  # current directory at enqueue; the command starts there
     code_md5: str  # of the script; empty: the command names no file
     _: KW_ONLY
     shell: bool = False  # /bin/sh -c reads the command
-    script: str | None = None  # the file of the command that code_md5 is of, relative to `folder`
-    program: str | None = None  # where the first word was found when it was put in line
+    script: str | None = None  # the command's file that code_md5 covers, relative to `folder`
+    program: str | None = None  # the path of the first word, found when the cell was enqueued
     regex: str | None = None  # finds the metric in a line of output
-    stdout: bool = False  # JSON lines of output are the report
-    csv: str | None = None  # {folder}/**/metrics.csv: a file that has the metrics
-    tensorboard: str | None = None  # {folder}/logs: event files below it have the metrics
-    results: str | None = None  # {folder}/results.json: a JSON file that has the metrics
-    best: bool = False  # the value of a trial is its best report, not its last
+    stdout: bool = False  # JSON lines on its output are the report
+    csv: str | None = None  # {folder}/**/metrics.csv: a CSV file with the metrics
+    tensorboard: str | None = None  # {folder}/logs: a folder of event files with the metrics
+    results: str | None = None  # {folder}/results.json: a JSON file with the metrics
+    best: bool = False  # the value of a trial is its best report instead of its last
     grace_s: float = 30.0  # from SIGTERM to SIGKILL
 
     limits: ClassVar[Limits] = COMMAND_LIMITS
@@ -66,7 +66,7 @@ class CommandCell(BareCell):
 
     @property
     def source(self) -> str:
-        """Where the metric is read, for a sentence."""
+        """Where the metric is read, in words."""
         if self.regex is not None:
             return f"a line of output that matches {self.regex!r}"
         if self.file_source is not None:
@@ -76,21 +76,19 @@ class CommandCell(BareCell):
 
     @property
     def file_source(self) -> tuple[str, str] | None:
-        """Which kind of file has the metrics, and its path with places; None: the report or the output has them."""
+        """The kind of file that the metrics are read from, and its path with placeholders; None: not from a file."""
         return next(((name, path) for name in SOURCES if (path := getattr(self, name)) is not None), None)
 
     def check(self) -> None:
         if self.process != "fresh":
-            raise BadSpec(
-                f"process is {self.process}, expected fresh: a command cannot run in a process that ran before"
-            )
+            raise BadSpec(f"process is {self.process}, expected fresh: each trial of a command needs a new process")
         check_words(self)
         check_regex(self)
         check_source(self)
 
 
 def check_words(cell: CommandCell) -> None:
-    """Raises BadSpec for a command that is none, and for a place that nothing fills."""
+    """Raises BadSpec for words that are not a command, and for an unknown placeholder."""
     words = cell.command
     if not words or len(words) > MOST_WORDS or not all(isinstance(word, str) for word in words):
         raise BadSpec(f"command is {list(words)!r:.80}, expected 1 to {MOST_WORDS} words")
@@ -120,7 +118,7 @@ def check_words(cell: CommandCell) -> None:
 
 
 def unknown_place(name: str, declared: Sequence[str]) -> str:
-    """What to say of a place that nothing fills."""
+    """Returns the error message for an unknown placeholder."""
     near = nearest(name, [*declared, *OWN])
     hint = f"did you mean {{{near}}}? " if near else ""
     known = ", ".join(f"{{{one}}}" for one in dict.fromkeys([*declared, *OWN]))
@@ -131,13 +129,13 @@ def unknown_place(name: str, declared: Sequence[str]) -> str:
 
 
 def check_regex(cell: CommandCell) -> None:
-    """Raises BadSpec for a regular expression that cannot give the metric."""
+    """Raises BadSpec for a regular expression that cannot find the metric."""
     if cell.regex is None:
         return
     try:
         compiled = re.compile(cell.regex)
     except re.error as error:
-        raise BadSpec(f"regex is {cell.regex!r:.80}, which is no regular expression: {error}") from None
+        raise BadSpec(f"regex is {cell.regex!r:.80}, which is not a regular expression: {error}") from None
     named = set(compiled.groupindex) - set(EPOCH_GROUPS)
     if cell.metric not in named and (named or compiled.groups - len(compiled.groupindex) != 1):
         raise BadSpec(
@@ -147,10 +145,10 @@ def check_regex(cell: CommandCell) -> None:
 
 
 def check_source(cell: CommandCell) -> None:
-    """Raises BadSpec for two sources of metrics, and for a file that two trials would share."""
+    """Raises BadSpec for two sources of metrics, and for a file that trials would share."""
     given = [f"--{name}" for name in ("regex", "stdout", *SOURCES) if getattr(cell, name)]
     if len(given) > 1:
-        raise BadSpec(f"{' and '.join(given)} each say where the metrics are; give one of them")
+        raise BadSpec(f"{' and '.join(given)} each name a source of the metrics; give only one of them")
     if cell.file_source is None:
         return
     what, path = cell.file_source
@@ -170,7 +168,7 @@ EXAMPLE = {"csv": "**/metrics.csv", "tensorboard": "logs", "results": "results.j
 
 
 def filled_path(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
-    """A pattern of the files that have the metrics of one trial; None: no file has them."""
+    """Returns the path pattern of the files with one trial's metrics; None: they are not read from a file."""
     if cell.file_source is None:
         return None
     known, declared = {**own, **values}, declared_in(cell)
@@ -186,12 +184,12 @@ Cell = TypeVar("Cell", FunctionCell, CommandCell)
 
 
 def text_of(value: Any) -> str:
-    """A value as a word: every digit of a number."""
+    """Returns a value as one word, with every digit of a number."""
     return value if isinstance(value, str) else repr(value)
 
 
 def filled(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """The words of one trial: `values` are its parameters and axes, `own` the rest of what a place may name."""
+    """Returns the command line of one trial. `values` are its parameters and axes, `own` the other placeholders."""
     known = {**own, **values}
     rest = {name: text_of(value) for name, value in values.items() if name not in named(cell)}
     several = {
@@ -207,7 +205,7 @@ def filled(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, Any])
             return literal(found)
         if name in several:
             return " ".join(quoted(word) for word in several[name])
-        return quoted(text_of(known.get(name, "")))  # empty: a parameter of another branch
+        return quoted(text_of(known.get(name, "")))  # "" for a parameter of another branch
 
     if cell.shell:
         return ["/bin/sh", "-c", shell_text.filled(cell.command[0], PLACE, fill)]
@@ -222,20 +220,20 @@ def filled(cell: CommandCell, values: Mapping[str, Any], own: Mapping[str, Any])
 
 
 def named(cell: CommandCell) -> set[str]:
-    """The names that stand in places of the command: {args} gives what is left."""
+    """Returns the names of the command's placeholders. {args} stands for all other parameters and axes."""
     declared = declared_in(cell)
     found = (name_of(place, declared) for word in cell.command for place in PLACE.finditer(word))
     return {name for name in found if name is not None}
 
 
 def declared_in(cell: CommandCell) -> list[str]:
-    """Its parameters and axes."""
+    """Returns the names of the cell's parameters and axes."""
     return [*(cell.space or {}), *cell.axes]
 
 
 def name_of(found: re.Match[str], declared: Collection[str]) -> str | None:
-    """What a place names. None: it stands for its letters, {{lr}} for {lr}; so does a name with dots that nobody has
-    declared, such as the {item.price} of a template.
+    """Returns the name in a placeholder. None: it is literal text, as {{lr}} is for {lr}, or an undeclared name with
+    dots, such as the {item.price} of a template.
     """
     name = found["name"]
     return name if name is None or "." not in name or name in declared else None
@@ -246,7 +244,7 @@ def literal(found: re.Match[str]) -> str:
 
 
 class BareStudy(FunctionStudy):
-    """Answers the runner for every cell of functions and commands that are stored under one name."""
+    """The Study of all functions and commands that are stored under one name."""
 
     def cell(self, spec: Mapping[str, Any]) -> Any:
         if isinstance(spec, Mapping) and "command" in spec:
@@ -264,7 +262,7 @@ class BareStudy(FunctionStudy):
 
 
 def question_of(spec: Any) -> str | None:
-    """What a stored specification of a function or command asks; None: nobody can read it."""
+    """Returns the `question` md5 of a stored specification of a function or command; None: it cannot be read."""
     try:
         return str(BareStudy("").cell(spec).question)
     except BadSpec:

@@ -1,7 +1,7 @@
-"""The conditions of a declared space: which parameters a trial draws, in which order, and what it may not be.
+"""The conditions of a declared space: which parameters a trial draws, in which order, and which values are forbidden.
 
 lr = { low = 1e-5, high = 1e-1 }
-momentum = { low = 0.0, high = 0.99, when = "optimizer == 'sgd'" }       # drawn in one branch alone
+momentum = { low = 0.0, high = 0.99, when = "optimizer == 'sgd'" }       # drawn only in this branch
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ WHEN = "when"
 
 
 def conditions(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Expression]:
-    """Parameter -> its condition, of those that have one."""
+    """Returns the condition of each parameter that has one."""
     return {name: Expression.parse(d[WHEN]) for name, d in space.items() if d.get(WHEN) is not None}
 
 
 def drawing_order(space: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """Each parameter after those that its condition names, else as declared. Raises BadSpec for a circle."""
+    """Returns the parameters as declared, but each after those in its condition. Raises BadSpec for a circle."""
     needs = {name: frozenset(one for one in found.names if one in space) for name, found in conditions(space).items()}
     return _sorted(tuple(space), tuple(needs.items()))
 
 
 @lru_cache(maxsize=256)
 def _sorted(names: tuple[str, ...], needs: tuple[tuple[str, frozenset[str]], ...]) -> tuple[str, ...]:
-    waits_for, order = dict(needs), dict[str, None]()
+    needs_of, order = dict(needs), dict[str, None]()
     while len(order) < len(names):
-        ready = [n for n in names if n not in order and all(one in order for one in waits_for.get(n, ()))]
+        ready = [n for n in names if n not in order and all(one in order for one in needs_of.get(n, ()))]
         if not ready:
             circle = ", ".join(name for name in names if name not in order)
             raise BadSpec(
@@ -44,17 +44,19 @@ def _sorted(names: tuple[str, ...], needs: tuple[tuple[str, frozenset[str]], ...
 
 
 def is_drawn(distribution: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """`known`: the axes of the cell and the parameters drawn so far; what was not drawn makes a condition false."""
+    """Does the parameter's condition hold? `known` are the axes and the parameters drawn so far; without a name's value
+    it does not hold.
+    """
     return distribution.get(WHEN) is None or Expression.parse(distribution[WHEN]).holds(known)
 
 
 def forbidden_by(forbid: Mapping[str, str], known: Mapping[str, Any]) -> str | None:
-    """The name of the first rule that the values break; None: they are allowed."""
+    """Returns the name of the first `forbid` rule that excludes the values, or None."""
     return next((name for name, text in forbid.items() if Expression.parse(text).holds(known)), None)
 
 
 def check_conditions(cell: Any) -> None:
-    """Raises BadSpec for a name that no parameter and no axis has, for a circle, and for rules without a space."""
+    """Raises BadSpec for an unknown name, for conditions that form a circle, and for `forbid` without a space."""
     space = cell.space or {}
     if cell.forbid and not space:
         raise BadSpec(f"forbid has {', '.join(cell.forbid)}, but the cell declares no space: the function itself draws")

@@ -1,8 +1,8 @@
-"""Expressions of a study file (`when`, `forbid`, `where`): a walk over the syntax tree, and never Python's own eval.
+"""Evaluates the expressions of a study file (`when`, `forbid`, `where`) on their syntax tree, without eval().
 
-Known are names, numbers, strings, True, False, None, comparisons (chained ones too), and, or, not, in, + - * / // %,
-and tuples or lists behind `in`. A name without a value is a parameter of another branch: what depends on it is
-unknown, `not` leaves that unknown, and an expression that stays unknown does not hold.
+Supported: names, numbers, strings, True, False, None, comparisons (also chained), and, or, not, in, + - * / // %,
+and tuples or lists after `in`. A name without a value is a parameter of another branch. What depends on it is unknown,
+`not` of unknown is unknown, and an expression that is unknown does not hold.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any
 from fts.frozen import dataclass
 from fts.jobs.api.spec import BadSpec
 
-LONGEST, MOST_PARTS, DEEPEST = 1000, 200, 30  # characters, nodes of the tree, nodes above one another
-LARGEST = 10**308  # of a whole number on the way: a product of long numbers must not grow without end
+LONGEST, MOST_PARTS, DEEPEST = 1000, 200, 30  # characters, nodes of the tree, depth of the tree
+LARGEST = 10**308  # the largest intermediate integer, so that products do not grow without limit
 
 Value = bool | int | float | str | None
 
 
 class BadExpression(BadSpec):
-    """The text is no expression that is known here, or its values do not go together."""
+    """The text is not a supported expression, or its values cannot be combined."""
 
 
 class _Unknown:
-    """What depends on a parameter that was not drawn."""
+    """The value of what depends on a parameter that was not drawn."""
 
 
 UNKNOWN = _Unknown()
@@ -52,7 +52,7 @@ _COUNTED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_REFUSED = {  # in words: what people try first
+_REFUSED = {  # what people often try, in words
     ast.Call: "a call",
     ast.Attribute: "an attribute",
     ast.Subscript: "an index",
@@ -67,7 +67,7 @@ _REFUSED = {  # in words: what people try first
     ast.BitOr: "| (write or)",
     ast.Invert: "~ (write not)",
 }
-INSTEAD = (  # what other languages have: the first that stands at the fault
+INSTEAD = (  # operators of other languages and their Python form; the first one that matches at the fault is used
     ("=>", ">="), ("=<", "<="), ("=", "=="), ("<>", "!="), ("&", "and"), ("|", "or"), ("!", "not"), ("AND", "and"),
     ("OR", "or"),
 )  # fmt: skip
@@ -76,34 +76,34 @@ EXPECTED = "expected names, numbers, strings, comparisons, and, or, not, in, + -
 
 @dataclass(frozen=True)
 class Expression:
-    """One expression that was read, and its value for a set of names."""
+    """One parsed expression."""
 
     text: str
-    names: tuple[str, ...]  # each once, in the order of the text
+    names: tuple[str, ...]  # each once, in order of appearance
     _tree: ast.expr = field(compare=False, repr=False)
 
     @staticmethod
     def parse(text: Any) -> Expression:
-        """Raises BadExpression with the place of the fault."""
+        """Parses a text. Raises BadExpression with the position of the fault."""
         if not isinstance(text, str):
             raise BadExpression(f"an expression is {text!r:.80}, expected a text such as \"optimizer == 'sgd'\"")
         return _parsed(text)
 
     def value(self, values: Mapping[str, Any]) -> Value:
-        """For these values. False where it stays unknown, because a name has no value.
+        """Evaluates the expression. Returns False if it is unknown because a name has no value.
 
-        Raises BadExpression where values do not go together: a string in a sum, a division by zero.
+        Raises BadExpression for values that cannot be combined: a string in a sum, a division by zero.
         """
         found = self._of(self._tree, values)
         return False if found is UNKNOWN else found
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Is it true, as Python takes it? Not where it stays unknown."""
+        """Is the value true in Python's sense? False if it is unknown."""
         return bool(self.value(values))
 
     @property
     def compared(self) -> list[tuple[str, Value]]:
-        """Each name that is compared by ==, != or in, with the constant it is compared with."""
+        """Each name that is compared by ==, != or in, with the constant."""
         found: list[tuple[str, Value]] = []
         for node in ast.walk(self._tree):
             if not isinstance(node, ast.Compare):
@@ -114,10 +114,10 @@ class Expression:
                 elif isinstance(sign, ast.Eq | ast.NotEq):
                     for one, other in ((left, right), (right, left)):
                         if isinstance(one, ast.Name) and isinstance(other, ast.Constant):
-                            found.append((one.id, other.value))  # type: ignore[arg-type]  # parse lets no other in
+                            found.append((one.id, other.value))  # type: ignore[arg-type]  # parse refuses other types
         return found
 
-    # -- the walk
+    # -- evaluation of the syntax tree
 
     def _of(self, node: ast.expr, values: Mapping[str, Any]) -> Any:
         if isinstance(node, ast.Constant):
@@ -134,11 +134,11 @@ class Expression:
         if isinstance(node, ast.BinOp):
             left, right = self._of(node.left, values), self._of(node.right, values)
             return self._counted(node, _COUNTED[type(node.op)], left, right)
-        assert isinstance(node, ast.Compare), "parse lets nothing else in"
+        assert isinstance(node, ast.Compare), "parse refuses every other node"
         return self._compared(node, values)
 
     def _joined(self, node: ast.BoolOp, values: Mapping[str, Any]) -> Any:
-        """`and` is false with one false part, `or` true with one true one; else unknown with one unknown."""
+        """A false part makes `and` false and a true part makes `or` true. Else one unknown part makes it unknown."""
         decides, unknown = isinstance(node.op, ast.Or), False
         for part in node.values:
             found = self._of(part, values)
@@ -161,7 +161,7 @@ class Expression:
             if side is UNKNOWN:
                 return UNKNOWN
             if not isinstance(side, int | float):
-                raise self._bad(node, f"{side!r:.40} is no number to count with")
+                raise self._bad(node, f"{side!r:.40} is not a number")
         try:
             found = count(left, right)
         except (ZeroDivisionError, OverflowError) as error:
@@ -171,7 +171,7 @@ class Expression:
         return found
 
     def _compared(self, node: ast.Compare, values: Mapping[str, Any]) -> Any:
-        """Each link of a chain, as `and` joins them."""
+        """Evaluates a chain of comparisons, joined by `and`."""
         left, unknown = self._of(node.left, values), False
         for sign, part in zip(node.ops, node.comparators, strict=True):
             right = self._of(part, values)
@@ -182,7 +182,7 @@ class Expression:
                     if not _COMPARED[type(sign)](left, right):
                         return False
                 except TypeError:
-                    raise self._bad(node, f"{left!r:.40} and {right!r:.40} cannot be compared so") from None
+                    raise self._bad(node, f"{left!r:.40} and {right!r:.40} cannot be compared") from None
             left = right
         return UNKNOWN if unknown else True
 
@@ -194,38 +194,38 @@ class Expression:
 def _parsed(text: str) -> Expression:
     if not text.strip() or len(text) > LONGEST:
         raise BadExpression(f"an expression has {len(text.strip())} characters, expected 1 to {LONGEST}")
-    line = text if "#" in text else text.replace("\n", " ")  # of several lines, where no comment ends at one
+    line = text if "#" in text else text.replace("\n", " ")  # joins lines, unless a newline ends a comment
     start = len(line) - len(line.lstrip())
     try:
         tree = ast.parse(line.strip(), mode="eval").body
     except SyntaxError as error:
-        place = error.offset or len(line.strip()) + 1  # 0: the text ends too early
+        place = error.offset or len(line.strip()) + 1  # offset 0: the text ends too early
         raise _bad(text, start + place, _cure(line.strip()[place - 1 :]) or str(error.msg)) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise BadExpression(f"{text!r:.80} is no expression: {error or 'it is nested too deeply'}") from None
+        raise BadExpression(f"{text!r:.80} is not an expression: {error or 'it is nested too deeply'}") from None
     tree = _Dotted().visit(tree)
     names: dict[str, None] = {}
     lists = [part for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in _behind_in(node)]
     for count, (node, depth) in enumerate(_every(tree, 1)):
         if count >= MOST_PARTS or depth > DEEPEST:
-            raise BadExpression(f"{text!r:.80} is too long: expected {MOST_PARTS} parts, {DEEPEST} within one another")
+            raise BadExpression(f"{text!r:.80} is too long: expected at most {MOST_PARTS} parts, nested {DEEPEST} deep")
         if (refused := _refused(node)) is not None:
-            raise _bad(text, _place(text, node), f"{refused} is not known here; {EXPECTED}")
+            raise _bad(text, _place(text, node), f"{refused} is not supported; {EXPECTED}")
         if isinstance(node, ast.Tuple | ast.List) is not any(node is each for each in lists):
-            raise _bad(text, _place(text, node), "expected a list behind `in`, and nowhere else, such as x in (1, 2)")
+            raise _bad(text, _place(text, node), "expected a list after `in`, and nowhere else, such as x in (1, 2)")
         if isinstance(node, ast.Name):
             names.setdefault(node.id)
     return Expression(text, tuple(names), tree)
 
 
 def _cure(rest: str) -> str | None:
-    """What to write instead of what Python does not know; None: nobody else writes it so."""
+    """Returns what to write instead of an operator of another language; None: it starts with no such operator."""
     found = next((pair for pair in INSTEAD if rest.startswith(pair[0])), None)
-    return None if found is None else f"{found[0]} is not known here, write {found[1]}"
+    return None if found is None else f"{found[0]} is not supported, write {found[1]}"
 
 
 class _Dotted(ast.NodeTransformer):
-    """Reads `optimizer.lr` as one name, as parameters have them."""
+    """Turns `optimizer.lr` into one name, because parameters may have dots in their names."""
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         inner = self.visit(node.value)
@@ -244,7 +244,7 @@ def _constants(listed: ast.expr) -> list[Any]:
 
 
 def _every(node: ast.expr, depth: int) -> Iterator[tuple[ast.expr, int]]:
-    """The nodes that have a place, each before those within it."""
+    """Yields the expression nodes and their depth, each node before its children."""
     yield node, depth
     for inner in ast.iter_child_nodes(node):
         if isinstance(inner, ast.expr):
@@ -252,7 +252,7 @@ def _every(node: ast.expr, depth: int) -> Iterator[tuple[ast.expr, int]]:
 
 
 def _refused(node: ast.expr) -> str | None:
-    """What of the node is not known, in words; None: it is known."""
+    """Returns what is not supported in a node, in words, or None."""
     if isinstance(node, ast.Constant):
         known = node.value is None or isinstance(node.value, bool | int | float | str)
         finite = not isinstance(node.value, float) or math.isfinite(node.value)
@@ -269,7 +269,7 @@ def _refused(node: ast.expr) -> str | None:
 
 
 def _place(text: str, node: ast.AST) -> int:
-    """Its first character, counted from 1; Python counts bytes from the first that is no blank."""
+    """Returns a node's position in the text, in characters from 1. Python counts bytes after leading blanks."""
     start = len(text) - len(text.lstrip())
     before = text.lstrip().encode()[: getattr(node, "col_offset", 0)]
     return start + len(before.decode(errors="ignore")) + 1

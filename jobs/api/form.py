@@ -1,6 +1,6 @@
-"""What the enqueue form of the monitor and the process that answers it say to each other: plain values, as JSON.
+"""The values that the monitor's enqueue form and its process `python -m fts.jobs.form` exchange as JSON.
 
-The form never imports a study: `python -m fts.jobs.form` reads files, plans and counts, one line of JSON per answer.
+The form never imports a study. The process reads files, plans and counts, and answers with one line of JSON each.
 """
 
 from __future__ import annotations
@@ -16,49 +16,49 @@ if TYPE_CHECKING:
 TEXT, CHOICE, FLAG, SEVERAL = "text", "choice", "flag", "several"
 YES = "yes"  # the value of a flag that is given
 NEW, EXTENDS, CHANGES, ANOTHER = "new", "extends", "changes", "another"
-LOST = "lost"  # it would run, but its worker is dead or silent
-ADDS = (NEW, EXTENDS, CHANGES)  # states in which enqueueing a cell changes something
-WIDEST = 12  # values of an axis that become columns; an axis with more of them becomes rows
+LOST = "lost"  # its job is running, but the worker is dead or silent
+ADDS = (NEW, EXTENDS, CHANGES)  # states in which enqueueing the cell changes something
+WIDEST = 12  # an axis with more values becomes rows instead of columns
 Value = str | int | float
 
 
 @dataclass(frozen=True)
 class Found:
-    """One study that the form offers, or cannot offer."""
+    """One study that the form lists, with the reason if it cannot be chosen."""
 
-    key: str  # names it for the next time
+    key: str  # identifies it in the form's memory
     title: str  # study.toml, train.py:objective, patchtst
     kind: str  # file, function, command, installed
     where: str  # its folder
-    note: str = ""  # what is known of it without reading it whole
-    problem: str = ""  # why it cannot be chosen, in a sentence
+    note: str = ""  # what is known without reading all of it
+    problem: str = ""  # why it cannot be chosen, as a sentence
 
 
 @dataclass(frozen=True)
 class Field:
     """One option of `fts enqueue`, as its command declares it."""
 
-    name: str  # trials; of a study file budget.trials
-    label: str  # --trials; of a study file the key
+    name: str  # trials; in a study file budget.trials
+    label: str  # --trials; in a study file the key
     kind: str  # TEXT, CHOICE, FLAG, SEVERAL
     help: str  # its line of `fts enqueue --help`
-    default: str = ""  # what stands there while nobody has typed
-    usual: str = ""  # what holds where nothing is given, in words
+    default: str = ""  # the initial text
+    usual: str = ""  # what applies if the field is empty, in words
     choices: tuple[str, ...] = ()
     metavar: str = ""
 
 
 @dataclass(frozen=True)
 class CellNow:
-    """One cell of the chosen study, and what enqueueing it would do now."""
+    """One cell of the chosen study, and what enqueueing it now would do."""
 
-    name: str  # as --cell and `fts status` call it
+    name: str  # as in --cell and `fts status`
     labels: dict[str, Value]
-    state: str  # NEW, EXTENDS, CHANGES, ANOTHER, LOST, or the status of the job that has done or will do it
-    note: str  # the same in a few words: new, 12 of 50 there, 50 trials
-    told: str  # the same in a sentence
+    state: str  # NEW, EXTENDS, CHANGES, ANOTHER, LOST, or the status of the job that covers it
+    note: str  # the state in a few words: new, 12 of 50 there, 50 trials
+    told: str  # the state as a sentence
     more: int = 0  # trials that enqueueing would add
-    job: int | None = None  # that answers its question, or takes it over
+    job: int | None = None  # the job that covers it, or would be extended
 
     @property
     def adds(self) -> bool:
@@ -67,28 +67,28 @@ class CellNow:
 
 @dataclass(frozen=True)
 class Look:
-    """A study as it is now: its options, its cells, and what is wrong."""
+    """The current state of a study: its options, its cells, its problems."""
 
     fields: tuple[Field, ...]
     cells: tuple[CellNow, ...]
     problems: dict[str, str]  # field -> why its value is refused
-    problem: str  # why there are no cells; empty: there are
-    said: tuple[str, ...]  # what `fts enqueue` would say beside the cells
-    stamp: str  # changes when a file of the study does
+    problem: str  # why there are no cells; empty: there are cells
+    said: tuple[str, ...]  # the other lines that `fts enqueue` would print
+    stamp: str  # changes when a file of the study changes
     folder: str = ""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What the ticked cells would take."""
+    """What the selected cells would cost."""
 
-    cells: int  # that would change something
+    cells: int  # number of cells whose enqueueing changes something
     trials: int
     sentences: tuple[str, ...]
-    line: str  # the command line that does it
-    words: tuple[str, ...]  # the same behind `fts`
+    line: str  # the command line that enqueues them
+    words: tuple[str, ...]  # its arguments after `fts`
     problem: str = ""  # why it cannot be enqueued
-    check: tuple[str, ...] = ()  # `fts check` with the same words; none: there is no such check
+    check: tuple[str, ...] = ()  # the arguments of the same `fts check`; empty: there is none
 
 
 def as_data(value: Any) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def to_found(data: Mapping[str, Any]) -> Found:
 
 
 def to_look(data: Mapping[str, Any]) -> Look:
-    """What `as_data` made of one."""
+    """Reads a Look from the JSON of `as_data`."""
     fields = tuple(Field(**each | {"choices": tuple(each["choices"])}) for each in data["fields"])
     cells = tuple(CellNow(**each) for each in data["cells"])
     return Look(**{**data, "fields": fields, "cells": cells, "said": tuple(data["said"])})
@@ -111,16 +111,16 @@ def to_cost(data: Mapping[str, Any]) -> Cost:
     return Cost(**{**data, **lists})
 
 
-# ---------------------------------------------------------------- how cells stand beside each other
+# ---------------------------------------------------------------- the layout of the cells
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells by rows and columns: the last axis of a matrix that is narrow enough makes columns, else each is a row."""
+    """The cells as rows and columns. The last axis becomes the columns if it is narrow enough; else a cell is a row."""
 
-    axes: tuple[str, ...]  # in front of each row
+    axes: tuple[str, ...]  # the axes at the start of each row
     rows: tuple[tuple[Value | None, ...], ...]
-    columns: tuple[str, ...]  # headings of the cells; one without a name: a row is a cell
+    columns: tuple[str, ...]  # headings of the cells; a single empty one: each row is a cell
     places: dict[tuple[int, int], str] = field(default_factory=dict)  # (row, column) -> name of the cell
 
     @property
@@ -134,14 +134,14 @@ class Grid:
         return [name for (_, c), name in self.places.items() if c == column]
 
     def alike(self, row: int, axis: int) -> list[str]:
-        """The cells of all rows that have this row's value of an axis."""
+        """Returns the cells of all rows with the same value of an axis as this row."""
         value = self.rows[row][axis]
         same = {n for n, labels in enumerate(self.rows) if labels[axis] == value}
         return [name for (r, _), name in self.places.items() if r in same]
 
 
 def grid_of(cells: Sequence[CellNow]) -> Grid:
-    """Every cell has one place."""
+    """Returns the layout, in which every cell has one place."""
     axes = tuple(dict.fromkeys(name for cell in cells for name in cell.labels))
     if len(axes) >= 2:
         *before, last = axes
@@ -162,13 +162,13 @@ def grid_of(cells: Sequence[CellNow]) -> Grid:
 
 
 def toggled(ticked: Collection[str], names: Iterable[str]) -> set[str]:
-    """All of them ticked, or none where all were."""
+    """Selects all of the names, or deselects them if all were selected."""
     wanted = set(names)
     return set(ticked) - wanted if wanted <= set(ticked) else set(ticked) | wanted
 
 
 def summary(cells: Iterable[CellNow], ticked: Collection[str]) -> tuple[int, int, str]:
-    """(cells that change something, trials they add, what becomes of the others) of the ticked ones, at once."""
+    """Counts the selected cells: (cells that change something, trials they add, a text with the number per state)."""
     chosen = [cell for cell in cells if cell.name in ticked]
     adding = [cell for cell in chosen if cell.adds]
     counts: dict[str, int] = {}

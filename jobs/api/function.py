@@ -1,4 +1,4 @@
-"""The study of a bare function: one objective, a matrix of axes, a number of trials; nothing else needs to be written.
+"""The study of a bare function: one objective, a matrix of axes, a number of trials. Its user writes no Study class.
 
     fts enqueue train.py:objective --trials 100 -m size=S,M,L        # study "train", three cells
 
@@ -23,20 +23,20 @@ from fts.jobs.api.study import Metric, Program, Resources, Study
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LIKE_A_NUMBER = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+")  # a cell called 3 would be taken for job 3
-OWN_NAMES = ("seed", "number", "folder", "device", "threads", "shrink")  # a function may ask for these by name
-SHRINK = "shrink"  # of on_oom, and in the recipe of a trial: how often it was asked to take less
-MOST_SHRINKS = 6  # the micro-batch divided by 64
+LIKE_A_NUMBER = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+")  # a cell named 3 would be mistaken for job 3
+OWN_NAMES = ("seed", "number", "folder", "device", "threads", "shrink")  # a function may have arguments of these names
+SHRINK = "shrink"  # a value of on_oom; as a key of a recipe: how often the trial was asked to use less memory
+MOST_SHRINKS = 6  # divides the micro-batch by 64
 VALUE = "value"  # the metric of a function that reports bare numbers
 
 
 @dataclass(frozen=True)
 class FunctionCell(BareCell):
-    """One cell of a study of a function, frozen at enqueue."""
+    """One cell of a function's study, frozen at enqueue."""
 
     objective: str  # train.py:objective, relative to `folder`
-    folder: str  # where the person stood: the trial starts there
-    code_md5: str  # of the file, as code_md5() has it
+    folder: str  # current directory at enqueue; trials start there
+    code_md5: str  # code_md5() of the file, and of the files that `code` names
     _: KW_ONLY
     metric: str = VALUE
     python: str | None = None  # the interpreter of the trials; None: that of the worker
@@ -49,7 +49,7 @@ class FunctionCell(BareCell):
 
     @property
     def path(self) -> Path:
-        """The file of the function."""
+        """The path of the function's file."""
         return Path(self.folder) / self.file
 
     @property
@@ -58,7 +58,7 @@ class FunctionCell(BareCell):
 
     @property
     def is_baseline(self) -> bool:
-        """Is this the specification of a cell's baseline trial?"""
+        """Is this the cell of a baseline trial?"""
         return self.baseline is not None and self.baseline == self.objective
 
     def check(self) -> None:
@@ -67,7 +67,7 @@ class FunctionCell(BareCell):
 
 
 class FunctionStudy(Study):
-    """Answers the runner for every cell of one bare function."""
+    """The Study of every cell of one bare function."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (Metric(VALUE),)
     is_bare: ClassVar[bool] = True
@@ -90,9 +90,9 @@ class FunctionStudy(Study):
         return f"{first}={name}" if first is not None and LIKE_A_NUMBER.fullmatch(name) else name
 
     def program(self, cell: Any) -> Program:
-        """A process of its own for each trial, unless the cell says that one may serve many: its own, no other cell's.
+        """Returns a program of which one process runs one trial, so that no trial sees what an earlier one left behind.
 
-        Whatever the function leaves behind then reaches no other trial.
+        With `process = "reused"` one process runs many trials, all of the same cell.
         """
         program = replace(program_of(cell, "fts.jobs.trial.function"), forks_for=str(root_of(cell.path)))
         if cell.process != "reused":
@@ -111,7 +111,7 @@ class FunctionStudy(Study):
         return bool(cell.on_oom == SHRINK)
 
     def leaner(self, cell: Any, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-        """`fts.shrink(trial)` and FTS_SHRINK say one more."""
+        """Returns the recipe with one more shrink, which the trial reads by `fts.shrink(trial)` or FTS_SHRINK."""
         times = shrinks(recipe) + 1
         return {SHRINK: times} if times <= MOST_SHRINKS else None
 
@@ -120,23 +120,23 @@ class FunctionStudy(Study):
 
 
 def shrinks(recipe: Mapping[str, Any] | None) -> int:
-    """How often the trial ran out of memory and was asked to take less."""
+    """Returns how often the trial ran out of memory and was asked to use less."""
     found = (recipe or {}).get(SHRINK, 0)
     return found if isinstance(found, int) and found > 0 else 0
 
 
 def program_of(cell: Any, module: str) -> Program:
-    """One of our modules in the interpreter of the cell, which need not have fts installed."""
+    """Returns a program that runs a module of fts in the cell's interpreter, which need not have fts installed."""
     python = getattr(cell, "python", None)
     if python is None:
         return Program(("-m", module), None, cell.folder, cell.env, sync=cell.sync, data=cell.data)
     home = Path(sys.modules["fts"].__path__[0]).absolute()
-    words = (str(home / "jobs" / "trial" / "elsewhere.py"), str(home), module)
+    words = (str(home / "jobs" / "trial" / "other_python.py"), str(home), module)
     return Program(words, python, cell.folder, cell.env, sync=cell.sync, data=cell.data)
 
 
 def root_of(path: Path) -> Path:
-    """The folder that comes first in sys.path when the file is imported: above the packages that it is in."""
+    """Returns the first folder of sys.path when the file is imported: the one above the file's packages."""
     folder = path.parent
     while (folder / "__init__.py").is_file() and folder.name.isidentifier():
         folder = folder.parent
@@ -144,7 +144,7 @@ def root_of(path: Path) -> Path:
 
 
 def code_md5(code: bytes) -> str:
-    """The md5 of a file without `if __name__ == "__main__":`, which no trial runs: it decides no number."""
+    """Returns the md5 of a file without its `if __name__ == "__main__":` block, which no trial runs."""
     lines = code.splitlines(keepends=True)
     for block in reversed(main_blocks(code)):
         if not block.orelse:
@@ -153,17 +153,17 @@ def code_md5(code: bytes) -> str:
 
 
 def main_blocks(code: bytes) -> list[ast.If]:
-    """Each `if __name__ == "__main__":` at the top of a file; none in what is no Python."""
+    """Returns each top-level `if __name__ == "__main__":` block; empty if the file is not valid Python."""
     if b"__main__" not in code:
         return []
     try:
         body = ast.parse(code).body
     except (SyntaxError, ValueError):
         return []
-    return [node for node in body if isinstance(node, ast.If) and _asks_for_main(node.test)]
+    return [node for node in body if isinstance(node, ast.If) and _compares_name_with_main(node.test)]
 
 
-def _asks_for_main(test: ast.expr) -> bool:
+def _compares_name_with_main(test: ast.expr) -> bool:
     if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
         return False
     sides = [test.left, *test.comparators]

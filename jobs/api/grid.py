@@ -1,4 +1,4 @@
-"""A grid search: every point of a finite space once, in a fixed order; the last parameter changes fastest."""
+"""Grid search: every point of a finite space once, in a fixed order. The last parameter changes fastest."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MOST_POINTS = 100_000  # trials that a job may have
 
 
 def values_of(name: str, d: Mapping[str, Any]) -> list[Any]:
-    """Every value of one parameter. Raises BadSpec where there is no end of them."""
+    """Returns every value of one parameter. Raises BadSpec if there are infinitely or too many."""
     if d.get("kind") == "choice":
         return list(d["choices"])
     step = d.get("step") or (1 if d.get("kind") == "int" else None)
     if step is None:
         raise BadSpec(
-            f"the grid has no end: {name} is any number from {d['low']} to {d['high']}; give it a step or choices"
+            f"the grid is infinite: {name} is any number from {d['low']} to {d['high']}; give it a step or choices"
         )
     count = math.floor((d["high"] - d["low"]) / step + 1e-9) + 1
     if count > MOST_POINTS:
@@ -32,7 +32,7 @@ def values_of(name: str, d: Mapping[str, Any]) -> list[Any]:
 
 
 def points(cell: Any) -> Iterator[dict[str, Any]]:
-    """Each combination that its branches draw and nothing forbids."""
+    """Yields each combination that the conditions (`when`) allow and no `forbid` excludes."""
     space = cell.space or {}
     order = drawing_order(space)
     listed = {name: values_of(name, space[name]) for name in order}
@@ -55,19 +55,19 @@ def points(cell: Any) -> Iterator[dict[str, Any]]:
 
 
 def point(cell: Any, number: int) -> dict[str, Any] | None:
-    """The parameters of trial `number`, behind the warm starts; None: all points have been tried."""
+    """Returns the parameters of trial `number`, counted after the warm starts; None: there are no more points."""
     return next(itertools.islice(points(cell), number - len(cell.warm_start), None), None)
 
 
 def most_trials(cell: Any) -> int | None:
-    """How many trials the cell can have; None: as many as are wanted."""
+    """Returns how many trials the cell can have; None: any number."""
     if cell.sampler != GRID:
         return None
     return len(cell.warm_start) + sum(1 for _ in itertools.islice(points(cell), MOST_POINTS))
 
 
 def check_grid(cell: Any) -> None:
-    """Raises BadSpec where a grid has no points to choose from."""
+    """Raises BadSpec if the cell wants a grid and its space is not declared or not finite."""
     if cell.sampler != GRID:
         return
     if not cell.space:

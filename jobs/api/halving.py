@@ -1,7 +1,7 @@
-"""The numbers of the successive-halving rule: chosen at enqueue, frozen in a cell's specification, read by people.
+"""The settings of the successive-halving rule, frozen in a cell's specification when it is enqueued.
 
-The defaults of `Halving` are those of cells put in line from now on. A cell keeps the numbers it was put in line with,
-so a study that was begun under one rule ends under it, whatever a later version prefers.
+The defaults of `Halving` apply to cells that are enqueued from now on. A cell keeps the settings it was enqueued with,
+so a study ends under the rule it began with, even if a later version has other defaults.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from typing import Any
 
 from fts.frozen import dataclass
 
-PERCENTILE = 25.0  # of the percentile pruner: so many of 100 trials go on
+PERCENTILE = 25.0  # of the percentile pruner: this many of 100 trials continue
 
 
 class BadHalving(ValueError):
-    """A number of the rule is missing its name, of the wrong type or out of range."""
+    """A setting of the rule has an unknown name, the wrong type or a value out of range."""
 
 
 @dataclass(frozen=True)
 class Halving:
-    """Asynchronous successive halving (Li et al. 2020, section 3), and shorter patience for trials that do not lead.
+    """Asynchronous successive halving (Li et al. 2020, section 3), with less patience for trials that do not lead.
 
-    `python -m benchmarks.pruning DB` replays any of these on recorded curves; the numbers are in docs/LOG.md.
-    Raises BadHalving for a number that makes no rule.
+    `python -m benchmarks.pruning DB` replays any rule on recorded curves; the results are in docs/LOG.md.
+    Raises BadHalving for a value out of range.
     """
 
-    first_rung: int = 1  # epochs; before it nothing is judged
-    growth: int = 9  # each rung lies so many times later
-    keep: float = 0.3  # of the trials that came to a rung
-    trailing: int | None = 4  # epochs without improvement after which a trial that does not lead ends
-    startup: int = 0  # trials before this number are never ended
-    margin: float = 0.0  # of the objective: who is so close behind the line goes on
+    first_rung: int = 1  # epoch of the first rung; no trial is pruned before it
+    growth: int = 9  # each rung is at the previous epoch times this
+    keep: float = 0.3  # the share of the trials that reached a rung and continue
+    trailing: int | None = 4  # a trial that does not lead ends after this many epochs without improvement
+    startup: int = 0  # trials with a lower number are never pruned
+    margin: float = 0.0  # in units of the objective: a trial this close to the threshold continues
 
     def __post_init__(self) -> None:
         for number in fields(self):
@@ -39,27 +39,27 @@ class Halving:
 
     @property
     def told(self) -> str:
-        """The rule as a sentence: what a preview and a report say."""
+        """The rule as a sentence, for previews and reports."""
         rungs = ", ".join(str(self.first_rung * self.growth**k) for k in range(3))
-        said = [f"rungs at epochs {rungs} ... keep the best {self.keep:.3g} of the trials that reach them"]
+        parts = [f"rungs at epochs {rungs} ... keep the best {self.keep:.3g} of the trials that reach them"]
         if self.margin:
-            said.append(f"and those within {self.margin:g} of the line")
+            parts.append(f"and those within {self.margin:g} of the line")
         if self.trailing is not None:
-            said.append(f"a trial that does not lead ends after {_epochs(self.trailing)} without improvement")
+            parts.append(f"a trial that does not lead ends after {_epochs(self.trailing)} without improvement")
         if self.startup:
-            said.append(f"the first {self.startup} trials are never ended")
-        return "; ".join(said)
+            parts.append(f"the first {self.startup} trials are never ended")
+        return "; ".join(parts)
 
     @property
     def numbers(self) -> str:
-        """`2,3,0.5,2`: what `fts enqueue --halving` takes, and makes the same rule again."""
+        """The rule as `fts enqueue --halving` takes it, such as `2,3,0.5,2`."""
         values = list(asdict(self).values())
         kept = values if values[FEW:] != [0, 0.0] else values[:FEW]
         return ",".join("none" if value is None else repr(value) for value in kept)
 
     @classmethod
     def from_json(cls, data: Any) -> Halving:
-        """The rule of a specification. Raises BadHalving with the field's name; every field must be there."""
+        """Reads a rule from a specification, which must have every field. Raises BadHalving with the field's name."""
         known = {number.name for number in fields(cls)}
         if not isinstance(data, dict) or set(data) != known:
             got = ", ".join(map(str, data))[:200] if isinstance(data, dict) else repr(data)[:80]
@@ -68,7 +68,7 @@ class Halving:
 
     @classmethod
     def parse(cls, text: str) -> Halving:
-        """`2,3,0.5,2`, or by name and in part: `keep=1/3,trailing=none`; what is not said is as usual.
+        """Reads `2,3,0.5,2`, or some fields by name: `keep=1/3,trailing=none`. The others have their defaults.
 
         Raises BadHalving with what was found and what was expected.
         """
@@ -78,12 +78,12 @@ class Halving:
             name, equals, value = part.strip().rpartition("=")
             name = name.strip() if equals else (names[position] if position < len(names) else part)
             if name not in names or name in given:
-                raise BadHalving(f"{text!r} is no halving rule: {EXPECTED}")
+                raise BadHalving(f"{text!r} is not a halving rule: {EXPECTED}")
             given[name] = _number(name, value.strip(), text)
-        return cls(**given)  # type: ignore[arg-type]  # _check in __post_init__ sees to the types
+        return cls(**given)  # type: ignore[arg-type]  # _check in __post_init__ checks the types
 
 
-FEW = 4  # numbers that people choose; startup and margin are said only where they are not zero
+FEW = 4  # settings that people choose; startup and margin are shown only if they are not zero
 EXPECTED = (
     "expected first rung, growth, share kept, epochs a trailing trial is given, such as 2,3,0.5,2, "
     "or by name, such as keep=1/3,trailing=none"
@@ -110,7 +110,7 @@ def _check(name: str, value: Any) -> None:
 
 
 def _number(name: str, word: str, text: str) -> int | float | None:
-    """`2`, `0.5`, `1/3`, and `none` for no patience of its own."""
+    """Reads `2`, `0.5`, `1/3`, or `none` for `trailing`."""
     try:
         if name == "trailing" and word == "none":
             return None
@@ -119,14 +119,14 @@ def _number(name: str, word: str, text: str) -> int | float | None:
         top, _, bottom = word.partition("/")
         return float(top) / float(bottom or 1)
     except (ValueError, ZeroDivisionError):
-        raise BadHalving(f"{text!r} is no halving rule: {name} is {word!r}; {EXPECTED}") from None
+        raise BadHalving(f"{text!r} is not a halving rule: {name} is {word!r}; {EXPECTED}") from None
 
 
 def _epochs(n: int) -> str:
     return f"{n} epoch{'' if n == 1 else 's'}"
 
 
-HALVING = Halving()  # of a cell that is put in line now
+HALVING = Halving()  # of a cell that is enqueued now
 BEFORE_FREEZING = Halving(first_rung=2, growth=3, keep=1 / 2, trailing=2, startup=0, margin=0.0)
-"""Of a specification without a rule: what the last version that froze none did. It never changes, so that a study
-half done when the rule moved into the specification goes on under the rule it was running under."""
+"""The rule of a specification without one, written by a version that did not freeze it. It must never change, so that a
+study that was running then continues under its rule."""

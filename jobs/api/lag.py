@@ -1,7 +1,7 @@
-"""Trials side by side within a cell, and the lag that keeps the record independent of their timing.
+"""Parallel trials within a cell, and the lag that makes their results independent of timing.
 
-With `parallel = k`, trial n is proposed from, and judged against, trials 0..n-k alone, all of which have ended when it
-starts. So the record is the same with one slot or k, whoever ends first, and whatever is killed.
+With `parallel = k`, sampler and pruner of trial n see only trials 0..n-k, all of which have ended when it starts. So
+the results are the same with one slot or k, whichever trial ends first, and whatever is killed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ PRICE = (  # python -m benchmarks.lag: four functions, 50 trials, 40 seeds
 
 
 def parallel_of(cell: Any) -> int:
-    """How many trials of a cell may run at once; 1 for a study whose cells have no such field."""
+    """Returns how many trials of a cell may run at once; 1 if its study has no such field."""
     return int(getattr(cell, PARALLEL, 1))
 
 
 def seen_below(cell: Any, number: int) -> int:
-    """Trial `number` of the search knows the trials below this number."""
+    """Returns the number below which trial `number` of the search sees earlier trials."""
     return max(0, number - parallel_of(cell) + 1)

@@ -1,4 +1,4 @@
-"""Finds the study of a job by its name: an entry point in the group `fts.studies`, else a bare function or command."""
+"""Finds a job's study by name: an entry point in the group `fts.studies`, else the study of functions and commands."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ GROUP = "fts.studies"
 
 
 class UnknownStudy(LookupError):
-    """An entry point of that name cannot be loaded."""
+    """The entry point with this name cannot be loaded."""
 
 
 @lru_cache(maxsize=64)
 def study(name: str) -> Study:
-    """The study that jobs store as `name`. Raises UnknownStudy where its package is broken or gone."""
-    from fts.jobs.api.command import BareStudy  # here: most commands need the flagship or none
+    """Returns the study that jobs store as `name`. Raises UnknownStudy if its package cannot be imported."""
+    from fts.jobs.api.command import BareStudy  # here: most commands of fts do not need it
 
     found = installed().get(name)
     if found is None:
         return BareStudy(name)
     try:
         made: type[Study] | Study = found.load()
-    except Exception as error:  # whatever a package of somebody else raises when it is imported
+    except Exception as error:  # importing another package can raise anything
         raise UnknownStudy(f"the study {name!r} cannot be loaded from {found.value}: {error}") from error
     return made() if isinstance(made, type) else made
 
 
 @lru_cache(maxsize=1)
 def installed() -> dict[str, EntryPoint]:
-    """Entry points by name; looking through all packages costs 10 to 30 ms, once a process."""
-    from importlib import metadata  # here, not above: `fts status` needs no study
+    """Returns the entry points by name. The search through all packages takes 10 to 30 ms, once per process."""
+    from importlib import metadata  # here: `fts status` needs no study
 
     return {point.name: point for point in metadata.entry_points(group=GROUP)}

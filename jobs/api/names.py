@@ -1,4 +1,4 @@
-"""What a parameter or an axis may be called: a name of Python, or several with dots between them, `optimizer.lr`."""
+"""Valid names of parameters and axes: a Python identifier, or several with dots between them, `optimizer.lr`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def is_name(name: Any) -> bool:
 
 
 def variable(name: str) -> str:
-    """How the name stands in an environment variable, behind FTS_PARAM_ or FTS_CELL_: OPTIMIZER_LR."""
+    """Returns the part of an environment variable's name after FTS_PARAM_ or FTS_CELL_, such as OPTIMIZER_LR."""
     return name.replace(".", "_").upper()
 
 
 def alike(names: Iterable[str]) -> tuple[str, str] | None:
-    """Two of the names that would be one environment variable; None: all differ."""
+    """Returns two names that give the same environment variable, or None."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(variable(name), name)

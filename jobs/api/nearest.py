@@ -1,4 +1,4 @@
-"""Finds the known name that a mistyped one is nearest to, for the sentence that refuses it."""
+"""Finds the known name that is most similar to a mistyped one, for error messages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name most like the word, upper and lower case alike; None: none is."""
-    from difflib import get_close_matches  # here, not above: only a wrong name needs it
+    """Returns the known name most similar to the word, ignoring case, or None if none is similar."""
+    from difflib import get_close_matches  # here: only a wrong name needs it
 
     by_lower = {name.lower(): name for name in known}
     found = get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
@@ -15,6 +15,6 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def hint(word: str, known: Iterable[str]) -> str:
-    """`did you mean loss? ` before the list of what is known; empty: nothing is near."""
+    """Returns `did you mean loss? `, to precede the list of known names; empty if none is similar."""
     near = nearest(word, known)
     return f"did you mean {near}? " if near is not None else ""

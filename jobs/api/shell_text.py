@@ -1,4 +1,4 @@
-"""Puts values into the text of a shell, each quoted as its place needs: outside quotes, in '...' or in "..."."""
+"""Inserts values into a shell command, each quoted for its position: outside quotes, in '...' or in "..."."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 
-HERE = "<<"  # in a text behind it quotes mean nothing: every place is taken as one outside of them
+HERE = "<<"  # quotes mean nothing inside a here-document: a command that has one counts as without quotes
 PLAIN, SINGLE, DOUBLE = "plain", "single", "double"
 
 
 def places(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[re.Match[str], str]]:
-    """Each match of the pattern, and the quotes that it stands in, as a POSIX shell reads the text."""
-    stack, at = [PLAIN], 0  # within "..." a $(...) is a command of its own
+    """Yields each match of the pattern and the quotes around it (PLAIN, SINGLE, DOUBLE), as a POSIX shell reads it."""
+    stack, at = [PLAIN], 0  # a stack, because $(...) inside "..." starts a new command
     for found in pattern.finditer(text):
         while at < found.start() and HERE not in text:
             at = _step(text, at, stack)
@@ -21,7 +21,7 @@ def places(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[re.Match[str],
 
 
 def _step(text: str, at: int, stack: list[str]) -> int:
-    """Reads one sign; returns where the next one is."""
+    """Reads one character, or a comment, and returns the position of the next."""
     sign, now = text[at], stack[-1]
     if now == SINGLE:
         if sign == "'":
@@ -29,7 +29,7 @@ def _step(text: str, at: int, stack: list[str]) -> int:
     elif sign == "\\":
         return at + 2
     elif sign == "#" and now == PLAIN and (at == 0 or text[at - 1] in " \t\n;(&|"):
-        end = text.find("\n", at)  # a comment
+        end = text.find("\n", at)  # skip the comment
         return len(text) if end < 0 else end
     elif text.startswith("$(", at):
         stack.append(PLAIN)
@@ -46,7 +46,7 @@ def _step(text: str, at: int, stack: list[str]) -> int:
 
 
 def quoted(value: str, quotes: str) -> str:
-    """The value as the shell reads it back at such a place."""
+    """Quotes a value for a position inside the given quotes."""
     if quotes == SINGLE:
         return value.replace("'", "'\"'\"'")
     if quotes == DOUBLE:
@@ -55,7 +55,7 @@ def quoted(value: str, quotes: str) -> str:
 
 
 def filled(text: str, pattern: re.Pattern[str], fill: Callable[[re.Match[str], Callable[[str], str]], str]) -> str:
-    """The text with each match replaced by `fill(match, quote)`."""
+    """Replaces each match by `fill(match, quote)`."""
     made, at = "", 0
     for found, quotes in places(text, pattern):
         made += text[at : found.start()] + fill(found, lambda value, quotes=quotes: quoted(value, quotes))  # type: ignore[misc]

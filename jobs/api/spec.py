@@ -1,7 +1,7 @@
-"""What every specification is made of: checked fields, names, md5 identities, seeds, and the order for one trial.
+"""The parts of every specification: checked fields, names, md5 identities, seeds; and TrialSpec, the order of a trial.
 
-A specification that arrives as JSON (a database row, a line on stdin) is checked field by field: unknown fields, wrong
-types, names with odd characters and numbers out of range are refused with the field's name.
+A specification that arrives as JSON (a database row, a line on stdin) is checked field by field. Unknown fields, wrong
+types, names with unusual characters and numbers out of range are refused with the field's name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class BadSpec(ValueError):
 
 
 class UnusedParameter(ValueError):
-    """The search suggested a parameter that the trial would not consume (lesson 3)."""
+    """The search suggested a parameter that the trial would not use (lesson 3)."""
 
 
 TRIAL_LIMITS: Limits = {
@@ -44,32 +44,32 @@ TRIAL_LIMITS: Limits = {
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """One trial, as the supervisor hands it to the trial process."""
+    """The order to run one trial, which the supervisor sends to the trial process."""
 
     cell: Any  # a Cell
     number: int
-    params: dict[str, Any]  # empty where the trial process draws them
-    seed: int  # everything random in the trial follows from it
+    params: dict[str, Any]  # empty if the trial process draws them
+    seed: int  # determines everything random in the trial
     threads: int
     device: str  # cpu | cuda | cuda:1 | mps
     data_root: str
-    folder: str  # checkpoint and predictions live here
+    folder: str  # of its checkpoints and predictions
     log_path: str
-    recipe: dict[str, Any] | None = None  # how it runs in little memory; None: nobody has planned
+    recipe: dict[str, Any] | None = None  # settings that lower its memory; None: without a plan
     memory_limit: int | None = None  # bytes that the plan may use
-    resume: bool = False  # from a checkpoint if there is one
+    resume: bool = False  # continue from a checkpoint if there is one
     checkpoint_every_s: float = 60.0
-    draws: tuple[dict[str, Any], ...] = ()  # define-by-run: what this trial has drawn before it was interrupted
+    draws: tuple[dict[str, Any], ...] = ()  # define-by-run: the parameters it drew before it was interrupted
     history: tuple[dict[str, Any], ...] = ()  # define-by-run: the trials recorded when it began
-    known: dict[str, Any] | None = None  # {"history", "trials"}: the process knows the rest of the history by this name
+    known: dict[str, Any] | None = None  # {"history", "trials"}: the process already has the rest under this name
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields as they are: copying a history of thousands of trials takes seconds."""
+        """Returns the fields without copying them: a copy of a history of thousands of trials takes seconds."""
         return {one.name: getattr(self, one.name) for one in fields(self)} | {"cell": self.cell.to_json()}
 
     @classmethod
     def from_json(cls, data: Any, read_cell: Callable[[Any], Any]) -> TrialSpec:
-        """Raises BadSpec with the field's name."""
+        """Reads a trial from JSON. Raises BadSpec with the field's name."""
         if not isinstance(data, dict):
             raise BadSpec(f"a trial specification is {type(data).__name__}, expected a JSON object")
         given = {name: value for name, value in data.items() if name != "cell"}
@@ -85,14 +85,14 @@ def config_md5(effective: Mapping[str, Any]) -> str:
 
 
 def md5_of(content: Any) -> str:
-    """Of its JSON with sorted keys."""
-    import hashlib  # here and below, not above: 3.5 MB for OpenSSL, which a monitor that only reads never asks
+    """Returns the md5 of the content as JSON with sorted keys."""
+    import hashlib  # here and below, not above: 3.5 MB for OpenSSL, which a monitor that only reads never needs
 
     return hashlib.md5(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def seed_for(study_seed: int, number: int, purpose: str) -> int:
-    """A 63-bit seed from (study seed, trial number, purpose): the same on every machine and after every resume."""
+    """Derives a 63-bit seed, the same on every machine and after every resume."""
     import hashlib
 
     text = f"{study_seed}/{number}/{purpose}".encode()
@@ -106,7 +106,7 @@ def trial_folder(outputs: Path, experiment: str, job_id: int, number: int) -> Pa
 def checked_fields(
     cls: type, data: Any, limits: Limits, choices: Choices | None = None, skip: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The fields of a dataclass from JSON. Raises BadSpec for an unknown or missing one, or a value out of range."""
+    """Returns the fields of a dataclass from JSON. Raises BadSpec for an unknown or missing field or a bad value."""
     if not isinstance(data, dict):
         raise BadSpec(f"a {cls.__name__} is {type(data).__name__}, expected a JSON object")
     known = {f.name: f for f in fields(cls) if f.name not in skip}
@@ -122,7 +122,7 @@ def checked_fields(
 
 
 def _annotation(given: Any) -> str:
-    """The type of a field in words, also where its module does not import annotations from __future__."""
+    """Returns a field's type as text, also for modules that do not import annotations from __future__."""
     return given if isinstance(given, str) else given.__name__ if isinstance(given, type) else str(given)
 
 

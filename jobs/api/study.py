@@ -1,8 +1,8 @@
-"""What the runner asks of a study. Every method has a default, so that a bare function is a study.
+"""The interface of a study. Every method has a default, so a study overrides only what it needs.
 
-The runner (worker, supervisor, command line, monitor) knows no study: it asks `fts.jobs.api.load.study(name)` and
-speaks to what it gets through these methods alone. A study is found by its entry point in the group `fts.studies`;
-a job of a function or command needs none (fts.jobs.api.function).
+The runner (worker, supervisor, command line, monitor) imports no study by itself. It calls
+`fts.jobs.api.load.study(name)`, which finds the study by its entry point in the group `fts.studies`, and then uses only
+the methods below. A job of a function or command needs no entry point (fts.jobs.api.function).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ MINIMIZE, MAXIMIZE = "minimize", "maximize"
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of the matrix: `budget` with 2M, 20M ... in the order in which tables show them."""
+    """One axis of the matrix, such as `budget` with the values 2M, 20M, 200M. Tables keep their order."""
 
     name: str
-    label: str = ""  # as a heading; empty: the name
-    values: tuple[str | int | float, ...] = ()  # known in advance; others come after them, sorted
+    label: str = ""  # heading in tables; empty: the name
+    values: tuple[str | int | float, ...] = ()  # values known in advance; tables show any others after them, sorted
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of each epoch."""
+    """One number that a trial reports at each epoch."""
 
     name: str
     label: str = ""
@@ -43,95 +43,95 @@ class Metric:
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing known of a trial beside its parameters and its value."""
+    """One fact recorded about a trial in addition to its parameters and its value."""
 
     name: str
     label: str = ""
     unit: str = ""
     format: str = ""
-    shown: tuple[str, ...] = ("csv", "json", "frame")  # of: table, screen, csv, json, report, frame
+    shown: tuple[str, ...] = ("csv", "json", "frame")  # where it appears: table, screen, csv, json, report, frame
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table of trials or of steps (fts.jobs.records.columns reads it)."""
+    """One column of a table of trials or steps (read by fts.jobs.records.columns)."""
 
-    label: str  # its heading
-    field: str  # val_auc, params.lr, metrics.acc, facts.n_tokens; two with a blank between for an interval
-    format: str = ""  # score, score3, number, drawn, count, minutes, parameters, interval, times, or Python's own: .1f
-    right: bool = True  # it holds numbers
+    label: str  # heading
+    field: str  # val_auc, params.lr, metrics.acc, facts.n_tokens; for an interval, two fields separated by a space
+    format: str = ""  # score, score3, number, drawn, count, minutes, parameters, interval, times, or a Python format
+    right: bool = True  # align right: the column holds numbers
 
 
 @dataclass(frozen=True)
 class Table:
-    """What `fts results` shows of one study."""
+    """The table that `fts results` shows for one study."""
 
     columns: tuple[str, ...]
-    rows: list[list[str]]  # as people read them
-    right: tuple[str, ...]  # columns that hold numbers
-    records: list[Any]  # the same with every digit, for --json
-    csv: str  # the same as text with commas
-    least: tuple[str, ...] = ()  # columns that a narrow terminal leaves out, the first first
-    notes: tuple[str, ...] = ()  # sentences below the table
+    rows: list[list[str]]  # formatted for people
+    right: tuple[str, ...]  # names of the columns that hold numbers
+    records: list[Any]  # the rows with every digit, for --json
+    csv: str  # the rows as CSV text
+    least: tuple[str, ...] = ()  # columns that a narrow terminal drops, in the order in which they are dropped
+    notes: tuple[str, ...] = ()  # sentences printed below the table
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command of the command line that only this study has."""
+    """A command that this study adds to the command line."""
 
-    section: str  # of `fts --help`: Begin, Look, ..., or a title of the study's own, which stands at the end
-    order: int  # within the section
+    section: str  # section of `fts --help`: Begin, Look, ..., or a new title, which comes last
+    order: int  # position within the section
     name: str
-    where: str  # "package.module:attribute", a click command; imported when it is called
+    where: str  # "package.module:attribute" of a click command; imported when the command is called
     help: str
-    examples: Mapping[str, str] = field(default_factory=dict)  # `data build` -> a whole command line
+    examples: Mapping[str, str] = field(default_factory=dict)  # `data build` -> a complete command line
 
 
 @dataclass(frozen=True)
 class Program:
-    """What runs a trial: words behind the interpreter, and where."""
+    """The program that runs a trial, and where it runs."""
 
-    words: tuple[str, ...]  # ("-m", "fts.jobs.trial.function")
-    python: str | None = None  # the interpreter; None: the worker's own
-    folder: str | None = None  # where it starts; None: where the worker stands
+    words: tuple[str, ...]  # arguments of the interpreter: ("-m", "fts.jobs.trial.function")
+    python: str | None = None  # the interpreter; None: the worker's
+    folder: str | None = None  # working directory; None: the worker's
     env: Mapping[str, str] = field(default_factory=dict)
-    reused: bool = False  # the next trial may use the same process
-    leaves_in: str | None = None  # of what its trials leave something in that process; None: they leave nothing
-    reads_log: bool = False  # it reads its metrics from what the trial prints: nothing of that may be dropped
-    forks_for: str | None = None  # a template may fork it, if nothing in this folder hides what the template imported
-    relays: bool = False  # it asks what it has started to stop; else the supervisor asks its whole tree
-    sync: tuple[str, ...] = ()  # files and folders of its folder that are sent to a node, beside those of the worker
-    data: tuple[str, ...] = ()  # data sets in its folder, however large; a node keeps them by md5
+    reused: bool = False  # the next trial may run in the same process
+    leaves_in: str | None = None  # its trials leave state in the process: reused only by programs with the same text
+    reads_log: bool = False  # it reads its metrics from the trial's output, so no output may be dropped
+    forks_for: str | None = None  # a template may fork it, unless this folder shadows a module the template imported
+    relays: bool = False  # it passes a stop on to the processes it started; else the supervisor signals the whole tree
+    sync: tuple[str, ...] = ()  # files and folders in `folder` that are sent to a node in addition to the worker's
+    data: tuple[str, ...] = ()  # data sets in `folder`, of any size; a node caches them by md5
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a trial fits into the memory it may use; bytes."""
+    """How a trial fits into its memory limit."""
 
-    recipe: dict[str, Any] | None  # how it runs (micro-batch, ...), as stored in its row
-    need: int
+    recipe: dict[str, Any] | None  # settings that lower its memory (micro-batch, ...), stored in its row
+    need: int  # bytes
 
 
-LEARN = "learn"  # the memory of a trial follows from the peaks on record, its longest silence from the reports
-IDLE = "idle"  # a trial is stuck when its processor is
+LEARN = "learn"  # of memory: estimate from recorded peaks; of stall: limit from the recorded gaps between reports
+IDLE = "idle"  # of stall: a trial counts as stuck when its processor is idle
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a trial may take, where its study has no plan of its own; the runner keeps it within that."""
+    """Limits of one trial, for a study that does not override Study.plan. The runner enforces them."""
 
-    memory: str | int | None = None  # LEARN, FILE.py:FUNCTION, or promised bytes; None: as Study.plan says
-    on_oom: str | None = None  # alone | shrink | fail | prune; None: as Study.can_shrink says
-    stall_s: float | None = None  # without a report; None: by an idle processor
-    trial_timeout_s: float | None = None  # of work, all attempts together
-    timeout_s: float | None = None  # of the whole cell: no new trial begins after it
-    gpu: int = 0  # devices that are its own, or shared by declared memory
-    threads: int | None = None  # None: a share of the machine's
-    learns_stall: bool = False  # ten times the longest gap between two reports so far
+    memory: str | int | None = None  # LEARN, FILE.py:FUNCTION, or a number of bytes; None: Study.plan decides
+    on_oom: str | None = None  # alone | shrink | fail | prune; None: Study.can_shrink decides
+    stall_s: float | None = None  # longest time without a report; None: stuck when its processor is idle
+    trial_timeout_s: float | None = None  # working time of all its attempts together
+    timeout_s: float | None = None  # for the whole cell: no trial starts after it
+    gpu: int = 0  # number of GPUs, exclusive, or shared if memory is declared
+    threads: int | None = None  # None: a share of the machine's threads
+    learns_stall: bool = False  # stuck after ten times the longest gap between two reports so far
 
 
 class CannotFit(ValueError):
-    """No recipe of a trial fits into the memory it may use; `needed` are the bytes of the leanest one."""
+    """No recipe of a trial fits into its memory limit. `needed` is the size of the smallest one in bytes."""
 
     def __init__(self, message: str, needed: int) -> None:
         super().__init__(message)
@@ -139,10 +139,10 @@ class CannotFit(ValueError):
 
 
 class Cell(Protocol):
-    """A job's specification as the runner reads it: frozen, and equal after a way through JSON."""
+    """A job's specification as the runner reads it. Frozen, and unchanged by a round trip through JSON."""
 
     @property
-    def experiment(self) -> str: ...  # names its files; letters, digits and _.-
+    def experiment(self) -> str: ...  # prefix of its file names; letters, digits and _.-
     @property
     def kind(self) -> str: ...  # cell, or another kind of the study
     @property
@@ -150,7 +150,7 @@ class Cell(Protocol):
     @property
     def seed(self) -> int: ...
     @property
-    def metric(self) -> str: ...  # of an epoch, that decides
+    def metric(self) -> str: ...  # the metric that is optimised
     @property
     def direction(self) -> str: ...  # minimize | maximize
     @property
@@ -160,60 +160,60 @@ class Cell(Protocol):
     @property
     def halving_rule(self) -> Halving: ...
     @property
-    def diverged(self) -> str: ...  # what the sampler learns from a diverged trial: ignored | worst
+    def diverged(self) -> str: ...  # how the sampler counts a diverged trial: ignored | worst
     @property
     def space(self) -> dict[str, dict[str, Any]] | None: ...  # None: define-by-run, the trial process draws
     @property
-    def warm_start(self) -> Sequence[dict[str, Any]]: ...  # parameters of the first trials
+    def warm_start(self) -> Sequence[dict[str, Any]]: ...  # fixed parameters of the first trials
     @property
-    def steps(self) -> int | None: ...  # epochs a trial runs at most; None: nobody knows
+    def steps(self) -> int | None: ...  # the most epochs a trial runs; None: unknown
     @property
-    def identity(self) -> str: ...  # md5; two live jobs never share it
+    def identity(self) -> str: ...  # md5 of the specification; no two live jobs have the same
     @property
-    def question(self) -> str: ...  # md5 of what decides the numbers of each trial
+    def question(self) -> str: ...  # md5 of the fields that determine the results of its trials
     def to_json(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a hook of a study gets after a trial or a job: open database, places, the job as it is now."""
+    """The argument of the hooks that run after a trial or a job."""
 
     db: Any  # fts.state.db.Database
     places: Any  # fts.jobs.settings.Places
-    job: Any  # fts.state.values.Job
-    who: str  # "worker 3", for the journal
+    job: Any  # fts.state.values.Job, as it is now
+    who: str  # "worker 3", for the events
 
 
 class Study:
-    """The contract. A study overrides what it knows better; `name` is what jobs store."""
+    """Base class of every study. Jobs store `name`; a study overrides the methods it needs."""
 
     name: str = ""
     axes: ClassVar[tuple[Axis, ...]] = ()
     metrics: ClassVar[tuple[Metric, ...]] = ()
     facts: ClassVar[tuple[Fact, ...]] = ()
-    step: ClassVar[str] = "epoch"  # what one report stands for
+    step: ClassVar[str] = "epoch"  # what one report is called
     commands: ClassVar[tuple[Command, ...]] = ()
-    first_steps: ClassVar[tuple[str, ...]] = ()  # what a newcomer types: `fts init NAME` says it
-    columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else: as declared
-    is_bare: ClassVar[bool] = False  # a function's or a command's: nobody has written it
-    enqueue_form: ClassVar[str] = ""  # "module:class" of an Offer (fts.jobs.form.offers) for the monitor's form
+    first_steps: ClassVar[tuple[str, ...]] = ()  # the first commands to type; printed by `fts init NAME`
+    columns: ClassVar[Mapping[str, tuple[Column, ...]]] = {}  # of the tables jobs, trials, steps; else as declared
+    is_bare: ClassVar[bool] = False  # True: the study of a function or command, without a written Study class
+    enqueue_form: ClassVar[str] = ""  # "module:class" of an Offer (fts.jobs.form.offers) for the monitor's enqueue form
 
     # -- the cell
 
     def cell(self, spec: Mapping[str, Any]) -> Cell:
-        """The specification of a job. Raises BadSpec for one that no version of the study has written."""
+        """Reads a job's specification from JSON. Raises BadSpec if no version of the study can have written it."""
         raise BadSpec(f"the study {self.name!r} reads no specifications")
 
     def labels(self, cell: Cell) -> dict[str, str | int | float]:
-        """Where the cell stands on each axis, by the axis's name."""
+        """Returns the cell's value on each axis, by axis name."""
         return {}
 
     def title(self, cell: Cell) -> str:
-        """What a person calls the cell: its labels, `mnist/S`; without axes the study's name."""
+        """Returns the cell's name for people: its labels, such as `mnist/S`; without axes the experiment's name."""
         return "/".join(str(value) for value in self.labels(cell).values()) or cell.experiment
 
     def row(self, cell: Cell) -> dict[str, Any]:
-        """The job of a cell, as `fts.state.transitions.enqueue` takes it."""
+        """Returns the job row of a cell, as `fts.state.transitions.enqueue` takes it."""
         return {
             "study": self.name,
             "experiment": cell.experiment,
@@ -231,131 +231,128 @@ class Study:
     # -- the trial, before it runs
 
     def params(self, cell: Cell, number: int) -> dict[str, Any] | None:
-        """Fixed parameters of trial `number`; None: the sampler draws them."""
+        """Returns the fixed parameters of trial `number`, or None if the sampler draws them."""
         return dict(cell.warm_start[number]) if number < len(cell.warm_start) else None
 
     def effective(self, cell: Cell, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything that decides the result but the seed. Raises UnusedParameter for what nothing consumes."""
+        """Returns what determines the result, except the seed. Raises UnusedParameter for an unused parameter."""
         return dict(params)
 
     def describe(self, cell: Cell, params: Mapping[str, Any]) -> str:
-        """The trial in one word or two, for a table: `d512-L6-h8-ff2048`; empty: its parameters say it."""
+        """Returns the trial in a word or two for a table, such as `d512-L6-h8-ff2048`; empty: show its parameters."""
         return ""
 
     def seed(self, cell: Cell, number: int) -> int:
-        """63 bits, from which everything random in the trial follows."""
+        """Returns the trial's seed (63 bits), which determines everything random in it."""
         return seed_for(cell.seed, number, "train")
 
     def reuses(self, cell: Cell) -> bool:
-        """May a trial take over the result of an earlier one of identical effective configuration?"""
+        """May a trial copy the result of an earlier trial with the same effective configuration?"""
         return cell.space is not None
 
     # -- where and how it runs
 
     def program(self, cell: Cell) -> Program:
-        """The program that speaks fts.jobs.api.protocol."""
+        """Returns the program that runs a trial and speaks fts.jobs.api.protocol."""
         return Program(("-m", "fts.jobs.trial.function"))
 
     def request(self, spec: TrialSpec, db: Any, places: Any) -> dict[str, Any]:
-        """What the trial process gets: the JSON of the specification, with what only this study adds."""
+        """Returns the JSON sent to the trial process: the specification and what this study adds to it."""
         return spec.to_json()
 
     def resources(self, cell: Cell) -> Resources:
-        """What a trial may take."""
+        """Returns the limits of one trial."""
         return Resources()
 
     def memory_program(self, cell: Cell) -> Program:
-        """The program that calls the function which says a trial's memory (fts.jobs.trial.memory)."""
+        """Returns the program that computes a trial's memory (fts.jobs.trial.memory)."""
         return Program(("-m", "fts.jobs.trial.memory"))
 
     def plan(
         self, cell: Cell, params: Mapping[str, Any], stored: dict[str, Any] | None, limit: int, device: str
     ) -> Plan | None:
-        """How the trial fits into `limit` bytes; None: nobody can say before it has run. Raises CannotFit.
+        """Returns how the trial fits into `limit` bytes; None: unknown until it has run. Raises CannotFit.
 
-        `stored` is the recipe it began with.
+        `stored` is the recipe in the trial's row, None before the first attempt.
         """
         return None
 
     def leaner(self, cell: Cell, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The next recipe that needs less memory; None: there is none."""
+        """Returns the next recipe that needs less memory, or None if there is none."""
         return None
 
     def can_shrink(self, cell: Cell) -> bool:
-        """Is there any recipe to make leaner?"""
+        """Does the study have recipes that need less memory?"""
         return False
 
     def batch(self, cell: Cell, recipe: Mapping[str, Any]) -> str:
-        """The recipe in a word, for the journal: `64x4`."""
+        """Returns the recipe in one word for the events, such as `64x4`."""
         return ""
 
     # -- afterwards
 
     def after_trial(self, finished: Finished) -> None:
-        """A trial has ended and is on record."""
+        """Called after a trial has ended and is recorded."""
 
     def after_job(self, finished: Finished) -> None:
-        """Every trial that was wanted has ended; the job is about to be done."""
+        """Called when all trials of a job have ended, before the job is set to done."""
 
     def on_result(self, finished: Finished, facts: Mapping[str, Any]) -> None:
-        """A trial has told its result, which is not on record yet."""
+        """Called when a trial has reported its result, before the result is recorded."""
 
     # -- for people
 
     def checks(self, places: Any) -> Iterator[tuple[str, str, str | None]]:
-        """For `fts doctor`: status (ok, warn, bad), a sentence, what to do about it."""
+        """Yields checks for `fts doctor`: (status ok, warn or bad; a sentence; what to do about it, or None)."""
         return iter(())
 
     def results(self, db: Any, jobs: Sequence[Any]) -> Table | None:
-        """`fts results`: what these jobs of the study found. None: the table that every study has."""
+        """Returns the table of `fts results` for these jobs of the study. None: the standard table."""
         return None
 
     def tables(self, db: Any, places: Any, folder: Path) -> list[Path] | None:
-        """`fts export --parquet`: writes the study's jobs as tables into the folder; the files written.
-
-        None: the tables that every study has.
-        """
+        """Writes the study's tables for `fts export --parquet` and returns the files. None: the standard tables."""
         return None
 
     def report(self, db: Any, places: Any, folder: Path, now: float | None) -> Path | None:
-        """`fts report`: writes a page of its own beside the one that every study has. None: it has none."""
+        """Writes a second page for `fts report`, beside the standard one, and returns its path. None: no such page."""
         return None
 
     def report_sections(self, found: Any) -> list[Any]:
-        """Sections (fts.jobs.report.page.Section) behind those that every study has; `found` is its StudyReport."""
+        """Returns sections (fts.jobs.report.page.Section) to add to the standard report. `found` is a StudyReport."""
         return []
 
     def may_export(self, job: Any) -> bool:
-        """May the job's names become names of files? Its experiment has been looked at already."""
+        """May the job's names be used in file names? The caller has already checked its experiment."""
         return True
 
     def best_file(self, job: Any) -> str:
-        """The second name of a job's best_params.json, which says whose it is."""
+        """Returns a second file name for a job's best_params.json, one that names the job."""
         return f"{job.experiment}_best.json"
 
     def job_record(self, job: Any) -> dict[str, Any]:
-        """What stands of its job in the exported file of each trial."""
+        """Returns the job's fields for the exported file of each of its trials."""
         return {"experiment": job.experiment, "kind": job.kind, "study": job.study, "cell": job.cell, **job.labels}
 
     def best_record(self, job: Any, best: Any, margin: Any | None) -> dict[str, Any] | None:
-        """best_params.json. None: the record that every study has."""
+        """Returns the content of best_params.json. None: the standard record."""
         return None
 
     def results_file(self, places: Any) -> Path | None:
-        """The summary table of all ended jobs. None: hpo/STUDY_results.csv in the outputs."""
+        """Returns the path of the summary table of all ended jobs. None: hpo/STUDY_results.csv in the outputs."""
         return None
 
     def result_columns(self) -> tuple[str, ...]:
-        """The columns of that table; none: as its rows have them."""
+        """Returns the columns of that table; empty: those of its rows."""
         return ()
 
     def result_row(self, job: Any, trials: Sequence[Any], energy_wh: float | None, margin: Any | None) -> Any | None:
-        """One line of that table, by column. None: the line that every study has."""
+        """Returns one row of that table, by column. None: the standard row."""
         return None
 
     def declaration(self) -> dict[str, Any]:
-        """Axes, metrics and facts as JSON: stored with the study, so that a reader needs none of its code."""
-        from dataclasses import asdict  # here: a runner seldom asks
+        """Returns axes, metrics and facts as JSON. Stored with the study, so that readers need not import its code."""
+        from dataclasses import asdict  # here: the runner seldom calls this
 
         return {
             "axes": [asdict(axis) for axis in self.axes],
@@ -366,5 +363,5 @@ class Study:
 
 
 def trial_log(logs: Path, experiment: str, job_id: int, number: int) -> Path:
-    """Where a trial prints."""
+    """Returns the log file of a trial."""
     return logs / f"{experiment}_{job_id}_t{number:04d}.log"

@@ -49,7 +49,7 @@ def reading() -> Iterator[Database]:
 def name_lost(db: Database, jobs: Sequence[Job]) -> None:
     """Says of each job that its row calls running, although its worker is gone: the tables show what the rows say."""
     if any(job.status is JobStatus.RUNNING for job in jobs):
-        snapshot = liveness.seen(queries.snapshot(db), here().db.parent)
+        snapshot = liveness.with_local_facts(queries.snapshot(db), here().db.parent)
         for job in jobs:
             if is_lost(job, snapshot, snapshot.taken_at):
                 name = naming.cell_name(job)
@@ -67,7 +67,7 @@ def queue(wanted: tuple[str, ...], as_json: bool) -> None:
     with reading() as db:
         snapshot, now, studies = queries.snapshot(db), db.now(), queries.studies(db)
     if not as_json:
-        snapshot = liveness.seen(snapshot, here().db.parent)
+        snapshot = liveness.with_local_facts(snapshot, here().db.parent)
     name_unreadable(snapshot.unreadable)
     jobs = choose(snapshot.jobs, wanted).jobs if wanted else snapshot.jobs
     if as_json:
@@ -287,7 +287,7 @@ def event_words(event: Event) -> str:
 def why(job: str, as_json: bool) -> None:
     """Why a JOB is not running: its place, a hold, the queue, the workers."""
     with reading() as db:
-        snapshot = liveness.seen(queries.snapshot(db), here().db.parent)
+        snapshot = liveness.with_local_facts(queries.snapshot(db), here().db.parent)
         found = one_job(snapshot.jobs, job)
         told = reasons_of(found, snapshot)
         last = last_lines_of(db, snapshot, found.id)

@@ -92,7 +92,7 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
         found = queries.snapshot(db, user) if when is None else replay.rebuild(db, when, user)
         snapshot = clean_snapshot(found)
         if when is None:
-            snapshot = liveness.seen(snapshot, here().db.parent)
+            snapshot = liveness.with_local_facts(snapshot, here().db.parent)
         began = None if since in (None, "last") else read_time(str(since))
         began = snapshot.last_key_at if began is None else began
         journal = snapshot.events if when is not None else events_of(db, began, snapshot.events)

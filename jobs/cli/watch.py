@@ -81,7 +81,7 @@ class Crew:
         self.workers = tuple(worker for worker in queries.workers(self.db) if worker.status == "running")
 
     def look(self) -> None:
-        dead, now = liveness.gone(self.workers, self.db.path.absolute().parent), self.db.now()
+        dead, now = liveness.gone_workers(self.workers, self.db.path.absolute().parent), self.db.now()
         missing = [worker for worker in self.workers if worker.id in dead or not is_live(worker, now)]
         for worker in missing:
             if worker.id not in self.told:

@@ -73,7 +73,7 @@ def with_lost(db: Database, cells: Sequence[CellNow]) -> list[CellNow]:
         return list(cells)
     jobs = {job.id: job for job in queries.jobs(db)}
     workers = queries.workers(db)
-    dead = liveness.gone(workers, db.path.absolute().parent)
+    dead = liveness.gone_workers(workers, db.path.absolute().parent)
     live = {worker.id for worker in workers if is_live(replace(worker, gone=worker.id in dead), db.now())}
     return [
         replace(

@@ -258,7 +258,7 @@ class Study:
                     return _raise_failed(jobs, n_trials)
                 if (total := sum(job.trials_ended for job in jobs)) != ended:
                     ended, starts = total, 0
-                snapshot = liveness.seen(queries.snapshot(db), self.path.parent)
+                snapshot = liveness.with_local_facts(queries.snapshot(db), self.path.parent)
                 waits = {job.id for job in left} & {job.id for job in runnable(snapshot)}
                 takes = any(is_live(w, snapshot.taken_at) and w.asked is None for w in snapshot.workers)
                 if waits and not takes:

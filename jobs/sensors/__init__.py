@@ -1,1 +1,1 @@
-"""What the machine measures about itself, on Linux, macOS and NVIDIA."""
+"""Reads the machine's sensors on Linux and macOS, and NVIDIA GPUs."""

@@ -1,10 +1,10 @@
-"""What the machine feels like now: heat, memory, processors, disk, each known or None. None is unknown, never "normal".
+"""Reads heat, memory, processors and disk of the machine. None means unknown, never "normal".
 
     sensors = from_env(disk=Path("outputs"))
     sensors.read().temperature  # Celsius, or None
 
 `FTS_SENSORS` chooses: `auto` (default), `none` (no temperature), or `file:PATH` (JSON or key=value lines with any
-fields of Reading, read anew each time; for tests, and for machines whose thermometer only a script of yours can read).
+fields of Reading, read each time; for tests, and for machines with a thermometer that only your own script can read).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "x86_pkg_temp", "acpitz")
-CPU_LEAST_S = 0.2  # over a shorter time the processors' load is a guess, mostly 0
+CPU_LEAST_S = 0.2  # over a shorter time the measured processor load is mostly 0
 FRESH_S = 0.4  # several slots share one reading
 
 
 class Part(Protocol):
-    """One source of some of the fields: `read` returns field name -> value, leaving out what it does not know."""
+    """A source of some fields: `read` returns field name -> value, without those that it does not know."""
 
     def read(self) -> dict[str, Any]: ...
 
@@ -42,7 +42,7 @@ class Part(Protocol):
 
 
 class Machine:
-    """Sensors made of parts, asked in turn; of several temperatures the hottest is taken, powers add up."""
+    """Combines several parts into one reading: the highest temperature, the sum of the powers."""
 
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts
@@ -51,7 +51,7 @@ class Machine:
         self._read_at = -math.inf
 
     def read(self) -> Reading:
-        """The reading of this moment (at most 0.4 s old, shared between slots)."""
+        """Returns a reading that is at most 0.4 s old; slots share it."""
         with self._lock:
             if self._latest is None or time.monotonic() - self._read_at > FRESH_S:
                 self._latest = merge([part.read() for part in self.parts])
@@ -64,9 +64,9 @@ class Machine:
 
 
 def from_env(disk: Path, environ: Mapping[str, str] = os.environ, gpu: int = 0) -> Sensors:
-    """The sensors that FTS_SENSORS asks for, of the GPU that torch calls cuda:`gpu`.
+    """Returns the sensors that FTS_SENSORS names, with the GPU that torch calls cuda:`gpu`.
 
-    Raises ValueError when it asks for something else than the three.
+    Raises ValueError for another value of FTS_SENSORS.
     """
     choice = environ.get("FTS_SENSORS", "").strip() or "auto"
     base = SystemPart(disk)
@@ -82,7 +82,7 @@ def from_env(disk: Path, environ: Mapping[str, str] = os.environ, gpu: int = 0) 
 
 
 def merge(parts: list[dict[str, Any]]) -> Reading:
-    """One reading out of what each part knows."""
+    """Merges the fields of all parts into one reading."""
     merged: dict[str, Any] = {}
     for part in parts:
         hotter = merged if (merged.get("temperature") or 0) > (part.get("temperature") or 0) else part
@@ -94,12 +94,12 @@ def merge(parts: list[dict[str, Any]]) -> Reading:
 
 
 class SystemPart:
-    """Memory, swap, processors and disk by psutil, within the limits of the control group that holds us."""
+    """Memory, swap, processors and disk from psutil, within the limits of our control groups."""
 
     def __init__(self, disk: Path) -> None:
         self.disk = disk
         self.groups = memory_groups()
-        psutil.cpu_percent()  # the first call has nothing to compare with and says 0.0
+        psutil.cpu_percent()  # the first call has nothing to compare with and returns 0.0
         self._cpu_from = time.monotonic()
 
     def read(self) -> dict[str, Any]:
@@ -126,21 +126,21 @@ def used_swap() -> int:
 
 
 def free_disk(path: Path) -> int:
-    """Bytes free for us on the file system of `path`, or of its nearest parent that exists."""
+    """Returns the free bytes on the file system of `path`, or of its nearest existing parent."""
     while not path.exists() and path != path.parent:
         path = path.parent
     return psutil.disk_usage(str(path)).free
 
 
 class LinuxHeat:
-    """The hottest processor sensor by psutil; knows nothing on most virtual machines, and on macOS."""
+    """The hottest processor sensor from psutil; empty on most virtual machines and on macOS."""
 
     def read(self) -> dict[str, Any]:
         if not hasattr(psutil, "sensors_temperatures"):
             return {}
         try:
             chips = psutil.sensors_temperatures()
-        except (OSError, ValueError, RuntimeError):  # a driver that is going away
+        except (OSError, ValueError, RuntimeError):  # a driver is being unloaded
             return {}
         return hottest(chips)
 
@@ -149,7 +149,7 @@ class LinuxHeat:
 
 
 def hottest(chips: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """The hottest believable value of the processor's chips (disks and radios have other limits)."""
+    """Returns the hottest believable value of the processor's chips (disks and radios have other limits)."""
     found = [
         (value, f"{name} {entry.label}".strip())
         for name in CPU_CHIPS
@@ -163,12 +163,12 @@ def hottest(chips: Mapping[str, list[Any]]) -> dict[str, Any]:
 
 
 class Nvml:
-    """One NVIDIA GPU by NVML (of CUDA_VISIBLE_DEVICES the one torch numbers `gpu`); knows nothing without a driver."""
+    """One NVIDIA GPU from NVML, the one that torch calls cuda:`gpu`; empty without a driver."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ, gpu: int = 0) -> None:
         self._gpu: Any = None
         try:
-            import pynvml  # here: 26 ms, and only machines with a driver have a use for it
+            import pynvml  # here: 26 ms, and only machines with a driver need it
 
             self._nvml = pynvml
             pynvml.nvmlInit()
@@ -187,7 +187,7 @@ class Nvml:
             "gpu_percent": lambda: float(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
             "gpu_memory": lambda: int(nvml.nvmlDeviceGetMemoryInfo(gpu).used),
             "gpu_memory_total": lambda: int(nvml.nvmlDeviceGetMemoryInfo(gpu).total),
-            "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,  # it answers in milliwatts
+            "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,  # NVML returns milliwatts
         }
         found: dict[str, Any] = {}
         for name, ask in asks.items():
@@ -210,7 +210,7 @@ class Nvml:
 
 
 def visible_gpu(environ: Mapping[str, str], gpu: int) -> str:
-    """How NVML knows the GPU that torch numbers `gpu`: CUDA_VISIBLE_DEVICES renumbers them."""
+    """Returns NVML's index or UUID of the GPU that torch calls cuda:`gpu`: CUDA_VISIBLE_DEVICES renumbers them."""
     visible = [name.strip() for name in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return visible[gpu] if gpu < len(visible) else str(gpu)
 
@@ -222,9 +222,9 @@ def gpu_handle(nvml: Any, wanted: str) -> Any:
 
 
 class FileSensors:
-    """Fields of Reading from a file that is read anew each time; what it does not name comes from the machine.
+    """Fields of Reading from a file that is read each time; fields missing there come from the machine.
 
-    A temperature the file does not give, or gives in a way that cannot be read or believed, is unknown.
+    A temperature that is missing, cannot be parsed or is not believable is unknown.
     """
 
     def __init__(self, path: Path, base: Part) -> None:
@@ -232,7 +232,7 @@ class FileSensors:
         self.base = base
 
     def read(self) -> Reading:
-        """The file as it is now over the machine's memory, processors and disk."""
+        """Returns the file's current fields, completed by the machine's memory, processors and disk."""
         return replace(merge([self.base.read()]), **parse_fields(self._text()))
 
     def _text(self) -> str:

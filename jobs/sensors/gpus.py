@@ -1,7 +1,8 @@
-"""Which GPUs trials may get on this machine: by name for CUDA_VISIBLE_DEVICES, each with its memory.
+"""Lists the GPUs that trials may use on this machine: names for CUDA_VISIBLE_DEVICES, and their memory.
 
-FTS_GPUS names them where NVML cannot or should not be asked: `FTS_GPUS=0=24GB,1=24GB` (memory may be left out),
-`FTS_GPUS=none`. Else those of CUDA_VISIBLE_DEVICES, else all that NVML lists, by UUID: CUDA counts them otherwise.
+FTS_GPUS names them where NVML is missing or should not be used: `FTS_GPUS=0=24GB,1=24GB` (memory may be left out),
+`FTS_GPUS=none`. Otherwise those of CUDA_VISIBLE_DEVICES, otherwise all of NVML, by UUID, because CUDA may number them
+in another order.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ NONE = ("none", "-1")
 
 
 def list_gpus(environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
-    """Raises BadSetting for an FTS_GPUS that names none."""
+    """Returns the GPUs; raises BadSetting for an invalid FTS_GPUS."""
     text = environ.get(VARIABLE, "").strip()
     if text:
         return () if text.lower() in NONE else named(text)
@@ -34,7 +35,7 @@ def list_gpus(environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
 
 
 def too_few_gpus(wanted: int) -> str:
-    """That this machine cannot run such a trial, which a node may; empty: it can."""
+    """Returns a message if this machine has too few GPUs for such a trial; empty: it has enough."""
     there = len(list_gpus()) if wanted else 0
     if wanted <= there:
         return ""
@@ -45,7 +46,7 @@ def too_few_gpus(wanted: int) -> str:
 
 
 def named(text: str) -> tuple[Gpu, ...]:
-    """`0=24GB,1=24GB` or `GPU-5c8a,GPU-77aa`."""
+    """Parses `0=24GB,1=24GB` or `GPU-5c8a,GPU-77aa`."""
     found = []
     for word in text.split(","):
         name, equals, size = (part.strip() for part in word.partition("="))
@@ -60,9 +61,9 @@ def named(text: str) -> tuple[Gpu, ...]:
 
 
 def by_nvml(names: list[str]) -> tuple[Gpu, ...]:
-    """The GPUs of these names, or all; none without a driver."""
+    """Returns the GPUs with these names, or all; empty without a driver."""
     try:
-        import pynvml  # here: 26 ms, and only machines with a driver have a use for it
+        import pynvml  # here: 26 ms, and only machines with a driver need it
 
         pynvml.nvmlInit()
     except Exception:  # noqa: BLE001  # no library, no driver, or one of another version
@@ -79,7 +80,7 @@ def by_nvml(names: list[str]) -> tuple[Gpu, ...]:
 
 
 def memory_of(nvml: Any, name: str) -> int | None:
-    """Bytes; None for a GPU that does not say."""
+    """Returns the GPU's total bytes; None if it does not report them."""
     try:
         return int(nvml.nvmlDeviceGetMemoryInfo(gpu_handle(nvml, name)).total)
     except nvml.NVMLError:
@@ -87,7 +88,7 @@ def memory_of(nvml: Any, name: str) -> int | None:
 
 
 def uuid_of(nvml: Any, name: str) -> str:
-    """The name that no CUDA_VISIBLE_DEVICES changes; empty for a GPU that does not say."""
+    """Returns the UUID, which does not depend on CUDA_VISIBLE_DEVICES; empty if the GPU does not report it."""
     try:
         return text_of(nvml.nvmlDeviceGetUUID(gpu_handle(nvml, name)))
     except nvml.NVMLError:

@@ -1,7 +1,7 @@
-"""Heat on macOS, where psutil knows none: thermal pressure without root, degrees by macmon or powermetrics if allowed.
+"""Reads heat on macOS, where psutil has none: thermal pressure without root, degrees from macmon or powermetrics.
 
-The tools take up to a second each, so a thread asks them every few seconds and a read hands out the latest answer,
-unless it has grown old: then the heat is unknown again.
+Each tool takes up to a second, so a thread runs them every few seconds. `read` returns the latest values; values older
+than STALE_S are unknown.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 from fts.jobs.sensors.reading import PRESSURES, as_number, believable
 
 EVERY_S = 5.0
-STALE_S = 30.0  # a Mac that slept wakes with an old answer
+STALE_S = 30.0  # after a sleep the stored values are old
 TOOL_LIMIT_S = 5.0
 NOTIFY_KEY = "com.apple.system.thermalpressurelevel"  # thermald publishes its level here, readable by everyone
 
 
 class MacPart:
-    """The latest answers of macOS's tools; none of them is required."""
+    """The latest values of macOS's tools; none of them is required."""
 
     def __init__(self, every_s: float = EVERY_S) -> None:
         self._every_s = every_s
@@ -34,7 +34,7 @@ class MacPart:
         self._thread.start()
 
     def read(self) -> dict[str, Any]:
-        """What was found lately; nothing while it is older than STALE_S."""
+        """Returns the latest values; empty if they are older than STALE_S."""
         found, at = self._found, self._found_at
         return found if time.time() - at < STALE_S else {}
 
@@ -52,7 +52,7 @@ class MacPart:
 
 
 def ask_all(powermetrics: bool) -> dict[str, Any]:
-    """Everything the tools on this Mac tell, the best source last."""
+    """Returns the fields from all tools on this Mac; later, better sources overwrite earlier ones."""
     found = parse_pressure(output_of("notifyutil", "-g", NOTIFY_KEY))
     if "thermal_pressure" not in found:
         found |= parse_therm(output_of("pmset", "-g", "therm"))
@@ -62,7 +62,7 @@ def ask_all(powermetrics: bool) -> dict[str, Any]:
 
 
 def powermetrics_sample(samplers: str = "thermal,cpu_power,gpu_power") -> str | None:
-    """One text sample; Apple silicon refuses the smc sampler, which has the degrees on Intel."""
+    """Returns one text sample. Only Intel has the smc sampler, which reports degrees; Apple silicon rejects it."""
     return output_of("sudo", "-n", "powermetrics", "-n", "1", "-i", "200", "--samplers", samplers)
 
 
@@ -71,7 +71,7 @@ def may_run_powermetrics() -> bool:
 
 
 def output_of(tool: str, *arguments: str) -> str | None:
-    """What a tool prints; None when it is missing, fails or takes too long."""
+    """Returns what a tool prints; None when it is missing, fails or takes too long."""
     path = shutil.which(tool)
     if path is None:
         return None
@@ -90,14 +90,14 @@ def output_of(tool: str, *arguments: str) -> str | None:
 
 
 def parse_pressure(text: str | None) -> dict[str, Any]:
-    """`notifyutil -g` prints the key and its level, 0 nominal to 4 sleeping."""
+    """Parses `notifyutil -g`: the key and its level, 0 (nominal) to 4 (sleeping)."""
     match = re.search(rf"{re.escape(NOTIFY_KEY)}\s+(\d+)", text or "")
     level = int(match.group(1)) if match else -1
     return {"thermal_pressure": PRESSURES[level]} if 0 <= level < len(PRESSURES) else {}
 
 
 def parse_therm(text: str | None) -> dict[str, Any]:
-    """`pmset -g therm` knows the speed limit (Intel): below 100 % it is throttled. Its silence says nothing."""
+    """Parses `pmset -g therm`: a speed limit below 100 % means throttling (Intel). Without a limit: unknown."""
     match = re.search(r"CPU_Speed_Limit\s*=\s*(\d+)", text or "")
     if not match:
         return {}
@@ -106,7 +106,7 @@ def parse_therm(text: str | None) -> dict[str, Any]:
 
 
 def parse_powermetrics(text: str | None) -> dict[str, Any]:
-    """Degrees (Intel), pressure, power and GPU use out of one text sample."""
+    """Parses degrees (Intel), pressure, power and GPU use from one text sample."""
     found: dict[str, Any] = {}
     if pressure := re.search(r"Current pressure level:\s*(\w+)", text or ""):
         word = pressure.group(1).lower()
@@ -122,7 +122,7 @@ def parse_powermetrics(text: str | None) -> dict[str, Any]:
 
 
 def parse_macmon(text: str | None) -> dict[str, Any]:
-    """One line of `macmon pipe`: average degrees of processor and GPU, watts, GPU use as a share."""
+    """Parses one line of `macmon pipe`: average degrees of processor and GPU, watts, GPU use as a fraction."""
     try:
         raw = json.loads((text or "").strip().splitlines()[0])
         temp, gpu, power = raw.get("temp") or {}, raw.get("gpu_usage") or [], raw.get("all_power")

@@ -1,4 +1,4 @@
-"""How much memory and processor time a trial's process tree uses, cheap enough to ask 20 times a second."""
+"""Measures memory and processor time of a trial's process tree; cheap enough for 20 calls a second."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-KIN_EVERY_S = 2.0  # finding the children costs up to 1.6 ms, reading one's memory 0.05
-KIN_FIRST_S = 0.05  # while the tree is young: a command is the child of a process that has just begun
-SHARED_EVERY_S = 10.0  # proportional sizes cost milliseconds a process, more for a large one
-SHARED_GROWTH = 0.05  # or as soon as the tree has grown or shrunk by this share: what is new may not be shared
+KIN_EVERY_S = 2.0  # between two searches for children, which cost up to 1.6 ms; reading one's memory costs 0.05 ms
+KIN_FIRST_S = 0.05  # the same for a young tree: a command is the child of a process that has just started
+SHARED_EVERY_S = 10.0  # between two measurements of proportional sizes, which cost milliseconds per process
+SHARED_GROWTH = 0.05  # measure earlier when the tree's size has changed by this fraction: new pages may be unshared
 RUSAGE_WORDS = 24  # uint64 after the uuid, more than rusage_info_v0 has
 FOOTPRINT_WORD = 7  # ri_phys_footprint
 
 
 class TreeUse:
-    """Watches one tree. `find` returns its processes, the root first, as far as they live (TrialProcess.tree)."""
+    """Measures one process tree. `find` returns its living processes, the root first (TrialProcess.tree)."""
 
     def __init__(self, find: Callable[[], list[psutil.Process]], clock: Callable[[], float] = time.monotonic) -> None:
         self._find = find
@@ -31,16 +31,16 @@ class TreeUse:
         self._kin: list[psutil.Process] = []
         self._kin_at = float("-inf")
         self._born_at = clock()
-        self._shared_at, self._shared_for = float("-inf"), 0  # when, and at which summed size
-        self._waits: dict[int, float] = {}  # process -> seconds at the last look
+        self._shared_at, self._shared_for = float("-inf"), 0  # time and summed size of the last measurement
+        self._waits: dict[int, float] = {}  # pid -> seconds waited at the last call
         self._waited_s = 0.0
         self._shared_share = 1.0  # proportional size / summed resident size, when last measured
 
     def memory(self, exact_above: int | None = None) -> int:
-        """Bytes the tree occupies, in memory or swapped out.
+        """Returns the bytes of the tree, in memory or swapped out.
 
-        Resident sizes of several processes count shared pages several times. Above `exact_above` bytes they are scaled
-        by the share that proportional sizes (Linux) last showed.
+        The sum of resident sizes counts shared pages several times. Above `exact_above` bytes it is scaled by the last
+        measured ratio of proportional to resident sizes (Linux).
         """
         kin = self.processes()
         summed = sum(occupied(process) for process in kin)
@@ -53,11 +53,11 @@ class TreeUse:
         return int(summed * self._shared_share)
 
     def cpu_s(self) -> float:
-        """Processor seconds of the tree so far, ended and reaped children included."""
+        """Returns the processor seconds of the tree so far, including ended and reaped children."""
         return sum(cpu_seconds(process) for process in self.processes())
 
     def waited_s(self) -> float:
-        """Seconds for which the tree's main threads were ready and other programs had the cores (Linux; else 0)."""
+        """Returns the seconds that the tree's main threads have waited for a core (Linux; else 0)."""
         for process in self.processes():
             waits = queue_seconds(process.pid)
             self._waited_s += max(0.0, waits - self._waits.get(process.pid, 0.0))
@@ -73,7 +73,7 @@ class TreeUse:
 
 
 def occupied(process: psutil.Process) -> int:
-    """Bytes of one process: resident plus swapped (Linux), physical footprint (macOS); 0 when it ended."""
+    """Returns the bytes of one process: resident plus swapped (Linux), physical footprint (macOS); 0 if it ended."""
     try:
         if sys.platform == "linux":
             return resident_and_swapped(Path(f"/proc/{process.pid}/status").read_bytes())
@@ -85,7 +85,7 @@ def occupied(process: psutil.Process) -> int:
 
 
 def resident_and_swapped(status: bytes) -> int:
-    """VmRSS + VmSwap of a /proc/PID/status: a tree that is pushed out to swap must not look small."""
+    """Returns VmRSS + VmSwap in bytes from a /proc/PID/status, so that a swapped-out tree does not look small."""
     total = 0
     for key in (b"\nVmRSS:", b"\nVmSwap:"):
         at = status.find(key)
@@ -95,7 +95,7 @@ def resident_and_swapped(status: bytes) -> int:
 
 
 def shared_share(kin: Iterable[psutil.Process]) -> float:
-    """Proportional over resident bytes of a tree; 1 when nothing can be told."""
+    """Returns proportional / resident bytes of a tree; 1 when they cannot be read."""
     resident = proportional = 0
     for process in kin:
         try:
@@ -117,7 +117,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def queue_seconds(pid: int) -> float:
-    """How long a process's main thread has waited for a core so far; 0 where the system does not tell."""
+    """Returns how long a process's main thread has waited for a core so far; 0 where it cannot be read."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -133,7 +133,7 @@ def libproc() -> Any:
 
 
 def physical_footprint(pid: int) -> int | None:
-    """Bytes macOS charges a process with: compressed and GPU memory too, which its resident size leaves out."""
+    """Returns the bytes that macOS charges a process with, including compressed and GPU memory; None: unknown."""
     library = libproc()
     if library is None:
         return None

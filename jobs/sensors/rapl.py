@@ -1,6 +1,6 @@
-"""Watts of the processor packages on Linux, from the energy counters the kernel shows (RAPL), where they may be read.
+"""Reads the power of the processor packages on Linux from the kernel's energy counters (RAPL).
 
-Most kernels since 5.10 show them to root only, and virtual machines to nobody; then the power is unknown, not guessed.
+On most kernels since 5.10 only root can read them, and virtual machines have none; then the power is unknown.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FOLDER = Path("/sys/class/powercap")  # intel-rapl:0 is a package, intel-rapl:0:1 a part of it; AMD has the same names
-SHORTEST_S = 0.2  # between two looks: the counter itself is renewed about every millisecond
-MOST_W = 5_000.0  # more is a counter that was reset, not a processor
+SHORTEST_S = 0.2  # between two readings: the counter itself is updated about every millisecond
+MOST_W = 5_000.0  # a higher value means that the counter was reset
 
 
 class Rapl:
-    """A part of `fts.jobs.sensors.detect.Machine`: the mean power since the look before, over all packages."""
+    """A part of `fts.jobs.sensors.detect.Machine`: the mean power of all packages since the last reading."""
 
     def __init__(self, folder: Path = FOLDER, clock: Callable[[], float] = time.monotonic) -> None:
         self._packages = packages(folder)
@@ -26,7 +26,7 @@ class Rapl:
         self._before: tuple[float, list[int]] | None = None
 
     def read(self) -> dict[str, Any]:
-        """{"power_w": watts}; nothing at the first look, or when a package cannot be read."""
+        """Returns {"power_w": watts}; empty at the first reading, or when a package cannot be read."""
         now, counters = self._clock(), [number(package / "energy_uj") for package in self._packages]
         known = [counter for counter in counters if counter is not None]
         if not known or len(known) < len(counters):
@@ -46,14 +46,14 @@ class Rapl:
 
 
 def packages(folder: Path) -> list[Path]:
-    """The folders of whole processor packages; their parts are counted in them."""
+    """Returns the folders of whole processor packages; their parts are included in them."""
     return sorted(
         path for path in folder.glob("intel-rapl:*") if path.name.count(":") == 1 and name(path).startswith("package")
     )
 
 
 def risen(old: int, new: int, package: Path) -> int:
-    """Microjoules between two counters; the counter starts again at zero when it is full."""
+    """Returns the microjoules between two counter values; a full counter starts again at zero."""
     return new - old if new >= old else new - old + (number(package / "max_energy_range_uj") or 0)
 
 
@@ -67,5 +67,5 @@ def name(package: Path) -> str:
 def number(path: Path) -> int | None:
     try:
         return int(path.read_text())
-    except (OSError, ValueError):  # for root only, or gone
+    except (OSError, ValueError):  # only for root, or gone
         return None

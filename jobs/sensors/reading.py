@@ -1,4 +1,4 @@
-"""One look at the machine, and how it is read out of a text that somebody else has written."""
+"""Defines a sensor reading, and parses one from JSON or key=value text."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 from fts.frozen import dataclass
 
-HOTTEST = 150.0  # Celsius; a chip that says more, or nothing above zero, is a broken sensor (-1, 65535, 0)
-PRESSURES = ("nominal", "moderate", "heavy", "trapping", "sleeping")  # what macOS calls its levels 0-4
+HOTTEST = 150.0  # Celsius; a higher value, or one not above zero, comes from a broken sensor (-1, 65535, 0)
+PRESSURES = ("nominal", "moderate", "heavy", "trapping", "sleeping")  # macOS's names of its levels 0-4
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at the machine. Bytes, Celsius, watts, percent of the whole machine; None is unknown."""
+    """One reading of the machine. Bytes, Celsius, watts, percent of the whole machine; None is unknown."""
 
     at: float  # seconds since the epoch
     temperature: float | None = None  # the hottest of processor and GPU
@@ -33,7 +33,7 @@ class Reading:
 
 
 class Sensors(Protocol):
-    """Anything that can be read. `read` never raises and takes milliseconds; several threads may call it."""
+    """A source of readings. `read` never raises and takes milliseconds; thread-safe."""
 
     def read(self) -> Reading: ...
 
@@ -41,13 +41,13 @@ class Sensors(Protocol):
 
 
 def parse_fields(text: str) -> dict[str, Any]:
-    """Fields of Reading out of JSON or key=value lines; unknown names and unbelievable values are left out."""
+    """Parses fields of Reading from JSON or key=value lines; drops unknown names and unbelievable values."""
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError):
         raw = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     if isinstance(raw, int | float) and not isinstance(raw, bool):
-        raw = {"temperature": raw}  # a file with nothing but a number in it
+        raw = {"temperature": raw}  # the text is a single number
     if not isinstance(raw, dict):
         return {}
     cleaned = {str(name).strip(): clean(str(name).strip(), value) for name, value in raw.items()}
@@ -58,7 +58,7 @@ def parse_fields(text: str) -> dict[str, Any]:
 
 
 def clean(name: str, value: Any) -> Any:
-    """A believable value of one field, or None."""
+    """Returns a believable value of one field, or None."""
     if name == "temperature":
         return believable(value)
     if name == "thermal_pressure":
@@ -75,7 +75,7 @@ def clean(name: str, value: Any) -> Any:
 
 
 def believable(value: Any) -> float | None:
-    """Degrees Celsius that a working thermometer can show under a roof; else None."""
+    """Returns the value if it is in 0..HOTTEST degrees Celsius, else None."""
     number = as_number(value)
     return number if number is not None and 0 < number <= HOTTEST else None
 

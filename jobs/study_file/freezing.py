@@ -206,7 +206,7 @@ class Freezing:
                 space.unknown_name((*at, "where"), where, self.axes)
                 chosen = [labels for labels in every if where.holds(labels)]
             except BadExpression as error:
-                raise BadStudy((*at, "where"), f"is no expression: {error}") from None
+                raise BadStudy((*at, "where"), f"is not an expression: {error}") from None
             if not chosen:
                 raise BadStudy((*at, "where"), f"chooses no cell: {where.text!r:.80}")
             for name, inner in table.items():

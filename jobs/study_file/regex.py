@@ -40,7 +40,7 @@ def _check(name: str, pattern: str) -> None:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise BadStudy(at, f"is {pattern!r:.80}, which is no regular expression: {error}") from None
+        raise BadStudy(at, f"is {pattern!r:.80}, which is not a regular expression: {error}") from None
     groups = set(compiled.groupindex) - set(EPOCH_GROUPS)
     plain = compiled.groups - len(compiled.groupindex)
     if (groups and groups != {name}) or (not groups and plain != 1):

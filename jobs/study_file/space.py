@@ -150,7 +150,7 @@ def _expression(at: At, text: Any) -> Expression:
     try:
         return Expression.parse(text)
     except BadExpression as error:
-        raise BadStudy(at, f"is no expression: {error}") from None
+        raise BadStudy(at, f"is not an expression: {error}") from None
 
 
 def forbidden(given: Any) -> dict[str, str]:

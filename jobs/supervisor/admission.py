@@ -1,4 +1,4 @@
-"""Whether a trial may start: what cannot fit is held, with its bytes as reason, before any process starts."""
+"""Decides before any process starts whether a trial fits into memory, and with which recipe and limit."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from fts.jobs.sensors.reading import Reading
 
 
-SHARE = 0.85  # of the memory there is that trials may plan with
-MARGIN = 1.15  # the plan's own error: what a trial larger than its share may take beyond its prediction
+SHARE = 0.85  # fraction of the available memory that trials may plan with
+MARGIN = 1.15  # the plan's own error: a trial larger than its share may use this multiple of its prediction
 
 
 @dataclass(frozen=True)
 class Admission:
-    """How a trial may run, what it may use, and what it is expected to take; bytes."""
+    """Recipe, memory limit and expected need of one trial."""
 
-    recipe: dict[str, Any] | None  # None: the study has no plan, or nobody knows how much memory there is
-    limit: int | None
-    need: int
+    recipe: dict[str, Any] | None  # None: the study has no plan, or the machine's memory is unknown
+    limit: int | None  # bytes it may use
+    need: int  # bytes it is expected to use
     want: Want = field(default_factory=Want)
-    shared: bool = False  # its limit is what the other slots leave, now and later
+    shared: bool = False  # the limit is what the other slots leave free, and changes while the trial runs
 
     def with_want(self, want: Want) -> Admission:
         return replace(self, want=want)
@@ -46,10 +46,10 @@ def admit(
     most: int | None,
     device: str,
 ) -> Admission:
-    """The fastest recipe within a slot's `share`; if there is none, the leanest one, if it is within `most` bytes.
+    """Returns the fastest recipe within a slot's `share`, else the leanest one if it is within `most` bytes.
 
-    So the recipe does not depend on what the other slots happen to do. A trial in progress (`stored`) keeps its
-    optimizer. Raises CannotFit with the bytes it would need at the least.
+    So the recipe does not depend on the current load of the other slots. A trial in progress (`stored`) keeps its
+    optimizer. Raises CannotFit with the smallest number of bytes that the trial needs.
     """
     if share is None:
         return Admission(stored, share, 0)
@@ -66,7 +66,10 @@ def admit(
 
 
 def allowed_bytes(reading: Reading, slots: int, held: int, device: str = "cpu") -> int | None:
-    """85 % of what is free or held by our own trials, shared by the slots: GPU memory on a GPU; None: nobody knows."""
+    """Returns a slot's share of 85 % of the memory that is free or held by our own trials (of the GPU on CUDA).
+
+    None: the sensors do not know.
+    """
     if kind_of(device) == "cuda":
         if reading.gpu_memory_total is None or reading.gpu_memory is None:
             return None
@@ -75,13 +78,13 @@ def allowed_bytes(reading: Reading, slots: int, held: int, device: str = "cpu") 
 
 
 def machine_bytes(reading: Reading, device: str = "cpu") -> int | None:
-    """The same for the whole machine with nothing else running: what decides whether a cell can ever run here."""
+    """Returns 85 % of the machine's whole memory: a cell that needs more can never run here."""
     total = reading.gpu_memory_total if kind_of(device) == "cuda" else reading.total
     return None if total is None else int(SHARE * total)
 
 
 def usual_limit(disk: Path, slots: int, device: str) -> int | None:
-    """What a trial may use on this machine when nothing else runs: FTS_MEMORY_LIMIT, else 85 % of all, per slot."""
+    """Returns what a trial may use when nothing else runs: FTS_MEMORY_LIMIT, else 85 % of the memory / slots."""
     if (limit := memory_limit_from_env()) is not None:
         return limit
     machine = from_env(disk, gpu=index_of(device))

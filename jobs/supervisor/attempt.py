@@ -1,6 +1,6 @@
-"""One trial process working on one trial: its facts become rows, people's and the watchdog's wishes become commands.
+"""Runs one attempt of a trial in its process: records the facts that arrive, sends stop and prune commands.
 
-The supervisor says what to do next by how an attempt ended; nothing here decides about jobs.
+The caller decides what happens next from the AttemptEnd; nothing here decides about jobs.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-TOGETHER_S = 0.05  # that a transaction of several facts may take: other writers wait for it
-UNHEARD_S = 10.0  # that the order to stop lies unread: longer than a library keeps the interpreter, as a rule
-MOST_IN_A_LINE = 1 << 15  # bytes of a specification; a pipe holds twice as much
+TOGETHER_S = 0.05  # limit for one transaction of several facts: other writers wait for it
+UNHEARD_S = 10.0  # how long the stop command may stay unread: longer than a library usually blocks the interpreter
+MOST_IN_A_LINE = 1 << 15  # bytes of a specification sent through the pipe, which holds twice as much
 SPECIFICATION = "specification.json"  # in the trial's folder, until the process has read it
-OUR_LINE = re.compile(r"\d\d:\d\d:\d\d ")  # what the trial process itself says in a log explains no death
+OUR_LINE = re.compile(r"\d\d:\d\d:\d\d ")  # a log line of the trial process itself: it does not explain a death
 
 
 class Ended(StrEnum):
-    """How an attempt ended. The first four are also the last fact that a trial's process tells."""
+    """How an attempt ended. The first four are also the last fact that a trial process sends."""
 
-    RESULT = "result"  # the trial came to its own end
-    PRUNED = "pruned"  # by the pruner's verdict
+    RESULT = "result"  # the trial finished
+    PRUNED = "pruned"  # the pruner stopped it
     FAILED = "failed"  # its code raised, or it could not begin
-    STOPPED = "stopped"  # as asked, or by a SIGTERM from outside
-    DIED = "died"  # its process is gone without a word
-    LOST = "lost"  # its node is gone, was taken away, or could not start it: nothing that the trial did
+    STOPPED = "stopped"  # by our stop command, or by a SIGTERM from outside
+    DIED = "died"  # its process ended without a last fact
+    LOST = "lost"  # its node died, was taken away, or could not start it: not the trial's fault
 
 
 def is_of_function(spec: dict[str, Any]) -> bool:
-    """Is it a trial of a function in a file of its own folder?"""
+    """Is this the specification of a trial of a Python function in a file?"""
     return all(name in spec.get("cell", {}) for name in ("folder", "objective"))
 
 
@@ -62,18 +62,19 @@ LAST_FACTS = (Ended.RESULT, Ended.PRUNED, Ended.FAILED, Ended.STOPPED)
 
 @dataclass(frozen=True)
 class AttemptEnd:
-    """How an attempt ended, and what its last fact said."""
+    """How an attempt ended, with the content of its last fact."""
 
     how: Ended
     facts: dict[str, Any] = field(default_factory=dict)
-    wish: StopRequest | None = None  # what it was stopped for
+    wish: StopRequest | None = None  # the request that stopped it
 
 
 class Attempt:
-    """Runs one spec in a trial process that may have run others before.
+    """Runs one specification in a trial process, which may have run other trials before.
 
-    `record` gets every fact except the last; it may return a StopRequest, or Ended.PRUNED, which
-    is the pruner's verdict. `wish` is asked several times a second. `together` makes one transaction of several facts.
+    `record` gets every fact except the last; it may return a StopRequest, or Ended.PRUNED when the pruner ends the
+    trial. `wish` is called several times a second and returns a StopRequest or None. `together` opens one transaction
+    for several facts.
     """
 
     def __init__(
@@ -87,20 +88,20 @@ class Attempt:
     ) -> None:
         self.child, self.record, self.wish = child, record, wish
         self.poll_s, self.grace_s, self.together = poll_s, grace_s, together
-        self._answers: list[Callable[[], object]] = []  # to what has been taken, and is not on record yet
+        self._answers: list[Callable[[], object]] = []  # replies to send once the transaction is committed
         self._wish: StopRequest | None = None
         self._started = False  # the trial itself runs, not only its process
-        self._judged = False  # a pruner looks at its epochs, and the trial waits for what it says
-        self._own_end: dict[str, Any] | None = None  # how it was about to end its process, as far as it has said
-        self._pruned = False  # decided; what the trial still tells of its later epochs does not count
+        self._judged = False  # a pruner checks its epochs, and the trial waits for each answer
+        self._own_end: dict[str, Any] | None = None  # the fact "ends itself": how its code is about to end the process
+        self._pruned = False  # the pruner has decided: later epochs are ignored
         self._stop_by = self._insist_at = self._heard_by = float("inf")  # monotonic
         self._oom_kills = child.oom_kills()
         self._ignored_stop = False
-        self._logs: dict[Path, int] = {}  # with their bytes before this attempt
-        self._code: Path | None = None  # where the files of a person's function lie
+        self._logs: dict[Path, int] = {}  # log -> its size in bytes before this attempt
+        self._code: Path | None = None  # the folder with the user's function
 
     def run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
-        """Blocks until the trial has ended, or was stopped, or the process died, or its node did."""
+        """Blocks until the trial ends or is stopped, or its process or node dies."""
         try:
             end = self._run(spec, number)
         finally:
@@ -120,20 +121,20 @@ class Attempt:
         try:
             self.child.send(self._order(spec))
         except ChildError as error:
-            if self.child.poll() is not None:  # it says why, and how it ended
-                self._wish = self.wish()  # perhaps the watchdog killed it before it had heard of the trial
+            if self.child.poll() is not None:  # its exit explains more than the failed send
+                self._wish = self.wish()  # the watchdog may have killed it before it received the trial
                 return self._last_words(number)
             return AttemptEnd(Ended.DIED, {"message": str(error), "cause": Cause.MACHINE_ERROR.value})
         while True:
             if end := self._take_all(self.child.facts(self.poll_s), number):
                 return end
             if self.child.poll() is not None:
-                self._wish = self._wish or self.wish()  # it may be dead because the watchdog killed it
+                self._wish = self._wish or self.wish()  # the watchdog may have killed it
                 return self._last_words(number)
             self._look_around()
 
     def _order(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """The command that begins the trial; by file where a pipe would not hold it before the process reads."""
+        """Returns the "run" command; a specification that could fill the pipe goes through a file."""
         line = json.dumps(spec, separators=(",", ":"))
         if len(line) < MOST_IN_A_LINE or not self.child.reads_files:
             return {"do": "run", "spec": spec}
@@ -143,7 +144,7 @@ class Attempt:
         return {"do": "run", "file": str(path), "md5": hashlib.md5(line.encode()).hexdigest()}
 
     def _take_all(self, facts: list[dict[str, Any]], number: int) -> AttemptEnd | None:
-        """Records what has arrived, together as far as it takes no longer than TOGETHER_S, and answers after that."""
+        """Records facts in transactions of at most TOGETHER_S; sends the replies after each commit."""
         left = deque(facts)
         while left:
             end = None
@@ -168,7 +169,7 @@ class Attempt:
             return self._death(None)
         if isinstance(kind, str) and kind in LAST_FACTS:
             return AttemptEnd(Ended.PRUNED if self._pruned else Ended(kind), fact, self._wish)
-        if self._pruned or self._refused:  # what builds on a fact that is not on record cannot be recorded either
+        if self._pruned or self._refused:  # a fact that follows an unrecorded one cannot be recorded either
             return None
         if kind == "ends itself":
             self._own_end = fact
@@ -176,7 +177,7 @@ class Attempt:
         self._started |= kind == "started"
         wish = self.record(fact)
         if wish is Ended.PRUNED:
-            self._pruned = kind == "epoch"  # one that asked may still end otherwise: what it does then counts
+            self._pruned = kind == "epoch"  # after should_prune() the code itself decides: its next facts count
             self._answers.append(lambda: self._send({"do": "prune", "number": number}))
         elif isinstance(wish, StopRequest):
             self._obey(wish)
@@ -185,7 +186,7 @@ class Attempt:
         return None
 
     def _last_words(self, number: int) -> AttemptEnd:
-        """The process is gone; what it still wrote counts."""
+        """Records the facts left in the pipe of a process that has ended, and returns how it ended."""
         while facts := self.child.facts(0.0):
             if end := self._take_all(facts, number):
                 return end
@@ -193,11 +194,11 @@ class Attempt:
         if self._pruned:
             return AttemptEnd(Ended.PRUNED, {}, self._wish)
         if code == STOPPED and (self.child.asked_to_stop or not self._started):
-            return AttemptEnd(Ended.STOPPED, {}, self._wish)  # one that runs says that it has stopped before it leaves
+            return AttemptEnd(Ended.STOPPED, {}, self._wish)  # a running trial sends "stopped" before it exits
         return self._death(code)
 
     def _death(self, code: int | None) -> AttemptEnd:
-        """Whose fault it is that the process ended with this code, and where it was then; None: by its own SIGTERM."""
+        """Explains a process that ended with this exit code: cause, message, place. None: by a SIGTERM to itself."""
         oom_kills = self.child.oom_kills() - self._oom_kills
         said, place = was_at(last_words(self._logs, STACKS), self._code)
         last = last_said(said)[:300]
@@ -208,9 +209,9 @@ class Attempt:
         elif self._own_end is not None and (code is None or code >= 0 or code == -(self._own_end.get("signal") or 0)):
             cause, message, last = Cause.CODE_ERROR, f"the trial process {str(self._own_end.get('how'))[:80]}", ""
         elif cause is Cause.MACHINE_ERROR and self.child.was_ready and self._wish is None:
-            last = ""  # a kill from outside explains itself
+            last = ""  # a kill from outside needs no log line as explanation
         if place is None and last and self._wish is not None:
-            place = f"its last line of output: {last}"  # of a command it is all that tells where it was
+            place = f"its last line of output: {last}"  # for a command nothing else shows where it was
         message = with_place(message, place) + (f": {last}" if last and self._wish is None else "")
         told = {"message": message, "code": code, "cause": cause.value, "place": place, "unheard": self._ignored_stop}
         return AttemptEnd(Ended.DIED, told, self._wish)
@@ -228,7 +229,7 @@ class Attempt:
             self.child.insist()
 
     def _is_deaf(self) -> bool:
-        """Does the order to stop lie unread, or has it led to nothing for most of the grace?"""
+        """Did the stop command stay unread, or had it no effect for most of the grace?"""
         now = time.monotonic()
         if self._heard_by < now:
             self._heard_by = float("inf")
@@ -237,7 +238,7 @@ class Attempt:
 
     @property
     def _refused(self) -> bool:
-        """Was a fact of it refused? It is being killed."""
+        """Was one of its facts refused? Then it is being killed."""
         return self._wish is not None and self._wish.reason is StopReason.CODE_ERROR
 
     def _obey(self, wish: StopRequest) -> None:
@@ -256,6 +257,6 @@ class Attempt:
         try:
             self.child.send(command)
         except ChildGone as error:
-            log.info("%s", error)  # how it ended is found out by itself
+            log.info("%s", error)  # the run loop finds out how it ended
         except ChildError as error:
             log.warning("%s", error)

@@ -1,4 +1,4 @@
-"""Jobs whose next try waits after a fault of the machine, while their slots run other jobs."""
+"""Delays the next try of a job after a machine fault, while its slot runs other jobs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Rests:
-    """Of one worker, by job. Thread-safe. `resting` adds those of other workers."""
+    """The jobs of this worker that wait, and until when. Thread-safe. `resting` adds those of other workers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._until: dict[int, float] = {}  # monotonic
+        self._until: dict[int, float] = {}  # job id -> monotonic seconds
         self._woken = time.monotonic()
 
     def begin(self, job_id: int, seconds: float) -> None:
@@ -33,13 +33,13 @@ class Rests:
 
     @property
     def jobs(self) -> frozenset[int]:
-        """Those that may not be claimed yet."""
+        """Ids of the jobs that may not be claimed yet."""
         now = time.monotonic()
         with self._lock:
             return frozenset(job_id for job_id, until in self._until.items() if until > now)
 
     def have_ended(self) -> bool:
-        """Has any ended since this was last asked?"""
+        """Has any wait ended since the last call?"""
         now = time.monotonic()
         with self._lock:
             before, self._woken = self._woken, now
@@ -47,7 +47,7 @@ class Rests:
 
 
 def resting(db: Database, first_s: float) -> frozenset[int]:
-    """Queued jobs whose trials all wait for their next try by what is on record, whichever worker made the last one."""
+    """Returns the queued jobs in which every trial still waits for its next try, whichever worker made the last one."""
     found: dict[int, bool] = {}
     for job_id, trial_id, how, ended_at in queries.latest_tries(db):
         waits = how == StopReason.MACHINE and (
@@ -58,7 +58,7 @@ def resting(db: Database, first_s: float) -> frozenset[int]:
 
 
 def recorded_tries(db: Database, job_id: int, trial_id: int) -> Sequence[Attempt]:
-    """That the machine failed since the trial last got further, or a person had its job begin again."""
+    """Returns the tries that machine faults ended since the trial's last progress or a person's restart of the job."""
     attempts = queries.attempts(db, trial_id)
     if not any(one.how == StopReason.MACHINE for one in attempts):
         return ()

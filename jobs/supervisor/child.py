@@ -1,8 +1,8 @@
-"""Starts a trial process in a session of its own, talks with it over pipes, and ends it leaving nothing behind.
+"""Starts a trial process in its own session, exchanges JSON lines with it, and ends it with all its descendants.
 
-Commands go down as JSON lines on stdin, facts come up as JSON lines on a pipe of their own, whatever the child prints
-goes to its log file. When the supervisor dies, end of file on stdin tells the child to leave: PR_SET_PDEATHSIG is not
-used, because it also fires when the *thread* that spawned the child ends.
+Commands go to its stdin, facts come from a separate pipe, and what it prints goes to its log file. When the supervisor
+dies, end of file on stdin makes the child exit. PR_SET_PDEATHSIG is not used: it also fires when the *thread* that
+started the child ends.
 """
 
 from __future__ import annotations
@@ -38,42 +38,42 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-CHUNK = 1 << 16  # what a pipe holds
-CHUNKS_PER_CALL = 64  # a flood of facts must not keep the supervisor from its beats
-ASK_S = 0.5  # that a full pipe may hold back the order to stop; then the signal goes
-PATIENCE = 0.75  # of the grace, after which one that was asked to stop gets SIGTERM; its pools may not survive it
-STACKS_S = 0.5  # that a process gets to write its stacks before it is killed; it takes a few milliseconds
-NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than what is resident (stacks, arenas)
-OOM_SCORE = 500  # of 1000: the kernel takes the trial before the worker and the person's editor
+CHUNK = 1 << 16  # bytes; the capacity of a pipe
+CHUNKS_PER_CALL = 64  # so that a flood of facts does not block the supervisor
+ASK_S = 0.5  # how long a full pipe may delay the stop command; then a signal is sent
+PATIENCE = 0.75  # fraction of the grace after which SIGTERM follows the stop command; it may break worker pools
+STACKS_S = 0.5  # time to write the stacks before the kill; it takes a few milliseconds
+NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than its resident memory (stacks, arenas)
+OOM_SCORE = 500  # of 1000: the kernel kills the trial before the worker and the user's editor
 
 
 class ChildError(RuntimeError):
-    """The child process could not be started or spoken to."""
+    """The child process could not be started, or a command could not be sent to it."""
 
 
 class ChildGone(ChildError):
-    """It has closed its stdin: it ended, or is about to."""
+    """The child has closed its stdin: it has ended or is ending."""
 
 
 class ChildNotReading(ChildError):
-    """It lives and leaves its stdin unread: frozen, or deep in a long operation."""
+    """The child lives but does not read its stdin: it is frozen, or in a long operation."""
 
 
 class TrialProcess:
-    """One child in its own session, with its pipes, its log and its end.
+    """One trial process in its own session.
 
-    `argv` gets `--facts-fd N` appended. `threads` sets the OpenMP and BLAS pools, which wait passively. `limit_bytes`
-    caps the address space (Linux only): an allocation beyond it fails inside the child, with an error it can report.
-    A child that `relays` asks what it has started to stop; otherwise SIGTERM goes to its whole tree.
-    The log is appended to and readable by its owner only. Raises OSError when `argv[0]` cannot be started.
-    With a `template` it is forked from that one instead; raises CannotFork.
-    One thread reads (facts, wait, stop, close); poll, send, freeze, thaw, ask_to_stop and kill are for every thread.
+    `argv` gets `--facts-fd N` appended. `threads` sets the size of the OpenMP and BLAS pools, which wait passively.
+    `limit_bytes` caps the address space (Linux only), so that an oversized allocation raises an error in the child.
+    With `relays` SIGTERM goes to the child alone, which stops what it started; otherwise to its whole tree.
+    The log is opened for appending and is readable by its owner only. Raises OSError when `argv[0]` cannot be started.
+    With a `template` the process is forked from it instead; raises CannotFork.
+    One thread calls facts, wait, stop and close; any thread may call poll, send, freeze, thaw, ask_to_stop and kill.
     """
 
-    node: str | None = None  # this machine
-    fingerprint: str | None = None  # which one that is, nobody need be told
+    node: str | None = None  # None: this machine
+    fingerprint: str | None = None  # not needed for this machine
     reads_files = True
-    writes_stacks = False  # it runs a function, whose process ends at WHERE
+    writes_stacks = False  # it runs a function: the signal WHERE makes the process write its stacks and end
 
     def __init__(
         self,
@@ -93,17 +93,17 @@ class TrialProcess:
         self._send_lock = threading.Lock()
         self._unsent = b""
         self._partial = bytearray()
-        self._seal: str | None = None  # of what it tells, once it has named one
+        self._seal: str | None = None  # the secret that each fact carries; the fact "ready" names it
         self._skipping = False  # inside a line that was longer than MAX_LINE
         self._facts: deque[dict[str, Any]] = deque()
         self._facts_fd, child_end = os.pipe()
-        self._met: set[psutil.Process] = set()  # its tree, as far as we have seen it
+        self._met: set[psutil.Process] = set()  # every process of its tree that we have seen
         self.frozen = False
         self.asked_to_stop = False
         self.log_path = log_path
         self.relays = relays
-        self.told = Told() if template is None else template.told.copy()  # of earlier trials
-        self.was_ready = False  # it has said that it can take a trial
+        self.told = Told() if template is None else template.told.copy()  # the earlier trials that it knows
+        self.was_ready = False  # it has sent "ready"
         try:
             log_fd = open_log(log_path, log_path.parent.parent)
             try:
@@ -132,7 +132,7 @@ class TrialProcess:
         os.set_blocking(self._facts_fd, False)
         assert self._popen.stdin is not None
         os.set_blocking(self._popen.stdin.fileno(), False)
-        self.started = started_at(self.pid) or time.time()  # with the pid, which process it is
+        self.started = started_at(self.pid) or time.time()  # pid and start time identify the process
         offer_to_oom_killer(self.pid)
         if limit_bytes is not None:
             limit_address_space(self.pid, limit_bytes)
@@ -146,10 +146,10 @@ class TrialProcess:
     # -- talk
 
     def send(self, message: dict[str, Any], timeout_s: float = 5.0) -> None:
-        """Write one JSON line to the child's stdin.
+        """Writes one JSON line to the child's stdin.
 
-        Raises ChildGone when it no longer reads, ChildNotReading when the pipe stayed full for `timeout_s`; the rest of
-        the line then goes out before the next one, so that the child never sees half a command.
+        Raises ChildGone when its stdin is closed, ChildNotReading when the pipe stayed full for `timeout_s`. The next
+        call then sends the rest of the line first, so that the child never sees half a command.
         """
         with self._send_lock:
             self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
@@ -173,7 +173,7 @@ class TrialProcess:
         self._unsent = self._unsent[written:]
 
     def close_stdin(self) -> None:
-        """End of file on stdin: the child checkpoints and leaves by itself. Thaws it: a stopped child hears nothing."""
+        """Sends end of file: the child writes a checkpoint and exits. Thaws it first: a frozen child reads nothing."""
         self.asked_to_stop = True
         with self._send_lock:
             if self._popen.stdin is not None and not self._popen.stdin.closed:
@@ -181,14 +181,14 @@ class TrialProcess:
         self.thaw()
 
     def facts(self, timeout_s: float = 0.0) -> list[dict[str, Any]]:
-        """All facts that have arrived, oldest first; waits up to `timeout_s` for the first one.
+        """Returns all facts that have arrived, oldest first; waits up to `timeout_s` for the first one.
 
         A line that is not a JSON object, or longer than MAX_LINE, becomes {"fact": "garbage", "reason", "line"}.
         """
         deadline = time.monotonic() + timeout_s
         while not self._facts:
             self._pump(max(0.0, deadline - time.monotonic()))
-            if self._facts_fd < 0 or time.monotonic() >= deadline:  # else it was a part of a line
+            if self._facts_fd < 0 or time.monotonic() >= deadline:  # otherwise only part of a line arrived
                 break
         arrived = list(self._facts)
         self._facts.clear()
@@ -196,12 +196,12 @@ class TrialProcess:
 
     @property
     def facts_ended(self) -> bool:
-        """Did the child close its end, and has everything it wrote been handed out?"""
+        """Has the child closed its end of the pipe, and has every fact been returned?"""
         return self._facts_fd < 0 and not self._facts
 
     def _pump(self, timeout_s: float) -> None:
         if self._facts_fd < 0:
-            time.sleep(min(timeout_s, 0.05))  # nothing can come any more; the caller's loop must not spin
+            time.sleep(min(timeout_s, 0.05))  # nothing more can arrive; the caller's loop must not spin
             return
         if not wait_for(self._facts_fd, select.POLLIN, timeout_s):
             return
@@ -238,7 +238,7 @@ class TrialProcess:
             self._facts.append(self._sealed(bytes(self._partial)))
 
     def _sealed(self, line: bytes) -> dict[str, Any]:
-        """The fact of a line; garbage, where the process has named a seal and it does not carry it."""
+        """Parses a line; returns a garbage fact if the process uses a seal and the line does not carry it."""
         fact = parse_fact(line)
         seal = fact.pop("seal", None)
         if self._seal is None and fact.get("fact") == "ready":
@@ -257,7 +257,7 @@ class TrialProcess:
     # -- life
 
     def poll(self) -> int | None:
-        """Exit code (negative: the signal that ended it), None while it lives. Ends helpers that it left behind."""
+        """Returns the exit code (negative: the signal), None while it lives. Kills what an ended child left behind."""
         with self._lock:
             known = self._popen.returncode
             code = self._popen.poll()
@@ -266,7 +266,7 @@ class TrialProcess:
             return code
 
     def wait(self, timeout_s: float) -> int | None:
-        """Wait for its end, keeping the facts that come meanwhile, so that a full pipe never blocks its last words."""
+        """Waits for its end and keeps reading facts, so that a full pipe never blocks its last ones."""
         deadline = time.monotonic() + timeout_s
         while (code := self.poll()) is None and (left := deadline - time.monotonic()) > 0:
             self._pump(min(left, 0.02))
@@ -275,34 +275,34 @@ class TrialProcess:
         return code
 
     def exit(self) -> Exit | None:
-        """How it ended; None while it lives."""
+        """Returns how it ended; None while it lives."""
         code = self.poll()
         return None if code is None else Exit(code)
 
     def oom_kills(self) -> int:
-        """Victims of the kernel's OOM killer so far, where the process runs."""
+        """Returns how many processes the kernel's OOM killer has ended so far, where this process runs."""
         return count_oom_kills()
 
     def tree(self) -> list[psutil.Process]:
-        """The child and all its descendants, as far as they live."""
+        """Returns the living processes of its tree: the child and all its descendants."""
         with self._lock:
             tree = [] if self.poll() is not None else kin(self.pid)
             self._met.update(tree)
             return tree
 
     def freeze(self) -> bool:
-        """SIGSTOP to the whole tree; False when it has ended, or is asked to end: its checkpoint has to be written."""
+        """Sends SIGSTOP to the whole tree. False: it has ended, or it is stopping and must write its checkpoint."""
         return not self.asked_to_stop and self._signal_tree(signal.SIGSTOP)
 
     def thaw(self) -> bool:
-        """SIGCONT to the whole tree; False when it has ended."""
+        """Sends SIGCONT to the whole tree; False when it has ended."""
         return self._signal_tree(signal.SIGCONT)
 
     def ask_to_stop(self) -> bool:
-        """The command, after SIGCONT: a stopped child answers nothing else. False when it has ended.
+        """Thaws the tree and sends the stop command; False when it has ended.
 
-        No signal, which would end the pools and data loaders that the trial needs until its next checkpoint; SIGTERM
-        where the command cannot be sent.
+        A signal would end the pools and data loaders that the trial needs until its next checkpoint. SIGTERM is sent
+        only if the command cannot be sent.
         """
         self.asked_to_stop = True
         if not self.thaw():
@@ -315,7 +315,7 @@ class TrialProcess:
 
     @property
     def unheard(self) -> bool:
-        """Does a command lie unread in its stdin?"""
+        """Is there an unread command in its stdin?"""
         stdin, waiting = self._popen.stdin, array.array("i", [0])
         with self._send_lock, contextlib.suppress(OSError):
             if stdin is not None and not stdin.closed:
@@ -323,9 +323,9 @@ class TrialProcess:
         return bool(waiting[0] or self._unsent)
 
     def insist(self) -> bool:
-        """SIGTERM, for one that does not obey the command. False when it has ended."""
+        """Sends SIGTERM to a child that does not obey the stop command; False when it has ended."""
         self.asked_to_stop = True
-        with contextlib.suppress(ChildError):  # said as well: a handler of the person's may take the signal
+        with contextlib.suppress(ChildError):  # as a command too: the user's code may handle the signal itself
             self.send({"do": "leave"}, ASK_S)
         if not self.relays:
             return self.thaw() and self._signal_tree(signal.SIGTERM)
@@ -336,7 +336,7 @@ class TrialProcess:
             return True
 
     def stop(self, grace_s: float) -> int:
-        """Asks it, then SIGTERM, within `grace_s`; then SIGKILL; returns the exit code."""
+        """Sends the stop command, then SIGTERM, within `grace_s`; then SIGKILL. Returns the exit code."""
         self.ask_to_stop()
         if self.wait(PATIENCE * grace_s) is None:
             self.insist()
@@ -344,19 +344,19 @@ class TrialProcess:
         return self.kill() if code is None else code
 
     def kill(self) -> int:
-        """SIGKILL to the whole tree, reaped; returns the exit code. A function first writes where it is."""
+        """Kills and reaps the whole tree; returns the exit code. A function first writes its stacks."""
         with self._lock:
             if (code := self.poll()) is None:
                 self._let_write_stacks()
                 self._signal_tree(signal.SIGKILL)
-                code = self._popen.wait()  # SIGKILL is not refused; a disk that hangs delays it
+                code = self._popen.wait()  # SIGKILL always works; a hanging disk can delay it
                 self._sweep()
             return code
 
     def _let_write_stacks(self) -> None:
         if not self.writes_stacks or self.frozen:
             return
-        self.tree()  # its end would hide from us what it has started
+        self.tree()  # now: after its end we could not find its descendants
         until = time.monotonic() + STACKS_S
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, WHERE)
@@ -364,7 +364,7 @@ class TrialProcess:
             time.sleep(0.002)
 
     def close(self) -> None:
-        """Kill what still lives and give back every file descriptor."""
+        """Kills what still lives and closes every file descriptor."""
         self.kill()
         self.close_stdin()
         with contextlib.suppress(OSError):
@@ -382,8 +382,9 @@ class TrialProcess:
             return True
 
     def _sweep(self) -> None:
-        """Kill what the ended child left: its group (whose pid stays taken while it has members), and kin once met."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
+        """Kills what the ended child left: its process group (its id is not reused while it has members), and every
+        descendant that was ever seen."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS returns EPERM for a group of zombies
             os.killpg(self.pid, signal.SIGKILL)
         for process in self._met:
             with contextlib.suppress(psutil.Error):
@@ -394,7 +395,7 @@ class TrialProcess:
 
 
 def forked(template: Template, facts: int, log_fd: int, root: Path) -> Forked:
-    """A trial process of a template. Raises CannotFork."""
+    """Forks a trial process from a template. Raises CannotFork."""
     read_end, write_end = os.pipe()
     try:
         pid = template.fork(read_end, facts, log_fd, root)
@@ -407,26 +408,26 @@ def forked(template: Template, facts: int, log_fd: int, root: Path) -> Forked:
 
 
 def environment(threads: int, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a trial process inherits."""
+    """Returns the environment of a trial process."""
     return {**os.environ, **thread_environment(threads), **(more or {})}
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """Variables that give numerical libraries `threads` threads which sleep while they wait.
+    """Returns variables that give numerical libraries `threads` threads, which sleep while they wait.
 
-    With OpenMP's default spinning, one busy neighbour made a 2-thread trial 3-9x slower.
+    With OpenMP's default (spinning), another busy process made a 2-thread trial 3-9x slower.
     """
     pools = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
     return {f"{name}_NUM_THREADS": str(threads) for name in pools} | {
         "VECLIB_MAXIMUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "0",
-        "KMP_BLOCKTIME": "0",  # the LLVM runtime that macOS wheels carry
+        "KMP_BLOCKTIME": "0",  # the LLVM runtime in macOS wheels
     }
 
 
 def offer_to_oom_killer(pid: int) -> bool:
-    """Raise a child's oom_score_adj (Linux; raising needs no rights), so that the kernel takes it first."""
+    """Raises a child's oom_score_adj (Linux; this needs no rights), so that the OOM killer chooses it first."""
     try:
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM_SCORE))
     except OSError:
@@ -435,7 +436,7 @@ def offer_to_oom_killer(pid: int) -> bool:
 
 
 def limit_address_space(pid: int, limit_bytes: int) -> bool:
-    """Cap a child's address space (Linux), so that the allocation fails inside it with an error it can report."""
+    """Caps a child's address space (Linux), so that an oversized allocation raises an error in the child."""
     if sys.platform != "linux":
         return False
     import resource  # here: the module does not exist everywhere, and prlimit only on Linux
@@ -448,8 +449,8 @@ def limit_address_space(pid: int, limit_bytes: int) -> bool:
 
 
 def limit_data(pid: int, limit: int | None) -> bool:
-    """The backstop behind the watchdog (Linux): beyond so many bytes of data an allocation fails inside the process,
-    which can report it, instead of in the kernel's killer. None: no limit. May be raised again for the next trial."""
+    """Sets RLIMIT_DATA (Linux), so that an oversized allocation raises MemoryError in the trial instead of waking the
+    OOM killer. None: no limit. Only the soft limit is set, so that the next trial may get a higher one."""
     if sys.platform != "linux":
         return False
     import resource  # here: the module does not exist everywhere, and prlimit only on Linux
@@ -463,7 +464,7 @@ def limit_data(pid: int, limit: int | None) -> bool:
 
 
 def wait_for(fd: int, event: int, timeout_s: float) -> bool:
-    """Did the descriptor become ready (or broken) within `timeout_s`? poll: select fails beyond descriptor 1023."""
+    """Did the descriptor become ready (or broken) within `timeout_s`? Uses poll: select fails above descriptor 1023."""
     poller = select.poll()
     poller.register(fd, event)
     return bool(poller.poll(timeout_s * 1000))

@@ -1,7 +1,7 @@
-"""Chooses the trials that a cell runs beside its search: its baseline, then its winner again with other seeds.
+"""Chooses the extra trials of a cell: its baseline, then its best configuration again with other seeds.
 
-They are trials of the same job, numbered on, with a fact `role` and a badge; samplers, pruners and the best value of a
-search do not see them.
+They are trials of the same job with the next numbers, a fact `role` and a badge. Samplers, pruners and the best value
+of the search ignore them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Beside:
-    """One trial beside the search."""
+    """One trial that is not part of the search."""
 
     params: dict[str, Any]
     seed: int
@@ -34,7 +34,7 @@ class Beside:
 
 
 def next_beside(cell: Any, number: int, trials: Sequence[Trial]) -> Beside | None:
-    """What runs as trial `number` when the search has ended; None: nothing is left to run."""
+    """Returns the extra trial to run as trial `number` after the search has ended; None: no more to run."""
     if not isinstance(cell, BareCell):
         return None
     if cell.baseline is not None and not any(role_of(trial) == BASELINE for trial in trials):
@@ -50,13 +50,13 @@ def next_beside(cell: Any, number: int, trials: Sequence[Trial]) -> Beside | Non
 
 
 def cell_of(cell: Any, trial: Trial) -> Any:
-    """The specification that such a trial runs by: nothing prunes it, and a baseline has a function of its own."""
+    """Returns the cell that a trial runs with: an extra trial has no pruner, and a baseline its own function."""
     role = role_of(trial)
     if role is None or not isinstance(cell, BareCell):
         return cell
     if role == REPLICATE:
         return replace(cell, pruner="none", halving=None, warm_start=(), parallel=1)
-    assert cell.baseline is not None, "it has a trial of that role"
+    assert cell.baseline is not None, "a trial with the baseline role belongs to a cell with a baseline"
     folder = str(getattr(cell, "folder", "."))
     return FunctionCell(
         study=cell.study,
@@ -81,22 +81,25 @@ def cell_of(cell: Any, trial: Trial) -> Any:
 
 
 def runs_more(cell: Any) -> bool:
-    """May any of its trials be beside the search?"""
+    """Can the cell have extra trials?"""
     return isinstance(cell, BareCell) and (cell.seeds > 1 or cell.baseline is not None)
 
 
 def facts_of(trial: Trial) -> dict[str, Any]:
-    """What must stay on record when a trial begins anew."""
+    """Returns the facts that must stay on record when a trial restarts from its beginning."""
     return {name: trial.facts[name] for name in (ROLE, OF) if name in trial.facts}
 
 
 def searched(numbers_beside: Sequence[int], number: int) -> int:
-    """The trial's number within the search: a search that was extended draws as if nothing had run beside it."""
+    """Returns the trial's number within the search, which does not count extra trials.
+
+    So a search that is extended after its extra trials draws the same parameters as one without them.
+    """
     return number - sum(other < number for other in numbers_beside)
 
 
 def _md5_of(path: Path) -> str:
-    """Empty where it cannot be read, which the trial then says."""
+    """Returns "" for an unreadable file; the trial then reports that."""
     try:
         return code_md5(path.read_bytes())
     except OSError:

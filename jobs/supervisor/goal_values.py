@@ -1,4 +1,4 @@
-"""What a trial's result means for its search: a number for every goal, and by how much it violates each constraint."""
+"""Reads a trial's result: a number for every goal, and how much the trial violates each constraint."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judged:
-    """What is recorded of it beside its value."""
+    """What is recorded besides the trial's value."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     badges: tuple[str, ...] = ()
-    cause: Cause | None = None  # why it is no result; None: it is one
+    cause: Cause | None = None  # why the result is not valid; None: it is valid
     message: str | None = None
 
 
 def judged(cell: Any, told: Mapping[str, Any], complete: bool) -> Judged:
-    """Of a trial that is complete, or was pruned: a pruned one need not know everything."""
+    """Returns goals and constraints of a complete or pruned trial; values may be missing only in a pruned one."""
     metrics = {**_numbers(told.get("metrics"))}
-    every = several(cell) and not getattr(cell, "is_baseline", False)  # for a baseline the goal that decides is enough
+    every = several(cell) and not getattr(cell, "is_baseline", False)  # a baseline needs only the deciding goal
     if complete:
         metrics.setdefault(cell.metric, told.get("value"))
         if every and (lacking := _lacking(cell, metrics)) is not None:
@@ -40,7 +40,7 @@ def judged(cell: Any, told: Mapping[str, Any], complete: bool) -> Judged:
     except BadSpec as missing:
         if complete:
             return Judged(cause=Cause.CODE_ERROR, message=str(missing))
-        found = {}  # half a set of constraints would call it feasible
+        found = {}  # with only some of the constraints it could look feasible
     facts: dict[str, Any] = {CONSTRAINTS: found} if found else {}
     if complete and (every or (several(cell) and len(metrics) > 1)):
         facts["metrics"] = metrics
@@ -62,7 +62,7 @@ def _lacking(cell: Any, metrics: Mapping[str, Any]) -> Judged | None:
 
 
 def _numbers(told: Any) -> dict[str, Any]:
-    """Numbers by name; None stands for one that JSON has no word for."""
+    """Returns numbers by name; None stands for NaN and infinities, which JSON cannot hold."""
     if not isinstance(told, dict):
         return {}
     return {

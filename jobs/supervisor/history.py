@@ -1,7 +1,7 @@
-"""What the trials of one job say to its search, read from the database once and then only where it may have changed.
+"""Caches the recorded trials of one job for its sampler and pruner, and rereads only rows that may have changed.
 
-An ended trial of a running job never changes, so a look costs the same with ten trials and with ten thousand. It holds
-nothing that is not in the rows: another supervisor that reads them anew goes on equally.
+An ended trial of a running job never changes, so a refresh costs the same with ten trials and with ten thousand. The
+cache holds only what is in the rows: another supervisor that reads them makes the same decisions.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
     from fts.state.db import Database
 
-FAILURES_IN_A_ROW = 3  # then the job is given up: the fault is not in the parameters
+FAILURES_IN_A_ROW = 3  # then the job fails: the parameters are not the cause
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
-BEGINS_AGAIN = (Verb.RETRIED, Verb.EXTENDED, Verb.UNDONE, Verb.REDONE)  # after them, earlier failures do not count
+BEGINS_AGAIN = (Verb.RETRIED, Verb.EXTENDED, Verb.UNDONE, Verb.REDONE)  # earlier failures do not count after these
 
 
 class JobHistory:
-    """The recorded trials of a job; `refresh` before a look, whenever one of them may have begun or ended.
+    """The recorded trials of a job. Call `refresh` first, whenever a trial may have started or ended.
 
-    Several slots' threads ask. With `parallel` above 1, `hopeless` takes the place of `is_hopeless`.
+    Thread-safe: several slots call it. With `parallel` above 1, use `hopeless` instead of `is_hopeless`.
     """
 
     def __init__(self, db: Database, job_id: int, parallel: int = 1) -> None:
@@ -41,18 +41,18 @@ class JobHistory:
         begins = queries.claimed_since(db, job_id, BEGINS_AGAIN)
         self._in_order = None if parallel == 1 else FailuresInOrder(queries.failed_before(db, job_id, begins))
         self.rebuilt = Rebuilt()
-        self.failures = 0  # in a row, of the code or data
-        self._fitted = False  # a trial was complete or pruned
-        self.open: tuple[Trial, ...] = ()  # that have not ended, by number
-        self.beside: list[int] = []  # numbers of the trials that are not of the search
+        self.failures = 0  # in a row, caused by the code or data
+        self._fitted = False  # a trial was complete or pruned, so the code can fit into memory
+        self.open: tuple[Trial, ...] = ()  # trials that have not ended, by number
+        self.beside: list[int] = []  # numbers of the extra trials, which are not part of the search
         self._ended: set[int] = set()
-        self._settled: dict[int, PastTrial] = {}  # trials of the search that have ended
-        self._open: dict[int, PastTrial] = {}  # the others; both by their numbers in the job
-        self._first_open = 0  # below it every trial has ended
-        self._twins: dict[str, int] = {}  # md5 of an effective configuration -> the first complete trial that had it
+        self._settled: dict[int, PastTrial] = {}  # ended trials of the search, by number in the job
+        self._open: dict[int, PastTrial] = {}  # open trials of the search, by number in the job
+        self._first_open = 0  # every trial with a lower number has ended
+        self._twins: dict[str, int] = {}  # md5 of an effective configuration -> its first complete trial
 
     def refresh(self) -> None:
-        """Raises UnreadableHistory for a row that cannot be read: to go on without it would change the search."""
+        """Raises UnreadableHistory for a row that cannot be read: without it the search would be another one."""
         with self._lock:
             self._refresh()
 
@@ -88,11 +88,11 @@ class JobHistory:
         return len(self._ended) + len(self.open)
 
     def searched(self, number: int) -> int:
-        """The trial's number within the search: a search that was extended draws as if nothing had run beside it."""
+        """Returns the trial's number within the search, which does not count extra trials."""
         return searched(self.beside, number)
 
     def past(self, without: int | None = None) -> list[PastTrial]:
-        """What a sampler or pruner may know of the search, by the numbers within it; `without` one trial of the job."""
+        """Returns the trials of the search, ordered by their numbers within it; `without`: leave out this trial."""
         with self._lock:
             found = {**self._settled, **self._open}
         if without is not None:
@@ -100,43 +100,43 @@ class JobHistory:
         return sorted(found.values(), key=attrgetter("number"))
 
     def before(self, number: int) -> list[PastTrial]:
-        """The trials of lower numbers within the search: later ones have no say."""
+        """Returns the trials with lower numbers within the search."""
         past = self.past()
         return past[: bisect_left(past, number, key=attrgetter("number"))]
 
     def twin(self, effective_md5: str, below: int) -> Trial | None:
-        """The first complete trial of this effective configuration, if its number within the search is lower."""
+        """Returns the first complete trial with this effective configuration if its search number is below `below`."""
         number = self._twins.get(effective_md5)
         known = number is not None and self.searched(number) < below
         return queries.trial(self.db, self.job_id, number) if number is not None and known else None
 
     def hopeless(self, below: int) -> Trial | None:
-        """The trial of a number below this one after which the job is given up; None: there is none.
+        """Returns the trial, below this search number, after which the job fails; None: the job may go on.
 
-        Judged in the order of the numbers, so that it does not depend on which trial ends first.
+        Counts in the order of the numbers, so that it does not depend on which trial ends first.
         """
         last = None if self._in_order is None else self._in_order.last
         return last[1] if last is not None and last[0] < below else None
 
     @property
     def search_has_ended(self) -> bool:
-        """Has every trial of the search that began ended?"""
+        """Has every started trial of the search ended?"""
         return all(role_of(trial) is not None for trial in self.open)
 
     @property
     def is_hopeless(self) -> bool:
-        """Have the last trials that ended all failed by the code or data?"""
+        """Did the last FAILURES_IN_A_ROW trials all fail because of the code or data?"""
         return self.failures >= FAILURES_IN_A_ROW
 
 
 class FailuresInOrder:
-    """Failures in a row by the numbers of the search, as far as all lower trials have ended."""
+    """Counts failures in a row in the order of the search numbers; waits for lower numbers to end."""
 
     def __init__(self, passed: frozenset[int] = frozenset()) -> None:
         self.passed = passed  # ids of trials that failed before a person asked to go on: they do not count
-        self.last: tuple[int, Trial] | None = None  # after which the job is given up
+        self.last: tuple[int, Trial] | None = None  # search number and trial after which the job fails
         self._next = 0
-        self._ahead: dict[int, Trial] = {}  # they have ended, a lower one has not
+        self._ahead: dict[int, Trial] = {}  # ended trials that wait for a lower number to end
         self._failures, self._fitted = 0, False
 
     def add(self, ended: dict[int, Trial]) -> None:
@@ -152,7 +152,7 @@ class FailuresInOrder:
 
 
 def is_settled(trial: Trial) -> bool:
-    """Has it ended for good? A failed one that a retry put back runs again."""
+    """Has it ended for good? A failed trial that a retry has reset runs again."""
     return trial.status in ENDED and trial.ended_at is not None
 
 
@@ -161,9 +161,9 @@ FITTED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
 
 
 def failures_in_a_row(trials: Iterable[Trial], before: int = 0, fitted: bool = False) -> int:
-    """How many failed last by the code or data, `before` of them already when the first of these ended.
+    """Returns how many trials in a row failed at the end because of the code or data, counting on from `before`.
 
-    `fitted`: a trial was complete or pruned then; where others fit, it is the parameters that are too large.
+    `fitted`: an earlier trial was complete or pruned. Then a trial that is too large is not the code's fault.
     """
     failures = before
     for trial in sorted((one for one in trials if is_settled(one)), key=lambda one: one.ended_at or 0.0):

@@ -1,7 +1,7 @@
-"""Runs one claimed job to its end, trial by trial: draws parameters, opens trials, leaves in good order.
+"""Runs one claimed job until it ends: draws parameters, records trials, runs them, exports results.
 
-trial_runner.py runs each trial. Where several may run side by side, other slots of the worker join (turns.py). All
-writes carry the claim's token: a supervisor that woke up late is refused and says so.
+trial_runner.py runs each trial. With `parallel` above 1 other slots of the worker join (parallel_trials.py). All
+writes carry the claim's token, so that a supervisor which lost its claim gets StaleToken instead of writing.
 """
 
 from __future__ import annotations
@@ -59,10 +59,7 @@ LOG_TAIL = 65_536  # bytes
 
 
 class JobRunner:
-    """Runs the claim it is given; `ordered` says what people asked of it meanwhile.
-
-    `calls` asks the worker for another slot, which then joins.
-    """
+    """Runs one claim. `ordered` returns what people have asked of the job; `calls` requests another slot to join."""
 
     def __init__(
         self,
@@ -79,7 +76,7 @@ class JobRunner:
     ) -> None:
         self.db, self.places, self.claim, self.tell = db, places, claim, tell
         self._asked = ordered
-        self.owed = Owed(db, places) if owed is None else owed  # an empty one is false
+        self.owed = Owed(db, places) if owed is None else owed  # not `owed or ...`: an empty one is false
         self.job = claim.job
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
@@ -95,31 +92,31 @@ class JobRunner:
         self.wanted = claim.job.trials_wanted
         self.unexported: list[int] = []  # trials that have ended since the last export
         self.export_after = 0.0  # monotonic
-        self._spent_s: float | None = None  # on the job so far, once somebody has asked
+        self._spent_s: float | None = None  # work on the job so far; read when first needed
         self._time_is_up: str | None = None
-        self._given_up: Trial | None = None  # the trial after which the job is given up
+        self._given_up: Trial | None = None  # the trial after which the job fails
 
     def ordered(self, job_id: int) -> StopReason | None:
-        """What the job's trials have to stop for: what people ask, or that the job is being left."""
+        """Returns why the job's trials must stop: a person's order, or because another slot is leaving the job."""
         return self.turns.ordered(self._asked(job_id))
 
     def join(self, slot: Slot) -> bool:
-        """Runs trials of the job in another slot while there are any for it; False: there was none."""
+        """Runs trials of the job in another slot while some can start; returns whether any ran."""
         return self.turns.join(slot)
 
     def prepare(self) -> None:
-        """Lets the slot start what takes time, while the first trial is drawn."""
+        """Starts the slot's template process while the first trial is drawn."""
         threads = self.study.resources(self.cell).threads or self.work.settings.threads
-        with contextlib.suppress(OSError):  # the first trial says why
+        with contextlib.suppress(OSError):  # the first trial will report it
             self.work.slot.prepare(self.study.program(self.cell), threads)
 
     def run(self) -> None:
-        """Trial after trial until the job is done, given up, or somebody wants it to stop."""
+        """Runs trials until the job is done or failed, or has to stop."""
         try:
             self._run()
-        except (UnusedParameter, BadSpec) as refused:  # the specification is at fault: no other attempt can mend it
+        except (UnusedParameter, BadSpec) as refused:  # the specification is wrong: another attempt cannot help
             self._fail(Cause.CODE_ERROR, str(refused))
-        except UnreadableHistory as refused:  # a row of its trials: to go on without it would change the search
+        except UnreadableHistory as refused:  # an unreadable trial row: without it the search would be another one
             self._fail(Cause.DATA_ERROR, str(refused))
 
     def _fail(self, cause: Cause | str, message: str, log_tail: str | None = None) -> None:
@@ -128,7 +125,7 @@ class JobRunner:
         self.tell(JobLeft(self.job, f"failed ({cause}): {message}"))
 
     def _run(self) -> None:
-        """Until a person asks for something else, or every trial that is wanted, at the end too, has ended."""
+        """Runs all wanted trials, also those that a person adds while the last one ends, and finishes the job."""
         while self._run_trials():
             finished = self._finished()
             self.study.after_job(finished)
@@ -137,7 +134,7 @@ class JobRunner:
                 told = f"all {self.most} points of the grid have been tried"
             ended = ALL_ENDED if told is None else told
             status = transitions.finish_job(self.db, self.claim, ended, self.wanted, finished.job.spec)
-            if status is None:  # more was asked for meanwhile
+            if status is None:  # somebody has just extended the job
                 continue
             self._export()
             if status is JobStatus.FAILED:
@@ -147,7 +144,7 @@ class JobRunner:
             return
 
     def _run_trials(self) -> bool:
-        """Every trial that is wanted; False: the job was left before."""
+        """Runs every wanted trial; False: the job was left before that."""
         wish = self.turns.lead(self.work.slot)
         if wish is None:
             self._given_up = self._given_up or self.history.hopeless(len(self.history))
@@ -161,11 +158,11 @@ class JobRunner:
             return runner.run()
         finally:
             slot.give_back_room()
-            if self._spent_s is not None:  # of several at once, the time in which any of them worked is asked anew
+            if self._spent_s is not None:  # parallel trials overlap: None, so that the database computes it again
                 self._spent_s = self._spent_s + runner.worked_s if self.parallel == 1 else None
 
     def _settle(self, trial: Trial) -> StopRequest | None:
-        """After a trial has ended: hooks, exports; returns the wish that the job is left for."""
+        """Runs hooks and exports after a trial has ended; returns the request to leave the job, or None."""
         self.history.refresh()
         ended = self._reread(trial)
         self.study.after_trial(self._finished())
@@ -179,7 +176,7 @@ class JobRunner:
     # -- how a job is left
 
     def _leave(self, wish: StopRequest) -> bool:
-        """Back in line, paused or cancelled: what was asked for; its trial keeps its number and its checkpoint."""
+        """Queues, pauses, cancels, holds or fails the job; its open trial keeps its number and its checkpoint."""
         if wish.reason is StopReason.LOST:
             self.tell(Note("was claimed by another worker, so its trial here was stopped", self.job))
             return False
@@ -193,7 +190,7 @@ class JobRunner:
         elif wish.reason is StopReason.CANNOT_FIT:
             transitions.hold_job(self.db, self.claim, wish.message)
         elif wish.reason is StopReason.DISK:
-            # in this order: between the two, nobody may take the job and meet the same disk
+            # in this order: otherwise another worker could claim the job before the pause and fail on the same disk
             transitions.pause_queue(self.db, f"{OF_DISK} {wish.message}", who=self.who)
             transitions.release_job(self.db, self.claim, Cause.DISK, wish.message)
         else:
@@ -209,7 +206,7 @@ class JobRunner:
         return False
 
     def _what_stays(self) -> str:
-        """Of a job that had results before its later trials broke."""
+        """Says how many complete trials a failed job keeps; "" without any."""
         job = queries.job(self.db, self.job.id)
         if job.best_trial is None:
             return ""
@@ -217,9 +214,9 @@ class JobRunner:
         return f"; its {trials}, the best is t{job.best_trial}"
 
     def _export_trial(self, number: int) -> None:
-        """Now, or with those of later trials where that is cheap: quick trials are exported for SHARE of the time.
+        """Exports the trial now or together with later ones, so that exports take at most SHARE of the time.
 
-        Raises OSError when the disk is in trouble, which the next checkpoint would meet, too.
+        Raises OSError when the disk fails, since the next checkpoint would fail too.
         """
         self.unexported.append(number)
         if time.monotonic() < self.export_after:
@@ -237,7 +234,7 @@ class JobRunner:
             self.owed.owe(self.job.id, error)
 
     def _export_left(self) -> None:
-        """What has ended since the last export, and the summaries, of a job that is left before it has ended."""
+        """Exports the remaining ended trials and the summaries of a job that is left before its end."""
         numbers, self.unexported = self.unexported, []
         self._forgiven(lambda db, places, job: exports.export_summaries(db, places, job, numbers))
 
@@ -245,22 +242,25 @@ class JobRunner:
         self._forgiven(lambda db, places, job: self.owed.export(job))
 
     def _forgiven(self, export: Callable[[Any, Places, Job], object]) -> None:
-        """The job is settled: whatever breaks while it is exported is written later, and changes nothing about it."""
+        """Exports; after an error the export is done later, because the job's status is already recorded."""
         try:
             export(self.db, self.places, queries.job(self.db, self.job.id))
         except DatabaseCorrupt:
             raise  # the worker must leave
-        except Exception as error:  # noqa: BLE001  # whatever breaks
+        except Exception as error:  # noqa: BLE001  # any error: see above
             self.owed.owe(self.job.id, error)
 
     def _finished(self) -> Finished:
-        """What the study's hooks get."""
+        """Returns the argument of the study's hooks."""
         return Finished(self.db, self.places, queries.job(self.db, self.job.id), self.who)
 
     # -- trials
 
     def _next_trial(self, live: Live) -> Trial | None:
-        """An interrupted trial, else one that a retry put back, else a new one, on record; None: none may start."""
+        """Returns an interrupted trial, else one that a retry has reset, else a new one; None: none may start.
+
+        The trial is in the database before it is returned.
+        """
         self.history.refresh()
         begun = self._begun(live)
         if (number := next_begun(begun, self.parallel)) is not None:
@@ -289,7 +289,7 @@ class JobRunner:
                 return self._open_beside(number, one)
 
     def _begun(self, live: Live) -> list[Begun]:
-        """The trials that have not ended; some of them run."""
+        """Returns the started trials that have not ended, running or not."""
         put_back = queries.put_back(self.db, self.job.id) if self.history.open else ()
         beside = set(self.history.beside)
         return [
@@ -303,7 +303,7 @@ class JobRunner:
         ]
 
     def _is_hopeless(self, searched: int) -> bool:
-        """Is the job given up after what this trial knows?"""
+        """Do the trials that this one may know make the job fail?"""
         return self.history.hopeless(seen_below(self.cell, searched)) is not None
 
     def _another_waits(self, live: Live) -> bool:
@@ -317,7 +317,7 @@ class JobRunner:
         return runs_more(self.cell) and self.history.search_has_ended
 
     def _is_late(self, began: int) -> bool:
-        """Has the cell worked for as long as it may? Then no trial begins that has not begun."""
+        """Has the cell used up its time limit? Then no new trial starts."""
         allowed_s = self.study.resources(self.cell).timeout_s
         if allowed_s is None:
             return False
@@ -332,9 +332,9 @@ class JobRunner:
         return True
 
     def _trials_wanted(self) -> int:
-        """As it stands now: a person may want more than there were at the claim."""
+        """Rereads how many trials are wanted: a person may have extended the job since the claim."""
         job = queries.job(self.db, self.job.id)
-        self.cell = checked_cell(self.study, job)  # its seeds, too, may be more now
+        self.cell = checked_cell(self.study, job)  # the number of seeds may have grown, too
         self.work = replace(self.work, cell=self.cell)
         if job.trials_wanted != self.wanted:
             self.tell(JobExtended(job))
@@ -342,7 +342,7 @@ class JobRunner:
         return self.cell.trials if self.most is None else min(self.cell.trials, self.most)
 
     def _rerun(self, trial: Trial) -> Trial:
-        """A failed trial again: its files first, so that no kill in between leaves it a checkpoint of the old try."""
+        """Resets a failed trial. Files are removed first: after a kill in between no old checkpoint may be left."""
         if transitions.begins_anew(trial.cause):
             folder = trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number)
             shared_checkpoints.forget(folder)
@@ -352,7 +352,7 @@ class JobRunner:
         return self._reread(trial)
 
     def _open_beside(self, number: int, one: extra_trials.Beside) -> Trial:
-        """A trial that is not of the search."""
+        """Records a new extra trial."""
         replicate = OF in one.facts
         effective = self.study.effective(self.cell, one.params) if replicate else one.params
         transitions.start_trial(
@@ -374,7 +374,7 @@ class JobRunner:
         return queries.trial(self.db, self.job.id, number)
 
     def _open_trial(self, number: int, searched: int) -> Trial:
-        """Trial `number` of the job, which is number `searched` of its search."""
+        """Records new trial `number` of the job, which is number `searched` of its search."""
         drawn = self._draw(searched)
         kept: dict[str, Any] = {OF_SAMPLER: drawn.kept} if drawn.kept else {}
         params = drawn.params
@@ -403,7 +403,7 @@ class JobRunner:
         return queries.trial(self.db, self.job.id, number)
 
     def _reuse(self, trial_id: int, twin: Trial) -> None:
-        """An identical effective configuration has run: its result stands for this one too, marked so (lesson 31)."""
+        """Copies the result of a trial with the same effective configuration and marks it as reused (lesson 31)."""
         kept = ("value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high")
         transitions.finish_trial(
             self.db,
@@ -419,7 +419,7 @@ class JobRunner:
         )
 
     def _draw(self, number: int) -> Drawn:
-        """Its parameters; none where the trial process draws them."""
+        """Returns the trial's parameters; empty where the trial process draws them."""
         known = seen_below(self.cell, number)
         return drawn(self.study, self.cell, number, lambda: self.history.before(known), self.history.rebuilt)
 
@@ -434,7 +434,7 @@ def drawn(
     past: Callable[[], Sequence[PastTrial]],
     rebuilt: Rebuilt | None = None,
 ) -> Drawn:
-    """The parameters of trial `number` after these; none where the trial process draws them. Raises BadSpec."""
+    """Returns the parameters of trial `number`; empty where the trial process draws them. Raises BadSpec."""
     fixed = study.params(cell, number)
     if cell.space is None or (fixed is not None and gives_all(cell, fixed)):
         return Drawn(fixed or {})
@@ -451,9 +451,9 @@ LEFT = {
 
 
 def checked_cell(study: Study, job: Job) -> Cell:
-    """The job's specification, if its row says the same: the words of a row become folders, and anyone may edit a row.
+    """Returns the job's cell. Raises BadSpec if other columns of the row contradict the specification.
 
-    Raises BadSpec.
+    Their values become folder names, and anyone can edit a row.
     """
     cell = study.cell(job.spec)
     told = {"experiment": job.experiment, "kind": job.kind, **job.labels}
@@ -465,11 +465,11 @@ def checked_cell(study: Study, job: Job) -> Cell:
 
 
 def log_tail(path: str | None) -> str | None:
-    """The last lines of a trial's log, for the record of a failed job."""
+    """Returns the last 20 lines of a trial's log, for the record of a failed job."""
     if path is None:
         return None
     try:
-        with Path(path).open("rb") as file:  # it may hold gigabytes
+        with Path(path).open("rb") as file:  # may be gigabytes: read only its end
             file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-20:])
     except OSError:

@@ -1,4 +1,4 @@
-"""What a trial will need when nobody has said it: from the peaks of the trials on record, nearest parameters first.
+"""Predicts the memory of a trial from the peaks of recorded trials with the nearest parameters.
 
 A pure function of the record: equal rows give equal bytes, on any machine and after any restart.
 """
@@ -13,15 +13,15 @@ from fts.frozen import dataclass
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-KNOWN = 5  # trials whose peaks count; with fewer on record nobody knows what decides the memory
-NEAR = 1.25  # times the largest peak among the nearest
-FEW = 1.5  # times the largest peak, while there are few
+KNOWN = 5  # number of nearest trials; with fewer on record the effect of the parameters is unknown
+NEAR = 1.25  # times the largest peak of the nearest trials
+FEW = 1.5  # times the largest peak, while fewer than KNOWN are on record
 NEIGHBOURS = 1.5  # times the largest peak of the cells that differ in one axis
 
 
 @dataclass(frozen=True)
 class Peak:
-    """What one trial took, and with which parameters."""
+    """Peak memory of one trial, with its parameters."""
 
     params: Mapping[str, Any]
     bytes: int
@@ -33,9 +33,10 @@ def learned(
     peaks: Sequence[Peak],
     neighbours: Sequence[int] = (),
 ) -> int | None:
-    """Bytes; None: nothing like it is on record, so it has to run alone.
+    """Returns the predicted bytes; None: no similar trial is on record, so it has to run alone.
 
-    `space` gives the distributions of the parameters known so far; where none is, every trial is equally near.
+    `space` holds the distributions of the parameters known so far. `neighbours`: peaks of similar cells, used while the
+    job has none.
     """
     if not peaks:
         return int(NEIGHBOURS * max(neighbours)) if neighbours else None
@@ -49,12 +50,12 @@ def learned(
 
 
 def distance(one: Mapping[str, Any], other: Mapping[str, Any], space: Mapping[str, Mapping[str, Any]]) -> float:
-    """Between two trials, over the parameters of `one`: 0 for equal, 1 for each at the other end of its range."""
+    """Returns the Euclidean distance over the parameters of `one`, each difference scaled to 0..1."""
     return math.sqrt(sum(gap(one[name], other.get(name), space.get(name, {})) ** 2 for name in one))
 
 
 def gap(one: Any, other: Any, distribution: Mapping[str, Any]) -> float:
-    """Between two values of one parameter; 1 for different choices and for one that the other trial did not draw."""
+    """Returns the difference of two values of one parameter, 0..1; 1 for different choices or a missing value."""
     places = [place(value, distribution) for value in (one, other)]
     if places[0] is None or places[1] is None:
         return 0.0 if one == other else 1.0
@@ -62,7 +63,7 @@ def gap(one: Any, other: Any, distribution: Mapping[str, Any]) -> float:
 
 
 def place(value: Any, distribution: Mapping[str, Any]) -> float | None:
-    """Where a number stands in its range, from 0 to 1; None for what is no number of a range."""
+    """Returns the position of a number in its range, 0..1; None if it is not a number with a range."""
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)

@@ -1,7 +1,7 @@
-"""Ends what the trials of a dead worker have started: killed at the same moment, neither worker nor trial could.
+"""Kills processes that trials of a dead worker have started and that nobody could end.
 
-Every trial process is started with a variable that says by whom; what it starts inherits it, in a session of its own
-and after its parents have died, too.
+This is needed when worker and trial are killed at the same moment. Every trial process gets an environment variable
+that names its worker. Its descendants inherit it, even in a session of their own and after their parents have died.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 STARTED_BY = "FTS_STARTED_BY"
 OWN_NAMESPACE = Path("/proc/self/ns/pid")  # Linux
-ROUNDS = 3  # what a process starts while others are looked at is met in the next one
+ROUNDS = 3  # a process that is started during one pass is found in the next
 GONE_S = 5.0
 
 
 def mark(outputs: Path) -> dict[str, str]:
-    """For the environment of a trial process that this process starts for the study with these outputs."""
+    """Returns the variable for the environment of a trial process of the study with these outputs."""
     pid = os.getpid()
     return {STARTED_BY: f"{pid} {_own_start(pid)!r} {_namespace()} {_identity(outputs)}"}
 
 
 def end_leftovers(outputs: Path, spared: Collection[int]) -> int:
-    """SIGKILL to what was started for trials of this study by processes that are dead; how many were met.
+    """Kills processes that dead workers started for trials of this study; returns how many were found.
 
-    `spared`: process ids of living workers. Processes that we may not look into are left alone.
+    `spared`: process ids of living workers. Processes that we have no permission to inspect are left alone.
     """
     met: set[psutil.Process] = set()
     for _ in range(ROUNDS):
@@ -68,7 +68,7 @@ def _own_start(pid: int) -> float:
 
 
 def _namespace() -> str:
-    """Within which process ids mean something: a container has its own."""
+    """Returns the pid namespace: a container has its own process ids."""
     try:
         return str(OWN_NAMESPACE.readlink())
     except OSError:
@@ -76,7 +76,7 @@ def _namespace() -> str:
 
 
 def _identity(outputs: Path) -> str:
-    """Of the folder, whatever its name: a copy of a study is another one."""
+    """Identifies the folder by device and inode, so that a copy of a study counts as another study."""
     try:
         status = outputs.stat()
     except OSError:

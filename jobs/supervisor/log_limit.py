@@ -1,4 +1,4 @@
-"""Keeps what a trial prints from filling the disk: of a long log the middle is given back."""
+"""Keeps a trial's output from filling the disk: frees the middle of a long log."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fts.state.files import drop_middle
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST = 128 << 20  # bytes of a log that stay as they are
-KEPT = 16 << 20  # bytes at each end of a longer one
+MOST = 128 << 20  # bytes; a log up to this size stays complete
+KEPT = 16 << 20  # bytes kept at each end of a longer one
 LOOK_S = 1.0
 
 
 class LogLimit:
-    """Looks at one log about once a second."""
+    """Checks the size of one log about once a second."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -24,7 +24,7 @@ class LogLimit:
         self._said = False
 
     def look(self, last: bool = False) -> bool:
-        """Drops the middle of a log that takes too much; True the first time. `last`: nothing more is printed."""
+        """Drops the middle of a log above MOST; True the first time. `last`: the process has ended, check now."""
         if not last and time.monotonic() - self._looked_at < LOOK_S:
             return False
         self._looked_at = time.monotonic()
@@ -34,7 +34,7 @@ class LogLimit:
         return first
 
     def taken(self) -> int:
-        """Bytes on the disk."""
+        """Returns the bytes that the log takes on the disk."""
         try:
             return self.path.stat().st_blocks * 512
         except OSError:

@@ -1,6 +1,6 @@
-"""What the slots of one worker share: memory, processors and GPUs. A trial that needs more than is free waits.
+"""Divides memory, processors and GPUs among the slots of one worker. A trial that needs more than is free waits.
 
-Without it a 2B trial that fits the machine but not half of it would be refused, or two of them would meet.
+Without it a 2B trial that fits the whole machine but not half of it would be refused, or two would run together.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
     from fts.jobs.devices import Gpu
 
-LOOK_S = 0.5  # between two looks whether other programs have left, or a person wants something else
-GPU_SHARE = 0.95  # of a GPU's memory that trials may share; the rest is the driver's
+LOOK_S = 0.5  # between two checks for memory freed by other programs, or for an order of a person
+GPU_SHARE = 0.95  # fraction of a GPU's memory that trials may share; the driver needs the rest
 
 
 @dataclass(frozen=True)
 class Want:
-    """What a trial takes beside its memory."""
+    """What a trial needs besides host memory."""
 
-    alone: bool = False  # nobody knows its memory, or it has run out of what it had
+    alone: bool = False  # run without other trials: its memory need is unknown, or it ran out of memory
     threads: int = 0
     gpus: int = 0
-    gpu_bytes: int | None = None  # of each; None: nobody has said, so it shares none
+    gpu_bytes: int | None = None  # on each GPU; None: unknown, so it gets whole GPUs
 
 
 class MemoryPool:
-    """Who has taken what; several slots' threads ask. First come, first served, so that no trial starves."""
+    """Records what each slot uses. First come, first served, so that no trial starves. Thread-safe."""
 
     def __init__(self, gpus: Sequence[Gpu] = (), cores: int | None = None, ledger: GpuLedger | None = None) -> None:
-        """`ledger`: where processes of this machine say which GPUs they hold; None: they do not."""
+        """`ledger`: shared by the processes of this machine to record which GPUs they use; None: not shared."""
         self.gpus, self.cores = tuple(gpus), cores
         self._ledger = ledger or GpuLedger(None)
         self._changed = threading.Condition()
-        self._changes = 0  # counted, so that none is missed between a look and the wait for the next one
+        self._changes = 0  # a counter, so that no change is missed between a check and the wait
         self._taken: dict[int, int] = {}
         self._wants: dict[int, Want] = {}
         self._held: dict[int, tuple[Gpu, ...]] = {}  # slot -> its GPUs
@@ -52,11 +52,11 @@ class MemoryPool:
         leaves: Callable[[], bool],
         want: Want | None = None,
     ) -> bool:
-        """Blocks until `need` bytes fit beside what the other slots have taken; False when `leaves` said to go first.
+        """Blocks until `need` bytes are free besides those of other slots; False when `leaves` returns True first.
 
-        All or nothing: who waits holds nothing, so two trials never wait for each other. A trial that runs alone
-        always has room: whether it can run at all was judged before. `leaves` may write to the database: it is asked
-        without the pool's lock, which others take while they write.
+        All or nothing: a waiting slot holds nothing, so two trials never wait for each other. When no other trial
+        runs there is always room: admission has checked before that the trial fits the machine. `leaves` may write to
+        the database: it is called without the pool's lock, which other threads take while they write.
         """
         want = want or Want()
         with self._changed:
@@ -78,7 +78,7 @@ class MemoryPool:
                 self._tell_all()
 
     def _takes(self, slot: int, need: int, total: int | None, want: Want) -> bool:
-        """Takes what is wanted, if there is room; a GPU under a lock that all processes of the machine share."""
+        """Takes what is needed if there is room; GPUs under a lock that all processes of the machine share."""
         if not self._has_room(slot, need, total, want):
             return False
         with self._ledger.looking([gpu.key for gpu in self.gpus] if want.gpus else []) as elsewhere:
@@ -91,7 +91,7 @@ class MemoryPool:
         return True
 
     def _tell_others(self) -> None:
-        """What this process holds of each GPU, for other processes of the machine."""
+        """Writes to the ledger how many bytes of each GPU this process uses."""
         held: dict[str, int | None] = {}
         for slot, gpus in self._held.items():
             bytes_ = self._wants[slot].gpu_bytes
@@ -101,12 +101,12 @@ class MemoryPool:
         self._ledger.hold(held)
 
     def _tell_all(self) -> None:
-        """Those that wait look again."""
+        """Wakes the waiting slots, which check again."""
         self._changes += 1
         self._changed.notify_all()
 
     def settle(self, slot: int, need: int) -> None:
-        """Its need is known now: others may run beside it, and have what it does not take."""
+        """Records a need that is known now; other trials may use the rest."""
         with self._changed:
             if slot in self._taken:
                 want = self._wants[slot]
@@ -115,13 +115,13 @@ class MemoryPool:
                 self._tell_all()
 
     def grow(self, slot: int, held: int) -> None:
-        """It has taken more than it was expected to: that is no longer there for others."""
+        """Records that a trial uses more than expected."""
         with self._changed:
             if slot in self._taken:
                 self._taken[slot] = max(self._taken[slot], held)
 
     def give_back(self, slot: int) -> None:
-        """The trial has ended, or never began."""
+        """Frees everything that the slot took; safe if it took nothing."""
         with self._changed:
             for of_slots in (self._taken, self._wants, self._held):
                 of_slots.pop(slot, None)
@@ -134,17 +134,17 @@ class MemoryPool:
             return self._held.get(slot, ())
 
     def is_alone(self, slot: int) -> bool:
-        """Does it keep every other trial out?"""
+        """Does its trial exclude all others?"""
         with self._changed:
             return slot in self._wants and self._wants[slot].alone
 
     def other_is_alone(self, slot: int) -> bool:
-        """Does a trial of another slot keep this one's out?"""
+        """Does a trial of another slot exclude this one?"""
         with self._changed:
             return any(want.alone for other, want in self._wants.items() if other != slot)
 
     def taken_by_others(self, slot: int) -> int:
-        """Bytes."""
+        """Returns the bytes that the other slots have taken."""
         with self._changed:
             return self._others(slot)
 
@@ -152,7 +152,7 @@ class MemoryPool:
         return sum(bytes_ for other, bytes_ in self._taken.items() if other != slot)
 
     def _has_room(self, slot: int, need: int, total: int | None, want: Want) -> bool:
-        """Is there memory and a processor for it now? Else it has to wait."""
+        """Is it this slot's turn, and is there memory and a processor for it?"""
         if self._waiting[0] != slot:
             return False
         wants = [each for other, each in self._wants.items() if other != slot]
@@ -163,9 +163,9 @@ class MemoryPool:
         return not (wants and self.cores and sum(each.threads for each in wants) + want.threads > self.cores)
 
     def _free_gpus(self, slot: int, want: Want, elsewhere: Mapping[str, int | None]) -> tuple[Gpu, ...] | None:
-        """The fullest that have room, so that a trial which shares none finds an empty one; None: it has to wait.
+        """Returns the fullest GPUs with enough room, so that empty ones stay free for trials that need a whole GPU.
 
-        `elsewhere`: bytes that other processes hold of each; None: one of them shares it with nobody.
+        None: it has to wait. `elsewhere`: bytes that other processes use on each; None: one of them uses it alone.
         """
         if not want.gpus:
             return ()

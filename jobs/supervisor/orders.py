@@ -1,4 +1,4 @@
-"""What people, signals and the database ask of a running worker: written by the beat, read by every supervisor."""
+"""Stores the orders to a running worker from signals and the database. The heartbeat writes, supervisors read."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 
 class Orders:
-    """Thread-safe. Signals ask for the life of the process; database orders can be withdrawn."""
+    """The orders to one worker. Thread-safe. A signal stays in force; a database order can be withdrawn."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal may arrive in the thread that holds it
+        self._lock = threading.RLock()  # reentrant: a signal handler may run in the thread that holds it
         self._signalled: WorkerOrder | None = None
-        self._signalled_by = ""  # empty: nobody asked, the worker itself cannot go on
+        self._signalled_by = ""  # empty: the worker itself cannot go on
         self._asked: WorkerOrder | None = None
         self._jobs: dict[int, str] = {}
         self._lost: set[int] = set()
         self._running: dict[int, Claim] = {}
 
     def signal(self, order: WorkerOrder, who: str = "") -> None:
-        """From a signal, or from the worker itself when it cannot go on."""
+        """Sets an order from a signal, or from the worker itself when it cannot go on."""
         with self._lock:
             if order.strength > strength_of(self._signalled):
                 self._signalled, self._signalled_by = order, who
 
     @property
     def unrecorded(self) -> tuple[WorkerOrder, str] | None:
-        """(order, who) of a signal that the database does not know yet, or that was withdrawn there; None: it does."""
+        """Returns (order, who) of a signal that is not in the database, or was withdrawn there; None: no such one."""
         with self._lock:
             if self._signalled is None or not self._signalled_by:
                 return None
@@ -41,7 +41,7 @@ class Orders:
             return self._signalled, self._signalled_by
 
     def recorded(self, order: WorkerOrder) -> None:
-        """The database knows it now."""
+        """Notes that the order is in the database now."""
         with self._lock:
             self._asked = order
 
@@ -50,7 +50,7 @@ class Orders:
             self._asked, self._jobs = asked, dict(jobs)
 
     def lost(self, job_ids: set[int]) -> None:
-        """These claims are no longer ours: someone else may run them."""
+        """Marks claims that this worker has lost: another worker may run these jobs."""
         with self._lock:
             self._lost |= job_ids & set(self._running)
 
@@ -66,7 +66,7 @@ class Orders:
 
     @property
     def order(self) -> WorkerOrder | None:
-        """The strongest order for the worker as a whole."""
+        """Returns the strongest order for the worker as a whole."""
         with self._lock:
             return stronger(self._signalled, self._asked)
 
@@ -84,7 +84,7 @@ class Orders:
         return self.order is None
 
     def for_job(self, job_id: int) -> StopReason | None:
-        """What one job has to stop for: LOST, STOP, CANCEL, PAUSE or DRAIN."""
+        """Returns why a job must stop: LOST, STOP, CANCEL, PAUSE or DRAIN; None: it may go on."""
         with self._lock:
             if job_id in self._lost:
                 return StopReason.LOST

@@ -1,7 +1,7 @@
-"""The slots of one worker that work on one job at the same time: which trial may start, who runs it, how all leave.
+"""Lets several slots of one worker run trials of the same job at the same time, and stops them together.
 
-Trial n knows trials 0..n-k (jobs/api/lag.py). So two trials of which one knows the other never run at the same time,
-whatever a retry has put back.
+Trial n uses the results of trials 0..n-k (jobs/api/lag.py). So two trials never run at the same time if one of them
+uses the other's result, also after a retry.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.slot import Slot
     from fts.state.values import Trial
 
-Live = frozenset[int]  # numbers of the trials that run
+Live = frozenset[int]  # numbers of the running trials
 
 
 class Turns:
-    """Thread-safe. One slot leads from the claim to the end of the job; others join while there is a trial for them.
+    """Gives trials to slots. One slot leads from the claim to the end of the job; others join while trials can start.
 
-    `opens` puts the next trial on record (None: none may start now), `runs` runs it in a slot, `settles` is called
-    when it has ended; both return the wish that the job is left for. `waits`: may another trial start now? Then
-    `calls` asks the worker for another slot.
+    `opens` records the next trial (None: none may start now), `runs` runs it in a slot, `settles` is called when it has
+    ended; the last two return a StopRequest if the job must be left. `waits`: may another trial start now? Then `calls`
+    asks the worker for another slot. Thread-safe.
     """
 
     def __init__(
@@ -44,22 +44,22 @@ class Turns:
         self._opens, self._runs, self._settles, self._waits, self._calls = opens, runs, settles, waits, calls
         self._changed = threading.Condition(threading.RLock())
         self._live: set[int] = set()
-        self._rests: dict[int, float] = {}  # trials that go on later -> monotonic, while others run
+        self._rests: dict[int, float] = {}  # trial that waits for its next try -> monotonic end, while others run
         self._wish: StopRequest | None = None
         self._error: BaseException | None = None
-        self._closed = False  # between the last trial and the end of the job nobody may join
+        self._closed = False  # True between the last trial and the end of the job: no slot may join
 
     def lead(self, slot: Slot) -> StopRequest | None:
-        """Trial after trial until all have ended, or until the wish for which the job is left. Raises any slot's error.
+        """Runs trials until all have ended or the job must be left; returns the StopRequest, or None.
 
-        Nobody works on the job when it returns.
+        Waits for the other slots before it returns. Raises the error of any slot.
         """
         with self._changed:
             self._closed = False
         try:
             while self._turn(slot, leads=True):
                 pass
-        except BaseException as error:  # noqa: BLE001  # raised below, when the other slots have left
+        except BaseException as error:  # noqa: BLE001  # raised below, after the other slots have left
             self._fail(error)
         with self._changed:
             while self._live:
@@ -70,7 +70,7 @@ class Turns:
             return self._wish
 
     def join(self, slot: Slot) -> bool:
-        """Runs trials in another slot while there are any for it; False: there was none."""
+        """Runs trials in another slot while some can start; returns whether any ran."""
         ran = False
         try:
             while self._turn(slot, leads=False):
@@ -82,7 +82,7 @@ class Turns:
         return ran
 
     def ordered(self, order: StopReason | None) -> StopReason | None:
-        """What its trials have to stop for: an order, or what another slot is leaving the job for."""
+        """Returns why the trials must stop: an order, or because another slot is leaving the job."""
         if order is not None or (self._error is None and self._wish is None):
             return order
         if self._wish is not None and self._wish.reason in (StopReason.DRAIN, StopReason.LOST):
@@ -90,7 +90,7 @@ class Turns:
         return StopReason.LOST if isinstance(self._error, StaleToken) else StopReason.STOP
 
     def _turn(self, slot: Slot, leads: bool) -> bool:
-        """One trial; False: there is none for this slot any more."""
+        """Runs one trial; False: this slot has nothing more to do here."""
         with self._changed:
             trial = self._next(leads)
             if trial is None:
@@ -114,7 +114,7 @@ class Turns:
             try:
                 if error is None and wish is None:
                     wish = self._settles(trial)
-            except BaseException as raised:  # noqa: BLE001  # the same
+            except BaseException as raised:  # noqa: BLE001  # the leading slot raises it
                 error = raised
             self._error = self._error or error
             self._wish = self._wish or wish
@@ -124,7 +124,7 @@ class Turns:
     def _next(self, leads: bool) -> Trial | None:
         while self._error is None and self._wish is None and not self._closed:
             if not self._live:
-                self._rests.clear()  # the leading slot has nothing better to do
+                self._rests.clear()  # no other trial runs: start the waiting ones now
             if len(self._live) < self.parallel:
                 trial = self._opens(self._begun())
                 if trial is not None:
@@ -135,7 +135,7 @@ class Turns:
         return None
 
     def _begun(self) -> Live:
-        """The trials that run, and those that rest: none of them may be begun by another slot."""
+        """Returns the trials that run or wait for their next try: no other slot may start them."""
         now = time.monotonic()
         self._rests = {number: until for number, until in self._rests.items() if until > now}
         return frozenset(self._live | self._rests.keys())
@@ -148,16 +148,16 @@ class Turns:
 
 @dataclass(frozen=True)
 class Begun:
-    """A trial that has begun and has not ended for good."""
+    """A trial that has started and has not ended for good."""
 
     number: int  # within the job
-    searched: int | None  # within the search; None: it runs beside it, and neither knows nor is known
+    searched: int | None  # number within the search; None: an extra trial, which depends on no other
     runs: bool  # in a slot of this worker
-    put_back: bool  # a failed one that a retry will run again, and that has not begun again
+    put_back: bool  # failed, reset by a retry, and not started again yet
 
 
 def next_begun(begun: Sequence[Begun], parallel: int) -> int | None:
-    """The trial that goes on next: an interrupted one, else one that was put back, the lowest number first."""
+    """Returns the trial to continue next: an interrupted one, else one that a retry has reset; lowest number first."""
     waits = sorted((one for one in begun if not one.runs), key=lambda one: one.number)
     for one in waits:
         if not one.put_back:
@@ -169,12 +169,12 @@ def next_begun(begun: Sequence[Begun], parallel: int) -> int | None:
 
 
 def may_begin(searched: int, begun: Iterable[Begun], parallel: int) -> bool:
-    """Have all the trials ended that this new one of the search knows?"""
+    """Have all trials ended that this new trial of the search depends on?"""
     return not any(other.searched is not None and other.searched <= searched - parallel for other in begun)
 
 
 def _disturbs(searched: int, number: int, begun: Sequence[Begun], parallel: int) -> bool:
-    """Does it know one that has not ended, or does one that runs know it?"""
+    """Does it depend on a trial that has not ended, or does a running trial depend on it?"""
     others = [other for other in begun if other.number != number and other.searched is not None]
     known_by = [other for other in others if not other.put_back and (other.searched or 0) >= searched + parallel]
     return bool(known_by) or not may_begin(searched, others, parallel)

@@ -1,4 +1,4 @@
-"""Finds, signals and ends process trees: a child's own, and those that a dead worker left behind."""
+"""Finds, signals and ends process trees, of our children and of dead workers."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pathlib import Path
 
 import psutil
 
-SAME_START_S = 2.0  # an older fts recorded seconds since the epoch, whose whole seconds flicker by one
+SAME_START_S = 2.0  # an older fts recorded seconds since the epoch, which may differ by one between two readings
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-BOOT_S = 1e9  # longer than any machine is up, so that boot and seconds since it fit into one number
-BOOTS = 1000  # and every such number is far beyond any date
+BOOT_S = 1e9  # longer than any uptime, so that boot and seconds since it fit into one number
+BOOTS = 1000  # makes every such number larger than any date
 
 
 class Reaped(StrEnum):
-    """What became of a process that a dead predecessor had recorded."""
+    """What happened to a process that a dead worker had recorded."""
 
-    GONE = "gone"  # nothing runs under that pid
-    NOT_OURS = "not ours"  # the pid belongs to a younger process by now: left alone
-    STOPPED = "stopped"  # it left by itself after SIGTERM
+    GONE = "gone"  # no process has that pid
+    NOT_OURS = "not ours"  # the pid belongs to another, younger process: left alone
+    STOPPED = "stopped"  # it ended after SIGTERM
     KILLED = "killed"
 
 
 def reap_recorded(pid: int, pid_started: float, grace_s: float = 10.0) -> Reaped:
-    """End the child that a dead predecessor recorded: only if pid *and* start time (within 2 s) are still its own.
+    """Ends a trial process that a dead worker recorded, only if pid *and* start time (within 2 s) match.
 
-    What it has started gets no signal before it has left: it may need its pools for its last checkpoint.
+    Its descendants get no signal before it has ended: it may need its pools for its last checkpoint.
     """
     if pid <= 1 or pid == os.getpid() or not psutil.pid_exists(pid):
         return Reaped.GONE
@@ -52,19 +52,19 @@ def reap_recorded(pid: int, pid_started: float, grace_s: float = 10.0) -> Reaped
 
 
 def is_of_another_study(pid: int, log: Path) -> bool:
-    """Does the process write the log of the same name of another study, of which this one is a copy? Linux."""
+    """Does the process write to the log of a study that this one is a copy of? Linux only."""
     output = Path(f"/proc/{pid}/fd/1")
     try:
         opened, named = output.stat(), output.readlink()
         if log.exists() and os.path.samestat(opened, log.stat()):
-            return False  # whatever name the folder has here
+            return False  # the same file, even if the folder has another name
         return named.parts[-3:] == log.parts[-3:] and os.path.samestat(opened, named.stat())
     except OSError:
         return False
 
 
 def wait_gone(processes: set[psutil.Process], timeout_s: float) -> set[psutil.Process]:
-    """Wait until all have ended (we are not their parent, so a zombie counts as ended); returns those that have not."""
+    """Waits until all have ended; returns those that have not. We are not their parent, so a zombie counts as ended."""
     deadline = time.monotonic() + timeout_s
     while (living := {p for p in processes if is_living(p)}) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -79,10 +79,10 @@ def is_living(process: psutil.Process) -> bool:
 
 
 def started_at(pid: int) -> float | None:
-    """When a living process started, as a number to compare only; None when there is none (a zombie has ended too).
+    """Returns a number that identifies the start of a living process; None if it has ended or is a zombie.
 
-    On Linux the boot and the seconds since it: seconds since the epoch are computed from a wall clock that may be set,
-    and a worker that was recorded before would then be taken for dead. Elsewhere the kernel keeps the date itself.
+    On Linux it encodes the boot and the seconds since then. A date would be computed from the wall clock, which may be
+    set: then a living worker recorded before would count as dead. Elsewhere the kernel stores the date itself.
     """
     try:
         process = psutil.Process(pid)
@@ -104,7 +104,7 @@ def _since_boot(pid: int) -> float | None:
 
 
 def same_process(pid: int, pid_started: float) -> bool:
-    """Does the process that was recorded with this pid and start time still live?"""
+    """Is the process recorded with this pid and start time alive?"""
     found = started_at(pid)
     if found is not None and pid_started < BOOTS * BOOT_S <= found:  # recorded by an older fts, as a date
         found = _date_of_start(pid)
@@ -119,9 +119,9 @@ def _date_of_start(pid: int) -> float | None:
 
 
 def signal_tree(pid: int, number: signal.Signals) -> set[psutil.Process]:
-    """Signal a session's process group, and descendants in a group of their own; returns all it met."""
+    """Signals a process group and all descendants in other groups; returns all processes found."""
     met: set[psutil.Process] = set()
-    while new := set(descendants(pid)) - met:  # a child forked during one pass is met in the next
+    while new := set(descendants(pid)) - met:  # a child forked during one pass is found in the next
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if not met:
                 os.killpg(pid, number)
@@ -131,12 +131,12 @@ def signal_tree(pid: int, number: signal.Signals) -> set[psutil.Process]:
                     process.send_signal(number)
         met |= new
         if number == signal.SIGKILL:
-            break  # the dead stay visible until they are reaped, and fork nothing
+            break  # killed processes cannot fork, and stay visible until they are reaped
     return met
 
 
 def kin(pid: int) -> list[psutil.Process]:
-    """As `descendants`, but cheap enough for every second: a child born or ended at this moment may be missing.
+    """Like `descendants`, but cheap enough for every second; a child that starts or ends right now may be missing.
 
     psutil reads every process of the machine (3 ms here, more on a busy one); Linux lists the children of a thread.
     """
@@ -160,7 +160,7 @@ def listed_children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """The process and everything below it, as far as they live."""
+    """Returns the process and all its living descendants."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]

@@ -1,4 +1,4 @@
-"""What a worker tells whoever watches it: one class for each thing that happens to a job or a trial."""
+"""Defines the progress events of a worker: one class for each thing that happens to a job or a trial."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence about the worker, or what follows the name of one of its jobs."""
+    """A sentence about the worker; with `job`, the rest of a sentence that begins with the job's name."""
 
     text: str
     job: Job | None = None
@@ -27,7 +27,7 @@ class JobStarted:
 
 @dataclass(frozen=True)
 class JobExtended:
-    """Somebody wants another number of trials; `job` has it."""
+    """A person changed the number of trials; `job` has the new one."""
 
     job: Job
 
@@ -47,7 +47,7 @@ class JobLeft:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """It runs from its beginning, or goes on from where it was."""
+    """A trial starts, or continues from a checkpoint."""
 
     job: Job
     trial: Trial
@@ -57,7 +57,7 @@ class TrialStarted:
 class EpochReported:
     job: Job
     trial: Trial
-    epoch: dict[str, Any]  # as the trial's process told it
+    epoch: dict[str, Any]  # the fact as the trial process sent it
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tells a terminal what happens, once it is on record."""
+"""Sends progress events to the terminal after they are in the database."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 
 class Telling:
-    """Now, or once what it tells of is written: a terminal may stand still, and others wait for the write lock."""
+    """Forwards events; within a transaction it holds them back until the commit.
+
+    A terminal may block, and other processes wait for the write lock meanwhile.
+    """
 
     def __init__(self, db: Database, tell: Tell) -> None:
         self.db, self._tell = db, tell
-        self._untold: list[ProgressEvent] = []  # of the transaction under way
+        self._untold: list[ProgressEvent] = []  # events of the open transaction
 
     def __call__(self, event: ProgressEvent) -> None:
         if self.db.in_transaction():
@@ -27,7 +30,7 @@ class Telling:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """One transaction of several facts."""
+        """Opens one transaction for several facts; sends their events after the commit."""
         self._untold.clear()
         with self.db.write():
             yield

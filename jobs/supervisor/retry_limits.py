@@ -1,4 +1,4 @@
-"""What went wrong with one trial since it last got further, and when that is enough."""
+"""Counts the failed attempts of a trial since its last progress, and decides when to stop retrying."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from fts.state.values import Attempt
 
-STALLS_ALLOWED = 2  # the third stall of a trial fails it
-CRASHES_ALLOWED = 2  # of its own code, without an epoch or a checkpoint in between; the third fails it
+STALLS_ALLOWED = 2  # the third stall fails the trial
+CRASHES_ALLOWED = 2  # crashes of its own code without an epoch or a checkpoint in between; the third fails the trial
 
 
 class Setbacks:
-    """Counts what went wrong with one trial since it last gained an epoch or a checkpoint."""
+    """Counts failed attempts since the trial's last new epoch or checkpoint; stalls are counted over its whole life."""
 
     def __init__(self, reached: tuple[int, int], outages: int = 0) -> None:
         self.stalls = self.crashes = self.memory = self.alone = 0
@@ -25,7 +25,7 @@ class Setbacks:
         self._reached = reached
 
     def add(self, reason: StopReason | None, reached: tuple[int, int], alone: bool = False) -> None:
-        """`alone`: no other trial ran beside it."""
+        """Adds an attempt. `reached`: epochs and checkpoint step. `alone`: no other trial ran at the same time."""
         self.stalls += reason is StopReason.STALLED
         if reached != self._reached:
             self._reached, self.crashes, self.outages, self.memory, self.alone = reached, 0, 0, 0, 0
@@ -35,7 +35,7 @@ class Setbacks:
         self.alone += reason is not None and reason.memory and alone
 
     def hopeless(self, reason: StopReason | None) -> Cause | None:
-        """The cause to end a trial with that was tried often enough, or that another try cannot mend."""
+        """Returns the cause to fail the trial with, after enough tries or an error that a retry cannot fix; or None."""
         if self.stalls > STALLS_ALLOWED:
             return Cause.STALLED
         if self.crashes > CRASHES_ALLOWED:
@@ -44,9 +44,9 @@ class Setbacks:
 
 
 def tries_in_vain(attempts: Sequence[Attempt], gained: Sequence[float]) -> list[Attempt]:
-    """Those that the machine has ended since the last one that gained something, at one of these times.
+    """Returns the attempts that machine faults ended, from the last one that made progress (at a time in `gained`) on.
 
-    By their order: a clock that was set back makes an early attempt end after a later one.
+    Ordered by attempt number: a clock that was set back makes an early attempt end after a later one.
     """
     got_on = (one.n for one in attempts if any(one.began_at <= at <= (one.ended_at or at) for at in gained))
     last = max(got_on, default=0)

@@ -1,8 +1,8 @@
-"""Checkpoints that are too large to travel: they stay on a shared file system, and a pointer to each comes home.
+"""Keeps checkpoints that are too large to send on a shared file system; only a pointer file is sent to the worker.
 
-They lie at CHECKPOINTS/STUDY/JOB/TRIAL/TOKEN/NUMBER, in a folder of their attempt alone, so that a cut-off node writes
-over nothing. At home, `model.bin.fts-elsewhere` stands for `model.bin` and says where it is, with bytes and md5. What
-no pointer of the trial names any more is removed.
+They are stored at CHECKPOINTS/STUDY/JOB/TRIAL/TOKEN/NUMBER. Each attempt has its own folder, so that a node which was
+cut off overwrites nothing. On the worker's machine ("home") `model.bin.fts-elsewhere` stands for `model.bin` and holds
+its path, bytes and md5. Files that no pointer of the trial names any more are removed.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 SUFFIX = ".fts-elsewhere"
-BLOB = re.compile(r"(/.+-[0-9a-f]{8}/[^/]+/trial_[0-9]+)/[0-9]+-[0-9a-f]{8}/[0-9]+")  # of one trial
+BLOB = re.compile(r"(/.+-[0-9a-f]{8}/[^/]+/trial_[0-9]+)/[0-9]+-[0-9a-f]{8}/[0-9]+")  # group 1: the trial's folder
 TOKEN = re.compile(r"[0-9]+-[0-9a-f]{8}")
-PART = 8 << 20  # bytes, between two signs of life
+PART = 8 << 20  # bytes copied between two calls of `alive`
 
 
 class CannotKeep(Exception):
-    """The shared file system does not take a checkpoint."""
+    """A checkpoint could not be written to the shared file system."""
 
 
 class BadBlob(ValueError):
-    """What a pointer names is gone, or is not as it was written."""
+    """The file that a pointer names is gone or damaged."""
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """Where a file is."""
+    """Path, size and md5 of a file on the shared file system."""
 
     at: str
     bytes: int
@@ -50,13 +50,16 @@ class Pointer:
 
 
 def folder_of(checkpoints: Path, outputs: Path, job: str, trial: str) -> Path:
-    """Of one trial; another study on the same file system has another."""
+    """Returns the trial's folder; the name contains the study, so that studies can share the file system."""
     own = hashlib.md5(f"{os.uname().nodename}:{outputs.resolve()}".encode(), usedforsecurity=False).hexdigest()
     return checkpoints / f"{outputs.resolve().parent.name[:60]}-{own[:8]}" / job / trial
 
 
 def read(path: Path) -> Pointer | None:
-    """None: it is no pointer of ours. One that leads to another kind of path is none: what it names may be removed."""
+    """Reads a pointer file; None if it is not one of ours.
+
+    A pointer to any other kind of path counts as not ours, because we remove the files that pointers name.
+    """
     try:
         told = json.loads(path.read_text())
         found = Pointer(str(told["at"]), int(told["bytes"]), str(told["md5"]))
@@ -66,14 +69,14 @@ def read(path: Path) -> Pointer | None:
 
 
 def pointers(folder: Path) -> Iterator[tuple[Path, Pointer]]:
-    """All below a folder of home."""
+    """Yields (path, pointer) of every pointer file below a folder."""
     for path in sorted(folder.rglob(f"*{SUFFIX}")) if folder.is_dir() else ():
         if not path.is_symlink() and (found := read(path)) is not None:
             yield path, found
 
 
 def keep(fd: int, path: Path, root: Path, alive: Callable[[], None]) -> tuple[int, str]:
-    """On the shared file system, which has to be there. Raises CannotKeep; what `alive` raises passes."""
+    """Stores an open file below `root`, which must exist. Raises CannotKeep; errors of `alive` pass through."""
     if not root.is_dir():
         raise CannotKeep(f"a checkpoint cannot be kept: {root} is no folder on {os.uname().nodename}")
     try:
@@ -85,7 +88,7 @@ def keep(fd: int, path: Path, root: Path, alive: Callable[[], None]) -> tuple[in
 
 
 def store(fd: int, path: Path, root: Path, alive: Callable[[], None]) -> tuple[int, str]:
-    """Copies an open file there, whole and flushed; its bytes and md5. Raises OSError."""
+    """Copies an open file to `path` atomically and flushes it; returns (bytes, md5). Raises OSError."""
     md5, at = hashlib.md5(usedforsecurity=False), 0
     make_folder(path.parent, root)
     with replacing(path, root) as draft, draft.open("wb") as out:
@@ -99,7 +102,7 @@ def store(fd: int, path: Path, root: Path, alive: Callable[[], None]) -> tuple[i
 
 
 def fetch(pointer: Pointer, path: Path, root: Path, alive: Callable[[], None] = lambda: None) -> None:
-    """Brings a file to where a trial reads it. Raises BadBlob, OSError for this disk."""
+    """Copies the file of a pointer to `path`. Raises BadBlob; OSError for errors of the target disk."""
     try:
         fd = os.open(pointer.at, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -117,7 +120,7 @@ def fetch(pointer: Pointer, path: Path, root: Path, alive: Callable[[], None] = 
 
 
 def bring_home(home: Path, root: Path) -> list[str]:
-    """For a trial that goes on on this machine: files in the place of pointers; returns what could not be had."""
+    """Replaces pointers by their files, for a trial that continues on this machine; returns errors as sentences."""
     missing, found = [], list(pointers(home))
     for path, pointer in found:
         try:
@@ -131,21 +134,22 @@ def bring_home(home: Path, root: Path) -> list[str]:
 
 
 def sweep(folder: Path, home: Path, live: str | None) -> None:
-    """Removes what no pointer at home names, of the trial's `folder`.
+    """Removes files of the trial's shared `folder` that no pointer below `home` names.
 
-    `live`: the token of the attempt that runs. What it has stored since the newest that is at home is under way.
+    `live`: the token of the running attempt. Its files after the newest known pointer stay: their pointers are being
+    sent.
     """
     clear(folder, {pointer.at for _, pointer in pointers(home)}, live)
 
 
 def forget(home: Path) -> None:
-    """Of a folder with all checkpoints of a trial, which is about to be removed."""
+    """Removes all shared checkpoints of a trial, before its folder `home` is removed."""
     for folder in folders_of(pointers(home)):
         clear(folder, set(), None)
 
 
 def folders_of(found: Iterable[tuple[Path, Pointer]]) -> set[Path]:
-    """Of the trials that these pointers lead to."""
+    """Returns the shared trial folders that these pointers name."""
     return {Path(pointer.at).parents[1] for _, pointer in found}
 
 

@@ -1,4 +1,4 @@
-"""One place where a trial can run: its trial process, kept while it is healthy, the memory it may use, its guard."""
+"""A slot runs one trial at a time: it owns the trial process, its memory limit and its watchdog."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-RECYCLE_AT = 1.5  # times the least the process held between two trials: something grew that should not
-TIDY_S = 2.0  # that a process may take to give back a trial's memory before it counts as grown
+RECYCLE_AT = 1.5  # replace an idle process above this multiple of its smallest size between two trials: a leak
+TIDY_S = 2.0  # time that a process has to free a trial's memory before it counts as grown
 QUIT_GRACE_S = 10.0
-KEEP_EVERY_S = 1.0  # between two looks at what the other slots leave
+KEEP_EVERY_S = 1.0  # between two checks of what the other slots leave free
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 COOL_LOOK_S = 1.0
 
 
 class Slot:
-    """Starts the trial process when one is needed and replaces it when it has become doubtful."""
+    """Starts the trial process when one is needed, and replaces it when it has grown or failed."""
 
     is_local = True  # it runs trials on this machine
 
@@ -66,8 +66,8 @@ class Slot:
         self.guard = HeatPolicy(Thresholds.from_env())
         self._child: Placed | None = None
         self._threads = settings.threads
-        self._shrinks, self._host = True, False  # of the trial that runs: as watch() was told
-        self._hard: int | None = None  # bytes beyond which an allocation fails inside the process
+        self._shrinks, self._host = True, False  # arguments of watch() for the running trial
+        self._hard: int | None = None  # bytes above which an allocation fails inside the process
         self._kept_at = float("-inf")  # monotonic
         self._program: Program | None = None
         self.starter = Starter(places.logs / f"trial_process_{index}.log")
@@ -78,19 +78,19 @@ class Slot:
 
     @property
     def machine(self) -> str:
-        """Where its trials run, in a sentence."""
+        """Names the place where its trials run, for a sentence."""
         return "this machine"
 
     def find(self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
-        """Blocks until there is a node to run on; False: an order came first. This machine is always there."""
+        """Blocks until a node is free; False: an order came first. Here always True: the node is this machine."""
         return True
 
     def child(
         self, program: Program, threads: int | None = None, tells: Callable[[Template], None] = lambda _: None
     ) -> Placed:
-        """The living trial process of that program; started when there is none, or when it has grown.
+        """Returns a living trial process of that program; starts one if there is none or if it has grown.
 
-        It sees the GPUs that the slot holds, and no other. A template hears what `tells` says before it forks.
+        It sees only the GPUs that the slot holds. `tells` is called with the template before it forks.
         """
         threads = threads or self.settings.threads
         if gpus := self.room.gpus_of(self.index):
@@ -110,7 +110,7 @@ class Slot:
         return self._child
 
     def prepare(self, program: Program, threads: int) -> None:
-        """Starts what takes time, while the first trial is drawn. Raises OSError."""
+        """Starts the template process while the first trial is drawn. Raises OSError."""
         self.starter.prepare(program, threads)
 
     def watch(
@@ -126,11 +126,11 @@ class Slot:
         report_s: float | None = None,
         learns_stall: bool = False,
     ) -> Enforcer:
-        """The watchdog of the living process, told that another trial begins which may use so many bytes.
+        """Prepares the watchdog for a new trial that may use `allowed` bytes; returns its Enforcer.
 
-        One that cannot shrink has no soft limit: at it, nothing better than to go on could be asked of it. `host`: the
-        bytes are the machine's own, whatever the device. `then` says what becomes of it when it is out of memory.
-        `learns_stall`: how long it may be silent follows from the reports of the trials before it.
+        A trial that cannot shrink has no soft limit, because it could not react to it. `host`: the bytes are host
+        memory, whatever the device. `then`: what happens when it is out of memory, for the message. `learns_stall`:
+        the stall timeout follows from the report intervals of earlier trials.
         """
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
         self._begins(db, claim, trial)
@@ -138,17 +138,17 @@ class Slot:
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
         self._hard, self._shrinks, self._host = None, shrinks, host
         self._keep_within(allowed)
-        shape = trial.architecture  # without one its steps are of no known length, and looking would read every trial
+        shape = trial.architecture  # without one the step time is unknown, and the query would read every trial
         usual_step_s = queries.usual_step_s(db, shape, batch, device, threads) if shape else None
         gap_s = queries.longest_gap_s(db, trial.job_id, trial.number) if learns_stall else None
         self._watchdog.begin_trial(usual_step_s, report_s, gap_s)
         return Enforcer(db, claim, trial, self._child, self._watchdog, then or (HALVED if shrinks else AGAIN))
 
     def _begins(self, db: Database, claim: Claim, trial: Trial) -> None:
-        """Of a slot of another machine: the process is told whose trial comes next."""
+        """Hook of slots on other machines: names the next trial to the remote process."""
 
     def keep_within_room(self) -> None:
-        """About once a second: the trial may use what the other slots leave, and they what it leaves."""
+        """Adjusts the trial's memory limit to what the other slots leave free, about once a second."""
         if self._child is None or self._watchdog is None or time.monotonic() - self._kept_at < KEEP_EVERY_S:
             return
         self._kept_at = time.monotonic()
@@ -171,11 +171,11 @@ class Slot:
             limit_data(self._child.pid, limit)
 
     def peak(self) -> int:
-        """The most bytes that the trial's tree was seen to hold."""
+        """Returns the highest measured memory of the trial's process tree, in bytes."""
         return self._watchdog.memory.peak if self._watchdog is not None else 0
 
     def is_starved(self) -> bool:
-        """Was memory short at the last look, and the trial's tree to blame?"""
+        """At the last measurement, was memory short because of the trial's process tree?"""
         latest, limits = (None, None) if self._watchdog is None else (self._watchdog.latest, self._watchdog.limits)
         if latest is None or limits is None or latest.reading.available is None or limits.available_low is None:
             return False
@@ -183,9 +183,9 @@ class Slot:
         return short and is_to_blame(latest.tree_bytes, latest.reading.total)
 
     def host_share(self) -> int | None:
-        """Bytes of the machine's own memory that all slots together may plan with; None: nobody knows.
+        """Returns the bytes of host memory that all slots together may plan with; None: unknown.
 
-        A limit that a person gave counts for each trial; on a GPU it is the GPU's.
+        A user's limit counts for each trial; with a CUDA device that limit is for GPU memory and is ignored here.
         """
         if self.settings.memory_limit is not None and kind_of(self.settings.device) != "cuda":
             return self.settings.memory_limit
@@ -193,27 +193,27 @@ class Slot:
         return allowed_bytes(reading, 1, self._held(reading))
 
     def share(self, slots: int | None = None) -> int | None:
-        """Bytes each slot's trial may plan with on its device; None: nobody knows. `slots` 1: if it had all of it."""
+        """Returns the bytes each slot may plan with on its device; None: unknown. `slots`=1: for a trial alone."""
         if self.settings.memory_limit is not None:
             return self.settings.memory_limit
         reading = self.sensors.read()
         return allowed_bytes(reading, slots or self.settings.slots, self._held(reading), self.settings.device)
 
     def _held(self, reading: Reading) -> int:
-        """What this worker's trials held when the machine was read: both numbers are of one moment."""
+        """Returns the bytes that this worker's trials held at the time of `reading`, so that both numbers agree."""
         if self._held_at is not reading:
             self._held_at, self._held_bytes = reading, held_by_trials()
         return self._held_bytes
 
     def admit(self, study: Study, cell: Cell, trial: Trial) -> Admission:
-        """The trial's recipe and limit; raises CannotFit when it would not fit even alone."""
+        """Returns the trial's recipe and limit; raises CannotFit when it would not fit even alone."""
         device = trial.device or self.settings.device
         return admit(study, cell, trial.params, trial.recipe, self.share(), self.share(slots=1), device)
 
     def take_room(self, admitted: Admission, leaves: Callable[[], bool]) -> bool:
-        """Waits until the other slots leave room for it; False when somebody wanted something else first."""
+        """Waits until the other slots leave enough room; False when `leaves` returned True first."""
         total = self.host_share if admitted.shared else lambda: self.share(slots=1)
-        if self.settings.memory_limit is not None:  # a person has said what each may use
+        if self.settings.memory_limit is not None:  # the user's limit holds for each trial: nothing to divide
             return self.room.take(self.index, 0, lambda: None, leaves, admitted.want)
         return self.room.take(self.index, admitted.need, total, leaves, admitted.want)
 
@@ -221,16 +221,16 @@ class Slot:
         self.room.give_back(self.index)
 
     def limits(self, allowed: int | None = None, host: bool = False) -> MemoryLimits:
-        """What the watchdog keeps the trial's tree within: of the machine's memory, whatever the device."""
+        """Returns the watchdog's limits for the trial's process tree, in host memory, whatever the device."""
         reading, disk = self.sensors.read(), self.places.outputs if self.is_local else None
-        if (kind_of(self.settings.device) == "cuda" and not host) or allowed is None:  # a plan's bytes are the GPU's
+        if (kind_of(self.settings.device) == "cuda" and not host) or allowed is None:  # `allowed` is GPU memory
             allowed = allowed_bytes(reading, self.settings.slots, self._held(reading))
         if allowed is None or reading.total is None:
             return MemoryLimits(disk_reserve=disk_reserve(os.environ, disk))
         return MemoryLimits.for_trial(allowed, reading.total, disk=disk)
 
     def cool_down(self, db: Database, worker_id: int, ordered: Callable[[], bool]) -> None:
-        """Blocks until the machine is cool enough to train again, or somebody wants something else."""
+        """Blocks until the machine is cool enough to train again, or until `ordered` returns True."""
         while self.guard.state is GuardState.COOLING and not ordered():
             decision = self.guard.step(self.sensors.read())
             if decision.changed and decision.state is not None:
@@ -239,19 +239,19 @@ class Slot:
                 time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
     def judged(self, end: AttemptEnd) -> AttemptEnd:
-        """The same end, or that it was the node's doing where another node may do better."""
+        """Returns the end unchanged; slots on nodes may replace it by LOST if another node may do better."""
         return end
 
     def after(self, end: AttemptEnd) -> None:
-        """Keep the process for the next trial only if it may serve several, and ended this one in good order."""
+        """Closes the process unless it may run several trials and this one ended normally."""
         healthy = end.how in (Ended.RESULT, Ended.PRUNED) and not end.facts.get("last", False)
         if not healthy or self._program is None or not self._program.reused:
             self.close()
 
     def _has_grown(self) -> bool:
-        """Whether the idle process holds much more than it once did between two trials.
+        """Does the idle process use much more memory than it once did between two trials?
 
-        Asked when the next trial is about to begin, because it gives back the last one's memory after its result.
+        Called before the next trial starts, because the process frees a trial's memory only after its result.
         """
         rss = self._own_rss()
         least = self._least_rss = min(rss, self._least_rss or rss)
@@ -265,14 +265,14 @@ class Slot:
         return True
 
     def _own_rss(self) -> int:
-        """Of the process itself: finding what it has started takes milliseconds."""
+        """Returns the resident bytes of the process without its descendants, which take milliseconds to find."""
         try:
             return 0 if self._child is None else resident(psutil.Process(self._child.pid))
         except psutil.Error:
             return 0
 
     def release(self) -> None:
-        """End every process of the slot; the next trial starts anew."""
+        """Ends every process of the slot; the next trial gets new ones."""
         self.close()
         self.starter.close()
 
@@ -281,7 +281,7 @@ class Slot:
         return self._child is not None or self.starter.has_template
 
     def close(self) -> None:
-        """End the trial process, gently if it still answers."""
+        """Ends the trial process: first by closing its stdin, after QUIT_GRACE_S by SIGKILL."""
         if self._watchdog is not None:
             self._watchdog.close()
             self._watchdog = None
@@ -294,25 +294,25 @@ class Slot:
         self._child = None
 
     def kill(self) -> None:
-        """End the trial process at once, without a last checkpoint."""
+        """Kills the trial process at once, without a last checkpoint."""
         if self._child is not None:
             self._child.kill()
         self.close()
 
     def rss(self) -> int:
-        """Resident bytes of the trial tree; 0 without one."""
-        child = self._child  # the beat asks while the supervisor may be closing it
+        """Returns the resident bytes of the trial's process tree; 0 without one."""
+        child = self._child  # a copy: the heartbeat thread calls this while the supervisor may close the child
         return sum(resident(process) for process in child.tree()) if child is not None else 0
 
     def step_s(self) -> float | None:
-        """Seconds of the latest optimizer step, for the sample row."""
+        """Returns the seconds of the latest optimizer step, for the sample row."""
         watchdog = self._watchdog
         latest = watchdog.latest if watchdog is not None else None
         return latest.step_s if latest is not None else None
 
 
 def held_by_trials() -> int:
-    """Resident bytes of every trial of this worker: what they hold is not lost to the next plan."""
+    """Returns the resident bytes of all trials of this worker; the next plan counts them as available."""
     return sum(resident(process) for process in psutil.Process().children(recursive=True))
 
 

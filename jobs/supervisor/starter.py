@@ -1,4 +1,4 @@
-"""Starts the trial processes of one slot: forked from a template where that is possible, else a new interpreter."""
+"""Starts the trial processes of one slot: forks them from a template if possible, else starts a new interpreter."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ log = logging.getLogger("fts.worker")
 
 
 class Starter:
-    """Keeps the template of the latest program; what the processes print outside of trials goes into `log_path`."""
+    """Keeps the template of the latest program. Output of the processes outside of trials goes to `log_path`."""
 
     def __init__(self, log_path: Path) -> None:
         self.log_path = log_path
         self._template: Template | None = None
         self._template_of: tuple[Program, int] | None = None
-        self._never_forked: Program | None = None  # its template has refused
+        self._never_forked: Program | None = None  # its template has refused to fork
 
     @property
     def has_template(self) -> bool:
         return self._template is not None
 
     def start(self, program: Program, threads: int, tells: Callable[[Template], None] = lambda _: None) -> TrialProcess:
-        """A template hears what `tells` says before it forks. Raises OSError."""
-        # no address-space limit: torch reserves far more than it uses; limit_data counts what can be written to
+        """Starts a trial process; calls `tells` with the template before it forks. Raises OSError."""
+        # no address-space limit: torch reserves far more than it uses; limit_data counts only writable memory
         start = partial(
             TrialProcess,
             python(*program.words, interpreter=program.python),
@@ -59,8 +59,8 @@ class Starter:
             return start()
 
     def prepare(self, program: Program, threads: int) -> None:
-        """Starts the template of such processes, which imports while the first trial is drawn. Raises OSError."""
-        wanted = (replace(program, leaves_in=None), threads)  # nothing of a trial is left in the template
+        """Starts the template process, which imports modules while the first trial is drawn. Raises OSError."""
+        wanted = (replace(program, leaves_in=None), threads)  # leaves_in concerns trials, not the template
         if self._template is not None and wanted == self._template_of and not self._template.is_over:
             return
         self.close()

@@ -1,4 +1,4 @@
-"""The supervisor's side of a template process (jobs/trial/template.py): starts it, and has trial processes forked."""
+"""Starts a template process (jobs/trial/template.py) and lets it fork trial processes; the supervisor's side."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from fts.jobs.search.sampler import PastTrial
 
 
-START_S = 30.0  # that a template may take to answer, on a busy machine
-CAN_FORK = sys.platform == "linux"  # elsewhere libraries start threads of their own, which no fork survives
+START_S = 30.0  # time limit for an answer of the template, on a busy machine
+CAN_FORK = sys.platform == "linux"  # elsewhere libraries start threads of their own, which do not survive a fork
 
 
 class CannotFork(Exception):
-    """The template has threads, or has ended: start the process in the usual way."""
+    """The template has threads or has ended; start the process without it."""
 
 
 class Template:
-    """One template process; it ends when this one closes it, or dies."""
+    """One template process; it ends when the supervisor closes it or dies."""
 
     def __init__(self, argv: Sequence[str], log_path: Path, env: Mapping[str, str], cwd: Path | None) -> None:
-        """Raises OSError when it cannot be started. It imports in the background."""
+        """Starts the process and does not wait for its imports. Raises OSError."""
         mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         log_fd = open_log(log_path, log_path.parent.parent)
         try:
@@ -57,22 +57,23 @@ class Template:
         self._talk = mine
         self._unread = b""
         self._answers: list[dict[str, Any]] = []
-        self._modules: list[str] | None = None  # that it has imported; None: it has not said so yet
-        self._codes: dict[int, int] = {}  # of processes that have ended
+        self._modules: list[str] | None = None  # modules that it has imported; None until it is ready
+        self._codes: dict[int, int] = {}  # pid -> exit code of forked processes that have ended
         self.told = Told()
         self._over = False
         self._lock = threading.RLock()
 
     @property
     def is_over(self) -> bool:
-        """Has it ended, or refused to fork?"""
+        """Has it ended, or has the connection failed?"""
         self.listen(0.0)
         return self._over
 
     def fork(self, stdin: int, facts: int, log_fd: int, root: Path) -> int:
-        """The pid of a new trial process with these descriptors. Raises CannotFork.
+        """Forks a trial process with these descriptors and returns its pid. Raises CannotFork.
 
-        `root` is where a person's modules are found first: one of them may have the name of an imported one.
+        `root` is the user's code folder. If a module there has the same name as an imported one, forking is refused,
+        because the trial would get the wrong module.
         """
         with self._lock:
             self._wait_for(lambda: self._modules is not None)
@@ -92,7 +93,7 @@ class Template:
             return int(answer["forked"])
 
     def know(self, told: Told, cell: Mapping[str, Any], number: int) -> None:
-        """Tells it of a history as it was before that trial, so that its forks know it. Raises CannotFork."""
+        """Sends it the earlier trials that trial `number` may use, so that its forks have them. Raises CannotFork."""
         changed = self.told.changed(told)
         order = {"do": "know", "history": told.name, "cell": cell, "number": number}
         with self._lock:
@@ -104,13 +105,13 @@ class Template:
                 raise CannotFork(str(error)) from error
 
     def _wait_for(self, ready: Callable[[], bool]) -> None:
-        """At most START_S."""
+        """Reads messages until `ready`, at most START_S."""
         until = time.monotonic() + START_S
         while not ready() and not self._over and (left := until - time.monotonic()) > 0:
             self.listen(left)
 
     def listen(self, timeout_s: float) -> None:
-        """Takes what it has told; waits so long for the first word."""
+        """Reads the messages that have arrived; waits up to `timeout_s` for the first."""
         with self._lock:
             if self._over:
                 return
@@ -135,20 +136,20 @@ class Template:
                     self._answers.append(told)
 
     def code_of(self, pid: int, timeout_s: float = 0.0) -> int | None:
-        """How the process ended; None: it has not, as far as anybody knows."""
+        """Returns the exit code of a forked process; None: it has not ended, or its end is unknown."""
         if pid not in self._codes:
             self.listen(timeout_s)
         return self._codes.get(pid)
 
     def reap(self, pid: int) -> None:
-        """Its pid may be given to another process from now on."""
+        """Lets the template reap the process: from now on the kernel may reuse its pid."""
         self._codes.pop(pid, None)
         with self._lock, contextlib.suppress(OSError):
             self._talk.settimeout(None)
             self._talk.sendall(json.dumps({"do": "reap", "pid": pid}).encode() + b"\n")
 
     def close(self) -> None:
-        """Ends it; processes that it forked go on."""
+        """Kills the template; the processes that it forked go on."""
         with self._lock:
             self._over = True
             self._talk.close()
@@ -157,14 +158,17 @@ class Template:
 
 
 class Told:
-    """Which earlier trials of a history a process has been told of."""
+    """The earlier trials that a process has received, and the name of their history."""
 
     def __init__(self, name: str = "", past: Iterable[PastTrial] = ()) -> None:
         self.name = name
         self.past = {one.number: one for one in past}
 
     def changed(self, now: Told) -> list[dict[str, Any]]:
-        """What must be told of a history, which is known from now on; what is known of another is forgotten."""
+        """Returns the trials of `now` that must still be sent, as JSON, and marks them as sent.
+
+        A history with another name replaces the known one.
+        """
         if self.name != now.name:
             self.name, self.past = now.name, {}
         known = self.past
@@ -179,7 +183,7 @@ class Told:
 
 
 class PipeEnd:
-    """The end of a pipe that this process writes to."""
+    """The write end of a pipe, with the methods of a file that subprocess.Popen.stdin needs."""
 
     def __init__(self, fd: int) -> None:
         self._fd, self.closed = fd, False
@@ -194,18 +198,18 @@ class PipeEnd:
 
 
 class Forked:
-    """A process that a template has forked, as subprocess.Popen shows its own."""
+    """A process forked by a template, with the interface of subprocess.Popen."""
 
     def __init__(self, template: Template, pid: int, stdin: PipeEnd) -> None:
         self.template, self.pid, self.stdin = template, pid, stdin
         self.returncode: int | None = None
-        self.started = started_at(pid)  # None: it has ended already
+        self.started = started_at(pid)  # None: it has already ended
 
     def poll(self, timeout_s: float = 0.0) -> int | None:
         if self.returncode is None:
             code = self.template.code_of(self.pid, timeout_s)
             if code is None and self.template._over and not self._is_there():
-                code = -9  # nobody can say: its template died, too
+                code = -9  # unknown: its template has died, too
             self.returncode = code
         return self.returncode
 
@@ -228,5 +232,5 @@ class Forked:
                 os.kill(self.pid, number)
 
     def release(self) -> None:
-        """Gives the pid back, when nothing will be sent to it any more."""
+        """Lets the pid be reused; call it when no more signals will be sent."""
         self.template.reap(self.pid)

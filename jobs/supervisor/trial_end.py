@@ -1,4 +1,4 @@
-"""Writes how a trial ended."""
+"""Writes the end of a trial to the database: status, cause, value, badges, facts."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 RESULT_FACTS = (
     "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "badges", "peak_bytes",
 )  # fmt: skip
-MAX_ATTRIBUTES = 16_000  # characters of JSON, of a trial
+MAX_ATTRIBUTES = 16_000  # characters of JSON per trial
 
 
 def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: int, pruned_for: str | None) -> None:
-    """Of trial `number` of its search; `peak`: bytes of its tree in this claim, 0 where its study plans its memory."""
+    """Finishes a trial, which is number `number` of its search.
+
+    `peak`: highest bytes of its process tree in this claim; 0 where the study plans its memory.
+    """
     study, cell, trial, role = work.study, record.cell, record.trial, role_of(record.trial)
     facts = end.facts
     if end.how is Ended.FAILED:
@@ -42,20 +45,20 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
         status, cause = TrialStatus.COMPLETE, facts["reason"]
         if cause == Cause.DIVERGED or facts.get("value") is None:
             status, cause = TrialStatus.FAILED, Cause.DIVERGED
-    # a pruned trial may have come to its own result before it heard the verdict: its record does not tell which
+    # a pruned trial may have sent its result before it received the prune command: ignore it, so that records agree
     told = {} if end.how is Ended.PRUNED else facts
     known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
     if peak:
         known["peak_bytes"] = max(
             peak, record.reread().peak_bytes or 0
-        )  # of the whole tree; the process tells only its own
+        )  # of the whole tree; the process reports only its own
     if role is not None:
         known["badges"] = [*known.get("badges", ()), role]
     elif cell.kind == "cell" and number < len(cell.warm_start):
         known["badges"] = [*known.get("badges", ()), "warm"]
         if getattr(cell, "space", {}) is None and status is not TrialStatus.FAILED:
             record.tell_undrawn(cell.warm_start[number])
-    if CHANGED_TO in record.reread().facts:  # whichever of its attempts ran other code
+    if CHANGED_TO in record.reread().facts:  # any of its attempts ran changed code
         known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
     if OTHER_HARDWARE in record.reread().facts:
         known["badges"] = [*known.get("badges", ()), MOVED]
@@ -77,21 +80,21 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
         known["badges"] = [*known.get("badges", ()), *aims.badges]
     declared = {one.name: told[one.name] for one in study.facts if told.get(one.name) is not None}
     if told.get("metrics"):
-        declared["metrics"] = told["metrics"]  # of a function that returned several numbers
-    by_itself = end.how is not Ended.PRUNED or facts.get("fact") == "pruned"  # else nobody knows how far it came
+        declared["metrics"] = told["metrics"]  # from a function that returned several numbers
+    by_itself = end.how is not Ended.PRUNED or facts.get("fact") == "pruned"  # else it is unknown how far it came
     if by_itself and (attrs := kept_attributes(facts.get("user_attrs"))):
-        declared["attrs"] = attrs  # of a function that called trial.set_user_attr
+        declared["attrs"] = attrs  # from trial.set_user_attr
     declared |= aims.facts
     end_it = partial(transitions.finish_trial, work.db, work.claim, trial.id)
     try:
         end_it(status, cause, message=message, facts=declared, **known)
-    except BadRow as refused:  # 5,000 metrics
+    except BadRow as refused:  # for example 5,000 metrics
         end_it(TrialStatus.FAILED, Cause.CODE_ERROR, message=str(refused))
     record.tell(TrialEnded(work.claim.job, record.reread()))
 
 
 def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, Any]:
-    """What a pruned trial had reached: recorded, but never ranked (its status says so)."""
+    """Returns the best value of a trial without a result; it is recorded but never ranked, because of the status."""
     scored = [(epoch.value, epoch) for epoch in epochs if epoch.value is not None]
     if not scored:
         return {}
@@ -104,7 +107,7 @@ def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, 
 
 
 def kept_attributes(told: Any) -> dict[str, Any]:
-    """What a function kept with set_user_attr, the first of it as far as a row has room."""
+    """Returns the attributes set with set_user_attr, in order, up to MAX_ATTRIBUTES characters."""
     kept: dict[str, Any] = {}
     room = MAX_ATTRIBUTES
     for name, value in told.items() if isinstance(told, dict) else ():

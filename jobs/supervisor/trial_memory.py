@@ -1,4 +1,4 @@
-"""What one trial may take where its study has no plan of its own: promised, said by a function, or learned."""
+"""Finds the memory that one trial may use: from the study's plan, a promised size, a user's function, or learned."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.trial_runner import Work
     from fts.state.values import Trial
 
-OUT_OF_MEMORY = (StopReason.KILL.value, StopReason.SHRINK.value)  # ends of attempts
-ANSWERS_S = 300.0  # that a person's function may take: it imports what the file imports
+OUT_OF_MEMORY = (StopReason.KILL.value, StopReason.SHRINK.value)  # values of Attempt.how
+ANSWERS_S = 300.0  # time limit of a user's function, which imports everything that its file imports
 
 
 class BadMemory(ValueError):
-    """The function that says a trial's memory raised, or returned no number of bytes."""
+    """The user's memory function raised, or did not return a number of bytes."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the trial is known to need; bytes. None: it runs alone until it is known."""
+    """The trial's expected memory need."""
 
-    bytes: int | None
-    promised: bool = False
+    bytes: int | None  # None: unknown, so it runs alone until it is known
+    promised: bool = False  # declared by the user
 
 
 class TrialMemory:
-    """The memory of one trial, before it starts and while it runs."""
+    """Determines the memory of one trial before it starts, and updates it while it runs."""
 
     def __init__(self, work: Work, trial: Trial) -> None:
         self.db, self.claim, self.slot, self.study, self.cell = work.db, work.claim, work.slot, work.study, work.cell
         self.resources = work.study.resources(work.cell)
         self.trial = trial
-        self._beside = work.peaks  # of the trials of the job that run
+        self._beside = work.peaks  # peaks of the job's running trials
         self.job = work.claim.job
         self.threads = trial.threads or self.resources.threads or work.settings.threads
-        self.plans = self.resources.memory is None  # the study does, and nothing here is asked
+        self.plans = self.resources.memory is None  # the study plans its memory itself
         self._space: dict[str, Any] = dict(work.cell.space or {})
         self._drawn: dict[str, Any] = {}
         for draw in queries.draws(self.db, trial.id) if work.cell.space is None and not self.plans else ():
             self._note(draw.name, draw.value, draw.distribution)
         self._peaks: list[Peak] | None = None
-        self._learns = False  # its need may still change while it runs
+        self._learns = False  # its expected need may still change while it runs
 
     # -- before it starts
 
     def admit(self, alone: bool = False) -> Admission:
-        """Its limit, its need, and what it takes beside memory. Raises CannotFit, and BadMemory.
+        """Returns the trial's limit, need, threads and GPUs. Raises CannotFit, BadMemory.
 
-        `alone`: with the whole machine, whatever it is expected to need.
+        `alone`: it gets the whole machine, whatever it is expected to need.
         """
         if self.plans:
             planned = self.slot.admit(self.study, self.cell, self.trial)
@@ -87,14 +87,14 @@ class TrialMemory:
         if said != LEARN and not self.resources.gpu:
             return Known(said if isinstance(said, int) else self._by_function(str(said)), promised=True)
         if self.slot.settings.slots == 1:
-            return Known(None)  # nobody is beside it: what it needs decides nothing
+            return Known(None)  # there is only one slot, so its need does not matter
         found = self.learned()
         if found is None and said != LEARN:
-            return Known(0)  # its memory on the GPU is declared, so that others may share that: it is not kept alone
+            return Known(0)  # its GPU memory is declared, so that others may share the GPU: do not run it alone
         return Known(found)
 
     def learned(self) -> int | None:
-        """Bytes by the trials on record; None: nothing like it is there."""
+        """Predicts the bytes from the trials on record; None: no similar one."""
         peaks = self._known_peaks()
         neighbours: list[int] = []
         if not peaks:
@@ -104,18 +104,18 @@ class TrialMemory:
         return learned(self.trial.params | self._drawn, self._space, peaks, neighbours)
 
     def _known_peaks(self) -> list[Peak]:
-        """Of the trials on record, and of those that run and have reported."""
+        """Returns the peaks of recorded trials, and of running ones that have reported."""
         if self._peaks is None:
             self._peaks = [Peak(params, size) for params, size in trial_usage.peaks(self.db, self.job.id)]
         return [*self._peaks, *(peak for number, peak in sorted(self._beside.items()) if number != self.trial.number)]
 
     def has_learned(self) -> bool:
-        """Has another trial of the job shown by now what one needs? For one that waits to run alone."""
+        """Is the peak of another trial of the job known by now? Called for a trial that waits to run alone."""
         self._peaks = None
         return not self.plans and bool(self._known_peaks())
 
     def _by_function(self, where: str) -> int:
-        """What it said of this trial before, else what it says now, which goes on record."""
+        """Returns the recorded answer of the user's function for this trial; calls and records it the first time."""
         if self.trial.predicted_bytes is not None:
             return self.trial.predicted_bytes
         found = ask(self.study.memory_program(self.cell), where, self.cell, self.trial.params)
@@ -123,7 +123,7 @@ class TrialMemory:
         return found
 
     def _gpus(self) -> int | None:
-        """Bytes of each GPU that it takes; None: all of it, or it takes none. Raises CannotFit."""
+        """Returns the bytes that it takes on each GPU; None: the whole GPU, or no GPU. Raises CannotFit."""
         wanted, there = self.resources.gpu, self.slot.room.gpus
         if not wanted:
             return None
@@ -140,7 +140,7 @@ class TrialMemory:
         return need
 
     def ran_out(self) -> bool:
-        """Has an earlier attempt of the trial, in another claim perhaps, ended for want of memory?"""
+        """Did an earlier attempt of the trial, perhaps in another claim, run out of memory?"""
         return any(attempt.how in OUT_OF_MEMORY for attempt in queries.attempts(self.db, self.trial.id))
 
     # -- while it runs
@@ -149,13 +149,13 @@ class TrialMemory:
         self._drawn[name], self._space[name] = value, distribution
 
     def drew(self, name: str, value: Any, distribution: Mapping[str, Any]) -> None:
-        """Define-by-run: once it has drawn all that an earlier trial drew, its nearest ones say what it needs."""
+        """Notes a parameter that the function drew; with the same parameters as an earlier trial, predicts its need."""
         self._note(name, value, distribution)
         if self._learns and any(set(peak.params) == set(self._drawn) for peak in self._known_peaks()):
             self._settle(self.learned() or 0)
 
     def reported(self, peak: int) -> None:
-        """Its first step is done, and took so much: one that ran alone for want of knowledge lets others in."""
+        """Notes the peak after a report; a trial that ran alone because its need was unknown lets others start."""
         if peak and not self.plans:
             self._beside[self.trial.number] = Peak(self.trial.params | self._drawn, peak)
         if self._learns and peak and self.slot.room.is_alone(self.slot.index):
@@ -170,7 +170,7 @@ def differs_in_one(labels: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def ask(program: Any, where: str, cell: Any, params: Mapping[str, Any]) -> int:
-    """Calls FILE.py:FUNCTION in the interpreter of the trials. Raises BadMemory with what it said."""
+    """Calls FILE.py:FUNCTION in the interpreter of the trials; returns bytes. Raises BadMemory with its error."""
     question = {"memory": where, "folder": cell.folder, "params": dict(params), "cell": dict(cell.axes)}
     read_end, write_end = os.pipe()
     try:

@@ -1,4 +1,4 @@
-"""What a trial process is told before it begins: its specification, and the earlier trials that its search sees."""
+"""Builds what a trial process gets before it starts: its specification and the earlier trials of its search."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 class TrialOrder:
-    """Of one trial, which is number `number` of its search; `role`: it is not of the search."""
+    """Builds the specification of one trial, which is number `number` of its search; `role`: it is an extra trial."""
 
     def __init__(self, work: Work, trial: Trial, cell: Cell, number: int, role: str | None, threads: int) -> None:
         self.db, self.places, self.settings, self.claim = work.db, work.places, work.settings, work.claim
         self.slot = work.slot
         self.study, self.history, self.job = work.study, work.history, work.claim.job
         self.trial, self.cell, self.number, self.role, self.threads = trial, cell, number, role, threads
-        self.known = seen_below(cell, number)  # it knows the trials of lower numbers, all of which have ended
+        self.known = seen_below(cell, number)  # it may use trials with lower numbers; they have all ended
         self._rivals_then: list[PastTrial] | None = None
 
     def spec(self, admitted: Admission) -> TrialSpec:
-        """What the trial process gets."""
+        """Returns the specification for the trial process."""
         return TrialSpec(
             cell=self.cell,
             number=self.number,
@@ -49,29 +49,29 @@ class TrialOrder:
             log_path=str(trial_log(self.places.logs, self.job.experiment, self.job.id, self.trial.number)),
             recipe=admitted.recipe,
             memory_limit=admitted.limit,
-            resume=True,  # from a checkpoint if there is one
+            resume=True,  # from the checkpoint, if there is one
             checkpoint_every_s=self.settings.checkpoint_every_s,
         )
 
     def _draws(self) -> tuple[dict[str, Any], ...]:
-        """What this trial has drawn itself so far, which it gets again."""
+        """Returns the parameters that the trial has drawn so far, so that it gets them again."""
         told = ("k", "name", "value", "distribution")
         return tuple({name: getattr(draw, name) for name in told} for draw in queries.draws(self.db, self.trial.id))
 
     def _history(self) -> list[PastTrial]:
-        """Define-by-run: the earlier trials of the job as its sampler sees them; later ones have no say."""
+        """Returns the earlier trials if the process needs them: it draws parameters itself, or reads `trial.study`."""
         draws = self.cell.space is None and self.cell.sampler not in NO_HISTORY
         return self.history.before(self.known) if draws or reads_the_study(self.cell) else []
 
     def tell_history(self, template: Template) -> None:
-        """Before it forks."""
+        """Sends the earlier trials to the template before it forks."""
         if self.earlier is not None:
             template.know(self.earlier, self.cell.to_json(), self.number)
 
     def with_record(self, spec: TrialSpec, child: Placed) -> TrialSpec:
-        """The specification with what its process does not know yet: the trial's own draws, and earlier trials.
+        """Adds the trial's recorded draws, and the earlier trials that its process does not know yet.
 
-        The draws of each attempt so far: code that has changed between two attempts must not draw others.
+        With the draws, code that changed between two attempts gets the same parameters.
         """
         spec = replace(spec, draws=self._draws())
         if self.earlier is None:
@@ -81,16 +81,16 @@ class TrialOrder:
 
     @cached_property
     def earlier(self) -> Told | None:
-        """The history under a name of its own; None: its process is not one of a function."""
+        """Returns the earlier trials under a unique name; None: the process does not run a function."""
         if self.study.program(self.cell).forks_for is None:
             return None
         name = f"{self.job.id}.{self.claim.token}"
-        if self.role is not None:  # its specification may see another history, in a process of the same file
+        if self.role is not None:  # an extra trial may see another history in a process of the same file
             name += f".{self.role}"
         return Told(name, self._history())
 
     def rivals(self) -> list[PastTrial]:
-        """What a pruner compares the trial with: none of them changes while it runs."""
+        """Returns the trials that the pruner compares this one with; they do not change while it runs."""
         if self.cell.pruner == "none":
             return []
         if self._rivals_then is None:
@@ -99,10 +99,10 @@ class TrialOrder:
 
 
 def reads_the_study(cell: Cell) -> bool:
-    """Does the file of a function speak of `trial.study`, whose best value or trials it may want?"""
+    """Does the function's file use `trial.study`? Then it may read the best value or earlier trials."""
     if not isinstance(cell, FunctionCell):
         return False
     try:
         return b".study" in cell.path.read_bytes()
     except OSError:
-        return False  # which its process then says
+        return False  # the trial process will report it

@@ -1,4 +1,4 @@
-"""Makes rows of what one trial tells while it runs."""
+"""Writes the facts that one running trial sends to the database."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-CODE_CHANGED = "code changed"  # badge of a trial whose file is not the one that was put in line
-CHANGED_TO = "code_changed"  # fact of such a trial: the md5 of what it ran
+CODE_CHANGED = "code changed"  # badge of a trial that ran another file than the enqueued one
+CHANGED_TO = "code_changed"  # fact of such a trial: the md5 of the code it ran
 STARTED_FACTS = (
     "n_params", "n_train", "n_val", "n_pos", "prior_loss", "label_md5", "base_rate", "data_md5", "torch_version",
     "host", "device", "threads", "micro_batch", "accumulation", "recipe", "predicted_bytes",
 )  # fmt: skip
-FINGERPRINT = "fingerprint"  # fact of a trial that ran on nodes: of the first one
-OTHER_HARDWARE = "other_hardware"  # fact of such a trial: the first node that differs
-MOVED = "other hardware"  # its badge
-KEPT_AT = "kept_at"  # fact of a trial whose large checkpoints do not come home: the folder where they are
-KEPT_FILES = "files"  # fact of a trial: name -> md5 and bytes of what it keeps in its folder
+FINGERPRINT = "fingerprint"  # fact of a trial on nodes: hardware and libraries of the first node
+OTHER_HARDWARE = "other_hardware"  # fact of such a trial: the first node with another fingerprint
+MOVED = "other hardware"  # badge of such a trial
+KEPT_AT = "kept_at"  # fact of a trial with large checkpoints: their folder on the shared file system
+KEPT_FILES = "files"  # fact of a trial: name -> md5 and bytes of each kept file
 
 
 class TrialRecord:
-    """Of one trial under one claim: a late worker's writes are refused."""
+    """Writes facts of one trial under one claim; raises StaleToken if the claim is lost."""
 
     def __init__(self, work: Work, trial: Trial, cell: Cell, tell: Telling) -> None:
         self.db, self.slot, self.claim, self.study = work.db, work.slot, work.claim, work.study
@@ -62,10 +62,11 @@ class TrialRecord:
         self.tell(Note(said, self.job))
 
     def take_over(self, child: Placed, spec: TrialSpec) -> None:
-        """Nobody else works on this trial when this returns, and `child` is on record before it hears of the trial.
+        """Ends the trial's previous process if it still runs, and records `child` before it receives the trial.
 
-        A worker that was stopped for longer than its lease lost the job, but its trial process trains on: two would
-        write to one folder. The old pid is read before the fence, so that a late worker never ends its successor's.
+        A worker that was stopped for longer than its lease has lost the job, but its trial process still trains: two
+        would write to one folder. The old pid is read before the token is checked, so that a late worker never ends
+        its successor's process.
         """
         host = socket.gethostname()
         before = self.reread()
@@ -81,7 +82,7 @@ class TrialRecord:
             if became is not Reaped.GONE:
                 log.info("process %s, which ran this trial before: %s", before.pid, became)
         facts: dict[str, Any] = self._process(child)
-        facts["log_path"] = spec.log_path  # a file that cannot be imported has said why there
+        facts["log_path"] = spec.log_path  # now: a file that cannot be imported writes its error there
         if child.node is not None:
             facts |= self._hardware(before, child)
         if gpus := self.slot.room.gpus_of(self.slot.index):
@@ -89,7 +90,7 @@ class TrialRecord:
         transitions.record_progress(self.db, self.claim, self.trial.id, facts)
 
     def _hardware(self, before: Trial, child: Placed) -> dict[str, Any]:
-        """What it began on decides the last bits: a trial that goes on elsewhere says so."""
+        """Returns facts about the node; warns when the trial continues on other hardware, which changes last bits."""
         first = before.facts.get(FINGERPRINT)
         if first is None:
             return {FINGERPRINT: child.fingerprint}
@@ -104,27 +105,27 @@ class TrialRecord:
         return {OTHER_HARDWARE: child.node}
 
     def _process(self, child: Placed) -> dict[str, Any]:
-        """Which one it is; a pid of another machine is nobody's to signal, so it is not kept."""
+        """Returns the facts that identify the process; without a pid on another machine, which we could not signal."""
         if child.node is not None:
             return {"host": child.node, "pid": None, "pid_started": None}
         return {"host": socket.gethostname(), "pid": child.pid, "pid_started": child.started}
 
     def curve(self) -> dict[int, float]:
-        """What earlier attempts have told of this trial: one that goes on from a checkpoint does not tell it again."""
+        """Returns epoch -> value from earlier attempts; a trial that resumes does not send them again."""
         recorded = queries.epochs(self.db, self.trial.id)
         return {
             epoch.epoch: epoch.value for epoch in recorded if epoch.value is not None and math.isfinite(epoch.value)
         }
 
     def with_deciding(self, fact: dict[str, Any]) -> dict[str, Any]:
-        """An epoch with the value that the pruner looks at, which need not be that of the first goal."""
+        """Sets the value of an epoch to that of the metric the pruner uses, which may not be the first goal."""
         name, metrics = pruning_of(self.cell)[0], fact.get("metrics")
         if name == self.cell.metric or not isinstance(metrics, dict) or name not in metrics:
             return fact
         return fact | {"value": metrics[name]}
 
     def value(self, fact: dict[str, Any]) -> float | None:
-        """The number of an epoch that decides."""
+        """Returns the value of an epoch that the pruner compares."""
         found: float | None = fact["value"] if "value" in fact else fact[self.cell.metric]
         return found
 
@@ -145,7 +146,7 @@ class TrialRecord:
         return None
 
     def _tell_changed_code(self, md5: str) -> None:
-        """Once for each state of the file."""
+        """Warns once for each md5 of the file."""
         since = f"t{self.trial.number}"
         said = (
             f"the code is not what was put in line, its md5 is {md5[:8]} now: trials from {since} on get the badge "
@@ -162,7 +163,7 @@ class TrialRecord:
             self.tell(Note(said, self.job))
 
     def tell_undrawn(self, given: Mapping[str, Any]) -> None:
-        """Of parameters that a warm start gives, and the function has not asked for: a misspelt one."""
+        """Warns about parameters of a warm start that the function did not suggest: probably misspelt."""
         drawn = [draw.name for draw in queries.draws(self.db, self.trial.id)]
         wrong = [name for name in given if name not in drawn]
         if wrong:
@@ -175,7 +176,7 @@ class TrialRecord:
             self.tell(Note(said, self.job))
 
     def lacking(self, fact: dict[str, Any]) -> None:
-        """Of a command that reports something else than what decides; said once, before any trial of the job has."""
+        """Warns that a command reports other metrics than the deciding one; only until a trial has reported it."""
         names = [str(name)[:80] for name in fact.get("names", ())]
         if not names or queries.trials_with_steps(self.db, self.job.id):
             return
@@ -187,7 +188,7 @@ class TrialRecord:
         self.tell(Note(said, self.job))
 
     def probe(self, spec: TrialSpec, fact: dict[str, Any]) -> StopRequest | None:
-        """What the first steps really took; more than it may, and the trial goes on with a leaner recipe."""
+        """Records the memory of the first steps; above the limit, returns a request to use a leaner recipe."""
         measured = fact.get("measured")
         if measured is None:
             return None
@@ -202,12 +203,12 @@ class TrialRecord:
         epoch = {name: value for name, value in fact.items() if name not in ("fact", "number", "judged")}
         try:
             transitions.record_epoch(self.db, self.claim, self.trial.id, epoch)
-        except ResumeMismatch as mismatch:  # an event tells of it; the first result stays
+        except ResumeMismatch as mismatch:  # it is recorded as an event; the first value stays
             log.warning("%s", mismatch)
         self.tell(EpochReported(self.job, self.trial, fact))
 
     def strange(self, fact: dict[str, Any]) -> None:
-        """A line that the process has not told, or that is none: of a person's code, as a rule. Said once."""
+        """Warns once about an invalid line among the facts, usually written by the user's code."""
         if self._told_strange:
             return
         self._told_strange = True
@@ -231,7 +232,7 @@ class TrialRecord:
             self._kept_at = at
 
     def kept(self, fact: dict[str, Any]) -> None:
-        """A file that the trial keeps; a later one of the same name has taken its place."""
+        """Records a file that the trial keeps; replaces an earlier one with the same name."""
         known = self.reread().facts.get(KEPT_FILES)
         files = dict(known) if isinstance(known, dict) else {}
         if len(files) >= MOST_FILES and fact["name"] not in files:

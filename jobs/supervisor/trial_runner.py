@@ -1,8 +1,4 @@
-"""Runs one trial to its end: attempt after attempt, each fact a row, each way to end its answer.
-
-The supervisor hands it a trial that is on record; it comes back when the trial has ended, or with the wish for which it
-was left.
-"""
+"""Runs one recorded trial until it ends or must be left: starts attempts, records facts, decides about retries."""
 
 from __future__ import annotations
 
@@ -58,23 +54,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-OUTAGES_ALLOWED = 10  # faults of the machine without an epoch or a checkpoint in between; then the job is parked
-KILLS_ALLOWED = 30  # the same for kills from outside, which somebody will stop; with the pauses, 25 minutes
-TRIES_AT_LEAST, IN_VAIN_S = 5, 1500.0  # so many that took so long are enough: an hour is not lost 30 times
-TRIES_IN_SLOT = 4  # before other jobs that wait get the slot for the time of a pause, or longer
+OUTAGES_ALLOWED = 10  # machine faults without an epoch or a checkpoint in between; then the job fails
+KILLS_ALLOWED = 30  # the same for kills from outside, which should end at some time; with the pauses, 25 minutes
+TRIES_AT_LEAST, IN_VAIN_S = 5, 1500.0  # the job also fails after tries that took this long: 30 of an hour waste a day
+TRIES_IN_SLOT = 4  # after this many, queued jobs get the slot during a pause
 REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
-}  # fmt: skip  # cause -> why it is tried again
-TRIES_IN_MEMORY = 2  # of a trial that has no leaner recipe, without an epoch or a checkpoint in between
-OF_NODE = tuple(reason.value for reason in StopReason if reason.of_node)  # ends of attempts
+}  # fmt: skip  # cause -> reason of the retry
+TRIES_IN_MEMORY = 2  # for a trial without a leaner recipe, without an epoch or a checkpoint in between
+OF_NODE = tuple(reason.value for reason in StopReason if reason.of_node)  # values of Attempt.how
 WORDS = {
     StopReason.MACHINE: "the machine failed it", StopReason.KILL: "killed", StopReason.AGAIN: "its last epoch again",
-}  # fmt: skip  # reason -> as an event says it
+}  # fmt: skip  # reason -> words in an event
 
 
 @dataclass(frozen=True)
 class Work:
-    """What everything done for one claim shares."""
+    """What all parts of the supervisor share for one claim."""
 
     db: Database
     places: Places
@@ -83,12 +79,12 @@ class Work:
     claim: Claim
     study: Study
     cell: Cell
-    ordered: Callable[[int], StopReason | None]  # what people asked of a job meanwhile
+    ordered: Callable[[int], StopReason | None]  # job id -> why it must stop, None: go on
     tell: Tell
     history: JobHistory
-    told_code: set[str] = field(default_factory=set)  # md5 of changed code that was told of
-    peaks: dict[int, Peak] = field(default_factory=dict)  # of its trials that run, by number, once they have reported
-    rests: Rests | None = None  # None: no other job may have the slot meanwhile
+    told_code: set[str] = field(default_factory=set)  # md5 of changed code that was already reported
+    peaks: dict[int, Peak] = field(default_factory=dict)  # peak of running trials by number, after the first report
+    rests: Rests | None = None  # None: other jobs may not use the slot during a pause
 
 
 class TrialRunner:
@@ -100,7 +96,7 @@ class TrialRunner:
         self.study, self.cell = work.study, extra_trials.cell_of(work.cell, trial)
         self.job, self.trial = work.claim.job, trial
         self.role = role_of(trial)
-        self.number = trial.number  # within the search
+        self.number = trial.number  # number within the search
         if self.role is None and runs_more(work.cell):
             self.number = work.history.searched(trial.number)
         self._pruned_for: str | None = None  # why it is pruned
@@ -108,17 +104,17 @@ class TrialRunner:
         self.memory = TrialMemory(replace(work, cell=self.cell), trial)
         self.tell = Telling(work.db, work.tell)
         self.record = TrialRecord(work, trial, self.cell, self.tell)
-        threads = self.memory.threads  # a resumed trial keeps its own: it decides the last bits
+        threads = self.memory.threads  # a resumed trial keeps its number of threads, which affects the last bits
         self.order = TrialOrder(work, trial, self.cell, self.number, self.role, threads)
-        self.worked_s = 0.0  # in this claim: frozen time, and time in which the machine slept, is left out
-        self._spent_s = 0.0  # before it, where the trial has a time limit
-        self._was_starved = False  # memory was short when its latest process ended, and the trial to blame
-        self._peak = 0  # bytes, of all attempts in this claim
+        self.worked_s = 0.0  # in this claim, without time in which the trial was frozen or the machine slept
+        self._spent_s = 0.0  # before this claim; read only if the trial has a time limit
+        self._was_starved = False  # memory was short because of this trial when its latest process ended
+        self._peak = 0  # bytes; maximum over the attempts of this claim
 
     def run(self) -> StopRequest | None:
-        """Attempts until the trial has ended; returns the wish it was left for, or None when it ended."""
+        """Runs attempts until the trial ends. Returns None, or the StopRequest that interrupted it."""
         trial = self.trial
-        if trial.status == TrialStatus.COMPLETE:  # an identical twin had run
+        if trial.status == TrialStatus.COMPLETE:  # it reuses the result of an identical trial
             return None
         self.tell(TrialStarted(self.job, trial))
         if self.resources.trial_timeout_s is not None:
@@ -182,16 +178,16 @@ class TrialRunner:
                 spec = replace(spec, memory_limit=admitted.limit)
 
     def _admit(self, alone: bool = False) -> Admission | StopRequest:
-        """What the trial may take, once the other slots leave it; or why it cannot begin."""
+        """Waits for room; returns what the trial may use, or the request to leave the job instead."""
         if not self._finds_node():
             return StopRequest(self.ordered(self.job.id) or StopReason.DRAIN)
         waited = False
         while True:
             try:
                 admitted = self.memory.admit(alone)
-            except CannotFit as refused:  # before any process has started
+            except CannotFit as refused:
                 return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
-            except BadMemory as refused:  # a person's function: it would say the same of every trial
+            except BadMemory as refused:  # the user's memory function would fail for every trial
                 return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
             if self._takes_room(admitted, waited, learns=admitted.want.alone and not alone):
                 return admitted
@@ -200,7 +196,7 @@ class TrialRunner:
                 return StopRequest(order or StopReason.DRAIN)
 
     def _out_of_memory(self, end: AttemptEnd, setbacks: Setbacks) -> AttemptEnd | StopRequest | None:
-        """What its study wants done about it; None: it runs again, with a leaner recipe or alone."""
+        """Applies the study's on_oom policy; None: run it again, with a leaner recipe or alone."""
         policy, said = self.resources.on_oom, message_of(end)
         if policy in ("fail", "prune"):
             how = Ended.FAILED if policy == "fail" else Ended.PRUNED
@@ -213,7 +209,7 @@ class TrialRunner:
         return self._cannot_fit(self._too_large(end), f"; {self._cure(end)}")
 
     def _cannot_fit(self, said: str, cure: str = "") -> AttemptEnd | StopRequest:
-        """Of a function or command whose other trials fit it is these parameters that do not; else the job is held."""
+        """Fails the trial if other trials of a function or command did fit, else holds the job."""
         job = queries.job(self.db, self.job.id)
         if self._is_bare and job.trials_complete + job.trials_pruned:
             return AttemptEnd(Ended.FAILED, {"cause": Cause.CANNOT_FIT, "message": said})
@@ -223,13 +219,13 @@ class TrialRunner:
         return " ".join([f"t{self.trial.number}", *filter(None, [self.trial.architecture])])
 
     def _after_memory(self, alone: bool) -> str | None:
-        """What becomes of it when it is out of memory, in words; None: as its study plans."""
+        """Says what happens when the trial is out of memory; None: the study's plan decides."""
         words = {"fail": "it ends as failed", "prune": "it ends as pruned"}
         once_more = AGAIN if alone or self.slot.settings.slots == 1 else f"{AGAIN}, alone"
         return {**words, "alone": once_more}.get(str(self.resources.on_oom))
 
     def _pause_before(self, reason: StopReason, outages: int, allowed: int, message: str) -> StopRequest | None:
-        """Waits until the machine has cooled, or has had time to recover; returns what came meanwhile instead."""
+        """Waits for the machine to cool down or recover; returns a request that ends the wait, or None."""
         if reason is StopReason.HEAT:
             self.slot.cool_down(self.db, self.claim.worker_id, lambda: self.ordered(self.job.id) is not None)
             return self._order()
@@ -258,7 +254,7 @@ class TrialRunner:
         return None if order is None else StopRequest(order)
 
     def _others_wait(self) -> bool:
-        """Would another job take this slot?"""
+        """Is another job runnable in this slot?"""
         rests = self.work.rests
         if rests is None:
             return False
@@ -266,18 +262,18 @@ class TrialRunner:
         return next_runnable(self.db, others | {self.job.id}) is not None
 
     def _in_vain(self) -> Sequence[Tried]:
-        """Tries that the machine failed, in whichever worker, since it last got further."""
+        """Returns the tries, of any worker, that machine faults ended since the trial's last progress."""
         return recorded_tries(self.db, self.job.id, self.trial.id)
 
     def _took_too_long(self, outages: int) -> bool:
-        """Have the tries in vain taken as much time as they may?"""
+        """Have the tries without progress used up IN_VAIN_S?"""
         if outages < TRIES_AT_LEAST:
             return False
-        later = self._in_vain()[1:]  # the first one may have got further before it failed
+        later = self._in_vain()[1:]  # the first one may have made progress before it failed
         return sum((one.ended_at or one.began_at) - one.began_at for one in later) >= IN_VAIN_S
 
     def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
-        """The wish that ends the job: it is not the trial that failed, which stays interrupted."""
+        """Returns the request that fails the job; the trial stays interrupted and can be continued."""
         said = f"t{self.trial.number} cannot run: {message_of(end)}"
         if outages > 1:
             said = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
@@ -299,16 +295,16 @@ class TrialRunner:
 
     @property
     def _is_bare(self) -> bool:
-        """Of a function or a command, whose memory nobody has planned."""
+        """Does it run a function or a command, without a memory plan of its study?"""
         return not self.memory.plans
 
     def _reached(self) -> tuple[int, int]:
-        """Epochs recorded, and the step of the latest checkpoint."""
+        """Returns the number of recorded epochs and the step of the latest checkpoint."""
         stored = queries.checkpoints(self.db, self.trial.id)
         return self.record.reread().epochs, stored[0]["step"] if stored else 0
 
     def _finds_node(self) -> bool:
-        """Waits, and says so, until there is a machine that can run it; False: an order came first."""
+        """Waits for a node that can run the trial, and records the wait; False: an order came first."""
         if self.slot.is_local:
             return True
         before = {one.host for one in queries.attempts(self.db, self.trial.id) if one.how in OF_NODE and one.host}
@@ -329,10 +325,10 @@ class TrialRunner:
         return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
 
     def _takes_room(self, admitted: Admission, waited: bool, learns: bool) -> bool:
-        """Waits, and says so, until the other slots' trials leave room for this one; False: an order came first.
+        """Waits until the other slots leave enough room, and records the wait; False: an order came first.
 
-        Or, where it waits only because nobody knows what it needs (`learns`), another trial of the job has shown that.
-        One that has `waited` for that may go at the second look.
+        With `learns` the trial waits only because its need is unknown: also False when another trial of the job has
+        shown it. `waited`: the trial has waited before, so the wait is recorded at the second check only.
         """
         looks = 0
 
@@ -352,9 +348,9 @@ class TrialRunner:
         return self.slot.take_room(admitted, leaves)
 
     def _reason(self, end: AttemptEnd) -> StopReason | None:
-        """Why the trial must be left or tried again; None: it has ended."""
+        """Returns why the trial must be left or retried; None: it has ended."""
         wish = end.wish.reason if end.wish is not None else None
-        if wish is StopReason.CODE_ERROR:  # a fact was refused: no result makes up for it
+        if wish is StopReason.CODE_ERROR:  # a fact was refused: even a result does not count
             return wish
         if end.how in (Ended.RESULT, Ended.PRUNED):
             return None
@@ -362,16 +358,16 @@ class TrialRunner:
             return wish
         if end.how is Ended.STOPPED and end.facts.get("again"):
             return StopReason.AGAIN
-        if end.how is Ended.STOPPED:  # by a SIGTERM that nobody here has sent
+        if end.how is Ended.STOPPED:  # by a SIGTERM that we did not send
             return StopReason.MACHINE
         if end.how is Ended.LOST:
             return StopReason(end.facts["whose"])
         cause = end.facts.get("cause")
         if cause == Cause.MACHINE_ERROR and end.facts.get("code") == -signal.SIGKILL and self._was_starved:
-            cause = Cause.OUT_OF_MEMORY  # nobody counts the kernel's victims here, but memory was short
+            cause = Cause.OUT_OF_MEMORY  # the OOM killer's count is not readable here, but memory was short
         reason = REASONS.get(str(cause))
         if reason is StopReason.DISK and end.facts.get("foreign") and takes_files(self.work.places.outputs):
-            return StopReason.MACHINE  # another disk is full, or a file too large: other jobs need not wait
+            return StopReason.MACHINE  # another disk is full, or a file is too large: other jobs can go on
         return reason if end.how is Ended.FAILED else reason or StopReason.CRASHED
 
     def _attempt(self, spec: TrialSpec, admitted: Admission) -> AttemptEnd:
@@ -409,7 +405,7 @@ class TrialRunner:
         def record(fact: dict[str, Any]) -> Ended | StopRequest | None:
             try:
                 return take(fact)
-            except BadRow as refused:  # a step of 10**12, a name of 300 characters: the trial's fault alone
+            except BadRow as refused:  # for example a step of 10**12 or a name of 300 characters: the trial's own fault
                 return StopRequest(StopReason.CODE_ERROR, str(refused), kill=True)
 
         def take(fact: dict[str, Any]) -> Ended | StopRequest | None:
@@ -478,13 +474,13 @@ class TrialRunner:
                 said = f"t{self.trial.number}: {end.facts['message']}; it goes on from its last checkpoint"
                 transitions.record_intervention(self.db, self.claim, "killed", said, {}, trial_id=self.trial.id)
         except StaleToken:
-            self.slot.kill()  # no last checkpoint: somebody else writes to the same folder now
+            self.slot.kill()  # no last checkpoint: another worker writes to the same folder now
             raise
         except BaseException:
-            self.slot.close()  # a full disk or a bug: the process must not train on
+            self.slot.close()  # a full disk or a bug: the process must not go on
             raise
         if end.how in (Ended.FAILED, Ended.DIED) and (replaced := OWN.replaced(now=True)) is not None:
-            end = AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))  # half of it may be new code
+            end = AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))  # it may have mixed versions
         if log_limit is not None and log_limit.look(last=True):
             self.record.dropped_log()
         self.worked_s += watch.watchdog.worked_s
@@ -495,7 +491,7 @@ class TrialRunner:
         return end
 
     def _late(self, worked_s: float) -> StopRequest | None:
-        """The end of a trial that has worked for longer than it may."""
+        """Returns the request that ends a trial after its time limit, or None."""
         allowed_s = self.resources.trial_timeout_s
         seconds = self._spent_s + self.worked_s + worked_s
         if allowed_s is None or seconds <= allowed_s:
@@ -504,18 +500,21 @@ class TrialRunner:
         return StopRequest(StopReason.TIME, said, kill=True)
 
     def _again(self, spec: TrialSpec, reason: StopReason, message: str, progressed: bool = False) -> TrialSpec | None:
-        """The spec of the next attempt: from the checkpoint, after a shrink with less memory; None: none is leaner."""
+        """Returns the specification of the next attempt; with a leaner recipe after running out of memory.
+
+        None: there is no leaner recipe. Records why the trial restarts.
+        """
         recipe = self.record.reread().recipe or spec.recipe
         if reason.memory and self.study.can_shrink(self.cell):
             leaner = self.study.leaner(self.cell, recipe or {})
-            if leaner is None and not (self._is_bare and progressed):  # a leak: each attempt gets further
+            if leaner is None and not (self._is_bare and progressed):  # with a leak each attempt still makes progress
                 return None
             recipe = recipe if leaner is None else leaner
-            assert recipe is not None, "there is a leaner one, or it has one that cannot be made leaner"
+            assert recipe is not None, "there is a leaner recipe, or one that cannot be made leaner"
             message += f"; now batch={self.study.batch(self.cell, recipe)}"
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         if reason is StopReason.SHRINK and self._is_bare and message:
-            why = message  # which says that it was out of memory
+            why = message  # it already says that the trial was out of memory
         how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id) else "begins anew"
         words = f"t{self.trial.number} {how}: {why}"
         data = {"reason": reason, "recipe": recipe}
@@ -529,12 +528,11 @@ class TrialRunner:
         return replace(spec, recipe=recipe)
 
     def _close(self, end: AttemptEnd) -> None:
-        """Write how the trial ended."""
         close(self.work, self.record, end, self.number, self._peak if self._is_bare else 0, self._pruned_for)
 
 
 def gone_of(program: Program) -> str | None:
-    """What a program needs and is not there; None: it is all there."""
+    """Returns a sentence about the program's missing folder or interpreter; None: both exist."""
     if program.folder is not None and not Path(program.folder).is_dir():
         return f"{program.folder} is no folder; move it back, or enqueue it from where it is now: its trials stay"
     if program.python is not None and not Path(program.python).is_file():
@@ -543,7 +541,7 @@ def gone_of(program: Program) -> str | None:
 
 
 def waits_for(admitted: Admission) -> str:
-    """What a trial waits for, in words."""
+    """Says what a trial waits for."""
     want = admitted.want
     if want.alone:
         return "no other trial runs: nobody knows how much memory it needs"

@@ -1,6 +1,6 @@
-"""Sees that the files of fts were replaced under a running worker, as `pip install` does.
+"""Detects that the files of fts were replaced while a worker runs, for example by `pip install`.
 
-What is imported from then on would be of another version than what runs: no trial process is started any more.
+Later imports would mix two versions, so the worker starts no more trial processes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from fts import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LOOK_S = 1.0  # between two looks; one takes 2 ms
+LOOK_S = 1.0  # between two checks; one takes 2 ms
 NOT_OURS = {"tui", "__pycache__"}  # no worker and no trial imports them
 Stamp = tuple[int, int]  # time of change, bytes
 
 
 class OwnCode:
-    """The files as they were when the worker began; until `remember` nothing is looked at."""
+    """The files of fts as they were when the worker started; checks nothing before `remember`."""
 
     def __init__(self, home: Path | None = None) -> None:
         self._home = home or Path(sys.modules["fts"].__path__[0])
@@ -36,7 +36,7 @@ class OwnCode:
         self._lock = threading.Lock()
 
     def remember(self) -> None:
-        """Takes 50 ms: it reads them all."""
+        """Reads all files and stores their md5; takes 50 ms."""
         with self._lock:
             self._folders = {folder: stamp_of(folder) for folder in folders_of(self._home)}
             self._stamps = {file: stamp_of(file) for file in files_in(self._folders)}
@@ -44,7 +44,7 @@ class OwnCode:
             self._found = False
 
     def replaced(self, now: bool = False) -> str | None:
-        """What was found, as a sentence; None: all is as it was. Looks once in LOOK_S, or `now`."""
+        """Returns a sentence if files were replaced, else None. Checks at most once in LOOK_S, or `now`."""
         with self._lock:
             if not self._stamps:
                 return None
@@ -55,7 +55,7 @@ class OwnCode:
 
     def _differs(self) -> bool:
         changed = [folder for folder, stamp in self._folders.items() if stamp_of(folder) != stamp]
-        if changed:  # by a draft of an editor, or by bytecode of Python, or by files that came or went
+        if changed:  # by an editor's temporary file, by Python's bytecode, or by new or removed files
             if sorted(folders_of(self._home)) != sorted(self._folders):
                 return True
             if sorted(files_in(self._folders)) != sorted(self._stamps):
@@ -65,7 +65,7 @@ class OwnCode:
             if (there := stamp_of(file)) != stamp:
                 if md5_of(file) != self._md5s[file]:
                     return True
-                self._stamps[file] = there  # written anew with the same content
+                self._stamps[file] = there  # rewritten with the same content
         return False
 
 
@@ -87,14 +87,14 @@ def files_in(folders: Iterable[str]) -> list[str]:
 
 def stamp_of(path: str) -> Stamp:
     try:
-        status = os.stat(path)  # noqa: PTH116  # a Path for each of 600 files takes longer than the look itself
+        status = os.stat(path)  # noqa: PTH116  # creating a Path for each of 600 files takes longer than the check
     except OSError:
         return (0, 0)
     return (status.st_mtime_ns, status.st_size)
 
 
 def md5_of(path: str) -> str:
-    """Empty: it cannot be read."""
+    """Returns "" for an unreadable file."""
     try:
         return hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest()
     except OSError:

@@ -1,6 +1,6 @@
 """Starts a trial process in an interpreter that has no fts installed: lends it ours, and nothing else of our packages.
 
-other/python -P fts/jobs/trial/elsewhere.py /site-packages/fts fts.jobs.trial.function --facts-fd 5
+other/python -P fts/jobs/trial/other_python.py /site-packages/fts fts.jobs.trial.function --facts-fd 5
 """
 
 import importlib

@@ -14,7 +14,7 @@ from typing import Any
 
 def lend(home: Path) -> None:
     """Makes `import fts` work in the person's file."""
-    found = importlib.util.spec_from_file_location("elsewhere", home / "jobs" / "trial" / "elsewhere.py")
+    found = importlib.util.spec_from_file_location("other_python", home / "jobs" / "trial" / "other_python.py")
     assert found is not None and found.loader is not None, "it lies beside this file"
     elsewhere = importlib.util.module_from_spec(found)
     found.loader.exec_module(elsewhere)

@@ -1,1 +1,1 @@
-"""Memory, pace, heat and disk of a running trial: what is decided, and what is done about it."""
+"""Watches memory, pace, heat and disk of a running trial, and acts on them."""

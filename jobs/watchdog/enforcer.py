@@ -1,4 +1,4 @@
-"""Carries out what the watchdog decides about one trial, and writes each intervention down as an event."""
+"""Carries out the watchdog's decisions about one trial, and records each intervention as an event."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-PROGRESS = ("started", "epoch", "checkpoint")  # facts that show life beside the steps themselves
+PROGRESS = ("started", "epoch", "checkpoint")  # facts that count as progress, besides "step"
 
 
 class Enforcer:
-    """The watchdog of one attempt, seen from the supervisor: it hears the facts and may wish for an end."""
+    """The supervisor's view of the watchdog for one attempt: it gets the facts and may request a stop."""
 
     def __init__(
         self, db: Database, claim: Claim, trial: Trial, child: Watched, watchdog: Watchdog, then: str = HALVED
     ) -> None:
-        self.then = then  # what becomes of it when it is out of memory
+        self.then = then  # what happens when the trial is out of memory, for messages
         self.db, self.claim, self.trial, self.child, self.watchdog = db, claim, trial, child, watchdog
 
     def memory_marks(self) -> dict[str, int]:
-        """What the trial is kept within, for those who look on: bytes at which it is halved, and killed."""
+        """Returns the soft and the hard memory limit in bytes, for the screens; empty without limits."""
         limits = self.watchdog.limits
         if limits.soft is None or limits.hard is None:
             return {}
         return {"memory_soft": limits.soft, "memory_hard": limits.hard}
 
     def saw(self, fact: dict[str, Any]) -> None:
-        if fact.get("fact") == "step":  # what lies between two reports of a function is no step of equal length
+        if fact.get("fact") == "step":  # without an architecture the time between two reports is not a step time
             self.watchdog.progress(fact.get("step_s") if self.trial.architecture else None)
         elif fact.get("fact") in PROGRESS:
             self.watchdog.progress()
             self.watchdog.pace.reported()
 
     def wish(self) -> StopRequest | None:
-        """What the trial has to end for, if anything; freezing and thawing are done on the way."""
+        """Runs the watchdog's checks, freezes or thaws the trial; returns a request to stop it, or None."""
         wishes = [wish for decision in self.watchdog.check() if (wish := self._carry_out(decision))]
         return wishes[0] if wishes else None
 
@@ -61,7 +61,7 @@ class Enforcer:
         return wish_for(decision)
 
     def _write(self, decision: Decision) -> None:
-        """Never a reason to stop watching: a database that is busy or full gets the next word."""
+        """Records the decision; an error of the database is logged only, so that the watchdog goes on."""
         try:
             if decision.state is not None:
                 transitions.set_guard(self.db, self.claim.worker_id, decision.state.value, decision.message)
@@ -87,7 +87,7 @@ VERBS = {
 
 
 def wish_for(decision: Decision) -> StopRequest | None:
-    """The end an attempt has to come to for this decision."""
+    """Returns the stop request for a decision; None if the trial may go on."""
     if decision.action is Action.KILL:
         return StopRequest(
             StopReason.STALLED if decision.cause is Cause.STALLED else StopReason.KILL, decision.message, kill=True

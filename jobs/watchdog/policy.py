@@ -1,9 +1,9 @@
-"""Decides what heat, memory and disk ask for: pure policy with hysteresis, no clock, no sensor, no process.
+"""Decides what to do about heat, memory and disk: pure functions of readings, with hysteresis.
 
-    guard = Guard(Thresholds())
+    guard = HeatPolicy(Thresholds())
     decision = guard.step(sensors.read())   # decision.action is freeze, thaw, stop, resume or none
 
-One Guard per slot lives across trials, because a machine that cools after a stop has no trial to ask.
+Each slot has one HeatPolicy that outlives its trials, because no trial runs while the machine cools down.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fts.jobs.status.conditions import RESERVE, usual_reserve
 from fts.jobs.status.formatting import GB, in_gb
 from fts.state.values import Cause
 
-if TYPE_CHECKING:  # the monitor draws these limits and need not pay for psutil
+if TYPE_CHECKING:  # not at run time: the monitor imports these limits and should not load psutil
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:  # the monitor draws these limits and need not pay for psutil
 
 
 class GuardState(StrEnum):
-    """How hot it is, and what that did; the value stands in the worker's row."""
+    """The state of the heat guard; the value is stored in the worker's row."""
 
     NORMAL = "normal"
     WARM = "warm"  # acceptable, shown
-    FROZEN = "frozen"  # trials hold their breath (SIGSTOP) until it is cooler
+    FROZEN = "frozen"  # trials are stopped with SIGSTOP until it is cooler
     COOLING = "cooling"  # trials were stopped with a checkpoint; the slot waits
-    UNKNOWN = "unknown"  # no thermometer answers; never taken for normal
+    UNKNOWN = "unknown"  # no temperature can be read; never treated as normal
 
 
 class Action(StrEnum):
@@ -52,27 +52,27 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, and the sentence that goes into the event and onto the screen."""
+    """What to do, with the message for the event and the screen."""
 
     action: Action
     message: str
-    state: GuardState | None = None  # of the heat; None: not about heat
-    cause: Cause | None = None  # what ended the trial, if the action ends it
-    changed: bool = True  # worth an event
+    state: GuardState | None = None  # None: the decision is not about heat
+    cause: Cause | None = None  # cause of the trial's end, if the action ends it
+    changed: bool = True  # record an event
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Degrees Celsius: below `warm` normal, from `warning` frozen until below `thaw`, above `critical` stopped until
-    below `cool`."""
+    """Degrees Celsius. Below `warm`: normal; from `warning` on: frozen until below `thaw`; above `critical`: stopped
+    until below `cool`."""
 
     warm: float = 70.0
     warning: float = 85.0
     critical: float = 95.0
     thaw: float = 75.0
     cool: float = 70.0
-    unknown_patience_s: float = 600.0  # frozen or cooling for longer than this without a reading: a warning
-    go_on_unknown: bool = False  # then thaw or resume although nobody knows; True where thermometers come and go
+    unknown_patience_s: float = 600.0  # warn when frozen or cooling for longer than this without a temperature
+    go_on_unknown: bool = False  # True: then thaw or resume without a temperature; for unreliable thermometers
 
     def __post_init__(self) -> None:
         order = (0.0, self.warm, self.warning, self.critical)
@@ -99,16 +99,16 @@ class Thresholds:
 
 
 class HeatPolicy:
-    """The state of the heat, moved by one reading at a time."""
+    """State machine of the heat guard; each reading moves it one step."""
 
     def __init__(self, limits: Thresholds) -> None:
         self.limits = limits
         self.state = GuardState.UNKNOWN
-        self._known_at: float | None = None  # time of the last reading with heat in it
+        self._known_at: float | None = None  # time of the last reading with a temperature
         self._said_unknown = False
 
     def step(self, reading: Reading) -> Decision:
-        """The next state and what to do about it."""
+        """Moves to the next state and returns what to do."""
         before = self.state
         heat = heat_of(reading, self.limits)
         if heat is None:
@@ -184,7 +184,7 @@ class HeatPolicy:
 
 
 def heat_of(reading: Reading, limits: Thresholds) -> float | None:
-    """Degrees to judge by: the thermometer's or those that macOS's thermal pressure stands for, whichever is worse."""
+    """Returns the higher of the measured temperature and the one that stands for macOS's thermal pressure."""
     by_pressure = {
         "nominal": min(limits.warm, limits.cool, limits.thaw) - 1,
         "moderate": (max(limits.warm, limits.thaw, limits.cool) + limits.warning) / 2,
@@ -207,19 +207,19 @@ def name_heat(reading: Reading) -> str:
 
 # -- memory and disk
 
-SHARE_TO_BLAME = 0.10  # of the machine's memory: a trial smaller than this is not what fills it
-SWAP_NEEDS_AVAILABLE_BELOW = 0.20  # of the total: idle programs that are swapped out while memory is free are harmless
+SHARE_TO_BLAME = 0.10  # of the machine's memory: a smaller trial is not the cause of a memory shortage
+SWAP_NEEDS_AVAILABLE_BELOW = 0.20  # of the total: swapping out idle programs while memory is free is harmless
 
 
 @dataclass(frozen=True)
 class MemoryLimits:
-    """Bytes. `soft` and `hard` bound the trial's tree, the others the machine around it; None switches one off."""
+    """Limits in bytes; None switches one off."""
 
-    soft: int | None = None
-    hard: int | None = None
-    available_low: int | None = None  # below it shrink, below half of it kill
-    swap_growth: int | None = 1 * GB  # since the trial started
-    disk_reserve: int | None = 1 * GB
+    soft: int | None = None  # of the trial's process tree: above it, shrink
+    hard: int | None = None  # of the trial's process tree: above it, kill
+    available_low: int | None = None  # of the machine: with less available shrink, with less than half of it kill
+    swap_growth: int | None = 1 * GB  # of the machine, since the trial started
+    disk_reserve: int | None = 1 * GB  # bytes that must stay free on the disk
 
     def __post_init__(self) -> None:
         if self.soft is not None and self.hard is not None and not 0 < self.soft <= self.hard:
@@ -231,9 +231,12 @@ class MemoryLimits:
     def for_trial(
         cls, allowed: int, total: int, environ: Mapping[str, str] = os.environ, disk: Path | None = None
     ) -> MemoryLimits:
-        """Limits around what the memory plan allows: soft at it, hard 15 % above (the plan's own error), and 4 % of the
-        machine kept available. FTS_MEMORY_SOFT, _HARD, _AVAILABLE_LOW, _SWAP_GROWTH and FTS_DISK_RESERVE override, in
-        bytes or as 12G. `disk`: a folder on the disk that is watched; None: one of another machine."""
+        """Returns the limits of a trial that may use `allowed` bytes.
+
+        Soft: `allowed`; hard: 15 % above (the plan's own error); available: 4 % of the machine. FTS_MEMORY_SOFT, _HARD,
+        _AVAILABLE_LOW, _SWAP_GROWTH and FTS_DISK_RESERVE override them, in bytes or as 12G. `disk`: a folder on the
+        watched disk; None: the disk is on another machine.
+        """
         hard = max(allowed, min(int(1.15 * allowed), int(0.97 * total)))
         found = {
             "soft": allowed,
@@ -254,11 +257,11 @@ class MemoryLimits:
 
 
 HALVED = "it continues with half the micro-batch"
-AGAIN = "it is tried once more"  # of a study that has no leaner recipe to offer
+AGAIN = "it is tried once more"  # for a study without a leaner recipe
 
 
 def judge_memory(limits: MemoryLimits, tree: int, reading: Reading, swap_at_start: int | None) -> Decision | None:
-    """What the trial tree's bytes and the machine's memory ask for; None: nothing."""
+    """Decides from the bytes of the trial's process tree and the machine's memory; None: nothing to do."""
     if limits.hard is not None and tree >= limits.hard:
         return over_hard(limits.hard, tree)
     low, available = limits.available_low, reading.available
@@ -276,7 +279,7 @@ def judge_memory(limits: MemoryLimits, tree: int, reading: Reading, swap_at_star
 
 
 def judge_disk(limits: MemoryLimits, reading: Reading) -> Decision | None:
-    """Stop before the disk is full: a checkpoint needs room."""
+    """Decides to stop before the disk is full, because a checkpoint needs room; None: nothing to do."""
     if limits.disk_reserve is None or reading.disk_free is None or reading.disk_free >= limits.disk_reserve:
         return None
     message = f"{in_gb(reading.disk_free)} of disk free, {in_gb(limits.disk_reserve)} reserved; free space"
@@ -304,7 +307,7 @@ def short_of_memory(tree: int, available: int, low: int, total: int | None) -> D
 
 
 def swap_growth(limits: MemoryLimits, reading: Reading, swap_at_start: int | None) -> int:
-    """Bytes by which swap grew beyond the limit while memory is short; 0 when it did not or nobody knows."""
+    """Returns by how many bytes swap has grown, if that is above the limit and memory is short; else 0."""
     if limits.swap_growth is None or reading.swap_used is None or swap_at_start is None:
         return 0
     is_short = (

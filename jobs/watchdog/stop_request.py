@@ -1,4 +1,4 @@
-"""Why a trial must stop or be tried again: a person's order, the watchdog's, or what became of its process."""
+"""Defines why a trial must stop or be retried: a person's order, a watchdog's decision, or the end of its process."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ if TYPE_CHECKING:
 
 
 class StopReason(StrEnum):
-    """Why an attempt at a trial is over before its result. The words are on record: events and attempts keep them."""
+    """Why an attempt ended before the trial's result. The values are stored in events and attempts."""
 
     LOST = "lost"  # another worker holds the claim now
     STOP = "stop"  # the worker leaves at once
-    DRAIN = "drain"  # the worker leaves at the next boundary between two trials
+    DRAIN = "drain"  # the worker leaves between two trials
     PAUSE = "pause"  # a person has paused the job
     CANCEL = "cancel"  # a person has cancelled it
-    DISK = "disk"  # too little room for its next checkpoint; the queue pauses
-    HEAT = "heat"  # the machine is too hot; the trial goes on once it has cooled
-    SHRINK = "shrink"  # more memory than it may have; the next attempt takes a leaner recipe
-    KILL = "kill"  # past the hard limit of memory: no time for a checkpoint
-    STALLED = "stalled"  # no step for too long
-    TIME = "time limit"  # it has worked for as long as a trial may
-    CRASHED = "crashed"  # its process died, by its own code as far as anybody knows
-    AGAIN = "again"  # a resumed trial had no epoch left, so its end had not seen one trained: the last is trained again
+    DISK = "disk"  # too little room for the next checkpoint; the queue pauses
+    HEAT = "heat"  # the machine is too hot; the trial continues after it has cooled
+    SHRINK = "shrink"  # it uses too much memory; the next attempt takes a leaner recipe
+    KILL = "kill"  # above the hard memory limit: no time for a checkpoint
+    STALLED = "stalled"  # no progress for too long
+    TIME = "time limit"  # it has used up the time limit of a trial
+    CRASHED = "crashed"  # its process died, probably because of its own code
+    AGAIN = "again"  # it resumed after its last epoch, but its end needs a trained epoch: train the last one again
     MACHINE = "machine"  # its process was killed from outside, or a device or library failed
-    CODE_ERROR = "code error"  # it told a fact that no row can hold: no other attempt can mend that
-    DATA_ERROR = "data error"  # its labels contradict those on record: no other attempt can mend that
-    CANNOT_FIT = "cannot fit"  # no recipe fits the memory there is; the job is held
-    NODE_LOST = "node lost"  # its node went silent or away: no death of the trial
-    PREEMPTED = "preempted"  # the engine wants the node back; there is a checkpoint
+    CODE_ERROR = "code error"  # it sent a fact that no row can hold; a retry cannot help
+    DATA_ERROR = "data error"  # its labels contradict the recorded ones; a retry cannot help
+    CANNOT_FIT = "cannot fit"  # no recipe fits into memory; the job is held
+    NODE_LOST = "node lost"  # its node died or cannot be reached; the trial did not fail
+    PREEMPTED = "preempted"  # the cluster wants the node back; there is a checkpoint
     LAUNCH_FAILED = "launch failed"  # a node could not start it
-    REST = "rest"  # the machine failed it, and other jobs wait: the next try comes later
-    PARK = "park"  # the machine failed it too often; the job fails, its trial stays interrupted
+    REST = "rest"  # a machine fault, and other jobs are queued: the next try comes later
+    PARK = "park"  # too many machine faults; the job fails, its trial stays interrupted
 
     @property
     def leaves(self) -> bool:
-        """Whether it ends the claim, whatever the trial's process did meanwhile."""
+        """Does it end the claim, whatever the trial process did meanwhile?"""
         return self in LEAVES
 
     @property
     def of_node(self) -> bool:
-        """Whether it is the node that ended, and the trial goes on elsewhere."""
+        """Is the node the cause? Then the trial continues on another one."""
         return self in (StopReason.NODE_LOST, StopReason.PREEMPTED, StopReason.LAUNCH_FAILED)
 
     @property
     def memory(self) -> bool:
-        """Whether the trial took more memory than it may."""
+        """Did the trial use too much memory?"""
         return self in (StopReason.SHRINK, StopReason.KILL)
 
 
@@ -60,10 +60,10 @@ LEAVES = (
 
 @dataclass(frozen=True)
 class StopRequest:
-    """What a running trial should stop for."""
+    """A request to stop a running trial."""
 
     reason: StopReason
     message: str = ""
     kill: bool = False  # no time for a checkpoint
-    cause: Cause | None = None  # what a job is parked for
-    seconds: float = 0.0  # of a rest
+    cause: Cause | None = None  # with PARK: the cause of the job's failure
+    seconds: float = 0.0  # with REST: wait before the next try

@@ -1,13 +1,13 @@
-"""Watches one trial at work: memory of its tree, progress, heat, disk; says what has to be done and why.
+"""Measures memory, progress, heat and disk of one running trial, and decides what to do.
 
     with Watchdog(child, limits, sensors, guard) as watchdog:
         ...
         watchdog.progress(step_s)          # at every fact that shows progress
-        for decision in watchdog.check():  # several times a second if you like; it looks once a second
+        for decision in watchdog.check():  # at any rate; it measures once a second
             ...
 
-The supervisor carries the decisions out. Only one cannot wait for it: memory at the hard limit is killed at once by a
-thread of its own, because a trial allocates 2-4 GB in the second between two looks.
+The supervisor carries out the decisions. Only the hard memory limit cannot wait for that: a separate thread kills the
+trial at once, because a trial can allocate 2-4 GB in the second between two measurements.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from fts.jobs.sensors.reading import Reading, Sensors
     from fts.jobs.watchdog.watched import Watched
 
-ALLOCATION_RATE = 4 << 30  # bytes a second: the fastest growth seen; near the limit we look before it can be crossed
+ALLOCATION_RATE = 4 << 30  # bytes a second, the fastest growth seen: near the limit we measure more often
 SLOWEST_LOOK_S, FASTEST_LOOK_S = 0.5, 0.05
 LOOK_EVERY_S = 1.0
-COUNTED_AT_MOST_S = 5.0  # of one gap between looks: what happened in a longer one nobody saw
-SLEPT_S = 10.0  # the wall clock ran ahead of ours by this much: the machine slept, or its clock was set
+COUNTED_AT_MOST_S = 5.0  # of one gap between measurements: what happened in a longer gap is unknown
+SLEPT_S = 10.0  # the wall clock ran ahead of the monotonic one by this much: the machine slept, or its clock was set
 ENDING = (Action.KILL, Action.STOP, Action.DISK, Action.SHRINK)  # in this order of importance
 
 
@@ -54,16 +54,16 @@ ENDING = (Action.KILL, Action.STOP, Action.DISK, Action.SHRINK)  # in this order
 class PaceLimits:
     """When a trial counts as stalled or slow. Seconds are working seconds: frozen and slept time is not counted."""
 
-    stall_factor: float = 20.0  # times the trial's median step without progress
-    stall_min_s: float = 30.0  # never before: a checkpoint, an evaluation or a slow disk takes its time
+    stall_factor: float = 20.0  # stalled after this many median steps without progress
+    stall_min_s: float = 30.0  # not earlier: a checkpoint, an evaluation or a slow disk may take that long
     stall_first_s: float = 300.0  # before the first step: importing, loading, compiling
-    stall_learn_factor: float = 10.0  # times the longest gap between two reports so far, where that is learned
-    stall_learn_min_s: float = 60.0  # never before
-    stall_cpu_percent: float = 5.0  # of one core, by the whole tree: more than this is work
+    stall_learn_factor: float = 10.0  # with a learned timeout: times the longest gap between two reports so far
+    stall_learn_min_s: float = 60.0  # not earlier
+    stall_cpu_percent: float = 5.0  # of one core, by the whole tree: a trial that uses more is not stalled
     cpu_window_s: float = 10.0
-    slow_factor: float = 3.0  # times the shape's own history
-    slow_steps: int = 5  # whose median is compared, so that one late step is no event
-    history_steps: int = 30  # the trial's own first steps stand in where the shape has no history
+    slow_factor: float = 3.0  # slow above this multiple of the usual step time of its architecture
+    slow_steps: int = 5  # their median is compared, so that one late step causes no event
+    history_steps: int = 30  # without recorded step times, the trial's own first steps are used
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Vitals:
-    """The latest look, for the sample row and the screen."""
+    """The latest measurement, for the sample row and the screen."""
 
     reading: Reading
     tree_bytes: int
@@ -85,7 +85,7 @@ class Vitals:
 
 
 class Watchdog:
-    """One per trial process and slot. `guard` belongs to the slot and outlives the trial."""
+    """Watches one trial process. `guard` belongs to the slot and outlives the trial."""
 
     def __init__(
         self,
@@ -114,36 +114,37 @@ class Watchdog:
         self.close()
 
     def close(self) -> None:
-        """End the sampling thread; the sensors stay open, they belong to the worker."""
+        """Ends the sampling thread; the sensors stay open, because they belong to the worker."""
         self.memory.close()
 
     def limit_memory(self, limits: MemoryLimits) -> None:
-        """Other limits from now on: what is available has changed since the process started."""
+        """Sets new limits, since the available memory has changed."""
         self.limits = self.memory.limits = limits
 
     def begin_trial(
         self, usual_step_s: float | None = None, report_s: float | None = None, gap_s: float | None = None
     ) -> None:
-        """The process starts another trial: `usual_step_s` is what a step of its shape took so far, None: unknown.
+        """Resets the watchdog for another trial of the process.
 
-        `report_s`: without a report for so long it counts as stalled, whatever its processor does. `gap_s`: that is
-        learned, and this is the longest gap of earlier trials, 0: there is none; None: it is not learned.
+        `usual_step_s`: recorded step time of its architecture; None: unknown. `report_s`: after this time without a
+        report it counts as stalled, however busy its processor is; None: no such limit. `gap_s`: longest gap between
+        two reports of earlier trials, for a learned timeout, 0: no earlier trial; None: the timeout is not learned.
         """
         self.pace = PaceWatch(self.pace_limits, usual_step_s, report_s, gap_s)
         self._looked_at: tuple[float, float] | None = None  # monotonic, wall
         self._began_at, self._before_looks_s = self.clock.monotonic(), 0.0
         self._ended_by: Action | None = None
-        self._said: set[str] = set()  # kinds of trouble that go on and were told
+        self._said: set[str] = set()  # kinds of trouble that were reported and still go on
         self.memory.peak = 0
         self._swap_at_start: int | None = None
 
     def progress(self, step_s: float | None = None) -> None:
-        """The trial told something that shows progress; with the seconds of its latest step if it was a step."""
+        """Notes progress of the trial; `step_s`: seconds of its latest step, if it was a step."""
         self.pace.progress(step_s)
 
     @property
     def worked_s(self) -> float:
-        """Seconds that this attempt could work: time in which it was frozen or the machine slept is left out."""
+        """Seconds that this attempt could work, without time in which it was frozen or the machine slept."""
         unseen_s = 0.0 if self.child.frozen else self._since_look_s()
         return self.pace.worked_s + self._before_looks_s + unseen_s
 
@@ -152,7 +153,7 @@ class Watchdog:
         return min(self.clock.monotonic() - since, COUNTED_AT_MOST_S)
 
     def check(self) -> list[Decision]:
-        """What has to be done or told now; empty most of the time. Costs about a millisecond once a second."""
+        """Returns what has to be done or reported now; mostly empty. Takes about a millisecond once a second."""
         if self.memory.killed is not None:
             return self._once(self.memory.killed)
         now, wall = self.clock.monotonic(), self.clock.wall()
@@ -178,7 +179,7 @@ class Watchdog:
         return self._most_important(found)
 
     def _again(self, heat: Decision) -> Decision:
-        """A guard that froze an earlier child says so once; this child has to hear it too."""
+        """Freezes this child too when the guard is already frozen: the guard returns FREEZE only once."""
         if heat.state is not GuardState.FROZEN or self.child.frozen or self.child.asked_to_stop:
             return heat
         return replace(heat, action=Action.FREEZE, changed=True)
@@ -187,20 +188,20 @@ class Watchdog:
         judged = [
             ("memory", judge_memory(self.limits, tree, reading, self._swap_at_start)),
             ("disk", judge_disk(self.limits, reading)),
-            ("stall", self.pace.stalled() if self._ended_by is None else None),  # a last checkpoint may take its time
+            ("stall", self.pace.stalled() if self._ended_by is None else None),  # a last checkpoint may take long
             ("slow", self.pace.slow(lambda: likely_reason(reading, self.latest, self.limits))),
         ]
         found = []
         for kind, decision in judged:
             if decision is None:
-                self._said.discard(kind)  # over; if it comes again it is told again
+                self._said.discard(kind)  # it is over; report it if it comes again
             elif decision.action is not Action.NONE or kind not in self._said:
                 self._said.add(kind)
                 found.append(decision)
         return found
 
     def _most_important(self, found: list[Decision]) -> list[Decision]:
-        """Everything worth telling, but one way to end at most; once asked to end, only a kill may follow."""
+        """Returns all reports but at most one decision that ends the trial; after one, only a kill may follow."""
         endings = sorted((d for d in found if d.action in ENDING), key=lambda d: ENDING.index(d.action))
         others = [decision for decision in found if decision.action not in ENDING]
         return others + (self._once(endings[0]) if endings else [])
@@ -212,7 +213,7 @@ class Watchdog:
         return [ending]
 
     def _account(self, now: float, wall: float) -> float:
-        """Count the time since the last look as working time unless the tree was frozen; returns seconds slept."""
+        """Adds the time since the last measurement as working time unless frozen; returns seconds slept."""
         if self._looked_at is None:
             self._before_looks_s = self._since_look_s()
         before, self._looked_at = self._looked_at, (now, wall)
@@ -228,7 +229,7 @@ class Watchdog:
 
 
 class PaceWatch:
-    """Progress of one trial against its own past, in working seconds."""
+    """Compares the progress of one trial with its past, in working seconds."""
 
     def __init__(
         self,
@@ -247,18 +248,18 @@ class PaceWatch:
         self._worked_s = 0.0
         self._progress_at_s = 0.0
         self._cpu: deque[tuple[float, float, float]] = deque()  # seconds of work, processor, waiting; last cpu_window_s
-        self._disturbed = False  # a freeze or a sleep lies within the step that is running
+        self._disturbed = False  # the current step contains a freeze or a sleep
         self._is_slow = False
 
     def start(self, cpu_s: float, waited_s: float = 0.0) -> None:
         self._cpu.append((self._worked_s, cpu_s, waited_s))
 
     def work(self, seconds: float, cpu_s: float, disturbed: bool, waited_s: float = 0.0) -> None:
-        """`seconds` of possible work have passed; the tree has used `cpu_s` of a core so far, and waited for one."""
+        """Adds `seconds` of possible work; `cpu_s`, `waited_s`: totals of the tree, used and waited for a core."""
         self._worked_s += seconds
         self._disturbed |= disturbed
         if disturbed:
-            self._cpu.clear()  # processor seconds of a gap nobody saw would look like work, or like idleness
+            self._cpu.clear()  # processor seconds of an unobserved gap would look like work, or like idleness
         self._cpu.append((self._worked_s, cpu_s, waited_s))
         while len(self._cpu) > 2 and self._cpu[1][0] <= self._worked_s - self.limits.cpu_window_s:
             self._cpu.popleft()
@@ -277,7 +278,7 @@ class PaceWatch:
             self._first.append(step_s)
 
     def reported(self) -> None:
-        """The trial told something that others can see."""
+        """Notes a report of the trial: an epoch, a checkpoint or its start."""
         if self.gap_s is not None:
             self.gap_s = max(self.gap_s, self._worked_s - self._reported_at_s)
         self._reported_at_s = self._worked_s
@@ -287,7 +288,7 @@ class PaceWatch:
         return self._worked_s
 
     def cpu_percent(self) -> float | None:
-        """Of one core, by the whole tree, over the last seconds of work; None while too few were seen."""
+        """Returns the tree's use of one core over the last seconds of work; None before two measurements."""
         return self._share(1)
 
     def _share(self, of: int) -> float | None:
@@ -297,9 +298,10 @@ class PaceWatch:
         return 100.0 * max(0.0, now - before) / (until - since) if until > since else None
 
     def stalled(self) -> Decision | None:
-        """No progress for much longer than a step takes, and the processor idle all the while; or no report at all.
+        """Decides to kill a trial without progress for much longer than a step and with an idle processor.
 
-        A trial that waits for a core is not idle: on a crowded machine one of low priority gets 0.6 % of a core.
+        With a limit for reports, given or learned, a trial without a report for that long is killed, too. A trial that
+        waits for a core is not idle: on a crowded machine one of low priority gets 0.6 % of a core.
         """
         if self.report_s is not None:
             return self._silent(self.report_s, "allowed")
@@ -313,7 +315,7 @@ class PaceWatch:
             return None
         busy = max(cpu or 0.0, waits) >= limits.stall_cpu_percent
         if not self._steps and busy:
-            self._progress_at_s = self._worked_s  # nobody knows what a step takes: whoever works is not stalled
+            self._progress_at_s = self._worked_s  # the step time is unknown: a busy trial is not stalled
         quiet_s = self._worked_s - self._progress_at_s
         allowed_s = limits.stall_first_s
         if self._steps:
@@ -332,7 +334,7 @@ class PaceWatch:
         return Decision(Action.KILL, message, cause=Cause.STALLED)
 
     def slow(self, reason: Callable[[], str]) -> Decision | None:
-        """Steps beyond `slow_factor` times the usual, until they are below two thirds of that again."""
+        """Reports steps above `slow_factor` times the usual, until they are below two thirds of that again."""
         usual = self.usual_step_s
         if usual is None and len(self._first) >= self.limits.history_steps:
             usual = median(self._first)
@@ -348,7 +350,7 @@ class PaceWatch:
 
 
 def likely_reason(reading: Reading, vitals: Vitals | None, limits: MemoryLimits) -> str:
-    """Why steps may have become slow: heat, memory, neighbours, or a system that throttles what has no window."""
+    """Says why steps are probably slow: heat, memory, other programs, or throttling by the system."""
     cores = os.cpu_count() or 1
     if vitals is not None and vitals.heat.state in (GuardState.WARM, GuardState.FROZEN):
         return f"heat: {vitals.heat.message}"
@@ -366,7 +368,7 @@ def likely_reason(reading: Reading, vitals: Vitals | None, limits: MemoryLimits)
 
 
 class MemoryWatch:
-    """Samples the tree's memory in a thread, every 0.5 s far from the hard limit and every 0.05 s near it."""
+    """Samples the tree's memory in a thread: every 0.5 s far from the hard limit, every 0.05 s near it."""
 
     def __init__(self, child: Watched, limits: MemoryLimits, use: TreeUse) -> None:
         self.child, self.limits, self.use = child, limits, use
@@ -380,7 +382,7 @@ class MemoryWatch:
         self._thread.start()
 
     def see(self, tree: int) -> None:
-        """A value somebody else has measured."""
+        """Adds a value that was measured elsewhere."""
         self.peak = max(self.peak, tree)
 
     def close(self) -> None:
@@ -390,7 +392,7 @@ class MemoryWatch:
 
     def _watch(self) -> None:
         while self.child.poll() is None:
-            hard = self.limits.hard  # anew each time: another trial may have begun, or another slot's trial ended
+            hard = self.limits.hard  # read each time: a new trial, or the end of another slot's trial, changes it
             tree = self.use.memory(hard and int(0.8 * hard))
             self.see(tree)
             if hard is not None and tree >= hard:
@@ -402,7 +404,7 @@ class MemoryWatch:
 
 
 def look_after(hard: int | None, tree: int) -> float:
-    """Seconds until the next look: sooner than the fastest allocation could cross the limit, within bounds."""
+    """Returns the seconds until the next sample: less than the fastest allocation needs to reach the limit."""
     if hard is None:
         return SLOWEST_LOOK_S
     return min(SLOWEST_LOOK_S, max(FASTEST_LOOK_S, (hard - tree) / ALLOCATION_RATE))

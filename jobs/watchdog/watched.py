@@ -1,4 +1,4 @@
-"""What the watchdog needs of the process that it watches."""
+"""The interface of a process that the watchdog can watch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Watched(Protocol):
-    """A trial process with its tree; fts.jobs.supervisor.child has it."""
+    """A trial process with its process tree; implemented in fts.jobs.supervisor.child."""
 
     pid: int
     frozen: bool

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a worker, and what a pipe gets instead: plain lines."""
+"""Prints a worker's progress: live lines on a terminal, plain lines into a pipe or file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BARS = " ▏▎▍▌▋▊▉█"
 
 @dataclass
 class JobLine:
-    """What is known of one running job between two facts."""
+    """The state of one running job that its live line shows."""
 
     name: str
     trials: int
@@ -48,9 +48,9 @@ class JobLine:
 
 
 class Console:
-    """Takes the supervisors' events (from several threads) and prints them.
+    """Prints the supervisors' events. Thread-safe.
 
-    On a terminal one live line per slot is kept at the bottom; elsewhere each event is a line of its own.
+    A terminal has one live line per running job at the bottom; elsewhere each event is one line.
     """
 
     def __init__(self, out: TextIO | None = None, live: bool | None = None) -> None:
@@ -59,15 +59,15 @@ class Console:
         self._lock = threading.Lock()
         self._jobs: dict[int, JobLine] = {}
         self._drawn = 0
-        self._names: dict[str, int] = {}  # of a cell -> the first job that was called so
+        self._names: dict[str, int] = {}  # cell name -> the first job with that name
 
     def tell(self, event: ProgressEvent) -> None:
         with self._lock:
             line = self._line(event)
             self._erase()
             if line:
-                shown = "\n".join(clean(part) for part in line.split("\n"))  # messages of errors are written by others
-                # in one write, also unbuffered: other processes write lines of their own into the same log
+                shown = "\n".join(clean(part) for part in line.split("\n"))  # error messages may contain anything
+                # one write, also when unbuffered: other processes write lines into the same log
                 print(f"{time.strftime('%H:%M:%S')}  {shown}\n", end="", file=self.out)
             self._draw()
             self.out.flush()
@@ -101,7 +101,7 @@ class Console:
                 return f"{name}: {event.how if isinstance(event, JobLeft) else 'done'}"
 
     def _name(self, job: Job) -> str:
-        """As in `fts status`: of the cell, with the job's number behind it where an earlier one has the same."""
+        """Returns the cell's name as in `fts status`; with #JOB if an earlier job has the same name."""
         name = cell_name(job)
         return name if self._names.setdefault(name, job.id) == job.id else f"{name}#{job.id}"
 
@@ -113,13 +113,13 @@ class Console:
             None,
         )
         shown.objective = trial.objective
-        shown.epochs = int(trial.effective.get("epochs", 0))  # at most; a baseline has none
+        shown.epochs = int(trial.effective.get("epochs", 0))  # the maximum; 0 for a baseline
         verb = "continues" if trial.epochs else "starts"
         what = f": {trial.architecture}" if trial.architecture else ""
         return f"{shown.name} t{trial.number} of {shown.trials} {verb}{what}"
 
     def _epoch(self, shown: JobLine, trial: Any, epoch: dict[str, Any]) -> str | None:
-        shown.number = trial.number  # several may run
+        shown.number = trial.number  # several trials of a job may run
         value = epoch["value"] if "value" in epoch else epoch[shown.objective]
         shown.epoch, shown.value = epoch["epoch"], value
         if self.live:
@@ -171,7 +171,7 @@ def bar(share: float) -> str:
 
 
 def eta(shown: JobLine) -> str:
-    """From the trials that ended under this worker; nothing before the first one, because nothing is known."""
+    """Returns the estimated time left, from the trials that ended in this worker; "" before the first one."""
     if not shown.ended:
         return ""
     left = (time.monotonic() - shown.started) / shown.ended * max(0, shown.trials - shown.number - 1)

@@ -1,4 +1,4 @@
-"""huey's consumer of a worker: a thread per slot, and what a signal means."""
+"""huey's consumer for a worker: one thread per slot, and our signal handlers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class SlotConsumer(Consumer):  # type: ignore[misc]  # huey has no types
-    """huey's consumer with our signals: the first SIGINT or SIGTERM asks for a checkpoint, it interrupts nothing."""
+    """huey's consumer with our signal handlers: SIGINT and SIGTERM request a checkpoint and interrupt nothing."""
 
     def __init__(self, huey: Any, worker: Worker) -> None:
         super().__init__(huey, workers=worker.settings.slots, periodic=False, initial_delay=0.2, max_delay=2.0)
         self.worker = worker
-        self._stop_flag_timeout = 0.25  # seconds between two looks whether to leave
+        self._stop_flag_timeout = 0.25  # seconds between two checks whether to leave
 
     def loop(self, health_check_ts: float | None = None) -> float | None:
         try:

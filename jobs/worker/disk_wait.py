@@ -1,4 +1,4 @@
-"""Lets jobs start again, unasked, after a worker paused the queue because of the disk: once files can be written."""
+"""Resumes the queue after a worker has paused it because of the disk, as soon as files can be written again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fts.jobs.supervisor.machine_errors import DISK_FAILS, takes_files
 from fts.jobs.supervisor.progress_events import Note
 from fts.state import queries, transitions
 from fts.state.files import room
-from fts.state.scheduling import ends_with_room
+from fts.state.scheduling import resumes_by_itself
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.progress_events import Tell
     from fts.state.db import Database
 
-LONGEST_S = 600.0  # between two tries of a disk that takes a file, but not what a trial writes
-BY_WORKER = "worker "  # begins who did it
+LONGEST_S = 600.0  # longest wait between two tries on a disk that takes the test file, but not a trial's files
+BY_WORKER = "worker "  # prefix of `who` in events of a worker
 
 
 class DiskWait:
-    """Of one worker; `look` as often as you like. Whoever paused the queue by hand resumes it by hand."""
+    """Checks the disk for one worker; call `look` at any rate. A person's pause stays until a person resumes."""
 
     def __init__(self, db: Database, outputs: Path, worker_id: int, tell: Tell, first_s: float) -> None:
         self.db, self.outputs, self.worker_id, self.tell = db, outputs, worker_id, tell
-        self.first_s = first_s  # to the first try; doubles with each one in vain
+        self.first_s = first_s  # wait before the first try; doubles after each failed one
         self._tries = 0
-        self._resumed = float("-inf")  # monotonic, as the next
-        self._paused: float | None = None  # since when this worker has known
+        self._resumed = float("-inf")  # monotonic
+        self._paused: float | None = None  # monotonic time when this worker saw the pause
 
     def look(self) -> None:
-        """Resumes the queue if it waits for the disk only, and the disk takes files."""
+        """Resumes the queue if a worker paused it because of the disk and files can be written now."""
         flag = queries.flag(self.db, "queue_paused")
         if not is_of_disk(flag):
             self._paused = None
@@ -48,7 +48,7 @@ class DiskWait:
             return
         try:
             transitions.resume_queue(self.db, who=f"{BY_WORKER}{self.worker_id}")
-        except DISK_FAILS:  # the database has less room than a file
+        except DISK_FAILS:  # a file fits, but the database cannot be written
             return
         waited = spell(now - self._paused)
         self._resumed, self._paused = now, None
@@ -56,5 +56,5 @@ class DiskWait:
 
 
 def is_of_disk(flag: dict[str, Any] | None) -> bool:
-    """Did a worker pause the queue for something that will do again without a person?"""
-    return flag is not None and str(flag["who"]).startswith(BY_WORKER) and ends_with_room(flag["reason"])
+    """Did a worker pause the queue for a reason that can end without a person?"""
+    return flag is not None and str(flag["who"]).startswith(BY_WORKER) and resumes_by_itself(flag["reason"])

@@ -1,7 +1,7 @@
-"""Gives a job back after something broke, even when writing itself is what broke: nothing stays `running` with nobody.
+"""Releases a job after an error, even when the disk is full, so that no job stays `running` without a worker.
 
-A disk in trouble pauses the queue with its reason, so that no job after another meets the same disk. The space for
-these last rows comes from the ballast; without it, we try again until there is some.
+A disk error also pauses the queue, so that the next jobs do not fail on the same disk. The space for these rows comes
+from the reserve file; without it, we try again until there is room.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-RETRY_S = 2.0  # between two tries to write down that the disk is full
+RETRY_S = 2.0  # between two tries to write to a full disk
 FORESEEN = (OSError, *DISK_FAILS, DatabaseBusy, DatabaseCorrupt, DatabaseGone, NotFresh, UnreadableHistory, BadSpec)
 
 
 class Emergency:
-    """Of one worker; every method blocks until the words are written, are refused, or the worker is to leave."""
+    """Writes of one worker after errors; each method blocks until it has written, was refused, or the worker leaves."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Emergency:
         self.outage_pause_s, self.rests = outage_pause_s, rests or Rests()
 
     def give_back(self, claim: Claim, error: Exception) -> None:
-        """Back in line with its cause; a disk in trouble pauses the queue first, a spec that cannot be read fails."""
+        """Releases the job to the queue; pauses the queue first after a disk error. An invalid spec fails the job."""
         error = self._of_files(error)
         message = sentence_of(error)
         fails = isinstance(error, BadSpec)
@@ -78,7 +78,7 @@ class Emergency:
         self._insist(lambda: transitions.release_job(self.db, claim, cause, message))
 
     def _of_files(self, error: Exception) -> Exception:
-        """A folder of the outputs that may not be looked into is one that cannot be written: the disk's trouble."""
+        """Turns a PermissionError below the outputs folder into CannotWrite, which counts as a disk error."""
         outputs = self.db.path.absolute().parent
         if isinstance(error, PermissionError) and outputs in Path(str(error.filename)).parents:
             return CannotWrite(error.errno, reason_of(error, Path(str(error.filename))))
@@ -100,11 +100,11 @@ class Emergency:
                 if self.ballast.drop():
                     continue
                 log.warning("%s; trying again every %.0f s", error, RETRY_S)
-                if self.board.order is not None:  # the next worker will find what we could not write
+                if self.board.order is not None:  # the next worker's reconcile will correct what we could not write
                     return
                 time.sleep(RETRY_S)
 
 
 def is_foreseen(error: BaseException) -> bool:
-    """Whether its sentence says all that a person needs: the world is at fault, or a row, and no line of code."""
+    """Is the message enough, without a traceback? True for errors of disk, database or rows, not of our code."""
     return isinstance(error, FORESEEN)

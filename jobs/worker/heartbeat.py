@@ -1,4 +1,4 @@
-"""The beat of a worker: extends its leases, reads its orders, samples the machine, looks after the queue."""
+"""The heartbeat of a worker: extends its leases, reads its orders, samples the machine, releases lost jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAMPLED = (
 
 
 class Heartbeat:
-    """A thread beside the slots, which waits for none of them."""
+    """A thread that works independently of the slots."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker, self.db, self.board, self.settings = worker, worker.db, worker.board, worker.settings
@@ -40,7 +40,7 @@ class Heartbeat:
         self._thread.start()
 
     def run(self) -> None:
-        """Extends the leases and reads the orders, whatever the supervisors are doing."""
+        """Runs until `over` is set; an unexpected error stops the worker at a checkpoint."""
         try:
             self._until_over()
         except BaseException:
@@ -80,10 +80,10 @@ class Heartbeat:
                 self.worker.release_unused()
             except (DatabaseGone, DatabaseCorrupt) as error:
                 self.worker.without_database(error)
-            except (WrongStatus, NoSuchRow) as error:  # taken for dead: no claim is ours, and none will be given to us
+            except (WrongStatus, NoSuchRow) as error:  # others took us for dead: our claims are lost, no new ones
                 if not self.over.is_set():
                     self.worker.without_database(error)
-            except (StateError, OSError) as error:  # busy, full, a folder shut: there is time for several missed beats
+            except (StateError, OSError) as error:  # busy, full, no permission: the lease survives several missed beats
                 log.warning("heartbeat not written: %s", error)
 
     def _once(self, write: bool) -> None:
@@ -96,33 +96,33 @@ class Heartbeat:
             self._read_orders()
 
     def _obey_stop_file(self) -> None:
-        """The file asks every worker of the study to leave after its job, as `fts drain --after job` does."""
+        """Obeys the stop file: every worker of the study leaves after its job, as after `fts drain --after job`."""
         file = self.worker.places.stop_file
         if self._stop_file_obeyed or not file.exists():
             return
         who = f"the file {file.relative_to(self.worker.places.outputs.parent)}"
         try:
             transitions.record_wish(self.db, WorkerOrder.DRAIN_JOB, who)
-        except StateError as error:  # a full disk: obeyed all the same, and written down when that works again
+        except StateError as error:  # a full disk: obey now, record it when writing works again
             log.warning("%s: %s", who, error)
             self.board.signal(WorkerOrder.DRAIN_JOB, who)
         try:
             file.unlink(missing_ok=True)
-        except OSError as error:  # a folder of that name, or one that cannot be written: asked once is enough
+        except OSError as error:  # it is a folder, or its folder is read-only: obey once only
             self._stop_file_obeyed = True
             log.warning("%s cannot be removed: %s", file, error.strerror)
         self.worker.progress.tell(Note(f"{file.name} found: the workers stop after their jobs"))
 
     def record_signal(self) -> None:
-        """Writes down what a signal asked, so that every screen says DRAINING, with an event that names the signal."""
+        """Records the order of a signal with an event, so that every screen shows DRAINING."""
         if (asked := self.board.unrecorded) is not None:
             order, who = asked
-            with contextlib.suppress(WrongStatus, NoSuchRow):  # taken for lost: the next beat says what that means
+            with contextlib.suppress(WrongStatus, NoSuchRow):  # others took us for dead: the next beat handles that
                 transitions.record_wish(self.db, order, who, self.worker.id, can_withdraw=False)
                 self.board.recorded(order)
 
     def _sample(self) -> None:
-        """One look at the hardware for the record; what cannot be read stays unknown."""
+        """Records one reading of the hardware; values that cannot be read stay unknown."""
         now = self.worker.sensors.read()
         steps = [step_s for slot in self.worker.slots if (step_s := slot.step_s()) is not None]
         transitions.add_sample(
@@ -137,5 +137,5 @@ class Heartbeat:
         mine = {job.id: job for job in queries.jobs(self.db, ["running"]) if job.worker_id == self.worker.id}
         me = next((worker for worker in queries.workers(self.db) if worker.id == self.worker.id), None)
         if me is None:
-            return  # the next beat says why
+            return  # the next beat handles that
         self.board.from_database(me.asked, {job.id: job.asked for job in mine.values() if job.asked})

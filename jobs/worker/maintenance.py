@@ -1,4 +1,4 @@
-"""What a worker does for the database once a day, unasked: a checked copy of it, and old samples thinned."""
+"""Daily maintenance of the database by a worker: writes a checked backup and thins old samples."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 DAY_S = 86_400.0
-LOOK_EVERY_S = 600.0  # the first look is so long after the start: a worker that is killed at once copies nothing
-FINE_SAMPLES_S = 2 * DAY_S  # older samples keep one a minute
+LOOK_EVERY_S = 600.0  # also the wait after the start, so that workers which are killed early write no backup
+FINE_SAMPLES_S = 2 * DAY_S  # of older samples one a minute is kept
 
 
 class Housekeeping:
-    """Call `look` as often as you like; it acts once a day, and never stops a beat by failing."""
+    """Call `look` at any rate: it acts once a day, and only logs errors of the database and disk."""
 
     def __init__(self, db: Database, places: Places, clock: Callable[[], float] = time.monotonic) -> None:
         self.db, self.places, self.clock = db, places, clock
         self._looked = clock()
 
     def look(self) -> bool:
-        """Did it keep house now?"""
+        """Does the maintenance if it is due; returns whether it was done now."""
         if self.clock() - self._looked < LOOK_EVERY_S:
             return False
         self._looked = self.clock()
         ages = (time.time() - copy.stat().st_mtime for copy in self.places.backups.glob("fts-*.db"))
-        if any(-LOOK_EVERY_S < age < DAY_S for age in ages):  # not one of a time before the clock was set back
+        if any(-LOOK_EVERY_S < age < DAY_S for age in ages):  # ignore copies from the future: the clock was set back
             return False
         try:
             copy = backup(self.db, self.places.backups)

@@ -1,4 +1,4 @@
-"""What a worker says at its terminal when it begins and when it leaves: who it is, what waits, what stays behind."""
+"""The lines that a worker prints when it starts and leaves: its settings, the queue, what it did."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH = 10_000  # events read at once
 
 
 def introduction(worker_id: int, settings: WorkerSettings, places: Places, jobs: Sequence[Job], paused: bool) -> str:
-    """Number, process, slots, device, database, data where there are any, and what is in line."""
+    """Names the worker, its process, slots, device, database and data folder, and counts the queued jobs."""
     ends = "`fts stop` or `fts drain` ends it" if settings.detached else "Ctrl-C stops it at a checkpoint"
     data = f", data {places.data}" if places.data.is_dir() else ""
     executor = settings.where.executor
@@ -52,12 +52,12 @@ def in_line(jobs: Sequence[Job], paused: bool) -> str:
 
 
 def waits_for(worker: Worker) -> str:
-    """Why a worker that would leave does not yet."""
+    """Says why an idle worker does not leave yet."""
     return f"is with worker {worker.id} on {worker.host}: if that stays silent, its lease ends and the job comes here"
 
 
 def farewell(db: Database, worker_id: int, since: int, seconds: float) -> str:
-    """What this worker did and what it leaves behind, with the command that goes on; `since` is its first event."""
+    """Says what this worker did and what is left, with the next command; `since`: last event before its start."""
     mine = [event for event in events_since(db, since) if event.who == f"worker {worker_id}"]
     trials = sum(event.verb in TRIAL_ENDED for event in mine)
     done, failed = (sum(event.verb in verbs for event in mine) for verbs in (FINISHED, FAILED))

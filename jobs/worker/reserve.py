@@ -1,4 +1,4 @@
-"""A file that is given back when the disk is full, so that the last words can still be written down."""
+"""A file that reserves disk space; it is deleted when the disk is full, so that the last rows can be written."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BALLAST_BYTES = 8 << 20  # the rows of a few hundred transitions and their write-ahead log
-SHARE = 0.05  # of the disk at most: on a very small one, work needs the space more
+SHARE = 0.05  # of the disk at most: on a very small one, trials need the space more
 BLOCK = b"\0" * (1 << 16)
 
 
 class DiskReserve:
-    """`fill` while there is room, `drop` in need; both may be called at any time by any thread."""
+    """`fill` takes the space while there is room, `drop` frees it. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def fill(self) -> None:
-        """Take the space, if it is there and not taken yet. Written, not reserved: some file systems only promise."""
+        """Writes the file unless it exists or the disk is too full.
+
+        The bytes are really written, because some file systems do not keep space that is only allocated.
+        """
         try:
             if self.path.exists():
                 return
@@ -42,7 +45,7 @@ class DiskReserve:
             os.close(fd)
 
     def drop(self) -> bool:
-        """Give the space back; False when there was none to give."""
+        """Deletes the file; False when there was none."""
         with contextlib.suppress(OSError):
             self.path.unlink()
             return True

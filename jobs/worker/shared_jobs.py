@@ -1,4 +1,4 @@
-"""The running jobs of a worker whose cells may have several trials at once: idle slots join the first that has one."""
+"""Lists a worker's running jobs that allow several trials at once, so that idle slots can join them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class SharedJobs:
-    """Thread-safe."""
+    """The running jobs that other slots may join. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self.claims = 0  # of jobs that other slots may join
-        self._runners: dict[int, tuple[Claim, JobRunner | None]] = {}  # None: it is being made
+        self.claims = 0  # how many such jobs were claimed so far
+        self._runners: dict[int, tuple[Claim, JobRunner | None]] = {}  # by job id; None: it is being created
 
     def claimed(self, claim: Claim) -> None:
-        """Other slots may join this job, once its runner is there."""
+        """Adds a job that others may join; `join` waits until its runner exists."""
         if claim.job.parallel > 1:
             with self._changed:
                 self.claims += 1
@@ -40,7 +40,7 @@ class SharedJobs:
             self._changed.notify_all()
 
     def join(self, slot: Slot) -> bool:
-        """Runs trials of the first job in line that has any for another slot; False: none has."""
+        """Runs trials of the first job, in queue order, that has any for another slot; False: none has."""
         return any(runner.join(slot) for runner in self._in_line())
 
     def _in_line(self) -> list[JobRunner]:

@@ -1,4 +1,4 @@
-"""Before a worker claims anything: which slot is free, and what a dead worker of this machine left."""
+"""Prepares a worker before it claims jobs: locks a free slot, and cleans up after dead workers of this machine."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-OURS = ("hpo", "trials", "models", "report", "scripts", "logs")  # swept; a backup may be a person's, under way
+OURS = ("hpo", "trials", "models", "report", "scripts", "logs")  # not backups: a person may be writing one now
 
 
 @contextlib.contextmanager
 def hold_slot(places: Places, index: int | None = None) -> Iterator[SlotLock]:
-    """Holds this slot, or the first one nobody else does. Raises SlotTaken when it, or every one, is taken."""
+    """Locks slot `index`, or the first free one. Raises SlotTaken when it, or every slot, is taken."""
     lock = free_slot(places) if index is None else SlotLock(places.outputs, index).acquire()
     try:
         yield lock
@@ -37,7 +37,7 @@ def hold_slot(places: Places, index: int | None = None) -> Iterator[SlotLock]:
 
 
 def free_slot(places: Places) -> SlotLock:
-    """Holds the first slot nobody else does; raises SlotTaken when all of this machine are taken."""
+    """Locks the first free slot; raises SlotTaken when all slots of this machine are taken."""
     count = max(1, os.cpu_count() or 1)
     for index in range(count):
         with contextlib.suppress(SlotTaken):
@@ -50,9 +50,9 @@ def free_slot(places: Places) -> SlotLock:
 
 
 def bring_in_order(db: Database, places: Places) -> None:
-    """End what a dead worker of this machine left running, put its jobs back in line, export what it did not.
+    """Ends processes of dead workers of this machine, queues their jobs again, and writes their missing exports.
 
-    Raises CannotWrite when logs or trials is a link: their files would be written, and deleted, elsewhere.
+    Raises CannotWrite when logs or trials is a link: files would be written and deleted outside the outputs folder.
     """
     for folder in (places.logs, places.outputs / "trials"):
         refuse_links(folder, places.outputs)
@@ -61,7 +61,7 @@ def bring_in_order(db: Database, places: Places) -> None:
     for child in queries.running_children(db, host):
         if child.worker_id not in alive:
             became = reap_recorded(child.pid, child.pid_started)
-            if became in (Reaped.STOPPED, Reaped.KILLED):  # else nothing of it was left
+            if became in (Reaped.STOPPED, Reaped.KILLED):
                 log.info("process %d, which a lost worker left running: %s", child.pid, became)
     if count := end_leftovers(places.outputs, set(alive.values())):
         log.info("processes that trials of a lost worker had started, and that were ended: %d", count)
@@ -70,7 +70,7 @@ def bring_in_order(db: Database, places: Places) -> None:
         if (aside := earlier_exports.set_aside(db, places)) is not None:
             log.warning("exports of an earlier database moved to %s", aside)
         exports.catch_up(db, places)
-    except OSError as error:  # a full disk: exports can be had again at any time
+    except OSError as error:  # a full disk: exports can be written later at any time
         log.warning("exports: %s", error)
     sweep(places.outputs)
     for mine in (places.outputs / name for name in OURS):

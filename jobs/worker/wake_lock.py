@@ -1,4 +1,4 @@
-"""Keeps the machine from going to sleep while a worker trains; where that is not possible, quietly does nothing.
+"""Keeps the machine from going to sleep while a worker runs; does nothing where that is not possible.
 
 with keep_awake():
     work()
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def keep_awake(environ: Mapping[str, str] = os.environ) -> Iterator[str | None]:
-    """Holds an inhibitor for this process; yields the tool's name, or None when there is none or FTS_AWAKE=0.
+    """Holds a sleep inhibitor for this process; yields the tool's name, or None without one or with FTS_AWAKE=0.
 
-    The helper ends with us even after kill -9: caffeinate watches our pid, and systemd-inhibit holds its lock for a
-    `cat` that reads from us. Never raises for the helper's sake.
+    The tool ends with us even after kill -9: caffeinate watches our pid, and systemd-inhibit holds its lock for a `cat`
+    that reads from us. Errors of the tool are never raised.
     """
     helper, leaving = start_helper(environ), threading.Event()
     if helper is not None:
@@ -41,7 +41,7 @@ def keep_awake(environ: Mapping[str, str] = os.environ) -> Iterator[str | None]:
 
 
 def see_it_leave(helper: subprocess.Popen[bytes], leaving: threading.Event) -> None:
-    """Collects a helper that ends early, as systemd-inhibit does in a container, and says so."""
+    """Reaps a tool that ends early, as systemd-inhibit does in a container, and logs it."""
     code = helper.wait()
     if not leaving.is_set():
         log.info(
@@ -75,7 +75,7 @@ def name_of(helper: subprocess.Popen[bytes]) -> str:
 
 
 def helper_command(platform: str, pid: int) -> list[str] | None:
-    """The inhibitor of a platform: -i is idle sleep on macOS; a lid that closes is the person's own wish."""
+    """Returns the inhibitor command of a platform. macOS: -i prevents idle sleep; closing the lid still sleeps."""
     if platform == "darwin":
         return ["caffeinate", "-i", "-w", str(pid)]
     if platform == "linux":

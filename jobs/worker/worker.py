@@ -1,7 +1,7 @@
-"""The worker: takes its slots, brings the past in order, then runs one job per slot until it is told to leave.
+"""The worker: locks its slots, cleans up after dead workers, then runs one job per slot until it has to leave.
 
-Start-up order: lock the slots, reap the children a dead predecessor left, reconcile the rows, only then claim. huey's
-consumer gives one thread per slot; a ticket means only "look at the queue". Trials run in processes of their own.
+Start-up order: lock the slots, end the trial processes of dead workers, reconcile the rows, only then claim. huey's
+consumer runs one thread per slot; a ticket means only "look at the queue". Each trial runs in its own process.
 """
 
 from __future__ import annotations
@@ -58,17 +58,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 
-UNUSED_S = 60.0  # after which a slot that runs nothing gives its processes back
-UPDATE = "an update of fts"  # who asked a worker to leave
-GOODBYE_S = 30.0  # a locked database does not keep a worker from leaving for longer
+UNUSED_S = 60.0  # after this time an idle slot ends its processes
+UPDATE = "an update of fts"  # the `who` of the order to leave
+GOODBYE_S = 30.0  # how long a locked database may delay the exit of a worker
 
 
 def work(places: Places, settings: WorkerSettings, progress: Console | None = None) -> int:
-    """Runs a worker until it is told to leave; returns the exit code.
+    """Runs a worker until it has to leave; returns the exit code.
 
-    0: left in good order, nothing in flight; 75: likewise, because the files of fts were replaced: start it again.
+    0: left with nothing in flight; 75: the same, but because the files of fts were replaced: start it again.
 
-    Raises SlotTaken when another worker has a slot of this study on this machine, StateError for the database.
+    Raises SlotTaken when another worker holds one of these slots of this study on this machine, StateError for the
+    database.
     """
     progress = progress or Console()
     with contextlib.ExitStack() as stack:
@@ -90,7 +91,7 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
 
 
 def stop_listening() -> None:
-    """For a process that ends with its worker: all is written, and a signal that met Python's own end would kill it."""
+    """Ignores signals in a process that ends with its worker: one during Python's shutdown would kill the process."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(signum, signal.SIG_IGN)
 
@@ -102,12 +103,12 @@ def run_job(
     progress: Console | None = None,
     held: SlotLock | None = None,
 ) -> int:
-    """Runs one job in the foreground, without the queue: same supervisor, same records; returns the exit code.
+    """Runs one job in the foreground, without the queue: same supervisor, same records. Returns the exit code.
 
-    `held`: a slot that the caller has and gives back; None: the first free one.
+    `held`: a slot that the caller holds and releases; None: takes the first free one.
 
-    0: done; 1: it ended otherwise or was stopped at a checkpoint. Raises SlotTaken when every slot of the machine is
-    taken, StateError for the database.
+    0: done; 1: it ended in another way or was stopped at a checkpoint. Raises SlotTaken when every slot of the machine
+    is taken, StateError for the database.
     """
     progress = progress or Console()
     with contextlib.ExitStack() as stack:
@@ -125,7 +126,7 @@ def run_job(
 
 
 class Worker:
-    """One process, its slots, its beat, and huey's consumer."""
+    """One worker process: slots, heartbeat, and huey's consumer."""
 
     def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Console) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
@@ -142,10 +143,10 @@ class Worker:
         self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s, self.rests)
         self.disk_wait = DiskWait(db, places.outputs, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._lending = threading.Lock()  # held by who takes an idle slot only to give it back
-        self._claiming = threading.Lock()  # one slot at a time: those after it join what it has claimed
+        self._lending = threading.Lock()  # held while a thread takes an idle slot without running a job in it
+        self._claiming = threading.Lock()  # one slot claims at a time, so that others can join its job
         self._shared = SharedJobs()
-        self._called: list[threading.Thread] = []  # that work in slots which were called to a job
+        self._called: list[threading.Thread] = []  # threads started by call_slot
         self.sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
         self.executor = executor_of(places, settings, db, self.sensors)
         self.executor.worker_id = self.id
@@ -158,18 +159,18 @@ class Worker:
         self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._idle_since: float | None = None
-        self._first_beats: dict[int, float] = {}  # of workers elsewhere, as they were when we first asked
-        self._worked = False  # and has not yet said that nothing is left to run
+        self._first_beats: dict[int, float] = {}  # worker on another machine -> its heartbeat when first seen
+        self._worked = False  # it has run a job and has not yet printed that nothing is left to run
         self._lost_database: StateError | None = None
-        self._consumes = False  # jobs of the queue, not one that a person wants here and now
+        self._consumes = False  # True: it runs the queue; False: one job in the foreground
 
     def introduction(self) -> str:
-        """Who this worker is, for the person at its terminal or the reader of its log."""
+        """Returns the line that a worker prints when it starts."""
         paused = queries.flag(self.db, "queue_paused") is not None
         return messages.introduction(self.id, self.settings, self.places, queries.jobs(self.db), paused)
 
     def farewell(self) -> str:
-        """What it did, and what it leaves behind; empty where that cannot be read any more."""
+        """Returns the line that a worker prints when it leaves; empty if the database cannot be read."""
         try:
             return messages.farewell(self.db, self.id, self._first_event, time.monotonic() - self._began)
         except StateError:
@@ -193,7 +194,7 @@ class Worker:
             thread.join()
 
     def run_one(self, job_id: int) -> None:
-        """One job, whatever its rank; Ctrl-C stops it at a checkpoint."""
+        """Runs one job, whatever its rank; Ctrl-C stops it at a checkpoint."""
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(signum, lambda signum, frame: self.signalled(signum))
         self.heartbeat.start()
@@ -204,7 +205,7 @@ class Worker:
         self._run_claim(self._free.get(), claim)
 
     def close(self) -> None:
-        """Say goodbye in the database; what ran has been checkpointed and put back by its supervisor."""
+        """Ends the executor and records that this worker has stopped; its supervisors have released their jobs."""
         self.heartbeat.over.set()
         self.executor.close()
         self.sensors.close()
@@ -213,21 +214,24 @@ class Worker:
         self.db.patience_s = GOODBYE_S
         with contextlib.suppress(StateError):
             self.heartbeat.record_signal()
-        with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will see that we are gone
+        with contextlib.suppress(StateError):  # a full disk: the next worker's reconcile will find that we are gone
             transitions.stop_worker(self.db, self.id)
         self.messages.close()
         self.db.close_shared()
         self.progress.close()
 
     def without_database(self, error: StateError) -> None:
-        """Damaged, removed, replaced, or sure that we are dead: what is trained now is lost; leave at a checkpoint."""
+        """Stops this worker at a checkpoint: the database is damaged, removed, replaced, or has marked us as dead.
+
+        Nothing that is trained from now on could be recorded.
+        """
         if self._lost_database is None:
             self._lost_database = error
             log.error("%s; this worker stops", error)
             self.board.signal(WorkerOrder.STOP)
 
     def look_at_own_code(self) -> bool:
-        """Does another version of fts lie there now? Then no trial begins any more, and this worker leaves."""
+        """Were the files of fts replaced? Then this worker starts no more trials and leaves."""
         found = OWN.replaced()
         if found is not None and self.board.takes_work():
             log.error("%s: this worker starts no further trial; start it again", found)
@@ -235,14 +239,17 @@ class Worker:
         return found is not None
 
     def without_tickets(self, error: StateError) -> None:
-        """Whether there is work could not be seen: for ever when the database is damaged, else it is asked again."""
+        """Handles a failed read of the queue: leaves if the database is damaged, else logs it and tries again."""
         if isinstance(error, DatabaseCorrupt):
             self.without_database(error)
         else:
             log.warning("cannot read the queue: %s", error)
 
     def answer_for_database(self) -> None:
-        """Raises what made this worker leave; a file that is gone still has all it knew, which is saved as a backup."""
+        """Raises the database error that made this worker leave, if any.
+
+        The open connection to a deleted file still has its whole content, which is saved as a backup.
+        """
         if isinstance(self._lost_database, DatabaseGone):
             saved = backup(self.db, self.places.backups, keep=None)
             raise DatabaseGone(
@@ -252,11 +259,11 @@ class Worker:
             raise self._lost_database
 
     def look(self) -> None:
-        """Work in one slot until there is nothing for it or the worker is to leave."""
+        """Runs jobs in one slot until none is left for it or the worker has to leave."""
         self._work_in(self._free.get())
 
     def call_slot(self) -> None:
-        """An idle slot, if there is one, comes to a job that has another trial to run now."""
+        """Starts a thread in an idle slot, if there is one, for a job that has another trial to run."""
         with self._lending:
             try:
                 slot = self._free.get_nowait()
@@ -268,7 +275,7 @@ class Worker:
             thread.start()
 
     def _work_in(self, slot: Slot) -> None:
-        """Join the running jobs that have a trial for it, else claim the next job."""
+        """Joins running jobs that have a trial for the slot, else claims the next job."""
         try:
             while not self.look_at_own_code() and self.board.takes_work():
                 self.ballast.fill()
@@ -276,7 +283,7 @@ class Worker:
                 if self._shared.join(slot):
                     continue
                 with self._claiming:
-                    if self._shared.claims != claims:  # another slot was faster: its job may be joined
+                    if self._shared.claims != claims:  # another slot has claimed meanwhile: try to join its job
                         continue
                     claim = self._claim()
                     if claim is not None:
@@ -315,12 +322,12 @@ class Worker:
         except StaleToken as refused:
             slot.close()
             self.progress.tell(Note(f"is no longer this worker's: {refused}", job))
-        except Exception as error:  # the one net: whatever broke, no job stays `running` with nobody at work on it
+        except Exception as error:  # the only catch-all: after any error no job may stay `running` without a worker
             if not is_foreseen(error):
                 log.exception("job %d (%s) is given back", job.id, job.experiment)
             slot.close()
             if isinstance(error, DatabaseCorrupt):
-                self.without_database(error)  # the next worker finds the job in what is restored
+                self.without_database(error)  # the job is in the restored database, for the next worker
             else:
                 self.last_words.give_back(claim, error)
         finally:
@@ -328,7 +335,7 @@ class Worker:
             self.board.ends(job.id)
 
     def release_unused(self) -> None:
-        """Ends the processes of a slot that has run nothing for UNUSED_S: a worker that waits holds little memory."""
+        """Ends the processes of slots that were idle for UNUSED_S, so that a waiting worker uses little memory."""
         for _ in self.slots:
             with self._lending:
                 try:
@@ -340,7 +347,7 @@ class Worker:
                 self._free.put(slot)
 
     def _export_on(self) -> None:
-        """Writes exports that failed or are late; beside the beat, which must not wait for a disk."""
+        """Writes exports that failed or are late; in its own thread, because the heartbeat must not wait for a disk."""
         while not self.heartbeat.over.wait(AGAIN_S):
             if self.owed:
                 self.owed.settle(now=False)
@@ -348,14 +355,14 @@ class Worker:
     # -- leaving
 
     def leaves(self) -> bool:
-        """Is there nothing left to do for this process?"""
+        """Should this process end now?"""
         if self.board.order is not None:
             return self.board.busy == 0
         if self.board.busy:
             self._idle_since, self._worked = None, True
             return False
         if not (self.settings.until_empty or self._worked):
-            return False  # it has said so already
+            return False  # it has already printed that nothing is left to run
         if self._work_waits():
             self._idle_since = None
             return False
@@ -373,10 +380,10 @@ class Worker:
         return tickets.runnable_jobs(self.db) > 0 or self._may_come_back()
 
     def _may_come_back(self) -> bool:
-        """Whether a job is with a worker of another machine that has not beaten since we first asked.
+        """Does a worker on another machine hold a job without a heartbeat since we first looked?
 
-        Alive, it beats within seconds; dead, it loses the job with its lease. So a container that is made anew, under
-        another host name, goes on with what it was killed in.
+        If it is alive, it writes a heartbeat within seconds; if it is dead, it loses the job with its lease. So a
+        container that is recreated under another host name continues the job in which it was killed.
         """
         held = {job.worker_id: job for job in queries.jobs(self.db, (JobStatus.RUNNING,))}
         here = socket.gethostname()

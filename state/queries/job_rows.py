@@ -13,7 +13,7 @@ from fts.state.models import ALL, AttemptRow, JobRow, StudyRow, TrialRow
 from fts.state.pareto_front import front_rows
 from fts.state.rows import finite_or_none, to_job, to_study  # fmt: skip
 from fts.state.scheduling import RUN_AGAIN_SQL, RUNNABLE_SQL
-from fts.state.trial_usage import side_by_side_s
+from fts.state.trial_usage import parallel_seconds
 from fts.state.values import Job, JobStatus, StudyRecord
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def worked(db: Database) -> dict[int, float]:
     untold = TrialRow.select(TrialRow.id).where(TrialRow.job_id.in_(again), TrialRow.train_seconds == 0)
     for job_id, seconds in in_processes(db, untold).items():
         told[job_id] += seconds
-    return told | side_by_side_s(db, told)
+    return told | parallel_seconds(db, told)
 
 
 def in_processes(db: Database, trials: Any, until: float = math.inf) -> dict[int, float]:

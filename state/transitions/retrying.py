@@ -1,6 +1,6 @@
 """Puts failed trials back under their own numbers, and counts a job's trials: what retry, undo and the workers share.
 
-A failed trial that was put back keeps its row as `failed` without an end time (fts.state.rows.is_put_back): the schema
+A failed trial that was put back keeps its row as `failed` without an end time (fts.state.rows.is_retried): the schema
 allows one running or interrupted trial per job, and a retry may put back many.
 """
 

@@ -10,7 +10,7 @@ from peewee import SQL, fn
 from fts.state.daily_bars import DECIDE_LABELS, PATCHTST, direction_of
 from fts.state.errors import BadRow, LabelClash, ResumeMismatch, TrialsChanged, WrongStatus
 from fts.state.models import ALL, CheckpointRow, EpochRow, JobRow, StudyRow, TrialRow
-from fts.state.rows import is_put_back, to_object
+from fts.state.rows import is_retried, to_object
 from fts.state.transitions.attempts import begin_attempt
 from fts.state.transitions.base import (
     Row,
@@ -25,7 +25,7 @@ from fts.state.transitions.base import (
 )
 from fts.state.transitions.claims import claim_name
 from fts.state.transitions.reported_facts import EPOCH_FIELDS, MAX_FACTS, checked_epoch, checked_facts, with_facts
-from fts.state.trial_usage import seconds_told
+from fts.state.trial_usage import reported_seconds
 from fts.state.values import Cause, Claim, Direction, Verb
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> Non
     changes = checked_facts(facts) | {"status": "running", "cause": None, "message": None}
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id, "interrupted")
-        changes["train_seconds"] = seconds_told(db, trial_id)
+        changes["train_seconds"] = reported_seconds(db, trial_id)
         change_trial(db, trial, **with_facts(trial, changes))
         begin_attempt(db, trial_id, claim.token, changes.get("host"), changes.get("pid"))
         words = f"trial {trial['number']} of {claim.job.experiment} continues after epoch {trial['epochs']}"
@@ -139,7 +139,7 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, parallel: int = 1, **
     """
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id, "failed")
-        if not is_put_back(trial):
+        if not is_retried(trial):
             raise WrongStatus(f"trial {trial['number']} of job {claim.job_id} has failed, and no retry has put it back")
         _refuse_more_live_trials(db, claim, parallel)
         if begins_anew(trial["cause"]):
@@ -149,7 +149,7 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, parallel: int = 1, **
             trial = trial | {"facts": to_json(drawn_with, "facts", MAX_FACTS)}
             facts = _FORGOTTEN | {"facts": trial["facts"]} | checked_facts(facts)
         else:
-            facts = checked_facts(facts) | {"train_seconds": seconds_told(db, trial_id)}
+            facts = checked_facts(facts) | {"train_seconds": reported_seconds(db, trial_id)}
         begin_attempt(db, trial_id, claim.token, facts.get("host"), facts.get("pid"))
         changes = with_facts(trial, facts) | {"status": "running", "cause": None, "message": None}
         change_trial(db, trial, **changes, started_at=db.now())

@@ -207,7 +207,7 @@ def test_a_cell_is_tried_with_one_step_and_a_broken_one_keeps_all_out(places: Pl
     assert first.problem is None and "one step of d" in first.found
     assert second.problem is not None and "33" in second.problem
     db = open_database(places.db)
-    with pytest.raises(NotEnqueued, match="nothing was put in line"):
+    with pytest.raises(NotEnqueued, match="nothing was enqueued"):
         enqueue_cells(db, places, [bad])
     assert queries.jobs(db) == ()
     assert not list(places.outputs.glob("trials/*"))

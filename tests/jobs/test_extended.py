@@ -414,13 +414,13 @@ def test_fts_enqueue_says_of_each_cell_what_it_becomes(tmp_path: Path, capsys, m
         "-n",
     )
     assert "tiny/h1 is done: job 1, 3 trials, best .5000; `--again` searches it again from the start" in dry.err
-    assert dry.out.count("would be put in line") == 5 and "already there (done)" in dry.out and dry.code == 0
+    assert dry.out.count("would be enqueued") == 5 and "already there (done)" in dry.out and dry.code == 0
     fts("enqueue", "tiny/h1", "--trials", "3", "--epochs", "70", "--no-check", "--tier", "a25")
     anew: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--again", "--no-check", "--tier", "a25", "-n")
-    assert "would be put in line" in anew.out and "can change its epochs" not in anew.err, "it repeats job 1"
+    assert "would be enqueued" in anew.out and "can change its epochs" not in anew.err, "it repeats job 1"
     assert fts("undo").code == 0
     same: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--no-check", "--tier", "a25")
-    assert same.code == 0 and "0 of 1 put in line, 1 is already there: nothing to do" in same.err
+    assert same.code == 0 and "0 of 1 enqueued, 1 is already there: nothing to do" in same.err
     more: Said = fts("enqueue", "tiny/h1", "--trials", "6", "--no-check", "--tier", "a25")
     assert "tiny/h1 is extended: job 1 from 3 to 6 trials; it was done and is back in line" in more.err
     again: Said = fts("enqueue", "tiny/h1", "--trials", "6", "--no-check", "--tier", "a25", "--again", "--json")

@@ -425,7 +425,7 @@ def test_a_line_that_a_kill_cut_off_is_no_result(tmp_path: Path):
         (("no-such-program",), {}, "no program 'no-such-program'"),
         (("./train.sh",), {}, "is no file in"),
         (("echo",), {"regex": "val_loss"}, "expected one group around the number"),
-        (("echo",), {"regex": "("}, "no regular expression"),
+        (("echo",), {"regex": "("}, "not a regular expression"),
         (("echo", "{size:1..2}"), {"axes": {"size": [1]}}, "cannot be a parameter and an axis"),
         (("echo",), {"axes": {"args": [1]}}, "'args' cannot name"),
         (("echo", "{lr:1..2}", "{LR:1..2}"), {}, "lr and LR would both be the environment variable FTS_PARAM_LR"),

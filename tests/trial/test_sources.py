@@ -160,7 +160,7 @@ def test_a_file_without_the_metric_is_named_with_what_is_in_it(tmp_path: Path, w
     [
         ({"csv": "logs/metrics.csv"}, "which all trials would share; expected a path in the trial's folder"),
         ({"csv": "{foldr}/m.csv"}, r"--csv: \{foldr\} is neither a parameter nor an axis; did you mean \{folder\}"),
-        ({"csv": "{folder}/m.csv", "stdout": True}, "--stdout and --csv each say where the metrics are"),
+        ({"csv": "{folder}/m.csv", "stdout": True}, "--stdout and --csv each name a source of the metrics"),
         ({"results": "{args}/{folder}"}, "--results: "),
     ],
 )

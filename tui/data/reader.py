@@ -97,9 +97,9 @@ class Reader:
                 self._snapshot = _snapshot(db, request, self._cache, self._snapshot)
                 locked_by = _locked_by(self._snapshot, request, self.path)
                 unwritten = self._unwritten_now(request)
-            snapshot = liveness.without(self._snapshot, unwritten[0])
+            snapshot = liveness.mark_gone(self._snapshot, unwritten[0])
             if unwritten[1]:
-                snapshot = liveness.with_room(snapshot, self.path.absolute().parent)
+                snapshot = liveness.with_free_disk(snapshot, self.path.absolute().parent)
             details = _details(db, snapshot, request, self._cache, self.path)
         except BaseException:
             self.close()
@@ -125,8 +125,8 @@ class Reader:
         if self._snapshot is None or request.at is not None or request.now is not None:
             return frozenset(), False
         folder = self.path.absolute().parent
-        low = is_disk_low(liveness.with_room(self._snapshot, folder))
-        return liveness.gone(self._snapshot.workers, folder), low
+        low = is_disk_low(liveness.with_free_disk(self._snapshot, folder))
+        return liveness.gone_workers(self._snapshot.workers, folder), low
 
     def close(self) -> None:
         """Closes the connection; the next read opens it again."""

@@ -26,16 +26,16 @@ SOURCES = click.Choice(["bundled", "yahoo", "csv", "parquet", "raw"])
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say how a file is to be read where it does not tell by itself: one argument, `read_as`."""
+    """Adds the options that say how to read a file, and passes them to the command as one argument, `read_as`."""
     options = (
-        click.option("--columns", multiple=True, metavar="open=o,close=Close/Last", help="which column is which"),
+        click.option("--columns", multiple=True, metavar="open=o,close=Close/Last", help="column of each field"),
         click.option(
-            "--date-format", metavar="dd/mm/yyyy", help="how the dates are written, or %d/%m/%Y  [default: found]"
+            "--date-format", metavar="dd/mm/yyyy", help="format of the dates, or %d/%m/%Y  [default: detected]"
         ),
         click.option(
-            "--name", metavar="AAPL", help="which stock, where the file holds several  [default: the only one]"
+            "--name", metavar="AAPL", help="stock to read, if the file holds several  [default: the only one]"
         ),
-        click.option("--decimal", type=click.Choice([".", ","]), help="the decimal sign  [default: found]"),
+        click.option("--decimal", type=click.Choice([".", ","]), help="decimal separator  [default: detected]"),
     )
 
     @wraps(command)
@@ -55,12 +55,12 @@ ACCEPT = click.option(
     multiple=True,
     callback=lambda ctx, option, names: accepted_of(names),
     metavar="gaps,moves",
-    help="accept what looks wrong, by the name in the error message",
+    help="accept findings that look wrong, by their names in the error message",
 )
 
 
 def reading_of(columns: tuple[str, ...], date_format: str | None, name: str | None, decimal: str | None) -> ReadOptions:
-    """What the options ask for. Raises UsageError for a column or form of dates that makes no sense."""
+    """Returns the reading options. Raises UsageError for an unknown column or an invalid date format."""
     from fts.data.columns import ASKED  # here, not above: pandas
     from fts.data.dates import strptime_format
     from fts.data.faults import BadBars
@@ -82,7 +82,7 @@ def reading_of(columns: tuple[str, ...], date_format: str | None, name: str | No
 
 
 def _parts(columns: tuple[str, ...]) -> list[str]:
-    """`open=o,close=Close, adjusted` as two parts: a comma inside a column's name needs no quotes."""
+    """Splits `open=o,close=Close, adjusted` into two parts: a comma inside a column's name needs no quotes."""
     parts: list[str] = []
     for text in columns:
         for part in next(csv.reader([text]), []):
@@ -94,7 +94,7 @@ def _parts(columns: tuple[str, ...]) -> list[str]:
 
 
 def accepted_of(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The kinds of --accept. Raises UsageError for an unknown one."""
+    """Returns the accepted kinds of findings. Raises UsageError for an unknown one."""
     if not names:
         return ()
     from fts.data.faults import BadBars  # here, not above: pandas
@@ -121,13 +121,13 @@ def data() -> None:
 )
 @click.option(
     "--ticker",
-    help="SPX or IXIC (bundled), SPY ... (yahoo), or a name for your own bars  [default: SPX, or the file's]",
+    help="SPX or IXIC (bundled), SPY ... (yahoo), or a name for your own bars  [default: SPX, or the file's name]",
 )
-@click.option("--tier", default=choices.TIER, show_default=True, help=", ".join(choices.TIERS))
+@click.option("--tier", default=choices.TIER, show_default=True, help=f"set of features: {', '.join(choices.TIERS)}")
 @click.option(
     "--vix",
     type=PathType(exists=True, dir_okay=False, path_type=Path),
-    help="your VIX closes, for tier c  [default: none]",
+    help="file with VIX closes, for tier c  [default: none]",
 )
 @reading_options
 @ACCEPT
@@ -198,7 +198,7 @@ def _source_of(file: Path | None) -> str:
 def list_(as_json: bool) -> None:
     """List the current data sets.
 
-    Raw ones come first, then the files that no manifest knows.
+    Raw data sets come first, then files that are not in a manifest.
     """
     from fts.study import dataset
 

@@ -1,4 +1,4 @@
-"""`fts budgets` shows what can be searched, `fts enqueue` puts it in line."""
+"""`fts budgets` shows the architectures of each model size, `fts enqueue` adds cells to the queue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXPERIMENT = re.compile(r"phase6a_([A-Za-z0-9.]+)_h(\d{1,3})_([A-Za-z0-9_.-]+)")
 
 
 class Listed(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
-    """2M,20M as a tuple; an empty list or element is refused: it may come from a variable that is not set."""
+    """Reads `2M,20M` as a tuple. Refuses an empty list or element, because it may come from an unset variable."""
 
     name = "list"
 
@@ -52,17 +52,21 @@ HORIZON = re.compile(r"h?[0-9]{1,9}")
 
 @click.command()
 @click.argument("budget", required=False)
-@click.option("--tier", help=f"count as for a new cell of this tier ({', '.join(choices.TIERS)})  [default: none]")
-@click.option("--features", type=COUNT, help="features of a day  [default: 25, as tier a25 has]")
-@click.option("--context", type=COUNT, help="days in a window  [default: 80]")
-@click.option("--norm", help="of a window: revin, partial, none, revin+stats, partial+stats  [default: revin]")
+@click.option(
+    "--tier", help=f"count parameters as for a new cell of this tier ({', '.join(choices.TIERS)})  [default: none]"
+)
+@click.option("--features", type=COUNT, help="number of features per day  [default: 25, as in tier a25]")
+@click.option("--context", type=COUNT, help="number of days in a window  [default: 80]")
+@click.option(
+    "--norm", help="normalisation of a window: revin, partial, none, revin+stats, partial+stats  [default: revin]"
+)
 @AS_JSON
 def budgets(
     budget: str | None, tier: str | None, features: int | None, context: int | None, norm: str | None, as_json: bool
 ) -> None:
-    """The model sizes, and with BUDGET every architecture in it with its counted parameters.
+    """List the model sizes; with BUDGET, every architecture of that size with its number of parameters.
 
-    An architecture belongs to a size by its counted parameters, which window and norm change a little.
+    An architecture belongs to a size by its number of parameters, which also depends slightly on window and norm.
     """
     from fts.model.budgets import BUDGETS
 
@@ -97,7 +101,7 @@ USUAL_WINDOW: dict[str, Any] = {"n_features": 25, "context": choices.CONTEXT, "n
 
 
 def _window_of(tier: str | None, features: int | None, context: int | None, norm: str | None) -> dict[str, Any]:
-    """What decides how many parameters an architecture has: of the tier, but what was asked for otherwise."""
+    """Returns what decides the number of parameters: the tier's values, replaced by those that were given."""
     from fts.study.recipe import FEATURES
 
     if tier is not None and tier not in FEATURES:
@@ -111,7 +115,7 @@ def _window_of(tier: str | None, features: int | None, context: int | None, norm
 
 
 def _counted(budget: str, window: dict[str, Any]) -> dict[str, int]:
-    """Architecture -> its counted parameters."""
+    """Returns the number of parameters by architecture."""
     from fts.model.budgets import grid
     from fts.study.space import check_norms, counted
 
@@ -128,11 +132,11 @@ def _range(sizes: list[int]) -> tuple[str, str]:
 
 
 def _overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]] | None:
-    """The ranges of --space by parameter; None: the usual ones."""
+    """Returns the ranges of --space by parameter, or None for the default space."""
     found: dict[str, dict[str, Any]] = {}
     for name, distribution in map(parse_override, texts):
         if name in found:
-            raise click.UsageError(f"--space {name} is given twice; expected one range of a parameter")
+            raise click.UsageError(f"--space {name} is given twice; expected one range per parameter")
         found[name] = distribution
     return found or None
 
@@ -141,44 +145,56 @@ NO_FOLDS = "none"
 USUAL = {field.name: field.default for field in dataclasses.fields(CellSpec)}
 
 CELL_OPTIONS = (
-    click.option("--trials", default=choices.TRIALS, show_default=True, help="searched in each cell"),
-    click.option("--epochs", default=choices.EPOCHS, show_default=True, help="at most; early stopping may end sooner"),
+    click.option("--trials", default=choices.TRIALS, show_default=True, help="number of trials per cell"),
     click.option(
-        "--task", default=choices.TASK, show_default=True, help=f"what is predicted: {', '.join(choices.TASKS)}"
+        "--epochs",
+        default=choices.EPOCHS,
+        show_default=True,
+        help="maximum number of epochs per trial; early stopping may end it sooner",
     ),
-    click.option("--tier", default=choices.TIER, show_default=True, help=", ".join(choices.TIERS)),
     click.option(
-        "--data", "dataset", metavar="NAME", help="data set by name (default: the tier's one; see fts data list)"
+        "--task", default=choices.TASK, show_default=True, help=f"prediction task: {', '.join(choices.TASKS)}"
     ),
-    click.option("--objective", help="val_loss or val_auc  [default: val_loss]"),
-    click.option("--loss", help="bce, focal or softauc (with --objective val_auc)  [default: bce]"),
-    click.option("--pos-weight", is_flag=True, default=None, help="weight positives by their rarity"),
+    click.option(
+        "--tier", default=choices.TIER, show_default=True, help=f"set of features: {', '.join(choices.TIERS)}"
+    ),
+    click.option(
+        "--data",
+        "dataset",
+        metavar="NAME",
+        help="name of the data set (default: the tier's data set; see fts data list)",
+    ),
+    click.option("--objective", help="metric to optimize: val_loss or val_auc  [default: val_loss]"),
+    click.option("--loss", help="training loss: bce, focal or softauc (with --objective val_auc)  [default: bce]"),
+    click.option(
+        "--pos-weight", is_flag=True, default=None, help="weight positive windows by (1 - base rate) / base rate"
+    ),
     click.option(
         "--focal-gamma",
         type=float,
-        help=f"of --loss focal: weight of hard windows  [default: {USUAL['focal_gamma']:g}]",
+        help=f"exponent of --loss focal, larger for more weight on hard windows  [default: {USUAL['focal_gamma']:g}]",
     ),
-    click.option("--sampler", help="tpe, gp or random  [default: tpe; random with halving]"),
+    click.option("--sampler", help="sampler: tpe, gp or random  [default: tpe; random with halving]"),
     click.option(
         "--pruner",
-        help="none, median or halving. On average 75 random trials with halving find as good a trial as 50 without, "
-        "in a third of the epochs  [default: none]",
+        help="pruner: none, median or halving. On average 75 random trials with halving find as good a trial as "
+        "50 without, in a third of the epochs  [default: none]",
     ),
     click.option(
         "--halving",
         callback=lambda ctx, option, text: None if text is None else Halving.parse(text),
         metavar="RUNG,GROWTH,KEEP,TRAILING",
-        help="the rule of --pruner halving, frozen with the cell: first rung, growth, share kept, epochs for a trial "
-        f"that trails; or some by name (keep=1/3,trailing=none)  [default: {HALVING.numbers}]",
+        help="rule of --pruner halving, frozen with the cell: first rung, growth, share of trials kept, epochs before "
+        f"a trailing trial ends; or single numbers by name (keep=1/3,trailing=none)  [default: {HALVING.numbers}]",
     ),
     click.option(
         "--parallel",
         type=Whole(1, MOST_PARALLEL),
         metavar="K",
-        help=f"trials of a cell at once, in idle slots of one worker. {PRICE}  [default: 1]",
+        help=f"number of trials of a cell at once, in idle slots of one worker. {PRICE}  [default: 1]",
     ),
-    click.option("--seed", type=int, help="of the study  [default: 0]"),
-    click.option("--patience", type=int, help="epochs without improvement  [default: 10]"),
+    click.option("--seed", type=int, help="seed of the study  [default: 0]"),
+    click.option("--patience", type=int, help="number of epochs without improvement that ends a trial  [default: 10]"),
     click.option("--min-delta", type=float, help="smallest change that counts as improvement  [default: 0.001]"),
     click.option(
         "--space",
@@ -186,7 +202,7 @@ CELL_OPTIONS = (
         multiple=True,
         callback=lambda ctx, option, texts: _overrides(texts),
         metavar="NAME=LOW:HIGH",
-        help="search a parameter in another range (dropout=0.1:0.3), or among these (warmup_steps=100,200, "
+        help="search a parameter in another range (dropout=0.1:0.3) or among given values (warmup_steps=100,200, "
         "context=20,80, norm=revin,partial)",
     ),
     click.option("--max-steps", type=int, help="end a trial after this many optimizer steps  [default: no limit]"),
@@ -195,27 +211,33 @@ CELL_OPTIONS = (
         "--effective-batch",
         "effective_batch",
         type=int,
-        help="windows in one optimizer step  [default: 256]",
+        help="number of windows per optimizer step  [default: 256]",
     ),
-    click.option("--grad-clip", type=float, help=f"largest gradient norm, 0: none  [default: {USUAL['grad_clip']:g}]"),
-    click.option("--context", type=int, help=f"days in a window  [default: {choices.CONTEXT}, of tier r20: 20]"),
-    click.option("--patch", type=int, help=f"days in a token  [default: {USUAL['patch']}]"),
-    click.option("--stride", type=int, help=f"days between the starts of two tokens  [default: {USUAL['stride']}]"),
+    click.option(
+        "--grad-clip", type=float, help=f"largest gradient norm, 0 for no limit  [default: {USUAL['grad_clip']:g}]"
+    ),
+    click.option(
+        "--context", type=int, help=f"number of days in a window  [default: {choices.CONTEXT}, for tier r20: 20]"
+    ),
+    click.option("--patch", type=int, help=f"number of days in a token  [default: {USUAL['patch']}]"),
+    click.option(
+        "--stride", type=int, help=f"number of days between the starts of two tokens  [default: {USUAL['stride']}]"
+    ),
     click.option(
         "--longest",
         type=int,
-        help="windows end on the days where ones of so many days could, so that cells of other windows are judged on "
-        "the same days  [default: --context, of tier r20 at least 80]",
+        help="use only days on which a window of this many days could end, so that cells with different windows are "
+        "evaluated on the same days  [default: --context, for tier r20 at least 80]",
     ),
     click.option(
         "--norm",
-        help="what is normalised in each window: every feature (revin), those in units of price or volume (partial), "
-        "nothing (none); revin+stats and partial+stats keep means and spreads as a token  "
-        "[default: revin, of tier r20: none]",
+        help="features to normalise in each window: all (revin), those in units of price or volume (partial), "
+        "none (none); revin+stats and partial+stats keep means and standard deviations as a token  "
+        "[default: revin, for tier r20: none]",
     ),
     click.option(
         "--precision",
-        help="of the matrix products: fp32, bf16, or auto (what suits this machine)  [default: auto]",
+        help="precision of matrix products: fp32, bf16, or auto (chosen for this machine)  [default: auto]",
     ),
     click.option("--channel-independent", is_flag=True, default=None, help="process each feature separately"),
     click.option(
@@ -228,14 +250,16 @@ CELL_OPTIONS = (
         callback=lambda ctx, option, text: _split(text),
         metavar="TRAIN_END,VAL_END",
         help="last days of training and validation (2016-12-31,2017-12-31), or their shares of the rows (0.7,0.15); "
-        "the rest is for the test  [default: 2022-12-31,2024-12-31; 0.7,0.15 where the data ends before]",
+        "the other rows are the test set  [default: 2022-12-31,2024-12-31; 0.7,0.15 if the data ends before]",
     ),
-    click.option("--min-positives", type=int, help="refuse a cell with fewer in validation  [default: 30]"),
+    click.option(
+        "--min-positives", type=int, help="refuse a cell with fewer positive windows in validation  [default: 30]"
+    ),
 )
 
 
 def _split(text: str | None) -> dict[str, Any] | None:
-    """`2016-12-31,2017-12-31` or `0.7,0.15` as a cell keeps it."""
+    """Parses `2016-12-31,2017-12-31` or `0.7,0.15` into the split of a cell."""
     if text is None:
         return None
     from fts.data.splits import BadSplit, parse  # here, not above: numpy
@@ -254,7 +278,7 @@ def _split(text: str | None) -> dict[str, Any] | None:
 
 
 def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What a new cell is made of: the fields of CellSpec that a person may choose."""
+    """Adds the options for those fields of CellSpec that a user may choose."""
     for option in reversed(CELL_OPTIONS):
         command = option(command)
     return command
@@ -263,7 +287,7 @@ def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def specs_of(
     wanted: Iterable[tuple[str, int, str]], trials: int, epochs: int, tier: str, dataset: str | None, **fields: Any
 ) -> list[CellSpec]:
-    """The frozen specs of (budget, horizon, task)."""
+    """Returns the frozen specs for (budget, horizon, task)."""
     chosen = {name: value for name, value in fields.items() if value is not None}
     return [
         spec
@@ -274,40 +298,45 @@ def specs_of(
 
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
-@click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
+@click.option("--matrix", "whole", is_flag=True, help="enqueue all budgets x all horizons")
 @click.option(
     "--budgets",
     "budgets_",
     type=Listed(str, "2M,20M"),
     metavar="2M,20M",
-    help="of tiny (for tests), 2M, 20M, 200M, 2B  [default: 2M,20M,200M,2B]",
+    help="model sizes, of tiny (for tests), 2M, 20M, 200M, 2B  [default: 2M,20M,200M,2B]",
 )
-@click.option("--horizons", type=Listed(int, "1,3,5"), metavar="1,3,5", help="trading days  [default: 1,3,5]")
+@click.option(
+    "--horizons", type=Listed(int, "1,3,5"), metavar="1,3,5", help="horizons in trading days  [default: 1,3,5]"
+)
 @cell_options
 @click.option(
     "--baselines/--no-baselines",
     default=None,
-    help="a baseline job (volatility forecasts, regression, trees ...) before each horizon  [default: with --matrix]",
+    help="add a baseline job (volatility forecasts, regression, trees ...) before each horizon  "
+    "[default: with --matrix]",
 )
 @click.option(
     "--seeds",
     "winner_seeds",
     type=Whole(1, 1000),
-    help="after its search, train the winner of each cell with so many seeds; with 1, the report makes no claim for "
-    f"it  [default: {choices.SEEDS}; a cell that has a job keeps its own]",
+    help="number of seeds with which the winner of each cell is trained after its search; with 1, the report makes no "
+    f"claim for it  [default: {choices.SEEDS}; a cell that has a job keeps its own]",
 )
 @click.option(
     "--folds",
     "winner_folds",
     metavar="KofN",
-    help="after its search, train the winner of each cell anew for each of the last K of N stretches of days "
-    "(walk-forward), beside the baselines: the report shows that first; none: one split alone  [default: "
+    help="walk-forward: after its search, train the winner of each cell again for each of the last K of N folds of "
+    "days, together with the baselines; the report shows the result first. none: only one split  [default: "
     f"{choices.FOLDS}; a cell that has a job keeps its own]",
 )
-@click.option("--warm-start", is_flag=True, help="first try the best of other horizons and of the smaller budget")
+@click.option(
+    "--warm-start", is_flag=True, help="first try the best parameters of other horizons and of the smaller budget"
+)
 @click.option("--again", is_flag=True, help="search a cell again, although it has a job")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step per cell")
-@click.option("-n", "--dry-run", is_flag=True, help="test every cell with one step, put nothing in line")
+@click.option("-n", "--dry-run", is_flag=True, help="test every cell with one step, enqueue nothing")
 @AS_JSON
 def enqueue(
     cells: tuple[str, ...],
@@ -323,15 +352,15 @@ def enqueue(
     as_json: bool,
     **fields: Any,
 ) -> None:
-    """Put a study in line: your own, or cells of the PatchTST study.
+    """Enqueue a study: your own, or cells of the PatchTST study.
 
     Your own: fts enqueue train.py:objective, fts enqueue study.toml, or fts enqueue --metric loss -- ./train.sh. Each
-    has options of its own: fts enqueue train.py:objective --help, fts enqueue study.toml --help, fts enqueue --help --
+    has its own options: fts enqueue train.py:objective --help, fts enqueue study.toml --help, fts enqueue --help --
     COMMAND
 
-    The options below are of the PatchTST study alone: one CELL (2M/h1), or its whole --matrix. Each cell is tested
-    with one optimizer step first, then frozen as it is now. A cell that has a job, also an ended one, is not put in
-    line twice; more --trials extend its job and keep its results.
+    The options below are only for the PatchTST study: one CELL (2M/h1), or its whole --matrix. Each cell is first
+    tested with one optimizer step, then frozen as it is now. A cell that already has a job, also an ended one, is not
+    enqueued again; more --trials extend its job and keep its results.
     """
     from fts.state.db import open_for_person  # here, not above: a wrong flag must not create a database
     from fts.state.location import has_study
@@ -403,20 +432,20 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
 
 
 def _after(lines: list[matrix.Line]) -> str:
-    """`with 2 other seeds (--seeds 1: none)`, and on folds."""
+    """Says `with 2 other seeds (--seeds 1: none)`, and on which folds."""
     others = max((line.cell.winner_seeds for line in lines), default=1) - 1
     told = [f"with {formatting.count(others, 'other seed')} (--seeds 1: none)"] if others else []
     folds = next((line.cell.winner_folds for line in lines if line.cell.winner_folds), None)
     if folds is not None:
         judged, of = folds.split("of")
-        told.append(f"by walk-forward on the last {judged} of {of} stretches, beside the baselines (--folds none: not)")
+        told.append(f"by walk-forward on the last {judged} of {of} folds, with the baselines (--folds none: off)")
     return ", and ".join(told)
 
 
 def _became(line: matrix.Line, dry_run: bool) -> str:
-    """The last column: what became of a cell, or would."""
+    """Returns the last column: what happened to a cell, or what would happen."""
     if line.is_new:
-        return "would be put in line" if dry_run else "in line"
+        return "would be enqueued" if dry_run else "queued"
     if line.extended_from is not None:
         more = f" from {line.extended_from}" if line.cell.trials > line.extended_from else ""
         return f"{'would be ' if dry_run else ''}extended{more}"
@@ -427,11 +456,11 @@ def _summary(lines: list[matrix.Line], dry_run: bool) -> str:
     new = sum(line.is_new for line in lines)
     extended = sum(line.extended_from is not None for line in lines)
     there = len(lines) - new - extended
-    told = [f"{new} of {len(lines)} {'would be ' if dry_run else ''}put in line"]
+    told = [f"{new} of {len(lines)} {'would be ' if dry_run else ''}enqueued"]
     told += [f"{extended} {'would be ' if dry_run else ''}extended"] if extended else []
     told += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
     if dry_run:
-        return f"dry run: nothing was put in line; {', '.join(told)}"
+        return f"dry run: nothing was enqueued; {', '.join(told)}"
     end = ". `fts worker` runs them, `fts status` shows their progress" if new + extended else ": nothing to do"
     return ", ".join(told) + end
 
@@ -443,12 +472,12 @@ def _wanted(
     horizons: tuple[int, ...] | None,
     task: str,
 ) -> list[tuple[str, int, str]]:
-    """(budget, horizon, task) in the order they will run."""
+    """Returns (budget, horizon, task) in the order in which they will run."""
     if cells and (whole or budgets_ or horizons):
         raise click.UsageError("name cells or give --matrix, --budgets and --horizons, not both")
     if not cells and not (whole or budgets_ or horizons):
         raise click.UsageError(
-            "name what to put in line: study.toml, train.py:objective, or -- and a command; of the PatchTST study, "
+            "name what to enqueue: study.toml, train.py:objective, or -- and a command; for the PatchTST study, "
             "--matrix or a cell such as 2M/h1"
         )
     if not cells:
@@ -457,7 +486,7 @@ def _wanted(
 
 
 def parse_cell(word: str, task: str) -> tuple[str, int, str]:
-    """2M/h1, 2M_h1 or phase6a_2M_h1_threshold_1pct as (2M, 1, task)."""
+    """Parses 2M/h1, 2M_h1 or phase6a_2M_h1_threshold_1pct into (2M, 1, task)."""
     from fts.model.budgets import BUDGETS
 
     match = CELL.fullmatch(word) or EXPERIMENT.fullmatch(word)
@@ -472,7 +501,7 @@ def parse_cell(word: str, task: str) -> tuple[str, int, str]:
 
 
 def _file_meant(word: str) -> str:
-    """`; did you mean train.py:objective?`, where such a file stands here."""
+    """Returns `; did you mean train.py:objective?` if that file exists here."""
     module, colon, function = word.partition(":")
     file = module if module.endswith(".py") else module.replace(".", "/") + ".py"
     try:

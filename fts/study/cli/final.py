@@ -1,4 +1,4 @@
-"""`fts final`: the one look at the test set, asked for once, recorded with who and when."""
+"""`fts final`: opens the test set once, on request, and records who opened it and when."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("cell")
-@click.option("-y", "--yes", is_flag=True, help="do not ask")
+@click.option("-y", "--yes", is_flag=True, help="skip the confirmation")
 @AS_JSON
 def final(cell: str, yes: bool, as_json: bool) -> None:
     """Open CELL's test set for its winner and evaluate the final model on it; this cannot be undone.
 
-    The first call asks first. From then on results and report show that the test set was opened. The final model is
-    trained first if there is none yet (`fts train`), and evaluated afterwards. A second call shows the result.
+    The first call asks for confirmation. From then on results and report show that the test set was opened. If there is
+    no final model yet (`fts train`), it is trained first and evaluated afterwards. A second call shows the result.
     """
     from fts.study.models import judge  # here, not above: --help needs none of it
 
@@ -44,7 +44,7 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
             )
             job = queries.job(db, opened.job_id)
         if judge(db, here(), job.experiment, this_person()) is None:
-            put_in_line(db, job, opened)
+            enqueue_training(db, job, opened)
         opened = queries.opening(db, job.experiment) or opened
     if as_json:
         return emit_json("opening", opened)
@@ -52,10 +52,10 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
 
 
 def open_test_set(db: Database, job: Job, yes: bool) -> Opening:
-    """Asks, and opens the test set for the cell's winner.
+    """Asks for confirmation, and opens the test set for the cell's winner.
 
-    Raises Abort on no, WrongStatus without a winner, ManifestError without the data: a look that cannot be had is not
-    to be spent.
+    Raises Abort on no, WrongStatus without a winner, ManifestError without the data: the test set must not be opened
+    when it cannot be evaluated.
     """
     from fts.study.winners import require_data, train_spec, winner
 
@@ -72,13 +72,13 @@ def open_test_set(db: Database, job: Job, yes: bool) -> Opening:
     return opened
 
 
-def put_in_line(db: Database, job: Job, opened: Opening) -> None:
-    """The final training of the winner, which evaluates it on the opened test set when it has ended."""
+def enqueue_training(db: Database, job: Job, opened: Opening) -> None:
+    """Enqueues the final training of the winner; when it has ended, the model is evaluated on the opened test set."""
     from fts.study.matrix import write
     from fts.study.winners import train_spec, winner
 
     (line,) = write(db, [train_spec(job, winner(db, job, opened.trial))])
-    state = "put in line" if line.created else "in line already"
+    state = "queued" if line.created else "already queued"
     say(f"its final training is {state} as job {line.job_id}; the evaluation follows when `fts worker` has run it")
 
 

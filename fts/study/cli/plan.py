@@ -1,4 +1,4 @@
-"""`fts plan`: what each remaining cell will cost, and what it is likely to gain."""
+"""`fts plan`: the expected cost and gain of each remaining cell."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
 @click.option("--memory", is_flag=True, help="recipe, micro-batch, bytes and seconds of each cell on this machine")
-@click.option("--matrix", "whole", is_flag=True, help="with --memory: the whole matrix, whatever is in line")
+@click.option("--matrix", "whole", is_flag=True, help="with --memory: the whole matrix, not only the queue")
 @click.option(
-    "--budgets", type=Listed(str, "2M,20M"), metavar="2M,20M", help="with --matrix: these sizes  [default: all]"
+    "--budgets", type=Listed(str, "2M,20M"), metavar="2M,20M", help="with --matrix: only these sizes  [default: all]"
 )
-@click.option("--shapes", "each", is_flag=True, help="with --memory: a line for every architecture")
-@click.option("--slots", type=COUNT, help="with --memory: jobs at once  [default: as fts worker]")
+@click.option("--shapes", "each", is_flag=True, help="with --memory: print a line for every architecture")
+@click.option("--slots", type=COUNT, help="with --memory: number of jobs at once  [default: as fts worker]")
 @machine_options
 @cell_options
 @AS_JSON
 def plan(memory: bool, as_json: bool, **flags: Any) -> None:
     """Expected cost and gain of each cell that has not ended, estimated from finished trials.
 
-    Column `then`: what its winner takes after the search, with other seeds and on walk-forward folds.
+    Column `then`: the time for its winner after the search, with other seeds and on walk-forward folds.
 
     A gain below the noise of the validation set may be luck: use the trials elsewhere.
-    --memory: memory and time of each CELL (default: those in line, else the matrix) here, before it has run.
+    --memory: memory and time of each CELL on this machine, before it has run (default: the queue, else the matrix).
     """
     if memory:
         return plan_memory(as_json=as_json, **flags)
@@ -82,7 +82,7 @@ def plan(memory: bool, as_json: bool, **flags: Any) -> None:
 
 
 def nothing_left(words: tuple[str, ...], chosen: Sequence[Job]) -> str:
-    """Why there is no line; jobs of other studies have none, because nobody knows what they cost before they run."""
+    """Says why the plan is empty; jobs of other studies have no plan, because their cost is unknown before they run."""
     others = [job for job in chosen if job.study != PATCHTST and job.status not in formatting.ENDED]
     if others:
         names = ", ".join(dict.fromkeys(job.study for job in others))

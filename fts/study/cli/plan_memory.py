@@ -1,4 +1,4 @@
-"""`fts plan --memory`: what each cell would take on this machine: recipe, batch, bytes and seconds."""
+"""`fts plan --memory`: what each cell would need on this machine: recipe, batch, bytes and seconds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plan_memory(
     as_json: bool,
     **fields: Any,
 ) -> None:
-    """Prints the plan of the named cells; without a name of those in line, or of the whole matrix when none is."""
+    """Prints the plan of the named cells; without names, of the queue, or of the whole matrix if it is empty."""
     settings = worker_settings(slots=slots, threads=threads, device=device, planning=True)
     most = memory_limit or usual_limit(here().outputs, 1, settings.device)
     if most is None:
@@ -76,7 +76,7 @@ def _wanted(
     task: str,
     fields: dict[str, Any],
 ) -> list[CellSpec]:
-    """The cells of the queue that were named, or that there are; else new ones of the matrix."""
+    """Returns the named cells, or all queued ones; else new cells of the matrix."""
     jobs = [] if db is None else [j for j in own_jobs(db, LIVE) if j.kind in TRAINS]
     if whole or not (cells or jobs):
         matrix_cells = [(b, h, task) for b in budgets for h in choices.HORIZONS]

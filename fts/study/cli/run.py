@@ -1,4 +1,4 @@
-"""`fts run` and `fts demo`: one cell here and now, and the example of `make run`."""
+"""`fts run` runs one cell here and now; `fts demo` is the example of `make run`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @cell_options
 @click.option("--again", is_flag=True, help="search the cell again, although it has a job")
 @click.option("--no-check", is_flag=True, help="skip the dry run of one step for a new cell")
-@click.option("--slot", type=Whole(0, 999), metavar="N", help="take this slot  [default: the first free one]")
+@click.option("--slot", type=Whole(0, 999), metavar="N", help="slot to use  [default: the first free one]")
 @machine_options
 def run(
     cell: str,
@@ -47,10 +47,10 @@ def run(
 ) -> int:
     """Run one CELL here and now: a waiting job (by number or name), or a new one such as 2M/h1.
 
-    The same code and the same records as the queue's; Ctrl-C writes a checkpoint and the job waits in line.
-    It needs a free slot; without one nothing is put in line.
+    It uses the same code and writes the same records as a worker; Ctrl-C writes a checkpoint and the job stays queued.
+    It needs a free slot; without one nothing is enqueued.
 
-    The options below are of the PatchTST study; of a study's file: fts run study.toml --help
+    The options below are for the PatchTST study; for a study file: fts run study.toml --help
     """
     from fts.jobs.worker.startup import hold_slot
     from fts.jobs.worker.worker import run_job  # here, not above: --help needs no huey
@@ -58,7 +58,7 @@ def run(
     settings = worker_settings(slots=1, threads=threads, device=device, memory_limit=memory_limit)
     job = waiting_job(cell)
     wanted = [] if job is not None else specs_of([parse_cell(cell, task)], **fields)
-    with hold_slot(here(), slot) as held:  # before anything is written: what cannot run here must not stay in line
+    with hold_slot(here(), slot) as held:  # first: a cell that cannot run here must not stay queued
         if job is None:
             line = enqueued_here(wanted, not no_check, again)
             if line.is_over:
@@ -72,7 +72,7 @@ def run(
 
 
 def enqueued_here(wanted: list[CellSpec], check: bool, again: bool) -> matrix.Line:
-    """Puts one new cell in line, or finds the job that asks the same question."""
+    """Enqueues one new cell, or finds the existing job of the same question."""
     db = open_for_person(here().db)
     try:
         (line,) = matrix.enqueue_cells(db, here(), wanted, check=check, again=again, tell=say)
@@ -82,9 +82,9 @@ def enqueued_here(wanted: list[CellSpec], check: bool, again: bool) -> matrix.Li
 
 
 def waiting_job(word: str) -> int | None:
-    """The number of the waiting job a word names; None when it names a cell that is new.
+    """Returns the number of the waiting job that a word names, or None if it names a new cell.
 
-    Raises NothingThere for a job that exists and cannot be run here, and says who runs it or how it ended.
+    Raises NothingThere for a job that exists but cannot be run here; the message says who runs it or how it ended.
     """
     if not has_study(here().db):
         if NUMBER.fullmatch(word):
@@ -101,9 +101,9 @@ def waiting_job(word: str) -> int | None:
     except NothingThere:
         running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
         if found := _of_these(running, word):
-            raise NothingThere("; ".join(why(found, liveness.seen(snapshot, here().outputs)))) from None
+            raise NothingThere("; ".join(why(found, liveness.with_local_facts(snapshot, here().outputs)))) from None
         others = [job for job in snapshot.jobs if job.study != PATCHTST]
-        if NUMBER.fullmatch(word) or _of_these(others, word):  # a number cannot name a new cell, nor can these
+        if NUMBER.fullmatch(word) or _of_these(others, word):  # neither can name a new cell
             ended = one_job(snapshot.jobs, word)
             raise NothingThere(
                 f"job {ended.id} ({cell_name(ended)}) is {ended.status}, not waiting; `fts why {ended.id}` says more"
@@ -120,9 +120,9 @@ def _of_these(jobs: list[Job], word: str) -> Job | None:
 
 @click.command()
 def demo() -> int:
-    """Real S&P 500 data, three 2M cells, the real queue and worker, the results table: a few minutes."""
+    """Run three 2M cells on real S&P 500 data through queue and worker and show the results: a few minutes."""
     from fts.study.demo import demo as run_demo
 
-    worker_settings()  # refuses what no trial could run with before minutes of building data
+    worker_settings()  # check the machine before minutes of building data
     log_to_stderr(logging.WARNING)
     return run_demo(here())

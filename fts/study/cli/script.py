@@ -1,4 +1,4 @@
-"""`fts script`: a cell of the matrix as a file one can read, keep beside a paper, and run by hand."""
+"""`fts script`: writes a cell of the matrix as a Python file to read, keep with a paper, and run by hand."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
-@click.option("--matrix", "whole", is_flag=True, help="all budgets x all horizons")
-@click.option("--out", type=PathType(file_okay=False, path_type=Path), help="folder  [default: outputs/scripts]")
+@click.option("--matrix", "whole", is_flag=True, help="write scripts of all budgets x all horizons")
+@click.option(
+    "--out", type=PathType(file_okay=False, path_type=Path), help="folder for the scripts  [default: outputs/scripts]"
+)
 @cell_options
 @AS_JSON
 def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_json: bool, **fields: Any) -> None:
     """Write hpo_{budget}_h{horizon}_{task}.py for each CELL, and train_... once it has a winner.
 
-    A cell in the queue is written as it was frozen there (--tier or --data choose between several); any other cell is
+    A cell in the queue is written as it was frozen there (--tier or --data choose among several); any other cell is
     written from the options. A cell that is evaluated on folds is a different cell: add --cv.
     """
     if bool(cells) == whole:
@@ -61,7 +63,7 @@ def asked_of(spec: CellSpec) -> tuple[str, int, str, str | None]:
 
 
 def named_here(cells: list[CellSpec]) -> list[CellSpec]:
-    """New cells under the names that they would get in the queue."""
+    """Names new cells as the queue would name them."""
     if not has_study(here().db):
         return cells
     from fts.jobs.cli.show import reading
@@ -71,7 +73,7 @@ def named_here(cells: list[CellSpec]) -> list[CellSpec]:
 
 
 def chosen_here(known: list[CellSpec], fields: dict[str, Any]) -> list[CellSpec]:
-    """Of the tier and data set that were asked for by name: a default must not leave out what is in the queue."""
+    """Returns the known cells of the named tier and data set. An option's default must not exclude queued cells."""
     context = click.get_current_context()
     named = {
         field: fields[field]
@@ -82,7 +84,7 @@ def chosen_here(known: list[CellSpec], fields: dict[str, Any]) -> list[CellSpec]
 
 
 def known_specs() -> list[CellSpec]:
-    """The newest frozen cell of every name and, where there is a winner, its final training."""
+    """Returns the newest frozen cell of every name and, if it has a winner, its final training."""
     if not has_study(here().db):
         return []
     from fts.jobs.cli.show import reading

@@ -1,4 +1,4 @@
-"""The commands after a search: other seeds for the winner, the final model, predictions, the one look at the test."""
+"""The commands after a search: other seeds for the winner, the final model, predictions, and opening the test set."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from fts.state.values import Job
     from fts.study.cell import CellSpec
 
-AGAIN = click.option("--again", is_flag=True, help="again, although there is a job for exactly this")
+AGAIN = click.option("--again", is_flag=True, help="run it again, although there is a job for exactly this")
 
 
 @click.command()
 @click.argument("cell")
-@click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one  [default: the best]")
+@click.option("--from-trial", type=int, metavar="N", help="number of the trial to use  [default: the best trial]")
 @AGAIN
 @AS_JSON
 def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None:
-    """Put the final training of CELL's winner in line: on training and validation windows together.
+    """Enqueue the final training of CELL's winner, on training and validation windows together.
 
     The model is written to outputs/models; the test set stays sealed until `fts unseal CELL`.
     """
@@ -47,18 +47,18 @@ def train(cell: str, from_trial: int | None, again: bool, as_json: bool) -> None
 
 @click.command()
 @click.argument("cell")
-@click.option("--seeds", default=5, show_default=True, type=Whole(1, 1000), help="trainings")
+@click.option("--seeds", default=5, show_default=True, type=Whole(1, 1000), help="number of seeds")
 @click.option(
     "--folds",
     metavar="KofN",
-    help="on walk-forward folds: anew for each of the last K of N stretches of days, such as 4of6, behind their "
+    help="walk-forward folds: train again for each of the last K of N folds of days, such as 4of6, after their "
     "baselines  [default: on the split of the search]",
 )
-@click.option("--from-trial", type=int, metavar="N", help="this trial instead of the best one  [default: the best]")
+@click.option("--from-trial", type=int, metavar="N", help="number of the trial to use  [default: the best trial]")
 @AGAIN
 @AS_JSON
 def replicate(cell: str, seeds: int, folds: str | None, from_trial: int | None, again: bool, as_json: bool) -> None:
-    """Put CELL's winning configuration in line again with other seeds: how much of its score is luck.
+    """Enqueue CELL's winning configuration again with other seeds, to see how much of its score is luck.
 
     More --seeds extend an existing job.
     """
@@ -74,7 +74,7 @@ def replicate(cell: str, seeds: int, folds: str | None, from_trial: int | None, 
 
 
 def show_spread(cell: str) -> None:
-    """How much the winner's other seeds differ, once some have run."""
+    """Prints how much the winner's other seeds differ, once some have run."""
     from fts.study.seeds import spread_of  # here, not above: see train
 
     with reading() as db:
@@ -98,9 +98,9 @@ def show_spread(cell: str) -> None:
 def follow(
     command: str, cell: str, again: bool, as_json: bool, specs_of: Callable[[Database, Job], list[CellSpec]]
 ) -> None:
-    """Freezes the job that follows a cell, the last of the specs, and puts it in line with what belongs before it.
+    """Enqueues the job that follows a cell (the last of the specs) together with the specs that must run before it.
 
-    By the rule for cells, what is there is not redone.
+    Existing jobs of the same question are not repeated, unless `again`.
     """
     from fts.study.matrix import enqueue_cells, write
     from fts.study.winners import require_data
@@ -130,7 +130,7 @@ def unseal(cell: str, **flags: Any) -> None:
     with reading() as db:
         job = refuse_another(one_cell(queries.jobs(db), cell), "unseal")
         spec = train_spec(job, winner(db, job))
-        if queries.opening(db, job.experiment) is None:  # a look that cannot be had is not to be spent
+        if queries.opening(db, job.experiment) is None:  # the test set must not be opened when it cannot be evaluated
             require_data(here().data, spec)
     act("unseal", (cell,), flags)
 
@@ -141,7 +141,7 @@ def unseal(cell: str, **flags: Any) -> None:
 @click.option(
     "--vix",
     type=PathType(exists=True, dir_okay=False, path_type=Path),
-    help="VIX closes, for tier c  [default: none]",
+    help="file with VIX closes, for tier c  [default: none]",
 )
 @reading_options
 @AS_JSON
@@ -152,7 +152,7 @@ def predict(
     read_as: ReadOptions,
     as_json: bool,
 ) -> None:
-    """Probabilities of a final MODEL (a folder, or its name in outputs/models) for the bars in FILE, as CSV."""
+    """Print probabilities of a final MODEL (a folder, or its name in outputs/models) for the bars in FILE, as CSV."""
     folder = model if model.is_dir() else here().outputs / "models" / model
     if not folder.is_dir():
         models = here().outputs / "models"
