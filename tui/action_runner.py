@@ -70,7 +70,7 @@ class ActionRunner:
         elif action.id == "note":
             self._run(action, jobs[:1], **given)
         elif action.id == "move_to" and "place" not in given:
-            hint = "The place in line: a number (1 runs next), top or bottom."
+            hint = "The place in the queue: a number (1 runs next), top or bottom."
             self._ask_text(action.label, hint, lambda text: self._run(action, jobs, place=_place(text)))
         elif action.id == "move_to":
             self._run(action, jobs, place=_place(given["place"]))

@@ -80,15 +80,15 @@ KEYS: tuple[Key, ...] = (
         (),
         "m",
         "metric",
-        "Curves of functions: the next metric that the trials tell; elsewhere m writes a note.",
+        "Curves of functions: the next metric that the trials report; elsewhere m writes a note.",
     ),
     Key("write", ("w",), "w", "write view", "Write this view as txt, svg, png, csv or json, next to the database."),
     Key("replay_back", (",",), ",", "step back", "Replay: one event back; every screen shows that moment."),
     Key("replay_on", (".",), ".", "step forward", "Replay: one event forward; Esc returns to now."),
     Key("reread", ("ctrl+r",), "^r", "read now", "Read the database now and rebuild the screen."),
     Key("redraw", ("ctrl+l",), "^l", "redraw", "Send the whole screen again."),
-    Key("suspend", ("ctrl+z",), "^z", "suspend", "Go to the shell; `fg` there comes back. The worker keeps running."),
-    Key("leave", ("q", "ctrl+c"), "q", "leave", "Leave the monitor; the worker keeps running."),
+    Key("suspend", ("ctrl+z",), "^z", "suspend", "Go to the shell; `fg` there comes back. Running workers continue."),
+    Key("leave", ("q", "ctrl+c"), "q", "leave", "Leave the monitor; running workers continue."),
 )
 
 BY_KEY: dict[str, Key] = {name: key for key in KEYS for name in key.keys}

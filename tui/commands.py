@@ -32,7 +32,7 @@ THEMES = click.Choice(["dark", "light"])
 def tui(
     readonly: bool, mouse: bool | None, ascii_only: bool | None, theme: str | None, at: str | None, keys: bool
 ) -> int:
-    """The monitor, full screen. Leaving it stops nothing: the worker continues."""
+    """The monitor, full screen. Running workers continue when you leave it."""
     from fts.tui.__main__ import main as monitor  # here, not above: Textual, for this command only
 
     flags = {"--readonly": readonly, "--keys": keys, "--mouse": mouse, "--no-mouse": mouse is False}

@@ -79,7 +79,8 @@ def full(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # 
         undo = f"undone by event {event.undone_by}"
     data = {name: value for name, value in event.data.items() if not isinstance(value, dict | list | None)}
     data.pop("pid_started", None)  # means nothing to a person
-    facts = ", ".join(f"{name.replace('_', ' ')} {formatting.number(value)}" for name, value in data.items())
+    new = {name: value for name, value in data.items() if f" {name} {value}," not in f" {event.message},"}
+    facts = ", ".join(f"{name.replace('_', ' ')} {formatting.number(value)}" for name, value in new.items())
     text = f"{naming.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
     verb = str(event.verb).replace("_", " ")
     lines: list[Line] = [rule(f"event {event.id} · {verb} · {undo}", "", width, view.focus == "event")]

@@ -74,7 +74,7 @@ def _words(view: View, event: Event, job: Job, name: str) -> str:
             return f"{name} done, front {len(job.front)}"
         return f"{name} done, best {declared.short(job.best_value)} (t{job.best_trial})"
     if event.verb == "enqueued":
-        return f"{name} put in line"
+        return f"{name} enqueued"
     text = naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs, job.id)
     return text if name in text else f"{name} {text}"
 

@@ -87,7 +87,7 @@ def next_metric(view: View) -> tuple[str, str]:
         names = [] if trial is None else metrics_of(view, trial)
         now = "" if trial is None else metric_of(view, trial)
     if len(names) < 2:
-        return view.metric, f"{names[0]} is the only metric that these trials tell" if names else "no metric yet"
+        return view.metric, f"{names[0]} is the only metric that these trials report" if names else "no metric yet"
     at = names.index(now) + 1
     return (names[at], "") if at < len(names) else ("", "")
 
