@@ -261,7 +261,7 @@ async def test_the_form_can_be_left_while_a_dry_run_goes_on(folder: Path) -> Non
         await press(pilot, "escape")
         await until(lambda: not isinstance(app.screen, EnqueueForm), pilot)
         (folder / "go").touch()
-        await until(lambda: app.acting._memory.answers, pilot, PATIENCE_S)
+        await until(lambda: app.action_runner._memory.answers, pilot, PATIENCE_S)
         await shows(app, pilot, "e, then 4 shows all of it")
         await press(pilot, "e", "4")
         await shows(app, pilot, "$ fts enqueue study.toml --cell sine/S")
