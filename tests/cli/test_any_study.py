@@ -429,7 +429,7 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
     (stand / "there" / "s.toml").write_text('[study]\nobjective = "train:objective"\n')
     own = places_of(stand).db
     assert f"{own.relative_to(stand)} is a new queue\n" in fts("enqueue", "train.py:objective").err
-    assert "queue" not in fts("enqueue", "train.py:objective").err
+    assert "fts.db" not in fts("enqueue", "train.py:objective").err
     assert f"the queue is {own.relative_to(stand)}\n" in fts("enqueue", "there/s.toml").err
     fts("backup")
     own.unlink()
@@ -438,7 +438,7 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
     monkeypatch.chdir(stand / "there")
     other = stand / "there" / "outputs" / "fts.db"
     assert "outputs/fts.db is a new queue" in fts("enqueue", "s.toml", "--db", str(other)).err
-    assert "queue" not in fts("enqueue", "s.toml", "--db", str(other)).err
+    assert "fts.db" not in fts("enqueue", "s.toml", "--db", str(other)).err
     monkeypatch.chdir(stand)
     said = fts("enqueue", "there/s.toml").err
     assert f"the queue is {own.relative_to(stand)}; there is another one: --db there/outputs/fts.db\n" in said
