@@ -184,8 +184,8 @@ ACTIONS: tuple[Action, ...] = (
         conditions.can_unseal, conditions.price_of_unseal, handlers.unseal,
     ),
     Action(
-        "enqueue", "e", "enqueue", "study", "L1", Verb.ENQUEUED, "fts enqueue --matrix",
-        "Enqueues a cell or the matrix, after a dry run of one step per cell.",
+        "enqueue", "e", "enqueue", "study", "L1", Verb.ENQUEUED, "fts enqueue",
+        "Opens a form: choose a study, tick its cells, enqueue them.",
         conditions.always, conditions.free, handlers.enqueue,
     ),
 )  # fmt: skip

@@ -60,7 +60,7 @@ class Seen:
     @property
     def cut(self) -> bool:
         """Whether it was stopped because it had run long enough."""
-        return not self.ended and self.end.wish is not None and not self.too_large
+        return not self.ended and self.end.stop_request is not None and not self.too_large
 
     @property
     def keeps(self) -> bool:

@@ -223,7 +223,7 @@ def _cost(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
 
 def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
     """Writes the jobs, all or none. Returns for each cell the result and a sentence about it."""
-    from fts.jobs.records.questions import told  # here, as all below: see peewee
+    from fts.jobs.records.questions import enqueued_sentence  # here, as all below: see peewee
     from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
     from fts.jobs.study_file.enqueue import another_question, take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
@@ -239,7 +239,7 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
         say(note)
     if dry_run and began:
         new = Enqueued(0, created=True)
-        return [(cell, new, told(study.title(cell), cell, new, None, dry_run)) for cell in cells]
+        return [(cell, new, enqueued_sentence(study.title(cell), cell, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
     try:
         rows = [study.row(cell) for cell in cells]
@@ -260,7 +260,7 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
         (
             cell,
             one,
-            told(study.title(cell), cell, one, _job(jobs, one, dry_run), dry_run)
+            enqueued_sentence(study.title(cell), cell, one, _job(jobs, one, dry_run), dry_run)
             + over
             + (another_question(cell, before) if one.created and not again else ""),
         )

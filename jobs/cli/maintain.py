@@ -159,7 +159,7 @@ def export(
 
     written: list[Any]
     with reading() as opened:
-        if not optuna_url and not parquet and (aside := earlier_exports.set_aside(opened, here())) is not None:
+        if not optuna_url and not parquet and (aside := earlier_exports.move_aside(opened, here())) is not None:
             say(f"exports of an earlier database moved to {aside} now")
         if optuna_url or parquet:
             from fts.jobs.records.optuna import to_optuna

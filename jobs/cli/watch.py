@@ -48,7 +48,7 @@ BATCH = 1000  # events read at once
     help="seconds between two reads",
 )
 def watch(plain: bool, as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> None:
-    """Print one line per change, as it happens. Ctrl-C ends it; the worker continues."""
+    """Print one line per change, as it happens. Ctrl-C ends it; running workers continue."""
     db = open_for_reading(here().db)
     try:
         say(f"Watching {here().db}; Ctrl-C ends it.")

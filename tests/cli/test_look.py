@@ -127,8 +127,8 @@ def test_a_done_cell_in_which_every_trial_was_pruned_says_so(fts, db: Database):
 def test_results_of_a_cell_that_is_in_line_again_say_so(fts, db: Database):
     done = finished_cell(db)
     transitions.enqueue(db, [_row(db, done.job_id) | {"spec_md5": "f" * 32}])
-    assert "older search: job 5 is in line" in fts("results", "1").out
-    assert json.loads(fts("results", "--json", "1").out)["results"][0]["newer"] == "job 5 is in line"
+    assert "older search: job 5 is queued" in fts("results", "1").out
+    assert json.loads(fts("results", "--json", "1").out)["results"][0]["newer"] == "job 5 is queued"
     transitions.pause(db, [5])
     assert "older search: job 5 is paused" in fts("results", "1").out
     transitions.cancel(db, [5])

@@ -32,7 +32,7 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
     The first call asks for confirmation. From then on results and report show that the test set was opened. If there is
     no final model yet (`fts train`), it is trained first and evaluated afterwards. A second call shows the result.
     """
-    from fts.study.models import judge  # here, not above: --help needs none of it
+    from fts.study.models import evaluate_once  # here, not above: --help needs none of it
 
     with writing() as db:
         job = refuse_another(one_cell(queries.jobs(db), cell), "final")
@@ -43,7 +43,7 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
                 f"result of job {opened.job_id}; a test set cannot be opened twice"
             )
             job = queries.job(db, opened.job_id)
-        if judge(db, here(), job.experiment, this_person()) is None:
+        if evaluate_once(db, here(), job.experiment, this_person()) is None:
             enqueue_training(db, job, opened)
         opened = queries.opening(db, job.experiment) or opened
     if as_json:
