@@ -1,1 +1,1 @@
-"""The work: queue, worker, trial supervision, watchdog, and the actions a person can take."""
+"""The runner: worker, trial supervision, watchdog, command line, and the actions a person can take."""

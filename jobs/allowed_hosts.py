@@ -1,6 +1,7 @@
-"""Which requests a server on this machine answers: those that name it, and come from no other site.
+"""Decides which HTTP requests a local server answers: those with this machine as host and no foreign origin.
 
-A page of another site may ask 127.0.0.1 for anything, under a name of its own that it lets point here.
+Without this check a web page of another site could read from 127.0.0.1, through a host name that it points here (DNS
+rebinding).
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import ipaddress
 import socket
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
-EVERYWHERE = ("0.0.0.0", "::")  # every network this machine is in
+EVERYWHERE = ("0.0.0.0", "::")  # all network interfaces
 
 
 def refusal(host: str, origin: str | None, port: int, bound: str = "127.0.0.1") -> str | None:
-    """Why a request is not answered; None: it comes from our own page. `bound`: the address the server listens on."""
+    """Says why a request is refused; None: it is allowed. `bound`: the address that the server listens on."""
     if not _is_ours(host, port, bound):
         return f"host {host!r:.80} is not this machine: use http://127.0.0.1:{port} (or ssh -L {port}:127.0.0.1:{port})"
     if origin is None:
@@ -26,7 +27,10 @@ def refusal(host: str, origin: str | None, port: int, bound: str = "127.0.0.1") 
 
 
 def _is_ours(name: str, port: int, bound: str) -> bool:
-    """A name of this machine with our port. On the network: a number or the bound name, which no foreign site has."""
+    """Is it a name of this machine with our port?
+
+    If the server listens on the network, only IP addresses and the bound name count: no other site can use those.
+    """
     host, _, said = name.lower().rpartition(":")
     if said != str(port):
         return False
@@ -42,14 +46,14 @@ def _is_ours(name: str, port: int, bound: str) -> bool:
 
 
 def name_of(host: str) -> str:
-    """What a browser calls the address we listen on."""
+    """Returns the host name for a URL of the address that we listen on."""
     if host in EVERYWHERE:
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
 
 
 def cannot_listen(error: OSError) -> str:
-    """Why a server cannot begin, and what helps."""
+    """Says why a server cannot listen, and what helps."""
     if error.errno == errno.EADDRINUSE:
         return "another program uses this port; choose another with --port"
     if error.errno == errno.EACCES:

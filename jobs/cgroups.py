@@ -1,7 +1,8 @@
-"""What control groups, taskset or an allocation leave of this machine to us: memory and processors (Linux).
+"""Reads how much memory and how many processors we may use: control groups, taskset, an allocation (Linux).
 
-Both versions of control groups are read: version 2, and version 1 of older clusters, which has a tree per controller.
-In a container of version 1 the path on record is the host's; the controller's own root then is the container's group.
+Reads both versions of control groups: version 2, and version 1 of older clusters, with one tree per controller. In a
+container with version 1, /proc/self/cgroup has the path on the host; the controller's root then is the container's
+group.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ UNLIMITED = 1 << 60  # bytes; version 1 writes "no limit" as the largest number 
 
 @dataclass(frozen=True)
 class MemoryGroup:
-    """A control group that limits memory; reads its files anew at each call."""
+    """A control group with a memory limit; reads its files at each call."""
 
     limit_file: Path
     used_file: Path
     stat_file: Path
-    droppable: str  # the name of its pages of files that it can drop
+    droppable: str  # key in stat_file of the file pages that can be dropped
 
     @property
     def limit(self) -> int | None:
-        """Bytes; None: it has none now."""
+        """The limit in bytes; None: no limit now."""
         limit = _number(self.limit_file)
         return limit if limit is not None and limit < UNLIMITED else None
 
     def within(self, total: int, available: int) -> tuple[int, int]:
-        """(total, available) bytes, cut to its limit; pages of files it can drop count as available."""
+        """Returns (total, available) bytes within its limit; droppable file pages count as available."""
         limit, used = self.limit, _number(self.used_file)
         if limit is None or used is None:
             return total, available
@@ -48,7 +49,7 @@ class MemoryGroup:
 
 
 def memory_groups(root: Path = ROOT, own: Path = OWN) -> list[MemoryGroup]:
-    """The control groups around this process that limit memory, the innermost first; [] elsewhere."""
+    """Returns the control groups of this process that limit memory, innermost first; [] without any."""
     found = [
         MemoryGroup(folder / "memory.max", folder / "memory.current", folder / "memory.stat", "inactive_file")
         for folder in groups_around(root, own, "")
@@ -66,9 +67,9 @@ def memory_groups(root: Path = ROOT, own: Path = OWN) -> list[MemoryGroup]:
 
 
 def usable_cores(root: Path = ROOT, own: Path = OWN) -> int:
-    """Processors this process may use, at least 1: those it may run on, cut to the quota of its control groups.
+    """Returns the number of processors this process may use, at least 1: by affinity and quotas of control groups.
 
-    A quota of 2.5 processors is two: a third busy thread would wait half of the time.
+    A quota of 2.5 processors counts as 2: a third busy thread would wait half of the time.
     """
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shares = [_text(folder / "cpu.max").split() for folder in groups_around(root, own, "")]
@@ -81,13 +82,13 @@ def usable_cores(root: Path = ROOT, own: Path = OWN) -> int:
 
 
 def cores_in_words(cores: int) -> str:
-    """`2 cores`, or `4 of 64 cores` where the rest of the machine is not ours."""
+    """Returns `2 cores`, or `4 of 64 cores` where we may not use all."""
     whole = os.cpu_count() or cores
     return f"{cores} of {whole} cores" if cores < whole else f"{cores} core{'' if cores == 1 else 's'}"
 
 
 def groups_around(root: Path, own: Path, controller: str) -> Iterator[Path]:
-    """The folders of our group and of those around it, in the tree of a controller ("": version 2)."""
+    """Yields the folders of our group and its parents, in the tree of a controller ("": version 2)."""
     for line in _text(own).splitlines():
         _, names, path = line.split(":", 2)
         if controller in names.split(","):

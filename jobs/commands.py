@@ -1,4 +1,4 @@
-"""From a command to jobs in line: takes the declared parameters out of its words, and freezes one cell per combination.
+"""Makes cells from a command: extracts the parameters declared in its words, and freezes one cell per combination.
 
 cells(["python", "train.py", "--lr", "{lr:1e-5..1e-1:log}"], folder, trials=20, metric="val_loss")
 """
@@ -36,12 +36,12 @@ NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 RANGE = re.compile(rf"\s*({NUMBER})\s*\.\.\s*({NUMBER})\s*(:\s*log\s*)?")
 PYTHON = re.compile(r"python[\d.]*")
 INTERPRETER = re.compile(r"python[\d.]*|bash|sh|zsh|Rscript|julia|node|perl|ruby")
-MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # behind python -m
-LARGEST_SCRIPT = 100_000_000  # bytes; a larger file of the command is data
+MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # after python -m
+LARGEST_SCRIPT = 100_000_000  # bytes; a larger file in the command counts as data
 
 
 class BadCommand(BadSpec):
-    """The command cannot run, or a parameter in it is not declared as it should be."""
+    """The command cannot run, or a parameter in it is declared wrongly."""
 
 
 def cells(
@@ -54,7 +54,7 @@ def cells(
     shell: bool = False,
     **fields: Any,
 ) -> list[CommandCell]:
-    """One cell per combination of the axes' values. Raises BadCommand or BadSpec, before anything is written."""
+    """Returns one cell per combination of the axes' values. Raises BadCommand or BadSpec."""
     if not shell and (split := split_by_shell(words)):
         raise BadCommand(f"your shell has made {split[0]!r} and {split[1]!r} of a parameter; quote it: {split[2]}")
     command = prepared(words, folder, shell)
@@ -73,19 +73,19 @@ def cells(
 
 @dataclass(frozen=True)
 class Command:
-    """What a command line says of itself, before it is one cell's."""
+    """A parsed command line, not yet of one cell."""
 
-    words: tuple[str, ...]  # with plain places
-    declared: dict[str, dict[str, Any]]  # parameters that its places declare
+    words: tuple[str, ...]  # with plain placeholders such as {lr}
+    declared: dict[str, dict[str, Any]]  # parameters declared in its placeholders
     shell: bool
     script: str | None
     program: str | None
     md5: str  # of the script
-    stem: str  # what a study of it is called
+    stem: str  # default name of its study
 
 
 def prepared(words: Sequence[str], folder: Path, shell: bool = False) -> Command:
-    """Finds parameters, script and program of a command. Raises BadCommand."""
+    """Parses a command: finds its parameters, script and program. Raises BadCommand."""
     command, declared = taken_apart([" ".join(words)] if shell else words)
     plain = shell_words(command[0]) if shell else list(command)
     for found, quotes in places(command[0], PLACE) if shell else ():
@@ -110,7 +110,7 @@ def frozen(
     space: Mapping[str, dict[str, Any]] | None = None,
     **fields: Any,
 ) -> CommandCell:
-    """One cell of the command. Raises BadCommand or BadSpec."""
+    """Returns one cell of the command. Raises BadCommand or BadSpec."""
     parameters = {**(space or {}), **command.declared}
     if both := [name for name in parameters if name in axes]:
         raise BadCommand(f"{', '.join(both)} cannot be a parameter and an axis; take one of them away")
@@ -131,7 +131,7 @@ def frozen(
 
 
 def taken_apart(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
-    """The words with plain places, `{lr}`, and what was declared in them. Raises BadCommand."""
+    """Returns the words with plain placeholders, `{lr}`, and the declared parameters. Raises BadCommand."""
     declared: dict[str, dict[str, Any]] = {}
 
     def plain(found: re.Match[str]) -> str:
@@ -142,7 +142,7 @@ def taken_apart(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[s
             distribution = parse_place(name, text)
         except BadCommand:
             if "." in name:
-                return found[0]  # {item.price:.2f} of a template
+                return found[0]  # a template's own {item.price:.2f}
             raise
         if declared.setdefault(name, distribution) != distribution:
             raise BadCommand(f"{name} is declared twice, and differently; write {{{name}}} the second time")
@@ -152,7 +152,10 @@ def taken_apart(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[s
 
 
 def split_by_shell(words: Sequence[str]) -> tuple[str, str, str] | None:
-    """Two words that bash has made of `--opt {opt:adam,sgd}` or `--opt={opt:adam,sgd}`, and what was meant."""
+    """Detects that bash has split `--opt {opt:adam,sgd}` or `--opt={opt:adam,sgd}`.
+
+    Returns the two words and the quoted original, or None.
+    """
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
         option, equals, value = word.rpartition("=")
         name, colon, first = value.partition(":")
@@ -167,7 +170,7 @@ def split_by_shell(words: Sequence[str]) -> tuple[str, str, str] | None:
 
 
 def parse_place(name: str, text: str) -> dict[str, Any]:
-    """`1e-5..1e-1:log`, `1..4` (whole numbers stay whole) or `adam,sgd`. Raises BadCommand."""
+    """Parses `1e-5..1e-1:log`, `1..4` (whole numbers stay whole) or `adam,sgd`. Raises BadCommand."""
     expected = f"expected {{{name}:LOW..HIGH}}, {{{name}:LOW..HIGH:log}} or {{{name}:A,B,C}}"
     ends = RANGE.fullmatch(text)
     if ends is None and (".." in text or ":" in text or "," not in text):
@@ -180,15 +183,15 @@ def parse_place(name: str, text: str) -> dict[str, Any]:
 
 
 def shell_words(text: str) -> list[str]:
-    """The words of a shell's text, as far as they can be told without a shell."""
+    """Splits the text of a shell command into words, without running a shell. Raises BadCommand."""
     try:
-        return shlex.split(text, comments=re.search(r"(^|\s)#.*'", text) is not None)  # a comment may say don't
+        return shlex.split(text, comments=re.search(r"(^|\s)#.*'", text) is not None)  # a comment may contain "don't"
     except ValueError as error:
         raise BadCommand(f"{text!r:.80} is no command of a shell: {error}") from None
 
 
 def script_of(words: Sequence[str], folder: Path) -> str | None:
-    """The first word that is a file of the person's: `train.py` of `python train.py`; None: there is none."""
+    """Returns the first word that is a file of the user: `train.py` of `python train.py`; None: no such word."""
     for place, word in enumerate(words):
         if PLACE.search(word) or (place == 0 and os.sep not in word):
             continue
@@ -196,13 +199,13 @@ def script_of(words: Sequence[str], folder: Path) -> str | None:
         try:
             if path.is_file() and path.stat().st_size <= LARGEST_SCRIPT and (place > 0 or path.is_relative_to(folder)):
                 return word
-        except (OSError, ValueError):  # a word that is no path
+        except (OSError, ValueError):  # the word is not a path
             continue
     return None
 
 
 def module_of(words: Sequence[str], folder: Path) -> str | None:
-    """The file of `python -m pkg.train`, where it stands below the folder or its `src`; None: it does not."""
+    """Returns the file of `python -m pkg.train` if it is below the folder or its `src`; else None."""
     for before, flag, module in zip(words, words[1:], words[2:], strict=False):
         if flag == "-m" and PYTHON.fullmatch(Path(before).name) and MODULE.fullmatch(module):
             return module_file(f"{module}.__main__", folder) or module_file(module, folder)
@@ -210,7 +213,7 @@ def module_of(words: Sequence[str], folder: Path) -> str | None:
 
 
 def check_script(words: Sequence[str], folder: Path) -> None:
-    """Raises BadCommand for `bash train.sh` where there is no train.sh: every trial would fail."""
+    """Raises BadCommand for `bash train.sh` if train.sh does not exist: every trial would fail."""
     if len(words) < 2 or not INTERPRETER.fullmatch(Path(words[0]).name):
         return
     word = words[1]
@@ -220,7 +223,10 @@ def check_script(words: Sequence[str], folder: Path) -> None:
 
 
 def found_program(word: str, folder: Path) -> str | None:
-    """Where the program is that a plain word names; None: the word says it. Raises BadCommand where there is none."""
+    """Returns the absolute path of a program in the PATH; None if the word is a path or a placeholder.
+
+    Raises BadCommand if the program does not exist.
+    """
     if PLACE.search(word):
         return None
     if os.sep in word:

@@ -1,6 +1,6 @@
-"""Says which devices trials can use on this machine, and refuses any other in one sentence before anything starts.
+"""Finds which devices trials can use on this machine, and refuses others before anything starts.
 
-Importing torch costs a worker 2 s and 300 MB, so a process of its own is asked; for cpu nobody is.
+Importing torch would cost the worker 2 s and 300 MB, so a separate process does it; cpu needs no check.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ print(json.dumps({"cuda": cuda, "mps": torch.backends.mps.is_available(), "built
 
 
 class BadSetting(ValueError):
-    """An environment variable or flag holds something unusable; the sentence names it."""
+    """An environment variable or option has an invalid value; the message names it."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What torch sees on this machine."""
+    """The devices that torch finds on this machine."""
 
-    cuda: int = 0
+    cuda: int = 0  # number of GPUs
     mps: bool = False
-    trouble: str | None = None  # why it sees nothing else
+    trouble: str | None = None  # why it finds no GPU
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ class Gpu:
 
     name: str  # GPU-5c8a..., or an index
     memory: int | None = None  # bytes; None: unknown
-    identity: str = ""  # one for all processes of the machine, its UUID; empty: its name is
+    identity: str = ""  # its UUID, the same in all processes of the machine; empty: use the name
 
     @property
     def key(self) -> str:
@@ -56,17 +56,17 @@ class Gpu:
 
 
 def kind_of(device: str) -> str:
-    """`cuda` for cuda:1."""
+    """Returns `cuda` for cuda:1."""
     return device.partition(":")[0]
 
 
 def index_of(device: str) -> int:
-    """1 for cuda:1; 0 for every device without a number."""
+    """Returns 1 for cuda:1; 0 for a device without a number."""
     return int(device.partition(":")[2] or 0)
 
 
 def check_name(device: str, origin: str) -> str:
-    """The device, if there can be one of that name. Raises BadSetting, which says what this machine has."""
+    """Returns the device if its name is valid. Raises BadSetting with the devices of this machine."""
     if not DEVICE.fullmatch(device):
         has = ", ".join(look().names) if may_have_more() else "cpu"
         raise BadSetting(f"{origin} is {device[:40]!r}, {EXPECTED}; this machine has: {has}")
@@ -74,7 +74,7 @@ def check_name(device: str, origin: str) -> str:
 
 
 def check_here(device: str, origin: str) -> str:
-    """The device, if trials can use it here and now. Raises BadSetting, which says what this machine has and why."""
+    """Returns the device if this machine has it. Raises BadSetting with the devices of this machine, and why."""
     check_name(device, origin)
     if device == "cpu":
         return device
@@ -87,15 +87,15 @@ def check_here(device: str, origin: str) -> str:
 
 
 def may_have_more() -> bool:
-    """Is there any sign of a GPU? Without one nobody needs to ask torch."""
+    """Is there any sign of a GPU? Without one, torch need not be imported."""
     signs = ("/dev/nvidia0", "/proc/driver/nvidia/version", "/dev/kfd")
     return sys.platform == "darwin" or any(Path(sign).exists() for sign in signs)
 
 
 @lru_cache(maxsize=1)
 def look() -> Found:
-    """Asks torch in a process of its own; a torch that cannot be imported sees the processor only."""
-    import subprocess  # here, not above: `fts status` reads the settings and asks nobody
+    """Asks torch in a separate process; if torch cannot be imported, only cpu is found."""
+    import subprocess  # here, not above: `fts status` imports this module and starts no process
 
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""From a function in a file to jobs in line: reads the file without running it, and freezes one cell per combination.
+"""Makes cells from a function in a file: reads the file without running it, and freezes one cell per combination.
 
 cells("train.py:objective", trials=100, axes={"size": ["S", "M"]})        # two cells of the study "train"
 """
@@ -40,24 +40,24 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")  # pkg.train:objective
 ATTRIBUTE = re.compile(r"([^:\0]{1,3000}\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")  # train.py:Model.objective
 TRIAL = "trial"  # a parameter of this name gets the trial; without it the function needs a declared space
-OLDEST = (3, 11)  # Python that a trial process runs in
+OLDEST = (3, 11)  # oldest Python for a trial process
 SEED = "seed"  # a parameter of this name gets the trial's seed
 
 
 class BadObjective(BadSpec):
-    """The file or its function cannot be what was named."""
+    """The named file or function does not exist or cannot be used."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """What a file says of a function, without running it."""
+    """A function as its file's source shows it."""
 
     path: Path
     name: str
-    md5: str  # of the file, as code_md5() has it
+    md5: str  # code_md5() of the file
     parameters: tuple[str, ...]
-    required: tuple[str, ...]  # those without a default
-    any_name: bool  # it takes **kwargs
+    required: tuple[str, ...]  # parameters without a default
+    any_name: bool  # it takes **kwargs, or its parameters are unknown
 
 
 def cells(
@@ -68,7 +68,7 @@ def cells(
     study: str | None = None,
     **fields: Any,
 ) -> list[FunctionCell]:
-    """One cell per combination of the axes' values. Raises BadObjective or BadSpec, before anything is written."""
+    """Returns one cell per combination of the axes' values. Raises BadObjective or BadSpec."""
     objective = in_a_file(objective, folder)
     found = inspect(objective, folder)
     check_baseline(fields.get("baseline"), folder, list(axes or {}))
@@ -86,7 +86,7 @@ def cells(
 
 
 def check_baseline(baseline: str | None, folder: Path, axes: Sequence[str]) -> None:
-    """Raises BadObjective where the function cannot be read, or where nothing gives one of its parameters."""
+    """Raises BadObjective if the function cannot be read, or if a required parameter gets no value."""
     if baseline is None:
         return
     found = inspect(in_a_file(baseline, folder), folder)
@@ -102,7 +102,7 @@ def check_baseline(baseline: str | None, folder: Path, axes: Sequence[str]) -> N
 def frozen(
     found: Function, objective: str, folder: Path, *, study: str, axes: Mapping[str, Value], **fields: Any
 ) -> FunctionCell:
-    """One cell of the function. Raises BadSpec."""
+    """Returns one cell of the function. Raises BadSpec."""
     name = experiment_name(study, tuple(axes.values()))
     fields = {"code_md5": found.md5} | fields
     cell = FunctionCell(study, name, objective, str(folder), axes=dict(axes), **fields)
@@ -110,7 +110,7 @@ def frozen(
 
 
 def checked_name(name: str) -> str:
-    """Raises BadSpec where a study of functions or commands may not have it."""
+    """Returns the name. Raises BadSpec if it is not allowed for a study of functions or commands."""
     if not NAME.fullmatch(name):
         raise BadSpec(
             f"the study's name is {name!r}, expected letters, digits and _.- (at most 80); give one with --name"
@@ -121,7 +121,7 @@ def checked_name(name: str) -> str:
 
 
 def combinations(axes: Mapping[str, Sequence[Value]]) -> list[tuple[Value, ...]]:
-    """Every cell's values, in the order of the axes. Raises BadSpec where there are too many."""
+    """Returns the values of every cell, in the order of the axes. Raises BadSpec if there are too many."""
     found = list(itertools.islice(itertools.product(*axes.values()), MOST_CELLS + 1))
     if len(found) > MOST_CELLS:
         raise BadSpec(f"the axes have more than {MOST_CELLS} combinations; give fewer values")
@@ -129,7 +129,7 @@ def combinations(axes: Mapping[str, Sequence[Value]]) -> list[tuple[Value, ...]]
 
 
 def inspect(objective: str, folder: Path) -> Function:
-    """Reads the file and finds the function in it. Raises BadObjective with what is wrong and what was expected."""
+    """Parses the file and finds the function in it. Raises BadObjective."""
     if not OBJECTIVE.fullmatch(objective):
         of_class = ATTRIBUTE.fullmatch(objective)
         if of_class:
@@ -173,7 +173,7 @@ def inspect(objective: str, folder: Path) -> Function:
 
 
 def in_a_file(objective: str, folder: Path) -> str:
-    """`pkg.train:objective` as `pkg/train.py:objective` or `src/pkg/train.py:objective`; with `~` expanded."""
+    """Turns `pkg.train:objective` into `pkg/train.py:objective` or `src/pkg/train.py:objective`; expands `~`."""
     if objective.startswith(("~", "$")):
         return str(expanded(objective))
     if not MODULE.fullmatch(objective):
@@ -184,7 +184,7 @@ def in_a_file(objective: str, folder: Path) -> str:
 
 
 def module_file(module: str, folder: Path) -> str | None:
-    """Where the file of a module is, below the folder or its `src`; None: it is not there."""
+    """Returns the file of a module, below the folder or its `src`; None: it does not exist."""
     path = module.replace(".", "/")
     return next(
         (one for one in (f"{path}.py", f"{path}/__init__.py", f"src/{path}.py") if (folder / one).is_file()), None
@@ -192,7 +192,7 @@ def module_file(module: str, folder: Path) -> str | None:
 
 
 def suggested(word: str, folder: Path) -> str:
-    """An objective that there is, where a person has named the file alone."""
+    """Suggests an existing objective to a person who has named only the file."""
     path = folder / word
     try:
         tree = ast.parse(path.read_bytes()) if word.endswith(".py") else ast.Module([], [])
@@ -204,13 +204,13 @@ def suggested(word: str, folder: Path) -> str:
 
 
 def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
-    """Can it run trials? Raises BadObjective with what it is, or what it has not installed."""
+    """Raises BadObjective if the interpreter is no Python, is too old, or has no optuna where that is needed."""
     ask = (
         "import importlib.util as u, sys; print(*sys.version_info[:2], *map(bool, map(u.find_spec, ['optuna', 'pip'])))"
     )
     try:
         said = subprocess.run([python, "-c", ask], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-        major, minor, has_optuna, has_pip = said.stdout.split()[-4:]  # a wrapper may speak first
+        major, minor, has_optuna, has_pip = said.stdout.split()[-4:]  # a wrapper may print something before
         version = int(major), int(minor)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         why = f": {error}" if isinstance(error, OSError | subprocess.TimeoutExpired) else ""
@@ -225,13 +225,13 @@ def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
 
 
 def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, Any] | None) -> None:
-    """Raises BadObjective where a parameter would get no value, or an axis would reach nothing."""
+    """Raises BadObjective if a parameter would get no value, or if an axis would be passed to nothing."""
     if not found.parameters and found.any_name:
         return
     offered = {TRIAL, *OWN_NAMES, *axes, *(space or {})}
     first = found.parameters[:1]
     if first and first[0] not in offered and space is None:
-        offered.add(first[0])  # `def objective(t)`: the first one is the trial, whatever its name
+        offered.add(first[0])  # `def objective(t)`: the first parameter is the trial, whatever its name
     if lacking := [name for name in found.required if name not in offered]:
         raise BadObjective(
             f"{found.name} of {found.path.name} needs {', '.join(lacking)}, which nothing gives: expected an axis "
@@ -240,19 +240,19 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
     if not found.any_name and (unused := [name for name in [*axes, *(space or {})] if name not in found.parameters]):
         takes_trial = TRIAL in found.parameters or (first and first[0] not in (*axes, *(space or {})))
         if takes_trial:
-            return  # it reads them from the trial: trial.params, fts.cell(trial)
+            return  # it can read them from the trial: trial.params, fts.cell(trial)
         raise BadObjective(
             f"{found.name} of {found.path.name} takes no {', '.join(unused)}; it takes {', '.join(found.parameters)}"
         )
 
 
 def experiment_name(study: str, values: Sequence[Value]) -> str:
-    """train_mnist_S: what names the files of a cell."""
+    """Returns the name for the files of a cell, such as train_mnist_S."""
     return "_".join([study, *(clean(str(value)) for value in values)])[:80]
 
 
 def told_apart(made: list[Cell]) -> list[Cell]:
-    """The cells with names of their own: the md5 of their labels stands behind a name that came out twice."""
+    """Makes the cells' names unique: appends the md5 of the labels to a name that occurs twice."""
     made = [capped(cell) for cell in made]
     names = [cell.experiment for cell in made]
     return [
@@ -264,7 +264,7 @@ def told_apart(made: list[Cell]) -> list[Cell]:
 
 
 def capped(cell: Cell) -> Cell:
-    """A grid search with at most as many trials as the grid has points."""
+    """Limits the trials of a grid search to the number of grid points. Raises BadSpec for an empty grid."""
     most = most_trials(cell)
     if most == 0:
         raise BadSpec(f"the grid of {cell.experiment} has no point: forbid leaves nothing")
@@ -272,7 +272,7 @@ def capped(cell: Cell) -> Cell:
 
 
 def parse_goal(text: str) -> tuple[str, str]:
-    """`loss=minimize`. Raises BadSpec."""
+    """Parses `loss=minimize`. Raises BadSpec."""
     name, equals, goal = text.partition("=")
     if not equals or not NAME.fullmatch(name.strip()) or goal.strip() not in (MINIMIZE, MAXIMIZE):
         raise BadSpec(f"{text!r:.80} is no goal, expected NAME={MINIMIZE} or NAME={MAXIMIZE}, such as loss={MINIMIZE}")
@@ -280,7 +280,7 @@ def parse_goal(text: str) -> tuple[str, str]:
 
 
 def parse_constraint(text: str) -> tuple[str, str]:
-    """`n_params <= 2e6` as its metric and its bound. Raises BadSpec."""
+    """Parses `n_params <= 2e6` into metric and bound. Raises BadSpec."""
     found = re.fullmatch(r"\s*([^<>=\s]+)\s*([<>]=.*)", text)
     if found is None or not NAME.fullmatch(found[1]):
         raise BadSpec(f"{text!r:.80} is no constraint, expected NAME<=NUMBER or NAME>=NUMBER, such as n_params<=2e6")
@@ -289,25 +289,25 @@ def parse_constraint(text: str) -> tuple[str, str]:
 
 
 def clean(text: str) -> str:
-    """Letters, digits and _.- alone."""
+    """Replaces everything except letters, digits and _.- by "-"."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "x"
 
 
 def parse_axis(text: str) -> tuple[str, list[Value]]:
-    """`size=S,M,L` as a name and its values; numbers are numbers. Raises BadSpec."""
+    """Parses `size=S,M,L` into a name and its values; numbers become numbers. Raises BadSpec."""
     name, equals, listed = text.partition("=")
     name = name.strip()
     words = [word.strip() for word in listed.split(",")]
     if not equals or not is_name(name) or not all(words):
         raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
     values = [value_of(word) for word in words]
-    if len(set(values)) < len(values):  # 1 and 1.0, too
+    if len(set(values)) < len(values):  # 1 equals 1.0
         raise BadSpec(f"{text!r} names a value twice")
     return name, values
 
 
 def value_of(word: str) -> Value:
-    """5, 0.1 or 1e-3 as numbers, everything else as it is."""
+    """Returns 5, 0.1 or 1e-3 as a number, any other word unchanged."""
     if not NUMBER.fullmatch(word):
         return word
     number = float(word)
@@ -315,7 +315,7 @@ def value_of(word: str) -> Value:
 
 
 def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
-    """`lr=1e-5:1e-1:log`, `layers=1:4` (whole numbers stay whole) or `opt=adam,sgd`. Raises BadSpec."""
+    """Parses `lr=1e-5:1e-1:log`, `layers=1:4` (whole numbers stay whole) or `opt=adam,sgd`. Raises BadSpec."""
     name, equals, listed = text.partition("=")
     name = name.strip()
     expected = "expected NAME=A,B or NAME=LOW:HIGH, with :log behind it for a log scale"
@@ -341,7 +341,7 @@ def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def declaration(cells: Sequence[BareCell], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Axes with their values and the metric that decides, added to what the study has declared before."""
+    """Returns the study's declaration with the axes, values and goals of these cells added."""
     known = dict(before or {})
     axes = {axis["name"]: list(axis.get("values", ())) for axis in _listed(known, "axes")}
     for cell in cells:
@@ -365,7 +365,7 @@ def _listed(declaration: Mapping[str, Any], what: str) -> list[dict[str, Any]]:
 
 
 def unlike(cell: BareCell, spec: Mapping[str, Any]) -> list[str]:
-    """The fields in which an earlier job of the same cell asks another question."""
-    mine = json.loads(json.dumps(cell.to_json()))  # tuples are lists there
+    """Returns the names of the fields in which an earlier job's specification differs from the cell's question."""
+    mine = json.loads(json.dumps(cell.to_json()))  # turns tuples into lists
     decides = [name for name in {**mine, **spec} if name not in cell.no_question]
     return [name for name in decides if mine.get(name) != spec.get(name)]

@@ -1,4 +1,4 @@
-"""Looks at a study as `fts status` does, for whoever says elsewhere what that says."""
+"""Reads a study's status as `fts status` does, for other programs that show it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def glance(db: Database, places: Places) -> glances.Glance:
-    """The study at this moment. Raises StateError."""
-    snapshot = liveness.seen(clean_snapshot(queries.snapshot(db, this_person())), places.outputs)
+    """Returns the current status of the study. Raises StateError."""
+    snapshot = liveness.with_local_facts(clean_snapshot(queries.snapshot(db, this_person())), places.outputs)
     age = max(0.0, time.time() - snapshot.taken_at)
     return glances.look(
         snapshot,
@@ -37,13 +37,13 @@ def glance(db: Database, places: Places) -> glances.Glance:
 
 
 def locked_by(places: Places, snapshot: Snapshot) -> str | None:
-    """Who else holds the lock that a silent worker's next beat needs."""
+    """Names the process that holds the database lock while a worker is silent; None: no such process."""
     silent = silent_worker(snapshot, snapshot.taken_at)
     return None if silent is None else blocker(places.db, silent.pid)
 
 
 def kept_by(places: Places, snapshot: Snapshot) -> Kept:
-    """What the checkpoints of this study weigh."""
+    """Returns the disk usage of the study's checkpoints."""
     from fts.jobs.status.disk_usage import kept  # here, not above: only while a disk is full
 
     return kept(places.outputs, snapshot.trials)

@@ -1,4 +1,4 @@
-"""Where things lie and how a worker runs: one frozen value, read once from flags and environment."""
+"""Reads the settings of a study's folders and of a worker from options and environment variables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["BadSetting"]
 
 @dataclass(frozen=True)
 class Places:
-    """Files of one study: the database's folder is the outputs folder."""
+    """The files of one study; the database's folder is the outputs folder."""
 
     db: Path
     data: Path
@@ -47,7 +47,7 @@ class Places:
 
     @property
     def stop_file(self) -> Path:
-        return self.logs / "STOP_HPO"  # `touch` it: stop after this job, as the earlier scripts did
+        return self.logs / "STOP_HPO"  # `touch` it to stop after this job, as with the earlier scripts
 
     @property
     def ballast(self) -> Path:
@@ -59,7 +59,7 @@ class Places:
 
 
 def places(db: str | Path | None = None) -> Places:
-    """From --db, else $FTS_DB, else ./outputs/fts.db; data from $FTS_DATA, else ./data."""
+    """Returns the places: database from --db, else $FTS_DB, else ./outputs/fts.db; data from $FTS_DATA, else ./data."""
     chosen = expanded(db or os.environ.get("FTS_DB") or "outputs/fts.db").absolute()
     data = expanded(os.environ.get("FTS_DATA") or "data").absolute()
     return Places(chosen, data)
@@ -67,19 +67,19 @@ def places(db: str | Path | None = None) -> Places:
 
 @dataclass(frozen=True)
 class Where:
-    """On which machines the trials run."""
+    """The machines that run the trials."""
 
     executor: str = "local"  # local, command, ssh, ray
     launch: str | None = None  # the command that starts an agent
     nodes: str | None = None  # gpu1:4,gpu2:4
     node_python: str | None = None
-    sync: tuple[str, ...] = ()  # files and folders beside a study's file that are sent
-    address: str | None = None  # of the head of Ray
-    checkpoints: str | None = None  # a shared folder, for those that are too large to come home
+    sync: tuple[str, ...] = ()  # files and folders in the study's folder that are sent to nodes
+    address: str | None = None  # HOST:PORT of Ray's head node
+    checkpoints: str | None = None  # a shared folder for checkpoints that are too large to send
 
     @property
     def node_slots(self) -> dict[str, int] | None:
-        from fts.jobs.executors.launch import read_nodes  # here: a worker of one machine needs none of it
+        from fts.jobs.executors.launch import read_nodes  # here: a local worker does not need it
 
         return None if self.nodes is None else read_nodes(self.nodes)
 
@@ -97,24 +97,24 @@ class Where:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """How a worker runs."""
+    """The settings of a worker."""
 
     slots: int = 1
-    threads: int = 1  # of each trial; slots x threads <= cores
+    threads: int = 1  # per trial; slots x threads <= cores
     device: str = "cpu"
-    busy_s: float = 10.0  # SQLite waits so long for the write lock before the worker says so and asks again
+    busy_s: float = 10.0  # how long SQLite waits for the write lock before the worker reports it and tries again
     lease_s: float = 60.0
-    beat_s: float = 5.0  # several beats fit into a lease, so that a slow disk costs nothing
-    poll_s: float = 0.5  # how often a supervisor looks for orders
-    node_lease_s: float = 13.0  # of an agent: silent for longer, and its node is lost
-    launch_s: float = 120.0  # that an agent on a named node may take to come up
+    beat_s: float = 5.0  # between two heartbeats; several fit into a lease, so that a slow disk does no harm
+    poll_s: float = 0.5  # between two checks of a supervisor for orders
+    node_lease_s: float = 13.0  # a node is lost after this silence of its agent
+    launch_s: float = 120.0  # time for an agent on a named node to start
     where: Where = field(default_factory=Where)
-    checkpoint_home: int = 1_000_000_000  # bytes; a larger one stays at Where.checkpoints
+    checkpoint_home: int = 1_000_000_000  # bytes; a larger checkpoint stays at Where.checkpoints
     stop_grace_s: float = 120.0  # a checkpoint of 2B parameters takes tens of seconds
     checkpoint_every_s: float = 60.0
     memory_limit: int | None = None  # bytes for one trial; None: 85 % of what is available, shared by the slots
-    outage_pause_s: float = 1.0  # before the third try after the machine failed a trial twice; doubles up to a minute
-    max_idle_attempts: int = 3  # attempts without an epoch or a checkpoint, then the job is parked
+    outage_pause_s: float = 1.0  # pause before the third try after two machine faults; doubles up to a minute
+    max_idle_attempts: int = 3  # attempts without an epoch or a checkpoint; then the job fails
     stall: dict[str, float] = field(default_factory=dict)  # overrides of fts.jobs.watchdog.watchdog.PaceLimits
     until_empty: bool = False  # leave when nothing can run
     detached: bool = False
@@ -123,10 +123,11 @@ class WorkerSettings:
 def worker_settings(
     slots: int | None = None, threads: int | None = None, *, planning: bool = False, **flags: object
 ) -> WorkerSettings:
-    """Defaults for this machine: one-thread trials side by side up to two, since two of them beat one of two threads.
+    """Returns the settings, with defaults for this machine: up to two slots on CPU, since two one-thread trials are
+    faster than one trial with two threads.
 
-    Raises BadSetting when slots x threads exceeds the cores (oversubscription cost 2-16x), the device is not here, a
-    limit makes no sense or a variable cannot be read. `planning`: nothing will run, so the device may be elsewhere.
+    Raises BadSetting when slots x threads exceeds the cores (oversubscription cost 2-16x), the device does not exist
+    here, a limit is impossible or a variable is invalid. `planning`: nothing will run, so the device need not exist.
     """
     where = flags.get("where")
     if isinstance(where, Where) and where.executor != "local":
@@ -168,7 +169,10 @@ def worker_settings(
 def settings_elsewhere(
     where: Where, slots: int | None, threads: int | None, flags: Mapping[str, object]
 ) -> WorkerSettings:
-    """Of a worker whose trials run on other machines: what they have is asked there. Raises BadSetting."""
+    """Returns the settings of a worker with trials on other machines; their devices are checked there.
+
+    Raises BadSetting.
+    """
     nodes = where.node_slots
     if where.executor == "ssh" and nodes is None:
         raise BadSetting("--executor ssh needs --nodes, such as gpu1:4,gpu2:4")
@@ -181,7 +185,7 @@ def settings_elsewhere(
         )
     total = sum(nodes.values()) if nodes else None
     if where.executor == "ray":
-        from fts.jobs.executors.ray_cluster import look  # here: of this executor alone
+        from fts.jobs.executors.ray_cluster import look  # here: only this executor needs it
 
         cluster = look(where.address)
         slots = slots or cluster.slots(threads or 1)
@@ -218,7 +222,7 @@ def settings_elsewhere(
 
 
 def check_beats(chosen: Mapping[str, Any]) -> None:
-    """Raises BadSetting for a lease that would run out between two beats: another worker would take the job over."""
+    """Raises BadSetting for a lease that would end between two heartbeats: another worker would take the job."""
     lease_s = chosen.get("lease_s", WorkerSettings.lease_s)
     for name in ("beat_s", "poll_s"):
         every_s = chosen.get(name, getattr(WorkerSettings, name))
@@ -229,16 +233,16 @@ def check_beats(chosen: Mapping[str, Any]) -> None:
             )
 
 
-LEAST_LIMIT = 256 << 20  # bytes; a trial process holds 300 MB before it has a model
+LEAST_LIMIT = 256 << 20  # bytes; a trial process uses 300 MB before it has a model
 
 
 def memory_limit_from_env() -> int | None:
-    """What FTS_MEMORY_LIMIT lets one trial use, in bytes; None: not set. Raises BadSetting."""
+    """Returns FTS_MEMORY_LIMIT, the limit of one trial, in bytes; None: not set. Raises BadSetting."""
     return size_from_env("FTS_MEMORY_LIMIT")
 
 
 def size_from_env(variable: str) -> int | None:
-    """Bytes; None: not set. Raises BadSetting."""
+    """Returns a variable's size in bytes; None: not set. Raises BadSetting."""
     text = os.environ.get(variable, "").strip()
     if not text:
         return None
@@ -249,7 +253,7 @@ def size_from_env(variable: str) -> int | None:
 
 
 def check_memory_limit(origin: str, limit: int, device: str) -> None:
-    """Raises BadSetting for a limit below what any trial needs, or above what the machine (or the GPU) has."""
+    """Raises BadSetting for a limit below the need of any trial, or above the memory of the machine (or GPU)."""
     from fts.jobs.sensors import detect  # here, not above: psutil
     from fts.jobs.status.formatting import in_gb
 
@@ -266,7 +270,7 @@ def check_memory_limit(origin: str, limit: int, device: str) -> None:
 
 
 def check_variables() -> None:
-    """Raises BadSetting for a variable of the guard or the sensors that cannot be read: a worker would meet it late."""
+    """Raises BadSetting for an invalid variable of watchdog or sensors now, before the worker has started."""
     from fts.jobs.sensors import detect
     from fts.jobs.sensors.gpus import list_gpus
     from fts.jobs.watchdog.policy import MemoryLimits, Thresholds
@@ -300,7 +304,7 @@ def seconds(variable: str) -> float | None:
 
 
 def best_device() -> str:
-    """FTS_DEVICE, else cuda where its driver is there, else cpu; mps has to be named. Loads no torch."""
+    """Returns FTS_DEVICE, else cuda if its driver exists, else cpu; mps must be named. Does not import torch."""
     if chosen := os.environ.get("FTS_DEVICE"):
         return check_name(chosen, "FTS_DEVICE")
     if Path("/dev/nvidia0").exists() or Path("/proc/driver/nvidia/version").exists():

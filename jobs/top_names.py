@@ -1,4 +1,4 @@
-"""What a name at the top of a Python file is, read without running the file: why a trial cannot call it."""
+"""Finds what a top-level name of a Python file is, without running the file, and why a trial cannot call it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 LITERAL = ast.Constant | ast.List | ast.Tuple | ast.Dict | ast.Set | ast.JoinedStr | ast.ListComp | ast.DictComp
-MOST_STEPS = 10  # from one name to the next
+MOST_STEPS = 10  # assignments from one name to another that are followed
 
 
 def is_bound(tree: ast.Module, name: str) -> bool:
-    """Is the name given to something at the top of the file: an import, a class, an assignment?"""
+    """Is the name defined at the top level: by an import, a class, a function or an assignment?"""
     return _last(tree, name) is not None
 
 
 def defined(tree: ast.Module, name: str) -> Definition | None:
-    """The function of that name, or that which the name is another one of; None: none that the file says."""
+    """Returns the function with that name, directly or through assignments; None: not found in the file."""
     node = _last(tree, name)
     for _ in range(MOST_STEPS):
         if isinstance(node, ast.Name):
@@ -28,7 +28,7 @@ def defined(tree: ast.Module, name: str) -> Definition | None:
 
 
 def not_callable(tree: ast.Module, name: str) -> str | None:
-    """What it is where no trial can call it, with the cure: `a class; write ...`; None: it can, or nobody knows yet."""
+    """Says what the name is if no trial can call it, and the cure: `a class; write ...`; None: callable or unknown."""
     node = _last(tree, name)
     for _ in range(MOST_STEPS):
         if isinstance(node, ast.Name):  # objective = other
@@ -58,8 +58,7 @@ def _not_callable_instance(made: ast.ClassDef) -> str | None:
 
 
 def _not_plain(node: Definition) -> str | None:
-    """A decorator may make a plain function of it."""
-    if node.decorator_list:
+    if node.decorator_list:  # a decorator may turn it into a plain function
         return None
     if isinstance(node, ast.AsyncFunctionDef):
         return "an async function; an objective is a plain one, which may call asyncio.run"
@@ -68,7 +67,7 @@ def _not_plain(node: Definition) -> str | None:
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Without those of functions and classes inside."""
+    """Yields all nodes below, without those inside nested functions and classes."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, Definition | ast.Lambda | ast.ClassDef):
             yield child
@@ -76,7 +75,7 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _last(tree: ast.Module, name: str) -> ast.AST | None:
-    """What the name is given last at the top of the file: a definition, an import, or a value."""
+    """Returns the last top-level definition, import or assigned value of the name; None: there is none."""
     found: ast.AST | None = None
     for node in tree.body:
         if isinstance(node, Definition | ast.ClassDef) and node.name == name:

@@ -1,4 +1,4 @@
-"""Says what of a cell is hardly meant so: axes and parameters that reach nothing, trials that all run the same."""
+"""Warns about probable mistakes in a cell: axes and parameters that nothing reads, trials that all run the same."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def unread(cells: Sequence[BareCell]) -> list[str]:
-    """A sentence for each axis and declared parameter that what the cells run seems not to read, or not as it is.
+    """Returns a warning for each axis and parameter that the code or command of the cells seems not to read.
 
-    Raises BadObjective for one whose name is nearly that of an argument that nothing gives: it is mistyped.
+    Raises BadObjective if its name is similar to an argument that gets no value: it is mistyped.
     """
     different = {(*cell.axes, "/", *(cell.space or {})): cell for cell in reversed(cells)}
     return list(dict.fromkeys(sentence for cell in reversed(different.values()) for sentence in _of(cell)))
@@ -38,7 +38,7 @@ def _of(cell: BareCell) -> list[str]:
 
 
 def _whole(cell: BareCell) -> list[str]:
-    """Parameters from 0 to 1, which most people mean to be any number between."""
+    """Warns about integer parameters from 0 to 1: most people mean the numbers between."""
     return [
         f"{name} is a whole number from 0 to 1; write 0.0 and 1.0 for the numbers between them"
         for name, each in (cell.space or {}).items()
@@ -47,7 +47,7 @@ def _whole(cell: BareCell) -> list[str]:
 
 
 def _of_function(cell: FunctionCell) -> list[str]:
-    """By the text of the file: a parameter of the function has the name, or a string in it has, for
+    """Checks the file's text: a name is read if it is a parameter of the function, or a string in the file, as for
     fts.cell(trial)[...] and trial.suggest_float(...).
     """
     try:
@@ -81,7 +81,7 @@ def _of_function(cell: FunctionCell) -> list[str]:
 
 
 def _deciding(cell: BareCell) -> set[str]:
-    """What a condition names decides what is drawn, whoever reads it."""
+    """Returns the names used in conditions: they affect what is drawn, even if the code does not read them."""
     texts = [*conditions(cell.space or {}).values(), *map(Expression.parse, cell.forbid.values())]
     return {name for found in texts for name in found.names}
 
@@ -95,25 +95,25 @@ def _unread_axis(cell: FunctionCell, name: str, found: Function) -> str:
 
 
 def _silent(cell: CommandCell, text: str) -> list[str]:
-    """Of a script of a few lines that names nowhere a report can go."""
+    """Warns about a script without any way to report its metric."""
     reads = cell.regex is not None or cell.stdout or cell.file_source is not None
     if reads or cell.script is None or cell.shell or any(word in text for word in REPORTS):
         return []
     beside = (Path(cell.folder) / cell.script).parent
     if any((beside / f"{name}.py").exists() or (beside / name).is_dir() for name in IMPORTED.findall(text)):
-        return []  # a module of their own, which may report
+        return []  # it imports a module next to it, which may report
     return [
         f"{cell.script} names neither $FTS_REPORT nor `fts log`; if it prints its {cell.metric}, add --regex "
         f"'{cell.metric}=([-0-9.eE+]+)', or --stdout for JSON lines"
     ]
 
 
-REPORTS = ("FTS_", "fts", "source ")  # the last one may lead to a file that does
+REPORTS = ("FTS_", "fts", "source ")  # a sourced file may report
 IMPORTED = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
 
 
 def _of_command(cell: CommandCell) -> list[str]:
-    """By the words of the command and the text of its script: a place, or the name of an environment variable."""
+    """Checks the command's words and its script: a name is read by a placeholder or an environment variable."""
     places = named(cell)
     if places & {*WHOLE_ARGS, "params"}:
         return []

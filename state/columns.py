@@ -1,4 +1,4 @@
-"""What each column of the database may hold, and what stands in for a value that no fts writes."""
+"""Defines what each column may hold, and which fallback replaces a value that no fts writes."""
 
 from __future__ import annotations
 
@@ -13,59 +13,59 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from enum import StrEnum
 
-LATEST = 253_402_214_400.0  # the end of year 9999: beyond it no calendar can show a time
-MANY = 10**9  # of anything that is counted one by one
-LARGE = 2**62  # bytes, parameters, tokens
-DEPTH = 40  # of nested JSON; a specification has six
+LATEST = 253_402_214_400.0  # the end of year 9999: no calendar can show a later time
+MANY = 10**9  # upper limit of counts
+LARGE = 2**62  # upper limit of bytes, parameters, tokens
+DEPTH = 40  # most levels of nested JSON; a specification has six
 
 
 class Kind(NamedTuple):
-    """What a column may hold: `read` raises ValueError for anything else, and `neutral` then takes its place."""
+    """What a column may hold: `read` raises ValueError for any other value, which `fallback` then replaces."""
 
     read: Callable[[Any], Any]
-    neutral: Any = None
-    may_lack: bool = True
+    fallback: Any = None
+    nullable: bool = True
 
 
-def number(low: float, high: float, neutral: Any = None, infinite: bool = False) -> Kind:
+def number(low: float, high: float, fallback: Any = None, infinite: bool = False) -> Kind:
     def read(value: Any) -> Any:
-        if value is neutral:  # nan, which fts.state.rows puts in the place of NULL
+        if value is fallback:  # nan, with which fts.state.rows replaces NULL
             return value
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         if not plain or not (low <= value <= high or (infinite and math.isinf(value))):
             raise ValueError
         return value
 
-    return Kind(read, neutral, neutral is None)
+    return Kind(read, fallback, fallback is None)
 
 
-def whole(low: int, high: int, neutral: int | None = None) -> Kind:
+def whole(low: int, high: int, fallback: int | None = None) -> Kind:
     def read(value: Any) -> Any:
         if not isinstance(value, int) or not low <= value <= high:
             raise ValueError
         return value
 
-    return Kind(read, neutral, neutral is None)
+    return Kind(read, fallback, fallback is None)
 
 
-def words(neutral: str | None = None) -> Kind:
+def text(fallback: str | None = None) -> Kind:
     def read(value: Any) -> Any:
         if not isinstance(value, str):
             raise ValueError
         return value
 
-    return Kind(read, neutral, neutral is None)
+    return Kind(read, fallback, fallback is None)
 
 
-def one_of(listed: type[StrEnum] | tuple[str, ...], neutral: str | None = None) -> Kind:
-    """A word of a closed list; one that is not in it was written by hand, or by an fts with a longer list."""
+def one_of(listed: type[StrEnum] | tuple[str, ...], fallback: str | None = None) -> Kind:
+    """A word of a closed list; any other word was written by hand, or by an fts with a longer list."""
     if isinstance(listed, tuple):
-        return Kind(lambda value: listed[listed.index(value)], neutral, neutral is None)
-    return Kind(listed, neutral, neutral is None)
+        return Kind(lambda value: listed[listed.index(value)], fallback, fallback is None)
+    return Kind(listed, fallback, fallback is None)
 
 
-def json_object(lacking: bool = False) -> Kind:
-    return Kind(read_object, None if lacking else {}, lacking)
+def json_object(nullable: bool = False) -> Kind:
+    return Kind(read_object, None if nullable else {}, nullable)
 
 
 def read_object(text: str, whole_number: Callable[[str], int] | None = None) -> dict[str, Any]:
@@ -76,25 +76,25 @@ def read_object(text: str, whole_number: Callable[[str], int] | None = None) -> 
 
 
 def read_data(text: str) -> dict[str, Any]:
-    """What an event tells; without numbers that no float can hold, for screens format them."""
+    """Reads the data of an event. Refuses numbers that no float can hold, because screens format them."""
     return read_object(text, _short)
 
 
-_ENDLESS = re.compile(r"\d{300}")
+_TOO_LONG = re.compile(r"\d{300}")
 
 
 def _short(digits: str) -> int:
-    """A whole number that a float can hold."""
+    """Reads an integer that a float can hold; raises ValueError for a longer one."""
     if len(digits) > 300:
         raise ValueError
     return int(digits)
 
 
 def as_json(text: str, whole_number: Callable[[str], int] | None = None) -> Any:
-    """What the text says. Raises ValueError for what is nested too deeply to be walked through."""
+    """Parses JSON. Raises ValueError if it is not JSON, or nested deeper than DEPTH."""
     if text.count("{") + text.count("[") > DEPTH and _depth(text) > DEPTH:
         raise ValueError
-    if whole_number is None or not _ENDLESS.search(text):  # mostly: then C reads it all
+    if whole_number is None or not _TOO_LONG.search(text):  # the usual case: the C parser reads it all
         return json.loads(text)
     return json.loads(text, parse_int=whole_number)
 
@@ -108,9 +108,9 @@ def _depth(text: str) -> int:
 
 
 def read_params(text: str) -> dict[str, Any]:
-    """Names and plain values: what a sampler has drawn."""
+    """Reads the parameters that a sampler has drawn: plain values by name. Raises AttributeError if not an object."""
     found: dict[str, Any] = json.loads(text)
-    for value in found.values():  # AttributeError: another kind of JSON; nothing nested gets through
+    for value in found.values():  # nested values are refused
         kind = type(value)
         if kind is float or kind is int:
             if not -HUGE < value < HUGE:
@@ -121,7 +121,7 @@ def read_params(text: str) -> dict[str, Any]:
 
 
 def read_labels(text: str) -> dict[str, Any]:
-    """Where a job stands: names of axes and plain values."""
+    """Reads a job's labels: a plain value for each axis."""
     found = read_params(text)
     if any(value is None for value in found.values()):
         raise ValueError
@@ -129,7 +129,7 @@ def read_labels(text: str) -> dict[str, Any]:
 
 
 def read_facts(text: str) -> dict[str, Any]:
-    """What a trial told of itself; without numbers that no float can hold, for screens format them."""
+    """Reads the facts that a trial reported. Refuses numbers that no float can hold, because screens format them."""
     found = read_object(text, _short)
     if not _are_finite(found):
         raise ValueError
@@ -145,7 +145,7 @@ def _are_finite(value: Any) -> bool:
 
 
 def read_metrics(text: str) -> dict[str, float]:
-    """Numbers by name; what was nan is stored as null."""
+    """Reads an epoch's metrics: numbers by name, where null stands for nan."""
     found = json.loads(text)
     return {name: _metric(value) for name, value in found.items()}
 
@@ -159,7 +159,7 @@ def _metric(value: Any) -> float:
 
 
 def read_value(text: str) -> Any:
-    """A plain value: what a trial drew."""
+    """Reads one plain value that a trial drew."""
     return read_params(f'{{"value":{text}}}')["value"]
 
 
@@ -177,35 +177,35 @@ SIZE = whole(-LARGE, LARGE)
 SCORE = number(-HUGE, HUGE)
 MEASURED = number(-HUGE, HUGE, math.nan, infinite=True)
 SOME_MEASURED = number(-HUGE, HUGE, infinite=True)
-LATEST_START = 1e18  # of a process, as the system counts: a virtual machine may be 7 million years ahead
+LATEST_START = 1e18  # of a process, in the system's unit: a virtual machine's clock may be 7 million years ahead
 STARTED = number(-LATEST_START, LATEST_START)
 PROCESS = whole(0, 2**31 - 1, 0)
 SENSED = number(-1e15, 1e15)
 ASKED_OF_JOB = ("pause", "cancel")
 
 JOB: dict[str, Kind] = {
-    "id": ROW, "experiment": words(""), "kind": words(""), "study": words(""), "cell": words(""),
-    "labels": Kind(read_labels, {}, False), "metric": words(""), "direction": one_of(Direction, Direction.MINIMIZE),
+    "id": ROW, "experiment": text(""), "kind": text(""), "study": text(""), "cell": text(""),
+    "labels": Kind(read_labels, {}, False), "metric": text(""), "direction": one_of(Direction, Direction.MINIMIZE),
     "status": one_of(JobStatus, JobStatus.FAILED), "rank": number(-1e15, 1e15, 0.0),
-    "hold_reason": words(), "asked": one_of(ASKED_OF_JOB), "trials_wanted": COUNT, "trials_complete": COUNT,
+    "hold_reason": text(), "asked": one_of(ASKED_OF_JOB), "trials_wanted": COUNT, "trials_complete": COUNT,
     "trials_pruned": COUNT, "trials_failed": COUNT, "attempt": COUNT, "idle_attempts": COUNT,
     "token": whole(0, LARGE, 0), "lease_until": SOME_TIME, "worker_id": SOME_ROW, "cause": one_of(Cause),
-    "message": words(), "best_value": SCORE, "best_trial": SOME_COUNT, "spec": json_object(), "created_at": TIME,
+    "message": text(), "best_value": SCORE, "best_trial": SOME_COUNT, "spec": json_object(), "created_at": TIME,
     "started_at": SOME_TIME, "ended_at": SOME_TIME, "acknowledged_at": SOME_TIME,
 }  # fmt: skip
 TRIAL: dict[str, Kind] = {
     "id": ROW, "job_id": ROW, "number": COUNT, "status": one_of(TrialStatus, TrialStatus.FAILED),
-    "params": Kind(read_params, {}, False), "effective": json_object(), "effective_md5": words(""),
-    "architecture": words(""), "n_params": SIZE, "objective": words(""),
+    "params": Kind(read_params, {}, False), "effective": json_object(), "effective_md5": text(""),
+    "architecture": text(""), "n_params": SIZE, "objective": text(""),
     "direction": one_of(Direction, Direction.MINIMIZE), "value": SCORE, "best_epoch": SOME_COUNT, "last_value": SCORE,
     "epochs": COUNT, "val_loss": SCORE, "val_auc": SCORE, "auc_low": SCORE, "auc_high": SCORE,
     "n_train": SIZE, "n_val": SIZE, "n_pos": SIZE,
-    "prior_loss": SCORE, "label_md5": words(), "base_rate": SCORE, "data_md5": words(), "code_commit": words(),
-    "code_dirty": Kind(bool), "seed": whole(-(2**63), 2**63 - 1, 0), "torch_version": words(), "host": words(),
-    "device": words(), "threads": SOME_COUNT, "micro_batch": SOME_COUNT, "accumulation": SOME_COUNT,
-    "recipe": json_object(lacking=True), "predicted_bytes": SIZE, "peak_bytes": SIZE,
-    "badges": Kind(read_badges, (), False), "reused_from": SOME_ROW, "cause": one_of(Cause), "message": words(),
-    "log_path": words(), "started_at": TIME, "ended_at": SOME_TIME, "train_seconds": number(0.0, LATEST, 0.0),
+    "prior_loss": SCORE, "label_md5": text(), "base_rate": SCORE, "data_md5": text(), "code_commit": text(),
+    "code_dirty": Kind(bool), "seed": whole(-(2**63), 2**63 - 1, 0), "torch_version": text(), "host": text(),
+    "device": text(), "threads": SOME_COUNT, "micro_batch": SOME_COUNT, "accumulation": SOME_COUNT,
+    "recipe": json_object(nullable=True), "predicted_bytes": SIZE, "peak_bytes": SIZE,
+    "badges": Kind(read_badges, (), False), "reused_from": SOME_ROW, "cause": one_of(Cause), "message": text(),
+    "log_path": text(), "started_at": TIME, "ended_at": SOME_TIME, "train_seconds": number(0.0, LATEST, 0.0),
     "pid": whole(0, 2**31 - 1), "pid_started": STARTED, "facts": Kind(read_facts, {}, False),
 }  # fmt: skip
 EPOCH: dict[str, Kind] = {
@@ -216,15 +216,15 @@ EPOCH: dict[str, Kind] = {
     "metrics": Kind(read_metrics, {}, False),
 }  # fmt: skip
 EVENT: dict[str, Kind] = {
-    "id": ROW, "at": TIME, "who": words(""), "verb": words(""), "job_id": SOME_ROW, "trial_id": SOME_ROW,
-    "message": words(""), "data": Kind(read_data, {}, False), "inverse": json_object(lacking=True),
+    "id": ROW, "at": TIME, "who": text(""), "verb": text(""), "job_id": SOME_ROW, "trial_id": SOME_ROW,
+    "message": text(""), "data": Kind(read_data, {}, False), "inverse": json_object(nullable=True),
     "undone_by": SOME_ROW,
 }  # fmt: skip
 WORKER: dict[str, Kind] = {
-    "id": ROW, "host": words(""), "pid": PROCESS, "slots": whole(1, MANY, 1),
-    "pid_started": STARTED._replace(neutral=0.0, may_lack=False),
+    "id": ROW, "host": text(""), "pid": PROCESS, "slots": whole(1, MANY, 1),
+    "pid_started": STARTED._replace(fallback=0.0, nullable=False),
     "status": one_of(("running", "stopped", "lost"), "lost"), "asked": one_of(WorkerOrder), "started_at": TIME,
-    "heartbeat_at": TIME, "stopped_at": SOME_TIME, "guard": words("unknown"), "guard_message": words(),
+    "heartbeat_at": TIME, "stopped_at": SOME_TIME, "guard": text("unknown"), "guard_message": text(),
 }  # fmt: skip
 SAMPLE: dict[str, Kind] = {
     "at": TIME, "worker_id": ROW, "trial_rss": SIZE, "available": SIZE, "total": SIZE, "swap_used": SIZE,
@@ -232,21 +232,21 @@ SAMPLE: dict[str, Kind] = {
     "disk_free": SIZE, "step_s": SENSED,
 }  # fmt: skip
 CHECKPOINT: dict[str, Kind] = {
-    "id": ROW, "trial_id": ROW, "step": whole(0, LARGE, 0), "epoch": COUNT, "path": words(""),
-    "bytes": whole(0, LARGE, 0), "md5": words(""), "seconds": number(0.0, LATEST, 0.0), "at": TIME,
+    "id": ROW, "trial_id": ROW, "step": whole(0, LARGE, 0), "epoch": COUNT, "path": text(""),
+    "bytes": whole(0, LARGE, 0), "md5": text(""), "seconds": number(0.0, LATEST, 0.0), "at": TIME,
 }  # fmt: skip
-STUDY: dict[str, Kind] = {"name": words(""), "declaration": Kind(read_facts, {}, False), "created_at": TIME}
+STUDY: dict[str, Kind] = {"name": text(""), "declaration": Kind(read_facts, {}, False), "created_at": TIME}
 DRAW: dict[str, Kind] = {
-    "trial_id": ROW, "k": COUNT, "name": words(""), "value": Kind(read_value, None, False),
+    "trial_id": ROW, "k": COUNT, "name": text(""), "value": Kind(read_value, None, False),
     "distribution": Kind(read_facts, {}, False),
 }  # fmt: skip
 ATTEMPT: dict[str, Kind] = {
-    "trial_id": ROW, "n": COUNT, "token": whole(0, LARGE, 0), "host": words(), "pid": whole(0, 2**31 - 1),
-    "began_at": TIME, "ended_at": SOME_TIME, "how": words(),
+    "trial_id": ROW, "n": COUNT, "token": whole(0, LARGE, 0), "host": text(), "pid": whole(0, 2**31 - 1),
+    "began_at": TIME, "ended_at": SOME_TIME, "how": text(),
 }  # fmt: skip
-FLAG: dict[str, Kind] = {"name": words(""), "value": words(""), "reason": words(), "who": words(), "at": TIME}
+FLAG: dict[str, Kind] = {"name": text(""), "value": text(""), "reason": text(), "who": text(), "at": TIME}
 MARGIN = {
-    "job_id": ROW, "trial": COUNT, "rival": words(""), "rival_job": ROW, "rival_trial": COUNT, "n": COUNT,
+    "job_id": ROW, "trial": COUNT, "rival": text(""), "rival_job": ROW, "rival_trial": COUNT, "n": COUNT,
     **dict.fromkeys(("auc", "auc_low", "auc_high", "loss", "loss_low", "loss_high"), number(-HUGE, HUGE, 0.0)),
     "at": TIME,
 }  # fmt: skip
@@ -255,14 +255,14 @@ TABLES = {
     "job": JOB, "trial": TRIAL, "epoch": EPOCH, "event": EVENT, "worker": WORKER, "sample": SAMPLE,
     "checkpoint": CHECKPOINT, "flag": FLAG, "study": STUDY, "draw": DRAW, "attempt": ATTEMPT,
 }  # fmt: skip
-ALWAYS_MEASURED = (  # of an epoch; nan is stored as NULL
+ALWAYS_MEASURED = (  # columns of an epoch in which NULL stands for nan
     "train_loss", "val_loss", "pred_min", "pred_max", "pred_sd", "learning_rate", "samples_per_s", "seconds",
 )  # fmt: skip
 
 
 def read(kind: Kind, value: Any) -> Any:
-    """The value as its kind reads it. Raises ValueError for anything else, whatever is wrong with it."""
-    if value is None and kind.may_lack:
+    """Reads a value by its kind. Raises ValueError for any value that the kind does not allow."""
+    if value is None and kind.nullable:
         return None
     try:
         return kind.read(value)
@@ -271,7 +271,7 @@ def read(kind: Kind, value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """What a column holds, in few characters: 1e308, 'x', NULL."""
+    """Formats a column's value in few characters: 1e308, 'x', NULL."""
     if value is None:
         return "NULL"
     if isinstance(value, float):

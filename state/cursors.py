@@ -1,4 +1,4 @@
-"""Translates what SQLite says while rows are fetched: most damage shows there, not when the statement starts."""
+"""Translates SQLite's errors while rows are fetched: most damage shows there, not when the statement starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Connection(sqlite3.Connection):
-    """A connection that hands out our cursors. `translate` is set by the database that opens it."""
+    """A connection that makes our cursors. The database that opens it sets `translate`."""
 
     translate: Callable[[Exception], Exception]
 
@@ -20,23 +20,23 @@ class Connection(sqlite3.Connection):
         return super().cursor(Cursor)
 
     def execute(self, sql: str, params: Any = ()) -> Any:
-        """Through our cursor, too: the one of sqlite3 makes its own."""
+        """Uses our cursor: sqlite3's own `execute` would not."""
         return self.cursor().execute(sql, params)
 
 
 class Cursor(sqlite3.Cursor):
-    """Raises our errors, and reads text that is not UTF-8 with U+FFFD in the place of each wrong byte."""
+    """Raises our errors, and replaces each byte of text that is not UTF-8 with U+FFFD."""
 
     connection: Connection
 
     def execute(self, sql: str, params: Any = ()) -> Cursor:
-        self.asked = sql, params
+        self.statement = sql, params
         try:
             super().execute(sql, params)
-        except sqlite3.OperationalError as error:  # the first row is read here
+        except sqlite3.OperationalError as error:  # SQLite reads the first row here
             if not self._is_text(error):
                 raise
-            self._read_again(error)
+            self._restart(error)
         return self
 
     def fetchall(self) -> list[Any]:
@@ -53,40 +53,40 @@ class Cursor(sqlite3.Cursor):
             raise StopIteration
         return row
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator: no call of ours for each row
-        given = 0
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator: no Python call for each row
+        count = 0
         while True:
             try:
                 for row in iter(super().__next__, None):
                     yield row
-                    given += 1
+                    count += 1
                 return
             except sqlite3.DatabaseError as error:
-                self._read_again(error)
-                for _ in range(given):
+                self._restart(error)
+                for _ in range(count):  # skip the rows that were yielded before the error
                     super().fetchone()
 
     def _fetch(self, fetch: Callable[..., T], *size: Any) -> T:
         try:
             return fetch(*size)
         except sqlite3.DatabaseError as error:
-            self._read_again(error)
+            self._restart(error)
             return self._fetch(fetch, *size)
 
     def _is_text(self, error: sqlite3.DatabaseError) -> bool:
-        """Was it a text that is not UTF-8, met for the first time?"""
+        """Whether the error is text that is not UTF-8, found for the first time on this connection."""
         return "Could not decode to UTF-8" in str(error) and self.connection.text_factory is not readable
 
-    def _read_again(self, error: sqlite3.DatabaseError) -> None:
-        """Starts the statement anew, with every text as it can be read; raises any other error in our words."""
+    def _restart(self, error: sqlite3.DatabaseError) -> None:
+        """Restarts the statement with `readable` text; raises any other error translated."""
         if isinstance(error, sqlite3.IntegrityError):
             raise error
         if not self._is_text(error):
             raise self.connection.translate(error) from error
         self.connection.text_factory = readable
-        super().execute(*self.asked)
+        super().execute(*self.statement)
 
 
 def readable(raw: bytes) -> str:
-    """Text of a row that somebody or a failing disk has written bytes into."""
+    """Decodes text of a row that a failing disk or another program has damaged."""
     return raw.decode(errors="replace")

@@ -1,7 +1,6 @@
-"""What the study of daily bars was before there were others: the defaults of a job that names no study of its own.
+"""The defaults of a job that names no study: the study of daily bars, which was the only one in schema 1.
 
-Its cell has the name that fts.jobs.status.naming gave it: `20M/h3`, `base/h3`, `20M/h3 wf5`, `20M/h3 NDX a20`,
-`20M/h3 final`.
+Its cells keep their names of that time: `20M/h3`, `base/h3`, `20M/h3 wf5`, `20M/h3 NDX a20`, `20M/h3 final`.
 """
 
 from __future__ import annotations
@@ -34,11 +33,12 @@ def cell_name(kind: str, labels: Mapping[str, Any], spec: Mapping[str, Any], exp
     if cv := spec.get("cv"):
         name += f" wf{str(cv).split(':')[-1]}"
     ticker, tier = str(spec.get("dataset", "")).partition(".dataset.")[0], labels.get("tier", "")
-    return name + _told_apart(kind, experiment, ticker, str(tier)) + ENDINGS.get(kind, f" {kind}")
+    return name + _suffix(kind, experiment, ticker, str(tier)) + ENDINGS.get(kind, f" {kind}")
 
 
-def _told_apart(kind: str, experiment: str, ticker: str, tier: str) -> str:
-    """` NDX a20`: what its experiment's name has behind it because another data set or tier was here first."""
+def _suffix(kind: str, experiment: str, ticker: str, tier: str) -> str:
+    """Returns ` NDX a20`: the ticker and tier that the experiment's name ends with if another data set or tier was
+    enqueued first."""
     if kind == "baseline" and not experiment.endswith(f"_{ticker}"):
         return ""  # every baseline's name ends in its tier
     ends = (f"_{ticker}_{tier}", f"_{ticker}", f"_{tier}")

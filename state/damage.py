@@ -1,4 +1,4 @@
-"""Finds out whether a database is damaged, and which backup to take instead."""
+"""Checks whether a database is damaged, and names the backup to restore."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # of a backup, by the time in UTC: names sort as they were made
-APPLICATION_ID = 0x66747331  # "fts1" in the file header, so that `file` and we recognise it
-CHECK_S = 120.0  # a damaged file of some GB is read through within it
+COPY_NAME = "fts-%Y%m%d-%H%M%S.db"  # name of a backup, by UTC time: names sort by age
+APPLICATION_ID = 0x66747331  # "fts1" in the file header: `file` and fts recognise it
+CHECK_S = 120.0  # enough to read a damaged file of several GB
 CHECK = """
 import sqlite3, sys
 sys.stdout.reconfigure(errors="backslashreplace")
@@ -41,28 +41,28 @@ except sqlite3.DatabaseError as error:
 print(found)
 """
 FULL_CHECK = "PRAGMA integrity_check(1000)"
-QUICK_CHECK = "PRAGMA quick_check(1000)"  # as many: values that a CHECK forbids are counted, too
+QUICK_CHECK = "PRAGMA quick_check(1000)"  # 1000, because values that a CHECK forbids count as well
 
 
-def damaged(path: Path, said: str) -> errors.StateError:
-    """DatabaseCorrupt where a fresh connection finds the damage that SQLite `said`, else DatabaseFailed.
+def damaged(path: Path, message: str) -> errors.StateError:
+    """Returns DatabaseCorrupt if a fresh connection confirms the damage in SQLite's `message`, else DatabaseFailed.
 
-    A connection whose -wal or -shm was removed calls a file damaged that is whole.
+    A connection whose -wal or -shm was removed reports damage although the file is intact.
     """
     found = confirmed_damage(path)
     if found is not None:
         return errors.DatabaseCorrupt(corrupt_sentence(path, found))
     return errors.DatabaseFailed(
-        f"SQLite could not read {path} ({said}), but a check on a fresh connection found no damage; try again"
+        f"SQLite could not read {path} ({message}), but a check on a fresh connection found no damage; try again"
     )
 
 
 def confirmed_damage(path: Path) -> str | None:
-    """What quick_check or integrity_check finds on a fresh connection; None: the file is whole or cannot be checked.
+    """Returns what quick_check or integrity_check finds; None if the file is intact or cannot be checked.
 
-    In a process of its own: all connections of one process to one file share its -shm, a removed one too.
+    Runs in a new process: all connections of one process to one file share its -shm, even a removed one.
     """
-    import subprocess  # here, not above: 3 ms of every command, and hardly one has to check
+    import subprocess  # here, not above: it costs every command 3 ms, and few commands need this check
 
     argv = [sys.executable, "-I", "-c", CHECK, reading_uri(path)]
     try:
@@ -76,19 +76,19 @@ def confirmed_damage(path: Path) -> str | None:
 
 
 def corrupt_sentence(path: Path, found: str) -> str:
-    """What is wrong with the file and which backup to take. Say it only after `confirmed_damage`."""
+    """Says what is damaged and which backup to restore. Use it only after `confirmed_damage`."""
     found = " ".join(found.replace("*** in database main ***", "").split())[:160]
     return f"{path} is damaged ({found}); {restore_sentence(path)}"
 
 
 def incomplete_sentence(path: Path, lost: re.Match[str]) -> str:
-    """Which part of the schema SQLite did not find, and which backup to take."""
+    """Says which part of the schema SQLite did not find, and which backup to restore."""
     kind, name = next((kind, name) for kind, name in lost.groupdict().items() if name)
     return f"{path} has no {kind} {name[:80]}: its schema was changed or damaged; {restore_sentence(path)}"
 
 
 def overwritten_sentence(path: Path, seen: str) -> str:
-    """What happened to a file that was written over while it was open, and which backup to take."""
+    """Describes a file that was overwritten while it was open, and names the backup to restore."""
     found = confirmed_damage(path)
     state = f"damaged ({found[:160]})" if found else "whole, but older"
     newest = newest_backup(path)
@@ -103,7 +103,7 @@ def empty_sentence(path: Path) -> str:
 
 
 def restore_sentence(path: Path) -> str:
-    """The cure of a damaged file: its newest backup that is whole."""
+    """Names the newest intact backup, the cure for a damaged file."""
     if (good := newest_backup(path)) is not None:
         return f"restore the newest good backup with `fts restore {good}`"
     if bad := len(copies(path.parent / "backups")):
@@ -112,31 +112,31 @@ def restore_sentence(path: Path) -> str:
 
 
 def newest_backup(path: Path) -> Path | None:
-    """The latest copy in the folder `backups` beside the database that is whole and ours."""
+    """Returns the newest intact copy in the folder `backups` next to the database, or None."""
     return next((copy for copy in reversed(copies(path.parent / "backups")) if is_whole(copy)), None)
 
 
 def is_whole(copy: Path) -> bool:
-    """Does a copy that nobody writes pass SQLite's check, and is it ours, with all its tables?"""
+    """Whether a copy passes SQLite's check, was written by fts and has all tables. No process may write to it."""
     try:
         with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
             ours = opened.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-            whole = ours and not of_the_file(opened.execute(QUICK_CHECK))
+            whole = ours and not file_damage(opened.execute(QUICK_CHECK))
             return whole and schema.missing_table(opened) is None
     except sqlite3.DatabaseError:
         return False
 
 
 def copies(folder: Path) -> list[Path]:
-    """The backups there, oldest first, by the time in their names.
+    """Returns the backups in `folder`, oldest first, by the time in their names.
 
-    A name ahead of the clock was given while the clock was wrong: older than every copy made since it was set right.
+    A name with a time in the future was given while the clock was wrong, so it sorts before all other copies.
     """
     latest = time.strftime(COPY_NAME, time.gmtime())
     return sorted(folder.glob("fts-*.db"), key=lambda copy: (copy.name <= latest, copy.name))
 
 
-def of_the_file(found: Iterable[tuple[Any, ...]]) -> list[str]:
-    """What SQLite's check says of the file: a value that a CHECK forbids is a row's matter, and named as such."""
-    told = (str(row[0]) for row in found)
-    return [words for words in told if words != "ok" and not words.startswith("CHECK constraint failed")][:3]
+def file_damage(found: Iterable[tuple[Any, ...]]) -> list[str]:
+    """Returns the first three messages of SQLite's check that concern the file, not the value of a single row."""
+    messages = (str(row[0]) for row in found)
+    return [text for text in messages if text != "ok" and not text.startswith("CHECK constraint failed")][:3]

@@ -1,4 +1,4 @@
-"""The open database: its connections, its transactions, and the proof that what is open is what lies at the path."""
+"""The open database: its connections, its transactions, and the check that the open files are those at the path."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.state")
 BUSY_TIMEOUT_S = 30.0
-NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: every process on it sees the same one
-PROOF_S = 3.0  # a monitor looks once a second, and lets go of removed files when it does
+NOW = "(julianday('now') - 2440587.5) * 86400.0"  # the database's clock: all processes that use the file share it
+VERIFY_TIMEOUT_S = 3.0  # a monitor polls once a second, and then closes removed files
 
 
 class Database(peewee.SqliteDatabase):
@@ -40,24 +40,24 @@ class Database(peewee.SqliteDatabase):
     ) -> None:
         self.path = path
         self.readonly = readonly
-        self.patience_s = patience_s  # a transaction asks for the lock again and again for so long
+        self.patience_s = patience_s  # after SQLite's timeout, a transaction retries for this long
         name = reading_uri(path) if readonly else str(path)
         super().__init__(
             name, pragmas=_pragmas(readonly), timeout=busy_timeout_s, uri=readonly, factory=self._connection
         )
-        self.files: Files | None = None  # those that are open, as they were at the latest look
-        self._real = ""  # where the path's links lead to
+        self.files: Files | None = None  # the open files as the last check saw them
+        self._real = ""  # the path with its symbolic links resolved
         self._version = 0
-        self._opened = 0  # how often a reader has opened the file
+        self._reopened = 0  # how often a reader reopened the file
         self._groups: GroupCommit | None = None  # None: each thread commits for itself
 
-    def prove(self, patience_s: float = PROOF_S) -> None:
-        """Opens the file, and again until what is open is what lies at the path.
+    def verify(self, patience_s: float = VERIFY_TIMEOUT_S) -> None:
+        """Opens the file; reopens it until the open files are those at the path.
 
         Raises NoDatabase, and NotFresh after `patience_s`: then another connection of this process holds removed files.
         """
         end = time.monotonic() + patience_s
-        while not self._is_proven():
+        while not self._is_verified():
             self.close()
             if time.monotonic() > end:
                 raise errors.NotFresh(
@@ -66,10 +66,10 @@ class Database(peewee.SqliteDatabase):
                 )
             time.sleep(0.02)
 
-    def _is_proven(self) -> bool:
-        """Reads once, so that SQLite opens what it needs, and compares."""
+    def _is_verified(self) -> bool:
+        """Reads once, so that SQLite opens the files it needs; returns whether those are the files at the path."""
         self._real = os.path.realpath(self.path)
-        if self.is_closed():  # a writer would make an empty file where none is
+        if self.is_closed():  # a writer would create an empty file at a free path
             require_study(self.path)
             self.database = reading_uri(self.path) if self.readonly else self.database
         before = files_at(self.path, self._real)
@@ -80,34 +80,34 @@ class Database(peewee.SqliteDatabase):
             return False
         if logged and (after.wal is None or after.shm is None):
             return False
-        if self._is_alone() and has_log(self.path):  # a writer came meanwhile
+        if self._is_alone() and has_log(self.path):  # a writer has opened the file meanwhile
             return False
         self.files = after
         return has_open(after if logged else Files(after.db, None, None))
 
     def look(self) -> int:
-        """A number that changes when another connection has written, or when a reader had to open the file anew.
+        """Returns a number that changes when another connection has written, or when a reader reopened the file.
 
-        A reader opens it anew when another file lies at the path, or when the file has changed and SQLite does not
-        know of it: somebody wrote past SQLite, or one that is read alone has got a writer. Raises NoDatabase, NotFresh.
+        A reader reopens it when another file is at the path, or when the file changed and SQLite did not notice:
+        a program bypassed SQLite, or a file opened as immutable got a writer. Raises NoDatabase, NotFresh.
         """
         if not self.readonly:
             return self._data_version()
         now = files_at(self.path, self._real)
-        if not self._still_reads(now):
+        if not self._is_current(now):
             self.close()
             self.files = None
-            self.prove()
-            self._opened += 1
-        return (self._opened << 32) + self._version
+            self.verify()
+            self._reopened += 1
+        return (self._reopened << 32) + self._version
 
-    def _still_reads(self, now: Files) -> bool:
-        """Whether the open connection shows what is in the files that lie at the path now."""
+    def _is_current(self, now: Files) -> bool:
+        """Whether the open connection shows the content of the files that are at the path now."""
         if self.files is None or self.is_closed() or now.identities != self.files.identities:
             return False
         try:
             version = self._data_version()
-        except (errors.DatabaseFailed, errors.DatabaseCorrupt):  # a new connection finds out whether it is so
+        except (errors.DatabaseFailed, errors.DatabaseCorrupt):  # a new connection finds out whether that is true
             return False
         if version == self._version and now.contents != self.files.contents:
             return False
@@ -118,18 +118,18 @@ class Database(peewee.SqliteDatabase):
         return int(self.execute_sql("PRAGMA data_version").fetchone()[0])
 
     def _is_alone(self) -> bool:
-        """Whether the file is read without a log and without locks."""
+        """Whether the file is open as immutable: without a log and without locks."""
         return "immutable=1" in str(self.database)
 
     def check_still_there(self) -> None:
-        """Raises DatabaseGone when a file at the path is not the one that is open: writing would succeed still.
+        """Raises DatabaseGone when a file at the path is not the open one: writes would go to a file nobody reads.
 
-        Raises DatabaseOverwritten when the same file lost pages that SQLite believes in: it alone makes it smaller.
+        Raises DatabaseOverwritten when the same file is smaller than SQLite's page count: only SQLite may shrink it.
         """
         if self.files is None:
-            self.prove()
+            self.verify()
         now, before = files_at(self.path, self._real), self.files
-        assert before is not None and before.db is not None, "prove() has noted them"
+        assert before is not None and before.db is not None, "verify() has set them"
         for name, is_there, opened in zip(("", "-wal", "-shm"), now.identities, before.identities, strict=True):
             if is_there != opened:
                 raise errors.DatabaseGone(
@@ -141,16 +141,16 @@ class Database(peewee.SqliteDatabase):
         self.files = now
 
     def _pages_bytes(self) -> int:
-        """How large the file is or will be by SQLite's own account, after a VACUUM too."""
+        """Returns the file's size in bytes by SQLite's page count, which is right after a VACUUM too."""
         sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         return int(self.execute_sql(sql).fetchone()[0])
 
     def commit_together(self) -> None:
-        """From now on, the writes of this process's threads go to disk in groups: for a worker with several slots."""
+        """From now on, commits the writes of this process's threads in groups: for a worker with several slots."""
         self._groups = self._groups or GroupCommit(self)
 
     def shared_connection(self) -> Connection:
-        """One that any thread may use, one at a time."""
+        """Opens a connection that any thread may use, one at a time."""
         with self._translated():
             opened: Any = sqlite3.connect(
                 self.database,
@@ -163,15 +163,15 @@ class Database(peewee.SqliteDatabase):
         return opened  # type: ignore[no-any-return]  # its factory makes no other
 
     def close_shared(self) -> None:
-        """A worker leaves: what it has written is on disk."""
+        """Closes the shared connection when a worker ends; its writes are on disk already."""
         if self._groups is not None:
             self._groups.close()
 
     @contextmanager
     def write(self, urgent: bool = False) -> Iterator[None]:
-        """One write transaction, all of it or nothing. Inside another one it joins that one.
+        """Runs one write transaction. Inside another transaction it joins that one.
 
-        `urgent`: before those of other threads that wait, and on disk without waiting for more of them.
+        `urgent`: goes before the waiting transactions of other threads, and commits without collecting more of them.
         Raises DatabaseBusy after the busy timeout, DiskFull, DatabaseFailed, ReadOnlyDatabase.
         """
         if self.readonly:
@@ -188,7 +188,7 @@ class Database(peewee.SqliteDatabase):
 
     @contextmanager
     def read(self) -> Iterator[None]:
-        """One consistent look. Keep it short: a reader that stays keeps the write-ahead log from being emptied."""
+        """Runs one read transaction. Keep it short: SQLite cannot empty the write-ahead log while it is open."""
         if self.in_transaction():
             yield
             return
@@ -196,31 +196,31 @@ class Database(peewee.SqliteDatabase):
             yield
 
     def now(self) -> float:
-        """Seconds since the epoch by the database's clock."""
+        """Returns seconds since 1970 by the database's clock."""
         return float(self.execute_sql(f"SELECT {NOW}").fetchone()[0])
 
     def rows(self, query: peewee.ModelSelect[Any]) -> list[dict[str, Any]]:
-        """The rows of a select, as dictionaries."""
-        cursor = self.execute(query)  # past peewee's row wrappers, which cost a snapshot a third of its time
+        """Returns the rows of a select as dictionaries."""
+        cursor = self.execute(query)  # without peewee's row wrappers, which took a third of a snapshot's time
         names = _names(cursor)
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def each_row(self, query: peewee.ModelSelect[Any]) -> Iterator[dict[str, Any]]:
-        """The rows of a select one by one, for many of them."""
+        """Yields the rows of a select one by one: for many rows."""
         cursor = self.execute(query)
         names = _names(cursor)
         for row in cursor:
             yield dict(zip(names, row, strict=True))
 
     def one(self, query: peewee.ModelSelect[Any]) -> dict[str, Any] | None:
-        """The first row of a select, or None."""
+        """Returns the first row of a select, or None."""
         found = self.rows(query.limit(1))
         return found[0] if found else None
 
-    # Statements of every trial, in SQL that is written here: peewee takes longer to write it than SQLite to run it.
+    # Statements that every trial runs, as plain SQL: peewee takes longer to build them than SQLite to run them.
 
     def find(self, table: Any, **where: Any) -> dict[str, Any] | None:
-        """The first row with these values, or None."""
+        """Returns the first row with these values, or None."""
         sql = f'SELECT * FROM "{table._meta.table_name}" WHERE {_pairs(where, " AND ")} LIMIT 1'
         cursor = self.execute_sql(sql, _values(table, where))
         names = _names(cursor)
@@ -228,17 +228,17 @@ class Database(peewee.SqliteDatabase):
         return found[0] if found else None
 
     def insert(self, table: Any, row: Mapping[str, Any]) -> int:
-        """Its number."""
+        """Inserts one row and returns its number."""
         names, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
         sql = f'INSERT INTO "{table._meta.table_name}" ({names}) VALUES ({marks})'
         return int(self.execute_sql(sql, _values(table, row)).lastrowid)
 
     def change(self, table: Any, changes: Mapping[str, Any], **where: Any) -> int:
-        """How many rows of these values were changed."""
+        """Changes the rows with these values and returns how many there were."""
         sql = f'UPDATE "{table._meta.table_name}" SET {_pairs(changes, ", ")} WHERE {_pairs(where, " AND ")}'
         return int(self.execute_sql(sql, [*_values(table, changes), *_values(table, where)]).rowcount)
 
-    # What peewee runs, with SQLite's words translated; fts.state.cursors does the same while rows are fetched.
+    # Peewee's methods with SQLite's errors translated; fts.state.cursors translates them while rows are fetched.
 
     def _connection(self, *words: Any, **options: Any) -> Connection:
         opened = Connection(*words, **options)
@@ -254,7 +254,7 @@ class Database(peewee.SqliteDatabase):
             with self._translated():
                 peewee.SqliteDatabase.begin(self, lock_type)
 
-        # here, and not around the transition: nothing has happened yet
+        # retried here, and not around the transition: nothing has happened yet
         retry_while_busy(
             begin, self.patience_s, lambda: log.warning("%s is locked by %s: waiting", self.path, holder(self.path))
         )
@@ -267,7 +267,7 @@ class Database(peewee.SqliteDatabase):
         try:
             super().rollback()
         except peewee.OperationalError as error:
-            # After "disk is full" SQLite has rolled back by itself; its complaint would hide the first error.
+            # After "disk is full" SQLite has rolled back by itself; this second error would hide the first.
             if "no transaction is active" not in str(error):
                 raise
 
@@ -276,7 +276,7 @@ class Database(peewee.SqliteDatabase):
         try:
             yield
         except peewee.IntegrityError:
-            raise  # a constraint of ours: the transition that met it knows what it means
+            raise  # one of our constraints: the transition that violated it knows what it means
         except peewee.DatabaseError as error:
             raise translate(error, self.path) from error
 
@@ -286,7 +286,7 @@ def _pragmas(readonly: bool) -> dict[str, object]:
     if not readonly:
         pragmas |= {"synchronous": "FULL", "journal_size_limit": 64 * 2**20}
         if sys.platform == "darwin":
-            pragmas |= {"fullfsync": 1, "checkpoint_fullfsync": 1}  # without them macOS only pretends
+            pragmas |= {"fullfsync": 1, "checkpoint_fullfsync": 1}  # without them macOS leaves data in the drive cache
     return pragmas
 
 
@@ -295,20 +295,20 @@ def _pairs(named: Iterable[str], between: str) -> str:
 
 
 def _values(table: Any, row: Mapping[str, Any]) -> list[Any]:
-    """As the columns hold them."""
+    """Converts the values of `row` to what the columns store."""
     fields = table._meta.fields
     return [fields[name].db_value(value) for name, value in row.items()]
 
 
 def _names(cursor: Any) -> list[str]:
-    """Of the columns, interned: a value made of them by keyword would else compare each name with each."""
+    """Returns the column names, interned: otherwise making a dataclass by keyword compares each name with each."""
     return [sys.intern(column[0]) for column in cursor.description]
 
 
-def retry_while_busy(act: Callable[[], Any], timeout_s: float, told: Callable[[], object] = bool) -> Any:
+def retry_while_busy(act: Callable[[], Any], timeout_s: float, on_wait: Callable[[], object] = bool) -> Any:
     """Runs `act` again every 50 ms while the database is locked; raises DatabaseBusy after `timeout_s`.
 
-    `told` is called once, before the second try.
+    Calls `on_wait` once, before the second try.
     """
     end, waits = time.monotonic() + timeout_s, False
     while True:
@@ -318,6 +318,6 @@ def retry_while_busy(act: Callable[[], Any], timeout_s: float, told: Callable[[]
             if time.monotonic() > end:
                 raise
             if not waits:
-                told()
+                on_wait()
             waits = True
             time.sleep(0.05)

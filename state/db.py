@@ -1,4 +1,4 @@
-"""Opens the one database: checked, private to its owner, migrated if need be."""
+"""Opens the database: checks the file, keeps it private to its owner and migrates an older schema."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fts.state.damage import (
     corrupt_sentence,
     damaged,
     empty_sentence,
-    of_the_file,
+    file_damage,
     restore_sentence,
 )
 from fts.state.database import BUSY_TIMEOUT_S, Database, retry_while_busy
 from fts.state.files import make_folder, private_files
-from fts.state.identity import NEW
+from fts.state.identity import PRIVATE_MODE
 from fts.state.location import database_path, has_study, refuse_other_than_file, require_study
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["Database", "database_path", "open_database", "open_for_person", "open_for_reading"]
 
 
-SAY_AFTER_S = 2.0  # a person who waits for a lock is told whose it is
-QUIET_S = 120.0  # a worker that beat within this time is taken to be alive
-SMALL = 16 * 2**20  # bytes that are checked in 13 ms
+REPORT_LOCK_AFTER_S = 2.0  # after this wait a command names the process that holds the lock
+QUIET_S = 120.0  # a worker with a heartbeat younger than this counts as alive
+SMALL_BYTES = 16 * 2**20  # a file of this size is checked in 13 ms
 
 
 def open_database(
@@ -43,13 +43,14 @@ def open_database(
     patience_s: float = 0.0,
     create: bool = True,
 ) -> Database:
-    """The database at `path` (default $FTS_DB or outputs/fts.db), migrated if need be, and created if `create`.
+    """Opens the database at `path` (default $FTS_DB or outputs/fts.db). Migrates an older schema; creates the file if
+    `create`.
 
-    A write waits for another process's lock for `busy_timeout_s` in SQLite, and asks again for `patience_s`: a worker
-    has no reason to give up, its trials train on meanwhile. With `check` an existing file is read through once
-    (`quick_check`, 50 ms for 63 MB). A read-only open never writes. Raises NoDatabase (none to read or change),
-    NotOurDatabase, DatabaseCorrupt, SchemaTooNew (writers), SchemaTooOld (readers), DatabaseBusy, and StateError for a
-    URL we do not serve.
+    A write waits `busy_timeout_s` inside SQLite for another process's lock, then retries for `patience_s`. A worker
+    has no reason to give up: its trials go on training meanwhile. With `check`, SQLite reads an existing file once
+    (`quick_check`, 50 ms for 63 MB). A read-only open never writes. Raises NoDatabase (nothing to read or change),
+    NotOurDatabase, DatabaseCorrupt, SchemaTooNew (writers), SchemaTooOld (readers), DatabaseBusy, and StateError for
+    an unsupported URL.
     """
     file = database_path(path)
     refuse_other_than_file(file)
@@ -68,8 +69,8 @@ def open_database(
         elif version == 0 and not create:
             raise errors.NoDatabase(empty_sentence(file))
         else:
-            _bring_up_to_date(db, version)
-        db.prove()
+            _migrate(db, version)
+        db.verify()
     except BaseException:
         db.close()
         raise
@@ -77,37 +78,37 @@ def open_database(
 
 
 def open_for_reading(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
-    """For a look: a small file is checked first, or an index that lost its pages would hide rows without a word.
+    """Opens the database for one read. Checks a small file first: an index that lost pages would silently hide rows.
 
-    Of a large one, which would take longer than the look itself, only what is read can show damage.
+    A large file is not checked, because the check would take longer than the read.
     """
     return open_database(path, readonly=True, check=is_small(path), busy_timeout_s=busy_timeout_s)
 
 
 def open_for_person(path: Path, create: bool = True) -> Database:
-    """For a command: it waits as long as any writer, but says after two seconds for whom."""
-    patience_s = BUSY_TIMEOUT_S - SAY_AFTER_S
-    return open_database(path, busy_timeout_s=SAY_AFTER_S, patience_s=patience_s, create=create)
+    """Opens the database for a command. Waits as long as any writer, but names the lock's holder after two seconds."""
+    patience_s = BUSY_TIMEOUT_S - REPORT_LOCK_AFTER_S
+    return open_database(path, busy_timeout_s=REPORT_LOCK_AFTER_S, patience_s=patience_s, create=create)
 
 
 def is_small(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size <= SMALL
+    return path.is_file() and path.stat().st_size <= SMALL_BYTES
 
 
 def _open_private(db: Database) -> None:
-    """The file 0600, a new one from its first moment; SQLite gives its -wal and -shm the mode of the file."""
+    """Gives the file mode 0600, a new file from the moment it exists. SQLite gives -wal and -shm the same mode."""
     if not db.path.exists():
         with private_files(), db._translated():
             db.connect(reuse_if_open=True)
     found = db.path.stat()
     if found.st_mode & 0o077 and found.st_uid == os.getuid():
-        db.path.chmod(NEW)
+        db.path.chmod(PRIVATE_MODE)
 
 
 def _checked_version(db: Database, check: bool) -> int:
-    # quick_check does not compare indexes with tables: the log of another database, put beside this one, passes it
+    # quick_check does not compare indexes with tables: the -wal of another database, copied here, passes it
     pragma = FULL_CHECK if not db.readonly and is_small(db.path) else QUICK_CHECK
-    if check and (found := of_the_file(db.execute_sql(pragma))):
+    if check and (found := file_damage(db.execute_sql(pragma))):
         raise damaged(db.path, "; ".join(found))
     if check and (free := _impossible_free(db)):
         raise damaged(db.path, free)
@@ -124,7 +125,8 @@ def _checked_version(db: Database, check: bool) -> int:
 
 
 def _impossible_free(db: Database) -> str:
-    """What the header says of free pages, where it cannot be: no check of SQLite's looks, and the next write fails."""
+    """Describes an impossible count of free pages in the header, else "". SQLite's checks miss it; the next write
+    fails."""
     free, pages = (int(db.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in ("freelist_count", "page_count"))
     return "" if 0 <= free <= pages else f"{free} free pages of {pages}"
 
@@ -138,7 +140,7 @@ def _refuse_older(db: Database, version: int) -> None:
         )
 
 
-def _bring_up_to_date(db: Database, version: int) -> None:
+def _migrate(db: Database, version: int) -> None:
     if version > migrations.SCHEMA:
         raise errors.SchemaTooNew(
             f"{db.path} has schema {version}, this fts writes schema {migrations.SCHEMA}: update fts "
@@ -151,37 +153,38 @@ def _bring_up_to_date(db: Database, version: int) -> None:
         from fts.state.backup import backup  # here, not above: a database is migrated once
 
         backup(db, db.path.parent / "backups", keep=None)
-    # A step may build a table anew: with foreign keys on, dropping the old one would delete what refers to it.
+    # A migration may rebuild a table: with foreign keys on, dropping the old one would delete the rows that refer to it
     db.execute_sql("PRAGMA foreign_keys = OFF")
     with db.write():
-        version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])  # another process may have been faster
+        version = int(db.execute_sql("PRAGMA user_version").fetchone()[0])  # another process may have migrated it
         if version < migrations.SCHEMA:
-            _refuse_beside_worker(db, version)
+            _refuse_while_worker_runs(db, version)
             foreign = _foreign_objects(db) if version else []
             db.execute_sql(f"PRAGMA application_id = {APPLICATION_ID}")
             migrations.apply(db, version, migrations.MIGRATIONS)
             for statement in foreign:
-                _make_again(db, statement)
+                _recreate(db, statement)
     db.execute_sql("PRAGMA foreign_keys = ON")
 
 
 def _foreign_objects(db: Database) -> list[str]:
-    """The SQL of somebody else's indexes and triggers: they go with a table that is built anew."""
-    from fts.state.schema import OBJECTS, differences  # here, not above: it compares what no other opening asks
+    """Returns the SQL of indexes and triggers that fts did not make: rebuilding a table drops them."""
+    from fts.state.schema import OBJECTS, differences  # here, not above: only a migration compares schemas
 
     names = {(found.kind, found.name) for found in differences(db) if found.what == "foreign"}
     rows = db.execute_sql(OBJECTS).fetchall()
     return [str(sql) for kind, name, _, sql in rows if kind in ("index", "trigger") and sql and (kind, name) in names]
 
 
-def _make_again(db: Database, statement: str) -> None:
-    """Left out, and then missing in `fts doctor`, where the new tables have no such column."""
+def _recreate(db: Database, statement: str) -> None:
+    """Creates an index or trigger again. Skips one that names a column the new tables do not have; `fts doctor` then
+    reports it as missing."""
     with contextlib.suppress(errors.StateError, peewee.DatabaseError), db.savepoint():
         db.execute_sql(statement)
 
 
-def _refuse_beside_worker(db: Database, version: int) -> None:
-    """A worker of the older fts would write rows that the newer schema has no place for. Raises SchemaTooOld."""
+def _refuse_while_worker_runs(db: Database, version: int) -> None:
+    """Raises SchemaTooOld while a worker of the older fts runs: it would write rows that the new schema cannot hold."""
     if version == 0:
         return
     from fts.state.liveness import is_gone  # here, not above: a database is migrated once
@@ -196,6 +199,6 @@ def _refuse_beside_worker(db: Database, version: int) -> None:
 
 
 def _use_wal(db: Database) -> None:
-    """WAL is a property of the file; switching it needs the file alone, and SQLite does not wait for that by itself."""
+    """Switches the file to WAL. That needs the file exclusively, and SQLite does not wait for it by itself."""
     wait_s = max(db.timeout, min(db.patience_s, BUSY_TIMEOUT_S))
     retry_while_busy(lambda: db.execute_sql("PRAGMA journal_mode = wal").fetchone(), wait_s)

@@ -1,4 +1,4 @@
-"""Says whether the disk of a database takes more, and so how its file can be opened for reading."""
+"""Says whether the database's disk accepts writes, and chooses how a reader opens the file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from fts.state.files import no_space, reason_of, refusal, room
-from fts.state.identity import beside, mark_of
+from fts.state.identity import sidecar, stat_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,11 +17,12 @@ LEAST_FREE = 64 * 1024  # bytes; the -shm file has 32 KiB
 
 
 def reading_uri(path: Path) -> str:
-    """How a reader asks SQLite for the file.
+    """Returns the URI with which a reader opens the file.
 
-    In a folder nobody here can write to, or on a full disk, SQLite cannot make the -shm file that a reader of its log
-    needs. Where no log is left either (a worker that left properly takes it along), the file alone is the whole study:
-    an archived or read-only mounted one can be read too, and `fts gc` can make room.
+    In a folder that this user cannot write to, or on a full disk, SQLite cannot create the -shm file that it needs to
+    read the log. If there is no log either (a worker that ends properly removes it), the file alone holds the whole
+    study and is opened as immutable. So an archived or read-only mounted study can be read, and `fts gc` can free
+    space on a full disk.
     """
     folder = path.absolute().parent
     alone = (not os.access(folder, os.W_OK) or is_full(folder)) and not has_log(path)
@@ -29,7 +30,7 @@ def reading_uri(path: Path) -> str:
 
 
 def is_full(folder: Path) -> bool:
-    """Has its disk no room, or no inodes, for the small files that SQLite makes beside a database?"""
+    """Whether the disk has no bytes or no inodes left for SQLite's -wal and -shm."""
     try:
         return shutil.disk_usage(folder).free < LEAST_FREE or room(folder)[1] == 0
     except OSError:
@@ -37,7 +38,7 @@ def is_full(folder: Path) -> bool:
 
 
 def is_read_only(folder: Path) -> bool:
-    """Is its disk mounted read-only?"""
+    """Whether the disk is mounted read-only."""
     try:
         return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     except OSError:
@@ -49,7 +50,7 @@ def read_only_sentence(path: Path) -> str:
 
 
 def full_sentence(path: Path) -> str:
-    """Why SQLite finds no room, and what helps: bytes or inodes."""
+    """Says what is used up, bytes or inodes, and what to do."""
     folder = path.absolute().parent
     if room(folder)[1] == 0:
         return f"{no_space(folder)}; nothing was written to {path}"
@@ -57,9 +58,9 @@ def full_sentence(path: Path) -> str:
 
 
 def refused_sentence(path: Path) -> str | None:
-    """Why its folder takes no more of this user, as a quota does on a disk with room; None: that is not what is wrong.
+    """Says why the folder refuses this user's writes although the disk has space, for example a quota; else None.
 
-    SQLite calls it an I/O error, as it does a defect of the disk.
+    SQLite reports that as an I/O error, as it reports a defect of the disk.
     """
     error = refusal(path.absolute().parent, LEAST_FREE)
     if error is None or error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -68,6 +69,6 @@ def refused_sentence(path: Path) -> str | None:
 
 
 def has_log(path: Path) -> bool:
-    """Is there a write-ahead log with anything in it?"""
-    log = mark_of(beside(path, "-wal"))
+    """Whether there is a write-ahead log that is not empty."""
+    log = stat_of(sidecar(path, "-wal"))
     return log is not None and log.size > 0

@@ -1,4 +1,4 @@
-"""What can go wrong with the memory: one class per cause a caller can act on, one sentence each."""
+"""The errors of the database: one class per cause that a caller can act on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class StateError(Exception):
-    """The family; `str()` of a member is a sentence a person can act on."""
+    """Base class; `str()` of an error is a sentence that a person can act on."""
 
 
 class NoDatabase(StateError):
@@ -17,7 +17,7 @@ class NoDatabase(StateError):
 
 
 class NotOurDatabase(StateError):
-    """A SQLite file, but with somebody else's tables; or no file at all."""
+    """A SQLite file of another program, or a path that is not a file."""
 
 
 class DatabaseBusy(StateError):
@@ -33,7 +33,7 @@ class DatabaseFailed(StateError):
 
 
 class DatabaseCorrupt(StateError):
-    """The file is damaged; the sentence names the newest backup."""
+    """The file is damaged; the message names the newest backup."""
 
 
 class CopyDamaged(DatabaseCorrupt):
@@ -45,23 +45,23 @@ class CopyDamaged(DatabaseCorrupt):
 
 
 class SchemaDamaged(DatabaseCorrupt):
-    """A table or a column of the schema is missing; the sentence names the newest backup."""
+    """A table or a column of the schema is missing; the message names the newest backup."""
 
 
 class DatabaseGone(StateError):
-    """The file was removed or replaced while it was open: what is written now, nobody will read."""
+    """The file was removed or replaced while it was open: nobody will read what is written to it now."""
 
 
 class NotFresh(StateError):
-    """The files that are open are not those at the path: what is read from them may be old. Nothing was written."""
+    """The open files are not those at the path, so they may hold old data. Nothing was written."""
 
 
 class DatabaseOverwritten(DatabaseCorrupt):
-    """Another file, or an older copy, was written over the one that is open: what was written since is lost."""
+    """Another file or an older copy was written over the open one: later changes are lost."""
 
 
 class ReadOnlyDatabase(StateError):
-    """A write through a connection that was opened for reading."""
+    """A write to a database that is open for reading only, or that this user may not write to."""
 
 
 class SchemaTooNew(StateError):
@@ -73,27 +73,27 @@ class SchemaTooOld(StateError):
 
 
 class BadRow(StateError):
-    """A value that may not enter the database: wrong characters, wrong type, too long."""
+    """A value that the database does not accept: wrong characters, wrong type, too long."""
 
 
 class UnreadableHistory(StateError):
-    """A trial's row holds what no fts writes: a search that went on without it would draw other parameters."""
+    """A trial's row holds a value that no fts writes. Without that trial the search would draw other parameters."""
 
 
 class NoSuchRow(StateError):
-    """No job, trial, worker or event of that number."""
+    """No job, trial, worker or event has that number."""
 
 
 class WrongStatus(StateError):
-    """The change starts from another status than the row has. Nothing was written."""
+    """The row's status is not the one that the change starts from. Nothing was written."""
 
 
 class TrialsChanged(WrongStatus):
-    """Another number of trials is wanted of the job than the caller knows: read it again. Nothing was written."""
+    """The job's number of trials differs from what the caller read: read it again. Nothing was written."""
 
 
 class StaleToken(StateError):
-    """The job was handed to somebody else since this claim was made: stop working on it. Nothing was written."""
+    """Another worker has claimed the job since: stop working on it. Nothing was written."""
 
 
 class LabelClash(StateError):
@@ -101,8 +101,8 @@ class LabelClash(StateError):
 
 
 class ResumeMismatch(StateError):
-    """A repeated epoch gave another result than before: the resume was not exact. The first result stays."""
+    """A repeated epoch gave another result: the resume was not exact. The first result stays."""
 
 
 class CannotUndo(StateError):
-    """Nothing to undo, or something has happened since that stands against it."""
+    """There is nothing to undo, or a later change prevents it."""

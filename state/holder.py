@@ -1,4 +1,4 @@
-"""Names the process that holds a database's lock, so that "locked" is something a person can act on."""
+"""Names the process that holds the database's lock, so that a person can act on "locked"."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.state.disk import is_full
-from fts.state.identity import beside
+from fts.state.identity import sidecar
 from fts.state.scheduling import FULL_DISK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOCKS = Path("/proc/locks")  # Linux; opening the database's own files to ask would drop the locks we hold on them
+LOCKS = Path("/proc/locks")  # Linux only; opening and closing the database's files would drop our own locks on them
 WRITING = 120  # the byte of the -shm file that a writer locks (SQLite, walformat.html, section 2.3.2)
 
 
 def holder(path: Path) -> str:
-    """`process 4242 (python)`; `another process` where the system does not tell who it is."""
+    """Returns `process 4242 (python)`, or `another process` if the system does not list locks."""
     found = sorted(_exclusive(path), key=lambda lock: lock[1] != WRITING)
     return _named(found[0][0]) if found else "another process"
 
 
 def blocker(path: Path, waiting: int) -> str | None:
-    """Who keeps the live process `waiting` (a pid of this machine) from writing; None: nothing that is seen here."""
+    """Names what blocks writes of the live local process `waiting` (a pid): a process or a full disk; else None."""
     found = [pid for pid, first in _exclusive(path) if first == WRITING and pid != waiting]
     if not Path(f"/proc/{waiting}").exists():
         return None
@@ -40,9 +40,9 @@ def _named(pid: int) -> str:
 
 
 def _exclusive(path: Path) -> Iterator[tuple[int, int]]:
-    """(pid, first byte) of every exclusive lock that others hold on the database or its -shm."""
+    """Yields (pid, first byte) of each exclusive lock that other processes hold on the database or its -shm."""
     files = set()
-    for file in (path, Path(beside(path, "-shm"))):
+    for file in (path, Path(sidecar(path, "-shm"))):
         try:
             stat = file.stat()
         except OSError:
@@ -52,7 +52,7 @@ def _exclusive(path: Path) -> Iterator[tuple[int, int]]:
         lines = LOCKS.read_text().splitlines()
     except OSError:
         return
-    for line in lines:  # 2: POSIX  ADVISORY  WRITE 26168 fe:00:3252785 120 120; one that waits has an arrow
+    for line in lines:  # 2: POSIX  ADVISORY  WRITE 26168 fe:00:3252785 120 120; a waiting lock has an extra "->"
         match line.split()[1:]:
             case ["POSIX", _, "WRITE", pid, place, first, _] if place in files and int(pid) not in (os.getpid(), 0):
                 yield int(pid), int(first)

@@ -1,7 +1,7 @@
-"""Knows which files lie at a database's path: the database, its -wal and its -shm, by stat and never by opening them.
+"""Identifies the files at a database's path (the database, its -wal, its -shm) by stat, never by opening them.
 
-A process that closes any descriptor of a file loses all its POSIX locks on it. The next writer that leaves then removes
--wal and -shm under those who still read them.
+A process that closes any descriptor of a file loses all its POSIX locks on that file. The next writer that exits then
+removes -wal and -shm while this process still reads them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from fts.frozen import dataclass
 if TYPE_CHECKING:
     from pathlib import Path
 
-OPEN_HERE = "/dev/fd"  # the descriptors of this process, on Linux and on macOS
-NEW = 0o600  # permissions of the files we make
+DESCRIPTORS = "/dev/fd"  # the open descriptors of this process, on Linux and on macOS
+PRIVATE_MODE = 0o600  # permissions of the files that fts creates
 
 
 @dataclass(frozen=True)
-class Mark:
-    """One file, and whether it has changed: device, inode, bytes, and in nanoseconds the time of its last change, of
-    whatever kind, and that of its last write."""
+class FileStat:
+    """What stat says about one file: size in bytes, ctime and mtime in nanoseconds."""
 
     device: int
     inode: int
@@ -32,65 +31,65 @@ class Mark:
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Which file it is, whatever is in it."""
+        """Identifies the file, independent of its content."""
         return self.device, self.inode
 
 
 @dataclass(frozen=True)
 class Files:
-    """The three files at a path; None: there is no such file."""
+    """The three files at a path. None: the file does not exist."""
 
-    db: Mark | None
-    wal: Mark | None
-    shm: Mark | None
+    db: FileStat | None
+    wal: FileStat | None
+    shm: FileStat | None
 
     @property
     def identities(self) -> tuple[tuple[int, int] | None, ...]:
-        return tuple(mark.identity if mark else None for mark in (self.db, self.wal, self.shm))
+        return tuple(file.identity if file else None for file in (self.db, self.wal, self.shm))
 
     @property
-    def contents(self) -> tuple[Mark | None, Mark | None]:
-        """What changes whenever somebody writes to the database or to its log.
+    def contents(self) -> tuple[FileStat | None, FileStat | None]:
+        """Changes whenever a process writes to the database or to its log.
 
-        Of the log only a write counts: to root's SQLite each opening is a chown, so that two monitors would wake each
+        Ignores the log's ctime: run by root, SQLite calls chown at each opening, so two monitors would wake each
         other for ever.
         """
         return self.db, self.wal and replace(self.wal, changed_ns=0)
 
 
-def beside(path: Path | str, suffix: str) -> str:
-    """Where SQLite keeps the -wal or -shm of a database: behind the name that symbolic links lead to."""
+def sidecar(path: Path | str, suffix: str) -> str:
+    """Returns the path of the database's -wal or -shm: the real path of the database, plus the suffix."""
     return f"{os.path.realpath(path)}{suffix}"
 
 
 def files_at(path: Path | str, real: str | None = None) -> Files:
-    """The files at a path now; `real` is where its links led to, for whoever asks once a second."""
+    """Returns the files at a path now. `real`: its resolved path, for a caller that polls once a second."""
     name = real or os.path.realpath(path)
-    return Files(mark_of(path), mark_of(f"{name}-wal"), mark_of(f"{name}-shm"))
+    return Files(stat_of(path), stat_of(f"{name}-wal"), stat_of(f"{name}-shm"))
 
 
-def mark_of(path: Path | str) -> Mark | None:
-    """None: there is no file. Raises OSError where that cannot be seen."""
+def stat_of(path: Path | str) -> FileStat | None:
+    """Returns None if there is no file. Raises OSError if this user cannot see whether there is one."""
     try:
-        found = os.stat(path)  # noqa: PTH116 three of them a second, half as dear as a Path's
+        found = os.stat(path)  # noqa: PTH116 runs three times a second; takes half the time of Path.stat
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return Mark(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mtime_ns)
+    return FileStat(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mtime_ns)
 
 
 def has_open(files: Files) -> bool:
-    """Whether this process has each of those files open; True also where the system does not list descriptors."""
+    """Whether this process has each of those files open. True also if the system does not list descriptors."""
     try:
-        numbers = [int(name) for name in os.listdir(OPEN_HERE)]  # noqa: PTH208 numbers, not paths
+        numbers = [int(name) for name in os.listdir(DESCRIPTORS)]  # noqa: PTH208 numbers, not paths
     except (OSError, ValueError):
         numbers = []
-    if max(numbers, default=0) <= 2:  # a system that lists the standard ones alone
+    if max(numbers, default=0) <= 2:  # a system that lists only the standard descriptors
         return True
     found = set()
     for number in numbers:
         try:
             status = os.fstat(number)
-        except OSError:  # the one that listed them
+        except OSError:  # the descriptor that os.listdir had open
             continue
         found.add((status.st_dev, status.st_ino))
     return all(identity in found for identity in files.identities if identity is not None)

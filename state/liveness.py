@@ -1,4 +1,4 @@
-"""Sees at once what a worker of this machine has not told yet: that it has died, or that the disk has filled."""
+"""Adds to a snapshot what this machine knows before the database does: dead workers and the free disk space."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
     from fts.state.values import Snapshot, Worker
 
 
-def gone(workers: Iterable[Worker], study: Path) -> frozenset[int]:
-    """The numbers of those that say they run, on this machine, and do not; `study` is the folder of the database."""
+def gone_workers(workers: Iterable[Worker], study: Path) -> frozenset[int]:
+    """Returns the ids of this machine's workers that are recorded as running and are dead; `study` is the database's
+    folder."""
     return frozenset(worker.id for worker in workers if worker.status == "running" and _has_died(worker, study))
 
 
-def without(snapshot: Snapshot, dead: frozenset[int]) -> Snapshot:
-    """The same snapshot, in which those are known to be gone."""
+def mark_gone(snapshot: Snapshot, dead: frozenset[int]) -> Snapshot:
+    """Returns the snapshot with these workers marked as gone."""
     if not dead:
         return snapshot
     return replace(snapshot, workers=tuple(replace(w, gone=w.id in dead) for w in snapshot.workers))
 
 
-def seen(snapshot: Snapshot, study: Path) -> Snapshot:
-    """The same snapshot, in which who is gone at this moment is known to be, and how much the disk takes."""
-    return with_room(without(snapshot, gone(snapshot.workers, study)), study)
+def with_local_facts(snapshot: Snapshot, study: Path) -> Snapshot:
+    """Returns the snapshot with dead workers marked as gone, and with the disk's free space now."""
+    return with_free_disk(mark_gone(snapshot, gone_workers(snapshot.workers, study)), study)
 
 
-def with_room(snapshot: Snapshot, study: Path) -> Snapshot:
-    """The same snapshot with the room of the study's disk now: a worker's latest sample may be of before it filled."""
+def with_free_disk(snapshot: Snapshot, study: Path) -> Snapshot:
+    """Returns the snapshot with the disk's free space now: the latest sample may be older than a full disk."""
     here = {worker.id for worker in snapshot.workers if worker.host == os.uname().nodename}
     try:
         free = shutil.disk_usage(study).free
@@ -49,14 +50,14 @@ def _has_died(worker: Worker, study: Path) -> bool:
 
 
 def is_gone(host: str, pid: int, study: Path) -> bool:
-    """Whether a worker of this machine has died; False for one of another machine, of which nobody here knows."""
+    """Whether a worker of this machine is dead. False for a worker of another machine, which cannot be checked."""
     if host != os.uname().nodename or _is_there(pid):
         return False
     return not any(_is_held_by(pid, path) for path in study.glob("slot-*.lock"))
 
 
 def _is_there(pid: int) -> bool:
-    """Whether a process of that number lives; a younger one counts too, and the heartbeat tells the difference."""
+    """Whether a process with this pid lives. A newer process with the same pid counts too; the heartbeat shows that."""
     try:
         os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -64,16 +65,16 @@ def _is_there(pid: int) -> bool:
         return False
     except (OSError, IndexError):  # another person's process, or a system without /proc
         return True
-    return state not in ("Z", "X")  # nobody has asked yet how it ended
+    return state not in ("Z", "X")  # a zombie has ended; only its exit status has not been read
 
 
 def _is_held_by(pid: int, path: Path) -> bool:
-    """A worker in a container has another number out here, but its slot's lock is of the machine."""
+    """Whether a worker with this pid holds the slot lock. A container's pid differs outside, but the lock is seen."""
     try:
         with path.open("rb") as file:
             if json.loads(file.read(4096) or b"{}").get("pid") != pid:
                 return False
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # a worker that starts this instant tries again
-    except (OSError, ValueError, AttributeError):  # held, or not to be read: it may live
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # a worker that starts right now tries again
+    except (OSError, ValueError, AttributeError):  # held or unreadable: the worker may live
         return True
     return False

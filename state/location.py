@@ -1,4 +1,4 @@
-"""Knows where the database is, and whether there is one there."""
+"""Finds the database's path, and says whether a database is there."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from fts.state.files import expanded
 
 BEGIN = "`fts enqueue` begins one (`fts` alone says how)"
 DEFAULT_PATH = Path("outputs/fts.db")
-MOST_FOLDERS = 200  # that are looked into for a study
+MOST_FOLDERS = 200  # subfolders searched for a study
 
 
 def database_path(path: Path | str | None = None) -> Path:
-    """Where the database is: the argument, else $FTS_DB, else outputs/fts.db."""
+    """Returns the argument, else $FTS_DB, else outputs/fts.db. Raises StateError for an unsupported URL."""
     text = str(path or os.environ.get("FTS_DB") or DEFAULT_PATH)
     scheme = urlsplit(text).scheme if "://" in text else ""
     if scheme == "sqlite":
         text = text.split("://", 1)[1]
     elif scheme:
-        shown = text.split("@")[-1] if "@" in text else text  # never a password on the screen
+        shown = text.split("@")[-1] if "@" in text else text  # never print a password
         raise errors.StateError(
             f"the database {shown} is of kind {scheme!r}, but fts supports only SQLite files: "
             "set FTS_DB to a path such as outputs/fts.db"
@@ -34,7 +34,7 @@ def database_path(path: Path | str | None = None) -> Path:
 
 
 def require_study(path: Path) -> None:
-    """Raises NoDatabase where there is nothing to read or to change, NotOurDatabase for what is no file."""
+    """Raises NoDatabase if there is nothing to read or change, NotOurDatabase if the path is not a file."""
     refuse_other_than_file(path)
     if not path.exists():
         raise errors.NoDatabase(no_study(path, f"{BEGIN}, --db names another"))
@@ -43,7 +43,7 @@ def require_study(path: Path) -> None:
 
 
 def no_study(path: Path, cure: str) -> str:
-    """That there is none at this path; and the nearest one, in a folder above or below, else the cure."""
+    """Says that the path has no study, and names the nearest one in a folder above or below, else the cure."""
     other = nearest_study(Path.cwd()) if path == DEFAULT_PATH or path == Path.cwd() / DEFAULT_PATH else None
     if other is None:
         newest = newest_backup(path)
@@ -53,7 +53,7 @@ def no_study(path: Path, cure: str) -> str:
 
 
 def nearest_study(folder: Path) -> Path | None:
-    """The folder above that has a study, else the first below it; as a person would type it."""
+    """Returns the nearest parent folder with a study, else the first subfolder with one, as a relative path."""
     for steps, above in enumerate(folder.parents, 1):
         if _has(above):
             return Path(*[".."] * steps)
@@ -72,9 +72,9 @@ def _has(folder: Path) -> bool:
 
 
 def has_study(path: Path) -> bool:
-    """Is there a database at all? A file of no bytes is what a failed copy leaves; it holds nothing to lose.
+    """Whether a database is there. An empty file does not count: a failed copy leaves one, and it holds no data.
 
-    Raises OSError where nobody can know, as in a folder that this user may not look into.
+    Raises OSError if it cannot know, as in a folder that this user may not read.
     """
     try:
         return path.stat().st_size > 0
@@ -85,9 +85,9 @@ def has_study(path: Path) -> bool:
 
 
 def refuse_other_than_file(path: Path) -> None:
-    """Raises NotOurDatabase for a folder, a link that leads nowhere, or what is no file: SQLite would name no cause.
+    """Raises NotOurDatabase for a folder, a broken link, or anything else but a file: SQLite would name no cause.
 
-    Raises DatabaseFailed where this user may not see whether there is one: "no study here" would be a guess.
+    Raises DatabaseFailed if this user may not see whether a file is there: "no study here" would be a guess.
     """
     try:
         path.lstat()

@@ -1,6 +1,6 @@
-"""Brings an older database to the schema of this code, one numbered step at a time.
+"""Migrates an older database to the current schema, one numbered step at a time.
 
-A step is frozen once released: it is plain SQL, not the models of today. `tests/state/test_schema.py` compares the two.
+A released step is frozen: plain SQL, independent of the current models. `tests/state/test_schema.py` compares the two.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SCHEMA = len(MIGRATIONS)
 
 
 def apply(db: Executes, version: int, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
-    """Runs the steps after `version`. The caller holds the write transaction, so a step that fails leaves nothing."""
+    """Runs the steps after `version`. The caller holds the write transaction, so a failing step changes nothing."""
     for statements in migrations[version:]:
         for statement in statements:
             db.execute_sql(statement)

@@ -1,18 +1,18 @@
-"""The rows, as peewee sees them. The schema itself, with its checks and indexes, is in the migrations.
+"""The peewee models of the tables. The schema itself, with its checks and indexes, is in the migrations.
 
-No model is bound to a database: a query is run with `.execute(db)`, so that one process can hold several databases
-(a backup beside the live one, a test beside another).
+No model is bound to a database: queries run with `.execute(db)`, so that one process can use several databases
+(a backup and the live one, or those of several tests).
 """
 
 from __future__ import annotations
 
 from peewee import SQL, AutoField, BlobField, CompositeKey, FloatField, IntegerField, Model, TextField
 
-ALL = SQL("*")  # `JobRow.select(ALL)`: naming 44 columns one by one costs peewee 0.4 ms a query
+ALL = SQL("*")  # `JobRow.select(ALL)`: listing 44 columns takes peewee 0.4 ms a query
 
 
 class JobRow(Model):
-    """Without budget, horizon, task and tier, which SQLite reads from the labels."""
+    """A job. Leaves out budget, horizon, task and tier, which SQLite computes from the labels."""
 
     id = AutoField()
     study = TextField()

@@ -1,4 +1,4 @@
-"""The Pareto front of a search with several goals: the trials that no other one beats in everything."""
+"""The Pareto front of a search with several goals: the trials that no other trial dominates."""
 
 from __future__ import annotations
 
@@ -17,57 +17,58 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Job, Trial
 
-Point = tuple[float, ...]  # one number for each goal, the smaller the better
+Point = tuple[float, ...]  # one number per goal; smaller is better
 
 
 def point_of(goals: Mapping[str, Direction], metrics: Any, badges: Iterable[str]) -> Point | None:
-    """Where a complete trial stands; None: it may not be the best, or a goal of it is not known."""
+    """Returns a complete trial's point; None if it is unranked or a goal's value is unknown."""
     if not isinstance(metrics, dict) or any(badge in UNRANKED for badge in badges):
         return None
-    told = [metrics.get(name) for name in goals]
-    values = [float(value) for value in told if isinstance(value, int | float) and math.isfinite(value)]
-    if len(values) < len(told):
+    found = [metrics.get(name) for name in goals]
+    values = [float(value) for value in found if isinstance(value, int | float) and math.isfinite(value)]
+    if len(values) < len(found):
         return None
     return tuple(direction.key(value) for direction, value in zip(goals.values(), values, strict=True))
 
 
 def nondominated(points: Mapping[int, Point]) -> list[int]:
-    """The keys of the points that none other beats, the best in the first goal first; equal ones beat nobody."""
+    """Returns the keys of the points that no other dominates, the best in the first goal first. Equal points do not
+    dominate each other."""
     order = sorted(points, key=lambda key: (points[key], key))
     front: list[int] = []
-    lowest: float | None = None  # of two goals: the second one of what stands before
+    lowest: float | None = None  # with two goals: the smallest second value so far
     for key in order:
         point = points[key]
         if len(point) == 2:
-            beaten = lowest is not None and (point[1] > lowest or (point[1] == lowest and point != points[front[-1]]))
+            loses = lowest is not None and (point[1] > lowest or (point[1] == lowest and point != points[front[-1]]))
             lowest = point[1] if lowest is None else min(lowest, point[1])
         else:
-            beaten = any(_beats(points[other], point) for other in front)
-        if not beaten:
+            loses = any(_dominates(points[other], point) for other in front)
+        if not loses:
             front.append(key)
     return front
 
 
-def _beats(one: Point, other: Point) -> bool:
+def _dominates(one: Point, other: Point) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def front_rows(
     db: Database, job_id: int, goals: Mapping[str, Direction], created_at: float, complete: int
 ) -> tuple[int, ...]:
-    """The numbers of the front of a job with so many complete trials.
+    """Returns the trial numbers of the front of a job with `complete` complete trials.
 
-    What was read before is remembered, and only trials that may have ended since are read: what a front leaves out,
-    it leaves out for ever. Where the number of complete trials does not come out, all of them are read anew.
+    Keeps the front in memory and reads only trials that may have ended since: a dominated trial stays dominated. If
+    the count of complete trials does not match, reads all trials again.
     """
     key = (str(db.path), job_id, created_at, tuple(goals.items()))
     known = _KNOWN.get(key, NOTHING)
-    committed = db.readonly or not db.in_transaction()  # what is not may be taken back
+    committed = db.readonly or not db.in_transaction()  # uncommitted rows may be rolled back
     if known.complete == complete and known is not NOTHING and committed:
         return tuple(known.points)
-    found = _grown(db, job_id, goals, known)
+    found = _extended(db, job_id, goals, known)
     if found.complete != complete and known is not NOTHING:
-        found = _grown(db, job_id, goals, NOTHING)
+        found = _extended(db, job_id, goals, NOTHING)
     if found.complete == complete and committed:
         if len(_KNOWN) > MOST_FRONTS:
             _KNOWN.clear()
@@ -77,12 +78,12 @@ def front_rows(
 
 @dataclass(frozen=True)
 class _Known:
-    """A front, and which trials it is of."""
+    """A front, and the trials that it covers."""
 
-    complete: int = 0  # trials
-    below: int = 0  # every trial of a lower number has ended
-    above: frozenset[int] = frozenset()  # complete trials of other numbers
-    points: dict[int, Point] = field(default_factory=dict)  # of the front, in its order
+    complete: int = 0  # number of complete trials
+    below: int = 0  # all trials with a smaller number have ended
+    above: frozenset[int] = frozenset()  # complete trials with other numbers
+    points: dict[int, Point] = field(default_factory=dict)  # the front's points by trial number, in its order
 
 
 MOST_FRONTS = 1000
@@ -90,8 +91,8 @@ NOTHING = _Known()
 _KNOWN: dict[tuple[Any, ...], _Known] = {}
 
 
-def _grown(db: Database, job_id: int, goals: Mapping[str, Direction], known: _Known) -> _Known:
-    """The front with the trials that have become complete since."""
+def _extended(db: Database, job_id: int, goals: Mapping[str, Direction], known: _Known) -> _Known:
+    """Returns the front extended by the trials that have become complete since."""
     columns = (TrialRow.number, TrialRow.status, TrialRow.ended_at, TrialRow.badges, TrialRow.facts)
     later = TrialRow.select(*columns).where(TrialRow.job_id == job_id, TrialRow.number >= known.below)
     points, complete, ended = dict(known.points), set(known.above), set()
@@ -114,7 +115,7 @@ def _grown(db: Database, job_id: int, goals: Mapping[str, Direction], known: _Kn
 
 
 def front(job: Job, trials: Iterable[Trial]) -> tuple[Trial, ...]:
-    """The best trials of a job: its front; with one goal the best alone, the lower number of equal ones."""
+    """Returns a job's front; with one goal its best trial, of equal ones the lowest number."""
     complete = [trial for trial in trials if trial.status is TrialStatus.COMPLETE and trial.value is not None]
     if len(job.goals) == 1:
         fit = [trial for trial in complete if trial.is_ranked]
@@ -126,7 +127,7 @@ def front(job: Job, trials: Iterable[Trial]) -> tuple[Trial, ...]:
 
 
 def best_first(job: Job, trials: Iterable[Trial], most: int) -> tuple[Trial, ...]:
-    """The best trials of a job, at most so many: by the goal; of several goals its front, then that of the rest."""
+    """Returns at most `most` of a job's best trials; with several goals its front, then the front of the rest."""
     if len(job.goals) == 1:
         fit = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
         return tuple(sorted(fit, key=lambda trial: (trial.direction.key(trial.value or 0.0), trial.number))[:most])
@@ -139,5 +140,5 @@ def best_first(job: Job, trials: Iterable[Trial], most: int) -> tuple[Trial, ...
 
 
 def first_of(found: Sequence[Trial]) -> Trial | None:
-    """The best trial in one word: of a front the best one in the first goal."""
+    """Returns the front's best trial in the first goal, or None."""
     return found[0] if found else None

@@ -1,7 +1,8 @@
-"""Rebuilds what a snapshot would have shown at a past time, from the rows of today and the events since.
+"""Rebuilds the snapshot of a past time from today's rows and the events since.
 
-Every event of a job says what it was before (`old`): so the job at a past time is the job of today with the first
-`old` after that time laid over it. As far back as the events reach; what was pruned stays as it is today.
+Each event of a job holds the columns as they were before (`old`). So the job at a past time is today's job, overwritten
+with the first `old` after that time. It reaches back as far as the events; where events were pruned, today's value
+stays.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fts.state.pareto_front import first_of, front
 from fts.state.rows import (  # fmt: skip
     finite_or_none,
     margin_of,
-    of_job,
+    old_columns,
     read_time,
     to_epoch,
     to_event,
@@ -53,14 +54,14 @@ TRIAL_STATUS = {
     Verb.TRIAL_STARTED: TrialStatus.RUNNING,
     Verb.TRIAL_RESUMED: TrialStatus.RUNNING,
     Verb.TRIAL_INTERRUPTED: TrialStatus.INTERRUPTED,
-    Verb.TRIAL_FAILED: TrialStatus.FAILED,  # of one that a retry has put back since
+    Verb.TRIAL_FAILED: TrialStatus.FAILED,  # of a trial that a retry has reset since
 }
 
 
 def rebuild(db: Database, when: float, user: str | None = None, known: queries.KnownRows | None = None) -> Snapshot:
-    """The snapshot of time `when`; `known` as for `queries.snapshot`.
+    """Returns the snapshot of time `when`; `known` as for `queries.snapshot`.
 
-    A job that had ended by then and has not changed since is the job of now, and its trials are not read again.
+    A job that had ended by then and has not changed since is taken from now, and its trials are not read again.
     """
     with db.read():
         now = queries.snapshot(db, user, known)
@@ -88,7 +89,7 @@ def rebuild(db: Database, when: float, user: str | None = None, known: queries.K
         return dataclasses.replace(
             now,
             taken_at=when,
-            jobs=tuple(sorted(past, key=_in_order)),
+            jobs=tuple(sorted(past, key=_queue_order)),
             workers=tuple(sorted(crew, key=lambda worker: worker.status != "running")),
             trials=tuple(shown),
             epochs=_epochs_at(db, [trial.id for trial in live], when),
@@ -105,8 +106,8 @@ def rebuild(db: Database, when: float, user: str | None = None, known: queries.K
 
 
 def _settled(db: Database, jobs: Iterable[Job], when: float, changed: set[int | None]) -> set[int]:
-    """The jobs that were at `when` what they are now: they had ended, as had their trials, and no event tells of them
-    since."""
+    """Returns the jobs that have not changed since `when`: they and their trials had ended, and no later event names
+    them."""
     moved = {row[0] for row in db.execute_sql(MOVED_SQL, (when, when)).fetchall()}
     return {
         job.id
@@ -125,28 +126,29 @@ MOVED_SQL = "SELECT DISTINCT job_id FROM trial WHERE ended_at IS NULL OR ended_a
 
 def _worked_at(db: Database, past: Iterable[Job], trials: Iterable[Trial], when: float) -> dict[int, float]:
     found = {job.id: 0.0 for job in past if job.attempt > 1 or (job.status in WAITING and job.started_at)}
-    of_them = [trial for trial in trials if trial.job_id in found]
-    for trial in of_them:
+    theirs = [trial for trial in trials if trial.job_id in found]
+    for trial in theirs:
         found[trial.job_id] += trial.train_seconds
-    untold = [trial.id for trial in of_them if not trial.train_seconds]
-    for job_id, seconds in queries.in_processes(db, untold, when).items():
+    without_times = [trial.id for trial in theirs if not trial.train_seconds]
+    for job_id, seconds in queries.in_processes(db, without_times, when).items():
         found[job_id] += seconds
     return found
 
 
 def _margins_at(db: Database, when: float) -> tuple[Margin, ...]:
-    """What each cell gained over the best baseline by then: its events carry every number."""
+    """Returns each cell's margin over the best baseline at `when`; the COMPARED events hold all its numbers."""
     query = EventRow.select(ALL).where(EventRow.verb == Verb.COMPARED.value, EventRow.at <= when).order_by(EventRow.id)
     found: dict[int, Margin] = {}
     for event in map(to_event, db.rows(query)):
-        with contextlib.suppress(ValueError):  # of an event of an older kind, or one written by hand
+        with contextlib.suppress(ValueError):  # an event of an older fts, or one written by hand
             margin = margin_of({**event.data, "at": event.at})
             found[margin.job_id] = margin
     return tuple(found[job] for job in sorted(found))
 
 
 def _last_key_at(db: Database, when: float, last: float | None, user: str | None) -> float | None:
-    """Keys leave no event each: of a key pressed after `when` the user's event before it stands for the one before."""
+    """Returns when the user last pressed a key, by `when`. Keys are not recorded as events, so if the last key came
+    later, this is the time of the user's last event by then."""
     if user is None or last is None or last <= when:
         return last
     query = EventRow.select(fn.MAX(EventRow.at)).where(EventRow.who == user, EventRow.at <= when)
@@ -155,18 +157,18 @@ def _last_key_at(db: Database, when: float, last: float | None, user: str | None
 
 
 def _first_old(since: Iterable[Event]) -> dict[int, dict[str, Any]]:
-    """Job -> the fields as they were before the first event that changed them."""
+    """Maps each job to its columns as they were before the first event that changed them."""
     before: dict[int, dict[str, Any]] = {}
     for event in since:
         for job_id, old in _changes_of(event):
             if job_id is not None:
                 known = before.setdefault(job_id, {})
-                known.update({name: value for name, value in of_job(old).items() if name not in known})
+                known.update({name: value for name, value in old_columns(old).items() if name not in known})
     return before
 
 
 def _changes_of(event: Event) -> list[tuple[int | None, Any]]:
-    """(job, its columns before) of each job that an event changed; none of an event that cannot be read."""
+    """Returns (job, its columns before) for each job that an event changed; [] for an unreadable event."""
     changes: list[tuple[int | None, Any]] = [(event.job_id, event.data.get("old"))]
     try:
         changes += [(int(change["job_id"]), change["old"]) for change in event.data.get("changes", [])]
@@ -204,17 +206,17 @@ def _job_at(job: Job, when: float, old: dict[str, Any], mine: list[Trial]) -> Jo
         best_value=None if best is None else best.value,
         best_trial=None if best is None else best.number,
         front=tuple(trial.number for trial in best_ones) if len(job.goals) > 1 else (),
-        started_at=_by(job.started_at, when),
+        started_at=_if_by(job.started_at, when),
         ended_at=old.get("ended_at", job.ended_at),
-        acknowledged_at=_by(job.acknowledged_at, when),
+        acknowledged_at=_if_by(job.acknowledged_at, when),
     )
 
 
-def _by(at: float | None, when: float) -> float | None:
+def _if_by(at: float | None, when: float) -> float | None:
     return at if at is not None and at <= when else None
 
 
-def _in_order(job: Job) -> tuple[int, float, int]:
+def _queue_order(job: Job) -> tuple[int, float, int]:
     if job.status is JobStatus.RUNNING:
         return 0, job.rank, job.id
     if job.status in WAITING:
@@ -223,10 +225,10 @@ def _in_order(job: Job) -> tuple[int, float, int]:
 
 
 def _trials_at(db: Database, when: float, settled: set[int]) -> list[Trial]:
-    """Those of jobs that are not settled."""
+    """Returns the trials of the jobs that are not settled."""
     started = TrialRow.select(ALL).where(TrialRow.started_at <= when).order_by(TrialRow.job_id, TrialRow.number)
     if settled:
-        numbers = ",".join(map(str, settled))  # integers of ours; there may be more of them than SQLite takes as values
+        numbers = ",".join(map(str, settled))  # our own integers; there may be more than SQLite accepts as parameters
         started = started.where(SQL(f"t1.job_id NOT IN ({numbers})"))
     found = [to_trial(row) for row in db.rows(started)]
     unended = [trial.id for trial in found if trial.ended_at is None or trial.ended_at > when]
@@ -255,10 +257,10 @@ def _trial_at(trial: Trial, statuses: dict[int, TrialStatus], counts: dict[int, 
 
 def _status_of_unended(db: Database, trial_ids: list[int], when: float) -> dict[int, TrialStatus]:
     statuses = dict.fromkeys(trial_ids, TrialStatus.RUNNING)
-    told = EventRow.select(EventRow.trial_id, EventRow.verb).where(
+    changes = EventRow.select(EventRow.trial_id, EventRow.verb).where(
         EventRow.at <= when, EventRow.trial_id.in_(trial_ids), EventRow.verb.in_(list(TRIAL_STATUS))
     )
-    for row in db.rows(told.order_by(EventRow.id)):
+    for row in db.rows(changes.order_by(EventRow.id)):
         statuses[row["trial_id"]] = TRIAL_STATUS[Verb(row["verb"])]
     return statuses
 
@@ -286,8 +288,8 @@ def _samples_at(db: Database, crew: list[Worker], when: float) -> tuple[Sample, 
 
 def _worker_at(worker: Worker, when: float, since: Iterable[Event]) -> Worker:
     status, guard = worker.status, worker.guard
-    stopped_at = _by(worker.stopped_at, when)
-    for event in reversed(list(since)):  # newest first, so that the oldest one after `when` has the last word
+    stopped_at = _if_by(worker.stopped_at, when)
+    for event in reversed(list(since)):  # newest first, so that the oldest event after `when` decides
         if event.data.get("worker_id") != worker.id:
             continue
         if event.verb in (Verb.WORKER_LOST, Verb.WORKER_STOPPED):
@@ -303,7 +305,7 @@ def _worker_at(worker: Worker, when: float, since: Iterable[Event]) -> Worker:
 
 
 def _queue_pause_at(db: Database, when: float, now: Snapshot, since: Iterable[Event]) -> tuple[bool, str | None]:
-    """From the first change of the flag after `when`, which tells what it was before; else as it is now."""
+    """Returns whether the queue was paused, and why, from the flag's first change after `when`; else today's value."""
     for event in since:
         if event.verb == Verb.QUEUE_PAUSED:
             return False, None
@@ -315,7 +317,7 @@ def _queue_pause_at(db: Database, when: float, now: Snapshot, since: Iterable[Ev
 
 
 def _was_paused(data: dict[str, Any]) -> bool | None:
-    """What the flag was before this change; None: it was not changed, or cannot be read."""
+    """Returns whether the flag was set before this event; None if the event did not change it or is unreadable."""
     try:
         return data["flags"][0]["expect"] is not None
     except (IndexError, KeyError, TypeError):

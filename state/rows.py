@@ -1,7 +1,7 @@
-"""Rows of the database to the frozen values that leave it; a row that cannot be read leaves as a value marked so.
+"""Converts rows of the database to frozen values; a row that cannot be read becomes a value marked as unreadable.
 
-A column that holds what no fts writes (a time of the year 10^300, JSON of another kind, a status that does not exist)
-is replaced by what stands for "no such thing", and the value says so in `unreadable`. Reading never raises for it.
+A column that holds what no fts writes (a time in the year 10^300, JSON of another kind, an unknown status) gets its
+fallback, and the value's `unreadable` says so. Apart from the history of a search, reading never raises for it.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# One look at all numbers of a row: nearly every row passes it, and only the others are looked at column by column.
-_ORDINARY = 2**31 - 1  # times until 2038, counts and process numbers
+# One check of all numbers of a row: nearly every row passes it, and only the others are read column by column.
+_LARGEST_SMALL = 2**31 - 1  # times until 2038, counts and pids
 _small_of_job = itemgetter(
     "trials_wanted", "trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts",
     "token", "lease_until", "best_trial", "created_at", "started_at", "ended_at", "acknowledged_at",
@@ -89,10 +89,10 @@ _large_of_epoch = itemgetter(
 _small_of_epoch = itemgetter("step", "epoch", "seconds", "at")
 
 
-def _ordinary(small: tuple[Any, ...], large: tuple[Any, ...] = ()) -> bool:
-    """Raises TypeError for what is no number at all."""
+def _in_range(small: tuple[Any, ...], large: tuple[Any, ...] = ()) -> bool:
+    """Whether all numbers are in the usual range. Raises TypeError for a value that is not a number."""
     some = tuple(filter(None, small))
-    if some and not 0 <= min(some) <= max(some) <= _ORDINARY:
+    if some and not 0 <= min(some) <= max(some) <= _LARGEST_SMALL:
         return False
     some = tuple(filter(None, large))
     return not some or -1e15 <= min(some) <= max(some) <= 1e15
@@ -100,24 +100,24 @@ def _ordinary(small: tuple[Any, ...], large: tuple[Any, ...] = ()) -> bool:
 
 def to_job(row: Mapping[str, Any]) -> Job:
     try:
-        if not _ordinary(_small_of_job(row), _large_of_job(row)) or row["asked"] not in (None, *ASKED_OF_JOB):
-            return _mended(Job, JOB, row)
+        if not _in_range(_small_of_job(row), _large_of_job(row)) or row["asked"] not in (None, *ASKED_OF_JOB):
+            return _read_by_column(Job, JOB, row)
         cause = None if row["cause"] is None else Cause(row["cause"])
         kept = {**row, "status": JobStatus(row["status"]), "cause": cause, "spec": read_object(row["spec"])}
         kept["labels"], kept["direction"] = read_labels(row["labels"]), Direction(row["direction"])
         for name in _NOT_OF_JOB:
             kept.pop(name, None)
-        return _as_meant(_made(Job, kept))
+        return _with_true_status(_construct(Job, kept))
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return _as_meant(_mended(Job, JOB, row))
+        return _with_true_status(_read_by_column(Job, JOB, row))
 
 
-# Columns that no value holds: identities, and the labels that schema 1 had as columns.
+# Columns that are not in `Job`: hashes, and the labels that were columns in schema 1.
 _NOT_OF_JOB = ("spec_md5", "question_md5", "budget", "horizon", "task", "tier")
 
 
-def _as_meant(job: Job) -> Job:
-    """A job that an older fts called done, although it has no complete trial, has failed."""
+def _with_true_status(job: Job) -> Job:
+    """Turns `done` into `failed` for a job without a complete trial, which an older fts called done."""
     if job.status is not JobStatus.DONE or job.best_trial is not None:
         return job
     meant = status_of(job.status, None, job.trials_complete + job.trials_pruned + job.trials_failed)
@@ -128,13 +128,13 @@ def _as_meant(job: Job) -> Job:
 
 def to_trial(row: Mapping[str, Any]) -> Trial:
     found = _trial(row)
-    return replace(found, status=TrialStatus.INTERRUPTED) if is_put_back(row) else found
+    return replace(found, status=TrialStatus.INTERRUPTED) if is_retried(row) else found
 
 
 def _trial(row: Mapping[str, Any]) -> Trial:
     try:
-        if not _ordinary(_small_of_trial(row), _large_of_trial(row)) or abs(row["pid_started"] or 0.0) > LATEST_START:
-            return _mended(Trial, TRIAL, row)
+        if not _in_range(_small_of_trial(row), _large_of_trial(row)) or abs(row["pid_started"] or 0.0) > LATEST_START:
+            return _read_by_column(Trial, TRIAL, row)
         kept = dict(row)
         kept["status"] = TrialStatus(row["status"])
         kept["cause"] = None if row["cause"] is None else Cause(row["cause"])
@@ -147,38 +147,38 @@ def _trial(row: Mapping[str, Any]) -> Trial:
         kept["facts"] = {} if row["facts"] == "{}" else read_facts(row["facts"])
         return Trial(**kept)
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return _mended(Trial, TRIAL, row)
+        return _read_by_column(Trial, TRIAL, row)
 
 
-def is_put_back(row: Mapping[str, Any]) -> bool:
-    """Whether a retry has put this failed trial back: it runs again under its own number, and counts as not yet run."""
+def is_retried(row: Mapping[str, Any]) -> bool:
+    """Whether a retry has reset this failed trial: it runs again under its number, and counts as not yet run."""
     return row["status"] == "failed" and row["ended_at"] is None
 
 
 def to_epoch(row: Mapping[str, Any]) -> Epoch:
-    """A number that is always there was nan when its column is NULL: SQLite stores nan so."""
+    """Converts an epoch. NULL in a column that is always measured means nan: SQLite stores nan as NULL."""
     kept = {**row, **{name: math.nan for name in ALWAYS_MEASURED if row[name] is None}}
     try:
-        if _ordinary(_small_of_epoch(row), _large_of_epoch(row)):
+        if _in_range(_small_of_epoch(row), _large_of_epoch(row)):
             kept["metrics"] = {} if row["metrics"] == "{}" else read_metrics(row["metrics"])
-            return _made(Epoch, kept)
+            return _construct(Epoch, kept)
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
-    return _mended(Epoch, EPOCH, kept)
+    return _read_by_column(Epoch, EPOCH, kept)
 
 
 def to_event(row: Mapping[str, Any]) -> Event:
     try:
-        if not 0 <= row["at"] <= _ORDINARY:
-            return _mended(Event, EVENT, row)
+        if not 0 <= row["at"] <= _LARGEST_SMALL:
+            return _read_by_column(Event, EVENT, row)
         inverse = None if row["inverse"] is None else read_object(row["inverse"])
-        return _made(Event, {**row, "data": read_data(row["data"]), "inverse": inverse})
+        return _construct(Event, {**row, "data": read_data(row["data"]), "inverse": inverse})
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return _mended(Event, EVENT, row)
+        return _read_by_column(Event, EVENT, row)
 
 
 def to_worker(row: Mapping[str, Any]) -> Worker:
-    return _mended(Worker, WORKER, row)  # a handful of rows
+    return _read_by_column(Worker, WORKER, row)  # few rows, so speed does not matter
 
 
 def to_study(row: Mapping[str, Any]) -> StudyRecord:
@@ -186,7 +186,7 @@ def to_study(row: Mapping[str, Any]) -> StudyRecord:
 
 
 def to_draw(row: Mapping[str, Any]) -> Draw:
-    """Raises UnreadableHistory: a trial must not go on with another value than it drew."""
+    """Converts a draw. Raises UnreadableHistory: a trial must not continue with another value than it drew."""
     try:
         return Draw(**{name: read(kind, row[name]) for name, kind in DRAW.items()})
     except ValueError:
@@ -195,7 +195,7 @@ def to_draw(row: Mapping[str, Any]) -> Draw:
 
 
 def to_distribution(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a draw. Raises UnreadableHistory: a sampler would learn something else from its trial."""
+    """Returns the distribution of a draw. Raises UnreadableHistory: a sampler would learn from wrong data."""
     try:
         found: dict[str, Any] = read(DRAW["distribution"], row["distribution"])
         return found
@@ -209,21 +209,21 @@ def to_attempt(row: Mapping[str, Any]) -> Attempt:
 
 
 def _readable(kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> dict[str, Any]:
-    """Every column as it can be read."""
+    """Reads each column, or takes its fallback."""
     found: dict[str, Any] = {}
     for name, kind in kinds.items():
-        found[name] = kind.neutral
+        found[name] = kind.fallback
         with contextlib.suppress(ValueError):
             found[name] = read(kind, row[name])
     return found
 
 
 def to_sample(row: Mapping[str, Any]) -> Sample:
-    return _mended(Sample, SAMPLE, row)
+    return _read_by_column(Sample, SAMPLE, row)
 
 
 def to_margin(row: Mapping[str, Any]) -> Margin:
-    """Raises ValueError, in words, for a flag that holds no comparison."""
+    """Converts a flag to a margin over a baseline. Raises ValueError with the wrong field."""
     return margin_of({**to_object(row["value"]), "at": row["at"]})
 
 
@@ -238,13 +238,13 @@ def margin_of(content: Mapping[str, Any]) -> Margin:
     return Margin(**{name: content[name] for name in MARGIN})
 
 
-NODE = "node:"  # begins the name of a flag that holds what is known of a node
+NODE = "node:"  # prefix of a flag that holds the state of a node
 
 
 def to_node(row: Mapping[str, Any]) -> Node:
-    """Raises ValueError, in words, for a flag that holds no node."""
-    told = to_object(row["value"])
-    known = {field.name: told[field.name] for field in fields(Node) if field.name in told}
+    """Converts a flag to a node. Raises ValueError with the wrong field."""
+    content = to_object(row["value"])
+    known = {field.name: content[field.name] for field in fields(Node) if field.name in content}
     for name in ("gpus", "trials"):
         if not isinstance(known.get(name, []), list):
             raise ValueError(f"{name} is {shown(known[name])}")
@@ -252,27 +252,27 @@ def to_node(row: Mapping[str, Any]) -> Node:
     for name, kind in (("vitals", dict), ("losses", int), ("failures", int), ("slots", int)):
         if name in known and not isinstance(known[name], kind):
             raise ValueError(f"{name} is {shown(known[name])}")
-    known["past"] = tuple(map(tuple, known["past"])) if is_past(known.get("past")) else ()
+    known["past"] = tuple(map(tuple, known["past"])) if is_node_history(known.get("past")) else ()
     try:
         known["state"] = NodeState(known.get("state", ""))
     except ValueError:
-        raise ValueError(f"state is {shown(told.get('state'))}") from None
+        raise ValueError(f"state is {shown(content.get('state'))}") from None
     return Node(**known | {"id": row["name"].removeprefix(NODE), "at": read_time(row["at"]) or 0.0})
 
 
-def is_past(told: Any) -> bool:
-    """Rows of four numbers, of which all but the first may be unknown; another fts may have written others."""
-    return isinstance(told, list) and all(
+def is_node_history(past: Any) -> bool:
+    """Whether `past` is rows of four numbers, all but the first possibly None; another fts may store something else."""
+    return isinstance(past, list) and all(
         isinstance(row, list)
         and len(row) == 4
         and row[0] is not None
         and all(one is None or (isinstance(one, int | float) and not isinstance(one, bool)) for one in row)
-        for row in told
+        for row in past
     )
 
 
 def to_opening(row: Mapping[str, Any], tested: Mapping[str, Any] | None) -> Opening:
-    """Who opened a test set: as much of it as can be read, for an opened test set is never shown as sealed."""
+    """Converts the flag of an opened test set. Keeps what can be read: an opened test set must never show as sealed."""
     content = to_object(row["value"])
     scores = None if tested is None else to_object(tested["value"])
     tested_at = None if tested is None else read_time(tested["at"]) or 0.0
@@ -286,7 +286,7 @@ def _number(value: Any) -> int:
 
 
 def to_object(text: Any) -> dict[str, Any]:
-    """A JSON object; an empty one for what is none."""
+    """Parses a JSON object; returns {} for anything else."""
     try:
         return read_object(text)
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -294,7 +294,7 @@ def to_object(text: Any) -> dict[str, Any]:
 
 
 def as_params(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a trial for a sampler. Raises UnreadableHistory: it would draw others than it should."""
+    """Returns the parameters of a trial for a sampler. Raises UnreadableHistory: it would draw wrong parameters."""
     try:
         return read_params(row["params"])
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -302,15 +302,15 @@ def as_params(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_badges(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The badges of a trial; none of what cannot be read."""
+    """Returns the badges of a trial; () if they cannot be read."""
     try:
         return read_badges(row["badges"])
     except (ValueError, TypeError, AttributeError, RecursionError):
         return ()
 
 
-def of_job(past: Any) -> dict[str, Any]:
-    """What an event says a job's columns held before: those that can be read."""
+def old_columns(past: Any) -> dict[str, Any]:
+    """Returns the readable values that a job's columns had before an event, from the event's data."""
     found: dict[str, Any] = {}
     for name, value in past.items() if isinstance(past, dict) else ():
         with contextlib.suppress(ValueError, KeyError):
@@ -319,7 +319,7 @@ def of_job(past: Any) -> dict[str, Any]:
 
 
 def read_time(value: Any) -> float | None:
-    """Seconds since the epoch; None for what no calendar can show."""
+    """Returns seconds since 1970; None for a time that no calendar can show."""
     return float(value) if isinstance(value, int | float) and 0 <= value <= LATEST else None
 
 
@@ -327,22 +327,22 @@ def finite_or_none(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and abs(value) <= HUGE else None
 
 
-def _made(made: type[T], kept: dict[str, Any]) -> T:
-    """Past the constructor of a frozen dataclass, which sets field by field and takes a third of a read."""
+def _construct(made: type[T], kept: dict[str, Any]) -> T:
+    """Makes a frozen dataclass without its constructor, which sets field by field and takes a third of a read."""
     value = object.__new__(made)
     value.__dict__.update(kept)
     return value
 
 
-def _mended(made: Callable[..., T], kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> T:
-    """The value with every column that can be read, and a sentence about those that cannot."""
+def _read_by_column(made: Callable[..., T], kinds: Mapping[str, Kind], row: Mapping[str, Any]) -> T:
+    """Reads column by column; an unreadable column gets its fallback, and the value lists it in `unreadable`."""
     found: dict[str, Any] = {}
     complaints = []
     for name, kind in kinds.items():
         try:
             found[name] = read(kind, row[name])
         except ValueError:
-            found[name] = kind.neutral
+            found[name] = kind.fallback
             complaints.append(f"{name} is {shown(row[name])}")
     why = ", ".join(complaints)
     if why and "message" in found:
@@ -353,7 +353,7 @@ def _mended(made: Callable[..., T], kinds: Mapping[str, Kind], row: Mapping[str,
 
 
 def unreadable_in(values: Mapping[str, Iterable[Any]]) -> tuple[UnreadableRow, ...]:
-    """Those of the values read from each table that are marked."""
+    """Returns the unreadable ones of the values read from each table."""
     return tuple(
         UnreadableRow(table, name_of(table, value), value.unreadable)
         for table, found in values.items()
@@ -363,7 +363,7 @@ def unreadable_in(values: Mapping[str, Iterable[Any]]) -> tuple[UnreadableRow, .
 
 
 def name_of(table: str, value: Any) -> str:
-    """How a row is called: job 1, trial 12, epoch 3 of trial 12."""
+    """Names a row: job 1, trial 12, epoch 3 of trial 12."""
     if table == "epoch":
         return f"epoch {value.epoch} of trial {value.trial_id}"
     if table == "sample":

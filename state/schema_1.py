@@ -1,9 +1,9 @@
-"""Schema 1: the tables, indexes and views of the first release. Frozen; later changes are later steps."""
+"""Schema 1: the tables, indexes and views of the first release. Frozen; a later change is a new migration."""
 
 from __future__ import annotations
 
 # Times are seconds since the epoch (UTC). NaN cannot be stored in SQLite: it becomes NULL and is read back as nan.
-# STRICT refuses a text where a number belongs, so a hostile row cannot smuggle one past the code that reads it.
+# STRICT refuses a text in a number column, so a hostile row cannot pass one to the code that reads it.
 JOB = """
 CREATE TABLE job (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -99,9 +99,9 @@ TICKETS = (  # huey's own, as huey.contrib.sql_huey declares them, under our pre
 )
 
 INDEXES = (
-    # the same specification waits or runs once
+    # at most one waiting or running job per specification
     "CREATE UNIQUE INDEX job_live_spec ON job (spec_md5) WHERE status IN ('queued', 'running', 'paused')",
-    # what a claim reads: it must not grow with the queue, nor with held jobs at its head
+    # what a claim reads: its cost must not grow with the queue, nor with held jobs at its head
     "CREATE INDEX job_runnable ON job (rank, id) WHERE status = 'queued' AND hold_reason IS NULL",
     "CREATE INDEX job_waiting ON job (rank, id) WHERE status IN ('queued', 'paused')",
     "CREATE INDEX job_running ON job (worker_id) WHERE status = 'running'",

@@ -1,14 +1,14 @@
-"""Schema 2: any study. A job has labels, a trial facts of its own, every draw and attempt is a row. Frozen.
+"""Schema 2: any study. A job has labels, a trial has its own facts, each draw and each attempt is a row. Frozen.
 
-The tables job, trial and epoch are built anew, because a CHECK or a column of theirs changes. The step runs with
-foreign keys off (fts.state.db), or dropping the old tables would delete what refers to them. What was planted past
-the CHECKs is copied as it is: a row that nobody can read must not keep a study from being opened.
+Rebuilds the tables job, trial and epoch, because a CHECK or a column of theirs changes. Runs with foreign keys off
+(fts.state.db): otherwise dropping the old tables would delete the rows that refer to them. Copies rows that violate
+a CHECK unchanged: an unreadable row must not prevent a study from being opened.
 """
 
 from __future__ import annotations
 
-# budget, horizon, task and tier are read from the labels, so that queries people wrote for schema 1 keep working.
-# A label that is no JSON, or of another type, is NULL there: a hostile row must not blind a reader of all rows.
+# SQLite computes budget, horizon, task and tier from the labels, so that people's queries for schema 1 keep working.
+# A label that is not JSON, or of another type, gives NULL: one hostile row must not break a query over all rows.
 JOB = """
 CREATE TABLE job (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -84,7 +84,7 @@ CREATE TABLE attempt (
   PRIMARY KEY (trial_id, n)
 ) STRICT, WITHOUT ROWID"""
 
-INDEXES = (  # of the tables that were built anew; as in schema 1
+INDEXES = (  # of the rebuilt tables; as in schema 1, with job_question added
     "CREATE UNIQUE INDEX job_live_spec ON job (spec_md5) WHERE status IN ('queued', 'running', 'paused')",
     "CREATE INDEX job_runnable ON job (rank, id) WHERE status = 'queued' AND hold_reason IS NULL",
     "CREATE INDEX job_waiting ON job (rank, id) WHERE status IN ('queued', 'paused')",
@@ -127,7 +127,7 @@ SELECT job.id AS job, experiment, kind, budget, horizon, task, tier, number, tri
 FROM trial JOIN job ON job.id = trial.job_id
 ORDER BY job.id, number"""
 
-# What schema 1 knows: every job is of the study of daily bars.
+# In schema 1 every job belongs to the study of daily bars.
 PATCHTST = "patchtst"
 DECLARATION = (
     '{"axes":['
@@ -148,8 +148,8 @@ DECLARATION = (
     '"facts":[],"step":"epoch"}'
 )
 
-# What people call a cell, by its own row: `20M/h3`, `base/h3`, `20M/h3 wf5`, `20M/h3 NDX a20`, `20M/h3 final`. The rule
-# of fts.jobs.status.naming when schema 1 ended, as SQL: it reads every row, whatever its specification holds.
+# The name of a cell from its own row: `20M/h3`, `base/h3`, `20M/h3 wf5`, `20M/h3 NDX a20`, `20M/h3 final`. This is the
+# rule that fts.jobs.status.naming had when schema 1 ended, as SQL: it works for any content of the specification.
 _KNOWN = "CASE WHEN json_valid(spec) AND json_type(spec) = 'object' THEN json_extract(spec, '$.{}') END"
 OLD_ROWS = f"""
 SELECT id, experiment, kind, budget, horizon, task, tier, {_KNOWN.format("cv")} AS cv,
@@ -224,7 +224,7 @@ STATEMENTS: tuple[str, ...] = (
     *(f"ALTER TABLE {name} RENAME TO {name}_1" for name in ("epoch", "trial", "job")),
     *(f"DROP INDEX IF EXISTS {statement.split(' INDEX ')[1].split()[0]}" for statement in INDEXES),
     JOB, TRIAL, EPOCH, STUDY, DRAW, ATTEMPT, COPY_JOBS, COPY_TRIALS, COPY_EPOCHS, DECLARE,
-    # a number that was given once is never given again
+    # an id that was used once is never used again
     "DELETE FROM sqlite_sequence WHERE name IN ('job', 'trial')",
     "INSERT INTO sqlite_sequence (name, seq) "
     "SELECT substr(name, 1, length(name) - 2), seq FROM sqlite_sequence WHERE name IN ('job_1', 'trial_1')",

@@ -1,6 +1,6 @@
-"""Schema 3: several trials of a job may run side by side, so its live trials are found by an index that allows them.
+"""Schema 3: several trials of a job may run in parallel, so the index of live trials is no longer unique. Frozen.
 
-Frozen. How many there may be is part of the job's specification, and checked where a trial begins.
+How many may run is part of the job's specification; the transition that begins a trial checks it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sends and counts tickets as rows, for whoever changes the queue; huey is only for the worker that takes them."""
+"""Sends and counts tickets as rows, for callers that change the queue; only the worker uses huey to take them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOOK = "look"  # the one task that runs jobs; the worker registers it
 
 
 def send_ticket(db: Database, count: int = 1) -> None:
-    """Puts `count` tickets in line, in the transaction of the transition that made a job runnable."""
+    """Sends `count` tickets, in the transaction of the transition that made a job runnable."""
     row = {"queue": QUEUE, "data": write_ticket(LOOK), "priority": 0.0}
     with db.write():
         for _ in range(count):
@@ -28,7 +28,7 @@ def send_ticket(db: Database, count: int = 1) -> None:
 
 
 def missing_tickets(db: Database) -> int:
-    """Sends the tickets that are missing for runnable jobs and says how many: a lost ticket is only a late one."""
+    """Sends a ticket for each runnable job without one, and returns how many: a lost ticket only delays its job."""
     with db.write():
         short = runnable_jobs(db) - waiting_tickets(db)
         if short > 0:
@@ -44,10 +44,10 @@ def runnable_jobs(db: Database) -> int:
     return int(JobRow.select(fn.COUNT(JobRow.id)).where(SQL(WAITS_SQL)).scalar(db))
 
 
-def next_runnable(db: Database, resting: Collection[int] = ()) -> int | None:
-    """The job that a free slot would take, none that is `resting`."""
+def next_runnable(db: Database, excluded: Collection[int] = ()) -> int | None:
+    """Returns the id of the job that a free slot would claim, other than those in `excluded`."""
     # Plain SQL: with a parameter in place of 'queued', SQLite may not use the partial index.
-    but = f" AND id NOT IN ({', '.join(map(str, resting))})" if resting else ""
+    but = f" AND id NOT IN ({', '.join(map(str, excluded))})" if excluded else ""
     row = db.execute_sql(f"SELECT id FROM job WHERE {RUNNABLE_SQL}{but} ORDER BY rank, id LIMIT 1").fetchone()
     return None if row is None else int(row[0])
 

@@ -1,7 +1,7 @@
-"""huey on our database: a ticket says only "look at the queue", the job row is the truth.
+"""huey on our database: a ticket only says "look at the queue"; the job's row decides what runs.
 
-A ticket is JSON and names a registered task, nothing else: no pickle, no arguments, so whoever can write the table
-cannot run code. What cannot be read is put aside with its reason, and the consumer lives on.
+A ticket is JSON and names a registered task: no pickle, no arguments. So a person who can write to the table cannot run
+code. An unreadable ticket goes to the quarantine table with the reason, and the consumer continues.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ __all__ = [
 logger = logging.getLogger("fts.tickets")
 
 
-def make_huey(db: Database, in_trouble: Callable[[StateError], None] | None = None) -> TicketHuey:
-    """A huey whose tickets live in `db`; `in_trouble` is told when they cannot be read (None: it is raised).
+def make_huey(db: Database, on_error: Callable[[StateError], None] | None = None) -> TicketHuey:
+    """Returns a huey with its tickets in `db`. Calls `on_error` if the database cannot be read (None: raises).
 
     The worker registers its tasks on it:
 
@@ -54,17 +54,17 @@ def make_huey(db: Database, in_trouble: Callable[[StateError], None] | None = No
     @huey.task(name="look")
     def look() -> None: ...
     """
-    return TicketHuey(QUEUE, in_trouble, database=db)
+    return TicketHuey(QUEUE, on_error, database=db)
 
 
-def _what(data: object) -> str:
+def _size(data: object) -> str:
     return f"{len(data):,} bytes" if isinstance(data, bytes) else f"no bytes but {data!r:.40}"
 
 
 def read_ticket(data: object) -> str:
-    """The name of the task a ticket asks for; UnreadableTicket says what is wrong with it."""
+    """Returns the name of a ticket's task. Raises UnreadableTicket with what is wrong."""
     if not isinstance(data, bytes) or len(data) > MAX_TICKET_BYTES:
-        raise UnreadableTicket(f"expected at most {MAX_TICKET_BYTES} bytes of JSON, found {_what(data)}")
+        raise UnreadableTicket(f"expected at most {MAX_TICKET_BYTES} bytes of JSON, found {_size(data)}")
     try:
         message = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -75,11 +75,11 @@ def read_ticket(data: object) -> str:
 
 
 class UnreadableTicket(HueyException):  # type: ignore[misc]  # huey has no types
-    """A row in the ticket table that is not one of ours."""
+    """A row in the ticket table that is not a ticket of fts."""
 
 
 class JsonSerializer(Serializer):  # type: ignore[misc]  # huey has no types
-    """For whatever huey itself stores (locks, revocations): JSON, so that reading it cannot run code."""
+    """Stores huey's own data (locks, revocations) as JSON, so that reading it cannot run code."""
 
     def _serialize(self, data: Any) -> bytes:
         return json.dumps(data).encode()
@@ -89,7 +89,7 @@ class JsonSerializer(Serializer):  # type: ignore[misc]  # huey has no types
 
 
 class TicketStorage(SqlStorage):  # type: ignore[misc]  # huey has no types
-    """huey's SQL storage under our table names, with a look before the write lock is taken."""
+    """huey's SQL storage with our table names. Reads before it takes the write lock."""
 
     database: Database
 
@@ -141,7 +141,7 @@ class TicketStorage(SqlStorage):  # type: ignore[misc]  # huey has no types
         raise NotImplementedError("tickets are taken with `take`, which reads them before they are gone")
 
     def take(self, read: Callable[[object], Task]) -> Task | None:
-        """The next readable ticket, removed; unreadable ones on the way are put aside. None: nothing to do."""
+        """Removes and returns the next readable ticket; quarantines unreadable ones before it. None: no ticket."""
         self.check_conn()
         if not self._next():  # an idle poll must not take the write lock
             return None
@@ -152,7 +152,7 @@ class TicketStorage(SqlStorage):  # type: ignore[misc]  # huey has no types
                 try:
                     return read(data)
                 except HueyException as error:
-                    self._put_aside(data, str(error))
+                    self._quarantine(data, str(error))
         return None
 
     def _next(self) -> tuple[int, object] | None:
@@ -161,8 +161,8 @@ class TicketStorage(SqlStorage):  # type: ignore[misc]  # huey has no types
         found: tuple[int, object] | None = self.database.execute_sql(sql, (self.name,)).fetchone()
         return found
 
-    def _put_aside(self, data: object, reason: str) -> None:
-        logger.warning("put aside a ticket that cannot be read: %s", reason)
+    def _quarantine(self, data: object, reason: str) -> None:
+        logger.warning("quarantined a ticket that cannot be read: %s", reason)
         kept = data if isinstance(data, bytes) else repr(data).encode(errors="replace")
         row = {"at": self.database.now(), "data": kept[:100_000], "reason": reason[:1000]}
         QuarantineRow.insert(row).execute(self.database)
@@ -175,15 +175,13 @@ class TicketStorage(SqlStorage):  # type: ignore[misc]  # huey has no types
 
 
 class TicketHuey(Huey):  # type: ignore[misc]  # huey has no types
-    """Huey with tickets for messages. Results are rows of ours, never huey's."""
+    """Huey with tickets as messages. Results are our own rows, not huey's."""
 
     storage_class = TicketStorage
 
-    def __init__(
-        self, name: str = QUEUE, in_trouble: Callable[[StateError], None] | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, name: str = QUEUE, on_error: Callable[[StateError], None] | None = None, **kwargs: Any) -> None:
         super().__init__(name, results=False, serializer=JsonSerializer(), **kwargs)
-        self.in_trouble = in_trouble
+        self.on_error = on_error
 
     def serialize_task(self, task: Task) -> bytes:
         args, kwargs = task.data
@@ -202,7 +200,7 @@ class TicketHuey(Huey):  # type: ignore[misc]  # huey has no types
         try:
             return self.storage.take(self.deserialize_task)
         except StateError as error:  # huey itself would log a traceback every other second
-            if self.in_trouble is None:
+            if self.on_error is None:
                 raise
-            self.in_trouble(error)
+            self.on_error(error)
             return None

@@ -1,4 +1,4 @@
-"""Translates what SQLite says into errors a caller can act on."""
+"""Translates SQLite's errors into errors that a caller can act on."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from fts.state import errors
 from fts.state.damage import damaged, incomplete_sentence, restore_sentence
 from fts.state.disk import full_sentence, is_full, is_read_only, read_only_sentence, refused_sentence
 from fts.state.holder import holder
-from fts.state.identity import beside
+from fts.state.identity import sidecar
 
-LOST = re.compile(  # what SQLite says of a table that was dropped or replaced
+LOST = re.compile(  # SQLite's messages about a table that was dropped or replaced
     r"no such table: (?:main\.)?(?P<table>\S+)|no such (?:column: |index: )(?P<column>\S+)|"
     r"has no column named (?P<field>\S+)"
 )
 
-OF_FILES = ("readonly", "i/o error", "unable to open")  # SQLite names no file
-
+OF_FILES = ("readonly", "i/o error", "unable to open")  # messages that do not name the file
 
 NO_ROOM = "SQLITE_IOERR_SHMSIZE"  # the -shm file could not grow
 
 
 def in_the_way(path: Path) -> str | None:
-    """What lies where SQLite keeps a file of its own beside the database, and why it cannot use that; None: nothing."""
+    """Says which path blocks SQLite's own -wal, -shm or -journal, and what to do; None if there is none."""
     for name in ("-wal", "-shm", "-journal"):
-        other = Path(beside(path, name))
+        other = Path(sidecar(path, name))
         if other.exists() and not other.is_file():
             return f"{other} is a folder or a device, and SQLite keeps a file of its own there: move it away"
         if name == "-journal" and other.is_file() and other.stat().st_size:
@@ -36,32 +35,32 @@ def in_the_way(path: Path) -> str | None:
 
 
 def translate(error: Exception, path: Path) -> Exception:
-    """Our error for what SQLite said; the same error if we have no better word."""
-    said = str(error).lower()
-    if "locked" in said or "busy" in said:
+    """Returns our error for SQLite's, or the same error if there is none of ours."""
+    message = str(error).lower()
+    if "locked" in message or "busy" in message:
         return errors.DatabaseBusy(f"{path} is locked by {holder(path)}; nothing was written, try again")
-    if "disk is full" in said:
+    if "disk is full" in message:
         return errors.DiskFull(full_sentence(path))
-    if "malformed" in said or "not a database" in said or "unsupported file format" in said:
+    if "malformed" in message or "not a database" in message or "unsupported file format" in message:
         return damaged(path, str(error))
     if lost := LOST.search(str(error)):
         return errors.SchemaDamaged(incomplete_sentence(path, lost))
     folder = path.absolute().parent
-    if any(words in said for words in OF_FILES) and (wrong := in_the_way(path)) is not None:
+    if any(words in message for words in OF_FILES) and (wrong := in_the_way(path)) is not None:
         return errors.DatabaseFailed(wrong)
-    if "readonly" in said:
+    if "readonly" in message:
         if is_read_only(folder):
             return errors.ReadOnlyDatabase(read_only_sentence(path))
         if os.access(path, os.W_OK):
             why = f"SQLite can only read {path}: its header was changed, or the file was moved while it was open"
             return errors.ReadOnlyDatabase(f"{why}; {restore_sentence(path)}")
         return errors.ReadOnlyDatabase(f"{path} may not be written to by this user; check its owner and permissions")
-    if "i/o error" in said or "unable to open" in said:
-        if _code(error) == NO_ROOM or is_full(folder):  # SQLite has no words for it, of the files beside the database
+    if "i/o error" in message or "unable to open" in message:
+        if _code(error) == NO_ROOM or is_full(folder):  # for -wal and -shm, SQLite does not say "disk is full"
             return errors.DiskFull(full_sentence(path))
         if (refused := refused_sentence(path)) is not None:
             return errors.DiskFull(refused)
-        if is_read_only(folder):  # a system does that to a disk that failed, under whoever has it open
+        if is_read_only(folder):  # the system remounts a failed disk read-only while files are open
             return errors.DatabaseFailed(read_only_sentence(path))
         if path.exists() and not os.access(path, os.R_OK):
             return errors.DatabaseFailed(f"{path} may not be read by this user; check its owner and permissions")
@@ -70,7 +69,7 @@ def translate(error: Exception, path: Path) -> Exception:
 
 
 def _code(error: BaseException | None) -> str | None:
-    """SQLite's own; peewee wraps its error once or twice."""
+    """Returns the name of SQLite's error code; peewee wraps the error once or twice."""
     while error is not None and not hasattr(error, "sqlite_errorname"):
         error = error.__context__
     return None if error is None else str(error.sqlite_errorname)

@@ -1,4 +1,4 @@
-"""How long processes have worked on a trial or a job, and what its trials took of memory: from the record alone."""
+"""How long processes worked on a trial or a job, and how much memory its trials used, from the database alone."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ if TYPE_CHECKING:
 
     from fts.state.db import Database
 
-PEAKS = 500  # the latest that an estimate looks at: it must not grow with the search
+PEAKS = 500  # latest trials that an estimate reads: its cost must not grow with the search
 
 
 def spent_s(db: Database, job_id: int, trial_id: int | None = None) -> float:
-    """Seconds in which processes worked on the job, or on one trial of it: pauses, and waits for memory, are left out.
+    """Returns the seconds in which a process worked on the job, or on one of its trials. Excludes pauses and waits for
+    memory.
 
-    One that has not ended counts up to its last sign of life: nobody knows more.
+    An attempt without an end counts up to its last sign of life.
     """
     trials = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
-    told = EventRow.select(EventRow.trial_id, EventRow.at).where(
+    starts = EventRow.select(EventRow.trial_id, EventRow.at).where(
         EventRow.job_id == job_id, EventRow.verb == Verb.TRIAL_FACTS.value
     )
     if trial_id is not None:
         trials = trials.where(TrialRow.id == trial_id)
-        told = told.where(EventRow.trial_id == trial_id)
+        starts = starts.where(EventRow.trial_id == trial_id)
     started: dict[int, list[float]] = {}
-    for row in db.rows(told.order_by(EventRow.at)):
+    for row in db.rows(starts.order_by(EventRow.at)):
         started.setdefault(row["trial_id"], []).append(row["at"])
     attempts = db.rows(AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(trials)))
-    return covered(_worked(db, attempt, started.get(attempt["trial_id"], [])) for attempt in attempts)
+    return union_s(_worked(db, attempt, started.get(attempt["trial_id"], [])) for attempt in attempts)
 
 
 def _worked(db: Database, attempt: dict[str, Any], started: list[float]) -> tuple[float, float]:
-    """From when to when one attempt worked: its process has said that the trial has begun."""
+    """Returns (start, end) of an attempt's work, from the process's report that the trial has begun."""
     end = _end_of(db, attempt)
     return next((at for at in started if attempt["began_at"] <= at <= end), end), end
 
 
-def covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Seconds in which at least one of these spans (from, to) is: trials side by side share their time."""
+def union_s(spans: Iterable[tuple[float, float]]) -> float:
+    """Returns the seconds covered by at least one (start, end): the time of parallel trials counts once."""
     total, until = 0.0, float("-inf")
     for began, end in sorted(spans):
         total += max(0.0, end - max(began, until))
@@ -56,39 +57,40 @@ def _end_of(db: Database, attempt: dict[str, Any]) -> float:
     return last_sign(db, attempt) if attempt["ended_at"] is None else float(attempt["ended_at"])
 
 
-def last_sign(db: Database, attempt: dict[str, Any], heard_at: float | None = None) -> float:
-    """When an attempt still worked for certain: its last epoch or checkpoint, or when its worker was last heard of."""
+def last_sign(db: Database, attempt: dict[str, Any], heartbeat_at: float | None = None) -> float:
+    """Returns when an attempt certainly still worked: its last epoch or checkpoint, or its worker's heartbeat."""
     of_trial = {table: table.trial_id == attempt["trial_id"] for table in (EpochRow, CheckpointRow)}
-    told = [table.select(fn.MAX(table.at)).where(own).scalar(db) or 0.0 for table, own in of_trial.items()]
+    latest = [table.select(fn.MAX(table.at)).where(own).scalar(db) or 0.0 for table, own in of_trial.items()]
     began = float(attempt["began_at"])
-    return max(began, min(db.now(), max(heard_at or 0.0, *told)))  # a clock may have been set back
+    return max(began, min(db.now(), max(heartbeat_at or 0.0, *latest)))  # a clock may have been set back
 
 
 def seconds_worked(db: Database, trial: dict[str, Any]) -> float:
-    """Inside a transaction, of a trial on which no process works: what its epochs told, else what its processes ran."""
+    """Returns the seconds of a trial that no process works on: those its epochs reported, else the time of its
+    processes. Call it inside a transaction."""
     if trial["train_seconds"] > 0 or trial.get("reused_from") is not None:
         return float(trial["train_seconds"])
     lasted = fn.SUM(AttemptRow.ended_at - AttemptRow.began_at)
     return max(0.0, float(AttemptRow.select(lasted).where(AttemptRow.trial_id == trial["id"]).scalar(db) or 0.0))
 
 
-def seconds_told(db: Database, trial_id: int) -> float:
-    """What the epochs of a trial have told of their time, in seconds; 0.0: nothing."""
+def reported_seconds(db: Database, trial_id: int) -> float:
+    """Returns the sum of the seconds that a trial's epochs reported; 0.0 if none."""
     return float(EpochRow.select(fn.SUM(EpochRow.seconds)).where(EpochRow.trial_id == trial_id).scalar(db) or 0.0)
 
 
-def side_by_side_s(db: Database, jobs: Iterable[int]) -> dict[int, float]:
-    """Seconds in which at least one process worked, of those of these jobs whose trials run side by side."""
+def parallel_seconds(db: Database, jobs: Iterable[int]) -> dict[int, float]:
+    """Returns the seconds in which at least one process worked, for those of `jobs` that run parallel trials."""
     several = JobRow.select(JobRow.id).where(JobRow.id.in_(list(jobs)), JobRow.spec.contains('"parallel":'))
     chosen = [int(row["id"]) for row in db.rows(several)]
     if not chosen:
         return {}
-    sql = SIDE_BY_SIDE.format(", ".join("?" * len(chosen)))
+    sql = UNION_SQL.format(", ".join("?" * len(chosen)))
     return {int(job): float(seconds) for job, seconds in db.execute_sql(sql, chosen).fetchall()}
 
 
-# `covered` in SQL: a look at the queue would read each attempt of thousands
-SIDE_BY_SIDE = """
+# `union_s` in SQL: otherwise each snapshot of the queue would read thousands of attempts
+UNION_SQL = """
 SELECT job_id, SUM(MAX(0.0, ended_at - MAX(began_at, coalesce(covered, began_at)))) FROM (
   SELECT trial.job_id, attempt.began_at, attempt.ended_at,
     MAX(attempt.ended_at) OVER (
@@ -100,7 +102,7 @@ SELECT job_id, SUM(MAX(0.0, ended_at - MAX(began_at, coalesce(covered, began_at)
 
 
 def peaks(db: Database, job_id: int) -> list[tuple[dict[str, Any], int]]:
-    """Parameters and bytes of the latest trials of a job whose peak is known, in the order of their numbers."""
+    """Returns parameters and peak bytes of a job's latest trials with a known peak, ordered by trial number."""
     known = TrialRow.select(TrialRow.params, TrialRow.peak_bytes).where(
         TrialRow.job_id == job_id, TrialRow.peak_bytes.is_null(False)
     )
@@ -109,7 +111,7 @@ def peaks(db: Database, job_id: int) -> list[tuple[dict[str, Any], int]]:
 
 
 def peaks_of_cells(db: Database, study: str) -> list[tuple[dict[str, Any], int]]:
-    """Labels and largest bytes of each job of the study that has any."""
+    """Returns labels and the largest peak in bytes for each job of the study with a known peak."""
     most = TrialRow.select(JobRow.labels, fn.MAX(TrialRow.peak_bytes).alias("bytes"))
     of_study = most.join(JobRow, on=(JobRow.id == TrialRow.job_id)).where(
         JobRow.study == study, TrialRow.peak_bytes.is_null(False)

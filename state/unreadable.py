@@ -1,4 +1,4 @@
-"""Finds the rows that hold what no fts writes, and the SQL that mends each: for `fts doctor`."""
+"""Finds the rows that hold what no fts writes, and the SQL that repairs each: for `fts doctor`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def unreadable_of(db: Database, table: str) -> Iterator[UnreadableRow]:
-    """The rows of a table that hold what no fts writes. Looks at each row: for `fts doctor`."""
+    """Yields the rows of a table that hold what no fts writes. Reads every row: for `fts doctor`."""
     kinds = TABLES[table]
     cursor = db.execute_sql(f"SELECT {', '.join(kinds)} FROM {table}")
     for values in cursor:
@@ -24,12 +24,12 @@ def unreadable_of(db: Database, table: str) -> Iterator[UnreadableRow]:
         odd += _odd_content(table, row)
         if odd:
             why = ", ".join(f"{name} is {shown(row[name])}" for name in odd)
-            yield UnreadableRow(table, _called(table, row), why, _cure(table, row, odd[0]))
+            yield UnreadableRow(table, _row_name(table, row), why, _repair_sql(table, row, odd[0]))
 
 
 def _fits(kind: Kind, value: Any, name: str) -> bool:
     try:
-        if value is not None or name not in ALWAYS_MEASURED:  # nan is stored as NULL
+        if value is not None or name not in ALWAYS_MEASURED:  # NULL there means nan
             read(kind, value)
     except ValueError:
         return False
@@ -37,7 +37,7 @@ def _fits(kind: Kind, value: Any, name: str) -> bool:
 
 
 def _odd_content(table: str, row: Mapping[str, Any]) -> list[str]:
-    """A flag's value is JSON of its own kind."""
+    """Returns ["value"] if a flag's JSON is not of the kind that the flag's name demands."""
     if table != "flag" or not isinstance(row["value"], str):
         return []
     try:
@@ -52,7 +52,7 @@ def _odd_content(table: str, row: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _called(table: str, row: Mapping[str, Any]) -> str:
+def _row_name(table: str, row: Mapping[str, Any]) -> str:
     if table == "epoch":
         return f"epoch {row['epoch']} of trial {row['trial_id']}"
     if table == "sample":
@@ -62,16 +62,16 @@ def _called(table: str, row: Mapping[str, Any]) -> str:
     return f"{table} {row['name' if table in ('flag', 'study') else 'id']}"
 
 
-def _cure(table: str, row: Mapping[str, Any], column: str) -> str | None:
-    """The SQL that loses nothing: a column that may be empty is emptied, a measurement goes; None: there is none."""
+def _repair_sql(table: str, row: Mapping[str, Any], column: str) -> str | None:
+    """Returns SQL that repairs the row without loss: empties a nullable column, deletes a sample; else None."""
     keys = _KEYS.get(table, ("id",))
     where = " AND ".join(f"{key} = {_quoted(row[key])}" for key in keys)
     kind = TABLES[table][column]
-    if table == "sample" or (table == "flag" and str(row["name"]).startswith("margin:")):  # made again at any time
+    if table == "sample" or (table == "flag" and str(row["name"]).startswith("margin:")):  # can be measured again
         return f"DELETE FROM {table} WHERE {where}"
     if (table, column) in EMPTIED:
         return f"UPDATE {table} SET {column} = '{{}}' WHERE {where}"
-    return f"UPDATE {table} SET {column} = NULL WHERE {where}" if kind.may_lack or column in ALWAYS_MEASURED else None
+    return f"UPDATE {table} SET {column} = NULL WHERE {where}" if kind.nullable or column in ALWAYS_MEASURED else None
 
 
 def _quoted(value: Any) -> str:

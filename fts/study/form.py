@@ -9,7 +9,7 @@ from fts.jobs.api.form import CHOICE, EXTENDS, NEW, CellNow, Field
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.form import cost, fields
 from fts.jobs.form.offers import Offer, Seen
-from fts.jobs.records.questions import told
+from fts.jobs.records.questions import enqueued_sentence
 from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.admission import usual_limit
@@ -117,7 +117,7 @@ def standing(cell: CellSpec, jobs: Sequence[Job], again: bool) -> CellNow:
     same = [] if again else [job for job in near if question_of(job.spec) == cell.question]
     job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.trials), default=None)
     if job is None:
-        sentence = told(name, cell, Enqueued(0, created=True), None, True) + other_epochs(near, cell, 0)
+        sentence = enqueued_sentence(name, cell, Enqueued(0, created=True), None, True) + other_epochs(near, cell, 0)
         return CellNow(name, labels, NEW, NEW, sentence, cell.trials)
     ended = formatting.trials_ended(job)
     had = amount_of(job.spec, job.trials_wanted)
@@ -126,9 +126,15 @@ def standing(cell: CellSpec, jobs: Sequence[Job], again: bool) -> CellNow:
         found = Enqueued(job.id, False, str(job.status), extended_from=job.trials_wanted, had=had, has=has)
         more = has.search - had.search
         note = f"{ended} of {has.search} there"
-        return CellNow(name, labels, EXTENDS, note, told(name, cell, found, job, True), more, job.id)
+        return CellNow(name, labels, EXTENDS, note, enqueued_sentence(name, cell, found, job, True), more, job.id)
     found = Enqueued(job.id, False, str(job.status), held=job.hold_reason)
     trials = f"{job.trials_wanted} trials" if ended >= job.trials_wanted else f"{ended} of {job.trials_wanted} trials"
     return CellNow(
-        name, labels, str(job.status), f"{job.status}, {trials}", told(name, cell, found, job, True), 0, job.id
+        name,
+        labels,
+        str(job.status),
+        f"{job.status}, {trials}",
+        enqueued_sentence(name, cell, found, job, True),
+        0,
+        job.id,
     )

@@ -176,7 +176,7 @@ def _needs_work(found: Enqueued | None) -> bool:
 
 def _lines(db: Database | None, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
     """Adds what happened to each cell, or would happen; a job that a dry run would create has no number."""
-    from fts.jobs.records.questions import told
+    from fts.jobs.records.questions import enqueued_sentence
     from fts.study.question import other_epochs
 
     jobs = {} if db is None else {job.id: job for job in own_jobs(db)}
@@ -185,7 +185,7 @@ def _lines(db: Database | None, lines: Sequence[Line], found: Sequence[Enqueued 
         entry = entry or Enqueued(0, True)
         job = None if entry.created and dry_run else jobs.get(entry.job_id)
         note = other_epochs(jobs.values(), line.cell, entry.job_id) if entry.created else ""
-        line = replace(line, note=note, told=told(_name(line.cell), line.cell, entry, job, dry_run) + note)
+        line = replace(line, note=note, told=enqueued_sentence(_name(line.cell), line.cell, entry, job, dry_run) + note)
         if job is not None:  # None also for a cell that was named twice in a dry run
             line = replace(
                 line, job_id=job.id, created=entry.created, status=entry.status, extended_from=entry.extended_from

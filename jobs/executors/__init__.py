@@ -1,1 +1,1 @@
-"""Where trials run: on this machine, or on the nodes of an engine that exists."""
+"""Runs trials on this machine, or on the nodes of an existing cluster (ssh, Slurm, Kubernetes, Ray)."""

@@ -1,11 +1,11 @@
-"""The agent: runs on a node, starts trial processes there, watches them, and sends home what they tell and write.
+"""The agent: runs on a node, starts and watches trial processes there, and sends their facts and files to the worker.
 
-    python -Pm fts.jobs.executors.agent --name gpu1        (a launch command of the worker starts it)
+    python -Pm fts.jobs.executors.agent --name gpu1        (the worker's launch command starts it)
 
-It speaks fts.jobs.executors.frames on stdin and stdout and knows no database. A trial runs in a scratch folder of its
-attempt alone; its files go home before the fact that tells of them. Without a word from the worker for a lease it asks
-the trial to checkpoint, and leaves. SIGTERM and SIGUSR1 mean that the engine wants the node back: it leaves with a
-checkpoint, and exit code 75.
+It exchanges frames (fts.jobs.executors.frames) on stdin and stdout and uses no database. Each attempt of a trial has
+its own scratch folder; files are sent before the fact that names them. If the worker is silent for a lease, the agent
+asks the trial for a checkpoint and exits. SIGTERM and SIGUSR1 mean that the engine wants the node back: it exits after
+a checkpoint, with exit code 75.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from fts.state.files import remove
 
 log = logging.getLogger("fts.agent")
 
-LISTEN_S = 0.05  # between two looks for orders while a trial runs
+LISTEN_S = 0.05  # between two checks for orders while a trial runs
 IDLE_S = 0.25
-INSIST_S = 15.0  # that a trial may go on before SIGTERM, where the engine wants the node back and will soon kill
-INBOX = 64  # frames that wait; then the worker waits
+SIGTERM_S = 15.0  # time before SIGTERM when the engine wants the node back, since it will soon kill everything
+INBOX = 64  # frames; when the inbox is full, the worker waits
 
 
 class Agent:
@@ -55,7 +55,7 @@ class Agent:
         self.name, self.scratch = name, scratch
         self.host = host or os.environ.get("SLURMD_NODENAME") or os.uname().nodename
         self.lease_s, self.grace_s, self.beat_s = 60.0, 60.0, 5.0
-        self.alone = ""  # why nobody listens any more
+        self.alone = ""  # why the connection to the worker has ended; empty: it is open
         self.preempted = False
         self.writer = Writer(stdout, lambda: bool(self.alone), magic=True)
         self.reader = Reader(stdin, MOST_FROM_HEAD)
@@ -65,10 +65,10 @@ class Agent:
         self.trial = NodeTrial(scratch, self.writer, self.sensors, self.guard, self._beat)
         self.data = DataSets(scratch, self._stays)
         self._beaten = float("-inf")
-        self._leave_by = self._insist_at = float("inf")  # monotonic
+        self._leave_by = self._sigterm_at = float("inf")  # monotonic
 
     def run(self) -> int:
-        """Its whole life; the exit code."""
+        """Serves the worker until the agent has to leave; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._preempt)
         for number in (signal.SIGINT, signal.SIGHUP):
@@ -97,7 +97,7 @@ class Agent:
         return f"the engine wants {self.host} back"
 
     def hello(self) -> dict[str, Any]:
-        """What this node is."""
+        """Describes this node: hardware, code version, GPUs, current reading."""
         found, reading = fingerprint.of_this_machine(), self.sensors.read()
         return {
             "name": self.name,
@@ -115,7 +115,7 @@ class Agent:
             "job": next((os.environ[name] for name in JOBS if name in os.environ), None),
         }
 
-    # -- what the worker says
+    # -- frames from the worker
 
     def _read(self) -> None:
         why = "the worker has ended the connection"
@@ -129,7 +129,7 @@ class Agent:
         self.inbox.put(None)
 
     def _take(self, frame: Frame) -> None:
-        """At once what cannot wait for the next look."""
+        """Handles urgent frames at once, in the reader's thread; puts the others into the inbox."""
         meta = frame.meta
         if frame.kind is Kind.WELCOME:
             self.lease_s, self.grace_s, self.beat_s = (float(meta[name]) for name in ("lease_s", "grace_s", "beat_s"))
@@ -147,7 +147,7 @@ class Agent:
     def _listen_for_silence(self) -> None:
         while not self.alone:
             time.sleep(min(1.0, self.lease_s / 10))
-            if time.monotonic() - self.reader.heard > self.lease_s and not self.inbox.full():  # full: we are slow
+            if time.monotonic() - self.reader.heard > self.lease_s and not self.inbox.full():  # full: we do not read
                 self.alone = f"no word from the worker for {self.lease_s:g} s"
 
     def _preempt(self, signum: int, frame: Any) -> None:
@@ -157,10 +157,10 @@ class Agent:
         with contextlib.suppress(OSError):
             self.writer.send(Kind.REFUSED, {"said": why[:2000]})
 
-    # -- its loop
+    # -- the main loop
 
     def _step(self) -> bool:
-        """One look around; True: it leaves."""
+        """Handles one frame, forwards facts, sends vitals; True: the agent exits."""
         busy = self.trial.child is not None
         with contextlib.suppress(queue.Empty):
             frame = self.inbox.get_nowait() if busy else self.inbox.get(timeout=IDLE_S)
@@ -175,7 +175,7 @@ class Agent:
         return (bool(self.alone) or self.preempted) and self._leaves()
 
     def _leaves(self) -> bool:
-        """Lets the trial write a checkpoint first, within the grace. True: nothing runs any more."""
+        """Stops the trial with a checkpoint, within the grace; True: no trial runs any more."""
         begins = self._leave_by == float("inf")
         if self.preempted and (begins or self.trial.child is None):
             self.writer.send(Kind.PREEMPTED, {"said": self.wanted_back})
@@ -183,23 +183,23 @@ class Agent:
             return True
         if begins:
             self._leave_by = time.monotonic() + self.grace_s
-            self._insist_at = time.monotonic() + min(INSIST_S, PATIENCE * self.grace_s)
-            # where nobody will answer, end of file says so to a trial that waits for a verdict
+            self._sigterm_at = time.monotonic() + min(SIGTERM_S, PATIENCE * self.grace_s)
+            # without a worker, end of file tells a trial that waits for the pruner's answer that none will come
             self.trial.stop("stdin" if self.alone else "ask")
         elif time.monotonic() > self._leave_by:
             self.trial.stop("kill")
-        elif time.monotonic() > self._insist_at:
-            self._insist_at = float("inf")
+        elif time.monotonic() > self._sigterm_at:
+            self._sigterm_at = float("inf")
             self.trial.stop("insist")
         return False
 
     def _obey(self, frame: Frame) -> bool:
-        """True: it was asked to leave."""
+        """Carries out one frame; True: the worker asked the agent to leave."""
         meta, trial = frame.meta, self.trial
         if frame.kind is Kind.CODE:
             trial.mapped.expect(str(meta["md5"]), str(meta["folder"]))
         elif frame.kind is Kind.DATA:
-            with contextlib.suppress(Left):  # the next look around leaves
+            with contextlib.suppress(Left):  # the next step of the main loop exits
                 self.writer.send(Kind.NEED, {"files": self.data.want(meta["files"])})
         elif frame.kind is Kind.START:
             trial.mapped.settle()
@@ -218,7 +218,7 @@ class Agent:
         return False
 
     def _stays(self) -> bool:
-        """While it waits for a data set that another agent fetches."""
+        """Called while it waits for a data set that another agent fetches; returns whether to go on waiting."""
         self._beat()
         return not self.alone and not self.preempted
 
@@ -227,7 +227,7 @@ class Agent:
             return
         self._beaten = time.monotonic()
         if self.trial.child is None:
-            self.guard.step(self.sensors.read())  # a machine that cools after a stop has no trial to ask
+            self.guard.step(self.sensors.read())  # while the machine cools down no trial's watchdog does this
         self.writer.send(Kind.VITALS, self._machine() | self.trial.vitals())
 
     def _machine(self) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     stdout = os.dup(1)
     os.set_inheritable(stdout, False)
-    os.dup2(2, 1)  # what anything prints is no frame
+    os.dup2(2, 1)  # print() must not write into the stream of frames
     stdin = os.dup(0)
     os.set_inheritable(stdin, False)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -268,6 +268,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    from fts.jobs.executors.agent import main as life  # the module, not this copy of it under another name
+    from fts.jobs.executors.agent import main as life  # the real module, not its copy named __main__
 
     sys.exit(life())

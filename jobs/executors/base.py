@@ -1,7 +1,7 @@
-"""What an executor is: the places where trials can run, on this machine or on the nodes of an engine.
+"""Defines the interfaces of executors and of the trial processes that they place.
 
-The engine decides where a trial runs; here stands only what the runner asks of it. A trial process looks the same from
-the supervisor, wherever it is: its end says in addition whose end it was.
+An executor runs trials on this machine or on the nodes of an engine (a cluster's scheduler, which chooses the node). To
+the supervisor a trial process looks the same everywhere; its Exit also says whether the trial or the node ended.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
 
     from fts.jobs.devices import Gpu
     from fts.jobs.supervisor.slot import Slot
-    from fts.jobs.supervisor.template import Told
+    from fts.jobs.supervisor.template import KnownTrials
     from fts.state.values import Node
 
 
 class Whose(StrEnum):
-    """Whose end it was when a trial process ended."""
+    """What ended when a trial process ended: the process alone, or its node."""
 
-    TRIAL = "trial"  # its own: it left, or died on a machine that lives on
+    TRIAL = "trial"  # the process exited or died; its machine still works
     NODE_LOST = "node lost"  # the channel to its node ended, or the node was silent for a lease
     PREEMPTED = "preempted"  # the engine asked the node to stop
-    LAUNCH_FAILED = "launch failed"  # no agent came up there, or no trial process did
+    LAUNCH_FAILED = "launch failed"  # no agent or no trial process could be started there
 
 
-class OrderCame(Exception):
-    """A person's order came while something was on its way to a node: what arrived there is half."""
+class OrderReceived(Exception):
+    """A person's order came while files were being sent to a node, which now has only a part of them."""
 
 
 class CodeNotSent(OSError):
-    """The code that a node needs is gone, unreadable or too much: every trial of the study would meet the same."""
+    """The code that a node needs is missing, unreadable or too large; every trial of the study would fail like this."""
 
 
 class DataNotSent(CodeNotSent):
-    """Likewise of a data set; what the node has of it is half."""
+    """The same for a data set; the node may have a part of it."""
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a trial process ended. `code` is negative for a signal, None where nobody can know."""
+    """How a trial process ended. `code` is negative for a signal, None if it is unknown."""
 
     code: int | None
     whose: Whose = Whose.TRIAL
@@ -56,18 +56,18 @@ class Exit:
 
 @dataclass(frozen=True)
 class Want:
-    """What a trial asks of the node it is placed on."""
+    """What a trial needs from its node."""
 
     threads: int = 1
     gpus: int = 0
-    memory: int | None = None  # bytes that are promised; None: nobody knows
+    memory: int | None = None  # promised bytes; None: unknown
     like: str | None = None  # fingerprint of the node that it ran on before
-    avoid: frozenset[str] = field(default_factory=frozenset)  # nodes that lost it
+    avoid: frozenset[str] = field(default_factory=frozenset)  # nodes that have lost it
 
 
 @dataclass(frozen=True)
 class Room:
-    """What there is to plan with on a node; bytes."""
+    """Memory (bytes) and GPUs of a node that trials may use."""
 
     total: int | None
     available: int | None
@@ -75,7 +75,7 @@ class Room:
 
 
 class Placed(Protocol):
-    """A trial process, wherever it runs: fts.jobs.supervisor.child has that of this machine."""
+    """A trial process on any machine; fts.jobs.supervisor.child implements it for this one."""
 
     pid: int
     started: float
@@ -85,10 +85,10 @@ class Placed(Protocol):
     frozen: bool
     asked_to_stop: bool
     relays: bool
-    told: Told
+    known: KnownTrials
     was_ready: bool
-    reads_files: bool  # of this machine: a long specification may go by file
-    writes_stacks: bool  # a function runs in it, which says in its log where it is before it is killed
+    reads_files: bool  # it can read files of this machine: a long specification may go by file
+    writes_stacks: bool  # it runs a function, and writes its stacks to the log before it is killed
 
     def tree(self) -> list[psutil.Process]: ...
     def send(self, message: dict[str, Any], timeout_s: float = 5.0) -> None: ...
@@ -99,9 +99,9 @@ class Placed(Protocol):
     def freeze(self) -> bool: ...
     def thaw(self) -> bool: ...
     @property
-    def unheard(self) -> bool: ...  # a command lies unread before it
+    def has_unread_command(self) -> bool: ...  # it has not read the last command yet
     def ask_to_stop(self) -> bool: ...
-    def insist(self) -> bool: ...  # with SIGTERM to all of it
+    def terminate(self) -> bool: ...  # SIGTERM
     def kill(self) -> int: ...
     def wait(self, timeout_s: float) -> int | None: ...
     def close_stdin(self) -> None: ...
@@ -109,30 +109,33 @@ class Placed(Protocol):
 
 
 class Executor(Protocol):
-    """Where the trials of a worker run. Each slot is asked by one thread."""
+    """Runs the trials of one worker. One thread per slot calls it."""
 
-    name: str  # local, command, ssh
-    worker_id: int | None  # of the worker that it serves
+    name: str  # local, command, ssh, ray
+    worker_id: int | None
 
     @property
     def slots(self) -> Sequence[Slot]:
-        """The places where a trial can run at the same time."""
+        """The slots: each runs one trial at a time."""
         ...
 
     def nodes(self) -> Sequence[Node]:
-        """What is known of each node now."""
+        """Returns the current state of each node."""
         ...
 
     def place(self, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
-        """Blocks until the slot has a node that suits; False: `leaves` said to go first. `waits` hears what for."""
+        """Blocks until the slot has a suitable node; False: `leaves` returned True first.
+
+        `waits` is called with the reason of the wait.
+        """
         ...
 
     def room(self, slot: int) -> Room:
-        """What there is to plan with on the node of that slot."""
+        """Returns memory and GPUs of the slot's node."""
         ...
 
     def drain(self, node: str) -> None:
-        """No further trial begins there."""
+        """Starts no further trial on the node."""
         ...
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""One connection to an agent, seen from the worker: the launch command, what the node says, what it is told.
+"""The worker's connection to one agent: runs the launch command, receives and sends frames.
 
-A thread of its own reads. What comes is kept in order until the slot takes it; files are staged meanwhile. Frames of
-another attempt than the one that runs change nothing.
+A separate thread reads. It queues facts and other items in order until the slot takes them, and stages files. Frames of
+any other attempt than the running one are ignored.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-MOST_WAITING = 2000  # things that came and were not taken; then the node waits
-LEAVES_S = 0.5  # that a launch command may take once its stdin has ended
-TIDIES_S = 10.0  # that it may take to give back its node once it is asked: srun and kubectl leave theirs when killed
-SAID = 4096  # bytes of what the launch command printed, for a sentence
+MOST_WAITING = 2000  # received items that were not taken; then the node waits
+LEAVES_S = 0.5  # time for a launch command to exit after the end of its stdin
+TIDIES_S = 10.0  # time for it to release its node after SIGTERM: srun and kubectl do not when they are killed
+SAID = 4096  # bytes read from the end of the launch command's log, for its last line
 
 
 @dataclass(frozen=True)
 class FilesCame:
-    """They are staged, and take their places at `arriving.commit`."""
+    """A complete set of staged files; `arriving.commit` moves them to their places."""
 
     arriving: Arriving
     gone: list[Any]
@@ -46,7 +46,7 @@ class LogCame:
 
 
 class Channel:
-    """Starts the command; `hello` is there once an agent speaks."""
+    """Runs the launch command and talks to its agent; `hello` is None until the agent has answered."""
 
     def __init__(self, argv: Sequence[str], log_path: Path, lease_s: float, beat_s: float, grace_s: float) -> None:
         """Raises OSError when the command cannot be started."""
@@ -54,15 +54,15 @@ class Channel:
         self.lease_s, self.beat_s, self.grace_s = lease_s, beat_s, grace_s
         self.hello: dict[str, Any] | None = None
         self.vitals: dict[str, Any] = {}
-        self.ended: str | None = None  # why nothing comes any more
-        self.refused_by: str | None = None  # the node that it came to, where an engine says so
-        self.trouble: OSError | None = None  # what came could not be written here
-        self.preempted: str | None = None  # the engine wants the node back: what it says
-        self.blameless = False  # the node is not at fault: we slept, or asked it to leave
+        self.ended: str | None = None  # why the connection has ended
+        self.refused_by: str | None = None  # the node that refused, if the engine names it
+        self.trouble: OSError | None = None  # the local disk could not store what arrived
+        self.preempted: str | None = None  # the engine wants the node back; its message
+        self.blameless = False  # the end is not the node's fault: this machine slept, or asked it to leave
         self._forgiven = self.began = time.monotonic()
-        self.started = 0  # processes so far
-        self.has_code: set[str] = set()  # md5s that were sent
-        self._needs: list[str] | None = None  # data sets that the node has not
+        self.started = 0  # number of processes started so far
+        self.has_code: set[str] = set()  # md5s of the code that was sent
+        self._needs: list[str] | None = None  # md5s of data sets that the node needs; None: no answer yet
         self._changed = threading.Condition()
         self._told: deque[Any] = deque()
         self._token: str | None = None
@@ -78,21 +78,21 @@ class Channel:
             os.close(handle)
         assert self.process.stdin is not None and self.process.stdout is not None, "they are pipes"
         self.writer = Writer(self.process.stdin.fileno(), lambda: self.lost() is not None)
-        with contextlib.suppress(BrokenPipeError):  # it has ended at once; its log says why
+        with contextlib.suppress(BrokenPipeError):  # it has already exited; its log contains the reason
             self.writer.begin()
         self._reader = Reader(self.process.stdout.fileno(), MOST_FROM_NODE)
         self._thread = threading.Thread(target=self._read, name=f"agent {self.process.pid}", daemon=True)
         self._thread.start()
 
-    # -- what comes
+    # -- receiving
 
     @property
     def silent_s(self) -> float:
-        """Seconds without a word from the node; 0 before its first."""
+        """Seconds since the last byte from the node; 0 before its first frame."""
         return 0.0 if self.hello is None else time.monotonic() - max(self._reader.heard, self._forgiven)
 
     def forgive(self) -> None:
-        """We have slept ourselves, or were slow: nobody knows who was silent."""
+        """Restarts the count of silence: this machine slept or was slow, so the node may not have been silent."""
         self._forgiven = time.monotonic()
 
     def _read(self) -> None:
@@ -106,14 +106,14 @@ class Channel:
             why = str(error)
         except (OSError, ValueError, TypeError, LookupError) as error:
             if isinstance(error, OSError) and is_disk_trouble(error):
-                self.trouble = error  # of this machine, not of the node
+                self.trouble = error  # the disk of this machine, not the node
             why = f"what it sent cannot be used: {error}"
         with self._changed:
             self.ended = self.ended or why
             self._changed.notify_all()
 
     def _take(self, frame: Frame) -> str | None:
-        """Why the node leaves, if it says so."""
+        """Handles one frame; returns the reason if the node ends the connection, else None."""
         meta = frame.meta
         if frame.kind is Kind.HELLO:
             welcome = {"lease_s": self.lease_s, "grace_s": self.grace_s, "beat_s": self.beat_s}
@@ -151,7 +151,7 @@ class Channel:
         return None
 
     def _is_live(self, meta: dict[str, Any], of_attempt: bool = False) -> bool:
-        """Is it of the process that runs now, and, where it says so, of the attempt?"""
+        """Is the frame from the running process, and with `of_attempt` from the running attempt?"""
         return meta.get("process") == self.started and (not of_attempt or meta.get("token") == self._token)
 
     def _files(self, meta: dict[str, Any]) -> None:
@@ -174,7 +174,7 @@ class Channel:
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> list[Any]:
-        """What has come since the last time, oldest first; waits so long for the first."""
+        """Returns the items received since the last call, oldest first; waits up to `timeout_s` for the first."""
         with self._changed:
             if not self._told and self.ended is None and timeout_s > 0:
                 self._changed.wait(timeout_s)
@@ -193,16 +193,19 @@ class Channel:
             if self.hello is None and self.ended is None:
                 self._changed.wait(timeout_s)
 
-    # -- what it is told
+    # -- sending
 
     def start(self, told: dict[str, Any]) -> None:
-        """Another process; nothing of the one before counts any more. Raises BrokenPipeError."""
+        """Starts another process there; frames of the previous one are ignored from now on. Raises BrokenPipeError."""
         self.leave_attempt()
         self.started += 1
         self.writer.send(Kind.START, {**told, "process": self.started})
 
     def ask_needs(self, files: dict[str, tuple[str, int]], looks: Callable[[], None]) -> list[str]:
-        """Which data sets the node has not; waits while another agent there fetches them. Raises BrokenPipeError."""
+        """Returns the md5s of data sets that the node needs; waits while another agent there fetches them.
+
+        Raises BrokenPipeError.
+        """
         self._needs = None
         self.writer.send(Kind.DATA, {"files": files})
         with self._changed:
@@ -214,13 +217,13 @@ class Channel:
             return self._needs
 
     def begin(self, token: str, arriving: Arriving, elsewhere: Path | None = None) -> None:
-        """From now on frames of this attempt count, and no others. `elsewhere`: for files that do not travel."""
+        """Accepts frames of this attempt only. `elsewhere`: shared folder for files that are not sent."""
         with self._changed:
             self._drop_arriving()
             self._token, self._arriving, self._elsewhere = token, arriving, elsewhere
 
     def leave_attempt(self) -> None:
-        """Nothing that is still under way counts."""
+        """Ends the attempt: drops what has arrived, and ignores its later frames."""
         with self._changed:
             self._token = None
             for came in self._told:
@@ -240,10 +243,10 @@ class Channel:
             if self.hello is not None:
                 self.writer.beat()
 
-    # -- its end
+    # -- end of the connection
 
     def lost(self) -> str | None:
-        """Why the node is gone; None: it is there, as far as anybody knows."""
+        """Returns why the node is lost; None: as far as we know it is alive."""
         if self.ended is not None:
             return self.ended
         if self.silent_s > self.lease_s:
@@ -251,7 +254,7 @@ class Channel:
         return None
 
     def close(self, gently: bool = False) -> None:
-        """Ends the connection and the launch command; the agent leaves when it sees that."""
+        """Ends the connection and the launch command; the agent exits when it notices that."""
         if gently and self.ended is None and self.hello is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.writer.send(Kind.END, {"leave": True})
@@ -263,8 +266,8 @@ class Channel:
         self.writer.end()
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
-                self.process.stdin.close()  # end of file: an agent that listens leaves
-        if self.silent_s <= self.lease_s and self.hello is not None:  # else it hears nothing
+                self.process.stdin.close()  # end of file makes the agent exit
+        if self.silent_s <= self.lease_s and self.hello is not None:  # a silent agent will not notice
             self.has_ended()
         if self.process.poll() is not None or self._signal(signal.SIGTERM):
             self._let_go()
@@ -273,20 +276,20 @@ class Channel:
             threading.Thread(target=self._kill, name=f"end of {self.process.pid}", daemon=False).start()
 
     def has_ended(self, within_s: float = LEAVES_S) -> bool:
-        """Has the launch command?"""
+        """Waits up to `within_s` for the launch command; returns whether it has exited."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(within_s)
         return self.process.poll() is not None
 
     def _signal(self, number: signal.Signals) -> bool:
-        """To all of the launch command. Has it ended?"""
+        """Signals the launch command's process group; returns whether it has exited."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
-            os.killpg(self.process.pid, signal.SIGCONT)  # one that stands still ends, too
+            os.killpg(self.process.pid, signal.SIGCONT)  # so that stopped processes react, too
         return self.has_ended()
 
     def _kill(self) -> None:
-        """Of a launch command that has been asked to end; nobody waits for it, except the end of the worker."""
+        """Kills a launch command that did not exit after SIGTERM; only the worker's exit waits for this thread."""
         if not self.has_ended(TIDIES_S):
             self._signal(signal.SIGKILL)
         self._let_go()
@@ -298,7 +301,7 @@ class Channel:
             self.process.stdout.close()
 
     def said(self) -> str:
-        """The last line that the launch command printed."""
+        """Returns the last line that the launch command printed."""
         try:
             with self.log_path.open("rb") as file:
                 file.seek(max(self._log_from, os.fstat(file.fileno()).st_size - SAID))

@@ -1,4 +1,4 @@
-"""The executor that a worker's settings ask for."""
+"""Creates the executor that a worker's settings name."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def executor_of(places: Places, settings: WorkerSettings, db: Database, sensors: Sensors) -> Executor:
-    """`sensors` are those of this machine."""
+    """Returns the executor. `sensors` are those of this machine."""
     where = settings.where
     if where.executor == "local":
         return LocalExecutor(places, settings, sensors)
-    from fts.jobs.executors.command import CommandExecutor  # here: a worker of one machine needs none of it
+    from fts.jobs.executors.command import CommandExecutor  # here: a local worker does not need it
     from fts.jobs.executors.ray_nodes import RayExecutor
 
     kind = RayExecutor if where.executor == "ray" else CommandExecutor

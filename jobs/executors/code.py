@@ -1,4 +1,4 @@
-"""The code of a study as a node gets it: the files that `sync` names, read whole before the first is sent."""
+"""Sends a study's code to a node: the files that `sync` names, all read before the first is sent."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """One file."""
+    """One file of the code."""
 
-    name: str  # within the folder
+    name: str  # relative to the study's folder
     content: bytes
-    runs: bool  # it may be executed
+    runs: bool  # it is executable
 
 
 def send_code(
@@ -40,11 +40,14 @@ def send_code(
     sets: Mapping[str, DataSet],
     looks: Callable[[], None],
 ) -> None:
-    """The declared files, once for each state of them. Raises BrokenPipeError, CodeNotSent, and what `looks` does."""
+    """Sends the declared files, and the data `sets`, unless this node already has this version.
+
+    Calls `looks` after each file. Raises BrokenPipeError, CodeNotSent, and what `looks` raises.
+    """
     md5, parts = md5_of(read_code(folder, sync, outputs, sets), sets), list[Part]()
     if md5 not in channel.has_code:
         parts = list(read_code(folder, sync, outputs, sets))
-        md5 = md5_of(parts, sets)  # somebody may have changed one in between
+        md5 = md5_of(parts, sets)  # a file may have changed in between
     channel.writer.send(Kind.CODE, {"md5": md5, "folder": str(folder)})
     if md5 in channel.has_code:
         return
@@ -57,7 +60,7 @@ def send_code(
 
 
 def read_code(folder: Path, sync: Sequence[str], outputs: Path, without: Container[str] = ()) -> Iterator[Part]:
-    """Each declared file, by name; a link is the file that it leads to. Raises CodeNotSent."""
+    """Yields each declared file, sorted by name; links are followed. Raises CodeNotSent."""
     for word in sync:
         if (why := not_inside(word, folder)) is not None:
             raise CodeNotSent(f"`sync` {why}")
@@ -66,7 +69,7 @@ def read_code(folder: Path, sync: Sequence[str], outputs: Path, without: Contain
     except TooMuchCode as error:
         raise CodeNotSent(f"`sync`: {error}") from None
     for name, path in found:
-        if not path.is_file():  # a broken link, a socket, or a file that has just been removed
+        if not path.is_file():  # a broken link, a socket, or a file that was just removed
             continue
         try:
             yield Part(checked_name(name), path.read_bytes(), os.access(path, os.X_OK))

@@ -1,7 +1,7 @@
-"""Runs trials on the nodes that a launch command leads to: srun, ssh, kubectl exec, or the agent itself.
+"""Runs trials on nodes that a launch command reaches: srun, ssh, kubectl exec, or the agent itself.
 
-One agent a slot. A node that loses two trials in a row, that cannot start them, or that runs other code than this
-machine is quarantined: its trials go on elsewhere, from what is at home.
+Each slot has one agent. A node is quarantined if it loses two trials in a row, cannot start them, or runs other code
+than this machine; its trials continue on other nodes, from the files that have arrived here.
 """
 
 from __future__ import annotations
@@ -40,34 +40,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-ALLOWED = 2  # losses, and launches that failed, in a row; then a node is quarantined
-LOOK_S = 0.2  # between two looks whether an order came, while a node is waited for
-TELL_S = 5.0  # between two rows of the nodes that are well
+ALLOWED = 2  # lost trials, or failed launches, in a row; then a node is quarantined
+LOOK_S = 0.2  # between two checks for an order, while waiting for a node
+TELL_S = 5.0  # between two writes of the node rows when no state changes
 SAY_S = 2.0  # before an event says what a trial waits for: most launches take less
-QUIET_S = 10.0  # that a launch command may take before its silence is worth a line
-SAY_AGAIN_S = 30.0  # between two lines of one launch command: some count while they wait
-ENGINE_S = 10.0  # between two looks which nodes the engine wants back
-LAUNCH_PAUSE_S = (1.0, 60.0)  # after a launch that failed: the first, and the longest
+QUIET_S = 10.0  # before the silence of a launch command is reported
+SAY_AGAIN_S = 30.0  # between two reports of one launch command: some print a counter while they wait
+ENGINE_S = 10.0  # between two queries which nodes the engine wants back
+LAUNCH_PAUSE_S = (1.0, 60.0)  # after a failed launch: the first pause, and the longest
 
 
 @dataclass
 class Place:
-    """One name that agents are launched on; `slots` at the same time."""
+    """A target for agents: one machine, or the engine behind the launch command."""
 
     name: str
-    slots: int
-    fixed: bool  # the name is a machine's; else the engine chooses one each time
+    slots: int  # agents at the same time
+    fixed: bool  # True: the name of a machine; False: the engine chooses the node each time
     used: set[int] = field(default_factory=set)  # slots of the worker
     pool: MemoryPool | None = None  # shared by the slots of a machine
     fingerprint: str = ""
-    gpus: int | None = None  # of a machine that has been there
+    gpus: int | None = None  # number of GPUs; None until an agent has reported it
     pause_until: float = 0.0  # monotonic
     pause_s: float = LAUNCH_PAUSE_S[0]
-    why: str = ""  # there is a pause
+    why: str = ""  # reason of the pause
 
 
 class CommandExecutor:
-    """`nodes`: slots by name; none: the engine behind the command chooses."""
+    """`nodes`: number of slots by node name; None: the engine behind the command chooses nodes."""
 
     def __init__(
         self,
@@ -93,16 +93,16 @@ class CommandExecutor:
         self.slots = tuple(RemoteSlot(index, places, settings, self) for index in range(settings.slots))
         self._lock = threading.Condition()
         self._at: dict[int, Place] = {}  # slot -> where its agent was launched
-        self._busy: set[int] = set()  # slots with a trial, or that look for a node for one
+        self._busy: set[int] = set()  # slots that run a trial or look for a node for one
         self.rows = NodeRows(self)
-        self._missing: dict[str, list[str]] = {}  # what a trial missed -> the nodes where it did
-        self._ran: set[str] = set()  # programs of which a trial came to its end
-        self._drained: frozenset[str] = frozenset()  # by the engine: what runs there goes on, nothing new begins
+        self._missing: dict[str, list[str]] = {}  # error about something missing -> the nodes with that error
+        self._ran: set[str] = set()  # programs that have finished a trial
+        self._drained: frozenset[str] = frozenset()  # nodes drained by the engine: running trials go on, no new ones
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="nodes", daemon=True)
         self._keeper.start()
 
-    # -- what others ask
+    # -- interface
 
     def nodes(self) -> tuple[Node, ...]:
         return queries.nodes(self.db)
@@ -113,7 +113,7 @@ class CommandExecutor:
         return Room(reading.total, reading.available, one.room.gpus)
 
     def held(self, node: str) -> int:
-        """Bytes that the trials of that node hold, as they were last told."""
+        """Returns the bytes that the trials on that node use, as last reported."""
         return sum(one.rss() for one in self.slots if one.node == node)
 
     def drain(self, node: str) -> None:
@@ -129,14 +129,14 @@ class CommandExecutor:
         self._keeper.join()
         with contextlib.suppress(StateError):
             commands = (place.name for place in self.places if not place.fixed)
-            transitions.nodes_left(self.db, {*self.rows.known, *commands})
+            transitions.forget_nodes(self.db, {*self.rows.known, *commands})
 
     # -- finding a node
 
     def place(self, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
         one = self.slots[slot]
         with self._lock:
-            self._busy.add(slot)  # from here on nobody takes its node away
+            self._busy.add(slot)  # from here on no other slot may take its node
         if self._keeps(one, want):
             return True
         one.leave_node()
@@ -155,7 +155,7 @@ class CommandExecutor:
                 continue
             if leaves():
                 return False
-            avoided = True  # nobody else has room: the node that lost it gets another chance
+            avoided = True  # no other node has room: allow the one that lost the trial
             if why != said and time.monotonic() - began > SAY_S:
                 said = why
                 waits(why)
@@ -163,7 +163,7 @@ class CommandExecutor:
                 self._lock.wait(LOOK_S)
 
     def _keeps(self, slot: RemoteSlot, want: Want) -> bool:
-        """Is its agent still there, asked for by the same words, and may trials begin on its node?"""
+        """Can the slot keep its agent: is it alive, launched with the same arguments, and is its node open?"""
         channel, place = slot.channel, self._at.get(slot.index)
         if channel is None or place is None or channel.lost() is not None or channel.preempted is not None:
             return False
@@ -172,17 +172,17 @@ class CommandExecutor:
         return self._takes(slot.node) and slot.node not in want.avoid | self._drained
 
     def _falls_short(self, place: Place, want: Want) -> bool:
-        """It has too few GPUs, and another one has more, or may have."""
+        """Has it too few GPUs, while another one has, or may have, more?"""
         has = place.gpus
         return has is not None and has < want.gpus and any(one.gpus is None or one.gpus > has for one in self.places)
 
     def _argv(self, place: Place, slot: int, want: Want) -> list[str]:
-        """The words of a launch; where the engine chooses the node, each slot has a name of its own."""
+        """Returns the launch command; where the engine chooses the node, each slot has its own name."""
         name = place.name if place.fixed else f"fts-{slot}"
         return self.launch.argv(want, name, self.settings.memory_limit)
 
     def _suits(self, want: Want) -> list[str]:
-        """Further words for an engine that can be told where to look."""
+        """Returns more arguments, for an engine that accepts preferences about nodes."""
         return []
 
     def _takes(self, node: str) -> bool:
@@ -190,13 +190,13 @@ class CommandExecutor:
         return known is None or known.takes
 
     def _choose(self, slot: int, want: Want, avoided: bool) -> tuple[Place | None, str]:
-        """A place with a free slot, the one that suits best; else what is waited for."""
+        """Returns the best place with a free slot and ""; or None and what the trial waits for."""
         now = time.monotonic()
         states = {node.id: node for node in queries.nodes(self.db)}
         with self._lock:
             open_ones, full, shut = [], "", []
             able = [place for place in self.places if place.gpus is None or place.gpus >= want.gpus]
-            for place in able or self.places:  # where none has enough, the best of them shows what there is
+            for place in able or self.places:  # if none has enough GPUs, launch anyway: admission then reports it
                 known = states.get(place.name)
                 if known is not None and not known.takes:
                     shut.append(f"{place.name} is {known.state}" + (f" ({known.reason})" if known.reason else ""))
@@ -228,7 +228,7 @@ class CommandExecutor:
         return best, ""
 
     def _rob(self, place: Place, among: Callable[[int], bool] = lambda _: True) -> Channel | None:
-        """The connection of an idle slot, which keeps an agent for a trial that may never come; under the lock."""
+        """Takes the connection from an idle slot, which would keep its agent without need. Call with the lock held."""
         idle = [slot for slot in place.used - self._busy if among(slot)]
         if not idle:
             return None
@@ -238,14 +238,14 @@ class CommandExecutor:
         return self.slots[robbed].take_channel()
 
     def _give_back(self, place: Place, among: Callable[[int], bool] = lambda _: True) -> None:
-        """The engine may have no other node than one that an idle slot holds, or wants that node back."""
+        """Closes the agent of an idle slot: the engine may have no other free node, or wants that node back."""
         with self._lock:
             robbed = self._rob(place, among)
         if robbed is not None:
             robbed.close(gently=True)
 
     def idles(self, slot: int) -> None:
-        """Its trial is over; another slot that needs a node may have its."""
+        """Marks the slot as idle: another slot that needs a node may take its node."""
         with self._lock:
             self._busy.discard(slot)
             self._lock.notify_all()
@@ -260,7 +260,7 @@ class CommandExecutor:
     def _launched(
         self, place: Place, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]
     ) -> Channel | None:
-        """An agent that has said what it is; None: an order came first, or it failed, which is on record."""
+        """Launches an agent and waits for its hello; None: an order came first, or it failed and was recorded."""
         argv = self._argv(place, slot, want)
         beat_s = min(5.0, self.settings.node_lease_s / 4)
         try:
@@ -290,7 +290,7 @@ class CommandExecutor:
                 self._give_back(place)
             line = channel.said()
             if line == NOTHING and time.monotonic() - channel.began < QUIET_S:
-                continue  # it says why it waits once it knows
+                continue  # most commands print the reason of the wait within seconds
             if time.monotonic() > say_at and (line := with_reason(line)) != said:
                 said = line
                 waits(f"for a node: {place.name} says: {line.removeprefix(f'{place.name}: ')}")
@@ -307,9 +307,9 @@ class CommandExecutor:
         return None
 
     def _failed_launch(self, place: Place, why: str, node: str | None = None) -> None:
-        """Its node's fault; where nobody knows the node, the command is tried again after a pause."""
+        """Records a failed launch of a node; if the node is unknown, the command is tried again after a pause."""
         log.warning("%s", why)
-        if node is None:  # else the engine hears to look elsewhere
+        if node is None:  # otherwise the next launch excludes that node
             self._pause(place, why)
         named = self.rows.node(node or place.name, state=NodeState.LOST, reason=why)
         self._fail(named, "failures", quarantine=place.fixed or node is not None)
@@ -328,7 +328,7 @@ class CommandExecutor:
             log.warning("node %s is quarantined: %s", now.id, now.reason)
 
     def _accepts(self, slot: RemoteSlot, place: Place, channel: Channel, want: Want) -> bool:
-        """Is what came up a node of ours, with what is wanted? One of other code is quarantined."""
+        """Checks a new agent and gives it to the slot; False: it is closed. A node with other code is quarantined."""
         hello = channel.hello or {}
         node = place.name if place.fixed else str(hello.get("host") or place.name)[:100]
         told = self.rows.node(node, hello)
@@ -348,8 +348,8 @@ class CommandExecutor:
             return False
         place.fingerprint = str(hello.get("fingerprint"))
         place.pause_s, place.pause_until = LAUNCH_PAUSE_S[0], 0.0
-        if place.why and node != place.name:  # the command itself is no node: it works again
-            transitions.nodes_left(self.db, [place.name])
+        if place.why and node != place.name:  # remove the command's own row of failures: it works again
+            transitions.forget_nodes(self.db, [place.name])
         place.why = ""
         room = MemoryPool(gpus_of(hello), hello.get("cores"))
         if place.fixed:
@@ -363,10 +363,10 @@ class CommandExecutor:
         self.rows.tell([told])
         return True
 
-    # -- what became of it
+    # -- ends of trials
 
     def lost(self, slot: RemoteSlot, whose: Whose, why: str) -> None:
-        """A trial process ended, and not by its own doing."""
+        """Records that a node lost a trial, and leaves the node."""
         channel, node = slot.channel, slot.node
         blameless = channel is None or channel.blameless
         slot.leave_node()
@@ -377,7 +377,7 @@ class CommandExecutor:
         self._fail(self.rows.node(node, state=NodeState.LOST, reason=why), what)
 
     def may_do_better(self, slot: RemoteSlot, missing: str) -> bool:
-        """Is it this node that misses something, rather than the study? Asked each time that a trial misses it."""
+        """Records that something is `missing` on the slot's node; returns whether another node may have it."""
         with self._lock:
             nodes = self._missing.setdefault(missing, [])
             nodes.append(slot.node)
@@ -396,16 +396,16 @@ class CommandExecutor:
     # -- code
 
     def send_code(self, channel: Channel, program: Program, looks: Callable[[], None]) -> None:
-        """The declared files of its folder, once for each state of them. Raises as `code.send_code` does."""
+        """Sends the declared code and data of the program's folder. Raises like `code.send_code`."""
         sync, folder = (*self.sync, *program.sync), program.folder
         if (sync or program.data) and folder is not None:
             sets = self._sums.read(Path(folder), program.data, looks)
             send_code(channel, Path(folder), sync, self.outputs, sets, looks)
 
-    # -- looking after them
+    # -- the keeper thread
 
     def _keep(self) -> None:
-        """Beats, and tells how the nodes are."""
+        """Sends heartbeats to the agents and writes the node rows, until the executor closes."""
         every_s = min(1.0, self.settings.node_lease_s / 6)
         looked = told = asked = time.monotonic()
         while not self._over.wait(every_s):
@@ -415,7 +415,7 @@ class CommandExecutor:
                 if (channel := slot.channel) is not None:
                     if slept:
                         channel.forgive()
-                        channel.blameless = True  # its agent may have left because it did not hear us
+                        channel.blameless = True  # its agent may have left because we were silent
                     channel.beat()
             if now - asked > ENGINE_S:
                 asked = now
@@ -427,7 +427,7 @@ class CommandExecutor:
                 self.rows.tell(states)
 
     def _leave_drained(self) -> None:
-        """An agent without a trial would keep the node busy."""
+        """Closes idle agents on nodes that Slurm drains: they would keep the node busy."""
         if not any(one.channel is not None and (one.channel.hello or {}).get("job") for one in self.slots):
             return
         self._drained = drained()

@@ -1,4 +1,4 @@
-"""The data sets of a study as a node gets them: by md5, and only those that the node has not."""
+"""Sends a study's data sets to a node, by md5, and only those that the node does not have."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READ = 1 << 20  # bytes at once
 
 @dataclass(frozen=True)
 class DataSet:
-    """One file."""
+    """One data file."""
 
     path: Path
     state: State
@@ -32,21 +32,24 @@ class DataSet:
 
 
 class DataSums:
-    """Of one worker: it knows the md5 of each data set until that changes."""
+    """Computes the md5 of data sets and caches it until the file changes."""
 
     def __init__(self) -> None:
         self._known: dict[Path, DataSet] = {}
         self._lock = threading.Lock()
 
     def read(self, folder: Path, data: Sequence[str], looks: Callable[[], None] = lambda: None) -> dict[str, DataSet]:
-        """By name in the folder. Raises DataNotSent, and what `looks` does, which is called for each part."""
+        """Returns the data sets by name relative to the folder. Calls `looks` for each part read.
+
+        Raises DataNotSent, and what `looks` raises.
+        """
         for word in data:
             if (why := not_inside(word, folder)) is not None:
                 raise DataNotSent(f"`data` {why}")
         return {os.path.relpath(path, folder): self._of(path, folder, looks) for path in all_files(folder, data)}
 
     def _of(self, path: Path, folder: Path, looks: Callable[[], None]) -> DataSet:
-        """Slots wait for the one that reads a data set."""
+        """Returns one data set; other slots wait while one reads it."""
         try:
             checked_name(os.path.relpath(path, folder))
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -68,12 +71,12 @@ class DataSums:
 
 
 def send_data(channel: Channel, sets: Mapping[str, DataSet], looks: Callable[[], None]) -> None:
-    """Those that the node has not. Raises BrokenPipeError, DataNotSent, and what `looks` does."""
+    """Sends the data sets that the node needs. Raises BrokenPipeError, DataNotSent, and what `looks` raises."""
     by_md5 = {one.md5: one for one in sets.values()}
     for md5 in channel.ask_needs({name: (one.md5, one.state.size) for name, one in sets.items()}, looks):
         one = by_md5.get(md5)
         if one is None:
-            continue  # the node then misses the one that it has not asked for, and says so
+            continue  # an md5 that we did not offer; the node will report the data set that is missing
         try:
             fd = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -84,7 +87,7 @@ def send_data(channel: Channel, sets: Mapping[str, DataSet], looks: Callable[[],
                 before, channel.blameless = channel.blameless, True
                 send_file(channel.writer, md5, fd, {"of": "data"}, looks)
                 changed = state_of(fd) != one.state
-                channel.blameless = before or changed  # the node refuses what has changed, and rightly
+                channel.blameless = before or changed  # the node refuses a changed file: not its fault
         finally:
             os.close(fd)
         if changed:

@@ -1,4 +1,4 @@
-"""What decides the last bits of a number on a machine: processor, GPUs, torch, numpy, python, and our own code."""
+"""Describes what affects the last bits of results on a machine: processor, GPUs, torch, numpy, python, our code."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from fts.frozen import dataclass
 from fts.jobs.api.spec import md5_of
 from fts.jobs.sensors.gpus import list_gpus
 
-FLAGS = ("avx2", "avx512f", "amx_tile", "avx512_bf16", "fma", "asimd", "sve")  # that libraries choose their code by
-NO_TRIAL = {"tui", "__pycache__"}  # of our package: no trial runs it
+FLAGS = ("avx2", "avx512f", "amx_tile", "avx512_bf16", "fma", "asimd", "sve")  # libraries choose kernels by these
+NO_TRIAL = {"tui", "__pycache__"}  # folders of our package that no trial uses
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Of this machine; equal ones give equal numbers."""
+    """Hardware and libraries of a machine; machines with equal ones compute equal numbers."""
 
     cpu: str
     flags: tuple[str, ...]
-    gpus: tuple[str, ...]  # models: how many a trial gets is asked for, and recorded with it
+    gpus: tuple[str, ...]  # models, not their number: that is a setting of the trial and recorded with it
     torch: str
     numpy: str
     python: str
@@ -38,7 +38,7 @@ class Fingerprint:
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """The fingerprint as text for people."""
         torch = f"torch {self.torch}" if self.torch else "no torch"
         gpus = ", ".join(self.gpus) or "no GPU"
         return f"{self.cpu}, {gpus}, {torch}, python {self.python}"
@@ -52,7 +52,7 @@ def of_this_machine() -> Fingerprint:
 
 
 def processor() -> tuple[str, tuple[str, ...]]:
-    """Model and those flags that numerical libraries look at."""
+    """Returns the processor's model and those of FLAGS that it has."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # macOS
@@ -63,9 +63,9 @@ def processor() -> tuple[str, tuple[str, ...]]:
 
 
 def gpu_models() -> tuple[str, ...]:
-    """By NVML; the names that FTS_GPUS gives where it cannot be asked."""
+    """Returns the models from NVML; without NVML "GPU" for each GPU of FTS_GPUS."""
     try:
-        import pynvml  # here: only machines with a driver have a use for it
+        import pynvml  # here: only machines with a driver need it
 
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
@@ -76,7 +76,7 @@ def gpu_models() -> tuple[str, ...]:
 
 
 def version(package: str) -> str:
-    """Empty: it is not installed."""
+    """Returns "" if the package is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -85,7 +85,7 @@ def version(package: str) -> str:
 
 @functools.lru_cache(maxsize=1)
 def code_md5() -> str:
-    """Of all files of our package that a trial or its agent may run."""
+    """Returns the md5 of all files of our package that a trial or its agent may run."""
     home = Path(sys.modules["fts"].__path__[0])
     told = hashlib.md5(usedforsecurity=False)
     for root, folders, names in os.walk(home, followlinks=True):
@@ -99,7 +99,7 @@ def code_md5() -> str:
 
 
 def other_code(hello: dict[str, Any]) -> str | None:
-    """How the fts of a node differs from ours; None: it is the same."""
+    """Says how the fts of a node differs from ours; None: it is the same."""
     if hello.get("code") == code_md5():
         return None
     theirs = str(hello.get("version") or "of another version")[:40]

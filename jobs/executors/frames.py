@@ -1,7 +1,7 @@
-"""The language between a worker and its agents: binary frames with a length, over any two pipes.
+"""The protocol between a worker and its agents: length-prefixed binary frames over two pipes.
 
-A frame has a kind, a JSON object and up to a megabyte of bytes. Either side ends the connection with a sentence at the
-first frame that is cut off, too large, of another version or not JSON: a node is not trusted.
+A frame has a kind, a JSON object and up to a megabyte of bytes. Nodes are not trusted: at the first frame that is cut
+off, too large, of another version or not JSON, either side ends the connection with an error message.
 
     worker to agent   welcome code data start attempt file run send stop limits end beat
     agent to worker   hello need fact file files log decision vitals exit preempted refused
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VERSION = 1
-MAGIC = b"\x00fts-agent\x00\n"  # comes first, so that what a login shell prints before it can be passed over
-HEADER = struct.Struct(">4sBBII")  # name, version, kind, bytes of JSON, bytes behind it
+MAGIC = b"\x00fts-agent\x00\n"  # starts the stream, so that output of a login shell before it can be skipped
+HEADER = struct.Struct(">4sBBII")  # name, version, kind, bytes of JSON, bytes of the body
 NAME = b"fts1"
-END = b"\n"  # of every frame: srun passes on whole lines, and keeps the rest until one ends
+END = b"\n"  # ends every frame: srun forwards only whole lines
 MOST_BODY = 1 << 20
 MOST_FROM_NODE = 2 << 20  # bytes of JSON; a fact has at most one megabyte
-MOST_FROM_HEAD = 256 << 20  # a specification holds the trials before it
-MOST_NOISE = 1 << 16  # bytes before the magic word
-PART = 1 << 16  # written at once
-STACK = re.compile(r"\[0x[0-9a-f]+\]|^\*\*\* StackTrace")  # a line of a crash of native code, which tells nobody why
-TRAILER = re.compile(  # a line that only says that something ended: what went wrong stands before it
+MOST_FROM_HEAD = 256 << 20  # bytes of JSON; a specification contains earlier trials
+MOST_NOISE = 1 << 16  # bytes before MAGIC
+PART = 1 << 16  # bytes per write
+STACK = re.compile(r"\[0x[0-9a-f]+\]|^\*\*\* StackTrace")  # a stack line of a native crash, useless as explanation
+TRAILER = re.compile(  # a line that only reports an exit: the cause is in an earlier line
     r"^(srun: error: \S+: tasks? [\d,-]+: |srun: (forcing|Force|Job step|launch/slurm|Terminating)"
     r"|slurmstepd\S*: error: \*\*\* |command terminated with|pod \S+ terminated)"
 )
@@ -44,30 +44,30 @@ NOTHING = "it printed nothing"
 
 
 class Kind(IntEnum):
-    """What a frame is."""
+    """The kind of a frame, with its sender."""
 
-    HELLO = 1  # node: what it is
-    WELCOME = 2  # worker: lease, grace
-    START = 3  # worker: this program, these threads, limits
-    ATTEMPT = 4  # worker: token, specification; the files that follow are what it goes on from
-    CODE = 5  # worker: the files that follow are the code of this folder
-    FILE = 6  # a part of a file
-    RUN = 7  # worker: everything is there
+    HELLO = 1  # node: describes itself
+    WELCOME = 2  # worker: lease, grace, interval of heartbeats
+    START = 3  # worker: start a process of this program with these threads and limits
+    ATTEMPT = 4  # worker: token and specification; the FILEs that follow are its checkpoint
+    CODE = 5  # worker: the FILEs that follow are the code of this folder
+    FILE = 6  # both: a part of a file
+    RUN = 7  # worker: all files were sent, run the trial
     SEND = 8  # worker: a command of fts.jobs.api.protocol
-    STOP = 9  # worker: freeze, thaw, ask, kill, stdin
-    LIMITS = 10  # worker: of memory
-    END = 11  # worker: end the process; the agent waits for another
-    BEAT = 12  # worker: is there
+    STOP = 9  # worker: how: freeze, thaw, ask, insist (SIGTERM), kill, stdin (close it)
+    LIMITS = 10  # worker: new memory limits
+    END = 11  # worker: end the process; the agent waits for the next START, or exits with `leave`
+    BEAT = 12  # worker: heartbeat
     FACT = 13  # node: a fact of the trial
-    FILES = 14  # node: the parts before this frame are whole files now
+    FILES = 14  # node: the FILEs before this frame form a complete set
     LOG = 15  # node: more of the trial's log
-    DECISION = 16  # node: what its watchdog did or wants
-    VITALS = 17  # node: how it is
+    DECISION = 16  # node: a decision of its watchdog
+    VITALS = 17  # node: heartbeat with sensor readings, memory and pace
     EXIT = 18  # node: the process has ended
-    REFUSED = 19  # node: why it leaves
-    PREEMPTED = 20  # node: the engine wants it back; what the trial still says counts
-    DATA = 21  # worker: these data sets, by md5, belong to the code
-    NEED = 22  # node: of those, what has to be sent
+    REFUSED = 19  # node: why it ends the connection
+    PREEMPTED = 20  # node: the engine wants it back; facts of the trial still count
+    DATA = 21  # worker: md5s of the data sets that belong to the code
+    NEED = 22  # node: which of those it needs
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Frame:
 
 
 class BadFrame(ValueError):
-    """The other side does not speak our language, or its connection was cut; the sentence says how."""
+    """A frame that is invalid or cut off; the message says how."""
 
 
 def encode(frame: Frame) -> bytes:
@@ -87,16 +87,16 @@ def encode(frame: Frame) -> bytes:
 
 
 class Reader:
-    """Frames from a descriptor, one thread's."""
+    """Reads frames from a descriptor; for one thread."""
 
     def __init__(self, fd: int, most_meta: int) -> None:
         self.fd, self.most_meta = fd, most_meta
-        self.noise = b""  # what came before the magic word
-        self.heard = time.monotonic()  # the last byte came: a large frame takes long on a slow link
+        self.noise = b""  # bytes before MAGIC
+        self.heard = time.monotonic()  # time of the last byte, not frame: a large frame takes long on a slow link
         self._magic = False
 
     def next(self) -> Frame | None:
-        """The next frame; None at the end of the stream. Raises BadFrame."""
+        """Returns the next frame; None at the end of the stream. Raises BadFrame."""
         if not self._magic and not self._find_magic():
             return None
         head = self._exactly(HEADER.size, may_end=True)
@@ -150,10 +150,10 @@ class Reader:
 
 
 class Writer:
-    """Frames to a descriptor; several threads may send."""
+    """Writes frames to a descriptor. Thread-safe."""
 
     def __init__(self, fd: int, gives_up: Callable[[], bool], magic: bool = False) -> None:
-        """`gives_up` is asked while the other side takes nothing."""
+        """`gives_up` is called while the pipe is full; True ends the connection."""
         self.fd, self.gives_up = fd, gives_up
         self._lock = threading.Lock()
         self._broken = False
@@ -162,18 +162,18 @@ class Writer:
             self.begin()
 
     def begin(self) -> None:
-        """The word by which the other side knows us. Raises BrokenPipeError."""
+        """Writes MAGIC. Raises BrokenPipeError."""
         with self._lock:
             self._write(MAGIC)
 
     def send(self, kind: Kind, meta: dict[str, Any] | None = None, body: bytes = b"") -> None:
-        """Raises BrokenPipeError when the other side is gone, or takes nothing any more."""
+        """Writes one frame. Raises BrokenPipeError when the other side is gone or does not read any more."""
         data = encode(Frame(kind, meta or {}, body))
         with self._lock:
             self._write(data)
 
     def beat(self) -> None:
-        """Says that we are here, unless that has to wait: then what is under way says it. Raises BrokenPipeError."""
+        """Writes a heartbeat, unless another frame is being written, which proves the same. Raises BrokenPipeError."""
         if self._lock.acquire(blocking=False):
             try:
                 if ready(self.fd, 0.0):
@@ -182,7 +182,7 @@ class Writer:
                 self._lock.release()
 
     def end(self) -> None:
-        """Nothing is sent from now on: the descriptor may be closed."""
+        """Stops all sending, so that the descriptor may be closed."""
         with self._lock:
             self._broken = True
 
@@ -201,7 +201,7 @@ class Writer:
                 except BlockingIOError:
                     time.sleep(0.001)
         except OSError as error:
-            self._broken = True  # half a frame may be out: nothing can follow it
+            self._broken = True  # half a frame may have been sent: nothing can follow it
             raise BrokenPipeError(str(error)) from error
 
 
@@ -212,7 +212,7 @@ def ready(fd: int, timeout_s: float) -> bool:
 
 
 def last_line(said: bytes) -> str:
-    """The last line of what a shell or an engine printed that says why, for a sentence."""
+    """Returns the last printed line that explains an end: no stack lines, no exit messages of an engine."""
     lines = [line.strip() for line in said.decode(errors="replace").splitlines()]
     lines = [line for line in lines if line and not STACK.search(line)]
     tells = [line for line in lines if not TRAILER.search(line)] or lines

@@ -1,7 +1,7 @@
-"""Files that come from the other side of a connection: they take their places together, or none does.
+"""Receives a set of files over a connection and moves all of them to their places, or none.
 
-They are staged in a folder `.arriving.X` inside the one they are for. `commit` writes there what is to be done, and
-does it; whoever finds such a list (the next worker, after a kill) does the rest with `settle`.
+They are staged in a folder `.arriving.X` inside their target folder. `commit` first writes the list of moves there,
+then does them. After a kill the next worker finds the list and finishes the moves with `settle`.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from fts.state.files import atomic_write, make_folder, refuse_links, remove, syn
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-MOST_FILES = 10_000  # of one trial
-MOST_BYTES = 16 << 30  # of one set of files
-DEEPEST = 12
-LONGEST = 255  # bytes of each part of a name
+MOST_FILES = 10_000  # per trial
+MOST_BYTES = 16 << 30  # per set of files
+DEEPEST = 12  # parts of a path
+LONGEST = 255  # bytes of each part of a path
 STAGING = re.compile(r"\.arriving\.[0-9a-f]{12}")
 LIST = "commit.json"
 MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class BadFile(ValueError):
-    """The other side sent a file that it may not send; the sentence says why."""
+    """The other side sent a file that is not allowed; the message says why."""
 
 
 class Arriving:
-    """One set of files for a folder. `root`: below it no link is followed."""
+    """Receives one set of files after another for a folder. `root`: no links are followed below it."""
 
     def __init__(self, folder: Path, root: Path, durable: bool = True) -> None:
         self.folder, self.root, self.durable = folder, root, durable
         self.staging = folder / f".arriving.{os.urandom(6).hex()}"
-        self.names: dict[str, str] = {}  # where it belongs -> its name in the staging folder
+        self.names: dict[str, str] = {}  # target name -> name in the staging folder
         self._open: tuple[str, int, int, Any] | None = None  # name, descriptor, bytes missing, md5
         self._bytes = self._count = 0
 
     def part(self, meta: dict[str, Any], body: bytes) -> str | None:
-        """A part of a file; its name once it is whole. Raises BadFile, and OSError."""
+        """Writes a part of a file; returns the name when the file is complete. Raises BadFile, OSError."""
         name = checked_name(meta.get("name"))
         if name.endswith(SUFFIX):
             raise BadFile(f"{name} looks like a pointer to a checkpoint, and is none")
         if self._open is None:
             self._begin(name, meta.get("size"))
-        assert self._open is not None, "it has just been begun"
+        assert self._open is not None, "_begin has opened it"
         opened, fd, missing, md5 = self._open
         if opened != name:
             raise BadFile(f"a part of {name} came inside {opened}")
@@ -74,7 +74,7 @@ class Arriving:
         return name
 
     def points(self, meta: dict[str, Any], at: Path) -> None:
-        """A file that stays where it is, of which a pointer takes its place here. Raises BadFile, and OSError."""
+        """Adds a pointer to a file that stays on the shared file system. Raises BadFile, OSError."""
         name = checked_name(meta.get("name"))
         if self._open is not None:
             raise BadFile(f"a pointer to {name} came inside {self._open[0]}")
@@ -102,7 +102,7 @@ class Arriving:
         self._open = (name, fd, size, hashlib.md5(usedforsecurity=False))
 
     def drop(self) -> None:
-        """Forgets what has come since the last commit."""
+        """Removes everything received since the last commit."""
         if self._open is not None:
             os.close(self._open[1])
             self._open = None
@@ -111,13 +111,13 @@ class Arriving:
         self._bytes = self._count = 0
 
     def commit(self, gone: Iterable[Any] = (), fence: AbstractContextManager[Any] | None = None) -> None:
-        """All whole files take their places, and those that are gone go, inside `fence`, which may refuse."""
+        """Moves all received files to their places and removes those in `gone`, inside `fence`, which may raise."""
         if self._open is not None:
             raise BadFile(f"{self._open[0]} is not whole")
         removed = [checked_name(name) for name in gone]
         if not self.names and not removed:
             return
-        both = [*self.names, *removed]  # a file, and the pointer that may stand for it
+        both = [*self.names, *removed]  # a file and its pointer replace each other
         others = [name.removesuffix(SUFFIX) if name.endswith(SUFFIX) else name + SUFFIX for name in both]
         removed += [name for name in others if name not in self.names and (self.folder / name).exists()]
         make_folder(self.staging, self.root)
@@ -129,7 +129,7 @@ class Arriving:
                 atomic_write(self.staging / LIST, json.dumps(todo), self.root, durable=self.durable)
                 do(self.staging, self.root, self.durable)
         except BaseException:
-            if not (self.staging / LIST).exists():  # refused: nothing has begun to take its place
+            if not (self.staging / LIST).exists():  # refused: no file was moved
                 self.drop()
             raise
         self.names = {}
@@ -137,7 +137,7 @@ class Arriving:
 
 
 def settle(folder: Path, root: Path) -> None:
-    """Finishes what a dead worker had begun to put into the folder, and removes what it had not."""
+    """Finishes the commit of a dead worker; removes staged files that were not committed."""
     try:
         found = [folder / entry.name for entry in os.scandir(folder) if STAGING.fullmatch(entry.name)]
     except OSError:
@@ -147,7 +147,7 @@ def settle(folder: Path, root: Path) -> None:
 
 
 def do(staging: Path, root: Path, durable: bool = True) -> None:
-    """What the list of a staging folder says; then the folder goes. Without a list nothing is done."""
+    """Does the moves in the list of a staging folder, then removes the folder; without a list it moves nothing."""
     folder = staging.parent
     try:
         todo = json.loads((staging / LIST).read_text())
@@ -162,7 +162,7 @@ def do(staging: Path, root: Path, durable: bool = True) -> None:
         if path.is_dir() and not path.is_symlink():
             remove(path, root)
         make_folder(path.parent, root)
-        if (staging / kept).exists():  # else it had been moved before
+        if (staging / kept).exists():  # otherwise it was already moved before the kill
             (staging / kept).rename(path)
         folders.add(path.parent)
     for name in gone:
@@ -177,7 +177,7 @@ def do(staging: Path, root: Path, durable: bool = True) -> None:
 
 
 def checked_name(name: Any) -> str:
-    """A file inside the folder, by a relative name without odd parts. Raises BadFile."""
+    """Returns the name if it is a plain relative path inside the folder. Raises BadFile."""
     if not isinstance(name, str) or not name.isprintable():
         raise BadFile(f"the name of a file is {name!r:.80}, expected a relative path")
     parts = name.split("/")

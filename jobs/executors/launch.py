@@ -1,4 +1,4 @@
-"""The command that starts an agent on a node: a person's template, checked before anything starts."""
+"""Builds the command that starts an agent on a node from the user's template, which is checked first."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
 PLACES = ("threads", "gpus", "memory_mb", "name", "agent")
 SSH = "ssh -T -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 {name} {agent}"
 MODULE = "fts.jobs.executors.agent"
-LEAST_MB = 512  # asked for where nobody has said what a trial needs
+LEAST_MB = 512  # requested if the need of a trial is unknown
 
 
 @dataclass(frozen=True)
 class Launch:
-    """`template` with {threads} {gpus} {memory_mb} {name} {agent}; the agent stands last where it is not named."""
+    """A launch `template` with {threads} {gpus} {memory_mb} {name} {agent}; without {agent} it is appended."""
 
     template: str
-    python: str | None = None  # the interpreter on the node; None: at the path of this one
-    quotes: bool = False  # a shell on the node reads the words
+    python: str | None = None  # the interpreter on the node; None: the same path as here
+    quotes: bool = False  # quote for a shell on the node
 
     @property
     def called(self) -> str:
-        """By a person: `srun`. Empty: it has no template."""
+        """The name of the command, such as `srun`; empty without a template."""
         words = shlex.split(self.template)
         return Path(words[0]).name if words else ""
 
@@ -57,7 +57,7 @@ class Launch:
             raise BadSetting("--launch has {memory_mb}, but nobody says how much: give --memory-limit, such as 8GB")
 
     def argv(self, want: Want, name: str, memory_limit: int | None) -> list[str]:
-        """The words of one launch."""
+        """Returns the command of one launch as words."""
         interpreter = None if self.python is None or self.quotes else str(expanded(self.python))
         agent = python("-m", MODULE, "--name", name, interpreter=interpreter or self.python)
         if self.quotes:
@@ -78,17 +78,17 @@ class Launch:
 
 
 def of_shell(word: str) -> str:
-    """Quoted for the shell of the node; `~/` stays for it to expand, as home may be another folder there."""
+    """Quotes a word for the node's shell; `~/` is left for that shell, since home may be another folder there."""
     return f"~/{shlex.quote(word.removeprefix('~/'))}" if word.startswith("~/") else shlex.quote(word)
 
 
 def takes_one_word(words: Sequence[str]) -> bool:
-    """Do they end with `sh -c`, which runs the next word alone and takes others for its arguments?"""
+    """Do the words end with `sh -c`? It takes one word as the script and the rest as its arguments."""
     return len(words) > 1 and Path(words[-2]).name in SHELLS and words[-1].startswith("-") and words[-1].endswith("c")
 
 
 def read_nodes(text: str) -> dict[str, int]:
-    """`gpu1:4,gpu2:4` -> slots by name. Raises BadSetting."""
+    """Parses `gpu1:4,gpu2:4` into slots by name. Raises BadSetting."""
     found: dict[str, int] = {}
     for word in text.split(","):
         name, colon, slots = word.strip().rpartition(":")

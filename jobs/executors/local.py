@@ -1,4 +1,4 @@
-"""Runs trials on this machine: each slot keeps a trial process, all share its memory, processors and GPUs."""
+"""Runs trials on this machine; the slots share its memory, processors and GPUs."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 class LocalExecutor:
-    """The one node is this machine, and it is always there."""
+    """An executor with this machine as its only node."""
 
     name = "local"
     worker_id: int | None = None
 
     def __init__(self, places: Places, settings: WorkerSettings, sensors: Sensors) -> None:
-        self.sensors = sensors  # the worker's, which closes them
+        self.sensors = sensors  # the worker closes them
         self.pool = MemoryPool(list_gpus(), usable_cores(), GpuLedger(gpus_folder()))
         self.slots = tuple(Slot(index, places, settings, self.sensors, self.pool) for index in range(settings.slots))
 
     def nodes(self) -> tuple[Node, ...]:
-        """None that anybody has to be told of: the worker's own row tells of this machine."""
+        """Returns no nodes: the worker's own row describes this machine."""
         return ()
 
     def place(self, slot: int, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
-        """Room is given by the pool, once the trial's memory is known."""
+        """Returns True at once; the memory pool makes trials wait for room."""
         return True
 
     def room(self, slot: int) -> Room:

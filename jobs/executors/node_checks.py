@@ -1,4 +1,4 @@
-"""Starts one agent per node and compares them, before the first trial."""
+"""Starts one agent per node and compares the nodes, before the first trial (`fts doctor`)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from fts.jobs.settings import Places, WorkerSettings
 
 LOOK_S = 0.2
-SAY_S, SAY_AGAIN_S = 3.0, 10.0  # before a line says what a node is waited for, and before the next
-TOGETHER_S = 10.0  # that an agent stays for others to come up: an engine gives a node that is free again
+SAY_S, SAY_AGAIN_S = 3.0, 10.0  # before the first line about a wait for a node, and between two such lines
+TOGETHER_S = 10.0  # how long an agent waits for the others: an engine would give a freed node to the next one
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one node says of itself. `state`: ok, warn, bad."""
+    """The result of the check of one node. `state`: ok, warn, bad."""
 
     node: str
     state: str
@@ -38,10 +38,10 @@ class Found:
 
 
 def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], None]) -> list[Found]:
-    """One line a node, in the order they were named, and whether all are equal.
+    """Returns one result per node, in the order of --nodes, and one about differences between them.
 
-    Where the engine chooses the nodes it is asked for as many agents as there are slots, all at the same time.
-    `waits` hears what a launch command says while no agent is there. Ctrl-C ends all of them.
+    Where the engine chooses the nodes, one agent per slot is requested, all at the same time. `waits` is called with
+    the output of a launch command that still waits. Ctrl-C ends all of them.
     """
     if settings.where.executor == "ray":
         names = [str(node["name"]) for node in look(settings.where.address).nodes if node["resources"].get("CPU")]
@@ -58,14 +58,14 @@ def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], Non
         asking = [pool.submit(ask, name, places, settings, over, together, waits_once) for name in names]
         try:
             told = [one.result() for one in asking]
-        finally:  # Ctrl-C: all of them leave, and are waited for
+        finally:  # also after Ctrl-C: end all agents and wait for them
             over.set()
             together.abort()
     return compared(list(zip(names, told, strict=True)), chosen=settings.where.executor == "command")
 
 
 def compared(told: list[tuple[str, Found | dict[str, object]]], chosen: bool) -> list[Found]:
-    """`chosen`: the engine chose the nodes, so that each is called as it calls itself, and stands there once."""
+    """Compares the nodes with this machine. `chosen`: the engine chose them, so list each host name once."""
     here, found, prints = of_this_machine(), dict[str, Found](), set[str]()
     for name, hello in told:
         if isinstance(hello, Found):
@@ -101,9 +101,12 @@ def ask(
     together: threading.Barrier,
     waits: Callable[[str], None],
 ) -> Found | dict[str, object]:
-    """What the agent says of itself, or what is wrong. It stays until all are `together`: no node is given twice."""
+    """Returns the agent's hello, or what is wrong.
+
+    The agent stays until all are `together`, so that the engine does not choose the same node twice.
+    """
     launch, chosen = settings.where.launch_of(), settings.where.executor == "command"
-    if settings.where.executor == "ray":  # without asking for resources: all may be taken
+    if settings.where.executor == "ray":  # without resources: all may be in use
         argv = [*launch.argv(Want(threads=0), name, None), "--node", name]
     else:
         argv = launch.argv(Want(threads=settings.threads), name, settings.memory_limit)
@@ -135,7 +138,7 @@ def ask(
 
 
 def cure(said: str, argv: list[str]) -> str:
-    """What a person can do about a launch that failed with these words."""
+    """Returns what a person can do about a launch that failed with this output."""
     if "No module named" in said and "fts" in said:
         return "install the same fts there, or name another interpreter with --node-python"
     if "python" in said and ("No such file" in said or "not found" in said):

@@ -1,7 +1,7 @@
-"""The data sets of a node, by md5: fetched once for all agents of a user, checked, linked to where trials read them.
+"""Stores data sets on a node, by md5: received once for all agents of a user, checked, and linked for the trials.
 
-They lie in `.fts-data-UID` beside the scratch folders of the agents. Who fetches one locks it; others wait.
-One takes its name only once its md5 is right, so an agent that is killed half-way leaves nothing that counts.
+They are stored in `.fts-data-UID` next to the agents' scratch folders. An agent locks a data set while it receives it;
+others wait. A data set gets its final name only after its md5 was checked, so a killed agent leaves no broken one.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from fts.state.files import atomic_write, make_folder, remove
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-PREFIX = ".fts-data-"  # hidden: where scratch lies in the folder of a study it is no code of it
-READ = 1 << 20  # bytes at once
-LOOK_S = 0.05  # between two looks whether another agent has it
-KEPT_S = 30 * 86400.0  # without use
+PREFIX = ".fts-data-"  # hidden, so that it is not taken for code if scratch is in a study's folder
+READ = 1 << 20  # bytes per read
+LOOK_S = 0.05  # between two attempts to get a lock
+KEPT_S = 30 * 86400.0  # unused data sets are removed after this time
 SEEN, PART, LOCK = ".seen", ".part", ".lock"
 
 
 class Left(Exception):
-    """The agent has to leave while it waits for a data set."""
+    """The agent must leave while it waits for or reads a data set."""
 
 
 class DataSets:
-    """What one agent wants of them. `goes_on` is called while it waits or reads; it says whether to stay."""
+    """The data sets that one agent needs. `goes_on` is called during waits and reads; False raises Left."""
 
     def __init__(self, scratch: Path, goes_on: Callable[[], bool]) -> None:
         self.root = scratch.parent / f"{PREFIX}{os.getuid()}"
@@ -47,7 +47,7 @@ class DataSets:
         self._open: tuple[str, int, Any] | None = None  # md5, descriptor, md5 so far
 
     def want(self, files: Mapping[str, Any]) -> list[str]:
-        """The md5s that have to be sent. Raises BadFile, Left, OSError."""
+        """Locks the data sets and returns the md5s that must be sent. Raises BadFile, Left, OSError."""
         sizes: dict[str, int] = {}
         for name, (md5, size) in files.items():
             if not MD5.fullmatch(str(md5)) or not isinstance(size, int) or size < 0:
@@ -55,7 +55,7 @@ class DataSets:
             self._wanted[checked_name(name)], sizes[md5] = md5, size
         self._own_root()
         try:
-            for md5 in sorted(sizes):  # all agents in one order: none waits for one that waits for it
+            for md5 in sorted(sizes):  # all agents lock in the same order, so that there is no deadlock
                 self._lock(md5)
             self._sweep(KEPT_S)
             self._missing = {md5: sizes[md5] for md5 in sorted(sizes) if not self._is_there(md5)}
@@ -66,7 +66,7 @@ class DataSets:
         return list(self._missing)
 
     def part(self, meta: Mapping[str, Any], body: bytes) -> None:
-        """A part of one that was missing. Raises BadFile, OSError."""
+        """Writes a part of a missing data set; checks and renames a complete one. Raises BadFile, OSError."""
         md5 = str(meta.get("name"))
         if self._open is None:
             if self._missing.get(md5) != meta.get("size"):
@@ -95,7 +95,7 @@ class DataSets:
         self._note(md5)
 
     def place(self, folder: Path) -> None:
-        """Links them into the folder of the code, for a trial to read. Raises BadFile when one has not come."""
+        """Links the data sets into the code folder, where trials read them. Raises BadFile if one is missing."""
         if self._missing or self._open is not None:
             raise BadFile(f"{len(self._missing)} data sets have not come")
         for name, md5 in self._wanted.items():
@@ -109,7 +109,7 @@ class DataSets:
         self.close()
 
     def close(self) -> None:
-        """Others may have them."""
+        """Releases the locks and removes incomplete files."""
         if self._open is not None:
             os.close(self._open[1])
         for md5 in self._missing:
@@ -140,7 +140,7 @@ class DataSets:
         return os.open(self.root / f"{md5}{LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def _is_there(self, md5: str) -> bool:
-        """By what was noted when its md5 was last right; else its content is read again."""
+        """Is it there and intact? Compares inode, size and time with the last check; if they differ, reads it again."""
         fd = open_plain(self.root / md5)
         if fd is None:
             return False
@@ -166,7 +166,7 @@ class DataSets:
             return None
 
     def _note(self, md5: str) -> None:
-        """That it is whole, and used now."""
+        """Records that it is intact and was used now."""
         fd = os.open(self.root / md5, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             atomic_write(self.root / f"{md5}{SEEN}", json.dumps(state_words(fd)), durable=False)
@@ -174,7 +174,7 @@ class DataSets:
             os.close(fd)
 
     def _make_room(self) -> None:
-        """For all that comes, before it travels; others make way if they must. Raises OSError."""
+        """Makes room for all missing data sets; removes unused ones if necessary. Raises OSError."""
         need = sum(self._missing.values())
         if need > shutil.disk_usage(self.root).free:
             self._sweep(0.0)
@@ -184,7 +184,7 @@ class DataSets:
             remove(self.root / f"{md5}{PART}")
 
     def _sweep(self, unused_s: float) -> None:
-        """Removes half ones of dead agents, and what nobody has used for so long; not what a trial or an agent has."""
+        """Removes incomplete files of dead agents and data sets unused for `unused_s`; not those in use."""
         for path in sorted(self.root.iterdir()):
             md5 = path.name.removesuffix(PART)
             if not MD5.fullmatch(md5) or md5 in self._locks:

@@ -1,4 +1,4 @@
-"""Memory, heat and GPU of a node over the last hours, in a few points: what its chart shows."""
+"""Keeps memory, heat and GPU use of a node over the last hours, in at most 48 points for its chart."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fts.jobs.sensors.reading import Reading
 
-MOST = 48  # points; then every second one goes
-EVERY_S = (15.0, 240.0)  # between two points: at first, and at most; then the oldest go
+MOST = 48  # points; then every second one is dropped
+EVERY_S = (15.0, 240.0)  # between two points: first, and at most; at most the oldest points are dropped instead
 
-Point = tuple[float, float | None, float | None, float | None]  # at, share of memory in use, °C, GPU %
+Point = tuple[float, float | None, float | None, float | None]  # time, fraction of memory in use, °C, GPU %
 
 
 class Past:
-    """Of one node."""
+    """The recent readings of one node."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []
         self._every_s = EVERY_S[0]
 
     def add(self, reading: Reading) -> tuple[Point, ...]:
-        """What is known now; a reading is kept where the last one is old enough."""
+        """Adds a reading if the last one is old enough; returns all points."""
         if not self.points or reading.at - self.points[-1][0] >= self._every_s:
             used = None
             if reading.total and reading.available is not None:

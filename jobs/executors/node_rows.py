@@ -1,4 +1,4 @@
-"""The rows that tell people how each node is: its state, what runs there, and how it was over the last hours."""
+"""Writes the node rows of the database: state, running trials, and readings of the last hours."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 class NodeRows:
-    """Of one executor."""
+    """The node rows of one executor."""
 
     def __init__(self, executor: CommandExecutor) -> None:
         self._of = executor
-        self.known: dict[str, Node] = {}  # as last told
+        self.known: dict[str, Node] = {}  # as last written
         self._lock = threading.Lock()
-        self._running: dict[int, str] = {}  # slot -> the trial there
-        self._past: dict[str, Past] = {}  # of each node
+        self._running: dict[int, str] = {}  # slot -> its trial
+        self._past: dict[str, Past] = {}  # node -> its readings
 
     def node(self, name: str, hello: dict[str, Any] | None = None, **more: Any) -> Node:
-        """What is known of it, as a row tells it."""
+        """Returns the row of a node, updated with what its agent has reported."""
         told: dict[str, Any] = {"state": NodeState.UP, "executor": self._of.name, "worker_id": self._of.worker_id}
         if hello:
             reading = reading_of(hello.get("reading"))
@@ -45,7 +45,7 @@ class NodeRows:
         return replace(base, **told | more)
 
     def runs(self, slot: int, trial: str | None) -> None:
-        """Which trial is in a slot, for people."""
+        """Sets the trial shown for a slot; None: no trial."""
         with self._lock:
             if trial is None:
                 self._running.pop(slot, None)
@@ -81,9 +81,9 @@ class NodeRows:
     def tell(self, states: list[Node]) -> None:
         for node in states:
             self.known[node.id] = node
-        with contextlib.suppress(StateError):  # the next look tells it again
+        with contextlib.suppress(StateError):  # the next call writes it
             if states:
-                transitions.nodes_heard(self._of.db, states)
+                transitions.record_nodes(self._of.db, states)
 
 
 def why_left(node: str, drained: Container[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Of an agent: the trial process, its watchdog and its attempt; what it tells and writes goes home, files first."""
+"""The agent's part for one trial: process, watchdog and attempt; sends facts, and the files before their facts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fts.jobs.executors.base import Whose
 from fts.jobs.executors.frames import MOST_BODY, Kind, Writer
 from fts.jobs.executors.incoming_files import Arriving, BadFile
 from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program
-from fts.jobs.supervisor.attempt import UNHEARD_S, is_of_function
+from fts.jobs.supervisor.attempt import UNREAD_S, is_of_function
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, TrialProcess, limit_data
 from fts.jobs.supervisor.shared_checkpoints import BadBlob, CannotKeep
 from fts.jobs.supervisor.starter import Starter
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.agent")
 
 LAST = ("result", "pruned", "failed", "stopped")
-WITH_FILES = (*LAST, "checkpoint", "kept")  # facts that tell of files
+WITH_FILES = (*LAST, "checkpoint", "kept")  # facts that name files: the files are sent first
 PROGRESS = ("started", "epoch", "checkpoint")
-SHARE = 0.05  # of the time, that files of a command may travel
-MOST_LOG = 128 << 20  # bytes of a log that travel, unless the trial's metrics are read from it
+SHARE = 0.05  # fraction of the time that may go into sending a command's files after epochs
+MOST_LOG = 128 << 20  # bytes of a log that are sent, unless the trial's metrics are read from it
 
 
 class NodeTrial:
-    """At most one process at a time, and in it one attempt after another."""
+    """Runs at most one process at a time, and in it one attempt after another."""
 
     def __init__(
         self, scratch: Path, writer: Writer, sensors: Sensors, guard: HeatPolicy, alive: Callable[[], None]
@@ -50,20 +50,20 @@ class NodeTrial:
         self.watchdog: Watchdog | None = None
         self.attempt: Attempt | None = None
         self.program: Program | None = None
-        self.process = 0  # which one of this agent's, as the worker counts them
+        self.process = 0  # number of the process, as the worker counts them
         self._arriving: Arriving | None = None
         self._files_after = 0.0  # monotonic
-        self._measures = False  # the length of its steps means something
-        self._early: list[str] | None = None  # what is wanted of a process that is not there yet; None: none is to come
-        self._lock = threading.Lock()  # of what is wanted: one thread hears it, another starts the process
-        self._heard_by = float("inf")  # monotonic
-        self._ordered = False  # to end: then it is no fault of the node if it never comes up
-        self._over = False  # the trial has failed by what it wrote: nothing that it tells counts any more
+        self._measures = False  # its step times are comparable
+        self._early: list[str] | None = None  # STOP frames for a process that is still being started; None: no start
+        self._lock = threading.Lock()  # protects _early: one thread receives frames, another starts the process
+        self._read_by = float("inf")  # monotonic
+        self._ordered = False  # it was asked to end: not the node's fault if it never becomes ready
+        self._over = False  # the trial has failed because of its files: later facts are ignored
 
-    # -- what the worker wants
+    # -- orders of the worker
 
     def start(self, meta: dict[str, Any]) -> None:
-        """A process of this program; the one before has ended."""
+        """Starts a process of this program after ending the previous one."""
         self.end()
         self._drop_attempt()
         self.process = int(meta["process"])
@@ -73,7 +73,7 @@ class NodeTrial:
         self.watchdog = Watchdog(child, MemoryLimits(**meta["limits"]), self.sensors, self.guard, pace=pace)
         self.watchdog.memory.start()
         keep_within(child, self.watchdog.limits)
-        self._heard_by, self._ordered = float("inf"), False
+        self._read_by, self._ordered = float("inf"), False
         with self._lock:
             self.child = child
             early, self._early = self._early or [], None
@@ -81,7 +81,7 @@ class NodeTrial:
             self.stop(how)
 
     def begin(self, meta: dict[str, Any]) -> None:
-        """Another trial: a folder of its attempt alone, and what it goes on from. Raises BadFile, OSError."""
+        """Prepares an attempt in its own folder, before its checkpoint files arrive. Raises BadFile, OSError."""
         self._drop_attempt()
         self.attempt = Attempt(self.scratch, meta, self.alive)
         self._measures = bool(meta.get("measures"))
@@ -90,7 +90,7 @@ class NodeTrial:
             self.watchdog.begin_trial(meta.get("usual_step_s"), meta.get("report_s"), meta.get("gap_s"))
 
     def file(self, meta: dict[str, Any], body: bytes) -> None:
-        """Part of what it goes on from. Raises BadFile, OSError."""
+        """Stores a part of a checkpoint file or of the earlier log. Raises BadFile, OSError."""
         if self.attempt is None or meta.get("token") != self.attempt.token:
             return
         if meta.get("of") == "log":
@@ -98,13 +98,13 @@ class NodeTrial:
         elif "at" in meta:
             try:
                 self.attempt.fetch(meta)
-            except BadBlob as error:  # the trial goes on from the checkpoint before, or begins anew
+            except BadBlob as error:  # the trial continues from the previous checkpoint, or restarts
                 log.warning("%s is not there to go on from: %s", meta.get("name"), error)
         elif self._arriving is not None:
             self._arriving.part(meta, body)
 
     def run(self) -> None:
-        """All that it goes on from is here."""
+        """Sends the trial to the process; all its files have arrived."""
         assert self.attempt is not None and self._arriving is not None, "an attempt comes first"
         self._arriving.commit()
         self.attempt.files.knows()
@@ -119,7 +119,7 @@ class NodeTrial:
                 self.child.send(message)
 
     def expects(self) -> None:
-        """A process is ordered: what is wanted from now on is meant for it."""
+        """Collects STOP frames from now on for the process that is about to start."""
         with self._lock:
             self._early = []
 
@@ -131,12 +131,12 @@ class NodeTrial:
         if (child := self.child) is not None:
             self._ordered |= how in ("ask", "insist", "kill", "stdin")
             if how == "ask":
-                self._heard_by = time.monotonic() + UNHEARD_S
+                self._read_by = time.monotonic() + UNREAD_S
             {
                 "freeze": child.freeze,
                 "thaw": child.thaw,
                 "ask": child.ask_to_stop,
-                "insist": child.insist,
+                "insist": child.terminate,
                 "kill": child.kill,
                 "stdin": child.close_stdin,
             }.get(how, lambda: None)()
@@ -146,10 +146,10 @@ class NodeTrial:
             watchdog.limit_memory(limits)
             keep_within(child, limits)
 
-    # -- what it tells
+    # -- facts, files and log
 
     def pump(self, timeout_s: float) -> bool:
-        """Sends what the process has written; True: it has ended, and nothing is left to send."""
+        """Sends the facts and log of the process; True: it has ended, and everything was sent."""
         child = self.child
         if child is None:
             return False
@@ -162,10 +162,10 @@ class NodeTrial:
                     self._tell(fact)
         if self.watchdog is not None:
             self._watch(child, self.watchdog)
-        if time.monotonic() > self._heard_by:
-            self._heard_by = float("inf")
-            if child.unheard:
-                child.insist()
+        if time.monotonic() > self._read_by:
+            self._read_by = float("inf")
+            if child.has_unread_command:
+                child.terminate()
         if self.attempt is not None:
             self._send_log(self.attempt)
         return ended
@@ -179,7 +179,7 @@ class NodeTrial:
         if kind in LAST and self.child is not None:
             self.child.writes_stacks = False
         if self.watchdog is not None:
-            if kind == "step":  # a heartbeat, which the watchdog hears here
+            if kind == "step":  # only for the watchdog, which runs here
                 self.watchdog.progress(fact.get("step_s") if self._measures else None)
                 return
             if kind in PROGRESS:
@@ -193,7 +193,10 @@ class NodeTrial:
         self.writer.send(Kind.FACT, {"process": self.process, "token": token, "fact": fact})
 
     def _with_files(self, attempt: Attempt, fact: dict[str, Any]) -> dict[str, Any]:
-        """The fact, after its files; or that the trial has failed, where they cannot go home: no node is at fault."""
+        """Sends the fact's files and returns the fact; if files cannot be sent, kills the trial and returns "failed".
+
+        That is the fault of the trial or of the shared file system, not of the node.
+        """
         try:
             self._send_files(attempt, hurry=fact["fact"] in WITH_FILES)
         except (BadFile, CannotKeep) as error:
@@ -201,7 +204,7 @@ class NodeTrial:
             if self.child is not None:
                 self.child.kill()
             cause = Cause.CODE_ERROR if isinstance(error, BadFile) else Cause.DISK
-            shared = isinstance(error, CannotKeep)  # the folder of `--checkpoints`, which all nodes see
+            shared = isinstance(error, CannotKeep)  # the folder of `--checkpoints`, which all nodes use
             return {"fact": "failed", "cause": cause, "message": str(error), "shared": shared}
         return fact
 
@@ -227,7 +230,7 @@ class NodeTrial:
             self.writer.send(Kind.DECISION, {"process": self.process, **told})
 
     def vitals(self) -> dict[str, Any]:
-        """Its memory and pace; empty: there is no process."""
+        """Returns memory and pace of the process; empty without one."""
         watchdog, child = self.watchdog, self.child
         if watchdog is None or child is None:
             return {}
@@ -239,15 +242,15 @@ class NodeTrial:
             "frozen": child.frozen,
         }
 
-    # -- its end
+    # -- the end of the process
 
     def ended(self, host: str, wanted_back: str | None, listens: bool) -> dict[str, Any]:
-        """It has ended by itself, or was killed: its last files go home, if anybody listens; what EXIT tells of it."""
+        """Sends the last files if the worker `listens`; returns the content of the EXIT frame."""
         child = self.child
-        assert child is not None, "it was there a moment ago"
+        assert child is not None, "the process has just ended"
         if self.attempt is not None and listens:
             self._send_log(self.attempt)
-            with contextlib.suppress(BadFile, CannotKeep):  # it has told all that it had to tell
+            with contextlib.suppress(BadFile, CannotKeep):  # its facts have already been sent
                 self._send_files(self.attempt, hurry=True)
         whose, said = Whose.TRIAL, ""
         if wanted_back is not None:
@@ -273,14 +276,14 @@ class NodeTrial:
         return "it printed nothing"
 
     def end(self, within_s: float = 10.0) -> None:
-        """Gently, if it still answers; without telling anybody."""
+        """Ends the process: first by closing its stdin, after `within_s` by a kill. Sends nothing."""
         if self.child is not None and self.child.poll() is None:
             self.child.close_stdin()
             self.child.wait(within_s)
         self.drop()
 
     def drop(self) -> None:
-        """The process is no more."""
+        """Closes the process and its watchdog."""
         if self.watchdog is not None:
             self.watchdog.close()
         if self.child is not None:

@@ -1,4 +1,4 @@
-"""Of an agent: the scratch folder of one attempt, and how paths of the worker's machine are called here."""
+"""The agent's folders on a node: scratch, one folder per attempt, and the copy of the worker's code."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
     from fts.jobs.api.study import Program
 
-LONG_LINE = 1 << 15  # bytes of a specification; a pipe holds twice as much
+LONG_LINE = 1 << 15  # bytes of a specification sent through the pipe, which holds twice as much
 PREFIX = "fts-agent-"
 SPECIFICATION = "specification.json"
 TOKEN = re.compile(r"[0-9a-z-]{1,80}")
 
 
 class Mapped:
-    """Code that was sent lies in a folder by its md5, and stands for the folder that it was taken from."""
+    """Maps the worker's code folder to its copy on this node; each version of the code has a folder named by md5."""
 
     def __init__(self, scratch: Path) -> None:
         self.root = scratch / "code"
-        self._folder: str | None = None  # of the program that runs now, on the worker's machine; None: it is on ours
+        self._folder: str | None = None  # the program's folder on the worker's machine; None: use the path as it is
         self.copy = self.root
-        self._named = False  # since the last program began
+        self._named = False  # a CODE frame has arrived since the last program was started
         self._arriving: Arriving | None = None
 
     def expect(self, md5: str, folder: str) -> None:
-        """The code of that folder follows, unless it is here; the next program is of it."""
+        """Prepares for the code of that folder, unless this version is here; the next program uses it."""
         if not MD5.fullmatch(md5):
             raise BadFile(f"the md5 of the code is {md5[:60]!r}")
         self._folder, self.copy, self._named = folder, self.root / md5, True
@@ -58,7 +58,7 @@ class Mapped:
             (self._arriving.staging / self._arriving.names[name]).chmod(0o700)
 
     def settle(self) -> None:
-        """What was sent is whole, and the next program begins."""
+        """Commits the received code before the next program starts."""
         if self._arriving is not None:
             self._arriving.commit()
             self._arriving = None
@@ -67,14 +67,14 @@ class Mapped:
         self._named = False
 
     def here(self, path: str | None) -> str | None:
-        """The same path on this machine."""
+        """Returns the path on this machine for a path of the worker's machine."""
         if path is None or self._folder is None or not Path(path).is_relative_to(self._folder):
             return path
         return str(self.copy / Path(path).relative_to(self._folder))
 
 
 class Attempt:
-    """One trial, or one more try of it: its folder, its log, and what has gone home of both."""
+    """The folder and the log of one attempt, and what was already sent of both."""
 
     def __init__(self, scratch: Path, meta: dict[str, Any], alive: Callable[[], None] = lambda: None) -> None:
         """Raises BadFile for names that lead elsewhere. `alive` is called while large files are copied."""
@@ -93,17 +93,17 @@ class Attempt:
             root = Path(str(told["root"]))
             stays = Stays(Path(str(told["folder"])) / self.token, root, int(told["beyond"]), alive)
         self.files = Outgoing(self.folder, stays)
-        self.log_base = int(meta.get("log_base", 0))  # bytes of the log at home before this attempt
-        self._logged = 0  # bytes of ours that have gone home
+        self.log_base = int(meta.get("log_base", 0))  # bytes of the worker's log before this attempt
+        self._logged = 0  # bytes of our log that were sent
         self._log_over = False
 
     def fetch(self, meta: dict[str, Any]) -> None:
-        """A file of an earlier attempt that has stayed where it was. Raises BadFile, BadBlob, OSError."""
+        """Copies a checkpoint file of an earlier attempt from the shared folder. Raises BadFile, BadBlob, OSError."""
         pointer = Pointer(str(meta["at"]), int(meta["size"]), str(meta["md5"]))
         fetch(pointer, self.folder / checked_name(meta.get("name")), self.root, self._alive)
 
     def take_log(self, body: bytes) -> None:
-        """More of what earlier attempts printed: a trial whose metrics are read from it needs that."""
+        """Appends output of earlier attempts; needed by a trial with metrics in its log."""
         handle = open_log(self.log, self.root)
         try:
             os.write(handle, body)
@@ -127,7 +127,7 @@ class Attempt:
         return body
 
     def order(self, mapped: Mapped) -> dict[str, Any]:
-        """The command that begins the trial here."""
+        """Returns the "run" command with the paths of this machine."""
         spec = dict(self.spec)
         spec |= {"folder": str(self.folder), "log_path": str(self.log)}
         cell = spec.get("cell")
@@ -145,7 +145,7 @@ class Attempt:
 
 
 def mapped_program(program: Program, mapped: Mapped) -> Program:
-    """As it is started on this machine: our own package may lie elsewhere here."""
+    """Returns the program with the paths of this machine; our own package may have another path here."""
     words = list(program.words)
     if program.python is not None and words and words[0].endswith("other_python.py"):
         home = Path(sys.modules["fts"].__path__[0]).absolute()
@@ -156,7 +156,7 @@ def mapped_program(program: Program, mapped: Mapped) -> Program:
 
 
 def new_scratch(folder: str | None) -> tuple[Path, int]:
-    """A locked folder of this agent's own; those of dead ones go."""
+    """Creates and locks a scratch folder for this agent; removes those of dead agents."""
     parent = expanded(folder or tempfile.gettempdir()).absolute()
     parent.mkdir(parents=True, exist_ok=True)
     mine = f"{PREFIX}{os.getuid()}-"
@@ -168,11 +168,11 @@ def new_scratch(folder: str | None) -> tuple[Path, int]:
         scratch = Path(tempfile.mkdtemp(prefix=mine, dir=parent)).resolve()
         try:
             lock = os.open(scratch, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # another agent that starts now has swept it, as nobody held it yet
+        except FileNotFoundError:  # another agent has removed it, since it was not locked yet
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # it does so at this moment
+        except BlockingIOError:  # another agent is removing it now
             os.close(lock)
             continue
         except OSError:  # a file system without locks

@@ -1,7 +1,7 @@
-"""Files of a folder for the other side of a connection: what has changed since they were last sent, as one state.
+"""Sends the changed files of a folder over a connection, as one consistent set.
 
-All changed files are opened before the first is read: what a trial puts in their place meanwhile (by renaming, as it
-should) changes nothing. A set in which a file was written to while it was read is taken back.
+All changed files are opened before the first is read, so a file that the trial replaces meanwhile (by renaming, as it
+should) does no harm. If a file was written to while it was read, the receiver drops the whole set.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from fts.jobs.executors.frames import Writer
 
-LOOKS = 5  # at a folder that changes while it is looked at
+LOOKS = 5  # scans of a folder that keeps changing
 OF_CHECKPOINTS = "checkpoint/"
-PART = 1 << 18  # bytes of a file in one frame: on a slow link an order waits for no more than that
-LEAST_AWAY = 1 << 20  # bytes; a smaller file comes home in any case
-KEEPS = ("artifacts/", "predictions.npz")  # what a trial keeps beside its numbers: it is not what it goes on from
-NOT_SENT = ("specification.json",)  # only this process reads it
+PART = 1 << 18  # bytes of a file in one frame: on a slow link an order waits for one frame at most
+LEAST_AWAY = 1 << 20  # bytes; smaller files are always sent
+KEEPS = ("artifacts/", "predictions.npz")  # files that a trial keeps but does not need to resume
+NOT_SENT = ("specification.json",)  # used on this machine only
 
 
 @dataclass(frozen=True)
 class State:
-    """Of one file; equal for a file that nobody touched."""
+    """Inode, size and time of one file; equal for an unchanged file."""
 
     inode: int
     size: int
@@ -39,21 +39,21 @@ class State:
 
 
 class Outgoing:
-    """What the other side has of one folder."""
+    """Tracks which files of a folder the other side has, and sends the others."""
 
     def __init__(self, folder: Path, stays: Stays | None = None) -> None:
         self.folder, self.stays = folder, stays
         self.sent: dict[str, State] = {}
 
     def knows(self) -> None:
-        """The other side has everything that is there now: it came from there."""
+        """Notes that the other side has all current files, because it has sent them."""
         self.sent = self._scan()
 
     def send(self, writer: Writer, meta: dict[str, str]) -> int:
-        """Sends what has changed, as one set; returns the bytes. `meta` goes into every frame.
+        """Sends the changed files as one set; returns the bytes. `meta` goes into every frame.
 
-        A set that did not hold still is taken back, and what is sent next time includes it.
-        Raises BadFile, before anything is sent, for what the other side would not take.
+        If a file changed meanwhile the set is marked as incomplete, and the next call sends it again.
+        Raises BadFile, before anything is sent, for files that the other side would refuse.
         """
         now = self._still()
         changed = {name: state for name, state in now.items() if self.sent.get(name) != state}
@@ -68,7 +68,7 @@ class Outgoing:
         try:
             for name in sorted(changed):
                 fd = open_plain(self.folder / name)
-                if fd is None:  # it has just been replaced or removed: the next look sees that
+                if fd is None:  # it was just replaced or removed: the next call handles it
                     return 0
                 opened[name] = fd
             total, whole = 0, True
@@ -94,7 +94,7 @@ class Outgoing:
         return self.stays is not None and name.startswith(OF_CHECKPOINTS) and state.size >= LEAST_AWAY
 
     def _still(self) -> dict[str, State]:
-        """Two equal looks, or the last of a few."""
+        """Scans until two scans in a row are equal, at most LOOKS times; returns the last."""
         before = self._scan()
         for _ in range(LOOKS):
             now = self._scan()
@@ -105,21 +105,21 @@ class Outgoing:
 
 
 class Stays:
-    """Where the large checkpoints of one attempt are kept, instead of travelling home."""
+    """Stores the large checkpoints of one attempt on a shared file system instead of sending them."""
 
     def __init__(self, folder: Path, root: Path, beyond: int, alive: Callable[[], None]) -> None:
         self.folder, self.root, self.beyond, self.alive = folder, root, beyond, alive
         self._number = 0
 
     def chosen(self, changed: Mapping[str, State]) -> Iterable[str]:
-        """Of a set: the large files of checkpoints, if these are larger together than what may travel."""
+        """Returns the large checkpoint files of a set, if its checkpoints exceed `beyond` bytes in total."""
         of_checkpoints = {name: state.size for name, state in changed.items() if name.startswith(OF_CHECKPOINTS)}
         if sum(of_checkpoints.values()) <= self.beyond:
             return ()
         return {name for name, size in of_checkpoints.items() if size >= LEAST_AWAY}
 
     def keep(self, writer: Writer, name: str, fd: int, meta: dict[str, str]) -> tuple[int, bool]:
-        """Stores a file, then sends the pointer to it; its bytes, and whether nobody cut it. Raises CannotKeep."""
+        """Stores a file, then sends a pointer to it; returns (bytes, not truncated). Raises CannotKeep."""
         size = os.fstat(fd).st_size
         stored, md5 = shared_checkpoints.keep(fd, self.folder / str(self._number), self.root, self.alive)
         told = {"name": name, "size": stored, "md5": md5, "stays": self._number}
@@ -129,7 +129,7 @@ class Stays:
 
 
 def scan(folder: Path) -> dict[str, State]:
-    """Every plain file by its name within the folder; neither hidden ones nor links."""
+    """Returns all regular files by relative name, without hidden files and links."""
     found: dict[str, State] = {}
 
     def look(path: str, prefix: str) -> None:
@@ -154,7 +154,7 @@ def scan(folder: Path) -> dict[str, State]:
 
 
 def refuse_too_much(files: Mapping[str, State]) -> None:
-    """Raises BadFile, with a sentence for whoever wrote the trial."""
+    """Raises BadFile if the files are too many or too large, or a name is not allowed."""
     for name in files:
         checked_name(name)
     size = sum(state.size for state in files.values())
@@ -180,13 +180,13 @@ def open_plain(path: Path) -> int | None:
 def send_file(
     writer: Writer, name: str, fd: int, meta: dict[str, str], looks: Callable[[], None] = lambda: None
 ) -> tuple[int, bool]:
-    """All of it, in parts; its bytes, and whether it had as many as its size said. `looks` is called for each part."""
+    """Sends a file in parts; calls `looks` for each. Returns (size, whether it had that many bytes)."""
     size = os.fstat(fd).st_size
     md5 = hashlib.md5(usedforsecurity=False)
     at = 0
     while True:
         body = os.pread(fd, min(PART, size - at), at) if at < size else b""
-        short = at < size and not body  # somebody cut it: the rest is zeros, and the set is taken back
+        short = at < size and not body  # it was truncated: send zeros for the rest, and the set counts as incomplete
         if short:
             body = bytes(min(PART, size - at))
         md5.update(body)
@@ -199,7 +199,7 @@ def send_file(
 
 
 def send_bytes(writer: Writer, name: str, content: bytes, meta: dict[str, Any]) -> None:
-    """A file of which all is here, in parts."""
+    """Sends a file from memory, in parts."""
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     for at in range(0, len(content) or 1, MOST_BODY):
         last = {"md5": md5} if at + MOST_BODY >= len(content) else {}

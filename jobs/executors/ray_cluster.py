@@ -1,6 +1,6 @@
-"""Asks a Ray cluster what it has, before anything starts, and makes the words that launch an agent there.
+"""Checks a Ray cluster before anything starts, and builds the command that launches an agent there.
 
-Ray itself is loaded by children only. A cluster that takes code from anybody is refused.
+Only child processes import Ray. A cluster that runs code from anybody is refused.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 SLOT = "fts.jobs.executors.ray_slot"
 LOOK = "fts.jobs.executors.ray_look"
 CONNECT_S = 10.0
-LOOK_S = 90.0  # Ray is loaded once; on a busy machine that takes a while
-MOST_SLOTS = 16  # unless a person says more
+LOOK_S = 90.0  # time limit of the child that imports Ray, which takes long on a busy machine
+MOST_SLOTS = 16  # without --slots
 TOKENS = "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, or write it to ~/.ray/auth_token (`ray get-auth-token --generate`)"
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What it said of itself."""
+    """The nodes of a Ray cluster."""
 
     nodes: tuple[dict[str, Any], ...] = ()
 
@@ -44,19 +44,19 @@ class Cluster:
         return [str(node["name"]) for node in self.nodes]
 
     def slots(self, threads: int) -> int:
-        """Trials of so many threads that its processors have room for."""
+        """Returns how many trials with that many threads fit, 1 to MOST_SLOTS."""
         room = sum(int(node["resources"].get("CPU", 0) // threads) for node in self.nodes)
         return max(1, min(room, MOST_SLOTS))
 
 
 @dataclass(frozen=True)
 class RayLaunch(Launch):
-    """One process of ours per slot, which connects its pipes to an actor."""
+    """Launches one ray_slot process per slot, which connects its pipes to an actor."""
 
     address: str = ""
 
     def check(self, memory_limit: int | None) -> None:
-        """There is no template: the cluster was asked."""
+        """Does nothing: there is no template to check."""
 
     def argv(self, want: Want, name: str, memory_limit: int | None) -> list[str]:
         memory = max(want.memory or 0, memory_limit or 0)
@@ -66,7 +66,7 @@ class RayLaunch(Launch):
 
 
 def read_address(text: str | None) -> tuple[str, int]:
-    """HOST:PORT. Raises BadSetting."""
+    """Parses HOST:PORT. Raises BadSetting."""
     if not text:
         raise BadSetting("--executor ray needs --address, such as 10.0.0.5:6379, where `ray start --head` runs")
     host, colon, port = text.rpartition(":")
@@ -92,7 +92,7 @@ def has_token(environ: Mapping[str, str]) -> bool:
 
 
 def check_token(text: str, host: str, environ: Mapping[str, str]) -> None:
-    """Raises BadSetting where strangers could have their code run."""
+    """Raises BadSetting if anybody could run code on the cluster."""
     if (mode := environ.get("RAY_AUTH_MODE")) != "token":
         if is_loopback(host):
             return
@@ -105,7 +105,7 @@ def check_token(text: str, host: str, environ: Mapping[str, str]) -> None:
 
 
 def look(text: str | None, environ: Mapping[str, str] = os.environ) -> Cluster:
-    """Raises BadSetting, in one sentence, for a cluster that no trial can run on."""
+    """Returns the cluster's nodes; raises BadSetting for a cluster that cannot run trials."""
     host, port = read_address(text)
     address = str(text)
     check_token(address, host, environ)
@@ -128,7 +128,7 @@ def look(text: str | None, environ: Mapping[str, str] = os.environ) -> Cluster:
     if why := told.get("why"):
         raise BadSetting(sentence(why, address, environ))
     reached = sorted({node["at"][0] for node in told["nodes"]} - {"localhost", "127.0.0.1", "::1"})
-    if reached and (not guarded or "nodes" in stranger[0]):  # Ray listens there, whatever its address is called here
+    if reached and (not guarded or "nodes" in stranger[0]):  # reachable from outside, even if --address is a loopback
         raise BadSetting(
             f"the Ray cluster at {address} runs code from anybody who reaches {reached[0]}: it was started without a "
             "token; start it with RAY_AUTH_MODE=token"
@@ -171,7 +171,7 @@ def sentence(why: str, address: str, environ: Mapping[str, str]) -> str:
 
 
 def check_versions(versions: dict[str, Any]) -> None:
-    """The same Ray, and the same Python up to its second number, or no process of ours may join. Raises BadSetting."""
+    """Raises BadSetting unless Ray and Python (major.minor) are the same on both sides; Ray requires that."""
     here, there = (tuple(map(str, versions[side])) for side in ("here", "there"))
     if here[0] != there[0]:
         raise BadSetting(f"the cluster runs Ray {there[0]}, here is {here[0]}: run `{installing(f'ray=={there[0]}')}`")

@@ -1,6 +1,6 @@
-"""Says what a Ray cluster has, as one line of JSON: its versions and nodes, or why it cannot be asked.
+"""Prints one line of JSON about a Ray cluster: its versions and nodes, or why it cannot be queried.
 
-    python -Pm fts.jobs.executors.ray_look HOST:PORT      (the worker starts it: it loads no Ray itself)
+    python -Pm fts.jobs.executors.ray_look HOST:PORT      (the worker starts it, so that it need not import Ray)
 
 `joined`: this machine is one of its nodes.
 """
@@ -39,19 +39,19 @@ def look(address: str) -> dict[str, Any]:
 
 
 def nodes(client: Any) -> list[dict[str, Any]]:
-    """Those that live, by the names that fts gives them."""
+    """Returns the living nodes, sorted by the names that fts gives them."""
     found = []
     for node in client.get_all_node_info(timeout=PATIENCE_S).values():
         if node.state == 0:  # alive
             key, at = node.node_id.hex(), (node.node_manager_address, node.node_manager_port)
-            name = f"{node.node_manager_hostname}-{key[:8]}"  # machines may have several, and a new one has a new id
+            name = f"{node.node_manager_hostname}-{key[:8]}"  # a machine may have several nodes, each with its own id
             found.append({"name": name, "id": key, "at": at, "resources": dict(node.resources_total)})
     return sorted(found, key=lambda one: str(one["name"]))
 
 
 def main() -> None:
     stdout = os.dup(1)
-    os.dup2(2, 1)  # what Ray prints is no answer
+    os.dup2(2, 1)  # output of Ray must not mix with the answer
     found = look(sys.argv[1])
     os.write(stdout, json.dumps(found).encode())
     os._exit(0)

@@ -1,6 +1,6 @@
-"""Runs trials on the nodes of a Ray cluster: Ray places one actor a slot, which holds an agent of ours.
+"""Runs trials on the nodes of a Ray cluster: Ray places one actor per slot, which runs our agent.
 
-All else is the command executor's: what is different is that Ray chooses the node, and hears where not.
+The rest is the command executor's; the difference is that Ray gets hints about which nodes to use or avoid.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 class RayExecutor(CommandExecutor):
     def _suits(self, want: Want) -> list[str]:
-        """Never on a node that takes no trial; rather on one of the same hardware, and not where one was lost."""
+        """Excludes closed nodes; prefers nodes with the same hardware; avoids nodes that lost a trial."""
         nodes = queries.nodes(self.db)
         gone = {node.id for node in nodes if node.state in (NodeState.LOST, NodeState.SILENT)}
         told = {

@@ -1,9 +1,10 @@
-"""Carries an agent's frames through Ray: stdin and stdout here are those of an agent that an actor starts on a node.
+"""Connects stdin and stdout to an agent that a Ray actor runs on a node, and forwards its frames.
 
     python -Pm fts.jobs.executors.ray_slot --address HOST:PORT --threads 4 --gpus 1    (the Ray executor starts it)
 
-One such process a slot, so that the worker loads no Ray: a driver that loses its cluster aborts its whole process. What
-Ray says while it has no node goes to stderr, for `fts why`. The actor knows nothing of fts: its class travels.
+Each slot has such a process, so that the worker need not import Ray: a driver that loses its cluster aborts its whole
+process. While Ray has no node, the reason goes to stderr, for `fts why`. The actor's class is sent with the call, so
+that the node's Ray needs no fts.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from fts.jobs.executors.ray_look import nodes
 from fts.jobs.python import python
 
 AGENT = "fts.jobs.executors.agent"
-LOOK_S = 1.0  # between two looks whether Ray wants the node back, or why it gives none
+LOOK_S = 1.0  # between two checks whether Ray wants the node back, or why it has none
 FIRST_LOOK_S = 0.3
-ANSWER_S = 2.0  # that a node which was lost may take to answer
-PART = 1 << 20  # bytes that travel in one call
-NODE_ID = "ray.io/node-id"  # the label that each node of Ray has
+ANSWER_S = 2.0  # time for a lost node to answer
+PART = 1 << 20  # bytes per call
+NODE_ID = "ray.io/node-id"  # label of every Ray node
 
 
 def holder(part: int) -> type:
-    """The class of the actor. It is local, so that it travels as it is: the Ray of a node needs no fts."""
+    """Returns the actor's class. It is local, so that Ray sends its code: the node's Ray cannot import fts."""
 
     class Holder:
-        """An agent on this node, and the three ends of its pipes."""
+        """Runs an agent on this node and gives access to its pipes."""
 
         def __init__(self, words: list[str], gpus: int, label: str) -> None:
             import contextlib
@@ -52,17 +53,17 @@ def holder(part: int) -> type:
             self.node: str = context.get_node_id()
             environ = dict(os.environ)
             ids = [str(one) for one in context.get_accelerator_ids().get("GPU", [])] if gpus else []
-            environ["CUDA_VISIBLE_DEVICES"] = ",".join(ids)  # empty: it asked for none
+            environ["CUDA_VISIBLE_DEVICES"] = ",".join(ids)  # empty: no GPU was requested
             if named := environ.get("FTS_GPUS"):
                 mine = [one for one in named.split(",") if one.partition("=")[0].strip() in ids]
                 environ["FTS_GPUS"] = ",".join(mine) or "none"
             words = [word.replace(label, f"{socket.gethostname()}-{self.node[:8]}") for word in words]
-            self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the agent
+            self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as the agent
             self.agent = subprocess.Popen(
                 [words[0] or sys.executable, *words[1:]],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, env=environ, start_new_session=True,
             )  # fmt: skip
-            if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux: a call of Ray costs as much for a megabyte as for a page
+            if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux: a Ray call costs as much for a megabyte as for a page
                 with contextlib.suppress(OSError):
                     fcntl.fcntl(self.agent.stdout, fcntl.F_SETPIPE_SZ, part)  # type: ignore[arg-type]  # a pipe
 
@@ -70,7 +71,7 @@ def holder(part: int) -> type:
             return self.node
 
         def read(self) -> bytes:
-            """What it says next; nothing: it has ended."""
+            """Returns the agent's next output; empty: it has ended."""
             import os
 
             assert self.agent.stdout is not None
@@ -82,16 +83,16 @@ def holder(part: int) -> type:
             self.agent.stdin.flush()
 
         def close(self) -> None:
-            """It hears that nobody is there any more."""
+            """Closes the agent's stdin."""
             assert self.agent.stdin is not None
             self.agent.stdin.close()
 
         def preempt(self) -> None:
-            """It leaves with a checkpoint."""
+            """Sends SIGTERM: the agent exits after a checkpoint."""
             self.agent.terminate()
 
         def end(self) -> tuple[int, str]:
-            """Its exit code, and the last of what it printed."""
+            """Waits for the agent; returns its exit code and its last output."""
             code = self.agent.wait()
             self.stderr.seek(max(0, self.stderr.seek(0, 2) - 4096))
             return code, self.stderr.read().decode(errors="replace")
@@ -100,7 +101,7 @@ def holder(part: int) -> type:
 
 
 class Passing:
-    """Where in a stream of frames we are: a frame of ours may only follow a whole one."""
+    """Tracks the position in a stream of frames: our own frame may only follow a complete one."""
 
     def __init__(self) -> None:
         self._head, self._left, self._magic = b"", 0, False
@@ -133,7 +134,7 @@ class Passing:
 
 
 class Carrier:
-    """One actor, from its placement to its end."""
+    """Places one actor and forwards frames until it ends."""
 
     def __init__(self, ray: Any, given: argparse.Namespace, stdin: int, stdout: int) -> None:
         self.ray, self.given, self.stdin, self.stdout = ray, given, stdin, stdout
@@ -144,7 +145,7 @@ class Carrier:
         self._over, self._asked_back = threading.Event(), threading.Event()
 
     def run(self) -> int:
-        """Its exit code is the agent's."""
+        """Runs until the agent ends; returns the agent's exit code."""
         self.place()
         signal.signal(signal.SIGTERM, lambda *_: self._asked_back.set())
         for work in (self._down, self._look):
@@ -163,13 +164,13 @@ class Carrier:
             self.ray.kill(self.actor)
         return int(code)
 
-    # -- a place
+    # -- placement
 
     def place(self) -> None:
-        """Waits until Ray has placed it, and says meanwhile why it has not."""
+        """Waits until Ray has placed the actor; prints the reason of the wait meanwhile."""
         given, label = self.given, "{host}"
         words = python("-m", AGENT, "--name", given.name, "--host", label, interpreter=given.node_python or "")
-        words[0] = given.node_python or ""  # that of Ray on the node
+        words[0] = given.node_python or ""  # empty: the interpreter of Ray on the node
         options: dict[str, Any] = {
             "num_cpus": given.threads, "num_gpus": given.gpus, "max_concurrency": 6, "max_restarts": 0,
         }  # fmt: skip
@@ -177,7 +178,7 @@ class Carrier:
             options["memory"] = given.memory
         told, shut, asked = "", None, None
         while asked is None or not self.ray.wait([asked], timeout=LOOK_S if told else FIRST_LOOK_S)[0]:
-            if (now := self._shut()) != shut:  # the place of an actor is chosen once: it is asked for again
+            if (now := self._shut()) != shut:  # Ray chooses an actor's node only once: create a new actor
                 if asked is not None:
                     self.ray.kill(self.actor)
                 shut, options["scheduling_strategy"] = now, self._strategy(now)
@@ -191,9 +192,9 @@ class Carrier:
         self.node_id, self.node = node, next(one["name"] for one in self._nodes() if one["id"] == node)
 
     def _shut(self) -> set[str]:
-        """Names where no trial may begin: nodes that fts has closed, and lost ones that do not answer.
+        """Returns the names of nodes to exclude: closed by fts, or lost ones that do not answer.
 
-        Ray itself may take a minute to see that a node is gone, and would place an actor there meanwhile.
+        Ray may take a minute to notice that a node is gone, and would place an actor there meanwhile.
         """
         shut, lost = (set(words.split(",")) for words in (self.given.shut, self.given.avoid))
         doubtful = [node for node in self._nodes() if node["name"] in lost - shut]
@@ -202,11 +203,11 @@ class Carrier:
             return shut | {node["name"] for node, there in zip(doubtful, answers, strict=True) if not there}
 
     def _nodes(self) -> list[dict[str, Any]]:
-        """Those that live. Raises RayError without a head, where `ray.nodes()` aborts the process."""
+        """Returns the living nodes. Raises RayError without a head node, where `ray.nodes()` aborts the process."""
         return nodes(self.client)
 
     def _strategy(self, closed: set[str]) -> Any:
-        """Not where no trial may begin; rather where one ran before, and not where it was lost."""
+        """Returns Ray's scheduling strategy: excludes `closed` nodes, prefers --like, avoids --avoid."""
         from ray.util.scheduling_strategies import (
             In,
             NodeAffinitySchedulingStrategy,
@@ -250,7 +251,7 @@ class Carrier:
     def _up(self) -> None:
         coming = self.actor.read.remote()
         while data := self.ray.get(coming):
-            coming = self.actor.read.remote()  # the next is under way while this one is written
+            coming = self.actor.read.remote()  # reads the next part while this one is written
             self._write(data)
             self.passing.feed(data)
 
@@ -260,14 +261,14 @@ class Carrier:
             left = left[os.write(self.stdout, left) :]
 
     def _down(self) -> None:
-        """In order: each part is there before the next goes."""
+        """Forwards stdin to the agent, one part after the other, so that the order is kept."""
         with contextlib.suppress(self.ray.exceptions.RayError, OSError):
             while data := os.read(self.stdin, PART):
                 self.ray.get(self.actor.write.remote(data))
             self.ray.get(self.actor.close.remote())
 
     def _look(self) -> None:
-        """Ray drains the node, or somebody sends SIGTERM here: the agent hears it as it hears SIGTERM."""
+        """Forwards SIGTERM to the agent when Ray drains the node or this process gets SIGTERM."""
         from ray._private.state import state
 
         while not self._over.is_set():
@@ -278,13 +279,13 @@ class Carrier:
                     return
 
     def _tell_failed(self, code: int, printed: str) -> None:
-        """No agent came up: which node that was, for the engine would choose it again, as it is free."""
+        """Reports the node on which no agent started: Ray would choose it again, so the next launch excludes it."""
         if not self.passing.begun:
             said = f"no agent comes up on {self.node} (exit code {code}): {last_line(printed.encode())}"
             self._write(MAGIC + encode(Frame(Kind.REFUSED, {"said": said, "host": self.node})))
 
     def _tell_end(self, error: Exception) -> None:
-        """Why Ray has lost the actor, where a frame may follow."""
+        """Reports why Ray has lost the actor, if a frame can be written now."""
         why = sentence(error)
         tell(why)
         if self.passing.whole and ready(self.stdout, 1.0):
@@ -294,20 +295,20 @@ class Carrier:
 
 
 class Silence(io.TextIOBase):
-    """For Ray's own reports: many lines about any node that ends."""
+    """Discards Ray's own output: many lines about every node that ends."""
 
     def write(self, text: str) -> int:
         return len(text)
 
 
 def tell(line: str) -> None:
-    """For a person: the last line is what `fts why` shows."""
+    """Prints a line to stderr; `fts why` shows the last one."""
     if line:
         os.write(2, f"{line}\n".encode())
 
 
 def answers_at(host: str, port: int) -> bool:
-    """Does a server of gRPC live there? It greets whoever opens HTTP/2, before it asks for any token."""
+    """Is a gRPC server alive there? It answers the start of HTTP/2 before it checks any token."""
     try:
         with socket.create_connection((host, port), ANSWER_S) as one:
             one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
@@ -322,7 +323,7 @@ def has(resources: dict[str, float], want: dict[str, float]) -> bool:
 
 
 def amounts(found: dict[str, float]) -> str:
-    """`2 CPU, 1 GPU, 4.0 GiB`."""
+    """Formats `2 CPU, 1 GPU, 4.0 GiB`."""
     words = [f"{found[name]:g} {name}" for name in ("CPU", "GPU") if found.get(name)]
     if found.get("memory"):
         words.append(f"{found['memory'] / (1 << 30):.1f} GiB")
@@ -330,7 +331,7 @@ def amounts(found: dict[str, float]) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """The first sentence of what Ray says, on one line."""
+    """Returns the first relevant sentence of a Ray error, on one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     tells = [line for line in lines if "died" in line or "unavailable" in line or "dead" in line]
     return f"Ray: {' '.join(tells[:2] or lines[:1]) or type(error).__name__}"[:500]
@@ -353,7 +354,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     given = arguments()
     stdout = os.dup(1)
-    os.dup2(2, 1)  # what Ray prints is no frame
+    os.dup2(2, 1)  # output of Ray must not mix with the frames
     stdin = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stderr = sys.stdout = Silence()
@@ -365,7 +366,7 @@ def main() -> None:
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, LookupError, ValueError) as error:
         tell(sentence(error))
         code = 1
-    os._exit(code)  # at once: what Ray has to tidy it tidies when the connection ends
+    os._exit(code)  # at once: Ray cleans up when the connection ends
 
 
 if __name__ == "__main__":

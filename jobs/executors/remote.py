@@ -1,4 +1,4 @@
-"""A slot whose trials run on a node: its process, its watchdog and its memory are there, behind an agent."""
+"""A slot that runs its trials on a node, through an agent that has the process and the watchdog."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.devices import Gpu
-from fts.jobs.executors.base import DataNotSent, OrderCame, Whose
+from fts.jobs.executors.base import DataNotSent, OrderReceived, Whose
 from fts.jobs.executors.remote_process import RemoteProcess
 from fts.jobs.executors.remote_watchdog import NodeSensors, RemoteWatchdog
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 
 class RemoteSlot(Slot):
-    """Asks its executor for a node when a trial is to begin, and keeps it while it is healthy."""
+    """Gets a node from its executor before a trial starts, and keeps it while it is healthy."""
 
     is_local = False
 
     def __init__(self, index: int, places: Places, settings: WorkerSettings, executor: CommandExecutor) -> None:
         super().__init__(index, places, settings, NodeSensors(self), MemoryPool())
         self.executor = executor
-        self.asked = settings  # as the worker was told; `settings` are those of the node
+        self.asked = settings  # the worker's settings; `self.settings` are adapted to the node
         self.channel: Channel | None = None
         self.node = ""
         self.token = 0
@@ -52,7 +52,7 @@ class RemoteSlot(Slot):
 
     @property
     def runs(self) -> str:
-        """Its program, whatever GPUs it sees."""
+        """Identifies its program, without the GPUs."""
         return "" if self._program is None else repr((self._program.words, self._program.folder))
 
     def find(self, want: Want, leaves: Callable[[], bool], waits: Callable[[str], None]) -> bool:
@@ -60,28 +60,28 @@ class RemoteSlot(Slot):
         return self.executor.place(self.index, want, leaves, waits)
 
     def take_node(self, channel: Channel, node: str, room: MemoryPool, slots: int) -> None:
-        """An agent is there."""
+        """Uses the node of a new agent from now on."""
         hello = channel.hello or {}
         self.channel, self.node, self.room = channel, node, room
         device = str(hello.get("device") or "cpu") if self.asked.device == "auto" else self.asked.device
         self.settings = replace(self.asked, slots=slots, device=device)
 
     def leave_node(self, gently: bool = False) -> None:
-        """The connection ends."""
+        """Releases the node and closes the connection."""
         self.executor.rows.runs(self.index, None)
         channel = self.take_channel()
         if channel is not None:
-            self.room.give_back(self.index)
+            self.room.release(self.index)
             channel.close(gently)
 
     def take_channel(self) -> Channel | None:
-        """The slot has no node any more; whoever gets the connection closes it."""
+        """Removes the node from the slot and returns its connection, which the caller must close."""
         self._child = self._watchdog = self._program = None
         channel, self.channel = self.channel, None
         return channel
 
-    def give_back_room(self) -> None:
-        super().give_back_room()
+    def release_room(self) -> None:
+        super().release_room()
         self.executor.idles(self.index)
 
     def child(
@@ -106,22 +106,22 @@ class RemoteSlot(Slot):
             self.executor.send_code(self.channel, program, self.look)
             self.channel.start(told)
         except BrokenPipeError:
-            pass  # the process then ends as lost
-        except (OSError, OrderCame) as error:
-            if isinstance(error, DataNotSent | OrderCame):
-                self.leave_node()  # what the agent has is half
-            # nothing was started, and the next trial must not find this process
+            pass  # the process then counts as lost
+        except (OSError, OrderReceived) as error:
+            if isinstance(error, DataNotSent | OrderReceived):
+                self.leave_node()  # the agent has only a part of the files
+            # nothing was started: the next trial must not use this process
             self._child = self._watchdog = self._program = None
             raise
         return process
 
     def look(self) -> None:
-        """Called while something is on its way to the node. Raises OrderCame."""
+        """Called while files are sent to the node; raises OrderReceived if the trial should stop."""
         if self._leaves():
-            raise OrderCame
+            raise OrderReceived
 
     def prepare(self, program: Program, threads: int) -> None:
-        """Nobody knows yet on which node."""
+        """Does nothing: the node is not known yet."""
 
     def _begins(self, db: Database, claim: Claim, trial: Trial) -> None:
         process = self._child
@@ -132,7 +132,7 @@ class RemoteSlot(Slot):
         process.begins = {"measures": bool(trial.architecture)}
 
     def _limit_data(self, limit: int | None) -> None:
-        """The agent does, when it hears of the limits."""
+        """Does nothing: the agent sets the limit."""
 
     def _held(self, reading: Reading) -> int:
         return self.executor.held(self.node)
@@ -143,11 +143,11 @@ class RemoteSlot(Slot):
                 return
             time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
-    def judged(self, end: AttemptEnd) -> AttemptEnd:
-        """A full disk of a node is its loss; so is what is missing there, unless all nodes miss it."""
+    def reclassified(self, end: AttemptEnd) -> AttemptEnd:
+        """Turns a full disk on the node, or something missing only there, into the end LOST."""
         if end.how is Ended.LOST or end.how in (Ended.RESULT, Ended.PRUNED):
             return end
-        asked, message = end.wish, str(end.facts.get("message"))
+        asked, message = end.stop_request, str(end.facts.get("message"))
         is_full = asked is not None and asked.reason is StopReason.DISK
         failed = end.how is Ended.FAILED and asked is None
         if failed and end.facts.get("lasting"):
@@ -176,7 +176,7 @@ class RemoteSlot(Slot):
             process.close()
 
     def kill(self) -> None:
-        """Of a claim that is lost: nothing that is under way may count."""
+        """Closes the connection at once: the claim is lost, so nothing that still arrives may be recorded."""
         self.leave_node()
 
     def release(self) -> None:

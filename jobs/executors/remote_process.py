@@ -1,4 +1,4 @@
-"""A trial process on a node, as the supervisor knows one of this machine: commands go, facts and files come home."""
+"""A trial process on a node with the same interface as a local one: sends commands, receives facts and files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import protocol
-from fts.jobs.executors.base import Exit, OrderCame, Whose
+from fts.jobs.executors.base import Exit, OrderReceived, Whose
 from fts.jobs.executors.channel import Channel, FilesCame, LogCame
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.incoming_files import Arriving, settle
@@ -20,7 +20,7 @@ from fts.jobs.executors.outgoing_files import KEEPS, open_plain, scan, send_file
 from fts.jobs.executors.remote_watchdog import decision_of
 from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.child import ChildGone
-from fts.jobs.supervisor.template import Told
+from fts.jobs.supervisor.template import KnownTrials
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 class RemoteProcess:
-    """A trial process on a node, as fts.jobs.executors.base.Placed has it."""
+    """A trial process on a node; implements fts.jobs.executors.base.Placed."""
 
     pid: int = 0
     frozen: bool = False
     reads_files: bool = False
-    writes_stacks: bool = False  # the agent of its node knows
+    writes_stacks: bool = False  # set by the agent on its node
 
     def __init__(self, channel: Channel, node: str, slot: RemoteSlot, program: Program) -> None:
         self.channel, self.slot, self.program = channel, slot, program
@@ -46,22 +46,22 @@ class RemoteProcess:
         self.relays = program.relays
         self.log_path = channel.log_path
         self.started = time.time()
-        self.told = Told()
+        self.known = KnownTrials()
         self.was_ready = self.asked_to_stop = False
         self.fence: Callable[[], AbstractContextManager[None]] = nullcontext
         self.decisions: list[Decision] = []
-        self.begins: dict[str, Any] = {}  # what the watchdog there is told of the next trial
+        self.begins: dict[str, Any] = {}  # arguments for the watchdog there, for the next trial
         self._exit: Exit | None = None
         self._oom_kills = 0
         self._home: Path | None = None
         self._log: Path | None = None
         self._token = ""
-        self._elsewhere: Path | None = None  # of this trial: what does not come home
+        self._elsewhere: Path | None = None  # the trial's folder for large checkpoints on the shared file system
 
-    # -- talk
+    # -- commands and facts
 
     def send(self, message: dict[str, Any], timeout_s: float = 5.0) -> None:
-        """A command of the protocol; a specification goes with the files that the trial goes on from."""
+        """Sends a command of the protocol; "run" is sent with the trial's checkpoint files."""
         try:
             if message.get("do") == "run":
                 self._begin(message["spec"])
@@ -69,7 +69,7 @@ class RemoteProcess:
                 self.channel.writer.send(Kind.SEND, {"message": message})
         except BrokenPipeError as error:
             raise ChildGone(f"{self.node} does not answer: {error}") from error
-        except OrderCame:
+        except OrderReceived:
             self.slot.leave_node()
             raise
 
@@ -109,7 +109,7 @@ class RemoteProcess:
         writer.send(Kind.RUN, meta)
 
     def facts(self, timeout_s: float = 0.0) -> list[dict[str, Any]]:
-        """As the trial told them; the files that a fact tells of are at home when it comes. Raises StaleToken."""
+        """Returns the facts of the trial; the files that a fact names are stored here before. Raises StaleToken."""
         facts: list[dict[str, Any]] = []
         printed: list[bytes] = []
         for came in self._come(timeout_s):
@@ -131,7 +131,7 @@ class RemoteProcess:
         return facts
 
     def _come(self, timeout_s: float) -> Iterator[Any]:
-        """What has come; what the caller does not get to is dropped."""
+        """Yields received items; drops staged files that the caller does not reach."""
         came = deque(self.channel.take(timeout_s))
         try:
             while came:
@@ -154,7 +154,7 @@ class RemoteProcess:
         printed.clear()
 
     def _at_home(self, fact: dict[str, Any]) -> dict[str, Any]:
-        """With the paths that its files have here."""
+        """Replaces paths on the node by the paths of the files here."""
         scratch = str((self.channel.hello or {}).get("scratch", ""))
         if self._home is None or not scratch or scratch not in repr(fact):
             return fact
@@ -168,12 +168,12 @@ class RemoteProcess:
         return found
 
     def sweep(self, live: str | None = None) -> None:
-        """Of what does not come home, what no pointer at home names goes. `live`: an attempt that still runs."""
+        """Removes shared checkpoint files that no pointer here names. `live`: token of a running attempt."""
         if self._elsewhere is not None and self._home is not None:
             shared_checkpoints.sweep(self._elsewhere, self._home, live)
 
     def _kept_at(self, fact: dict[str, Any]) -> dict[str, Any]:
-        """Where a checkpoint is that did not come home."""
+        """Returns the fact's `kept_at` for a checkpoint on the shared file system, else nothing."""
         if self._elsewhere is None or self._home is None or fact.get("fact") != "checkpoint":
             return {}
         return {"kept_at": str(self._elsewhere)} if shared_checkpoints.bytes_of(self._home) else {}
@@ -188,7 +188,7 @@ class RemoteProcess:
         )
 
     def oom_kills(self) -> int:
-        """Victims on its node, as far as it has said: only the difference matters."""
+        """Returns the count reported at its end, 0 before; only the difference matters."""
         return self._oom_kills
 
     # -- life
@@ -216,7 +216,7 @@ class RemoteProcess:
         return code
 
     def tree(self) -> list[psutil.Process]:
-        """Its processes are on another machine, where the agent counts them."""
+        """Returns nothing: its processes are on another machine, where the agent measures them."""
         return []
 
     def _stop(self, how: str) -> bool:
@@ -239,16 +239,16 @@ class RemoteProcess:
         return self._stop("ask")
 
     @property
-    def unheard(self) -> bool:
-        """The agent reads all that comes, and sends SIGTERM by itself to a process that does not."""
+    def has_unread_command(self) -> bool:
+        """Always False: the agent itself sends SIGTERM to a process that does not read its commands."""
         return False
 
-    def insist(self) -> bool:
+    def terminate(self) -> bool:
         self.asked_to_stop = True
         return self._stop("insist")
 
     def kill(self) -> int:
-        """Asks for it; its end comes with the facts, or with the end of the node."""
+        """Requests the kill and does not wait; the end arrives with the facts or with the end of the node."""
         self._stop("kill")
         return -9
 
@@ -257,7 +257,7 @@ class RemoteProcess:
         self._stop("stdin")
 
     def close(self) -> None:
-        """The agent ends it, and waits for another."""
+        """Asks the agent to end the process; the agent then waits for the next one."""
         self.channel.leave_attempt()
         if self.channel.lost() is None:
             with contextlib.suppress(BrokenPipeError):

@@ -1,4 +1,4 @@
-"""What the watchdog and the sensors of a node tell, as the supervisor asks those of this machine."""
+"""Gives the supervisor the watchdog and the sensors of a node with the interface of the local ones."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from fts.jobs.executors.remote_process import RemoteProcess
 
 READINGS = set(Reading.__dataclass_fields__)
-HEAT = (GuardState.UNKNOWN, GuardState.NORMAL, GuardState.WARM)  # of which nobody need be told
+HEAT = (GuardState.UNKNOWN, GuardState.NORMAL, GuardState.WARM)  # heat states that are not reported
 
 
 class NodeMemory:
-    """What MemoryWatch is on this machine."""
+    """The peak memory on the node, in place of MemoryWatch."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -38,7 +38,7 @@ class NodeMemory:
 
 
 class RemoteWatchdog:
-    """The watchdog on the node, as far as the supervisor asks it."""
+    """The watchdog on the node, with the methods that the supervisor uses."""
 
     def __init__(self, process: RemoteProcess, limits: MemoryLimits) -> None:
         self.process, self.limits = process, limits
@@ -61,10 +61,10 @@ class RemoteWatchdog:
         }
 
     def progress(self, step_s: float | None = None) -> None:
-        """The node's own hears the steps."""
+        """Does nothing: the watchdog on the node gets the steps itself."""
 
     def reported(self) -> None:
-        """Likewise."""
+        """Does nothing, like progress."""
 
     @property
     def worked_s(self) -> float:
@@ -80,14 +80,14 @@ class RemoteWatchdog:
         return Vitals(reading, int(vitals["tree"]), None, vitals.get("step_s"), heat, self.memory.peak)
 
     def check(self) -> list[Decision]:
-        """What it did or wants; of the heat only what changes something."""
+        """Returns the decisions that the node has sent, without harmless changes of heat."""
         found, self.process.decisions = self.process.decisions, []
         told = [one for one in found if one.action is not Action.NONE or one.state not in HEAT]
         node = self.process.node
         return [replace(one, state=None, message=f"{node}: {one.message}") for one in told]
 
     def close(self) -> None:
-        """The agent closes it with its process."""
+        """Does nothing: the agent closes it together with its process."""
 
 
 def reading_of(told: Any) -> Reading:
@@ -96,7 +96,7 @@ def reading_of(told: Any) -> Reading:
 
 
 def disk_short(hello: Mapping[str, Any]) -> str | None:
-    """What is missing where the disk of a node has less room than is reserved; None: it has enough, or nobody knows."""
+    """Says how much room is missing on a node's disk; None: it has enough, or it is unknown."""
     limits = MemoryLimits(disk_reserve=disk_reserve(os.environ, None))
     short = judge_disk(limits, reading_of(hello.get("reading")))
     return None if short is None else short.message
@@ -120,11 +120,11 @@ class NodeSensors:
         return self._reading
 
     def close(self) -> None:
-        """They are the node's."""
+        """Does nothing: the agent closes its sensors."""
 
 
 def decision_of(meta: dict[str, Any]) -> Decision:
-    """Raises ValueError for none of ours."""
+    """Parses a DECISION frame. Raises ValueError."""
     state, cause = meta.get("state"), meta.get("cause")
     return Decision(
         Action(meta["action"]),

@@ -1,4 +1,4 @@
-"""What Slurm says: which nodes it wants to have back when their work is done, and why a job waits."""
+"""Asks Slurm which nodes are being drained, and why a job waits."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import re
 import shutil
 import subprocess
 
-TAKES_S = 3.0  # the beats of the nodes wait meanwhile
+TAKES_S = 3.0  # time limit: the heartbeats to the nodes wait meanwhile
 WAITS = re.compile(r"srun: job (\d+) queued and waiting for resources")
 
 
 def drained() -> frozenset[str]:
-    """Names of the nodes that somebody drains; none where Slurm does not answer."""
+    """Returns the names of drained nodes; empty if Slurm does not answer."""
     rows = [line.split() for line in answer("sinfo", "--noheader", "--Node", "--format=%N %T").splitlines()]
     return frozenset(row[0] for row in rows if len(row) == 2 and row[1].startswith("drain"))
 
 
 def with_reason(said: str) -> str:
-    """`job 4711 waits in Slurm: Resources`, for srun's line that it is queued, which gives no reason; else the line."""
+    """Returns `job 4711 waits in Slurm: Resources` for srun's "queued" line, which has no reason; else the line."""
     waits = WAITS.search(said)
     reason = waits and answer("squeue", "--noheader", f"--jobs={waits[1]}", "--format=%r").strip()
     return f"job {waits[1]} waits in Slurm: {reason}"[:300] if waits and reason and reason != "None" else said
 
 
 def answer(command: str, *words: str) -> str:
-    """What it prints; nothing where it is not installed or does not answer."""
+    """Returns the output of a Slurm command; empty if it is not installed or does not answer."""
     path = shutil.which(command)
     if path is None:
         return ""

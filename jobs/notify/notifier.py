@@ -121,7 +121,7 @@ class Notifier:
 
     def _look(self) -> glances.Glance:
         found = clean_snapshot(queries.snapshot(self.db, this_person()))
-        snapshot = liveness.seen(found, self.places.db.parent)
+        snapshot = liveness.with_local_facts(found, self.places.db.parent)
         age = max(0.0, time.time() - snapshot.taken_at)
         return glances.look(
             snapshot,

@@ -11,7 +11,7 @@ from fts.jobs.api.spec import BadSpec
 from fts.jobs.status import formatting
 from fts.jobs.status.memoize import Once
 from fts.state.files import capacity
-from fts.state.scheduling import waits
+from fts.state.scheduling import is_waiting
 from fts.state.values import Epoch, Job, JobStatus, Snapshot, Trial, TrialStatus, Worker
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def runnable(snapshot: Snapshot) -> list[Job]:
     """Jobs that a free slot would start now."""
     if snapshot.queue_paused:
         return []
-    return _waiting((snapshot.jobs,), None, lambda: [job for job in snapshot.jobs if waits(job)])
+    return _waiting((snapshot.jobs,), None, lambda: [job for job in snapshot.jobs if is_waiting(job)])
 
 
 def running(snapshot: Snapshot) -> list[Job]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fts.frozen import dataclass
 from fts.jobs.status.declared import steps_of
 from fts.jobs.status.formatting import count, honest, spell, trials_ended
-from fts.state.scheduling import waits
+from fts.state.scheduling import is_waiting
 from fts.state.values import Job, JobStatus, SeenForecast, Snapshot
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
     unknown = False
     paces: dict[tuple[str, int | None, bool], TrialPace | None] = {}  # of thousands of jobs in line few differ in these
     for job in jobs:
-        if job.status is JobStatus.RUNNING or waits(job):
+        if job.status is JobStatus.RUNNING or is_waiting(job):
             own = own_pace(job, now, snapshot.worked)
             pool = pool_of(job)
             asked = (pool, epochs_of(job), is_pruned(job))

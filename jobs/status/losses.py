@@ -27,7 +27,7 @@ from fts.jobs.status.conditions import (
 )
 from fts.jobs.status.event_groups import GUARDED, TRIAL_RESTARTED, WORKER_LOST, guard_since
 from fts.jobs.status.surface import Surface, by
-from fts.state.scheduling import FULL_DISK, OF_DISK, ends_with_room
+from fts.state.scheduling import FULL_DISK, OF_DISK, resumes_by_itself
 from fts.state.values import Event, JobStatus, Snapshot, Worker
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> 
         cure = "Mend that" if other else f"Make room ({gc})" if gc else "Make room"
         resumes = f"{by('P', surface)} resumes it"
         brief = f"queue paused: {'files cannot be written' if other else 'disk full'}. {gc or cure}; "
-        if ends_with_room(why) and any(
+        if resumes_by_itself(why) and any(
             w.status == "running" and not w.gone for w in snapshot.workers
         ):  # it may be unable to beat
             resumes = f"the worker goes on by itself ({by('P', surface)}: at once)"

@@ -10,7 +10,7 @@ from fts.jobs.supervisor.machine_errors import DISK_FAILS, takes_files
 from fts.jobs.supervisor.progress_events import Note
 from fts.state import queries, transitions
 from fts.state.files import room
-from fts.state.scheduling import ends_with_room
+from fts.state.scheduling import resumes_by_itself
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,4 +57,4 @@ class DiskWait:
 
 def is_of_disk(flag: dict[str, Any] | None) -> bool:
     """Did a worker pause the queue for a reason that can end without a person?"""
-    return flag is not None and str(flag["who"]).startswith(BY_WORKER) and ends_with_room(flag["reason"])
+    return flag is not None and str(flag["who"]).startswith(BY_WORKER) and resumes_by_itself(flag["reason"])

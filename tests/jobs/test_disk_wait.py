@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from fts.jobs.cli.work import OnceInAWhile
+from fts.jobs.cli.work import RepeatFilter
 from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.status.formatting import GB
 from fts.jobs.supervisor.machine_errors import takes_files
@@ -16,7 +16,7 @@ from fts.jobs.worker.disk_wait import DiskWait
 from fts.state import queries, transitions
 from fts.state.db import open_for_person
 from fts.state.files import refusal
-from fts.state.scheduling import ends_with_room
+from fts.state.scheduling import resumes_by_itself
 
 FULL = "disk: /o/trials/x cannot be written: the disk of /o/trials is full (0 bytes free): free some space"
 
@@ -105,12 +105,12 @@ def test_a_folder_that_takes_no_file_is_told_from_one_that_does(tmp_path):
 
 def test_every_reason_that_a_full_disk_gives_ends_with_room():
     for said in ("is full", "the quota of this user", "is mounted read-only", "no free inodes", "may not write to"):
-        assert ends_with_room(f"disk: /o {said}")
-    assert not ends_with_room(None) and not ends_with_room("full disk")
+        assert resumes_by_itself(f"disk: /o {said}")
+    assert not resumes_by_itself(None) and not resumes_by_itself("full disk")
 
 
 def test_a_worker_says_the_same_once_in_a_while(monkeypatch):
-    keep, now = OnceInAWhile(), 0.0
+    keep, now = RepeatFilter(), 0.0
     monkeypatch.setattr("fts.jobs.cli.work.time.monotonic", lambda: now)
 
     def says(text):

@@ -40,19 +40,19 @@ def study_of(folder: Path, pid: int, host: str = ""):
 def test_a_killed_worker_is_gone_at_once_and_one_that_lives_is_not(tmp_path, child):
     db = study_of(tmp_path, child.pid)
     (worker,) = queries.workers(db)
-    assert liveness.gone([worker], tmp_path / "outputs") == frozenset()
+    assert liveness.gone_workers([worker], tmp_path / "outputs") == frozenset()
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has fetched its end yet
-    assert liveness.gone([worker], tmp_path / "outputs") == {worker.id}
+    assert liveness.gone_workers([worker], tmp_path / "outputs") == {worker.id}
     child.wait()
-    assert liveness.gone([worker], tmp_path / "outputs") == {worker.id}
+    assert liveness.gone_workers([worker], tmp_path / "outputs") == {worker.id}
 
 
 def test_a_worker_elsewhere_is_known_by_its_heartbeat_alone(tmp_path, child):
     db = study_of(tmp_path, child.pid, host="another")
     child.kill()
     child.wait()
-    assert liveness.gone(queries.workers(db), tmp_path / "outputs") == frozenset()
+    assert liveness.gone_workers(queries.workers(db), tmp_path / "outputs") == frozenset()
 
 
 def test_a_worker_in_a_container_holds_its_slot_although_no_such_process_is_seen_here(tmp_path, child):
@@ -63,9 +63,9 @@ def test_a_worker_in_a_container_holds_its_slot_although_no_such_process_is_seen
     unseen = replace(worker, pid=child.pid)
     lock = SlotLock(tmp_path / "outputs", 0).acquire()
     lock.path.write_text(f'{{"pid": {child.pid}, "host": "here", "started": 1.0, "slot": 0}}')
-    assert liveness.gone([unseen], tmp_path / "outputs") == frozenset()
+    assert liveness.gone_workers([unseen], tmp_path / "outputs") == frozenset()
     os.close(lock._fd)  # as its death would: the file keeps its words
-    assert liveness.gone([unseen], tmp_path / "outputs") == {worker.id}
+    assert liveness.gone_workers([unseen], tmp_path / "outputs") == {worker.id}
 
 
 def test_monitor_verdict_and_why_say_so(tmp_path, child):
@@ -97,7 +97,7 @@ def test_a_disk_that_fills_is_seen_before_the_worker_measures_it_again(tmp_path,
     monkeypatch.setenv("FTS_DISK_RESERVE", "100T")  # as if so little were free
     second = reader.read(ReadRequest())
     assert second is not None and is_disk_low(second.snapshot)
-    assert is_disk_low(liveness.seen(queries.snapshot(db), tmp_path / "outputs"))
+    assert is_disk_low(liveness.with_local_facts(queries.snapshot(db), tmp_path / "outputs"))
     monkeypatch.setenv("FTS_DISK_RESERVE", "1")
-    assert not is_disk_low(liveness.seen(queries.snapshot(db), tmp_path / "outputs"))
+    assert not is_disk_low(liveness.with_local_facts(queries.snapshot(db), tmp_path / "outputs"))
     reader.close()

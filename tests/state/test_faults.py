@@ -18,7 +18,7 @@ from fts.state import queries, tickets, transitions
 from fts.state.db import Database, open_database
 from fts.state.errors import DatabaseBusy, DatabaseFailed, DatabaseOverwritten, DiskFull
 from fts.state.holder import holder
-from fts.state.scheduling import OF_DISK, ends_with_room
+from fts.state.scheduling import OF_DISK, resumes_by_itself
 from fts.state.translation import translate
 from fts.state.values import Cause
 from tests.fts_process import ROOT
@@ -75,7 +75,7 @@ def _trial_ends(db: Database) -> None:
 ACTIONS: dict[str, Action] = {
     "enqueue": lambda db: transitions.enqueue(db, [spec(8), spec(9)], "ada"),
     "claim": lambda db: transitions.claim(db, 1, LEASE_S),
-    "beat": lambda db: transitions.beat(db, 1, LEASE_S),
+    "beat": lambda db: transitions.record_heartbeat(db, 1, LEASE_S),
     "move": lambda db: transitions.move(db, [3, 2], "top", who="ada"),
     "pause": lambda db: transitions.pause(db, [1, 2, 3], who="ada"),
     "cancel": lambda db: transitions.cancel(db, [1, 2], who="ada"),
@@ -147,7 +147,7 @@ def test_a_quota_that_is_used_up_is_room_that_is_missing_although_sqlite_calls_i
         DiskFull, match=r"the quota of this user on the disk of .* is used up.*; nothing was written"
     ) as it:
         ACTIONS["enqueue"](db)
-    assert ends_with_room(f"{OF_DISK} {it.value}"), "a worker goes on by itself once it is mended"
+    assert resumes_by_itself(f"{OF_DISK} {it.value}"), "a worker goes on by itself once it is mended"
     monkeypatch.undo()
     db.arm(2, "disk I/O error")
     with pytest.raises(DatabaseFailed):

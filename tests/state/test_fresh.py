@@ -255,9 +255,9 @@ def test_a_connection_beside_a_stale_one_is_not_taken_for_fresh(tmp_path: Path) 
     note(path)
     db = Database(path, readonly=True)
     with pytest.raises(NotFresh, match="may read old data"):
-        db.prove(patience_s=0.1)
+        db.verify(patience_s=0.1)
     stale.close()
-    db.prove(patience_s=0.1)
+    db.verify(patience_s=0.1)
     assert "said elsewhere" in seen(db)
     db.close()
 

@@ -86,7 +86,7 @@ def test_a_full_disk_is_told_to_each_and_what_was_told_as_written_is_there(toget
 def test_a_commit_that_fails_is_told_to_all_of_its_group_and_the_next_one_works(
     together: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "TOGETHER_S", 60.0)
+    monkeypatch.setattr(group_commit, "MAX_OPEN_S", 60.0)
     begun, queued = threading.Event(), threading.Event()
 
     def breaks() -> None:

@@ -71,7 +71,7 @@ def test_the_quick_reading_of_a_row_is_the_thorough_one(
         for row in holding(db, table, value):
             quick = repr(read(row))
             with monkeypatch.context() as patch:
-                patch.setattr(rows, "_ordinary", lambda *_: False)
+                patch.setattr(rows, "_in_range", lambda *_: False)
                 assert quick == repr(read(row))
     assert {found.status for found in queries.trials(db, 1)} == {TrialStatus.INTERRUPTED}
 

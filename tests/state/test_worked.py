@@ -7,7 +7,7 @@ import pytest
 from fts.jobs.records.results import spent
 from fts.state import queries, replay, transitions
 from fts.state.db import Database
-from fts.state.trial_usage import covered, spent_s
+from fts.state.trial_usage import spent_s, union_s
 from fts.state.values import Cause, TrialStatus
 from tests.state.helpers import claimed, enqueued, epoch, interrupt, started
 
@@ -53,7 +53,7 @@ def test_trials_side_by_side_share_their_time(db: Database) -> None:
     spans = {1: (100.0, 160.0), 2: (110.0, 130.0), 3: (200.0, 230.0)}
     for trial, (began, ended) in spans.items():
         db.execute_sql("UPDATE attempt SET began_at = ?, ended_at = ? WHERE trial_id = ?", (began, ended, trial))
-    assert queries.snapshot(db).worked == {1: 90.0} == {1: covered(spans.values())}
+    assert queries.snapshot(db).worked == {1: 90.0} == {1: union_s(spans.values())}
 
 
 NIGHT_S = 36_000.0  # without power
@@ -72,7 +72,7 @@ def lost_for_a_night(db: Database, trial: int, ran_s: float, heard_s: float) -> 
 def told(db: Database) -> dict[str, float]:
     """The seconds of trial 0 of job 1 by who shows them."""
     (trial,) = queries.trials(db, 1)
-    worked = queries.worked_on(db, 1)
+    worked = queries.attempts_by_trial(db, 1)
     (minutes,) = db.execute_sql("SELECT minutes FROM v_trials").fetchone()
     return {
         "record": trial.train_seconds,

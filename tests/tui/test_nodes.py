@@ -9,7 +9,7 @@ from fts.jobs.executors.node_history import Past
 from fts.jobs.sensors.reading import Reading
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
-from fts.state.rows import is_past
+from fts.state.rows import is_node_history
 from fts.state.values import Node, NodeState
 from fts.tui.data.view import View
 from fts.tui.render import text
@@ -62,9 +62,9 @@ def test_memory_heat_and_gpu_are_charts_that_break_where_it_is_narrow():
 
 def test_what_another_version_wrote_of_the_past_is_no_chart():
     good = [[1.0, 0.5, None, 3]]
-    assert is_past(good) and is_past([])
+    assert is_node_history(good) and is_node_history([])
     for wrong in (None, {}, [1], [[1.0, 2.0]], [[None, 1, 1, 1]], [["x", 1, 1, 1]], [[1.0, True, None, None]]):
-        assert not is_past(wrong), wrong
+        assert not is_node_history(wrong), wrong
 
 
 def test_a_day_of_a_node_is_a_few_points():

@@ -8,7 +8,7 @@ import click
 
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.change import writing
-from fts.jobs.cli.maintain import sure
+from fts.jobs.cli.maintain import confirm
 from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import one_cell
 from fts.jobs.status.formatting import iso
@@ -61,7 +61,7 @@ def open_test_set(db: Database, job: Job, yes: bool) -> Opening:
 
     best = winner(db, job)
     require_data(here().data, train_spec(job, best))
-    sure(
+    confirm(
         f"Open the test set of {job.experiment} for trial {best.number}? It can be opened only once. After "
         "that every choice for this cell is biased, and every table will say so.",
         yes,

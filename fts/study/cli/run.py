@@ -101,7 +101,7 @@ def waiting_job(word: str) -> int | None:
     except NothingThere:
         running = [job for job in snapshot.jobs if job.status is JobStatus.RUNNING]
         if found := _of_these(running, word):
-            raise NothingThere("; ".join(why(found, liveness.seen(snapshot, here().outputs)))) from None
+            raise NothingThere("; ".join(why(found, liveness.with_local_facts(snapshot, here().outputs)))) from None
         others = [job for job in snapshot.jobs if job.study != PATCHTST]
         if NUMBER.fullmatch(word) or _of_these(others, word):  # neither can name a new cell
             ended = one_job(snapshot.jobs, word)
