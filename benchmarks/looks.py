@@ -1,6 +1,6 @@
-"""What a look at a large queue costs the monitor: the thread that reads, the thread that paints, a step of a replay.
+"""Measures the monitor on a large queue: the thread that reads, the thread that paints, a step of a replay.
 
-Processor seconds of a thread: they can be compared on a busy machine.
+Processor seconds of a thread, which are comparable on a busy machine.
 """
 
 from __future__ import annotations
@@ -41,30 +41,32 @@ def rows(quick: bool = True) -> list[Row]:
 
 
 def measured(path: Path, name: str) -> list[Row]:
-    """After each change that concerns no job: an event of the journal."""
-    reader, wish, desk = Reader(path), ReadRequest(user="bench", job_id=6), Navigation(job_id=6)
-    reader.read(wish)
+    """Measures after each change that concerns no job: an event of the journal."""
+    reader, request, navigation = Reader(path), ReadRequest(user="bench", job_id=6), Navigation(job_id=6)
+    reader.read(request)
     db = open_database(path)
     reads, glance, paints = [], [], []
     for n in range(REPEATS + 1):
         note(db, f"note {n}", who="bench")
         began = time.thread_time()
-        reading = reader.read(wish)
+        reading = reader.read(request)
         reads.append(time.thread_time() - began)
-        assert reading is not None and reading.foreseen is not None, "a note was written"
+        assert reading is not None and reading.forecast is not None, "a note was written"
         memoize.expect()
-        _, foreseen = reading.foreseen
+        _, known_forecast = reading.forecast
         began = time.thread_time()
         look = glances.look(
-            reading.snapshot, time.time(), events=reading.details.events, foresee=lambda *_, known=foreseen: known
+            reading.snapshot, time.time(), events=reading.details.events, foresee=lambda *_, known=known_forecast: known
         )
         glance.append(time.thread_time() - began)
         began = time.thread_time()
-        desk.settle(reading.snapshot, time.monotonic())
+        navigation.settle(reading.snapshot, time.monotonic())
         queue_table.paint(View(look, reading.details, job_id=6), 120, 14)
         paints.append(time.thread_time() - began)
     events = reading.details.events
-    steps = [spent(lambda at=event.at: reader.read(replace(wish, at=at - 0.0005))) for event in events[-REPEATS - 1 :]]
+    steps = [
+        spent(lambda at=event.at: reader.read(replace(request, at=at - 0.0005))) for event in events[-REPEATS - 1 :]
+    ]
     db.close()
     reader.close()
     return [
@@ -76,19 +78,19 @@ def measured(path: Path, name: str) -> list[Row]:
 
 
 def spent(do: Callable[[], object]) -> float:
-    """Processor seconds of this thread."""
+    """Returns processor seconds of this thread."""
     began = time.thread_time()
     do()
     return time.thread_time() - began
 
 
 def middle(values: list[float]) -> float:
-    """In milliseconds, without the first one, which finds nothing that is known."""
+    """Returns the median in milliseconds, without the first one, which runs with empty caches."""
     return sorted(values[1:])[len(values[1:]) // 2] * MS
 
 
 def build(path: Path, jobs: int, trials: int) -> None:
-    """The study of the tests; nine of ten of so many more jobs are done, with ten trials each, the others wait."""
+    """Builds the study of the tests with more jobs: nine of ten are done, with ten trials each, the others wait."""
     study.build(path, now=time.time())
     study.write_log(path)
     done = jobs * 9 // 10

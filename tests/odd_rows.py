@@ -218,7 +218,7 @@ def fault_of_worker(path: Path) -> str | None:
         claims = []
         while (claim := transitions.claim(db, worker, 60.0)) is not None:
             claims.append(claim)
-            transitions.beat(db, worker, 60.0, claims)
+            transitions.record_heartbeat(db, worker, 60.0, claims)
         for claim in claims:
             transitions.release_job(db, claim, Cause.DRAINED)
         transitions.stop_worker(db, worker)

@@ -84,7 +84,7 @@ class NodeRows:
             self.known[node.id] = node
         with contextlib.suppress(StateError):  # the next call writes it
             if states:
-                transitions.nodes_heard(self._executor.db, states)
+                transitions.record_nodes(self._executor.db, states)
 
 
 def drain_reason(node: str, drained: Container[str]) -> str | None:

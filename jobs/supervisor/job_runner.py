@@ -21,7 +21,7 @@ from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
-from fts.jobs.records.pending_exports import SHARE, Owed
+from fts.jobs.records.pending_exports import SHARE, PendingExports
 from fts.jobs.records.questions import TIME_IS_UP
 from fts.jobs.records.trial_roles import OF
 from fts.jobs.search.proposal import drawn_for, gives_all
@@ -70,13 +70,13 @@ class JobRunner:
         claim: Claim,
         ordered: Callable[[int], StopReason | None],
         tell: Tell,
-        owed: Owed | None = None,
+        owed: PendingExports | None = None,
         call_slot: Callable[[], object] = bool,
         backoff: Backoff | None = None,
     ) -> None:
         self.db, self.places, self.claim, self.tell = db, places, claim, tell
         self._ordered = ordered
-        self.owed = Owed(db, places) if owed is None else owed  # not `owed or ...`: an empty one is false
+        self.owed = PendingExports(db, places) if owed is None else owed  # not `owed or ...`: an empty one is false
         self.job = claim.job
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
@@ -231,9 +231,9 @@ class JobRunner:
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise
-            self.owed.owe(self.job.id, error)
+            self.owed.postpone(self.job.id, error)
         except (ValueError, LookupError, TypeError) as error:  # a row that somebody edited
-            self.owed.owe(self.job.id, error)
+            self.owed.postpone(self.job.id, error)
 
     def _export_left(self) -> None:
         """Exports the remaining ended trials and the summaries of a job that is left before its end."""
@@ -250,7 +250,7 @@ class JobRunner:
         except DatabaseCorrupt:
             raise  # the worker must leave
         except Exception as error:  # noqa: BLE001  # any error: see above
-            self.owed.owe(self.job.id, error)
+            self.owed.postpone(self.job.id, error)
 
     def _finished(self) -> Finished:
         """Returns the argument of the study's hooks."""
@@ -292,7 +292,7 @@ class JobRunner:
 
     def _begun(self, live: Live) -> list[Begun]:
         """Returns the started trials that have not ended, running or not."""
-        put_back = queries.put_back(self.db, self.job.id) if self.history.open else ()
+        put_back = queries.retried_trials(self.db, self.job.id) if self.history.open else ()
         extra = set(self.history.extra_numbers)
         return [
             Begun(
@@ -345,7 +345,7 @@ class JobRunner:
 
     def _rerun(self, trial: Trial) -> Trial:
         """Resets a failed trial. Files are removed first: after a kill in between no old checkpoint may be left."""
-        if transitions.begins_anew(trial.cause):
+        if transitions.starts_over(trial.cause):
             folder = trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number)
             shared_checkpoints.forget(folder)
             remove(folder, self.places.outputs)

@@ -81,7 +81,7 @@ class MemoryPool:
         """Takes what is needed if there is room; GPUs under a lock that all processes of the machine share."""
         if not self._has_room(slot, need, total, want):
             return False
-        with self._ledger.looking([gpu.key for gpu in self.gpus] if want.gpus else []) as elsewhere:
+        with self._ledger.locked([gpu.key for gpu in self.gpus] if want.gpus else []) as elsewhere:
             gpus = self._free_gpus(slot, want, elsewhere)
             if gpus is None:
                 return False

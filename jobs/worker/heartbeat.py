@@ -88,7 +88,9 @@ class Heartbeat:
 
     def _beat_or_read(self, write: bool) -> None:
         if write:
-            reply = transitions.beat(self.db, self.worker.id, self.settings.lease_s, self.orders.claims, self._beats)
+            reply = transitions.record_heartbeat(
+                self.db, self.worker.id, self.settings.lease_s, self.orders.claims, self._beats
+            )
             self._beats = reply.beats
             self.orders.from_database(reply.asked, reply.jobs)
             self.orders.lost({claim.job_id for claim in reply.lost})
@@ -102,7 +104,7 @@ class Heartbeat:
             return
         who = f"the file {file.relative_to(self.worker.places.outputs.parent)}"
         try:
-            transitions.record_wish(self.db, WorkerOrder.DRAIN_JOB, who)
+            transitions.record_request(self.db, WorkerOrder.DRAIN_JOB, who)
         except StateError as error:  # a full disk: obey now, record it when writing works again
             log.warning("%s: %s", who, error)
             self.orders.signal(WorkerOrder.DRAIN_JOB, who)
@@ -118,7 +120,7 @@ class Heartbeat:
         if (asked := self.orders.unrecorded) is not None:
             order, who = asked
             with contextlib.suppress(WrongStatus, NoSuchRow):  # others took us for dead: the next beat handles that
-                transitions.record_wish(self.db, order, who, self.worker.id, can_withdraw=False)
+                transitions.record_request(self.db, order, who, self.worker.id, can_withdraw=False)
                 self.orders.recorded(order)
 
     def _sample(self) -> None:

@@ -67,7 +67,7 @@ def clean_up_after_dead_workers(db: Database, places: Places) -> None:
         log.info("processes that trials of a lost worker had started, and that were ended: %d", count)
     transitions.reconcile(db, host, same_process)
     try:
-        if (aside := earlier_exports.set_aside(db, places)) is not None:
+        if (aside := earlier_exports.move_aside(db, places)) is not None:
             log.warning("exports of an earlier database moved to %s", aside)
         exports.catch_up(db, places)
     except OSError as error:  # a full disk: exports can be written later at any time

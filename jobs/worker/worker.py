@@ -22,7 +22,7 @@ from fts.jobs.api.protocol import STOPPED
 from fts.jobs.devices import index_of
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.notify.keeper import Keeper
-from fts.jobs.records.pending_exports import AGAIN_S, Owed
+from fts.jobs.records.pending_exports import AGAIN_S, PendingExports
 from fts.jobs.sensors import detect
 from fts.jobs.status.explain import why
 from fts.jobs.supervisor.backoff import Backoff, jobs_in_backoff
@@ -154,7 +154,7 @@ class Worker:
         for slot in self.slots:
             self._free.put(slot)
         self.heartbeat = Heartbeat(self)
-        self.owed = Owed(db, places)
+        self.owed = PendingExports(db, places)
         self._exports = threading.Thread(target=self._run_exports, name="exports", daemon=True)
         self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
@@ -209,7 +209,7 @@ class Worker:
         self.heartbeat.over.set()
         self.executor.close()
         self.sensors.close()
-        if self.owed and not self.owed.settle():
+        if self.owed and not self.owed.write():
             log.warning("some exports could not be written; the next worker or `fts export` writes them")
         self.db.patience_s = GOODBYE_S
         with contextlib.suppress(StateError):
@@ -350,7 +350,7 @@ class Worker:
         """Writes exports that failed or are late; in its own thread, because the heartbeat must not wait for a disk."""
         while not self.heartbeat.over.wait(AGAIN_S):
             if self.owed:
-                self.owed.settle(now=False)
+                self.owed.write(now=False)
 
     # -- leaving
 

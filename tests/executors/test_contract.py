@@ -376,7 +376,7 @@ def test_nodes_of_a_worker_that_died_go_with_it_but_not_what_a_person_has_to_rel
             Node("b", lost, 0.0, worker_id=dead),
             Node("c", up, 0.0, worker_id=other),
         ]
-        transitions.nodes_heard(db, [*told, Node("d", up, 0.0, worker_id=dead)])
+        transitions.record_nodes(db, [*told, Node("d", up, 0.0, worker_id=dead)])
         transitions.ask_node(db, "d", "quarantine")
         transitions.reconcile(db, "a", lambda pid, started: False)
         assert [node.id for node in queries.nodes(db)] == ["c", "d"]
