@@ -274,13 +274,13 @@ def another_question(cell: BareCell, before: Sequence[Job]) -> str:
     same = [job for job in before if job.study == cell.study and job.labels == cell.axes]
     if not same:
         return ""
-    job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the most similar one
+    job = min(same, key=lambda job: (len(functions.changed_fields(cell, job.spec)), -job.id))  # the most similar one
     if "imported_from" in job.spec and "objective" not in job.spec:
         return (
             f"; it knows nothing of job {job.id}, which was imported without a function: `fts import` with --objective "
             "and --name NEW makes a history that more trials go on from"
         )
-    differs = functions.unlike(cell, job.spec)
+    differs = functions.changed_fields(cell, job.spec)
     script = Path(cell.file or "its script").name
     if differs == ["code_md5"]:
         return (

@@ -499,11 +499,11 @@ def test_a_newcomer_is_told_both_ways_to_begin(fts: Callable[..., Said], tmp_pat
         assert "fts enqueue train.py:objective" in " ".join(fts(*words).out.split())
 
 
-def test_unlike_names_the_fields_that_decide(tmp_path: Path):
+def test_changed_fields_names_the_fields_that_decide(tmp_path: Path):
     (tmp_path / "train.py").write_text("def objective(trial):\n    return 1.0\n")
     (one,) = functions.cells("train.py:objective", tmp_path, 5)
     (two,) = functions.cells("train.py:objective", tmp_path, 9, seed=3)
-    assert functions.unlike(two, json.loads(json.dumps(one.to_json()))) == ["seed"]
+    assert functions.changed_fields(two, json.loads(json.dumps(one.to_json()))) == ["seed"]
 
 
 def test_a_declaration_that_no_fts_writes_breaks_no_command(fts: Callable[..., Said], toy: Database):
