@@ -207,7 +207,9 @@ def test_a_running_job_keeps_how_it_runs_and_the_way_out_is_said(db: Database, t
     claim = transitions.claim(db, worker, lease_s=60.0)
     assert claim is not None
     (line, other) = enqueued(db, tmp_path, "resources.stall=20m")
-    assert "it runs, so this waits: resources.stall 10 min -> 20 min; `fts pause 1`, enqueue the" in line.told
+    assert (
+        "it is running, so not changed yet: resources.stall 10 min -> 20 min; `fts pause 1`, enqueue the" in line.told
+    )
     assert (line.state, other.state) == ("running", "changed")
     assert [spec["stall_s"] for spec in specs(db)] == [600.0, 1200.0]
     with pytest.raises(WrongStatus, match="job 1 is running; pause it"):
@@ -252,8 +254,8 @@ def test_another_question_is_refused_as_a_whole_unless_again(db: Database, tmp_p
     with pytest.raises(StudyChanged) as caught:
         enqueued(db, tmp_path, "space.lr.high=2.0", "matrix.size=['S', 'M', 'L']")
     assert str(caught.value) == (
-        "train asks another question than before: S and 1 other cell: space.lr.high 1.0 -> 2.0 (job 1 has "
-        "begun); give it another name (--name train2), or search anew beside what there is with --again"
+        "train has changed what it searches: S and 1 other cell: space.lr.high 1.0 -> 2.0 (job 1 has "
+        "begun); give it another name (--name train2), or start a new search beside the old one with --again"
     )
     assert specs(db) == before
     with pytest.raises(StudyChanged):
