@@ -273,7 +273,7 @@ def _best_rows(db: Database, job: Job) -> Rows:
 
 def _records(db: Database, job: Job, trials: Sequence[Trial]) -> Rows:
     study = columns.declared(job.study, queries.studies(db).get(job.study))
-    seconds = spent(trials, queries.worked_on(db, job.id))
+    seconds = spent(trials, queries.attempts_by_trial(db, job.id))
     return [columns.record(job, trial, study, seconds.get(trial.id), columns.FRAME) for trial in trials]
 
 

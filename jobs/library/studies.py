@@ -35,7 +35,7 @@ from fts.jobs.library.objective import (
 )
 from fts.jobs.library.progress import ProgressLine
 from fts.jobs.python import python
-from fts.jobs.records.questions import told
+from fts.jobs.records.questions import enqueued_sentence
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
 from fts.jobs.status.conditions import is_live, runnable
@@ -386,7 +386,7 @@ def enqueue(
             transitions.declare_study(db, study.name, declared)
         for cell, one, over in zip(cells, found, taken, strict=True):
             if one.created or one.extended_from is not None or over:
-                say(told(study.title(cell), cell, one, queries.job(db, one.job_id)) + over)
+                say(enqueued_sentence(study.title(cell), cell, one, queries.job(db, one.job_id)) + over)
     finally:
         db.close()
     return tuple(one.job_id for one in found)

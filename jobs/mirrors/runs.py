@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.spec import NAME
 from fts.jobs.records import columns
-from fts.jobs.records.exports import beside_name
+from fts.jobs.records.exports import numbered_name
 from fts.jobs.status.sanitize import clean_value
 from fts.jobs.status.trial_facts import facts_of, metrics_of
 from fts.state import queries
@@ -118,7 +118,7 @@ def cells(db: Database, jobs: Sequence[Job]) -> dict[int, Cell]:
         record = declared.get(job.study)
         born.setdefault(job.study, job.created_at if record is None else record.created_at)
         first = taken.setdefault((job.study, job.experiment), job.id)
-        name = job.experiment if first == job.id else beside_name(job)
+        name = job.experiment if first == job.id else numbered_name(job)
         found[job.id] = Cell(
             job.study, born[job.study], name, job.cell, job.id, {one: str(goal) for one, goal in job.goals.items()},
             job.labels, str(job.status), job.best_trial, job.best_value, job.started_at or job.created_at, job.ended_at,

@@ -17,7 +17,7 @@ from fts.frozen import dataclass
 from fts.jobs import functions
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.records.questions import TIME_IS_UP, told
+from fts.jobs.records.questions import TIME_IS_UP, enqueued_sentence
 from fts.jobs.status import formatting
 from fts.jobs.study_file import changes
 from fts.state import queries, transitions
@@ -150,7 +150,9 @@ def preview(cells: Sequence[BareCell]) -> list[Line]:
     study = BareStudy(cells[0].study)
     new = Enqueued(0, created=True)
     return [
-        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell, new, None, True))
+        Line(
+            study.title(cell), cell.experiment, None, "new", enqueued_sentence(study.title(cell), cell, new, None, True)
+        )
         for cell in cells
     ]
 
@@ -299,7 +301,7 @@ def _line(study: BareStudy, plan: Plan, found: Enqueued | None, jobs: Mapping[in
         sentence = f"{name} {would}: job {plan.job.id}, {plan.words or 'no field'}; {trials}, none has begun"
         return Line(name, plan.cell.experiment, plan.job.id, "changed", sentence)
     job = None if found.created and dry_run else jobs.get(found.job_id)
-    sentence = told(name, plan.cell, found, job, dry_run)
+    sentence = enqueued_sentence(name, plan.cell, found, job, dry_run)
     state = "new" if found.created else "extended" if found.extended_from is not None else found.status
     sentence += taken_over(plan, dry_run)
     if plan.words and may_change(plan) and state == found.status:
