@@ -93,7 +93,7 @@ def take_over(db: Database, cells: Sequence[BareCell], typed: Collection[str], d
     return said
 
 
-def put_in_line(
+def enqueue_cells(
     db: Database,
     cells: Sequence[BareCell],
     metrics: Sequence[Mapping[str, Any]] = (),
@@ -146,7 +146,7 @@ def _axes(names: Collection[str]) -> str:
 
 
 def preview(cells: Sequence[BareCell]) -> list[Line]:
-    """Returns what `put_in_line` would do without a database."""
+    """Returns what `enqueue_cells` would do without a database."""
     study = BareStudy(cells[0].study)
     new = Enqueued(0, created=True)
     return [
