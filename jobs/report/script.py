@@ -163,7 +163,7 @@ def hash_of(text: str) -> str:
 
 
 def trial_data(study: StudyReport, body: str) -> str:
-    """Returns a JSON block with the parameters of every trial in the body, escaped so that it cannot end its element."""
+    """Returns a JSON block with the parameters of every trial in the body, escaped so that it stays inside it."""
     shown: dict[int, set[int]] = {}
     for job, trial in OF_TRIAL.findall(body):
         shown.setdefault(int(job), set()).add(int(trial))

@@ -429,7 +429,7 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
     (stand / "there" / "s.toml").write_text('[study]\nobjective = "train:objective"\n')
     own = places_of(stand).db
     assert f"{own.relative_to(stand)} is new: a queue begins here\n" in fts("enqueue", "train.py:objective").err
-    assert "queue" not in fts("enqueue", "train.py:objective").err
+    assert "the queue" not in fts("enqueue", "train.py:objective").err
     assert f"the queue is {own.relative_to(stand)}\n" in fts("enqueue", "there/s.toml").err
     fts("backup")
     own.unlink()
