@@ -438,7 +438,7 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
     monkeypatch.chdir(stand / "there")
     other = stand / "there" / "outputs" / "fts.db"
     assert "outputs/fts.db is new" in fts("enqueue", "s.toml", "--db", str(other)).err
-    assert "queue" not in fts("enqueue", "s.toml", "--db", str(other)).err
+    assert "the queue" not in fts("enqueue", "s.toml", "--db", str(other)).err
     monkeypatch.chdir(stand)
     said = fts("enqueue", "there/s.toml").err
     assert f"the queue is {own.relative_to(stand)}; there/outputs/fts.db is another, which --db names\n" in said
