@@ -60,7 +60,7 @@ class Board:
         try:
             if self.db is None:
                 self.db = open_for_reading(self.places.db)
-            self.db.look()  # opens it anew where another file lies at the path
+            self.db.poll_version()  # opens it anew where another file lies at the path
             found = look(self.db, self.places)
             told = "\n".join(sentences(found)) + "\n"
             return Seen(text_of(gauges.families(found)), told, found.verdict.word not in BAD)
