@@ -42,29 +42,31 @@ def rows(quick: bool = True) -> list[Row]:
 
 def measured(path: Path, name: str) -> list[Row]:
     """After each change that concerns no job: an event of the journal."""
-    reader, wish, desk = Reader(path), ReadRequest(user="bench", job_id=6), Navigation(job_id=6)
-    reader.read(wish)
+    reader, request, navigation = Reader(path), ReadRequest(user="bench", job_id=6), Navigation(job_id=6)
+    reader.read(request)
     db = open_database(path)
     reads, glance, paints = [], [], []
     for n in range(REPEATS + 1):
         note(db, f"note {n}", who="bench")
         began = time.thread_time()
-        reading = reader.read(wish)
+        reading = reader.read(request)
         reads.append(time.thread_time() - began)
-        assert reading is not None and reading.foreseen is not None, "a note was written"
+        assert reading is not None and reading.forecast is not None, "a note was written"
         memoize.expect()
-        _, foreseen = reading.foreseen
+        _, known_forecast = reading.forecast
         began = time.thread_time()
         look = glances.look(
-            reading.snapshot, time.time(), events=reading.details.events, foresee=lambda *_, known=foreseen: known
+            reading.snapshot, time.time(), events=reading.details.events, foresee=lambda *_, known=known_forecast: known
         )
         glance.append(time.thread_time() - began)
         began = time.thread_time()
-        desk.settle(reading.snapshot, time.monotonic())
+        navigation.settle(reading.snapshot, time.monotonic())
         queue_table.paint(View(look, reading.details, job_id=6), 120, 14)
         paints.append(time.thread_time() - began)
     events = reading.details.events
-    steps = [spent(lambda at=event.at: reader.read(replace(wish, at=at - 0.0005))) for event in events[-REPEATS - 1 :]]
+    steps = [
+        spent(lambda at=event.at: reader.read(replace(request, at=at - 0.0005))) for event in events[-REPEATS - 1 :]
+    ]
     db.close()
     reader.close()
     return [

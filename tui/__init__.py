@@ -1,1 +1,1 @@
-"""The window: a monitor that shows the database and acts through fts.jobs.actions."""
+"""The monitor: shows the database and changes it through fts.jobs.actions."""

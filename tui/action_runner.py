@@ -1,8 +1,7 @@
-"""From a key to a change: which action it means, whether it may be done now, what to ask first, what to say after.
+"""Turns a key into an action on the queue: checks whether it is allowed, asks for confirmation, runs it, reports.
 
-Every change goes through the registry of fts.jobs.actions, in a thread, on a connection of its own. Changes are made
-one after another in the order of the keys:
-while the database is locked, an undo must not overtake what it shall take back.
+Every change goes through the registry of fts.jobs.actions, in a thread with its own connection. Changes run one after
+another in the order of the keys: while the database is locked, an undo must not overtake the change that it undoes.
 """
 
 from __future__ import annotations
@@ -28,36 +27,39 @@ if TYPE_CHECKING:
     from fts.tui.data.form_memory import Answer, FormMemory
     from fts.tui.data.form_runs import FormRuns
 
-SETTLE_S = 0.3  # no destructive key this soon after a screen or dialog appeared
-MOVED_S = 0.5  # nor on a row that moved under the cursor
-LEAST_BUSY_S = 0.2  # that a change waits for the lock, however long it waited for its turn
-PREVIEW_ABOVE = 3  # jobs changed without a list to look at
+SETTLE_S = 0.3  # destructive keys are refused for this long after a screen or dialog appeared
+MOVED_S = 0.5  # and for this long after the row under the cursor changed
+LEAST_BUSY_S = 0.2  # a change waits at least this long for the lock, however long it waited in our own queue
+PREVIEW_ABOVE = 3  # a change of more jobs than this shows their list and asks first
 
 
 class ActionRunner:
-    """The writing half of the monitor."""
+    """Runs the actions of one monitor."""
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
-        self.open = 0  # changes that were asked for and not answered
+        self.open = 0  # changes that were started and have not ended
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acting")
-        self._failed: list[Acted] = []  # not shown yet
+        self._failed: list[Acted] = []  # failures that were not shown yet
         self._memory: FormMemory | None = None  # of the enqueue form
-        self._runs: FormRuns | None = None  # what it has begun; it may outlive it
+        self._runs: FormRuns | None = None  # commands of the enqueue form; they continue after it is closed
 
     def press(self, key: str) -> None:
-        """A key of the registry: p, P and D have one action for each direction."""
+        """Runs the action of a key. p, P and D have two actions each; the state of the jobs decides which."""
         jobs = self.app.chosen()
         action = for_key(key, jobs, self.app.present())
         if action is not None:
             self.begin(action, jobs)
 
     def by_id(self, action_id: str) -> None:
-        """The same from the palette."""
+        """Runs an action on the chosen jobs, by its id."""
         self.begin(by_id(action_id), self.app.chosen())
 
     def begin(self, action: Action, jobs: Sequence[Job], **given: Any) -> None:
-        """Refuses with the reason, asks where it must, or does it; `given`: what was typed with it in the palette."""
+        """Refuses an action with the reason, asks for confirmation, or runs it.
+
+        `given`: arguments that were typed in the palette.
+        """
         if reason := self._refused(action, jobs):
             self.app.say(f"{action.key or action.label}: {self._named(reason)}", "look")
         elif action.id == "enqueue":
@@ -68,7 +70,7 @@ class ActionRunner:
         elif action.id == "note":
             self._run(action, jobs[:1], **given)
         elif action.id == "move_to" and "place" not in given:
-            hint = "The place in line: a number (1 runs next), top or bottom."
+            hint = "The place in the queue: a number (1 runs next), top or bottom."
             self._ask_text(action.label, hint, lambda text: self._run(action, jobs, place=_place(text)))
         elif action.id == "move_to":
             self._run(action, jobs, place=_place(given["place"]))
@@ -77,34 +79,34 @@ class ActionRunner:
             self._ask_then_run(action, affected)
 
     def _affected(self, action: Action, jobs: Sequence[Job]) -> list[Job]:
-        """Of the jobs those that the action can change now."""
+        """Returns the jobs that the action can change now."""
         if not action.needs_jobs or action.id == "ack":
             return []
         return [job for job in jobs if action.applies_to(job, self.app.present())]
 
     def why_not(self, action: Action, jobs: Sequence[Job]) -> str:
-        """Why it cannot be done now, for lists of all actions; empty: it can."""
+        """Returns why an action cannot run now; empty if it can. For lists of all actions."""
         return self._named(self._refused(action, jobs, settled=True) or "")
 
     def _refused(self, action: Action, jobs: Sequence[Job], settled: bool = False) -> str | None:
-        """The reason, or None; `settled`: whoever reads a list of actions has had time to look."""
+        """Returns why an action cannot run now, or None. `settled`: skip the checks for keys that came too early."""
         app = self.app
         if too_new := app.readings.too_new():
             return too_new
         if app.readonly:
             return "this monitor only reads; `:writable` lets it write"
-        if app.desk.at is not None:
+        if app.navigation.at is not None:
             return "this is a replay; Esc returns to now"
         if app.readings.problem and action.id != "enqueue":
             return app.readings.problem
         if action.needs_jobs and not jobs:
-            return app.desk.why_none_chosen()
-        if action.needs_jobs and not settled and time.monotonic() - app.desk.jumped_at < MOVED_S:
+            return app.navigation.why_none_chosen()
+        if action.needs_jobs and not settled and time.monotonic() - app.navigation.jumped_at < MOVED_S:
             return "the cursor moved to another row; look, then press again"
         if action.level_for(jobs) in ("L2", "L3"):
             if app.age_s() > 15:
                 return "the screen is too old to act on; ^r reads the database"
-            moved = time.monotonic() - app.desk.moved_at < MOVED_S
+            moved = time.monotonic() - app.navigation.moved_at < MOVED_S
             if not settled and (moved or time.monotonic() - app.appeared_at < SETTLE_S):
                 return "the screen has just changed; look, then press again"
         if not action.needs_jobs:
@@ -113,12 +115,12 @@ class ActionRunner:
         return None if any(reason is None for reason in reasons) else reasons[0]
 
     def _named(self, text: str) -> str:
-        """Cells by their names instead of by the numbers of their jobs, the database by its name alone."""
+        """Replaces job numbers by cell names, and the path of the database by its file name."""
         short = text.replace(str(self.app.path), self.app.path.name)
         return naming.name_cells(short, self.app.readings.snapshot.jobs)
 
     def _ask_then_run(self, action: Action, jobs: Sequence[Job]) -> None:
-        from fts.tui.screens.dialogs import Ask, Confirm  # here and below, not above: a start shows none of them
+        from fts.tui.screens.dialogs import Ask, Confirm  # here and below, not above: not needed to start
 
         price = action.price(self.app.present(), jobs)
         price = price and self._named(price)
@@ -148,7 +150,7 @@ class ActionRunner:
         self.app.push_screen(dialog_, lambda yes: self._run_if_still(action, jobs) if yes else None)
 
     def _run_if_still(self, action: Action, jobs: Sequence[Job]) -> None:
-        """After an answer: a dialog may stand open for hours, so what can no longer be changed is left out."""
+        """Runs a confirmed action on the jobs that it can still change: a dialog may stay open for hours."""
         known = {job.id: job for job in self.app.readings.snapshot.jobs}
         there = [known[job.id] for job in jobs if job.id in known]
         if len(jobs) and not there:
@@ -166,21 +168,21 @@ class ActionRunner:
         self.app.push_screen(dialog, lambda text: then(text.strip()) if text and text.strip() else None)
 
     def _open_form(self) -> None:
-        """The form for any study; what it has begun goes on when it is closed."""
+        """Opens the enqueue form. Commands that it starts continue after it is closed."""
         from fts.tui.data import form_memory, form_runs
-        from fts.tui.screens.enqueue import EnqueueForm  # here, not above: 55 ms for widgets that no start needs
+        from fts.tui.screens.enqueue import EnqueueForm  # here, not above: 55 ms, not needed to start
 
         app = self.app
         if self._memory is None or self._runs is None:
             self._memory = form_memory.load()
-            self._runs = form_runs.FormRuns(app.path, self._memory, self._form_told)
+            self._runs = form_runs.FormRuns(app.path, self._memory, self._on_form_answer)
         folders = list(dict.fromkeys([Path.cwd(), app.path.absolute().parent.parent]))
 
         form = EnqueueForm(app.path, folders, self._memory, self._runs, ascii_only=app.ascii_only)
         app.push_screen(form)
 
-    def _form_told(self, answer: Answer, changed: bool) -> None:
-        """From a thread: a command of the form has ended, which may be closed by now."""
+    def _on_form_answer(self, answer: Answer, changed: bool) -> None:
+        """Reports that a command of the form has ended. Called from a thread; the form may be closed by now."""
         self.app.post_message(Acted("form", f"{answer.summary} · e, then 4 shows all of it", failed=False))
 
     def _run(self, action: Action, jobs: Sequence[Job], **args: Any) -> None:
@@ -197,13 +199,13 @@ class ActionRunner:
             self._lane.submit(self._do, action, ids, args, asked_at)
 
     def _do(self, action: Action, ids: tuple[int, ...], args: dict[str, Any], asked_at: float) -> None:
-        """In a thread: the result comes back as a message, whatever it is."""
-        busy_s = max(BUSY_S - (time.monotonic() - asked_at), LEAST_BUSY_S)  # those behind a lock wait together
+        """Runs an action in a thread and posts the result, or the error, as a message."""
+        busy_s = max(BUSY_S - (time.monotonic() - asked_at), LEAST_BUSY_S)  # BUSY_S counts from the key press
         try:
             change = run_action(action, self.app.path, ids, self.app.user, False, busy_s, **args)
         except (StateError, OSError, ValueError) as error:
             self._fail(action, in_words(error))
-        except Exception as error:  # noqa: BLE001  # the one net of this thread: a key that gets no answer looks as if it had worked
+        except Exception as error:  # noqa: BLE001  # a key without an answer would look as if it had worked
             self._fail(action, f"it failed: {error or type(error).__name__}")
         else:
             undoes = action.level != "L3" and change.event_id and action.id not in SILENT
@@ -216,7 +218,10 @@ class ActionRunner:
         self.app.post_message(message)
 
     def answered(self, message: Acted) -> str:
-        """The sentence for the screen; what failed alike just before is named with it, because one line shows one."""
+        """Returns the sentence to show for a result.
+
+        If another key has just failed for the same reason, the sentence names both: the bar shows one line.
+        """
         self.open = max(self.open - 1, 0) if message.action_id != "form" else self.open
         sentence = self._named(clean(message.sentence))
         if not message.failed:
@@ -227,15 +232,15 @@ class ActionRunner:
         return f"{keys}, {sentence}" if together else sentence
 
     def finish(self) -> list[str]:
-        """After the last frame: waits for what was asked, and tells what failed and could not be shown any more."""
+        """Waits for the pending changes after the screen has closed. Returns the failures that were not shown."""
         if self._runs is not None:
             self._runs.close()
         self._lane.shutdown()
         return [self._named(clean(message.sentence)) for message in self._failed]
 
 
-COMMANDS = ("enqueue", "start_worker")  # they take minutes as processes of their own; nothing waits for them
-SILENT = ("undo", "redo", "ack", "note", "start_worker")  # nothing to take back, or `u` would mean something else
+COMMANDS = ("enqueue", "start_worker")  # separate processes that take minutes; other changes do not wait for them
+SILENT = ("undo", "redo", "ack", "note", "start_worker")  # no "u undoes": nothing to undo, or u would undo another
 
 
 def _place(text: str) -> int | str:

@@ -1,4 +1,4 @@
-"""The monitor: data comes up from the poller as messages, a view goes down to the screen that is shown."""
+"""The Textual app: receives data from the poller as messages and gives a frozen view to the screen on top."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fts.tui.render.export import keep_fault
 from fts.tui.render.textual_theme import theme_of
 from fts.tui.screens.base import MonitorScreen
 from fts.tui.sharing import Sharing
-from fts.tui.view_builder import TICK_S, Outlook
+from fts.tui.view_builder import TICK_S, ViewBuilder
 from fts.tui.widgets.scrollbar import use_whole_cells
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ TOAST_S = 6.0
 
 
 class Monitor(App[None]):
-    """`Monitor(path).run()`; it only reads, unless an action of the registry is asked for."""
+    """The monitor of one database: `Monitor(path).run()`. Only actions of the registry write."""
 
-    ENABLE_COMMAND_PALETTE = False  # bound to a key of ours
-    COMMANDS = {commands}  # noqa: RUF012  # as Textual has it
+    ENABLE_COMMAND_PALETTE = False  # we bind the palette to our own keys
+    COMMANDS = {commands}  # noqa: RUF012  # Textual declares it like this
     MODES = MODES
     DEFAULT_MODE = SCREENS[QUEUE]
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "interrupt", priority=True, show=False)]
@@ -65,10 +65,10 @@ class Monitor(App[None]):
         locked: bool = False,
         keymap: Keymap | None = None,
     ) -> None:
-        self.cost = Cost()  # asked for the driver by what follows
+        self.cost = Cost()  # before super().__init__(), which asks for the driver class
         super().__init__(ansi_color=theme.palette(palette).own)
         self.register_theme(theme_of(palette))
-        self.set_reactive(App.theme, theme.of_textual(palette))  # before the style sheet is parsed: not twice
+        self.set_reactive(App.theme, theme.of_textual(palette))  # now, so that the style sheet is parsed only once
         self.stylesheet.set_variables(self.get_css_variables())
         self.animation_level = "none"
         use_whole_cells(ascii_only)
@@ -77,21 +77,21 @@ class Monitor(App[None]):
         self.set_keymap(self.keymap.for_textual())
         for id, keys in self.keymap.added().items():
             self.bind(keys, f"app.do({id!r})", show=False)
-        self.locked = locked  # read-only for good: `:writable` is refused
+        self.locked = locked  # read-only until the monitor ends: `:writable` is refused
         self.user = user or this_person()
         self.study = clean(title or path.absolute().parent.parent.name)
         self.readings = Readings(path)
-        self.desk = Navigation(at=at)
-        self.outlook = Outlook(self)
+        self.navigation = Navigation(at=at)
+        self.view_builder = ViewBuilder(self)
         self.presence = Presence(self)
         self.key_queue = KeyQueue(self)
-        self.acting = ActionRunner(self)
+        self.action_runner = ActionRunner(self)
         self.sharing = Sharing(self)
         self.menus = Menus(self)
-        self.pending = ""  # a change that the journal has not confirmed yet
-        self.toast: tuple[str, str, float] = ("", "", 0.0)
-        self.appeared_at = time.monotonic()
-        self.faults: set[str] = set()  # of ours, told already
+        self.pending = ""  # the change that has not ended yet, for the key bar
+        self.toast: tuple[str, str, float] = ("", "", 0.0)  # text, role, monotonic time at which it goes
+        self.appeared_at = time.monotonic()  # when the screen on top appeared
+        self.faults: set[str] = set()  # faults of the monitor that were already reported
         self.poller = Poller(path, self.post_message, ReadRequest(user=self.user, at=at))
 
     def get_driver_class(self) -> type[Driver]:
@@ -111,35 +111,34 @@ class Monitor(App[None]):
         await super().on_event(event)
 
     def delay_update(self, delay: float = 0.001) -> None:
-        """A screen is shown as soon as it is there; there is no transition to mask."""
+        """Shows a new screen at once: Textual waits 50 ms, but there is no transition to hide."""
         super().delay_update(delay)
 
     def action_interrupt(self) -> None:
-        """ctrl+c copies what is selected, else it leaves."""
+        """ctrl+c: copies the selected text if there is any, else leaves."""
         self.sharing.copy() if self.screen.get_selected_text() else self.exit()
 
     def now(self) -> float:
-        """Seconds since the epoch; in a replay the moment that is shown."""
-        return time.time() if self.desk.at is None else self.desk.at
+        """Returns seconds since the epoch; in a replay the moment that is shown."""
+        return time.time() if self.navigation.at is None else self.navigation.at
 
     def present(self) -> Snapshot:
-        """The latest snapshot at this moment."""
+        """Returns the latest snapshot, dated now."""
         return self.readings.present(self.now())
 
     def age_s(self) -> float:
-        """Seconds since the last look that succeeded."""
+        """Returns the seconds since the last successful read."""
         return self.readings.age_s(self.poller.last_good)
 
     def tick(self) -> None:
-        """Once a second."""
-        self.outlook.tick()
+        self.view_builder.tick()
 
     def look(self, now: bool = False) -> None:
-        """Tells the poller what is wanted."""
-        self.poller.ask(self.outlook.wish(), now)
+        """Sends the current read request to the poller. `now`: read even while it is backing off."""
+        self.poller.ask(self.view_builder.request(), now)
 
     def on_arrived(self, message: Arrived) -> None:
-        self.outlook.arrived(message)
+        self.view_builder.arrived(message)
         self.paint()
         self.presence.catch_up()
 
@@ -149,8 +148,8 @@ class Monitor(App[None]):
         self.presence.catch_up()
 
     def on_acted(self, message: Acted) -> None:
-        self.say(self.acting.answered(message), "failed" if message.failed else "")
-        if not self.acting.open:
+        self.say(self.action_runner.answered(message), "failed" if message.failed else "")
+        if not self.action_runner.open:
             self.pending = ""
         if message.action_id == "ack" and not message.failed:
             self.readings.since = time.time()
@@ -158,42 +157,42 @@ class Monitor(App[None]):
         self.paint()
 
     def view(self) -> View:
-        """The frozen look that is shown."""
-        return self.outlook.view()
+        """Returns the frozen view that the screen shows."""
+        return self.view_builder.view()
 
     def paint(self) -> None:
-        """Shows the view on its screen; each pane repaints only what differs."""
-        if not self.is_running or not self.screen_stack or not self.outlook.has_something():
+        """Gives the current view to its screen; each pane repaints only what has changed."""
+        if not self.is_running or not self.screen_stack or not self.view_builder.has_something():
             return
-        if self.current_mode != SCREENS[self.desk.screen]:
+        if self.current_mode != SCREENS[self.navigation.screen]:
             self.appeared_at = time.monotonic()
-            self.switch_mode(SCREENS[self.desk.screen])
-        self.outlook.has_shown()
+            self.switch_mode(SCREENS[self.navigation.screen])
+        self.view_builder.has_shown()
         front = self.screen_stack[0]
         if isinstance(front, MonitorScreen):
             front.show(self.view())
 
     def part_failed(self, pane: str, error: Exception) -> None:
-        """Tells once of each fault of ours; its traceback goes to a file, because the terminal is taken."""
+        """Reports each fault of a pane once; its traceback goes to a file, because the screen is in use."""
         fault = f"{pane}: {error!r}"
         if fault not in self.faults:
             self.faults.add(fault)
-            told = f"a part of this screen failed ({keep_fault(fault, error)}); the data is not affected"
-            self.toast = (told, "failed", time.monotonic() + TOAST_S)
+            sentence = f"a part of this screen failed ({keep_fault(fault, error)}); the data is not affected"
+            self.toast = (sentence, "failed", time.monotonic() + TOAST_S)
 
     def action_do(self, id: str) -> None:
-        """An id that has no key unless the user's file gives it one."""
+        """Runs an action that has a key only in the user's file."""
         self.do(id)
 
     def do(self, id: str) -> None:
-        """Runs what an id of the table of keys, or of the registry, stands for."""
+        """Runs the key or action with this id."""
         self.menus.do(id)
 
     def chosen(self) -> list[Job]:
-        """The jobs an action would concern."""
-        return self.outlook.chosen(self.view())
+        """Returns the jobs that an action would change."""
+        return self.view_builder.chosen(self.view())
 
     def say(self, text: str, role: str = "") -> None:
-        """A toast: one line in place of the key bar for a few seconds."""
+        """Shows a message in place of the key bar for 6 seconds."""
         self.toast = (self.keymap.in_words(text), role, time.monotonic() + TOAST_S)
         self.paint()

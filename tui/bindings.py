@@ -1,6 +1,7 @@
-"""Every key that is not an action of the registry: movement, screens, ways of looking. The help is made of both.
+"""The keys that do not change the queue: movement, screens, display. The help lists them and the action registry.
 
-Lower case acts on the selection, upper case on the whole machine and asks. One meaning per key on every screen.
+Lower case acts on the selection; upper case acts on the whole machine and asks first. A key has the same meaning on
+every screen.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Key:
-    """One key with what it does; `id` is the name of the method that does it."""
+    """One key and its function. `id` names the method `action_<id>` of the screen."""
 
     id: str
-    keys: tuple[str, ...]  # names of Textual, or the character itself
-    shown: str
+    keys: tuple[str, ...]  # Textual's key names, or the character itself
+    shown: str  # in the help
     label: str
     help: str
     writes: bool = False
@@ -79,27 +80,27 @@ KEYS: tuple[Key, ...] = (
         (),
         "m",
         "metric",
-        "Curves of functions: the next metric that the trials tell; elsewhere m writes a note.",
+        "Curves of functions: the next metric that the trials report; elsewhere m writes a note.",
     ),
     Key("write", ("w",), "w", "write view", "Write this view as txt, svg, png, csv or json, next to the database."),
     Key("replay_back", (",",), ",", "step back", "Replay: one event back; every screen shows that moment."),
     Key("replay_on", (".",), ".", "step forward", "Replay: one event forward; Esc returns to now."),
     Key("reread", ("ctrl+r",), "^r", "read now", "Read the database now and rebuild the screen."),
     Key("redraw", ("ctrl+l",), "^l", "redraw", "Send the whole screen again."),
-    Key("suspend", ("ctrl+z",), "^z", "suspend", "Go to the shell; `fg` there comes back. The worker keeps running."),
-    Key("leave", ("q", "ctrl+c"), "q", "leave", "Leave the monitor; the worker keeps running."),
+    Key("suspend", ("ctrl+z",), "^z", "suspend", "Go to the shell; `fg` there comes back. Running workers continue."),
+    Key("leave", ("q", "ctrl+c"), "q", "leave", "Leave the monitor; running workers continue."),
 )
 
 BY_KEY: dict[str, Key] = {name: key for key in KEYS for name in key.keys}
 ACTION_KEYS: dict[str, str] = {a.key: a.key for a in ACTIONS if a.key} | {"alt+up": "K", "alt+down": "J"}
 
-NAMED = {",": "comma"}  # a comma parts the keys of a binding
+NAMED = {",": "comma"}  # Textual separates the keys of a binding by commas
 
 
 def textual() -> Iterator[Binding]:
-    """The bindings of both tables. Each has an id, by which a reader can give it another key.
+    """Yields Textual's bindings of both tables. The id of each lets the user's file change its keys.
 
-    With priority a key means what it means when it arrives, not after it has gone through all widgets.
+    With priority=True a key acts when it arrives, not after it has passed through all widgets.
     """
 
     def bound(keys: str, action: str, label: str, id: str) -> Binding:
@@ -110,15 +111,15 @@ def textual() -> Iterator[Binding]:
             for n, name in enumerate(SCREENS):
                 yield bound(key.keys[n], f"show_screen({n})", name, f"show_{name.lower()}")
         else:
-            keys = [k for k in key.keys or (key.shown,) if k != "ctrl+c"]  # this one belongs to the app, on dialogs too
+            keys = [k for k in key.keys or (key.shown,) if k != "ctrl+c"]  # the app binds ctrl+c, for dialogs too
             yield bound(",".join(NAMED.get(k, k) for k in keys), key.id, key.label, key.id)
     more = {"K": "K,alt+up", "J": "J,alt+down"}
-    for action in {action.key: action for action in reversed(ACTIONS) if action.key}.values():  # the first of each key
+    for action in {action.key: action for action in reversed(ACTIONS) if action.key}.values():  # first action per key
         key_ = str(action.key)
         yield bound(more.get(key_, key_), f"act({key_!r})", action.label, action.id)
 
 
-# What the bar shows, as far as it can do something and fits: the most useful first.
+# The hints of the key bar of each screen, the most useful first. It shows those that apply now, as many as fit.
 BAR_QUEUE = (
     ("open", "↵", "open"), ("enqueue", "e", "enqueue"), ("move_up", "J/K", "reorder"), ("next", "t", "run next"),
     ("pause", "p", "pause"), ("cancel", "x", "cancel"), ("retry", "r", "retry"), ("drain", "D", "drain"),
@@ -172,9 +173,9 @@ def hints(
     missing: bool = False,
     keymap: Keymap | None = None,
 ) -> tuple[Hint, ...]:
-    """The keys of the bar for a screen at a width, the most useful first: only those that can do something now.
+    """Returns the hints of the key bar for a screen and width, the most useful first; only keys that apply now.
 
-    Where the database is `missing` only a key that makes one, or needs none, can.
+    `missing`: there is no database, so only keys that create one or need none apply.
     """
     bar = tuple(hint for hint in BARS[screen] if not missing or hint[0] in WITHOUT_DATABASE)
     if screen == QUEUE:
@@ -187,20 +188,20 @@ def hints(
             continue
         enabled = _applies(action, jobs, snapshot) if action is not None else name not in ON_ROWS or bool(snapshot.jobs)
         if name == "metric":
-            enabled = any(not job.task for job in jobs)  # of daily bars the others are diagnostics
+            enabled = any(not job.task for job in jobs)  # the study of daily bars has one metric to judge by
         if not enabled:
             continue
         label = action.label if action is not None and action.id in ("resume", "undrain", "resume_queue") else label
         label = {"withdraw the drain": "stay", "resume the queue": "resume queue"}.get(label, label)
         shown = keymap.hint(name, key) if keymap is not None else key
-        if shown:  # the user may have taken the key away
+        if shown:  # the user's file may have removed the key
             id = "log_y" if name == "copy" else name if action is None else action.id
             found.append(Hint(shown.replace("↵", "Enter") if ascii_only else shown, label, id))
     return tuple(found)
 
 
 def _action(name: str, jobs: Sequence[Job], snapshot: Snapshot) -> Action | None:
-    """The action a hint stands for: of the two directions of p, P and D the one that applies."""
+    """Returns the action of a hint; of the two actions of p, P and D the one that applies now."""
     found = next((action for action in ACTIONS if action.id == name), None)
     if found is None or found.key is None:
         return found

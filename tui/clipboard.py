@@ -1,4 +1,4 @@
-"""Gives copied text to tmux, which passes on what a program sends to the clipboard only where it was told to."""
+"""Copies text to the terminal's clipboard, to tmux and to a file. tmux drops OSC 52 unless it is configured."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from fts.tui.render.export import keep_clip
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-TIMEOUT_S = 2.0  # of a server that hangs
+TIMEOUT_S = 2.0  # for a tmux server that hangs
 
 
 def load_tmux_buffer(text: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether tmux has the text now, for `prefix ]` and `tmux show-buffer`; False outside of tmux.
+    """Puts the text into tmux's buffer, for `prefix ]`. Returns whether tmux has it; False outside of tmux.
 
-    `-w` also sends it to the terminal, as tmux does with its own copies; a tmux before 3.2 has no such option.
+    `-w` makes tmux also send it to the terminal's clipboard; tmux before 3.2 lacks the option.
     """
     if not environ.get("TMUX"):
         return False
     return any(_loaded(options, text, environ) for options in (["-w"], []))
 
 
-def give(app: Any, text: str, told: Callable[[str], None], what: str = "") -> None:
-    """Hands the text to the terminal, to tmux and to a file; `told` hears where it is, when tmux has answered."""
+def copy(app: Any, text: str, report: Callable[[str], None], what: str = "") -> None:
+    """Copies the text to the terminal, to tmux and to a file; calls `report` with a sentence when tmux has answered."""
     app.copy_to_clipboard(text)
 
     def keep() -> None:
@@ -37,13 +37,13 @@ def give(app: Any, text: str, told: Callable[[str], None], what: str = "") -> No
             kept = f"saved in {short(keep_clip(text))}"
         except OSError as error:
             kept = f"not saved in a file: {error.strerror}"
-        app.call_from_thread(told, f"{what}{sent}, {kept}")
+        app.call_from_thread(report, f"{what}{sent}, {kept}")
 
     app.run_worker(keep, thread=True, name="copy", exit_on_error=False)
 
 
 def short(path: Path) -> str:
-    """~/.local/state/fts/clip.txt."""
+    """Writes a path below the home folder with ~: `~/.local/state/fts/clip.txt`."""
     return f"~/{path.relative_to(home())}" if path.is_relative_to(home()) else str(path)
 
 

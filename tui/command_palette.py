@@ -1,6 +1,6 @@
-"""The command palette: every action and key, found by a few of their letters, each with its key and its `fts` command.
+"""The command palette: every action and key with its `fts` command, found by some of their letters.
 
-Commands may be typed with what they need: `note lost the cooling`, `move 7 top`, `fts pause 7 8`.
+Commands can be typed with arguments: `note lost the cooling`, `move 7 top`, `fts pause 7 8`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from fts.state.values import Job
     from fts.tui.app import Monitor
 
-KEY, LABEL = 8, 24  # columns
-MOST_JOBS = 500  # that one typed command may name
+KEY, LABEL = 8, 24  # widths in columns
+MOST_JOBS = 500  # in one typed command
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,22 @@ class Entry:
     label: str
     run: Callable[[], Any]
     key: str = ""
-    twin: str = ""  # the command line that does the same now, or what it does
-    why_not: str = ""  # it does nothing now, for this reason
+    twin: str = ""  # the `fts` command that does the same, or a description
+    why_not: str = ""  # why it cannot run now; empty: it can
 
 
 @dataclass
 class Found(Hit):
-    """A hit that knows which words it answers."""
+    """A hit with the query that it answers."""
 
     query: str = ""
 
 
 class Commands(Provider):
-    """All commands of the monitor; those that cannot be done now say why and do nothing."""
+    """Provides all commands of the monitor. Those that cannot run now show the reason."""
 
     async def startup(self) -> None:
-        """Once for all that is typed; what is chosen is asked again whether it can still be done."""
+        """Lists the entries once per opening. An action checks again when it is chosen."""
         self._all = list(self.entries())
 
     async def discover(self) -> Hits:
@@ -80,7 +80,7 @@ class Commands(Provider):
         return cast("Monitor", self.app)
 
     def entries(self) -> Iterator[Entry]:
-        """What can be done now first, then what cannot, then the keys of looking."""
+        """Yields the actions that can run now, then keys, screens and themes, then the actions that cannot run."""
         jobs = self._monitor.chosen()
         actions = [of_action(self._monitor, action, jobs) for action in ACTIONS]
         yield from (entry for entry in actions if not entry.why_not)
@@ -88,7 +88,7 @@ class Commands(Provider):
         yield from (entry for entry in actions if entry.why_not)
 
     def _line(self, entry: Entry, label: Content | None = None) -> Content:
-        """Key, name and twin; the name with its matching letters marked."""
+        """Formats one entry: key, name (`label` has the matching letters marked), command."""
         shown = self._monitor.ascii_only
         name = label if label is not None else Content(entry.label)
         pad = " " * max(LABEL - formatting.width(entry.label), 1)
@@ -96,21 +96,21 @@ class Commands(Provider):
         return Content.assemble(*(formatting.to_ascii(p) if shown and isinstance(p, str) else p for p in parts))
 
     def _below(self, entry: Entry) -> Any:
-        """The second line: why it cannot be done; nothing where it can."""
+        """Formats the second line: why the entry cannot run now; None if it can."""
         return Content(f"{' ' * KEY}not now: {entry.why_not}") if entry.why_not else None
 
 
 def of_action(app: Monitor, action: Action, jobs: Sequence[Job]) -> Entry:
-    """An action of the registry, for the jobs that are chosen."""
-    why_not = app.acting.why_not(action, jobs)
+    """Makes the entry of an action for the chosen jobs."""
+    why_not = app.action_runner.why_not(action, jobs)
     return Entry(
-        action.id, action.label, lambda: app.acting.by_id(action.id), app.keymap.of_action(action),
+        action.id, action.label, lambda: app.action_runner.by_id(action.id), app.keymap.of_action(action),
         action.command(jobs), why_not,
     )  # fmt: skip
 
 
 def of_looking(app: Monitor) -> Iterator[Entry]:
-    """Screens, keys that are no action, themes."""
+    """Yields the entries that do not change the queue: screens, keys, themes."""
     for name in SCREENS:
         twin = f"fts snapshot --screen {name.lower()}"
         screen = f"show_{name.lower()}"
@@ -131,14 +131,14 @@ PATTERNS = {"jobs": r"(?P<jobs>\d[\d\s,]*?)", "place": PLACE, "text": r"(?P<text
 
 
 def pattern_of(action: Action) -> re.Pattern[str]:
-    """What is typed for an action with all its words: of `fts move {jobs} {place}` "move 7 top"."""
+    """Builds the pattern of an action typed with its arguments: "move 7 top" for `fts move {jobs} {place}`."""
     words = action.cli.removeprefix("fts ").replace('"{text}"', "{text}")
     parts = [PATTERNS[part[1:-1]] if part.startswith("{") else re.escape(part) for part in words.split()]
     return re.compile(r"(?:fts\s+)?" + r"\s+".join(parts) + r"\s*")
 
 
 def typed_command(app: Monitor, query: str) -> Entry | None:
-    """A command that was typed with its words, ready to run; None: these words are no such command."""
+    """Parses a command typed with its arguments. Returns its entry; None if the words match no command."""
     for action in ACTIONS:
         if "{" not in action.cli or (match := pattern_of(action).fullmatch(query)) is None:
             continue
@@ -149,13 +149,13 @@ def typed_command(app: Monitor, query: str) -> Entry | None:
         if "text" in given:
             given["text"] = given["text"].strip().strip('"')
         twin = action.command(jobs, **given)
-        run: Callable[[], Any] = lambda: app.acting.begin(action, jobs, **given)  # noqa: B023, E731  # returned at once
-        return Entry(action.id, action.label, run, "", twin, app.acting.why_not(action, jobs))
+        run: Callable[[], Any] = lambda: app.action_runner.begin(action, jobs, **given)  # noqa: B023, E731  # the loop ends with the return below
+        return Entry(action.id, action.label, run, "", twin, app.action_runner.why_not(action, jobs))
     return None
 
 
 def named_jobs(app: Monitor, numbers: str | None) -> list[Job] | None:
-    """The jobs of typed numbers; None where one of them does not exist."""
+    """Returns the jobs with the typed numbers; the chosen ones if none was typed; None if one does not exist."""
     if numbers is None:
         return app.chosen()
     wanted = [int(number) for number in re.split(r"[\s,]+", numbers.strip()) if number][:MOST_JOBS]
@@ -167,7 +167,7 @@ def named_jobs(app: Monitor, numbers: str | None) -> list[Job] | None:
 
 
 class Palette(CommandPalette, Modal[None]):
-    """Textual's palette, framed as our other dialogs; Enter never takes an entry that answers older words."""
+    """Textual's palette in the frame of our dialogs. Enter never runs an entry that was found for an older query."""
 
     DEFAULT_CSS = """
     Palette { align: center top; background: transparent; }
@@ -202,21 +202,22 @@ class Palette(CommandPalette, Modal[None]):
 
     def __init__(self) -> None:
         super().__init__(placeholder="(type a command, or letters of it)")
-        self._entered = ""  # Enter was pressed for these words before their entries were there
-        self._inverse: Option | None = None
+        self._entered = ""  # Enter was pressed for this query before its entries were found
+        self._inverse: Option | None = None  # the entry that is drawn inverse
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        of_list = action == "command_list"
-        return has_room(self.query_one(CommandList)) if of_list else super().check_action(action, parameters)
+        if action == "command_list":
+            return has_room(self.query_one(CommandList))
+        return super().check_action(action, parameters)
 
     def on_mount(self) -> None:
         ascii_only = bool(getattr(self.app, "ascii_only", False))
         self.set_class(ascii_only, "-ascii")
         self.query_one("#--container").border_title = "command"
-        self.query_one(CommandInput).cursor_blink = False  # a blinking cursor sends bytes for ever
+        self.query_one(CommandInput).cursor_blink = False  # a blinking cursor never stops sending bytes
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Typed quicker than searched: Enter waits for the entries of what was typed."""
+        """Keeps an Enter that came before the search ended; it acts when the entries are there."""
         if not self._is_current():
             self._entered = self.query_one(CommandInput).value.strip()
             event.stop()
@@ -232,7 +233,7 @@ class Palette(CommandPalette, Modal[None]):
             self.query_one(CommandList).action_select()
 
     def _is_current(self) -> bool:
-        """Whether the list answers what stands in the line above it."""
+        """Returns whether the list answers the query in the input."""
         option = self.query_one(CommandList).highlighted_option
         if option is None:
             return False

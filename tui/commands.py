@@ -1,4 +1,4 @@
-"""The commands that open the monitor: full screen, as a picture, or in a browser on this machine."""
+"""The commands `fts tui`, `fts snapshot` and `fts serve`: the monitor full screen, as a picture, in a browser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fts.state.files import atomic_write, expanded
 from fts.state.user import this_person
 
 SIZE = re.compile(r"(\d{1,3})x(\d{1,3})")
-LEAST = (40, 8)  # columns and rows below which a screen is its verdict alone
+LEAST = (40, 8)  # columns and rows; a smaller screen shows the verdict only
 SCREENS = ("queue", "trials", "curves", "hardware", "logs", "results", "events")
 THEMES = click.Choice(["dark", "light"])
 
@@ -32,7 +32,7 @@ THEMES = click.Choice(["dark", "light"])
 def tui(
     readonly: bool, mouse: bool | None, ascii_only: bool | None, theme: str | None, at: str | None, keys: bool
 ) -> int:
-    """The monitor, full screen. Leaving it stops nothing: the worker continues."""
+    """The monitor, full screen. Running workers continue when you leave it."""
     from fts.tui.__main__ import main as monitor  # here, not above: Textual, for this command only
 
     flags = {"--readonly": readonly, "--keys": keys, "--mouse": mouse, "--no-mouse": mouse is False}
@@ -81,7 +81,7 @@ def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: boo
 
 
 def file_of(target: str | None, name: str) -> Path | None:
-    """Where a picture goes; None is the terminal. Raises UsageError for a format that is not offered."""
+    """Returns the file to write a picture to; None: print it. Raises UsageError for an unknown format."""
     if target in (None, "txt"):
         return None
     path = Path(f"{name}.{target}") if target in ("svg", "png") else expanded(str(target))

@@ -1,4 +1,4 @@
-"""What the monitor itself costs: processor, memory, bytes sent. About shows it, the benchmark measures it."""
+"""Measures the monitor itself: CPU time, memory, bytes sent to the terminal. Shown in About and in the header."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     from textual.driver import Driver
 
-OPENSSL = ("ssl", "_hashlib")  # what asyncio imports for servers, and hashlib beside its own functions
-SAID_EVERY_S = 55.0  # less than a minute: the header is painted when the clock's minute turns
+OPENSSL = ("ssl", "_hashlib")  # asyncio imports the first, hashlib the second; the monitor needs neither
+SAID_EVERY_S = 55.0  # less than a minute: the header is repainted each minute
 
 
 @contextmanager
 def without_openssl() -> Iterator[None]:
-    """What is imported here does without OpenSSL, as where Python has none: 5 MB that a monitor never uses."""
+    """Blocks imports of OpenSSL inside the block; saves 5 MB. Modules fall back as on a Python without OpenSSL."""
     spared = [name for name in OPENSSL if name not in sys.modules] if find_spec("_md5") else []
     for name in spared:
-        sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
+        sys.modules[name] = None  # type: ignore[assignment]  # makes an import of it fail
     try:
         yield
     finally:
@@ -32,17 +32,17 @@ def without_openssl() -> Iterator[None]:
 
 
 class Cost:
-    """Counts from its creation on."""
+    """Counts CPU time and bytes since it was made."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.cpu_began = _cpu_s()
         self.bytes = 0
-        self._said = ""
-        self._since = (self.began, self.cpu_began, 0)  # seconds, processor seconds, bytes at which it was said
+        self._brief = ""
+        self._since = (self.began, self.cpu_began, 0)  # monotonic seconds, CPU seconds, bytes at the last `brief`
 
     def counting(self, kind: type[Driver]) -> type[Driver]:
-        """That driver of Textual, which counts every byte that it sends."""
+        """Returns a subclass of Textual's driver that counts the bytes it sends."""
         cost = self
 
         class Counting(kind):  # type: ignore[valid-type, misc]  # the kind depends on where the monitor runs
@@ -53,20 +53,20 @@ class Cost:
         return Counting
 
     def brief(self) -> str:
-        """`0.4% cpu, 0.6 KB/s` over the last minute or more, for the header; empty in the first one.
+        """Returns `0.4% cpu, 0.6 KB/s` for the header: the mean of the last minute or more; empty in the first.
 
-        It changes at most once a minute, so that telling the cost does not become the cost.
+        Changes at most once in 55 s, because each repaint of the header costs bytes, too.
         """
         began, cpu, sent = self._since
         now = time.monotonic()
         if now - began >= SAID_EVERY_S:
             share, rate = 100 * (_cpu_s() - cpu) / (now - began), (self.bytes - sent) / (now - began) / 1000
-            self._said = f"{share:.1f}% cpu, {rate:.1f} KB/s"
+            self._brief = f"{share:.1f}% cpu, {rate:.1f} KB/s"
             self._since = (now, _cpu_s(), self.bytes)
-        return self._said
+        return self._brief
 
     def words(self) -> list[str]:
-        """Sentences for About."""
+        """Returns the lines of About."""
         elapsed = max(time.monotonic() - self.began, 1e-9)
         cpu = 100 * (_cpu_s() - self.cpu_began) / elapsed
         return [
@@ -82,7 +82,7 @@ def _cpu_s() -> float:
 
 
 def resident_bytes() -> int:
-    """Resident memory now (Linux), or its peak where that is all the system tells."""
+    """Returns the resident memory now (Linux), or its peak on other systems."""
     try:
         with open("/proc/self/statm") as file:  # noqa: PTH123  # a pseudo file
             return int(file.read().split()[1]) * resource.getpagesize()

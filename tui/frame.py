@@ -1,4 +1,4 @@
-"""What stands on a screen as lines of spans: each pane's own lines at its place."""
+"""Reads a screen as lines of spans: the lines of each pane at its place."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from fts.tui.render.text import Line, Span
 
-Cell = tuple[str, str]  # a character, its role; "" is the second half of a wide one
+Cell = tuple[str, str]  # (character, role); the character is "" in the second column of a wide one
 
 
 def frame_of(screen: Screen[object]) -> list[Line]:
-    """Exactly as many lines and columns as the screen has."""
+    """Returns the lines of a screen, exactly as many lines and columns as it has."""
     width, height = screen.size
     rows: list[list[Cell]] = [[(" ", "")] * width for _ in range(height)]
     for region, lines in placed(screen):
@@ -35,7 +35,7 @@ def frame_of(screen: Screen[object]) -> list[Line]:
 
 
 def placed(screen: Screen[object]) -> list[tuple[Region, list[Line]]]:
-    """The place and the lines of whatever is in sight; the bar comes last, since it covers what is below it."""
+    """Returns region and lines of each visible widget. The key bar comes last, because it covers others."""
     shown = [widget for widget in screen.query(Lines) if widget.is_on_screen and widget.visible and widget.region.area]
     shown.sort(key=lambda widget: widget.layer == "over")
     return [(widget.region.intersection(screen.size.region), widget.lines) for widget in shown]
@@ -47,7 +47,7 @@ def _cells(line: Line, width: int) -> list[Cell]:
         for char in text:
             columns = formatting.width(char)
             if columns == 0 and cells:
-                cells[-1] = (cells[-1][0] + char, role)  # an accent belongs to what stands before it
+                cells[-1] = (cells[-1][0] + char, role)  # an accent joins the character before it
             cells += [(char, role), *[("", role)] * (columns - 1)][: max(columns, 0)]
     return [*cells, *[(" ", "")] * (width - len(cells))][:width]
 

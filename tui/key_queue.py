@@ -1,6 +1,7 @@
-"""Keys in their order: one that opens a dialog is not overtaken by the next, and what is typed before the dialog has
-its field waits for it; what follows the Enter that answers it waits until it is gone. Over a slow link many keys arrive
-at once."""
+"""Keeps keys in order around dialogs: over a slow link many keys arrive at once.
+
+Keys typed before a dialog has its focus wait for it. Keys typed after the Enter that answers it wait until it is gone.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +18,23 @@ if TYPE_CHECKING:
 
     from fts.tui.app import Monitor
 
-NEVER_HELD = ("ctrl+c", "ctrl+q")  # they leave, whatever is open
-MOST = 1000  # keys that wait
-LAPS = 4
-AT_MOST_S = 0.5  # that they wait for an answer to take effect: its message goes from widget to widget
+NEVER_HELD = ("ctrl+c", "ctrl+q")  # they leave the monitor, whatever is open
+MOST = 1000  # keys that are held
+LAPS = 4  # times that `_follow` goes from the field to the app
+AT_MOST_S = 0.5  # after this the held keys go on, even if the dialog is still there
 
 
 class KeyQueue:
-    """Of one monitor."""
+    """The held keys of one monitor."""
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
         self.held: list[events.Key] = []
-        self.answered: Screen[object] | None = None  # a dialog that has got its Enter
+        self.answered: Screen[object] | None = None  # the dialog that has received its Enter
 
     def takes(self, event: events.Key) -> bool:
-        """Whether a key that has just arrived is dealt with, or waits here until `release`."""
-        self.app.app_focus = True  # Textual hears it later, of keys that are not held
+        """Handles or holds a key that has just arrived. Returns False if the app should handle it as usual."""
+        self.app.app_focus = True  # a key proves that the terminal has the focus; Textual sets it later
         screen = self.app.screen_stack[-1] if self.app.screen_stack else None
         takes = getattr(screen, "takes", None)
         if takes is not None:
@@ -45,7 +46,7 @@ class KeyQueue:
                 self.held.append(event)
             return True
         if isinstance(screen, MendedScreen):
-            screen.focus_first()  # it may have lost it: to a click, or to a window in front
+            screen.focus_first()  # it may have lost the focus to a click or another window
         if event.key == "enter":
             self.answered = screen
             self.app.call_later(self._follow, screen.focused, screen.focused)
@@ -53,8 +54,10 @@ class KeyQueue:
         return False
 
     def _follow(self, field: DOMNode, widget: DOMNode | None, lap: int = 1) -> None:
-        """Goes the way of the answer, behind it: the key down to the field and up again, then what the field says up to
-        the dialog, which leaves."""
+        """Visits each widget from the field up to the app, some times over, behind the messages of the answer.
+
+        The Enter goes to the field and up again, then the field's message goes up to the dialog, which closes.
+        """
         if widget is not None and widget is not self.app:
             widget.call_later(self._follow, field, widget.parent, lap)
         elif lap < LAPS:
@@ -63,27 +66,27 @@ class KeyQueue:
             self._go_on()
 
     def _go_on(self) -> None:
-        """What was typed behind the answer is read as if it were typed now."""
+        """Sends the keys that were typed after the answer."""
         if self.answered is not None:
             self.answered = None
             held, self.held = self.held, []
-            self._again(held)
+            self._resend(held)
 
-    def _again(self, held: list[events.Key]) -> None:
+    def _resend(self, held: list[events.Key]) -> None:
         for event in held:
             self.app.post_message(events.Key(event.key, event.character))
 
     def release(self, field: Widget) -> None:
-        """The dialog has its field: it gets what was typed before, and everything that follows goes there by itself."""
+        """Sends the held keys to the field that now has the focus; later keys reach it without us."""
         held, self.held = self.held, []
         ends = next((n for n, event in enumerate(held) if event.key == "enter"), len(held))
         for event in held[:ends]:
             field.post_message(event)
-        field.call_later(self._again, held[ends:])  # the answer, and what was typed behind it
+        field.call_later(self._resend, held[ends:])  # the Enter, and the keys after it
 
 
 def release(field: Widget | None) -> None:
-    """For a dialog whose focus has been set."""
+    """Releases the held keys of the field's app. Dialogs call it when their focus is set."""
     waiting = getattr(field.app, "key_queue", None) if field is not None else None
     if isinstance(waiting, KeyQueue) and field is not None:
         waiting.release(field)

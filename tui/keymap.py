@@ -1,6 +1,6 @@
-"""Which keys do what: the defaults of bindings.py and of the action registry, changed by the user's file.
+"""The keys of every function: the defaults of bindings.py and of the action registry, changed by the user's file.
 
-An id is that of a `Key`, of an action (of the first one where two share a key, as pause and resume do), or show_queue,
+An id is the id of a `Key`, of an action (the first one if two share a key, as pause and resume do), or show_queue,
 show_trials ... for the seven screens.
 """
 
@@ -19,9 +19,9 @@ from fts.tui.data.view import SCREENS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-NO_KEY = "no_key"  # the name of a key that nobody has: Textual's keymap cannot take a key away
+NO_KEY = "no_key"  # a key that does not exist: Textual's keymap cannot remove a key
 ALIASES = {"move_up": ("alt+up",), "move_down": ("alt+down",)}
-SHARED = {frozenset({"metric", "note"})}  # ids that share a key: on Curves it is the one, elsewhere the other
+SHARED = {frozenset({"metric", "note"})}  # ids that may share a key: m is metric on Curves and Results, else note
 OURS = {
     "esc": "escape", "return": "enter", "del": "delete", "pgup": "pageup", "pgdn": "pagedown", "ins": "insert",
     "spacebar": "space",
@@ -30,9 +30,9 @@ NAMED = (
     "escape", "enter", "tab", "space", "backspace", "delete", "insert", "home", "end", "pageup", "pagedown", "up",
     "down", "left", "right", *(f"f{n}" for n in range(1, 25)),
 )  # fmt: skip
-SAME = {"ctrl+i": "tab", "ctrl+m": "enter", "ctrl+[": "escape"}  # one byte on the line: a terminal cannot tell them
-NEVER = {"ctrl+enter", "shift+enter", "ctrl+tab", "ctrl+space"}  # most terminals send nothing for them
-ALWAYS = {"ctrl+c": "leave"}  # so that nobody locks himself in
+SAME = {"ctrl+i": "tab", "ctrl+m": "enter", "ctrl+[": "escape"}  # terminals send the same byte for both
+NEVER = {"ctrl+enter", "shift+enter", "ctrl+tab", "ctrl+space"}  # most terminals send nothing for these
+ALWAYS = {"ctrl+c": "leave"}  # cannot be changed, so that there is always a way out
 SHOWN = {
     "escape": "Esc", "enter": "↵", "tab": "Tab", "space": "Space", "backspace": "Bksp", "delete": "Del",
     "insert": "Ins", "home": "Home", "end": "End", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓",
@@ -47,7 +47,7 @@ PAIRS = {
 
 
 class BadKeys(ValueError):
-    """One sentence about an id or a key of the user's file."""
+    """An id or key of the user's file is wrong; the message is one sentence."""
 
     def __init__(self, id: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -55,17 +55,17 @@ class BadKeys(ValueError):
 
 
 def screen_id(screen: int) -> str:
-    """show_queue."""
+    """Returns the id of a screen: `show_queue`."""
     return f"show_{SCREENS[screen].lower()}"
 
 
 def id_of(action: Action) -> str:
-    """The id whose keys an action has: of p, P and D one for both directions."""
+    """Returns the id that an action's keys belong to; the two actions of p, P and D share one."""
     return by_key(action.key)[0].id if action.key else action.id
 
 
 def defaults() -> dict[str, tuple[str, ...]]:
-    """The keys of every id, in the order of the help."""
+    """Returns the default keys of every id, in the order of the help."""
     found: dict[str, tuple[str, ...]] = {}
     for action in ACTIONS:
         found.setdefault(id_of(action), (action.key, *ALIASES.get(action.id, ())) if action.key else ())
@@ -78,7 +78,7 @@ def defaults() -> dict[str, tuple[str, ...]]:
 
 
 def helps() -> dict[str, str]:
-    """What each id does, in a sentence."""
+    """Returns the help sentence of every id."""
     found = {id_of(action): action.help for action in reversed(ACTIONS)}
     found |= {key.id: key.help for key in bindings.KEYS if key.id != "screen"}
     return found | {screen_id(n): f"Screen {name}." for n, name in enumerate(SCREENS)}
@@ -86,13 +86,13 @@ def helps() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Keymap:
-    """The keys as they are for this user."""
+    """The keys of this user: the defaults with the changes of the user's file."""
 
     changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def keys(self) -> dict[str, tuple[str, ...]]:
-        """Of every id."""
+        """The keys of every id."""
         return defaults() | dict(self.changed)
 
     @cached_property
@@ -101,7 +101,7 @@ class Keymap:
         return {key: id for id, keys in reversed(self.keys.items()) for key in keys} | ALWAYS
 
     def shown(self, id: str, default: str = "") -> str:
-        """How help, bar and palette write its keys: `j ↓`."""
+        """Formats the keys of an id for help, bar and palette: `j ↓`."""
         if id in self.changed:
             return " ".join(map(shown_key, self.changed[id]))
         return default or _shown_by_default().get(id) or " ".join(map(shown_key, self.keys.get(id, ())))
@@ -110,7 +110,7 @@ class Keymap:
         return self.shown(id_of(action), action.key or "")
 
     def hint(self, name: str, default: str) -> str:
-        """As the bar writes it: `J/K`; the user's key where it was changed."""
+        """Formats the keys of a hint for the bar: `J/K`, or the user's keys if they were changed."""
         action = next((each for each in ACTIONS if each.id == name), None)
         pair = PAIRS.get(name, ("log_y",) if name == "copy" else (id_of(action),) if action else (name,))
         if not any(id in self.changed for id in pair):
@@ -119,19 +119,22 @@ class Keymap:
         return ("/" if "/" in default else " ").join(firsts)
 
     def for_textual(self) -> dict[str, str]:
-        """For App.set_keymap: what was changed, and what shares a key with it, which Textual would take away, too."""
-        beside = {id for pair in SHARED if pair & self.changed.keys() for id in pair}
-        moved = {id: self.keys[id] for id in self.keys if id in self.changed or id in beside}
+        """Returns the keymap for App.set_keymap: changed ids, and ids that share a key with one.
+
+        The latter are needed because Textual would remove the shared key from them.
+        """
+        sharing = {id for pair in SHARED if pair & self.changed.keys() for id in pair}
+        moved = {id: self.keys[id] for id in self.keys if id in self.changed or id in sharing}
         named = {id: ["comma" if key == "," else key for key in keys] for id, keys in moved.items()}
         return {id: ",".join(keys) or NO_KEY for id, keys in named.items()}
 
     def added(self) -> dict[str, str]:
-        """Keys of actions that have none by default: Textual's keymap changes bindings, it makes none."""
+        """Returns the keys of ids that have no default key: Textual's keymap changes bindings but adds none."""
         known = defaults()
         return {id: keys for id, keys in self.for_textual().items() if not known[id] and self.changed.get(id)}
 
     def in_words(self, text: str) -> str:
-        """A sentence of ours with the user's keys in place of the default ones: `r retries` becomes `f5 retries`."""
+        """Replaces the default keys in a sentence by the user's: `r retries` becomes `F5 retries`."""
         if not self.changed:
             return text
         return NAMES_KEY.sub(lambda found: self._renamed(found[1]) + found[2], text)
@@ -160,7 +163,7 @@ def _default_ids() -> dict[str, str]:
 
 
 def shown_key(key: str) -> str:
-    """`^x`, `Esc`, `alt+↑`."""
+    """Formats a key for display: `^x`, `Esc`, `alt+↑`."""
     *modifiers, last = key.split("+") if len(key) > 1 else [key]
     name = SHOWN.get(last, last.upper() if re.fullmatch(r"f\d+", last) else last)
     if modifiers == ["ctrl"] and len(last) == 1:
@@ -172,7 +175,7 @@ def shown_key(key: str) -> str:
 
 
 def checked(wanted: Mapping[str, Iterable[str]]) -> Keymap:
-    """The keymap with these changes. Raises BadKeys for an unknown id, an unknown key, two ids on one key."""
+    """Returns the keymap with these changes. Raises BadKeys for an unknown id or key, or a key with two ids."""
     known = defaults()
     changed: dict[str, tuple[str, ...]] = {}
     for id, keys in wanted.items():
@@ -201,7 +204,7 @@ def _refuse_doubles(keymap: Keymap, wanted: list[str]) -> None:
 
 
 def _key(id: str, text: str) -> str:
-    """The name of a key as Textual has it; a letter or sign is its own name."""
+    """Parses a key of the user's file. Returns Textual's name of it; a letter or sign is its own name."""
     if len(text) == 1 and text.isprintable() and text != " ":
         return text
     if text == " ":
@@ -228,7 +231,7 @@ def _key(id: str, text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; the nearest is 'cancel'`, or nothing where nothing is near."""
+    """Returns `; the nearest is 'cancel'`, or an empty string if no known word is similar."""
     import difflib  # here, not above: only for a mistake
 
     close = difflib.get_close_matches(word, list(known), 1)

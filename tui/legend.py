@@ -1,6 +1,6 @@
-"""What each glyph, column and colour means on each screen, in words; the help shows those of its own screen first.
+"""Explains each glyph, column and colour of the screens, for the help.
 
-A test paints every screen and finds each glyph and column heading here, so that none stays a riddle.
+A test paints every screen and checks that each glyph and column heading has an entry here.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from fts.frozen import dataclass
 from fts.tui.data.view import CURVES, EVENTS, HARDWARE, LOGS, QUEUE, RESULTS, SCREENS, TRIALS
 
 EVERYWHERE = tuple(range(len(SCREENS)))
-# A pane that shows what another screen shows at large: its keys, columns and glyphs are those of that screen.
+# Panes that show a part of another screen; their keys, columns and glyphs are those of that screen.
 SUBJECTS = {"curve": CURVES, "hardware": HARDWARE, "events": EVENTS, "results": RESULTS, "trials": TRIALS, "log": LOGS}
 
 
 @dataclass(frozen=True)
 class Sign:
-    """A glyph or some of them, with what they mean on some screens."""
+    """Glyphs with their meaning on some screens."""
 
     glyphs: str
     name: str
@@ -35,7 +35,7 @@ SIGNS: tuple[Sign, ...] = (
     Sign("✓", "done", "Ended with a result; of a trial: complete.", (QUEUE, TRIALS, CURVES, RESULTS)),
     Sign("✗", "failed", "Ended with an error; the row or its log says which.", (QUEUE, TRIALS, CURVES, RESULTS)),
     Sign("⊗", "cancelled", "Taken out of the queue; its results are kept.", (QUEUE, CURVES, RESULTS)),
-    Sign("?", "lost", "Its worker is silent; another worker takes it over after the time that stands there.",
+    Sign("?", "lost", "Its worker is silent; another worker takes it over after the time shown there.",
          (QUEUE, TRIALS, CURVES, RESULTS)),
     Sign("⊘", "pruned", "Ended early, because it was worse than earlier trials at the same step.", (QUEUE, TRIALS)),
     Sign("↻", "interrupted", "Stopped in the middle; it continues from its checkpoint.", (QUEUE, TRIALS)),
@@ -64,7 +64,7 @@ SIGNS: tuple[Sign, ...] = (
     Sign("▁▂▃▄▅▆▇█", "history", "The same number over the hours before, oldest at the left.", (QUEUE, HARDWARE)),
     Sign("┊", "soft limit", "Memory: the trial halves its batch. Temperature: resume or pause, as the words say.",
          (QUEUE, HARDWARE)),
-    Sign("┃", "hard limit", "The trial is ended here, before the system does it.", (QUEUE, HARDWARE)),
+    Sign("┃", "hard limit", "The trial is ended here, before the system ends it.", (QUEUE, HARDWARE)),
     Sign("⣀⡠⠔⠉", "line", "The measured number over time; where nothing was measured the line is broken.",
          (QUEUE, HARDWARE)),
     Sign("▁", "limit line", "In a chart of hardware: the limit that its title names.", (QUEUE, HARDWARE)),
@@ -88,7 +88,7 @@ SIGNS: tuple[Sign, ...] = (
 
 @dataclass(frozen=True)
 class Column:
-    """A heading of a table, as it is written there."""
+    """A column heading, as the table writes it, with its meaning."""
 
     head: str
     text: str
@@ -99,9 +99,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("#", "Place in the order in which cells run.", (QUEUE,)),
     Column("cell", "The values of the study's axes, such as 2M/h1.", (QUEUE,)),
     Column("state", "What the cell or trial does: a word beside its glyph.", (QUEUE, TRIALS)),
-    Column("trials", "Ended trials of those that were asked for.", (QUEUE,)),
-    Column("best AUC, best", "The best value so far of the metric that stands beside it.", (QUEUE,)),
-    Column("eta", "Time until it is expected to end; — means that nobody can know yet.", (QUEUE,)),
+    Column("trials", "Ended trials of those that were requested.", (QUEUE,)),
+    Column("best AUC, best", "The best value so far of the metric in the heading.", (QUEUE,)),
+    Column("eta", "Time until it is expected to end; — means not known yet.", (QUEUE,)),
     Column("now / why", "What it does now, or why it does not run.", (QUEUE,)),
     Column("done by", "When it is expected to end, or when it ended.", (QUEUE,)),
     Column("samples/s", "Speed of the running trial.", (QUEUE,)),
@@ -116,7 +116,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("base +0.01?", "Difference to the best baseline; ? means that its 95 % interval includes 0.",
            (QUEUE, RESULTS)),
     Column("10★", "Number of ended trials, and the glyph of the cell's state.", (RESULTS,)),
-    Column("importance", "Share of the trials' order that goes with each parameter alone.", (TRIALS, RESULTS)),
+    Column("importance", "Share of the trials' order that each parameter explains alone.", (TRIALS, RESULTS)),
     Column("chance, a random number", "The share that a parameter without any effect may have by chance.",
            (TRIALS, RESULTS)),
     Column("front", "How many trials no other beats in every goal.", (QUEUE,)),
@@ -128,7 +128,7 @@ COLUMNS: tuple[Column, ...] = (
            (QUEUE, CURVES)),
 )  # fmt: skip
 
-# Field of the palette: (word, what has this colour). Nothing is told by a colour alone.
+# Field of the palette: (name of the colour, what has it). No information is shown by a colour alone.
 COLOURS: dict[str, tuple[str, str]] = {
     "running": ("blue", "runs now; keys; title of the focused pane"),
     "done": ("green", "done, complete; WELL"),

@@ -1,4 +1,4 @@
-"""Hands that show lists of everything: help, the palette, About; all made from the two tables of keys and actions."""
+"""Help, command palette, themes, About, and the switch to a writable monitor."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 
 class Menus:
-    """The keys ? and :, and what only the palette knows."""
+    """Runs the keys ? and :, and the commands that only the palette has."""
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
 
     def do(self, id: str) -> None:
-        """Runs what an id of the table of keys, or of the registry, stands for."""
+        """Runs the key or action with this id."""
         app, screen = self.app, id.removeprefix("show_").capitalize()
         action: Any = getattr(app.screen_stack[0], f"action_{id}", None)
         if action is not None:
             app.call_next(action)
         elif screen in SCREENS:
-            app.desk.show(SCREENS.index(screen))
+            app.navigation.show(SCREENS.index(screen))
             app.paint()
         else:
-            app.acting.by_id(id)
+            app.action_runner.by_id(id)
             app.paint()
 
     def help(self) -> None:
-        from fts.tui.screens.help import Help  # here and below, not above: a start shows none of them
+        from fts.tui.screens.help import Help  # here and below, not above: not needed to start
 
-        self.app.push_screen(Help(self.app, self.app.desk.screen, self.app.view().focus), self._chosen)
+        self.app.push_screen(Help(self.app, self.app.navigation.screen, self.app.view().focus), self._chosen)
 
     def palette(self) -> None:
         from fts.tui.command_palette import Palette
@@ -48,21 +48,21 @@ class Menus:
             self.app.push_screen(Palette())
 
     def _chosen(self, id: str | None) -> None:
-        """Does what was chosen in the help."""
+        """Runs the entry that was chosen in the help."""
         if id:
             self.app.do(id)
 
     def themes(self) -> list[str]:
-        """What the palette offers: our themes, those of Textual, the user's colours."""
+        """Returns the themes for the palette: ours, the user's colours, Textual's."""
         own = [theme.USER] if self.app.palette == theme.USER else []
         return [*theme.OFFERED, *own, *theme.of_library()]
 
     def show_theme(self, name: str) -> None:
-        """Another theme, as far as this terminal has its colours."""
+        """Switches to a theme, in the variant that fits the colours of this terminal."""
         app = self.app
         if name != theme.USER:
             theme.named(name)
-        app.palette = theme.alike(name, app.palette)
+        app.palette = theme.fit_like(name, app.palette)
         app.register_theme(theme_of(app.palette))
         app.ansi_color = theme.palette(app.palette).own
         app.theme = theme.of_textual(app.palette)
@@ -104,7 +104,7 @@ class Menus:
 
 
 def commands() -> type[Provider]:
-    """What the palette finds; loaded when it is opened."""
+    """Loads and returns the palette's provider; called when the palette opens."""
     from fts.tui.command_palette import Commands
 
     return Commands

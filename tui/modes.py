@@ -1,4 +1,4 @@
-"""The seven screens by the names that the header shows; each is loaded and made when it is shown first."""
+"""Textual's MODES: the seven screens by name. Each is imported and made when it is first shown."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
 
-def _of(name: str) -> Callable[[], Screen[Any]]:
-    """Makes `QueueScreen` of fts.tui.screens.queue, and likewise the others."""
+def _factory(name: str) -> Callable[[], Screen[Any]]:
+    """Returns a function that makes a screen: for Queue `QueueScreen` of fts.tui.screens.queue."""
 
-    def made() -> Screen[Any]:
+    def make() -> Screen[Any]:
         screen: Screen[Any] = getattr(import_module(f"fts.tui.screens.{name.lower()}"), f"{name}Screen")()
         return screen
 
-    return made
+    return make
 
 
-MODES: dict[str, str | Callable[[], Screen[Any]]] = {name: _of(name) for name in SCREENS}
+MODES: dict[str, str | Callable[[], Screen[Any]]] = {name: _factory(name) for name in SCREENS}

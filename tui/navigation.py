@@ -1,6 +1,6 @@
-"""Where the reader stands: screen, cursor, marks, filter, sort, scroll; and what keys of movement do to them.
+"""The state of navigation: screen, cursor, marks, filter, sort, scroll; and how the keys of movement change it.
 
-Cursor and marks are held by id, never by row number, so that a row that moves takes its cursor along. No textual here.
+Cursor and marks hold ids, not row numbers, so that the cursor stays on a row that moves. Does not import Textual.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ TABLES = (QUEUE, TRIALS, EVENTS)  # screens with rows to filter
 
 @dataclass
 class Navigation:
-    """Mutable; one per monitor."""
+    """The navigation state of one monitor; mutable."""
 
     screen: int = QUEUE
     job_id: int | None = None
     trial_id: int | None = None
     event_id: int | None = None
     marks: dict[int, set[int]] = field(default_factory=dict)  # by screen
-    range_from: int | None = None  # the row where `v` was pressed; the range belongs to the screen it began on
+    range_from: int | None = None  # the row where `v` was pressed, on the present screen
     ranged: set[int] = field(default_factory=set)  # the rows from there to the cursor
     filters: dict[int, str] = field(default_factory=dict)
     sorts: dict[int, tuple[str, bool]] = field(default_factory=dict)
@@ -42,15 +42,15 @@ class Navigation:
     chart_shift: int = 0
     log_y: bool = False
     overlay: bool = True
-    metric: str = ""  # that curves show; "": the one that decides
-    folded: set[str] = field(default_factory=set)  # studies of which the queue shows one row
-    at: float | None = None  # replay
+    metric: str = ""  # of the curves; "": the study's objective
+    folded: set[str] = field(default_factory=set)  # studies that the queue shows as one row
+    at: float | None = None  # replay: the moment shown, seconds since the epoch
     moved_at: float = 0.0  # monotonic time at which the row under the cursor last changed its place
-    jumped_at: float = 0.0  # monotonic time at which a filter took the row under the cursor away
-    places: dict[int, int] = field(default_factory=dict)  # job id: place, to see that
+    jumped_at: float = 0.0  # monotonic time at which the cursor last jumped because its row was gone or hidden
+    places: dict[int, int] = field(default_factory=dict)  # job id: row number at the last read
 
     def view(self, glance: Glance, details: Details, hints: tuple[Hint, ...] = (), **more: object) -> View:
-        """One look, frozen."""
+        """Returns the frozen view of this state. `more`: further fields of View."""
         sort, reverse = self.sorts.get(self.screen, ("", False))
         marked = frozenset(self.marks.get(self.screen, set()) | self.ranged)
         view = View(
@@ -85,7 +85,7 @@ class Navigation:
     # ---------------------------------------------------------------- arriving data
 
     def settle(self, snapshot: Snapshot, now: float) -> None:
-        """Chooses a row when none is chosen, and notices when the chosen one has moved."""
+        """Applies a new snapshot: selects a job if none is selected, and notes when the selected one has moved."""
         if not any(job.id == self.job_id for job in snapshot.jobs):
             self.jumped_at = now if self.job_id is not None else self.jumped_at
             self.job_id = first_choice(snapshot)
@@ -100,7 +100,7 @@ class Navigation:
             self.ranged &= places.keys()
 
     def forget(self, now: float) -> None:
-        """Another database has taken the place of this one: its rows have the same ids, and are others."""
+        """Forgets all ids: the database was replaced, so the same ids are other rows."""
         self.job_id = self.trial_id = self.event_id = None
         self.end_range()
         self.marks.clear()
@@ -109,12 +109,12 @@ class Navigation:
         self.jumped_at = now
 
     def stay(self, more: int) -> None:
-        """So many lines were added below: a log that is not followed keeps its place."""
+        """Keeps a log that is not followed in place when `more` lines were added below."""
         if not self.follow:
             self.scroll += more
 
     def keep_in_sight(self, view: View, now: float) -> None:
-        """Moves the cursor off a row that the filter hides, to the first one it shows."""
+        """Moves the cursor from a row that the filter hides to the first row that it shows."""
         if not self.is_filtered:
             return
         rows = self.rows(view)
@@ -123,7 +123,7 @@ class Navigation:
             self.jumped_at = now
 
     def chosen(self, view: View) -> frozenset[int]:
-        """The jobs an action concerns: the marked ones in sight, else the selected one; none where none is in sight."""
+        """Returns the ids of the jobs that an action would change: the visible marked ones, else the selected one."""
         if self.screen == QUEUE and view.marks:
             return view.marks
         if self.screen == HARDWARE:
@@ -140,7 +140,7 @@ class Navigation:
         return frozenset({self.job_id})
 
     def why_none_chosen(self) -> str:
-        """What an action is told that concerns rows, where there are none."""
+        """Returns why no job is chosen, as the answer to an action that needs one."""
         if self.is_filtered:
             return f"no row matches `{self.filters[self.screen]}`; Esc clears the filter"
         if self.screen == HARDWARE:
@@ -150,7 +150,7 @@ class Navigation:
         return "no job is chosen"
 
     def event(self, view: View) -> Event | None:
-        """The event under the cursor, which is the first one until another is chosen."""
+        """Returns the event under the cursor; the first one until another is chosen."""
         events = table_rows.events_of(view)
         return next((event for event in events if event.id == self.event_id), events[0] if events else None)
 
@@ -161,7 +161,7 @@ class Navigation:
     # ---------------------------------------------------------------- movement
 
     def rows(self, view: View) -> Sequence[int]:
-        """The ids of the rows the cursor walks on this screen."""
+        """Returns the ids of the rows of this screen's table, in the order shown."""
         if self.screen in (QUEUE, RESULTS):
             return [job.id for job in table_rows.jobs_of(view)]
         if self.screen == TRIALS:
@@ -171,7 +171,7 @@ class Navigation:
         return []
 
     def move(self, view: View, steps: int) -> None:
-        """`steps` rows down (up when negative); on Logs it scrolls."""
+        """Moves the cursor `steps` rows down (negative: up); on Logs it scrolls."""
         if self.screen == LOGS:
             most = max(len(table_rows.log_of(view)) - 1, 0)
             self.scroll = min(max(self.scroll - steps, 0), most)
@@ -184,7 +184,7 @@ class Navigation:
             self.stretch(view)
 
     def scroll_to(self, view: View, first: int, most: int) -> None:
-        """This row shall be the first in sight, of those that may be up to `most`: a table follows its cursor there."""
+        """Scrolls so that row `first` of 0 ... `most` is at the top. A table moves its cursor to the same share."""
         if self.screen == LOGS:
             self.scroll, self.follow = most - first, first == most
         elif rows := self.rows(view):
@@ -192,7 +192,7 @@ class Navigation:
             self.stretch(view)
 
     def choose(self, row: int) -> None:
-        """Puts the cursor of this screen on a row by id."""
+        """Puts the cursor of this screen on the row with this id."""
         if self.screen in (QUEUE, RESULTS):
             if row != self.job_id:
                 self.trial_id, self.scroll = None, 0
@@ -210,7 +210,7 @@ class Navigation:
         return {TRIALS: self.trial_id, EVENTS: self.event_id}.get(self.screen, self.job_id)
 
     def other(self, view: View, step: int) -> None:
-        """[ and ]: the next cell; on Curves and Logs the next trial of the cell."""
+        """[ and ]: selects the cell `step` places further; on Curves and Logs the trial."""
         if self.screen in (CURVES, LOGS):
             trial = view.trial
             at = (place_of(view.trials, trial.id) if trial else None) or 0
@@ -227,7 +227,7 @@ class Navigation:
             self.trial_id, self.scroll = None, 0
 
     def fold(self, view: View) -> bool:
-        """c: the study of the selected row shows one row, or all of them again; False where there is one study only."""
+        """c: folds or unfolds the study of the selected row. Returns False if there is only one study."""
         if view.job is None or not table_rows.is_grouped(view):
             return False
         self.end_range()
@@ -240,13 +240,13 @@ class Navigation:
     # ---------------------------------------------------------------- screens, marks
 
     def show(self, screen: int) -> None:
-        """Another screen; the range belongs to the old one."""
+        """Switches to a screen; ends the range, which belongs to the old one."""
         if screen != self.screen:
             self.end_range()
             self.screen = screen
 
     def open(self, view: View) -> None:
-        """Enter: queue and results -> trials -> curves; events -> the job's trials."""
+        """Enter: from Queue and Results to Trials, from Trials to Curves, from Events to the trials of the job."""
         if self.is_filtered and not self.rows(view):
             return
         if self.screen in (QUEUE, RESULTS) and self.job_id is not None:
@@ -263,7 +263,10 @@ class Navigation:
                 self.show(TRIALS)
 
     def back(self) -> bool:
-        """Escape: the innermost of search, range, filter, marks, replay, screen; False when nothing is left."""
+        """Escape: ends the first that is active of search, range, filter, marks, replay, screen.
+
+        Returns False if none was.
+        """
         if self.screen == LOGS and (self.search or self.level):
             self.search = self.level = ""
         elif self.range_from is not None:
@@ -281,7 +284,7 @@ class Navigation:
         return True
 
     def mark(self, view: View) -> None:
-        """Space: the row under the cursor, and one down; of a range it makes marks that stay."""
+        """Space: marks or unmarks the row under the cursor and goes one down; in a range it marks all its rows."""
         rows = self.rows(view)
         if not rows:
             return
@@ -294,7 +297,7 @@ class Navigation:
         self.move(view, 1)
 
     def mark_range(self, view: View) -> None:
-        """v: from here on the range follows the cursor; v again ends it."""
+        """v: begins a range that follows the cursor, or ends it."""
         rows = self.rows(view)
         if self.range_from is not None or not rows:
             self.end_range()
@@ -303,11 +306,11 @@ class Navigation:
         self.stretch(view)
 
     def stretch(self, view: View) -> None:
-        """The range from where it began to the cursor."""
+        """Extends the range, if there is one, from its beginning to the cursor."""
         if self.range_from is None:
             return
         rows = self.rows(view)
-        if self.range_from not in rows:  # its row is gone: nobody could say any more what is between
+        if self.range_from not in rows:  # its first row is gone
             self.end_range()
             return
         ends = sorted((rows.index(self.range_from), self._index(rows)))
@@ -317,19 +320,19 @@ class Navigation:
         self.range_from, self.ranged = None, set()
 
     def narrow(self, words: str) -> None:
-        """Another filter for this screen; the range ends, because other rows would lie in it."""
+        """Sets the filter of this screen; ends the range, which would contain other rows."""
         self.filters[self.screen] = words
         self.end_range()
 
     def sort(self, column: str) -> None:
-        """By a column; again reverses."""
+        """Sorts this screen by a column; the same column again reverses."""
         self.end_range()
         now, reverse = self.sorts.get(self.screen, ("", False))
         self.sorts[self.screen] = (column, not reverse if now == column else False)
 
 
 def first_choice(snapshot: Snapshot) -> int | None:
-    """The running job, else the next in line, else the last that ended."""
+    """Returns the id of the running job, else of the next queued, else of a paused one, else of the last."""
     for status in (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.PAUSED):
         for job in snapshot.jobs:
             if job.status is status:

@@ -1,6 +1,6 @@
-"""Any screen of the monitor as text, SVG and PNG, without a terminal: `fts snapshot`, the README's pictures, tests.
+"""Draws any screen of the monitor as text, SVG and PNG without a terminal: `fts snapshot`, the README, tests.
 
-The screens themselves are drawn, by an app without a terminal: a picture cannot show what the monitor would not.
+An app without a terminal runs the real screens, so a picture shows the same as the monitor.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
     from fts.tui.render.text import Line
 
 
-ALIKE = 2  # rounds in which nothing has moved
-UNLIKE = (10, 4)  # a size that nobody draws: the first picture is laid out anew as every later one is
-MOST_ROUNDS = 400  # of Textual's, until nothing moves any more
+STABLE_ROUNDS = 2  # rounds without a change after which a frame is complete
+FIRST_SIZE = (10, 4)  # of the app at its start; no picture has it, so that the first one is laid out anew, too
+MOST_ROUNDS = 400  # Textual rounds until a frame must be complete
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One frame in three forms; the PNG is made when it is asked for."""
+    """One frame as lines, text and SVG; the PNG is made on demand."""
 
     lines: tuple[Line, ...]
     text: str
@@ -75,9 +75,9 @@ def render(
     job_id: int | None = None,
     title: str = "",
 ) -> Picture:
-    """A screen of the database at `db_path`, at a size in (columns, rows).
+    """Draws a screen of the database at `db_path`; `size` is (columns, rows).
 
-    `at` shows the past as a replay does; `now` replaces the clock (for pictures that must not change).
+    `at` shows a past moment, as a replay does; `now` replaces the clock, for pictures that must not change.
     Raises ValueError for an unknown screen or theme, and the errors of fts.state.errors.
     """
     view = look(db_path, screen, size, at, now=now, user=user, job_id=job_id, title=title)
@@ -89,7 +89,7 @@ def render(
 def look(
     db_path: Path,
     screen: str,
-    size: tuple[int, int],  # noqa: ARG001  # a view is the same in every size; what paints it is called alike
+    size: tuple[int, int],  # noqa: ARG001  # unused: so that callers can pass the same arguments as to render()
     at: float | None = None,
     *,
     now: float | None = None,
@@ -97,13 +97,13 @@ def look(
     job_id: int | None = None,
     title: str = "",
 ) -> View:
-    """The view behind a picture: what painters and tests are given."""
+    """Reads the database and returns the view of a screen, without drawing it."""
     names = [name.lower() for name in SCREENS]
     if screen.lower() not in names:
         raise ValueError(f"screen is {screen!r}, expected one of {', '.join(names)}")
     number = names.index(screen.lower())
-    desk = Navigation(screen=number, job_id=job_id, at=at)
-    reading = read_twice(db_path, desk, user, number, now)
+    navigation = Navigation(screen=number, job_id=job_id, at=at)
+    reading = read_twice(db_path, navigation, user, number, now)
     moment = at if at is not None else now if now is not None else time.time()
     glance = glances.look(
         reading.snapshot,
@@ -116,27 +116,27 @@ def look(
         locked_by=reading.locked_by,
         mode=f"REPLAY {formatting.when(at, time.time())}" if at is not None else "",
     )
-    view = desk.view(glance, reading.details)
-    rows = desk.rows(view)
-    if rows and desk.trial_id is None and screen.lower() == "trials":
-        desk.choose(rows[0])
-    return desk.view(glance, reading.details)
+    view = navigation.view(glance, reading.details)
+    rows = navigation.rows(view)
+    if rows and navigation.trial_id is None and screen.lower() == "trials":
+        navigation.choose(rows[0])
+    return navigation.view(glance, reading.details)
 
 
-def read_twice(db_path: Path, desk: Navigation, user: str, screen: int, now: float | None = None) -> ReadResult:
-    """One look to learn which cell to show, one with that cell's details."""
+def read_twice(db_path: Path, navigation: Navigation, user: str, screen: int, now: float | None = None) -> ReadResult:
+    """Reads once to choose the cell to show, then again with the details of that cell."""
     reader = Reader(db_path)
     try:
-        wish = ReadRequest(
-            user=user, screen=screen, job_id=desk.job_id, with_log=True, with_day=True, at=desk.at, now=now
+        request = ReadRequest(
+            user=user, screen=screen, job_id=navigation.job_id, with_log=True, with_day=True, at=navigation.at, now=now
         )
-        first = reader.read(wish)
+        first = reader.read(request)
         assert first is not None, "the first read of a reader always answers"
-        desk.settle(first.snapshot, 0.0)
-        moment = desk.at if desk.at is not None else now if now is not None else time.time()
-        job = trouble(first.snapshot, moment, desk.job_id)
-        wish = replace(wish, words_of=None if job is None else job.id, trial_id=desk.trial_id)
-        second = reader.read(replace(wish, job_id=desk.job_id))
+        navigation.settle(first.snapshot, 0.0)
+        moment = navigation.at if navigation.at is not None else now if now is not None else time.time()
+        job = trouble(first.snapshot, moment, navigation.job_id)
+        request = replace(request, words_of=None if job is None else job.id, trial_id=navigation.trial_id)
+        second = reader.read(replace(request, job_id=navigation.job_id))
         return second or first
     finally:
         reader.close()
@@ -151,18 +151,18 @@ def _hints(view: View, size: tuple[int, int], ascii_only: bool) -> tuple[Hint, .
 
 
 def frame(view: View, width: int, height: int) -> list[Line]:
-    """The screen of a view at a size: exactly `height` lines of exactly `width` columns."""
+    """Draws the screen of a view: exactly `height` lines of exactly `width` columns."""
     with _lock:
-        _easels[:] = _easels or [Easel()]
-        return _easels[0].draw(view, width, height)
+        _renderers[:] = _renderers or [Renderer()]
+        return _renderers[0].draw(view, width, height)
 
 
-_easels: list[Easel] = []  # one for all pictures of a process
+_renderers: list[Renderer] = []  # one for all pictures of a process
 _lock = threading.Lock()
 
 
-class Easel(threading.Thread):
-    """Draws views on an app without a terminal, which lives on a thread of its own as long as the process."""
+class Renderer(threading.Thread):
+    """A thread that draws views on an app without a terminal. It runs as long as the process."""
 
     def __init__(self) -> None:
         super().__init__(name="pictures", daemon=True)
@@ -172,7 +172,7 @@ class Easel(threading.Thread):
         self.start()
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
-        """Raises what a painter raises, or what ended the thread."""
+        """Draws a view. Raises what a painter raises, or the error that ended the thread."""
         found: Future[list[Line]] = Future()
         self._loop.call_soon_threadsafe(self._wanted.put_nowait, (view, Size(width, height), found))
         either: tuple[Future[Any], ...] = (found, self._ended)
@@ -185,28 +185,28 @@ class Easel(threading.Thread):
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._draw_on())
-        except BaseException as error:  # noqa: BLE001  # whoever waits for a picture gets it
+        except BaseException as error:  # noqa: BLE001  # raised in the callers that wait for a picture
             self._ended.set_exception(error)
 
     async def _draw_on(self) -> None:
-        app, printing = Still(), (sys.stdout, sys.stderr)
-        async with app.run_test(size=UNLIKE) as pilot:
-            sys.stdout, sys.stderr = printing  # Textual catches what is printed while an app runs; nobody would see it
+        app, printing = HeadlessApp(), (sys.stdout, sys.stderr)
+        async with app.run_test(size=FIRST_SIZE) as pilot:
+            sys.stdout, sys.stderr = printing  # Textual captures prints while an app runs; they would be lost
             while True:
                 view, size, found = await self._wanted.get()
                 try:
                     found.set_result(await app.drawn(pilot, view, size))
-                except Exception as error:  # noqa: BLE001  # whoever asked for the picture gets it
+                except Exception as error:  # noqa: BLE001  # raised in the caller that asked for the picture
                     found.set_exception(error)
 
 
-class Still(App[None]):
-    """The seven screens without a database behind them and without keys."""
+class HeadlessApp(App[None]):
+    """The seven screens without a database and without keys."""
 
     ENABLE_COMMAND_PALETTE = False
     MODES = MODES
     DEFAULT_MODE = SCREENS[0]
-    palette, ascii_only = "dark", False  # as text every palette is alike, and ASCII is made of the lines
+    palette, ascii_only = "dark", False  # export.svg colours the lines, and as_text converts them to ASCII
 
     def __init__(self) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class Still(App[None]):
         self.failed: Exception | None = None
 
     async def drawn(self, pilot: Pilot[None], view: View, size: Size) -> list[Line]:
-        """The lines of a view, once its screen has come to rest."""
+        """Shows a view and returns the lines of its screen once they no longer change."""
         self.shown, self.failed = view, None
         if self.current_mode != SCREENS[view.screen]:
             await self.switch_mode(SCREENS[view.screen])
@@ -224,35 +224,35 @@ class Still(App[None]):
             self.post_message(events.Resize(size, size))
         self.paint()
         before: list[tuple[Region, list[Line]]] = []
-        alike = 0
+        unchanged = 0
         for _ in range(MOST_ROUNDS):
             await pilot.pause(0)
             if self.failed is not None:
                 raise self.failed
             now = placed(self.screen)
-            alike = alike + 1 if now == before and self._is_painted(size) else 0
-            if alike == ALIKE:
+            unchanged = unchanged + 1 if now == before and self._is_painted(size) else 0
+            if unchanged == STABLE_ROUNDS:
                 return frame_of(self.screen)
             before = now
         raise RuntimeError(f"{SCREENS[view.screen]} at {size.width}x{size.height} does not come to rest")
 
     def _is_painted(self, size: Size) -> bool:
-        """Whether the screen was laid out for a size, and every pane that has a place has lines for exactly it."""
+        """Returns whether the screen was laid out for this size and every visible pane has painted the view."""
         panes = [pane for pane in self.screen.query(Pane) if pane.is_on_screen and pane.region.area]
         placed = isinstance(self.screen, MonitorScreen) and self.screen.laid_out == size
         placed = placed and (self.screen.focused is not None or not any(pane.focusable for pane in panes))
         return placed and bool(panes) and all(p.view is self.shown and p.painted_at == p.size for p in panes)
 
     def paint(self) -> None:
-        """Shows the view on the screen it is of."""
+        """Gives the view to the screen on top."""
         if self.shown is not None and isinstance(self.screen, MonitorScreen):
             self.screen.show(self.shown)
 
     def look(self, now: bool = False) -> None:
-        """There is nothing to read."""
+        """Does nothing: there is no database to read. Screens call it."""
 
     def delay_update(self, delay: float = 0.0) -> None:
-        """There is no transition to mask."""
+        """Does nothing: Textual would wait 50 ms to hide a transition, and there is none."""
 
-    def part_failed(self, pane: str, error: Exception) -> None:  # as the monitor has it
+    def part_failed(self, pane: str, error: Exception) -> None:  # called by a pane, as in the monitor
         self.failed = error

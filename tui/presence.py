@@ -1,4 +1,4 @@
-"""Somebody is here: remembered at most once a minute; and the keys that came before there was anything to act on."""
+"""Records the time of the user's last key at most once a minute, and holds keys that come before the first read."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from fts.state.errors import StateError
 if TYPE_CHECKING:
     from fts.tui.app import Monitor
 
-AWAY_S = 1800.0  # without a key: what happened meanwhile is told
+AWAY_S = 1800.0  # after so long without a key the header sums up the absence
 WRITE_EVERY_S = 60.0
-EARLY = 100  # keys that are kept before the first read
-LEAVING = ("q", "ctrl+c")  # never wait
+EARLY = 100  # keys held before the first read at most
+LEAVING = ("q", "ctrl+c")  # never held
 
 
 class Presence:
-    """Of the reader at one monitor."""
+    """The presence of the user at one monitor."""
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
         self.last_key = 0.0  # seconds since the epoch
-        self.written = 0.0
-        self.early: list[events.Key] = []
+        self.written = 0.0  # when last_key was written, seconds since the epoch
+        self.early: list[events.Key] = []  # keys that came before the first read
 
     def note(self) -> None:
-        """A key was pressed."""
+        """Notes that a key was pressed."""
         now, readings = time.time(), self.app.readings
         if self.last_key and now - self.last_key > AWAY_S:
             readings.since = self.last_key
@@ -42,18 +42,18 @@ class Presence:
     def _write(self) -> None:
         try:
             key_pressed(self.app.path, self.app.user)
-        except (StateError, OSError):  # a full or locked disk must not disturb someone who only looks
+        except (StateError, OSError):  # a full disk or a lock must not disturb a user who only reads
             self.written = 0.0
 
     def keeps(self, event: events.Key) -> bool:
-        """Whether a key must wait for the first read: before it there are no rows to act on."""
+        """Holds a key that came before the first read, when there are no rows to act on. Returns whether it did."""
         if self.app.readings.has_answer or event.key in LEAVING or len(self.early) >= EARLY:
             return False
         self.early.append(event)
         return True
 
     def catch_up(self) -> None:
-        """Does what was typed before the first read, in its order, as if it were typed now."""
+        """Sends the keys that were held before the first read, in order."""
         early, self.early = self.early, []
         for event in early:
             self.app.post_message(events.Key(event.key, event.character))

@@ -1,4 +1,4 @@
-"""Walking through the journal: which moment is the next one to show."""
+"""Finds the next moment of a replay."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NEAR_S = 0.001  # events this close are one moment
+NEAR_S = 0.001  # events this close together are one moment
 
 
 def neighbour(times: Sequence[float], at: float | None, step: int) -> float | None:
-    """The moment of the event before (`step` < 0) or after `at`; None: now. `times` ascend."""
+    """Returns the time of the event before (`step` < 0) or after `at`; None: now. `times` ascend."""
     here = at if at is not None else time.time()
     if step < 0:
         earlier = [moment for moment in times if moment < here - NEAR_S]

@@ -1,11 +1,11 @@
-"""The monitor in a browser, through textual-serve: read-only, and only for who knows the address with its token.
+"""The monitor in a browser, through textual-serve: read-only, for users who know the address with its token.
 
-A page of another site may open a websocket to 127.0.0.1 and press keys, and any user of this machine may connect to the
-port; so the served monitor cannot write, the address holds a random token, and a request with a foreign Origin or Host
-is refused before it reaches the monitor. The page itself may load nothing from elsewhere: textual-serve's own asks a
-font of Google, which would tell them who watches. To watch from another machine: `ssh -L 8000:127.0.0.1:8000`.
+A page of another site can open a websocket to 127.0.0.1 and send keys, and any user of this machine can connect to the
+port. So the served monitor cannot write, the address contains a random token, and a request with a foreign Origin or
+Host is refused before it reaches the monitor. The page loads nothing from other hosts: textual-serve's own page loads a
+font from Google, which would reveal who watches. To watch from another machine: `ssh -L 8000:127.0.0.1:8000`.
 
-Each open tab is a process. It ends with its tab, with the server however that ends, and there are at most so many.
+Each open tab is a process, which ends with its tab and with the server, even after kill -9. Their number is limited.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ SESSIONS_MOST = 100
 TOKEN_BYTES = 16
 MESSAGE_BYTES = 1 << 16  # of one websocket message; the page sends keys, and a paste is at most a screenful
 WIDTHS, HEIGHTS = (20, 1000), (5, 500)  # cells a browser window may have
-LEAVE_S = 0.7  # a monitor has to end by itself; it writes nothing, so killing it loses nothing
-REPLACE_S = 1.0  # a new tab waits this long for one that is just closing
-STUCK_S = 5.0  # a monitor may leave its keys unread
-RETRY_S = 3  # the page that refuses tries again after this, so that a reload finds the place it has just freed
+LEAVE_S = 0.7  # a monitor that has not ended after this is killed; it writes nothing, so nothing is lost
+REPLACE_S = 1.0  # a new tab waits this long for a tab that is closing
+STUCK_S = 5.0  # a tab is closed if its monitor does not read a message in this time
+RETRY_S = 3  # the refusal page reloads after this: a reload of the last tab frees its place only a moment later
 OUTSIDE = re.compile(r"<(?:link|script|img)\b[^>]*\b(?:href|src)=[\"'](?:https?:)?//([^/\"'>]*)[^>]*>(?:\s*</script>)?")
 POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; font-src 'self'; "
@@ -56,7 +56,7 @@ SERVED_BY = "FTS_SERVED_BY"  # the pid of the server, for the monitor it starts
 
 
 class Malformed(ValueError):
-    """A websocket message that no page of ours sends."""
+    """A websocket message that our page does not send."""
 
 
 def serve(
@@ -68,9 +68,9 @@ def serve(
     sessions: int = SESSIONS,
     ready: Callable[[str], None] = print,
 ) -> None:
-    """Serves until SIGINT or SIGTERM, then ends every monitor; `ready` gets the address once it answers.
+    """Serves until SIGINT, SIGTERM or SIGHUP, then ends every monitor. Calls `ready` with the address once it listens.
 
-    Raises OSError when the port is taken.
+    Raises OSError if the port is in use.
     """
     asyncio.run(server(db_path, port, theme, host=host, sessions=sessions).serve_until_stopped(ready))
 
@@ -84,7 +84,7 @@ def server(
     sessions: int = SESSIONS,
     token: str | None = None,
 ) -> Any:
-    """The textual-serve server with the guard in front of it; its `address` is what a person opens."""
+    """Makes the textual-serve server with our checks before it. Its `address` is the URL to open."""
     from aiohttp import WSMsgType, web  # here, not above: aiohttp, for this command only
     from textual_serve.server import Server
 
@@ -92,14 +92,14 @@ def server(
     key = token or secrets.token_urlsafe(TOKEN_BYTES)
 
     class Guarded(Server):
-        """textual-serve below a secret path, with foreign requests refused and its processes bounded."""
+        """textual-serve below a secret path; refuses foreign requests and limits the number of monitors."""
 
         def __init__(self) -> None:
             super().__init__(shlex.join(words), host=host, port=port, title="fts")
             self.token = key
             self.address = f"http://{name_of(host)}:{port}/{key}/"
             self.open: set[Any] = set()  # the monitors that run
-            self.taken = 0  # sessions: those monitors, and those that are being started
+            self.taken = 0  # sessions: monitors that run or are being started
 
         async def _make_app(self) -> web.Application:
             inner = await super()._make_app()
@@ -110,7 +110,7 @@ def server(
             return app
 
         async def on_startup(self, app: web.Application) -> None:
-            """Without textual-serve's banner."""
+            """Does nothing: textual-serve would print its banner."""
 
         async def _with_slash(self, request: web.Request) -> web.StreamResponse:
             raise web.HTTPFound(f"/{key}/")
@@ -133,7 +133,7 @@ def server(
             if self.taken >= sessions:
                 page = FULL.format(sentence=_full(sessions), retry=RETRY_S)
                 return web.Response(status=503, text=page, content_type="text/html")
-            self.public_url = f"http://{request.host}"  # which the guard has checked
+            self.public_url = f"http://{request.host}"  # _guard has checked the host
             return await super().handle_index(request)
 
         async def handle_websocket(self, request: web.Request) -> web.StreamResponse:  # type: ignore[override]  # 503
@@ -145,7 +145,7 @@ def server(
                 self.taken -= 1
 
         async def _take(self) -> bool:
-            """Waits a moment for a tab that is just closing; False: all sessions are taken."""
+            """Takes a session; waits up to REPLACE_S for a closing tab. Returns False if all are taken."""
             give_up = time.monotonic() + REPLACE_S
             while self.taken >= sessions and time.monotonic() < give_up:
                 await asyncio.sleep(0.05)
@@ -175,7 +175,7 @@ def server(
             return tab
 
         async def _talk(self, tab: web.WebSocketResponse, monitor: Any) -> None:
-            """Hands over what the page sends, until it leaves or sends what no page of ours does."""
+            """Passes messages of the page to the monitor, until the page closes or sends a malformed one."""
             async for message in tab:
                 try:
                     if message.type is not WSMsgType.TEXT:
@@ -188,18 +188,18 @@ def server(
                     return
 
         async def _end_all(self, _: Any) -> None:
-            self.taken += SESSIONS_MOST  # nobody enters any more
+            self.taken += SESSIONS_MOST  # refuses new tabs
             await asyncio.gather(*(monitor.stop() for monitor in list(self.open)), return_exceptions=True)
 
     return Guarded()
 
 
 def _monitor_class() -> type[Any]:
-    """textual-serve's session whose process has no shell before it and always ends."""
+    """Makes a subclass of textual-serve's session that starts its process without a shell and always ends it."""
     from textual_serve.app_service import AppService  # here, not above: as in server()
 
     class MonitorProcess(AppService):
-        """One tab's monitor."""
+        """The monitor process of one tab."""
 
         def __init__(self, words: list[str], tab: Any, downloads: Any) -> None:
             super().__init__(
@@ -221,7 +221,7 @@ def _monitor_class() -> type[Any]:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for the server, which ends them in order
+                start_new_session=True,  # Ctrl-C reaches only the server, which then ends the monitors
             )
             self._stdin = self._process.stdin
             return self._process
@@ -231,11 +231,11 @@ def _monitor_class() -> type[Any]:
             self._task = self.task = asyncio.create_task(self._shown())
 
         async def _shown(self) -> None:
-            with contextlib.suppress(Exception):  # the tab was closed while a frame was on its way
+            with contextlib.suppress(Exception):  # the tab may close while a frame is being sent
                 await self.run()
 
         async def obey(self, kind: str, value: Any) -> None:
-            """One message of the page."""
+            """Handles one message of the page."""
             if kind == "stdin":
                 await self.send_bytes(value.encode("utf-8", "replace"))
             elif kind == "resize":
@@ -248,7 +248,7 @@ def _monitor_class() -> type[Any]:
                 await self.focus()
 
         async def stop(self) -> None:
-            """Ends the process and what it started, whatever it is busy with; once, however often it is asked."""
+            """Ends the process and its children. Later calls wait for the first one."""
             if self._ending is None:
                 self._ending = asyncio.create_task(self._end())
             await asyncio.shield(self._ending)
@@ -270,7 +270,7 @@ def _monitor_class() -> type[Any]:
 
 
 def parsed(text: str) -> tuple[str, Any]:
-    """Kind and value of a message of our page. Raises Malformed for any other."""
+    """Parses a message of our page. Returns (kind, value). Raises Malformed."""
     try:
         envelope = json.loads(text)
     except (ValueError, RecursionError):
@@ -292,7 +292,7 @@ def _second(envelope: Any) -> Any:
 
 
 def within(value: Any, limits: tuple[int, int], default: int | None = None) -> int:
-    """A whole number, moved into the limits. Raises Malformed for anything else, unless there is a default."""
+    """Parses a whole number and clamps it to the limits. Returns the default for anything else, or raises Malformed."""
     try:
         if isinstance(value, bool) or len(str(value)) > 20:
             raise ValueError
@@ -331,18 +331,18 @@ def _guard(port: int, host: str, token: str) -> Any:
 
 
 def knows(path: str, token: str) -> bool:
-    """Whether the first part of a path is the token; takes as long for a wrong one as for the right one."""
+    """Returns whether the first part of a path is the token; compares in constant time."""
     first = path.lstrip("/").partition("/")[0]
     return secrets.compare_digest(first.encode("utf-8", "replace"), token.encode())
 
 
 def without_outside(page: str, host: str) -> str:
-    """The page without what it would fetch from others than `host`; the policy beside it forbids what is left."""
+    """Removes the tags that load from other hosts than `host`; the Content-Security-Policy forbids any that remain."""
     return OUTSIDE.sub(lambda found: found[0] if found[1] == host else "", page)
 
 
 def leave_with(server: int) -> None:
-    """Ends this process and what it started soon after the server has gone, however it went (kill -9 tells nobody)."""
+    """Ends this process and its children when the server has ended, at most 0.25 s later, even after kill -9."""
     while os.getppid() == server:
         time.sleep(0.25)
     if os.getpgrp() == os.getpid():  # as the server starts it
@@ -351,10 +351,10 @@ def leave_with(server: int) -> None:
 
 
 def _served() -> int:
-    """What the server runs for each browser: the monitor, read-only, whatever its arguments say."""
+    """Runs the monitor of one browser tab, always read-only."""
     if parent := os.environ.pop(SERVED_BY, ""):
         threading.Thread(target=leave_with, args=(int(parent),), name="server", daemon=True).start()
-    from fts.tui.__main__ import (  # here, not above: a server that has gone is noticed from the first moment
+    from fts.tui.__main__ import (  # here, not above: the thread that watches the server must start first
         arguments,
         run,
         with_settings,
@@ -363,7 +363,7 @@ def _served() -> int:
 
     try:
         chosen = read(file())
-    except BadSettings:  # broken since the server started, which refuses a bad one: who only watches loses nothing
+    except BadSettings:  # `fts serve` refuses a bad file, so it was changed since; watching works without it
         chosen = Settings()
     given = with_settings(arguments(), chosen)
     given.readonly, given.locked = True, True

@@ -1,7 +1,7 @@
-"""The user's file ~/.config/fts/monitor.toml: keys, colours and options of the monitor.
+"""Reads and writes the user's file ~/.config/fts/monitor.toml: keys, colours and options of the monitor.
 
-`fts-tui --keys` writes it with everything it may have. A mistake in it is one sentence with its line, before the
-terminal is taken.
+`fts-tui --keys` prints a complete file. A mistake in the file is reported in one sentence with its line, before the
+monitor takes the terminal.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from fts.tui.render.theme import Palette
 
 TABLES = ("monitor", "theme", "keys")
 OPTIONS = ("ascii", "mouse")
-LARGEST = 100_000  # bytes; a longer file is something else
-LEAST_CONTRAST = 3.0  # of a colour of the user's on the background; ours have 4.5
+LARGEST = 100_000  # bytes; a longer file cannot be a settings file
+LEAST_CONTRAST = 3.0  # of the user's colours on their background; ours have 4.5
 
 
 class BadSettings(Exception):
-    """One sentence with file and line."""
+    """The file has a mistake; the message is one sentence with file and line."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the file says; None and empty: it says nothing."""
+    """The settings of the file; None: not set."""
 
     keymap: Keymap = field(default_factory=Keymap)
-    theme: str | None = None  # a palette of ours, `user` for own colours, or a theme of Textual
+    theme: str | None = None  # a palette of ours, `user` for the user's colours, or a theme of Textual
     ascii: bool | None = None
     mouse: bool | None = None
 
 
 def file(environ: Mapping[str, str] = os.environ) -> Path:
-    """~/.config/fts/monitor.toml, on macOS too; $XDG_CONFIG_HOME in place of ~/.config."""
+    """Returns ~/.config/fts/monitor.toml, on macOS too; $XDG_CONFIG_HOME replaces ~/.config."""
     base = environ.get("XDG_CONFIG_HOME", "")
     return (Path(base) if Path(base).is_absolute() else home() / ".config") / "fts" / "monitor.toml"
 
 
 def read(path: Path) -> Settings:
-    """The settings of this file; the defaults where there is none. Raises BadSettings."""
+    """Reads the file; returns the defaults if there is none. Raises BadSettings."""
     try:
         with path.open("rb") as opened:
             data = opened.read(LARGEST + 1)
@@ -65,13 +65,13 @@ def read(path: Path) -> Settings:
 
 
 def parsed(text: str, name: str) -> Settings:
-    """The settings of a text; `name` is that of its file. Raises BadSettings."""
-    import tomllib  # here, not above: few have such a file
+    """Parses the text of the file `name`. Raises BadSettings."""
+    import tomllib  # here, not above: few users have such a file
 
     try:
         tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BadSettings(_undone(name, str(error) or "it is nested too deeply")) from None
+        raise BadSettings(_syntax_error(name, str(error) or "it is nested too deeply")) from None
     try:
         return _settings(tables)
     except Wrong as wrong:
@@ -79,18 +79,18 @@ def parsed(text: str, name: str) -> Settings:
         raise BadSettings(f"{name}{f', line {at}' if at else ''}: {wrong}") from None
 
 
-def _undone(name: str, error: str) -> str:
-    """A text that is no TOML, with its line first, and what a beginner forgets."""
+def _syntax_error(name: str, error: str) -> str:
+    """Formats a TOML error with file and line first, and a hint about missing quotes."""
     place = re.search(r" \(at line (\d+), column \d+\)", error)
     if place is None:
         return f"{name}: no TOML: {error[:1].lower()}{error[1:]}"
     cure = '; a word stands in quotes: "word"' if error.startswith("Invalid value") else ""
-    said = error[: place.start()]
-    return f"{name}, line {place[1]}: no TOML: {said[:1].lower()}{said[1:]}{cure}"
+    cause = error[: place.start()]
+    return f"{name}, line {place[1]}: no TOML: {cause[:1].lower()}{cause[1:]}{cure}"
 
 
 class Wrong(Exception):
-    """A sentence about the value at (table, key)."""
+    """The value at (table, key) is wrong; the message is one sentence."""
 
     def __init__(self, sentence: str, *at: str) -> None:
         super().__init__(sentence)
@@ -128,7 +128,7 @@ def _keys(table: Mapping[str, Any]) -> Keymap:
 
 
 def roles() -> tuple[str, ...]:
-    """The colours a user may choose, by what they stand for."""
+    """Returns the names of the colours that a user may set."""
     return tuple(each.name for each in fields(Palette) if each.type == "str" and each.name != "name")
 
 
@@ -151,8 +151,8 @@ def _theme(table: Mapping[str, Any]) -> str | None:
             raise Wrong(f'{role} is {colour!r}, expected a colour such as "#2FBF8F"', "theme", role)
     base = theme.named(name or "dark")
     if base.own:
-        told = f"name is {name!r}, which has the terminal's colours; own ones need dark, light or a theme of Textual"
-        raise Wrong(told, "theme", "name")
+        wrong = f"name is {name!r}, which has the terminal's colours; own ones need dark, light or a theme of Textual"
+        raise Wrong(wrong, "theme", "name")
     palette = theme.with_colours(base, own)
     for role in theme.INKS:
         for behind in ("background", "cursor"):
@@ -168,7 +168,7 @@ def _theme(table: Mapping[str, Any]) -> str | None:
 
 
 def line_of(text: str, table: str, key: str = "") -> int:
-    """The line of a key in its table, else of the table; 0 where no line has it."""
+    """Returns the line number of a key in its table, else of the table; 0 if neither is found."""
     inside, header = False, 0
     for number, line in enumerate(text.splitlines(), 1):
         if found := re.match(r"\s*\[\s*\"?([\w.-]+)", line):
@@ -185,7 +185,7 @@ def line_of(text: str, table: str, key: str = "") -> int:
 
 
 def written(settings: Settings, path: Path) -> str:
-    """A whole file with every id and its keys as they are now, ready to be changed."""
+    """Returns a complete file with all present settings, for `fts-tui --keys`."""
     rows = [
         f"# {path}: keys and colours of fts-tui. A line that begins with # has no effect.",
         "",
@@ -200,17 +200,17 @@ def written(settings: Settings, path: Path) -> str:
         "",
         "[keys]  # a key, a list of keys, or [] for none",
     ]
-    told = keymap.helps()
+    helps = keymap.helps()
     for id, keys in settings.keymap.keys.items():
         action = next((each for each in ACTIONS if each.id == id), None)
         if action is not None and action.level == "L3":
-            continue  # it cannot be undone: it has no key
-        rows.append(f"{id} = {_list(keys)}  # {told[id]}")
+            continue  # an action that cannot be undone has no key
+        rows.append(f"{id} = {_list(keys)}  # {helps[id]}")
     return "\n".join(rows) + "\n"
 
 
-def _option(name: str, value: bool | None, default: bool, told: str) -> str:
-    return f"{'# ' if value is None else ''}{name} = {str(default if value is None else value).lower()}  # {told}"
+def _option(name: str, value: bool | None, default: bool, help: str) -> str:
+    return f"{'# ' if value is None else ''}{name} = {str(default if value is None else value).lower()}  # {help}"
 
 
 def _colours(settings: Settings) -> list[str]:

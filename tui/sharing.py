@@ -1,4 +1,4 @@
-"""What gives something away: a copied row, a command, a written frame."""
+"""Copies a row, a path or a command, and writes the screen to a file: the keys y, Y and w."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class Sharing:
-    """The keys y, Y and w."""
+    """Runs the keys y, Y and w."""
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
-        self.twin = ""  # the command line of what was last done here
+        self.twin = ""  # the `fts` command of the last change made here
 
     @property
-    def desk(self) -> Navigation:
-        return self.app.desk
+    def navigation(self) -> Navigation:
+        return self.app.navigation
 
     def view(self) -> View:
         return self.app.view()
 
     def copy(self) -> None:
-        """The text that the mouse has selected, else the row under the cursor as tab separated text."""
+        """Copies the text selected with the mouse, else the row under the cursor as tab-separated text."""
         if text := self.app.screen.get_selected_text():
             self.app.screen.clear_selection()
             self._clip(text)
@@ -41,11 +41,13 @@ class Sharing:
         self._clip("\t".join("" if value is None else str(value) for value in chosen.values()) if chosen else "")
 
     def _row(self, rows: list[dict[str, object]]) -> dict[str, object] | None:
-        wanted = {TRIALS: self.desk.trial_id, EVENTS: self.desk.event_id}.get(self.desk.screen, self.desk.job_id)
+        wanted = {TRIALS: self.navigation.trial_id, EVENTS: self.navigation.event_id}.get(
+            self.navigation.screen, self.navigation.job_id
+        )
         return next((row for row in rows if row.get("id") == wanted), rows[0] if rows else None)
 
     def copy_menu(self) -> None:
-        from fts.tui.screens.chooser import Choice, Chooser  # here and below, not above: a start shows none
+        from fts.tui.screens.chooser import Choice, Chooser  # here and below, not above: not needed to start
 
         view = self.view()
         row = self._row(export.table(view))
@@ -70,7 +72,7 @@ class Sharing:
         if not text:
             self.app.say("nothing to copy here")
             return
-        clipboard.give(self.app, text, self.app.say)
+        clipboard.copy(self.app, text, self.app.say)
 
     def write(self) -> None:
         from fts.tui.screens.chooser import Choice, Chooser

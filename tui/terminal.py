@@ -1,4 +1,4 @@
-"""What the terminal can show, and leaving when it is gone, however it went: no monitor spins behind a closed window."""
+"""Detects the terminal's size and colours, sets its modes, and ends the monitor when the terminal has gone."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
     from textual.driver import Driver
 
-CANNOT_MOVE = ("", "dumb", "unknown")  # values of $TERM: such a terminal only adds lines
+CANNOT_MOVE = ("", "dumb", "unknown")  # values of $TERM of terminals that cannot move the cursor
 LOOK_EVERY_S = 1.0
-FOUND: list[list[Any]] = []  # the attributes of the terminal as the shell had it
-GRACE_S = 2.0  # for an orderly exit, before the process ends itself
+FOUND: list[list[Any]] = []  # the terminal attributes that the shell had set
+GRACE_S = 2.0  # the app has this long to exit before the process is ended
 
 
 def ask_for_size() -> None:
-    """The terminal says its size, not COLUMNS and LINES: a shell may export them, and a resize leaves them.
+    """Removes COLUMNS and LINES, so that Textual asks the terminal: an exported value stays the same after a resize.
 
-    They stay where the terminal does not know its own, such as a serial line.
+    They stay if the terminal does not know its size, such as a serial line.
     """
     with contextlib.suppress(OSError, ValueError):
         if all(os.get_terminal_size(sys.stdout.fileno())):
@@ -34,7 +34,7 @@ def ask_for_size() -> None:
 
 
 def leave_when_terminal_goes(app: Any) -> None:
-    """SIGHUP and SIGTERM exit the app; a watch thread covers terminals that vanish without a signal (nohup)."""
+    """Exits the app on SIGHUP and SIGTERM; a thread checks for terminals that vanish without a signal (nohup)."""
     signal.signal(signal.SIGTERM, lambda *_: _leave(app))
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: _leave(app))
@@ -49,7 +49,7 @@ def _watch(app: Any) -> None:
 
 
 def is_there(fd: int) -> bool:
-    """Whether the terminal behind a descriptor still answers."""
+    """Returns whether the terminal of a file descriptor still exists."""
     try:
         termios.tcgetattr(fd)
     except (termios.error, OSError):
@@ -59,8 +59,11 @@ def is_there(fd: int) -> bool:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """What is typed before Textual listens is not echoed, and read as keys once it does, ctrl+c too: as a signal it
-    could meet an event loop that is only half there and be lost. The terminal is left as it was."""
+    """Turns off echo and signal keys inside the block, and restores the terminal after it.
+
+    Keys typed before Textual listens are then read as keys, ctrl+c too: as a signal it could reach an event loop that
+    is only half set up and be lost.
+    """
     if not sys.stdin.isatty():
         yield
         return
@@ -77,7 +80,7 @@ def quiet() -> Iterator[None]:
 
 
 def suspending(kind: type[Driver]) -> type[Driver]:
-    """That driver of Textual; while the monitor is suspended the terminal is as the shell had it, with its echo."""
+    """Returns a subclass of Textual's driver that restores the shell's terminal settings (echo) during ctrl+z."""
 
     class Suspending(kind):  # type: ignore[valid-type, misc]  # the kind depends on where the monitor runs
         def suspend_application_mode(self) -> None:
@@ -97,14 +100,14 @@ def suspending(kind: type[Driver]) -> type[Driver]:
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """Has Textual, which draws on stderr, draw on the terminal also when stderr goes to a file (`2>errors.txt`)."""
+    """Makes Textual draw on stdout if stderr, where it draws, is redirected (`2>errors.txt`)."""
     before, stdout = sys.__stderr__, sys.__stdout__
     if stdout is None or (before is not None and before.isatty()):
         yield
         return
     if hasattr(stdout, "reconfigure"):
-        stdout.reconfigure(errors="backslashreplace")  # as stderr has it: no character may end the drawing
-    sys.__stderr__ = stdout  # type: ignore[misc]  # what Textual takes for the terminal
+        stdout.reconfigure(errors="backslashreplace")  # as on stderr: no character may raise UnicodeEncodeError
+    sys.__stderr__ = stdout  # type: ignore[misc]  # Textual writes to sys.__stderr__
     try:
         yield
     finally:
@@ -112,9 +115,9 @@ def drawing() -> Iterator[None]:
 
 
 def _leave(app: Any) -> None:
-    """Asks the app to exit; ends the process when a dead terminal keeps it from doing so. Nothing here can be lost."""
+    """Makes the app exit; ends the process if that takes longer than GRACE_S. The monitor holds no unsaved data."""
     threading.Thread(target=_end, daemon=True).start()
-    threading.Thread(target=app.exit, daemon=True).start()  # from another thread it also wakes an app that waits
+    threading.Thread(target=app.exit, daemon=True).start()  # from another thread it also wakes a waiting app
 
 
 def _end() -> None:
@@ -123,7 +126,7 @@ def _end() -> None:
 
 
 def refusal(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Why this terminal cannot show the monitor, and what does the same there; None: it can."""
+    """Returns why this terminal cannot show the monitor, with an alternative; None if it can."""
     term = environ.get("TERM", "")
     if term not in CANNOT_MOVE:
         return None
@@ -132,9 +135,9 @@ def refusal(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def colours(environ: Mapping[str, str] = os.environ) -> int:
-    """How many colours the terminal shows: 2**24, 256, 16, 8 or 0; 0 also where $NO_COLOR asks for none.
+    """Returns how many colours the terminal shows: 2**24, 256, 16, 8 or 0; 0 also if $NO_COLOR is set.
 
-    The same answer as Rich gives, except that where Rich says 16 the terminal's own description is asked.
+    As Rich does, but where Rich returns 16 this asks terminfo.
     """
     if environ.get("NO_COLOR"):
         return 0
@@ -150,7 +153,7 @@ def colours(environ: Mapping[str, str] = os.environ) -> int:
     except ImportError:
         return 8
     try:
-        curses.setupterm(term, 1)  # answers for the first name it is given in a process, which is all we need
-    except curses.error:  # no description of it is installed
+        curses.setupterm(term, 1)  # works for the first name per process only, which is enough here
+    except curses.error:  # terminfo has no entry for it
         return 0 if term.startswith("vt") else 8
     return min(max(curses.tigetnum("colors"), 0), 16)

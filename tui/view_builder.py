@@ -1,4 +1,4 @@
-"""How the monitor looks at the study now: what it wishes to read, the glance, the view of a screen."""
+"""Builds the view of the screen from the latest read, and the request for the next read."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ if TYPE_CHECKING:
     from fts.tui.app import Monitor
     from fts.tui.data.messages import Arrived
 
-TICK_S = 1.0  # between looks
-UNFOCUSED_S = 5.0  # between them while the terminal's pane is not in front
-SHARE, LEAST_OFTEN_S = 0.0025, 5  # of a core that glances may take, until they are so many seconds apart
-WIDE = 190  # columns from which the header has room for more than the study's name
+TICK_S = 1.0  # between reads
+UNFOCUSED_S = 5.0  # between reads while the terminal does not have the focus
+SHARE, LEAST_OFTEN_S = 0.0025, 5  # glances may take this share of a core; but one is made at least every 5 s
+WIDE = 190  # columns from which the header also shows the file and the cost of the monitor
 
 
-class Outlook:
-    """Of one monitor. The glance is made memoize for all who ask in the same second: one key asks several times.
+class ViewBuilder:
+    """Builds the views of one monitor.
 
-    That of thousands of jobs costs more, and is made less often while nothing is written.
+    The glance is cached for a second, because one key asks for it several times. With thousands of jobs it takes
+    longer, and is rebuilt less often while the data stays the same.
     """
 
     def __init__(self, app: Monitor) -> None:
         self.app = app
         self._glance: memoize.Once[glances.Glance] = memoize.Once()
-        self._foreseen: memoize.Once[tuple[float, Forecast]] = memoize.Once()
-        self._every_s = 1  # between glances of the same data
-        self._shown: tuple[object, ...] = ()  # the facts of time in the latest picture
-        self._looked_at = 0.0
-        self._is_new = False  # data has come since the latest second
-        self.waited = False  # a second has gone since the start
+        self._forecast: memoize.Once[tuple[float, Forecast]] = memoize.Once()
+        self._every_s = 1  # seconds between two glances of the same data
+        self._shown: tuple[object, ...] = ()  # `facts_of_time` at the last repaint
+        self._looked_at = 0.0  # monotonic time of the last request to the poller
+        self._is_new = False  # data has arrived since the last tick
+        self.waited = False  # a second has passed since the start
 
     def tick(self) -> None:
-        """Once a second: asks for a look; paints only when something that is shown has changed by time alone."""
+        """Once a second: requests a read, and repaints if the time alone has changed what the screen shows."""
         app, self.waited = self.app, True
-        if self._is_new:  # a second ago: by now the picture has asked for all that it shows
+        if self._is_new:  # the panes have repainted by now and asked for all cached values that they need
             self._is_new = False
             memoize.forget()
         if app.app_focus or time.monotonic() - self._looked_at >= UNFOCUSED_S:
@@ -56,67 +57,67 @@ class Outlook:
         if app.toast[0] and time.monotonic() > app.toast[2]:
             app.toast = ("", "", 0.0)
         if self.facts_of_time() != self._shown:
-            if self.in_trouble() != app.poller.wish.words_of:  # a worker went silent: nothing was written, yet
+            if self.in_trouble() != app.poller.request.words_of:  # a worker went silent; that writes no row
                 app.look()
             app.paint()
 
     def has_something(self) -> bool:
-        """Whether there is anything to show yet: the data, why there is none, or a second has gone without either."""
+        """Returns whether to paint yet: once the first read has answered or failed, or a second has passed."""
         return self.app.readings.has_answer or self.waited
 
     def has_shown(self) -> None:
-        """A picture was painted."""
+        """Notes that the screen was painted."""
         self._shown = self.facts_of_time()
 
     def arrived(self, message: Arrived) -> None:
-        """What was read takes its place: the cursor stays on its row, and what belongs to another one is asked for."""
-        app, readings, desk = self.app, self.app.readings, self.app.desk
+        """Takes over a new read: keeps the cursor on its row, and requests another read if the selection changed."""
+        app, readings, navigation = self.app, self.app.readings, self.app.navigation
         memoize.expect()
         self._is_new = True
-        if (foreseen := message.reading.foreseen) is not None:
+        if (read_forecast := message.reading.forecast) is not None:
             found = message.reading.snapshot
-            self._foreseen((found.jobs, found.workers, found.worked), foreseen[0] // 60, lambda: foreseen)
+            self._forecast((found.jobs, found.workers, found.worked), read_forecast[0] // 60, lambda: read_forecast)
         before = readings.reading.details if readings.reading else Details()
-        readings.arrived(message.reading, live=desk.at is None)
-        desk.stay(table_rows.lines_added(before, message.reading.details, desk.level))
+        readings.arrived(message.reading, live=navigation.at is None)
+        navigation.stay(table_rows.lines_added(before, message.reading.details, navigation.level))
         if readings.too_new():
-            app.readonly = app.locked = True  # what a newer fts has written may mean more than is shown here
+            app.readonly = app.locked = True  # a newer fts may have written data that this one does not know
         if message.reading.reopened:
-            desk.forget(time.monotonic())
+            navigation.forget(time.monotonic())
             app.say(message.reading.reopened, "look")
-        chosen = desk.job_id
-        desk.settle(readings.snapshot, time.monotonic())
-        if desk.is_filtered:
-            desk.keep_in_sight(self.view(), time.monotonic())
-        if desk.job_id != chosen or self.in_trouble() != app.poller.wish.words_of:
+        chosen = navigation.job_id
+        navigation.settle(readings.snapshot, time.monotonic())
+        if navigation.is_filtered:
+            navigation.keep_in_sight(self.view(), time.monotonic())
+        if navigation.job_id != chosen or self.in_trouble() != app.poller.request.words_of:
             app.look()
 
-    def wish(self) -> ReadRequest:
-        """What the poller should read for the screen as it is."""
+    def request(self) -> ReadRequest:
+        """Returns what the poller should read for the present screen."""
         app = self.app
         width, height = app.size
-        screen = app.desk.screen
+        screen = app.navigation.screen
         return ReadRequest(
             user=app.user,
             screen=screen,
-            job_id=app.desk.job_id,
-            trial_id=app.desk.trial_id if screen in (QUEUE, TRIALS, LOGS) else None,
+            job_id=app.navigation.job_id,
+            trial_id=app.navigation.trial_id if screen in (QUEUE, TRIALS, LOGS) else None,
             words_of=self.in_trouble(),
             with_log=screen == LOGS or (screen == QUEUE and width >= 70 and height >= 30),
             with_curves=width >= 70,
             with_day=screen == QUEUE and width >= 160,
-            at=app.desk.at,
+            at=app.navigation.at,
         )
 
     def in_trouble(self) -> int | None:
-        """The job whose last lines matter now."""
-        return self.app.readings.in_trouble(self.app.now(), self.app.desk.job_id)
+        """Returns the id of the job whose last log lines should be shown now, or None."""
+        return self.app.readings.in_trouble(self.app.now(), self.app.navigation.job_id)
 
     def view(self) -> View:
-        """The frozen look at the screen."""
+        """Returns the frozen view of the screen."""
         app, readings = self.app, self.app.readings
         reading = readings.frozen or readings.reading
-        view = app.desk.view(
+        view = app.navigation.view(
             self.glance(),
             reading.details if reading else Details(),
             body=readings.frozen.snapshot if readings.frozen else None,
@@ -134,32 +135,32 @@ class Outlook:
         return replace(view, hints=hints, help_key=app.keymap.hint("help", "?"))
 
     def chosen(self, view: View) -> list[Job]:
-        """The jobs an action would concern."""
-        wanted = self.app.desk.chosen(view)
+        """Returns the jobs that an action would change."""
+        wanted = self.app.navigation.chosen(view)
         known = jobs_by_id(self.app.readings.snapshot)
-        if len(wanted) == 1:  # of thousands
+        if len(wanted) == 1:  # avoids a pass over thousands of jobs
             return [known[id] for id in wanted if id in known]
         return [job for id, job in known.items() if id in wanted]
 
     def glance(self) -> glances.Glance:
-        """The first lines now."""
+        """Returns the glance (the first lines of the screen), cached for a second."""
         app, readings = self.app, self.app.readings
         age = int(min(app.age_s(), NEVER_S))
         moment = (int(app.now() / self._every_s), formatting.clock(app.now()))
         reading, frozen = readings.reading, readings.frozen is not None
-        facts = (readings.since, *moment, age, readings.problem, app.desk.at, app.readonly, frozen)
-        told = (reading.details.events, reading.details.kept, reading.locked_by) if reading else ()
-        return self._glance((readings.snapshot, *told), (app.app_focus, *facts), self._timed)
+        facts = (readings.since, *moment, age, readings.problem, app.navigation.at, app.readonly, frozen)
+        data = (reading.details.events, reading.details.kept, reading.locked_by) if reading else ()
+        return self._glance((readings.snapshot, *data), (app.app_focus, *facts), self._timed)
 
     def _timed(self) -> glances.Glance:
-        """A fresh glance; the longer it takes, the less often one is made of the same data."""
+        """Makes a new glance, and sets how long it is kept from the CPU time that it took."""
         began = time.thread_time()
         found = self._fresh()
         self._every_s = min(max(round((time.thread_time() - began) / SHARE), 1), LEAST_OFTEN_S)
         return found
 
     def facts_of_time(self) -> tuple[object, ...]:
-        """What the passing of time changes on the screen: the minute, an age once it is old, the verdict."""
+        """Returns what time alone changes on the screen: the minute, the age of old data, the verdict."""
         app = self.app
         age = min(app.age_s(), NEVER_S)
         stale = int(age) if age > max(STALE_S, UNFOCUSED_S + 1 if not app.app_focus else 0.0) else 0
@@ -170,7 +171,7 @@ class Outlook:
 
     def _fresh(self) -> glances.Glance:
         app, readings, reading = self.app, self.app.readings, self.app.readings.reading
-        at, snapshot, distrust = app.desk.at, readings.snapshot, readings.distrust()
+        at, snapshot, distrust = app.navigation.at, readings.snapshot, readings.distrust()
         replay = f"REPLAY {formatting.when(at, time.time())}" if at is not None else ""
         age = 0.0 if at is not None else app.age_s()
         if not app.app_focus and age <= UNFOCUSED_S + 1:
@@ -187,18 +188,18 @@ class Outlook:
             locked_by=reading.locked_by if reading else None,
             every_s=TICK_S if app.app_focus else UNFOCUSED_S,
             checked=not readings.problem or distrust is None,
-            foresee=self._foresee,
+            foresee=self._forecast_now,
         )
 
-    def _foresee(self, snapshot: Snapshot, now: float) -> Forecast:
-        """Made anew each minute of the same jobs: two thousand of them take 20 ms, and only the pace of a running one
-        depends on the time."""
+    def _forecast_now(self, snapshot: Snapshot, now: float) -> Forecast:
+        """Returns the forecast, rebuilt once a minute for the same jobs: it takes 20 ms for 2,000 jobs, and only the
+        pace of a running one depends on the time."""
         of = (snapshot.jobs, snapshot.workers, snapshot.worked)
-        then, found = self._foreseen(of, now // 60, lambda: (now, forecast(snapshot, now)))
+        then, found = self._forecast(of, now // 60, lambda: (now, forecast(snapshot, now)))
         return found.later(now - then)
 
     def _title(self) -> str:
-        """The study; where there is room also its file and what this monitor costs."""
+        """Returns the study's name; on a wide screen also its file and the cost of this monitor."""
         app = self.app
         if app.size.width < WIDE:
             return app.study

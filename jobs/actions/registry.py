@@ -187,8 +187,8 @@ ACTIONS: tuple[Action, ...] = (
         conditions.can_unseal, conditions.price_of_unseal, handlers.unseal,
     ),
     Action(
-        "enqueue", "e", "enqueue", "study", "L1", Verb.ENQUEUED, "fts enqueue --matrix",
-        "Puts a cell or the matrix in line, after a dry run of one step per cell.",
+        "enqueue", "e", "enqueue", "study", "L1", Verb.ENQUEUED, "fts enqueue",
+        "Opens a form: choose a study, tick its cells, enqueue them.",
         conditions.always, conditions.free, handlers.enqueue,
     ),
 )  # fmt: skip

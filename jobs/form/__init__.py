@@ -1,1 +1,1 @@
-"""What the enqueue form of the monitor is answered with: the studies that are there, their options, cells and costs."""
+"""Answers the enqueue form of the monitor: finds studies, and describes their options, cells and costs."""

@@ -1,4 +1,4 @@
-"""`python -m fts.jobs.form --db PATH`: answers the enqueue form of the monitor on stdin and stdout."""
+"""`python -m fts.jobs.form --db PATH`: answers the enqueue form of the monitor through stdin and stdout."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""Says what enqueueing each cell would do now, by reading alone: a dry run of the command takes the write lock.
+"""Describes what enqueueing each cell would do now. Only reads: a dry run of the command would take the write lock.
 
-The rules are those of fts.jobs.study_file.enqueue and fts.state.transitions.extend; a test holds them together.
+Follows the rules of fts.jobs.study_file.enqueue and fts.state.transitions.extend; a test compares them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LIVE = ("queued", "running", "paused")
 
 
 def of_file(db: Database | None, cells: Sequence[BareCell], jobs: Sequence[Job], again: bool) -> list[CellNow]:
-    """Of the cells of a study's file."""
+    """Describes the cells of a study file."""
     study, found = BareStudy(cells[0].study), []
     for cell, name, of_cell in _with_jobs(study, cells, jobs):
         if again or db is None:
@@ -52,7 +52,7 @@ def of_file(db: Database | None, cells: Sequence[BareCell], jobs: Sequence[Job],
 
 
 def of_words(cells: Sequence[BareCell], jobs: Sequence[Job], again: bool, typed: Collection[str]) -> list[CellNow]:
-    """Of the cells of a command line: what was typed there is taken over by a job that does not run."""
+    """Describes the cells of a command line. A job that does not run takes over the options in `typed`."""
     study, found = BareStudy(cells[0].study), []
     for cell, name, of_cell in _with_jobs(study, cells, jobs):
         plan = None if again else enqueue.same_question(cell, of_cell)
@@ -68,7 +68,7 @@ def of_words(cells: Sequence[BareCell], jobs: Sequence[Job], again: bool, typed:
 
 
 def with_lost(db: Database, cells: Sequence[CellNow]) -> list[CellNow]:
-    """The same cells; a job that is called running although its worker is dead or silent is called lost."""
+    """Returns the cells, with the state lost instead of running if the job's worker is dead or silent."""
     if not any(cell.state == "running" for cell in cells):
         return list(cells)
     jobs = {job.id: job for job in queries.jobs(db)}
@@ -91,24 +91,24 @@ def with_lost(db: Database, cells: Sequence[CellNow]) -> list[CellNow]:
 def _with_jobs(
     study: BareStudy, cells: Sequence[BareCell], jobs: Sequence[Job]
 ) -> Iterator[tuple[BareCell, str, list[Job]]]:
-    """Each cell with its name and the jobs of its study that have its axes."""
-    there = enqueue.by_labels([job for job in jobs if job.study == study.name and job.kind == "cell"])
+    """Yields each cell with its name and the jobs of its study with the same axis values."""
+    by_axes = enqueue.by_labels([job for job in jobs if job.study == study.name and job.kind == "cell"])
     for cell, name in zip(cells, names_of(study, cells), strict=True):
-        yield cell, name, there.get(enqueue.key_of(cell.axes), [])
+        yield cell, name, by_axes.get(enqueue.key_of(cell.axes), [])
 
 
 def names_of(study: BareStudy, cells: Sequence[BareCell]) -> list[str]:
-    """Each by a name of its own: two cells whose values read alike get their axes' names, too."""
+    """Returns a unique name for each cell: its title, or if several cells share it its axes with their names."""
     titles = [study.title(cell) for cell in cells]
-    often = {title for title, count in Counter(titles).items() if count > 1}
+    repeated = {title for title, count in Counter(titles).items() if count > 1}
     return [
-        ",".join(f"{axis}={value}" for axis, value in cell.axes.items()) if title in often else title
+        ",".join(f"{axis}={value}" for axis, value in cell.axes.items()) if title in repeated else title
         for cell, title in zip(cells, titles, strict=True)
     ]
 
 
 def _new(study: BareStudy, cell: BareCell, name: str, of_cell: Sequence[Job], again: bool) -> CellNow:
-    if again:  # a job of the same specification that has not ended is never doubled
+    if again:  # even --again does not duplicate a job with the same specification that has not ended
         live = [job for job in of_cell if str(job.status) in LIVE and _identity(study, job.spec) == cell.identity]
         if live:
             return _there(enqueue.Plan(cell, live[0]), name)
@@ -125,6 +125,7 @@ def _identity(study: BareStudy, spec: Mapping[str, Any]) -> str:
 
 
 def _another(cell: BareCell, name: str, begun: Sequence[Job]) -> CellNow:
+    """Describes a cell whose jobs ask other questions; compares it with the most similar of them."""
     job = min(begun, key=lambda job: (len(changes.question_differs(cell, job.spec)), -job.id))
     words = changes.in_words(cell, job.spec, changes.question_differs(cell, job.spec))
     sentence = (
@@ -135,9 +136,9 @@ def _another(cell: BareCell, name: str, begun: Sequence[Job]) -> CellNow:
 
 
 def _there(plan: enqueue.Plan, name: str) -> CellNow:
-    """A job answers the question, or will; with more trials it is extended."""
+    """Describes a cell that has a job with the same question; the job is extended if more trials are asked for."""
     job, cell = plan.job, plan.cell
-    assert job is not None, "the caller looked"
+    assert job is not None, "the caller has checked it"
     had = amount_of(job.spec, job.trials_wanted)
     asked = Amount(cell.trials, cell.seeds, cell.baseline is not None)
     has = Amount(max(had.search, asked.search), max(had.seeds, asked.seeds), had.baseline or asked.baseline)

@@ -1,6 +1,6 @@
-"""What cells will take, reckoned before they are in line: hours, memory and disk, from the record of this study.
+"""Estimates the time, memory and disk of cells before they are enqueued, from earlier trials of the study.
 
-Hours are those of fts.jobs.status.forecast, so `fts status` says the same once the cells are in line.
+The time comes from fts.jobs.status.forecast, so `fts status` shows the same once the cells are enqueued.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Trial
 
-RECENT = 20  # jobs whose trials tell the memory, and trials whose folders tell the disk
-LEAST_KEPT = 1e6  # bytes that are worth a number
-MOST_FILES = 2000  # that are weighed for it
-BUSY_S = 2.0  # that a look waits for a lock
-SHARE_OF_MEMORY = 0.85  # that trials may use
+RECENT = 20  # latest jobs to read trials of, and latest trials to measure folders of
+LEAST_KEPT = 1e6  # bytes; less is reported as "next to nothing"
+MOST_FILES = 2000  # files measured at most
+BUSY_S = 2.0  # a read waits so long for a lock
+SHARE_OF_MEMORY = 0.85  # share of the machine's memory that trials may use
 
 
 @dataclass(frozen=True)
 class Order:
-    """A cell that is to run, and how many trials enqueueing it adds."""
+    """A cell to enqueue, and how many trials that adds."""
 
     cell: BareCell
     more: int
-    job: Job | None = None  # that is extended
+    job: Job | None = None  # the job that is extended; None: a new one
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the record of one study says; read once for many questions."""
+    """What is known about one study and this machine; read once for several estimates."""
 
     snapshot: Snapshot | None  # None: there is no database
-    trials: tuple[Trial, ...]  # of the study, those of its latest jobs
+    trials: tuple[Trial, ...]  # of the study's latest jobs
     slots: int
-    worker: bool  # those of a worker that runs, not the usual ones
+    worker: bool  # whether `slots` are those of running workers; else those a worker would have
     memory: int | None  # bytes of this machine
-    free: int  # bytes of the disk
-    kept: float | None  # bytes that a trial keeps, on average
+    free: int  # free bytes on the disk
+    kept: float | None  # mean bytes in a trial's folder after its end
 
     @property
     def jobs(self) -> Sequence[Job]:
@@ -66,17 +66,17 @@ class Known:
 
 @dataclass(frozen=True)
 class Hours:
-    """Seconds of a whole order, and of how many of its cells nothing is known."""
+    """Estimated seconds of some cells together."""
 
     seconds: float
     low: float  # 80 % interval
     high: float
-    unknown: int  # cells
+    unknown: int  # cells without an estimate, not included in `seconds`
     trials: int
 
 
 def known(db: Database | None, places: Places, study: str) -> Known:
-    """Reads the record. `study` may have none."""
+    """Reads what is known about a study, which may have no jobs yet, and this machine."""
     from fts.jobs.sensors import detect  # here: psutil
     from fts.jobs.settings import worker_settings
     from fts.state import queries
@@ -98,8 +98,8 @@ def known(db: Database | None, places: Places, study: str) -> Known:
 
 
 def _kept(places: Places, trials: Sequence[Trial], names: Mapping[int, str]) -> float | None:
-    """Bytes in the folders of the latest trials that have ended, on average; None: there are none."""
-    weighed: list[int] = []
+    """Returns the mean bytes in the folders of the latest ended trials; None if there are none."""
+    sizes: list[int] = []
     files = 0
     for trial in [trial for trial in trials if trial.ended_at is not None][-RECENT:]:
         total = 0
@@ -108,13 +108,13 @@ def _kept(places: Places, trials: Sequence[Trial], names: Mapping[int, str]) -> 
             with suppress(OSError):  # removed meanwhile
                 total += path.lstat().st_size
             if files > MOST_FILES:
-                return sum(weighed) / len(weighed) if weighed else None
-        weighed.append(total)
-    return sum(weighed) / len(weighed) if weighed else None
+                return sum(sizes) / len(sizes) if sizes else None
+        sizes.append(total)
+    return sum(sizes) / len(sizes) if sizes else None
 
 
 def orders_of(cells: Sequence[BareCell], now: Sequence[CellNow], jobs: Sequence[Job]) -> list[Order]:
-    """The cells with what enqueueing each adds; `now` says it in the same order."""
+    """Returns an order for each cell. `now`: the state of each cell, in the same order."""
     by_id = {job.id: job for job in jobs}
     return [
         Order(cell, each.more, None if each.job is None else by_id.get(each.job))
@@ -123,7 +123,7 @@ def orders_of(cells: Sequence[BareCell], now: Sequence[CellNow], jobs: Sequence[
 
 
 def of_file(places: Places, cells: Sequence[BareCell], *, again: bool) -> tuple[Known, list[Order]]:
-    """What putting these cells of a file in line takes."""
+    """Reads what is needed to estimate the cost of these cells of a study file."""
     with reading(places) as db:
         found = known(db, places, cells[0].study)
         return found, orders_of(cells, cell_state.of_file(db, cells, found.jobs, again), found.jobs)
@@ -132,7 +132,7 @@ def of_file(places: Places, cells: Sequence[BareCell], *, again: bool) -> tuple[
 def of_words(
     places: Places, cells: Sequence[BareCell], *, again: bool, typed: Collection[str]
 ) -> tuple[Known, list[Order]]:
-    """The same of the cells of a command line."""
+    """Reads the same for the cells of a command line."""
     with reading(places) as db:
         found = known(db, places, cells[0].study)
         return found, orders_of(cells, cell_state.of_words(cells, found.jobs, again, typed), found.jobs)
@@ -140,7 +140,7 @@ def of_words(
 
 @contextmanager
 def reading(places: Places) -> Iterator[Database | None]:
-    """The database for a look; None: there is none yet."""
+    """Opens the database for reading; None if there is none yet."""
     from fts.state.db import open_for_reading  # here: peewee
 
     if not has_study(places.db):
@@ -154,7 +154,7 @@ def reading(places: Places) -> Iterator[Database | None]:
 
 
 def hours(known: Known, orders: Sequence[Order]) -> Hours:
-    """The work of the orders beside each other on the slots, as the forecast of the queue places it."""
+    """Estimates the time to run all orders on the slots, as the forecast of the queue does it."""
     now = time.time()
     worked = {} if known.snapshot is None else known.snapshot.worked
     free = [0.0] * max(known.slots, 1)
@@ -164,17 +164,17 @@ def hours(known: Known, orders: Sequence[Order]) -> Hours:
     for order in orders:
         job = order.job or as_job(order.cell)
         own = None if order.job is None else forecast.own_pace(order.job, now, worked)
-        asked = (forecast.pool_of(job), forecast.epochs_of(job), forecast.is_pruned(job))
-        if own is None and asked not in paces:
-            paces[asked] = forecast.pace_of(asked[0], known.jobs, now, worked, *asked[1:])
-        pace = own or paces[asked]
+        key = (forecast.pool_of(job), forecast.epochs_of(job), forecast.is_pruned(job))
+        if own is None and key not in paces:
+            paces[key] = forecast.pace_of(key[0], known.jobs, now, worked, *key[1:])
+        pace = own or paces[key]
         trials += order.more
         if pace is None:
             unknown += 1
             continue
         seconds = order.more * pace.seconds
         forecast.placed(free, job.parallel, seconds)
-        shared = asked[0] if own is None else f"job {job.id}"
+        shared = key[0] if own is None else f"job {job.id}"
         spread[shared] = spread.get(shared, 0.0) + seconds * pace.sd_log / len(free)
     total = max(free)
     sd_log = math.sqrt(sum(sd * sd for sd in spread.values())) / total if total else 0.0
@@ -183,19 +183,19 @@ def hours(known: Known, orders: Sequence[Order]) -> Hours:
 
 
 def as_job(cell: BareCell) -> Job:
-    """The job that the cell would be, as far as a forecast reads it."""
+    """Returns the job that the cell would become, with the fields that the forecast reads."""
     row = BareStudy(cell.study).row(cell)
     blank: dict[str, Any] = {one.name: None for one in fields(Job)}
     counts = dict.fromkeys(
         ("trials_complete", "trials_pruned", "trials_failed", "attempt", "idle_attempts", "token"), 0
     )
-    said = {name: value for name, value in row.items() if name in blank}
+    given = {name: value for name, value in row.items() if name in blank}
     more = {"id": 0, "status": JobStatus.QUEUED, "direction": Direction(cell.direction), "rank": 0.0, "front": ()}
-    return Job(**blank | counts | said | more)
+    return Job(**blank | counts | given | more)
 
 
 def sentences(known: Known, orders: Sequence[Order]) -> list[str]:
-    """Hours, memory and disk, a sentence each; none for an order of nothing."""
+    """Returns a sentence each about time, memory and disk; none if no trials are added."""
     adding = [order for order in orders if order.more]
     if not adding:
         return []
@@ -203,7 +203,7 @@ def sentences(known: Known, orders: Sequence[Order]) -> list[str]:
 
 
 def time_of(known: Known, orders: Sequence[Order]) -> str:
-    """`time: about 40 min (80 %: 30 to 50 min) with 2 slots, from 12 trials of train that ended here`."""
+    """Returns `time: about 40 min (80 %: 30 to 50 min) with 2 slots; from 12 trials of train that ended here`."""
     found = hours(known, orders)
     cells, slots = formatting.count(found.unknown, "cell"), formatting.count(known.slots, "slot")
     study = orders[0].cell.study
@@ -217,32 +217,32 @@ def time_of(known: Known, orders: Sequence[Order]) -> str:
 
 
 def basis(known: Known, study: str) -> str:
-    """How the time was reckoned: from which trials, and what pruning has to do with it."""
+    """Returns on which trials the estimated time is based, and how many of them were pruned."""
     own = [job for job in known.jobs if job.study == study and job.kind == "cell"]
     ended = sum(map(formatting.trials_ended, own))
     pruned = sum(job.trials_pruned for job in own)
-    told = f"from {formatting.count(ended, 'trial')} of {study} that ended here"
-    return f"{told}, {pruned} of them cut short by the pruner" if pruned else told
+    text = f"from {formatting.count(ended, 'trial')} of {study} that ended here"
+    return f"{text}, {pruned} of them cut short by the pruner" if pruned else text
 
 
 def memory_of(known: Known, cells: Iterable[BareCell]) -> str:
-    """What the trials that run at once take, against what this machine has."""
+    """Returns a sentence about the memory of the trials that run at once, compared with this machine."""
     machine = f"of {formatting.size(known.memory)}" if known.memory else "of an unknown amount"
     found = {(cell.memory_bytes, cell.memory) for cell in cells}
-    promised = max((size for size, _ in found if size), default=None)
+    declared = max((size for size, _ in found if size), default=None)
     by_function = next((name for _, name in found if name not in (None, LEARN)), None)
     at_once = known.slots
-    if promised is not None:
-        told = f"memory: {formatting.size(promised)} for each trial, as declared"
-        return told + _at_once(known, promised, at_once, machine)
+    if declared is not None:
+        text = f"memory: {formatting.size(declared)} for each trial, as declared"
+        return text + _at_once(known, declared, at_once, machine)
     if by_function is not None:
         return f"memory: {by_function} says it for each trial; this machine has {machine.removeprefix('of ')}"
     peaks = [trial.peak_bytes for trial in known.trials if trial.peak_bytes]
     if not peaks:
         here = machine.removeprefix("of ")
         return f"memory: unknown: no trial has run yet; the first runs alone and shows it ({here} here)"
-    told = f"memory: {formatting.size(max(peaks))} in the largest of {formatting.count(len(peaks), 'trial')}"
-    return told + _at_once(known, max(peaks), at_once, machine)
+    text = f"memory: {formatting.size(max(peaks))} in the largest of {formatting.count(len(peaks), 'trial')}"
+    return text + _at_once(known, max(peaks), at_once, machine)
 
 
 def _at_once(known: Known, size: int, slots: int, machine: str) -> str:
@@ -261,12 +261,12 @@ def disk_of(known: Known, orders: Sequence[Order]) -> str:
     total = known.kept * sum(order.more for order in orders)
     if total < LEAST_KEPT:
         return f"disk: {free} free; the trials so far keep next to nothing"
-    told = f"disk: about {formatting.size(int(total))} for these trials, {free} free"
-    return told + ("; they will not fit" if total > known.free else "")
+    text = f"disk: about {formatting.size(int(total))} for these trials, {free} free"
+    return text + ("; they will not fit" if total > known.free else "")
 
 
 def as_dict(known: Known, orders: Sequence[Order]) -> Mapping[str, Any]:
-    """For --json."""
+    """Returns the estimates for --json."""
     adding = [order for order in orders if order.more]
     found = hours(known, adding)
     seconds = None if found.unknown or not adding else found.seconds

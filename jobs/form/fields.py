@@ -1,6 +1,6 @@
-"""The options of `fts enqueue` as fields of a form, read from the same declarations as the command line and study.toml.
+"""Makes form fields from the declarations behind the command line and study.toml.
 
-of_command(command) for click's options, of_file(tables) for the keys that --set changes.
+of_command(command) for the options of a click command, of_file(tables) for the keys that --set changes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from fts.jobs.study_file.freezing import USUAL_TRIALS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-Typed = dict[str, str]  # field -> what a person has typed; absent: the default
-NOT_HERE = ("dry_run", "as_json", "db", "wanted", "settings", "help")  # the form has its own means for these
-USUAL = re.compile(r"\s*\[(?:default: )?([^\[\]]*)\]$")  # how click ends the help of an option
-TABLES = ("budget", "search", "resources")  # of a study file, that --set changes most
+Typed = dict[str, str]  # field -> text that a person has typed; absent: the default
+NOT_HERE = ("dry_run", "as_json", "db", "wanted", "settings", "help")  # options without a field: the form sets them
+USUAL = re.compile(r"\s*\[(?:default: )?([^\[\]]*)\]$")  # default value at the end of an option's help text
+TABLES = ("budget", "search", "resources")  # tables of a study file whose keys get a field
 SEED = "study.seed"
-READERS: dict[str, Callable[[str], Any]] = {  # of options that click keeps as texts
+READERS: dict[str, Callable[[str], Any]] = {  # parsers of options that click keeps as texts
     "axes": parse_axis,
     "parameters": parse_parameter,
     "goals": parse_goal,
@@ -38,7 +38,7 @@ READERS: dict[str, Callable[[str], Any]] = {  # of options that click keeps as t
 
 
 def options(command: click.Command, leave: Iterable[str] = ()) -> list[click.Option]:
-    """The options of a command that a form shows."""
+    """Returns the options of a command that get a field."""
     return [
         one
         for one in command.params
@@ -49,7 +49,7 @@ def options(command: click.Command, leave: Iterable[str] = ()) -> list[click.Opt
 def of_command(
     command: click.Command, leave: Iterable[str] = (), first: Mapping[str, str] | None = None
 ) -> list[Field]:
-    """A field for each option; `first` are values that the form begins with where the command has another default."""
+    """Returns a field for each option. `first`: initial values in place of the command's defaults."""
     with click.Context(command, info_name="enqueue", resilient_parsing=True) as context:
         return [_of_option(option, context, first or {}) for option in options(command, leave)]
 
@@ -57,8 +57,8 @@ def of_command(
 def _of_option(option: click.Option, context: click.Context, first: Mapping[str, str]) -> Field:
     name = str(option.name)
     record = option.get_help_record(context)
-    told = record[1] if record else ""
-    usual = USUAL.search(told)
+    help_text = record[1] if record else ""
+    usual = USUAL.search(help_text)
     kind = TEXT
     choices: tuple[str, ...] = ()
     if option.secondary_opts:
@@ -75,7 +75,7 @@ def _of_option(option: click.Option, context: click.Context, first: Mapping[str,
         name=name,
         label=long,
         kind=kind,
-        help=f"{told}{'; several stand with a blank between them' if kind == SEVERAL else ''}",
+        help=f"{help_text}{'; separate several values by blanks' if kind == SEVERAL else ''}",
         default=default,
         usual="" if usual is None else usual[1].split(";")[0].strip(),
         choices=choices,
@@ -91,7 +91,7 @@ def _default(option: click.Option, context: click.Context, kind: str) -> str:
 
 
 def words_of(command: click.Command, typed: Mapping[str, str], leave: Iterable[str] = ()) -> list[str]:
-    """What was typed, as words of the command line. Raises BadSpec for a text whose quotes do not end."""
+    """Converts what was typed to arguments of the command line. Raises BadSpec for an unclosed quote."""
     words = []
     for option in options(command, leave):
         text = typed.get(str(option.name))
@@ -110,7 +110,7 @@ def words_of(command: click.Command, typed: Mapping[str, str], leave: Iterable[s
 
 
 def split(text: str, flag: str) -> list[str]:
-    """The values of an option that may be given several times."""
+    """Splits the values of an option that can be given several times. Raises BadSpec."""
     try:
         return shlex.split(text)
     except ValueError as error:
@@ -118,7 +118,7 @@ def split(text: str, flag: str) -> list[str]:
 
 
 def problems_of(command: click.Command, typed: Mapping[str, str], leave: Iterable[str] = ()) -> dict[str, str]:
-    """Why a value is refused, by field, as the command line would say it; each is read alone."""
+    """Returns by field why its value is refused, with the command line's message. Checks each value by itself."""
     found = {}
     for option in options(command, leave):
         text = typed.get(str(option.name))
@@ -127,13 +127,13 @@ def problems_of(command: click.Command, typed: Mapping[str, str], leave: Iterabl
         try:
             with click.Context(command, info_name="enqueue") as context:
                 _read(option, text, context)
-        except Exception as error:  # noqa: BLE001  # the one net: what a value is refused with is the option's own affair
+        except Exception as error:  # noqa: BLE001  # an option may raise any exception for a bad value
             found[str(option.name)] = without_place(error)
     return found
 
 
 def without_place(error: Exception) -> str:
-    """The sentence alone: the field stands above it."""
+    """Returns the message without the option's name, which the form shows above it."""
     if isinstance(error, click.BadParameter):
         return f"{error.message.rstrip('.')}"
     return sentence_of(error)
@@ -154,7 +154,7 @@ def _read(option: click.Option, text: str, context: click.Context) -> None:
 
 
 def known_keys() -> dict[str, keys.Key]:
-    """`budget.trials` and the other keys that a form offers, as the file declares them."""
+    """Returns the keys of a study file that get a field, `budget.trials` first."""
     found = {SEED: keys.STUDY["seed"]}
     for table in TABLES:
         found |= {f"{table}.{name}": key for name, key in (keys.TABLES[table] or {}).items()}
@@ -163,7 +163,7 @@ def known_keys() -> dict[str, keys.Key]:
 
 
 def of_file(tables: Mapping[str, Any]) -> list[Field]:
-    """A field for each key, with the file's value."""
+    """Returns a field for each key, with the file's value."""
     return [_of_key(at, key, tables) for at, key in known_keys().items()]
 
 
@@ -181,7 +181,7 @@ def _of_key(at: str, key: keys.Key, tables: Mapping[str, Any]) -> Field:
 
 
 def usual_of(at: str) -> str:
-    """What holds where the file does not say it; empty: nothing does."""
+    """Returns the default of a key that the file does not set; empty: none."""
     if at == "budget.trials":
         return str(USUAL_TRIALS)
     named = [field for field, place in changes.NAMES.items() if place == at]
@@ -191,17 +191,17 @@ def usual_of(at: str) -> str:
 
 
 def plain(value: Any) -> str:
-    """As it is typed behind `--set KEY=`: a word needs no quotes there."""
+    """Formats a value as it is typed after `--set KEY=`, where a word needs no quotes."""
     return value if isinstance(value, str) else toml.value_text(value)
 
 
 def settings_of(typed: Mapping[str, str]) -> list[str]:
-    """The words of --set."""
+    """Returns the arguments of --set."""
     return [f"{name}={text.strip()}" for name, text in typed.items() if name in known_keys() and text.strip()]
 
 
 def problems_of_keys(typed: Mapping[str, str]) -> dict[str, str]:
-    """Why a value is refused, by key."""
+    """Returns by key why its value is refused."""
     found = {}
     known = known_keys()
     for setting in settings_of(typed):
@@ -215,7 +215,7 @@ def problems_of_keys(typed: Mapping[str, str]) -> dict[str, str]:
 
 
 def only_known(fields: Sequence[Field], typed: Mapping[str, str]) -> Typed:
-    """What still belongs to a field, and is not its default."""
+    """Returns the typed texts that belong to a field and differ from its default."""
     known = {field.name: field for field in fields}
     return {
         name: text for name, text in typed.items() if name in known and text != known[name].default and text is not None

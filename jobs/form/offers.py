@@ -1,6 +1,6 @@
-"""One study that the form offers: its options, its cells as they are now, what they take, and the words that do it.
+"""One study in the form: its options, the states of its cells, their cost, and the commands to enqueue and check them.
 
-A file, a function and a command are offered here; an installed study brings an Offer of its own (Study.enqueue_form).
+Here for study files, functions and commands; an installed study has its own subclass of Offer (Study.enqueue_form).
 """
 
 from __future__ import annotations
@@ -31,63 +31,63 @@ if TYPE_CHECKING:
     from fts.jobs.api.form import CellNow
     from fts.jobs.settings import Places
 
-FEW_WORDS = 3  # cells from which a shorter name for all that share a value is looked for
+FEW_WORDS = 3  # from so many ticked cells on `--cell AXIS:VALUE` is tried, which names all cells with a value
 
 
 @dataclass
 class Seen:
-    """What an offer found when it looked; the cells are its own values."""
+    """The cells of a study as last read."""
 
-    cells: Sequence[Any] = ()
-    now: list[CellNow] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    cells: Sequence[Any] = ()  # cells in the class of the study
+    now: list[CellNow] = field(default_factory=list)  # their states, in the same order
+    said: list[str] = field(default_factory=list)  # warnings
 
 
 class Offer(ABC):
-    """Stateless but for the places; every question reads the files and the database anew."""
+    """A study that can be enqueued from the form. Keeps no state: each call reads the files and the database again."""
 
     def __init__(self, places: Places, folder: Path) -> None:
         self.places, self.folder = places, folder
 
     @abstractmethod
     def fields(self) -> list[Field]:
-        """The options, as far as they can be read; none for a file that is broken."""
+        """Returns the options. Raises if the study cannot be read."""
 
     @abstractmethod
     def problems(self, typed: Mapping[str, str]) -> dict[str, str]:
-        """Why typed values are refused, by field."""
+        """Returns by field why its typed value is refused."""
 
     @abstractmethod
     def see(self, typed: Mapping[str, str]) -> Seen:
-        """The cells as they are now. Raises what the command would."""
+        """Reads the cells and their states. Raises what the command would raise."""
 
     @abstractmethod
     def words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
-        """Behind `fts enqueue`."""
+        """Returns the arguments of `fts enqueue` for the ticked cells."""
 
     @abstractmethod
     def sentences(self, seen: Seen, ticked: Sequence[str]) -> list[str]:
-        """Time, memory and disk of the ticked cells."""
+        """Returns sentences about time, memory and disk of the ticked cells."""
 
     def check_words(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> list[str]:
-        """Behind `fts check`; none: there is no such check."""
+        """Returns the words after `fts` of a check of the ticked cells; empty if the study has no check."""
         return []
 
     def stamp(self) -> str:
-        """Changes with the files."""
+        """Returns a text that changes when the study's files change."""
         return ""
 
-    # -- as the form reads it
+    # -- called by the server
 
     def look(self, typed: Mapping[str, str]) -> tuple[Look, Seen]:
-        """Everything about the study; a fault becomes its problem."""
+        """Reads everything about the study. An exception becomes the problem of the Look."""
         stamp = self.stamp()
         known, problems, seen, problem = list[Field](), dict[str, str](), Seen(), ""
         try:
             known = self.fields()
             problems = self.problems(typed)
             seen = self._see_now(typed) if not problems else Seen()
-        except Exception as error:  # noqa: BLE001  # the one net: whatever refuses the study becomes a sentence
+        except Exception as error:  # noqa: BLE001  # the user's files may raise anything; the form shows it
             problem = sentence_of(error)
         if not problem and problems:
             field_, why = next(iter(problems.items()))
@@ -104,22 +104,22 @@ class Offer(ABC):
         return seen
 
     def cost(self, typed: Mapping[str, str], seen: Seen, ticked: Sequence[str]) -> Cost:
-        """What enqueueing the ticked cells would take, and the command line that does it."""
+        """Returns the cost of enqueueing the ticked cells, and the command lines."""
         chosen_ = [cell for cell in seen.now if cell.name in set(ticked)]
         adding = [cell for cell in chosen_ if cell.adds]
         count, trials = len(adding), sum(cell.more for cell in adding)
         try:
             words = self.words(typed, seen, [cell.name for cell in chosen_])
-            told = self.sentences(seen, [cell.name for cell in adding]) if adding else []
+            sentences = self.sentences(seen, [cell.name for cell in adding]) if adding else []
             check = self.check_words(typed, seen, [cell.name for cell in chosen_])
         except Exception as error:  # noqa: BLE001  # see `look`
             return Cost(count, trials, (), "", (), sentence_of(error))
         refused = [cell for cell in chosen_ if cell.state == ANOTHER]
         problem = refused[0].told if refused else ""
-        return Cost(count, trials, tuple(told), self.line(words), ("enqueue", *words), problem, tuple(check))
+        return Cost(count, trials, tuple(sentences), self.line(words), ("enqueue", *words), problem, tuple(check))
 
     def line(self, words: Sequence[str]) -> str:
-        """As a person would type it where the monitor was started."""
+        """Returns the command line as a person would type it in the monitor's working folder."""
         here = Path.cwd()
         typed = ["fts"]
         os.chdir(self.folder)
@@ -134,7 +134,7 @@ class Offer(ABC):
 
 
 def default_database() -> Path:
-    from fts.jobs.settings import places  # here: one name for both
+    from fts.jobs.settings import places  # here: the name `places` is used in this module
 
     return places(None).db
 
@@ -143,7 +143,7 @@ def default_database() -> Path:
 
 
 class OfFile(Offer):
-    """A study's file."""
+    """A study file."""
 
     command = enqueue_study.enqueue_study
 
@@ -210,13 +210,13 @@ class OfFile(Offer):
 
 
 class OfWords(Offer):
-    """What stands behind `fts enqueue` for a function or a command."""
+    """A function or a command: FILE.py:FUNCTION, or -- and the words of a command."""
 
     def __init__(
         self, places: Places, folder: Path, words: Sequence[str], first: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(places, folder)
-        self.first = dict(first or {})  # what was typed beside them: the fields begin with it
+        self.first = dict(first or {})  # options that were typed with it: initial values of the fields
         self.base = list(words)
         self.is_command = self.base[:1] == ["--"]
         self.command = enqueue_command.enqueue_command if self.is_command else enqueue.enqueue
@@ -232,7 +232,7 @@ class OfWords(Offer):
         return fields.problems_of(self.command, typed)
 
     def _put(self, words: Sequence[str], cells: Sequence[str] = ()) -> list[str]:
-        """The options stand before the dashes of a command, and behind a function."""
+        """Joins the arguments: options before the `--` of a command, after a function."""
         return [*cells, *words, *self.base] if self.is_command else [*self.base, *cells, *words]
 
     def see(self, typed: Mapping[str, str]) -> Seen:
@@ -251,7 +251,7 @@ class OfWords(Offer):
                     from fts.state import queries  # here: peewee
 
                     jobs = () if db is None else queries.jobs(db)
-                now = cell_state.of_words(made, jobs, again, limits.typed())
+                now = cell_state.of_words(made, jobs, again, limits.typed_fields())
         finally:
             os.chdir(before)
         said = unread(made)
@@ -279,7 +279,10 @@ def bare_sentences(places: Places, seen: Seen, ticked: Sequence[str]) -> list[st
 
 
 def cell_words(seen: Seen, ticked: Sequence[str]) -> list[str]:
-    """--cell for exactly the ticked cells, in few words; none where all are ticked. Raises BadSpec where none can."""
+    """Returns --cell options that select exactly the ticked cells; none if all are ticked.
+
+    Raises BadSpec if no options can.
+    """
     wanted = set(ticked)
     if len(wanted) == len(seen.now):
         return []
@@ -293,9 +296,9 @@ def cell_words(seen: Seen, ticked: Sequence[str]) -> list[str]:
             words.append(f"{axis}:{value}")
             left = {name: None for name in left if name not in inside}
     words += ["/".join(str(value) for value in now.labels.values()) for now in named if now.name in left]
-    if not _mean(every, words, wanted, seen):
+    if not _selects(every, words, wanted, seen):
         words = ["/".join(str(value) for value in now.labels.values()) for now in named]
-    if not _mean(every, words, wanted, seen):
+    if not _selects(every, words, wanted, seen):
         raise BadSpec(
             f"no --cell names exactly these {formatting.count(len(wanted), 'cell')}: their values read alike; "
             "tick all cells, or give the axes other values"
@@ -304,7 +307,7 @@ def cell_words(seen: Seen, ticked: Sequence[str]) -> list[str]:
 
 
 def _shared(seen: Seen, wanted: set[str]) -> list[tuple[str, Any]]:
-    """The values of axes all of whose cells are wanted."""
+    """Returns (axis, value) pairs whose cells are all ticked, those with most cells first."""
     count: dict[tuple[str, Any], list[int]] = {}
     for now in seen.now:
         for axis, value in now.labels.items():
@@ -317,7 +320,8 @@ def _shared(seen: Seen, wanted: set[str]) -> list[tuple[str, Any]]:
     return sorted(whole, key=lambda pair: -count[pair][0])
 
 
-def _mean(every: Sequence[Any], words: Sequence[str], wanted: set[str], seen: Seen) -> bool:
+def _selects(every: Sequence[Any], words: Sequence[str], wanted: set[str], seen: Seen) -> bool:
+    """Returns whether --cell with these words selects exactly the wanted cells."""
     try:
         meant = chosen(every, words)
     except BadSpec:
@@ -329,11 +333,11 @@ def stamp_of(paths: Sequence[Path]) -> str:
     found = []
     for path in paths:
         try:
-            told = path.stat()
+            stat = path.stat()
         except (OSError, ValueError):
             found.append("-")
         else:
-            found.append(f"{told.st_mtime_ns}.{told.st_size}")
+            found.append(f"{stat.st_mtime_ns}.{stat.st_size}")
     return " ".join(found)
 
 

@@ -1,10 +1,10 @@
-"""Answers the form's questions, one line of JSON each; it runs as a process of its own, and ends with its input.
+"""The process that answers the form's questions, one JSON line each. It ends when its stdin is closed.
 
 {"ask": "studies", "folders": [...]}               -> {"studies": [Found]}
 {"ask": "typed", "text": "train.py:objective"}     -> {"key": ...}
 {"ask": "look", "key": ..., "typed": {...}}        -> {"look": Look, "typed": {...}}
-{"ask": "cost", "ticked": [...]}                   -> {"cost": Cost}, of what was looked at last, or with key and typed
-{"ask": "stamp"}                                   -> {"stamp": ...}, of the same
+{"ask": "cost", "ticked": [...]}                   -> {"cost": Cost} of the study of the last look, or of key and typed
+{"ask": "stamp"}                                   -> {"stamp": ...} of the study of the last look
 A question that cannot be answered gets {"problem": sentence}.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """What was looked at last."""
+    """The study of the last look, and the answers to questions about it."""
 
     def __init__(self, found: Places, here: Path) -> None:
         self.places, self.here = found, here
@@ -40,12 +40,12 @@ class Session:
         self.seen = Seen()
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Never raises: whatever is wrong becomes a sentence."""
+        """Returns the answer, or {"problem": sentence}; never raises."""
         os.chdir(self.here)
         try:
             method = getattr(self, f"on_{question['ask']}")
             found: dict[str, Any] = method(question)
-        except Exception as error:  # noqa: BLE001  # the one net: the form shows the sentence, and asks on
+        except Exception as error:  # noqa: BLE001  # the form shows the sentence; the server must go on
             return {"problem": clean(sentence_of(error))}
         return found
 
@@ -63,16 +63,16 @@ class Session:
             self.offer, self.key = studies.offer_of(key, self.places), key
         given = dict(question.get("typed") or {})
         first = self.offer.first if isinstance(self.offer, OfWords) else {}
-        if question.get("fresh"):  # it was chosen a moment ago: what was typed with its name comes first
+        if question.get("fresh"):  # just chosen: options typed with its name override the remembered ones
             given = {**given, **first}
         look, self.seen = self.offer.look(given)
         self.typed = fields.only_known(look.fields, given)
         return {"look": as_data(look), "typed": self.typed}
 
     def on_cost(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        if self.offer is None or question.get("key", self.key) != self.key:  # a new process: the one before was ended
+        if self.offer is None or question.get("key", self.key) != self.key:  # the process was restarted
             self.on_look(question)
-        assert self.offer is not None, "it was looked at"
+        assert self.offer is not None, "on_look has set it"
         return {"cost": as_data(self.offer.cost(self.typed, self.seen, list(question["ticked"])))}
 
     def on_stamp(self, question: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Session:
 
 
 def serve(questions: TextIO, answers: TextIO, session: Session) -> None:
-    """Until there are no more questions."""
+    """Answers questions until the input ends."""
     for line in questions:
         try:
             question = json.loads(line)
@@ -92,7 +92,7 @@ def serve(questions: TextIO, answers: TextIO, session: Session) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """`python -m fts.jobs.form --db PATH`; what a library prints goes to stderr, not between the answers."""
+    """Runs the server. Redirects stdout to stderr, so that prints of a library do not mix with the answers."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     database = argv[argv.index("--db") + 1] if "--db" in argv[:-1] else None

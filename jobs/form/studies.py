@@ -1,6 +1,6 @@
-"""Finds what can be put in line: study files and functions of a folder, installed studies, what the queue has.
+"""Finds what can be enqueued: study files and functions in a folder, installed studies, studies in the queue.
 
-Nothing of the person's is run here: a file is read, and a broken one is listed with its sentence.
+Does not run the user's code: it only reads files, and lists a broken one with its error.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
     from fts.state.values import Job
 
 USUAL = "study.toml"
-MOST_FILES = 50  # of TOML and of Python that are looked into, in each folder
+MOST_FILES = 50  # TOML files, and Python files, read per folder
 FILE, WORDS, INSTALLED, QUEUE = "file", "words", "installed", "queue"
 
 
 def key_of(kind: str, *parts: str) -> str:
-    """What a study is remembered by: JSON, because a path may hold any letter."""
+    """Returns the key that identifies a study in the form. JSON, because a path may contain any character."""
     return json.dumps([kind, *parts])
 
 
 def found(places: Places, folders: Sequence[Path]) -> Iterator[Found]:
-    """Every study, the files first; each once."""
+    """Yields every study once, study files first."""
     seen: set[str] = set()
     names: set[str] = set()
     for each in _all(places, [folder.absolute() for folder in dict.fromkeys(folders)]):
@@ -68,12 +68,12 @@ def _all(places: Places, folders: Sequence[Path]) -> Iterator[Found]:
         yield _installed(name, Path.cwd())
     try:
         yield from _queue(places)
-    except Exception as error:  # noqa: BLE001  # the one net: a database that cannot be read hides no file
+    except Exception as error:  # noqa: BLE001  # an unreadable database must not hide the files
         yield Found(key_of(QUEUE, ""), "the queue", QUEUE, str(places.db.parent), problem=sentence_of(error))
 
 
 def _files(folder: Path, ending: str) -> list[Path]:
-    """Those of a folder, study.toml first."""
+    """Returns the files of a folder with this suffix, study.toml first."""
     try:
         every = sorted(path for path in folder.iterdir() if path.suffix == ending and path.is_file())
     except OSError:
@@ -82,7 +82,7 @@ def _files(folder: Path, ending: str) -> list[Path]:
 
 
 def _is_study(path: Path) -> bool:
-    """Is it meant as one? A file of another tool, such as pyproject.toml, has no table [study]."""
+    """Returns whether a TOML file is a study: named study.toml, or with a table [study]."""
     if path.name == USUAL:
         return True
     try:
@@ -93,7 +93,7 @@ def _is_study(path: Path) -> bool:
 
 
 def _file(path: Path) -> Found:
-    """Read, and its first cell frozen: whatever refuses it becomes its sentence."""
+    """Reads a study file and freezes its first cell; an exception becomes the problem of the entry."""
     key = key_of(FILE, str(path.parent), path.name)
     try:
         study = StudyFile.read(path)
@@ -102,25 +102,25 @@ def _file(path: Path) -> Found:
         name = str(table.get("name", "")) if isinstance(table, dict) else ""
         check_tables(study)
         return Found(key, path.name, FILE, str(path.parent), name or formatting.count(len(labels), "cell"))
-    except Exception as error:  # noqa: BLE001  # see above
+    except Exception as error:  # noqa: BLE001  # a broken file is listed with its error
         return Found(key, path.name, FILE, str(path.parent), problem=sentence_of(error))
 
 
 def check_tables(study: StudyFile) -> None:
-    """Raises BadSpec for what can be told without running a line of the person's: the whole file but `from`."""
+    """Checks the file without running the user's code, that is without `space.from`. Raises BadSpec."""
     space = study.tables.get("space")
-    quiet = study
+    without_code = study
     if isinstance(space, dict) and "from" in space:
-        quiet = dataclasses.replace(
+        without_code = dataclasses.replace(
             study, tables={**study.tables, "space": {k: v for k, v in space.items() if k != "from"}}
         )
-        quiet = _without_what_needs_the_space(quiet)
+        without_code = _without_users_of_space(without_code)
     first = study.labels[0]
-    quiet.cells(lambda _, labels: labels == first)
+    without_code.cells(lambda _, labels: labels == first)
 
 
-def _without_what_needs_the_space(study: StudyFile) -> StudyFile:
-    """Expressions and first trials may name what the function gives; they are checked when the study is chosen."""
+def _without_users_of_space(study: StudyFile) -> StudyFile:
+    """Removes what may name parameters from `space.from`: expressions, warm start. Choosing the study checks them."""
     tables = {name: table for name, table in study.tables.items() if name != "forbid"}
     if isinstance(search := tables.get("search"), dict):
         tables["search"] = {name: value for name, value in search.items() if name != "warm_start"}
@@ -154,10 +154,10 @@ def _installed(name: str, folder: Path) -> Found:
     if study.enqueue_form:
         return Found(key, name, INSTALLED, str(folder), " x ".join(axis.label or axis.name for axis in study.axes))
     own = ", ".join(f"`fts {command.name}`" for command in study.commands) or "it has no command either"
-    return Found(key, name, INSTALLED, str(folder), problem=f"it has no form; its own commands put it in line: {own}")
+    return Found(key, name, INSTALLED, str(folder), problem=f"it has no form; its own commands enqueue it: {own}")
 
 
-# ---------------------------------------------------------------- what the queue has
+# ---------------------------------------------------------------- studies in the queue
 
 
 def _queue(places: Places) -> Iterator[Found]:
@@ -177,7 +177,7 @@ def _queue(places: Places) -> Iterator[Found]:
 
 
 def _of_queue(name: str, jobs: Sequence[Job]) -> Found:
-    """Where the study's file is, else the words that ask the same questions again."""
+    """Makes the entry of a study in the queue: its study file if there is one, else the same command line again."""
     folder = Path(str(jobs[-1].spec.get("folder", "")))
     key = key_of(QUEUE, name)
     note = f"{formatting.count(len(jobs), 'job')} in the queue"
@@ -212,7 +212,7 @@ def _name_of(path: Path) -> str:
 
 
 def words_of(jobs: Sequence[Job]) -> tuple[list[str], dict[str, str]]:
-    """The function or command of these jobs, and their options as a person would type them."""
+    """Returns the function or command of these jobs, and their options as texts by field."""
     job = jobs[-1]
     cell = BareStudy(job.study).cell(job.spec)
     assert isinstance(cell, BareCell), "a bare study has bare cells"
@@ -280,7 +280,7 @@ def _parameter(name: str, one: Any) -> str:
 
 
 def check_words(words: Sequence[str], typed: dict[str, str], folder: Path, jobs: Sequence[Job]) -> None:
-    """Raises BadSpec where the words would not ask what the latest job asked; changed code alone is no reason."""
+    """Checks that the words give the specification of the latest job, except for changed code. Raises BadSpec."""
     from fts.jobs.settings import places
 
     seen = OfWords(places(None), folder, words).see(typed)
@@ -290,14 +290,14 @@ def check_words(words: Sequence[str], typed: dict[str, str], folder: Path, jobs:
         differs = [] if cell is None else [name for name in unlike(cell, job.spec) if name != "code_md5"]
         if cell is None or differs:
             why = ", ".join(differs) or "its axes"
-            raise BadSpec(f"job {job.id} was put in line with {why}, which no option says; enqueue the study's file")
+            raise BadSpec(f"job {job.id} was enqueued with {why}, which no option can set; enqueue the study's file")
 
 
-# ---------------------------------------------------------------- from a key, or from what was typed
+# ---------------------------------------------------------------- from a key or a typed text
 
 
 def offer_of(key: str, places: Places) -> Offer:
-    """What the key names. Raises BadSpec for one that names nothing any more."""
+    """Returns the offer of a key. Raises BadSpec if the study is gone."""
     kind, *parts = json.loads(key)
     if kind == FILE and len(parts) == 2:
         return OfFile(places, Path(parts[0]), parts[1])
@@ -311,7 +311,7 @@ def offer_of(key: str, places: Places) -> Offer:
 
 
 def typed_key(text: str, folder: Path) -> str:
-    """The key of what a person typed: FILE.py:FUNCTION, STUDY.toml, or -- and a command. Raises BadSpec."""
+    """Returns the key of a typed text: FILE.py:FUNCTION, STUDY.toml, or -- and a command. Raises BadSpec."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -333,7 +333,7 @@ def typed_key(text: str, folder: Path) -> str:
 
 
 def offer_of_words(words: Sequence[str], places: Places, folder: Path) -> OfWords:
-    """A function or command; options that stand beside it are what the form begins with."""
+    """Returns the offer of a function or command; options in `words` become initial values of the fields."""
     command = enqueue_command.enqueue_command if "--" in words else enqueue.enqueue
     if "--" in words:
         at = list(words).index("--")
@@ -346,7 +346,7 @@ def offer_of_words(words: Sequence[str], places: Places, folder: Path) -> OfWord
 
 
 def as_typed(command: click.Command, given: dict[str, Any]) -> dict[str, str]:
-    """What click's parser read, as the fields of the form have it."""
+    """Converts the options that click has parsed to texts by field."""
     found = {}
     for option in fields.options(command):
         value = given.get(str(option.name))

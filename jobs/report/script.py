@@ -163,7 +163,7 @@ def hash_of(text: str) -> str:
 
 
 def trial_data(study: StudyReport, body: str) -> str:
-    """Returns a JSON block with the parameters of every trial in the body, escaped so that it stays inside it."""
+    """Returns a JSON block with the parameters of every trial in the body, which cannot end its element."""
     shown: dict[int, set[int]] = {}
     for job, trial in OF_TRIAL.findall(body):
         shown.setdefault(int(job), set()).add(int(trial))

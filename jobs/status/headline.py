@@ -227,15 +227,16 @@ def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
     low, high = (_moment(formatting.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
     record = eta.record if glance.has_worker else "if a worker starts now"
     said = (_moment(eta.finish_said, glance.now), "strong")
-    return [("finish ", "dim"), said, (f"  (80%: {low} … {high};  {record})", "dim")]
+    interval = f"{low} … {high}" if low != high else "within the same minute"
+    return [("finish ", "dim"), said, (f"  (80%: {interval};  {record})", "dim")]
 
 
 def _unseen(glance: Glance) -> str:
     """Why there is no estimate: what has not run yet."""
     jobs = [*runnable(glance.snapshot), *running(glance.snapshot)]
     new = [job for job in jobs if job.id not in glance.forecast.seconds_left]
-    if any(job.budget for job in new or jobs):
-        return "finish not known: no cell of this budget has run yet"
+    if budgets := ", ".join(dict.fromkeys(job.budget for job in new or jobs if job.budget)):
+        return f"finish not known: no cell of {budgets} has run yet"
     studies = ", ".join(dict.fromkeys(job.study for job in new))
     if not studies:
         return "finish not known before a trial has ended"

@@ -360,7 +360,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_dry_run_in_a_fresh_folder_leaves_nothing(fts: Callable[..., Said], stand: Path):
     said = fts("enqueue", "train.py:objective", "-m", "size=S,M", "--dry-run")
-    assert said.code == 0 and "S is new: 20 trials" in said.err and "nothing was put in line" in said.err.lower()
+    assert said.code == 0 and "S is new: 20 trials" in said.err and "nothing was enqueued" in said.err.lower()
     assert not places_of(stand).outputs.exists()
 
 
@@ -428,20 +428,20 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
     (stand / "there" / "train.py").write_text((stand / "train.py").read_text())
     (stand / "there" / "s.toml").write_text('[study]\nobjective = "train:objective"\n')
     own = places_of(stand).db
-    assert f"{own.relative_to(stand)} is new: a queue begins here\n" in fts("enqueue", "train.py:objective").err
-    assert "the queue" not in fts("enqueue", "train.py:objective").err
+    assert f"{own.relative_to(stand)} is a new queue\n" in fts("enqueue", "train.py:objective").err
+    assert "fts.db" not in fts("enqueue", "train.py:objective").err
     assert f"the queue is {own.relative_to(stand)}\n" in fts("enqueue", "there/s.toml").err
     fts("backup")
     own.unlink()
     again = fts("enqueue", "train.py:objective").err
-    assert "is new: a queue begins here, although there is a backup of an earlier one: `fts restore " in again
+    assert "is a new queue, but there is a backup of an earlier one: `fts restore " in again
     monkeypatch.chdir(stand / "there")
     other = stand / "there" / "outputs" / "fts.db"
-    assert "outputs/fts.db is new" in fts("enqueue", "s.toml", "--db", str(other)).err
-    assert "the queue" not in fts("enqueue", "s.toml", "--db", str(other)).err
+    assert "outputs/fts.db is a new queue" in fts("enqueue", "s.toml", "--db", str(other)).err
+    assert "fts.db" not in fts("enqueue", "s.toml", "--db", str(other)).err
     monkeypatch.chdir(stand)
     said = fts("enqueue", "there/s.toml").err
-    assert f"the queue is {own.relative_to(stand)}; there/outputs/fts.db is another, which --db names\n" in said
+    assert f"the queue is {own.relative_to(stand)}; there is another one: --db there/outputs/fts.db\n" in said
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs.cli.watch import nobody_takes
+from fts.jobs.cli.watch import jobs_without_worker
 from fts.state import transitions
 from fts.state.db import Database
 from fts.state.values import Cause
@@ -229,9 +229,9 @@ def test_watch_in_sentences_names_the_cell_of_each_trial(fts, db: Database):
 
 
 def test_a_watch_that_would_wait_for_a_worker_knows_so(db: Database):
-    assert nobody_takes(db) == 4
+    assert jobs_without_worker(db) == 4
     claim(db)
-    assert nobody_takes(db) == 0, "a worker lives"
+    assert jobs_without_worker(db) == 0, "a worker lives"
 
 
 def test_events_can_be_limited_in_time_number_and_to_a_job(fts, db: Database):
@@ -396,7 +396,7 @@ def test_results_and_trials_say_that_a_job_called_running_has_lost_its_worker(ft
     assert not any("its worker is gone" in fts(*words).err for words in (("results",), ("trials", "1")))
     db.execute_sql("UPDATE worker SET heartbeat_at = ?", (time.time() - 45,))
     for words in (("results",), ("trials", "1")):
-        assert "job 1 (2M/h1) does not run: its worker is gone; `fts worker` continues it" in fts(*words).err
+        assert "job 1 (2M/h1) is not running: its worker is gone; `fts worker` continues it" in fts(*words).err
 
 
 def test_the_jobs_below_the_glance_stay_within_the_terminal(fts, db: Database, monkeypatch: pytest.MonkeyPatch):

@@ -136,6 +136,19 @@ def test_draining_has_no_time_before_the_first_epoch():
     assert "DRAINING  live" in said(replace(with_worker("drain_trial"), epochs=()))[0]
 
 
+def test_an_interval_within_one_minute_does_not_show_that_minute_twice():
+    found = glances.look(picture(), NOW)
+    at = found.forecast.finish_at
+    near = replace(found, forecast=replace(found.forecast, finish_at=at, low=at // 60 * 60, high=at // 60 * 60 + 50))
+    text = "".join(text for text, _ in glance_lines.lines(near, 120, 40, TABS, 0)[2])
+    assert "(80%: within the same minute;" in text
+
+
+def test_without_an_estimate_the_line_names_the_sizes_that_have_not_run():
+    waiting = (make_job(1, "20M"), make_job(2, "20M", 3), make_job(3, "2B"))
+    assert said(make_snapshot(jobs=waiting))[2].startswith("finish not known: no cell of 20M, 2B has run yet")
+
+
 def test_a_paused_queue_has_no_end():
     waiting = tuple(make_job(n) for n in range(1, 9))
     paused = make_snapshot(jobs=waiting, queue_paused=True)

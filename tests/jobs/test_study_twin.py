@@ -72,7 +72,7 @@ def test_the_twin_refuses_what_the_file_refuses(tmp_path: Path, text: str, sente
     tables = tomllib.loads(text)
     if unknown := set(tables) - set(keys.TABLES):
         assert unknown == {"metric"}
-        sentence = "study.metric is no key of [study]"
+        sentence = "study.metric is an unknown key of [study]"
     if not sentence:
         return
     with pytest.raises(BadSpec) as caught:

@@ -114,5 +114,5 @@ def verbs(path: Path, last: int = 1) -> list[str]:
 
 async def settled(app, pilot):
     """Past the moment in which destructive keys are ignored."""
-    app.appeared_at = app.desk.moved_at = app.desk.jumped_at = 0.0
+    app.appeared_at = app.navigation.moved_at = app.navigation.jumped_at = 0.0
     await pilot.pause()

@@ -83,10 +83,10 @@ def test_a_cell_without_trials_has_no_words_of_another_study(path):
 async def test_the_cursor_walks_over_the_headings_of_studies(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
         await press(pilot, "g")
-        seen = [app.desk.job_id]
+        seen = [app.navigation.job_id]
         for _ in range(7):
             await press(pilot, "j")
-            seen.append(app.desk.job_id)
+            seen.append(app.navigation.job_id)
         assert sorted(seen) == sorted(job.id for job in app.readings.snapshot.jobs), "every job once, no heading"
         rows = shown(app).splitlines()
         heads = [row for row in rows if re.match(r"   (train|peak|fit) ", row)]
@@ -111,10 +111,10 @@ async def test_m_goes_through_the_metrics_and_back(path):
 async def test_results_follow_the_selected_study(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
         await press(pilot, "6")
-        assert app.desk.screen == RESULTS
+        assert app.navigation.screen == RESULTS
         wanted = {"train": ("mnist", "cifar", "S  ", " M\n"), "peak": ("height ↑",), "fit": ("4", "16", "64")}
         for study, words in wanted.items():
-            app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.study == study)
+            app.navigation.job_id = next(job.id for job in app.readings.snapshot.jobs if job.study == study)
             app.paint()
             text = shown(app)
             assert f"results of {study}" in text
@@ -124,9 +124,9 @@ async def test_results_follow_the_selected_study(path):
 
 async def test_a_branch_that_drew_no_momentum_has_a_dot(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.cell == "mnist/S")
+        app.navigation.job_id = next(job.id for job in app.readings.snapshot.jobs if job.cell == "mnist/S")
         await press(pilot, "2")
-        assert app.desk.screen == TRIALS
+        assert app.navigation.screen == TRIALS
         await until(lambda: "momentum" in shown(app), pilot)
         rows = [row for row in shown(app).splitlines() if " complete " in row or " pruned " in row]
         assert len(rows) == any_study.TRIALS
@@ -135,7 +135,7 @@ async def test_a_branch_that_drew_no_momentum_has_a_dot(path):
 
 async def test_the_sort_by_cell_and_by_best_follow_axes_and_goal(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
-        assert app.desk.screen == QUEUE
+        assert app.navigation.screen == QUEUE
         await press(pilot, "o", "c")
         names = [job.cell for job in jobs_of(app.view())]
         assert names == ["peak", "mnist/S", "mnist/M", "cifar/S", "cifar/M", "width=16", "width=4", "width=64"]
@@ -146,7 +146,7 @@ async def test_the_sort_by_cell_and_by_best_follow_axes_and_goal(path):
 
 async def test_c_folds_a_study_to_the_row_that_runs_and_unfolds_it(path):
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.cell == "cifar/M")
+        app.navigation.job_id = next(job.id for job in app.readings.snapshot.jobs if job.cell == "cifar/M")
         await press(pilot, "c")
         await until(lambda: "3 folded, c unfolds" in shown(app), pilot)
         rows = shown(app).split("─ mnist/M t6")[0]
@@ -192,7 +192,7 @@ async def test_the_details_are_those_of_the_trial_under_the_cursor(tmp_path):
     """Of trials without steps, too, before any key was pressed."""
     path = made_front(tmp_path)
     async with monitor(path, (120, 40), user=any_study.USER, readonly=True) as (app, pilot):
-        app.desk.job_id = 1
+        app.navigation.job_id = 1
         await press(pilot, "2")
         await until(lambda: "t5 against the best loss ↓" in shown(app), pilot)
         await press(pilot, "j")

@@ -152,7 +152,7 @@ async def test_a_job_that_has_gone_while_its_question_stood_open_is_left_alone(d
     async with monitor(db_path) as (app, pilot):
         await settled(app, pilot)
         jobs = [job for job in app.readings.snapshot.jobs if job.status == "queued"]
-        app.acting.begin(by_id("cancel"), jobs)
+        app.action_runner.begin(by_id("cancel"), jobs)
         await until(lambda: opened(app, Confirm), pilot)
         assert "4 cells" in dialog_text(app)
         db = open_database(db_path)

@@ -111,7 +111,7 @@ async def test_a_worker_runs_what_was_tried_and_put_in_line(folder: Path) -> Non
         await press(pilot, "space", "down", "space")
         await shows(app, pilot, "Enqueue 2 cells, 16 trials")
         await press(pilot, "d")
-        await shows(app, pilot, "sine/S is new: 6 trials", "Nothing was put in line: this was a dry run.")
+        await shows(app, pilot, "sine/S is new: 6 trials", "Nothing was enqueued: this was a dry run.")
         assert jobs(folder) == {}
         form.query_one("#enqueue", Button).press()
         await until(lambda: len(jobs(folder)) == 2, pilot, PATIENCE_S)
@@ -124,7 +124,7 @@ async def test_a_worker_runs_what_was_tried_and_put_in_line(folder: Path) -> Non
         await press(pilot, "a")
         await shows(app, pilot, "4 new, 2 already there (done): 34 trials to run", "from 16 trials of curves", "80 %:")
         await press(pilot, "4")
-        await shows(app, pilot, "sine/S is queued as job 1", "Nothing was put in line: this was a dry run.")
+        await shows(app, pilot, "sine/S is queued as job 1", "Nothing was enqueued: this was a dry run.")
         await press(pilot, "escape")
 
 
@@ -261,7 +261,7 @@ async def test_the_form_can_be_left_while_a_dry_run_goes_on(folder: Path) -> Non
         await press(pilot, "escape")
         await until(lambda: not isinstance(app.screen, EnqueueForm), pilot)
         (folder / "go").touch()
-        await until(lambda: app.acting._memory.answers, pilot, PATIENCE_S)
+        await until(lambda: app.action_runner._memory.answers, pilot, PATIENCE_S)
         await shows(app, pilot, "e, then 4 shows all of it")
         await press(pilot, "e", "4")
         await shows(app, pilot, "$ fts enqueue study.toml --cell sine/S")

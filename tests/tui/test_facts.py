@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from fts.jobs.status import summary as glances
 from fts.tui.data.view import Details, View
+from fts.tui.screens.events import full
 from fts.tui.screens.trials import detail
 from fts.tui.widgets.queue_table import _done_by
 from fts.tui.widgets.trial_facts import facts
-from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, make_worker
+from tests.tui.values import NOW, make_epochs, make_event, make_job, make_snapshot, make_trial, make_worker
 
 
 def test_the_share_of_positives_is_that_of_the_validation_windows_not_of_all_labels():
@@ -49,3 +50,11 @@ def test_a_job_that_waits_in_a_paused_queue_has_no_end_and_one_of_a_dead_worker_
 
     assert told(jobs[1]).strip() and not told(jobs[1], queue_paused=True).strip()
     assert told(jobs[0]).split()[-1].isdigit() and not told(jobs[0], 600.0).strip()
+
+
+def test_the_event_of_a_trials_facts_says_each_of_them_once():
+    data = {"n_val": 442, "device": "cpu", "threads": 2}
+    event = make_event(1, NOW - 60, "trial_facts", 1, message="trial 0: n_val 442, device cpu", data=data)
+    view = View(glances.look(make_snapshot(jobs=(make_job(1),), events=(event,)), NOW), Details(events=(event,)))
+    text = "".join(text for line in full(view, 120, 5)[1:] for text, _ in line)
+    assert text == "trial 0: n_val 442, device cpu · threads 2"

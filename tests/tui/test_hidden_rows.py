@@ -18,9 +18,9 @@ async def test_on_events_a_key_concerns_the_cell_of_the_event_under_the_cursor(d
     async with monitor(db_path) as (app, pilot):
         run_action(by_id("pause"), db_path, (job,), study.USER, False, 5.0)
         await until(lambda: any(e.verb == "paused" for e in app.readings.snapshot.events[-1:]), pilot)
-        assert app.desk.job_id != job
+        assert app.navigation.job_id != job
         await press(pilot, "7")
-        assert app.desk.screen == EVENTS
+        assert app.navigation.screen == EVENTS
         assert [one.id for one in app.chosen()] == [job]
 
 
@@ -28,7 +28,7 @@ async def test_on_hardware_a_key_for_a_cell_is_refused(db_path):
     async with monitor(db_path) as (app, pilot):
         before = app.readings.snapshot
         await press(pilot, "4")
-        assert app.desk.screen == HARDWARE
+        assert app.navigation.screen == HARDWARE
         for key in "xprtJK":
             await press(pilot, key)
             assert "1 shows the queue" in app.toast[0], key
@@ -41,10 +41,10 @@ async def test_marks_in_a_folded_study_are_counted_as_hidden_and_left_alone(tmp_
     async with monitor(path, (120, 40)) as (app, pilot):
         name = app.view().job.study
         own = [job.id for job in app.readings.snapshot.jobs if job.study == name]
-        app.desk.marks[QUEUE] = set(own)
+        app.navigation.marks[QUEUE] = set(own)
         await press(pilot, "c")
-        assert name in app.desk.folded
-        seen = set(app.desk.rows(app.view())) & set(own)
+        assert name in app.navigation.folded
+        seen = set(app.navigation.rows(app.view())) & set(own)
         assert len(seen) == 1
         assert {job.id for job in app.chosen()} == seen
         assert f"1 marked, {len(own) - 1} hidden" in shown(app)
@@ -63,7 +63,7 @@ async def test_in_another_database_at_the_path_no_row_is_marked_and_no_key_acts_
         await until(lambda: "reopened" in app.toast[0], pilot)
         await rest(app, pilot)
         assert not app.view().marks
-        assert app.desk.jumped_at > 0
+        assert app.navigation.jumped_at > 0
 
 
 def text(app) -> list[str]:
@@ -76,7 +76,7 @@ async def test_a_log_that_is_not_followed_keeps_its_place_while_it_grows(db_path
     log.write_text("".join(f"old {n}\n" for n in range(60)))
     async with monitor(db_path) as (app, pilot):
         await press(pilot, "5")
-        assert app.desk.screen == LOGS
+        assert app.navigation.screen == LOGS
         await until(lambda: app.view().details.log, pilot)
         await rest(app, pilot)
         await press(pilot, "k", "k")
@@ -101,7 +101,7 @@ async def test_the_letter_of_a_column_counts_only_while_the_question_is_shown(db
         await press(pilot, "g")
         assert "sort by" not in shown(app)
         assert "no column" not in app.toast[0]
-        assert app.desk.job_id == app.desk.rows(app.view())[0]
+        assert app.navigation.job_id == app.navigation.rows(app.view())[0]
         await press(pilot, "o", "b")
         assert "by best" in shown(app)
 
@@ -110,7 +110,7 @@ async def test_a_click_on_the_metric_of_a_study_sorts_its_trials(tmp_path):
     path = tmp_path / "fts.db"
     any_study.build(path)
     async with monitor(path, (120, 40)) as (app, pilot):
-        app.desk.choose(next(job.id for job in app.readings.snapshot.jobs if job.metric == "height"))
+        app.navigation.choose(next(job.id for job in app.readings.snapshot.jobs if job.metric == "height"))
         await press(pilot, "2")
         await until(lambda: len(app.view().trials) == any_study.TRIALS, pilot)
         await rest(app, pilot)

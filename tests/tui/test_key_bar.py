@@ -23,7 +23,7 @@ async def click(app, pilot, word: str) -> None:
 async def test_a_click_on_a_hint_does_what_its_key_does(db_path):
     async with monitor(db_path, (120, 40)) as (app, pilot):
         await click(app, pilot, "↵ open")
-        await until(lambda: app.desk.screen == TRIALS, pilot)
+        await until(lambda: app.navigation.screen == TRIALS, pilot)
         await rest(app, pilot)
         await click(app, pilot, "o sort")
         assert app.toast[0].startswith("sort by: t number")

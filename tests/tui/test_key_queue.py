@@ -16,12 +16,12 @@ def burst(app, text: str) -> None:
 async def test_what_follows_the_answer_of_a_dialog_is_no_part_of_it(db_path):
     async with monitor(db_path, (120, 40)) as (app, pilot):
         burst(app, "/20M\rG2")
-        await until(lambda: app.desk.screen == 1, pilot)
-        assert app.desk.filters[0] == "20M"
+        await until(lambda: app.navigation.screen == 1, pilot)
+        assert app.navigation.filters[0] == "20M"
         assert app.view().name == "20M/h5", "the last of the rows that match"
         await rest(app, pilot)
         burst(app, "1/\r")
-        await until(lambda: app.desk.screen == 0 and len(app.screen_stack) == 1 and not app.key_queue.held, pilot)
+        await until(lambda: app.navigation.screen == 0 and len(app.screen_stack) == 1 and not app.key_queue.held, pilot)
         await rest(app, pilot)
         burst(app, "x\rj\rj")
         await until(lambda: not app.key_queue.held and len(app.screen_stack) == 1, pilot)

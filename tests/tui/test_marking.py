@@ -52,7 +52,7 @@ async def test_where_a_filter_shows_no_row_every_key_refuses_with_the_reason(db_
             assert "no row matches `nothing like it`" in app.toast[0], key
             assert "Esc clears" in app.toast[0]
         await press(pilot, "enter")
-        assert app.desk.screen == 0
+        assert app.navigation.screen == 0
         assert rows(db_path) == before
 
 
@@ -95,7 +95,7 @@ async def test_the_trials_table_keeps_its_cursor_in_sight_too(db_path):
         await press(pilot, "x")
         assert "no row matches" in app.toast[0]
         await press(pilot, "enter")
-        assert app.desk.screen == 1
+        assert app.navigation.screen == 1
 
 
 async def test_screens_without_a_table_have_nothing_to_filter(db_path):

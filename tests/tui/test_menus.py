@@ -49,7 +49,7 @@ async def test_enter_in_the_help_does_what_the_line_says_and_a_glyph_only_explai
         await press(pilot, "?", *"taken out", "enter")
         assert isinstance(app.screen, Help)
         await press(pilot, "ctrl+u", *"screen results", "enter")
-        assert app.desk.screen == RESULTS
+        assert app.navigation.screen == RESULTS
 
 
 async def test_the_palette_finds_and_does_and_shows_the_command(db_path):
@@ -63,12 +63,12 @@ async def test_the_palette_finds_and_does_and_shows_the_command(db_path):
 async def test_stop_now_is_only_in_the_palette_and_wants_its_word(db_path):
     async with monitor(db_path) as (app, pilot):
         await settled(app, pilot)
-        app.acting.by_id("stop")
+        app.action_runner.by_id("stop")
         await until(lambda: opened(app, Ask), pilot)
         await press(pilot, *"yes", "enter")
         assert isinstance(app.screen, Ask)
         await press(pilot, "escape")
-        app.acting.by_id("stop")
+        app.action_runner.by_id("stop")
         await until(lambda: opened(app, Ask), pilot)
         await press(pilot, *"stop", "enter")
         await until(lambda: verbs(db_path) == ["worker_asked"], pilot)
@@ -167,7 +167,7 @@ async def test_the_widest_header_tells_file_and_cost_once_a_minute(db_path):
         assert "spark · outputs/fts.db" in shown(app).split("\n")[0].replace("study", "spark")
         assert "this monitor" not in shown(app)
         app.cost._since = (app.cost.began - 60.0, app.cost.cpu_began, 0)
-        app.outlook._glance = Once()  # as the next second does
+        app.view_builder._glance = Once()  # as the next second does
         app.paint()
         first = shown(app).split("\n")[0]
         assert "% cpu, " in first

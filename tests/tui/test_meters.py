@@ -12,7 +12,7 @@ from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
 from fts.jobs.status.formatting import GB
 from fts.tui import pictures
-from fts.tui.data.gaps import spells
+from fts.tui.data.gaps import unbroken_runs
 from fts.tui.data.view import Details, View
 from fts.tui.render.text import as_text
 from fts.tui.widgets import meters
@@ -106,7 +106,7 @@ def test_the_line_of_the_guard_is_never_cut_without_a_shorter_one(width):
 
 def test_no_line_is_drawn_through_hours_in_which_nobody_measured():
     points = ((0.0, 1.0), (60.0, 2.0), (4000.0, 3.0), (4060.0, 2.0))
-    assert spells(points) == [points[:2], points[2:]]
+    assert unbroken_runs(points) == [points[:2], points[2:]]
 
 
 def test_idle_time_of_the_gpu_is_told_of_the_time_that_was_measured():

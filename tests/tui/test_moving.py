@@ -17,19 +17,19 @@ from tests.tui.stories import monitor, press, shown, until
 )
 async def test_filters(db_path, query, kept):
     async with monitor(db_path) as (app, pilot):
-        app.desk.filters[0] = query
+        app.navigation.filters[0] = query
         app.paint()
-        assert len(app.desk.rows(app.view())) == kept
+        assert len(app.navigation.rows(app.view())) == kept
         if not kept:
             assert "0 of 12 match `nothing`. Esc clears." in shown(app)
             await press(pilot, "escape")
-            assert len(app.desk.rows(app.view())) == 12
+            assert len(app.navigation.rows(app.view())) == 12
 
 
 async def test_the_filter_is_typed_after_a_slash(db_path):
     async with monitor(db_path) as (app, pilot):
         await press(pilot, "/", *"2b", "enter")
-        assert app.desk.filters[0] == "2b"
+        assert app.navigation.filters[0] == "2b"
         assert "/2b" in shown(app)
 
 
@@ -38,11 +38,13 @@ async def test_o_and_a_letter_sort_and_the_same_again_reverses(db_path):
         await press(pilot, "2")
         await until(lambda: len(app.view().trials) == 7, pilot)
         await press(pilot, "o", "v")
-        best = app.desk.rows(app.view())[0]
+        best = app.navigation.rows(app.view())[0]
         assert next(t for t in app.view().trials if t.id == best).number == app.view().job.best_trial
         await press(pilot, "o", "v")
-        assert app.desk.rows(app.view())[-2] == best
-        assert app.desk.rows(app.view())[-1] == app.view().live_trial.id, "without a value: last in both directions"
+        assert app.navigation.rows(app.view())[-2] == best
+        assert app.navigation.rows(app.view())[-1] == app.view().live_trial.id, (
+            "without a value: last in both directions"
+        )
 
 
 async def test_every_screen_has_its_number_and_enter_goes_in_and_escape_out(db_path):
@@ -51,11 +53,11 @@ async def test_every_screen_has_its_number_and_enter_goes_in_and_escape_out(db_p
             await press(pilot, str(number + 1))
             assert f"{number + 1} {name}" in shown(app).split("\n")[0]
         await press(pilot, "1", "enter")
-        assert app.desk.screen == 1
+        assert app.navigation.screen == 1
         await press(pilot, "enter")
-        assert app.desk.screen == 2
+        assert app.navigation.screen == 2
         await press(pilot, "escape", "escape")
-        assert app.desk.screen == 0
+        assert app.navigation.screen == 0
 
 
 async def test_the_race_view_shows_best_and_middle_half(db_path):
@@ -75,10 +77,10 @@ async def test_logs_follow_search_and_levels(db_path):
         await press(pilot, "5")
         await until(lambda: "best of trial" in shown(app), pilot)
         await press(pilot, "/", *"warning", "enter")
-        assert app.desk.scroll == 2
-        assert not app.desk.follow
+        assert app.navigation.scroll == 2
+        assert not app.navigation.follow
         await press(pilot, "f")
-        assert app.desk.scroll == 0
+        assert app.navigation.scroll == 0
         await press(pilot, "escape", "s")
         assert "3.1x" in shown(app)
         assert "best of trial" not in shown(app)
@@ -105,9 +107,11 @@ async def test_time_travel_shows_every_screen_as_it_was_and_writes_nothing(db_pa
     async with monitor(db_path) as (app, pilot):
         await press(pilot, ",")
         await until(lambda: "REPLAY" in shown(app), pilot)
-        app.desk.at = study.NOW - 4 * 3600
+        app.navigation.at = study.NOW - 4 * 3600
         app.look(now=True)
-        await until(lambda: app.readings.reading.snapshot.taken_at == app.desk.at or "20M/h5" in shown(app), pilot)
+        await until(
+            lambda: app.readings.reading.snapshot.taken_at == app.navigation.at or "20M/h5" in shown(app), pilot
+        )
         for number in range(1, 8):
             await press(pilot, str(number))
             await until(lambda: "REPLAY" in shown(app), pilot)

@@ -49,7 +49,7 @@ def test_an_event_is_about_its_own_job():
     ))]  # fmt: skip
     seen = view(events=told)
     assert [event_list.event_words(seen, event) for event in told] == [
-        "worker 2 takes 2M/h1#5, attempt 1", "2M/h1#5 put in line",
+        "worker 2 takes 2M/h1#5, attempt 1", "2M/h1#5 enqueued",
     ]  # fmt: skip
 
 

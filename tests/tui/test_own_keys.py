@@ -29,7 +29,7 @@ async def test_own_keys_work_and_the_old_ones_do_nothing(db_path):
         await press(pilot, "p", "X")
         await until(lambda: opened(app, Confirm), pilot)
         await press(pilot, "escape", "f7")
-        assert app.desk.screen == 6
+        assert app.navigation.screen == 6
         await press(pilot, "q")
 
 

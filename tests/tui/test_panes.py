@@ -54,13 +54,13 @@ async def test_a_click_chooses_a_second_one_opens_and_the_wheel_moves(db_path):
         await pilot.click("#queue", offset=(8, 3))
         assert app.view().name == "2M/h5"
         await pilot.click("#queue", offset=(8, 3), times=2)
-        await until(lambda: app.desk.screen == TRIALS, pilot)
+        await until(lambda: app.navigation.screen == TRIALS, pilot)
         await rest(app, pilot)
         await press(pilot, "1")
-        at = app.desk.job_id
+        at = app.navigation.job_id
         pane = app.screen.query_one("#queue", Pane)
         pane.post_message(Pane.Wheel(1))
-        await until(lambda: app.desk.job_id != at, pilot)
+        await until(lambda: app.navigation.job_id != at, pilot)
 
 
 @pytest.mark.parametrize(("screen", "pane", "word", "told"), [
@@ -104,7 +104,7 @@ async def test_trials_are_sorted_by_a_parameter_with_a_click_or_its_digit(db_pat
 async def test_a_click_on_a_name_in_the_header_shows_that_screen(db_path):
     async with monitor(db_path, (120, 40)) as (app, pilot):
         await pilot.click("Header", offset=(shown(app).splitlines()[0].index("3 Curves") + 2, 0))
-        await until(lambda: app.desk.screen == CURVES, pilot)
+        await until(lambda: app.navigation.screen == CURVES, pilot)
 
 
 async def test_text_that_the_mouse_has_selected_is_copied_and_it_is_said_where_to(db_path, tmp_path):
@@ -113,7 +113,7 @@ async def test_text_that_the_mouse_has_selected_is_copied_and_it_is_said_where_t
         await pilot.hover("#queue", offset=(9, 1))
         await pilot.mouse_up("#queue", offset=(9, 1))
         assert app.screen.get_selected_text() == "2M/h1"
-        assert app.desk.job_id != 1, "a selection is no click"
+        assert app.navigation.job_id != 1, "a selection is no click"
         await press(pilot, "ctrl+c")
         assert app.is_running, "ctrl+c copied instead of leaving"
         assert (tmp_path / "state" / "fts" / "clip.txt").read_text() == "2M/h1"

@@ -65,7 +65,7 @@ def test_what_ends_the_thread_of_the_pictures_reaches_whoever_waits_for_one(monk
         raise TypeError("another Textual")
 
     monkeypatch.setattr(pictures, "theme_of", no_theme)
-    easel = pictures.Easel()
+    renderer = pictures.Renderer()
     for _ in range(2):
         with pytest.raises(TypeError, match="another Textual"):
-            easel.draw(View(summary.look(make_snapshot(), NOW, title="spark")), 80, 24)
+            renderer.draw(View(summary.look(make_snapshot(), NOW, title="spark")), 80, 24)

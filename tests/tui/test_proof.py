@@ -27,11 +27,11 @@ async def test_no_key_opens_the_database_by_hand_or_loses_a_lock(db_path):
     async with monitor(db_path) as (app, pilot):
         with watched(db_path) as opened:
             for key in [*sorted(bindings.ACTION_KEYS), *sorted(set(bindings.BY_KEY) - LEAVE)]:
-                app.desk.moved_at = app.desk.jumped_at = app.appeared_at = -1e9  # as for a slow reader
-                app.desk.job_id = 8  # one that waits
+                app.navigation.moved_at = app.navigation.jumped_at = app.appeared_at = -1e9  # as for a slow reader
+                app.navigation.job_id = 8  # one that waits
                 answers = ["y", "escape"] if key in "xPD" else [key, "escape"] if key in "apJKtu" else ["escape"]
                 await pilot.press(key, *answers)
-                await until(lambda: not app.acting.open, pilot)
+                await until(lambda: not app.action_runner.open, pilot)
                 assert opened == [], key
                 assert locks_on(db_path, os.getpid()), f"{key} has lost the reader's locks"
     assert {event.verb for event in journal(db_path)} >= {"acknowledged", "moved", "paused", "queue_paused", "undone"}
@@ -116,12 +116,12 @@ def test_what_is_remembered_of_another_study_is_forgotten(db_path):
 
 def test_a_log_that_goes_away_is_not_shown_as_if_it_were_there(db_path):
     reader = Reader(db_path)
-    wish = ReadRequest(job_id=6, screen=LOGS, with_log=True)
-    assert reader.read(wish).details.log
+    request = ReadRequest(job_id=6, screen=LOGS, with_log=True)
+    assert reader.read(request).details.log
     next((db_path.parent / "logs").glob("*_6_*.log")).unlink()
-    found = reader.read(wish)
+    found = reader.read(request)
     assert "No such file" in found.details.log_problem
-    assert reader.read(wish) is None
+    assert reader.read(request) is None
     reader.close()
 
 

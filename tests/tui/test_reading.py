@@ -34,18 +34,18 @@ def claim_of(db, job_id):
 
 
 def test_nothing_is_read_while_nobody_writes(reader):
-    wish = ReadRequest(user=study.USER, job_id=6)
-    assert reader.read(wish) is not None
-    assert reader.read(wish) is None
+    request = ReadRequest(user=study.USER, job_id=6)
+    assert reader.read(request) is not None
+    assert reader.read(request) is None
 
 
 def test_a_change_by_somebody_else_is_seen(reader, db_path):
-    wish = ReadRequest(user=study.USER, job_id=6)
-    reader.read(wish)
+    request = ReadRequest(user=study.USER, job_id=6)
+    reader.read(request)
     db = open_database(db_path)
     transitions.operator.note(db, "hello")
     db.close()
-    found = reader.read(wish)
+    found = reader.read(request)
     assert found is not None
     assert found.snapshot.events[-1].message == "hello"
     assert found.details.events[-1].message == "hello"
@@ -63,29 +63,29 @@ def test_another_cell_costs_no_new_snapshot(reader):
 def test_a_write_has_nothing_cleaned_that_was_clean(reader, db_path, more):
     if more:
         add_jobs(db_path, more)
-    wish = ReadRequest(user=study.USER)
-    reader.read(wish)
+    request = ReadRequest(user=study.USER)
+    reader.read(request)
     db = open_database(db_path)
     transitions.operator.note(db, "hello")
     db.close()
     calls = Counter()
     sys.setprofile(lambda frame, event, _: calls.update([frame.f_code.co_name] if event == "call" else []))
     try:
-        reader.read(wish)
+        reader.read(request)
     finally:
         sys.setprofile(None)
     assert 0 < calls["_clean"] < 1500, "however many jobs wait"
 
 
 def test_jobs_that_a_write_leaves_as_they_were_are_the_same_objects(reader, db_path):
-    wish = ReadRequest(user=study.USER, job_id=6)
-    first = reader.read(wish).snapshot.jobs
+    request = ReadRequest(user=study.USER, job_id=6)
+    first = reader.read(request).snapshot.jobs
     db = open_database(db_path)
     transitions.operator.note(db, "hello")
-    assert reader.read(wish).snapshot.jobs is first
+    assert reader.read(request).snapshot.jobs is first
     transitions.operator.pause(db, [7])
     db.close()
-    second = reader.read(wish).snapshot.jobs
+    second = reader.read(request).snapshot.jobs
     before, after = ({job.id: job for job in jobs} for jobs in (first, second))
     assert [id for id in after if after[id] is not before[id]] == [7]
     assert after[7].status == "paused"
@@ -113,8 +113,8 @@ async def test_a_monitor_keeps_no_job_of_an_older_snapshot(db_path):
 
 
 def test_a_trial_that_ends_is_added_without_reading_the_others(reader, db_path, monkeypatch):
-    wish = ReadRequest(job_id=6)
-    before = reader.read(wish).details
+    request = ReadRequest(job_id=6)
+    before = reader.read(request).details
     db = open_database(db_path)
     claim = claim_of(db, 6)
     trial = live_trial(db, 6)
@@ -122,42 +122,42 @@ def test_a_trial_that_ends_is_added_without_reading_the_others(reader, db_path, 
     study.start_trial(db, study.Clock(0.0), claim, 7)
     db.close()
     monkeypatch.setattr(cells, "_read_cell", lambda *_: pytest.fail("everything was read again"))
-    after = reader.read(wish).details
+    after = reader.read(request).details
     assert [t.number for t in after.trials] == list(range(8))
     assert after.trials[6].value == 0.7
     assert after.trials[0] is before.trials[0]
 
 
 def test_an_undone_event_is_shown_as_undone(reader, db_path):
-    wish = ReadRequest(job_id=6)
+    request = ReadRequest(job_id=6)
     db = open_database(db_path)
     transitions.operator.pause(db, [7])
-    reader.read(wish)
+    reader.read(request)
     transitions.undo(db, 1)
     db.close()
-    events = reader.read(wish).details.events
+    events = reader.read(request).details.events
     assert next(e for e in events if e.verb == "paused" and e.job_id == 7).undone_by is not None
 
 
 def test_a_log_is_read_from_where_it_was_left(reader, db_path):
-    wish = ReadRequest(job_id=6, screen=LOGS, with_log=True)
-    lines = reader.read(wish).details.log
-    assert reader.read(wish) is None
+    request = ReadRequest(job_id=6, screen=LOGS, with_log=True)
+    lines = reader.read(request).details.log
+    assert reader.read(request) is None
     log = next((db_path.parent / "logs").glob("*_6_*.log"))
     with log.open("a") as file:
         file.write("half a li")
-    assert reader.read(wish).details.log == lines
+    assert reader.read(request).details.log == lines
     with log.open("a") as file:
         file.write("ne\nand another\n")
-    assert reader.read(wish).details.log == (*lines, "half a line", "and another")
+    assert reader.read(request).details.log == (*lines, "half a line", "and another")
 
 
 def test_a_log_that_was_cut_is_read_anew(reader, db_path):
-    wish = ReadRequest(job_id=6, screen=LOGS, with_log=True)
-    reader.read(wish)
+    request = ReadRequest(job_id=6, screen=LOGS, with_log=True)
+    reader.read(request)
     log = next((db_path.parent / "logs").glob("*_6_*.log"))
     log.write_text("fresh\n")
-    assert reader.read(wish).details.log == ("fresh",)
+    assert reader.read(request).details.log == ("fresh",)
 
 
 def test_a_missing_file_is_a_sentence_and_then_read_when_it_comes_back(reader, db_path):

@@ -47,7 +47,7 @@ async def test_a_question_and_its_answers_are_never_cut(db_path, key, size):
 async def test_a_hint_of_a_line_to_fill_in_is_never_cut(db_path, size):
     async with monitor(db_path, size) as (app, pilot):
         await settled(app, pilot)
-        app.acting.by_id("stop")
+        app.action_runner.by_id("stop")
         await until(lambda: opened(app, Ask), pilot)
         assert whole(app.screen.hint) in whole(dialog_text(app))
         await press(pilot, "escape")

@@ -52,7 +52,7 @@ async def test_dragging_the_thumb_scrolls_from_end_to_end(db_path, screen):
         await rest(app, pilot)
         extent = pane.extent
         assert extent.first == (extent.rows - extent.shown if screen == "7" else 0)
-        assert app.desk.follow is (screen == "7"), "a log that is scrolled up does not jump to its end"
+        assert app.navigation.follow is (screen == "7"), "a log that is scrolled up does not jump to its end"
 
 
 async def test_a_click_beside_the_thumb_goes_a_page(db_path):
@@ -86,7 +86,7 @@ async def test_a_text_that_is_longer_than_its_pane_is_read_to_its_end_with_keys_
         await press(pilot, screen)
         text = app.screen.query_one(pane, Pane)
         await until(lambda: bars(app) and text.extent.scrolls, pilot)
-        title, rows, chosen = text_of(text)[0], text.extent.rows, app.desk.trial_id
+        title, rows, chosen = text_of(text)[0], text.extent.rows, app.navigation.trial_id
         seen = text_of(text)
         while app.focused is not text:
             await press(pilot, "tab")
@@ -96,7 +96,7 @@ async def test_a_text_that_is_longer_than_its_pane_is_read_to_its_end_with_keys_
             seen += [row for row in text_of(text) if row not in seen]
         assert text.extent.first == rows - text.extent.shown
         assert len(set(seen)) >= len(text_of(text)) + 1
-        assert app.desk.trial_id == chosen, "the cursor stays on its row"
+        assert app.navigation.trial_id == chosen, "the cursor stays on its row"
         await press(pilot, "g")
         assert text.extent.first == 0
         await pilot._post_mouse_events([MouseScrollDown], text, offset=(2, 2), button=0)

@@ -29,9 +29,9 @@ import fts.tui.app, fts.tui.data.reader
 fts.tui.app.TICK_S = {EVERY_S}
 read, found = fts.tui.data.reader.Reader.read, 0
 
-def counted(self, wish):
+def counted(self, request):
     global found
-    reading = read(self, wish)
+    reading = read(self, request)
     found += reading is not None
     with open(sys.argv[-1], "w") as file:
         file.write(str(found))

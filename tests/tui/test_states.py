@@ -44,9 +44,9 @@ from tests.tui.values import (
 
 
 def frame(snapshot, screen=0, size=(80, 24), details=None):
-    desk = Navigation(screen=screen)
-    desk.settle(snapshot, 0.0)
-    view = desk.view(glances.look(snapshot, NOW, title="study"), details or Details())
+    navigation = Navigation(screen=screen)
+    navigation.settle(snapshot, 0.0)
+    view = navigation.view(glances.look(snapshot, NOW, title="study"), details or Details())
     return as_text(pictures.frame(view, *size))
 
 
@@ -161,8 +161,8 @@ def test_the_best_curve_of_a_cell_is_not_missing_before_it_is_read():
 def test_more_than_twelve_cells_scroll_and_running_ones_stay_in_sight():
     jobs = [make_job(n, "2M", n, rank=float(n)) for n in range(1, 41)]
     jobs[30] = make_job(31, "20M", 31, "running", worker_id=1, started_at=NOW - 60)
-    desk = Navigation(job_id=2)
-    view = desk.view(glances.look(make_snapshot(jobs=tuple(jobs)), NOW), Details())
+    navigation = Navigation(job_id=2)
+    view = navigation.view(glances.look(make_snapshot(jobs=tuple(jobs)), NOW), Details())
     text = as_text(pictures.frame(view, 80, 24))
     assert "20M/h31" in text
     assert "2M/h2 " in text
@@ -252,9 +252,11 @@ async def test_keys_under_a_lock_each_say_that_they_changed_nothing(db_path, mon
     holder = held(db_path)
     async with monitor(db_path) as (app, pilot):
         before = rows(db_path)
-        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
+        app.navigation.job_id = next(
+            job.id for job in app.readings.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1)
+        )
         for wanted in ("pause", "move_down"):  # both before the first can have waited in vain
-            app.acting._run(by_id(wanted), app.chosen())
+            app.action_runner._run(by_id(wanted), app.chosen())
         assert app.pending
         await until(lambda: not app.pending, pilot)
         assert app.toast[0].startswith("p, J: fts.db is locked by ")
@@ -266,10 +268,12 @@ async def test_keys_under_a_lock_each_say_that_they_changed_nothing(db_path, mon
 async def test_an_undo_does_not_overtake_what_it_takes_back(db_path):
     holder = held(db_path)
     async with monitor(db_path) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
+        app.navigation.job_id = next(
+            job.id for job in app.readings.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1)
+        )
         for _ in range(3):
-            app.acting._run(by_id("pause"), app.chosen())
-            app.acting._run(by_id("undo"), ())
+            app.action_runner._run(by_id("pause"), app.chosen())
+            app.action_runner._run(by_id("undo"), ())
         holder.rollback()
         await until(lambda: not app.pending, pilot)
         app.look(now=True)
@@ -283,10 +287,12 @@ async def test_what_failed_after_the_last_frame_is_told_on_the_way_out(db_path, 
     monkeypatch.setattr("fts.tui.action_runner.BUSY_S", 0.5)
     holder = held(db_path)
     async with monitor(db_path) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1))
+        app.navigation.job_id = next(
+            job.id for job in app.readings.snapshot.jobs if (job.budget, job.horizon) == ("200M", 1)
+        )
         await press(pilot, "p")
         app.exit()
-    (sentence,) = app.acting.finish()
+    (sentence,) = app.action_runner.finish()
     assert sentence.startswith("p: fts.db is locked by ")
     holder.close()
 
@@ -297,7 +303,7 @@ async def test_an_unforeseen_fault_of_an_action_is_told(db_path, monkeypatch):
 
     monkeypatch.setattr("fts.tui.action_runner.run_action", broken)
     async with monitor(db_path) as (app, _pilot):
-        app.acting._run(by_id("pause_queue"), ())
+        app.action_runner._run(by_id("pause_queue"), ())
         await until(lambda: not app.pending)
         assert app.toast[0] == "P: it failed: 'colour'"
 
@@ -309,7 +315,7 @@ async def test_a_key_does_not_make_a_database_where_one_was_removed(db_path):
         app.presence.written = 0.0
         await press(pilot, "down", "p", "u")
         await app.workers.wait_for_complete()
-        app.acting.finish()
+        app.action_runner.finish()
         app.look(now=True)
         await until(lambda: app.readings.problem_kind == "gone", pilot)
         assert not db_path.exists()

@@ -32,7 +32,7 @@ async def test_the_terminal_shows_the_painted_lines(db_path):
 async def test_reordering_keeps_the_cursor_on_its_cell_and_u_takes_it_back(db_path):
     async with monitor(db_path) as (app, pilot):
         await press(pilot, "j")
-        assert app.view().job.id == app.desk.job_id
+        assert app.view().job.id == app.navigation.job_id
         before = waiting(db_path)
         chosen = before[0]
         await press(pilot, "J")
@@ -108,7 +108,7 @@ async def test_a_key_that_does_not_apply_answers_with_the_reason(db_path):
 
 async def test_retry_puts_the_failed_cell_back(db_path):
     async with monitor(db_path) as (app, pilot):
-        app.desk.job_id = next(job.id for job in app.readings.snapshot.jobs if job.status == "failed")
+        app.navigation.job_id = next(job.id for job in app.readings.snapshot.jobs if job.status == "failed")
         await press(pilot, "r")
         await until(lambda: rows(db_path)["20M/h3"] == "queued", pilot)
 

@@ -56,19 +56,19 @@ def test_eight_colours_have_the_contrast_too_whether_bold_brightens_them_or_not(
 
 
 def test_what_fits_a_terminal():
-    assert theme.fitting("dark", 2**24) == "dark"
-    assert theme.fitting("light", 256) == "light256"
-    assert theme.fitting("dark", 16) == theme.fitting("dark", 8) == "dark8"
-    assert theme.fitting("light", 8) == "light8"
-    assert theme.fitting("light", 0) == theme.fitting("dark", 0) == "mono"
-    assert theme.fitting("ansi", 8) == "ansi"
+    assert theme.fit_to_terminal("dark", 2**24) == "dark"
+    assert theme.fit_to_terminal("light", 256) == "light256"
+    assert theme.fit_to_terminal("dark", 16) == theme.fit_to_terminal("dark", 8) == "dark8"
+    assert theme.fit_to_terminal("light", 8) == "light8"
+    assert theme.fit_to_terminal("light", 0) == theme.fit_to_terminal("dark", 0) == "mono"
+    assert theme.fit_to_terminal("ansi", 8) == "ansi"
 
 
 def test_another_theme_is_chosen_for_the_same_terminal():
-    assert theme.alike("light", "dark") == "light"
-    assert theme.alike("light", "dark256") == "light256"
-    assert theme.alike("dark", "light8") == "dark8"
-    assert theme.alike("dark", "mono") == "mono"
+    assert theme.fit_like("light", "dark") == "light"
+    assert theme.fit_like("light", "dark256") == "light256"
+    assert theme.fit_like("dark", "light8") == "dark8"
+    assert theme.fit_like("dark", "mono") == "mono"
 
 
 @pytest.mark.parametrize("name", PALETTES)

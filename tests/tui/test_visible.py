@@ -115,16 +115,16 @@ async def test_keys_before_the_first_read_are_kept_and_done_in_their_order(db_pa
         app.poller.stop()
         await pilot.pause()  # what it has sent has arrived
         reading, app.readings.reading = app.readings.reading, None  # as it is before the first read has come
-        before = app.desk.job_id
+        before = app.navigation.job_id
         await press(pilot, "j", "j", "k", "2")
-        assert app.desk.job_id == before
-        assert app.desk.screen == QUEUE
+        assert app.navigation.job_id == before
+        assert app.navigation.screen == QUEUE
         assert app.toast[0] == "", "nothing is refused"
         app.readings.reading = reading
         app.presence.catch_up()
-        await until(lambda: app.desk.screen == TRIALS, pilot)
+        await until(lambda: app.navigation.screen == TRIALS, pilot)
         rows = [job.id for job in app.readings.snapshot.jobs if job.status == "queued"]
-        assert app.desk.job_id in rows, "one row below the running one"
+        assert app.navigation.job_id in rows, "one row below the running one"
         assert app.presence.early == []
 
 
@@ -190,10 +190,10 @@ GAPPED = samples((60, 50), (36, 0))  # 14 minutes without a worker
 
 def test_a_line_ends_where_nobody_measured():
     points = tuple((s.at, s.temperature) for s in GAPPED)
-    assert [len(run) for run in gaps.spells(points)] == [11, 37]
+    assert [len(run) for run in gaps.unbroken_runs(points)] == [11, 37]
     assert gaps.measured_s(points) == 46 * 60
-    assert gaps.spells(()) == []
-    assert gaps.spells(points[:1]) == [points[:1]]
+    assert gaps.unbroken_runs(()) == []
+    assert gaps.unbroken_runs(points[:1]) == [points[:1]]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
@@ -344,7 +344,7 @@ def test_every_line_of_the_race_is_in_its_legend_once(overlay):
     curves = {t.id: make_epochs(t.id, 9, 0.68 + t.id / 1000, NOW) for t in trials}
     snapshot = picture()
     view = View(glances.look(snapshot, NOW), Details(5, trials, curves), job_id=5, overlay=overlay)
-    found = learning_curve.race_of(view, view.trial)
+    found = learning_curve.comparison_of(view, view.trial)
     plot, _ = learning_curve._plot(view, found, 20, True)
     styles = [series.style for series in plot.series]
     assert len(set(styles)) == len(styles) == (3 if overlay else 1)

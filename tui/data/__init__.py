@@ -1,1 +1,1 @@
-"""What the monitor reads, and how it is kept."""
+"""Reads the database for the monitor and caches what was read."""

@@ -1,4 +1,4 @@
-"""Reads the selected cell: its trials and their curves, the attempts of one trial, the best curve of each cell."""
+"""Reads the selected cell: its trials with their curves, the attempts of one trial, the best curve of each cell."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from fts.state.db import Database
     from fts.state.values import Attempt, Epoch, Job, Snapshot, Trial
-    from fts.tui.data.reader import Memory, ReadRequest
+    from fts.tui.data.reader import ReadCache, ReadRequest
 
-MANY_TRIALS = 400  # beyond them the race is read only where it is shown large
-MANY_CURVES = 100  # and only against so many of the latest
-RECENT = 100  # trials among which a live one is looked for
-CELLS_KEPT = 6  # so that walking down the queue and back reads nothing twice
+MANY_TRIALS = 400  # a cell with more is read only for the screens Trials, Curves and Results
+MANY_CURVES = 100  # of such a cell only the curves of the latest trials are read
+RECENT = 100  # latest trials among which running ones are looked for
+CELLS_KEPT = 6  # so that moving down the queue and back reads nothing twice
 
 
 @dataclass(frozen=True)
@@ -30,33 +30,33 @@ class Cell:
     """The trials of one job and their curves, as of a count of ended trials."""
 
     job_id: int | None = None
-    trials: Sequence[Trial] = ()  # a shelf where they are many
+    trials: Sequence[Trial] = ()  # a TrialStore if there are more than MANY_TRIALS
     curves: Mapping[int, tuple[Epoch, ...]] = field(default_factory=dict)
 
 
-def selected_cell(db: Database, snapshot: Snapshot, wish: ReadRequest, memory: Memory) -> Cell:
-    """The selected cell; read again only when one of its trials has begun or ended."""
-    job = next((job for job in snapshot.jobs if job.id == wish.job_id), None)
+def selected_cell(db: Database, snapshot: Snapshot, request: ReadRequest, cache: ReadCache) -> Cell:
+    """Returns the selected cell, from the cache unless one of its trials has begun or ended."""
+    job = next((job for job in snapshot.jobs if job.id == request.job_id), None)
     if job is None:
         return Cell()
     many = job.trials_complete + job.trials_pruned + job.trials_failed > MANY_TRIALS
-    if not wish.with_curves or (many and wish.screen not in (TRIALS, CURVES, RESULTS)):
+    if not request.with_curves or (many and request.screen not in (TRIALS, CURVES, RESULTS)):
         return Cell()
     live = tuple(t.id for t in snapshot.trials if t.job_id == job.id and t.ended_at is None)
-    key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, wish.at)
-    cell = memory.cells.pop(key, None)
-    if cell is None and wish.at is None and memory.cell.job_id == job.id and memory.cell.trials:
-        cell = _grown(db, job, memory.cell)
-    cell = cell or _read_cell(db, job.id, many, wish.at)
-    memory.cells[key] = cell
-    while len(memory.cells) > (1 if many else CELLS_KEPT):
-        memory.cells.pop(next(iter(memory.cells)))
+    key = (job.id, job.trials_complete, job.trials_pruned, job.trials_failed, job.best_trial, live, request.at)
+    cell = cache.cells.pop(key, None)
+    if cell is None and request.at is None and cache.cell.job_id == job.id and cache.cell.trials:
+        cell = _grown(db, job, cache.cell)
+    cell = cell or _read_cell(db, job.id, many, request.at)
+    cache.cells[key] = cell
+    while len(cache.cells) > (1 if many else CELLS_KEPT):
+        cache.cells.pop(next(iter(cache.cells)))
     return cell
 
 
 def _grown(db: Database, job: Job, cell: Cell) -> Cell | None:
-    """The cell with what began or ended since; None when that does not add up and all of it must be read again."""
-    first = max(len(cell.trials) - RECENT, 0)  # trials end in the order they began, but for those retried
+    """Returns the cell with the trials that began or ended since; None if the counts differ and it must be reread."""
+    first = max(len(cell.trials) - RECENT, 0)  # trials end roughly in order; the counts below show an exception
     changed = {
         n: clean_value(queries.trial(db, job.id, trial.number))
         for n, trial in enumerate(cell.trials[first:], first)
@@ -89,44 +89,44 @@ def _read_cell(db: Database, job_id: int, many: bool, at: float | None) -> Cell:
     return Cell(job_id, trials, curves)
 
 
-def best_curves(db: Database, snapshot: Snapshot, memory: Memory) -> dict[int, tuple[Epoch, ...]]:
+def best_curves(db: Database, snapshot: Snapshot, cache: ReadCache) -> dict[int, tuple[Epoch, ...]]:
     found: dict[int, tuple[Epoch, ...]] = {}
     for job in snapshot.jobs:
         trial = by_number([t for t in snapshot.trials if t.job_id == job.id], job.best_trial)
         if trial is None:
             continue
-        kept = memory.best.get(job.id)
+        kept = cache.best.get(job.id)
         if kept is None or kept[0] != trial.id or len(kept[1]) != trial.epochs:
             kept = (trial.id, queries.epochs(db, trial.id))
-            memory.best[job.id] = kept
+            cache.best[job.id] = kept
         found[job.id] = kept[1]
     return found
 
 
-def attempts_of(db: Database, wish: ReadRequest, memory: Memory) -> tuple[Attempt, ...]:
-    """Of the trial under the cursor, which is the newest one until another is chosen."""
-    if wish.screen != TRIALS or not memory.cell.trials:
+def attempts_of(db: Database, request: ReadRequest, cache: ReadCache) -> tuple[Attempt, ...]:
+    """Returns the attempts of the trial under the cursor; of the newest one until another is chosen."""
+    if request.screen != TRIALS or not cache.cell.trials:
         return ()
-    trial = by_id(memory.cell.trials, wish.trial_id) or memory.cell.trials[-1]
+    trial = by_id(cache.cell.trials, request.trial_id) or cache.cell.trials[-1]
     found = (clean_value(each) for each in queries.attempts(db, trial.id))
-    return tuple(_then(each, wish.at) for each in found if each.began_at <= (wish.at or each.began_at))
+    return tuple(_then(each, request.at) for each in found if each.began_at <= (request.at or each.began_at))
 
 
-def worked_of(db: Database, wish: ReadRequest, memory: Memory) -> dict[int, tuple[float, float | None]]:
-    """How long the processes of a trial ran that was interrupted: the time in between is none of its own.
+def worked_of(db: Database, request: ReadRequest, cache: ReadCache) -> dict[int, tuple[float, float | None]]:
+    """Returns the seconds that the processes of interrupted trials ran, without the time between them.
 
-    Of the trials that were read before only the latest are asked for again: others do not change.
+    Of a cell that was read before only the latest trials are read again, because the others no longer change.
     """
-    if wish.screen != TRIALS or wish.job_id is None or wish.at is not None:
+    if request.screen != TRIALS or request.job_id is None or request.at is not None:
         return {}
-    job_id, found = memory.worked
-    ids = ids_of(memory.cell.trials)
-    since = ids[-RECENT] if job_id == wish.job_id and len(ids) >= RECENT else 0
-    memory.worked = (wish.job_id, (found if since else {}) | queries.interrupted(db, wish.job_id, since))
-    return memory.worked[1]
+    job_id, found = cache.worked
+    ids = ids_of(cache.cell.trials)
+    since = ids[-RECENT] if job_id == request.job_id and len(ids) >= RECENT else 0
+    cache.worked = (request.job_id, (found if since else {}) | queries.interrupted(db, request.job_id, since))
+    return cache.worked[1]
 
 
 def _then(attempt: Attempt, at: float | None) -> Attempt:
-    """As it was known then."""
+    """Returns the attempt as it was known at a moment of a replay."""
     late = at is not None and attempt.ended_at is not None and attempt.ended_at > at
     return replace(attempt, ended_at=None, how=None) if late else attempt

@@ -1,4 +1,4 @@
-"""The race view's numbers: the running trial against the best, the median and the middle half at the same epoch."""
+"""Compares the curve of a trial with the best trial, the median and the middle half of its cell at the same epoch."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ Points = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
-class Race:
-    """Curves over epochs, in the metric's units."""
+class Comparison:
+    """Curves as (epoch, value in the units of the metric)."""
 
     live: Points
     best: Points
     median: Points
     band: tuple[tuple[float, float, float], ...]  # (epoch, lower quartile, upper quartile)
     others: int  # trials behind median and band
-    prune_at: int | None  # next epoch at which the trial is put beside the others
-    prune_line: float | None  # what it needs there to go on, as of now
-    beats_best: tuple[int, int] | None  # of so many complete trials, whose gain from here would beat the best
-    pruned_later: tuple[int, int] | None  # of so many trials that came this far, how many were pruned later
+    prune_at: int | None  # next epoch at which the pruner judges the trial
+    prune_line: float | None  # value that the trial needs there to continue, as of now
+    beats_best: tuple[int, int] | None  # (n, of): complete trials whose gain from this epoch on would beat the best
+    pruned_later: tuple[int, int] | None  # (n, of): trials that reached this epoch and were pruned later
 
 
-def race(
+def compare(
     trial: Trial,
     best: Trial | None,
     trials: Sequence[Trial],
     curves: Mapping[int, Sequence[Epoch]],
     ahead: tuple[int, float] | None = None,
     metric: str = "",
-) -> Race:
-    """`trial` against the others of its cell, as far as their curves are known; `ahead`: where it will be judged.
+) -> Comparison:
+    """Compares `trial` with the other trials of its cell whose curves are known.
 
-    `metric` is another one than that which decides: it is drawn, and nothing is concluded from it.
+    `ahead`: epoch and value of the next pruning decision. `metric`: draw this one instead of the objective; then no
+    chances are computed.
     """
     name, decides = metric or trial.metric, metric in ("", trial.metric)
     others = [t for t in trials if t.id != trial.id and t.status in ENDED and curves.get(t.id)]
@@ -53,7 +54,7 @@ def race(
     now = trial.direction.best(value for _, value in live)
     prune_at, prune_line = (ahead if decides else None) or (None, None)
     paths = {t.id: _best_so_far(curves[t.id], trial) for t in others} if decides else {}
-    return Race(
+    return Comparison(
         live=live,
         best=best_points,
         median=median,
@@ -67,10 +68,10 @@ def race(
 
 
 def train_val_gap(epochs: Sequence[Epoch], at: int | None = None) -> float | None:
-    """AUC on the training windows minus AUC on validation at epoch `at` (None: the latest); None: not measured.
+    """Returns training AUC minus validation AUC at epoch `at` (None: the latest); None if not measured.
 
-    In AUC whatever the objective is: the loss trained on may be another one than the loss validated with. Training's
-    is taken with dropout while the weights move, so a small gap is no proof of anything; a large one is.
+    In AUC for every objective, because training and validation may use different losses. The training AUC is measured
+    with dropout while the weights change, so only a large gap proves overfitting.
     """
     epoch = next((e for e in epochs if e.epoch == at), None) if at is not None else epochs[-1] if epochs else None
     if epoch is None or epoch.train_auc is None or epoch.val_auc is None:
@@ -80,27 +81,27 @@ def train_val_gap(epochs: Sequence[Epoch], at: int | None = None) -> float | Non
 
 
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
-ENOUGH = 5  # trials below which a share says nothing
+ENOUGH = 5  # trials that a share needs at least
 
 
 def points(epochs: Sequence[Epoch], metric: str) -> Points:
-    """(epoch, value) of the epochs that have one."""
+    """Returns (epoch, value) of the epochs that have a value."""
     found = ((float(e.epoch), value_of(e, metric)) for e in epochs)
     return tuple((x, y) for x, y in found if y is not None and y == y)
 
 
 def broken(epochs: Sequence[Epoch], metric: str) -> Points:
-    """The same for a line, with nan where the metric was due and was not told: the line ends there and begins anew.
+    """Returns (epoch, value) for drawing a line, with a nan where a value is missing, so that the line has a gap there.
 
-    It is due at every step, or at every so many where it is usually told at every so many.
+    Values are expected at the median distance of the reported ones: at every step, or at every n-th.
     """
     values = [value_of(epoch, metric) for epoch in epochs]
-    told = [n for n, value in enumerate(values) if value is not None and value == value]
-    if len(told) < 2:
+    reported = [n for n, value in enumerate(values) if value is not None and value == value]
+    if len(reported) < 2:
         return points(epochs, metric)
-    usual = statistics.median_low([after - before for before, after in pairwise(told)])
+    usual = statistics.median_low([after - before for before, after in pairwise(reported)])
     found: list[tuple[float, float]] = []
-    for before, n in zip([told[0], *told], told, strict=False):
+    for before, n in zip([reported[0], *reported], reported, strict=False):
         if n - before > usual:
             found.append((float(epochs[before + 1].epoch), math.nan))
         found.append((float(epochs[n].epoch), values[n] or 0.0))
@@ -139,7 +140,7 @@ def _chance(
     best: Trial | None,
     direction: Direction,
 ) -> tuple[int, int] | None:
-    """(how many, of how many) complete trials' later gain, added to `now`, beats the best; None below five."""
+    """Returns (n, of): complete trials whose gain after epoch `at`, added to `now`, beats the best; None below 5."""
     if now is None or best is None or best.value is None:
         return None
     gains = []

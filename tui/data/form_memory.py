@@ -1,6 +1,6 @@
-"""What the enqueue form remembers from one time to the next: settings of each study, and its last answers.
+"""Stores what the enqueue form remembers: the typed options of each study, and the last answers.
 
-A small file of the user (~/.local/state/fts/enqueue.json), never the database; one that cannot be read is begun anew.
+In the user's file ~/.local/state/fts/enqueue.json, not in the database. An unreadable file is replaced.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from fts.state.files import atomic_write, expanded, home
 
 MOST_STUDIES = 50
 MOST_ANSWERS = 5
-LONGEST = 200_000  # characters of an answer
+LONGEST = 200_000  # characters of an answer at most
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command said."""
+    """The output of a command."""
 
     at: float  # when it ended, seconds since the epoch
-    line: str  # as a person would type it
+    line: str  # the command as a person would type it
     text: str
-    code: int  # 0: well
+    code: int  # exit code
     took_s: float
-    summary: str = ""  # in one line
+    summary: str = ""  # one line
 
 
 @dataclass
 class FormMemory:
-    """Loaded when the form opens, kept when something changes."""
+    """Loaded when the form opens, written on every change."""
 
     path: Path
     typed: dict[str, dict[str, str]] = field(default_factory=dict)  # study -> field -> text
-    last: dict[str, str] = field(default_factory=dict)  # database -> the study that was chosen there
+    last: dict[str, str] = field(default_factory=dict)  # database -> the study last chosen there
     answers: list[Answer] = field(default_factory=list)  # the newest last
-    problem: str = ""  # why it cannot be kept
+    problem: str = ""  # why the file could not be written
 
     def of(self, key: str) -> dict[str, str]:
         return dict(self.typed.get(key, {}))
 
     def keep_typed(self, key: str, typed: dict[str, str]) -> None:
-        """What differs from the defaults; nothing: the study is forgotten."""
+        """Stores the options that differ from the defaults; an empty dict removes the study."""
         self.typed.pop(key, None)
         if typed:
             self.typed[key] = dict(typed)
@@ -62,7 +62,7 @@ class FormMemory:
         self.keep()
 
     def keep(self) -> None:
-        """Writes the file; a disk that is full takes nothing from the form."""
+        """Writes the file. If that fails, `problem` says why and the form keeps working."""
         content = {"typed": self.typed, "last": self.last, "answers": [asdict(each) for each in self.answers]}
         try:
             atomic_write(self.path, json.dumps(content) + "\n", durable=False)
@@ -77,7 +77,7 @@ def memory_file() -> Path:
 
 
 def load(path: Path | None = None) -> FormMemory:
-    """What was kept; whatever in it is not as it was written is left out."""
+    """Reads the file; skips entries of a wrong type. Returns an empty memory if it cannot be read."""
     path = memory_file() if path is None else path
     try:
         content = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""The process that answers the enqueue form: started with its first question, killed with the form."""
+"""Runs the process that answers the enqueue form (fts.jobs.form): from the first question until the form closes."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 class NoAnswer(Exception):
-    """The process has ended, or was ended; the sentence says why where it is worth a word."""
+    """The process has ended or was killed. The message says why; empty if the form killed it."""
 
 
 class FormProcess:
-    """One question at a time, asked from a thread; whoever asks waits for the one before."""
+    """Asks one question at a time. Called from threads; a second caller waits for the first."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.asked_at = 0.0  # monotonic seconds of the question that is being answered; 0: there is none
+        self.asked_at = 0.0  # monotonic time of the open question; 0: none
         self._child: subprocess.Popen[str] | None = None
         self._turn = threading.Lock()
-        self._over = False
+        self._closed = False
 
     def ask(self, **question: Any) -> dict[str, Any]:
-        """The answer. Raises NoAnswer."""
+        """Returns the answer to a question. Raises NoAnswer."""
         with self._turn:
-            if self._over:
+            if self._closed:
                 raise NoAnswer
             child = self._running()
             self.asked_at = time.monotonic()
@@ -53,21 +53,21 @@ class FormProcess:
                 self.asked_at = 0.0
 
     def waited_s(self) -> float:
-        """How long the present question has waited for its answer; 0: none does."""
+        """Returns how long the open question has waited for its answer; 0 if there is none."""
         return time.monotonic() - self.asked_at if self.asked_at else 0.0
 
     def restart(self) -> None:
-        """Gives the present question up: its answer is not wanted any more."""
+        """Kills the process to drop the open question; the next question starts a new one."""
         if self._child is not None:
             end_all(self._child)
 
     def close(self) -> None:
-        """Nobody asks any more."""
-        self._over = True
+        """Kills the process; later questions raise NoAnswer."""
+        self._closed = True
         child, self._child = self._child, None
         if child is not None:
             end_all(child)
-            threading.Thread(target=child.communicate, daemon=True).start()  # collects it, whoever still reads
+            threading.Thread(target=child.communicate, daemon=True).start()  # reaps it without blocking the form
 
     def _running(self) -> subprocess.Popen[str]:
         if self._child is None or self._child.poll() is not None:
@@ -80,8 +80,8 @@ class FormProcess:
 
 
 def end_all(child: subprocess.Popen[str], how: signal.Signals = signal.SIGKILL) -> None:
-    """Ends a process with a session of its own, and what it has started: a function of the person may hang."""
-    with suppress(OSError):  # it has ended already
+    """Signals the whole session of a process: it may have children, and a user's function may hang."""
+    with suppress(OSError):  # it has already ended
         os.killpg(child.pid, how)
 
 

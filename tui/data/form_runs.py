@@ -1,6 +1,6 @@
-"""Runs the commands of the enqueue form, `fts enqueue` and `fts check`, as processes that outlive the form.
+"""Runs the commands of the enqueue form, `fts enqueue` and `fts check`, as processes that continue after it closes.
 
-One at a time. Their answers are remembered, so that they can be read when the form has been closed meanwhile.
+One at a time. Their answers are stored, so that they can be read when the form is opened again.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ ENQUEUE, DRY_RUN, CHECK = "enqueue", "dry run", "check"
 
 @dataclass
 class Run:
-    """A command that goes on."""
+    """A command that runs."""
 
     kind: str
-    line: str  # as a person would type it
-    words: tuple[str, ...]  # behind `fts`
-    folder: str
+    line: str  # the command as a person would type it
+    words: tuple[str, ...]  # its arguments after `fts`
+    folder: str  # in which it runs
     began: float  # monotonic seconds
     child: subprocess.Popen[str] | None = None
     stopped: bool = False
 
 
 class FormRuns:
-    """`told` is called from a thread with each answer, and whether it changed the queue."""
+    """Runs one command at a time. Calls `on_answer` from a thread with the answer and whether the queue changed."""
 
-    def __init__(self, path: Path, memory: FormMemory, told: Callable[[Answer, bool], None]) -> None:
-        self.path, self.memory, self._told = path, memory, told
+    def __init__(self, path: Path, memory: FormMemory, on_answer: Callable[[Answer, bool], None]) -> None:
+        self.path, self.memory, self._on_answer = path, memory, on_answer
         self.now: Run | None = None
-        self.ended = 0  # how many have: a form sees by it that there is something new to show
+        self.ended = 0  # number of ended commands; the form compares it to see that there is a new answer
 
     def start(self, kind: str, line: str, words: Sequence[str], folder: str) -> bool:
-        """False: another one goes on."""
+        """Starts a command. Returns False if another one runs."""
         if self.now is not None:
             return False
         self.now = Run(kind, line, tuple(words), folder, time.monotonic())
@@ -59,7 +59,7 @@ class FormRuns:
         return True
 
     def stop(self) -> None:
-        """Ends a dry run or a check; enqueueing is one transaction, and is left to end by itself."""
+        """Ends a dry run or a check. `fts enqueue` is one transaction and is left to finish."""
         run = self.now
         if run is not None and run.kind != ENQUEUE:
             run.stopped = True
@@ -67,11 +67,11 @@ class FormRuns:
                 end_all(run.child, signal.SIGTERM)
 
     def close(self) -> None:
-        """The monitor leaves: nobody would read the answer of a dry run."""
+        """Ends a dry run or a check when the monitor ends."""
         self.stop()
 
-    def told_now(self) -> str:
-        """`dry run: 12 s so far`; empty: nothing runs."""
+    def progress(self) -> str:
+        """Returns `dry run: 12 s so far`; empty if nothing runs."""
         run = self.now
         return "" if run is None else f"{run.kind}: {formatting.spell(time.monotonic() - run.began)} so far"
 
@@ -80,7 +80,7 @@ class FormRuns:
         self.memory.keep_answer(answer)
         self.now = None
         self.ended += 1
-        self._told(answer, run.kind == ENQUEUE and answer.code == 0)
+        self._on_answer(answer, run.kind == ENQUEUE and answer.code == 0)
 
     def _answer(self, run: Run) -> Answer:
         pipe = subprocess.PIPE
@@ -91,7 +91,7 @@ class FormRuns:
                 argv_of(self.path, words), stdout=pipe, stderr=pipe if as_json else subprocess.STDOUT,
                 stdin=subprocess.DEVNULL, text=True, errors="replace", cwd=run.folder or None,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},  # its two streams in the order in which it spoke
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},  # keeps stdout and stderr in order
             )  # fmt: skip
             if run.stopped:
                 end_all(run.child, signal.SIGTERM)
@@ -114,20 +114,20 @@ def _cleaned(text: str) -> str:
 
 
 def _of_json(out: str, err: str, code: int) -> tuple[str, str]:
-    """What `fts enqueue --json` said, as the lines that it prints without --json, and in one line."""
+    """Converts the output of `fts enqueue --json` into the lines it prints without --json, and one summary line."""
     if code:
         return err, f"not enqueued: {sentence_of('enqueue', err, code)}"
     try:
         content: dict[str, Any] = json.loads(out)
         rows = content.get("cells") or content.get("enqueued") or []
-        told = "\n".join([*err.splitlines(), *(str(row["told"]) for row in rows)])
-        return told, words_of(rows)
+        lines = "\n".join([*err.splitlines(), *(str(row["told"]) for row in rows)])
+        return lines, words_of(rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return out + err, f"enqueued; this window cannot read the answer: {error!r}"
 
 
 def _summary(kind: str, out: str, code: int) -> str:
-    """The last line is the conclusion of either command."""
+    """Returns the last line, which is the conclusion of a dry run and of a check."""
     lines = [line.strip() for line in out.splitlines() if line.strip()]
     last = lines[-1].removeprefix("fts: ") if lines else f"it ended with {code} and said nothing"
     return last if last.startswith(kind) else f"{kind}: {last}"

@@ -1,4 +1,4 @@
-"""Parts the samples of the hardware where nobody measured, so that no line is drawn through time without a worker."""
+"""Splits hardware samples at gaps, so that charts draw no line through time without a worker."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]  # seconds since the epoch, value
 
-# A worker measures every 10 s; of a day one sample per 180 s and worker is read (reader). One and a half of those
-# without a sample is time in which nobody measured.
+# A worker measures every 10 s, but for a day the reader reads one sample per 180 s and worker. A distance of more than
+# one and a half of those means that nothing was measured.
 GAP_S = 270.0
 
 
-def spells(points: Sequence[Point]) -> list[tuple[Point, ...]]:
-    """The points in runs without a gap."""
+def unbroken_runs(points: Sequence[Point]) -> list[tuple[Point, ...]]:
+    """Splits the points into runs without a gap."""
     starts = [n for n in range(1, len(points)) if points[n][0] - points[n - 1][0] > GAP_S]
     edges = [0, *starts, len(points)]
     return [tuple(points[first:last]) for first, last in pairwise(edges) if last > first]
 
 
 def measured_s(points: Sequence[Point]) -> float:
-    """Seconds in which somebody measured."""
-    return sum(run[-1][0] - run[0][0] for run in spells(points))
+    """Returns the seconds covered by measurements."""
+    return sum(run[-1][0] - run[0][0] for run in unbroken_runs(points))
 
 
 def binned(points: Sequence[Point], columns: int, end: float) -> list[float]:
-    """The largest value of each of `columns` equal slices from the first point to `end`; NaN where nobody measured.
+    """Returns the largest value in each of `columns` equal slices from the first point to `end`; NaN in gaps.
 
-    The largest, because limits are crossed by peaks. A slice between two samples of one run has the later one's value.
+    The largest, because a peak may cross a limit. A slice between two samples of one run has the value of the later.
     """
     if not points or columns <= 0:
         return []
@@ -39,7 +39,7 @@ def binned(points: Sequence[Point], columns: int, end: float) -> list[float]:
     if end <= start:
         return [points[-1][1]]
     slices = [math.nan] * columns
-    for run in spells(points):
+    for run in unbroken_runs(points):
         last = -1
         for at, value in run:
             here = min(int((at - start) / (end - start) * columns), columns - 1)
@@ -48,7 +48,7 @@ def binned(points: Sequence[Point], columns: int, end: float) -> list[float]:
             if last == here:
                 slices[here] = max(slices[here], value)
             last = here
-    if end - points[-1][0] <= GAP_S:  # the next sample is not due yet
+    if end - points[-1][0] <= GAP_S:  # the next sample may still come: the last value lasts until `end`
         for n in range(columns - 1, 0, -1):
             if not math.isnan(slices[n]):
                 slices[n + 1 :] = [points[-1][1]] * (columns - n - 1)

@@ -1,4 +1,4 @@
-"""The end of a growing file, read once and then only what was appended: how the monitor follows a trial's log."""
+"""Follows a growing log file: reads its end once, then only what was appended."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from fts.jobs.status.sanitize import clean
 if TYPE_CHECKING:
     from pathlib import Path
 
-AT_FIRST = 512 * 1024  # bytes from the end
+AT_FIRST = 512 * 1024  # bytes read from the end of a new file
 MOST_LINES = 5000
-GONE = (0, -1, 0)  # what is known of a file that could not be read
+GONE = (0, -1, 0)  # _state of a file that could not be read
 
 
 class Tail:
-    """`lines` are the whole lines known so far, made harmless for a terminal, the latest last."""
+    """The end of one file. `lines`: its complete lines without control characters, the latest last."""
 
     def __init__(self) -> None:
         self.lines: tuple[str, ...] = ()
-        self.count = 0  # of all lines read, also those that are no longer kept
+        self.count = 0  # all lines read, including those no longer kept
         self._path: Path | None = None
         self._state: tuple[int, int, int] = (0, 0, 0)  # inode, size, offset read
-        self._rest = b""  # a line that has not ended yet
+        self._rest = b""  # a last line without its end
 
     def forget(self) -> None:
-        """Nothing is followed any more."""
+        """Stops following the file."""
         self._path = None
 
     def changed(self) -> bool:
-        """Whether the file has grown, was replaced or went away since it was last read."""
+        """Returns whether the file has changed size, was replaced or has gone since the last read."""
         if self._path is None:
             return False
         try:
@@ -40,10 +40,7 @@ class Tail:
         return (stat.st_ino, stat.st_size) != self._state[:2]
 
     def read(self, path: Path) -> None:
-        """Reads what was appended since the last time; a new or shortened file is read from near its end.
-
-        Raises OSError.
-        """
+        """Reads what was appended since the last call; the end of a new or shortened file. Raises OSError."""
         before, self._path, self._state = (self._path, self._state), path, GONE
         with path.open("rb") as file:
             stat = os.fstat(file.fileno())

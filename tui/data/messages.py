@@ -1,4 +1,4 @@
-"""What reaches the app from its threads; a newer look supersedes an older one that nobody has seen."""
+"""The messages from the monitor's threads to the app. A newer read replaces an older one that still waits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def in_words(error: Exception) -> str:
-    """The system's refusal without its number: `outputs/fts.db: Permission denied`; any other error's own sentence."""
+    """Returns an OSError without its number: `outputs/fts.db: Permission denied`; the message of any other error."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
@@ -29,7 +29,7 @@ class Arrived(Message):
 
 
 class Unreadable(Message):
-    """The poller could not read: kind is busy, gone, schema, corrupt or failed; the sentence is for the screen."""
+    """The poller could not read. `kind`: busy, gone, schema, corrupt or failed; `sentence` is for the screen."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Unreadable(Message):
 
 
 class Acted(Message):
-    """An action has ended: its sentence, or its error."""
+    """An action has ended, with its result or error as a sentence."""
 
     def __init__(self, action_id: str, sentence: str, failed: bool) -> None:
         super().__init__()

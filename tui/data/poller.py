@@ -1,4 +1,4 @@
-"""The one thread that reads: it waits to be asked, reads if anything has changed, and posts what it found."""
+"""The thread that reads the database: waits for a request, reads if anything has changed, posts the result."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ BACKOFF_S = (1.0, 2.0, 5.0)  # between tries while the database cannot be read
 
 
 class Poller(threading.Thread):
-    """Requests made while it is busy become one. It holds no transaction and no lock between reads."""
+    """Reads on request. Requests made during a read become one. Between reads it holds no transaction and no lock."""
 
-    def __init__(self, path: Path, post: Callable[[Message], object], wish: ReadRequest) -> None:
+    def __init__(self, path: Path, post: Callable[[Message], object], request: ReadRequest) -> None:
         super().__init__(name="poller", daemon=True)
-        self.wish = wish
+        self.request = request
         self.last_good = 0.0  # monotonic seconds of the last read that succeeded, changed or not
         self.want = threading.Event()
         self._reader = Reader(path)
@@ -33,16 +33,16 @@ class Poller(threading.Thread):
         self._failures = 0
         self._retry_at = 0.0
 
-    def ask(self, wish: ReadRequest | None = None, now: bool = False) -> None:
-        """Asks for a look; with `now` also while it is backing off."""
-        if wish is not None:
-            self.wish = wish
+    def ask(self, request: ReadRequest | None = None, now: bool = False) -> None:
+        """Requests a read. `now`: also while it is backing off."""
+        if request is not None:
+            self.request = request
         if now:
             self._retry_at = 0.0
         self.want.set()
 
     def stop(self) -> None:
-        """Ends the thread; returns when its connection is closed."""
+        """Ends the thread; waits up to 3 s until its connection is closed."""
         self._over.set()
         self.want.set()
         if self.is_alive():
@@ -53,17 +53,17 @@ class Poller(threading.Thread):
             self.want.wait()
             self.want.clear()
             if not self._over.is_set() and time.monotonic() >= self._retry_at:
-                self._look()
+                self._read()
         self._reader.close()
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         try:
-            reading = self._reader.read(self.wish)
+            reading = self._reader.read(self.request)
         except errors.StateError as error:
             self._failed(kind_of(error), str(error))
         except OSError as error:
             self._failed("failed", in_words(error))
-        except Exception as error:  # noqa: BLE001  # the one net: a thread that ends would leave an old picture that looks live
+        except Exception as error:  # noqa: BLE001  # if this thread ended, the screen would show old data as live
             self._failed("failed", f"the database cannot be read: {error or type(error).__name__}")
         else:
             self._failures = 0
@@ -79,7 +79,7 @@ class Poller(threading.Thread):
 
 
 def kind_of(error: errors.StateError) -> str:
-    """busy, gone, schema, corrupt or failed."""
+    """Returns the kind of an error for Unreadable: busy, gone, schema, corrupt or failed."""
     kinds: dict[type[errors.StateError], str] = {
         errors.DatabaseBusy: "busy",
         errors.NoDatabase: "gone",

@@ -1,4 +1,4 @@
-"""What has been read and what has not: the last reading, a frozen one, why the latest look failed, how old all is."""
+"""Holds the last read, a frozen one, the error of the latest failed read, and the age of the data."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from fts.tui.data.messages import Unreadable
     from fts.tui.data.reader import ReadResult
 
-NEVER_S = 1e9  # older than any picture
+NEVER_S = 1e9  # the age of data that was never read, where infinity cannot be used
 
 
 class Readings:
-    """Mutable; one per monitor. No textual here."""
+    """The reads of one monitor; mutable. Does not import Textual."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.reading: ReadResult | None = None
         self.frozen: ReadResult | None = None
         self.snapshot = Snapshot(time.time(), 0, str(path), (), (), (), (), (), (), False, None, None)
-        self.journal: tuple[Event, ...] = ()  # the live one, also during a replay
+        self.journal: tuple[Event, ...] = ()  # the live events, also during a replay
         self.problem = ""
         self.problem_kind = ""
-        self.since: float | None = None  # the absence the glance tells of
+        self.since: float | None = None  # start of the absence that the header sums up
 
     def arrived(self, reading: ReadResult, live: bool) -> None:
-        """A look that succeeded; `live`: not one of the past."""
+        """Takes over a successful read. `live`: not a replay."""
         first = self.reading is None
         self.reading = reading
         self.problem = self.problem_kind = ""
@@ -46,7 +46,7 @@ class Readings:
             self.since = self.snapshot.last_key_at
 
     def failed(self, message: Unreadable) -> None:
-        """A look that did not; where the file is missing, its whole path says which one was looked for."""
+        """Notes a failed read. Only if the file is missing the sentence keeps its full path."""
         self.problem_kind = message.kind
         sentence = clean(message.sentence)
         if message.kind != "gone":
@@ -55,41 +55,41 @@ class Readings:
 
     @property
     def has_answer(self) -> bool:
-        """Whether anything has come of the first look."""
+        """Whether the first read has succeeded or failed."""
         return self.reading is not None or bool(self.problem_kind)
 
     def age_s(self, last_good: float) -> float:
-        """Seconds since the last look that succeeded (at `last_good`, monotonic); infinitely many before the first."""
+        """Returns the seconds since the last successful read (at `last_good`, monotonic); infinity before the first."""
         if self.reading is None:
-            return 0.0 if self.problem_kind == "gone" else math.inf  # where no file is there is nothing to miss
+            return 0.0 if self.problem_kind == "gone" else math.inf  # without a file no data can be old
         return time.monotonic() - last_good
 
     def present(self, now: float) -> Snapshot:
-        """The latest snapshot at this moment: a worker that falls silent writes nothing that would be read anew."""
+        """Returns the latest snapshot dated `now`: a worker that falls silent causes no new read."""
         return replace(self.snapshot, taken_at=max(self.snapshot.taken_at, now))
 
     def in_trouble(self, now: float, job_id: int | None) -> int | None:
-        """The job whose last lines matter now."""
+        """Returns the id of the job whose last log lines should be shown now, or None."""
         job = trouble(self.snapshot, now, job_id)
         return None if job is None else job.id
 
     def too_new(self) -> str | None:
-        """Why this file is shown only as far as it is known."""
+        """Returns a warning if the database was written by a newer fts, else None."""
         return queries.newer_schema(self.snapshot)
 
     def distrust(self) -> str | None:
-        """Why the data cannot be trusted; a missing file is an empty state, and has words of its own."""
+        """Returns why the data cannot be trusted, or None. A missing file is reported by `missing` instead."""
         if self.reading is None and not self.problem:
             return f"reading {self.path} for the first time"
         gone = self.reading is None and self.problem_kind == "gone"
         return None if gone else self.problem or self.too_new()
 
     def missing(self, readonly: bool) -> str:
-        """What stands in place of the panes before anything was read: why, and what to do."""
+        """Returns the text that replaces the panes before the first read: what is wrong and what to do."""
         if self.reading is not None:
             return ""
         if self.problem_kind != "gone":
             return self.problem or f"Reading {self.path} ..."
-        create = "" if readonly else "Press e to put a study in line, or in a terminal: "
-        run = "`fts init` writes an example, `fts enqueue FILE.py:FUNCTION` puts a function in line"
+        create = "" if readonly else "Press e to enqueue a study, or in a terminal: "
+        run = "`fts init` writes an example, `fts enqueue FILE.py:FUNCTION` enqueues a function"
         return f"No state at {self.path}. {create}{run}. Looked at: --db, $FTS_DB, ./outputs."

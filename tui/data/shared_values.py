@@ -1,4 +1,4 @@
-"""Equal parts of many jobs and trials kept once: two thousand jobs of one study have a handful of specifications."""
+"""Stores equal parts of many jobs and trials once: 2,000 jobs of one study have a handful of specifications."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ PARTS = {
         "torch_version", "host", "device",
     ),
 }  # fmt: skip
-PLAIN = 2  # of marshal: the same values give the same bytes
+PLAIN = 2  # marshal version in which equal values give equal bytes
 
 
 class SharedValues:
-    """Of one reader. A value that it has cleaned is given the parts of the one before that had equal ones."""
+    """The shared parts of one reader's values."""
 
     def __init__(self) -> None:
         self._kept: dict[int, Any] = {}
 
     def clean(self, value: Any) -> Any:
-        """As `clean_value`; nobody may change what it hands out, as with any frozen value."""
+        """Cleans a value as `clean_value` does, and replaces its parts by equal ones of earlier values.
+
+        Callers must not modify the parts.
+        """
         found = clean_value(value)
         parts = PARTS.get(type(found))
         if parts is None:
@@ -36,7 +39,7 @@ class SharedValues:
     def _shared(self, part: Any) -> Any:
         try:
             at = hash(marshal.dumps(part, PLAIN))
-        except ValueError:  # a part of another kind
+        except ValueError:  # marshal cannot write this type
             return part
         kept = self._kept.setdefault(at, part)
         return kept if type(kept) is type(part) and kept == part else part

@@ -1,4 +1,4 @@
-"""Which rows a table shows, in which order: filters in plain words, sort by a column, rows that stay in sight."""
+"""Selects and orders the rows of each table: filter, sort, and the window of rows that fits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fts.frozen import dataclass
 from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.memoize import Once
 from fts.state.values import Direction, Event, Job, JobStatus, Trial
-from fts.tui.data.trial_store import Picked, TrialStore
+from fts.tui.data.trial_store import OrderedTrials, TrialStore
 from fts.tui.data.trial_time import seconds_of
 from fts.tui.data.view import EVENTS, QUEUE, TRIALS
 
@@ -25,22 +25,22 @@ Row = TypeVar("Row")
 JOB_SORTS = {"c": "cell", "s": "state", "t": "trials", "b": "best", "r": "run order"}
 TRIAL_SORTS = {"t": "number", "s": "state", "v": "value", "e": "epochs", "m": "minutes", "a": "architecture"}
 EVENT_SORTS = {"t": "time", "w": "who", "v": "verb"}
-SORTS = {QUEUE: JOB_SORTS, TRIALS: TRIAL_SORTS, EVENTS: EVENT_SORTS}  # by screen: letter behind `o`, column
-PARAM = "parameter "  # before the name of one, as a column: `value` may be one, too
+SORTS = {QUEUE: JOB_SORTS, TRIALS: TRIAL_SORTS, EVENTS: EVENT_SORTS}  # by screen: letter typed after `o`, column
+PARAM = "parameter "  # prefix of a parameter's column: a parameter may be called `value`, too
 
 
 def column_word(column: str) -> str:
-    """As a reader calls it."""
+    """Returns the name of a column for display."""
     return column.removeprefix(PARAM)
 
 
 def jobs_of(view: View) -> list[Job]:
-    """The rows of the queue grid."""
+    """Returns the rows of the queue, filtered and sorted."""
     asked = (view.filter, view.sort, view.reverse, view.folded)
     return _jobs((view.snapshot.jobs, view.snapshot.studies), asked, lambda: _jobs_of(view))
 
 
-_jobs: Once[list[Job]] = Once()  # one key asks several times, and they may be thousands
+_jobs: Once[list[Job]] = Once()  # cached: one key needs them several times, and there may be thousands
 
 
 def _jobs_of(view: View) -> list[Job]:
@@ -57,18 +57,18 @@ def _jobs_of(view: View) -> list[Job]:
 
 
 def grouped(view: View, rows: list[Job]) -> list[Job]:
-    """Where there are several studies, the rows of each stand together, the oldest study first."""
+    """Groups the rows by study, the oldest study first, and folds studies; does nothing if there is one study."""
     if not is_grouped(view):
         return rows
     found = []
     for study in declared.studies_of(view.snapshot):
         own = [job for job in rows if job.study == study]
-        found += [standing_for(own)] if study in view.folded and own else own
+        found += [folded_row(own)] if study in view.folded and own else own
     return found
 
 
-def standing_for(jobs: Sequence[Job]) -> Job:
-    """The row that a folded study keeps: what runs, else the best cell, else the first."""
+def folded_row(jobs: Sequence[Job]) -> Job:
+    """Returns the row that a folded study shows: the running cell, else the best, else the first."""
     running = next((job for job in jobs if job.status is JobStatus.RUNNING), None)
     valued = [job for job in jobs if job.best_value is not None]
     best = min(valued, key=lambda job: job.direction.key(job.best_value or 0.0), default=None)
@@ -76,12 +76,12 @@ def standing_for(jobs: Sequence[Job]) -> Job:
 
 
 def is_grouped(view: View) -> bool:
-    """Whether the queue shows a heading for each study."""
+    """Returns whether the queue shows a heading for each study."""
     return len(declared.studies_of(view.snapshot)) > 1
 
 
 def in_order(jobs: Sequence[Job]) -> list[Job]:
-    """Past, present, future from top to bottom: ended ones as they ended, running ones, the line by rank."""
+    """Orders jobs from past to future: ended ones by the time of their end, then running ones, then the queue."""
     ended = [job for job in jobs if job.ended_at is not None and job.status in ENDED]
     rest = [job for job in jobs if job.ended_at is None or job.status not in ENDED]
     return sorted(ended, key=lambda job: (job.ended_at or 0.0, job.id)) + rest
@@ -91,12 +91,12 @@ ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 def trials_of(view: View) -> Sequence[Trial]:
-    """The rows of the trial table, newest first unless sorted."""
+    """Returns the rows of the trial table, newest first unless sorted."""
     asked = (view.job_id, view.filter, view.sort, view.reverse)
     return _trials((view.details.trials, view.snapshot.trials), asked, lambda: _trials_of(view))
 
 
-_trials: Once[Sequence[Trial]] = Once()  # ten thousand rows, sorted once
+_trials: Once[Sequence[Trial]] = Once()  # cached: there may be ten thousand
 
 
 def _trials_of(view: View) -> Sequence[Trial]:
@@ -120,12 +120,12 @@ def _trials_of(view: View) -> Sequence[Trial]:
     else:
         places = _sorted(places, lambda n: key(live.get(trials[n].id, trials[n])), view.reverse)
     if isinstance(trials, TrialStore):
-        return Picked(trials, places, live)
+        return OrderedTrials(trials, places, live)
     return [live.get(trials[n].id, trials[n]) for n in places]
 
 
 def events_of(view: View) -> list[Event]:
-    """The rows of the journal, newest first unless sorted."""
+    """Returns the rows of the journal, newest first unless sorted."""
     asked = (view.filter, view.sort, view.reverse)
     return _events((view.details.events, view.snapshot.events), asked, lambda: _events_of(view))
 
@@ -150,7 +150,7 @@ def _events_of(view: View) -> list[Event]:
 
 
 def log_of(view: View) -> list[str]:
-    """The log lines that pass the level filter."""
+    """Returns the log lines that pass the level filter."""
     lines: Sequence[str] = view.details.log
     if view.level:
         lines = [text for text in lines if level_of(text) >= LEVELS.index(view.level)]
@@ -158,7 +158,7 @@ def log_of(view: View) -> list[str]:
 
 
 def lines_added(before: Details, after: Details, level: str) -> int:
-    """How many lines of a level the log has got at its end between two reads of it."""
+    """Returns how many lines of a level were appended to the log between two reads."""
     if before.log_path != after.log_path or after.log is before.log:
         return 0
     new = after.log[len(after.log) - min(max(after.log_lines - before.log_lines, 0), len(after.log)) :]
@@ -176,7 +176,7 @@ def level_of(text: str) -> int:
 
 
 def matches(query: str, text: str, fields: dict[str, str]) -> bool:
-    """Every word of `query` occurs in `text`; `!word` must not; `state:failed` looks at one field."""
+    """Returns whether `text` contains every word of `query` and no `!word`; `state:failed` searches one field."""
     text = text.lower()
     for word in query.lower().split():
         wanted = not word.startswith("!")
@@ -189,7 +189,7 @@ def matches(query: str, text: str, fields: dict[str, str]) -> bool:
 
 
 def window(rows: int, height: int, cursor: int) -> tuple[int, int]:
-    """(first, last + 1) of the rows to show: the list moves by half a screen, so that most keys repaint two rows."""
+    """Returns (first, last + 1) of the rows to show. Scrolls by half a screen, so that most keys repaint two rows."""
     if rows <= height:
         return 0, rows
     block = max(height // 2, 1)
@@ -199,7 +199,7 @@ def window(rows: int, height: int, cursor: int) -> tuple[int, int]:
 
 
 def cursor_in(rows: Sequence[Job], job_id: int | None) -> int:
-    """The place of a job in the rows of the queue; of one that is not there the first."""
+    """Returns the index of a job in the rows of the queue; 0 if it is not there."""
     return _places((rows,), None, lambda: {job.id: n for n, job in enumerate(rows)}).get(job_id or 0, 0)
 
 
@@ -207,7 +207,7 @@ _places: Once[dict[int, int]] = Once()
 
 
 def pinned_window(rows: Sequence[Job], height: int, cursor: int) -> list[int]:
-    """Indexes to show: a window around the cursor in which running and failed rows are always kept."""
+    """Returns the indexes of the rows to show: a window around the cursor, always with running and failed rows."""
     if len(rows) <= height:
         return list(range(len(rows)))
     kept = (JobStatus.RUNNING, JobStatus.FAILED)
@@ -219,7 +219,7 @@ def pinned_window(rows: Sequence[Job], height: int, cursor: int) -> list[int]:
         if n in shown:
             continue
         far = max((m for m in shown if m not in pinned and m != cursor), key=lambda m: abs(m - cursor), default=None)
-        if far is None:  # in one line there is room for the cursor alone
+        if far is None:  # only the cursor fits
             break
         shown.discard(far)
         shown.add(n)
@@ -230,34 +230,34 @@ _pinned: Once[list[int]] = Once()
 
 
 @dataclass(frozen=True)
-class Head:
-    """The heading of a study's rows."""
+class StudyHeading:
+    """The line above the rows of a study."""
 
     study: str
-    hidden: int  # rows that are folded away
+    hidden: int  # rows that are folded
 
 
-def shelf(view: View, height: int) -> list[Job | Head]:
-    """The lines of the queue below its heading: rows, and above those of each study the study's own line."""
+def queue_lines(view: View, height: int) -> list[Job | StudyHeading]:
+    """Returns the lines of the queue below its heading: rows, with a study heading above those of each study."""
     rows = jobs_of(view)
     cursor = cursor_in(rows, view.job_id)
     if not is_grouped(view) or not rows:
-        return list[Job | Head](rows[n] for n in pinned_window(rows, height, cursor))
+        return list[Job | StudyHeading](rows[n] for n in pinned_window(rows, height, cursor))
     counts = Counter(job.study for job in rows)
     every = Counter(job.study for job in jobs_of(replace(view, folded=frozenset()))) if view.folded else counts
     room = height
-    while True:  # fewer rows may mean fewer headings
+    while True:  # with fewer rows, fewer studies may need a heading
         shown = [rows[n] for n in pinned_window(rows, max(room, 1), cursor)]
         heads = len({job.study for job in shown})
         if len(shown) + heads <= height or room <= 1:
             break
         room -= 1
-    lines: list[Job | Head] = []
+    lines: list[Job | StudyHeading] = []
     for job in shown:
         if not lines or job.study != getattr(lines[-1], "study", None):
-            lines.append(Head(job.study, every[job.study] - counts[job.study]))
+            lines.append(StudyHeading(job.study, every[job.study] - counts[job.study]))
         lines.append(job)
-    return lines[:height] if height > 1 else list[Job | Head](shown)
+    return lines[:height] if height > 1 else list[Job | StudyHeading](shown)
 
 
 def _job_text(job: Job) -> str:
@@ -280,21 +280,21 @@ def _trial_text(trial: Trial) -> str:
 
 
 def _in_order(value: object) -> tuple[int, Any] | None:
-    """Numbers by their size, before words; None where the trial did not draw the parameter."""
+    """Returns the sort key of a parameter's value: numbers before words; None if the trial did not draw it."""
     if value is None:
         return None
     return (0, value) if isinstance(value, int | float) and not math.isnan(value) else (1, str(value))
 
 
 def _best_first(value: float | None, direction: Direction) -> float | None:
-    """Smaller is better, whatever the goal; None where there is no value."""
+    """Returns the sort key of an objective value: smaller is better for every goal; None if there is no value."""
     if value is None or not math.isfinite(value):
         return None
     return direction.key(value)
 
 
 def _sorted(rows: Sequence[Row], key: Callable[[Row], Any] | None, reverse: bool) -> list[Row]:
-    """By the key; rows that have none stand last in both directions."""
+    """Sorts rows by a key; rows whose key is None come last in both directions."""
     if key is None:
         return list(rows)
     keyed = [(key(row), row) for row in rows]

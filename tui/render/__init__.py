@@ -1,1 +1,1 @@
-"""Pure functions that turn a view into text, charts, colours and files."""
+"""Pure functions that make text, charts, colours and files from a view."""

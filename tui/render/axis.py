@@ -1,4 +1,4 @@
-"""The horizontal axis of a picture of single points: numbers, numbers over powers of ten, or choices as columns."""
+"""The horizontal axis of a scatter plot: linear, logarithmic, or one column per choice."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from fts.tui.render.chart import value_ticks
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-DECADES = 100.0  # largest over smallest from which values are shown by powers of ten
-AIR = 0.04  # of the range, left and right
-MOST_LEVELS = 12  # whole numbers or choices that have a column each
+DECADES = 100.0  # the axis is logarithmic if the largest value is at least this many times the smallest
+AIR = 0.04  # margin left and right, as a share of the range
+MOST_LEVELS = 12  # choices with a label at most
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Where values stand."""
+    """Maps values to positions."""
 
     low: float
     high: float
     log: bool = False
-    levels: tuple[str, ...] = ()  # choices: one column each
+    levels: tuple[str, ...] = ()  # choices, one column each; empty: numbers
 
     @staticmethod
     def of(values: Iterable[Any]) -> Axis:
-        """The axis on which all of them can stand."""
+        """Returns an axis with a position for each of these values."""
         known = [value for value in values if value is not None]
         numbers = [float(v) for v in known if isinstance(v, int | float) and not isinstance(v, bool)]
         if len(numbers) < len(known):
@@ -45,11 +45,11 @@ class Axis:
 
     @property
     def span(self) -> tuple[float, float]:
-        """In the units of `at`."""
+        """(low, high) in the units of `at`."""
         return self.low, self.high
 
     def at(self, value: Any) -> float:
-        """Where a value stands; nan where it has no place."""
+        """Returns the position of a value; nan if it has none."""
         if self.levels:
             text = formatting.number(value)
             return float(self.levels.index(text)) if text in self.levels else math.nan
@@ -60,7 +60,7 @@ class Axis:
         return math.log10(value) if value > 0 else math.nan
 
     def ticks(self, columns: int) -> list[tuple[float, str]]:
-        """(place, label), as many as stand side by side in so many columns."""
+        """Returns (position, label) of the ticks that fit into so many columns."""
         if self.levels:
             room = max(columns // len(self.levels) - 1, 1)
             return [(float(n), formatting.cut(level, room)) for n, level in enumerate(self.levels[:MOST_LEVELS])]

@@ -1,7 +1,7 @@
-"""Lines and single points with an axis at the left, drawn without any library.
+"""Draws lines and points with an axis at the left, without a plotting library.
 
-The line that matters most is of braille, two by four dots in each character; other lines have a sign of their own in
-each cell, so that no two share one, with or without colour. In ASCII braille becomes - _ ' by the height of its dots
+The main line is drawn in braille, two by four dots per character. The other lines use one sign each, so that lines can
+be told apart without colour. In ASCII braille becomes - _ ' by the height of its dots
 (fts.jobs.status.formatting.to_ascii), a dashed line = and a dotted one ~.
 """
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] of a braille cell
 LABEL = 6  # columns of the axis labels
-LABELS = 6  # on an axis at most
-STYLES = {"solid": "●", "dashed": "╌", "dotted": "┈"}  # style of a line: its sign; a solid one has it at its end
-WEAK = "░▁╌┈"  # signs that give way to braille
+LABELS = 6  # labels of the y axis at most
+STYLES = {"solid": "●", "dashed": "╌", "dotted": "┈"}  # sign of a line's style; a solid line has it at its end only
+WEAK = "░▁╌┈"  # signs that braille replaces in the same cell
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points (x, y) in data units, the line broken where y is nan; later series are drawn over earlier ones."""
+    """A line through points (x, y) in data units, with gaps where y is nan. Later series cover earlier ones."""
 
     points: tuple[tuple[float, float], ...]
     role: str
-    style: str = "solid"  # a key of STYLES: two lines of one chart never share one
+    style: str = "solid"  # a key of STYLES, different for each line of a chart
     name: str = ""
-    ends: bool = False  # with its sign at the last point
+    ends: bool = False  # draw its sign at the last point
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Dots:
-    """Single points, each with the same sign; later ones are drawn over earlier ones."""
+    """Points that are drawn with one sign. Later points cover earlier ones."""
 
     points: tuple[tuple[float, float], ...]
     sign: str
@@ -55,23 +55,23 @@ class Dots:
 
 @dataclass(frozen=True)
 class Plot:
-    """What is drawn, and over which range."""
+    """What to draw, and the ranges of the axes."""
 
     series: tuple[Series, ...]
     x: tuple[float, float]
     y: tuple[float, float]
     band: Band | None = None
-    level: float | None = None  # a horizontal line: prune line, limit
+    level: float | None = None  # y of a horizontal line: prune line or limit
     level_role: str = "prune"
     log_y: bool = False
-    notes: tuple[tuple[int, str, str], ...] = ()  # (row, text, role) written at the right edge
+    notes: tuple[tuple[int, str, str], ...] = ()  # (row, text, role), written at the right edge
     dots: tuple[Dots, ...] = ()
 
 
 def paint(
     plot: Plot, width: int, height: int, axis: bool = True, ticks: Sequence[tuple[float, str]] = ()
 ) -> list[Line]:
-    """`height` lines; with `ticks` ((x, label) in data units) the last two of them are the x axis."""
+    """Draws a plot in `height` lines. With `ticks`, (x in data units, label), the last two lines are the x axis."""
     rows = height - 2 if ticks and height >= 6 else height
     left = LABEL + 1 if axis else 0
     columns = max(width - left, 1)
@@ -97,17 +97,17 @@ def paint(
 
 
 def value_range(values: Sequence[float], least: float = 1e-3) -> tuple[float, float]:
-    """Smallest and largest of the finite values with a little air; (0, 1) if there is none."""
+    """Returns smallest and largest finite value with a margin; (0, 1) if there is none."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return 0.0, 1.0
     low, high = min(finite), max(finite)
-    air = max((high - low) * 0.06, min(least, max(abs(low), abs(high)) * 0.05 or least))  # of losses of 1e-6, too
+    air = max((high - low) * 0.06, min(least, max(abs(low), abs(high)) * 0.05 or least))  # also for losses of 1e-6
     return low - air, high + air
 
 
 class _Scale:
-    """Data units to dots and back."""
+    """Converts data units to dots and back."""
 
     def __init__(self, plot: Plot, columns: int, rows: int) -> None:
         self.log = plot.log_y and plot.y[0] > 0
@@ -116,7 +116,7 @@ class _Scale:
         self.wide, self.high = columns * 2 - 1, rows * 4 - 1
 
     def dot(self, x: float, y: float) -> tuple[int, int] | None:
-        """(column, row) of a dot; None outside the x range or for a value that is no number."""
+        """Returns (column, row) of the dot of a point; None outside the x range or if y is not a finite number."""
         if not math.isfinite(y) or not self.x0 <= x <= self.x1 or (self.log and y <= 0):
             return None
         y = math.log(y) if self.log else y
@@ -126,14 +126,14 @@ class _Scale:
         return round(part_x * self.wide), min(max(row, 0), self.high)
 
     def value(self, row: int) -> float:
-        """The data value at the middle of a text row."""
+        """Returns the data value at the middle of a text row."""
         part = 1 - (row * 4 + 1.5) / self.high
         y = self.y0 + part * (self.y1 - self.y0)
         return math.exp(y) if self.log else y
 
 
 class _Cells:
-    """A grid of characters: braille dots collect in a cell, the last writer colours it."""
+    """A grid of characters. Dots of several lines add up in a cell; the last one sets its role."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self.columns = columns
@@ -154,7 +154,7 @@ class _Cells:
                 self.roles[row][column] = role
 
     def put(self, column: int, row: int, char: str, role: str) -> None:
-        """Over whatever is there."""
+        """Puts a character into a cell in place of what is there."""
         if 0 <= row < len(self.bits) and 0 <= column < self.columns:
             self.texts[row][column], self.roles[row][column], self.bits[row][column] = char, role, 0
 
@@ -194,7 +194,7 @@ def _draw_dots(cells: _Cells, scale: _Scale, dots: Dots) -> None:
 
 
 def _between(a: tuple[int, int], b: tuple[int, int]) -> list[tuple[int, int]]:
-    """The dots from a to b (without a), by the longer side."""
+    """Returns the dots of a straight line from a to b, without a."""
     steps = max(abs(b[0] - a[0]), abs(b[1] - a[1]))
     return [
         (round(a[0] + (b[0] - a[0]) * n / steps), round(a[1] + (b[1] - a[1]) * n / steps)) for n in range(1, steps + 1)
@@ -224,7 +224,7 @@ def _draw_level(cells: _Cells, scale: _Scale, level: float, role: str) -> None:
 
 
 def _write_notes(cells: _Cells, notes: Sequence[tuple[int, str, str]], rows: int) -> None:
-    """Short texts at the right edge, each in its row, over whatever is drawn there."""
+    """Writes short texts at the right edge, over the drawing."""
     for row, text, role in notes:
         if not 0 <= row < rows:
             continue
@@ -241,13 +241,13 @@ def _axis(label: str) -> list[Span]:
 
 
 def value_ticks(low: float, high: float, wanted: int) -> list[tuple[float, str]]:
-    """Round values for an x axis, few of them, each with its label."""
+    """Returns at most `wanted` round values for an x axis, with labels."""
     values = _round_values(low, high, max(wanted, 1))
     return list(zip(values, _written(values), strict=True))
 
 
 def _labels(scale: _Scale, rows: int) -> dict[int, str]:
-    """Row -> label: round values, few of them, each in the row that its value falls into."""
+    """Returns the labels of the y axis by row: a few round values."""
     low, high = (math.exp(end) if scale.log else end for end in (scale.y0, scale.y1))
     for wanted in range(min(max(rows // 2, 2), LABELS), 0, -1):
         values = (_round_powers(low, high, wanted) if scale.log else None) or _round_values(low, high, wanted)
@@ -263,7 +263,10 @@ def _labels(scale: _Scale, rows: int) -> dict[int, str]:
 
 
 def _round_powers(low: float, high: float, wanted: int) -> list[float] | None:
-    """At most `wanted` values of a logarithmic axis over a power of ten or more: powers, with 3 or 2 and 5 between."""
+    """Returns at most `wanted` ticks of a logarithmic axis: powers of ten, with 3 or 2 and 5 between if they fit.
+
+    None if the range is less than a factor of ten.
+    """
     if not 0 < low < high or high / low < 10:
         return None
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
@@ -277,7 +280,7 @@ def _round_powers(low: float, high: float, wanted: int) -> list[float] | None:
 
 
 def _round_values(low: float, high: float, wanted: int) -> list[float]:
-    """At most `wanted` multiples of 1, 2 or 5 times a power of ten between two values, and at least one."""
+    """Returns 1 to `wanted` multiples of 1, 2 or 5 times a power of ten between two values."""
     if not high > low:
         return [low]
     power = 10.0 ** math.floor(math.log10((high - low) / wanted))
@@ -289,7 +292,7 @@ def _round_values(low: float, high: float, wanted: int) -> list[float]:
 
 
 def _written(values: Sequence[float]) -> list[str]:
-    """In as few characters as say them exactly, all alike; where the column is too narrow, rounded to fit."""
+    """Formats values in one number format, exact and as short as possible; rounded if LABEL columns are too few."""
     if len(values) > 1 and min(values) > 0 and max(values) / min(values) >= 1000:
         return [
             formatting.cut(_brief(f"{value:.0e}") if not 0.01 <= value < 1e5 else f"{value:g}", LABEL, "")
@@ -307,7 +310,7 @@ def _written(values: Sequence[float]) -> list[str]:
 
 
 def _brief(text: str) -> str:
-    """1e6 for 1e+06."""
+    """Shortens an exponent: 1e6 for 1e+06."""
     mantissa, _, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else text
 

@@ -1,4 +1,4 @@
-"""A frame or a table as a document: txt, svg, png, csv, json; and the clip file, because not every terminal copies."""
+"""Writes a frame or a table as txt, svg, png, csv or json, copied text to a file, and faults to the monitor's log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KINDS = ("txt", "svg", "png", "csv", "json")
 
 
 def svg(lines: Sequence[Line], palette: str = "dark", title: str = "") -> str:
-    """The frame as SVG: every character has its own place, so that no font can shift a column."""
+    """Draws the frame as SVG. Every character has its own x, so that no font can shift a column."""
     name = theme.in_pictures(palette)
     colours = theme.palette(name)
     columns = max((sum(formatting.width(text) for text, _ in line) for line in lines), default=1)
@@ -83,8 +83,8 @@ def _colours(style: Style) -> tuple[str, str]:
 
 
 def png(svg_text: str) -> bytes:
-    """The SVG as PNG."""
-    import resvg_py  # here, not above: 10 MB that only a written frame needs
+    """Converts SVG to PNG."""
+    import resvg_py  # here, not above: 10 MB, needed for PNG only
 
     return bytes(
         resvg_py.svg_to_bytes(svg_string=svg_text, font_family="DejaVu Sans Mono", monospace_family="DejaVu Sans Mono")
@@ -92,7 +92,7 @@ def png(svg_text: str) -> bytes:
 
 
 def table(view: View) -> list[dict[str, Any]]:
-    """The rows of the screen's table, as shown: jobs, trials or events."""
+    """Returns the rows of the screen's table, in the order shown: jobs, trials or events."""
     if view.screen == TRIALS:
         return [trial_row(trial) for trial in table_rows.trials_of(view)]
     if view.screen == EVENTS:
@@ -101,7 +101,7 @@ def table(view: View) -> list[dict[str, Any]]:
 
 
 def job_row(job: Job) -> dict[str, Any]:
-    """A job for a file: its spec belongs to the database."""
+    """Returns a job as a row, without its spec."""
     row = asdict(job)
     row.pop("spec")
     return {"cell": naming.cell_name(job)} | row
@@ -119,16 +119,13 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Comma separated; a text that a spreadsheet would take for a formula gets a quote before it."""
+    """Formats rows as CSV. A text that a spreadsheet would run as a formula gets a quote before it."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return csv_text(names, [[row.get(name, "") for name in names] for row in rows], end="\r\n")
 
 
 def write(view: View, lines: Sequence[Line], kind: str, palette: str, folder: Path) -> Path:
-    """Writes a view, and the lines that show it, into `folder`, named after screen and moment; returns the path.
-
-    Raises OSError.
-    """
+    """Writes a view to a file in `folder` named after screen and time. Returns its path. Raises OSError."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(view.now))
     path = folder / f"{SCREENS[view.screen].lower()}-{stamp}.{kind}"
     atomic_write(path, document(view, lines, kind, palette))
@@ -136,7 +133,7 @@ def write(view: View, lines: Sequence[Line], kind: str, palette: str, folder: Pa
 
 
 def document(view: View, lines: Sequence[Line], kind: str, palette: str) -> bytes:
-    """The bytes of a view as txt, svg, png, csv or json."""
+    """Returns the bytes of a view as txt, svg, png, csv or json."""
     if kind == "csv":
         return as_csv(table(view)).encode()
     if kind == "json":
@@ -149,20 +146,20 @@ def document(view: View, lines: Sequence[Line], kind: str, palette: str) -> byte
 
 
 def clip_file() -> Path:
-    """Where a copied text is kept too, because tmux or mosh may drop it on the way to the clipboard."""
+    """Returns the file that also gets copied text, because tmux or mosh may not pass it on to the clipboard."""
     state = expanded(os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state")
     return state / "fts" / "clip.txt"
 
 
 def keep_clip(text: str) -> Path:
-    """Writes the copied text for its owner only. Raises OSError."""
+    """Writes copied text to the clip file, readable by the owner only. Raises OSError."""
     path = clip_file()
     atomic_write(path, text, durable=False)
     return path
 
 
 def keep_fault(fault: str, error: Exception) -> str:
-    """Appends a fault of the monitor itself to a file of its owner; says where, or why not."""
+    """Appends a fault of the monitor to monitor.log. Returns where the details are, or why they were not written."""
     path = clip_file().with_name("monitor.log")
     try:
         with os.fdopen(open_log(path), "a") as file:
@@ -173,5 +170,5 @@ def keep_fault(fault: str, error: Exception) -> str:
 
 
 def yaml(params: dict[str, Any]) -> str:
-    """Flat parameters as YAML; strings in quotes where YAML would take them for something else."""
+    """Formats flat parameters as YAML, strings in quotes."""
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in sorted(params.items()))

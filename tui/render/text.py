@@ -1,4 +1,4 @@
-"""Lines of a screen: cut and filled to exact widths, laid side by side.
+"""Functions on the lines of a screen: clip, fill, wrap, headings.
 
 A line is a tuple of (text, role) spans; roles are words such as "failed" or "cursor running" that theme.py turns into
 colours. Painting is pure, so a frame can be tested, written to a file and sent to a terminal from the same lines.
@@ -33,13 +33,13 @@ __all__ = [
 
 
 def as_text(painted: Sequence[Line], ascii_only: bool = False) -> str:
-    """The lines as text, trailing blanks cut."""
+    """Joins the lines as text, without trailing blanks."""
     rows = ("".join(part for part, _ in row).rstrip() for row in painted)
     return "\n".join(formatting.to_ascii(row) if ascii_only else row for row in rows) + "\n"
 
 
 def clip(painted: Line, width: int) -> Line:
-    """The line in exactly `width` columns."""
+    """Cuts or fills a line to exactly `width` columns."""
     used = sum(formatting.width(text) for text, _ in painted)
     if used > width:
         painted = tuple(cut_spans(list(painted), width))
@@ -48,17 +48,17 @@ def clip(painted: Line, width: int) -> Line:
 
 
 def line(*spans: Span | str) -> Line:
-    """A line of spans; a bare string has no role."""
+    """Makes a line of spans; a bare string gets no role."""
     return tuple(span if isinstance(span, tuple) else (span, "") for span in spans)
 
 
 def labelled(label: str, text: str, role: str = "", width: int = 11) -> Line:
-    """`label      text`, for facts one under another."""
+    """Makes `label      text`, for facts one below the other."""
     return ((formatting.fit(label, width), "dim"), (text, role))
 
 
 def named(label: str, texts: Sequence[str], width: int, role: str = "", columns: int = 15) -> list[Line]:
-    """The same for names and values of any length: what is too long for its place takes lines of its own, uncut."""
+    """Makes `label      text` for labels and texts of any length; a long one gets lines of its own instead of a cut."""
     rows = [row for text in texts for row in whole(text, max(width - columns, 10))]
     if formatting.width(label) < columns:
         return [labelled(label if n == 0 else "", row, role, columns) for n, row in enumerate(rows or [""])]
@@ -67,7 +67,7 @@ def named(label: str, texts: Sequence[str], width: int, role: str = "", columns:
 
 
 def broken(text: str, width: int) -> list[str]:
-    """The text in rows of at most `width` columns, its blanks kept; one row where it is empty."""
+    """Splits a text into rows of at most `width` columns at any character; keeps blanks. An empty text is one row."""
     rows = []
     while formatting.width(text) > width:
         part = formatting.cut(text, width + 1, "")[: max(width, 1)] or text[:1]
@@ -79,7 +79,7 @@ def broken(text: str, width: int) -> list[str]:
 
 
 def rule(title: str, hint: str, width: int, focused: bool = False) -> Line:
-    """`─ title ───────── hint ─`: the upper edge of a pane; a focused pane has a heavy one: `━ title ━━━`."""
+    """Makes the upper edge of a pane: `─ title ───────── hint ─`; heavy if it has the focus: `━ title ━━━`."""
     role, dash = ("focus", "━") if focused else ("rule", "─")
     hint = f" {hint} " if hint else ""
     title = formatting.cut(title, max(width - formatting.width(hint) - 5, 1))
@@ -96,22 +96,22 @@ def rule(title: str, hint: str, width: int, focused: bool = False) -> Line:
     )
 
 
-SORT_ROOM = 30  # columns that the words of a filter may take
+SORT_ROOM = 30  # columns of a filter at most
 
 
 def heading(text: str, width: int, sort: str, reverse: bool, wanted: str, part: str = "") -> Line:
-    """The heading of a table with its sort and filter at the right edge, where neither is cut by a column.
+    """Makes the heading of a table, with sort and filter at the right edge, which is never cut.
 
-    `part`: how many of its rows are in sight, where not all are.
+    `part`: how many of its rows are visible, if not all.
     """
-    told = [part] if part else []
-    told += [f"by {sort} {'↑' if reverse else '↓'}"] if sort else []
-    told += [f"/{formatting.cut(wanted, SORT_ROOM)}"] if wanted else []
-    return fill([(text, "dim")], [("  ".join(told), "key")] if told else [], width)
+    notes = [part] if part else []
+    notes += [f"by {sort} {'↑' if reverse else '↓'}"] if sort else []
+    notes += [f"/{formatting.cut(wanted, SORT_ROOM)}"] if wanted else []
+    return fill([(text, "dim")], [("  ".join(notes), "key")] if notes else [], width)
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text broken at blanks into lines of at most `width` columns."""
+    """Wraps a text at blanks into rows of at most `width` columns; a longer word stays whole."""
     rows, row = [], ""
     for word in text.split():
         if row and formatting.width(row) + 1 + formatting.width(word) > width:
@@ -123,10 +123,10 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def whole(text: str, width: int) -> list[str]:
-    """As `wrapped`, with a word longer than the line broken, too: a path must be readable whole."""
+    """Wraps as `wrapped`, and splits words that are longer than a row, so that a path can be read completely."""
     return [part for row in wrapped(text, width) for part in broken(row, width)]
 
 
 def with_role(painted: Line, role: str) -> Line:
-    """The line with a role added to every span: the cursor, a mark, a stale frame."""
+    """Adds a role to every span of a line: cursor, mark, stale frame."""
     return tuple((text, f"{role} {own}".strip()) for text, own in painted)

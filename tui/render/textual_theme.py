@@ -1,4 +1,4 @@
-"""A palette as a theme of Textual, for everything that is coloured by style sheets: dialogs, palette, scrollbars."""
+"""Converts a palette to a Textual theme, for what style sheets colour: dialogs, command palette, scrollbars."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fts.tui.render import theme
 
 
 def theme_of(name: str) -> Theme:
-    """The theme behind a palette; of the terminal's own colours only those that the palette names are sent."""
+    """Returns the Textual theme of a palette. For the terminal's own colours it names ANSI colours only."""
     colours = theme.palette(name)
     background, text, key = _colour(colours.background), _colour(colours.text), _colour(colours.running)
     plain = {
@@ -22,7 +22,7 @@ def theme_of(name: str) -> Theme:
         "scrollbar-background-hover": background, "scrollbar-background-active": background,
         "scrollbar-corner-color": background,
     }  # fmt: skip
-    if colours.own:  # `auto` would mix colours that the terminal has not
+    if colours.own:  # `auto` would mix colours that the terminal does not have
         plain |= dict.fromkeys(("text", "text-muted", "text-disabled", "foreground-muted"), text)
         plain |= {"input-cursor-text-style": "reverse", "input-cursor-foreground": text}
         plain |= {"input-cursor-background": background, "ansi-background": background, "ansi-foreground": text}

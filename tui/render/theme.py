@@ -1,9 +1,9 @@
-"""Colours of every role, in palettes for what a terminal can show; glyph and word always stand beside the colour.
+"""The colours of every role, as palettes for terminals with many, 256, 8 or no colours.
 
-Tuned from Okabe-Ito; a test holds every text colour to a contrast of 4.5 (WCAG AA) on its background and on the cursor
-row. The ansi palette uses the terminal's own sixteen colours. Where there are only eight or sixteen, the nearest of
-them to our colours would be unreadable (red on grey, yellow on white), so dark8 and light8 choose among the eight that
-every such terminal has; dark256 and light256 are what survives being rounded; mono sends no colour at all.
+Tuned from Okabe-Ito; a test requires a contrast of 4.5 (WCAG AA) of every text colour on its background and on the
+cursor row. The ansi palette uses the terminal's own sixteen colours. On a terminal with eight or sixteen colours the
+nearest ones to ours would be unreadable (red on grey, yellow on white), so dark8 and light8 choose among the eight that
+every such terminal has. dark256 and light256 stay readable when rounded to 256 colours. mono sends no colours.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Palette:
     failed: str
     warn: str
     best: str
-    own: bool = False  # names of the terminal's colours, not ours: the cursor row is inverse, it has no background
+    own: bool = False  # uses the terminal's own colours: the cursor row is inverse instead of having a background
     can_bold: bool = True  # False: bold black is grey on many terminals
-    bolds: frozenset[str] = frozenset()  # fields that are always bold: eight colours brighten so
-    reverses: frozenset[str] = frozenset()  # fields that are always inverse: their colour alone is too dark
+    bolds: frozenset[str] = frozenset()  # fields that are always bold, which brightens the eight colours
+    reverses: frozenset[str] = frozenset()  # fields that are always inverse, because their colour alone is too dark
 
 
 DARK = Palette(
@@ -59,7 +59,7 @@ ANSI = Palette(
     "ansi", "default", "default", "bright_black", "default", "default",
     running="bright_blue", paused="magenta", done="green", failed="red", warn="yellow", best="bright_yellow", own=True,
 )  # fmt: skip
-# Of 256 colours the nearest to these few would be too close to the cursor row.
+# Rounded to 256 colours, these colours of DARK and LIGHT would be too close to the cursor row.
 DARK256 = replace(DARK, name="dark256", dim="#A8A8A8")
 LIGHT256 = replace(LIGHT, name="light256", paused="#87005F", failed="#AF0000", warn="#870000")
 DARK8 = Palette(
@@ -80,28 +80,28 @@ MONO = Palette(
 
 
 OWN = (DARK, LIGHT, ANSI, DARK256, LIGHT256, DARK8, LIGHT8, MONO)
-OFFERED = ("dark", "light", "ansi")  # by name; the others follow from the terminal
-INKS = ("text", "dim", "running", "paused", "done", "failed", "warn", "best")  # fields that are colours of text
-USER = "user"  # the palette of the user's own colours
-READABLE = 4.5  # contrast after WCAG AA
+OFFERED = ("dark", "light", "ansi")  # to choose by name; the others are chosen for the terminal
+INKS = ("text", "dim", "running", "paused", "done", "failed", "warn", "best")  # fields that are text colours
+USER = "user"  # name of the palette with the user's colours
+READABLE = 4.5  # least contrast by WCAG AA
 _known: dict[str, Palette] = {known.name: known for known in OWN}
 
 
 def palette(name: str) -> Palette:
-    """A palette by name, of ours or registered; ValueError names ours."""
+    """Returns a palette of ours, or a registered one. Raises ValueError."""
     if name in _known:
         return _known[name]
     raise ValueError(f"theme is {name!r}, expected one of {', '.join(PALETTES)}")
 
 
 def register(new: Palette) -> None:
-    """Makes a palette known by its name."""
+    """Adds or replaces a palette."""
     _known[new.name] = new
     style.cache_clear()
 
 
 def named(name: object) -> Palette:
-    """A palette of ours, or that of a theme of Textual; ValueError for another name, with the nearest one."""
+    """Returns a palette of ours or of a Textual theme. Raises ValueError, which names the nearest theme."""
     if isinstance(name, str) and name in OFFERED:
         return palette(name)
     themes = of_library()
@@ -117,14 +117,14 @@ def named(name: object) -> Palette:
 
 @lru_cache(maxsize=1)
 def of_library() -> dict[str, Palette]:
-    """Textual's own themes as palettes, less those of the terminal's colours, which ansi is for."""
-    from textual.theme import BUILTIN_THEMES  # here, not above: 0.2 s, for somebody who has chosen one of them
+    """Returns Textual's themes as palettes, without its ANSI themes (ours is `ansi`)."""
+    from textual.theme import BUILTIN_THEMES  # here, not above: 0.2 s, needed for these themes only
 
     return {name: from_textual(each) for name, each in BUILTIN_THEMES.items() if not each.ansi}
 
 
 def from_textual(chosen: Theme) -> Palette:
-    """Our roles in the colours of a theme, each as bright (on light: as dark) as it must be to be read."""
+    """Makes a palette from the colours of a Textual theme, each brightened (on light: darkened) until readable."""
     colours = chosen.to_color_system().generate()
     background, text, panel = (colours[key][:7].upper() for key in ("background", "foreground", "panel"))
     cursors = (panel, *(mixed(background, text, part) for part in (0.12, 0.08, 0.04)))
@@ -143,33 +143,33 @@ def from_textual(chosen: Theme) -> Palette:
 
 
 def with_colours(base: Palette, own: Mapping[str, str]) -> Palette:
-    """The user's palette: `base` with some colours of their own."""
+    """Returns the user's palette: `base` with the colours in `own`."""
     return replace(base, name=USER, **{role: colour.upper() for role, colour in own.items()})  # type: ignore[arg-type]
 
 
 def legible(ink: str, background: str, cursor: str) -> str:
-    """The nearest brighter (on light: darker) colour that can be read on both backgrounds."""
+    """Returns the nearest brighter (on light: darker) colour that is readable on both backgrounds."""
     away = "#FFFFFF" if _luminance(background) < 0.2 else "#000000"
     shades = [mixed(ink, away, part / 20) for part in range(21)]
     return next((each for each in shades if min(contrast(each, background), contrast(each, cursor)) >= READABLE), away)
 
 
 def mixed(first: str, second: str, part: float) -> str:
-    """`part` of the second colour in the first."""
+    """Mixes two colours; `part` is the share of the second, 0..1."""
     pairs = [(int(first[n : n + 2], 16), int(second[n : n + 2], 16)) for n in (1, 3, 5)]
     return "#" + "".join(f"{round(a + (b - a) * part):02X}" for a, b in pairs)
 
 
 def is_dark(name: str) -> bool:
-    """Whether text is brighter than what is behind it; of the terminal's own colours nobody knows."""
+    """Returns whether text is brighter than the background; for the terminal's own colours the name decides."""
     known = palette(name)
     if known.own:
         return not name.startswith("light")
     return _luminance(known.background) < _luminance(known.text)
 
 
-def fitting(name: str, colours: int) -> str:
-    """The palette that stands for `name` on a terminal with so many colours."""
+def fit_to_terminal(name: str, colours: int) -> str:
+    """Returns the name of the variant of palette `name` for a terminal with so many colours."""
     if not colours:
         return "mono"
     if palette(name).own or colours > 256:
@@ -180,19 +180,19 @@ def fitting(name: str, colours: int) -> str:
     return f"{kind}8"
 
 
-def alike(name: str, current: str) -> str:
-    """The palette that stands for `name` on the terminal that shows `current`."""
+def fit_like(name: str, current: str) -> str:
+    """Returns the name of the variant of palette `name` for the terminal that shows the palette `current`."""
     few = {"256": 256, "8": 8}.get(next((few for few in ("256", "8") if current.endswith(few)), ""), 2**24)
-    return fitting(name, 0 if current == "mono" else few)
+    return fit_to_terminal(name, 0 if current == "mono" else few)
 
 
 def of_textual(name: str) -> str:
-    """Textual's theme behind a palette: it colours what is not painted by us."""
+    """Returns the name of the Textual theme of a palette."""
     return f"fts-{name}"
 
 
 def in_pictures(name: str) -> str:
-    """The palette of a picture of this view: a file has all colours, whatever the terminal has."""
+    """Returns the palette to use in files, which can show all colours, for a palette of the screen."""
     if name in PALETTES:
         return "light" if name.startswith("light") else "dark"
     return name
@@ -242,7 +242,7 @@ ROLES: dict[str, tuple[str, bool, bool]] = {
 
 @lru_cache(maxsize=512)
 def style(roles: str, name: str) -> Style:
-    """The style of roles such as "cursor running" in a palette; "cursor" and "faded" change the others."""
+    """Returns the style of roles such as "cursor running" in a palette; "cursor" and "faded" modify the other role."""
     colours = palette(name)
     parts = roles.split()
     cursor, faded = "cursor" in parts, "faded" in parts
@@ -251,7 +251,7 @@ def style(roles: str, name: str) -> Style:
     if faded and own not in ("stale", "blind", "act", "look"):
         field = "dim"
     bold = (bold or field in colours.bolds) and colours.can_bold
-    marked = cursor and colours.own  # it has no background of ours: inverse, and underlined for what is inverse
+    marked = cursor and colours.own  # inverse and underlined, because there is no background for the cursor row
     return Style(
         color=getattr(colours, field),
         bgcolor=colours.cursor if cursor else colours.background,
@@ -262,7 +262,7 @@ def style(roles: str, name: str) -> Style:
 
 
 def contrast(first: str, second: str) -> float:
-    """Contrast of two colours `#RRGGBB` after WCAG 2.1: 1 (equal) to 21."""
+    """Returns the contrast of two colours `#RRGGBB` by WCAG 2.1: 1 (equal) to 21."""
     low, high = sorted((_luminance(first), _luminance(second)))
     return (high + 0.05) / (low + 0.05)
 

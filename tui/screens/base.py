@@ -1,7 +1,7 @@
-"""What the seven screens have in common: header, panes, bar of keys, and what comes from the mouse.
+"""The base class of the seven screens: header, panes, key bar, mouse events.
 
-A key reaches this screen first, because it may come too early or be the second half of a chord; the bindings of Textual
-(keys.py) are asked after that.
+A key first goes to `takes`, because it may come too early or be the second key of a chord, then to Textual's bindings
+(keys.py).
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ ROWS: Breakpoints = [(0, "-h0"), (8, "-h8"), (20, "-h20"), (32, "-h32"), (50, "-
 
 
 def missing(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter
-    """No database: what to do, in words."""
+    """Paints what to do if there is no database."""
     return [(), *((("  " + row, ""),) for row in wrapped(view.missing, width - 4))]
 
 
 class MonitorScreen(KeyActions):
-    """One of the seven; it shows the view it is given."""
+    """One of the seven screens. Shows the view that it is given."""
 
     HORIZONTAL_BREAKPOINTS = COLUMNS
     VERTICAL_BREAKPOINTS = ROWS
-    AUTO_FOCUS = ""  # Textual would look for a pane before there is one
+    AUTO_FOCUS = ""  # Textual would look for a pane before the panes exist
     ALLOW_IN_MAXIMIZED_VIEW = "Header, KeyBar"
     ESCAPE_TO_MINIMIZE = False
     BINDINGS: ClassVar[list[BindingType]] = list(bindings.textual())
@@ -64,12 +64,13 @@ class MonitorScreen(KeyActions):
     def __init__(self) -> None:
         super().__init__()
         self.view: View | None = None
-        self.laid_out: Size | None = None  # the size that its panes have been placed for
+        self.laid_out: Size | None = None  # terminal size at the last layout
         self._panes: list[Pane] = []
-        self.set_class(True, *self._of_size())  # as Textual will after the first layout: nothing is styled twice
+        # The classes that Textual sets after the first layout: set now, nothing is styled twice.
+        self.set_class(True, *self._size_classes())
 
-    def _of_size(self) -> list[str]:
-        """The classes of the breakpoints at the terminal's size."""
+    def _size_classes(self) -> list[str]:
+        """Returns the breakpoint classes for the terminal's size."""
         width, height = self.app.size
         lists = ((width, self.HORIZONTAL_BREAKPOINTS), (height, self.VERTICAL_BREAKPOINTS))
         return [max(each for each in of or [] if each[0] <= room)[1] for room, of in lists]
@@ -82,11 +83,11 @@ class MonitorScreen(KeyActions):
         yield KeyBar()
 
     def panes(self) -> Iterable[Pane]:
-        """What stands between header and keys."""
+        """Yields the panes between header and key bar."""
         raise NotImplementedError
 
     def show(self, view: View) -> None:
-        """Shows a view in every pane that has a place."""
+        """Shows a view in every pane."""
         self.view = view
         self.set_class(bool(view.missing), "-missing")
         self.set_class(view.last is not None, "-trouble")
@@ -94,21 +95,21 @@ class MonitorScreen(KeyActions):
             self._focus_first()
         with self.app.batch_update():
             for pane in self.shown_panes():
-                pane.look(view)
+                pane.show_view(view)
 
     def shown_panes(self) -> list[Pane]:
-        """Every pane, asked of Textual once: they neither come nor go."""
+        """Returns all panes; queried once, because none is added or removed later."""
         self._panes = self._panes or list(self.query(Pane))
         return self._panes
 
     # ---------------------------------------------------------------- events
     def takes(self, event: events.Key) -> bool:
-        """Whether a key is no key of a binding: it came too early, or is the second half of a chord."""
+        """Handles a key that came before the first read or is the letter after `o`. Returns False for other keys."""
         if self.monitor.presence.keeps(event):
             return True
         self.monitor.presence.note()
-        asked, self.sorting = self.sorting, None
-        if asked is not None and asked == self.monitor.toast and event.key not in NEVER_HELD:
+        question, self.sorting = self.sorting, None
+        if question is not None and question == self.monitor.toast and event.key not in NEVER_HELD:
             self._sort_by(key_name(event))
             return True
         return False
@@ -118,15 +119,15 @@ class MonitorScreen(KeyActions):
         self.monitor.paint()
 
     def on_screen_suspend(self) -> None:
-        """Behind another one it keeps neither what was read for it nor what was drawn."""
+        """Frees the view and the drawn strips while another mode is shown."""
         self.view = None
         for pane in self.shown_panes():
             pane.view = None
         for widget in self.query():
-            widget.refresh()  # drops the strips that Textual keeps of it
+            widget.refresh()  # drops Textual's cached strips
 
     def _focus_first(self) -> None:
-        """The first pane has the focus until another one is given it."""
+        """Gives the focus to the first pane."""
         first = next((pane for pane in self.shown_panes() if pane.focusable), None)
         if first is not None:
             self.set_focus(first)
@@ -138,31 +139,31 @@ class MonitorScreen(KeyActions):
 
     @on(Pane.Chosen)
     def choose(self, message: Pane.Chosen) -> None:
-        """A click on a row."""
+        """Handles a click on a row."""
         view = self.monitor.view()
-        self.desk.choose(message.row)
-        self.desk.stretch(view)
+        self.navigation.choose(message.row)
+        self.navigation.stretch(view)
         if message.opens:
             self.action_open()
         self.changed()
 
     @on(Pane.Sorted)
     def sort_by_heading(self, message: Pane.Sorted) -> None:
-        self.desk.sort(message.column)
+        self.navigation.sort(message.column)
         self.changed()
 
     @on(Pane.Scrolled)
     def scroll(self, message: Pane.Scrolled) -> None:
-        self.desk.scroll_to(self.monitor.view(), message.first, message.extent.rows - message.extent.shown)
+        self.navigation.scroll_to(self.monitor.view(), message.first, message.extent.rows - message.extent.shown)
         self.changed()
 
     @on(Pane.Wheel)
     def turn_wheel(self, message: Pane.Wheel) -> None:
-        self.desk.move(self.monitor.view(), message.rows)
+        self.navigation.move(self.monitor.view(), message.rows)
         self.changed()
 
     def _resumed(self, _: App[None]) -> None:
-        """After `fg`: the terminal has forgotten the picture, and time has gone by."""
+        """Redraws and reads again after `fg`: the terminal has lost the picture, and the data is old."""
         if self.is_current:
             self.refresh(layout=True)
             self.monitor.look(now=True)

@@ -1,4 +1,4 @@
-"""A list to choose from: it narrows while one types."""
+"""A dialog with a list to choose from; typing filters it."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """One line of a chooser; without an id it is a heading."""
+    """One line of a chooser; a line without an id is a heading."""
 
     id: str
     label: str
     key: str = ""
     note: str = ""
-    why_not: str = ""  # it cannot be done now, for this reason; it stays in the list
+    why_not: str = ""  # why it cannot be done now; empty: it can
 
     @property
     def words(self) -> str:
         return f"{self.label} {self.key} {self.note} {self.why_not} {self.id}".lower()
 
 
-KEY, LABEL = 12, 26  # columns of a choice's key and label at most; a list without keys has no column for them
+KEY, LABEL = 12, 26  # columns of a choice's key and label at most; a list without keys has no key column
 
 
 class Chooser(Dialog[str]):
-    """A list that narrows while one types: copy menu, kinds of files, help. Enter or a click takes, arrows move."""
+    """A list that typing filters: copy menu, kinds of files, help. Enter or a click chooses, arrows move."""
 
     AUTO_FOCUS = "Input"
     BESIDE = 1
@@ -76,8 +76,8 @@ class Chooser(Dialog[str]):
         self.call_after_refresh(self._keep_height)
 
     def _keep_height(self) -> None:
-        """The box stays where it is while the list narrows."""
-        for options in self.query(OptionList):  # none: it was answered meanwhile
+        """Keeps the height of the box while the list gets shorter."""
+        for options in self.query(OptionList):  # empty if the dialog was closed meanwhile
             options.styles.min_height = options.size.height
 
     def wanted_width(self) -> int:
@@ -86,7 +86,7 @@ class Chooser(Dialog[str]):
         return min(beside + notes, self.width)
 
     def fill(self) -> None:
-        """The list as it is now wanted, broken to the width of the box; the chosen line stays chosen."""
+        """Fills the list with the matching choices, wrapped to the width of the box; keeps the highlighted one."""
         options = self.query_one(OptionList)
         before = options.highlighted_option.id if options.highlighted_option is not None else None
         options.set_options(
@@ -100,7 +100,7 @@ class Chooser(Dialog[str]):
         options.highlighted = ids.index(before) if before in ids else first
 
     def _lines(self, choice: Choice) -> Content:
-        """Key, label and note side by side; what does not fit goes on below, under its beginning."""
+        """Formats a choice: key, label and note in columns; the note wraps below its beginning."""
         width = self.text_width
         if not choice.id:
             return Content(self.shown(choice.label))
@@ -108,7 +108,7 @@ class Chooser(Dialog[str]):
         before = self.key_columns + self.label_columns
         rows = wrapped(note, width - before)
         long = formatting.width(choice.label) > self.label_columns or formatting.width(choice.key) > self.key_columns
-        if width - before < 30 or long:  # too narrow for columns: the note below its label
+        if width - before < 30 or long:  # too narrow for columns: the note goes below the label
             head = f"{choice.key}  {choice.label}" if choice.key else choice.label
             below = [f"  {row}" for row in wrapped(note, width - 2)]
             return Content(self.shown("\n".join([*whole(head, width), *below])))
@@ -127,47 +127,47 @@ class Chooser(Dialog[str]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         shown = {f"{n} {choice.id}": choice for n, choice in enumerate(self.matching)}
-        if event.option_id in shown:  # else the list has narrowed since
+        if event.option_id in shown:  # else the list has changed since
             self.take(shown[event.option_id])
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         self._inverse = mark(event.option_list, event.option, self._inverse)
 
     def take(self, choice: Choice) -> None:
-        """Enter or a click."""
+        """Chooses a line: Enter or a click."""
         self.dismiss(choice.id)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return has_room(self.query_one(OptionList)) if action == "list" else super().check_action(action, parameters)
 
     def action_list(self, action: str) -> None:
-        """A movement of the list, while the cursor of typing stays in the line above it."""
+        """Moves in the list while the focus stays in the input above it."""
         getattr(self.query_one(OptionList), f"action_{action}")()
 
     def on_click(self, event: events.Click) -> None:
-        if self.get_widget_at(event.screen_x, event.screen_y)[0] is self:  # beside the box
+        if self.get_widget_at(event.screen_x, event.screen_y)[0] is self:  # outside the box
             self.dismiss(None)
 
 
 def has_room(options: OptionList) -> bool:
-    """Whether a list has a place on the screen and its lines: without, Textual fails at a key that turns a page."""
+    """Returns whether a list has a region and its lines. Without them Textual raises at a page key."""
     if not options.is_mounted or not options.scrollable_content_region:
         return False
-    options.scroll_to_highlight()  # lays out lines that are new since the last picture
+    options.scroll_to_highlight()  # lays out lines that were added since the last frame
     return True
 
 
 class PagedList(OptionList):
-    """A list that ignores its keys while it has no lines on the screen; a click gives it the focus."""
+    """An OptionList that ignores keys while it has no lines on the screen."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return has_room(self) and super().check_action(action, parameters)
 
 
 def mark(options: OptionList, chosen: Option, before: Option | None) -> Option:
-    """Makes the chosen line inverse where it has the terminal's own colours; returns it, for the next time.
+    """Draws the chosen line inverse if the terminal's own colours are used. Returns it, as `before` of the next call.
 
-    A style sheet cannot: of an option's style Textual keeps bold and underline only.
+    A style sheet cannot do this: Textual keeps only bold and underline of an option's style.
     """
     if options.app.native_ansi_color:
         for option, inverse in ((before, False), (chosen, True)):
@@ -179,7 +179,7 @@ def mark(options: OptionList, chosen: Option, before: Option | None) -> Option:
 
 
 def found(choices: Sequence[Choice], text: str) -> list[Choice]:
-    """The choices that have all these words, under their headings; a heading without any is left out."""
+    """Returns the choices that contain all words of `text`, with their headings; without headings that have none."""
     wanted = text.lower().split()
     kept: list[Choice] = []
     heading: Choice | None = None

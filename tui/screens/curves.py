@@ -1,4 +1,4 @@
-"""Screen 3: the race of the selected trial over the whole screen, and the best curve of every cell when wide."""
+"""Screen 3: the curve of the selected trial; on a wide screen also the best curve of every cell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from textual.containers import Horizontal
 
 from fts.jobs.status import declared, formatting, naming
 from fts.tui.data.curve_comparison import broken
-from fts.tui.data.question import grid_of, question_of
+from fts.tui.data.result_grid import grid_of, question_of
 from fts.tui.render.chart import Plot, Series, paint, value_range
 from fts.tui.render.text import Line, line, rule
 from fts.tui.screens.base import MonitorScreen
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def curve(view: View, width: int, height: int) -> list[Line]:
-    """One big plot: title, chart, and what it comes to."""
+    """Paints the large plot: title, chart, conclusion."""
     zoom = f"1/{2**view.chart_zoom}" if view.chart_zoom else "all"
     hint = f"+/- {zoom}  h l  y {'log' if view.log_y else 'linear'}  s overlay {'on' if view.overlay else 'off'}"
     title = learning_curve.title(view)
@@ -35,7 +35,7 @@ def curve(view: View, width: int, height: int) -> list[Line]:
 
 
 class CurvesScreen(MonitorScreen):
-    """The race of the selected trial; from 100 columns on the best curve of each cell beside it."""
+    """The curve of the selected trial; from 100 columns also the best curve of each cell."""
 
     DEFAULT_CSS = """
     CurvesScreen {
@@ -50,12 +50,12 @@ class CurvesScreen(MonitorScreen):
             yield Pane("cells", small_multiples, wall=True, id="cells")
 
     def action_log_y(self) -> None:
-        self.desk.log_y = not self.desk.log_y
+        self.navigation.log_y = not self.navigation.log_y
         self.monitor.paint()
 
 
 def small_multiples(view: View, width: int, height: int) -> list[Line]:
-    """The best curve of each cell that asks what the selected one asks, by the first two axes of the study."""
+    """Paints the best curve of each cell comparable with the selected one, by the first two axes of the study."""
     grid = grid_of(view)
     cells = grid.cells
     if not cells:
@@ -101,7 +101,7 @@ def _small(view: View, job: Job | None, width: int, height: int, span: tuple[flo
 
 
 def _is_unread(view: View, job: Job) -> bool:
-    """Whether its best trial has a curve that only this screen reads, a moment after it was opened."""
+    """Returns whether the best trial's curve was not read yet: only this screen requests it."""
     best = _best(view, job)
     return best is not None and best.epochs > 0 and job.id not in view.details.best_curves
 

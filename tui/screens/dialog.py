@@ -1,7 +1,7 @@
-"""A box in the middle of the screen: what all dialogs have in common, and a line to type in. Esc changes nothing.
+"""The base classes of dialogs, boxes in the middle of the screen, and a one-line text field. Esc changes nothing.
 
-Modal screens of Textual's own widgets, so that keys, mouse and scrollbars work as in every other program on Textual.
-States are visible without a colour: the chosen line and the focused button are inverse.
+Dialogs are modal screens of Textual's own widgets, so that keys, mouse and scrollbars work as in other Textual
+programs. States are visible without colours: the chosen line and the focused button are inverse.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-FRAME = 4  # columns of a box that are border and padding
-LONGEST = 2000  # characters of a line of text; a longer paste is cut there
+FRAME = 4  # columns of a box for border and padding
+LONGEST = 2000  # characters of a text field; a longer paste is cut
 
 
 class Modal(MendedScreen[Answer], ModalScreen[Answer]):
-    """A screen above the others that is answered once."""
+    """A modal screen that can be dismissed only once."""
 
-    has_opened = False  # a widget of it has had the focus
+    has_opened = False  # whether one of its widgets has had the focus
 
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
-        """Does nothing when it is answered already: Textual would close the screen below, or end the monitor."""
+        """Does nothing after the first call: Textual would close the screen below, or end the app."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
 
     def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
@@ -44,7 +44,7 @@ class Modal(MendedScreen[Answer], ModalScreen[Answer]):
         release(widget)
 
     def on_screen_suspend(self) -> None:
-        """Drops the painted lines: Textual 8.2 keeps those of the last 1,024 widgets, 0.5 MB for each closed dialog."""
+        """Drops the drawn lines: Textual 8.2 caches those of the last 1,024 widgets, 0.5 MB per closed dialog."""
         for widget in self.walk_children(Widget, with_self=True):
             widget.refresh()
             if widget.show_vertical_scrollbar:
@@ -52,7 +52,7 @@ class Modal(MendedScreen[Answer], ModalScreen[Answer]):
 
 
 class Dialog(Modal[Answer]):
-    """A box in the middle of the screen; the picture behind it stays."""
+    """A box in the middle of the screen; the screen below stays visible around it."""
 
     DEFAULT_CSS = """
     Dialog { align: center middle; background: transparent; }
@@ -88,9 +88,9 @@ class Dialog(Modal[Answer]):
     Dialog Button:focus { text-style: bold reverse; background-tint: transparent 0%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave", show=False)]
-    HOLDS_KEYS = True  # until a field has the focus
+    HOLDS_KEYS = True  # KeyQueue holds keys until a field has the focus
     WIDTH = 72  # columns of the text at most
-    BESIDE = 0  # rows of the box that do not scroll, without its border
+    BESIDE = 0  # rows of the box that do not scroll, without the border
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -98,26 +98,26 @@ class Dialog(Modal[Answer]):
 
     def on_mount(self) -> None:
         box = self.query_one("#box")
-        box.border_title = Content(self.shown(self.title_text))  # not markup: names of cells may have brackets
+        box.border_title = Content(self.shown(self.title_text))  # no markup: cell names may contain brackets
         self.fit()
 
     def on_resize(self) -> None:
         self.fit()
 
     def fit(self) -> None:
-        """As wide as the words, and what scrolls as high as there is room beside what does not."""
+        """Sets the width of the box to its text, and the height of the scrolling part to the room that is left."""
         self.query_one("#box").styles.width = min(self.wanted_width(), self.WIDTH) + FRAME
         room = max(self.app.size.height - 2 - self.BESIDE, 1)
         for part in self.query("#body, OptionList"):
             part.styles.max_height = room
 
     def wanted_width(self) -> int:
-        """Columns of text in which no line must be broken."""
+        """Returns the columns that the text needs without wrapping."""
         return self.WIDTH
 
     @property
     def text_width(self) -> int:
-        """Columns that a line of the box has now, beside a scrollbar."""
+        """Columns of a line in the box now, without the scrollbar."""
         return max(min(self.wanted_width(), self.WIDTH, self.app.size.width - FRAME) - 1, 10)
 
     @property
@@ -125,7 +125,7 @@ class Dialog(Modal[Answer]):
         return bool(getattr(self.app, "ascii_only", False))
 
     def shown(self, text: str) -> str:
-        """As this terminal can show it."""
+        """Returns the text in ASCII if this terminal needs that."""
         return formatting.to_ascii(text) if self.ascii_only else text
 
     def compose(self) -> ComposeResult:
@@ -134,7 +134,7 @@ class Dialog(Modal[Answer]):
             yield from self.parts()
 
     def parts(self) -> ComposeResult:
-        """What stands in the box."""
+        """Yields the widgets in the box."""
         yield Static(id="text")
 
     def action_leave(self) -> None:
@@ -142,9 +142,9 @@ class Dialog(Modal[Answer]):
 
 
 class LineOfText(Input):
-    """A field for one line, with a cursor that does not blink: a blinking one sends bytes for ever.
+    """A one-line text field. Its cursor does not blink, because that never stops sending bytes.
 
-    A paste that is too long is cut; Textual would leave it out.
+    A paste that is too long is cut; Textual would drop it.
     """
 
     def __init__(self, value: str = "", placeholder: str = "", longest: int = LONGEST) -> None:

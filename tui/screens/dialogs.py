@@ -1,4 +1,4 @@
-"""The dialogs beside the chooser: confirm, answer with a line of text, read a notice."""
+"""The small dialogs: confirm, ask for a line of text, show a notice."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Confirm(Dialog[bool]):
-    """A question with its price. The focus is on No: Enter and Esc leave, `y` or a click on the answer does it."""
+    """A yes-no question with the effects of yes. The focus is on No: Enter and Esc mean no, `y` means yes."""
 
     AUTO_FOCUS = "#no"
-    SETTLE_S: ClassVar[float] = 0.3  # typed ahead: nobody can have read the question yet
+    SETTLE_S: ClassVar[float] = 0.3  # a `y` that comes earlier was typed before the question was visible
     BESIDE = 2
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "yes", show=False),
@@ -81,7 +81,7 @@ class Confirm(Dialog[bool]):
 
 
 class Ask(Dialog[str]):
-    """A line of text: a note, a filter, or the word that an irreversible action demands."""
+    """Asks for a line of text: a note, a filter, or the word that confirms an action that cannot be undone."""
 
     AUTO_FOCUS = "Input"
     BESIDE = 1
@@ -108,7 +108,7 @@ class Ask(Dialog[str]):
 
 
 class Notice(Dialog[None]):
-    """Lines to read: About. Arrows scroll, every other key closes it."""
+    """Shows lines to read (About). Arrows scroll; any other key closes it."""
 
     AUTO_FOCUS = "#body"
 

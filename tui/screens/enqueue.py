@@ -1,7 +1,8 @@
-"""The enqueue form: choose a study, tick its cells, change its options, see what it takes, try it, put it in line.
+"""The enqueue form: choose a study, tick its cells, set its options, see the cost, try it, enqueue it.
 
-It reads no study itself: a process of its own answers (tui/data/form_process.py), so nothing here waits for a file, a
-plan or a lock. What it does is a command line that it shows, run as a process (tui/data/form_runs.py).
+The form does not read studies: a separate process answers its questions (tui/data/form_process.py), so the screen never
+waits for a file, a plan or a lock. Its actions are `fts` commands that it shows and runs as processes
+(tui/data/form_runs.py).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from textual.widgets import Button, Input, OptionList, Static
 
 from fts.jobs.api.form import Cost, Found, Look, to_cost, to_found, to_look
 from fts.jobs.status.sanitize import clean
-from fts.tui.clipboard import give
+from fts.tui.clipboard import copy
 from fts.tui.data.form_process import FormProcess, NoAnswer
 from fts.tui.data.form_runs import CHECK, DRY_RUN, ENQUEUE
 from fts.tui.screens.dialog import Modal
@@ -27,7 +28,7 @@ from fts.tui.screens.enqueue_foot import Foot
 from fts.tui.screens.enqueue_options import FieldRow, Options
 from fts.tui.screens.enqueue_studies import StudyList
 from fts.tui.screens.enqueue_tabs import FormTabs, panes
-from fts.tui.screens.enqueue_words import Standing, text_of, title_of
+from fts.tui.screens.enqueue_words import FormState, text_of, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,19 +37,18 @@ if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
 
-    from fts.jobs.api.form import CellNow
     from fts.tui.data.form_memory import FormMemory
     from fts.tui.data.form_runs import FormRuns
 
-TYPING_S = 0.3  # without a key, then what was typed is looked at
+TYPING_S = 0.3  # after so long without a key the typed options are evaluated
 TICK_S = 1.0
-FILES_EVERY_S = 2.0  # between two looks whether a file has changed
-STATES_EVERY_S = 10.0  # between two looks what the jobs do meanwhile
-GIVE_UP_S = 3.0  # that the answer for one study may take before another one is chosen over it
+FILES_EVERY_S = 2.0  # between two checks whether a file has changed
+STATES_EVERY_S = 10.0  # between two reads of the states of the jobs
+GIVE_UP_S = 3.0  # choosing another study kills a question that has taken longer
 
 
 class EnqueueForm(Modal[None]):
-    """Esc closes it and changes nothing; what runs goes on, and its answer is there the next time."""
+    """The form. Esc closes it and changes nothing; a running command continues, and its answer is shown next time."""
 
     DEFAULT_CSS = """
     EnqueueForm { align: center middle; background: $background 60%; }
@@ -82,8 +82,8 @@ class EnqueueForm(Modal[None]):
         Binding("ctrl+r", "again", show=False),
     ]
 
-    class Heard(Message):
-        """An answer of the process, or why there is none; `number` is that of the question."""
+    class Answered(Message):
+        """An answer of the process, or why there is none; `number` is the number of the question."""
 
         def __init__(self, ask: str, number: int, answer: dict[str, Any], took_s: float) -> None:
             super().__init__()
@@ -106,19 +106,19 @@ class EnqueueForm(Modal[None]):
         self.key = ""  # of the chosen study
         self.typed: dict[str, str] = {}
         self.seen: Look | None = None
-        self.cost: Cost | None = None  # of the ticked cells; None: it is being reckoned, or nothing is ticked
-        self.note = ""  # one line that passes: a file has changed
-        self._asked: dict[str, int] = {}  # the latest question of each kind
+        self.cost: Cost | None = None  # of the ticked cells; None: it is being computed, or nothing is ticked
+        self.note = ""  # a temporary line, such as that a file has changed
+        self._asked: dict[str, int] = {}  # number of the latest question of each kind
         self._number = 0
-        self._looked_at = self._stamped_at = 0.0  # monotonic seconds
-        self._took_s = 0.0  # of the last look
-        self._wanted_at = 0.0  # when the look or the cost that is waited for was asked
-        self._shown_run = (False, runs.ended)
+        self._looked_at = self._stamped_at = 0.0  # monotonic times of the last answers to "look" and "stamp"
+        self._took_s = 0.0  # duration of the last "look"
+        self._wanted_at = 0.0  # monotonic time of the open "look" or "cost"
+        self._shown_run = (False, runs.ended)  # (a command runs, ended commands) as shown
         self._titled = ""
-        self._typing: Any = None
-        self._then: Callable[[], None] | None = None  # what to do when the files are known to be as they were
+        self._typing: Any = None  # timer until the typed options are evaluated
+        self._then: Callable[[], None] | None = None  # called if "stamp" says that no file has changed
 
-    # ---------------------------------------------------------------- what it is made of
+    # ---------------------------------------------------------------- widgets
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form"):
@@ -140,7 +140,7 @@ class EnqueueForm(Modal[None]):
         self.set_interval(TICK_S, self._tick)
 
     def _last(self) -> str:
-        """The study that was chosen the last time, of this database; empty: none was."""
+        """Returns the study that was last chosen for this database; empty: none."""
         return self.memory.last.get(str(self.path), "")
 
     def on_unmount(self) -> None:
@@ -155,7 +155,7 @@ class EnqueueForm(Modal[None]):
     # ---------------------------------------------------------------- questions and answers
 
     def _ask(self, ask: str, **more: Any) -> None:
-        """In a thread; of several questions of one kind only the latest is asked and heard."""
+        """Asks the process in a thread; of several questions of one kind only the latest is asked and answered."""
         self._number += 1
         self._asked[ask] = number = self._number
         if ask in ("look", "cost"):
@@ -170,25 +170,25 @@ class EnqueueForm(Modal[None]):
             answer = self.process.ask(ask=ask, **more)
         except NoAnswer as error:
             answer = {"problem": str(error)}
-        self.post_message(self.Heard(ask, number, answer, time.monotonic() - began))
+        self.post_message(self.Answered(ask, number, answer, time.monotonic() - began))
 
-    def on_enqueue_form_heard(self, message: Heard) -> None:
+    def on_enqueue_form_answered(self, message: Answered) -> None:
         if self._asked.get(message.ask) != message.number:
-            return  # another question was asked meanwhile
+            return  # a newer question of this kind was asked meanwhile
         problem = clean(str(message.answer.get("problem", "")))
-        getattr(self, f"_heard_{message.ask}")(message, problem)
+        getattr(self, f"_answered_{message.ask}")(message, problem)
 
-    def _heard_studies(self, message: Heard, problem: str) -> None:
+    def _answered_studies(self, message: Answered, problem: str) -> None:
         self.studies = [to_found(each) for each in message.answer.get("studies", [])]
         self.query_one(StudyList).show(self.studies, str(self.folders[0]), problem)
         self._paint()
 
-    def _heard_typed(self, message: Heard, problem: str) -> None:
+    def _answered_typed(self, message: Answered, problem: str) -> None:
         self.query_one("#typed-told", Static).update(problem)
         if not problem:
             self._choose(str(message.answer["key"]), to_cells=True)
 
-    def _heard_look(self, message: Heard, problem: str) -> None:
+    def _answered_look(self, message: Answered, problem: str) -> None:
         self._took_s, self._looked_at = message.took_s, time.monotonic()
         before = self.seen
         if problem:
@@ -200,26 +200,26 @@ class EnqueueForm(Modal[None]):
         if self.seen == before:
             self._paint()
             if self.cost is None:
-                self._reckon()
+                self._update_cost()
             return
         self.run_worker(self._show_look(), name="show", exit_on_error=False)
 
     async def _show_look(self) -> None:
         seen = self.seen
-        assert seen is not None, "it has just been heard"
+        assert seen is not None, "_answered_look has set it"
         table = self.query_one(CellTable)
-        if seen.cells or not seen.problems:  # of a value that is refused the cells stay as they were
+        if seen.cells or not seen.problems:  # if an option is refused, the cells stay as they were
             table.show(seen.cells, table.ticked)
         options = self.query_one(Options)
         await options.show(self.key, seen.fields, self.typed)
         options.tell(seen.problems)
-        self._reckon(anew=self.cost is None or bool(seen.problem))
+        self._update_cost(clear=self.cost is None or bool(seen.problem))
 
-    def _heard_cost(self, message: Heard, problem: str) -> None:
+    def _answered_cost(self, message: Answered, problem: str) -> None:
         self.cost = Cost(0, 0, (), "", (), problem) if problem else to_cost(message.answer["cost"])
         self._paint()
 
-    def _heard_stamp(self, message: Heard, problem: str) -> None:
+    def _answered_stamp(self, message: Answered, problem: str) -> None:
         then, self._then = self._then, None
         stamp = message.answer.get("stamp")
         if problem or self.seen is None:
@@ -238,7 +238,7 @@ class EnqueueForm(Modal[None]):
             self._choose(self.studies[event.option_index].key, to_cells=True)
 
     def _choose(self, key: str, to_cells: bool = False) -> None:
-        """Its settings of the last time come back; nothing is ticked."""
+        """Chooses a study: restores its typed options, ticks nothing."""
         if self.process.waited_s() > GIVE_UP_S:
             self.process.restart()
         self.key, self.seen, self.cost, self.note = key, None, None, ""
@@ -267,13 +267,10 @@ class EnqueueForm(Modal[None]):
     # ---------------------------------------------------------------- cells, options, cost
 
     def on_cell_table_ticked(self, message: CellTable.Ticked) -> None:
-        self._reckon()
+        self._update_cost()
 
     def on_cell_table_pointed(self, message: CellTable.Pointed) -> None:
-        self._tell(message.cell)
-
-    def _tell(self, cell: CellNow | None) -> None:
-        """The cell under the cursor in a sentence, with its whole name."""
+        cell = message.cell  # under the cursor
         self.query_one("#told", Static).update("" if cell is None else clean(cell.told))
 
     def on_field_row_changed(self, message: FieldRow.Changed) -> None:
@@ -286,20 +283,21 @@ class EnqueueForm(Modal[None]):
         self.cost = None
         if self._typing is not None:
             self._typing.stop()
-        self._typing = self.set_timer(TYPING_S, self._typed_enough)
+        self._typing = self.set_timer(TYPING_S, self._end_typing)
         self._paint()
 
-    def _typed_enough(self) -> None:
+    def _end_typing(self) -> None:
         self._typing = None
         self.memory.keep_typed(self.key, self.typed)
         self._look()
 
-    def _reckon(self, anew: bool = True) -> None:
-        """What is shown belongs to what is ticked, or says that it is being reckoned.
+    def _update_cost(self, clear: bool = True) -> None:
+        """Requests the cost of the ticked cells.
 
-        Not `anew`: only jobs have moved on, and the price that is shown is good until the next one is there.
+        `clear`: removes the shown cost at once. False if only the states of jobs have changed: the shown cost is good
+        enough until the new one arrives.
         """
-        if anew:
+        if clear:
             self.cost = None
         ticked = self._ticked()
         if ticked and self.seen is not None and not self.seen.problem:
@@ -312,27 +310,27 @@ class EnqueueForm(Modal[None]):
         table = self.query_one(CellTable)
         return [cell.name for cell in (self.seen.cells if self.seen else ()) if cell.name in table.ticked]
 
-    # ---------------------------------------------------------------- what is shown below
+    # ---------------------------------------------------------------- the part below the tabs
 
     def _paint(self) -> None:
         if self.is_attached:
-            now = self._now()
-            title = f"enqueue{f': {now.title}' if now.title else ''}"
+            state = self._state()
+            title = f"enqueue{f': {state.title}' if state.title else ''}"
             if title != self._titled:
                 self._titled = title
                 self.query_one("#form").border_title = Text(title)
-            self.query_one(Foot).show(now)
+            self.query_one(Foot).show(state)
 
-    def _now(self) -> Standing:
-        """What the words below are about."""
-        return Standing(
+    def _state(self) -> FormState:
+        """Returns the state that the texts below the tabs depend on."""
+        return FormState(
             title=self._title() if self.key else "", seen=self.seen, ticked=frozenset(self._ticked()), cost=self.cost,
-            running=self.runs.told_now(), is_enqueueing=self.runs.now is not None and self.runs.now.kind == ENQUEUE,
+            running=self.runs.progress(), is_enqueueing=self.runs.now is not None and self.runs.now.kind == ENQUEUE,
             waited_s=time.monotonic() - self._wanted_at, note=self.note, is_typing=self._typing is not None,
         )  # fmt: skip
 
     def _tick(self) -> None:
-        """Once a second: counts what is waited for, hears what has ended, and looks whether a file has changed."""
+        """Once a second: updates waiting times, shows ended commands, checks for changed files and job states."""
         now = time.monotonic()
         shown = (self.runs.now is not None, self.runs.ended)
         if shown != self._shown_run or self.runs.now is not None or self.process.waited_s():
@@ -360,7 +358,7 @@ class EnqueueForm(Modal[None]):
             tabs.first().step(by)
 
     def action_leave(self) -> None:
-        """Esc leaves a field first, then the form."""
+        """Esc: leaves a text field if one has the focus, else the form."""
         if isinstance(self.focused, Input):
             self.query_one("#buttons Button:enabled").focus()
             return
@@ -369,11 +367,11 @@ class EnqueueForm(Modal[None]):
     # ---------------------------------------------------------------- answers
 
     def _ended(self) -> None:
-        """A run has ended: its answer stands in the form."""
+        """Shows the answer of a command that has ended."""
         self._show_answer()
         last = self.memory.answers[-1] if self.memory.answers else None
         if isinstance(self.focused, Input):
-            self.note = "it has ended: 4 shows what it said"  # a person is typing
+            self.note = "it has ended: 4 shows what it said"  # does not switch the tab while the user types
         else:
             self.action_tab("answer")
         if last is not None and last.code == 0 and self._was_enqueued:
@@ -384,21 +382,21 @@ class EnqueueForm(Modal[None]):
     _was_enqueued = False
 
     def _show_answer(self) -> None:
-        told = [text_of(answer) for answer in reversed(self.memory.answers)]
+        texts = [text_of(answer) for answer in reversed(self.memory.answers)]
         nothing = "Nothing was tried yet: d is a dry run of the ticked cells, t runs a trial of them (fts check)."
-        self.query_one("#answer-text", Static).update("\n\n".join(told) or nothing)
+        self.query_one("#answer-text", Static).update("\n\n".join(texts) or nothing)
 
-    # ---------------------------------------------------------------- what it does
+    # ---------------------------------------------------------------- actions
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()
-        does = {"enqueue": self._enqueue, "dry-run": self.action_dry_run, "check": self.action_check}
-        does.get(str(event.button.id), lambda: self.dismiss(None))()
+        actions = {"enqueue": self._enqueue, "dry-run": self.action_dry_run, "check": self.action_check}
+        actions.get(str(event.button.id), lambda: self.dismiss(None))()
 
     def _enqueue(self) -> None:
-        """Once, and only what is shown: a file that has changed meanwhile is shown first."""
+        """Enqueues exactly what is shown, once. If a file has changed, it shows the change instead."""
         cost = self.cost
-        if cost is None or not self._now().button()[1]:
+        if cost is None or not self._state().button()[1]:
             return
 
         def go() -> None:
@@ -422,7 +420,7 @@ class EnqueueForm(Modal[None]):
             self._why_not()
 
     def _why_not(self) -> None:
-        self.note = self._now().why_not()
+        self.note = self._state().why_not()
         self._paint()
 
     def _start(self, kind: str, line: str, words: Sequence[str]) -> bool:
@@ -441,9 +439,9 @@ class EnqueueForm(Modal[None]):
         self._look()
 
     def action_copy(self) -> None:
-        """The command line that the button would run."""
+        """Copies the command line that the button would run."""
         if self.cost is not None and self.cost.line:
-            give(self.app, self.cost.line, self._say, "the command line was ")
+            copy(self.app, self.cost.line, self._say, "the command line was ")
 
     def _say(self, text: str) -> None:
         self.note = text
@@ -451,5 +449,5 @@ class EnqueueForm(Modal[None]):
 
 
 def _with_dry_run(words: Sequence[str]) -> list[str]:
-    """-n stands before the dashes of a command."""
+    """Adds -n before the arguments, because it must come before the `--` of a command."""
     return [words[0], "-n", *words[1:]]

@@ -1,4 +1,4 @@
-"""The cells of the chosen study as a table of ticks: a matrix where two axes make one, else a row for each cell."""
+"""The Cells tab of the enqueue form: a tick for each cell, as a matrix if two axes form one, else one cell per row."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from textual import events
 
-LONGEST = 24  # columns of a value; the line below the table has it whole
+LONGEST = 24  # columns of a value at most; the line below the table shows all of it
 STYLES = {"new": "bold", "extends": "bold", "changes": "bold", ANOTHER: "bold", "failed": "bold"}
 
 
 class CellTable(DataTable[Text]):
-    """Space ticks a cell, r its row, c its column, a all, n none; a click does what Space does."""
+    """The table of cells. Space or a click ticks a cell, r its row, c its column, a all, n none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "tick", "tick"),
@@ -39,10 +39,10 @@ class CellTable(DataTable[Text]):
     ]
 
     class Ticked(Message):
-        """Another set of cells is ticked."""
+        """The set of ticked cells has changed."""
 
     class Pointed(Message):
-        """The cursor stands on another cell."""
+        """The cursor has moved to another cell."""
 
         def __init__(self, cell: CellNow | None) -> None:
             super().__init__()
@@ -53,12 +53,12 @@ class CellTable(DataTable[Text]):
         self.cells: dict[str, CellNow] = {}
         self.grid = Grid((), (), ("",))
         self.ticked: set[str] = set()
-        self._marked: tuple[int, int] | None = None  # place with the > of the cursor
+        self._marked: tuple[int, int] | None = None  # (row, column) with the > of the cursor
 
     # -- what is shown
 
     def show(self, cells: Sequence[CellNow], ticked: Iterable[str]) -> None:
-        """The table of these cells; where only their states differ, the cursor and the scroll stay."""
+        """Shows these cells. If only their states have changed, cursor and scroll position stay."""
         grid = grid_of(cells)
         self.ticked = {name for name in ticked if name in {cell.name for cell in cells}}
         same = grid == self.grid and self.row_count == len(grid.rows)
@@ -110,7 +110,7 @@ class CellTable(DataTable[Text]):
     # -- where the cursor stands
 
     def pointed(self) -> CellNow | None:
-        """The cell under the cursor; on the value of an axis, the first of its row."""
+        """Returns the cell under the cursor; on the value of an axis the first cell of the row."""
         place = self._place()
         name = self.grid.places.get(place) if place is not None else None
         return self.cells.get(name) if name is not None else None
@@ -154,7 +154,7 @@ class CellTable(DataTable[Text]):
             self._toggle(self.grid.row_of(place[0]))
 
     def action_tick_column(self) -> None:
-        """Of a matrix its column; on the value of an axis every cell that has this value."""
+        """Ticks the column of a matrix; on the value of an axis every cell with this value."""
         if (place := self._place()) is None:
             return
         axes = len(self.grid.axes)
@@ -172,7 +172,8 @@ class CellTable(DataTable[Text]):
         self.set_ticked(())
 
     def on_click(self, event: events.Click) -> None:
-        """A click ticks the cell it is made on; Textual's own selects only the one under the cursor."""
+        """Moves the cursor to the clicked cell, so that the click ticks it; Textual would select only the one under
+        the cursor."""
         row, column = event.style.meta.get("row", -1), event.style.meta.get("column", -1)
         if row >= 0 and column >= 0 and not event.style.meta.get("out_of_bounds", False):
             self.move_cursor(row=row, column=column, scroll=False)
@@ -182,7 +183,7 @@ class CellTable(DataTable[Text]):
         self.action_tick()
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
-        """A click on a heading ticks its column; on that of an axis nothing."""
+        """Ticks the column of a clicked heading; the heading of an axis does nothing."""
         event.stop()
         column = event.column_index - len(self.grid.axes)
         if column >= 0:

@@ -1,4 +1,4 @@
-"""Below the tabs of the enqueue form: what is ticked and what it takes, and the buttons."""
+"""The part below the tabs of the enqueue form: what is ticked, its cost, and the buttons."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from textual.widgets import Button, Static
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from fts.tui.screens.enqueue_words import Standing
+    from fts.tui.screens.enqueue_words import FormState
 
 
 class Foot(Vertical):
-    """What is as it was is not sent again."""
+    """Preview and buttons. Updates only widgets that have changed, so that nothing is sent twice."""
 
     DEFAULT_CSS = """
     Foot {
@@ -39,16 +39,16 @@ class Foot(Vertical):
             yield Button("Try a trial (t)", id="check", compact=True, disabled=True)
             yield Button("Close (Esc)", id="close", compact=True)
 
-    def show(self, now: Standing) -> None:
-        """The words and the buttons as they are now."""
-        if (told := now.preview()) != self._shown:
-            self._shown = told
-            self.query_one("#preview-text", Static).update("\n".join(told))
+    def show(self, state: FormState) -> None:
+        """Shows preview and buttons for a state of the form."""
+        if (lines := state.preview()) != self._shown:
+            self._shown = lines
+            self.query_one("#preview-text", Static).update("\n".join(lines))
         enqueue = self.query_one("#enqueue", Button)
-        label, ready = now.button()
+        label, ready = state.button()
         if str(enqueue.label) != label:
             enqueue.label = label
             enqueue.refresh(layout=True)
         enqueue.disabled = not ready
-        self.query_one("#dry-run", Button).disabled = not now.can_try
-        self.query_one("#check", Button).disabled = not (now.can_try and now.cost is not None and now.cost.check)
+        self.query_one("#dry-run", Button).disabled = not state.can_try
+        self.query_one("#check", Button).disabled = not (state.can_try and state.cost is not None and state.cost.check)

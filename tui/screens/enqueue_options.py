@@ -1,4 +1,4 @@
-"""The options of the chosen study, a row each: its name, what to type or choose, and its line of the help below."""
+"""The Options tab of the enqueue form: for each option its name, an input, and its help text below."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNSET = "(not given)"
 
 
 class Tick(Checkbox):
-    """A checkbox that is read without colours."""
+    """A checkbox whose state is visible without colours."""
 
     BUTTON_LEFT, BUTTON_INNER, BUTTON_RIGHT = "[", " ", "]"
 
@@ -33,7 +33,7 @@ class Tick(Checkbox):
 
 
 class FieldRow(Vertical):
-    """One option."""
+    """The row of one option."""
 
     class Changed(Message):
         """A value was typed or chosen."""
@@ -64,11 +64,11 @@ class FieldRow(Vertical):
             return Select(offered, value=self.text, allow_blank=False, compact=True)
         hint = " ".join(part for part in (field.metavar, f"[{field.usual}]" if field.usual else "") if part)
         control = Input(self.text, placeholder=hint, compact=True)
-        control.cursor_blink = False  # a blinking one sends bytes for ever
+        control.cursor_blink = False  # a blinking cursor never stops sending bytes
         return control
 
     def on_key(self, event: events.Key) -> None:
-        """A key that turns a page does nothing in a menu without room, where Textual would fail."""
+        """Stops page keys in a menu that has no room on the screen, where Textual would raise."""
         menu = self.screen.focused
         if event.key in ("pageup", "pagedown") and isinstance(menu, OptionList) and not has_room(menu):
             event.stop()
@@ -91,13 +91,13 @@ class FieldRow(Vertical):
             self.post_message(self.Changed(self.field.name, text))
 
     def tell(self, problem: str) -> None:
-        """One sentence under the field: why its value is refused; empty: it is not."""
+        """Shows below the field why its value is refused; the help text if `problem` is empty."""
         if problem == self.problem:
             return
         self.problem = problem
-        said = self.query_one(".help", Static)
-        said.update(f"! {problem}" if problem else self.field.help)
-        said.set_class(bool(problem), "problem")
+        below = self.query_one(".help", Static)
+        below.update(f"! {problem}" if problem else self.field.help)
+        below.set_class(bool(problem), "problem")
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self.query_one(".name", Label).update(f"> {self.field.label}")
@@ -107,7 +107,7 @@ class FieldRow(Vertical):
 
 
 class Options(VerticalScroll, can_focus=False):
-    """Every option; it makes its rows when it is shown for the first time."""
+    """The rows of all options."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
@@ -115,7 +115,7 @@ class Options(VerticalScroll, can_focus=False):
         self._of = ""
 
     async def show(self, key: str, fields: Sequence[Field], typed: Mapping[str, str]) -> None:
-        """Rows are made anew only for another study, or when its options have changed."""
+        """Shows the options of a study. Rebuilds the rows only if the study or its options have changed."""
         if (key, tuple(fields)) == (self._of, self.fields):
             return
         self._of, self.fields = key, tuple(fields)

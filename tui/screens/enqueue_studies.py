@@ -1,4 +1,4 @@
-"""The first tab of the enqueue form: the studies that were found; broken ones stand there with their sentence."""
+"""The Study tab of the enqueue form: the studies that were found; broken ones with their error."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LOOKING = "looking for studies in this folder, the queue and what is installed .
 
 
 class StudyList(PagedList):
-    """One study on each line; a `>` before the chosen one, so that it is seen without a colour."""
+    """A list with one study per line and a `>` before the highlighted one, which is visible without colours."""
 
     studies: Sequence[Found] = ()
-    folder = ""  # where the monitor stands
+    folder = ""  # working folder of the monitor
 
     def show(self, studies: Sequence[Found], folder: str, problem: str) -> None:
-        """`problem`: why none could be looked for."""
+        """Shows the studies that were found. `problem`: why the search failed."""
         self.studies, self.folder = studies, folder
         self.clear_options()
         for each in studies:

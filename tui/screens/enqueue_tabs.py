@@ -15,7 +15,7 @@ from fts.tui.screens.enqueue_studies import LOOKING, StudyList
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-FIRST = {  # what has the focus where a tab is opened
+FIRST = {  # tab: selector of the widget that gets the focus when it opens
     "study": "#studies",
     "cells": "#table",
     "options": "#fields Input, #fields Select, #fields Tick",
@@ -25,7 +25,7 @@ TABS = tuple(FIRST)
 
 
 class FormTabs(TabbedContent):
-    """A tab is opened by its name, and what is first in it gets the focus."""
+    """The tabs of the form. `open` shows a tab and gives the focus to its first widget."""
 
     DEFAULT_CSS = """
     FormTabs {
@@ -52,27 +52,27 @@ class FormTabs(TabbedContent):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the form was left: what was to be opened in it is not there any more."""
+        """Whether the form was closed: a delayed call must then do nothing."""
         return not self.is_attached or self.screen not in self.app.screen_stack
 
     def open(self, name: str) -> None:
         if self.is_closed:
             return
-        if not self.children:  # a key was quicker than the tabs
+        if not self.children:  # a key came before the tabs were made
             self.call_after_refresh(self.open, name)
             return
         self.active = name
-        self.screen.set_focus(None)  # a widget that keeps the focus would bring its own tab back
+        self.screen.set_focus(None)  # a focused widget in another tab would reopen its tab
         self.call_after_refresh(self._focus_in, name)
 
     def step(self, by: int) -> None:
-        """Opens the next one, or the one before."""
+        """Opens the tab `by` places further."""
         self.open(TABS[(TABS.index(self.active) + by) % len(TABS)])
 
     def _focus_in(self, name: str, tries: int = 5) -> None:
         if self.is_closed:
             return
-        if self.active != name:  # a message of the tab before came later
+        if self.active != name:  # a late message of the previous tab has reopened it
             self.active = name
             if tries:
                 self.call_after_refresh(self._focus_in, name, tries - 1)
@@ -82,13 +82,13 @@ class FormTabs(TabbedContent):
 
 
 def panes() -> ComposeResult:
-    """What stands in the tabs."""
+    """Yields the tabs with their widgets."""
     with TabPane("1 Study", id="study"), Vertical(id="pane-study"):
         yield StudyList(Option(LOOKING, disabled=True), id="studies", markup=False)
         with Horizontal(id="typed-line"):
             yield Static("or type: ")
             typed = Input(placeholder="FILE.py:FUNCTION, STUDY.toml, or -- COMMAND", id="typed", compact=True)
-            typed.cursor_blink = False  # a blinking one sends bytes for ever
+            typed.cursor_blink = False  # a blinking cursor never stops sending bytes
             yield typed
         yield Static("", id="typed-told", markup=False)
     with TabPane("2 Cells", id="cells"):

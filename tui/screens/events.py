@@ -1,4 +1,4 @@
-"""Screen 7: the journal: who did what and when, what can be undone, notes, and the replay control."""
+"""Screen 7: the journal of events: who did what and when, what can be undone, notes, replay."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def events(view: View, width: int, height: int) -> list[Line]:
-    """The journal."""
+    """Paints the journal."""
     hint = ", . replay  u undo  m note  / filter"
     title = rule(f"events ({len(table_rows.events_of(view))})", hint, width, view.focus == "events")
     return [title, *event_list.journal(view, width, height - 1)]
 
 
 def rows(view: View, width: int, height: int) -> list[int | None]:  # noqa: ARG001  # as Table asks
-    """The ids on the lines of the journal; title and heading are none."""
+    """Returns the event id of each line of the pane; None for title and heading."""
     found = table_rows.events_of(view)
     cursor = next((n for n, event in enumerate(found) if event.id == view.event_id), 0)
     first, last = table_rows.window(len(found), height - 2, cursor)
@@ -36,7 +36,7 @@ def rows(view: View, width: int, height: int) -> list[int | None]:  # noqa: ARG0
 
 
 def extent(view: View, width: int, height: int) -> Extent:
-    """Which events are in sight."""
+    """Returns which events are visible."""
     found = [event.id for event in table_rows.events_of(view)]
     seen = [id for id in rows(view, width, height) if id is not None]
     return Extent(len(found), found.index(seen[0]) if seen else 0, len(seen))
@@ -46,7 +46,7 @@ COLUMNS = {"when": "time", "who": "who", "what": "verb"}
 
 
 class EventsScreen(MonitorScreen):
-    """The journal, and the selected event in full below it."""
+    """The journal, with the selected event in full below it."""
 
     DEFAULT_CSS = """
     EventsScreen {
@@ -60,16 +60,16 @@ class EventsScreen(MonitorScreen):
         yield Pane("event", full, long=Long(), id="full")
 
     def in_time(self, seconds: float) -> None:
-        """The replay goes in hours here."""
+        """h and l: moves the replay by an hour."""
         step = HOUR if seconds > 0 else -HOUR
-        self.replay_to((self.desk.at or time.time()) + step)
+        self.replay_to((self.navigation.at or time.time()) + step)
 
     def action_day_on(self) -> None:
         self.in_time(HOUR)
 
 
 def full(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter
-    """The selected event in full."""
+    """Paints the selected event in full."""
     rows = table_rows.events_of(view)
     event = next((e for e in rows if e.id == view.event_id), rows[0] if rows else None)
     if event is None:
@@ -77,9 +77,10 @@ def full(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # 
     undo = "can be undone (u)" if event.inverse is not None and event.undone_by is None else "cannot be undone"
     if event.undone_by is not None:
         undo = f"undone by event {event.undone_by}"
-    told = {name: value for name, value in event.data.items() if not isinstance(value, dict | list | None)}
-    told.pop("pid_started", None)  # of no use to a person
-    facts = ", ".join(f"{name.replace('_', ' ')} {formatting.number(value)}" for name, value in told.items())
+    data = {name: value for name, value in event.data.items() if not isinstance(value, dict | list | None)}
+    data.pop("pid_started", None)  # means nothing to a person
+    new = {name: value for name, value in data.items() if f" {name} {value}," not in f" {event.message},"}
+    facts = ", ".join(f"{name.replace('_', ' ')} {formatting.number(value)}" for name, value in new.items())
     text = f"{naming.name_cells(event.message, view.snapshot.jobs)} · {facts}".strip(" ·")
     verb = str(event.verb).replace("_", " ")
     lines: list[Line] = [rule(f"event {event.id} · {verb} · {undo}", "", width, view.focus == "event")]

@@ -1,4 +1,4 @@
-"""Screen 4: memory, heat, load, power and disk over 24 hours with their limits, the guard, and the workers."""
+"""Screen 4: memory, temperature, load, power and disk with limits, charts of 24 hours, the guard, the workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from fts.jobs.actions.run import heat_limits, memory_marks
 from fts.jobs.status import formatting
 from fts.jobs.status.event_groups import is_guard_off, is_guard_on
-from fts.tui.data.gaps import spells
+from fts.tui.data.gaps import unbroken_runs
 from fts.tui.render.chart import Plot, Series, paint
 from fts.tui.render.text import Line, line, rule, wrapped
 from fts.tui.screens.base import Breakpoints, MonitorScreen
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def meters(view: View, width: int, height: int) -> list[Line]:
-    """Title and a meter for each part."""
+    """Paints a title and the meters."""
     title = rule(f"hardware · guard {meter.guard_word(view)}", _span(view), width, view.focus == "hardware")
     return [title, *meter.rows(view, width, min(max(width - 54, 0), 24), ALL)][:height]
 
 
 def _span(view: View) -> str:
-    """The time that the lines of this screen show: they begin with the first sample of the last 24 hours."""
+    """Returns the time that the charts cover: `24 h`, or since the first sample."""
     first = min((sample.at for sample in view.details.samples), default=0.0)
     return f"since {formatting.clock(first)}" if view.now - first < 23 * formatting.HOUR else "24 h"
 
@@ -41,7 +41,7 @@ BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (120, "-w120")]
 
 
 class HardwareScreen(MonitorScreen):
-    """Meters, then the plots of a day, then guard and workers; beside the plots where it is wide."""
+    """Meters, charts of a day, then guard and workers; on a wide screen those stand at the right."""
 
     HORIZONTAL_BREAKPOINTS = BREAKPOINTS
     DEFAULT_CSS = """
@@ -67,9 +67,9 @@ ALL = ("mem", "temp", "gpu", "cpu", "power", "disk")
 
 
 def day(view: View, width: int, height: int) -> list[Line]:
-    """Memory and temperature of the last 24 hours, with the limits drawn in; what cannot be read is said."""
+    """Paints memory and temperature of the last 24 hours with their limits, or a sentence if nothing was measured."""
     samples = view.details.samples
-    half = max(height // 2, 3) if _heat(samples) else height - 2  # an unknown heat needs two lines to say so
+    half = max(height // 2, 3) if _heat(samples) else height - 2  # without temperatures the second part has two lines
     return [
         *_plot(view, "memory used, GB", _memory(samples), _soft(samples), width, half),
         *_plot(view, "temperature, °C", _heat(samples), heat_limits().warning, width, height - half),
@@ -77,7 +77,7 @@ def day(view: View, width: int, height: int) -> list[Line]:
 
 
 def _soft(samples: tuple[Sample, ...]) -> float | None:
-    """The soft memory limit in GB."""
+    """Returns the soft memory limit in GB, or None."""
     total = next((s.total for s in reversed(samples) if s.total), None)
     found = memory_marks(total) if total else None
     return None if found is None else found[0] / formatting.GB
@@ -89,8 +89,8 @@ def _plot(
     if not found:
         return [rule(title, "", width), line((f"{title.split(',')[0]}: nothing measured in the last 24 h", "dim"))]
     values = [y for _, y in found]
-    low_room = height < 4  # a line drawn there would stand beside the label of another value
-    far = limit is not None and (low_room or max(values) < limit / 2)  # drawn in, it would flatten the curve
+    low_room = height < 4  # too few rows: the limit's line would be next to the label of another value
+    far = limit is not None and (low_room or max(values) < limit / 2)  # a limit far above would flatten the curve
     top = max([*values, 0.0 if limit is None or far else limit])
     low = min(values)
     span = (max(low - 0.1 * (top - low + 1), 0.0), top + 0.05 * (top - low + 1))
@@ -98,9 +98,9 @@ def _plot(
     first = max(since, found[0][0]) if found[-1][0] - found[0][0] > formatting.HOUR / 2 else found[0][0]
     x = (first, max(view.now, first + 60))
     ticks = [(at, formatting.clock(at)) for at in _hours(*x)]
-    digits = 0 if span[1] - span[0] >= height else 1  # of the largest value
+    digits = 0 if span[1] - span[0] >= height else 1  # decimals of the largest value
     level = None if far else limit
-    plot = Plot(tuple(Series(part, "live") for part in spells(found)), x, span, level=level, level_role="limit")
+    plot = Plot(tuple(Series(part, "live") for part in unbroken_runs(found)), x, span, level=level, level_role="limit")
     name = "pause" if title.startswith("temp") else "soft limit"
     hint = f"most {max(values):.{digits}f}"
     if limit:
@@ -115,7 +115,7 @@ def _hours(first: float, last: float) -> list[float]:
 
 
 def guard(view: View, width: int, height: int) -> list[Line]:
-    """Thresholds, pauses, workers and the trial's memory."""
+    """Paints thresholds and pauses of the guard, workers, memory of the running trials, nodes."""
     limits = heat_limits()
     lines: list[Line] = [rule("guard and workers", "", width, view.focus == "guard")]
     lines += _wrapped(meter.guard_line(view, limits=limits, pauses=False), width)
@@ -146,16 +146,16 @@ def guard(view: View, width: int, height: int) -> list[Line]:
 
 
 def _trials(view: View) -> list[str]:
-    """What each running trial was predicted to take, and what they take now: a worker measures its trials together."""
+    """Returns a line about the memory of each running trial. Of several it adds the sum: only that is measured."""
     running = [trial for trial in view.snapshot.trials if trial.status == "running"]
     seen = sum(sample.trial_rss or 0 for sample in meter.recent(view))
     now = f"{formatting.size(seen)} now" if seen and len(running) == 1 else ""
-    told = [f"{meter.trial_name(view, trial)}: {_facts(view, trial, now)}" for trial in running]
-    return [*told, f"the running trials together: {formatting.size(seen)} now"] if len(running) > 1 and seen else told
+    lines = [f"{meter.trial_name(view, trial)}: {_facts(view, trial, now)}" for trial in running]
+    return [*lines, f"the running trials together: {formatting.size(seen)} now"] if len(running) > 1 and seen else lines
 
 
 def _facts(view: View, trial: Trial, now: str) -> str:
-    """What is known of a trial's memory; a trial that has just begun has told nothing yet."""
+    """Returns what is known of a trial's memory; a new trial has reported nothing yet."""
     known = [
         now,
         f"predicted {formatting.size(trial.predicted_bytes)}" if trial.predicted_bytes is not None else "",
@@ -166,7 +166,7 @@ def _facts(view: View, trial: Trial, now: str) -> str:
 
 
 def pauses(view: View) -> list[str]:
-    """Each pause of the guard in the journal, newest first: `03:12-03:23 (11 min) 88°C > 85°C`."""
+    """Returns the pauses of the guard, newest first: `‖ 03:12–03:23 (11 min) 88°C > 85°C`."""
     found: list[str] = []
     began = None
     for event in view.details.events or view.snapshot.events:

@@ -1,4 +1,4 @@
-"""The help: keys and actions of this screen first, then its columns, glyphs and colours, then everything else."""
+"""The help: keys and actions of the screen first, then its columns, glyphs and colours, then everything else."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from fts.tui.app import Monitor
 
-EXPLAINS = ("column", "sign", "colour", "dialog")  # kinds of choices that can only be read
+EXPLAINS = ("column", "sign", "colour", "dialog")  # ids of lines that only explain
 
 
 class Help(Chooser):
-    """A searchable list; Enter does what a line can do, and a line that only explains stays."""
+    """A searchable list. Enter runs the action of a line; on a line that only explains it does nothing."""
 
     def __init__(self, app: Monitor, screen: int, pane: str = "") -> None:
         size = f"{app.size.width}x{app.size.height}"
@@ -36,7 +36,7 @@ def heading(text: str) -> Choice:
 
 
 def lines(app: Monitor, screen: int, pane: str = "") -> Iterator[Choice]:
-    """All of the help for one screen: first what belongs to its focused pane, then to the screen, then the rest."""
+    """Yields the help for a screen: first for its focused pane, then for the screen, then the rest."""
     jobs = app.chosen()
     keys = {key.id: _key(app, key) for key in bindings.KEYS if key.id != "screen"}
     actions = {entry.id: entry for entry in (of_action(app, action, jobs) for action in ACTIONS)}
@@ -77,12 +77,12 @@ def _key(app: Monitor, key: bindings.Key) -> Choice:
 
 
 def ids_of(screen: int) -> list[str]:
-    """The keys of a screen, as its bar has them, both of a pair."""
+    """Returns the ids of the keys in a screen's bar; both of a pair."""
     both = [id for name, _, _ in bindings.BARS[screen] for id in keymap.PAIRS.get(name, (name,))]
     return list(dict.fromkeys("log_y" if id == "copy" else id for id in both))
 
 
 def explained(screen: int) -> Iterator[Choice]:
-    """Columns and glyphs of a screen."""
+    """Yields the explanations of a screen's columns and glyphs."""
     yield from (Choice("column", column.head, "", column.text) for column in legend.columns_of(screen))
     yield from (Choice("sign", sign.name, sign.glyphs, sign.text) for sign in legend.signs_of(screen))

@@ -1,7 +1,4 @@
-"""What each key of the screens does: one method for each id of bindings.py; a screen changes what means more there.
-
-Lower case acts on the selection, upper case on the whole machine and asks.
-"""
+"""The methods behind the keys: `action_<id>` for each id of bindings.py. Screens override some of them."""
 
 from __future__ import annotations
 
@@ -29,41 +26,41 @@ TEN_MINUTES = 600.0
 
 
 class KeyActions(MendedScreen[None]):
-    """The screen as far as keys act on it."""
+    """A screen with the methods of its keys."""
 
-    sorting: tuple[str, str, float] | None = None  # the question of `o`: the next letter answers it while it is shown
+    sorting: tuple[str, str, float] | None = None  # toast of `o`: the next key is the sort letter while it is shown
 
     @property
     def monitor(self) -> Monitor:
-        """The app, by its own class."""
-        return self.app  # type: ignore[return-value]  # pictures are drawn by another app, which has no keys
+        """The app, typed as Monitor."""
+        return self.app  # type: ignore[return-value]  # pictures.HeadlessApp has no keys
 
     @property
-    def desk(self) -> Navigation:
-        return self.monitor.desk
+    def navigation(self) -> Navigation:
+        return self.monitor.navigation
 
     def changed(self) -> None:
-        """The cursor or what it stands on is another: reads what is shown of it, and paints."""
-        if self.desk.is_filtered:
-            self.desk.keep_in_sight(self.monitor.view(), time.monotonic())
+        """Repaints and requests a read after the selection or its display has changed."""
+        if self.navigation.is_filtered:
+            self.navigation.keep_in_sight(self.monitor.view(), time.monotonic())
         self.monitor.paint()
-        self.monitor.look()  # after it: the poller's thread would take the processor from the picture
+        self.monitor.look()  # last, because the poller's thread would slow down the repaint
 
     def say(self, text: str, role: str = "") -> None:
         self.monitor.say(text, role)
 
     # ---------------------------------------------------------------- actions of the registry
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # as Textual asks
-        """Whether a key means this here. One that is refused now still works: it answers with the reason."""
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # called by Textual
+        """Returns False only for `metric` where m writes a note. An action that is refused answers with the reason."""
         if action == "metric":
             job = self.monitor.view().job
-            return self.desk.screen in (CURVES, RESULTS) and job is not None and not job.task
+            return self.navigation.screen in (CURVES, RESULTS) and job is not None and not job.task
         return True
 
     def action_act(self, key: str) -> None:
-        """A key of the registry; p, P and D have one action for each direction."""
-        self.monitor.acting.press(key)
+        """Runs the action of a key of the registry."""
+        self.monitor.action_runner.press(key)
         self.monitor.paint()
 
     # ---------------------------------------------------------------- movement
@@ -87,38 +84,37 @@ class KeyActions(MendedScreen[None]):
         self._move(-self._half())
 
     def _move(self, rows: int) -> None:
-        """The text of the focused pane where it scrolls, else the cursor."""
+        """Scrolls the focused pane if it scrolls, else moves the cursor."""
         if isinstance(self.focused, Pane) and self.focused.scroll_by(rows):
             return
-        self.desk.move(self.monitor.view(), rows)
+        self.navigation.move(self.monitor.view(), rows)
         self.changed()
 
     def _half(self) -> int:
         return max(self.size.height // 2 - 4, 3)
 
     def action_open(self) -> None:
-        self.desk.open(self.monitor.view())
+        self.navigation.open(self.monitor.view())
         self.changed()
 
     def action_back(self) -> None:
         app = self.monitor
-        was_replay = self.desk.at is not None
+        was_replay = self.navigation.at is not None
         if self.get_selected_text():
             self.clear_selection()
         elif self.maximized is not None:
             self.minimize()
         elif app.readings.frozen is not None:
             app.readings.frozen = None
-        elif not self.desk.back():
+        elif not self.navigation.back():
             running = "; the worker keeps running" if app.view().glance.has_worker else ""
             self.say(f"q leaves the monitor{running}")
-        if was_replay and self.desk.at is None:
+        if was_replay and self.navigation.at is None:
             self.say("live again")
         self.changed()
 
     def action_show_screen(self, number: int) -> None:
-        """1 to 7."""
-        self.desk.show(number)
+        self.navigation.show(number)
         self.changed()
 
     def action_next_pane(self) -> None:
@@ -128,31 +124,31 @@ class KeyActions(MendedScreen[None]):
         self.focus_previous(Pane)
 
     def action_previous_cell(self) -> None:
-        self.desk.other(self.monitor.view(), -1)
+        self.navigation.other(self.monitor.view(), -1)
         self.changed()
 
     def action_next_cell(self) -> None:
-        self.desk.other(self.monitor.view(), 1)
+        self.navigation.other(self.monitor.view(), 1)
         self.changed()
 
     # ---------------------------------------------------------------- finding, marking, sorting
 
     def action_search(self) -> None:
-        if self.desk.screen not in TABLES:
+        if self.navigation.screen not in TABLES:
             self.say("there is nothing to filter here")
             return
         hint = "Words, all must match; !word excludes; state:failed."
-        self.ask("filter", hint, self.desk.filters.get(self.desk.screen, ""), self._filtered)
+        self.ask("filter", hint, self.navigation.filters.get(self.navigation.screen, ""), self._filtered)
 
     def ask(self, title: str, hint: str, value: str, then: Callable[[str], None]) -> None:
-        """A line of text, with what it was before."""
-        from fts.tui.screens.dialogs import Ask  # here, not above: a start shows none
+        """Opens a dialog for a line of text, with its present value, and calls `then` with the answer."""
+        from fts.tui.screens.dialogs import Ask  # here, not above: not needed to start
 
         dialog = Ask(title, hint, value)
         self.app.push_screen(dialog, lambda text: then(text) if text is not None else None)
 
     def _filtered(self, text: str) -> None:
-        self.desk.narrow(text)
+        self.navigation.narrow(text)
         self.changed()
 
     def action_next_match(self) -> None:
@@ -162,11 +158,11 @@ class KeyActions(MendedScreen[None]):
         self.say("n and N belong to the search in logs")
 
     def action_mark(self) -> None:
-        self.desk.mark(self.monitor.view())
+        self.navigation.mark(self.monitor.view())
         self.monitor.paint()
 
     def action_mark_range(self) -> None:
-        self.desk.mark_range(self.monitor.view())
+        self.navigation.mark_range(self.monitor.view())
         self.monitor.paint()
 
     def action_sort(self) -> None:
@@ -179,35 +175,35 @@ class KeyActions(MendedScreen[None]):
         self.sorting = self.monitor.toast
 
     def sorts(self) -> Mapping[str, str]:
-        """The letter behind `o` of each column."""
-        return table_rows.SORTS.get(self.desk.screen, {})
+        """Returns column by letter, for the key after `o`."""
+        return table_rows.SORTS.get(self.navigation.screen, {})
 
     def _sort_by(self, letter: str) -> None:
         column = self.sorts().get(letter)
         if column is not None:
-            self.desk.sort(column)
+            self.navigation.sort(column)
         self.say("" if column is not None or letter == "escape" else f"no column {letter}")
 
     def action_fold(self) -> None:
-        """One row of the study, or all of them again; only 1 Queue has studies to fold."""
+        """Says where c works; the queue overrides it."""
         self.say("c folds one of several studies, on 1 Queue")
 
     # ---------------------------------------------------------------- looking
 
     def action_zoom(self) -> None:
-        """The focused pane on the whole screen; again goes back."""
+        """Shows the focused pane on the whole screen, or all panes again."""
         if self.maximized is not None:
             self.minimize()
         elif self.focused is not None:
             self.maximize(self.focused, container=False)
 
     def action_zoom_in(self) -> None:
-        self.desk.chart_zoom = min(self.desk.chart_zoom + 1, 6)
+        self.navigation.chart_zoom = min(self.navigation.chart_zoom + 1, 6)
         self.monitor.paint()
 
     def action_zoom_out(self) -> None:
-        self.desk.chart_zoom = max(self.desk.chart_zoom - 1, 0)
-        self.desk.chart_shift = 0 if self.desk.chart_zoom == 0 else self.desk.chart_shift
+        self.navigation.chart_zoom = max(self.navigation.chart_zoom - 1, 0)
+        self.navigation.chart_shift = 0 if self.navigation.chart_zoom == 0 else self.navigation.chart_shift
         self.monitor.paint()
 
     def action_earlier(self) -> None:
@@ -220,16 +216,16 @@ class KeyActions(MendedScreen[None]):
         self.in_time(-HOUR)
 
     def action_day_on(self) -> None:
-        """To the logs; in logs and events an hour on."""
+        """Shows the logs. Logs and Events override it: an hour on."""
         self.action_show_screen(LOGS)
 
     def in_time(self, seconds: float) -> None:
-        """Back (negative) or on in time: here the window of the chart."""
-        self.desk.chart_shift = max(self.desk.chart_shift - (1 if seconds > 0 else -1), 0)
+        """Moves back (negative) or on in time: here the window of the chart."""
+        self.navigation.chart_shift = max(self.navigation.chart_shift - (1 if seconds > 0 else -1), 0)
         self.monitor.paint()
 
     def action_follow(self) -> None:
-        """Freezes the panes; the header stays live."""
+        """Freezes the panes, or resumes; the header stays live."""
         readings = self.monitor.readings
         if readings.frozen is not None:
             readings.frozen = None
@@ -239,18 +235,18 @@ class KeyActions(MendedScreen[None]):
         self.monitor.paint()
 
     def action_log_y(self) -> None:
-        """Copies what is selected, else the row; on Curves the axis."""
+        """Copies the selected text or row. Curves overrides it: logarithmic axis."""
         self.monitor.sharing.copy()
 
     def action_overlay(self) -> None:
-        self.desk.overlay = not self.desk.overlay
+        self.navigation.overlay = not self.navigation.overlay
         self.monitor.paint()
 
     def action_metric(self) -> None:
-        """Curves and Results: the next metric, behind the last one the one that decides."""
-        self.desk.metric, told = learning_curve.next_metric(self.monitor.view())
-        if told:
-            self.say(told)
+        """On Curves and Results: shows the next metric; after the last one the objective again."""
+        self.navigation.metric, sentence = learning_curve.next_metric(self.monitor.view())
+        if sentence:
+            self.say(sentence)
         self.monitor.paint()
 
     def action_replay_back(self) -> None:
@@ -260,28 +256,28 @@ class KeyActions(MendedScreen[None]):
         self._replay(1)
 
     def _replay(self, step: int) -> None:
-        """To the event before or after the moment shown; beyond the newest one is now."""
+        """Moves the replay to the event before or after the moment shown; after the newest event the screen is live."""
         journal = self.monitor.readings.journal
         if not journal:
             self.say("the journal is empty: there is nothing to replay")
             return
-        self.replay_to(replay.neighbour([event.at for event in journal], self.desk.at, step))
+        self.replay_to(replay.neighbour([event.at for event in journal], self.navigation.at, step))
 
     def replay_to(self, at: float | None) -> None:
-        """A moment of the past, or now."""
-        self.desk.at = at if at is None or at < time.time() else None
-        if self.desk.at is None:
+        """Shows a past moment; None or a future one: live."""
+        self.navigation.at = at if at is None or at < time.time() else None
+        if self.navigation.at is None:
             self.say("live again")
         self.monitor.look(now=True)
         self.monitor.paint()
 
-    # ---------------------------------------------------------------- giving away, dialogs, the monitor itself
+    # ---------------------------------------------------------------- copying, dialogs, the monitor itself
 
     def action_copy_menu(self) -> None:
         self.monitor.sharing.copy_menu()
 
     def action_copy_text(self) -> None:
-        """ctrl+c where text is selected."""
+        """Textual's ctrl+c: copies the selected text."""
         self.monitor.sharing.copy()
 
     def action_write(self) -> None:
@@ -303,19 +299,19 @@ class KeyActions(MendedScreen[None]):
         self.app.refresh(repaint=True, layout=True)
 
     def action_suspend(self) -> None:
-        """The shell has the terminal until `fg`."""
+        """Goes to the shell until `fg`."""
         if self.app.is_web:
             self.say("a browser has no shell to go to; q leaves")
         else:
             self.app.action_suspend_process()
 
     def action_leave(self) -> None:
-        """The monitor ends; the worker keeps running."""
+        """Ends the monitor; a worker keeps running."""
         self.app.exit()
 
 
 def key_name(event: events.Key) -> str:
-    """The printable character, else Textual's name of the key."""
+    """Returns the printable character of a key, else Textual's name of it."""
     if event.character and event.character.isprintable() and event.key != "space":
         return event.character
     return event.key

@@ -1,4 +1,4 @@
-"""Screen 5: the log of the selected trial: follow, search, levels, jumps in time."""
+"""Screen 5: the log of the selected trial, with follow, search, level filter, jumps in time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLOCK = re.compile(r"\b(\d\d):(\d\d)(?::(\d\d))?\b")
 
 
 def log(view: View, width: int, height: int) -> list[Line]:
-    """Title with what is shown, and the lines."""
+    """Paints the log with a title about what is shown."""
     trial = view.trial
     name = view.details.log_path or (f"t{trial.number}" if trial else "no log")
     lines = table_rows.log_of(view)
@@ -34,24 +34,24 @@ def log(view: View, width: int, height: int) -> list[Line]:
     return [rule(f"log {name}", hint, width, view.focus == "log"), *event_list.log(view, width, height - 1)]
 
 
-def extent(view: View, width: int, height: int) -> Extent:  # noqa: ARG001  # as Pane asks
-    """Which lines are in sight."""
+def extent(view: View, width: int, height: int) -> Extent:  # noqa: ARG001  # called by Pane
+    """Returns which lines are visible."""
     lines, room = len(table_rows.log_of(view)), height - 1
     return Extent(lines, max(lines - view.scroll - room, 0), min(room, lines))
 
 
 class LogsScreen(MonitorScreen):
-    """The log alone: its keys search, jump in time and follow its end."""
+    """The log on the whole screen."""
 
     def panes(self) -> Iterable[Pane]:
         yield Pane("log", log, extent=extent)
 
     def action_search(self) -> None:
         hint = "Enter searches; n and N go to the next and previous match."
-        self.ask("search", hint, self.desk.search, self._searched)
+        self.ask("search", hint, self.navigation.search, self._searched)
 
     def _searched(self, text: str) -> None:
-        self.desk.search = text
+        self.navigation.search = text
         if text:
             self._find(-1)
         self.monitor.paint()
@@ -63,42 +63,42 @@ class LogsScreen(MonitorScreen):
         self._find(-1)
 
     def _find(self, step: int) -> None:
-        lines, desk = table_rows.log_of(self.monitor.view()), self.desk
-        if not desk.search or not lines:
+        lines, navigation = table_rows.log_of(self.monitor.view()), self.navigation
+        if not navigation.search or not lines:
             self.say("press / to search first")
             return
-        at = find(lines, desk.search, len(lines) - 1 - desk.scroll, step)
+        at = find(lines, navigation.search, len(lines) - 1 - navigation.scroll, step)
         if at is None:
-            self.say(f"no match for `{desk.search}` in {len(lines)} lines")
+            self.say(f"no match for `{navigation.search}` in {len(lines)} lines")
             return
-        desk.scroll, desk.follow = len(lines) - 1 - at, False
+        navigation.scroll, navigation.follow = len(lines) - 1 - at, False
         self.monitor.paint()
 
     def in_time(self, seconds: float) -> None:
-        lines, desk = table_rows.log_of(self.monitor.view()), self.desk
+        lines, navigation = table_rows.log_of(self.monitor.view()), self.navigation
         if lines:
-            desk.scroll = len(lines) - 1 - jump(lines, len(lines) - 1 - desk.scroll, seconds)
-            desk.follow = desk.scroll == 0
+            navigation.scroll = len(lines) - 1 - jump(lines, len(lines) - 1 - navigation.scroll, seconds)
+            navigation.follow = navigation.scroll == 0
         self.monitor.paint()
 
     def action_day_on(self) -> None:
         self.in_time(HOUR)
 
     def action_follow(self) -> None:
-        """Follows the end, or stays."""
-        self.desk.follow = not self.desk.follow
-        self.desk.scroll = 0 if self.desk.follow else max(self.desk.scroll, 1)
+        """Follows the end of the log, or stops following."""
+        self.navigation.follow = not self.navigation.follow
+        self.navigation.scroll = 0 if self.navigation.follow else max(self.navigation.scroll, 1)
         self.monitor.paint()
 
     def action_overlay(self) -> None:
-        """The next level."""
-        at = table_rows.LEVELS.index(self.desk.level)
-        self.desk.level, self.desk.scroll = table_rows.LEVELS[(at + 1) % len(table_rows.LEVELS)], 0
+        """Changes the level filter."""
+        at = table_rows.LEVELS.index(self.navigation.level)
+        self.navigation.level, self.navigation.scroll = table_rows.LEVELS[(at + 1) % len(table_rows.LEVELS)], 0
         self.monitor.paint()
 
 
 def find(lines: Sequence[str], search: str, start: int, step: int) -> int | None:
-    """Index of the next line with `search` in it (ignoring case), from `start` in direction `step`, around the end."""
+    """Returns the index of the next line that contains `search`, ignoring case, from `start` on; wraps around."""
     wanted = search.lower()
     for n in range(1, len(lines) + 1):
         at = (start + n * step) % len(lines)
@@ -108,7 +108,10 @@ def find(lines: Sequence[str], search: str, start: int, step: int) -> int | None
 
 
 def jump(lines: Sequence[str], start: int, seconds: float) -> int:
-    """Index of the first line at least `seconds` away from line `start` by the clock at the lines' beginnings."""
+    """Returns the index of the first line at least `seconds` away from line `start`, by the times in the lines.
+
+    Moves 20 lines if no line has a time.
+    """
     here = next((t for t in (_seconds(lines[n]) for n in range(start, -1, -1)) if t is not None), None)
     if here is None:
         return min(max(start + (20 if seconds > 0 else -20), 0), len(lines) - 1)

@@ -1,4 +1,4 @@
-"""Screen 1, home: the queue, and as much of curve, hardware, events, results and log as the terminal has room for."""
+"""Screen 1: the queue, and as much of curve, hardware, events, results and log as fits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from fts.jobs.status import declared, formatting, naming
 from fts.state.values import Job, JobStatus
 from fts.tui.data import table_rows
-from fts.tui.data.question import has_front, of_bars, question_of
+from fts.tui.data.result_grid import has_front, of_bars, question_of
 from fts.tui.render.text import Line, clip, fill, line, rule, wrapped
 from fts.tui.screens import hardware
 from fts.tui.screens.base import Breakpoints, MonitorScreen
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from fts.jobs.status.log_excerpt import LastLines
     from fts.tui.data.view import View
 
-GRID_ROWS = 12
-FEW = 6  # rows of a queue that leaves room for more below it
-LEAST_PLOT = 3  # rows of a curve with its title
-ZOOMED = 18  # rows from which the meters have a day of plots below them
-WORDS = 26  # columns beside the small curve
+GRID_ROWS = 12  # height of an empty queue
+FEW = 6  # a queue with at most this many rows leaves room for more panes
+LEAST_PLOT = 3  # rows of a curve with its title at least
+ZOOMED = 18  # rows from which the hardware pane also shows the charts of a day
+WORDS = 26  # columns of text at the right of the small curve
 
 
 BREAKPOINTS: Breakpoints = [(0, "-h0"), (8, "-h8"), (20, "-h20"), (32, "-h32"), (39, "-h39"), (50, "-h50")]
 
 
 class QueueScreen(MonitorScreen):
-    """The queue, and more of the other screens the more room there is; of a finished study its summary above.
+    """The queue with panes of the other screens, and a summary when nothing is left to run.
 
-    Four arrangements: pocket, small, medium (the one without a class here), wide.
+    Four layouts: pocket, small, medium (the default here), wide.
     """
 
     VERTICAL_BREAKPOINTS = BREAKPOINTS
@@ -126,32 +126,32 @@ class QueueScreen(MonitorScreen):
         super().show(view)
 
     def action_fold(self) -> None:
-        """One row of the study, or all of them again."""
-        if not self.desk.fold(self.monitor.view()):
+        """Folds the study of the selected row to one row, or unfolds it."""
+        if not self.navigation.fold(self.monitor.view()):
             super().action_fold()
         self.changed()
 
 
-# Headings of the queue, and what each sorts by.
+# Word in the heading of the queue: the column that a click on it sorts by.
 COLUMNS = {
     "#": "run order", "cell": "cell", "state": "state", "trials": "trials", "best": "best", "front": "best",
 }  # fmt: skip
 
 
 def rows_wanted(view: View, width: int) -> int:
-    """Heading and rows; an empty queue says what can be put into it."""
+    """Returns the height of the queue: heading and rows; GRID_ROWS if it is empty."""
     return queue_table.has_heading(view, width) + (queue_table.height_of(view) or GRID_ROWS)
 
 
 def rows(view: View, width: int, height: int) -> list[int | None]:
-    """The ids on the lines of the queue."""
+    """Returns the job id of each line of the queue; None for headings."""
     head = int(queue_table.has_heading(view, width))
-    shelf = table_rows.shelf(view, height - head)
-    return [None] * head + [each.id if isinstance(each, Job) else None for each in shelf]
+    lines = table_rows.queue_lines(view, height - head)
+    return [None] * head + [each.id if isinstance(each, Job) else None for each in lines]
 
 
 def extent(view: View, width: int, height: int) -> Extent:
-    """Which rows of the queue are in sight around the cursor; running and failed ones stay there from elsewhere."""
+    """Returns which rows are visible around the cursor, not counting running and failed rows kept from elsewhere."""
     found = table_rows.jobs_of(view)
     shown = sum(id is not None for id in rows(view, width, height))
     cursor = table_rows.cursor_in(found, view.job_id)
@@ -159,10 +159,10 @@ def extent(view: View, width: int, height: int) -> Extent:
 
 
 def summary(view: View, width: int, height: int) -> list[Line]:
-    """What a study found, once nothing is left to run; and the nodes, where there are any."""
+    """Paints the results once all jobs have ended, and a line about the nodes if there are any."""
     crew = nodes.brief(view, width)
     jobs = view.snapshot.jobs
-    if any(job.status not in formatting.ENDED for job in jobs):  # first: of thousands that wait, one is enough
+    if any(job.status not in formatting.ENDED for job in jobs):  # first, because it stops at the first of thousands
         return crew[: max(height, 0)]
     states = Counter(job.status for job in jobs)
     if not states[JobStatus.DONE]:
@@ -170,15 +170,15 @@ def summary(view: View, width: int, height: int) -> list[Line]:
     ended = max((job.ended_at for job in jobs if job.ended_at is not None), default=view.now)
     trials = sum(formatting.trials_ended(job) for job in jobs)
     parts = [f"{states[status]} {status}" for status in formatting.ENDED if states[status]]
-    told = f"finished {formatting.when(ended, view.now)}: {', '.join(parts)} · {formatting.count(trials, 'trial')}"
+    text = f"finished {formatting.when(ended, view.now)}: {', '.join(parts)} · {formatting.count(trials, 'trial')}"
     best = [line((formatting.cut(_winners(view), width), "best"))] if queue_table.best_ids(view) else []
     where = "6 shows the results, w writes them"
-    first = fill([(told, "strong")], [(where, "dim")] if formatting.width(told + where) < width else [], width)
+    first = fill([(text, "strong")], [(where, "dim")] if formatting.width(text + where) < width else [], width)
     return [first, *best, *crew] if width >= 70 and height > 1 else [first]
 
 
 def _winners(view: View) -> str:
-    """`best AUC: 20M/h1 .6549 · 20M/h3 .6841`: the best cell of each question and horizon."""
+    """Returns `best AUC: 20M/h1 .6549 · 20M/h3 .6841`: the best cell of each task and horizon."""
     best, names = queue_table.best_ids(view), naming.names_of(view.snapshot.jobs)
     won = sorted((job for job in view.snapshot.jobs if job.id in best), key=lambda job: (job.task, job.horizon))
     kinds = {declared.metric_word(view.snapshot, job) for job in won}
@@ -189,13 +189,13 @@ def _winners(view: View) -> str:
 
 
 def curve(view: View, width: int, height: int) -> list[Line]:
-    """The race of the selected trial."""
+    """Paints the curve of the selected trial."""
     hint = "+/- zoom  y log  s overlay" if width >= 100 else "+/-"
     return learning_curve.titled(view, width, height, learning_curve.title(view), hint)
 
 
 def small_curve(view: View, width: int, height: int) -> list[Line]:
-    """The race in a few rows, beside it the chances, memory and heat in words."""
+    """Paints the curve in a few rows, with chances, memory and temperature as text at its right."""
     title = rule(learning_curve.title(view), learning_curve.summary(view), width, view.focus == "curve")
     if height < LEAST_PLOT:
         return [title]
@@ -206,7 +206,7 @@ def small_curve(view: View, width: int, height: int) -> list[Line]:
 
 
 def meters(view: View, width: int, height: int) -> list[Line]:
-    """A meter for each part, and what the guard does."""
+    """Paints the meters and the state of the guard."""
     title = rule(f"hardware · guard {meter.guard_word(view)}", "4", width, view.focus == "hardware")
     if height >= ZOOMED:
         return [title, *meter.rows(view, width, 24, hardware.ALL), (), *hardware.day(view, width, height - 8)]
@@ -215,7 +215,7 @@ def meters(view: View, width: int, height: int) -> list[Line]:
 
 
 def history(view: View, width: int, height: int) -> list[Line]:
-    """The same over 24 hours, then guard, workers and what a kill would lose."""
+    """Paints the meters with 24 hours of history, the guard, the workers, and what a kill would lose."""
     title = rule(f"hardware, 24 h · guard {meter.guard_word(view)}", "4", width, view.focus == "hardware")
     painted = meter.rows(view, width, max(width - 72, 12), ("mem", "temp", "gpu", "cpu", "power", "disk"))
     facts = [
@@ -228,13 +228,13 @@ def history(view: View, width: int, height: int) -> list[Line]:
 
 
 def events(view: View, width: int, height: int) -> list[Line]:
-    """The latest events, one on each line."""
+    """Paints the latest events, one per line."""
     title = rule("events", "7 all", width, view.focus == "events")
     return [title, *event_list.events(view, width, height - 1)]
 
 
 def latest(view: View, width: int, height: int) -> list[Line]:
-    """The latest events; in one line as many as fit."""
+    """Paints the latest events; with one row as many as fit into it."""
     if height > 2:
         return events(view, width, height)
     title = rule("events", "7 all", width, view.focus == "events")
@@ -242,7 +242,7 @@ def latest(view: View, width: int, height: int) -> list[Line]:
 
 
 def log(view: View, width: int, height: int) -> list[Line]:
-    """The end of the log; of a job in trouble, or a worker that left, what was said last."""
+    """Paints the end of the log; the last lines of a job in trouble or of a worker that has stopped."""
     if view.last is not None:
         return last_words(view, view.last, width, height)
     job, trial = view.job, view.trial
@@ -252,37 +252,37 @@ def log(view: View, width: int, height: int) -> list[Line]:
 
 
 def last_words(view: View, last: LastLines, width: int, height: int) -> list[Line]:
-    """Where nothing is added any more: the last lines, whole where there is room, and where to read on."""
+    """Paints the last lines of a log that has ended, wrapped if there is room, and where to read all of it."""
     hint = "5 full" if last.job_id is not None else ""
-    said = [row for text in last.lines for row in wrapped(text, width)]
-    if len(said) > height - 2:
-        said = list(last.lines[-max(height - 2, 1) :])
+    rows = [row for text in last.lines for row in wrapped(text, width)]
+    if len(rows) > height - 2:
+        rows = list(last.lines[-max(height - 2, 1) :])
     where = last.where(view.glance.surface)
     where = where if formatting.width(where) <= width else where.split(" · ")[0]
     lines = [rule(f"last words of {last.title}", hint, width, view.focus == "log")]
     return [
         *lines,
-        *(event_list.log_line(row, "", width) for row in said),
+        *(event_list.log_line(row, "", width) for row in rows),
         line((formatting.cut(where, width), "dim")),
     ]
 
 
 def results_so_far(view: View, width: int, height: int) -> list[Line]:
-    """The matrix and what its values come to."""
+    """Paints the matrix of results and what follows below it."""
     question = question_of(view)
     found = f"results of {question} · best (n trials)" if question else "results so far · best (n trials)"
     return [rule(found, "6", width, view.focus == "results"), *_results(view, width, height - 1)]
 
 
 def trials(view: View, width: int, height: int) -> list[Line]:
-    """The trials of the selected cell."""
+    """Paints the trials of the selected cell."""
     job = view.job
     count = f"trials {view.name} ({formatting.trials_ended(job)} of {job.trials_wanted})" if job else "trials"
     return [rule(count, "2", width, view.focus == "trials"), *_trials(view, width, height - 1)]
 
 
 def _results(view: View, width: int, height: int) -> list[Line]:
-    """The matrix and how values grow with size; an opened test set is told of before that."""
+    """Paints the matrix, then the front, the best trials, or opened test sets and the values by size."""
     shown = matrix(view, width)
     if has_front(view):
         room = height - len(shown) - 1
@@ -296,7 +296,7 @@ def _results(view: View, width: int, height: int) -> list[Line]:
 
 
 def _trials(view: View, width: int, height: int) -> list[Line]:
-    """The table, and what the trials' spread goes with, once there are enough of them."""
+    """Paints the table of trials, and the parameter importance if there are enough trials."""
     known = trial_table.importance_line(view, width)
     if known is None or height < 8:
         return trial_table.trials(view, width, height, title=False)
@@ -305,12 +305,12 @@ def _trials(view: View, width: int, height: int) -> list[Line]:
 
 
 def _words(view: View, width: int, height: int) -> list[Line]:
-    """Beside the small curve: chances, memory, heat and guard, right aligned."""
+    """Paints the text at the right of the small curve: chances, memory, temperature, guard."""
     trial = view.trial
     lines: list[Line] = []
     best = learning_curve.best_trial(view)
     if trial is not None:
-        found = learning_curve.race_of(view, trial)
+        found = learning_curve.comparison_of(view, trial)
         if found.beats_best is not None and trial.ended_at is None:
             lines.append(_right("chance to win " + learning_curve.share(found.beats_best), width))
         elif best is not None and best.id != trial.id:
@@ -340,7 +340,7 @@ def _heat_words(view: View) -> str:
         load = f"cpu {now.cpu_percent:.0f}%"
     heat = f"{now.temperature:.0f}°C" if now is not None and now.temperature is not None else "temp unknown"
     guard = meter.guard_word(view)
-    known = not guard.startswith(("unknown", "off"))  # an unknown heat has said it already
+    known = not guard.startswith(("unknown", "off"))  # "temp unknown" already says it
     return f"{load} {heat}{f'  guard {guard}' if known else ''}".strip()
 
 

@@ -1,6 +1,6 @@
-"""Screen 6: the matrix of best values, what they come to below it, and the best trial of the selected cell.
+"""Screen 6: the matrix of best values, conclusions below it, and the best trial of the selected cell.
 
-Of the study of daily bars also how values grow with size; it is judged on validation only: the test set stays sealed
+The study of daily bars also shows the values by size. It is judged on validation data only: the test set stays sealed
 until a person opens it for one cell (`fts final`).
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from textual.containers import Horizontal
 
 from fts.jobs.status import formatting
-from fts.tui.data.question import has_front, objective, of_bars, question_of
+from fts.tui.data.result_grid import has_front, objective, of_bars, question_of
 from fts.tui.data.trial_store import by_number
 from fts.tui.render.text import Line, labelled, line, rule, wrapped
 from fts.tui.screens.base import MonitorScreen
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from fts.state.values import Job
     from fts.tui.data.view import View
 
-CHANCE = "a random number"  # as large a share as it may have
+CHANCE = "a random number"  # label of the importance that a random number may have by chance
 
 
 def results(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter
-    """The matrix with what its signs mean."""
+    """Paints the matrix and the meaning of its signs."""
     named = question_of(view)
     where = " on validation" if of_bars(view) else ""
     hint = "w writes them" if width >= 70 else ""
@@ -42,7 +42,7 @@ def results(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001 
 
 
 class ResultsScreen(MonitorScreen):
-    """The matrix above, what its values come to below, and the selected cell beside that where it is wide."""
+    """The matrix, conclusions below it, and on a wide screen the selected cell."""
 
     DEFAULT_CSS = """
     ResultsScreen {
@@ -61,7 +61,7 @@ class ResultsScreen(MonitorScreen):
 
 
 def below(view: View, width: int, height: int) -> list[Line]:
-    """What stands below the matrix: how values grow with size, the front, or the best trials; then slices."""
+    """Paints the part below the matrix: the values by size, the front, or the best trials; then charts by parameter."""
     goals = has_front(view)
     if of_bars(view):
         title, draw = "value against size", best_trials.scaling
@@ -77,7 +77,7 @@ def below(view: View, width: int, height: int) -> list[Line]:
 
 
 def cell(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter
-    """Facts of the selected cell's best trial."""
+    """Paints facts of the selected cell's best trial."""
     job = view.job
     if job is None:
         return [rule("no cell selected", "", width)]
@@ -93,7 +93,7 @@ def cell(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # 
 
 
 def _importance(view: View, width: int) -> list[Line]:
-    """What the spread of the cell's trials goes with, one parameter per line."""
+    """Paints the importance of the cell's parameters, one per line, with the level of chance among them."""
     found = trial_table.importance_of(view)
     if not found:
         return [(), line((trial_table.why_no_importance(view), "dim"))]
@@ -105,12 +105,12 @@ def _importance(view: View, width: int) -> list[Line]:
     for n, (name, share) in enumerate(shown):
         text = f"{share:.2f} {formatting.bar(share, 20).rstrip(formatting.TROUGH)}"
         lines.append(labelled(formatting.cut(name, 15), text, "dim" if n >= first else "", width=16))
-    said = "share of the trials' order that goes with each parameter alone; what is below chance may be chance"
-    return [*lines, *(line((row, "dim")) for row in wrapped(said, width - 1))]
+    note = "share of the trials' order that goes with each parameter alone; what is below chance may be chance"
+    return [*lines, *(line((row, "dim")) for row in wrapped(note, width - 1))]
 
 
 def against_baseline(view: View, job: Job) -> list[Line]:
-    """The difference to the best baseline of the same question, with its paired interval."""
+    """Paints the difference to the best baseline of the same task, with its paired 95 % interval."""
     margin = view.snapshot.margin(job.id)
     if margin is None:
         return (

@@ -1,6 +1,6 @@
-"""Faults of Textual 8.2 that a person meets, mended in one place: every screen of the monitor is one of these.
+"""Workarounds for bugs of Textual 8.2 in one base class of all screens.
 
-Each method says what Textual 8.2.8 does without it. One that a later release has mended can go.
+Each method says what Textual 8.2.8 does without it. Remove a method when a later release has fixed the bug.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 Answer = TypeVar("Answer")
-NARROW = 16
+NARROW = 16  # columns
 
 
 class MendedScreen(Screen[Answer]):
-    """A screen of Textual that no click ends, that rests at any size, and that has the focus when the terminal has it.
+    """A screen with the workarounds.
 
-    8.2.8: in a few columns a scrollbar leaves no width for the lines, which then have no height and need no scrollbar;
-    it goes, the lines need it, and so on for ever. Below `NARROW` columns nothing has one.
+    8.2.8 lays out a very narrow screen forever: the scrollbar leaves no width for the lines, which then have no height
+    and need no scrollbar; it goes, the lines need it again. So there are no scrollbars below `NARROW` columns.
     """
 
     DEFAULT_CSS = """
@@ -35,13 +35,13 @@ class MendedScreen(Screen[Answer]):
 
     @on(events.Resize)
     def narrow(self) -> None:
-        """In how many columns nothing has a scrollbar."""
+        """Hides all scrollbars on a narrow screen."""
         self.set_class(self.app.size.width < NARROW, "-narrow")
 
     def focus_first(self) -> None:
-        """Gives the focus to what is first in it, where nothing has it.
+        """Gives the focus to the first widget if none has it.
 
-        8.2.8: a screen that opens while the terminal's window is behind another one gets no focus, then or later.
+        8.2.8: a screen that opens while the terminal does not have the focus gets none, then or later.
         """
         wanted = self.app.AUTO_FOCUS if self.AUTO_FOCUS is None else self.AUTO_FOCUS
         if self.focused is None and self.app.app_focus and self.is_current and wanted:
@@ -49,10 +49,10 @@ class MendedScreen(Screen[Answer]):
             self.set_focus(first)
 
     def get_widget_at(self, x: int, y: int) -> tuple[Widget, Region]:
-        """The screen itself where no widget is.
+        """Returns the screen itself where there is no widget.
 
-        8.2.8: a click beside a terminal that has just shrunk raises NoWidget in the palette, which ends the app, and
-        takes the focus from any other screen.
+        8.2.8: a click outside a terminal that has just shrunk raises NoWidget, which ends the app in the palette and
+        removes the focus on other screens.
         """
         try:
             return super().get_widget_at(x, y)

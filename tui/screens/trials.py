@@ -1,4 +1,4 @@
-"""Screen 2: the trials of the selected cell, and what the selected trial has different from the best."""
+"""Screen 2: the trials of the selected cell, and how the selected trial differs from the best."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def table(view: View, width: int, height: int) -> list[Line]:
-    """Title, the trials, and what their spread goes with."""
+    """Paints title, trials and the importance of their parameters."""
     job = view.job
     done = f"{formatting.trials_ended(job)} of {job.trials_wanted}" if job else "0"
     hint = "[ ] other cell  o sort  / filter" if width >= 70 else ""
@@ -41,7 +41,7 @@ def table(view: View, width: int, height: int) -> list[Line]:
 
 
 def rows(view: View, width: int, height: int) -> list[int | None]:
-    """The ids on the lines of the table; title and heading are none."""
+    """Returns the trial id of each line of the pane; None for title and heading."""
     ids = ids_of(table_rows.trials_of(view))
     cursor = ids.index(view.trial_id) if view.trial_id in ids else 0
     room = height - 2 - (trial_table.importance_line(view, width) is not None)
@@ -50,14 +50,14 @@ def rows(view: View, width: int, height: int) -> list[int | None]:
 
 
 def extent(view: View, width: int, height: int) -> Extent:
-    """Which trials are in sight."""
+    """Returns which trials are visible."""
     seen = [id for id in rows(view, width, height)[2:] if id is not None]
     ids = ids_of(table_rows.trials_of(view))
     return Extent(len(ids), ids.index(seen[0]) if seen else 0, len(seen))
 
 
 def columns(view: View, width: int) -> dict[str, str]:
-    """Word of the heading: what it is sorted by. Value and step have the study's own words, parameters their names."""
+    """Returns for each word of the heading the column that a click on it sorts by."""
     step, value = declared.step_word(view.snapshot, view.job), trial_table.value_word(view).split()[0]
     params = {trial_table.SHORT.get(name, name): PARAM + name for name in trial_table.params(view, width)}
     known = {"t": "number", "state": "state", "time": "minutes", "architecture": "architecture"}
@@ -68,7 +68,7 @@ BREAKPOINTS: Breakpoints = [(0, "-w0"), (40, "-w40"), (110, "-w110")]
 
 
 class TrialsScreen(MonitorScreen):
-    """The table; the selected trial beside it where it is wide, else below."""
+    """The table, and the selected trial: at its right on a wide screen, else below."""
 
     HORIZONTAL_BREAKPOINTS = BREAKPOINTS
     DEFAULT_CSS = """
@@ -88,14 +88,14 @@ class TrialsScreen(MonitorScreen):
             yield Pane("diff", detail, wall=True, long=Long(), id="beside")
 
     def sorts(self) -> Mapping[str, str]:
-        """Beside the letters a digit for each column of a parameter, from the left."""
+        """Returns column by key: letters for the fixed columns, digits for the parameters from the left."""
         width = self.query_one("#trials", Pane).size.width
         shown = trial_table.params(self.monitor.view(), width)
         return {**super().sorts(), **{str(n): PARAM + name for n, name in enumerate(shown[:9], 1)}}
 
 
 def detail(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  # a painter
-    """The selected trial: what it has different from the best, its error, its facts."""
+    """Paints the selected trial: difference to the best, error, last log lines, facts, attempts."""
     rows = table_rows.trials_of(view)
     trial, job = by_id(rows, view.trial_id) or next(iter(rows), None), view.job  # the row under the cursor
     if trial is None or job is None:
@@ -107,9 +107,9 @@ def detail(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  
     ]
     if trial.message or trial.cause not in (None, Cause.FINISHED):
         lines += [(), *error(trial, width)]
-    if said := last_words(view, trial):
+    if last := last_words(view, trial):
         lines += [(), line(("its last words", "dim"))]
-        lines += [line((row, "failed")) for text in said for row in wrapped(text, width - 1)[:3]]
+        lines += [line((row, "failed")) for text in last for row in wrapped(text, width - 1)[:3]]
         lines.append(line((formatting.cut(f"5 shows all of it, or: fts logs {job.id}:t{trial.number}", width), "dim")))
     gap = learning_curve.gap_words(view, trial)
     shown = [*lines, (), *facts(view, so_far(view, trial), width)]
@@ -119,7 +119,7 @@ def detail(view: View, width: int, height: int) -> list[Line]:  # noqa: ARG001  
 
 
 def so_far(view: View, trial: Trial) -> Trial:
-    """A trial that has not ended with the scores of its best epoch; its row gets them at the end."""
+    """Returns a running trial with the scores of its best epoch so far; the database gets them when it ends."""
     curve = view.epochs(trial.id) if trial.ended_at is None else ()
     seen = [(value, epoch) for epoch in curve if (value := value_of(epoch, trial.metric)) is not None]
     if not seen:
@@ -137,7 +137,7 @@ def so_far(view: View, trial: Trial) -> Trial:
 
 
 def last_words(view: View, trial: Trial) -> tuple[str, ...]:
-    """The end of the log of a trial that did not end well; of one whose worker died, too."""
+    """Returns the last log lines of a trial that failed, was interrupted, or whose worker died."""
     last = view.last
     if last is not None and last.job_id == trial.job_id and trial.ended_at is None:
         return last.lines
@@ -145,13 +145,15 @@ def last_words(view: View, trial: Trial) -> tuple[str, ...]:
 
 
 def difference(trial: Trial, best: Trial | None, width: int = 80, word: str = "") -> list[Line]:
-    """Parameters that differ, one per line: `learning_rate  2.2e-4   best 2.8e-4`. `word`: the first of several goals,
-    in which it is the best."""
+    """Paints the parameters that differ, one per line: `learning_rate  2.2e-4   best 2.8e-4`.
+
+    `word`: the metric in which `best` is the best, if the cell has several goals.
+    """
     if best is None:
         return [line(("no best trial yet", "dim"))]
     if best.id == trial.id:
-        told = f"on the front, with the best {word} ★" if word else "this is the best one ★"
-        return [line((told, "best")), *_own(trial, width)]
+        text = f"on the front, with the best {word} ★" if word else "this is the best one ★"
+        return [line((text, "best")), *_own(trial, width)]
     names = sorted({*trial.params, *best.params})
     lines: list[Line] = []
     for name in names:
@@ -172,7 +174,7 @@ def _own(trial: Trial, width: int) -> list[Line]:
 
 
 def error(trial: Trial, width: int) -> list[Line]:
-    """Why it ended as it did, wrapped to the pane."""
+    """Paints the cause and message of a trial's end."""
     text = f"{trial.cause or ''}: {trial.message or ''}".strip(": ")
     role = "failed" if trial.status == "failed" else "dim"
     return [line((row, role)) for row in wrapped(text, max(width - 1, 10))]

@@ -1,4 +1,4 @@
-"""The processes that worked on a trial: when, how long, why each ended, where it ran."""
+"""The attempts of a trial, one process each: when, how long, where it ran, why it ended."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from fts.state.values import Attempt, Trial
     from fts.tui.data.view import View
 
-MOST = 6  # told one by one, the latest
+MOST = 6  # attempts listed, the latest
 
-HOW = {  # what the record says of an end, in words
+HOW = {  # recorded end of an attempt: text
     "complete": "ended complete",
     "pruned": "ended pruned",
     "failed": "failed",
@@ -27,33 +27,33 @@ HOW = {  # what the record says of an end, in words
 
 
 def attempts(view: View, trial: Trial, width: int) -> list[Line]:
-    """`1  01:51:20 for 12 s on spark, its worker was lost`; nothing where nothing was written down."""
+    """Paints `1  01:51:20 for 12 s on spark, its worker was lost`; nothing if no attempt was recorded."""
     known = [each for each in view.details.attempts if each.trial_id == trial.id]
     if not known:
         return []
-    told = known[-MOST:]
+    listed = known[-MOST:]
     left_out = f", latest {MOST}" if len(known) > MOST else ""
     lines: list[Line] = [(), rule(f"{formatting.count(len(known), 'attempt')}{left_out}", "", width)]
-    for each in told:
+    for each in listed:
         lines += [line((row, _role(each))) for row in wrapped(sentence(view, each), width - 1)]
     return lines
 
 
 def sentence(view: View, attempt: Attempt) -> str:
-    """One of them, in words."""
+    """Describes one attempt."""
     when = formatting.to_the_second(attempt.began_at, view.now)
     end = attempt.ended_at
     until = seen_until(view, view.job) if end is None else end
     took = formatting.spell(max(until - attempt.began_at, 0.0))
-    told = f"{attempt.n}  {when} for {took}"
+    text = f"{attempt.n}  {when} for {took}"
     if attempt.host:
-        told += f" on {attempt.host}"
-    told += f" (pid {attempt.pid})" if attempt.pid else ""
+        text += f" on {attempt.host}"
+    text += f" (pid {attempt.pid})" if attempt.pid else ""
     if end is None and view.job is not None and view.glance.lost(view.job):
-        return f"{told}, then nothing was heard of its worker"
+        return f"{text}, then nothing was heard of its worker"
     if end is None:
-        return f"{told}, has not ended"
-    return f"{told}, {HOW.get(attempt.how or '', attempt.how or 'no cause recorded')}"
+        return f"{text}, has not ended"
+    return f"{text}, {HOW.get(attempt.how or '', attempt.how or 'no cause recorded')}"
 
 
 def _role(attempt: Attempt) -> str:

@@ -1,4 +1,4 @@
-"""What the best values come to: how they grow with size, the best trial of each cell, the trials on a front."""
+"""Tables of the best values: by size, the best trial of each cell, the trials on a Pareto front."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.status import declared, formatting, naming, trial_facts
-from fts.tui.data.question import alike, grid_of, has_front, no_result
+from fts.tui.data.result_grid import comparable_jobs, grid_of, has_front, no_result
 from fts.tui.data.trial_store import by_number
 from fts.tui.render.text import Line, line
 from fts.tui.widgets import learning_curve, trial_table
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def scaling(view: View, width: int) -> list[Line]:
-    """Best value by size for each horizon, and an honest word about the slope."""
+    """Paints the best value by size for each horizon, with the trend from three sizes on, and the sample sizes."""
     grid = grid_of(view)
     found: dict[str, dict[str, float]] = {}
     for (size, horizon), job in grid.cells.items():
@@ -51,7 +51,7 @@ def scaling(view: View, width: int) -> list[Line]:
 
 
 def winners(view: View, width: int) -> list[Line]:
-    """The best trial of each cell with what it drew: does the best configuration depend on the axes?"""
+    """Paints the best trial of each cell with its parameters: does the best configuration depend on the axes?"""
     grid = grid_of(view)
     jobs = [grid.cells[row, column] for row in grid.rows for column in grid.columns if (row, column) in grid.cells]
     wanted = {(job.id, job.best_trial) for job in jobs}
@@ -81,7 +81,7 @@ def winners(view: View, width: int) -> list[Line]:
 
 
 def on_front(view: View, width: int) -> list[Line]:
-    """The trials of the selected cell's front: a column for each goal, then what they drew."""
+    """Paints the trials on the selected cell's front: a column for each goal, then the parameters."""
     job, goals = view.job, has_front(view)
     shown = [] if job is None else [trial for n in job.front if (trial := by_number(view.trials, n)) is not None]
     if job is None or not shown:
@@ -105,7 +105,7 @@ def on_front(view: View, width: int) -> list[Line]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Columns of the parameters that some trials drew: the most important ones, as far as there is room."""
+    """Columns for the parameters of some trials: the most important ones that fit."""
 
     widths: dict[str, int]
     left_out: int
@@ -128,32 +128,32 @@ class Drawn:
         return "".join(" " + formatting.fit_right(name, columns) for name, columns in self.widths.items())
 
     def by(self, trial: Trial) -> str:
-        """What a trial drew."""
+        """Returns the parameters of a trial in these columns."""
         drawn = {name: trial.params.get(name, trial_table.ABSENT) for name in self.widths}
         values = {name: formatting.number_in(drawn[name], columns) for name, columns in self.widths.items()}
         return "".join(" " + formatting.fit_right(values[name], columns) for name, columns in self.widths.items())
 
     @property
     def more(self) -> list[Line]:
-        """How many have no column."""
+        """A line about the parameters without a column."""
         if not self.left_out:
             return []
         return [line((f"{formatting.count(self.left_out, 'more parameter')}: Enter shows the trials of a cell", "dim"))]
 
 
 def _rest_on(view: View) -> list[Line]:
-    """What the values rest on: validation windows, positives, seeds, baselines."""
-    asked = {job.id for job in alike(view)}
-    trials = [t for t in view.snapshot.trials if t.n_val and t.job_id in asked]
+    """Paints what the values rest on: validation windows, positives, seeds, baselines."""
+    comparable = {job.id for job in comparable_jobs(view)}
+    trials = [t for t in view.snapshot.trials if t.n_val and t.job_id in comparable]
     lines: list[Line] = []
     if trials:
         n_val = sorted({t.n_val for t in trials if t.n_val})
         n_pos = sorted({t.n_pos for t in trials if t.n_pos})
         text = f"validation windows {_span(n_val)}, positives {_span(n_pos)}; {_replicates(view)}"
         lines.append(line((text, "dim")))
-    if said := _selected(view):
-        lines.append(line((said, "dim")))
-    for job in alike(view):
+    if selected := _selected(view):
+        lines.append(line((selected, "dim")))
+    for job in comparable_jobs(view):
         if job.kind == "baseline" and job.best_value is not None:
             kind = declared.metric_word(view.snapshot, job)
             text = f"best baseline h{job.horizon}: {kind} {formatting.short_score(job.best_value)} (t{job.best_trial})"
@@ -162,7 +162,7 @@ def _rest_on(view: View) -> list[Line]:
 
 
 def _selected(view: View) -> str:
-    """`20M/h3 t12: AUC .184 above chance · train/val AUC gap +.041`, of the selected cell's best trial."""
+    """Returns `20M/h3 t12: AUC +.184 against chance · train/val AUC gap +.041` of the selected cell's best trial."""
     job = view.job
     trial = None if job is None else by_number(view.trials, job.best_trial)
     if job is not None and job.kind == "cell" and job.best_trial is None and formatting.trials_ended(job):
@@ -178,8 +178,8 @@ def _selected(view: View) -> str:
 
 
 def _replicates(view: View) -> str:
-    """How many seeds a best value has been trained with: only a replicate job repeats a trial with other seeds."""
-    jobs = [job for job in alike(view) if job.kind == "replicate"]
+    """Returns how many replicates there are; only replicate jobs repeat a trial with other seeds."""
+    jobs = [job for job in comparable_jobs(view) if job.kind == "replicate"]
     repeats = sum(job.trials_complete for job in jobs)
     if not repeats:
         return "one seed each"

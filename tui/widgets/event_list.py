@@ -1,4 +1,4 @@
-"""Events and log lines as rows."""
+"""Paints events and log lines as rows."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ EVENT_ROLES = {
 
 
 def events(view: View, width: int, height: int) -> list[Line]:
-    """The latest newsworthy events, newest first: `08:02 t22 pruned at ep 12`."""
+    """Paints the latest newsworthy events, newest first: `08:02 20M/h3 t22 pruned at ep 12, .6550`."""
     fresh = [event for event in reversed(view.snapshot.events) if event.verb in NEWSWORTHY][:height]
     if not fresh:
         return [(("nothing has happened yet", "dim"),)]
     return [_event(view, event, width) for event in fresh]
 
 
-LEAST_EVENT = 24  # columns in which a second event still says something
+LEAST_EVENT = 24  # columns that a further event in a line needs at least
 
 
 def event_line(view: View, width: int) -> Line:
-    """As many of the latest events as fit into one line, three blanks between them; the last one may be cut."""
+    """Paints as many of the latest events as fit into one line; the last one may be cut."""
     spans: list[Span] = []
     used = 0
     for event in reversed(view.snapshot.events):
@@ -52,7 +52,7 @@ def event_line(view: View, width: int) -> Line:
 
 
 def event_words(view: View, event: Event) -> str:
-    """What happened, with cells and trials by their names, very long ones without their middle."""
+    """Returns what happened, with the names of cell and trial; a very long name without its middle."""
     jobs = view.snapshot.jobs
     job = next((job for job in jobs if job.id == event.job_id), None)
     if job is None:
@@ -65,7 +65,7 @@ LONGEST_NAME = 24  # columns
 
 
 def _words(view: View, event: Event, job: Job, name: str) -> str:
-    """A verb without a message speaks for itself."""
+    """Returns the sentence of an event of a job: from its data if possible, else its message, else its verb."""
     jobs = view.snapshot.jobs
     if brief := trial_words(view, event):
         return f"{name} {brief}"
@@ -74,13 +74,13 @@ def _words(view: View, event: Event, job: Job, name: str) -> str:
             return f"{name} done, front {len(job.front)}"
         return f"{name} done, best {declared.short(job.best_value)} (t{job.best_trial})"
     if event.verb == "enqueued":
-        return f"{name} put in line"
+        return f"{name} enqueued"
     text = naming.name_cells(event.message or str(event.verb).replace("_", " "), jobs, job.id)
     return text if name in text else f"{name} {text}"
 
 
 def trial_words(view: View, event: Event) -> str:
-    """`t12 new best .6841 (+.0032)`, `t22 pruned at ep 12, .6550`; empty for what is not about a trial's value."""
+    """Returns `t12 new best .6841 (+.0032)` or `t22 pruned at ep 12, .6550`; empty if not about a trial's value."""
     number, value = event.data.get("number"), event.data.get("value")
     if not isinstance(number, int):
         return ""
@@ -97,11 +97,11 @@ def trial_words(view: View, event: Event) -> str:
         return f"t{number} new best{scored}{gain}"
     if event.verb in ("trial_pruned", "trial_complete"):
         trial = by_id(view.trials, event.trial_id)
-        epochs = event.data.get("epochs", trial.epochs if trial is not None else None)  # older events know none
+        epochs = event.data.get("epochs", trial.epochs if trial is not None else None)  # older events lack it
         job = next((job for job in view.snapshot.jobs if job.id == event.job_id), None)
         step = declared.step_word(view.snapshot, job)
         after = f" at {step} {epochs}" if isinstance(epochs, int) else ""
-        if job is not None and not job.task and isinstance(epochs, int):  # a count; its steps may have other numbers
+        if job is not None and not job.task and isinstance(epochs, int):  # a count: its steps may have other numbers
             after = f" after {epochs} {step}" if epochs else ""
         cause = str(event.data.get("cause") or "")
         how = "pruned" if event.verb == "trial_pruned" else "complete" if cause == "finished" else cause or "complete"
@@ -121,7 +121,7 @@ def _event(view: View, event: Event, width: int) -> Line:
 
 
 def journal(view: View, width: int, height: int) -> list[Line]:
-    """Screen 7: who, what, when, whether it can be undone."""
+    """Paints the table of screen 7: when, who, what, whether it can be undone."""
     rows = table_rows.events_of(view)
     who, what = JOURNAL_COLUMNS[sum(width >= least for least in (70, 100))]
     head = f"   {'when':12s}" + (f" {'who':{who}s}" if who else "") + (f" {'what':{what}s}" if what else "")
@@ -136,7 +136,7 @@ def journal(view: View, width: int, height: int) -> list[Line]:
     return lines
 
 
-JOURNAL_COLUMNS = ((0, 0), (10, 0), (22, 17))  # of who and what, by the room there is: the message matters most
+JOURNAL_COLUMNS = ((0, 0), (10, 0), (22, 17))  # widths of who and what on narrow, medium and wide panes
 
 
 def _journal_row(view: View, event: Event, selected: bool, width: int) -> Line:
@@ -159,7 +159,7 @@ def _journal_row(view: View, event: Event, selected: bool, width: int) -> Line:
 
 
 def log(view: View, width: int, height: int) -> list[Line]:
-    """The end of the log, or the part the reader has scrolled to; a long line takes several rows, and is not cut."""
+    """Paints the end of the log, or the part that the user has scrolled to; wraps long lines."""
     lines = table_rows.log_of(view)
     if not lines:
         missing: list[Line] = [((row, "dim"),) for row in wrapped(no_log(view), width)]
@@ -168,7 +168,7 @@ def log(view: View, width: int, height: int) -> list[Line]:
     rows: list[Line] = []
     for text in reversed(lines[max(end - height, 0) : end]):
         parts = broken(text, width)
-        left = max(height // 2, 1)  # of the rows, for one line: a progress bar may be as long as a book
+        left = max(height // 2, 1)  # rows of one line at most: a progress bar may be very long
         if len(parts) > left:
             parts = [*parts[: left - 1], formatting.cut(parts[left - 1] + " " * width, width)]
         role = LEVEL_ROLES.get(table_rows.level_of(text), "")
@@ -179,7 +179,7 @@ def log(view: View, width: int, height: int) -> list[Line]:
 
 
 def no_log(view: View) -> str:
-    """Why there is nothing to show."""
+    """Returns why there is no log to show."""
     if view.details.log_problem:
         return view.details.log_problem
     if view.level and view.details.log:
@@ -195,12 +195,12 @@ LEVEL_ROLES = {2: "failed", 1: "retrying"}
 
 
 def log_line(text: str, search: str, width: int) -> Line:
-    """One line in one row, cut where it is longer."""
+    """Paints a log line in one row; cuts it if it is longer."""
     return _log_row(formatting.cut(text, width), search, LEVEL_ROLES.get(table_rows.level_of(text), ""))
 
 
 def _log_row(text: str, search: str, role: str) -> Line:
-    """With what was searched for marked."""
+    """Paints a row with the search match marked."""
     at = text.lower().find(search.lower()) if search else -1
     if at < 0:
         return ((text, role),)

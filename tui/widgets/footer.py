@@ -1,4 +1,4 @@
-"""The last line: the keys that matter here, most useful first, `? help` always at the right; or a toast."""
+"""The key bar in the last line: the most useful keys, `? help` at the right; or a message."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
     from fts.tui.data.view import Hint, View
 
-MOST = 3  # rows that a message may take
+MOST = 3  # rows of a message at most
 
 
 def rows(view: View, width: int) -> list[Line]:
-    """The bar; a message that is longer than its line takes the rows above it, too, so that it can be read whole."""
-    told, role = (view.toast, view.toast_role) if view.toast else (f" {view.problem}" if view.problem else "", "error")
+    """Paints the bar. A message that is longer than a line also takes rows above."""
+    text, role = (view.toast, view.toast_role) if view.toast else (f" {view.problem}" if view.problem else "", "error")
     room = max(width - formatting.width(f"{view.help_key} help") - 2, 10)
-    if formatting.width(told) <= room:
+    if formatting.width(text) <= room:
         return [paint(view, width)]
-    parts = wrapped(told, room)[:MOST]
+    parts = wrapped(text, room)[:MOST]
     above: list[Line] = [clip(((f" {part}", role),), width) for part in parts[:-1]]
     return [*above, fill([(" ", ""), (parts[-1], role)], _help(view), width)]
 
 
 def paint(view: View, width: int) -> Line:
-    """As many hints as fit whole; none is cut in half."""
+    """Paints the bar in one line, with as many hints as fit completely."""
     if view.toast:
         return fill([(" ", ""), (view.toast, view.toast_role)], _help(view), width)
     if view.problem:
@@ -43,18 +43,18 @@ def paint(view: View, width: int) -> Line:
 
 
 def _before(view: View) -> list[Span]:
-    """What stands before the hints."""
+    """Returns the spans before the hints: the number of marked rows, a pending change."""
     left: list[Span] = [(" ", "")]
     if view.marks or view.hidden_marks:
-        told = f"{len(view.marks)} marked" + (f", {view.hidden_marks} hidden" if view.hidden_marks else "")
-        left += [(told, "mark"), ("  ", "")]
+        marked = f"{len(view.marks)} marked" + (f", {view.hidden_marks} hidden" if view.hidden_marks else "")
+        left += [(marked, "mark"), ("  ", "")]
     if view.pending:
         left += [(view.pending, "look"), ("  ", "")]
     return left
 
 
 def placed(view: View, width: int) -> Iterator[tuple[int, Hint]]:
-    """(column, hint) of those that fit whole; none while a message stands in their place."""
+    """Yields (column, hint) of the hints that fit completely; none while a message is shown."""
     at = sum(formatting.width(text) for text, _ in _before(view))
     for hint in () if view.toast or view.problem else view.hints:
         end = at + formatting.width(f"{hint.key} {hint.label}")
@@ -64,7 +64,7 @@ def placed(view: View, width: int) -> Iterator[tuple[int, Hint]]:
 
 
 def clicked(view: View, width: int, x: int) -> str:
-    """The id of the key or action at a column; of a pair such as `J/K` the one whose letter was clicked."""
+    """Returns the id of the key or action at a column; in a pair such as `J/K` the id of the clicked letter."""
     for at, hint in placed(view, width):
         key = formatting.width(hint.key)
         if at <= x < at + key and (pair := PAIRS.get(hint.id)):
@@ -79,7 +79,7 @@ def _help(view: View) -> Line:
 
 
 class KeyBar(Pane):
-    """The keys, or what was just said; a long message covers the rows above its own."""
+    """The key bar, or a message, which may cover rows above."""
 
     DEFAULT_CSS = """
     KeyBar { dock: bottom; height: auto; layer: over; }
@@ -93,11 +93,11 @@ class KeyBar(Pane):
             focus=False,
         )
 
-    def fades(self, view: View) -> bool:  # it speaks of now
+    def fades(self, view: View) -> bool:  # its content is never old
         return False
 
     def on_click(self, event: events.Click) -> None:
-        """Does what the key would do; a message in place of the keys goes."""
+        """Runs the clicked key, or removes a message."""
         event.prevent_default()
         app: Any = self.app
         x, y = event.get_content_offset_capture(self)

@@ -1,4 +1,4 @@
-"""The trials of a cell with several goals, by two of them: the front, what it beats, what violates a constraint."""
+"""Scatter plot of a cell with several goals over two of them: the front, beaten trials, violated constraints."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 ON, BEATEN, VIOLATES = "●", "·", "✗"
 MOST = 2000  # trials drawn, the latest; those on the front always
-LEAST = 7  # lines in which a picture still says something
+LEAST = 7  # lines of the plot at least
 
 Point = tuple[float, float]
 
 
 def front(view: View, width: int, height: int) -> list[Line]:
-    """`loss ↓ (across) and latency ↓ (up)`, then a sign for each trial; nothing where there is one goal or no room."""
+    """Paints a title such as `latency ↓ (up) by loss ↓ (across)` and the plot; nothing for one goal or no room."""
     job = view.job
     if job is None or len(job.goals) < 2 or height < LEAST:
         return []
@@ -52,31 +52,31 @@ def front(view: View, width: int, height: int) -> list[Line]:
     )
     first, second = (study.word(name, job.goals[name]) for name in (across, up))
     named = f"{second} (up) by {first} (across)"
-    told = [f"{ON} {len(held)} on the front", f"{BEATEN} {len(beaten)} beaten"]
-    told += [f"{VIOLATES} {len(bad)} {'violates' if len(bad) == 1 else 'violate'} a constraint"] if bad else []
-    told += [f"latest {MOST}"] if len(beaten) + len(bad) >= MOST else []
-    told += ["m: another goal"] if len(job.goals) > 2 else []
-    legend = "   ".join(told)
+    parts = [f"{ON} {len(held)} on the front", f"{BEATEN} {len(beaten)} beaten"]
+    parts += [f"{VIOLATES} {len(bad)} {'violates' if len(bad) == 1 else 'violate'} a constraint"] if bad else []
+    parts += [f"latest {MOST}"] if len(beaten) + len(bad) >= MOST else []
+    parts += ["m: another goal"] if len(job.goals) > 2 else []
+    legend = "   ".join(parts)
     heads = [f"{named}   {legend}"] if formatting.width(named + legend) + 3 <= width else [named, legend]
     painted = paint(plot, width, height - len(heads), True, x.ticks(width - 7))
     return [*(line((formatting.cut(text, width), "dim")) for text in heads), *painted]
 
 
 def goals_shown(view: View, job: Job) -> tuple[str, str]:
-    """The goal that decides, and another: the one that `m` has chosen, else the second."""
+    """Returns the first goal, and another: the one that `m` has chosen, else the second."""
     names = list(job.goals)
     chosen = view.metric if view.metric in names[1:] else names[1]
     return names[0], chosen
 
 
 def value_in(trial: Trial, goal: str) -> float | None:
-    """What a trial reached in one goal."""
+    """Returns the value of a trial in one goal; None if there is none."""
     found = trial.value if goal == trial.metric else trial_facts.metrics_of(trial).get(goal)
     return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
 
 
 def violates(trial: Trial) -> bool:
-    """Whether it misses a constraint."""
+    """Returns whether a trial violates a constraint."""
     return "infeasible" in trial.badges or any(by > 0 for by in trial_facts.violations_of(trial).values())
 
 
@@ -85,7 +85,7 @@ def _at(axis: Axis, points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def _placed(view: View, job: Job, across: str, up: str) -> Found:
-    """(on the front, beaten, violating); worked out once for each set of trials."""
+    """Returns the points (on the front, beaten, violating), cached per set of trials."""
     trials = view.trials
     return _known((trials,), (job.id, job.front, across, up), lambda: _placed_of(trials, job, across, up))
 

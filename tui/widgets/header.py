@@ -1,4 +1,4 @@
-"""The first lines: verdict, end, what has happened; one to five of them, as many as the terminal has room for."""
+"""The header, one to five lines by the size of the terminal: verdict, expected end, what has happened."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 class Header(Pane):
-    """The glance. A click on the name of a screen shows it."""
+    """Shows the glance. A click on the name of a screen opens it."""
 
     DEFAULT_CSS = """
     Header { dock: top; height: auto; }
     """
 
     def __init__(self) -> None:
-        self._latest: Once[list[Line]] = Once()  # its height is asked before it is painted
+        self._latest: Once[list[Line]] = Once()  # cached, because Textual asks for the height before it paints
         super().__init__("header", self._lines, rows=lambda view, width: len(self._lines(view, width, 0)), focus=False)
 
-    def _lines(self, view: View, width: int, height: int) -> list[Line]:  # of the terminal, not its own
+    def _lines(self, view: View, width: int, height: int) -> list[Line]:  # uses the terminal's size
         size = self.screen.size
         made = partial(glance_lines, view.glance, size.width, size.height, SCREENS, view.screen)
         return self._latest((view.glance,), (size, view.screen), made)
 
-    def fades(self, view: View) -> bool:  # it says itself how old it is
+    def fades(self, view: View) -> bool:  # the header shows the age of the data
         return False
 
     def on_click(self, event: events.Click) -> None:

@@ -1,4 +1,4 @@
-"""The value of each trial of a cell in its order, and the best so far: the curve of trials that report no steps."""
+"""Chart of a cell whose trials report no steps: the value of each trial by number, and the best so far."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from fts.tui.data.view import View
     from fts.tui.render.text import Line
 
-TRIALS = 2000  # the latest ones drawn
-LEAST = 3  # trials from which a picture says more than a sentence
+TRIALS = 2000  # trials drawn, the latest
+LEAST = 3  # trials with a value that a chart needs
 SIGN = "·"
 
 Point = tuple[float, float]
 
 
 def history(view: View, width: int, height: int, notes: bool = True) -> list[Line]:
-    """A dot for each trial and a line for the best so far; nothing where too few trials have a value."""
+    """Paints a dot for each trial and a line for the best so far; nothing if too few trials have a value."""
     job = view.job
     dots, best = ((), ()) if job is None else _points(view, job)
     if job is None or len(dots) < LEAST or height < 3:
@@ -37,23 +37,23 @@ def history(view: View, width: int, height: int, notes: bool = True) -> list[Lin
     ys = [y for _, y in dots] + [y for _, y in best]
     word = declared.metric_word(view.snapshot, job)
     since = f"best {word} of the latest {TRIALS}" if len(view.trials) > TRIALS else f"best {word} so far"
-    told = [(f"{STYLES['solid']} {since} {declared.short(best[-1][1])}", "best")] if best else []
-    told.append((f"{SIGN} each trial", "dim"))
+    legend = [(f"{STYLES['solid']} {since} {declared.short(best[-1][1])}", "best")] if best else []
+    legend.append((f"{SIGN} each trial", "dim"))
     low = best and job.direction == "minimize"
-    at = 0 if low else max(height - 3 - len(told), 0) // 2
+    at = 0 if low else max(height - 3 - len(legend), 0) // 2
     plot = Plot(
         (Series(best, "best", ends=True),) if best else (),
         (first, max(last, first + 1)),
         value_range(ys),
         log_y=view.log_y,
-        notes=tuple((at + n, text, role) for n, (text, role) in enumerate(told)) if notes else (),
+        notes=tuple((at + n, text, role) for n, (text, role) in enumerate(legend)) if notes else (),
         dots=(Dots(dots, SIGN, "dim"),),
     )
     return paint(plot, width, height, True, ticks if height >= 8 else ())
 
 
 def _points(view: View, job: Job) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
-    """(every trial's value, the best so far as steps); worked out once for each set of trials."""
+    """Returns (value of each trial, best so far as a step line), cached per set of trials."""
     trials = view.trials
     return _known((trials,), job.id, lambda: _points_of(trials, job))
 
@@ -73,6 +73,6 @@ def _points_of(trials: Sequence[Trial], job: Job) -> tuple[tuple[Point, ...], tu
         dots.append((x, y))
         reached = y if not best or job.direction.better(y, best[-1][1]) else best[-1][1]
         if best and reached != best[-1][1]:
-            best.append((x, best[-1][1]))  # a step, no slope
+            best.append((x, best[-1][1]))  # a vertical step instead of a slope
         best.append((x, reached))
     return tuple(dots), tuple(best)

@@ -1,4 +1,4 @@
-"""The running trial over best, median and middle half at the same epoch, with the prune line ahead of it."""
+"""Chart of a trial's curve with the best trial, the median and the middle half of its cell, and the prune line."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from fts.jobs.status import declared, formatting, naming
 from fts.jobs.status.conditions import step_seconds
 from fts.jobs.status.declared import ARROWS
 from fts.jobs.status.memoize import Once
-from fts.jobs.status.trial_facts import metrics_of as metrics_told
+from fts.jobs.status.trial_facts import metrics_of as reported_metrics
 from fts.state.values import Direction, Job, JobStatus, Trial, TrialStatus
-from fts.tui.data.curve_comparison import ENOUGH, Points, Race, broken, race, train_val_gap
+from fts.tui.data.curve_comparison import ENOUGH, Comparison, Points, broken, compare, train_val_gap
 from fts.tui.data.trial_store import by_number
 from fts.tui.data.view import RESULTS, SPARE, View
 from fts.tui.render.chart import STYLES, Band, Plot, Series, paint, value_range
 from fts.tui.render.text import Line, line, rule, wrapped
 from fts.tui.widgets.history import history
 
-JUDGED = 200  # trials whose pace says when a first epoch will come
+JUDGED = 200  # latest trials that are looked at, for their pace and for whether they report steps
 
 
 def title(view: View) -> str:
-    """`20M/h3 t23  val AUC by epoch`."""
+    """Returns the title of the chart: `20M/h3 t23  val AUC by epoch`."""
     job, trial = view.job, view.trial
     if job is None:
         return "no cell selected"
@@ -32,7 +32,7 @@ def title(view: View) -> str:
 
 
 def titled(view: View, width: int, height: int, text: str, hint: str) -> list[Line]:
-    """The chart between its title and what it comes to."""
+    """Paints title, chart and conclusion."""
     verdict = line((verdict_line(view, width), "dim"))
     plot = chart(view, width, height - 2)[: max(height - 2, 0)]
     blank = [()] * (height - 2 - len(plot))
@@ -40,7 +40,7 @@ def titled(view: View, width: int, height: int, text: str, hint: str) -> list[Li
 
 
 def without_steps(view: View) -> bool:
-    """Whether the trials of the selected cell report no steps: then it has one curve, that of its trials."""
+    """Returns whether the selected cell has complete trials and none reports steps; then the chart shows its trials."""
     if view.job is None or not view.job.trials_complete:
         return False
     trials = view.trials
@@ -51,7 +51,7 @@ _stepless: Once[bool] = Once()
 
 
 def metric_words(view: View, trial: Trial) -> str:
-    """`val AUC` of a study that has such a word, else the name with the arrow of its goal; what `m` has chosen."""
+    """Returns the shown metric as the study calls it (`val AUC`), else its name with the arrow of its goal."""
     study, name = declared.declared(view.snapshot, view.job.study if view.job else ""), metric_of(view, trial)
     found = study.metric(name)
     if found is not None and found.label:
@@ -62,23 +62,23 @@ def metric_words(view: View, trial: Trial) -> str:
 
 
 def metric_of(view: View, trial: Trial) -> str:
-    """The metric whose curves are shown; one that this trial does not have is none of its own."""
+    """Returns the metric to show: the one that `m` has chosen if the trial has it, else the objective."""
     return view.metric if view.metric in metrics_of(view, trial) else trial.metric
 
 
 def metrics_of(view: View, trial: Trial) -> list[str]:
-    """The metrics of a trial's steps that `m` goes through, first the one that decides."""
+    """Returns the metrics of a trial's steps that `m` goes through, the objective first."""
     known = [curve for curve in view.details.curves.values() if curve]
-    epochs = view.epochs(trial.id) or (known[-1] if known else ())  # before its first step what another one told
+    epochs = view.epochs(trial.id) or (known[-1] if known else ())  # before its first step those of another trial
     study = declared.declared(view.snapshot, view.job.study if view.job else "")
     names = [metric.name for metric in study.metrics]
     names += sorted(name for epoch in epochs[-1:] for name in epoch.metrics if name not in names)
-    told = [name for name in names if any(epoch.number(name) is not None for epoch in epochs[-3:])]
-    return list(dict.fromkeys([trial.metric, *told]))
+    reported = [name for name in names if any(epoch.number(name) is not None for epoch in epochs[-3:])]
+    return list(dict.fromkeys([trial.metric, *reported]))
 
 
 def next_metric(view: View) -> tuple[str, str]:
-    """m on Curves and Results: (the metric shown next, what to say). Behind the last one the one that decides again."""
+    """Returns (next metric for `m`, sentence if there is none). After the last metric the objective ("") follows."""
     if view.screen == RESULTS:
         names = metrics_of_results(view)
         now = view.metric if view.metric in names else next(iter(names), "")
@@ -87,29 +87,29 @@ def next_metric(view: View) -> tuple[str, str]:
         names = [] if trial is None else metrics_of(view, trial)
         now = "" if trial is None else metric_of(view, trial)
     if len(names) < 2:
-        return view.metric, f"{names[0]} is the only metric that these trials tell" if names else "no metric yet"
+        return view.metric, f"{names[0]} is the only metric that these trials report" if names else "no metric yet"
     at = names.index(now) + 1
     return (names[at], "") if at < len(names) else ("", "")
 
 
 def metrics_of_results(view: View) -> list[str]:
-    """The metrics of the selected cell's results that `m` goes through, first the one that decides."""
+    """Returns the metrics of the selected cell's results that `m` goes through, the objective first."""
     job = view.job
-    if job is None or job.task:  # of daily bars the others are diagnostics
+    if job is None or job.task:  # the study of daily bars has one metric to judge by
         return []
     best = next((t for t in view.snapshot.trials if t.job_id == job.id and t.number == job.best_trial), None)
-    told = {} if best is None else metrics_told(best)
-    return list(dict.fromkeys([job.metric, *(name for name in job.goals if name in told), *sorted(told)]))
+    reported = {} if best is None else reported_metrics(best)
+    return list(dict.fromkeys([job.metric, *(name for name in job.goals if name in reported), *sorted(reported)]))
 
 
 def summary(view: View) -> str:
-    """`now .6803  best .6841`; a trial that has ended has a `last` value instead."""
+    """Returns `now .6803  best .6841`; `last` instead of `now` if the trial does not run."""
     trial, best = view.trial, best_trial(view)
     if trial is None:
         return ""
     if without_steps(view):
         return f"best {declared.short(view.job.best_value)}" if view.job is not None else ""
-    found = race_of(view, trial)
+    found = comparison_of(view, trial)
     called = "now" if is_at_work(view, trial) else "last"
     now = f"{called} {declared.short(found.live[-1][1])}" if found.live else f"no {_step(view)} yet"
     decides = metric_of(view, trial) == trial.metric
@@ -117,19 +117,19 @@ def summary(view: View) -> str:
 
 
 def is_at_work(view: View, trial: Trial) -> bool:
-    """Whether somebody works on it at this moment, as far as is known."""
+    """Returns whether a live worker runs the trial now."""
     job = view.job
     running = job is not None and job.status is JobStatus.RUNNING and not view.glance.lost(job)
     return running and trial.status is TrialStatus.RUNNING
 
 
 def _step(view: View) -> str:
-    """The study's word for a step: `epoch`."""
+    """Returns the study's word for a step: `epoch`."""
     return declared.of_job(view.snapshot, view.job).step if view.job is not None else "epoch"
 
 
 def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = True) -> list[Line]:
-    """The plot, or a sentence that says why there is none and when to expect it."""
+    """Paints the plot, or a sentence about why there is none and when it is expected."""
     job, trial = view.job, view.trial
     if job is None:
         return [line(("no cell selected", "dim"))]
@@ -137,23 +137,22 @@ def chart(view: View, width: int, height: int, axis: bool = True, notes: bool = 
         return painted
     if trial is None or not view.epochs(trial.id):
         return [line((row, "dim")) for row in wrapped(no_curve(view, job, trial), width)[:height]]
-    found = race_of(view, trial)
+    found = comparison_of(view, trial)
     plot, ticks = _plot(view, found, height, notes)
     return paint(plot, width, height, axis, ticks)
 
 
 def verdict_line(view: View, width: int = 999) -> str:
-    """`7 of 22 earlier trials gained enough from here to beat the best · 2 of 22 that came this far were pruned`.
-
-    As much as fits whole.
+    """Returns the conclusion, with as many of its parts as fit completely:
+    `7 of 22 earlier trials gained enough from here to beat the best · 2 of 22 that came this far were pruned`.
     """
     trial, job = view.trial, view.job
     if job is not None and without_steps(view):
-        told = f"{formatting.count(job.trials_ended, 'trial')} without {_step(view)}s, one value each"
-        return formatting.cut(told if job.kind != "baseline" else f"{told}, fitted at once", width)
+        text = f"{formatting.count(job.trials_ended, 'trial')} without {_step(view)}s, one value each"
+        return formatting.cut(text if job.kind != "baseline" else f"{text}, fitted at once", width)
     if trial is None:
         return ""
-    found = race_of(view, trial)
+    found = comparison_of(view, trial)
     parts = []
     ended = trial.ended_at is not None
     if found.beats_best is not None and not ended:
@@ -164,43 +163,43 @@ def verdict_line(view: View, width: int = 999) -> str:
         parts.append(f"ends by {formatting.when(ends, view.now)}")
     if (gap := gap_words(view, trial)) is not None:
         parts.append(gap)
-    if (epochs := view.epochs(trial.id)) and epochs[-1].samples_per_s > 0:  # nan where a study does not tell it
+    if (epochs := view.epochs(trial.id)) and epochs[-1].samples_per_s > 0:  # nan if the study does not report it
         parts.append(f"{epochs[-1].samples_per_s:.0f} samples/s{_pace(view, trial)}")
     if ended:
         parts.insert(0, _end_words(trial))
     if not parts:
         few = f"{formatting.count(found.others, 'earlier trial')} to compare with, chances need {ENOUGH}"
         return formatting.cut(few, width)
-    said = formatting.cut(parts[0], width)
+    joined = formatting.cut(parts[0], width)
     for part in parts[1:]:
-        if formatting.width(said) + 3 + formatting.width(part) <= width:
-            said += f" · {part}"
-    return said
+        if formatting.width(joined) + 3 + formatting.width(part) <= width:
+            joined += f" · {part}"
+    return joined
 
 
 def _end_words(trial: Trial) -> str:
-    """`t23 pruned: 0.6379 at epoch 5, median 0.5871`: how it ended, and why where it was cut short."""
+    """Returns how a trial ended, and why if not complete: `t23 pruned: 0.6379 at epoch 5, median 0.5871`."""
     why = trial.message or trial.cause if trial.status is not TrialStatus.COMPLETE else ""
     return f"t{trial.number} {trial.status}" + (f": {why}" if why and str(why) != str(trial.status) else "")
 
 
 def gap_words(view: View, trial: Trial) -> str | None:
-    """`train/val AUC gap +.041`: at the latest epoch of a running trial, at the best one of an ended one."""
+    """Returns `train/val AUC gap +.041`: at the latest epoch of a running trial, at the best epoch of an ended one."""
     gap = train_val_gap(view.epochs(trial.id), None if trial.ended_at is None else trial.best_epoch)
     return None if gap is None else f"train/val AUC gap {signed(gap)}"
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """+.041, -.003: the leading zero is dropped."""
+    """Formats a number with sign and without the leading zero: +.041, -.003."""
     return f"{value:+.{digits}f}".replace("0.", ".", 1)
 
 
 def _pace(view: View, trial: Trial) -> str:
-    """`, 3% slower than usual here`: against the median speed of the cell's other trials of the same shape."""
+    """Returns `, 3% slower than usual`, against the median of the cell's other trials of the same architecture."""
     now = view.epochs(trial.id)[-1].samples_per_s
-    curves = view.details.curves  # of at most some hundred trials
-    alike = [t for t in view.raced if t.id != trial.id and t.architecture == trial.architecture]
-    speeds = sorted(curves[t.id][-1].samples_per_s for t in alike if curves[t.id])
+    curves = view.details.curves  # of a few hundred trials at most
+    similar = [t for t in view.compared_trials if t.id != trial.id and t.architecture == trial.architecture]
+    speeds = sorted(curves[t.id][-1].samples_per_s for t in similar if curves[t.id])
     if len(speeds) < 3 or speeds[len(speeds) // 2] <= 0:
         return ""
     part = now / speeds[len(speeds) // 2] - 1
@@ -209,13 +208,13 @@ def _pace(view: View, trial: Trial) -> str:
 
 
 def share(counted: tuple[int, int]) -> str:
-    """`7 of 22`: a rate never stands without its count."""
+    """Formats `7 of 22`; a percentage would hide how few trials there are."""
     part, whole = counted
     return f"{part} of {whole}"
 
 
 def trial_end(view: View, trial: Trial) -> float | None:
-    """When the running trial has done all its epochs; it may stop earlier. None where nobody works on it."""
+    """Returns when the running trial will have done all its epochs (it may stop earlier); None if it does not run."""
     job, epochs = view.job, view.epochs(trial.id)
     planned = declared.steps_of(job)
     if job is None or job.status is not JobStatus.RUNNING or view.glance.lost(job) or trial.ended_at is not None:
@@ -227,19 +226,19 @@ def trial_end(view: View, trial: Trial) -> float | None:
     left = planned - len(epochs)
     if left <= 0:
         return epochs[-1].at
-    return max(epochs[-1].at + usual, view.now) + (left - 1) * usual  # one that takes longer delays all behind it
+    return max(epochs[-1].at + usual, view.now) + (left - 1) * usual  # a late epoch delays all later ones
 
 
 def best_trial(view: View) -> Trial | None:
-    """The best trial of the selected job."""
+    """Returns the best trial of the selected job."""
     job = view.job
     if job is None or job.best_trial is None:
         return None
     return by_number(view.trials, job.best_trial)
 
 
-def race_of(view: View, trial: Trial) -> Race:
-    """The race of a trial; four parts of a screen ask for the same one."""
+def comparison_of(view: View, trial: Trial) -> Comparison:
+    """Returns the comparison of a trial, cached because four panes of a screen need it."""
     key = (view.details.curves, view.trials, view.snapshot.epochs, trial, view.metric)
     if _latest and all(old is new for old, new in zip(_latest[0][0], key, strict=True)):
         return _latest[0][1]
@@ -250,16 +249,16 @@ def race_of(view: View, trial: Trial) -> Race:
     curves[trial.id] = view.epochs(trial.id)
     known = [t for t in view.trials[-len(curves) - SPARE :] if t.id in curves]
     ahead = line_ahead(view.job, trial, view.trials, curves) if view.job is not None else None
-    found = race(trial, best_trial(view), known, curves, ahead, metric_of(view, trial))
+    found = compare(trial, best_trial(view), known, curves, ahead, metric_of(view, trial))
     _latest[:] = [(key, found)]
     return found
 
 
-_latest: list[tuple[tuple[object, ...], Race]] = []  # the last one, by the identity of what it was made of
+_latest: list[tuple[tuple[object, ...], Comparison]] = []  # the last comparison, by the identity of its inputs
 
 
 def no_curve(view: View, job: Job, trial: Trial | None) -> str:
-    """Never an empty box: what is missing and when it comes."""
+    """Returns why there is no curve yet and, if known, when it is expected."""
     ended, name, step = formatting.trials_ended(job), naming.names_of(view.snapshot.jobs)[job.id], _step(view)
     if ended and not any(t.epochs for t in view.trials[-JUDGED:]) and (trial is None or job.trials_complete):
         fitted = ", fitted at once" if job.kind == "baseline" else ""
@@ -269,13 +268,13 @@ def no_curve(view: View, job: Job, trial: Trial | None) -> str:
     known = [t for t in view.trials[-JUDGED:] if t.epochs and t.train_seconds > 0]
     if trial.status is TrialStatus.RUNNING and job.status is JobStatus.RUNNING and known:
         expected = trial.started_at + sum(t.train_seconds / t.epochs for t in known) / len(known)
-        if expected > view.now:  # it is late, or was interrupted before its first
+        if expected > view.now:  # else it is late, or was interrupted before its first epoch
             earlier = formatting.count(len(known), "earlier trial")
             return f"first {step} of t{trial.number} expected {formatting.clock(expected)} (from {earlier})"
     return f"t{trial.number} has no {step} yet"
 
 
-def _plot(view: View, found: Race, height: int, notes: bool) -> tuple[Plot, list[tuple[float, str]]]:
+def _plot(view: View, found: Comparison, height: int, notes: bool) -> tuple[Plot, list[tuple[float, str]]]:
     series, values = [], []
     if view.overlay and found.median:
         series.append(Series(found.median, "median", "dotted", name="median"))
@@ -310,8 +309,8 @@ def _plot(view: View, found: Race, height: int, notes: bool) -> tuple[Plot, list
     return plot, ticks if height >= 8 else []
 
 
-def _x_range(view: View, found: Race) -> tuple[float, float]:
-    """All epochs of all curves, halved once per zoom step and shifted back by h."""
+def _x_range(view: View, found: Comparison) -> tuple[float, float]:
+    """Returns the range of epochs to show: all, halved once per zoom step, shifted back by the key h."""
     lines: list[Points] = [found.live, found.best, found.median]
     last = max((points[-1][0] for points in lines if points), default=1.0)
     planned = declared.steps_of(view.job)
@@ -332,7 +331,7 @@ def _ceil(value: float) -> int:
     return int(-(-value // 1))
 
 
-def _notes(view: View, found: Race, height: int) -> tuple[tuple[int, str, str], ...]:
+def _notes(view: View, found: Comparison, height: int) -> tuple[tuple[int, str, str], ...]:
     best, step = best_trial(view), declared.step_word(view.snapshot, view.job)
     texts = []
     if view.overlay and best and found.best:
@@ -351,7 +350,6 @@ def _notes(view: View, found: Race, height: int) -> tuple[tuple[int, str, str], 
     if view.overlay and found.median:
         texts.append((f"{STYLES['dotted']} median", "median"))
     falls = view.trial is not None and view.trial.direction is Direction.MINIMIZE
-    first = (
-        0 if falls else max(height - 3 - len(texts), 0) // 2
-    )  # where falling or rising curves leave room at the right
+    # Falling curves leave room at the top right, rising ones in the middle.
+    first = 0 if falls else max(height - 3 - len(texts), 0) // 2
     return tuple((first + n, text, role) for n, (text, role) in enumerate(texts[: max(height - 2, 1)]))

@@ -1,4 +1,4 @@
-"""The widget that shows lines of a painter: it compares with the lines before and repaints only what differs."""
+"""The widget that shows the lines of a painter. It repaints only the columns that have changed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from fts.tui.render.text import Line
 
-RECORDED = ("log", "events")  # panes of what others have written: not a letter of it is changed
-GAP = 12  # unchanged columns between two changes that are cheaper to send again than to jump over
+RECORDED = ("log", "events")  # panes whose text is shown as recorded, without replacing keys by the user's
+GAP = 12  # two changes with fewer unchanged columns between them are sent as one: cheaper than moving the cursor
 
 
 class Lines(Widget):
-    """Lines of (text, role) spans; unchanged columns are not painted again. Its text can be selected."""
+    """Shows lines of (text, role) spans. Its text can be selected with the mouse."""
 
     DEFAULT_CSS = """
     Lines { width: 1fr; height: 1fr; }
@@ -33,8 +33,8 @@ class Lines(Widget):
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self.lines: list[Line] = []
-        self.repainted = 0  # cells that were painted again, for the tests
-        self._is_drawn = False  # its lines are asked for to be drawn, not to be selected
+        self.repainted = 0  # number of repainted character cells, for the tests
+        self._is_drawn = False  # render_line is called to draw, not to find the selection
 
     def show(self, lines: Sequence[Line]) -> None:
         """Shows these lines; refreshes only the columns of the rows that changed."""
@@ -53,9 +53,9 @@ class Lines(Widget):
             self.refresh(*regions)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """What is drawn. Its lines have no offsets, each of which is a style of its own: 3 MB on seven screens.
+        """Draws lines without offsets: each offset is a style of its own, 3 MB on seven screens.
 
-        Where the mouse selects, Textual asks for the line below it with `render_line`.
+        For a selection Textual calls `render_line` directly and gets offsets.
         """
         self._is_drawn = True
         try:
@@ -64,11 +64,11 @@ class Lines(Widget):
             self._is_drawn = False
 
     def render_line(self, y: int) -> Strip:
-        app: Any = self.app  # the monitor, or what draws its pictures
+        app: Any = self.app  # Monitor or pictures.HeadlessApp
         blank = theme.style("", app.palette)
         if y >= len(self.lines):
             return Strip.blank(self.size.width, blank)
-        keymap = getattr(app, "keymap", None)  # a picture has the default keys
+        keymap = getattr(app, "keymap", None)  # pictures show the default keys
         own = keymap is not None and bool(keymap.changed) and self.name not in RECORDED
         segments = []
         for text, role in self.lines[y]:
@@ -81,7 +81,7 @@ class Lines(Widget):
         return strip if self._is_drawn or not self.allow_select else strip.apply_offsets(0, y)
 
     def _selected(self, strip: Strip, y: int) -> Strip:
-        """The strip with what is selected in it inverse."""
+        """Draws the selected part of a strip inverse."""
         span = self.text_selection.get_span(y) if self.text_selection is not None else None
         if span is None:
             return strip
@@ -98,18 +98,18 @@ class Lines(Widget):
         text = "\n".join("".join(part for part, _ in line).rstrip() for line in self.lines)
         return selection.extract(text), "\n"
 
-    def selection_updated(self, selection: Selection | None) -> None:  # every line may look different
+    def selection_updated(self, selection: Selection | None) -> None:  # any line may have changed
         self.refresh()
 
-    def get_content_width(self, container: Size, viewport: Size) -> int:  # as Textual asks
+    def get_content_width(self, container: Size, viewport: Size) -> int:  # called by Textual
         return container.width
 
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # as Textual asks
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # called by Textual
         return len(self.lines)
 
 
 def changed_runs(before: Line, after: Line) -> list[tuple[int, int]]:
-    """The [first, last) columns in which two lines differ in a character or its role, near ones taken together."""
+    """Returns the [first, last) columns in which two lines differ in character or role; joins near ones."""
     if before == after:
         return []
     head, tail = 0, 0
@@ -138,7 +138,7 @@ def _width(line: Line) -> int:
 
 
 def _cells(line: Line) -> list[tuple[str, str]]:
-    """(character, role) per column; a wide character fills two."""
+    """Returns (character, role) per column; a wide character fills two."""
     cells: list[tuple[str, str]] = []
     for text, role in line:
         if formatting.width(text) == len(text):
@@ -147,6 +147,6 @@ def _cells(line: Line) -> list[tuple[str, str]]:
         for char in text:
             columns = formatting.width(char)
             if not columns and cells:
-                cells[-1] = (cells[-1][0] + char, role)  # an accent belongs to what stands before it
+                cells[-1] = (cells[-1][0] + char, role)  # an accent joins the character before it
             cells.extend([(char, role)] * columns)
     return cells

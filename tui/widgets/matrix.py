@@ -1,4 +1,4 @@
-"""The matrix over the first two axes of a study with its best values, and what its signs and the seal mean."""
+"""The matrix of best values over the first two axes of a study, and the lines below it: signs, test set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import declared, formatting, naming, trial_facts
 from fts.state.values import Direction, JobStatus
-from fts.tui.data.question import Grid, alike, grid_of, has_front, objective, of_bars, questions
+from fts.tui.data.result_grid import Grid, comparable_jobs, grid_of, has_front, objective, of_bars, questions
 from fts.tui.data.view import RESULTS, View
 from fts.tui.render.text import Line, Span, line, with_role
 from fts.tui.widgets import learning_curve, queue_table
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fts.state.values import Job, Margin, Opening
     from fts.tui.data.view import View
 
-NAME, MOST_NAME = 6, 24  # columns of a row's name
-COLUMN, INTERVAL = 16, 24  # columns of a cell; where its difference to the baseline stands below with its interval
+NAME, MOST_NAME = 6, 24  # columns of a row's name, at least and at most
+COLUMN, INTERVAL = 16, 24  # columns of a cell; of a cell with the difference to the baseline and its interval below
 SEALED = "validation only: the test set is sealed until `fts final` opens it for a cell"
 SEALED_BRIEF = "validation only: the test set is sealed"
 OPENED = 3  # openings named; more are counted
@@ -30,9 +30,9 @@ SIGNS_ANY_BRIEF = "░ worst … █ best value · ★ best of the study"
 
 
 def matrix(view: View, width: int) -> list[Line]:
-    """A row for each value of the first axis, a column for each of the second: best value, shade, trials, state.
+    """Paints a row for each value of the first axis, a column for each of the second: best value, shade, trials, state.
 
-    Below each the baseline's distance, where there is one.
+    Below each value its difference to the baseline, if there is one.
     """
     grid = grid_of(view)
     best = queue_table.best_ids(view)
@@ -42,7 +42,7 @@ def matrix(view: View, width: int) -> list[Line]:
     columns, left_out = in_sight(view, grid, max((width - name) // column, 1))
     head: list[Span] = [(formatting.fit("", name), "")]
     metric = metric_shown(view)
-    plain = not view.job or len(declared.of_job(view.snapshot, view.job).axes) < 2  # the column is called by its metric
+    plain = not view.job or len(declared.of_job(view.snapshot, view.job).axes) < 2  # then the heading is the metric
     head += [
         (formatting.fit(f"  {_word(view, metric) if metric and plain else each}", column), "dim") for each in columns
     ]
@@ -62,7 +62,7 @@ def matrix(view: View, width: int) -> list[Line]:
 
 
 def in_sight(view: View, grid: Grid, room: int) -> tuple[list[str], list[str]]:
-    """The columns that fit, that of the selected cell among them; and the others."""
+    """Returns the columns that fit, including the one of the selected cell, and the other columns."""
     at = next((key[1] for key, job in grid.cells.items() if job.id == view.job_id), None)
     place = grid.columns.index(at) if at in grid.columns else 0
     first = min(max(place - room + 1, 0), max(len(grid.columns) - room, 0))
@@ -104,7 +104,7 @@ def _shade(value: float, values: Sequence[float], direction: Direction) -> str:
 
 
 def _difference(margin: Margin | None, column: int) -> Span:
-    """`+.012 [-.004, +.028]` of AUC; where that does not fit the ? of the queue for an interval that holds 0."""
+    """Formats a difference of AUC: `+.012 [-.004, +.028]`; if that does not fit `+.012?`, ? if the interval has 0."""
     if margin is None:
         return formatting.fit("", column), ""
     open_ = margin.auc_low <= 0 <= margin.auc_high
@@ -115,7 +115,7 @@ def _difference(margin: Margin | None, column: int) -> Span:
 
 
 def below_matrix(view: View, width: int) -> list[Line]:
-    """What its values are compared with, its signs, the questions it leaves out, the seal."""
+    """Paints the lines below the matrix: baseline, signs, results that are not in it, the test set."""
     bars = of_bars(view)
     full, brief = (SIGNS, SIGNS_BRIEF) if bars else (SIGNS_ANY, SIGNS_ANY_BRIEF)
     signs = line((full if width >= formatting.width(full) else brief, "dim"))
@@ -124,9 +124,9 @@ def below_matrix(view: View, width: int) -> list[Line]:
 
 
 def legend(view: View, width: int) -> Line:
-    """What stands below each value."""
-    asked = {job.id for job in alike(view)}
-    rivals = {margin.rival for margin in view.snapshot.margins if margin.job_id in asked}
+    """Explains the difference below each value."""
+    comparable = {job.id for job in comparable_jobs(view)}
+    rivals = {margin.rival for margin in view.snapshot.margins if margin.job_id in comparable}
     rival = f" ({next(iter(rivals))})" if len(rivals) == 1 else ""
     full = f"below: its best trial's AUC minus the best baseline's{rival}, 95 % interval, paired by day"
     brief = "below: AUC minus the best baseline's, 95 % interval" if width >= 78 else "below: AUC minus the baseline's"
@@ -134,7 +134,7 @@ def legend(view: View, width: int) -> Line:
 
 
 def other_questions(view: View, width: int) -> list[Line]:
-    """Which questions are not in this matrix."""
+    """Names the questions whose results are not in this matrix."""
     others = questions(view)[1:]
     return (
         [line((formatting.cut(f"not in this table: {', '.join(others)}; [ and ] go there", width), "dim"))]
@@ -144,23 +144,23 @@ def other_questions(view: View, width: int) -> list[Line]:
 
 
 def seal_lines(view: View, width: int) -> list[Line]:
-    """That the test set is sealed, or for which cell it was opened, when, by whom, for which trial, what it said."""
+    """Says that the test set is sealed, or for which cells it was opened: when, by whom, which trial, the result."""
     opened = view.details.openings
     if not opened:
         return [line((SEALED if width >= len(SEALED) else SEALED_BRIEF, "dim"))]
     names = naming.names_of(view.snapshot.jobs)
-    told = [
+    openings = [
         f"test set of {names.get(o.job_id, o.experiment)} opened {formatting.when(o.at, view.now)} by {o.who} "
         f"for t{o.trial}{_tested(o)}"
         for o in opened[-OPENED:]
     ]
     more = f" and {len(opened) - OPENED} more" if len(opened) > OPENED else ""
-    told[-1] += f"{more}; sealed for every other cell"
-    return [line((formatting.cut(text, width), "look")) for text in told]
+    openings[-1] += f"{more}; sealed for every other cell"
+    return [line((formatting.cut(text, width), "look")) for text in openings]
 
 
 def _tested(opened: Opening) -> str:
-    """`: test AUC .671`, once its one evaluation is done."""
+    """Returns the result of an opened test set, `: test AUC .671`, once it was evaluated."""
     scores = opened.scores or {}
     known = [scores[name] for name in ("auc", "auc_low", "auc_high") if isinstance(scores.get(name), int | float)]
     if not known:
@@ -170,7 +170,8 @@ def _tested(opened: Opening) -> str:
 
 
 def shown(view: View) -> str:
-    """`best loss ↓`, `best loss ↓, the first of 2 goals`, `val_acc of the trial with the best loss ↓`."""
+    """Says what the matrix shows: `best loss ↓`, `best loss ↓, the first of 2 goals`,
+    `val_acc of the trial with the best loss ↓`."""
     goals, metric = has_front(view), metric_shown(view)
     if metric:
         return f"{_word(view, metric)} of the trial with the best {objective(view)}"
@@ -178,13 +179,13 @@ def shown(view: View) -> str:
 
 
 def metric_shown(view: View) -> str:
-    """The metric that `m` has chosen instead of the one that decides; empty: none."""
+    """Returns the metric that `m` has chosen instead of the objective; empty: none."""
     names = learning_curve.metrics_of_results(view) if view.metric else []
     return view.metric if view.metric in names[1:] else ""
 
 
 def _word(view: View, metric: str) -> str:
-    """The metric with the arrow of its goal, where it has one."""
+    """Returns the name of a metric with the arrow of its goal, if it has one."""
     if view.job is None:
         return metric
     goal = view.job.goals.get(metric) or _goal(view, metric)
@@ -197,11 +198,11 @@ def _goal(view: View, metric: str) -> Direction | None:
 
 
 def _values(view: View, jobs: Iterable[Job]) -> dict[int, float]:
-    """Job id -> what the matrix shows of it: its best value, or the chosen metric of its best trial."""
+    """Returns by job id the value that the matrix shows: the best value, or the chosen metric of the best trial."""
     metric = metric_shown(view)
     if not metric:
         return {job.id: job.best_value for job in jobs if job.best_value is not None}
     best = {(t.job_id, t.number): t for t in view.snapshot.trials}
     trials = {job.id: best.get((job.id, job.best_trial or 0)) for job in jobs if job.best_trial is not None}
-    told = {id_: trial_facts.metrics_of(trial).get(metric) for id_, trial in trials.items() if trial is not None}
-    return {id_: float(value) for id_, value in told.items() if isinstance(value, int | float)}
+    values = {id_: trial_facts.metrics_of(trial).get(metric) for id_, trial in trials.items() if trial is not None}
+    return {id_: float(value) for id_, value in values.items() if isinstance(value, int | float)}

@@ -1,4 +1,4 @@
-"""Memory, heat, load and disk as meters with their limits, and as lines over the last day."""
+"""The meters (memory, temperature, load, power, disk) with limits and history, and sentences on guard and workers."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from fts.tui.render.text import Line, Span
 
 NAME = 6
-UNKNOWN = "not available here"  # no sensor tells it
+UNKNOWN = "not available here"  # there is no sensor
 BAR = 10
-NOW_S = 60.0  # that a sample tells of now: a worker measures every 10 s
+NOW_S = 60.0  # an older sample is not the present state; a worker measures every 10 s
 
 
 @dataclass(frozen=True)
 class Meter:
-    """One quantity: its share of the whole, the value in words, the limits in words, and its history."""
+    """One quantity: its share of the whole, value, limits, history."""
 
     name: str
     part: float | None  # 0..1; None: unknown; below 0: no bar, because the whole is not known
-    text: str
-    limits: tuple[str, ...]  # the longest first: the first that fits is shown, whole
+    text: str  # the value
+    limits: tuple[str, ...]  # texts about the limits, the longest first; the first that fits is shown
     history: tuple[Point, ...]
     role: str = ""
     marks: tuple[tuple[float, str], ...] = ()  # (share, sign) of the limits, drawn into the bar
 
 
 def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
-    """The five meters of the latest sample of the first live worker; unknown is said, never drawn as zero."""
+    """Returns the five meters of the latest sample of a live worker. An unknown value is not shown as zero."""
     limits = limits or heat_limits()
     now = latest(view)
     past = view.details.samples or ((now,) if now else ())
@@ -49,30 +49,30 @@ def meters(view: View, limits: Thresholds | None = None) -> list[Meter]:
 
 
 def _unmeasured(view: View) -> str:
-    """Why there is no sample at all: the sensor is not to blame."""
+    """Returns why there is no sample at all."""
     alive = any(is_live(worker, view.now) for worker in view.snapshot.workers)
     return "not measured yet" if alive else f"unknown, {_absent(view)}"
 
 
 def _absent(view: View) -> str:
-    """What became of the worker while none is heard: a silent one may still train and guard."""
+    """Returns what happened to the worker if none is live; a silent one may still train and guard."""
     last = next((worker for worker in view.snapshot.workers if worker.status == "running"), None)
     return "no worker" if last is None else "worker died" if last.gone else "worker silent"
 
 
 def latest(view: View) -> Sample | None:
-    """The newest sample, as long as it tells of now."""
+    """Returns the newest sample of a live worker; None if it is older than NOW_S."""
     return max(recent(view), key=lambda s: s.at, default=None)
 
 
 def recent(view: View) -> list[Sample]:
-    """Each live worker's latest sample, where it tells of now; an older one is history."""
+    """Returns the latest sample of each live worker, if not older than NOW_S."""
     alive = {worker.id for worker in view.snapshot.workers if is_live(worker, view.now)}
     return [each for each in view.snapshot.samples if each.worker_id in alive and abs(view.now - each.at) <= NOW_S]
 
 
 def rows(view: View, width: int, spark_columns: int, which: Sequence[str]) -> list[Line]:
-    """`mem  ███████▌··  92/128 GB ▂▅▆▆▇▇▇ soft 110`, one line per meter."""
+    """Paints one line per meter: `mem  ███████▌··  92/128 GB ▂▅▆▆▇▇▇ soft 110`."""
     lines: list[Line] = []
     for meter in meters(view):
         if meter.name not in which:
@@ -101,7 +101,7 @@ SOFT, HARD = "┊", "┃"  # | and ! in ASCII
 
 
 def bar(meter: Meter, columns: int = BAR) -> list[Span]:
-    """The bar with its limits drawn in, each at its place; of two in one column the worse one is drawn."""
+    """Paints a bar with its limits; of two limits in one column the hard one."""
     if meter.part is None or meter.part < 0:
         return [(" " * columns, "")]
     chars = [(char, meter.role or "running") for char in formatting.bar(meter.part, columns)]
@@ -117,23 +117,23 @@ def bar(meter: Meter, columns: int = BAR) -> list[Span]:
 
 
 def guard_word(view: View) -> str:
-    """`ok`, or the guard's word where it is not."""
+    """Returns `ok`, or the state of the guard."""
     guards = [w.guard for w in view.snapshot.workers if is_live(w, view.now)]
     if not guards:
-        told = _absent(view)
-        return f"{'unknown' if told == 'worker silent' else 'off'}, {told}"
+        absent = _absent(view)
+        return f"{'unknown' if absent == 'worker silent' else 'off'}, {absent}"
     worst = next((word for word in ("cooling", "frozen", "warm", "unknown") if word in guards), "normal")
     return "ok" if worst == "normal" else worst
 
 
 def guard_line(view: View, width: int = 999, limits: Thresholds | None = None, pauses: bool = True) -> str:
-    """What the guard does and when it would act, in the longest sentence of its own that fits; a cut one is marked."""
+    """Returns the longest sentence about the guard that fits into `width`; the shortest one is cut if necessary."""
     texts = guard_words(view, limits or heat_limits(), pauses)
     return next((text for text in texts if formatting.width(text) <= width), formatting.cut(texts[-1], width))
 
 
 def guard_words(view: View, limits: Thresholds, pauses: bool = True) -> tuple[str, ...]:
-    """The same said at length and shorter."""
+    """Returns sentences about what the guard does and when it acts, the longest first."""
     worker = next((w for w in view.snapshot.workers if w.status == "running"), None)
     if worker is None:
         return ("guard: no worker, nothing to guard", "guard: no worker")
@@ -163,7 +163,7 @@ def guard_words(view: View, limits: Thresholds, pauses: bool = True) -> tuple[st
 
 
 def last_pause(view: View) -> str:
-    """`last pause 03:12-03:23`; empty when the journal tells of none."""
+    """Returns `last pause 03:12–03:23`; empty if the journal has none."""
     began = None
     found = ""
     for event in view.details.events or view.snapshot.events:
@@ -175,9 +175,9 @@ def last_pause(view: View) -> str:
 
 
 def worker_line(view: View, worker: Worker) -> str:
-    """`worker 2 on spark (pid 4242) · up 3d04h · ...`; the age is rounded so that an idle screen stays still.
+    """Returns `worker 2 on spark (pid 4242) · up 3d04h · ...`; the age is rounded so that an idle screen stays still.
 
-    The age of one that does not beat any more ends with its last sign of life.
+    The age of a worker without heartbeats ends with its last heartbeat.
     """
     name = f"worker {worker.id} on {worker.host} (pid {worker.pid})"
     if worker.status == "stopped" and _was_lost(view, worker):
@@ -191,23 +191,23 @@ def worker_line(view: View, worker: Worker) -> str:
     if not alive:
         how = "lost" if worker.status == "lost" else "died" if worker.gone else "silent"
         return f"{name} · {how}, last heartbeat {formatting.to_the_second(worker.heartbeat_at, view.now)}, was up {up}"
-    told = drain.sentence(view.snapshot, worker, view.now).removeprefix(f"worker {worker.id} ")
-    asked = f" · DRAINING: {told}" if worker.asked else ""
-    return f"{name} · up {up} · {formatting.count(worker.slots, 'slot')} · heartbeat ok{asked}"
+    drains = drain.sentence(view.snapshot, worker, view.now).removeprefix(f"worker {worker.id} ")
+    draining = f" · DRAINING: {drains}" if worker.asked else ""
+    return f"{name} · up {up} · {formatting.count(worker.slots, 'slot')} · heartbeat ok{draining}"
 
 
 def _was_lost(view: View, worker: Worker) -> bool:
-    """Whether it was found dead, rather than left: its age ends with its last sign of life, not when that was seen."""
+    """Returns whether a stopped worker was found dead, so that its last heartbeat is its end."""
     return any(e.verb in WORKER_LOST and e.data.get("worker_id") == worker.id for e in view.snapshot.events)
 
 
 def _lasted(seconds: float) -> str:
-    """To the minute; of less than one in seconds, to ten while it goes on, so that an idle screen stays still."""
+    """Formats a duration to the minute; below one minute in steps of 5 s, so that an idle screen stays still."""
     return formatting.absence(seconds) if seconds >= formatting.MINUTE else formatting.spell(seconds // 5 * 5)
 
 
 def resume_line(view: View) -> str:
-    """What a kill would cost now, of trials whose study writes a checkpoint after each epoch; a function may not."""
+    """Returns where running trials would resume after a kill, for studies that write a checkpoint after each epoch."""
     after_each = {job.id for job in view.snapshot.jobs if job.task}
     live = [trial for trial in view.snapshot.trials if trial.status == "running" and trial.job_id in after_each]
     parts = [f"{trial_name(view, trial)} resumes at ep {trial.epochs}" for trial in live]
@@ -215,13 +215,13 @@ def resume_line(view: View) -> str:
 
 
 def trial_name(view: View, trial: Trial) -> str:
-    """`20M/h3 t23`: two slots may both be at their t5."""
+    """Returns `20M/h3 t23`, with the cell because two slots may both run their t5."""
     name = naming.names_of(view.snapshot.jobs).get(trial.job_id)
     return f"t{trial.number}" if name is None else f"{name} t{trial.number}"
 
 
 def trial_marks(view: View, trial: Trial) -> str:
-    """`soft 2.4 ┊ hard 2.8 GB`: what the trial itself is kept within; empty where no worker has said it."""
+    """Returns the memory limits of a trial, `soft 2.4 ┊ hard 2.8 GB`; empty if no worker has recorded them."""
     found = view.details.limits.get(trial.id)
     return "" if found is None else f"soft {gigabytes(found[0])} ┊ hard {gigabytes(found[1])} GB"
 
@@ -238,7 +238,8 @@ def _memory(now: Sample | None, past: Sequence[Sample]) -> Meter:
 
 
 def memory_words(now: Sample, used: int) -> tuple[tuple[str, ...], tuple[tuple[float, str], ...], str]:
-    """(limits in words, marks, role): soft has the trial halve its batch, hard has it killed and halved."""
+    """Returns (texts about the limits, marks, role). Above soft a trial halves its batch; above hard it is killed and
+    restarted with half the batch."""
     more = f"  trials {formatting.size(now.trial_rss)}" if now.trial_rss is not None else ""
     more += f"  swap {formatting.size(now.swap_used)}" if now.swap_used else ""
     found = memory_marks(now.total) if now.total else None
@@ -253,7 +254,7 @@ def memory_words(now: Sample, used: int) -> tuple[tuple[str, ...], tuple[tuple[f
 
 
 def gigabytes(count: float) -> str:
-    """110, or 24.1 where whole ones would hide the difference between two limits."""
+    """Formats 110, or 24.1 below 100 GB, where whole numbers could hide the difference between two limits."""
     return f"{count / formatting.GB:.0f}" if count >= 100 * formatting.GB else f"{count / formatting.GB:.1f}"
 
 
@@ -290,11 +291,11 @@ def _gpu(now: Sample | None, past: Sequence[Sample]) -> Meter:
     return Meter("cpu", None, UNKNOWN, (), ())
 
 
-IDLE_PERCENT = 5.0  # of a GPU's time, below which it does no work of ours
+IDLE_PERCENT = 5.0  # a GPU below this utilization counts as idle
 
 
 def _idle(past: Sequence[Sample]) -> str:
-    """`idle 14 min of 24 h`: the measured time in which the GPU did nothing; empty for less than an hour of it."""
+    """Returns `idle 14 min of 24 h`, of the measured time; empty if less than an hour was measured."""
     known = [sample for sample in past if sample.gpu_percent is not None]
     idle = measured = 0.0
     for sample, after in pairwise(known):
@@ -312,7 +313,7 @@ def _power(now: Sample | None, past: Sequence[Sample]) -> Meter:
     history = tuple((s.at, s.power_w) for s in past if s.power_w is not None)
     watts = [value for _, value in history]
     top = max((*watts, now.power_w, 1.0))
-    hours = measured_s(history) / formatting.HOUR  # without a worker nobody knows what was drawn
+    hours = measured_s(history) / formatting.HOUR  # gaps without a worker are not counted
     energy = f"{sum(watts) / len(watts) * hours / 1000:.1f} kWh in {hours:.0f} h" if hours >= 1 else ""
     return Meter("power", now.power_w / top, f"{now.power_w:.0f} W", (energy,), history)
 
@@ -328,12 +329,13 @@ def _disk(now: Sample | None, past: Sequence[Sample]) -> Meter:
     return Meter("disk", -1.0, text, limits, history)
 
 
-LEAST_LOSSES = 3  # hours below which nothing is foretold
+LEAST_LOSSES = 3  # hours that a forecast of the disk needs
 
 
 def _days_left(past: Sequence[Sample]) -> float | None:
-    """Days until it is full at the usual loss of an hour: one large file is no rate; None: it does not fill up."""
-    hours: dict[int, int] = {}  # the last value of each
+    """Returns the days until the disk is full, at the median loss per hour (one large file is not a rate); None if it
+    does not fill up."""
+    hours: dict[int, int] = {}  # hour: free bytes at its last sample
     for sample in past:
         if sample.disk_free is not None:
             hours[int(sample.at // formatting.HOUR)] = sample.disk_free

@@ -1,4 +1,4 @@
-"""Memory, heat and GPU of each node as small charts of the last hours, in one row or one below the other."""
+"""Small charts of a node's memory, temperature and GPU over the last hours."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from fts.tui.render.text import Line, Span
 
 COLUMNS = 12  # of each chart
-LEAST = 2  # points from which a chart says more than the number
-COOL = 30.0  # °C, the foot of the chart of heat
+LEAST = 2  # points that a chart needs
+COOL = 30.0  # °C at the bottom of the temperature chart
 
 
 def rows(node: Node, width: int) -> list[Line]:
-    """`  mem ▂▃▅▆▇ 62%   heat ▁▂▄ 61°C   gpu ▇▇▆ 97%`; nothing where nothing was measured yet."""
+    """Paints `  mem ▂▃▅▆▇ 62%  heat ▁▂▄ 61°C  gpu ▇▇▆ 97%` in as few lines as fit; nothing without measurements."""
     hot = heat_limits()
     charts = [
         _chart(node, 1, "mem", (0.0, 1.0), lambda value: f"{100 * value:.0f}%"),

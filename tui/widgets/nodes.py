@@ -1,4 +1,4 @@
-"""The machines that run trials for a worker elsewhere: one line for all of them, some lines and charts for each."""
+"""The nodes: other machines that run trials for a worker. One line for all, some lines and charts for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fts.state.values import Node
     from fts.tui.data.view import View
 
-RECENT_S = 15.0  # of what was heard since, no age is told: an idle screen stays still
+RECENT_S = 15.0  # a smaller age is not shown, so that an idle screen stays still
 ROLES = {
     NodeState.UP: "", NodeState.DRAINING: "look", NodeState.SILENT: "retrying", NodeState.LOST: "failed",
     NodeState.QUARANTINED: "failed",
@@ -23,13 +23,13 @@ ROLES = {
 
 
 def brief(view: View, width: int) -> list[Line]:
-    """`4 nodes, 13/16 slots, 1 silent 40 s`; nothing without any."""
-    told = in_one_line(view.snapshot.nodes, view.now)
-    return [line((formatting.cut(f"{told}  (4 shows each)", width), "dim"))] if told else []
+    """Paints `4 nodes, 13/16 slots, 1 silent 40 s`; nothing without nodes."""
+    text = in_one_line(view.snapshot.nodes, view.now)
+    return [line((formatting.cut(f"{text}  (4 shows each)", width), "dim"))] if text else []
 
 
 def rows(view: View, width: int) -> list[Line]:
-    """Each node with its state, slots, trials and machine; nothing without any."""
+    """Paints each node with state, slots, trials, hardware and charts; nothing without nodes."""
     found = view.snapshot.nodes
     if not found:
         return []
@@ -41,7 +41,7 @@ def rows(view: View, width: int) -> list[Line]:
 
 
 def sentence(node: Node, now: float) -> str:
-    """`gpu3: up · 3 of 4 slots: 20M/h3 t5, 20M/h5 t2 · H100, 80 GB · 61°C`."""
+    """Returns `gpu3: up · 3 of 4 slots: 20M/h3 t5, 20M/h5 t2 · H100, 80 GB · 61°C`."""
     state = state_of(node, now)
     parts = [
         f"{state}: {node.reason}" if node.reason else state,

@@ -1,4 +1,4 @@
-"""A part of a screen: one painter, one place on the screen, its own focus; clicks on it choose, open and sort."""
+"""A pane: a widget that shows the lines of one painter. It can have the focus, scroll, and handle clicks on rows."""
 
 from __future__ import annotations
 
@@ -26,39 +26,40 @@ if TYPE_CHECKING:
     Painter = Callable[[View, int, int], Sequence[Line]]
 
 NOTHING = Extent(0, 0, 0)
-ENOUGH = 99  # lines, of a height that is not known yet
-NO_FOCUS = "-"  # as View.focus: another pane has it
+ENOUGH = 99  # lines passed to a painter whose height is not known yet
+NO_FOCUS = "-"  # value of View.focus for a pane without the focus
 
 
 @dataclass(frozen=True)
 class Long:
-    """Of a pane whose painter may give more lines than fit: they scroll between those that stay above and below.
+    """Settings of a pane that scrolls if its painter returns more lines than fit.
 
-    A line of the role `cursor` is brought into sight when it is another one.
+    The first `head` and the last `foot` lines stay in place. When the line with the role `cursor` changes, the pane
+    scrolls to it.
     """
 
     head: int = 1
-    foot: Callable[[View, int], int] = lambda view, width: 0  # (view, width)
+    foot: Callable[[View, int], int] = lambda view, width: 0  # (view, width) -> lines
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a pane with rows knows of them: the id that stands on each of its lines, the columns it is sorted by."""
+    """Settings of a pane with clickable rows and headings."""
 
-    rows: Callable[[View, int, int], Sequence[int | None]]  # (view, width, height): None is no row
-    columns: Callable[[View, int], Mapping[str, str]]  # (view, width): word of the heading, what it is sorted by
-    heading: int = 0  # its line
+    rows: Callable[[View, int, int], Sequence[int | None]]  # (view, width, height) -> row id of each line; None: no row
+    columns: Callable[[View, int], Mapping[str, str]]  # (view, width) -> word of the heading: column to sort by
+    heading: int = 0  # line of the heading
 
 
 class Pane(Lines, can_focus=True):
-    """Shows what its painter makes of a view at its size, with a scrollbar where it has more rows than lines."""
+    """Shows what its painter makes of a view at its size; with a scrollbar if it has more rows than fit."""
 
     DEFAULT_CSS = """
     Pane ScrollBar { dock: right; width: 1; height: 100%; }
     """
 
     class Chosen(Message):
-        """A row was clicked; twice: it shall be opened."""
+        """A row was clicked; `opens`: it was a double click."""
 
         def __init__(self, row: int, opens: bool) -> None:
             super().__init__()
@@ -72,14 +73,14 @@ class Pane(Lines, can_focus=True):
             self.column = column
 
     class Scrolled(Message):
-        """The scrollbar was moved: this row shall be the first in sight."""
+        """The scrollbar was moved: row `first` should be at the top."""
 
         def __init__(self, first: int, extent: Extent) -> None:
             super().__init__()
             self.first, self.extent = first, extent
 
     class Wheel(Message):
-        """The wheel was turned, or the scrollbar clicked beside its thumb: so many rows down."""
+        """The wheel was turned or the scrollbar clicked outside its thumb: move so many rows down."""
 
         def __init__(self, rows: int) -> None:
             super().__init__()
@@ -99,10 +100,8 @@ class Pane(Lines, can_focus=True):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`rows`: how many it wants at a width, where its height is `auto`; `extent`: where it scrolls.
-
-        `wall`: a line at its left edge.
-        """
+        """`rows`: its height at a width, for panes with `height: auto`. `extent`: its rows and the visible ones, for a
+        scrollbar. `wall`: draw a line at its left edge."""
         super().__init__(name=name, id=id, classes=classes)
         self.can_focus = focus
         self.view: View | None = None
@@ -111,20 +110,20 @@ class Pane(Lines, can_focus=True):
         self.bar: ScrollBar | None = None
         self.long, self.wall = long, wall
         self._painter, self._rows, self._extent = paint, rows, extent
-        self._all: list[Line] = []  # of a long one
-        self._title, self._first, self._cursor = "", 0, -1  # its first line; that in sight below its head; its cursor
-        self._columns, self._wanted = 0, 1  # a width, and the rows that it wants there
-        self._is_seen = False  # Textual has given it a place
+        self._all: list[Line] = []  # all lines of a long pane
+        self._title, self._first, self._cursor = "", 0, -1  # title line, first visible row, line of the cursor
+        self._columns, self._wanted = 0, 1  # width at the last layout, and the rows wanted there
+        self._is_seen = False  # whether Textual has given it a region
 
-    def look(self, view: View) -> None:
-        """Shows another view."""
+    def show_view(self, view: View) -> None:
+        """Shows a view."""
         self.view = view
         if self._rows is not None and self._columns and self._rows(view, self._columns) != self._wanted:
             self.refresh(layout=True)
         self.repaint()
 
     def repaint(self) -> None:
-        """Paints anew; what is equal to the lines before is not sent."""
+        """Paints the view again; only changed columns are sent to the terminal."""
         if self.view is not None and self._is_seen and self.size.area:
             if self.long is not None:
                 self._read(self.view, self.long)
@@ -134,12 +133,12 @@ class Pane(Lines, can_focus=True):
 
     @property
     def columns(self) -> int:
-        """That its painter has, beside a scrollbar."""
+        """Width for the painter, without the scrollbar."""
         return self.size.width - int(self.bar is not None and self.bar.display)
 
     @property
     def extent(self) -> Extent:
-        """The rows in sight."""
+        """All rows and the visible ones."""
         if self.view is None:
             return NOTHING
         if self.long is not None:
@@ -148,18 +147,18 @@ class Pane(Lines, can_focus=True):
         return NOTHING if self._extent is None else self._extent(self.view, *self.size)
 
     def _foot(self, view: View, long: Long) -> int:
-        """Lines that stay at the bottom: none where they would leave less than half of the room."""
+        """Returns how many lines stay at the bottom: 0 if they would leave less than half of the height."""
         foot = long.foot(view, self.size.width)
         return foot if 2 * (long.head + foot) <= self.size.height else 0
 
     def _read(self, view: View, long: Long) -> None:
-        """All lines of a long pane, as wide as they are beside a scrollbar where it needs one."""
+        """Paints all lines of a long pane, one column narrower if it needs a scrollbar, and updates its scroll."""
         width, height = self.size
         self._all = self._painted(view, width, height)
         if len(self._all) > height:
             self._all = self._painted(view, width - 1, height)
         title = "".join(text.strip("━─ ") for text, _ in self._all[0]) if self._all else ""
-        if title != self._title:  # it is of something else
+        if title != self._title:  # it shows something else: scroll back to the top
             self._title, self._first, self._cursor = title, 0, -1
         cursor = next((n for n, line in enumerate(self._all) if any("cursor" in role for _, role in line)), -1)
         shown = self.extent.shown
@@ -170,7 +169,7 @@ class Pane(Lines, can_focus=True):
         self._first = max(min(self._first, self.extent.rows - shown), 0)
 
     def scroll_by(self, rows: int) -> bool:
-        """Down by so many lines (up when negative); False: it is no long text that scrolls, or follows its cursor."""
+        """Scrolls a long pane down by so many lines (negative: up). Returns False if it does not scroll by itself."""
         if self.long is None or self._cursor >= 0 or not self.extent.scrolls:
             return False
         self._first += rows
@@ -178,7 +177,7 @@ class Pane(Lines, can_focus=True):
         return True
 
     def _place_bar(self) -> None:
-        """A scrollbar of Textual's, made when there is first something to scroll."""
+        """Updates the scrollbar; makes it when it is first needed."""
         extent = self.extent
         if not extent.scrolls:
             if self.bar is not None:
@@ -211,12 +210,12 @@ class Pane(Lines, can_focus=True):
         self._turn(self.extent.shown)
 
     def _turn(self, rows: int) -> None:
-        """The wheel, or a click beside the thumb."""
+        """Handles the wheel or a click outside the thumb."""
         if not self.scroll_by(rows):
             self.post_message(self.Wheel(rows))
 
     def painted(self, view: View, width: int, height: int) -> list[Line]:
-        """Exactly `height` lines of `width` columns; of a long pane those in sight."""
+        """Returns exactly `height` lines of `width` columns; of a long pane the visible ones."""
         if self.long is not None:
             head, shown, foot = self.long.head, self.extent.shown, self._foot(view, self.long)
             end, first = len(self._all) - foot, head + self._first
@@ -231,11 +230,11 @@ class Pane(Lines, can_focus=True):
         return (("│", "rule"),) if self.wall else ()
 
     def _painted(self, view: View, width: int, height: int) -> list[Line]:
-        """What its painter makes of the view; one that fails is replaced by its error."""
+        """Calls the painter. If it raises, returns the error as lines."""
         seen = replace(view, focus=(self.name or "") if self.has_focus else NO_FOCUS)
         try:
             lines = list(self._painter(seen, width - self.wall, height))
-        except Exception as error:  # noqa: BLE001  # a fault of ours in one pane must not take the others from someone who watches
+        except Exception as error:  # noqa: BLE001  # a bug in one pane must not end the monitor
             app: Any = self.app
             app.part_failed(self.name or "", error)
             text = f"this part failed: {type(error).__name__}: {clean(str(error))}; ctrl+r tries again"
@@ -243,10 +242,10 @@ class Pane(Lines, can_focus=True):
         return [(*self._empty, *line) for line in lines]
 
     def fades(self, view: View) -> bool:
-        """Whether what it shows may be old."""
+        """Returns whether the pane is drawn dim because its data may be old."""
         return view.glance.is_stale or bool(view.problem)
 
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # as Textual asks
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # called by Textual
         self._columns = max(width, 1)
         if self._rows is not None and self.view is not None:
             self._wanted = self._rows(self.view, self._columns)
@@ -270,7 +269,7 @@ class Pane(Lines, can_focus=True):
         self.repaint()
 
     def on_click(self, event: events.Click) -> None:
-        event.prevent_default()  # a second click opens; Textual would select all of the text
+        event.prevent_default()  # a double click opens; Textual would select all text
         if self.view is None or self.table is None:
             return
         x, y = event.get_content_offset_capture(self)
@@ -282,7 +281,7 @@ class Pane(Lines, can_focus=True):
             self.post_message(self.Chosen(row, opens=event.chain > 1))
 
     def _column(self, x: int) -> str | None:
-        """The column whose heading stands at a column of the screen."""
+        """Returns the table column whose heading is at this x, or None."""
         assert self.table is not None and self.view is not None
         columns = self.table.columns(self.view, self.columns)
         text = "".join(part for part, _ in self.lines[self.table.heading]) if self.lines else ""
@@ -306,12 +305,12 @@ class Pane(Lines, can_focus=True):
 
 
 def rows_of(paint: Painter, below: int = 0) -> Callable[[View, int], int]:
-    """The lines that a painter gives, and so many blank ones, as the `rows` of its pane."""
+    """Makes the `rows` of a pane: the number of lines that its painter returns, plus `below` blank ones."""
     return lambda view, width: len(paint(view, width, ENOUGH)) + below
 
 
 def _heading_of(columns: Mapping[str, str], word: str) -> str | None:
-    """What a word of the heading stands for; a long one is cut there."""
+    """Returns the column of a word of the heading, which may be cut (`warmup…`)."""
     if not word.endswith("…"):
         return columns.get(word)
     return next((column for name, column in columns.items() if name.startswith(word[:-1])), None)

@@ -1,4 +1,4 @@
-"""The queue as a grid: one row per cell in run order, with what it does now or why it does not run."""
+"""The queue as a table: one row per cell in run order, with what it does now or why it does not run."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
     from fts.tui.data.view import View
 
-CELL, STATE = 8, 10  # columns of a cell's name and of its state: `cancelled`, the longest, and a blank
-BAR, LEAST_BAR = 10, 5
-BEST, MORE_BEST = 9, 10  # of `best AUC`, and what it may take beyond: `best val_accuracy ↑`
-REASON = 88 - 57  # columns of the last one, where others follow it
-EXTRA = 110  # columns from which others do
-MORE = 12  # columns that names may take beyond theirs: `200M/h5 NDX 2pct#12`
+CELL, STATE = 8, 10  # columns of a cell's name, and of its state (`cancelled` and a blank)
+BAR, LEAST_BAR = 10, 5  # columns of the bar, and at least
+BEST, MORE_BEST = 9, 10  # columns of `best AUC`, and how many more a longer heading may take: `best val_accuracy ↑`
+REASON = 88 - 57  # columns of `now / why` if further columns follow it
+EXTRA = 110  # width of the table from which further columns follow
+MORE = 12  # how many more columns a long name may take: `200M/h5 NDX 2pct#12`
 
 
 @dataclass(frozen=True)
 class Columns:
-    """How wide those are that give way to long names: what is free first, then the bar, then the reason."""
+    """Widths of the columns. Long names first take free room, then from the bar, then from the reason."""
 
     cell: int
-    bar: int  # 0: none
-    reason: int | None  # None: the last one, as wide as it comes
+    bar: int  # 0: no bar
+    reason: int | None  # None: it is the last column and takes the rest
     best: int = BEST
     trials: int = 7  # `22/50  `, a blank before it
 
@@ -54,13 +54,13 @@ class Columns:
 
 
 def paint(view: View, width: int, height: int) -> list[Line]:
-    """Heading and rows; with more jobs than rows it scrolls, running and failed ones stay in sight."""
+    """Paints heading and rows. With more jobs than rows it scrolls; running and failed ones stay visible."""
     rows = table_rows.jobs_of(view)
     names = naming.names_of(view.snapshot.jobs)
     columns = _columns((view.snapshot.jobs, view.snapshot.studies), width, lambda: _columns_of(view, width))
     has_head = has_heading(view, width)
-    shelf = table_rows.shelf(view, height - has_head)
-    seen = sum(isinstance(each, Job) for each in shelf)
+    entries = table_rows.queue_lines(view, height - has_head)
+    seen = sum(isinstance(each, Job) for each in entries)
     part = f"{seen} of {len(rows)} rows" if seen < len(rows) else ""
     lines: list[Line] = [_heading(view, columns, width, part)] if has_head else []
     if not rows:
@@ -68,8 +68,8 @@ def paint(view: View, width: int, height: int) -> list[Line]:
         return lines[:height]
     best = best_ids(view)
     place = _places((view.snapshot.jobs,), None, lambda: _place_of(view))
-    for found in shelf:
-        if isinstance(found, table_rows.Head):
+    for found in entries:
+        if isinstance(found, table_rows.StudyHeading):
             lines.append(_study(view, found, width))
         else:
             lines.append(_row(view, found, names[found.id], place[found.id], found.id in best, columns, width))
@@ -83,16 +83,17 @@ def _columns_of(view: View, width: int) -> Columns:
     jobs = view.snapshot.jobs
     fronts = max((len(job.front) for job in jobs), default=0)
     most = max((job.trials_wanted for job in jobs), default=0)
-    trials = max(7, 2 * len(str(most)) + 3)  # a cut number would be another one, and so would one without a gap
+    trials = max(7, 2 * len(str(most)) + 3)  # numbers must not be cut or touch
     values = (f"{declared.shown(job.best_value)}   " for job in jobs if len(job.goals) == 1)
     best = max((f"front {fronts}   " if fronts else best_of(view), *values), key=formatting.width)
     return Columns.of(naming.names_of(jobs).values(), width, best, trials)
 
 
-def _study(view: View, head: table_rows.Head, width: int) -> Line:
-    """`train  data / size · best value ↓ .2264 (mnist/S) · 2 of 4 cells done · 2h10 left`: above the rows of a study.
+def _study(view: View, head: table_rows.StudyHeading, width: int) -> Line:
+    """Paints the line above the rows of a study:
+    `train  data / size · best value ↓ .2264 (mnist/S) · 2 of 4 cells done · 2h10 left`.
 
-    In fewer columns without the axes, then without what else is in the rows below.
+    A narrow line drops the axes first, then the other parts.
     """
     sums = _sums(view)[head.study]
     study = declared.declared(view.snapshot, head.study)
@@ -111,16 +112,16 @@ def _study(view: View, head: table_rows.Head, width: int) -> Line:
 
 @dataclass(frozen=True)
 class Sums:
-    """The rows of one study taken together."""
+    """Totals of one study's rows, as texts."""
 
     done: str  # 2 of 4 cells done
     failed: str
     best: str  # best value ↓ .2264 (mnist/S)
-    seconds_left: float | None  # until the last of them ends; None: unknown, or nothing is to run
+    seconds_left: float | None  # until the last row ends; None: unknown, or nothing is left to run
 
 
 def _sums(view: View) -> dict[str, Sums]:
-    """Of every study; worked out once for a snapshot."""
+    """Returns the totals by study, cached per snapshot."""
     left = view.glance.forecast.seconds_left
     lost = tuple(job.id for job in view.snapshot.jobs if view.glance.lost(job))
     return _totals((view.snapshot.jobs, left), lost, lambda: _sums_of(view))
@@ -139,21 +140,21 @@ def _sums_of(view: View) -> dict[str, Sums]:
     for study, jobs in own.items():
         states = Counter(job.status for job in jobs)
         won = [job for job in jobs if job.id in best]
-        told = _best_words(view, jobs)
+        text = _best_words(view, jobs)
         if len(won) == 1:
-            told += f" {declared.short(won[0].best_value)} ({names[won[0].id].removeprefix(study + '/')})"
+            text += f" {declared.short(won[0].best_value)} ({names[won[0].id].removeprefix(study + '/')})"
         fronts = [job for job in jobs if has_front(job) and job.front]
         if len(jobs) == 1 and fronts:
-            told = f"{told}: {formatting.count(len(fronts[0].front), 'trial')}"
+            text = f"{text}: {formatting.count(len(fronts[0].front), 'trial')}"
         failed = f"{states[JobStatus.FAILED]} failed" if states[JobStatus.FAILED] else ""
         done = f"{states[JobStatus.DONE]} of {formatting.count(len(jobs), 'cell')} done"
         seconds = [left[job.id] for job in jobs if job.id in left and not view.glance.lost(job)]
-        found[study] = Sums(done, failed, told, max(seconds, default=None))
+        found[study] = Sums(done, failed, text, max(seconds, default=None))
     return found
 
 
 def _best_words(view: View, jobs: Sequence[Job]) -> str:
-    """`best value ↓`, `front of loss ↓, latency ↓`; `best` where the cells of a study differ in it."""
+    """Returns `best value ↓` or `front of loss ↓, latency ↓`; `best` if the cells of a study differ in their goals."""
     kinds = dict.fromkeys((job.metric, job.direction, has_front(job)) for job in jobs)
     if len(kinds) > 1:
         return "best"
@@ -165,7 +166,7 @@ def _best_words(view: View, jobs: Sequence[Job]) -> str:
 
 
 def best_of(view: View) -> str:
-    """The heading of the best values: `best AUC`, `best val_loss ↓`, `front`; `best` where the metrics differ."""
+    """Returns the heading of the best values: `best AUC`, `best val_loss ↓`, `front`; `best` if the metrics differ."""
     return _heads((view.snapshot.jobs, view.snapshot.studies), None, lambda: _best_of(view))
 
 
@@ -183,7 +184,7 @@ def _best_of(view: View) -> str:
 
 
 def has_front(job: Job) -> bool:
-    """Several goals: no trial is the best."""
+    """Returns whether a job has several goals, so that no single trial is the best."""
     return "goals" in job.spec and len(job.goals) > 1
 
 
@@ -195,18 +196,18 @@ def _place_of(view: View) -> dict[int, int]:
 
 
 def height_of(view: View) -> int:
-    """Lines of all rows, with the lines of the studies."""
+    """Returns the lines of all rows, including the study headings."""
     studies = declared.studies_of(view.snapshot)
     return len(view.snapshot.jobs) + (len(studies) if len(studies) > 1 else 0)
 
 
 def has_heading(view: View, width: int) -> bool:
-    """A narrow grid has one only where a sort or a filter must be seen."""
+    """Returns whether to show the heading: a narrow table has it only for a sort or filter."""
     return width >= 70 or bool(view.sort or view.filter)
 
 
 def best_ids(view: View) -> set[int]:
-    """The best cell of each study; of each task and horizon, where it has them."""
+    """Returns the ids of the best cells: one per study, or per task and horizon if it has them."""
     return _winning((view.snapshot.jobs,), None, lambda: _best_ids(view))
 
 
@@ -223,18 +224,18 @@ def _best_ids(view: View) -> set[int]:
         if held is None or held.best_value is None or job.direction.better(job.best_value, held.best_value):
             best[key] = job
         elif job.best_value == held.best_value and job.id < held.id:
-            best[key] = job  # of equal ones always the same, whichever stands first in the queue now
+            best[key] = job  # of equal ones always the oldest, whatever the order of the queue
     return {job.id for job in best.values()}
 
 
 def why(view: View, job: Job, room: int = formatting.ENDLESS) -> str:
-    """What it does now, or why it does not run, in the longest words that fit `room` columns: never empty."""
-    told = reasons(view, job)
-    return next((text for text in told if formatting.width(text) <= room), told[-1])
+    """Returns what a job does now, or why it does not run: the longest text that fits `room` columns; never empty."""
+    texts = reasons(view, job)
+    return next((text for text in texts if formatting.width(text) <= room), texts[-1])
 
 
 def reasons(view: View, job: Job) -> tuple[str, ...]:
-    """The same, said at length and shorter."""
+    """Returns what a job does now, or why it does not run, as texts, the longest first."""
     if job.status is JobStatus.RUNNING:
         return _now(view, job)
     if job.status is JobStatus.DONE:
@@ -250,13 +251,13 @@ def reasons(view: View, job: Job) -> tuple[str, ...]:
         cause = "OOM" if job.cause == "out of memory" else str(job.cause or "no cause recorded")
         where = f" in t{job.trials_complete + job.trials_pruned + job.trials_failed}"
         whole = f": {job.message}" if job.message else where
-        first = whole.split(", ")[0]  # asked 131 GB, 128 GB are there
+        first = whole.split(", ")[0]  # of `asked 131 GB, 128 GB are there`
         retries = " · r retries" if by_id("retry").applies_to(job, view.snapshot) else ""
         return f"{cause}{retries}{whole}", f"{cause}{retries}{first}", cause + first, cause + retries, cause
     if job.status is JobStatus.PAUSED:
         return _with_hint(_since(view, job, "paused"), "p resumes it")
     if job.status is JobStatus.CANCELLED:
-        return _with_hint(_since(view, job, "cancelled"), "r puts it back in line")
+        return _with_hint(_since(view, job, "cancelled"), "r puts it back in the queue")
     if job.hold_reason:
         return f"held: {job.hold_reason}", f"held: {job.hold_reason.split(', ')[0]}"
     if view.snapshot.queue_paused:
@@ -268,21 +269,21 @@ def reasons(view: View, job: Job) -> tuple[str, ...]:
     return ("next",) if ahead == 0 else (f"{ahead} before it",)
 
 
-def _with_hint(told: str, hint: str) -> tuple[str, ...]:
-    return (f"{told} · {hint}", told) if told else (hint,)
+def _with_hint(text: str, hint: str) -> tuple[str, ...]:
+    return (f"{text} · {hint}", text) if text else (hint,)
 
 
 _ahead: Once[dict[int, int]] = Once()
 
 
 def _ahead_of(view: View) -> dict[int, int]:
-    """Job id -> how many wait before it."""
+    """Returns by job id how many jobs wait before it."""
     waiting = (j for j in view.snapshot.jobs if j.status is JobStatus.QUEUED and not j.hold_reason)
     return {job.id: n for n, job in enumerate(waiting)}
 
 
 def margin(view: View, job: Job) -> str:
-    """`base +0.012`: AUC above the best baseline, with a ? while its interval holds 0; the same as `fts status`."""
+    """Returns `base +0.012`, the AUC minus the best baseline's, with ? if its interval contains 0; as `fts status`."""
     found = view.snapshot.margin(job.id)
     if found is None:
         return ""
@@ -292,7 +293,7 @@ def margin(view: View, job: Job) -> str:
 def _since(view: View, job: Job, verb: str) -> str:
     for event in reversed(view.snapshot.events):
         if event.verb == verb and (event.job_id == job.id or job.id in event.data.get("jobs", ())):
-            who = str(event.data.get("asked_by") or event.who)  # a worker pauses for a person
+            who = str(event.data.get("asked_by") or event.who)  # the worker that pauses names who asked
             return f"by {who.split('@')[0]} {formatting.when(event.at, view.now)}"
     return ""
 
@@ -300,34 +301,34 @@ def _since(view: View, job: Job, verb: str) -> str:
 def _now(view: View, job: Job) -> tuple[str, ...]:
     live = sorted(running_trials(view.snapshot, job), key=lambda trial: trial.number)
     trial = next(iter(live), None)
-    beside = f" +{len(live) - 1}" if len(live) > 1 else ""  # trials side by side: the first one is told
+    beside = f" +{len(live) - 1}" if len(live) > 1 else ""  # of parallel trials only the first one is named
     if job.asked:
         return (f"asked to {job.asked}",)
     if lost := view.glance.lost(job):
         return lost, lost.removeprefix("worker ")
     worker = next((w for w in view.snapshot.workers if w.id == job.worker_id), None)
     if worker is not None and worker.guard in ("frozen", "cooling"):
-        told = f"{worker.guard}: {worker.guard_message or 'too warm'}"
-        return f"guard {told}", told
+        guard = f"{worker.guard}: {worker.guard_message or 'too warm'}"
+        return f"guard {guard}", guard
     if trial is None:
         return ("between trials",)
     values = curve_values(view, trial)
     planned, step = declared.steps_of(job), declared.step_word(view.snapshot, job)
     done = f"{step} {trial.epochs}/{planned}" if planned is not None else f"{step} {trial.epochs}"
-    if (curve := view.epochs(trial.id)) and curve[0].epoch == 0:  # counted from 0: the fifth has the number 4
+    if (curve := view.epochs(trial.id)) and curve[0].epoch == 0:  # steps counted from 0: the fifth is step 4
         done = f"{trial.epochs}/{planned} {step}" if planned is not None else f"{step} {curve[-1].epoch}"
     own = [one for one in view.snapshot.trials if one.job_id == job.id]
     named = f"t{trial.number}{beside}"
     if job.trials_complete and not any(one.epochs for one in own):
-        told = f"{named} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
-        return f"{told} {margin(view, job)}".rstrip(), told
-    told = f"{named} {done}"
-    drawn = f"{told} {formatting.spark(values[-8:])}".rstrip()
-    return f"{drawn} {margin(view, job)}".rstrip(), drawn, told
+        text = f"{named} for {formatting.left(view.now - trial.started_at)}"  # it reports no steps
+        return f"{text} {margin(view, job)}".rstrip(), text
+    text = f"{named} {done}"
+    drawn = f"{text} {formatting.spark(values[-8:])}".rstrip()
+    return f"{drawn} {margin(view, job)}".rstrip(), drawn, text
 
 
 def curve_values(view: View, trial: Trial) -> list[float]:
-    """The metric that decides by step, as far as known; nan where it was due and was not told."""
+    """Returns the objective by step; nan where a value is missing."""
     return [value for _, value in broken(view.epochs(trial.id), trial.metric)]
 
 
@@ -358,7 +359,7 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
     ]
     if columns.bar:
         part = ended / job.trials_wanted if job.trials_wanted else 0.0
-        bar = "retrying" if lost else role  # a reversed bar would show its empty part as full
+        bar = "retrying" if lost else role  # not the inverse role `lost`: it would show the empty part as full
         state = "lost" if lost else str(job.status)
         spans += [(state, role), (" " * (STATE - len(state)), ""), (formatting.bar(part, columns.bar), bar)]
     spans += [
@@ -383,10 +384,10 @@ def _row(view: View, job: Job, name: str, place: int, best: bool, columns: Colum
 
 
 def _done_by(view: View, job: Job) -> str:
-    """When it ends, where anything says that it will, and the speed of what runs."""
+    """Returns when a job ends or has ended, if that is known, and the speed of its running trial."""
     seconds = view.glance.seconds_left(job)
     if not view.glance.has_worker or (view.snapshot.queue_paused and job.status is not JobStatus.RUNNING):
-        seconds = None  # no day can be named
+        seconds = None  # it is unknown when work goes on
     by = formatting.day_clock(formatting.honest(view.now + seconds, seconds / 2)) if seconds is not None else ""
     if job.ended_at is not None:
         by = formatting.day_clock(job.ended_at)
@@ -398,14 +399,14 @@ def _done_by(view: View, job: Job) -> str:
 
 
 def _has_speed(view: View) -> bool:
-    """Whether any study here tells how many samples it trains with in a second; a study of daily bars always does."""
+    """Returns whether to show the speed: only the study of daily bars always reports it."""
     return any(job.task for job in view.snapshot.jobs)
 
 
 def _empty(view: View, width: int) -> list[Line]:
     if view.filter and view.snapshot.jobs:
         return [((f"   0 of {len(view.snapshot.jobs)} match `{view.filter}`. Esc clears.", "dim"),)]
-    told = [
+    texts = [
         "Nothing is queued.",
         "",
         "`fts enqueue train.py:objective --trials 50`   a function in 50 trials",
@@ -413,5 +414,5 @@ def _empty(view: View, width: int) -> list[Line]:
         "`fts enqueue --matrix`   the study that is installed with fts",
     ]
     if not view.readonly:
-        told.append("e puts any of these in line with a form")
-    return [((formatting.cut(f"   {text}".rstrip(), width), "dim" if n else ""),) for n, text in enumerate(told)]
+        texts.append("e enqueues any of these with a form")
+    return [((formatting.cut(f"   {text}".rstrip(), width), "dim" if n else ""),) for n, text in enumerate(texts)]

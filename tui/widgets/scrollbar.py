@@ -1,4 +1,4 @@
-"""Scrollbars whose thumb is a character: seen without a colour, of whole cells, and sent less often."""
+"""Scrollbars with a thumb of whole characters: visible without colours, and redrawn less often."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ UPRIGHT = Style(reverse=False)
 
 @dataclass(frozen=True)
 class Extent:
-    """Which part of its rows a pane shows."""
+    """The rows of a pane and its visible part."""
 
     rows: int  # in all
-    first: int  # in sight, counted from 0
-    shown: int
+    first: int  # index of the first visible row
+    shown: int  # number of visible rows
 
     @property
     def scrolls(self) -> bool:
@@ -32,7 +32,7 @@ class Extent:
 
 
 class WholeCells(ScrollBarRender):
-    """Textual's bar, whose thumb is a character of whole cells."""
+    """Textual's scrollbar with a thumb of whole characters."""
 
     VERTICAL_BARS: ClassVar[list[str]] = [" "]
     HORIZONTAL_BARS: ClassVar[list[str]] = [" "]
@@ -45,7 +45,7 @@ class WholeCells(ScrollBarRender):
 
     @classmethod
     def _seen(cls, segment: Segment) -> Segment:
-        """Textual draws the thumb as blanks of the other colour."""
+        """Replaces the thumb, which Textual draws as inverse blanks, by characters."""
         text, style, _ = segment
         if style is None or not style.reverse:
             return segment
@@ -53,12 +53,12 @@ class WholeCells(ScrollBarRender):
 
 
 def cells(bar: ScrollBar, height: int) -> list[str]:
-    """What stands on each row of a bar, for pictures."""
+    """Returns the character of each row of a scrollbar, for pictures."""
     drawn = WholeCells.render_bar(height, bar.window_virtual_size, bar.window_size, bar.position)
     return [THUMB if text.strip() else " " for text, _, _ in drawn.segments]
 
 
 def use_whole_cells(ascii_only: bool = False) -> None:
-    """For every scrollbar of this process."""
+    """Sets this renderer for every scrollbar of the process."""
     WholeCells.thumb = formatting.to_ascii(THUMB) if ascii_only else THUMB
     ScrollBar.renderer = WholeCells

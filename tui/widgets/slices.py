@@ -1,4 +1,4 @@
-"""The value of each trial of a cell against each of its most important parameters, side by side."""
+"""Scatter plots of the trials' value by each of the most important parameters, side by side."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from fts.tui.data.view import View
 
 MOST = 4  # parameters
-TRIALS = 500  # the latest ones drawn
-LEAST_WIDE, LEAST_HIGH = 24, 8  # of one picture
+TRIALS = 500  # trials drawn, the latest
+LEAST_WIDE, LEAST_HIGH = 24, 8  # columns and lines of one plot at least
 BEST, COMPLETE, PRUNED = "★", "●", "·"
-OUTER = 0.9  # of the values, the better part, is drawn to scale where the rest is far off
-ENOUGH = 5  # trials below which nothing is drawn
+OUTER = 0.9  # share of the trials, the best ones, that sets the scale if the others are far off
+ENOUGH = 5  # trials that the plots need
 
 Row = tuple[float, dict[str, Any], str]
 
 
 def slices(view: View, width: int, height: int) -> list[Line]:
-    """Title and pictures; nothing where there are too few trials or too little room."""
+    """Paints title and plots; nothing if there are too few trials or too little room."""
     rows = _rows(view)
     names = _names(view, rows)[: min(MOST, (width - LABEL - 1) // LEAST_WIDE)]
     if view.job is None or len(rows) < ENOUGH or not names or height < LEAST_HIGH:
@@ -87,12 +87,12 @@ def _picture(
 
 
 def _spread(n: int) -> float:
-    """Trials of one choice stand a little beside each other."""
+    """Returns a small horizontal offset, so that trials with the same choice do not cover each other."""
     return (n * 7 % 11 - 5) * 0.05
 
 
 def _rows(view: View) -> list[Row]:
-    """(value, what it drew, sign) of the latest trials with a value; made once for each set of them."""
+    """Returns (value, parameters, sign) of the latest trials with a value, cached per set of trials."""
     trials = view.trials
     if _latest and _latest[0][0] is trials and _latest[0][1] == view.job:
         return _latest[0][2]
@@ -111,7 +111,7 @@ _latest: list[tuple[Sequence[Trial], Any, list[Row]]] = []
 
 
 def _names(view: View, rows: Sequence[Row]) -> list[str]:
-    """The parameters that vary, the most important first."""
+    """Returns the parameters that vary, the most important first."""
     seen: dict[str, set[str]] = {}
     for _, params, _ in rows:
         for name, value in params.items():
@@ -122,7 +122,7 @@ def _names(view: View, rows: Sequence[Row]) -> list[str]:
 
 
 def _range(view: View, values: Sequence[float]) -> tuple[float, float, int]:
-    """(low, high) and how many trials lie beyond: of a few that went far off nobody would see the others."""
+    """Returns (low, high, number of trials beyond): a few values far off would flatten all others."""
     assert view.job is not None, "a cell is selected"
     order = sorted(values, key=view.job.direction.key)
     kept = order[: max(math.ceil(len(order) * OUTER), ENOUGH)]

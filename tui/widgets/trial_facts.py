@@ -1,4 +1,4 @@
-"""What the value of a trial rests on, one fact per line."""
+"""The facts of a trial, one per line: scores, data, model, memory, code, seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = 45  # columns of a pane of facts
 
 
 def facts(view: View, trial: Trial, width: int = LABELS) -> list[Line]:
-    """What a value rests on, one fact per line."""
+    """Paints the facts of a trial, one per line."""
     if view.job is None or not view.job.task:
         return _facts_of_any(view, trial, width)
     interval = ""
@@ -30,7 +30,7 @@ def facts(view: View, trial: Trial, width: int = LABELS) -> list[Line]:
     windows = formatting.count(trial.n_val, "window") if trial.n_val else "— windows"
     rate = f" ({trial.n_pos / trial.n_val:.1%})" if trial.n_val and trial.n_pos is not None else ""
     study = declared.declared(view.snapshot, view.job.study if view.job else "")
-    told = [
+    known = [
         ("trial", f"t{trial.number} {trial_table.state_of(view, view.job, trial)}, {_best_epoch(trial)}"),
         ("AUC", f"{formatting.score(trial.val_auc)}{interval}"),
         ("loss", f"{formatting.score(trial.val_loss)}{gain}"),
@@ -43,12 +43,12 @@ def facts(view: View, trial: Trial, width: int = LABELS) -> list[Line]:
         ("seed", str(trial.seed)),
         *((formatting.cut(name, 10), text) for name, text in trial_facts.declared_facts(study, trial, "screen")),
     ]
-    rows = [row for label, text in told for row in fact(label, text, width)]
+    rows = [row for label, text in known for row in fact(label, text, width)]
     return [*rows, *(fact("badges", ", ".join(trial.badges), width, "retrying") if trial.badges else [])]
 
 
 def fact(label: str, text: str, width: int, role: str = "") -> list[Line]:
-    """One of them, as it is where it fits, else in several lines."""
+    """Paints one fact in one line if it fits, else in several."""
     whole = labelled(label, text, role)
     return (
         [whole] if sum(formatting.width(part) for part, _ in whole) <= width else named(label, [text], width, role, 11)
@@ -56,7 +56,7 @@ def fact(label: str, text: str, width: int, role: str = "") -> list[Line]:
 
 
 def _facts_of_any(view: View, trial: Trial, width: int) -> list[Line]:
-    """Those that are known, of a trial of any study; values of the metrics at its best step."""
+    """Paints the known facts of a trial of any study, with its metrics at the best step."""
     study, curve = declared.declared(view.snapshot, view.job.study if view.job else ""), view.epochs(trial.id)
     best = next((epoch for epoch in curve if epoch.epoch == trial.best_epoch), None)
     others = {**(best.metrics if best is not None else {}), **trial_facts.metrics_of(trial)}
@@ -87,8 +87,8 @@ def _facts_of_any(view: View, trial: Trial, width: int) -> list[Line]:
         ("seed", str(trial.seed)),
         ("badges", ", ".join(trial.badges)),
     )
-    told = ((name, text, "retrying" if name == "badges" else "") for name, text in known if text)
-    return [*shown, *(row for name, text, role in told for row in named(name, [text], width, role, 11))]
+    facts = ((name, text, "retrying" if name == "badges" else "") for name, text in known if text)
+    return [*shown, *(row for name, text, role in facts for row in named(name, [text], width, role, 11))]
 
 
 def _best_epoch(trial: Trial) -> str:

@@ -1,4 +1,4 @@
-"""The trials of a cell as rows: state, value, steps, time, and the parameters that matter most."""
+"""The trials of a cell as a table: state, value, steps, time, and the most important parameters."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from fts.tui.data.view import View
 
-PARAMS = ("learning_rate", "dropout", "weight_decay", "warmup_steps")  # whose columns stand first, where they are drawn
-MOST_NOTES = 16  # columns of what went wrong; the selected trial says it whole
-MOST = 4  # columns of parameters where no word describes a trial
-ABSENT = "·"  # a branch that did not draw the parameter
+PARAMS = ("learning_rate", "dropout", "weight_decay", "warmup_steps")  # their columns come first, if drawn
+MOST_NOTES = 16  # width of the notes (badges, cause of failure); the details show them completely
+MOST = 4  # parameter columns if the trials have no architecture
+ABSENT = "·"  # the trial did not draw the parameter
 SHORT = {"learning_rate": "lr", "weight_decay": "wd", "warmup_steps": "warm", "architecture": "arch"}
 
 
 def trials(view: View, width: int, height: int, title: bool = True) -> list[Line]:
-    """Screen 2, and the side pane of the widest Queue."""
+    """Paints the table, for screen 2 and for the side pane of the widest Queue (without title)."""
     rows = table_rows.trials_of(view)
-    known = rows or view.trials  # a filter that shows no row changes no heading
+    known = rows or view.trials  # a filter without matches keeps the heading
     columns = ParamColumns.of(view, rows, width)
     value = formatting.fit_right(value_word(view), columns.value)
     word = declared.step_word(view.snapshot, view.job)
@@ -50,32 +50,32 @@ def trials(view: View, width: int, height: int, title: bool = True) -> list[Line
         selected = n == cursor and title
         lines.append(_trial_row(view, job, rows[n], columns, selected, width))
     missing = 0 if job is None or view.filter else job.trials_ended - len(rows)
-    if missing > 0 and not title and len(lines) < height:  # of many trials only the live and the best one are read here
+    if missing > 0 and not title and len(lines) < height:  # here only the live and the best of many trials are read
         lines.append(((formatting.cut(f"   {missing} more trials: 2 shows them", width), "dim"),))
     return lines
 
 
 def params(view: View, width: int) -> list[str]:
-    """The parameters that have a column, from the left."""
+    """Returns the parameters that have a column, from the left."""
     return list(ParamColumns.of(view, table_rows.trials_of(view), width).widths)
 
 
-SEEN = 50  # rows by which the columns are chosen
+SEEN = 50  # first rows, which decide about the columns
 
 
 @dataclass(frozen=True)
 class ParamColumns:
-    """Which parameters have a column and how wide each is, and that of the value."""
+    """Widths of the columns: parameters, value, notes, number."""
 
     widths: dict[str, int]
     value: int = 7
-    steps: bool = True  # whether these trials have any
-    notes: int = 0  # columns kept for what went wrong
-    number: int = 4  # digits of the largest one
+    steps: bool = True  # whether there is a column for steps
+    notes: int = 0
+    number: int = 4  # digits of the largest trial number
 
     @staticmethod
     def of(view: View, rows: Sequence[Trial], width: int) -> ParamColumns:
-        """Those that fit. Where a word describes each trial it has its own column, else the four most important."""
+        """Returns the columns that fit: of all parameters if trials have an architecture, else of the best four."""
         seen = rows[:SEEN]
         number = max(len(str(view.trials[-1].number if view.trials else 0)), 4)
         drawn = Counter(name for trial in seen for name in trial.params)
@@ -93,7 +93,7 @@ class ParamColumns:
         word = max(formatting.width(declared.step_word(view.snapshot, view.job)), 4)
         left, kept = width - 23 - number - value - (word + 1) * steps - (notes + 2 if notes else 0), names[:MOST]
         kept = kept[: max(left // 8, 0)]
-        left -= 8 * len(kept)  # seven columns and a blank each; what is left goes to long names
+        left -= 8 * len(kept)  # each has 7 columns and a blank; long names take the rest
         widths = {}
         for name in kept:
             wide = max(formatting.width(formatting.number(trial.params.get(name, ABSENT))) for trial in seen)
@@ -104,19 +104,19 @@ class ParamColumns:
 
 
 def _are_described(view: View, seen: Sequence[Trial]) -> bool:
-    """Whether a word describes each trial; before the first one, whether it will."""
+    """Returns whether the trials have an architecture; before the first trial, whether they will have one."""
     return any(trial.architecture for trial in seen) or (not seen and view.job is not None and bool(view.job.task))
 
 
 def value_word(view: View) -> str:
-    """`AUC`, `loss`, `val_loss ↓`."""
+    """Returns the heading of the value: `AUC`, `loss`, `val_loss ↓`."""
     return "AUC" if view.job is None else declared.metric_word(view.snapshot, view.job)
 
 
 def importance_line(view: View, width: int) -> Line | None:
-    """`importance in 22 trials (chance .21)  lr ██████▍ .46`: as many parameters as fit; None where none can be named.
+    """Paints `importance in 22 trials (chance .21)  lr ██████▍ .46`, as many parameters as fit; None without any.
 
-    Those that chance explains as well are dim.
+    Parameters below the level of chance are dim.
     """
     found = importance_of(view)
     if not found:
@@ -125,7 +125,7 @@ def importance_line(view: View, width: int) -> Line | None:
     items = [_item(each, each.share > chance) for each in found]
     sizes = [sum(formatting.width(text) for text, _ in item) for item in items]
     heads = (f"importance in {n} (chance {_share(chance)})", f"importance in {n}")
-    wanted = sum(sizes[:NAMED]) + 2 * (len(items) > NAMED)  # a longer head must leave room for those
+    wanted = sum(sizes[:NAMED]) + 2 * (len(items) > NAMED)  # the head must leave room for them
     head = next((head for head in heads if formatting.width(head) + wanted <= width), heads[-1])
     spans: list[Span] = [(head, "dim")]
     used = formatting.width(head)
@@ -138,7 +138,7 @@ def importance_line(view: View, width: int) -> Line | None:
     return tuple(spans)
 
 
-NAMED = 4  # parameters that stand in the line at least, where they fit at all
+NAMED = 4  # parameters in the importance line that are more important than its long head
 
 
 def _item(each: Importance, real: bool) -> list[Span]:
@@ -152,7 +152,7 @@ def _share(share: float) -> str:
 
 
 def importance_of(view: View) -> tuple[Importance, ...]:
-    """Of the selected cell's trials; computed once for each set of them."""
+    """Returns the parameter importance of the selected cell, cached per set of trials."""
     trials = view.trials
     return _important((trials,), None, lambda: importance(trials))
 
@@ -161,7 +161,7 @@ _important: Once[tuple[Importance, ...]] = Once()
 
 
 def why_no_importance(view: View) -> str:
-    """Too few trials with a value, or parameters that do not vary among them."""
+    """Returns why there is no importance: too few trials with a value, or no parameter varies."""
     trials = view.trials
     n = _valued((trials,), None, lambda: sum(map(counts, trials[-SEEN:])))
     if n < ENOUGH:
@@ -173,7 +173,10 @@ _valued: Once[int] = Once()
 
 
 def chance_level(view: View) -> float:
-    """The share that a random number may have among so many trials; shuffled anew only when a tenth more have ended."""
+    """Returns the importance that a random number may have with so many trials.
+
+    Recomputed by shuffling only after 10 % more trials; scaled in between.
+    """
     found, job = importance_of(view), view.job
     if not found or job is None:
         return 0.0
@@ -181,11 +184,11 @@ def chance_level(view: View) -> float:
     if not _chance or _chance[0][0] != job.id or not n / 1.1 <= _chance[0][1] <= n:
         _chance[:] = [(job.id, n, chance_of(view.trials, DRAWS, SHUFFLED))]
     _, then, level = _chance[0]
-    return level * then / n  # what chance gives falls as 1 / n
+    return level * then / n  # the level of chance falls as 1 / n
 
 
-DRAWS, SHUFFLED = 59, 100  # some milliseconds: a screen is waiting
-_chance: list[tuple[int, int, float]] = []  # the last one: job, trials, level
+DRAWS, SHUFFLED = 59, 100  # takes some milliseconds; more would delay the screen
+_chance: list[tuple[int, int, float]] = []  # the last result: (job id, trials, level)
 
 
 def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns, selected: bool, width: int) -> Line:
@@ -193,7 +196,7 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
     role = state_of(view, job, trial)
     lost = role == "lost"
     step = max(formatting.width(declared.step_word(view.snapshot, job)), 4)
-    beside = str(trial.facts.get(ROLE, ""))  # baseline, replicate; its sign and colour tell the state
+    beside = str(trial.facts.get(ROLE, ""))  # baseline or replicate; sign and colour show the state
     seconds = seconds_of(view, job, trial)
     took = formatting.left(seconds) if seconds else "—"
     live = "+" if trial.status is TrialStatus.RUNNING and not lost else " "
@@ -221,20 +224,20 @@ def _trial_row(view: View, job: Job | None, trial: Trial, columns: ParamColumns,
 
 
 def state_of(view: View, job: Job | None, trial: Trial) -> str:
-    """What it does; `lost` where its worker has gone silent."""
+    """Returns the status of a trial; `lost` if its worker is silent."""
     lost = trial.status is TrialStatus.RUNNING and job is not None and bool(view.glance.lost(job))
     return "lost" if lost else str(trial.status)
 
 
 def _notes(trial: Trial) -> str:
-    """Its badges, and why it failed."""
-    told = [badge for badge in trial.badges if badge != trial.facts.get(ROLE)]
-    told += [str(trial.cause)] if trial.cause and trial.status is TrialStatus.FAILED else []
-    return ", ".join(told)
+    """Returns the badges of a trial and the cause of its failure."""
+    notes = [badge for badge in trial.badges if badge != trial.facts.get(ROLE)]
+    notes += [str(trial.cause)] if trial.cause and trial.status is TrialStatus.FAILED else []
+    return ", ".join(notes)
 
 
 def _value(view: View, trial: Trial) -> float | None:
-    """The recorded value; of a running trial the best so far."""
+    """Returns the recorded value; of a running trial the best so far."""
     if trial.value is not None or trial.ended_at is not None:
         return trial.value
     return trial.direction.best(value for _, value in points(view.epochs(trial.id), trial.metric))
@@ -253,6 +256,6 @@ def _no_trials(view: View) -> list[Line]:
         return [(("   No cell is selected. 1 shows the queue.", "dim"),)]
     name = view.name
     if job.status == "queued":
-        waits = f"   {name} has no trial yet: it waits in line."
+        waits = f"   {name} has no trial yet: it waits in the queue."
         return [((waits, "dim"),), ((f"   t runs it next (`fts next {job.id}`).", "dim"),)]  # one line would be cut
     return [((f"   {name} has no trial yet.", "dim"),)]

@@ -1,7 +1,7 @@
-"""What a result answers: the jobs that ask the same as the selected one, and their cells over the first two axes.
+"""Arranges comparable results: the jobs whose values can be compared with the selected one, over the first two axes.
 
-One question at a time: values of another study, or of another task, are no neighbours of these. A study without axes
-has one value, one with a single axis a column.
+Jobs are comparable if they ask the same question: same study, same further axes, same data, same metric. The grid of a
+study without axes has one value, that of a study with one axis one column.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of one question by the first two axes of their study, named as their cells are."""
+    """Comparable jobs by their values on the first two axes, written as in the cell names."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
@@ -28,7 +28,7 @@ class Grid:
 
 
 def grid_of(view: View) -> Grid:
-    """The job that stands for each place: of several the one that was not cancelled, then the furthest."""
+    """Returns the grid of the selected job. Of several jobs in one place it holds the most relevant (`_weight`)."""
     return _grid((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _grid_of(view))
 
 
@@ -36,7 +36,7 @@ _grid: Once[Grid] = Once()
 
 
 def _grid_of(view: View) -> Grid:
-    cells = [job for job in alike(view) if job.kind in ("", "cell")]
+    cells = [job for job in comparable_jobs(view) if job.kind in ("", "cell")]
     if not cells:
         return Grid((), (), {})
     study = declared.of_job(view.snapshot, cells[0])
@@ -54,8 +54,10 @@ def _grid_of(view: View) -> Grid:
 
 
 def _named(study: declared.Declared, job: Job, n: int) -> str:
-    """Where a job stands on axis `n`, as its cell's name has it: h3 in `20M/h3`. Without that axis the study, or what
-    the values are."""
+    """Returns a job's value on axis `n` as its cell name writes it: h3 of `20M/h3`.
+
+    For a study without that axis: its name (rows) or its metric (columns).
+    """
     if n >= len(study.axes):
         return study.name if n == 0 else study.word(job.metric, job.direction)
     value = job.labels.get(study.axes[n].name)
@@ -65,24 +67,25 @@ def _named(study: declared.Declared, job: Job, n: int) -> str:
 
 
 def _weight(job: Job) -> tuple[bool, bool, int, int]:
+    """Orders jobs of one place: not cancelled first, then with a value, then by ended trials, then the newest."""
     return job.status is not JobStatus.CANCELLED, job.best_value is not None, formatting.trials_ended(job), job.id
 
 
 def of_bars(view: View) -> bool:
-    """Whether the values are of the study of daily bars: one of several tasks, with baselines and a sealed test set."""
-    asked = alike(view)
-    return bool(asked and asked[0].task)
+    """Returns whether the values are of the study of daily bars, which has baselines and a sealed test set."""
+    jobs = comparable_jobs(view)
+    return bool(jobs and jobs[0].task)
 
 
-def alike(view: View) -> list[Job]:
-    """The jobs that ask what the selected one asks; without one, what the first cell asks."""
-    return _alike((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _asked_of(view))
+def comparable_jobs(view: View) -> list[Job]:
+    """Returns the jobs that are comparable with the selected one; with the first cell if none is selected."""
+    return _comparable((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _find_comparable(view))
 
 
-_alike: Once[list[Job]] = Once()
+_comparable: Once[list[Job]] = Once()
 
 
-def _asked_of(view: View) -> list[Job]:
+def _find_comparable(view: View) -> list[Job]:
     cells = [job for job in view.snapshot.jobs if job.kind == "cell"]
     first = view.job or next(iter(cells), None)
     if first is None:
@@ -92,8 +95,8 @@ def _asked_of(view: View) -> list[Job]:
 
 
 def _question(view: View, job: Job) -> tuple[str, ...]:
-    """What two values must have in common to stand in one matrix: study, the third axis and all behind it (`1pct`,
-    tier), whose prices, how it is judged."""
+    """Returns what two jobs must share to be comparable: study, third and further axes (threshold, tier), ticker,
+    cross-validation, metric."""
     axes = declared.of_job(view.snapshot, job).axes[2:]
     labels = (str(job.labels.get(axis.name, "")).removeprefix("threshold_") for axis in axes)
     metric = "" if job.task else f"{job.metric} {job.direction}"
@@ -101,7 +104,7 @@ def _question(view: View, job: Job) -> tuple[str, ...]:
 
 
 def questions(view: View) -> list[str]:
-    """Every question by what tells it from the others, the shown one first; none where there is one."""
+    """Names every question by the parts in which it differs, the shown one first; empty if there is only one."""
     return _every((view.snapshot.jobs, view.snapshot.studies), view.job_id, lambda: _questions_of(view))
 
 
@@ -109,7 +112,7 @@ _every: Once[list[str]] = Once()
 
 
 def _questions_of(view: View) -> list[str]:
-    shown = [_question(view, job) for job in alike(view)[:1]]
+    shown = [_question(view, job) for job in comparable_jobs(view)[:1]]
     asked = list(dict.fromkeys([*shown, *(_question(view, job) for job in view.snapshot.jobs if job.kind == "cell")]))
     if len(asked) < 2:
         return []
@@ -117,31 +120,31 @@ def _questions_of(view: View) -> list[str]:
     names = []
     for study, *parts in asked:
         own = [each[1:] for each in asked if each[0] == study]
-        differ = [len(set(alike)) > 1 for alike in zip(*own, strict=True)]
-        told = [part for part, says in zip(parts, differ, strict=True) if says and part]
-        names.append(" ".join([study] * (len(studies) > 1) + told))
+        differs = [len(set(values)) > 1 for values in zip(*own, strict=True)]
+        named = [part for part, does in zip(parts, differs, strict=True) if does and part]
+        names.append(" ".join([study] * (len(studies) > 1) + named))
     return [name or "one split" for name in names]
 
 
 def question_of(view: View) -> str:
-    """What the selected cell asks, where the study asks several questions: `2pct a25`; else nothing."""
+    """Names the question of the selected cell if there are several: `2pct a25`; else an empty string."""
     return next(iter(questions(view)), "")
 
 
 def has_front(view: View) -> dict[str, Direction]:
-    """The goals of the selected cell where there are several, else none."""
+    """Returns the goals of the selected cell if it has several, else an empty dict."""
     job = view.job
     return dict(job.goals) if job is not None and job.kind == "cell" and len(job.goals) > 1 else {}
 
 
 def objective(view: View) -> str:
-    for job in alike(view):
+    for job in comparable_jobs(view):
         return declared.metric_word(view.snapshot, job)
     return "value"
 
 
 def no_result(view: View) -> str:
-    """Why there is no value to show: none has come yet, or the selected cell has ended without one."""
+    """Says why there is no value to show: no trial has ended yet, or the selected cell ended without a value."""
     if view.job is not None and view.job.kind == "cell" and view.job.status in formatting.ENDED:
         return f"{view.name}: {formatting.without_best(view.job)}"
     return "no result yet: the first value appears when a trial has ended"

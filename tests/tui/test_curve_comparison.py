@@ -8,7 +8,7 @@ import pytest
 from fts.jobs.api.halving import Halving
 from fts.jobs.status import summary as glances
 from fts.state.values import Direction, JobStatus, TrialStatus
-from fts.tui.data.curve_comparison import ENOUGH, race, train_val_gap
+from fts.tui.data.curve_comparison import ENOUGH, compare, train_val_gap
 from fts.tui.data.view import Details, View
 from fts.tui.widgets import learning_curve
 from tests.tui.values import NOW, make_epochs, make_job, make_snapshot, make_trial, make_worker
@@ -31,7 +31,7 @@ def running(top=0.67, epochs=4):
 def test_the_median_and_the_middle_half_are_those_of_the_same_epoch():
     trials, curves = field((0.64, 0.65, 0.66, 0.67, 0.68))
     live, curve = running()
-    found = race(live, trials[4], [*trials, live], curves | {99: curve})
+    found = compare(live, trials[4], [*trials, live], curves | {99: curve})
     at_3 = sorted(curves[n][2].val_auc for n in range(5))
     assert dict(found.median)[3.0] == pytest.approx(at_3[2])
     assert next((low, high) for x, low, high in found.band if x == 3.0) == pytest.approx((at_3[1], at_3[3]))
@@ -41,16 +41,16 @@ def test_the_median_and_the_middle_half_are_those_of_the_same_epoch():
 def test_too_few_trials_give_no_chance():
     trials, curves = field((0.65,) * (ENOUGH - 1))
     live, curve = running()
-    found = race(live, trials[0], [*trials, live], curves | {99: curve})
+    found = compare(live, trials[0], [*trials, live], curves | {99: curve})
     assert (found.beats_best, found.pruned_later) == (None, None)
 
 
 def test_the_chance_counts_gains_from_here():
     trials, curves = field((0.60, 0.61, 0.62, 0.63, 0.64))
     ahead, curve = running(top=0.70)
-    assert race(ahead, trials[4], trials, curves | {99: curve}).beats_best == (5, 5)
+    assert compare(ahead, trials[4], trials, curves | {99: curve}).beats_best == (5, 5)
     behind, curve = running(top=0.50)
-    assert race(behind, trials[4], trials, curves | {99: curve}).beats_best == (0, 5)
+    assert compare(behind, trials[4], trials, curves | {99: curve}).beats_best == (0, 5)
 
 
 def test_the_prune_line_is_what_the_cells_own_rule_will_ask_for():
@@ -64,7 +64,7 @@ def test_the_prune_line_is_what_the_cells_own_rule_will_ask_for():
         snapshot = make_snapshot(jobs=(job,), trials=(live,), epochs=curve)
         known = Details(1, (*trials, live), curves | {99: curve})
         view = View(glances.look(snapshot, NOW), known, job_id=1, trial_id=99)
-        found = learning_curve.race_of(view, live)
+        found = learning_curve.comparison_of(view, live)
         return found.prune_at, found.prune_line
 
     # four came to epoch 9, with the live one five, of whom two go on
@@ -74,7 +74,7 @@ def test_the_prune_line_is_what_the_cells_own_rule_will_ask_for():
     assert seen(live, curve, pruner="median", halving=None) == (5, middle)
     assert seen(live, curve, pruner="none", halving=None) == (None, None)
     assert seen(live, curve, {n: curves[n] for n in (1, 2, 3, 4, 5)}) == (None, None), "one curve is not at hand"
-    assert race(live, trials[5], trials, curves | {99: curve}).pruned_later == (2, 6)
+    assert compare(live, trials[5], trials, curves | {99: curve}).pruned_later == (2, 6)
 
 
 def test_a_loss_is_better_when_smaller():
@@ -83,7 +83,7 @@ def test_a_loss_is_better_when_smaller():
     live, curve = running()
     live = replace(live, objective="val_loss", direction=Direction.MINIMIZE, status=TrialStatus.RUNNING)
     better = tuple(replace(e, val_loss=e.val_loss - 0.2) for e in curve)
-    assert race(live, trials[0], trials, curves | {99: better}).beats_best == (5, 5)
+    assert compare(live, trials[0], trials, curves | {99: better}).beats_best == (5, 5)
 
 
 def test_the_gap_is_that_of_the_latest_epoch_or_of_the_best_one():

@@ -14,7 +14,7 @@ from fts.state.values import Claim, Job, JobStatus, Trial
 from fts.tui import pictures
 from fts.tui.data import cells, table_rows
 from fts.tui.data.reader import Reader, ReadRequest
-from fts.tui.data.trial_store import Picked, TrialStore, by_id, by_number, ids_of, place_of
+from fts.tui.data.trial_store import OrderedTrials, TrialStore, by_id, by_number, ids_of, place_of
 from fts.tui.data.view import TRIALS
 from fts.tui.widgets import matrix, trial_table
 from tests.state.helpers import live_trial
@@ -30,7 +30,7 @@ def trials(db_path) -> tuple[Trial, ...]:
 
 
 def shown(trial: Trial) -> Trial:
-    """What a shelf keeps of it."""
+    """What a store keeps of it."""
     return replace(trial, pid_started=None)
 
 
@@ -39,16 +39,16 @@ def test_a_trial_comes_back_as_it_was(trials):
 
 
 def test_places_are_those_of_a_tuple(trials):
-    shelf = TrialStore(trials)
-    assert shelf[-1] == shown(trials[-1])
-    assert shelf[1:3] == tuple(map(shown, trials[1:3]))
+    store = TrialStore(trials)
+    assert store[-1] == shown(trials[-1])
+    assert store[1:3] == tuple(map(shown, trials[1:3]))
     with pytest.raises(IndexError):
-        shelf[len(trials)]
+        store[len(trials)]
 
 
 def test_a_trial_is_found_by_id_and_by_number(trials):
-    shelf = TrialStore(trials)
-    for found in (shelf, trials):
+    store = TrialStore(trials)
+    for found in (store, trials):
         assert by_id(found, trials[3].id).number == 3
         assert by_number(found, 3).id == trials[3].id
         assert place_of(found, trials[3].id) == 3
@@ -56,16 +56,16 @@ def test_a_trial_is_found_by_id_and_by_number(trials):
 
 
 def test_a_changed_shelf_leaves_the_old_one_as_it_was(trials):
-    shelf = TrialStore(trials[:-1])
+    store = TrialStore(trials[:-1])
     worse = replace(trials[2], value=0.1, status="failed")
-    other = shelf.with_changes({2: worse}, [trials[-1]])
+    other = store.with_changes({2: worse}, [trials[-1]])
     assert (other[2], other[-1]) == (shown(worse), shown(trials[-1]))
-    assert (len(shelf), shelf[2]) == (len(trials) - 1, shown(trials[2]))
+    assert (len(store), store[2]) == (len(trials) - 1, shown(trials[2]))
 
 
 def test_picked_trials_are_the_live_ones_where_they_are_known(trials):
     live = replace(trials[1], epochs=99)
-    picked = Picked(TrialStore(trials), [2, 1], {live.id: live})
+    picked = OrderedTrials(TrialStore(trials), [2, 1], {live.id: live})
     assert [trial.epochs for trial in picked] == [trials[2].epochs, 99]
     assert list(ids_of(picked)) == [trials[2].id, live.id]
 
@@ -73,8 +73,8 @@ def test_picked_trials_are_the_live_ones_where_they_are_known(trials):
 def test_a_packed_trial_weighs_less_than_three_hundred_bytes(trials):
     many = [replace(trials[0], id=n, number=n, value=n / 7, started_at=n * 1.5) for n in range(2000)]
     tracemalloc.start()
-    shelf = TrialStore(many)
-    weight = tracemalloc.get_traced_memory()[0] / len(shelf)
+    store = TrialStore(many)
+    weight = tracemalloc.get_traced_memory()[0] / len(store)
     tracemalloc.stop()
     assert weight < 300
 
@@ -96,8 +96,8 @@ def rows(db_path, sort: str, wanted: str) -> list[Trial]:
 def test_a_trial_that_ends_joins_the_many(db_path, monkeypatch):
     monkeypatch.setattr(cells, "MANY_TRIALS", 3)
     reader = Reader(db_path)
-    wish = ReadRequest(job_id=6, screen=TRIALS)
-    before = reader.read(wish).details.trials
+    request = ReadRequest(job_id=6, screen=TRIALS)
+    before = reader.read(request).details.trials
     db = open_database(db_path)
     job: Job = queries.job(db, 6)
     claim = Claim(job, job.token, job.attempt, job.worker_id)
@@ -106,7 +106,7 @@ def test_a_trial_that_ends_joins_the_many(db_path, monkeypatch):
     study.start_trial(db, study.Clock(study.NOW), claim, live.number + 1)
     db.close()
     monkeypatch.setattr(cells, "_read_cell", None)
-    after = reader.read(wish).details.trials
+    after = reader.read(request).details.trials
     reader.close()
     assert isinstance(after, TrialStore)
     assert [t.number for t in after] == [*(t.number for t in before), live.number + 1]
