@@ -177,7 +177,7 @@ def _work(path: Path, stop: threading.Event) -> None:
             with log.open("a") as file:
                 file.write(f"08:{second // 60:02d}:{second % 60:02d} step {second} loss .59 lr 2e-4 875 samples/s\n")
         if second % 5 == 0:
-            transitions.beat(db, claim.worker_id, 60.0, [claim])
+            transitions.record_heartbeat(db, claim.worker_id, 60.0, [claim])
         if second % 10 == 0:
             transitions.add_sample(
                 db, claim.worker_id, available=60 * 10**9, total=128 * 10**9, temperature=60.0 + second % 7,

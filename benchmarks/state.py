@@ -70,7 +70,7 @@ def _claim_and_release(db: Database) -> None:
 
 TRANSITIONS: dict[str, Act] = {
     "claim and release": _claim_and_release,
-    "beat": lambda db: transitions.beat(db, 1, LEASE_S),
+    "beat": lambda db: transitions.record_heartbeat(db, 1, LEASE_S),
     "pause and resume a job": lambda db: (transitions.pause(db, [5]), transitions.resume(db, [5])),
     "pause and undo": lambda db: (transitions.pause(db, [5]), transitions.undo(db)),
     "to the top and to the end of the line": lambda db: (

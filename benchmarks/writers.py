@@ -87,7 +87,7 @@ def write(rate: float, seconds: float, slots: int = SLOTS, seed: int = 0, togeth
         def beat() -> None:
             while not over.wait(BEAT_S):
                 began = time.monotonic()
-                transitions.beat(db, worker, LEASE_S, [claim for claim, _ in running])
+                transitions.record_heartbeat(db, worker, LEASE_S, [claim for claim, _ in running])
                 beats.append(time.monotonic() - began)
             db.close()
 

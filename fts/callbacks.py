@@ -1,9 +1,9 @@
-"""Callbacks of training libraries that report, checkpoint and prune; each library is imported when its name is used.
+"""Callbacks for training libraries that report, checkpoint and prune. A library is imported when its name is used.
 
     callback = fts.callbacks.lightning(trial, "val_loss")
     Trainer(callbacks=[callback], ...).fit(model, data, ckpt_path=callback.ckpt_path)
 
-lightning, huggingface, keras, xgboost, lightgbm, sklearn: all work in a function that fts runs and under plain Optuna.
+lightning, huggingface, keras, xgboost, lightgbm and sklearn work in a function that fts runs and under plain Optuna.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["huggingface", "keras", "lightgbm", "lightning", "sklearn", "xgboost"]  # noqa: F822  # made when asked for
+__all__ = ["huggingface", "keras", "lightgbm", "lightning", "sklearn", "xgboost"]  # noqa: F822  # by __getattr__
 
 
 def __getattr__(name: str) -> Any:

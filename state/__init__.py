@@ -1,1 +1,1 @@
-"""The memory: one database, every row of it and every change of it."""
+"""The database: its schema, all reads and all writes."""

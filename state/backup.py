@@ -1,6 +1,6 @@
-"""Copies of the database that can be believed: taken online and checked.
+"""Makes and checks backups of the database while it is in use.
 
-Never by copying the file: a copy without its -wal may lack whole tables.
+Never copies the file itself: a copy without its -wal may miss whole tables.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ KEEP = 7  # daily copies
 
 
 def backup(db: Database, folder: Path | str | None = None, keep: int | None = KEEP) -> Path:
-    """Writes `fts-<UTC time>.db` into the folder (default: `backups` beside the database), checks it, and returns it.
+    """Writes `fts-<UTC time>.db` into the folder (default: `backups` next to the database), checks it, and returns it.
 
-    Writers go on meanwhile. Of the copies there the newest `keep` stay (None: all). Raises DiskFull, DatabaseCorrupt.
+    Does not block writers. Keeps the newest `keep` copies (None: all). Raises DiskFull, DatabaseCorrupt.
     """
     target = _free_name(Path(folder) if folder else db.path.parent / "backups")
     draft = target.with_name(draft_name(target.name))
@@ -45,7 +45,7 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
     finally:
         remove_database(draft)
     sync_folder(target.parent)
-    if keep is not None and not target.parent.is_symlink():  # behind a link lie the copies of somebody else as well
+    if keep is not None and not target.parent.is_symlink():  # a linked folder may hold other people's copies
         others = [copy for copy in copies(target.parent) if copy != target]
         for old in others[: max(len(others) + 1 - keep, 0)]:
             old.unlink()
@@ -53,7 +53,7 @@ def backup(db: Database, folder: Path | str | None = None, keep: int | None = KE
 
 
 def check_file(path: Path) -> None:
-    """Reads a copy through: whole, ours, and of a schema we know."""
+    """Reads a whole copy. Raises CopyDamaged, NotOurDatabase, SchemaTooNew, or NoDatabase if there is no file."""
     if not path.exists():
         raise NoDatabase(f"there is no file {path}")
     try:
@@ -66,7 +66,7 @@ def check_file(path: Path) -> None:
             if (lost := schema.missing_table(connection)) is not None:
                 raise CopyDamaged(path, f"it has no table {lost}")
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:  # nobody has seen yet what is in it
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:  # it was not opened, so it may be intact
             raise translate(error, path) from error
         raise CopyDamaged(path, str(error)) from error
     if number > SCHEMA:
@@ -74,7 +74,7 @@ def check_file(path: Path) -> None:
 
 
 def _check_copy(copy: Path, path: Path) -> None:
-    """A copy of a damaged file is as damaged: what is said names the file, not the copy, which goes."""
+    """Raises DatabaseCorrupt for the database, not for its copy: the copy is damaged because the database is."""
     try:
         check_file(copy)
     except CopyDamaged as error:
@@ -87,14 +87,14 @@ def _free_name(folder: Path) -> Path:
         target = folder / time.strftime(COPY_NAME, time.gmtime())
         if not target.exists():
             return target
-        time.sleep(0.2)  # two within a second: names must sort by time
+        time.sleep(0.2)  # a second backup within the same second: names must sort by time
 
 
 def _take_name(draft: Path, target: Path) -> Path:
-    """Gives the copy its name, or that of a later second when another backup was faster."""
+    """Gives the copy its name, or that of a later second if another backup took it."""
     while True:
         try:
-            target.hardlink_to(draft)  # fails where a rename would replace the other copy
+            target.hardlink_to(draft)  # fails if the name exists, where a rename would replace the other copy
             return target
         except FileExistsError:
             target = _free_name(target.parent)
@@ -104,15 +104,15 @@ def _take_name(draft: Path, target: Path) -> Path:
 
 
 def remove_database(path: Path) -> None:
-    """With what SQLite made beside it: on a full disk it cannot take its log away again."""
+    """Removes a database with its -journal, -wal and -shm: on a full disk SQLite cannot remove its own log."""
     for name in ("", "-journal", "-wal", "-shm"):
         remove(path.with_name(path.name + name))
 
 
 def copy_pages(source: sqlite3.Connection, path: Path, target: Path, named: Path) -> None:
-    """All pages of the database at `path` into a new file, on the disk when this returns.
+    """Copies all pages of the database at `path` to the new file `target`, which is on disk when this returns.
 
-    Errors of the new file call it `named`, what it becomes.
+    Errors about the new file use `named`, its later name.
     """
     remove_database(target)
     try:
@@ -122,7 +122,7 @@ def copy_pages(source: sqlite3.Connection, path: Path, target: Path, named: Path
             if sys.platform == "darwin":
                 connection.execute("PRAGMA fullfsync = 1")
             source.backup(connection)
-            connection.execute("PRAGMA journal_mode = delete")  # one file, nothing beside it
+            connection.execute("PRAGMA journal_mode = delete")  # one file, without -wal and -shm
     except sqlite3.DatabaseError as error:
         of_source = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         raise translate(error, path if of_source else named) from error

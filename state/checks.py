@@ -1,4 +1,4 @@
-"""What `fts doctor` asks the memory: each check returns findings, a sentence each; `fix` mends the safe ones."""
+"""The database checks of `fts doctor`: each check returns findings, one sentence each; `fix` repairs the safe ones."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.schema import Difference
 
-LISTED = 20  # unreadable rows that are named one by one
-STALE_S = 300.0  # a running worker without a beat for this long is worth a word; never a reason to take its job
+LISTED = 20  # most unreadable rows that are listed one by one
+STALE_S = 300.0  # a running worker without a heartbeat for this long is reported; it keeps its jobs
 WAL_LIMIT = 64 * 2**20
 
 
@@ -36,13 +36,13 @@ WAL_LIMIT = 64 * 2**20
 class Finding:
     ok: bool
     sentence: str
-    fixable: bool = False  # `fts doctor --fix` mends it without risk
+    fixable: bool = False  # `fts doctor --fix` repairs it without risk
     grave: bool = False  # it can cost the study
-    cure: str | None = None  # where the sentence does not say it
+    cure: str | None = None  # what to do, if the sentence does not say it
 
 
 def check_all(db: Database) -> list[Finding]:
-    """Every check of the database, in the order a person would ask; after damage the others cannot be answered."""
+    """Runs all checks of the database. A damaged file is reported once: later checks cannot read it."""
     checks: tuple[Callable[[Database], list[Finding]], ...] = (
         sqlite_version, location, permissions, integrity, schema_objects, log_size, backups, unreadable_rows,
         quiet_workers, lost_tickets, orphan_trials, drifted_counts, quarantined,
@@ -60,12 +60,12 @@ def check_all(db: Database) -> list[Finding]:
 
 
 def fix(db: Database) -> list[str]:
-    """Mends what can be mended without risk; returns a sentence for each thing done."""
+    """Repairs what can be repaired without risk; returns a sentence for each repair."""
     done = []
     for path in _too_open(db):
         path.chmod(0o700 if path.is_dir() else 0o600)
         done.append(f"{path} is now readable by its owner only")
-    done += _remade(db)
+    done += _recreated(db)
     if sent := tickets.missing_tickets(db):
         done.append(f"missing tickets sent again: {sent}")
     with transaction(db):
@@ -75,8 +75,8 @@ def fix(db: Database) -> list[str]:
     return done
 
 
-def _remade(db: Database) -> list[str]:
-    """Makes the indexes and views anew that are missing or changed; says which cannot be made."""
+def _recreated(db: Database) -> list[str]:
+    """Recreates missing or changed indexes and views; returns a sentence for each, also for failures."""
     done = []
     for wanted in schema.differences(db):
         if not wanted.fixable:
@@ -91,7 +91,8 @@ def _remade(db: Database) -> list[str]:
 
 
 def sqlite_version(_db: Database | None = None) -> list[Finding]:
-    """The WAL-reset bug: back-to-back explicit checkpoints under writes corrupted the file in 5 of 5 runs."""
+    """Checks for SQLite's WAL-reset bug: repeated explicit checkpoints during writes corrupted the file in 5 of 5
+    runs."""
     version = sqlite3.sqlite_version_info
     fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
     if fixed:
@@ -111,7 +112,7 @@ def location(db: Database) -> list[Finding]:
 
 
 def synced_folder_warning(path: Path) -> str | None:
-    """A sentence if the database lies on a network or a synced folder, where SQLite's locks or its WAL do not hold."""
+    """Returns a warning if the path is on a network disk or in a synced folder, where SQLite's locks or WAL fail."""
     place = path.absolute()
     for word in ("Dropbox", "Mobile Documents", "CloudDocs", "iCloud", "OneDrive", "Google Drive", "GoogleDrive"):
         if any(word in part for part in place.parts):
@@ -129,7 +130,7 @@ def synced_folder_warning(path: Path) -> str | None:
 
 
 def _filesystem(path: Path) -> str | None:
-    import psutil  # here, not above: 20 ms that a read need not pay
+    import psutil  # here, not above: it takes 20 ms, which a read does not need
 
     mounts = [p for p in psutil.disk_partitions(all=True) if path.is_relative_to(p.mountpoint)]
     return max(mounts, key=lambda p: len(p.mountpoint)).fstype if mounts else None
@@ -179,7 +180,7 @@ def _finding_of(db: Database, found: Difference) -> Finding:
 
 
 def unreadable_rows(db: Database) -> list[Finding]:
-    """Rows that hold what no fts writes: commands and screens show them as far as they can be read."""
+    """Finds rows that hold what no fts writes; commands and screens show their readable part."""
     found: list[Finding] = []
     more = 0
     for table in TABLES:
@@ -244,7 +245,8 @@ def _jobs_with_orphans(db: Database) -> list[int]:
 
 
 def drifted_counts(db: Database) -> list[Finding]:
-    """The counts of a job are recomputed at each trial end, so a difference means that somebody wrote by hand."""
+    """Compares each job's count of complete trials with its trials. A difference means that a person changed rows by
+    hand: fts recomputes the counts at each claim."""
     counted = SQL("(SELECT COUNT(*) FROM trial WHERE trial.job_id = t1.id AND trial.status = 'complete')")
     drifted = db.rows(JobRow.select(JobRow.id).where(JobRow.trials_complete != counted))
     if drifted:
@@ -255,7 +257,7 @@ def drifted_counts(db: Database) -> list[Finding]:
 def quarantined(db: Database) -> list[Finding]:
     count = int(QuarantineRow.select(fn.COUNT(QuarantineRow.id)).scalar(db))
     if not count:
-        return [Finding(True, "no ticket was put aside")]
+        return [Finding(True, "no ticket was quarantined")]
     last = db.one(QuarantineRow.select(ALL).order_by(QuarantineRow.id.desc()))
     reason = last["reason"] if last else ""
-    return [Finding(False, f"unreadable tickets put aside: {count}; the last one: {reason}")]
+    return [Finding(False, f"unreadable tickets in quarantine: {count}; the last one: {reason}")]

@@ -1,10 +1,10 @@
-"""Which GPUs processes of this user hold on this machine, whatever their outputs folders: one lock file per process.
+"""Records which GPUs this user's processes hold on this machine, for all outputs folders: one lock file per process.
 
     ~/.local/state/fts/gpus/GPU-5c8a/
-        lock         held while somebody looks and takes, for milliseconds
-        4242.7f3a    held by process 4242 as long as it has the GPU: {"bytes": 8000000000}; null: it shares none
+        lock         held for milliseconds while a process reads the others and takes the GPU
+        4242.7f3a    held by process 4242 while it uses the GPU: {"bytes": 8000000000}; null: it shares none of it
 
-The kernel lets go of a lock when its process dies, so a GPU of a killed worker is free at once.
+The kernel releases a lock when its process dies, so a killed worker's GPU is free at once.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from fts.state.files import NOWHERE, CannotWrite, home, make_folder
 from fts.state.slot_lock import TRIES, try_lock
 
 LOCK = "lock"
-Used = dict[str, int | None]  # GPU -> bytes that others hold of it; None: somebody shares none of it
+Used = dict[str, int | None]  # GPU -> bytes held by other processes; None: another process shares none of it
 
 
 def gpus_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Where processes of this user tell each other; None: the user has no folder of their own."""
+    """Returns the folder of the lock files; None if the user has no home folder."""
     base = Path(environ.get("XDG_STATE_HOME", ""))
     if base.is_absolute():
         return base / "fts" / "gpus"
@@ -34,7 +34,7 @@ def gpus_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 class GpuLedger:
-    """What this process holds, and a look at what the others do. Not thread-safe: its caller has a lock."""
+    """Records the GPUs that this process holds, and reads those of the others. Not thread-safe: the caller locks."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -42,25 +42,25 @@ class GpuLedger:
         self._held: dict[str, int] = {}  # GPU -> descriptor of our file
 
     @contextlib.contextmanager
-    def looking(self, gpus: Sequence[str]) -> Iterator[Used]:
-        """What others hold of these GPUs; nobody else takes one meanwhile. Where files do not work: nothing."""
+    def locked(self, gpus: Sequence[str]) -> Iterator[Used]:
+        """Yields what other processes hold of these GPUs; none can take one meanwhile. Yields {} if files fail."""
         with contextlib.ExitStack() as stack:
             used: Used = {}
             try:
                 if self.folder is not None:
-                    for gpu in sorted(gpus):  # in one order, so that two that look never wait for each other
+                    for gpu in sorted(gpus):  # always the same order, so that two processes cannot deadlock
                         stack.enter_context(_locked(self._folder_of(gpu) / LOCK))
-                    used = {gpu: self._of_others(gpu) for gpu in gpus}
+                    used = {gpu: self._held_by_others(gpu) for gpu in gpus}
             except BlockingIOError:
-                used = dict.fromkeys(gpus)  # somebody has looked for so long: ask again
+                used = dict.fromkeys(gpus)  # another process holds the lock for too long: all are taken, try again
             except OSError:
-                pass  # a full or read-only home keeps no trial from its GPU
+                pass  # a full or read-only home must not keep a trial from its GPU
             yield used
 
     def hold(self, held: Mapping[str, int | None]) -> None:
-        """This process holds these GPUs from now on, and no other; so many bytes of each, None: all of it."""
+        """Records that this process now holds exactly these GPUs, with bytes of each (None: the whole GPU)."""
         for gpu in set(self._held) - set(held):
-            self._let_go(gpu)
+            self._release(gpu)
         for gpu, bytes_ in held.items():
             with contextlib.suppress(OSError):
                 fd = self._held.get(gpu)
@@ -73,7 +73,7 @@ class GpuLedger:
     def close(self) -> None:
         self.hold({})
 
-    def _let_go(self, gpu: str) -> None:
+    def _release(self, gpu: str) -> None:
         with contextlib.suppress(OSError):
             (self._folder_of(gpu) / self._name).unlink(missing_ok=True)
         os.close(self._held.pop(gpu))
@@ -84,8 +84,8 @@ class GpuLedger:
         make_folder(folder)
         return folder
 
-    def _of_others(self, gpu: str) -> int | None:
-        """The sum of what living processes say; files of dead ones are removed."""
+    def _held_by_others(self, gpu: str) -> int | None:
+        """Returns the bytes that other living processes hold (None: one shares nothing); removes files of dead ones."""
         total = 0
         for path in self._folder_of(gpu).iterdir():
             if path.name in (LOCK, self._name):
@@ -99,7 +99,7 @@ class GpuLedger:
 
 
 def _alive(path: Path) -> dict[str, int | None] | None:
-    """What the holder of this file says; None: it is dead, and its file is gone."""
+    """Returns the content of a living holder's file. Returns None, and removes the file, if the holder is dead."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -118,11 +118,11 @@ def _read(fd: int) -> dict[str, int | None]:
         found = json.loads(os.pread(fd, 4096, 0))
         return {"bytes": int(found["bytes"]) if found["bytes"] is not None else None}
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return {"bytes": None}  # it holds the GPU, and does not say how much
+        return {"bytes": None}  # it holds the GPU, and the amount is unknown
 
 
 def _taken(path: Path) -> int:
-    """A file of this name, locked; closed with the descriptor, and when this process dies."""
+    """Creates and locks this file; the lock lasts until the descriptor is closed or this process dies."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     if not try_lock(fd, tries=1):
         os.close(fd)

@@ -1,4 +1,4 @@
-"""Puts a copy in the place of the database; what was there stays beside it under another name."""
+"""Replaces the database with a backup; the former database stays next to it under another name."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fts.state.errors import StateError, WrongStatus
 from fts.state.files import make_folder, sync_folder
 from fts.state.models import ALL, WorkerRow
 
-REPLACED = "replaced-%Y%m%d-%H%M%S"  # behind the name of a database that a copy took the place of, UTC
+REPLACED = "replaced-%Y%m%d-%H%M%S"  # suffix of the former database's name, UTC
 
 
 def restore(copy: Path | str, path: Path | str) -> Path | None:
-    """Puts a checked copy in the place of the database; returns where the former one was moved to (None: none there).
+    """Checks a copy and replaces the database with it; returns the former database's new path, or None.
 
     Raises NoDatabase, DatabaseCorrupt, NotOurDatabase or SchemaTooNew for the copy, WrongStatus while a worker runs.
     """
@@ -26,10 +26,10 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
     check_file(copy)
     _refuse_while_working(path)
     make_folder(path.parent)
-    fresh = path.with_name(f"{path.name}.{os.urandom(6).hex()}.restoring")  # no sweep takes it
+    fresh = path.with_name(f"{path.name}.{os.urandom(6).hex()}.restoring")  # not a name that sweeps remove
     try:
         _copy_file(copy, fresh, path)
-        aside = _set_aside(path)
+        aside = _move_aside(path)
         fresh.rename(path)
     finally:
         remove_database(fresh)
@@ -38,7 +38,7 @@ def restore(copy: Path | str, path: Path | str) -> Path | None:
 
 
 def _copy_file(copy: Path, target: Path, named: Path) -> None:
-    """The copy and what stands in its log, if it has one: a database that was put aside has."""
+    """Copies the file and the content of its log, if it has one, as a former database may."""
     source = sqlite3.connect(reading_uri(copy), uri=True)
     try:
         copy_pages(source, copy, target, named)
@@ -47,15 +47,15 @@ def _copy_file(copy: Path, target: Path, named: Path) -> None:
 
 
 def _refuse_while_working(path: Path) -> None:
-    """A worker that has the old file open would go on writing into it, unseen."""
+    """Raises WrongStatus while a worker runs: it would go on writing to the old file, which nobody reads."""
     if not path.exists():
         return
     try:
         db = open_database(path, readonly=True, check=False)
     except StateError:
-        return  # damaged or foreign: that is why it is being replaced
+        return  # damaged or foreign: that is the reason for the restore
     try:
-        now = db.now()  # a beat ahead of it is of a time before the clock was set back
+        now = db.now()  # a heartbeat in the future was written before the clock was set back
         just_now = WorkerRow.heartbeat_at.between(now - QUIET_S, now + QUIET_S)
         recent = WorkerRow.select(ALL).where(WorkerRow.status == "running", just_now)
         worker = db.one(recent)
@@ -67,14 +67,14 @@ def _refuse_while_working(path: Path) -> None:
         raise WrongStatus(f"worker {worker['id']} (pid {worker['pid']} on {worker['host']}) is running: stop it first")
 
 
-def _set_aside(path: Path) -> Path | None:
-    """Moves the database and what belongs to it to a name of its own: what an earlier restore put aside stays."""
+def _move_aside(path: Path) -> Path | None:
+    """Moves the database with its -wal and -shm to a new name; returns it. Keeps those of earlier restores."""
     while (aside := path.with_name(f"{path.name}.{time.strftime(REPLACED, time.gmtime())}")).exists():
         time.sleep(0.2)  # see _free_name
     if was_there := path.exists():
-        path.rename(aside)  # before its log: whoever opens it in between must not find an older study
-    for suffix in ("-wal", "-shm"):  # they belong to the file that went, and would destroy the one that comes
-        beside = path.with_name(path.name + suffix)
-        if beside.exists():
-            beside.rename(aside.with_name(aside.name + suffix))
+        path.rename(aside)  # before its log: a process that opens it in between must not find an older study
+    for suffix in ("-wal", "-shm"):  # they belong to the former file, and would destroy the restored one
+        other = path.with_name(path.name + suffix)
+        if other.exists():
+            other.rename(aside.with_name(aside.name + suffix))
     return aside if was_there else None

@@ -1,4 +1,4 @@
-"""One worker per slot: a lock that its owner's death releases, and that tells the next taker who holds it."""
+"""One worker per slot: a file lock that the kernel releases when its owner dies, and that names its holder."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-TRIES = 10  # someone may be looking who holds it, which takes it for a moment
+TRIES = 10  # a process that only checks who holds the lock takes it for a moment
 TRY_EVERY_S = 0.02
-LATEST = 253_402_214_400.0  # the end of year 9999: no calendar shows a later start; some virtual machines count so
+LATEST = 253_402_214_400.0  # the end of year 9999: no calendar shows a later start; some virtual machines report one
 
 
 class SlotTaken(RuntimeError):
@@ -33,13 +33,13 @@ class SlotTaken(RuntimeError):
 
 @dataclass(frozen=True)
 class Holder:
-    """Who wrote the lock file last."""
+    """The process that wrote the lock file last."""
 
     pid: int
     host: str
-    started: float  # seconds since the epoch, start of the process
+    started: float  # start of the process, seconds since 1970
     slot: int
-    worker: int | None = None  # its number in the database, once it has registered
+    worker: int | None = None  # its id in the database, once it has registered
 
     def __str__(self) -> str:
         who = f"process {self.pid} on {self.host}"
@@ -51,10 +51,10 @@ class Holder:
 
 
 class SlotLock:
-    """Holds one slot of a state directory from `acquire` (or `with`) until `release` or death.
+    """Holds one slot of a database's folder from `acquire` (or `with`) until `release` or the process's death.
 
-    flock lives with the open file, which is close-on-exec: children that outlive a killed worker do not keep the slot.
-    The file stays: removing it would let two processes lock two files of one name.
+    flock belongs to the open file, which is close-on-exec: children that outlive a killed worker do not keep the slot.
+    The file stays: if it were removed, two processes could lock two files of the same name.
     """
 
     def __init__(self, folder: Path, slot: int) -> None:
@@ -63,7 +63,7 @@ class SlotLock:
         self._fd: int | None = None
 
     def acquire(self) -> SlotLock:
-        """Take the slot. Raises SlotTaken with a sentence that names the holder, OSError where locks do not work."""
+        """Takes the slot. Raises SlotTaken with the holder's name, OSError if the file system has no locks."""
         assert self._fd is None, f"slot {self.slot} is already held by this object"
         make_folder(self.path.parent)
         try:
@@ -85,15 +85,15 @@ class SlotLock:
         return self
 
     def name(self, worker: int) -> None:
-        """Write down which worker holds the slot, for whoever is refused."""
+        """Writes the holder's worker id into the lock file, so that SlotTaken can name it."""
         if self._fd is not None:
-            with contextlib.suppress(OSError):  # a full disk: the process is named alone
+            with contextlib.suppress(OSError):  # on a full disk the file names only the process
                 write_holder(self._fd, replace(this_process(self.slot), worker=worker))
 
     def release(self) -> None:
-        """Give the slot back; harmless when it is not held."""
+        """Releases the slot; does nothing if it is not held."""
         if self._fd is not None:
-            with contextlib.suppress(OSError):  # a full disk must not keep the slot
+            with contextlib.suppress(OSError):  # a full disk must not prevent the release
                 os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = None
@@ -106,7 +106,7 @@ class SlotLock:
 
 
 def holder(folder: Path, slot: int) -> Holder | None:
-    """Who holds a slot at this moment; None: it is free. (A holder that wrote nothing readable has pid 0.)"""
+    """Returns who holds a slot now, or None if it is free. An unreadable lock file gives a holder with pid 0."""
     path = lock_path(folder, slot)
     try:
         fd = os.open(path, (os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW)

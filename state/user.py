@@ -1,4 +1,4 @@
-"""Who is at the keyboard, in the words of the event journal."""
+"""Names the person at the keyboard as the events do."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import platform
 
 
 def this_person() -> str:
-    """user@host. The same as fts.state.transitions.base says, which would cost `fts status` the import of huey (a test
-    holds the two together)."""
+    """Returns user@host. A copy of `this_person` in fts.state.transitions.base, whose import would load huey for
+    `fts status`; a test compares the two."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

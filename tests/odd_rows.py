@@ -17,7 +17,7 @@ from fts.jobs.cli import main
 from fts.jobs.cli.output import plain
 from fts.jobs.cli.watch import sentence
 from fts.jobs.settings import Places
-from fts.jobs.worker.startup import bring_in_order
+from fts.jobs.worker.startup import clean_up_after_dead_workers
 from fts.state import queries, tickets, transitions
 from fts.state.db import open_database
 from fts.state.transitions.operator import set_flag
@@ -211,14 +211,14 @@ def fault_of_worker(path: Path) -> str | None:
     """What a worker does before its first trial: order after a dead one, beat, sweep, and job after job."""
     db = open_database(path)
     try:
-        bring_in_order(db, Places(path, path.parent.parent / "data"))
+        clean_up_after_dead_workers(db, Places(path, path.parent.parent / "data"))
         worker = transitions.register_worker(db, "elsewhere", 4244, 1.0, 1)
         transitions.resume_queue(db)
         transitions.sweep(db, transitions.LeaseObserver(60.0))
         claims = []
         while (claim := transitions.claim(db, worker, 60.0)) is not None:
             claims.append(claim)
-            transitions.beat(db, worker, 60.0, claims)
+            transitions.record_heartbeat(db, worker, 60.0, claims)
         for claim in claims:
             transitions.release_job(db, claim, Cause.DRAINED)
         transitions.stop_worker(db, worker)

@@ -309,7 +309,7 @@ def comments(kind: type[StrEnum]) -> dict[str, str]:
 def exit_codes_page() -> str:
     rows = [
         (0, "The command did what was asked."),
-        (errors.FAILED, "It failed: one sentence on stderr says why. `fts check`: something would hurt. `fts doctor`: "
+        (errors.FAILED, "It failed: one sentence on stderr says why. `fts check`: there is a problem. `fts doctor`: "
          "something is bad. `fts data verify`: a file does not match its manifest."),
         (errors.USAGE, "The words are wrong: an unknown option, a value out of range, a study file with a mistake, a "
          "missing package. Nothing was written."),

@@ -19,7 +19,7 @@ PACKAGES = ("state", "jobs", "tui", "fts")
 SPEAKS = (  # functions and classes whose texts reach a person
     "say", "emit", "put", "complain", "tell", "print", "echo", "option", "argument", "confirm", "Change", "Entry",
     "Action", "toast", "notify", "info", "warning", "error", "sure", "Checked", "Freed", "short",
-    "give_back", "add_argument", "append", "fail",
+    "add_argument", "append", "fail",
 )  # fmt: skip
 SPEAKING = ast.Raise | ast.Return | ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Yield
 

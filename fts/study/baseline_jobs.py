@@ -1,4 +1,4 @@
-"""A baseline job before the cells of each task and horizon: seconds of work that every cell is measured against.
+"""Adds one baseline job before the cells of each task and horizon, to compare every cell with.
 
 A random forest beat the transformer for five weeks before anybody looked (lesson 25).
 """
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Enqueued
 
-BUDGET = "base"  # stands where a cell has its size
+BUDGET = "base"  # in place of a cell's size
 
 
 def with_baselines(cells: Iterable[CellSpec]) -> list[CellSpec]:
-    """The cells, each question's baseline right before its first cell."""
+    """Returns the cells, with each question's baseline right before its first cell."""
     seen: set[str] = set()
     line: list[CellSpec] = []
     for cell in cells:
@@ -34,7 +34,7 @@ def with_baselines(cells: Iterable[CellSpec]) -> list[CellSpec]:
 
 
 def baseline_of(cell: CellSpec) -> CellSpec:
-    """The baselines of a cell's question: same task, horizon, data and windows; the budget does not matter to them."""
+    """Returns the baselines for a cell's question: same task, horizon, data and windows, for all budgets."""
     from fts.analysis.baselines import BASELINES  # here, not above: numpy
 
     return CellSpec(
@@ -59,7 +59,7 @@ def baseline_of(cell: CellSpec) -> CellSpec:
 
 
 def put_first(db: Database, written: Sequence[tuple[CellSpec, Enqueued]], who: str | None = None) -> None:
-    """Moves new baselines before the cells that stood in line already: seconds of work come before what they judge."""
+    """Moves new baselines before queued cells: they take seconds, and every cell is compared with them."""
     from fts.state import transitions
 
     fresh = [entry.job_id for cell, entry in written if cell.kind == "baseline" and entry.created]
@@ -70,7 +70,7 @@ def put_first(db: Database, written: Sequence[tuple[CellSpec, Enqueued]], who: s
 
 
 def first_params() -> dict[str, Any]:
-    """The cheapest baseline, for a dry run."""
+    """Returns the parameters of the cheapest baseline, for a dry run."""
     from fts.analysis.baselines import baseline_params
 
     return dict(baseline_params(0))

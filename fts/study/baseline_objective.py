@@ -1,4 +1,4 @@
-"""A baseline as a trial: speaks the protocol of fts.jobs.trial.process, fits one scikit-learn model, tells its scores.
+"""Runs a baseline as a trial: fits one scikit-learn model and reports its scores (protocol of fts.jobs.trial.process).
 
     python -m fts.study.baseline_objective --facts-fd 5        (the supervisor starts it for jobs of kind `baseline`)
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_baseline(spec: TrialSpec, _orders: Commands) -> Iterator[dict[str, Any]]:
-    """started, then result: there is nothing in between worth a checkpoint, it takes seconds."""
+    """Yields started, then result. No checkpoints, because a baseline takes seconds."""
     log_to(Path(spec.log_path))
     reset_peak()
     if spec.cell.cv is not None:

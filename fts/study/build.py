@@ -1,4 +1,4 @@
-"""From a trial spec to a model, its data and a trainer: the one place where data, model and training meet."""
+"""Builds model, data and trainer from a trial spec."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BuiltTrial:
-    """A trial ready to run, and what can be said of it before its first step."""
+    """A trial ready to run."""
 
     spec: TrialSpec
     cell_data: CellData
@@ -40,11 +40,11 @@ class BuiltTrial:
 
     @property
     def keeps_best(self) -> bool:
-        """Whether the weights of the best epoch are worth keeping: its validation windows were not trained on."""
+        """Whether to keep the weights of the best epoch: only if its validation windows were not trained on."""
         return True
 
     def facts(self) -> dict[str, Any]:
-        """What this trial is, for its record: sizes, fingerprints, versions (lessons 2, 8, 33)."""
+        """Returns the trial's facts: sizes, fingerprints, versions (lessons 2, 8, 33)."""
         config = self.train_config
         return {
             "n_params": sum(p.numel() for p in self.trainer.model.parameters()),
@@ -59,7 +59,7 @@ class BuiltTrial:
         }
 
     def summary(self) -> str:
-        """The log's opening line, with the words users of the earlier scripts know."""
+        """Returns the first line of the log, in the terms of the earlier scripts."""
         config = self.train_config
         return (
             f"{self.spec.params['architecture']} {config.batch_line()} dropout={self.spec.params['dropout']:.3f} "
@@ -69,7 +69,7 @@ class BuiltTrial:
         )
 
     def result(self, folder: Path | None) -> dict[str, Any]:
-        """How it ended, after writing the best epoch's validation predictions (folder None: write nothing)."""
+        """Writes the best epoch's validation predictions into `folder`, if given, and returns the result."""
         outcome = self.trainer.outcome()
         best = self.trainer.history[outcome.best_epoch - 1] if outcome.best_epoch else None
         low, high = self._interval()
@@ -91,11 +91,11 @@ class BuiltTrial:
         }
 
     def probe(self) -> dict[str, int | None]:
-        """What the first optimizer steps took, beside what was predicted (lesson 8); bytes."""
+        """Returns the predicted bytes, and the bytes measured in the first optimizer steps (lesson 8)."""
         return {"predicted": self.predicted_bytes, "measured": self.measured_bytes()}
 
     def measured_bytes(self) -> int | None:
-        """The largest number of bytes so far: of the process, or of the GPU where it trains on one."""
+        """Returns the peak bytes so far: of the GPU if the trial trains on one, else of the process."""
         if self.train_config.device.startswith("cuda"):
             return torch.cuda.max_memory_reserved(self.train_config.device)
         return peak_bytes()
@@ -114,15 +114,15 @@ class BuiltTrial:
 def build_trial(spec: TrialSpec) -> BuiltTrial:
     """Loads the data (once per process and cell), builds the model under the trial's seed, and its trainer.
 
-    Raises what its parts raise for bad data, UnusedParameter for a suggestion nothing consumes, BadSpec for a recipe
-    that makes no sense.
+    Raises what its parts raise for bad data, UnusedParameter for a parameter that nothing uses, BadSpec for an invalid
+    recipe.
     """
     spec = as_trained(spec)
     return assemble(spec, cell_data(spec.data_root, spec.cell, spec.dry_run_rows))
 
 
 def assemble(spec: TrialSpec, data: CellData, built_as: type[BuiltTrial] = BuiltTrial, **training: Any) -> BuiltTrial:
-    """A trial of these data; `training` replaces fields of its TrainConfig."""
+    """Builds a trial on this data; `training` replaces fields of its TrainConfig."""
     cell = spec.cell
     torch.set_num_threads(spec.threads)
     use_device(spec.device)
@@ -135,7 +135,7 @@ def assemble(spec: TrialSpec, data: CellData, built_as: type[BuiltTrial] = Built
 
 
 def use_device(device: str) -> None:
-    """Makes it the process's current one. Raises DeviceMissing where it is not here, or not any more."""
+    """Makes `device` the current device of this process. Raises DeviceMissing if torch does not see it (any more)."""
     kind, _, index = device.partition(":")
     there = {"cpu": 1, "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0}
     there["mps"] = int(torch.backends.mps.is_available())
@@ -150,7 +150,7 @@ def _seen(there: dict[str, int]) -> str:
 
 
 def choose_recipe(spec: TrialSpec, config: ModelConfig) -> tuple[dict[str, Any], int | None]:
-    """The recipe the spec fixes, else the memory plan's, else the whole batch at once; and the predicted bytes."""
+    """Returns recipe and predicted bytes: the spec's recipe, else the memory plan's, else the whole batch at once."""
     if spec.recipe is None and spec.memory_limit is not None:
         found = plan_for(spec.cell, config, spec.memory_limit, spec.device)
         return found.recipe.to_json(), found.estimate.total
@@ -184,6 +184,6 @@ def make_train_config(spec: TrialSpec, recipe: dict[str, Any], data: CellData) -
 
 
 def tensors(data: CellData) -> TrainingData:
-    """The same numbers as tensors that share their memory."""
+    """Returns the data as tensors that share the arrays' memory."""
     train, val = (torch.from_numpy(np.ascontiguousarray(e, dtype=np.int64)) for e in (data.train_ends, data.val_ends))
     return TrainingData(torch.from_numpy(data.features_TF), torch.from_numpy(data.y_T), train, val, data.context)

@@ -1,4 +1,4 @@
-"""What a cell and a trial are, as frozen values that survive JSON, and what a trial will really consume.
+"""Cells and trials of the flagship as frozen dataclasses, and the effective configuration of a trial.
 
 A spec that arrives as JSON (a database row, a line on stdin) is checked field by field: unknown fields, wrong types,
 names with odd characters and numbers out of range are refused with the field's name.
@@ -27,11 +27,11 @@ from fts.model.architecture import NORMS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TRAINS = ("cell", "train", "replicate", "walk")  # kinds of jobs whose trials train a model of ours
+TRAINS = ("cell", "train", "replicate", "walk")  # kinds of jobs whose trials train a PatchTST model
 DRY_RUN_ROWS = (1, 1_000_000)
 CV = re.compile(r"walk-forward:([2-9]|1\d|20)")
-FOLDS = re.compile(r"([1-9]|1\d|20)of([2-9]|1\d|20)")  # the last 4 of 6 equal stretches
-WALKED = "walk-forward:"  # before them, in the `cv` of the jobs that are judged on them
+FOLDS = re.compile(r"([1-9]|1\d|20)of([2-9]|1\d|20)")  # such as 4of6: the last 4 of 6 equal folds
+WALKED = "walk-forward:"  # prefix of the `cv` of jobs that are evaluated on these folds
 
 
 # field -> (low, high) for numbers, both ends included
@@ -67,14 +67,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-NO_QUESTION = (  # fields that do not make a cell another one
+NO_QUESTION = (  # fields that do not make it another cell
     "code_commit", "code_dirty", "diverged", "winner_seeds", "winner_folds",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CellSpec:
-    """One cell of the matrix, frozen at enqueue: everything its trials need to know but their own parameters."""
+    """One cell of the matrix, frozen at enqueue: everything its trials need except their own parameters."""
 
     experiment: str  # phase6a_2M_h1_threshold_1pct
     budget: str  # tiny | 2M | 20M | 200M | 2B
@@ -84,40 +84,38 @@ class CellSpec:
     dataset: str  # SPX.dataset.a25
     data_md5: str  # of the processed file
     trials: int
-    epochs: int  # at most; early stopping usually ends before
-    space: dict[str, dict[str, Any]]  # parameter -> distribution, as data (fts.study.space)
+    epochs: int  # maximum; early stopping usually ends a trial sooner
+    space: dict[str, dict[str, Any]]  # parameter -> distribution (fts.study.space)
     kind: str = "cell"
     seed: int = 0  # study seed
     sampler: str = "tpe"
     pruner: str = "none"
     halving: Halving | None = None  # the numbers of the halving pruner; None with other pruners and in older specs
-    diverged: str = "ignored"  # what a sampler learns from a trial that diverged; worst: a bad region (newer specs)
+    diverged: str = "ignored"  # how a sampler treats a diverged trial; worst: as a bad region (newer specs)
     objective: str = "val_loss"
     loss: str = "bce"
     focal_gamma: float = 2.0
     pos_weight: bool = False  # weight positives by (1 - base rate) / base rate
-    patience: int = 10  # epochs without an improvement of min_delta
+    patience: int = 10  # number of epochs without an improvement of min_delta
     min_delta: float = 0.001
-    effective_batch: int = 256  # windows in one optimizer step = micro-batch x accumulation
+    effective_batch: int = 256  # number of windows per optimizer step = micro-batch x accumulation
     grad_clip: float = 1.0
-    context: int = 80  # days a window sees
+    context: int = 80  # number of days in a window
     patch: int = 10  # with stride 5 the grids have the published counts
     stride: int = 5
-    longest: int | None = None  # windows of all parts end where ones of so many days could; None: of `context` days
+    longest: int | None = None  # a window must have this many days before its end, in all parts; None: `context`
     norm: str = "revin"
     channel_independent: bool = False
-    precision: str = "auto"  # of the matrix products; auto: what the memory plan chooses on this machine
-    min_positives: int = 30  # fewer positives in validation are refused (lesson 1)
-    max_steps: int | None = None  # stop a trial after so many optimizer steps
+    precision: str = "auto"  # of the matrix products; auto: chosen by the memory plan on this machine
+    min_positives: int = 30  # a cell with fewer positives in validation is refused (lesson 1)
+    max_steps: int | None = None  # end a trial after this many optimizer steps
     split: dict[str, Any] = field(default_factory=dict)  # empty: the default of fts.data.splits
-    cv: str | None = (
-        None  # walk-forward:5 judges every trial on 5 folds before the test part; None: one validation part
-    )
-    warm_start: tuple[dict[str, Any], ...] = ()  # parameters of neighbours' best trials, tried first
-    origin: dict[str, Any] = field(default_factory=dict)  # of a train or replicate: the trial it repeats (Origin)
+    cv: str | None = None  # walk-forward:5 evaluates every trial on 5 folds before the test part; None: on one part
+    warm_start: tuple[dict[str, Any], ...] = ()  # parameters of the best trials of neighbouring cells, tried first
+    origin: dict[str, Any] = field(default_factory=dict)  # for kinds train and replicate: the trial to repeat (Origin)
     parallel: int = 1  # trials at once: trial n knows trials 0..n-parallel (jobs/api/lag.py)
-    winner_seeds: int = 1  # the winner is trained with so many: after the search a job with the others is put in line
-    winner_folds: str | None = None  # 4of6: the winner is trained anew for each of the last 4 of 6 stretches, too
+    winner_seeds: int = 1  # seeds of the winner: after the search a job with the other seeds is enqueued
+    winner_folds: str | None = None  # 4of6: the winner is also trained again for each of the last 4 of 6 folds
     code_commit: str | None = None
     code_dirty: bool | None = None
 
@@ -131,35 +129,35 @@ class CellSpec:
 
     @property
     def steps(self) -> int:
-        """What a trial reports: its epochs, or in a walk its folds."""
+        """Returns the number of reports of a trial: its epochs, or in a walk its folds."""
         return self.folds if self.kind == "walk" else self.epochs
 
     @property
     def span(self) -> int:
-        """Days before the end of a window that lie inside its part: cells of one span share their days."""
+        """Returns the days before the end of a window that lie inside its part; cells of one span use the same days."""
         return self.longest or self.context
 
     @property
     def folds(self) -> int:
-        """How many folds a trial is judged on; 1 without cross-validation."""
-        return self.judged_of[0] if self.cv else 1
+        """Returns the number of folds a trial is evaluated on; 1 without cross-validation."""
+        return self.evaluated_folds[0] if self.cv else 1
 
     @property
-    def judged_of(self) -> tuple[int, int]:
-        """(4, 6) of walk-forward:4of6, (5, 5) of walk-forward:5."""
-        return judged_of(str(self.cv))
+    def evaluated_folds(self) -> tuple[int, int]:
+        """Returns (4, 6) for walk-forward:4of6, (5, 5) for walk-forward:5."""
+        return evaluated_folds(str(self.cv))
 
     @property
     def is_walked(self) -> bool:
-        """Whether its score is the mean of folds each of which has a model of its own (fts.scores.folds)."""
+        """Whether its score is the mean over folds that each have their own model (fts.scores.folds)."""
         return self.cv is not None and "of" in self.cv.removeprefix(WALKED)
 
     @property
     def identity(self) -> str:
-        """md5 of what makes two cells the same question; the code commit is not part of it.
+        """md5 of what makes two cells equal; without the code commit.
 
-        Nor is what the sampler learns from diverged trials: the same cell of an older specification asks the same.
-        A rule of halving counts unless it is the one that older specs mean: the same cell before and after is one.
+        How the sampler treats diverged trials is also left out: the same cell of an older specification is equal.
+        A halving rule counts unless it is the rule that older specs imply, so that a cell keeps its identity.
         """
         return md5_of(self._content(NO_QUESTION))
 
@@ -174,7 +172,7 @@ class CellSpec:
 
     @property
     def cold_question(self) -> str:
-        """The question without the trials that were borrowed from neighbours, which change as the neighbours do."""
+        """The question without the trials from neighbouring cells, which change when those cells do."""
         return md5_of(self._content((*NO_QUESTION, "experiment", "trials", "warm_start")))
 
     def _content(self, without: tuple[str, ...]) -> dict[str, Any]:
@@ -185,18 +183,18 @@ class CellSpec:
 
     @property
     def halving_rule(self) -> Halving:
-        """What `should_prune` goes by; a spec older than the field means the rule that was in the code then."""
+        """Returns the rule for `should_prune`; a spec older than the field means the rule that was in the code then."""
         return self.halving or BEFORE_FREEZING
 
     def to_json(self) -> dict[str, Any]:
         every = asdict(self)
-        if self.parallel == 1:  # a specification keeps the md5 it had before there was the field
+        if self.parallel == 1:  # keeps the md5 of specifications from before this field
             del every[PARALLEL]
-        if self.longest is None:  # the same
+        if self.longest is None:  # likewise
             del every["longest"]
-        if self.winner_seeds == 1:  # the same
+        if self.winner_seeds == 1:  # likewise
             del every["winner_seeds"]
-        if self.winner_folds is None:  # the same
+        if self.winner_folds is None:  # likewise
             del every["winner_folds"]
         return every
 
@@ -231,10 +229,10 @@ class CellSpec:
 
 @dataclass(frozen=True)
 class TrialSpec(spec.TrialSpec):
-    """One trial of the flagship: what only its trial process reads."""
+    """One trial of the flagship, with the fields that only its trial process reads."""
 
     cell: CellSpec
-    dry_run_rows: int | None = None  # one step on so many windows, nothing written
+    dry_run_rows: int | None = None  # one step on this many windows, without writing
     opened_by: str | None = None  # who opened the test set for this cell, and when; None: it is sealed
 
     @classmethod
@@ -247,26 +245,26 @@ class TrialSpec(spec.TrialSpec):
         return trial
 
 
-WINDOW = ("context", "norm")  # fields of a cell that a search may vary from trial to trial
+WINDOW = ("context", "norm")  # fields of a cell that a search may draw per trial
 
 
 def settled(cell: CellSpec, params: dict[str, Any]) -> CellSpec:
-    """The cell as one trial of it sees it: with the window and norm that were drawn, on the same days."""
+    """Returns the cell with the window and norm that this trial drew, on the same days."""
     drawn = {name: params[name] for name in WINDOW if name in params}
     return replace(cell, longest=cell.span, **drawn) if drawn else cell
 
 
 def as_trained(spec: TrialSpec) -> TrialSpec:
-    """The spec with its cell as this trial sees it. Raises UnusedParameter for a suggestion that nothing consumes."""
+    """Returns the spec with its cell as this trial sees it. Raises UnusedParameter for an unused parameter."""
     effective_config(spec.cell, spec.params)
     return replace(spec, cell=settled(spec.cell, spec.params))
 
 
 def effective_config(cell: CellSpec, params: dict[str, Any]) -> dict[str, Any]:
-    """Everything that decides the result of a trial but its seed; raises UnusedParameter for a leftover suggestion.
+    """Returns everything except the seed that decides the result of a trial. Raises UnusedParameter.
 
     Two trials of equal effective configuration are the same experiment (lesson 31). The recipe (micro-batch, threads)
-    is left out: it changes the last digits of a result, not its meaning, and is stored beside it.
+    is left out: it changes the last digits of a result, not its meaning, and is stored separately.
     """
     left = dict(params)
     if cell.kind == "baseline":
@@ -297,8 +295,8 @@ TRIAL_FIELDS = (
 )  # fmt: skip
 
 
-def judged_of(cv: str) -> tuple[int, int]:
-    """(4, 6) of walk-forward:4of6, (5, 5) of walk-forward:5."""
+def evaluated_folds(cv: str) -> tuple[int, int]:
+    """Returns (4, 6) for walk-forward:4of6, (5, 5) for walk-forward:5."""
     judged, _, of = cv.split(":")[1].partition("of")
     return int(judged), int(of or judged)
 
@@ -322,6 +320,6 @@ def _halving(rule: Any, pruner: str) -> Halving:
 
 
 def _fixed(cell: CellSpec, names: tuple[str, ...]) -> dict[str, Any]:
-    """The fields that decide a result; the days only where they are not those of the window itself."""
+    """Returns the fields that decide a result, and the span of days if it differs from the window."""
     days = {} if cell.span == cell.context else {"longest": cell.span}
     return {name: getattr(cell, name) for name in names} | days

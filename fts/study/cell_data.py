@@ -1,4 +1,4 @@
-"""Loads a data set as what a cell trains and is judged on: features, labels, and the windows of each part."""
+"""Loads a data set as a cell uses it: features, labels, and the windows of training, validation and test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fts.features import tiers
 
 @dataclass(frozen=True)
 class CellData:
-    """Everything a cell trains and is judged on. T rows, F features; while sealed no row of the test part is here."""
+    """The data of a cell. T rows, F features; while sealed it has no row of the test part."""
 
     name: str  # SPX.dataset.a25
     data_md5: str  # of the processed file
@@ -28,14 +28,14 @@ class CellData:
     features_TF: np.ndarray  # noqa: N815  # shapes are upper-case suffixes; float32, C-contiguous
     bars_T5: np.ndarray  # noqa: N815  # float64, as they are: Open High Low Close Volume
     y_T: np.ndarray  # noqa: N815  # float32, NaN where the future is unknown
-    train_ends: np.ndarray  # int64 positions of the last row of each window
+    train_ends: np.ndarray  # int64, position of the last row of each window
     val_ends: np.ndarray
     test_ends: np.ndarray  # empty while sealed
     context: int  # days
-    span: int  # days of the longest window that fits before each end: cells of one span share their days
+    span: int  # days of the longest window that must fit before each end; cells of one span use the same days
     horizon: int  # trading days
     task: str
-    mean: np.ndarray  # float64, F: of the train rows; features_TF = (x - mean) / sd
+    mean: np.ndarray  # float64, F; of the train rows; features_TF = (x - mean) / sd
     sd: np.ndarray
     label: labels.LabelFingerprint  # of all labels of train and validation
     prior: float  # base rate of the train windows
@@ -61,10 +61,10 @@ def load(
     tier: str | None = None,
     span: int | None = None,
 ) -> CellData:
-    """The data set `dataset` (name, or md5 of the processed file) in the data folder `root`, cut for one cell.
+    """Loads the data set `dataset` (a name, or the md5 of the processed file) from the data folder `root` for one cell.
 
-    `tier`: of the cell; needed with an md5, which tiers of the same columns share. `span`: windows end where ones of
-    so many days could (default: of `context` days).
+    `tier`: the tier of the cell; needed with an md5, because tiers of the same columns share a file. `span`: a window
+    must have this many days before its end (default: `context`).
     `split` as in `fts.data.splits.parse`; `norm` standard (train mean and sd, in float64) or none. While `sealed`, rows
     from the test part on are dropped before anything is computed, labels included. Raises UnknownDataset,
     ManifestError, BadSplit, SplitTooSmall, UnknownTask.
@@ -81,9 +81,9 @@ def load(
     dates, columns = read_columns(path, before=test_start if sealed else None)
     bars = pd.DataFrame({name: columns[name] for name in COLUMNS})
     names = tuple(tiers.tier_features(entry.tier))
-    if lacking := [n for n in (*COLUMNS, *names) if n not in columns]:
+    if missing := [n for n in (*COLUMNS, *names) if n not in columns]:
         raise ManifestError(
-            f"{entry.dataset} {entry.md5[:12]} has no {', '.join(lacking)}; build it again with this version"
+            f"{entry.dataset} {entry.md5[:12]} has no {', '.join(missing)}; build it again with this version"
         )
     features_TF, mean_F, sd_F = _scaled(np.column_stack([columns[n] for n in names]), borders.train_stop, norm)
     y_T = labels.label(bars, task, horizon)
@@ -124,19 +124,19 @@ def load(
 
 
 def _scaled(x_TF: np.ndarray, train_stop: int, norm: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """float32 features and the float64 scaler that made them; only train rows decide the scaler."""
+    """Returns features as float32, with the float64 mean and sd that scaled them; both come from train rows only."""
     if norm not in ("standard", "none"):
         raise ValueError(f"norm is {norm!r:.40}, expected standard or none")
     x_TF = x_TF.astype(np.float64)
     mean_F, sd_F = np.zeros(x_TF.shape[1]), np.ones(x_TF.shape[1])
     if norm == "standard":
         mean_F, sd_F = x_TF[:train_stop].mean(axis=0), x_TF[:train_stop].std(axis=0)
-        sd_F[sd_F <= 1e-12 * np.abs(mean_F)] = 1.0  # a feature that never moves in train stays at 0, up to rounding
+        sd_F[sd_F <= 1e-12 * np.abs(mean_F)] = 1.0  # a feature that is constant in train stays at 0, up to rounding
     return np.ascontiguousarray(((x_TF - mean_F) / sd_F).astype(np.float32)), mean_F, sd_F
 
 
 def rescaled(data: CellData, train_stop: int) -> CellData:
-    """The same data with the mean and sd of its first `train_stop` rows alone; what was never scaled stays so."""
+    """Scales the data again by the mean and sd of its first `train_stop` rows. Unscaled data stays unscaled."""
     if not data.mean.any() and (data.sd == 1).all():
         return data
     x_TF = data.features_TF.astype(np.float64) * data.sd + data.mean
@@ -145,11 +145,11 @@ def rescaled(data: CellData, train_stop: int) -> CellData:
 
 
 def _labels_before_test(bars: pd.DataFrame, task: str, horizon: int, borders: splits.Borders) -> np.ndarray:
-    """Labels of train and validation, none of which looks into the test part."""
+    """Returns labels of train and validation, none of which looks into the test part."""
     return labels.label(bars.iloc[: borders.val_stop], task, horizon)
 
 
 def _log_loss(probability: float, y: np.ndarray) -> float:
-    """Natural logarithm, mean over samples, of one constant prediction."""
+    """Returns the log loss (natural logarithm, mean over samples) of one constant prediction."""
     share = float(y.mean(dtype=np.float64))
     return float(-(share * np.log(probability) + (1 - share) * np.log(1 - probability)))

@@ -1,4 +1,4 @@
-"""What a person may choose for a cell, the usual value first, read where the science defines it without loading it."""
+"""The values that a user may choose for a cell, the default first. Importing it loads no science."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 SIZES = tuple(budgets.BUDGETS)
-BUDGETS = tuple(size for size in SIZES if size != "tiny")  # the matrix of the study; `tiny` is for tests
+BUDGETS = tuple(size for size in SIZES if size != "tiny")  # `tiny` is only for tests
 HORIZONS = (1, 3, 5)  # trading days
 TASKS = tuple(tasks.TASKS)
 TASK, TIER = TASKS[0], "r20"
 TIERS = (TIER, *(tier for tier in FEATURES if tier != TIER))
 TRIALS = EPOCHS = 50
-SEEDS = 3  # of a winner: its own, and others that it was not chosen by
-FOLDS = "4of6"  # that a winner is judged on beside its split: the first two stretches would leave little to train on
-CONTEXT = 80  # days of a window
-# tier -> what a new cell of it has where nothing else is asked for (docs/LOG.md), judged on the days of the others
+SEEDS = 3  # of a winner: its own seed, and others that it was not selected by
+FOLDS = "4of6"  # folds of a winner besides its split: the first two of six would leave little to train on
+CONTEXT = 80  # days in a window
+# tier -> defaults of a new cell that differ from those of other tiers (docs/LOG.md); evaluated on the same days
 WINDOWS: dict[str, dict[str, Any]] = {"r20": {"context": 20, "longest": CONTEXT, "norm": "none"}}
 
 
 def usual_data(names: Sequence[str], tier: str) -> str | None:
-    """The data set of a tier that is taken where none is named: the S&P 500's, or the only one; None: one must be."""
+    """Returns the default data set of a tier: the S&P 500's, or the only one. None if a name is needed."""
     usual = f"SPX.dataset.{tier}"
     if usual in names:
         return usual

@@ -1,4 +1,4 @@
-"""The commands that only this study has, and where each stands in `fts --help`."""
+"""The commands of this study, and their places in `fts --help`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COMMANDS = (
         40,
         "enqueue",
         f"{CLI}.enqueue:enqueue",
-        "put a study in line: a function, a command, study.toml, a matrix",
+        "enqueue a study: a function, a command, study.toml, a matrix",
         {"enqueue": "fts enqueue --matrix --budgets 2M,20M --horizons 1,3 --trials 30"},
     ),
     Command(

@@ -1,4 +1,4 @@
-"""What `fts doctor` says of the data sets."""
+"""Checks the data sets for `fts doctor`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def findings(root: Path) -> Iterator[tuple[str, str, str | None]]:
-    """Status, sentence, cure; one for each thing that is wrong."""
+    """Yields status, sentence and cure of each finding."""
     if not root.exists():
         yield "warn", f"no data set in {root}", "fts data build"
         return

@@ -1,4 +1,4 @@
-"""Makes data sets: bars -> snapshot -> features -> leak check -> manifest."""
+"""Builds data sets: bars -> snapshot -> features -> leak check -> manifest."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from fts.data.layouts import ReadOptions
 
-MATCH = 0.99  # a join that finds fewer of its days fails (lesson 26)
-LONGEST_HORIZON = 5  # trading days; of the study's matrix
+MATCH = 0.99  # a join that finds a smaller share of its days fails (lesson 26)
+LONGEST_HORIZON = 5  # trading days, in the study's matrix
 USUAL_CONTEXT = 80  # days
 
 
 class JoinFailed(ValueError):
-    """Two tables that should share their days do not."""
+    """Two tables that should have the same days do not."""
 
 
 def build(
@@ -43,9 +43,9 @@ def build(
     accept: Iterable[str] = (),
     taken: Taken | None = None,
 ) -> Entry:
-    """Make the data set of a ticker and tier current, and return its manifest entry.
+    """Builds the data set of a ticker and tier, makes it current, and returns its manifest entry.
 
-    `source`: bundled (SPX, IXIC), yahoo, csv or parquet (with `path`), raw (the snapshot already here). `vix`: a
+    `source`: bundled (SPX, IXIC), yahoo, csv or parquet (with `path`), raw (the registered snapshot). `vix`: a
     file of VIX closes for tiers that need them; default: those of the source. `accept`: kinds of findings to keep
     (fts.data.plausible.KINDS). `taken`: what `take` returned for the same source. Raises BadBars, SourceFailed,
     LeakyFeature, JoinFailed, FeatureUnknown, ManifestError.
@@ -80,15 +80,15 @@ def build(
 
 
 def check_join(left: pd.Index, right: pd.Index, left_name: str, right_name: str) -> int:
-    """How many days of `left` the `right` lacks; raises JoinFailed when it has fewer than 99 % of them."""
-    lacking = left[~left.isin(right)]
-    if len(left) == 0 or len(lacking) > (1 - MATCH) * len(left):
-        example = f"; the first missing day is {lacking[0]}" if len(lacking) else ""
+    """Returns the number of days of `left` missing in `right`. Raises JoinFailed if over 1 % are missing."""
+    missing = left[~left.isin(right)]
+    if len(left) == 0 or len(missing) > (1 - MATCH) * len(left):
+        example = f"; the first missing day is {missing[0]}" if len(missing) else ""
         raise JoinFailed(
-            f"only {len(left) - len(lacking)} of {len(left)} days of the {left_name} are in the {right_name}, expected "
+            f"only {len(left) - len(missing)} of {len(left)} days of the {left_name} are in the {right_name}, expected "
             f"at least {MATCH:.0%}{example}; compare the two calendars and hours"
         )
-    return len(lacking)
+    return len(missing)
 
 
 def take(
@@ -99,7 +99,7 @@ def take(
     *,
     reading: ReadOptions = AS_IT_STANDS,
 ) -> Taken:
-    """Read and judge the bars of a source; writes nothing. Raises BadBars, SourceFailed, ManifestError."""
+    """Reads and checks the bars of a source; writes nothing. Raises BadBars, SourceFailed, ManifestError."""
     manifest = Manifest(Path(root))
     if source == "raw":
         entry = manifest.current(raw_name(_wanted(ticker, source)))
@@ -131,9 +131,9 @@ def register(
     accept: Iterable[str] = (),
     taken: Taken | None = None,
 ) -> Entry:
-    """Check a file of bars (or VIX closes) and make it the current raw snapshot of its ticker (default: its name).
+    """Checks a file of bars (or VIX closes) and makes it the current raw snapshot of its ticker (default: its name).
 
-    A parquet file that lies in raw/ is renamed, not rewritten, where it has our columns; any other file is copied.
+    A parquet file in raw/ that has our columns is renamed, not rewritten; any other file is copied.
     Raises BadBars, ManifestError.
     """
     manifest = Manifest(Path(root))
@@ -156,7 +156,7 @@ def register(
 def take_to_register(
     root: Path | str, path: Path | str, ticker: str | None = None, *, reading: ReadOptions = AS_IT_STANDS
 ) -> Taken:
-    """Read and judge a file of bars, or of closes where it is the VIX; writes nothing."""
+    """Reads and checks a file of bars, or of closes for the VIX; writes nothing."""
     here, name = _here(Manifest(Path(root)), path), clean_ticker(_file_ticker(path, ticker, reading))
     return sources.take_closes(here, reading) if name == "VIX" else sources.take_file(here, reading)
 
@@ -170,7 +170,7 @@ def _take_file(path: Path, ticker: str, reading: ReadOptions) -> Taken:
 
 
 def _file_ticker(path: Path | str, ticker: str | None, reading: ReadOptions, taken: Taken | None = None) -> str:
-    """As asked; else the stock that was chosen from the file, as the file spells it; else the file's name."""
+    """Returns the given ticker; else the stock chosen from the file, as the file spells it; else the file's name."""
     if ticker is not None:
         return ticker
     if reading.name is not None:
@@ -179,7 +179,7 @@ def _file_ticker(path: Path | str, ticker: str | None, reading: ReadOptions, tak
 
 
 def _is_ours(path: Path, bars: pd.DataFrame) -> bool:
-    """Does the file hold these bars in a form that needs no recognising?"""
+    """Whether the file holds these bars in our own columns."""
     try:
         frame = pd.read_parquet(path)
         there = check_bars(frame, path.name) if "Open" in bars else check_closes(frame, path.name).to_frame()
@@ -189,18 +189,18 @@ def _is_ours(path: Path, bars: pd.DataFrame) -> bool:
 
 
 def _record(taken: Taken, accepted: Iterable[str]) -> list[dict[str, Any]]:
-    """The findings as the manifest keeps them. Raises ImplausibleBars when one spoils labels and is not accepted."""
+    """Returns the findings for the manifest. Raises ImplausibleBars if one corrupts labels and is not accepted."""
     refuse_implausible(taken.findings, accepted, taken.origin)
     return [{"kind": f.kind, "text": f.text, "accepted": f.spoils} for f in taken.findings]
 
 
 def listing(root: Path | str) -> tuple[Entry, ...]:
-    """The current version of every data set, raw ones first."""
+    """Returns the current version of every data set, raw ones first."""
     return Manifest(Path(root)).listing()
 
 
 def verify(root: Path | str) -> list[str]:
-    """What is wrong, one sentence each; empty: all current entries are as recorded, and their bars plausible."""
+    """Returns problems, one sentence each; empty if all current entries are unchanged and their bars plausible."""
     manifest = Manifest(Path(root))
     problems = manifest.verify()
     damaged = {problem.split(":")[0] for problem in problems}
@@ -212,7 +212,7 @@ def verify(root: Path | str) -> list[str]:
 
 
 def kept(root: Path | str) -> list[str]:
-    """What looked wrong in current raw data sets and was accepted, or is only a warning; one sentence each."""
+    """Returns the accepted findings and warnings of the current raw data sets, one sentence each."""
     raw = [entry for entry in listing(root) if entry.tier is None]
     return [
         f"{entry.dataset}: {found['kind']}{' (accepted)' if found.get('accepted') else ''}: {found['text']}"
@@ -222,14 +222,14 @@ def kept(root: Path | str) -> list[str]:
 
 
 def data_note(root: Path | str, data_md5: str, tier: str) -> str | None:
-    """What a dry run should say of the bars below a data set, by the manifest's record. Raises UnknownDataset."""
+    """Returns a note if a data set was built with accepted findings. Raises UnknownDataset."""
     entry = Manifest(Path(root)).find(data_md5, tier)
     kinds = dict.fromkeys(found["kind"] for found in entry.findings or [] if found.get("accepted"))
     return f"note: {entry.dataset} was built with --accept {','.join(kinds)}" if kinds else None
 
 
 def _implausible(manifest: Manifest, entry: Entry) -> list[str]:
-    """What spoils labels in a raw file and was never accepted."""
+    """Returns the findings in a raw file that corrupt labels and were never accepted."""
     try:
         frame = pd.read_parquet(manifest.root / entry.path)
         closes = entry.dataset.endswith(".Close.daily")
@@ -251,14 +251,14 @@ def _accepted(entry: Entry) -> frozenset[str]:
 
 
 def pending(root: Path | str) -> list[Path]:
-    """Files in the data folder that no manifest knows, relative to it."""
+    """Returns the files of the data folder that are not in a manifest, relative to the folder."""
     return Manifest(Path(root)).pending()
 
 
 def _snapshot(
     manifest: Manifest, source: str, ticker: str | None, path: Path | str | None, taken: Taken, accepted: frozenset[str]
 ) -> tuple[pd.DataFrame, Entry]:
-    """The bars of the registered snapshot, and its entry. Raises ImplausibleBars."""
+    """Returns the bars of the registered snapshot, and its entry. Raises ImplausibleBars."""
     if source == "raw":
         entry = manifest.current(raw_name(_wanted(ticker, source)))
         entry = manifest.record(entry, _record(taken, accepted | _accepted(entry)))
@@ -274,7 +274,7 @@ def _snapshot(
 
 
 def _here(manifest: Manifest, path: Path | str) -> Path:
-    """A path as given, or as `pending` prints it: relative to the data folder."""
+    """Resolves a path that is given as usual, or relative to the data folder, as `pending` prints it."""
     below = manifest.root / path
     return below if below.exists() and not Path(path).exists() else Path(path)
 
@@ -303,7 +303,7 @@ def _vix_closes(
 
 
 def _check_vix_join(bars: pd.DataFrame, closes: pd.Series) -> str:
-    """Raises JoinFailed; the note for the manifest says which rows go and which are filled."""
+    """Returns the note for the manifest: how many rows are dropped and filled. Raises JoinFailed."""
     shared = bars.loc[closes.index[0] : closes.index[-1]]
     filled = check_join(shared.index, closes.index, "bars", "VIX closes")
     note = f"{len(bars) - len(shared)} of {len(bars)} rows lie outside the VIX closes {closes.index[0]:%Y-%m-%d}.."

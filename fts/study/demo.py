@@ -1,4 +1,4 @@
-"""`make run`: real S&P 500 bars, three 2M cells, the real queue, worker and trials, small enough for a few minutes."""
+"""`make run`: real S&P 500 bars, three 2M cells, the real queue, worker and trials, in a few minutes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 BUDGETS, HORIZONS = ("2M",), (1, 3, 5)
 TRIALS, EPOCHS = 3, 4
-FOLDS = "2of3"  # of each winner, one seed: the cheapest walk-forward there is
+FOLDS = "2of3"  # folds per winner, with one seed: the cheapest walk-forward
 
 
 def demo(places: Places) -> int:
-    """Builds the data if need be, enqueues the small matrix, works until the queue is empty, prints the results table.
+    """Builds the data if needed, enqueues the small matrix, works until the queue is empty, prints the results table.
 
-    A second call goes on where the first one was interrupted, or only shows the table.
+    A second call continues an interrupted run, or only shows the table.
     """
     say(f"study: {places.db}")
     ensure_data(places)
@@ -68,7 +68,7 @@ def enqueue(db: Database, places: Places) -> None:
     lines = enqueue_matrix(db, places, BUDGETS, HORIZONS, TRIALS, EPOCHS, baselines=True, winner_folds=FOLDS, tell=say)
     cells = [line for line in lines if line.cell.kind == "cell"]
     say(f"queue: one baseline job per horizon, then {len(cells)} cells x {TRIALS} trials x at most {EPOCHS} epochs")
-    say("queue: then each winner is trained anew for the last 2 of 3 stretches of days, beside the baselines")
+    say("queue: then each winner is trained again for the last 2 of 3 folds of days, together with the baselines")
     say("queue: this is a small demo, too short for good models; a real study has 50 trials of 50 epochs per cell")
 
 
@@ -87,7 +87,7 @@ def run_worker(places: Places) -> int:
 
 
 def tidy(db: Database, places: Places) -> None:
-    """Frees the checkpoints of trials that have ended, hundreds of megabytes: a demo leaves nothing to clean up."""
+    """Deletes the checkpoints of ended trials (hundreds of megabytes)."""
     from fts.jobs.maintenance.cleanup import collect, free  # here, not above: only after a run
 
     freed, _ = free(collect(db, places), places)

@@ -1,7 +1,7 @@
-"""Proves that a cell can run before it may enter the queue: one optimizer step on 64 windows, in a real trial process.
+"""Tests a cell before it may enter the queue: one optimizer step on 64 windows, in a real trial process.
 
-200M and 2B are too large to try on every machine: their architectures are built on the meta device, where a model has
-shapes and no bytes, and their memory is worked out by arithmetic.
+200M and 2B are too large to test on every machine: their architectures are built on the meta device, where a model has
+shapes but no bytes, and their memory is calculated.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from fts.jobs.api.study import Program
 
-ROWS = 64  # windows in the one step
-TRIED = ("tiny", "2M", "20M")  # budgets small enough to be tried for real
-PATIENCE_S = 180.0  # for one step of 20M on a slow machine, the import of torch included
+ROWS = 64  # windows in the step
+TRIED = ("tiny", "2M", "20M")  # budgets small enough to run a real step
+PATIENCE_S = 180.0  # for one step of 20M on a slow machine, including the import of torch
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Checked:
 
     cell: CellSpec
     problem: str | None  # why it may not enter the queue; None: it may
-    found: str  # what was tried, in words
+    found: str  # what was tested, as a sentence
 
 
 def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
-    """One answer per cell, as it comes. One process serves all cells of a kind: importing torch costs seconds."""
+    """Yields one result per cell. One process serves all cells of a kind, because importing torch takes seconds."""
     with tempfile.TemporaryDirectory(prefix="fts-dry-run-") as folder, contextlib.ExitStack() as stack:
         tried: dict[tuple[str, ...], _TrialProcess] = {}
         noted: set[str | None] = {None}
@@ -57,14 +57,14 @@ def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
                     tried[program.words] = stack.enter_context(contextlib.closing(process))
                 checked = tried[program.words].check(cell)
             for note in () if checked.problem else notes_of(places, cell):
-                if note not in noted:  # once for a matrix
+                if note not in noted:  # once per matrix
                     noted.add(note)
                     checked = replace(checked, found=f"{checked.found}; {note}")
             yield checked
 
 
 def notes_of(places: Places, cell: CellSpec) -> Iterator[str | None]:
-    """What to know of a cell that may enter the queue."""
+    """Yields notes on a cell that may enter the queue."""
     from fts.study.dataset import data_note  # here, not above: pandas
 
     yield data_note(places.data, cell.data_md5, cell.tier)
@@ -73,7 +73,7 @@ def notes_of(places: Places, cell: CellSpec) -> Iterator[str | None]:
 
 
 def long_warm_up(places: Places, cell: CellSpec) -> str | None:
-    """What to know when a warm-up of the search outlasts the whole training: its trials never reach their peak rate."""
+    """Returns a note if a warm-up is longer than the training: such trials never reach their peak learning rate."""
     from fts.study.estimate import count_windows  # here, not above: pandas
 
     choices = cell.space.get("warmup_steps", {}).get("choices", [])
@@ -90,7 +90,7 @@ def long_warm_up(places: Places, cell: CellSpec) -> str | None:
 
 
 class _TrialProcess:
-    """A trial process that is replaced when a dry run ended badly."""
+    """A trial process that is replaced after a failed dry run."""
 
     def __init__(self, places: Places, folder: Path, program: Program) -> None:
         self.places, self.folder, self.program = places, folder, program
@@ -124,9 +124,9 @@ class _TrialProcess:
         return Checked(cell, None, f"one step of {what} in {self._took_s:.1f} s")
 
     def _one_step(self, spec: TrialSpec) -> str | None:
-        """None when the trial process says that it did its step, else what went wrong.
+        """Runs one step. Returns None if the trial process reports a result, else the problem.
 
-        Raises ChildError when the process died or said nothing: it must be replaced.
+        Raises ChildError if the process died or was silent: it must be replaced.
         """
         child = self._child or TrialProcess(
             python(*self.program.words), self.folder / "process.log", threads=spec.threads
@@ -138,7 +138,7 @@ class _TrialProcess:
         while time.monotonic() < give_up:
             for fact in child.facts(0.1):
                 if fact.get("fact") in ("ready", "started"):
-                    began = time.monotonic()  # importing torch and reading the data are not part of the step
+                    began = time.monotonic()  # do not count the import of torch and the reading of data
                 if fact.get("fact") == "result":
                     self._took_s = time.monotonic() - began
                     return None
@@ -163,7 +163,7 @@ class _TrialProcess:
 
 
 def first_params(cell: CellSpec) -> dict[str, object]:
-    """The parameters that trial 0 of the cell will get."""
+    """Returns the parameters of the cell's trial 0."""
     from fts.jobs.search.sampler import suggest  # here, not above: optuna costs 0.4 s
 
     if cell.kind == "baseline":
@@ -174,7 +174,7 @@ def first_params(cell: CellSpec) -> dict[str, object]:
 
 
 def check_on_paper(cell: CellSpec) -> Checked:
-    """Every architecture of a large cell, without memory: its counted size must equal the formula and the label."""
+    """Checks every architecture of a large cell without allocating it: counted size, formula and budget must agree."""
     import torch  # here, not above: seconds, and only the large budgets need it
 
     from fts.model.budgets import count_parameters, fits
@@ -202,7 +202,7 @@ def check_on_paper(cell: CellSpec) -> Checked:
 
 
 def features_of(cell: CellSpec) -> int:
-    """How many features a day of the cell's tier has."""
+    """Returns the number of features per day in the cell's tier."""
     from fts.features.tiers import TIERS  # here, not above: TA-Lib and pandas
 
     return len(TIERS[cell.tier])

@@ -1,4 +1,4 @@
-"""Puts cells of the flagship in line."""
+"""Enqueues cells of the flagship."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fts.study.cell import CellSpec
 
 
-def put_in_line(
+def enqueue_specs(
     db: Database,
     study: Study,
     cells: Iterable[CellSpec],
@@ -27,6 +27,8 @@ def put_in_line(
     dry_run: bool = False,
     by_a_person: bool = True,
 ) -> list[Enqueued]:
-    """All cells in one transaction; a job that is there is found, and extended where it has fewer trials."""
+    """Enqueues all cells in one transaction. An existing job of the same question is returned, and extended if the cell
+    wants more trials.
+    """
     rows = [study.row(cell) | {"hold_reason": None if dry_run else too_large(cell)} for cell in cells]
     return list(transitions.enqueue(db, rows, who, rule=rule(), again=again, dry_run=dry_run, by_a_person=by_a_person))

@@ -1,7 +1,7 @@
-"""What each cell would take on this machine: recipe, batch, bytes and seconds for every architecture it may draw.
+"""Estimates recipe, batch, bytes and seconds on this machine for every architecture that a cell may draw.
 
-The bytes are arithmetic (fts.training.memory). The seconds come from the trials recorded here where there are any,
-else from a matrix product measured now; they are forecasts of one machine, not promises.
+The bytes are calculated (fts.training.memory). The seconds come from the trials recorded here, if there are any, else
+from a matrix product measured now; they are forecasts for this machine, not promises.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from fts.jobs.settings import Places
     from fts.state.db import Database
 
-SHARE_OF_PEAK = 0.55  # of the matrix product's speed that training reaches where nothing is recorded (DOMAIN section 4)
-USUAL_EPOCHS = 17  # of a trial with patience 10, where nothing is recorded
-GEMM_SIZE = 1024  # rows and columns of the measured product
+SHARE_OF_PEAK = 0.55  # of the matrix product's speed that training reaches, if nothing is recorded (DOMAIN section 4)
+USUAL_EPOCHS = 17  # of a trial with patience 10, if nothing is recorded
+GEMM_SIZE = 1024  # rows and columns of the measured matrices
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast training computes here, and how we know."""
+    """The speed of training on this machine, and its source."""
 
-    flops: float  # a second, of training
+    flops: float  # floating point operations per second in training
     source: str  # "12 trials recorded here" | "a matrix product, 89 GFLOP/s, of which training gets 55 %"
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Training and validation windows of a cell."""
+    """Numbers of training and validation windows of a cell."""
 
     train: int
     val: int
@@ -53,7 +53,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Allowed:
-    """Bytes a trial may plan with: its slot's share, and at most what all slots have together."""
+    """Bytes that a trial may use: its slot's share, and at most the memory of all slots together."""
 
     share: int
     most: int
@@ -61,39 +61,39 @@ class Allowed:
 
 @dataclass(frozen=True)
 class ShapePlan:
-    """One architecture of one cell; without a recipe it does not fit, and `needed` says what it would take."""
+    """One architecture of one cell. Without a recipe it does not fit; predicted_bytes is then what it would need."""
 
     architecture: str
     n_params: int
-    recipe: str | None  # batch=64x4, layers recomputed ...
+    recipe: str | None  # such as "batch=64x4, layers recomputed"
     micro_batch: int | None
     accumulation: int | None
-    predicted_bytes: int  # of the recipe, or of the leanest one
-    beyond_share: bool  # needs more than its slot's share: waits until the other slots leave room
+    predicted_bytes: int  # of the recipe, or of the recipe that needs least memory
+    beyond_share: bool  # needs more than its slot's share: waits until the other slots leave enough memory
     step_s: float | None
     epoch_s: float | None
 
 
 @dataclass(frozen=True)
 class Same:
-    """A job that asks the same question."""
+    """A job of the same question."""
 
     job: int
     status: str
-    trials: int  # that are wanted of it
+    trials: int  # trials wanted in total
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """One cell: how its architectures would train, and which cannot."""
+    """One cell: how its architectures would train, and which do not fit."""
 
     experiment: str
     budget: str
     horizon: int
     windows: Windows
-    epochs: float  # that a trial is expected to run where none is pruned
+    epochs: float  # expected number in a trial that is not pruned
     shapes: tuple[ShapePlan, ...]
-    share: float = 1.0  # of those epochs that a trial of this cell is expected to run, with its pruner
+    share: float = 1.0  # share of those epochs that a trial is expected to run under the cell's pruner
     same: tuple[Same, ...] = ()  # jobs of the same question
 
     @property
@@ -106,19 +106,19 @@ class CellPlan:
 
     @property
     def usual_recipe(self) -> str | None:
-        """What most of its architectures train with."""
+        """Returns the most frequent recipe of its architectures."""
         counted = Counter(shape.recipe for shape in self.fitting)
         return counted.most_common(1)[0][0] if counted else None
 
     @property
     def trial_s(self) -> float | None:
-        """Seconds of a trial of the middle architecture."""
+        """Returns the seconds of a trial of the median architecture."""
         usual = median(shape.epoch_s or 0.0 for shape in self.fitting) if self.fitting else None
         return None if usual is None else self.epochs * self.share * usual
 
 
-def plan_cell(places: Places, known: Known, cell: CellSpec, allowed: Allowed, device: str) -> CellPlan:
-    """The plan of one cell. Raises what loading its data raises."""
+def plan_cell(places: Places, known: RecordedTrials, cell: CellSpec, allowed: Allowed, device: str) -> CellPlan:
+    """Returns the plan of one cell. Raises what loading its data raises."""
     windows = known.windows(cell) or count_windows(str(places.data), cell)
     shapes = tuple(plan_shape(known, cell, name, allowed, device, windows) for name in architectures(cell))
     epochs = known.epochs(cell.budget) or float(min(cell.epochs, USUAL_EPOCHS))
@@ -127,9 +127,9 @@ def plan_cell(places: Places, known: Known, cell: CellSpec, allowed: Allowed, de
 
 
 def plan_shape(
-    known: Known, cell: CellSpec, architecture: str, allowed: Allowed, device: str, windows: Windows
+    known: RecordedTrials, cell: CellSpec, architecture: str, allowed: Allowed, device: str, windows: Windows
 ) -> ShapePlan:
-    """The recipe the worker would choose, by the function it chooses with."""
+    """Plans one architecture with the function by which the worker chooses the recipe."""
     shape = cell_shape(cell, architecture)
     try:
         admitted = admit(PatchTST(), cell, {"architecture": architecture}, None, allowed.share, allowed.most, device)
@@ -152,7 +152,7 @@ def plan_shape(
 
 
 def seconds(shape: Shape, recipe: Recipe, windows: Windows, flops: float, device: str) -> tuple[float, float]:
-    """Of one optimizer step, and of an epoch with its validation pass (a third of the work of training)."""
+    """Returns seconds of one optimizer step, and of an epoch with validation (validation costs a third of training)."""
     step_s = step_seconds(shape, recipe, flops, device)
     return (
         step_s,
@@ -160,8 +160,8 @@ def seconds(shape: Shape, recipe: Recipe, windows: Windows, flops: float, device
     )
 
 
-class Known:
-    """What the recorded trials say about this machine; asked once for each budget."""
+class RecordedTrials:
+    """What the recorded trials say about this machine."""
 
     def __init__(self, db: Database | None, device: str, threads: int) -> None:
         self.device, self.threads = device, threads
@@ -173,7 +173,7 @@ class Known:
         self._rate: Rate | None = None
 
     def windows(self, cell: CellSpec) -> Windows | None:
-        """Of an earlier trial on the same data, split and horizon."""
+        """Returns the window counts of an earlier trial on the same data, split and horizon."""
         asked = (cell.data_md5, cell.horizon, cell.span, cell.split, cell.cv)
         for trial, _ in self._trials:
             spec = self._specs.get(trial.job_id, {})
@@ -184,7 +184,7 @@ class Known:
         return None
 
     def same(self, cell: CellSpec) -> tuple[Same, ...]:
-        """The jobs of the same question, whatever became of them."""
+        """Returns the jobs of the same question, in any status."""
         near = (
             job for job in self._jobs if (job.kind, job.budget, job.horizon) == (cell.kind, cell.budget, cell.horizon)
         )
@@ -192,7 +192,7 @@ class Known:
         return tuple(Same(job.id, str(job.status), job.trials_wanted) for job in found)
 
     def epochs(self, budget: str) -> float | None:
-        """The usual number in a finished trial of that budget."""
+        """Returns the median number of epochs in finished trials of that budget."""
         counts = [
             trial.epochs
             for trial, _ in self._trials
@@ -204,7 +204,7 @@ class Known:
         return float(median(counts)) if counts else None
 
     def rate(self) -> Rate:
-        """From trials with as many threads on such a device, else measured now (a third of a second)."""
+        """Returns the rate of trials with the same device and threads, else measures it now (a third of a second)."""
         if self._rate is None:
             self._rate = self._recorded() or measured(self.threads)
         return self._rate
@@ -224,7 +224,7 @@ class Known:
 
 @lru_cache(maxsize=8)
 def measured(threads: int) -> Rate:
-    """A matrix product of this many threads, best of several; once a process, so that two looks agree."""
+    """Measures a matrix product with this many threads, best of 8; once per process, so that two calls agree."""
     import numpy as np  # here, not above: only a forecast needs them
     from threadpoolctl import threadpool_limits
 
@@ -253,6 +253,6 @@ def _count(root: str, md5: str, task: str, horizon: int, context: int, split: tu
 
 
 def count_windows(root: str, cell: CellSpec) -> Windows:
-    """Read from the data set itself."""
+    """Counts the windows in the data set itself."""
     split = tuple(sorted(cell.split.items()))
     return _count(root, cell.data_md5, cell.task, cell.horizon, cell.span, split, cell.min_positives)

@@ -1,4 +1,4 @@
-"""What a trial leaves as evidence beside its score: fingerprints of its data, its predictions, its peak memory.
+"""Records a trial's evidence besides its score: fingerprints of its data, its predictions, its peak memory.
 
 Imports no torch: the baselines use it too.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def data_facts(data: CellData) -> dict[str, Any]:
-    """What this trial is judged on and where it runs, for its record (lessons 1, 2)."""
+    """Returns facts about the trial's data and process, for its record (lessons 1, 2)."""
     return {
         "n_train": data.n_train,
         "n_val": data.n_val,
@@ -43,7 +43,7 @@ def data_facts(data: CellData) -> dict[str, Any]:
     }
 
 
-KEPT_AT_MOST = 800 << 20  # bytes of a process between two trials: 500 MB are libraries and data
+KEPT_AT_MOST = 800 << 20  # bytes of a process between two trials; 500 MB are libraries and data
 
 
 @lru_cache(maxsize=4)
@@ -55,20 +55,20 @@ def _load(
 
 
 def cell_data(root: str, cell: CellSpec, rows: int | None = None) -> CellData:
-    """The cell's data, sealed: nothing of the test period is read. `rows`: only so many windows, for a dry run."""
+    """Loads the cell's data without the test period. `rows`: only this many windows, for a dry run."""
     split = json.dumps(cell.split, sort_keys=True)
     days = cell.context, cell.span
     data = _load(root, cell.data_md5, cell.tier, cell.task, cell.horizon, *days, split, cell.min_positives)
     if rows is None:
         return data
-    import arch.bootstrap  # noqa: F401  # a dry run tells what a step takes: what scores it is imported before, 2 s
+    import arch.bootstrap  # noqa: F401  # imported before the timed step, which would include its 2 s
 
     return replace(data, train_ends=data.train_ends[:rows], val_ends=data.val_ends[:rows])
 
 
 def write_predictions(path: Path, data: CellData, p: np.ndarray) -> None:
-    """Date, label and probability of every validation window (lesson 23), all or nothing."""
-    import pandas as pd  # here, not above: the trial has it loaded with its data already
+    """Writes date, label and probability of every validation window (lesson 23), atomically."""
+    import pandas as pd  # here, not above: the trial has already loaded it with its data
 
     y = data.y_T[data.val_ends]
     frame = pd.DataFrame({"date": data.dates[data.val_ends], "y": y.astype("int8"), "p": p})
@@ -77,7 +77,7 @@ def write_predictions(path: Path, data: CellData, p: np.ndarray) -> None:
 
 
 def peak_bytes() -> int | None:
-    """Largest resident size since `reset_peak` (Linux), or of the process's life (elsewhere)."""
+    """Returns the largest resident size since `reset_peak` (Linux), or since the process started (elsewhere)."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -91,24 +91,24 @@ def peak_bytes() -> int | None:
 
 
 def reset_peak() -> None:
-    """Free what earlier trials of this process left, and forget their peaks (only Linux can)."""
-    give_back_pages()
-    if (resident_bytes() or 0) > KEPT_AT_MOST:  # a circle of references still holds a model: looking costs 0.1 s
+    """Frees memory of earlier trials of this process and resets the peak (Linux only)."""
+    release_pages()
+    if (resident_bytes() or 0) > KEPT_AT_MOST:  # a reference cycle still holds a model: collecting costs 0.1 s
         gc.collect()
-        give_back_pages()
+        release_pages()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def give_back_pages() -> None:
-    """What the C library's heap keeps for later; glibc only."""
+def release_pages() -> None:
+    """Returns free heap pages of the C library to the system; glibc only."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident_bytes() -> int | None:
-    """Of this process, now; None where nobody says."""
+    """Returns the resident bytes of this process now; None if /proc does not exist."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

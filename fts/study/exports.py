@@ -1,4 +1,4 @@
-"""What the flagship writes of a cell into its files: the columns that the earlier scripts wrote."""
+"""The flagship's exported files: the columns that the earlier scripts wrote."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CSV_COLUMNS = (
     "status",
     "cause",
     "minutes",
-    "energy_wh",  # of training, processor and GPU; empty where no sensor knew
+    "energy_wh",  # of training, processor and GPU; empty without a sensor
     "data_md5",
     "label_md5",
     "code_commit",
@@ -61,18 +61,18 @@ CSV_COLUMNS = (
 )
 
 
-OF_JOB = ("experiment", "kind", "budget", "horizon", "task", "tier")  # in the file of each trial
+OF_JOB = ("experiment", "kind", "budget", "horizon", "task", "tier")  # fields in the file of each trial
 
 
 def job_record(job: Job) -> dict[str, Any]:
-    """What stands of its cell in the file of each trial."""
+    """Returns what the file of each trial says about its cell."""
     return {name: getattr(job, name) for name in OF_JOB} | {"dataset": job.spec.get("dataset")}
 
 
 def best_record(job: Job, best: Trial, margin: Margin | None) -> dict[str, Any]:
-    """The winner with everything needed to train it again, and by how much it beats the best baseline.
+    """Returns the winner with everything needed to train it again, and its gain over the best baseline.
 
-    `margin` is null while there is no comparison, or none of this very trial.
+    `margin` is None if there is no comparison, or only one of another trial.
     """
     mine = margin if margin is not None and margin.trial == best.number else None
     return {
@@ -106,7 +106,7 @@ def best_record(job: Job, best: Trial, margin: Margin | None) -> dict[str, Any]:
 def result_row(
     job: Job, trials: Sequence[Trial], energy_wh: float | None = None, margin: Margin | None = None
 ) -> dict[str, Any]:
-    """One line of experiment_results.csv; empty cells where there is no such thing."""
+    """Returns one line of experiment_results.csv; unknown values are empty."""
     best = best_of(job, trials)
     mine = margin if margin is not None and best is not None and margin.trial == best.number else None
     energy = {} if energy_wh is None else {"energy_wh": round(energy_wh, 3)}
@@ -135,7 +135,7 @@ def _found(job: Job, trials: Sequence[Trial], best: Trial | None) -> dict[str, A
     if best is None:
         return row
     sizes = [part.lstrip("dLhf") for part in best.architecture.split("-")]
-    names = ("d_model", "n_layers", "n_heads", "d_ff") if len(sizes) == 4 else ()  # else somebody edited it
+    names = ("d_model", "n_layers", "n_heads", "d_ff") if len(sizes) == 4 else ()  # else somebody has edited the name
     shape = dict(zip(names, sizes, strict=False)) | {"trial_number": best.number}
     values = {name: getattr(best, name) for name in CSV_COLUMNS if hasattr(best, name)}
     params = {name: best.params.get(name) for name in ("learning_rate", "weight_decay", "warmup_steps", "dropout")}
@@ -143,7 +143,7 @@ def _found(job: Job, trials: Sequence[Trial], best: Trial | None) -> dict[str, A
 
 
 def gains(margin: Margin | None) -> dict[str, Any]:
-    """The columns that say how far a cell is ahead of the best baseline; none while it cannot be said."""
+    """Returns the columns of the gain over the best baseline; empty if unknown."""
     if margin is None:
         return {}
     numbers = {

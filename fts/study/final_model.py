@@ -1,9 +1,9 @@
-"""Trains a winner's configuration on training and validation windows together, and keeps it as a model to use.
+"""Trains a winner's configuration on training and validation windows together, and writes the final model.
 
-No validation is left to stop by, so it trains exactly the winner's best number of epochs. Learning-rate schedule and
-scaler are the winner's own: the scaler is that of the training rows, under which the configuration won.
+No validation data is left to stop by, so it trains for exactly the winner's best number of epochs. Learning-rate
+schedule and scaler are the winner's: the scaler of the training rows, under which the configuration won.
 
-A model is a folder: model.safetensors, config.json (all that is needed to use it, and where it comes from),
+A model is a folder: model.safetensors, config.json (everything needed to use the model, and its origin),
 scaler.json, card.md; after the test set was opened also test.json and test_predictions.parquet.
 """
 
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from fts.study.cell_data import CellData
 
 
-IN_SAMPLE = "in-sample"  # badge: its validation windows were trained on
+IN_SAMPLE = "in-sample"  # badge: its validation windows were also trained on
 
 
 @dataclass(frozen=True)
 class FinalTrial(BuiltTrial):
-    """A trial whose result is a model, not a score: what it says of validation, it was trained on."""
+    """A trial that produces a model. Its validation scores mean nothing, because it was trained on those windows."""
 
     @property
     def keeps_best(self) -> bool:
         return False
 
     def result(self, folder: Path | None) -> dict[str, Any]:
-        """How it ended, after writing the model folder (folder None: write nothing)."""
+        """Writes the model folder (unless `folder` is None) and returns the result."""
         outcome = self.trainer.outcome()
         last = self.trainer.history[-1] if self.trainer.history else None
         if folder is not None and last is not None:
@@ -66,7 +66,7 @@ class FinalTrial(BuiltTrial):
 
 
 def build_final(spec: TrialSpec) -> BuiltTrial:
-    """The trial of a train job. Raises what build_trial raises."""
+    """Builds the trial of a train job. Raises what build_trial raises."""
     spec = as_trained(spec)
     cell = spec.cell
     data = all_windows(cell_data(spec.data_root, cell))
@@ -79,24 +79,24 @@ def build_final(spec: TrialSpec) -> BuiltTrial:
 
 
 def all_windows(data: CellData) -> CellData:
-    """The same data with every window before the test part to train on; those of validation are still looked at."""
+    """Returns the data with every window before the test part for training; validation windows stay for its scores."""
     ends = window_ends(0, data.split.val_stop, data.span, data.horizon)
     prior = float(data.y_T[ends].mean(dtype=np.float64))
     return replace(data, train_ends=ends, n_train=len(ends), prior=prior)
 
 
 def shortened(data: CellData, rows: int) -> CellData:
-    """Only so many windows, for a dry run."""
+    """Returns the data with only `rows` windows, for a dry run."""
     return replace(data, train_ends=data.train_ends[:rows], val_ends=data.val_ends[:rows])
 
 
 def best_epoch(spec: TrialSpec) -> int:
-    """How many epochs the winner trained until its best one."""
+    """Returns the number of epochs up to the winner's best one."""
     return max(1, int(spec.cell.origin.get("best_epoch") or spec.cell.epochs))
 
 
 def save_model(folder: Path, trial: FinalTrial) -> None:
-    """Writes the model folder; every file whole or not at all, the configuration last: without it there is no model."""
+    """Writes the model folder, each file atomically and config.json last: without it there is no model."""
     spec, data = trial.spec, trial.cell_data
     make_folder(folder)
     model = trial.trainer.model
@@ -147,7 +147,7 @@ def save_model(folder: Path, trial: FinalTrial) -> None:
 
 
 def write_card(folder: Path) -> None:
-    """card.md, from what the folder holds."""
+    """Writes card.md from the files of the folder."""
     config = json.loads((folder / "config.json").read_text())
     test = folder / "test.json"
     atomic_write(folder / "card.md", card(config, json.loads(test.read_text()) if test.exists() else None))

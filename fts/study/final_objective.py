@@ -1,4 +1,4 @@
-"""A final model as a trial: a winner trained on training and validation windows, kept, and tested if it may be.
+"""Trains a final model as a trial: on training and validation windows, and evaluates it if the test set is open.
 
 python -m fts.study.final_objective --facts-fd 5        (the supervisor starts it for jobs of kind `train`)
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_final(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
-    """The facts of a trial; when a person has opened the test set, its result also says what came out there."""
+    """Yields the facts of the trial; if a person has opened the test set, the result includes the test scores."""
     from fts.study.final_model import build_final  # here, not above: torch and pandas, about 3 s
 
     for fact in run_trial(spec, orders, build_final):

@@ -1,10 +1,10 @@
-"""Looks at every walk-forward fold of a cell before it enters the queue: each needs days of both classes."""
+"""Checks every walk-forward fold of a cell before it enters the queue: each fold needs days of both classes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fts.study.cell import WALKED, CellSpec, judged_of
+from fts.study.cell import WALKED, CellSpec, evaluated_folds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def problem(root: Path, cell: CellSpec) -> str | None:
-    """Why the days do not carry the folds that the cell, or its winner, is judged on; None: they do."""
+    """Returns why the data does not allow the folds of the cell or of its winner; None if it does."""
     if cell.kind == "cell" and cell.winner_folds is not None:
         return _problem(root, cell, f"{WALKED}{cell.winner_folds}") or _problem(root, cell, cell.cv)
     return _problem(root, cell, cell.cv)
@@ -27,7 +27,7 @@ def _problem(root: Path, cell: CellSpec, cv: str | None) -> str | None:
     from fts.study.evidence import cell_data
     from fts.study.walk_forward_objective import last_folds
 
-    judged, of = judged_of(cv)
+    judged, of = evaluated_folds(cv)
     try:
         data = cell_data(str(root), cell)
         folds = last_folds(data, judged, of)

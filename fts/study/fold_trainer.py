@@ -1,9 +1,9 @@
-"""Trains one configuration on several walk-forward folds at once, in step, so that it looks like one trial.
+"""Trains one configuration on several walk-forward folds in lockstep, as if they were one trial.
 
-An epoch of a trial is one epoch on every fold; its result is their mean. So early stopping, pruning and the best epoch
-mean the same as with a single split, and the best epoch can be carried over to the final training. All that is kept
-between two runs is the checkpoint of each fold and the predictions of the best epoch: the rest follows from them, which
-makes a resumed trial equal to an unbroken one to the bit.
+An epoch of the trial is one epoch on every fold; its result is their mean. So early stopping, pruning and the best
+epoch mean the same as with a single split, and the best epoch can be used for the final training. Between two runs
+only the checkpoint of each fold and the predictions of the best epoch are kept; the rest is derived from them, so a
+resumed trial equals an uninterrupted one bit for bit.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 
     from fts.training.config import TrainConfig
 
-PREDICTIONS = "fold_predictions.npz"  # of the best epoch so far, every fold's
+PREDICTIONS = "fold_predictions.npz"  # predictions of all folds at the best epoch so far
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """What a resumed trial can say of its checkpoints."""
+    """What loading the checkpoints found."""
 
     path: Path
     warnings: tuple[str, ...]
 
 
 class FoldTrainer:
-    """What the objective asks of a Trainer, for several of them. Memory: every fold's weights and optimizer state.
+    """Has the interface of a Trainer, for several of them. Memory: weights and optimizer state of every fold.
 
-    `trainers` must never stop by themselves before `config.max_epochs`: give them a patience beyond it.
+    `trainers` must never stop by themselves before `config.max_epochs`: give them a larger patience.
     """
 
     def __init__(self, trainers: list[Trainer], config: TrainConfig, folder: Path | None) -> None:
         self.trainers, self.config, self.folder = trainers, config, folder
         self.progress = Progress()
-        self.val_predictions: NDArray[np.float32] | None = None  # of the best epoch, fold after fold
+        self.val_predictions: NDArray[np.float32] | None = None  # of the best epoch, all folds one after another
         self._saved: dict[int, int] = {}  # fold -> step of its latest checkpoint
 
     @property
@@ -71,13 +71,13 @@ class FoldTrainer:
         return self.progress.reason is not None
 
     def run(self) -> Iterator[StepDone | EpochDone]:
-        """One epoch on every fold, then the mean of their results; until the mean has ended."""
+        """Yields the steps and epochs of the mean of all folds, until it has ended."""
         while self.progress.reason is None:
             epoch = self.progress.epoch
             for trainer in self.trainers:
                 for event in _one_epoch(trainer, epoch):
                     yield StepDone(self.step, epoch, event.loss, event.seconds)
-                if len(trainer.history) < epoch:  # its loss was no number in the middle of the epoch
+                if len(trainer.history) < epoch:  # its loss became NaN or infinite in the middle of the epoch
                     self.progress.reason = DIVERGED
                     return
             improved = self._record(epoch)
@@ -99,12 +99,12 @@ class FoldTrainer:
 
     @property
     def trouble(self) -> str | None:
-        """Why it diverged: what the first fold that did says."""
-        told = ((k, trainer.trouble) for k, trainer in enumerate(self.trainers, start=1) if trainer.trouble)
-        return next((f"fold {k} of {len(self.trainers)}: {trouble}" for k, trouble in told), None)
+        """Why it diverged: the message of the first fold that did."""
+        diverged = ((k, trainer.trouble) for k, trainer in enumerate(self.trainers, start=1) if trainer.trouble)
+        return next((f"fold {k} of {len(self.trainers)}: {trouble}" for k, trouble in diverged), None)
 
     def save(self, folder: Path) -> SavedCheckpoint:
-        """A checkpoint of each fold that has moved since its last one; they may stand at different steps."""
+        """Writes a checkpoint of each fold that has trained since its last one; folds may be at different steps."""
         start = time.perf_counter()
         refuse_links(folder, folder.parent)
         size, md5s = 0, dict[str, str]()
@@ -123,7 +123,7 @@ class FoldTrainer:
         return any(trainer.can_load(folder / f"fold_{k}") for k, trainer in enumerate(self.trainers))
 
     def load(self, folder: Path) -> Resumed:
-        """Every fold from its own checkpoint, a fold without one from its beginning. Raises CheckpointError."""
+        """Loads each fold from its own checkpoint; one without stays at its beginning. Raises CheckpointError."""
         warnings: list[str] = []
         for k, trainer in enumerate(self.trainers):
             if trainer.can_load(folder / f"fold_{k}"):
@@ -151,7 +151,7 @@ class FoldTrainer:
         return result.val_auc if self.config.objective == "val_auc" else result.val_loss
 
     def _keep_predictions(self, epoch: int) -> None:
-        """The trainers keep those of their own best epochs; these are of the common one."""
+        """Keeps the predictions of the common best epoch; each trainer keeps those of its own best epoch."""
         self.val_predictions = np.concatenate([probabilities(t.validation_logits()) for t in self.trainers])
         if self.folder is None:
             return
@@ -168,7 +168,7 @@ class FoldTrainer:
 
 
 def mean_result(results: list[EpochResult]) -> EpochResult:
-    """One epoch of a trial from those of its folds, whose validation stretches are of equal length."""
+    """Returns the result of an epoch as the mean over its folds, which have validation parts of equal length."""
     aucs = [result.val_auc for result in results]
     train_aucs = [result.train_auc for result in results]
     return EpochResult(
@@ -194,7 +194,7 @@ def _mean_or_none(values: list[float | None]) -> float | None:
 
 
 def _one_epoch(trainer: Trainer, epoch: int) -> Iterator[StepDone]:
-    """The steps that are missing until `epoch` has ended; none for a fold that is there already."""
+    """Yields the steps that are missing until `epoch` has ended; none if the fold has already finished it."""
     if len(trainer.history) >= epoch:
         return
     for event in trainer.run():

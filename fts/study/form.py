@@ -1,4 +1,4 @@
-"""The matrix of budgets and horizons in the enqueue form: its cells as they are now, and what they take."""
+"""The flagship's matrix (budgets x horizons) in the enqueue form: the state of its cells, and their cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fts.jobs.api.form import CHOICE, EXTENDS, NEW, CellNow, Field
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.form import cost, fields
 from fts.jobs.form.offers import Offer, Seen
-from fts.jobs.records.questions import told
+from fts.jobs.records.questions import enqueued_sentence
 from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.admission import usual_limit
@@ -19,7 +19,7 @@ from fts.state.transitions.extend import amount_of
 from fts.state.values import Amount, Enqueued
 from fts.study import choices
 from fts.study.cli.enqueue import NO_FOLDS, enqueue, specs_of
-from fts.study.estimate import Allowed, Known, plan_cell
+from fts.study.estimate import Allowed, RecordedTrials, plan_cell
 from fts.study.outlook import trials_after
 from fts.study.own import own_jobs
 from fts.study.preview import CellCost, Preview, cost_of, sentences
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
     from fts.state.values import Job
     from fts.study.cell import CellSpec
 
-LEAVE = ("whole", "budgets_", "horizons")  # the ticks say which cells
-FIRST = {"baselines": "--baselines"}  # a matrix has them before its cells; named cells alone have none
+LEAVE = ("whole", "budgets_", "horizons")  # options that the ticks replace
+FIRST = {"baselines": "--baselines"}  # a matrix has baselines before its cells; named cells have none by default
 TAKEN = ("cells", *LEAVE, "task", "baselines", "warm_start", "again", "no_check", "dry_run", "as_json")
-CHECKPOINTS = 24  # bytes of a parameter in two checkpoints: weights and both moments of the optimizer
+CHECKPOINTS = 24  # bytes per parameter in two checkpoints: weights and both moments of the optimizer
 
 
 @dataclass
 class _Chosen(Seen):
     trials: int = 0
     pruner: str = "none"
-    after: float = 0.0  # what follows the search of a new cell, in trials of it
+    after: float = 0.0  # what follows the search of a new cell, in units of its trials
 
 
 class MatrixOffer(Offer):
-    """Every budget at every horizon; nothing is tried before a dry run is asked for."""
+    """Every budget at every horizon; no cell is tested before the user asks for a dry run."""
 
     command = enqueue
 
@@ -88,7 +88,7 @@ class MatrixOffer(Offer):
             raise BadSpec(f"this machine does not report the memory of {settings.device}; set FTS_MEMORY_LIMIT")
         allowed = Allowed(most // settings.slots, most)
         with cost.reading(self.places) as db:
-            known = Known(db, settings.device, settings.threads)
+            known = RecordedTrials(db, settings.device, settings.threads)
             plans = [plan_cell(self.places, known, cell, allowed, settings.device) for cell in cells]
         costs: dict[tuple[str, int], CellCost] = {(plan.budget, plan.horizon): cost_of(plan) for plan in plans}
         source = known.rate().source
@@ -102,7 +102,7 @@ class MatrixOffer(Offer):
 
 
 def _with_choices(field: Field) -> Field:
-    """Values that the command lists in its help can be chosen."""
+    """Turns a field into a choice if the command lists its values in its help."""
     known = {"task": choices.TASKS, "tier": choices.TIERS}
     if field.name not in known:
         return field
@@ -110,14 +110,14 @@ def _with_choices(field: Field) -> Field:
 
 
 def standing(cell: CellSpec, jobs: Sequence[Job], again: bool) -> CellNow:
-    """What `fts enqueue` would make of the cell."""
+    """Returns what `fts enqueue` would do with the cell."""
     name = f"{cell.budget}/h{cell.horizon}"
     labels: dict[str, str | int | float] = {"budget": cell.budget, "horizon": cell.horizon}
     near = [job for job in jobs if (job.kind, job.budget, job.horizon) == (cell.kind, cell.budget, cell.horizon)]
     same = [] if again else [job for job in near if question_of(job.spec) == cell.question]
     job = min(same, key=lambda job: preference(str(job.status), job.trials_wanted, job.id, cell.trials), default=None)
     if job is None:
-        sentence = told(name, cell, Enqueued(0, created=True), None, True) + other_epochs(near, cell, 0)
+        sentence = enqueued_sentence(name, cell, Enqueued(0, created=True), None, True) + other_epochs(near, cell, 0)
         return CellNow(name, labels, NEW, NEW, sentence, cell.trials)
     ended = formatting.trials_ended(job)
     had = amount_of(job.spec, job.trials_wanted)
@@ -126,9 +126,15 @@ def standing(cell: CellSpec, jobs: Sequence[Job], again: bool) -> CellNow:
         found = Enqueued(job.id, False, str(job.status), extended_from=job.trials_wanted, had=had, has=has)
         more = has.search - had.search
         note = f"{ended} of {has.search} there"
-        return CellNow(name, labels, EXTENDS, note, told(name, cell, found, job, True), more, job.id)
+        return CellNow(name, labels, EXTENDS, note, enqueued_sentence(name, cell, found, job, True), more, job.id)
     found = Enqueued(job.id, False, str(job.status), held=job.hold_reason)
     trials = f"{job.trials_wanted} trials" if ended >= job.trials_wanted else f"{ended} of {job.trials_wanted} trials"
     return CellNow(
-        name, labels, str(job.status), f"{job.status}, {trials}", told(name, cell, found, job, True), 0, job.id
+        name,
+        labels,
+        str(job.status),
+        f"{job.status}, {trials}",
+        enqueued_sentence(name, cell, found, job, True),
+        0,
+        job.id,
     )

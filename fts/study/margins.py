@@ -1,7 +1,7 @@
-"""Says by how much a cell's best trial beats the best baseline: paired on the same days, with its 95 % interval.
+"""Computes by how much a cell's best trial beats the best baseline: paired on the same days, with a 95 % interval.
 
-The worker asks after each new best and at the end of a cell or baseline job; the answer is kept in the database, so
-that `fts status`, the monitor and the exports can show it without computing anything.
+The worker computes it after each new best trial and at the end of a cell or baseline job, and stores it in the
+database, so that `fts status`, the monitor and the exports only read it.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.worker")
 
-QUESTION = ("task", "horizon", "tier", "data_md5", "split", "cv")  # equal, and the span: the same days and labels
+QUESTION = ("task", "horizon", "tier", "data_md5", "split", "cv")  # equal fields and span: equal days and labels
 
 
 JUDGED = ("cell", "walk")  # kinds of jobs that are compared with baselines
 
 
 def refresh(db: Database, places: Places, job: Job, who: str) -> list[Margin]:
-    """Brings up to date what depends on `job`: its own margin, or after a baseline those of every cell it is for."""
+    """Updates the margins that depend on `job`: its own, or after a baseline those of every cell of its question."""
     jobs = own_jobs(db)
-    if job.kind == "walk":  # its seeds tell of the luck of the others, too
+    if job.kind == "walk":  # its seeds also estimate the luck of the other walks
         cells = [other for other in jobs if other.kind == "walk" and same_folds(other) == same_folds(job)]
     elif job.kind in JUDGED:
         cells = [job]
@@ -63,7 +63,7 @@ def refresh(db: Database, places: Places, job: Job, who: str) -> list[Margin]:
 def margin_of(
     db: Database, places: Places, cell: Job, jobs: Iterable[Job], known: Margin | None = None
 ) -> Margin | None:
-    """The margin as it is now; None when there is nothing to compare yet, or nothing new since `known`."""
+    """Returns the current margin. None if nothing can be compared yet, or nothing has changed since `known`."""
     best = best_of(cell, queries.trials(db, cell.id))
     rivals = [
         (job, trial)
@@ -75,7 +75,7 @@ def margin_of(
     if best is None or not rivals:
         return None
     rival_job, rival = max(rivals, key=lambda pair: (pair[1].val_auc or 0.0, pair[0].id, -pair[1].number))
-    if cell.kind == "walk":  # a mean over seeds, of which each counts, the best or not
+    if cell.kind == "walk":  # a mean over seeds: each seed counts, not only the best
         found = _walked(db, places, cell, best, rival_job, rival)
         return None if found is None or (known and replace(found, at=known.at) == known) else found
     if known and (known.trial, known.rival_job, known.rival_trial) == (best.number, rival_job.id, rival.number):
@@ -84,13 +84,13 @@ def margin_of(
 
 
 def question(job: Job) -> tuple[str, ...]:
-    """What must be equal for two jobs to be judged on the same days."""
+    """What must be equal for two jobs to be evaluated on the same days."""
     span = job.spec.get("longest") or job.spec.get("context")
     return (*(repr(job.spec.get(name)) for name in QUESTION), repr(span))
 
 
 def predictions_path(places: Places, job: Job, trial: Trial) -> Path:
-    """Where a trial's validation predictions lie (a reused trial has none; the best one is never a reused one)."""
+    """Path of a trial's validation predictions (a reused trial has none; the best one is never a reused one)."""
     return trial_folder(places.outputs, job.experiment, job.id, trial.number) / "predictions.parquet"
 
 
@@ -104,7 +104,7 @@ def _compared(places: Places, cell: Job, best: Trial, rival_job: Job, rival: Tri
 
 
 def _walked(db: Database, places: Places, cell: Job, best: Trial, rival_job: Job, rival: Trial) -> Margin | None:
-    """Of the mean over all trainings, which differ by their seeds."""
+    """Returns the margin of the mean over all trainings, which differ in their seeds."""
     from fts.scores.folds import paired  # here, not above: arch, a second
 
     folds, lucks = CellSpec.from_json(cell.spec).folds, lucks_of(db, cell)
@@ -127,7 +127,7 @@ def _margin(
     beside: tuple[Job, Trial],
     gains: Callable[[Floats, list[Floats], Floats], list[Interval]],
 ) -> Margin | None:
-    """None where the predictions are not there, or not of the same days."""
+    """Returns None if predictions are missing, or not of the same days."""
     from fts.analysis.study_data import BadPredictions, read_predictions  # here, not above: pandas
 
     rival_job, rival = beside
@@ -140,7 +140,7 @@ def _margin(
                 raise BadPredictions(f"job {rival_job.id} and job {cell.id} were not evaluated on the same windows")
         y, q = (shared[0][column].to_numpy(float) for column in ("y", "p_rival"))
         auc, loss = gains(y, [both["p"].to_numpy(float) for both in shared], q)
-    except (OSError, ValueError) as error:  # both of ours are ValueErrors, as is pyarrow's for a damaged file
+    except (OSError, ValueError) as error:  # our errors and pyarrow's for a damaged file are ValueErrors
         log.warning("%s is not compared with its baseline: %s", cell.experiment, error)
         return None
     return Margin(

@@ -1,7 +1,7 @@
-"""From a matrix (budgets x horizons) to jobs in line: each cell is frozen as a spec, tried once, and written.
+"""Turns a matrix (budgets x horizons) into jobs: freezes each cell as a spec, tests it once, and enqueues it.
 
-All cells of one call enter the queue in one transaction, or none does. A cell that is there is not put in line twice,
-and more trials extend its job.
+All cells of one call enter the queue in one transaction, or none does. A cell that already has a job is not enqueued
+again; more trials extend its job.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fts.model.architecture import PARTIAL, REVIN
 from fts.state.values import Enqueued
 from fts.study.cell import CellSpec
 from fts.study.choices import BUDGETS, CONTEXT, EPOCHS, HORIZONS, TASK, TIER, TRIALS, WINDOWS, usual_data
-from fts.study.naming import experiment_name, kept_apart
+from fts.study.naming import experiment_name, with_unique_names
 from fts.study.own import own_jobs
 from fts.study.recipe import LEVELS
 from fts.study.study import PatchTST
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 class NotEnqueued(RuntimeError):
-    """A cell did not pass its dry run, or there is no data for it. Nothing was put in line."""
+    """A cell failed its dry run, or its data is missing. Nothing was enqueued."""
 
 
 class NoData(NotEnqueued):
-    """There is no data set for the cell: `fts data build` makes one."""
+    """The cell's data set is missing: `fts data build` makes one."""
 
 
 OVER = ("done", "failed", "cancelled")
@@ -43,26 +43,26 @@ OVER = ("done", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class Line:
-    """What became of one cell."""
+    """What happened to one cell."""
 
     cell: CellSpec
-    found: str | None  # by the dry run, in words; None: not tried
-    job_id: int | None  # None: a new cell of a dry run, or one that is refused
+    found: str | None  # result of the dry run, as a sentence; None: not tested
+    job_id: int | None  # None: a new cell of a dry run, or a refused one
     created: bool
     problem: str | None = None
-    status: str = "queued"  # of the job that was there, before it was extended
-    extended_from: int | None = None  # trials it had before
-    told: str = ""  # what became of it, as a sentence
-    note: str = ""  # the end of that sentence, where a new cell needs an explanation
+    status: str = "queued"  # of the existing job, before it was extended
+    extended_from: int | None = None  # number of trials it had before
+    told: str = ""  # what happened to the cell, as a sentence
+    note: str = ""  # end of that sentence, if a new cell needs an explanation
 
     @property
     def is_new(self) -> bool:
-        """Whether there is no job of this question yet, or it was to be searched again."""
+        """Whether this question has no job yet, or was to be searched again."""
         return self.created or self.job_id is None
 
     @property
     def is_over(self) -> bool:
-        """Whether there is a job of this question, and nothing runs it any more."""
+        """Whether this question has a job that has ended and was not extended."""
         return not self.is_new and self.extended_from is None and self.status in OVER
 
 
@@ -85,13 +85,13 @@ def enqueue_matrix(
     tell: Callable[[str], None] | None = None,
     **fields: Any,
 ) -> list[Line]:
-    """Puts budgets x horizons in line, in that order; `fields` are further fields of CellSpec.
+    """Enqueues budgets x horizons in that order; `fields` are further fields of CellSpec.
 
-    With `baselines`, a baseline job stands before the first cell of each horizon. What is there already, whatever its
-    state, is found and not doubled (`again` insists), and a job with fewer trials than wanted is extended.
+    With `baselines`, a baseline job precedes the first cell of each horizon. An existing job of the same question, in
+    any status, is not duplicated (unless `again`); a job with fewer trials than wanted is extended.
 
-    Raises BadSpec for a value out of range, NotEnqueued (with every reason) when a cell fails its dry run or the data
-    set is missing; then nothing was written. A dry run tries every cell and writes nothing.
+    Raises BadSpec for a value out of range, NotEnqueued (with every reason) if a cell fails its dry run or the data
+    set is missing; then nothing was written. A dry run tests every cell and writes nothing.
     """
     from fts.study.baseline_jobs import with_baselines
 
@@ -113,12 +113,12 @@ def enqueue_cells(
     new_seeds: int = 1,
     new_folds: str | None = None,
 ) -> list[Line]:
-    """Tries the cells and puts them in line, all or none; see enqueue_matrix. A dry run needs no database.
+    """Tests the cells and enqueues all of them or none; see enqueue_matrix. A dry run needs no database.
 
-    new_seeds: how many seeds at least the winner of a cell gets that has no job yet. new_folds: on which folds it is
-    judged where nothing else is asked for and its days carry them.
+    new_seeds: minimum number of seeds for the winner of a cell that has no job yet. new_folds: folds for such a winner
+    if the cell names none and its days allow them.
     """
-    cells = kept_apart(db, cells) if db is not None else cells
+    cells = with_unique_names(db, cells) if db is not None else cells
     found: Sequence[Enqueued | None] = [None] * len(cells)
     if db is not None:
         found = write(db, cells, who, again=again, dry_run=True)
@@ -148,7 +148,7 @@ def enqueue_cells(
 def _as_new(
     places: Places, cell: CellSpec, seeds: int, folds: str | None, tell: Callable[[str], None] | None
 ) -> CellSpec:
-    """With what follows the search of a new cell. Folds: none beside those that each trial is judged on."""
+    """Adds seeds and folds for the winner of a new cell. No folds if each trial is already evaluated on folds."""
     from fts.study.fold_checks import problem
 
     cell = replace(cell, winner_seeds=max(cell.winner_seeds, seeds))
@@ -157,17 +157,17 @@ def _as_new(
     walked = replace(cell, winner_folds=folds)
     why = problem(places.data, walked)
     if why is not None and tell is not None:
-        tell(f"{_name(cell)}: its winner is judged on one split alone (--folds none): {why}")
+        tell(f"{_name(cell)}: its winner is evaluated on one split only (--folds none): {why}")
     return walked if why is None else cell
 
 
 def _check_folds(places: Places, cells: Iterable[CellSpec]) -> None:
-    """Every fold of every cell, whether it is tried or not. Raises NotEnqueued."""
+    """Checks every fold of every cell, also without a dry run. Raises NotEnqueued."""
     from fts.study.fold_checks import problem
 
-    told = [f"{_name(cell)}: {why}" for cell in cells if (why := problem(places.data, cell))]
-    if told:
-        raise NotEnqueued(f"{'; '.join(dict.fromkeys(told))}; nothing was enqueued")
+    problems = [f"{_name(cell)}: {why}" for cell in cells if (why := problem(places.data, cell))]
+    if problems:
+        raise NotEnqueued(f"{'; '.join(dict.fromkeys(problems))}; nothing was enqueued")
 
 
 def _needs_work(found: Enqueued | None) -> bool:
@@ -175,8 +175,8 @@ def _needs_work(found: Enqueued | None) -> bool:
 
 
 def _lines(db: Database | None, lines: Sequence[Line], found: Sequence[Enqueued | None], dry_run: bool) -> list[Line]:
-    """With what became of each cell, or would; a job that a dry run would create has no number."""
-    from fts.jobs.records.questions import told
+    """Adds what happened to each cell, or would happen; a job that a dry run would create has no number."""
+    from fts.jobs.records.questions import enqueued_sentence
     from fts.study.question import other_epochs
 
     jobs = {} if db is None else {job.id: job for job in own_jobs(db)}
@@ -185,8 +185,8 @@ def _lines(db: Database | None, lines: Sequence[Line], found: Sequence[Enqueued 
         entry = entry or Enqueued(0, True)
         job = None if entry.created and dry_run else jobs.get(entry.job_id)
         note = other_epochs(jobs.values(), line.cell, entry.job_id) if entry.created else ""
-        line = replace(line, note=note, told=told(_name(line.cell), line.cell, entry, job, dry_run) + note)
-        if job is not None:  # None too: a cell that was named twice in a dry run
+        line = replace(line, note=note, told=enqueued_sentence(_name(line.cell), line.cell, entry, job, dry_run) + note)
+        if job is not None:  # None also for a cell that was named twice in a dry run
             line = replace(
                 line, job_id=job.id, created=entry.created, status=entry.status, extended_from=entry.extended_from
             )
@@ -206,10 +206,10 @@ def make_cells(
     overrides: Mapping[str, dict[str, Any]] | None = None,
     **fields: Any,
 ) -> list[CellSpec]:
-    """The specs of the matrix, checked field by field. `overrides` replace distributions of the usual space.
+    """Returns the specs of the matrix, checked field by field. `overrides` replace distributions of the default space.
 
-    A rule of halving chooses its pruner, and the halving pruner without a rule gets today's; beside it proposals are
-    random where no sampler is named. Raises BadSpec, BadSpace, and NotEnqueued without the data.
+    A halving rule selects the halving pruner, and the halving pruner without a rule gets today's rule; proposals are
+    then random unless a sampler is named. Raises BadSpec, BadSpace, and NotEnqueued without the data.
     """
     fields = with_days(_with_halving(fields), tier, overrides or {})
     _check_task(task)
@@ -247,7 +247,7 @@ def _check_task(name: str) -> None:
 
 
 def _check_norms(tier: str, fields: Mapping[str, Any], overrides: Mapping[str, dict[str, Any]]) -> None:
-    """A partial norm of a tier without prices would be no norm at all."""
+    """Refuses a partial norm for a tier without prices, because it would normalise nothing."""
     norms = overrides.get("norm", {}).get("choices") or [fields.get("norm", REVIN)]
     for norm in norms:
         if str(norm).startswith(PARTIAL) and not LEVELS.get(tier, (0,)):
@@ -255,9 +255,9 @@ def _check_norms(tier: str, fields: Mapping[str, Any], overrides: Mapping[str, d
 
 
 def with_days(fields: dict[str, Any], tier: str, overrides: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The window of the cell, the longest one where several are searched; `longest` where its days are of another.
+    """Adds window, days and norm of the cell; the tier's defaults where they are not given.
 
-    Where nobody says which, window, days and norm are the usual ones of the tier.
+    With several windows in the search the context is the longest. `longest` is kept only if it is not the context.
     """
     usual = WINDOWS.get(tier, {"context": CONTEXT})
     drawn = [context for context in overrides.get("context", {}).get("choices", []) if isinstance(context, int)]
@@ -271,7 +271,7 @@ def with_days(fields: dict[str, Any], tier: str, overrides: Mapping[str, dict[st
 
 
 def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
-    """What halving brings along where it is not told: TPE learns from what it cuts short, random proposals do not."""
+    """Adds the defaults of halving: random proposals, because TPE would learn from trials that were cut short."""
     rule = fields.get("halving")
     if rule is None and fields.get("pruner") != "halving":
         return fields
@@ -279,15 +279,15 @@ def _with_halving(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(db: Database, cells: Iterable[CellSpec], who: str | None = None, **how: bool) -> list[Enqueued]:
-    """Puts cells of the flagship in line; `how` are the options of put_in_line."""
-    from fts.study.enqueue import put_in_line  # here, not above: peewee and huey, which a mere --help need not load
+    """Enqueues cells of the flagship; `how` are the options of enqueue_specs."""
+    from fts.study.enqueue import enqueue_specs  # here, not above: peewee and huey, which --help does not need
 
-    return put_in_line(db, PatchTST(), cells, who, **how)
+    return enqueue_specs(db, PatchTST(), cells, who, **how)
 
 
 @dataclass(frozen=True)
 class Data:
-    """The processed data set a matrix will train on."""
+    """The processed data set of a matrix."""
 
     name: str  # SPX.dataset.a25
     md5: str
@@ -295,11 +295,11 @@ class Data:
 
 
 def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
-    """The current data set of that name; without one the S&P 500's of the tier, or the only one there is.
+    """Returns the current data set of that name; without a name the S&P 500's of the tier, or the only one.
 
     Raises NoData, BadSpec for an unknown tier.
     """
-    from fts.features.tiers import TIERS  # here, not above: TA-Lib and pandas, for enqueue alone
+    from fts.features.tiers import TIERS  # here, not above: TA-Lib and pandas, needed only to enqueue
     from fts.study.dataset import listing
 
     if tier not in TIERS:
@@ -320,7 +320,7 @@ def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
     return Data(name, found[name].md5, len(TIERS[tier]))
 
 
-WINDOW_FIELDS = ("context", "patch", "stride", "channel_independent", "norm")  # of a spec: they decide a model's size
+WINDOW_FIELDS = ("context", "patch", "stride", "channel_independent", "norm")  # of a spec; they decide a model's size
 
 
 def _space(

@@ -1,4 +1,4 @@
-"""Whether a cell can run on this machine at all: asked before it enters the queue, with the bytes as reason."""
+"""Decides whether a cell can run on this machine at all, before it enters the queue."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def too_large(cell: CellSpec) -> str | None:
-    """Why a cell cannot run on this machine even if nothing else does; None: it can, or nobody knows."""
+    """Returns why a cell cannot run here even when no other trial runs; None if it can, or the memory is unknown."""
     device = best_device()
     limit = usual_limit(Path(), 1, device) if cell.kind in TRAINS else None
     return None if limit is None else hold_reason(cell, limit, device)
 
 
 def hold_reason(cell: CellSpec, limit: int, device: str) -> str | None:
-    """Why a whole cell cannot run here, in words with bytes; None if at least one of its architectures fits."""
+    """Returns why a whole cell cannot run here, with bytes; None if at least one of its architectures fits."""
     smallest: CannotFit | None = None
     for architecture in architectures(cell):
         try:
@@ -39,7 +39,7 @@ def hold_reason(cell: CellSpec, limit: int, device: str) -> str | None:
 
 
 def architectures(cell: CellSpec) -> Iterator[str]:
-    """Every architecture a trial of the cell can get."""
+    """Yields every architecture that a trial of the cell can get."""
     if cell.kind not in TRAINS:
         return
     yield from drawn(cell.space.get("architecture"), (str(params["architecture"]) for params in cell.warm_start))

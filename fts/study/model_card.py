@@ -1,4 +1,4 @@
-"""The model card: what a final model is, what it was trained on, what is known of it, and what is not."""
+"""Writes the model card: what a final model is, its training data, its known scores, and its limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIMITS = """## What not to do with it
 
 
 def card(config: dict[str, Any], test: dict[str, Any] | None) -> str:
-    """The card as markdown. config: config.json of a model folder; test: test.json, None while the set is sealed."""
+    """Returns the card as markdown. config: config.json of a model folder; test: test.json, None while sealed."""
     trained, origin, model = config["trained_on"], config["origin"], config["model"]
     return "\n".join(
         [
@@ -54,7 +54,7 @@ def card(config: dict[str, Any], test: dict[str, Any] | None) -> str:
 
 
 def _normalised(model: dict[str, Any]) -> str:
-    """What happens to a window on its way into the model."""
+    """Says how a window is normalised before it enters the model."""
     norm, n = str(model["norm"]), model["n_features"]
     if norm == "none":
         return "windows are read as they are"
@@ -79,7 +79,7 @@ def _tested(test: dict[str, Any] | None) -> list[str]:
 
 
 def against(test: dict[str, Any]) -> str:
-    """`; against random forest (window), ...: AUC −0.031 [−0.080, +0.020], ...`; empty where none was judged."""
+    """Returns `; against random forest (window), ...: AUC −0.031 [−0.080, +0.020], ...`; empty without a baseline."""
     if "rival" not in test:
         return ""
     gains = ", ".join(

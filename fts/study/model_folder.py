@@ -1,4 +1,4 @@
-"""Reads the folder of a final model: every size and checksum is compared before anything large is read or built."""
+"""Reads the folder of a final model. Checks every size and checksum before anything large is read or built."""
 
 # shapes: F features, N tokens, D width
 
@@ -27,34 +27,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = 1  # of a model folder
-FILES = ("config.json", "scaler.json", "model.safetensors")  # without which there is no model
+FILES = ("config.json", "scaler.json", "model.safetensors")  # all of them are needed
 MD5S = ("config_md5", "scaler_md5", "weights_md5")
-KEYS = ("features", "model", "weights_md5", "context", "tier")  # of config.json, without which nothing is predicted
+KEYS = ("features", "model", "weights_md5", "context", "tier")  # required keys of config.json
 CURE = "take it from a copy, or train the model again"
-TEXT_BYTES = 4 << 20  # of config.json and scaler.json; ours have a few kB
-HEADER_BYTES = 4 << 20  # of the weights; 256 layers take 0.4 MB
+TEXT_BYTES = 4 << 20  # largest config.json and scaler.json; ours have a few kB
+HEADER_BYTES = 4 << 20  # largest header of the weights; 256 layers take 0.4 MB
 FEATURES_MOST = 1000
-PARAMETERS_MOST = 2_500_000_000  # the largest budget, and a quarter
-DIGITS_MOST = 300  # of a whole number in a JSON file; more is beyond what a float can hold
-ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}  # of the weights' types
-WINDOW_BYTES = 1 << 30  # one window may take on its way through the model
-BATCH_BYTES = 1 << 31  # so many windows at a time take no more
-BATCH = 256  # windows at a time
-PLAIN = 1e100  # no feature of ours has a larger mean or spread
+PARAMETERS_MOST = 2_500_000_000  # a quarter more than the largest budget
+DIGITS_MOST = 300  # of a whole number in a JSON file; a float cannot hold more
+ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}  # of the types that weights may have
+WINDOW_BYTES = 1 << 30  # largest memory of one window in the model
+BATCH_BYTES = 1 << 31  # largest memory of a batch of windows
+BATCH = 256  # windows per batch
+PLAIN = 1e100  # no feature of ours has a larger mean or standard deviation
 
 
 class NoModel(FileNotFoundError):
-    """A folder that holds no final model."""
+    """A folder without a complete final model."""
 
 
 @dataclass(frozen=True)
 class FinalModel:
-    """A model folder, read and checked."""
+    """A model folder that was read and checked."""
 
     folder: Path
     config: dict[str, Any]
     model: PatchTST
-    mean: NDArray[np.float64]  # F, of the training rows
+    mean: NDArray[np.float64]  # F; of the training rows
     sd: NDArray[np.float64]
 
     @property
@@ -63,16 +63,16 @@ class FinalModel:
 
     @property
     def batch(self) -> int:
-        """Windows at a time: fewer for a model whose windows are large."""
+        """Number of windows per batch: fewer for a model whose windows are large."""
         return max(1, min(BATCH, BATCH_BYTES // bytes_of_window(self.model.config)))
 
 
 def load_model(folder: Path | str) -> FinalModel:
-    """Raises NoModel for a folder without a whole model, CheckpointError for weights that are damaged or another's."""
+    """Raises NoModel for a folder without a complete model, CheckpointError for damaged or foreign weights."""
     folder = Path(folder)
     try:
         return _load(folder)
-    except RecursionError:  # of reading, of comparing or of showing what somebody nested a thousand times
+    except RecursionError:  # from reading, comparing or printing JSON that is nested a thousand levels deep
         raise NoModel(
             f"{folder} holds no final model: config.json or scaler.json is nested too deeply; {CURE}"
         ) from None
@@ -99,7 +99,7 @@ def _load(folder: Path) -> FinalModel:
 
 
 def md5_of_config(config: dict[str, Any]) -> str:
-    """md5 of what config.json says, but for this number itself."""
+    """Returns the md5 of config.json without this md5 itself."""
     return config_md5({name: value for name, value in config.items() if name != "config_md5"})
 
 
@@ -108,12 +108,12 @@ def _damaged(path: Path, what: str) -> NoReturn:
 
 
 def _stored(path: Path, kind: type) -> Any:
-    """What a JSON file of a model folder holds. Raises NoModel for a damaged one."""
+    """Reads a JSON file of a model folder. Raises NoModel for a damaged one."""
     if (size := path.stat().st_size) > TEXT_BYTES:
         _damaged(path, f"{size:,} bytes, at most {TEXT_BYTES:,} are read")
     try:
         found = json.loads(path.read_text("utf-8"), parse_int=_whole)
-    except ValueError as damage:  # of JSON, of UTF-8 and of numbers
+    except ValueError as damage:  # invalid JSON, UTF-8 or numbers
         _damaged(path, str(damage))
     if not isinstance(found, kind):
         _damaged(path, f"no {'object' if kind is dict else 'list'}")
@@ -127,7 +127,7 @@ def _whole(digits: str) -> int:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The header of a safetensors file, without its weights. Raises CheckpointError for a file of another kind."""
+    """Returns the header of a safetensors file without its weights. Raises CheckpointError for another kind of file."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -144,7 +144,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def _trained(path: Path, header: dict[str, Any]) -> dict[str, Any]:
-    """Which model the weights say that they belong to."""
+    """Returns the model config that is stored in the header of the weights."""
     about = header.get("__metadata__")
     told = about.get("fts") if isinstance(about, dict) else None
     try:
@@ -158,10 +158,10 @@ def _trained(path: Path, header: dict[str, Any]) -> dict[str, Any]:
 
 
 def require_same(path: Path, config: dict[str, Any], trained: dict[str, Any]) -> None:
-    """Raises NoModel where config.json describes another model than the weights, which say themselves what they are.
+    """Raises NoModel if config.json describes another model than the header of the weights.
 
-    Before a model is built: another norm or number of heads would load and predict otherwise, a shape too large would
-    take all memory.
+    Checked before a model is built: with another norm or number of heads the weights would load and predict other
+    values, and a shape that is too large would take all memory.
     """
     told = config["model"]
     said: list[tuple[str, object, object]]
@@ -180,7 +180,7 @@ def require_same(path: Path, config: dict[str, Any], trained: dict[str, Any]) ->
 
 
 def _config(path: Path, config: dict[str, Any]) -> ModelConfig:
-    """The model that is described, if every number in it is one that a model of ours can have."""
+    """Returns the config of the model, if each of its numbers is within our limits. Raises NoModel."""
     features, tier = config["features"], config["tier"]
     if not (isinstance(features, list) and all(isinstance(name, str) for name in features)):
         _damaged(path, "features is no list of names")
@@ -209,17 +209,17 @@ def _config(path: Path, config: dict[str, Any]) -> ModelConfig:
 
 
 def bytes_of_window(config: ModelConfig) -> int:
-    """Roughly what one window takes on its way through the model: queries, keys, values, weights of attention, ff."""
+    """Estimates the bytes of one window in the model: queries, keys, values, attention weights, feed-forward."""
     a, N = config.architecture, config.n_tokens
     sequences = config.n_features if config.channel_independent else 1
     return 4 * (sequences * N * (6 * a.d_model + 2 * a.d_ff + a.n_heads * N) + config.context * config.n_features)
 
 
 def _require_shapes(path: Path, header: dict[str, Any], config: ModelConfig) -> None:
-    """Raises CheckpointError unless the file holds exactly the weights of that model: by name, shape and bytes."""
+    """Raises CheckpointError unless the file holds exactly the weights of that model: names, shapes and bytes."""
     stored = {name: value for name, value in header.items() if name != "__metadata__"}
     misfit = f"{path} holds other weights than config.json describes"
-    if 12 * config.architecture.n_layers > len(stored):  # before the names of so many layers are made
+    if 12 * config.architecture.n_layers > len(stored):  # before the names of so many layers are generated
         raise CheckpointError(f"{misfit} ({len(stored)} tensors for {config.architecture.n_layers} layers); {CURE}")
     expected = dict(weight_shapes(config))
     if odd := sorted(expected.keys() ^ stored.keys()):
@@ -238,7 +238,7 @@ def _require_shapes(path: Path, header: dict[str, Any], config: ModelConfig) -> 
 
 
 def _scaler(path: Path, scaler: list[Any], config: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and sd of the training rows, one each per feature. Raises NoModel for other numbers than were written."""
+    """Returns mean and sd of the training rows, F each. Raises NoModel for invalid numbers."""
     if not all(isinstance(entry, dict) and {"feature", "mean", "sd"} <= set(entry) for entry in scaler):
         _damaged(path, "an entry without feature, mean and sd")
     if [entry["feature"] for entry in scaler] != config["features"]:
@@ -254,22 +254,22 @@ def _scaler(path: Path, scaler: list[Any], config: dict[str, Any]) -> tuple[NDAr
 
 
 def _is_plain(value: object) -> bool:
-    """A number a feature can have; whole ones are compared before they become floats, 10^400 cannot."""
+    """Whether it is a plausible number; integers are compared before conversion, because float(10**400) fails."""
     return isinstance(value, float | int) and not isinstance(value, bool) and -PLAIN < value < PLAIN
 
 
 def _require_md5s(folder: Path, config: dict[str, Any]) -> None:
-    """Every file is the one that was trained. The weights come last: they may take a minute."""
+    """Raises unless every file has the md5 of the training. Weights come last, because they may take a minute."""
     path = folder / "config.json"
     for name in MD5S:
         if not isinstance(config.get(name), str) or not re.fullmatch("[0-9a-f]{32}", config[name]):
             _damaged(path, f"no {name}; a model without its checksums is not used")
-    if config["config_md5"] != md5_of_config(config):  # a changed horizon fits any weights
+    if config["config_md5"] != md5_of_config(config):  # any weights would fit a changed horizon
         raise NoModel(f"{path} is not the one this model was trained with; {CURE}")
     if config["scaler_md5"] != file_md5(folder / "scaler.json"):
         raise NoModel(f"{folder / 'scaler.json'} is not the one this model was trained with; {CURE}")
     weights = folder / "model.safetensors"
-    if (md5 := file_md5(weights)) != config["weights_md5"]:  # one changed byte still loads, and predicts otherwise
+    if (md5 := file_md5(weights)) != config["weights_md5"]:  # one changed byte still loads, and predicts other values
         raise CheckpointError(
             f"{weights} has md5 {md5[:12]}, config.json says {config['weights_md5'][:12]}: the weights are damaged or "
             "another model's; take the folder from a copy, or train the model again"
@@ -277,8 +277,8 @@ def _require_md5s(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _require_memory(folder: Path, config: ModelConfig) -> None:
-    """Raises NoModel where the model would fill this machine's memory."""
-    needed = 8 * count_parameters(config) + min(BATCH_BYTES, BATCH * bytes_of_window(config))  # the file's, the model's
+    """Raises NoModel if the model does not fit into the free memory."""
+    needed = 8 * count_parameters(config) + min(BATCH_BYTES, BATCH * bytes_of_window(config))  # file and model
     if needed > (free := psutil.virtual_memory().available):
         raise NoModel(
             f"{folder} needs {needed:,} bytes of memory and {free:,} are free; stop other programs, then try again"
@@ -286,12 +286,12 @@ def _require_memory(folder: Path, config: ModelConfig) -> None:
 
 
 def _model(path: Path, config: ModelConfig) -> PatchTST:
-    """The model with its weights. Raises CheckpointError for weights that do not fit or are no numbers."""
+    """Returns the model with its weights. Raises CheckpointError for weights that do not fit or are not finite."""
     _, weights = read_weights(path)
     model = PatchTST(config)
     try:
         model.load_state_dict(weights)
-    except RuntimeError as misfit:  # torch's only word for names and shapes that do not fit
+    except RuntimeError as misfit:  # torch raises it for names and shapes that do not fit
         raise CheckpointError(f"{path} holds other weights than config.json describes; {CURE} ({misfit})") from None
     if odd := [name for name, weight in weights.items() if not torch.isfinite(weight).all()]:
         raise CheckpointError(f"{path}: {odd[0]} holds values that are no numbers; train the model again")

@@ -1,4 +1,4 @@
-"""Where final models lie, and which of them may look at the test set."""
+"""Where final models are, and which of them may be evaluated on the test set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def opened_by(db: Database, train: CellSpec) -> str | None:
-    """Who opened the test set for the model this job trains; None: it may not look at it.
+    """Returns who opened the test set for the model that this job trains; None if it may not be evaluated.
 
     Only the trial it was opened for is evaluated, and only once: a second model would be a choice made on test data.
     """
@@ -34,7 +34,7 @@ def opened_by(db: Database, train: CellSpec) -> str | None:
 
 
 def _is_of(origin: dict[str, Any], opened: Opening) -> bool:
-    """Whether a final training repeats the very trial: cells of another seed or tier may have the same name."""
+    """Whether a final training repeats the opened trial; cells of another seed or tier may have the same name."""
     return (origin.get("job"), origin.get("trial")) == (opened.job_id, opened.trial)
 
 
@@ -42,8 +42,8 @@ def opener(opened: Opening) -> str:
     return f"{opened.who} at {iso(opened.at)}"
 
 
-def judge(db: Database, places: Places, experiment: str, who: str) -> dict[str, Any] | None:
-    """Evaluates the final model of an opened cell on its test set, once; None: no such model has been trained yet.
+def evaluate_once(db: Database, places: Places, experiment: str, who: str) -> dict[str, Any] | None:
+    """Evaluates the final model of an opened cell on its test set, once; None if no such model is trained yet.
 
     Raises WrongStatus while the test set is sealed, and what evaluate_test raises.
     """
@@ -63,15 +63,15 @@ def judge(db: Database, places: Places, experiment: str, who: str) -> dict[str, 
 
 
 def final_jobs(db: Database, opened: Opening) -> list[Job]:
-    """Finished train jobs of the trial that the test set was opened for, the newest first."""
+    """Returns the finished train jobs of the trial that the test set was opened for, newest first."""
     jobs = [job for job in own_jobs(db, ["done"]) if job.kind == "train" and _is_of(job.spec["origin"], opened)]
     return sorted(jobs, key=lambda job: -job.id)
 
 
 def model_folder(places: Places, train: Job) -> Path:
-    """outputs/models/2M_h1_threshold_1pct_t7: where people find a final model.
+    """Returns outputs/models/2M_h1_threshold_1pct_t7, the folder of a final model for people.
 
-    With its cell's number, ..._t7_job12, where another cell of that name (another seed, another tier) was first.
+    Adds the cell's job number, ..._t7_job12, if another cell of that name (another seed, another tier) was first.
     """
     origin = train.spec["origin"]
     folder = places.outputs / "models" / f"{train.experiment.removeprefix('train_')}_t{origin['trial']}"
@@ -83,16 +83,16 @@ def model_folder(places: Places, train: Job) -> Path:
 
 
 def _made_of(folder: Path) -> int | None:
-    """The number of the cell whose model lies there; None: nobody's that can be told."""
+    """Returns the job number of the cell whose model is in the folder; None if unknown."""
     try:
         job = json.loads((folder / "config.json").read_text())["origin"]["job"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none, or damaged
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # missing or damaged
         return None
     return job if isinstance(job, int) else None
 
 
 def publish(db: Database, places: Places, train: Job) -> Path | None:
-    """Puts the model of a finished train job where people look for it, whole or not at all; None: there is none."""
+    """Copies the model of a finished train job to its folder for people, atomically; None if there is no model."""
     trained = queries.trials(db, train.id)
     source = trial_folder(places.outputs, train.experiment, train.id, 0) / "model"
     if not trained or trained[0].status is not TrialStatus.COMPLETE or not source.is_dir():

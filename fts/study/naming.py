@@ -1,6 +1,6 @@
-"""Gives a cell the name its users know, and another one where a cell of other features or prices has that name.
+"""Names cells, and gives a cell another name if a cell of other features or prices already has its usual name.
 
-Exports, reports and folders go by the experiment's name: two questions under one name would hide each other.
+Exports, reports and folders use the experiment's name, so two questions under one name would hide each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def experiment_name(budget: str, horizon: int, task: str, cv: str | None) -> str:
-    """phase6a_2M_h1_threshold_1pct; with walk-forward:5 ..._wf5, a cell judged otherwise that may stand beside it."""
+    """Returns phase6a_2M_h1_threshold_1pct, and with the cv walk-forward:5 phase6a_2M_h1_threshold_1pct_wf5."""
     return f"phase6a_{budget}_h{horizon}_{task}{cv_suffix(cv)}"
 
 
@@ -28,45 +28,45 @@ def cv_suffix(cv: str | None) -> str:
     return f"_wf{cv.split(':')[-1]}" if cv else ""
 
 
-def kept_apart(db: Database, cells: Sequence[CellSpec]) -> list[CellSpec]:
-    """The cells and baselines, with what differs behind a name that another one already has here: `_NDX_a20_w20`."""
+def with_unique_names(db: Database, cells: Sequence[CellSpec]) -> list[CellSpec]:
+    """Returns the cells and baselines, with a suffix of what differs if the name is already taken: `_NDX_a20_w20`."""
 
     held = sorted((job for job in own_jobs(db) if _holds(job)), key=lambda job: -job.id)
-    holders = {(job.kind, job.experiment): asked_of(job) for job in held}  # the first one's, at last
-    return [_apart(cell, holders) if cell.kind in APART else cell for cell in cells]
+    holders = {(job.kind, job.experiment): name_parts(job) for job in held}  # the first one's entry stays
+    return [_with_unique_name(cell, holders) if cell.kind in NAMED else cell for cell in cells]
 
 
-APART = ("cell", "baseline")  # what follows a cell is called after it
+NAMED = ("cell", "baseline")  # kinds with names of their own; jobs that follow a cell are named after it
 
 
-Asked = tuple[str, str, str, str]
+NameParts = tuple[str, str, str, str]
 
 
-def asked_of(job: Job | CellSpec) -> Asked:
-    """Prices, tier, window and norm: what two jobs of one name must have in common, as words behind a name."""
+def name_parts(job: Job | CellSpec) -> NameParts:
+    """Returns prices, tier, window and norm, as suffixes: two jobs of one name must have the same."""
     spec = job.to_json() if isinstance(job, CellSpec) else job.spec
     norm = str(spec.get("norm", "revin")).replace("+", "-")
     return ticker_of(str(spec.get("dataset"))), job.tier, f"w{spec.get('context', 80)}", norm
 
 
 def ticker_of(dataset: str) -> str:
-    """SPX of SPX.dataset.a25, BRK.B of BRK.B.dataset.a25."""
+    """Returns SPX for SPX.dataset.a25, BRK.B for BRK.B.dataset.a25."""
     return dataset.partition(".dataset.")[0]
 
 
 def _holds(job: Job) -> bool:
-    """Whether a name is taken by it: one cancelled before it began has left nothing under its name."""
-    return job.kind in APART and (job.status is not JobStatus.CANCELLED or job.attempt > 0)
+    """Whether a job takes its name; one that was cancelled before it started has left nothing under it."""
+    return job.kind in NAMED and (job.status is not JobStatus.CANCELLED or job.attempt > 0)
 
 
-def _apart(cell: CellSpec, holders: Mapping[tuple[str, str], Asked]) -> CellSpec:
-    """Under the name that its features and prices have here already; else under one that nobody has."""
-    asked = asked_of(cell)
-    ends = ["".join(f"_{word}" for word in words) for n in range(len(asked) + 1) for words in combinations(asked, n)]
+def _with_unique_name(cell: CellSpec, holders: Mapping[tuple[str, str], NameParts]) -> CellSpec:
+    """Names a cell as an equal one is already named here; else by a name that is free."""
+    parts = name_parts(cell)
+    ends = ["".join(f"_{word}" for word in words) for n in range(len(parts) + 1) for words in combinations(parts, n)]
     name = next(
-        (name for name in (cell.experiment + end for end in ends) if holders.get((cell.kind, name)) == asked), None
+        (name for name in (cell.experiment + end for end in ends) if holders.get((cell.kind, name)) == parts), None
     )
     if name is None:
-        first = holders.get((cell.kind, cell.experiment), asked)
-        name = cell.experiment + "".join(f"_{mine}" for mine, its in zip(asked, first, strict=True) if mine != its)
+        first = holders.get((cell.kind, cell.experiment), parts)
+        name = cell.experiment + "".join(f"_{mine}" for mine, its in zip(parts, first, strict=True) if mine != its)
     return cell if name == cell.experiment else CellSpec.from_json(replace(cell, experiment=name).to_json())

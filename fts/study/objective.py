@@ -1,9 +1,9 @@
 """The trial process of the flagship: trains one PatchTST per specification, from its checkpoint if there is one.
 
-    python -m fts.study.objective --facts-fd 5        (the supervisor starts it; its life is fts.jobs.trial.process)
+    python -m fts.study.objective --facts-fd 5        (the supervisor starts it; fts.jobs.trial.process runs it)
 
-It serves several trials one after another, because importing torch costs seconds. A stop request is obeyed at the next
-optimizer step, with a checkpoint.
+It serves several trials one after another, because importing torch takes seconds. After a stop request it writes a
+checkpoint at the next optimizer step.
 """
 
 from __future__ import annotations
@@ -21,42 +21,44 @@ if TYPE_CHECKING:
 
     from fts.study.build import BuiltTrial
 
-PROBED_STEPS = 2  # the first one creates the optimizer's state, the second one has it from its beginning
+PROBED_STEPS = 2  # the first step creates the optimizer's state, the second one starts with it
 
 
 def main() -> int:
-    """The process's whole life."""
+    """Runs the process until its stdin ends."""
     return process.main(run_trial, TrialSpec.from_json)
 
 
 def run_trial(
     spec: TrialSpec, orders: Commands, build: Callable[[TrialSpec], BuiltTrial] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """One trial as facts, and a process that holds nothing of it afterwards.
+    """Yields the facts of one trial, and frees its memory afterwards.
 
-    `build` makes the trial of the spec (default: one of the search, fts.study.build.build_trial).
+    `build` makes the trial of the spec (default: a trial of the search, fts.study.build.build_trial).
     """
     from fts.study.build import build_trial  # here, not above: torch and pandas, about 3 s
     from fts.study.evidence import reset_peak
 
     log_to(Path(spec.log_path))
     reset_peak()
-    yield from story(spec, orders, build or build_trial)
-    reset_peak()  # 20 ms to give the model's pages back, while the supervisor draws the next trial
+    yield from trial_facts(spec, orders, build or build_trial)
+    reset_peak()  # frees the model's pages (20 ms) while the supervisor draws the next trial
 
 
-def story(spec: TrialSpec, orders: Commands, build: Callable[[TrialSpec], BuiltTrial]) -> Iterator[dict[str, Any]]:
-    """The facts of one trial: started, then steps, epochs and checkpoints, then how it ended."""
+def trial_facts(
+    spec: TrialSpec, orders: Commands, build: Callable[[TrialSpec], BuiltTrial]
+) -> Iterator[dict[str, Any]]:
+    """Yields the facts of one trial: started, then steps, epochs and checkpoints, then its end."""
     from fts.training.results import EpochDone  # here, not above: torch
 
     folder = Path(spec.folder)
     trial = build(spec)
     trainer = trial.trainer
     if spec.resume and trainer.can_load(folder / "checkpoint"):
-        go_on(trainer, folder / "checkpoint")
+        resume(trainer, folder / "checkpoint")
     orders.training = True
     yield {"fact": "started", **trial.facts(), "resumed_step": trainer.step}
-    for result in trainer.history:  # the supervisor may have died before it wrote them
+    for result in trainer.history:  # the supervisor may have died before it recorded them
         yield {"fact": "epoch", **result.to_json()}
         if spec.dry_run_rows is None:
             await_verdict(spec, orders, result.epoch)
@@ -71,7 +73,7 @@ def story(spec: TrialSpec, orders: Commands, build: Callable[[TrialSpec], BuiltT
             say(epoch_line(event.result, spec.cell.steps) + (" best" if event.improved else ""))
             yield {"fact": "epoch", **event.result.to_json()}
             if event.improved and trial.keeps_best and spec.dry_run_rows is None:
-                trainer.save_best(folder)  # after the fact: the supervisor judges meanwhile
+                trainer.save_best(folder)  # after the fact, so that the supervisor decides on pruning meanwhile
             if not trainer.ended and spec.dry_run_rows is None:
                 await_verdict(spec, orders, event.result.epoch)
         elif pace.step_due():
@@ -87,7 +89,7 @@ def story(spec: TrialSpec, orders: Commands, build: Callable[[TrialSpec], BuiltT
             yield {"fact": "pruned"}
             return
         if trainer.ended:
-            break  # its result takes less time than a checkpoint
+            break  # no checkpoint: the result takes less time
         stopping = orders.stop_asked()
         if spec.dry_run_rows is None and (stopping or pace.checkpoint_due(epoch_ended)):
             yield {"fact": "checkpoint", **pace.timed(lambda: trainer.save(folder / "checkpoint").to_json())}
@@ -99,17 +101,17 @@ def story(spec: TrialSpec, orders: Commands, build: Callable[[TrialSpec], BuiltT
     say("ended")
 
 
-def go_on(trainer: Any, folder: Path) -> None:
-    """From the newest sound checkpoint; anew when every one is damaged: that yields the same numbers, only later.
+def resume(trainer: Any, folder: Path) -> None:
+    """Loads the newest valid checkpoint. Starts from the beginning if all are damaged, which gives the same numbers.
 
-    Raises CheckpointError for a sound one that belongs to another run.
+    Raises CheckpointError for a valid checkpoint of another run.
     """
     from fts.training.checkpoint import CheckpointError  # here, not above: torch
 
     try:
         stored = trainer.load(folder)
     except CheckpointError as nothing_sound:
-        if trainer.can_load(folder):  # what is damaged has been put aside, so this one is sound
+        if trainer.can_load(folder):  # damaged ones have been moved aside, so this one is valid
             raise
         say(f"checkpoint: {nothing_sound}")
         return
@@ -119,7 +121,7 @@ def go_on(trainer: Any, folder: Path) -> None:
 
 
 def epoch_line(result: Any, epochs: int) -> str:
-    """`ep 9/20 step 4120 loss .5931 auc .6803 ...`: one epoch in the log."""
+    """Returns the log line of an epoch: `ep 9/20 step 4120 loss .5931 auc .6803 ...`."""
     auc = "" if result.val_auc is None else f" auc {result.val_auc:.4f}"
     return (
         f"ep {result.epoch}/{epochs} step {result.step} train {result.train_loss:.4f} val {result.val_loss:.4f}{auc} "

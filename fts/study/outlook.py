@@ -1,9 +1,9 @@
-"""Says from finished trials what each remaining cell will cost, and what it is likely to gain.
+"""Estimates from finished trials what each remaining cell will cost, and what it is likely to gain.
 
-Cost: seconds per trial as the forecast of `fts status` has them, with its 80 % interval. Gain of further trials: the
-best of n trials falls about linearly with log n, at the slope of this cell's own last doubling; a cell nobody has begun
-is judged by what its size changed at other horizons. Beside it stands the noise of the validation set: a gain below it
-cannot be told from luck.
+Cost: seconds per trial as in the forecast of `fts status`, with an 80 % interval. Gain of further trials: the best of n
+trials falls about linearly with log n, with the slope of this cell's own last doubling. For a cell without trials it
+is the gain of its size at other horizons. It is compared with the noise of the validation set: a gain below the noise
+cannot be distinguished from luck.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ if TYPE_CHECKING:
 
     from fts.state.db import Database
 
-FEWEST = 4  # complete trials before a slope is read from them
-PRUNED_COUNTS = 1 / 3  # of a complete trial, see `looks`
-FOLD = 0.4  # of a trial is a fold that trains on all days: it stops where the winner was best (2M/h1: 4of6 cost 1.03)
-JUDGING = ("replicate", "walk")  # kinds that say what a winner is worth: there is nothing to gain from them
+FEWEST = 4  # complete trials needed to estimate a slope
+PRUNED_COUNTS = 1 / 3  # share of a complete trial, see `evidence`
+FOLD = 0.4  # cost of a fold in trials: it stops at the winner's best epoch (2M/h1: 4of6 cost 1.03)
+WINNER_KINDS = ("replicate", "walk")  # kinds that evaluate a winner: they gain nothing
 OPEN = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.PAUSED)
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a cell that has not ended will cost and may bring. Gains are in the objective, above 0: better."""
+    """Expected cost and gain of a cell that has not ended. Gains are in the objective; above 0 is better."""
 
     job: int
     cell: str
     status: str
-    left: int  # trials
-    seconds: float | None  # of training and overhead; None: nothing like it has run
-    seconds_low: float | None  # 80 %
+    left: int  # number of trials
+    seconds: float | None  # of training and overhead; None if nothing similar has run
+    seconds_low: float | None  # 80 % interval
     seconds_high: float | None
-    then: float | None  # seconds after that: its winner with other seeds, and on walk-forward folds
+    then: float | None  # seconds after the search: its winner with other seeds, and on walk-forward folds
     objective: str
     best: float | None  # so far
-    chance: float | None  # that one of the trials left beats the best, were they as good as those that ran (`looks`)
-    gain: float | None  # expected, over the best so far; of a cell not begun: over the best at its horizon
+    chance: float | None  # that a remaining trial beats the best, if they are as good as those that ran (`evidence`)
+    gain: float | None  # expected, over the best so far; for a cell without trials: over the best at its horizon
     noise: float | None  # half the 95 % interval of the paired difference to the baseline
-    basis: str  # where the gain comes from, in words
+    basis: str  # source of the gain, as text
 
     @property
     def worth_it(self) -> bool | None:
-        """Is the expected gain above the noise? None: cannot be said."""
+        """Whether the expected gain is above the noise; None if unknown."""
         return None if self.gain is None or self.noise is None else self.gain > self.noise
 
 
@@ -64,11 +64,11 @@ def outlooks(
     now: float,
     worked: Mapping[int, float] | None = None,
 ) -> list[Outlook]:
-    """One per cell, or job that judges a winner, that is running or may still run, in the order of the queue.
+    """Returns one per cell, or job that evaluates a winner, that has not ended, in the order of the queue.
 
     `trials` by job number, `worked` the seconds of training of interrupted jobs (fts.state.queries.worked).
     """
-    shown = [job for job in jobs if job.kind in ("cell", *JUDGING) and job.status is not JobStatus.CANCELLED]
+    shown = [job for job in jobs if job.kind in ("cell", *WINNER_KINDS) and job.status is not JobStatus.CANCELLED]
     cells = [job for job in shown if job.kind == "cell"]
     noise = {margin.job_id: (margin.loss_high - margin.loss_low) / 2 for margin in margins}
     noise_auc = {margin.job_id: (margin.auc_high - margin.auc_low) / 2 for margin in margins}
@@ -94,9 +94,9 @@ def _outlook(
     pace = own_pace(job, now, worked) or pace_of(job.budget, jobs, now, worked, epochs_of(job), is_pruned(job))
     best = best_of(job, trials.get(job.id, ()))
     values = complete_values(trials.get(job.id, ()))
-    seen = looks(values, trials.get(job.id, ()))
+    seen = evidence(values, trials.get(job.id, ()))
     gain: float | None
-    if job.kind in JUDGING:
+    if job.kind in WINNER_KINDS:
         gain, basis = None, "judges the winner"
     elif len(values) >= FEWEST:
         gain, basis = more_trials(values, left, seen), f"its last {len(values) // 2} of {len(values)} trials"
@@ -129,16 +129,16 @@ def _outlook(
 
 
 def trials_after(seeds: int, folds: str | None) -> float:
-    """What follows a search, in trials of it: its winner with other seeds, and with all of them on folds (4of6)."""
+    """Returns what follows a search, in its trials: its winner with other seeds, and with all seeds on folds (4of6)."""
     walked = 0.0
     if folds is not None:
         judged, of = map(int, folds.split("of"))
-        walked = FOLD * sum(range(of - judged + 1, of + 1)) / (of + 1)  # each trains on the stretches before it
+        walked = FOLD * sum(range(of - judged + 1, of + 1)) / (of + 1)  # each trains on the folds before it
     return seeds - 1 + seeds * walked
 
 
 def complete_values(trials: Iterable[Trial]) -> list[float]:
-    """Losses of complete trials in the order they ran; an AUC counts as its negative, so that smaller is better."""
+    """Returns the losses of complete trials in order; an AUC counts as its negative, so that smaller is better."""
     return [
         -trial.value if trial.objective == "val_auc" else trial.value
         for trial in trials
@@ -146,21 +146,21 @@ def complete_values(trials: Iterable[Trial]) -> list[float]:
     ]
 
 
-def looks(values: Sequence[float], trials: Iterable[Trial]) -> float:
-    """How many trials a search has been worth as evidence that its best is hard to beat: the complete and some pruned.
+def evidence(values: Sequence[float], trials: Iterable[Trial]) -> float:
+    """Returns how many trials count as evidence that the best is hard to beat: the complete and some of the pruned.
 
-    A pruned trial did not lead either, but a sampler that learns makes the next better than those. Counted as a third,
-    ten real 2M searches cut at a tenth to nine tenths were told a better trial to come in .94, .87, .70, .46 and .21
-    of cases; it came in 1, .9, .7, .4 and .4. Not counted at all: .96, .93, .88, .74 and .53.
+    A pruned trial was no better either, but a sampler that learns makes the next ones better. With a pruned trial as
+    a third, in ten real 2M searches cut at a tenth to nine tenths the predicted chance of a better trial was .94, .87,
+    .70, .46 and .21; the observed frequency 1, .9, .7, .4 and .4. Without pruned trials: .96, .93, .88, .74 and .53.
     """
     return len(values) + PRUNED_COUNTS * sum(trial.status is TrialStatus.PRUNED for trial in trials)
 
 
 def more_trials(values: Sequence[float], left: int, seen: float | None = None) -> float:
-    """Expected fall of the best value by `left` further trials like the `values` that ran.
+    """Returns the expected fall of the best value by `left` further trials like the `values` that ran.
 
-    Expected best of k out of n, over all choices of k, is known from the sample itself; its fall from k = n/2 to n is
-    one doubling, and log2((seen + left) / seen) doublings are to come, `seen` n or what `looks` makes of it.
+    The expected best of k of the n values, over all choices of k, is known exactly. Its fall from k = n/2 to n is one
+    doubling, and log2((seen + left) / seen) doublings remain; `seen` is n, or the number from `evidence`.
     """
     n = len(values)
     doubling = expected_best(values, n // 2) - expected_best(values, n)
@@ -168,14 +168,17 @@ def more_trials(values: Sequence[float], left: int, seen: float | None = None) -
 
 
 def expected_best(values: Sequence[float], k: int) -> float:
-    """Mean of the smallest of k values drawn without replacement: it is the i-th smallest in C(n-i, k-1) of C(n, k)."""
+    """Returns the mean of the smallest of k values drawn without replacement.
+
+    The i-th smallest of all n is the smallest in C(n-i, k-1) of the C(n, k) draws.
+    """
     ordered, n = sorted(values), len(values)
     total = math.comb(n, k)
     return math.fsum(value * (math.comb(n - i, k - 1) / total) for i, value in enumerate(ordered, start=1))
 
 
 def step_in_size(job: Job, cells: Sequence[Job], trials: Mapping[int, Sequence[Trial]]) -> tuple[float | None, str]:
-    """What the step from the best smaller budget to this one gained at other horizons, and how that is known."""
+    """Returns what this budget gained over the best smaller one at other horizons, and the source as text."""
     best = {
         (other.budget, other.horizon): min(values)
         for other in cells
@@ -194,7 +197,7 @@ def step_in_size(job: Job, cells: Sequence[Job], trials: Mapping[int, Sequence[T
 
 
 def _question(job: Job) -> tuple[str, ...]:
-    """What two cells must have in common for the values of one to say something about the other."""
+    """What two cells must have in common so that the values of one predict those of the other."""
     asked = (job.spec.get(name) for name in ("dataset", "data_md5", "split", "cv"))
     return (job.task, job.tier, _objective(job), *map(repr, asked))
 
@@ -204,7 +207,7 @@ def _objective(job: Job) -> str:
 
 
 def campaign(db: Database, now: float) -> list[Outlook]:
-    """The outlook of every open cell, from one look at the database."""
+    """Returns the outlook of every open cell, from one read transaction."""
     from fts.state import queries  # here, not above: peewee
 
     with db.read():

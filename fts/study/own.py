@@ -1,4 +1,4 @@
-"""The jobs of this study: a database may hold those of any other beside them, which nothing here can read."""
+"""The jobs of this study. A database may also hold jobs of other studies, which this study cannot read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def own_jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tuple[Job, ...]:
-    """The jobs of this study, in the order of the queue."""
-    from fts.state import queries  # here, not above: peewee, which a mere --help need not load
+    """Returns the jobs of this study, in the order of the queue."""
+    from fts.state import queries  # here, not above: peewee, which --help does not need
 
     return own(queries.jobs(db, statuses))
 
@@ -26,7 +26,7 @@ def own(jobs: Sequence[Job]) -> tuple[Job, ...]:
 
 
 def refuse_another(job: Job, command: str) -> Job:
-    """The job itself. Raises WrongStatus for one of another study, with what shows its results."""
+    """Returns the job. Raises WrongStatus for a job of another study, with the command that shows its results."""
     if job.study == PATCHTST:
         return job
     raise WrongStatus(

@@ -1,4 +1,4 @@
-"""Writes the study as tables for pandas: trials, epochs and predictions. Copies; writing again replaces them."""
+"""Writes the study as tables for pandas: trials, epochs and predictions. Writing again replaces them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
-    """trials.parquet (one row per trial, every kind), epochs.parquet and predictions.parquet (of the best trials)."""
+    """Writes trials.parquet (one row per trial of any kind), epochs.parquet and predictions.parquet (best trials)."""
     import pandas as pd
 
     from fts.analysis.trials_table import tidy_trials
@@ -42,7 +42,7 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
         ]
     ).drop(columns=["metrics"], errors="ignore")
     cells = [(job, [trial for trial, _ in history]) for job, history in histories if job.kind == "cell"]
-    predictions = [  # with the job: cells of another seed or tier have the same name
+    predictions = [  # with the job, because cells of another seed or tier have the same name
         table.assign(trial=name, job=cell[0].id)
         for cell in cells
         for name, table in predictions_of(places, [cell], best_only=True)
@@ -56,13 +56,13 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
 
 
 def _facts(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """What trials told of themselves beside their columns, each as a column of its own."""
+    """Returns the trials' facts without columns of their own, each as a column."""
     names = dict.fromkeys(name for row in rows for name in row["facts"])
     return {f"facts.{name}": [row["facts"].get(name) for row in rows] for name in names}
 
 
 def _params(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The suggested parameters as columns: parquet has no word for a dictionary of mixed content."""
+    """Returns the parameters as columns: parquet cannot store a dictionary of mixed content."""
     names = ("learning_rate", "weight_decay", "warmup_steps", "dropout", "model", "inputs")
     return {name: [row["params"].get(name) for row in rows] for name in names}
 

@@ -1,4 +1,4 @@
-"""Uses a final model: probabilities for new bars, the same on every call, and a refusal for the wrong bars."""
+"""Predicts probabilities for new bars with a final model: deterministic, and with an error for the wrong bars."""
 
 # shapes: T days, F features, W windows, B windows in a batch
 
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
     from fts.data.layouts import ReadOptions
 
-SHRUNK = 0.1  # of the training mean: volumes in thousands, or another ticker's, lie within 3 sd of a mean above 0
-DRIFT = 3.0  # standard deviations of the training rows: a feature whose mean lies farther out is named
+SHRUNK = 0.1  # share of the training mean; volumes in thousands are within 3 sd of a positive mean
+DRIFT = 3.0  # standard deviations of the training rows: a feature with a mean farther away gets a warning
 
 
 class WrongBars(ValueError):
-    """Bars that this model cannot be asked about: the message says what was expected."""
+    """Bars that this model cannot use; the message says what was expected."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """One probability per day that has a whole window behind it."""
+    """One probability per day that has a complete window."""
 
     table: pd.DataFrame  # date, p
-    warnings: tuple[str, ...]  # where these bars look unlike those of the training
+    warnings: tuple[str, ...]  # how these bars differ from those of the training
 
 
 def predict_file(
     model: FinalModel, path: Path | str, vix: Path | str | None = None, reading: ReadOptions = AS_IT_STANDS
 ) -> Predicted:
-    """Probabilities for the bars of a csv or parquet file; `vix`: a file of VIX closes, for tiers that need them.
+    """Returns probabilities for the bars of a csv or parquet file; `vix`: a file of VIX closes, if the tier needs them.
 
-    Raises BadBars for a file that holds no bars, WrongBars when the model cannot read them.
+    Raises BadBars for a file without bars, WrongBars if the model cannot use them.
     """
     tier = str(model.config["tier"])
     if tiers.needs_vix(tier) and vix is None:
@@ -60,7 +60,7 @@ def predict_file(
 def predict_bars(
     model: FinalModel, bars: pd.DataFrame, closes: pd.Series | None = None, origin: str = "these bars"
 ) -> Predicted:
-    """Probabilities for checked bars (fts.data.bars.check_bars). Raises WrongBars, FeatureUnknown."""
+    """Returns probabilities for checked bars (fts.data.bars.check_bars). Raises WrongBars, FeatureUnknown."""
     needed = tiers.WARM_UP + model.context
     if len(bars) < needed:
         raise WrongBars(
@@ -92,7 +92,7 @@ def predict_bars(
 
 
 def _trained_on_volume(model: FinalModel) -> bool:
-    """Without volume (1 on each day) adosc stays below 3 in size; volume_ratio never moves: its sd counts as 1."""
+    """Whether the training bars had volumes; without (1 on each day) |adosc| is below 3 and volume_ratio has sd 1."""
     features = list(model.config["features"])
     if "adosc" in features:
         return float(model.sd[features.index("adosc")]) > 10
@@ -100,7 +100,7 @@ def _trained_on_volume(model: FinalModel) -> bool:
 
 
 def scaled(model: FinalModel, x_TF: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The features as the model was trained on them. Raises NoModel for a scaler that leaves no numbers."""
+    """Returns the features scaled as in training. Raises NoModel if the scaled values are not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         scaled_TF = ((x_TF - model.mean) / model.sd).astype(np.float32)
     if not np.isfinite(scaled_TF).all():
@@ -112,7 +112,7 @@ def scaled(model: FinalModel, x_TF: NDArray[np.float64]) -> NDArray[np.float32]:
 
 @torch.inference_mode()
 def window_probabilities(model: FinalModel, x_TF: NDArray[np.float32], ends: NDArray[np.int64]) -> NDArray[np.float32]:
-    """One probability per window end. One thread: sums of several come out differently from run to run of a machine."""
+    """Returns one probability per window end. With one thread, because sums over several threads vary between runs."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -125,9 +125,9 @@ def window_probabilities(model: FinalModel, x_TF: NDArray[np.float32], ends: NDA
 
 
 def drift_warnings(model: FinalModel, x: pd.DataFrame) -> tuple[str, ...]:
-    """Features that look unlike the training rows: over all these bars, else in the newest window, which matters most.
+    """Returns warnings on features that differ from the training rows: in all bars, else in the newest window.
 
-    A long history of a price that has multiplied looks like its own past on average, and its last days do not.
+    A long history of a price that has multiplied is similar to the training on average, but its last days are not.
     """
     newest = f"in the newest window, until {x.index[-1]:%Y-%m-%d}, "
     for rows, where in ((x, ""), (x.tail(model.context), newest)):
@@ -137,7 +137,7 @@ def drift_warnings(model: FinalModel, x: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _unlike(model: FinalModel, x: pd.DataFrame) -> str | None:
-    """Which features' means are far from those of the training rows; None: no one's."""
+    """Names the features with means far from the training rows; None if there are none."""
     mean_F = x.to_numpy(np.float64).mean(axis=0)
     shift_F = np.abs(mean_F - model.mean) / model.sd
     shrunk_F = (np.abs(model.mean) > model.sd) & (np.abs(mean_F) < SHRUNK * np.abs(model.mean))
@@ -156,7 +156,7 @@ def _unlike(model: FinalModel, x: pd.DataFrame) -> str | None:
 
 
 def _first(names: Iterable[str]) -> str:
-    """The first five, and how many more."""
+    """Joins the first five names, and says how many more there are."""
     names = list(names)
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 

@@ -1,4 +1,4 @@
-"""What an order of the matrix would take on this machine, in sentences: the numbers of `fts plan --memory`."""
+"""Says what cells of the matrix would cost on this machine, with the numbers of `fts plan --memory`."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Cell = tuple[str, int]  # (budget, horizon)
 
 @dataclass(frozen=True)
 class Standing:
-    """A job that asks the same question."""
+    """A job of the same question."""
 
     job: int
     status: str
-    trials: int  # that are wanted of it
+    trials: int  # trials wanted in total
 
 
 @dataclass(frozen=True)
 class CellCost:
     """One cell of the plan; bytes and seconds of its architectures."""
 
-    trial_s: float | None  # of the middle architecture; None: none fits
-    low: int  # bytes of the smallest architecture that fits (or of the smallest, if none does)
+    trial_s: float | None  # of the median architecture; None: none fits
+    low: int  # bytes of the smallest architecture that fits, or of the smallest of all
     high: int
     shapes: int
     too_large: int  # architectures that cannot run here
-    waiting: int  # that need more than a slot's share
+    waiting: int  # architectures that need more than a slot's share
     same: tuple[Standing, ...] = ()  # jobs of the same question
 
 
@@ -47,14 +47,14 @@ class Preview:
 
     cells: Mapping[Cell, CellCost]
     slots: int
-    share: int  # bytes for each slot
+    share: int  # bytes per slot
     device: str
-    source: str  # where the seconds come from
-    recorded: bool = False  # they come from trials that ran here
+    source: str  # source of the seconds
+    recorded: bool = False  # whether they come from trials that ran here
 
 
 def cost_of(plan: CellPlan) -> CellCost:
-    """A trial of the middle architecture, for as many epochs as trials usually run where none is pruned."""
+    """Returns the cost of a trial of the median architecture, for the usual number of epochs of an unpruned trial."""
     fitting = plan.fitting
     needs = [shape.predicted_bytes for shape in fitting or plan.shapes] or [0]
     trial_s = plan.epochs * median(shape.epoch_s or 0.0 for shape in fitting) if fitting else None
@@ -64,22 +64,22 @@ def cost_of(plan: CellPlan) -> CellCost:
 
 
 def standing(cost: CellCost | None, trials: int) -> Standing | None:
-    """The job that such an order would find, by the rule of `fts enqueue`; None: the cell is new."""
+    """Returns the job that `fts enqueue` would find for the cell; None: the cell is new."""
     there = cost.same if cost is not None else ()
     return min(there, key=lambda job: preference(job.status, job.trials, job.job, trials), default=None)
 
 
 def trials_left(cost: CellCost, trials: int, pruner: str = "none") -> float:
-    """How many trials would run, in unpruned ones: none for a cell that is there, the further ones of an extension."""
+    """Returns how many trials would run, in unpruned trials; for an existing job only the additional ones."""
     there = standing(cost, trials)
     had = 0 if there is None else min(there.trials, trials)
     return float(trials - had) if pruner == "none" or trials == had else worth_of_pruned(trials, had)
 
 
 def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "none", after: float = 0.0) -> str:
-    """How long the new part of an order takes, within which limits, and for which cells nobody can tell.
+    """Says how long the new trials take, with an 80 % range, and for how many cells the time is unknown.
 
-    `after`: what follows the search of a new cell, in trials of it.
+    `after`: what follows the search of a new cell, in units of its trials.
     """
     known = [plan.cells[cell] for cell in cells if cell in plan.cells]
     left = [
@@ -100,7 +100,7 @@ def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "no
 
 
 def judged(plan: Preview, cells: Sequence[Cell], trials: int, after: float) -> str:
-    """What the winners of new cells cost; empty: nothing follows their searches."""
+    """Says what the winners of new cells cost; empty if nothing follows their searches."""
     new = any(standing(plan.cells[cell], trials) is None for cell in cells if cell in plan.cells)
     if not after or not new:
         return ""
@@ -108,7 +108,7 @@ def judged(plan: Preview, cells: Sequence[Cell], trials: int, after: float) -> s
 
 
 def pruned(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str) -> str:
-    """How much shorter the pruner makes it; empty: there is none, or nothing to run."""
+    """Says how much the pruner saves; empty without a pruner, or if nothing runs."""
     known = [plan.cells[cell] for cell in cells if cell in plan.cells]
     whole = sum(trials_left(cost, trials) for cost in known)
     worth = sum(trials_left(cost, trials, pruner) for cost in known)
@@ -121,7 +121,7 @@ def pruned(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str) -> st
 
 
 def sentences(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "none", after: float = 0.0) -> list[str]:
-    """Time, memory by size, and what does not fit, for the chosen cells."""
+    """Returns sentences on time, memory by size, and what does not fit, for the chosen cells."""
     known = [(cell, plan.cells[cell]) for cell in cells if cell in plan.cells]
     said = [
         f"time: {time_of(plan, cells, trials, pruner, after)}; from {plan.source}"
@@ -147,7 +147,7 @@ def _by_budget(known: Sequence[tuple[Cell, CellCost]]) -> str:
 
 
 def span(low: int, high: int) -> str:
-    """1.0 to 3.1 GB."""
+    """Formats a range of bytes: 1.0 to 3.1 GB."""
     first, last = formatting.size(low), formatting.size(high)
     if first == last:
         return first

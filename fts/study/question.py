@@ -1,4 +1,4 @@
-"""Recognises a question that was asked before, whatever became of its job, and says what there is and what to type."""
+"""Finds jobs of the same question, in any status, and explains why a new job does not extend one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def question_of(spec: Mapping[str, Any]) -> str | None:
-    """The question of a stored specification; None: it is of another version, or no specification."""
+    """Returns the question of a stored specification; None if this version cannot read it."""
     try:
         return CellSpec.from_json(spec).question
     except BadSpec:
@@ -24,17 +24,17 @@ def question_of(spec: Mapping[str, Any]) -> str | None:
 
 
 def rule() -> Any:
-    """The same, as the transitions need it."""
-    from fts.state.transitions import SameQuestion  # here, not above: peewee, which a mere --help need not load
+    """Returns the rule for transitions.enqueue: which jobs ask the same question."""
+    from fts.state.transitions import SameQuestion  # here, not above: peewee, which --help does not need
 
     return SameQuestion(question_of, lambda spec: CellSpec.from_json(spec).identity)
 
 
 def other_epochs(jobs: Iterable[Job], cell: CellSpec, new: int) -> str:
-    """Why job `new` does not extend an earlier one that differs by its epochs alone; empty where there is none."""
+    """Explains why job `new` does not extend an earlier job with another number of epochs; empty if there is none."""
     earlier = [job for job in jobs if job.id != new and job.kind == cell.kind == "cell" and _same_cell(job, cell)]
     found = [job for job in earlier if _question_with(job, cell.epochs) == cell.question]
-    if not found or any(job.spec.get("epochs") == cell.epochs for job in found):  # or asked for with --again
+    if not found or any(job.spec.get("epochs") == cell.epochs for job in found):  # or the user gave --again
         return ""
     job = max(found, key=lambda job: job.id)
     return (
@@ -48,5 +48,5 @@ def _same_cell(job: Job, cell: CellSpec) -> bool:
 
 
 def _question_with(job: Job, epochs: int) -> str | None:
-    """What the job would ask with so many epochs."""
+    """Returns the question of the job if it had this number of epochs."""
     return question_of(job.spec | {"epochs": epochs})

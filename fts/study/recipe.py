@@ -1,6 +1,6 @@
-"""Which recipe a trial trains with: the memory plan of fts.training.memory, asked about a cell and an architecture.
+"""Chooses the recipe of a trial: the memory plan of fts.training.memory for a cell and an architecture.
 
-Imports neither torch nor pandas: the worker asks before a process starts, `fts plan` for hundreds of architectures.
+Imports neither torch nor pandas: the worker needs it before a process starts, `fts plan` for hundreds of architectures.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from fts.training.memory import CannotFit, Estimate, Plan, Recipe, Shape
 if TYPE_CHECKING:
     from fts.study.cell import CellSpec
 
-# tier -> features of a day; here as numbers because fts.features would load pandas and TA-Lib (a test compares them)
+# tier -> number of features per day; not imported from fts.features, which loads pandas and TA-Lib (a test compares)
 FEATURES = {"a20": 20, "a25": 25, "c": 33, "r20": 20, "a39": 39}
-_OF_A20 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 15, 16, 19)  # in units of price or volume
-_OF_A25 = (0, 1, 2, 3, 4, *(5 + n for n in _OF_A20))  # of c and a39 too, which begin with a25
+_OF_A20 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 15, 16, 19)  # indices of features in units of price or volume
+_OF_A25 = (0, 1, 2, 3, 4, *(5 + n for n in _OF_A20))  # also for c and a39, which begin with a25
 LEVELS: dict[str, tuple[int, ...]] = {"a20": _OF_A20, "a25": _OF_A25, "c": _OF_A25, "r20": (), "a39": _OF_A25}
-JUDGED_ON_FOLDS = ("cell", "replicate")  # kinds of jobs that train a model for each fold of `cv`
+FOLD_KINDS = ("cell", "replicate")  # kinds of jobs whose trials train a model for each fold of `cv`
 
 
 def plan_recipe(cell: CellSpec, architecture: str, limit: int, device: str) -> Plan:
-    """The fastest recipe for one architecture of a cell within `limit` bytes; raises CannotFit with the bytes."""
+    """Returns the fastest recipe of one architecture within `limit` bytes. Raises CannotFit with the bytes."""
     return plan_for(cell, _config(cell, architecture), limit, device)
 
 
 def plan_for(cell: CellSpec, config: ModelConfig, limit: int, device: str) -> Plan:
-    """The same for a model's configuration."""
+    """Returns the fastest recipe of a model's configuration within `limit` bytes. Raises CannotFit."""
     shape = shape_of(config, models_of(cell))
     return memory.plan(shape, cell.effective_batch, limit, device, precisions(cell.precision, device))
 
 
 def precisions(wanted: str, device: str) -> tuple[str, ...]:
-    """What the matrix products may compute in, the preferred first; weights and optimizer stay fp32 in all of them.
+    """Returns the precisions of matrix products to try, the preferred first; weights and optimizer always stay fp32.
 
-    auto: bf16 where the machine is good at it. On the study's cells it moved no validation loss by more than 0.0005
-    and trained 1.1 to 1.8 times as fast on a processor (docs/LOG.md). A GPU has no use for fp32 then; on a processor
-    fp32 may fit where bf16 does not, for that keeps a second copy of the weights.
+    auto: bf16 if the machine is fast at it. On the study's cells it changed no validation loss by more than 0.0005
+    and trained 1.1 to 1.8 times as fast on a processor (docs/LOG.md). A GPU then does not need fp32; on a processor
+    fp32 may fit where bf16 does not, because bf16 keeps a second copy of the weights.
     """
     if wanted != "auto":
         return (wanted,)
@@ -52,19 +52,19 @@ def precisions(wanted: str, device: str) -> tuple[str, ...]:
 
 
 def predict(config: ModelConfig, recipe: Recipe, device: str, models: int = 1) -> Estimate:
-    """Bytes that training with this recipe will need at its peak, by part; `models` as in `models_of`."""
+    """Predicts the peak bytes of training with this recipe, by part; `models` as in `models_of`."""
     return memory.estimate(shape_of(config, models), recipe, device)
 
 
 def models_of(cell: CellSpec) -> int:
-    """How many models a trial of the cell holds at once: one for each walk-forward fold."""
-    return cell.folds if cell.kind in JUDGED_ON_FOLDS else 1
+    """Returns the number of models that a trial of the cell holds at once: one per walk-forward fold."""
+    return cell.folds if cell.kind in FOLD_KINDS else 1
 
 
 def fitted(cell: CellSpec, architecture: str, limit: int, device: str, stored: dict[str, Any]) -> Plan:
-    """The stored recipe of a trial that goes on, made smaller until it fits; raises CannotFit with the bytes.
+    """Returns the stored recipe of a resumed trial, reduced until it fits. Raises CannotFit with the bytes.
 
-    Its optimizer stays: the checkpoint holds its state.
+    The optimizer stays, because the checkpoint holds its state.
     """
     shape = cell_shape(cell, architecture)
     recipe: Recipe | None = Recipe.from_json(stored, cell.effective_batch)
@@ -77,13 +77,13 @@ def fitted(cell: CellSpec, architecture: str, limit: int, device: str, stored: d
 
 
 def shrunk(cell: CellSpec, stored: dict[str, Any]) -> dict[str, Any] | None:
-    """The next leaner recipe for a trial that needed more than it may, as stored in a trial; None: there is none."""
+    """Returns the stored recipe with the next smaller memory, for a trial over its limit; None if there is none."""
     smaller = memory.smaller(Recipe.from_json(stored, cell.effective_batch))
     return None if smaller is None else stored | smaller.to_json()
 
 
 def model_config(cell: CellSpec, architecture: str, n_features: int, dropout: float = 0.0) -> ModelConfig:
-    """What a trial of the cell builds."""
+    """Returns the model's configuration for a trial of the cell."""
     return ModelConfig(
         Architecture.parse(architecture),
         n_features=n_features,
@@ -98,12 +98,12 @@ def model_config(cell: CellSpec, architecture: str, n_features: int, dropout: fl
 
 
 def cell_shape(cell: CellSpec, architecture: str) -> Shape:
-    """Bytes and work of one architecture of a cell; raises BadSpec for a tier whose width is not known here."""
+    """Returns bytes and work of one architecture of a cell. Raises BadSpec for an unknown tier."""
     return shape_of(_config(cell, architecture), models_of(cell))
 
 
 def shape_of(config: ModelConfig, models: int = 1) -> Shape:
-    """What of a model's configuration decides its bytes."""
+    """Returns the fields of a model's configuration that decide its bytes."""
     return memory.shape_of(
         config.architecture,
         count_parameters(config),
@@ -124,7 +124,7 @@ def _config(cell: CellSpec, architecture: str) -> ModelConfig:
 
 @lru_cache(maxsize=4)
 def good_at_bf16(device: str) -> bool:
-    """Has the processor products in bf16 (twice as fast, docs/LOG.md), or the GPU compute capability 8?"""
+    """Whether the processor has bf16 products (twice as fast, docs/LOG.md), or the GPU compute capability 8."""
     if device == "cpu":
         try:
             flags = Path("/proc/cpuinfo").read_text()

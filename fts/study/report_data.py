@@ -1,4 +1,4 @@
-"""Fills a report from the database: trials, curves, baselines, predictions and openings, as the analysis wants them."""
+"""Reads the data of the report from the database: trials, curves, baselines, predictions and openings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = logging.getLogger("fts.report")
 
 
 def make_report(db: Database, places: Places, folder: Path | None = None, now: float | None = None) -> Path:
-    """Writes outputs/report (or `folder`) and returns the page; half a matrix is reported as half a matrix."""
+    """Writes outputs/report (or `folder`) and returns the page; a half-finished matrix gives a partial report."""
     from fts.analysis.report import write_report  # here, not above: pandas and matplotlib, seconds
 
     target = folder or places.outputs / "report"
@@ -44,7 +44,7 @@ def make_report(db: Database, places: Places, folder: Path | None = None, now: f
 
 
 def study_data(db: Database, places: Places, now: float | None = None) -> StudyData:
-    """Everything the analysis reads, from one consistent look at the database and the stored predictions."""
+    """Reads everything for the analysis, from one read transaction and the stored predictions."""
     import pandas as pd
 
     from fts.analysis.study_data import CELL_COLUMNS, EPOCH_COLUMNS, StudyData
@@ -99,7 +99,7 @@ def study_data(db: Database, places: Places, now: float | None = None) -> StudyD
 
 
 def importance_of(trials: Sequence[Trial]) -> Importance | None:
-    """None where too few trials say anything."""
+    """Returns None if there are too few trials."""
     from fts.analysis.study_data import Importance
     from fts.jobs.search.importance import chance_of, importance
 
@@ -108,7 +108,7 @@ def importance_of(trials: Sequence[Trial]) -> Importance | None:
 
 
 def trial_row(job: Job, trial: Trial, usual: str | None = None) -> dict[str, Any]:
-    """A trial as one row, with what its job says about it; `usual` as for task_of."""
+    """Returns a trial as one row, with fields of its job; `usual` as for task_of."""
     of_job = ("experiment", "kind", "budget", "horizon", "task", "tier")
     return {
         "job": job.id,
@@ -122,9 +122,9 @@ def trial_row(job: Job, trial: Trial, usual: str | None = None) -> dict[str, Any
 
 
 def task_of(job: Job, usual: str | None = None) -> str:
-    """`threshold_1pct`, or judged on folds `threshold_1pct walk-forward:5`: other windows, so a matrix of its own.
+    """Returns `threshold_1pct`, or `threshold_1pct walk-forward:5` for folds: other windows, so a separate matrix.
 
-    So has what is asked of other prices than the `usual` ones: `threshold_1pct IXIC`.
+    Other prices than the `usual` ones are also separate: `threshold_1pct IXIC`.
     """
     ticker = naming.ticker_of(job)
     return " ".join(
@@ -133,13 +133,13 @@ def task_of(job: Job, usual: str | None = None) -> str:
 
 
 def usual_ticker(jobs: Iterable[Job]) -> str | None:
-    """Whose prices the first cell is about; without a cell, the first job; None: there is no job."""
+    """Returns the ticker of the first cell, or without cells of the first job; None without jobs."""
     first = min(jobs, key=lambda job: (job.kind != "cell", job.id), default=None)
     return None if first is None else naming.ticker_of(first)
 
 
 def pruner_of(job: Job) -> str:
-    """`halving 2,3,0.5,2`: what ended this job's hopeless trials, with the numbers it was put in line with."""
+    """Returns the job's pruner with its frozen numbers: `halving 2,3,0.5,2`."""
     pruner, rule = str(job.spec.get("pruner", "none")), job.spec.get("halving")
     if pruner != "halving":
         return pruner
@@ -149,13 +149,13 @@ def pruner_of(job: Job) -> str:
 def baseline_rows(
     places: Places, ran: Iterable[tuple[Job, Iterable[Trial]]], usual: str | None = None
 ) -> Iterator[BaselineRow]:
-    """The stored predictions of every baseline, scored again."""
+    """Yields the stored predictions of every baseline, scored again."""
     from fts.analysis.study_data import baseline_row
 
     for job, trials in ran:
         for trial in trials:
             table = stored(places, job, trial)
-            if table is not None and {"model", "inputs"} <= set(trial.params):  # else somebody edited its row
+            if table is not None and {"model", "inputs"} <= set(trial.params):  # else somebody has edited the row
                 what = (trial.data_md5 or "", trial.params["model"], trial.params["inputs"])
                 seconds = (trial.ended_at or trial.started_at) - trial.started_at
                 yield baseline_row(task_of(job, usual), job.horizon, job.tier, *what, table, seconds)
@@ -164,7 +164,7 @@ def baseline_rows(
 def walk_rows(
     db: Database, places: Places, jobs: list[Job], trials: Mapping[int, Sequence[Trial]], usual: str | None = None
 ) -> Iterator[WalkRow]:
-    """The present winner of each cell on its folds; of an earlier winner, or before its first training: nothing."""
+    """Yields the current winner of each cell on its folds; nothing for earlier winners or before the first training."""
     from fts.analysis.study_data import WalkRow
 
     for cell, best, walk in walks_of(jobs, trials):
@@ -192,7 +192,7 @@ def walk_rows(
 
 
 def walks_of(jobs: Sequence[Job], trials: Mapping[int, Sequence[Trial]]) -> Iterator[tuple[Job, Trial, Job]]:
-    """Cell, present winner, and the latest job that has walked it, else that will."""
+    """Yields cell, current winner, and the latest walk job of it with a complete trial, else the latest of all."""
     for cell in begun_cells(jobs):
         best = best_of(cell, trials[cell.id])
         walks = [job for job in jobs if _walks(job, cell, best)]
@@ -202,7 +202,7 @@ def walks_of(jobs: Sequence[Job], trials: Mapping[int, Sequence[Trial]]) -> Iter
 
 
 def not_walked(jobs: Sequence[Job], trials: Mapping[int, Sequence[Trial]]) -> Iterator[str]:
-    """Winners of whose walk nothing is complete: the page would be silent about them."""
+    """Yields a sentence for each winner without a complete walk; the page would not mention them."""
     for cell, _, walk in walks_of(jobs, trials):
         if not walk.trials_complete:
             why = f": {walk.message}" if walk.status is JobStatus.FAILED and walk.message else ""
@@ -220,7 +220,7 @@ def _walks(job: Job, cell: Job, best: Trial | None) -> bool:
 def predictions_of(
     places: Places, cells: Iterable[tuple[Job, Iterable[Trial]]], *, best_only: bool = False
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """trial name -> date, y, p of every complete trial of each cell that has them, or of its best one only."""
+    """Yields (trial name, table of date, y, p) of every complete trial with predictions, or only of the best one."""
     from fts.analysis.trials_table import trial_name
 
     for job, trials in cells:
@@ -233,7 +233,7 @@ def predictions_of(
 
 
 def prices_of(places: Places, cells: Iterable[Job]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """data_md5 -> High and Close by day, up to the latest test part; none of a data set that is not here."""
+    """Yields (data_md5, High and Close by day) up to the latest test part; skips data sets that are missing here."""
     import pandas as pd
 
     from fts.data import splits
@@ -249,14 +249,14 @@ def prices_of(places: Places, cells: Iterable[Job]) -> Iterator[tuple[str, pd.Da
             days = read_dates(file)
             stop = max(splits.borders(days, splits.parse(job.spec.get("split"))).val_stop for job in jobs)
             dates, columns = read_columns(file, before=days[stop] if stop < len(days) else None)
-        except (OSError, ValueError) as error:  # no such data set, or one that is damaged
+        except (OSError, ValueError) as error:  # missing or damaged data set
             log.warning("the report has no prices of %s: %s", jobs[0].experiment, error)
             continue
         yield md5, pd.DataFrame({name: columns[name] for name in ("High", "Close")}, index=pd.DatetimeIndex(dates))
 
 
 def vix_of(places: Places) -> pd.Series | None:
-    """Closes of the VIX: those that were registered here, else those that come with arch; None: neither is there."""
+    """Returns closes of the VIX: the registered ones, else those of the package `arch`, else None."""
     import pandas as pd
 
     from fts.data import sources
@@ -267,7 +267,7 @@ def vix_of(places: Places) -> pd.Series | None:
     try:
         entry = manifest.current(raw_name("VIX"))
         return check_closes(pd.read_parquet(manifest.file(entry)), entry.dataset)
-    except (OSError, ValueError):  # none is registered, or it is damaged
+    except (OSError, ValueError):  # not registered, or damaged
         try:
             return sources.bundled_vix()
         except (sources.SourceFailed, OSError, ValueError):
@@ -275,7 +275,7 @@ def vix_of(places: Places) -> pd.Series | None:
 
 
 def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:
-    """A complete trial's predictions; None when there are none that can be read, which the report then says."""
+    """Returns a complete trial's predictions; None, with a warning, if they cannot be read."""
     from fts.analysis.study_data import BadPredictions, read_predictions
 
     if trial.status is not TrialStatus.COMPLETE:
@@ -288,7 +288,7 @@ def stored(places: Places, job: Job, trial: Trial) -> pd.DataFrame | None:
 
 
 def newer_sentence(newer: Job, shown: Job) -> str:
-    """`phase6a_2M_h1_...: job 5, a newer search of this cell, stands in line; ...`: why the page shows an older one."""
+    """Explains why the page shows an older search: `phase6a_2M_h1_...: job 5, a newer search of this cell, ...`."""
     ended = f"ended without a finished trial ({newer.status})"
     return (
         f"{newer.experiment}: job {newer.id}, a newer search of this cell, {COMING.get(newer.status, ended)}; "
@@ -297,7 +297,7 @@ def newer_sentence(newer: Job, shown: Job) -> str:
 
 
 def opening_sentence(opening: Opening) -> str:
-    """`ada@lab opened it for phase6a_2M_h1_threshold_1pct, trial 7 of job 2, at 2026-11-22T10:00:00+00:00: AUC ...`."""
+    """Returns `ada@lab opened it for phase6a_2M_h1_threshold_1pct, trial 7 of job 2, at 2026-11-22T10:00:00: ...`."""
     trial = f"trial {opening.trial} of job {opening.job_id}"
     said = f"{opening.who} opened it for {opening.experiment}, {trial}, at {formatting.iso(opening.at)}"
     if opening.scores is None:

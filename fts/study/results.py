@@ -1,7 +1,7 @@
-"""The results table: what each cell found, how sure that is, and whether it beats knowing nothing.
+"""The results table: the best value of each cell, its uncertainty, and the comparison with class prior and baseline.
 
-Beside every best value stand its interval, the number of validation windows and positives, and the loss of the class
-prior, because a validation set of 19 once drove 600 trials (lesson 1).
+Next to every best value are its interval, the number of validation windows and positives, and the loss of the class
+prior, because a validation set of 19 once decided 600 trials (lesson 1).
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 BELOW_PRIOR = "below prior"  # its validation loss is no better than always predicting the base rate
 BY_AUC = " by AUC"
-IN_NOISE = "inside noise"  # the 95 % interval of its AUC contains 0.5: it may be a coin
+IN_NOISE = "inside noise"  # the 95 % interval of its AUC contains 0.5: it may be guessing
 
 
 @dataclass(frozen=True)
 class Result:
-    """One cell, or the baselines of a horizon. Values are those of its best complete trial; None while there is none.
+    """One cell, or the baselines of a horizon. Values are those of its best complete trial; None if there is none.
 
-    The best is the one by the objective, of baselines too, as the queue and the monitor show it. The baseline to which
-    the cells' differences are taken is the one with the highest AUC: where that is another one it has a row of its own.
+    The best trial is the best by objective, also for baselines, as in queue and monitor. Cells are compared with the
+    baseline of the highest AUC; if that is another baseline, it has a separate row.
     """
 
     job: int
-    cell: str  # 2M/h1, or 2M/h1 2pct where another task has a cell of that name
+    cell: str  # 2M/h1, or 2M/h1 2pct if another task has a cell of that name
     experiment: str
     status: str
     wanted: int
@@ -56,7 +56,7 @@ class Result:
     val_loss: float | None
     prior_loss: float | None
     val_auc: float | None
-    auc_low: float | None  # 95 %
+    auc_low: float | None  # 95 % interval
     auc_high: float | None
     n_val: int | None
     n_pos: int | None
@@ -64,32 +64,32 @@ class Result:
     architecture: str | None
     n_params: int | None
     minutes: float  # of training, summed over the trials
-    energy_wh: float | None  # of that training, processor and GPU; None: not measured throughout
+    energy_wh: float | None  # of that training, processor and GPU; None: not measured all the time
     label_md5: str | None
     data_md5: str | None
     badges: tuple[str, ...]
-    rival: str | None = None  # the best baseline by AUC; the differences are cell minus rival, paired, 95 %
+    rival: str | None = None  # best baseline by AUC; the gains are cell minus rival, paired, with 95 % intervals
     auc_gain: float | None = None
     auc_gain_low: float | None = None
     auc_gain_high: float | None = None
     loss_gain: float | None = None  # below 0: the cell is better
     loss_gain_low: float | None = None
     loss_gain_high: float | None = None
-    seeds: int = 0  # trainings of the winning configuration with other seeds
+    seeds: int = 0  # number of trainings of the winning configuration with other seeds
     seed_mean: float | None = None  # of the objective
     seed_sd: float | None = None
     test_opened: str | None = None  # who opened the test set, and when
     test_auc: float | None = None
     test_loss: float | None = None
-    test_auc_gain: float | None = None  # above the baseline that led on validation, on the same test days
+    test_auc_gain: float | None = None  # over the baseline that was best on validation, on the same test days
     test_auc_gain_low: float | None = None
     test_auc_gain_high: float | None = None
-    without_best: str | None = None  # of a cell that has ended: why it has no best trial
-    newer: str | None = None  # `job 5 stands in line`: searches of the same cell that wait or run
+    without_best: str | None = None  # for a cell that has ended: why it has no best trial
+    newer: str | None = None  # `job 5 is queued`: waiting or running searches of the same cell
 
 
 def results(db: Database, jobs: Iterable[Job] | None = None) -> list[Result]:
-    """One row per cell, by budget and horizon; a cell that was run again appears once per job."""
+    """Returns one row per cell, by budget and horizon; a cell that was run again appears once per job."""
     from fts.state import queries  # here, not above: peewee, which the pure parts of this file do not need
 
     there = queries.jobs(db)
@@ -103,7 +103,7 @@ def results(db: Database, jobs: Iterable[Job] | None = None) -> list[Result]:
         for more, row in rows_of(job, queries.trials(db, job.id), measured, luck_in_auc(db, job))
     ]
     walked = {job.spec["cv"] for job in chosen if job.kind == "walk"}
-    order = {  # walks and what stands beside them first: their days are more, and no fold says when to stop
+    order = {  # walks and jobs on the same folds first: they have more days, and their stopping was not chosen on them
         job.id: (job.spec.get("cv") not in walked, BUDGETS.get(job.budget, len(BUDGETS)), job.horizon, job.id)
         for job in chosen
     }
@@ -114,7 +114,7 @@ SHOWN = ("cell", "baseline", "walk")
 
 
 def _with_evidence(db: Database, row: Result, job: Job) -> Result:
-    """The row with what was found out after the trials: baselines, other seeds, the test set."""
+    """Adds what was computed after the trials: comparison with baselines, other seeds, the test set."""
     from fts.state import queries
     from fts.study.seeds import spread_of  # here: see results
 
@@ -131,7 +131,7 @@ def _with_evidence(db: Database, row: Result, job: Job) -> Result:
     if (spread := spread_of(db, job)) is not None:
         row = replace(row, seeds=spread.n, seed_mean=spread.mean, seed_sd=spread.sd)
     if (opened := queries.opening(db, job.experiment)) is not None:
-        scores = (opened.scores or {}) if opened.job_id == job.id else {}  # another cell of that name has no such score
+        scores = (opened.scores or {}) if opened.job_id == job.id else {}  # not the score of another cell of that name
         row = replace(
             row, test_opened=f"{opened.who} {formatting.iso(opened.at)}",
             test_auc=scores.get("auc"), test_loss=scores.get("loss"),
@@ -145,17 +145,17 @@ BUDGETS = {"baseline": -1, "base": -1, "tiny": 0, "2M": 1, "20M": 2, "200M": 3, 
 
 
 def results_table(db: Database) -> str:
-    """The table as text, as `fts results` prints it."""
+    """Returns the table as text, as `fts results` prints it."""
     return "\n".join(layout(COLUMNS, table(results(db)), right=NUMBERS))
 
 
 def result_of(job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None = None) -> Result:
-    """The row of one job. `measured`: watt hours by trial id, as `fts.jobs.records.energy.energies` has them."""
+    """Returns the row of one job. `measured`: watt hours by trial id (`fts.jobs.records.energy.energies`)."""
     return _row(job, trials, best_of(job, trials), measured)
 
 
 def luck_in_auc(db: Database, job: Job) -> Luck | None:
-    """Of the seed, where the job's row is a mean over seeds."""
+    """Returns the variation over seeds, if the job's row is a mean over seeds."""
     from fts.study.seeds import lucks_of  # here: see results
 
     return lucks_of(db, job)["auc"] if job.kind == "walk" else None
@@ -164,7 +164,7 @@ def luck_in_auc(db: Database, job: Job) -> Luck | None:
 def rows_of(
     job: Job, trials: Sequence[Trial], measured: Mapping[int, float] | None, luck: Luck | None
 ) -> list[tuple[str, Result]]:
-    """(what its cell's name has behind it, row): of baselines two where one is best by loss and another by AUC."""
+    """Returns (suffix of the cell's name, row); two for baselines if one is best by loss and another by AUC."""
     row = result_of(job, trials, measured)
     if job.kind == "walk":
         return [("", _over_seeds(row, trials, luck))]
@@ -175,7 +175,7 @@ def rows_of(
 
 
 def _over_seeds(row: Result, trials: Sequence[Trial], luck: Luck | None) -> Result:
-    """The mean of all trainings, and their interval with the luck of a seed: none of them was chosen."""
+    """Returns the mean over all trainings, with an interval that includes the variation over seeds."""
     from fts.scores.folds import luck_of  # here: numpy, which the other rows do not need
 
     again = [trial for trial in trials if trial.status is TrialStatus.COMPLETE and trial.value is not None]
@@ -236,20 +236,20 @@ def _row(job: Job, trials: Sequence[Trial], best: Trial | None, measured: Mappin
 
 
 def _seconds(job: Job, trial: Trial) -> float:
-    """Of training; a baseline has no epochs, its time is from start to end."""
+    """Returns seconds of training; for a baseline, which has no epochs, from start to end."""
     if job.kind != "baseline":
         return trial.train_seconds
     return (trial.ended_at or trial.started_at) - trial.started_at
 
 
 def best_rival(trials: Iterable[Trial]) -> Trial | None:
-    """The baseline with the highest AUC; the lower number wins a tie."""
+    """Returns the baseline with the highest AUC; the lower number wins a tie."""
     judged = [trial for trial in trials if trial.status is TrialStatus.COMPLETE and trial.val_auc is not None]
     return min(judged, key=lambda trial: (-(trial.val_auc or 0.0), trial.number), default=None)
 
 
 def badges_of(best: Trial) -> tuple[str, ...]:
-    """What speaks against believing a best value."""
+    """Returns badges that warn against trusting a best value."""
     badges = [badge for badge in best.badges if badge != "reused"]
     if best.val_loss is not None and best.prior_loss is not None and best.val_loss >= best.prior_loss:
         badges.append(BELOW_PRIOR)
@@ -259,7 +259,7 @@ def badges_of(best: Trial) -> tuple[str, ...]:
 
 
 def data_note(rows: Iterable[Result]) -> str | None:
-    """Which rows rest on which data, where that is not one: windows and days differ, so do not compare across them."""
+    """Says which rows use which data, if they differ: windows and days differ, so do not compare across them."""
     jobs: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.data_md5:
@@ -272,7 +272,7 @@ def data_note(rows: Iterable[Result]) -> str | None:
 
 COLUMNS: tuple[str, ...] = ("job", "cell", "state", "trials", "objective", "value", "prior", "AUC", "95%", "vs base")
 COLUMNS += ("n_val", "n_pos", "architecture", "params", "best", "minutes", "Wh", "badges")
-# what a narrow terminal leaves out, the first first: the conclusion (AUC, 95%, vs base, badges) stays longest
+# columns that a narrow terminal omits, in this order: the conclusion (AUC, 95%, vs base, badges) stays longest
 LEAST = (
     "Wh",
     "minutes",
@@ -291,7 +291,7 @@ NUMBERS = ("job", "value", "prior", "AUC", "vs base", "n_val", "n_pos", "params"
 
 
 def table(rows: Iterable[Result]) -> list[list[str]]:
-    """The rows of COLUMNS, as text for people."""
+    """Returns the rows of COLUMNS as text."""
     return [
         [
             str(row.job),
@@ -318,14 +318,14 @@ def table(rows: Iterable[Result]) -> list[list[str]]:
 
 
 def watt_hours(energy: float | None) -> str:
-    """`0.42`, `18.3`, `240`; a dash where no sensor knew."""
+    """Formats `0.42`, `18.3`, `240`; a dash without a measurement."""
     if energy is None:
         return "—"
     return f"{energy:.2f}" if energy < 1 else f"{energy:.1f}" if energy < 100 else f"{energy:.0f}"
 
 
 def gain(row: Result) -> str:
-    """`+0.012 [-0.010, +0.034]`: AUC of the best trial minus the best baseline's, on the same days."""
+    """Formats `+0.012 [-0.010, +0.034]`: AUC of the best trial minus the best baseline's, on the same days."""
     return difference(row.auc_gain, row.auc_gain_low, row.auc_gain_high) or "—"
 
 
@@ -334,7 +334,7 @@ def difference(value: float | None, low: float | None, high: float | None) -> st
 
 
 def remarks(row: Result) -> list[str]:
-    """What a newer search may change, why there is no value, the badges, the spread over seeds, the opened test set."""
+    """Returns remarks: newer searches, why there is no value, badges, variation over seeds, the opened test set."""
     said = [f"older search: {row.newer}"] if row.newer else []
     said += [row.without_best] if row.without_best else []
     said += row.badges
@@ -355,30 +355,30 @@ def remarks(row: Result) -> list[str]:
 
 
 def _allows_verdict(row: Result) -> bool:
-    """A walk with one seed allows none: another seed may say something else."""
+    """Whether the row allows a verdict; a walk with one seed does not, because another seed may differ."""
     return row.best_trial is not None or row.seeds != 1
 
 
 def as_csv(rows: Iterable[Result]) -> str:
-    """Every field to its last digit, one line per cell."""
+    """Returns every field with all digits, one line per cell."""
     names = [field.name for field in fields(Result)]
     told = [{name: getattr(row, name) for name in names} | {"badges": " ".join(row.badges)} for row in rows]
     return csv_text(names, [list(values.values()) for values in told])
 
 
 def shown(db: Database, jobs: Sequence[Job]) -> Table:
-    """What `fts results` shows of these jobs."""
+    """Returns the table that `fts results` shows for these jobs."""
     rows = results(db, jobs)
     notes = [note for note in (data_note(rows), *across_assets(rows, jobs)) if note]
     return Table(COLUMNS, table(rows), NUMBERS, list(rows), as_csv(rows), LEAST, (*notes, LEGEND))
 
 
 def across_assets(rows: Iterable[Result], jobs: Iterable[Job]) -> Iterator[str]:
-    """`2M/h1 on IXIC -0.031 [...] and SPX -0.047 [...]: holds: worse on both`, for cells that several assets have.
+    """Yields `2M/h1 on IXIC -0.031 [...] and SPX -0.047 [...]: holds: worse on both`, for cells of several assets.
 
-    By walk-forward where every asset was walked; of an asset searched twice the latest search.
+    Uses walk-forward if every asset has it, and the latest search of an asset.
     """
-    from fts.analysis.assets import held  # here: few studies have several
+    from fts.analysis.assets import held  # here: few studies have several assets
 
     there = {job.id: job for job in jobs}
     found: dict[tuple[str, ...], dict[str, dict[str, Result]]] = {}

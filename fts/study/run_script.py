@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def main(spec: dict[str, Any], argv: list[str] | None = None) -> int:
-    """The whole of a generated script: its flags, its run, and every error as one sentence. Returns the exit code."""
+    """Parses flags of a generated script and runs its cell. Prints errors as one sentence; returns the exit code."""
     parser = argparse.ArgumentParser(description=f"{spec.get('kind', 'cell')} {spec.get('experiment')}")
     parser.add_argument("--dry-run", action="store_true", help="run one optimizer step on real data, write nothing")
     parser.add_argument("--again", action="store_true", help="run it again, although it is done")
-    parser.add_argument("--db", help="the database (default: $FTS_DB, else outputs/fts.db)")
-    parser.add_argument("--threads", type=int, help="of each trial")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps")
+    parser.add_argument("--db", help="path of the database (default: $FTS_DB, else outputs/fts.db)")
+    parser.add_argument("--threads", type=int, help="number of threads per trial")
+    parser.add_argument("--device", help="device of the trials: cpu, cuda, cuda:1 or mps")
     flags = parser.parse_args(argv)
     from fts.jobs.cli.errors import code_of, sentence_of
 
@@ -35,7 +35,7 @@ def main(spec: dict[str, Any], argv: list[str] | None = None) -> int:
         return run_cell(
             spec, flags.db, dry_run=flags.dry_run, again=flags.again, threads=flags.threads, device=flags.device
         )
-    except Exception as error:  # noqa: BLE001  # the outermost net of a script: a person reads one sentence
+    except Exception as error:  # noqa: BLE001  # outermost handler of a script: print one sentence
         print(sentence_of(error), file=sys.stderr)
         return code_of(error)
 
@@ -49,11 +49,11 @@ def run_cell(
     threads: int | None = None,
     device: str | None = None,
 ) -> int:
-    """Runs a cell (or train, replicate, baseline) to its end in this process; returns 0 when it is done.
+    """Runs a cell (or train, replicate, baseline) to its end in this process; returns 0 if it is done.
 
-    What waits goes on where it was, with more trials where the specification has more; what has been done is not done
-    again unless `again` says so, and what has failed or was cancelled says how to go on. Raises BadSpec, NotEnqueued
-    when its one-step dry run fails, SlotTaken, StateError.
+    A waiting job continues, with more trials if the specification has more. A done job is not repeated, unless
+    `again`; for a failed or cancelled job it prints how to continue. Raises BadSpec, NotEnqueued if the one-step dry
+    run fails, SlotTaken, StateError.
     """
     cell = spec if isinstance(spec, CellSpec) else CellSpec.from_json(spec)
     here = places(db)

@@ -1,6 +1,6 @@
-"""Writes a cell as a script that stands alone: the frozen specification, and one call that runs it here.
+"""Writes a cell as a standalone script: the frozen specification, and one call that runs it.
 
-Scripts are made from specifications and never edited: twelve hand-kept copies once drifted apart (lesson 16).
+Scripts are generated from specifications and never edited: twelve hand-kept copies once drifted apart (lesson 16).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if __name__ == "__main__":
 
 
 def script_name(cell: CellSpec) -> str:
-    """hpo_2M_h1_threshold_1pct.py, train_2M_h1_threshold_1pct.py: the experiment's name behind what is done."""
+    """Returns hpo_2M_h1_threshold_1pct.py or train_2M_h1_threshold_1pct.py: verb and experiment."""
     return f"{VERB[cell.kind]}_{cell.experiment.partition('_')[2] or cell.experiment}.py"
 
 
 def script_text(cell: CellSpec) -> str:
-    """The script, as text that ruff would leave as it is but for long lists."""
+    """Returns the script, formatted as ruff would, except for long lists."""
     return TEMPLATE.format(title=_title(cell), name=script_name(cell), spec=_literal(cell.to_json()))
 
 
@@ -59,7 +59,7 @@ def _title(cell: CellSpec) -> str:
 
 
 def _literal(value: Any, depth: int = 0) -> str:
-    """A Python literal of JSON-like content, one line where it fits."""
+    """Returns a Python literal of JSON-like content, on one line if it fits."""
     line = _one_line(value)
     if len(line) + 4 * depth <= WIDTH or not isinstance(value, dict | list | tuple) or not value:
         return line

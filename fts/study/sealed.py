@@ -1,4 +1,4 @@
-"""The one place that reads test labels: a final model judged once, after a person opened the test set for its cell."""
+"""Evaluates a final model on the test set, once, after a person opened it. No other module reads test labels."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def evaluate_test(folder: Path, data_root: Path | str, opened_by: str) -> dict[str, Any]:
-    """Scores with 95 % intervals on the test windows; writes test.json, test_predictions.parquet and the card.
+    """Returns scores with 95 % intervals on the test windows; writes test.json, test_predictions.parquet and the card.
 
-    `opened_by`: who opened the test set and when; the caller has made sure of it. The best baseline is judged with it,
-    for there is no second look in which to ask whether the model was worth its while: a model that was judged before
-    is not judged again, what came out then is returned. Raises WrongBars when the data set's features are not the
-    model's, TooFewSamples when the test part cannot carry an interval.
+    `opened_by`: who opened the test set and when; the caller has checked it. The best baseline is evaluated at the same
+    time, because the test set allows no second evaluation; for a model that was evaluated before, the stored scores are
+    returned. Raises WrongBars if the data set's features are not the model's, TooFewSamples if the test part is too
+    small for an interval.
     """
     scores: dict[str, Any]
     if (stored := folder / "test.json").exists():
@@ -50,7 +50,7 @@ def evaluate_test(folder: Path, data_root: Path | str, opened_by: str) -> dict[s
 
 
 def scores_of(y: np.ndarray, p: np.ndarray, horizon: int, base_rate: float) -> dict[str, Any]:
-    """What the record keeps of one evaluation: loss, AUC and Brier score with intervals, and the class prior's loss."""
+    """Returns the recorded scores: loss, AUC and Brier score with intervals, and the class prior's loss."""
     if not np.isfinite(y).all() or not np.isfinite(p).all():
         raise WrongBars(
             f"{int((~np.isfinite(y)).sum())} of {len(y)} test windows have no label and "
@@ -66,10 +66,10 @@ def scores_of(y: np.ndarray, p: np.ndarray, horizon: int, base_rate: float) -> d
 
 
 def rival_of(data: CellData, p: np.ndarray) -> dict[str, Any]:
-    """The baseline that led on validation, fitted like the model on all windows before the test part, and judged there.
+    """Fits the best baseline of the validation windows on all windows before the test part, and evaluates it there.
 
-    Its scores, and the model's (`p`, one probability per test window) minus its own, paired, with 95 % intervals.
-    Raises what run_baselines and compare raise.
+    Returns its scores, and the model's (`p`, one probability per test window) minus its own, paired, with 95 %
+    intervals. Raises what run_baselines and compare raise.
     """
     chosen = best_baseline(list(run_baselines(data)))
     ends = window_ends(0, data.split.val_stop, data.span, data.horizon)

@@ -1,4 +1,4 @@
-"""Says how much of a cell's score is the seed: the winner's configuration, trained again with others."""
+"""Measures how much of a cell's score depends on the seed: the winner's configuration, trained with other seeds."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Spread:
-    """How much of a score is the seed: the winner's configuration trained n times. Values of the objective, and AUC."""
+    """Values over n trainings of the winner's configuration with different seeds. Of the objective, and AUC."""
 
     n: int
     mean: float
-    sd: float | None  # None: one seed has none
+    sd: float | None  # None with one seed
     low: float
     high: float
     auc_mean: float | None
     auc_sd: float | None
     auc_low: float | None
     auc_high: float | None
-    winner: float  # the value that was selected: usually better than the mean, because it was selected
+    winner: float  # value of the selected trial: usually better than the mean, because it was selected
 
 
 def spread_of(db: Database, cell: Job) -> Spread | None:
-    """Over all replicates of the cell's present best trial, each seed once; None while there are none.
+    """Returns the spread over all replicates of the cell's current best trial, each seed once; None without replicates.
 
-    A job of five seeds begins with those of an earlier job of three: they say the same thing twice.
+    A job of five seeds begins with the seeds of an earlier job of three, so those are counted once.
     """
     best = best_of(cell, queries.trials(db, cell.id))
     if best is None:
@@ -53,11 +53,11 @@ def spread_of(db: Database, cell: Job) -> Spread | None:
 
 
 def lucks_of(db: Database, walk: Job) -> dict[str, Luck | None]:
-    """How far trainings of a walked winner lie apart by their seed alone, in AUC and log loss.
+    """Returns how far trainings of a walked winner differ by their seed alone, in AUC and log loss.
 
-    Pooled over the walks of the same days at all horizons and sizes: three seeds of one say little.
+    Pooled over the walks of the same days at all horizons and sizes, because three seeds of one walk are too few.
     """
-    from fts.scores.folds import luck_of  # here, not above: numpy, which a reader of spreads does not need
+    from fts.scores.folds import luck_of  # here, not above: numpy, which spread_of does not need
 
     like = [job for job in own_jobs(db) if job.kind == "walk" and same_folds(job) == same_folds(walk)]
     trained = [[t for t in queries.trials(db, job.id) if t.status is TrialStatus.COMPLETE] for job in like]
@@ -69,7 +69,7 @@ def lucks_of(db: Database, walk: Job) -> dict[str, Luck | None]:
 
 
 def same_folds(walk: Job) -> tuple[str, ...]:
-    """What is equal for walks whose luck of the seed is pooled."""
+    """What walks must have in common so that their seed variation is pooled."""
     return (walk.task, walk.tier, *(repr(walk.spec.get(name)) for name in ("data_md5", "split", "cv")))
 
 

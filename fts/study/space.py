@@ -1,4 +1,4 @@
-"""What a search of the flagship may choose from, per model family, and what people may override (DOMAIN section 3)."""
+"""The search space of the flagship per model family, and the values that users may override (DOMAIN section 3)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TRAINING: Space = {
     "dropout": {"kind": "float", "low": 0.1, "high": 0.6, "log": False},
 }
 FAMILIES: dict[str, Space] = {"patchtst": TRAINING}
-WINDOW: dict[str, Space] = {  # searched only where a person says among which
+WINDOW: dict[str, Space] = {  # searched only if the user gives values
     "patchtst": {"context": {"kind": "choice", "choices": []}, "norm": {"kind": "choice", "choices": list(NORMS)}}
 }
-BOUNDS: dict[str, tuple[float, float]] = {  # what a training can consume; a range of the search lies inside
+BOUNDS: dict[str, tuple[float, float]] = {  # values that a training accepts; a search range must lie inside
     "learning_rate": (1e-12, 1e9),
     "weight_decay": (0.0, 1e9),
     "warmup_steps": (0, 1e9),
@@ -38,18 +38,18 @@ EXPECTED = "expected NAME=LOW:HIGH or NAME=A,B"
 def space_for(
     budget: str, n_features: int, overrides: Space | None = None, family: str = "patchtst", **window: Any
 ) -> Space:
-    """The space of one cell: the architectures of its budget by name, and the training parameters.
+    """Returns the space of one cell: the architectures of its budget by name, and the training parameters.
 
-    `window`: context, patch, stride, channel_independent, norm, where they are not the usual ones: they decide how many
-    parameters an architecture has. Where windows or norms are searched, an architecture fits the budget with each of
-    them. Raises BadSpace for an override that makes no sense, or a budget nothing fits.
+    `window`: context, patch, stride, channel_independent, norm, if they are not the defaults; they decide how many
+    parameters an architecture has. If windows or norms are searched, an architecture must fit the budget with each of
+    them. Raises BadSpace for an invalid override, or a budget that no architecture fits.
     """
     overrides = overrides or {}
     windows = _windows(overrides, window)
     try:
         grids = [[architecture.name for architecture in grid(budget, n_features, **each)] for each in windows]
         for each in windows:
-            counted(TINY[0], n_features, each)  # a window that no model reads fits no budget
+            counted(TINY[0], n_features, each)  # a window that no model can read fits no budget
     except ValueError as error:
         raise BadSpace(str(error)) from None
     names = [name for name in grids[0] if all(name in other for other in grids[1:])]
@@ -67,12 +67,12 @@ def space_for(
         elif name in BOUNDS:
             _check_bounds(name, distribution)
         space = space | {name: distribution}
-    distributions(space)  # refuse nonsense here, not in trial 1
+    distributions(space)  # refuse invalid values here, not in trial 1
     return space
 
 
 def _windows(overrides: Space, window: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every combination of window and norm that a trial can draw."""
+    """Returns every combination of window and norm that a trial can draw."""
     found = [window]
     for name in ("context", "norm"):
         drawn = overrides.get(name, {}).get("choices")
@@ -81,13 +81,13 @@ def _windows(overrides: Space, window: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def counted(shape: Architecture, n_features: int, window: dict[str, Any]) -> int:
-    """Parameters; which features a partial norm moves changes none."""
+    """Returns the number of parameters; the features that a partial norm changes do not matter."""
     norm = str(window.get("norm", REVIN)).replace(PARTIAL, REVIN)
     return count_parameters(ModelConfig(shape, n_features, **window | {"norm": norm}))
 
 
 def check_norms(distribution: dict[str, Any]) -> None:
-    """Raises BadSpace for a norm that there is not."""
+    """Raises BadSpace for an unknown norm."""
     odd = [norm for norm in distribution.get("choices") or [None] if norm not in NORMS]
     if odd:
         raise BadSpace(f"norm is {odd[0]!r:.40}, expected choices among {', '.join(NORMS)}")
@@ -96,7 +96,7 @@ def check_norms(distribution: dict[str, Any]) -> None:
 def _check_architectures(
     budget: str, n_features: int, distribution: dict[str, Any], usual: list[str], windows: list[dict[str, Any]]
 ) -> None:
-    """Of the grid, or of the budget's size all the same."""
+    """Raises BadSpace for architectures that are neither of the grid nor of the budget's size."""
     for name in distribution.get("choices", []):
         if name in usual:
             continue
@@ -109,12 +109,14 @@ def _check_architectures(
 
 
 def _check_bounds(name: str, distribution: dict[str, Any]) -> None:
-    """Every value that the search may draw is one that a training can consume."""
+    """Raises BadSpace if the search may draw a value that a training does not accept."""
     low, high = BOUNDS[name]
     ends = ("low", "high") if distribution.get("kind") in ("float", "int") else ()
     values = [distribution.get(end) for end in ends] or list(distribution.get("choices") or [])
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN fails this
+        if (
+            isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
+        ):  # NaN fails this comparison
             shown = f"{value:g}" if isinstance(value, int | float) else repr(value)
             whole = "whole " if name in WHOLE else ""
             raise BadSpace(f"{name} is {shown}, expected {whole}numbers from {low:g} to {high:g}")
@@ -123,9 +125,9 @@ def _check_bounds(name: str, distribution: dict[str, Any]) -> None:
 
 
 def parse_override(text: str, family: str = "patchtst") -> tuple[str, dict[str, Any]]:
-    """`dropout=0.1:0.3` (a range, on the usual scale) or `warmup_steps=100,200` (choices), as a name and distribution.
+    """Parses `dropout=0.1:0.3` (a range, on the default scale) or `warmup_steps=100,200` (choices).
 
-    Raises BadSpace for anything else.
+    Returns name and distribution. Raises BadSpace for anything else.
     """
     name, _, values = text.partition("=")
     usual = FAMILIES[family].get(name)
@@ -143,7 +145,7 @@ def parse_override(text: str, family: str = "patchtst") -> tuple[str, dict[str, 
 
 
 def _listed(name: str, values: str, text: str) -> tuple[str, dict[str, Any]]:
-    """`context=20,80` or `norm=revin,partial`: choices, never a range."""
+    """Parses `context=20,80` or `norm=revin,partial`: choices, never a range."""
     if ":" in values:
         raise BadSpace(f"{text!r} is a range; {name} is searched among choices: expected NAME=A,B")
     words = _words(values, text)

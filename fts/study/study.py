@@ -1,6 +1,6 @@
-"""The flagship: PatchTST on daily bars, as a study of the runner. It speaks fts.jobs.api and nothing else of it.
+"""The flagship, PatchTST on daily bars, as a `Study` for the runner.
 
-Light to import: the command line asks for axes and names without paying for torch or pandas.
+Imports neither torch nor pandas: the command line imports it to list axes and names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A trial judged by walk-forward folds instead of one split: same facts, same records, same pruning.
+"""Runs a trial on walk-forward folds instead of one split, with the same facts, records and pruning.
 
 python -m fts.study.walk_forward_objective --facts-fd 5        (the supervisor starts it for cells with `cv`)
 """
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 
 def run_cv(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
-    """The facts of one trial on all folds of its cell."""
+    """Yields the facts of one trial on all folds of its cell."""
     from fts.study.build import BuiltTrial, assemble  # here, not above: torch and pandas, about 3 s
 
     @dataclass(frozen=True)
     class CrossTrial(BuiltTrial):
-        """Its score is the mean over the folds, its predictions are of all of their validation windows."""
+        """Its score is the mean over the folds; its predictions cover the validation windows of all folds."""
 
         @property
         def keeps_best(self) -> bool:
-            return False  # there are as many models as folds; `fts train` makes the one to use
+            return False  # each fold has its own model; `fts train` makes the one to use
 
         def result(self, folder: Path | None) -> dict[str, Any]:
             found = super().result(folder)
             p = self.trainer.val_predictions
-            if p is not None:  # one AUC over all windows, which is what the interval and the comparisons are of
+            if p is not None:  # one AUC over all windows, as in the interval and the comparisons
                 found["val_auc"] = pooled_auc(self.cell_data, p)
             return found
 
@@ -58,25 +58,25 @@ def run_cv(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
 
 
 def in_folds(spec: TrialSpec) -> tuple[CellData, list[CellData]]:
-    """The windows of all folds, on which the trial as a whole is judged, and the data of each fold."""
+    """Returns the pooled windows of all folds, for the scores of the trial, and the data of each fold."""
     data, rows = cell_data(spec.data_root, spec.cell), spec.dry_run_rows
     parts = [on_fold(data, fold, rows) for fold in folds_of(data, spec.cell)]
     return _together(data, parts, 0 if rows else spec.cell.min_positives), parts
 
 
 def folds_of(data: CellData, cell: CellSpec) -> list[Fold]:
-    """The folds over every window before the test part. Raises ValueError when they cannot be carried."""
-    return last_folds(data, *cell.judged_of)
+    """Returns the folds over every window before the test part. Raises ValueError if the days do not allow them."""
+    return last_folds(data, *cell.evaluated_folds)
 
 
 def last_folds(data: CellData, judged: int, of: int) -> list[Fold]:
-    """The last `judged` of so many stretches: the first ones would leave too little to train on."""
+    """Returns the last `judged` of `of` folds: the first ones would leave too little to train on."""
     ends = window_ends(0, data.split.val_stop, data.span, data.horizon)
     return walk_forward(ends, of, data.span, data.horizon)[of - judged :]
 
 
 def on_fold(data: CellData, fold: Fold, rows: int | None = None) -> CellData:
-    """The cell's data with one fold's windows, scaled by that fold's training days: the split's own are its future."""
+    """Returns the data with one fold's windows, scaled by its training days, which the split's scaler is not."""
     data = rescaled(data, int(fold.train_ends[-1]) + 1)
     train, val = (ends[:rows] for ends in (fold.train_ends, fold.val_ends))
     prior = float(data.y_T[train].mean(dtype=np.float64))
@@ -90,7 +90,7 @@ def on_fold(data: CellData, fold: Fold, rows: int | None = None) -> CellData:
 
 
 def _together(data: CellData, parts: list[CellData], min_positives: int) -> CellData:
-    """What the trial as a whole is judged on: the validation windows of all folds, in time order."""
+    """Returns the validation windows of all folds, in time order, to evaluate the trial as a whole."""
     val = np.concatenate([part.val_ends for part in parts])
     if min_positives:
         check_counts(data.y_T, parts[-1].train_ends, val, min_positives, f"{len(parts)} walk-forward folds")

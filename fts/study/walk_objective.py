@@ -1,4 +1,4 @@
-"""A winner judged by walk-forward: trained anew on what came before each fold, with nothing chosen anew.
+"""Evaluates a winner by walk-forward: trains it again on the days before each fold, without choosing anything.
 
 python -m fts.study.walk_objective --facts-fd 5        (the supervisor starts it for jobs of kind `walk`)
 """
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 def run_walk(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
-    """The facts of one training of a winner, fold after fold."""
+    """Yields the facts of one training of a winner, fold after fold."""
     from fts.study.build import BuiltTrial, assemble  # here, not above: torch and pandas, about 3 s
 
     @dataclass(frozen=True)
     class WalkTrial(BuiltTrial):
-        """Its score is the mean over the folds; its model of each fold is thrown away."""
+        """Its score is the mean over the folds; the models of the folds are not kept."""
 
         @property
         def keeps_best(self) -> bool:
-            return False  # there are as many models as folds; `fts train` makes the one to use
+            return False  # each fold has its own model; `fts train` makes the one to use
 
         def result(self, folder: Path | None) -> dict[str, Any]:
             found = super().result(folder)
@@ -69,7 +69,7 @@ def run_walk(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
 
 
 def scores(data: CellData, p: np.ndarray, folds: int) -> dict[str, Any]:
-    """Of predictions on all folds: log loss, and AUC as the mean over them, with the interval of its days."""
+    """Returns scores on all folds: log loss, and AUC as the mean over them, with the interval of its days."""
     import numpy as np
 
     from fts.scores.dependence import TooFewSamples

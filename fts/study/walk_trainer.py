@@ -1,8 +1,8 @@
-"""Trains one configuration anew for each walk-forward fold, one fold after the other, so that it looks like one trial.
+"""Trains one configuration again for each walk-forward fold, one after the other, as if they were one trial.
 
-What a trial reports are its folds: fold k is epoch k. Each trains as many epochs as its configuration was chosen with,
-so no fold says when to stop. Only one model is in memory. What has ended stands in one file, the
-fold that runs in its own checkpoint: a resumed trial equals an unbroken one to the bit.
+The trial reports its folds: fold k is epoch k. Each fold trains for the number of epochs that the search had found, so
+no fold decides when to stop. Only one model is in memory. Ended folds are in one file, the current fold in its own
+checkpoint: a resumed trial equals an uninterrupted one bit for bit.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ ENDED = "ended_folds.npz"  # predictions and scores of the folds that have ended
 
 
 class FoldsInTurn:
-    """What the objective asks of a Trainer, for several that train one after another. `make(k)`: that of fold k."""
+    """Has the interface of a Trainer, for several that train one after another. `make(k)` returns that of fold k."""
 
     def __init__(self, make: Callable[[int], Trainer], folds: int, folder: Path | None) -> None:
         self.make, self.folds, self.folder = make, folds, folder
         self._history: list[EpochResult] = []
         self._p: list[NDArray[np.float32]] = []
         self._reason: str | None = None
-        self.trouble: str | None = None  # why it diverged, in words
+        self.trouble: str | None = None  # why it diverged, as a sentence
         self.trainer = make(0)
 
     @property
@@ -69,7 +69,7 @@ class FoldsInTurn:
 
     @property
     def val_predictions(self) -> NDArray[np.float32] | None:
-        """Of all folds, in time order; None while one is missing."""
+        """Predictions of all folds, in time order; None while one is missing."""
         return np.concatenate(self._p) if len(self._p) == self.folds else None
 
     def run(self) -> Iterator[StepDone | EpochDone]:
@@ -86,7 +86,7 @@ class FoldsInTurn:
             yield EpochDone(self._history[-1], False)
 
     def outcome(self) -> Outcome:
-        """Its value is the mean over the folds; it has no best epoch, for none was chosen."""
+        """Returns the mean over the folds as value; without a best epoch, because none was chosen."""
         collapsed = any(result.pred_sd < COLLAPSED_SD for result in self._history)
         badges = [COLLAPSED] * collapsed + [DIVERGED] * (self._reason == DIVERGED)
         values = [self._objective(result) for result in self._history]
@@ -104,20 +104,20 @@ class FoldsInTurn:
         return self._read(folder.parent) is not None or self.trainer.can_load(self._checkpoint(folder))
 
     def load(self, folder: Path) -> Resumed:
-        """The folds that have ended, and the one in progress from its checkpoint, else from its beginning.
+        """Loads the ended folds, and the current fold from its checkpoint, else from its beginning.
 
-        Raises CheckpointError for a sound checkpoint that belongs to another run.
+        Raises CheckpointError for a valid checkpoint of another run.
         """
         if (ended := self._read(folder.parent)) is not None:
             self._history, self._p = ended
-            self._go_on()
+            self._start_next_fold()
         warnings: tuple[str, ...] = ()
         place = self._checkpoint(folder)
         if not self.ended and self.trainer.can_load(place):
             try:
                 warnings = tuple(self.trainer.load(place).warnings)
             except CheckpointError as damaged:
-                if self.trainer.can_load(place):  # what is damaged has been put aside, so this one is sound
+                if self.trainer.can_load(place):  # damaged ones have been moved aside, so this one is valid
                     raise
                 warnings = (str(damaged),)
         return Resumed(folder, warnings)
@@ -133,10 +133,10 @@ class FoldsInTurn:
         fold = len(self._history) + 1
         self._history.append(replace(last, epoch=fold, step=self.step, seconds=seconds))
         self._write()
-        self._go_on()
+        self._start_next_fold()
 
-    def _go_on(self) -> None:
-        """With the next fold; what the last one held in memory goes first."""
+    def _start_next_fold(self) -> None:
+        """Frees the last fold's memory and starts the next fold, or finishes."""
         if len(self._history) == self.folds:
             self._reason = FINISHED
         else:
@@ -155,7 +155,7 @@ class FoldsInTurn:
 
     @staticmethod
     def _read(folder: Path) -> tuple[list[EpochResult], list[NDArray[np.float32]]] | None:
-        """None: no fold has ended, or the file is damaged; then the trial begins anew, with the same numbers."""
+        """Reads the ended folds. None if no fold has ended, or for a damaged file: the trial then starts again."""
         try:
             with np.load(folder / ENDED, allow_pickle=False) as stored:
                 told: list[dict[str, Any]] = json.loads(str(stored["results"]))

@@ -1,8 +1,8 @@
-"""Begins a search where its neighbours ended: the first trials of a cell repeat what was best elsewhere, marked `warm`.
+"""Starts a search with the best trials of neighbouring cells; these first trials get the badge `warm`.
 
-Another horizon of the same budget lends its whole configuration, a smaller budget of the same horizon its training
-parameters only: its architecture is another size. Only cells of the same data and task lend. Frozen into the
-specification at enqueue, so a resumed search is the same search.
+A cell of another horizon and the same budget gives its whole configuration; one of a smaller budget and the same
+horizon only its training parameters, because its architecture has another size. Only cells of the same data and task
+count. The trials are frozen in the specification at enqueue, so a resumed search is the same search.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Job, Trial
 
-MOST = 3  # of a cell's trials: a search must also look elsewhere
-DATA = ("data_md5", "split")  # another series, or other borders: its validation days may be tested on here
+MOST = 3  # warm trials per cell: a search must also look elsewhere
+DATA = ("data_md5", "split")  # with other data or borders, validation days of the neighbour may be test days here
 TRAINING = ("learning_rate", "weight_decay", "warmup_steps", "dropout")
 
 
 def warmed(db: Database, cells: Iterable[CellSpec], most: int = MOST, again: bool = False) -> list[CellSpec]:
-    """The cells with their first trials fixed, where there are neighbours with complete trials; others as they are.
+    """Returns the cells with warm trials, if they have neighbours with complete trials; others unchanged.
 
-    A cell that has a job keeps the first trials of that job: its neighbours have got on since, and it would be another
-    search. With `again` it is.
+    A cell that has a job keeps the first trials of that job: its neighbours have improved since, and it would become
+    another search. With `again` it does.
     """
     cells, won = list(cells), winners(db)
     there = {} if again else _first_trials_there(own_jobs(db))
@@ -47,24 +47,24 @@ def warmed(db: Database, cells: Iterable[CellSpec], most: int = MOST, again: boo
 
 
 def _first_trials_there(jobs: Iterable[Job]) -> dict[str, tuple[dict[str, Any], ...]]:
-    """By question: what the newest job of it began with."""
+    """Returns the first trials of the newest job, by question."""
     found: dict[str, tuple[dict[str, Any], ...]] = {}
     for job in sorted(jobs, key=lambda job: job.id):
-        with contextlib.suppress(BadSpec):  # of an older fts
+        with contextlib.suppress(BadSpec):  # specification of an older fts
             spec = CellSpec.from_json(job.spec)
             found[spec.cold_question] = spec.warm_start
     return found
 
 
 def winners(db: Database) -> list[tuple[Job, Trial]]:
-    """The best trial of each cell so far."""
+    """Returns the best trial of each cell so far."""
     cells = begun_cells(own_jobs(db))
     found = ((job, best_of(job, queries.trials(db, job.id))) for job in cells)
     return [(job, best) for job, best in found if best is not None]
 
 
 def first_trials(cell: CellSpec, won: Sequence[tuple[Job, Trial]], most: int = MOST) -> list[dict[str, Any]]:
-    """Parameters to try first, the nearest neighbour's before the others; never outside the cell's own space."""
+    """Returns parameters to try first, nearest neighbour first; never outside the cell's own space."""
     lent: list[dict[str, Any]] = []
     for job, best in sorted(won, key=lambda pair: _distance(cell, pair[0])):
         params = _lent(cell, job, best, len(lent))
@@ -74,7 +74,7 @@ def first_trials(cell: CellSpec, won: Sequence[tuple[Job, Trial]], most: int = M
 
 
 def _lent(cell: CellSpec, job: Job, best: Trial, number: int) -> dict[str, Any] | None:
-    """What a neighbour's winner lends to this cell; None: nothing."""
+    """Returns the parameters that a neighbour's winner gives to this cell; None: none."""
     if (job.task, job.tier, best.objective) != (cell.task, cell.tier, cell.objective):
         return None
     if any(job.spec.get(name) != getattr(cell, name) for name in DATA):
@@ -100,14 +100,14 @@ def _inside(distribution: dict[str, Any], value: Any) -> bool:
 
 
 def _drawn(cell: CellSpec, number: int) -> dict[str, Any]:
-    """What a cold search would try: a smaller budget has no architecture of this size to lend."""
+    """Draws like a cold search: a smaller budget has no architecture of this size."""
     from fts.jobs.search.sampler import suggest  # here, not above: optuna costs 0.4 s
 
     return suggest(cell.space, [], cell.seed, number, "random", Direction(cell.direction))
 
 
 def _distance(cell: CellSpec, job: Job) -> tuple[int, int, int]:
-    """Other horizons of the budget first, then the next smaller budget; job numbers break ties."""
+    """Sort key: other horizons of the budget first, then the next smaller budget; job numbers break ties."""
     return abs(_size(cell.budget) - _size(job.budget)), abs(cell.horizon - job.horizon), job.id
 
 

@@ -1,6 +1,6 @@
-"""From a cell's winner to the jobs that follow it: other seeds (replicate), folds (walk), the final model (train).
+"""Creates the jobs that follow a cell's winner: other seeds (replicate), folds (walk), the final model (train).
 
-All freeze the winner's parameters in their own specification, so that they repeat that trial and no later one.
+Each freezes the winner's parameters in its own specification, so that it repeats that trial and no later one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Origin:
-    """The trial that a replicate or train job repeats, as its CellSpec.origin holds it."""
+    """The trial that a replicate or train job repeats, stored as CellSpec.origin."""
 
     experiment: str  # of the cell
     job: int
@@ -41,7 +41,7 @@ class Origin:
 
 
 def winner(db: Database, cell: Job, number: int | None = None) -> Trial:
-    """The best trial of a cell, or its complete trial `number`. Raises WrongStatus when there is no such trial."""
+    """Returns the best trial of a cell, or its complete trial `number`. Raises WrongStatus if there is none."""
     if cell.kind != "cell":
         raise WrongStatus(f"job {cell.id} is a {cell.kind}; only a cell has a winner")
     trials = queries.trials(db, cell.id)
@@ -58,12 +58,12 @@ def winner(db: Database, cell: Job, number: int | None = None) -> Trial:
 
 
 def replicate_spec(cell: Job, trial: Trial, seeds: int) -> CellSpec:
-    """The winner's configuration again, `seeds` times, each with another seed of weights, order and dropout."""
+    """Returns the winner's configuration with `seeds` other seeds of weights, order and dropout."""
     return _following("replicate", cell, trial, seeds)
 
 
 def walk_specs(cell: Job, trial: Trial, folds: str, seeds: int) -> list[CellSpec]:
-    """The winner's configuration on walk-forward folds (4of6) with so many seeds, behind the baselines of the folds."""
+    """Returns the baselines of the folds, and the winner's configuration on the folds (4of6) with this many seeds."""
     from fts.study.baseline_jobs import baseline_of
 
     walk = _following("walk", cell, trial, seeds, cv=f"{WALKED}{folds}")
@@ -71,31 +71,31 @@ def walk_specs(cell: Job, trial: Trial, folds: str, seeds: int) -> list[CellSpec
 
 
 def follow_winner(db: Database, study: Study, cell: Job, who: str) -> None:
-    """Puts in line what the cell asks for after its search: the winner with other seeds, and on folds with baselines.
+    """Enqueues what a cell wants after its search: its winner with other seeds, and on folds with baselines.
 
-    Called again after a kill, it finds the jobs that are there; a new winner of an extended search gets its own, and
-    those of the winner before, where they still wait, are not needed any more.
+    Called again after a kill, it finds the existing jobs. If an extended search has a new winner, that winner gets its
+    own jobs, and queued jobs of the earlier winner are withdrawn.
     """
-    from fts.state import transitions  # here: only a worker asks
-    from fts.study.enqueue import put_in_line
-    from fts.study.naming import kept_apart
+    from fts.state import transitions  # here: only a worker needs it
+    from fts.study.enqueue import enqueue_specs
+    from fts.study.naming import with_unique_names
 
-    asked, best = CellSpec.from_json(cell.spec), best_of(cell, queries.trials(db, cell.id))
-    if best is None or (asked.winner_seeds < 2 and asked.winner_folds is None):
+    spec, best = CellSpec.from_json(cell.spec), best_of(cell, queries.trials(db, cell.id))
+    if best is None or (spec.winner_seeds < 2 and spec.winner_folds is None):
         return
     waits = [job for job in own_jobs(db, ["queued"]) if job.kind in ("replicate", "walk")]
     origins = {job.id: job.spec.get("origin") or {} for job in waits}
     others = [n for n, of in origins.items() if of.get("job") == cell.id and of.get("trial") != best.number]
     if others:
         transitions.withdraw(db, others, f"trial {best.number} is the winner now", who)
-    line = walk_specs(cell, best, asked.winner_folds, asked.winner_seeds) if asked.winner_folds is not None else []
-    if asked.winner_seeds > 1:
-        line.append(replicate_spec(cell, best, asked.winner_seeds - 1))
-    put_in_line(db, study, kept_apart(db, line), who, by_a_person=False)
+    line = walk_specs(cell, best, spec.winner_folds, spec.winner_seeds) if spec.winner_folds is not None else []
+    if spec.winner_seeds > 1:
+        line.append(replicate_spec(cell, best, spec.winner_seeds - 1))
+    enqueue_specs(db, study, with_unique_names(db, line), who, by_a_person=False)
 
 
 def train_spec(cell: Job, trial: Trial) -> CellSpec:
-    """The winner's configuration on training and validation windows together, for its best number of epochs."""
+    """Returns the winner's configuration on training and validation windows together, for its best number of epochs."""
     return _following("train", cell, trial, 1)
 
 
@@ -125,7 +125,7 @@ def _following(kind: str, cell: Job, trial: Trial, trials: int, cv: str | None =
 
 
 def require_data(root: Path, spec: CellSpec) -> None:
-    """Raises UnknownDataset or ManifestError where the cell's data set has gone: its jobs could only fail."""
+    """Raises UnknownDataset or ManifestError if the cell's data set is missing: its jobs would fail."""
     from fts.data.manifest import Manifest, ManifestError  # here, not above: pandas
 
     manifest = Manifest(root)

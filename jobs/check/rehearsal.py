@@ -63,7 +63,7 @@ class Seen:
     @property
     def cut(self) -> bool:
         """It was ended here, because it had been seen for long enough."""
-        return not self.ended and self.end.wish is not None and not self.too_large
+        return not self.ended and self.end.stop_request is not None and not self.too_large
 
     @property
     def keeps(self) -> bool:

@@ -33,7 +33,7 @@ def first_step_of_last_attempt(cell: CommandCell, spec: TrialSpec) -> int | None
             reports.take(attempt, line)
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return next((report.step for report in reports.told if report.attempt == len(windows) - 1), None)
+    return next((report.step for report in reports.epochs if report.attempt == len(windows) - 1), None)
 
 
 def folder_of(cell: BareCell) -> Path:

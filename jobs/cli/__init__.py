@@ -1,4 +1,4 @@
-"""The `fts` command: stdout is data, stderr is talk, and every error is one sentence."""
+"""Runs the `fts` command: data goes to stdout, messages to stderr, and every error is one sentence."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 answered, 1 failed, 2 usage, 5 schema, 6 no data.
+    """Runs one command and returns its exit code: 0 success, 1 failed, 2 usage, 5 schema, 6 no data.
 
     FTS_DEBUG=1 lets an exception through with its traceback.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["log"] and not {"-h", "--help"} & set(words):
-        from fts.jobs.cli.log import log  # here: a script calls it every epoch, and what follows takes 0.1 s to import
+        from fts.jobs.cli.log import log  # here: a script calls it every epoch; the imports below take 0.1 s
 
         return log(words[1:])
     return _run(words)
 
 
-def lead(words: list[str]) -> list[str]:
-    """`fts` alone in a folder without a study: how to begin, in three lines. Empty: there is a study."""
+def first_steps_without_study(words: list[str]) -> list[str]:
+    """Returns the lines that `fts` without a command prints in a folder without a study; empty if there is one."""
     from fts.jobs.cli.newcomer import first_steps
     from fts.jobs.settings import places
     from fts.state.location import has_study
@@ -38,20 +38,20 @@ def lead(words: list[str]) -> list[str]:
 
 
 def _run(words: list[str]) -> int:
-    with _interrupt_ends():
+    with _sigint_kills_silently():
         import click  # here, not above: see `log`
 
         from fts.jobs.cli.errors import USAGE, code_of, sentence_of
-        from fts.jobs.cli.output import attach, complain
+        from fts.jobs.cli.output import complain, open_closed_streams
 
-        attach()
-        gc.set_threshold(20_000)  # 5 ms of each command: hardly anything that is being imported is garbage
-        from fts.jobs.cli.app import fts, shell_asks  # here, not above: a bad installation ends in one sentence, too
+        open_closed_streams()
+        gc.set_threshold(20_000)  # saves 5 ms per command: imports produce hardly any garbage
+        from fts.jobs.cli.app import fts, is_completing  # here: errors of a bad installation are one sentence, too
 
-    if shell_asks():
-        from fts.jobs.cli.completion import know_shells  # here: only while a shell completes
+    if is_completing():
+        from fts.jobs.cli.completion import register_shells  # here: only while a shell completes
 
-        know_shells()
+        register_shells()
 
     debug = bool(os.environ.get("FTS_DEBUG"))
     try:
@@ -60,29 +60,29 @@ def _run(words: list[str]) -> int:
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
-    except click.exceptions.NoArgsIsHelpError as bare:  # `fts` alone: the list of commands is no sentence
-        with _unread():
+    except click.exceptions.NoArgsIsHelpError as bare:  # `fts` without a command: print the list of commands
+        with _ignoring_closed_streams():
             is_fts_alone = bare.ctx is not None and bare.ctx.parent is None
-            steps = lead(words) if is_fts_alone else []
+            steps = first_steps_without_study(words) if is_fts_alone else []
             click.echo("\n".join(steps) if steps else bare.format_message(), err=True)
         return USAGE
     except (click.Abort, KeyboardInterrupt):
-        with _unread():
+        with _ignoring_closed_streams():
             complain("interrupted; nothing more was done")
         return 130
-    except BrokenPipeError:  # `fts events | head`: nobody reads any more, which is no error
-        _let_go(sys.stdout)
+    except BrokenPipeError:  # `fts events | head` closed the pipe, which is no error
+        _flush_or_discard(sys.stdout)
         return 0
-    except Exception as error:  # the outermost net: a person sees a sentence, FTS_DEBUG=1 the traceback
+    except Exception as error:  # outermost handler: prints a sentence; FTS_DEBUG=1 shows the traceback
         if debug:
             raise
-        return _failed(sentence_of(error), code_of(error), "--json" in words)
+        return _report_error(sentence_of(error), code_of(error), "--json" in words)
 
 
 @contextlib.contextmanager
-def _interrupt_ends() -> Iterator[None]:
-    """While modules are loaded, Ctrl-C ends the process without a traceback: nothing was done yet."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, or somebody else's
+def _sigint_kills_silently() -> Iterator[None]:
+    """Lets Ctrl-C end the process without a traceback while modules are imported: nothing was done yet."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, or another handler is set
         yield
         return
     with contextlib.suppress(ValueError):  # not in the main thread
@@ -94,30 +94,30 @@ def _interrupt_ends() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _failed(sentence: str, code: int, as_json: bool) -> int:
-    """Says why on stderr; who asked for JSON also gets its one object, and need not parse an empty answer."""
+def _report_error(sentence: str, code: int, as_json: bool) -> int:
+    """Prints the error on stderr, and with --json also as one JSON object on stdout; returns the exit code."""
     from fts.jobs.cli.output import complain, emit_json
 
-    with _unread():
+    with _ignoring_closed_streams():
         complain(sentence)
     if as_json:
-        with _unread():
+        with _ignoring_closed_streams():
             emit_json("error", {"code": code, "message": sentence})
     return code
 
 
 @contextlib.contextmanager
-def _unread() -> Iterator[None]:
-    """Last words that nobody reads, or for which there is no room, take nothing from the exit code."""
+def _ignoring_closed_streams() -> Iterator[None]:
+    """Ignores write errors of stdout and stderr (closed pipe, full disk), so that they do not change the exit code."""
     try:
         yield
     except OSError:
-        _let_go(sys.stdout)
-        _let_go(sys.stderr)
+        _flush_or_discard(sys.stdout)
+        _flush_or_discard(sys.stderr)
 
 
-def _let_go(stream: TextIO) -> None:
-    """What is still held back for a stream must not fail once more when Python ends."""
+def _flush_or_discard(stream: TextIO) -> None:
+    """Flushes the stream, or points it at /dev/null, so that Python's own flush at exit does not fail again."""
     with contextlib.suppress(OSError):
         stream.flush()
         return

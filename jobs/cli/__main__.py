@@ -1,4 +1,4 @@
-"""`python -m fts.jobs.cli` is `fts`, where no script was installed."""
+"""Makes `python -m fts.jobs.cli` the same as `fts`, for installations without the script."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""The list of all commands, in the order and the words a newcomer reads them; each is imported when it is called.
+"""Lists all commands with help and examples; imports a command's module only when that command is called.
 
-`fts status` must answer within a tenth of a second, so nothing here imports torch, optuna, pandas or textual.
+`fts status` must answer within 0.1 s, so nothing here imports torch, optuna, pandas or textual.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.load import installed, study
 from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.newcomer import command_without_dashes, what_to_name
-from fts.jobs.cli.other_words import command_of
+from fts.jobs.cli.synonyms import command_hint
 from fts.jobs.settings import Places, places
 from fts.jobs.study_file.words import names_a_function, names_a_study
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 
 class Whole(click.IntRange):
-    """A whole number between two others, which the help writes as `1 to 1,000`."""
+    """A whole number within a range, shown in the help as `1 to 1,000`."""
 
-    name = "integer"  # click's own is `integer range`
+    name = "integer"  # instead of click's `integer range`
 
-    def _describe_range(self) -> str:  # click's own says 1<=x<=1000
+    def _describe_range(self) -> str:  # instead of click's 1<=x<=1000
         return f"{self.min:,} to {self.max:,}"
 
 
 class Fraction(click.FloatRange):
-    """A number between two others, which the help writes as `0.05 to 3,600`."""
+    """A number within a range, shown in the help as `0.05 to 3,600`."""
 
     name = "number"
 
@@ -47,20 +47,20 @@ class Fraction(click.FloatRange):
         return f"{self.min:,g} to {self.max:,g}"
 
 
-COUNT = Whole(1, 10**9)  # of rows, jobs, backups: none of something is no question
-ROW = Whole(0, 2**63 - 1)  # a number that a row of the database can have
+COUNT = Whole(1, 10**9)  # number of rows, jobs, backups
+ROW = Whole(0, 2**63 - 1)  # the range of row numbers in the database
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One command of the list."""
+    """One command in the list."""
 
-    order: int  # within its section, the commands of a study between ours
+    order: int  # position within its section; commands of a study are sorted between ours
     name: str
-    where: str  # "module:attribute", below fts.jobs.cli without a dot; or "action:ID" for an action of the registry
+    where: str  # "module:attribute"; a module without a dot is below fts.jobs.cli
     help: str
-    of_study: bool = False  # then the module is named whole
+    of_study: bool = False  # the module name is absolute, even without a dot
 
 
 SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
@@ -68,7 +68,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Begin",
         (
             Entry(5, "init", "init:init", "write a study file and an example, to begin with"),
-            Entry(7, "check", "check:check", "try a study with real trials before it is put in line"),
+            Entry(7, "check", "check:check", "try a study with real trials before you enqueue it"),
             Entry(50, "worker", "work:worker", "run the queue until stopped (Ctrl-C loses nothing)"),
         ),
     ),
@@ -93,33 +93,33 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Change the queue",
         (
-            Entry(10, "move", "change:move", "earlier, later, or to a place in line"),
-            Entry(20, "next", "change:next_", "run these next"),
+            Entry(10, "move", "change:move", "move jobs earlier, later, or to a place in the queue"),
+            Entry(20, "next", "change:next_", "run these jobs next"),
             Entry(30, "pause", "change:pause", "pause jobs (running: checkpoint, free memory), or --queue"),
             Entry(40, "resume", "change:resume", "resume jobs at the same step, or --queue"),
             Entry(50, "cancel", "change:cancel", "take jobs out of the queue"),
-            Entry(60, "retry", "change:retry", "put failed jobs back in line; keep their trials"),
-            Entry(70, "note", "change:note", "write a line into the journal"),
+            Entry(60, "retry", "change:retry", "put failed jobs back in the queue; keep their trials"),
+            Entry(70, "note", "change:note", "write a note into the journal"),
             Entry(80, "ack", "change:ack", "mark what has ended as seen"),
-            Entry(90, "undo", "change:undo", "take back the last change, also after a restart"),
-            Entry(100, "redo", "change:redo", "take back the last undo"),
+            Entry(90, "undo", "change:undo", "undo the last change, also after a restart"),
+            Entry(100, "redo", "change:redo", "redo the last undone change"),
         ),
     ),
     (
         "Stop",
         (
-            Entry(10, "drain", "change:drain", "workers stop after this trial (--after job: after this job)"),
-            Entry(20, "stop", "change:stop", "workers stop at the next step, with a checkpoint"),
+            Entry(10, "drain", "change:drain", "stop workers after their current trial (--after job: job)"),
+            Entry(20, "stop", "change:stop", "stop workers at the next step, with a checkpoint"),
         ),
     ),
     (
         "Results and records",
         (
             Entry(70, "log", "log_command:log_command", "report metrics from a command that is a trial"),
-            Entry(75, "import", "import_:import_", "take over the trials of a study of Optuna, as history"),
-            Entry(78, "report", "report:report", "one page for each study: figures, statistics, what they show"),
+            Entry(75, "import", "import_:import_", "import the trials of an Optuna study, as history"),
+            Entry(78, "report", "report:report", "write one page per study: figures, statistics, what they show"),
             Entry(80, "export", "maintain:export", "rewrite the JSON and CSV files from the database"),
-            Entry(85, "mirror", "mirror:mirror", "copies for TensorBoard, MLflow or Weights & Biases; -f follows"),
+            Entry(85, "mirror", "mirror:mirror", "copy to TensorBoard, MLflow or Weights & Biases; -f follows"),
             Entry(90, "snapshot", "fts.tui.commands:snapshot", "a screen of the monitor as svg, png or txt"),
         ),
     ),
@@ -131,21 +131,21 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(15, "notify", "notify:notify", "messages to your phone, by mail or by a command"),
             Entry(20, "doctor", "maintain:doctor", "what is wrong here, and what to do about it"),
             Entry(30, "backup", "maintain:backup", "copy the database while it is in use"),
-            Entry(40, "restore", "maintain:restore", "put a backup in the database's place"),
+            Entry(40, "restore", "maintain:restore", "replace the database by a backup"),
             Entry(50, "gc", "maintain:gc", "delete files that no trial needs any more"),
             Entry(60, "db", "maintain:db", "path, shell, or one query on the database"),
             Entry(70, "serve", "fts.tui.commands:serve", "the monitor in a browser, read-only, this machine only"),
-            Entry(75, "metrics", "metrics:metrics", "numbers for Prometheus, and a health check, over HTTP"),
+            Entry(75, "metrics", "metrics:metrics", "metrics for Prometheus and a health check, over HTTP"),
         ),
     ),
 )
 CORE: dict[str, Entry] = {entry.name: entry for _, entries in SECTIONS for entry in entries}
 
 
-OF_FILES = {  # what these names do with a study's file; without one they are commands of a study, or of a function
-    "enqueue": Entry(0, "enqueue", "enqueue_study:enqueue_study", "put a study's file in line"),
-    "run": Entry(0, "run", "run:run", "run one cell of a study's file here and now"),
-    "check": Entry(0, "check", "check:check_study", "try a study's file before it is put in line"),
+OF_FILES = {  # commands for a study file; without one, the name means the command of a study or of a function
+    "enqueue": Entry(0, "enqueue", "enqueue_study:enqueue_study", "enqueue a study file"),
+    "run": Entry(0, "run", "run:run", "run one cell of a study file here and now"),
+    "check": Entry(0, "check", "check:check_study", "try a study file before you enqueue it"),
 }
 
 EXAMPLES = {
@@ -215,7 +215,7 @@ EXAMPLES = {
 
 @lru_cache(maxsize=1)
 def sections() -> tuple[tuple[str, tuple[Entry, ...]], ...]:
-    """Every command in its section: ours, and those of the installed studies."""
+    """Returns all commands by section: ours and those of the installed studies."""
     more = [command for name in sorted(installed()) for command in study(name).commands]
     found = []
     own = dict.fromkeys(command.section for command in more if command.section not in dict(SECTIONS))
@@ -230,7 +230,7 @@ def sections() -> tuple[tuple[str, tuple[Entry, ...]], ...]:
 
 
 def entries() -> dict[str, Entry]:
-    """Every command by its name."""
+    """Returns all commands by name."""
     return {entry.name: entry for _, section in sections() for entry in section}
 
 
@@ -240,7 +240,7 @@ def _examples_of_studies() -> dict[str, str]:
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when the command is asked for, and prints the help from the list above."""
+    """Imports a command's module when the command is called, and prints the help from the list above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name, entry in entries().items() if exists(entry)]
@@ -249,10 +249,10 @@ class LazyGroup(click.Group):
         entry = CORE.get(name) or entries().get(name)
         if entry is None:
             return None
-        return self._made(entry)
+        return self._load(entry)
 
-    def _made(self, entry: Entry, example: str = "") -> click.Command:
-        """The command itself, with its help, its example (that of another name perhaps) and --db."""
+    def _load(self, entry: Entry, example: str = "") -> click.Command:
+        """Imports the command and adds its short help, its example (`example` names another entry) and --db."""
         name = entry.name
         module, attribute = entry.where.split(":")
         ours = not entry.of_study and "." not in module
@@ -262,10 +262,10 @@ class LazyGroup(click.Group):
         command.name, command.short_help = name, entry.help
         with_examples(command, example or name)
         with_db(command)
-        if shell_asks():
-            from fts.jobs.cli.completed import with_jobs  # here: only while a shell completes
+        if is_completing():
+            from fts.jobs.cli.completion_words import add_completion  # here: only while a shell completes
 
-            with_jobs(command)
+            add_completion(command)
         return command
 
     def resolve_command(
@@ -279,26 +279,26 @@ class LazyGroup(click.Group):
         if name in ("check", "enqueue") and not args[1:] and not ctx.resilient_parsing:
             raise click.UsageError(what_to_name(name, Path.cwd(), entries()), ctx)
         if name == "enqueue" and "--" in args[1:]:
-            of_command = Entry(0, name, "enqueue_command:enqueue_command", "put a command in line")
-            return name, self._made(of_command, "enqueue -- COMMAND"), args[1:]
+            of_command = Entry(0, name, "enqueue_command:enqueue_command", "enqueue a command")
+            return name, self._load(of_command, "enqueue -- COMMAND"), args[1:]
         if name == "check" and "--" in args[1:]:
-            of_command = Entry(0, name, "check:check_command", "try a command before it is put in line")
-            return name, self._made(of_command, "check -- COMMAND"), args[1:]
+            of_command = Entry(0, name, "check:check_command", "try a command before you enqueue it")
+            return name, self._load(of_command, "check -- COMMAND"), args[1:]
         if name in OF_FILES and names_a_study(args[1:]):
-            return name, self._made(OF_FILES[name], f"{name} STUDY.toml"), args[1:]
+            return name, self._load(OF_FILES[name], f"{name} STUDY.toml"), args[1:]
         if name == "run" and name not in entries():
-            return name, self._made(OF_FILES[name], f"{name} STUDY.toml"), args[1:]
+            return name, self._load(OF_FILES[name], f"{name} STUDY.toml"), args[1:]
         if name == "enqueue" and (names_a_function(args[1:]) or "enqueue" not in entries()):
-            of_function = Entry(0, name, "enqueue:enqueue", "put a function in line")
-            return name, self._made(of_function, "enqueue FILE.py:FUNCTION"), args[1:]
+            of_function = Entry(0, name, "enqueue:enqueue", "enqueue a function")
+            return name, self._load(of_function, "enqueue FILE.py:FUNCTION"), args[1:]
         return super().resolve_command(ctx, args)
 
     def make_context(self, *words: Any, **more: Any) -> click.Context:
-        with readers_may_leave():  # `fts --help` and `fts --version` are answered here
+        with exit_0_on_closed_stdout():  # `fts --help` and `fts --version` print here
             return super().make_context(*words, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with readers_may_leave():
+        with exit_0_on_closed_stdout():
             return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -328,40 +328,40 @@ def fts(ctx: click.Context, db: str | None) -> None:
 
 
 @contextlib.contextmanager
-def readers_may_leave() -> Iterator[None]:
-    """click would end with 1, and `fts events | head` is no failure."""
+def exit_0_on_closed_stdout() -> Iterator[None]:
+    """Exits with 0 when the reader of stdout has gone: `fts events | head` is no failure, click would exit with 1."""
     try:
         yield
     except BrokenPipeError:
-        if nobody_reads():
+        if stdout_is_closed():
             raise click.exceptions.Exit(0) from None
-        raise  # of some other pipe
+        raise  # another pipe broke
 
 
-def nobody_reads() -> bool:
-    """Has the other end of stdout been closed?"""
+def stdout_is_closed() -> bool:
+    """Returns whether the other end of stdout has been closed."""
     look = select.poll()
     look.register(sys.stdout.fileno(), 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0))
 
 
-def shell_asks() -> bool:
-    """Does a shell ask for the words that may stand here?"""
+def is_completing() -> bool:
+    """Returns whether a shell runs this process to complete a word."""
     return "_FTS_COMPLETE" in os.environ
 
 
 def with_db(command: click.Command) -> None:
-    """Lets `--db PATH` stand behind the command's name too, where most people type it."""
+    """Accepts `--db PATH` after the command's name too, where most people type it."""
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
         with_db(inner)
     if not any(parameter.name == "db" for parameter in command.params):
         command.params.append(
-            click.Option(["--db"], metavar="PATH", hidden=True, expose_value=False, callback=_other_database)
+            click.Option(["--db"], metavar="PATH", hidden=True, expose_value=False, callback=_use_database)
         )
 
 
 def with_examples(command: click.Command, name: str) -> None:
-    """Puts an example behind the help of a command, or of each command of a group; a group lists whole sentences."""
+    """Adds an example below the help of a command, or of each command of a group; a group lists uncut sentences."""
     if isinstance(command, click.Group):
         for inner, each in command.commands.items():
             each.short_help = " ".join((each.help or "").split("\n\n")[0].split())  # click would cut it
@@ -370,27 +370,27 @@ def with_examples(command: click.Command, name: str) -> None:
         command.epilog = f"Example: {example}"
 
 
-def _other_database(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+def _use_database(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
     if value is not None:
         ctx.obj = places(value)
 
 
 def exists(entry: Entry) -> bool:
-    """Is there a module for it? A command whose part is not installed is not offered."""
+    """Returns whether the command's module is installed; other commands are not listed."""
     module = entry.where.split(":")[0]
     return entry.of_study or "." in module or Path(__file__).with_name(f"{module}.py").exists()
 
 
 def _nearest(name: str) -> str:
     known = [word for word, entry in entries().items() if exists(entry)]
-    if (theirs := command_of(name, known)) is not None:
+    if (theirs := command_hint(name, known)) is not None:
         return f"; {theirs}"
     near = nearest(name, known)
     return f"; did you mean {near!r}?" if near else ""
 
 
 def here() -> Places:
-    """The places of the command that is running."""
+    """Returns the paths that the running command uses."""
     found = click.get_current_context().obj
     assert isinstance(found, Places)
     return found

@@ -1,4 +1,4 @@
-"""`fts best`: the best trial of a cell, as words of a command line, as Python, or as JSON."""
+"""Implements `fts best`: prints the best trial of a cell as command-line options, as Python, or as JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from fts.state.values import Job, Trial
 
-PARAMETERS = "parameters.json"  # in the folder of a trial of a command
+PARAMETERS = "parameters.json"  # file in the folder of a command's trial
 FRESH, FRESH_FOLDER = "FTS_FRESH_FOLDER", '"$(mktemp -d)"'
 
 
@@ -39,18 +39,18 @@ FRESH, FRESH_FOLDER = "FTS_FRESH_FOLDER", '"$(mktemp -d)"'
     "--args",
     "form",
     flag_value="args",
-    help="words of a command line, --lr=0.01 --layers=3; of a command the whole of it  [default]",
+    help="command-line options, --lr=0.01 --layers=3; for a command the whole line  [default]",
 )
-@click.option("--python", "form", flag_value="python", help="an expression of Python: dict(lr=0.01, layers=3)")
+@click.option("--python", "form", flag_value="python", help="a Python expression: dict(lr=0.01, layers=3)")
 @click.option("--json", "form", flag_value="json", help="one JSON object: parameters, value, trial, axes")
-@click.option("--by", metavar="GOAL", help="of several goals the one to take the best trial of  [default: the first]")
+@click.option("--by", metavar="GOAL", help="goal that decides which trial is best, of several  [default: the first]")
 def best(cell: str | None, form: str | None, by: str | None) -> None:
-    """The best trial of one CELL (mnist/S, or its job number), to be used again.
+    """Print the best trial of one CELL (mnist/S, or its job number), to use it again.
 
-    CELL may be left out where there is only one.
+    CELL may be omitted if there is only one.
 
-    The parameters stand alone on stdout: `python train.py $(fts best mnist/S)`. Of a command it is the whole command
-    line, filled, for your shell: `eval "$(fts best mnist/S)"`.
+    Stdout has nothing but the parameters: `python train.py $(fts best mnist/S)`. For a command it has the complete
+    command line with all values, for your shell: `eval "$(fts best mnist/S)"`.
     """
     with reading() as db:
         jobs = queries.jobs(db)
@@ -92,7 +92,7 @@ def best(cell: str | None, form: str | None, by: str | None) -> None:
 
 
 def best_by(job: Job, found: Sequence[Trial], by: str | None) -> Trial | None:
-    """The trial of the front that is best in one goal. Raises BadSpec for another name."""
+    """Returns the trial of the Pareto front that is best in one goal. Raises BadSpec for an unknown goal."""
     if by is None or not found:
         return first_of(found)
     if by not in job.goals:
@@ -103,7 +103,7 @@ def best_by(job: Job, found: Sequence[Trial], by: str | None) -> Trial | None:
 
 
 def command_of(job: Job) -> CommandCell | None:
-    """The cell of a job that runs a command; None: it runs something else, or its specification cannot be read."""
+    """Returns the cell of a job that runs a command; None if it runs something else or its spec cannot be read."""
     try:
         cell = study_of(job.study).cell(job.spec)
     except (BadSpec, UnknownStudy):
@@ -112,7 +112,7 @@ def command_of(job: Job) -> CommandCell | None:
 
 
 def command_line(cell: CommandCell, trial: Trial, outputs: Path, job: Job) -> str:
-    """The filled command as a shell reads it. A folder of the trial is a fresh one, so that it begins anew."""
+    """Returns the command with all values, quoted for a shell. The trial folder is a new one, so it starts afresh."""
     parameters = trial_folder(outputs, job.experiment, job.id, trial.number) / PARAMETERS
     own = {
         "params": str(parameters) if parameters.exists() else PARAMETERS,
@@ -140,18 +140,18 @@ def command_line(cell: CommandCell, trial: Trial, outputs: Path, job: Job) -> st
 
 
 def with_fresh_folder(word: str) -> str:
-    """A quoted word with the place of a folder as a shell makes it."""
+    """Replaces the placeholder in a quoted word by the shell code that makes a new folder."""
     quoted = word.startswith("'")
     return word.replace(FRESH, f"'{FRESH_FOLDER}'" if quoted else FRESH_FOLDER)
 
 
 def as_words(params: Mapping[str, Any]) -> str:
-    """`--lr=0.01 --opt='a b'`, as a shell reads it back."""
+    """Returns `--lr=0.01 --opt='a b'`, quoted for a shell."""
     return " ".join(shlex.quote(f"--{name}={value}") for name, value in params.items())
 
 
 def as_python(params: Mapping[str, Any]) -> str:
-    """`dict(lr=0.01, layers=3)`; with braces where a name is none of Python's."""
+    """Returns `dict(lr=0.01, layers=3)`, or a literal with braces if a name is no Python identifier."""
     if all(name.isidentifier() and not keyword.iskeyword(name) for name in params):
         return f"dict({', '.join(f'{name}={value!r}' for name, value in params.items())})"
     return repr(dict(params))

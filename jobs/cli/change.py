@@ -1,4 +1,4 @@
-"""The commands that change something: each one is an action of the registry, for jobs named in words."""
+"""Implements the commands that change the queue: each runs an action of the registry on the named jobs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from fts.state.values import Change, Job, Snapshot
 
 Options = Callable[[Callable[..., Any]], Callable[..., Any]]
-LISTED = 3  # more jobs than this are listed before a schedule changes
+LISTED = 3  # a change of more jobs than this lists them and asks first
 
 
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--dry-run, --yes and --json, which every change has."""
+    """Adds the options of every change: --dry-run, --yes and --json."""
     for option in (
         AS_JSON,
-        click.option("-y", "--yes", is_flag=True, help="do not ask"),
-        click.option("-n", "--dry-run", is_flag=True, help="say what would happen, change nothing"),
+        click.option("-y", "--yes", is_flag=True, help="do not ask for confirmation"),
+        click.option("-n", "--dry-run", is_flag=True, help="show what would happen, change nothing"),
     ):
         command = option(command)
     return command
@@ -41,22 +41,22 @@ def some_jobs(required: bool = True) -> Options:
 
 @click.command()
 @some_jobs()
-@click.option("--before", metavar="JOB", help="right before this one, instead of WHERE  [default: none]")
+@click.option("--before", metavar="JOB", help="move right before this job, instead of WHERE  [default: none]")
 @common
 def move(wanted: tuple[str, ...], before: str | None, **flags: Any) -> None:
-    """Move jobs in line: fts move JOB... WHERE, with WHERE one of up, down, top, bottom or a place (1 runs next).
+    """Move jobs in the queue: fts move JOB... WHERE, with WHERE up, down, top, bottom or a place (1 runs next).
 
     JOB is 7, 3-5, mnist/S, size:S, the study's name or state:paused.
     """
     if before is not None:
-        return act("move_to", wanted, flags, before=before)
+        return run_action("move_to", wanted, flags, before=before)
     *names, where = wanted
     if not names or not (where in MOVES or where.isdecimal()):
         raise click.UsageError("end with up, down, top, bottom or a place such as 1; or use --before JOB")
     if where.isdecimal():
-        return act("move_to", names, flags, place=int(where))
+        return run_action("move_to", names, flags, place=int(where))
     action, args = MOVES[where]
-    return act(action, names, flags, **args)
+    return run_action(action, names, flags, **args)
 
 
 MOVES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -72,33 +72,33 @@ MOVES: dict[str, tuple[str, dict[str, Any]]] = {
 @common
 def next_(wanted: tuple[str, ...], **flags: Any) -> None:
     """Run these JOBs next."""
-    act("next", wanted, flags)
+    run_action("next", wanted, flags)
 
 
 @click.command()
 @some_jobs(required=False)
-@click.option("--queue", is_flag=True, help="the whole queue: start no new job; running jobs continue")
-@click.option("--reason", default="by hand", show_default=True, help="shown wherever the queue is")
+@click.option("--queue", is_flag=True, help="pause the whole queue: start no new job; running jobs continue")
+@click.option("--reason", default="by hand", show_default=True, help="reason of the pause, shown with the queue")
 @common
 def pause(wanted: tuple[str, ...], queue: bool, reason: str, **flags: Any) -> None:
-    """Hold JOBs back; a running one writes a checkpoint and frees its memory."""
+    """Pause JOBs; a running one writes a checkpoint and frees its memory."""
     _one_of(wanted, queue)
-    act("pause_queue", (), flags, reason=reason) if queue else act("pause", wanted, flags)
+    run_action("pause_queue", (), flags, reason=reason) if queue else run_action("pause", wanted, flags)
 
 
 @click.command()
 @some_jobs(required=False)
-@click.option("--queue", is_flag=True, help="the whole queue: let jobs start again")
+@click.option("--queue", is_flag=True, help="resume the whole queue: let jobs start again")
 @common
 def resume(wanted: tuple[str, ...], queue: bool, **flags: Any) -> None:
-    """Put paused JOBs back in line, to continue at the same step; let held ones start anyway.
+    """Put paused JOBs back in the queue, to continue at the same step; let held ones start anyway.
 
     Without JOB it resumes a paused queue.
     """
     if not wanted and not queue:
         queue = _queue_is_paused()
     _one_of(wanted, queue)
-    act("resume_queue", (), flags) if queue else act("resume", wanted, flags)
+    run_action("resume_queue", (), flags) if queue else run_action("resume", wanted, flags)
 
 
 def _one_of(wanted: Sequence[str], queue: bool) -> None:
@@ -118,15 +118,18 @@ def _queue_is_paused() -> bool:
 @common
 def cancel(wanted: tuple[str, ...], **flags: Any) -> None:
     """Take JOBs out of the queue; what they found is kept. A running one stops at its next step."""
-    act("cancel", wanted, flags)
+    run_action("cancel", wanted, flags)
 
 
 @click.command()
 @some_jobs()
 @common
 def retry(wanted: tuple[str, ...], **flags: Any) -> None:
-    """Put ended JOBs back in line: failed trials run again by number, others are kept (state:failed: all of them)."""
-    act("retry", wanted, flags)
+    """Put ended JOBs back in the queue: their failed trials run again, other trials are kept.
+
+    `fts retry state:failed` retries all failed jobs.
+    """
+    run_action("retry", wanted, flags)
 
 
 @click.command()
@@ -135,92 +138,92 @@ def retry(wanted: tuple[str, ...], **flags: Any) -> None:
     type=click.Choice(["trial", "job"]),
     default="trial",
     show_default=True,
-    help="what to finish first",
+    help="what the workers finish first",
 )
-@click.option("--withdraw", is_flag=True, help="withdraw the request to stop")
-@click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)  [default: all]")
+@click.option("--withdraw", is_flag=True, help="withdraw the request")
+@click.option("--worker", type=ROW, metavar="N", help="only the worker of this number (not pid)  [default: all]")
 @common
 def drain(after: str, withdraw: bool, worker: int | None, **flags: Any) -> None:
-    """Ask workers to stop after their trial (or job); the queue is unchanged."""
+    """Ask workers to stop after their current trial (or job); the queue is unchanged."""
     name = "undrain" if withdraw else {"trial": "drain", "job": "drain_job"}[after]
-    act(name, (), flags, worker=worker)
+    run_action(name, (), flags, worker=worker)
 
 
 @click.command()
-@click.option("--worker", type=ROW, metavar="N", help="only this worker, by its number (not its pid)  [default: all]")
+@click.option("--worker", type=ROW, metavar="N", help="only the worker of this number (not pid)  [default: all]")
 @common
 def stop(worker: int | None, **flags: Any) -> None:
     """Ask workers to write a checkpoint at the next step and stop; nothing is lost."""
-    act("stop", (), flags, worker=worker)
+    run_action("stop", (), flags, worker=worker)
 
 
 @click.command()
 @click.argument("text", nargs=-1, required=True)
-@click.option("--job", "cell", metavar="JOB", help="about this job  [default: about the study]")
+@click.option("--job", "cell", metavar="JOB", help="job that the note is about  [default: the whole study]")
 @common
 def note(text: tuple[str, ...], cell: str | None, **flags: Any) -> None:
     """Write a line into the journal."""
     if not " ".join(text).strip():
         raise click.UsageError("the note is empty; expected its text")
-    act("note", (cell,) if cell else (), flags, text=" ".join(text))
+    run_action("note", (cell,) if cell else (), flags, text=" ".join(text))
 
 
 @click.command()
 @some_jobs(required=False)
 @common
 def ack(wanted: tuple[str, ...], **flags: Any) -> None:
-    """Mark what has ended until now (or these JOBs) as seen."""
-    act("ack", wanted, flags)
+    """Mark all jobs that have ended (or these JOBs) as seen."""
+    run_action("ack", wanted, flags)
 
 
 @click.command()
 @click.argument("n", default=1)
 @common
 def undo(n: int, **flags: Any) -> None:
-    """Take back the last N changes, also those of an earlier day or another terminal."""
-    act("undo", (), flags, n=_at_least_one(n))
+    """Undo the last N changes, also those of an earlier day or another terminal."""
+    run_action("undo", (), flags, n=_at_least_one(n))
 
 
 @click.command()
 @click.argument("n", default=1)
 @common
 def redo(n: int, **flags: Any) -> None:
-    """Take back the last N undos."""
-    act("redo", (), flags, n=_at_least_one(n))
+    """Redo the last N undone changes."""
+    run_action("redo", (), flags, n=_at_least_one(n))
 
 
 def _at_least_one(n: int) -> int:
     if n < 1:
-        raise click.UsageError(f"{n} changes cannot be taken back; expected 1 or more")
+        raise click.UsageError(f"{n} changes cannot be undone; expected 1 or more")
     return n
 
 
-def act(name: str, wanted: Sequence[str], flags: dict[str, Any], **args: Any) -> None:
-    """Finds the jobs, asks where a person should be asked, does it, and says what happened."""
+def run_action(name: str, wanted: Sequence[str], flags: dict[str, Any], **args: Any) -> None:
+    """Runs an action on the named jobs: finds them, asks for confirmation if needed, and prints the outcome."""
     action = by_id(name)
     with writing() as db:
         snapshot = queries.snapshot(db)
-        jobs = fitting(action, snapshot, wanted)
+        jobs = applicable(action, snapshot, wanted)
         if isinstance(args.get("before"), str):
-            args["before"] = fitting(action, snapshot, [args["before"]])[0].id
+            args["before"] = applicable(action, snapshot, [args["before"]])[0].id
         if not flags["dry_run"]:
-            ask(action, snapshot, jobs, flags["yes"])
+            confirm(action, snapshot, jobs, flags["yes"])
         change = action.run(db, [job.id for job in jobs], this_person(), flags["dry_run"], **args)
     report(action, change, flags["as_json"])
 
 
 @contextmanager
 def writing() -> Iterator[Database]:
-    """The database of this command. Raises NoDatabase: changing a queue that does not exist creates none."""
-    db = open_for_person(here().db, create=False)  # checked: nothing is written into a damaged file
+    """Opens the database of this command for writing. Raises NoDatabase if there is none; creates none."""
+    db = open_for_person(here().db, create=False)  # verifies the file first, so a damaged one is never written
     try:
         yield db
     finally:
         db.close()
 
 
-def fitting(action: Action, snapshot: Snapshot, wanted: Sequence[str]) -> list[Job]:
-    """The named jobs the action applies to. One named by itself must apply; of a pattern the others are left out."""
+def applicable(action: Action, snapshot: Snapshot, wanted: Sequence[str]) -> list[Job]:
+    """Returns the jobs the action applies to. It must apply to a job named by itself; a pattern skips the others."""
     if not wanted:
         return []
     chosen = choose(snapshot.jobs, wanted)
@@ -239,10 +242,10 @@ def fitting(action: Action, snapshot: Snapshot, wanted: Sequence[str]) -> list[J
     return fit
 
 
-def ask(action: Action, snapshot: Snapshot, jobs: Sequence[Job], yes: bool) -> None:
-    """A question at a terminal, with the price. In a script nobody is asked; what is for ever needs -y there.
+def confirm(action: Action, snapshot: Snapshot, jobs: Sequence[Job], yes: bool) -> None:
+    """Asks for confirmation at a terminal. A script is not asked, but needs -y for what cannot be undone.
 
-    Raises Abort on no, UsageError where the answer is missing.
+    Raises Abort when the answer is no, UsageError when -y is missing.
     """
     price = action.price(snapshot, jobs)
     many = len(jobs) > LISTED and action.level != "L0"
@@ -264,5 +267,5 @@ def report(action: Action, change: Change, as_json: bool) -> None:
         return emit_json("change", {"action": action.id, "verb": str(action.verb), **change.__dict__})
     emit(f"Dry run: {change.message}" if change.dry_run else change.message)
     if change.event_id is not None and action.level in ("L1", "L2") and action.id not in ("undo", "redo"):
-        say("`fts undo` takes it back")
+        say("`fts undo` undoes it")
     return None

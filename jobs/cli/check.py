@@ -1,4 +1,4 @@
-"""`fts check`: tries a study with real trials before it is put in line, and says what would hurt."""
+"""Implements `fts check`: tries a study with real trials before you enqueue it, and reports the problems."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from fts.jobs.check.examine import Examined
     from fts.jobs.check.whole import Checked, Forecast, Machine
 
-NOT_HERE = ("wanted", "again", "dry_run", "as_json")  # of `fts enqueue`, which has the other options
+EXCLUDED = ("wanted", "again", "dry_run", "as_json")  # options of `fts enqueue` that `fts check` does not have
 COLOUR = {"ok": "green", "warn": "yellow", "bad": "red"}
 PATIENCE = "5m"
-HURTS = 1  # exit code
+PROBLEMS_FOUND = 1  # exit code
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
@@ -46,12 +46,12 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # it takes types onl
             self.fail(f"{value!r} is not a length of time; expected 90s, 5m or 1h", param, ctx)
 
 
-OWN = (
+CHECK_OPTIONS = (  # options that only `fts check` has
     click.Option(["--cell", "names"], multiple=True, metavar="CELL", help="only this cell, such as mnist/S; repeat it"),
     click.Option(
         ["--show", "count"],
         type=Whole(1, 1000),
-        help="only show so many trials as they would be drawn  [default: run them]",
+        help="draw and print this many trials per cell, run none  [default: run them]",
     ),
     click.Option(
         ["--patience", "patience_s"],
@@ -59,28 +59,28 @@ OWN = (
         default=PATIENCE,
         show_default=True,
         metavar="TIME",
-        help="for all cells; a trial that takes longer is compared as far as it came",
+        help="time for all cells; a trial that takes longer is compared up to where it got",
     ),
-    click.Option(["--reports"], type=COUNT, help="run each trial only until so many reports  [default: to its end]"),
-    click.Option(["--slots"], type=Whole(1, 1024), help="of the worker, for the forecast  [default: as `fts worker`]"),
+    click.Option(["--reports"], type=COUNT, help="stop each trial after this many reports  [default: at its end]"),
+    click.Option(["--slots"], type=Whole(1, 1024), help="worker slots in the forecast  [default: as `fts worker`]"),
 )  # fmt: skip
 
 
 def params_of(command: click.Command) -> list[click.Parameter]:
-    """The words of `fts enqueue` that say what is run, and those of `fts check`."""
-    return [one for one in command.params if one.name not in NOT_HERE] + list(OWN)
+    """Returns the options of `fts enqueue` that define the study, and those of `fts check`."""
+    return [one for one in command.params if one.name not in EXCLUDED] + list(CHECK_OPTIONS)
 
 
 @click.command(params=params_of(enqueue.enqueue))
 @AS_JSON
 def check(objective: str, **options: Any) -> int:
-    """Try a study before it is put in line. Type `fts check` where you would type `fts enqueue`.
+    """Try a study before you enqueue it. Type `fts check` where you would type `fts enqueue`.
 
-    A real trial of each cell runs in a temporary folder: what it draws, its seconds and memory. It runs again (is it
-    repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then a
-    forecast of the whole. Nothing is put in line and fts writes nothing where you stand.
+    Runs a real trial of each cell in a temporary folder and shows its parameters, seconds and memory. Runs it again (is
+    it repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then shows
+    a forecast for the whole study. Enqueues nothing and writes nothing into this folder.
 
-    Exit code 0: all is well; 1: something would hurt; 2: the words are wrong.
+    Exit code 0: all is well; 1: there is a problem; 2: the command line is wrong.
 
     Other options: fts check study.toml --help, fts check --help -- COMMAND
     """
@@ -90,30 +90,30 @@ def check(objective: str, **options: Any) -> int:
 @click.command(params=params_of(enqueue_command.enqueue_command))
 @AS_JSON
 def check_command(words: tuple[str, ...], **options: Any) -> int:
-    """Try a command before it is put in line. Type `fts check` where you would type `fts enqueue`.
+    """Try a command before you enqueue it. Type `fts check` where you would type `fts enqueue`.
 
-    A real trial of each cell runs in a temporary folder: what it draws, its seconds and memory. It runs again (is it
-    repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then a
-    forecast of the whole. Nothing is put in line and fts writes nothing where you stand.
+    Runs a real trial of each cell in a temporary folder and shows its parameters, seconds and memory. Runs it again (is
+    it repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then shows
+    a forecast for the whole study. Enqueues nothing and writes nothing into this folder.
 
-    Exit code 0: all is well; 1: something would hurt; 2: the words are wrong.
+    Exit code 0: all is well; 1: there is a problem; 2: the command line is wrong.
     """
     return run(lambda **options: enqueue_command.cells_of(words, **options), **options)
 
 
-OF_FILE = ("file", "settings", "warm", "name")  # of `fts enqueue STUDY.toml`
+OF_FILE = ("file", "settings", "warm", "name")  # parameters taken over from `fts enqueue STUDY.toml`
 
 
-@click.command(params=[one for one in enqueue_study.enqueue_study.params if one.name in OF_FILE] + list(OWN))
+@click.command(params=[one for one in enqueue_study.enqueue_study.params if one.name in OF_FILE] + list(CHECK_OPTIONS))
 @AS_JSON
 def check_study(file: Path, settings: tuple[str, ...], warm: tuple[str, ...], name: str | None, **options: Any) -> int:
-    """Try a study's file before it is put in line.
+    """Try a study file before you enqueue it.
 
-    A real trial of each cell runs in a temporary folder: what it draws, its seconds and memory. It runs again (is it
-    repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then a
-    forecast of the whole. Nothing is put in line and fts writes nothing where you stand.
+    Runs a real trial of each cell in a temporary folder and shows its parameters, seconds and memory. Runs it again (is
+    it repeatable?), and once more, killed with -9 after its second report and continued (is it resumable?). Then shows
+    a forecast for the whole study. Enqueues nothing and writes nothing into this folder.
 
-    Exit code 0: all is well; 1: something would hurt; 2: the file or the words are wrong.
+    Exit code 0: all is well; 1: there is a problem; 2: the file or the command line is wrong.
     """
     return run(lambda: cells_of(StudyFile.read(file, settings).named(name).warmed(warm), here().db), **options)
 
@@ -128,7 +128,7 @@ def run(
     as_json: bool,
     **words: Any,
 ) -> int:
-    """Examines or shows the chosen cells; the exit code."""
+    """Checks the chosen cells, or only draws trials (`count`); returns the exit code."""
     from fts.jobs.check.whole import chosen  # here, not above: --help need not load the supervisor
 
     cells = made(**words)
@@ -176,12 +176,12 @@ def examine(cells: Sequence[BareCell], machine: Machine, patience_s: float, repo
         emit_json("check", as_dict(checked, study))
     else:
         print_whole(checked, study, ignored)
-    return HURTS if checked.hurts else 0
+    return PROBLEMS_FOUND if checked.hurts else 0
 
 
 @contextlib.contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends it like Ctrl-C: the trial is killed, the temporary folder goes."""
+    """Makes SIGTERM work like Ctrl-C: the trial is killed and the temporary folder is deleted."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -219,8 +219,8 @@ def emit_styled(text: str) -> None:
 
 
 def formatting_lines(text: str) -> list[str]:
-    """The sentence, broken for a terminal; a pipe gets it in one line."""
-    import textwrap  # here: beside its use
+    """Wraps the sentence for a terminal; a pipe gets it in one line."""
+    import textwrap  # here, not above: --help does not need it
 
     from fts.jobs.cli.output import terminal_columns
     from fts.jobs.status.sanitize import clean
@@ -249,12 +249,12 @@ def print_whole(checked: Checked, study: BareStudy, ignored: Sequence[str]) -> N
     bad = sum(finding.status == "bad" for cell in checked.cells for finding in cell.findings)
     bad += forecast is not None and forecast.fits is False
     if bad:
-        say(f"{formatting.count(bad, 'finding')} would hurt; nothing was put in line")
+        say(f"{formatting.count(bad, 'problem')} found; nothing was enqueued")
     else:
         warned = len(ignored)
         warned += sum(finding.status == "warn" for cell in checked.cells for finding in cell.findings)
-        well = f"Nothing would hurt; {formatting.count(warned, 'warning')}." if warned else "All is well."
-        say(f"{well} `fts enqueue` with the same words puts it in line.")
+        well = f"No problem; {formatting.count(warned, 'warning')}." if warned else "All is well."
+        say(f"{well} Replace `check` by `enqueue` to add it to the queue.")
 
 
 def as_dict(checked: Checked, study: BareStudy) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def show(cells: Sequence[BareCell], machine: Machine, count: int, as_json: bool)
         emit_json("trials", every)
     elif count > whole.STARTUP and cells[0].sampler != "random":
         say(f"from t{whole.STARTUP} on, trials depend on the results; these are drawn as if there were none")
-    return HURTS if failed else 0
+    return PROBLEMS_FOUND if failed else 0
 
 
 def command_text(one: Any) -> str:

@@ -1,4 +1,4 @@
-"""`fts completion`: installs the script with which a shell completes commands, options, cells and jobs."""
+"""Implements `fts completion`: installs the script that makes a shell complete commands, options, cells and jobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fts.jobs.cli.output import put, say
 from fts.state.files import atomic_write, expanded, home, make_folder
 
 SHELLS = ("bash", "zsh", "fish")
-OF_BASH = (  # the package that loads what lies in its folder
+BASH_COMPLETION = (  # where the package bash-completion is, which loads our script
     Path("/usr/share/bash-completion/bash_completion"),
     Path("/opt/homebrew/share/bash-completion/bash_completion"),
     Path("/usr/local/share/bash-completion/bash_completion"),
@@ -42,33 +42,33 @@ _fts_completion() {
 }
 complete -o nosort -F _fts_completion fts
 """
-BREAKS = "@><=;|&(:"  # bash begins a new word behind each of them, where no quote is open
+BREAKS = "@><=;|&(:"  # outside of quotes, bash starts a new word after each of these
 SAFE = re.compile(r"[^\w@%+=:,./-]")
 
 
-class OfBash(BashComplete):
-    """Takes the line as it was typed, and gives what bash puts in the place of its last word, quoted as there."""
+class Bash(BashComplete):
+    """Parses the typed line; returns what bash must put in place of its last word, with the same quotes."""
 
     def source(self) -> str:
         return BASH
 
     def get_completion_args(self) -> tuple[list[str], str]:
         line = os.environ["COMP_WORDS"]
-        word, self.begun, self.quote = last_word(line, os.environ.get("COMP_BREAKS", BREAKS))
+        word, self.kept, self.quote = last_word(line, os.environ.get("COMP_BREAKS", BREAKS))
         words = split_arg_string(line)
         return (words[1:], "") if word is None else (words[1:-1], word)
 
     def format_completion(self, item: CompletionItem) -> str:
         value = str(item.value)
         if item.type == "plain":
-            if value.lower().startswith(self.begun.lower()):
-                value = value[len(self.begun) :]
+            if value.lower().startswith(self.kept.lower()):
+                value = value[len(self.kept) :]
             value = quoted(value, self.quote)
         return f"{item.type},{value}"
 
 
 def last_word(line: str, breaks: str) -> tuple[str | None, str, str]:
-    """The word at the end, None behind a blank; what bash takes of it as given; and the quote that is open."""
+    """Returns the last word (None after a blank), the part of it that bash keeps, and the open quote."""
     word: str | None = None
     given, quote, escaped = "", "", False
     for letter in line:
@@ -91,34 +91,34 @@ def last_word(line: str, breaks: str) -> tuple[str | None, str, str]:
 
 
 def quoted(text: str, quote: str) -> str:
-    """As it stands between such quotes; without any each unusual sign gets a backslash."""
+    """Escapes the text for use within this quote; without a quote, each special character gets a backslash."""
     if quote == "'":
         return text.replace("'", "'\\''")
     return re.sub(r'["$`\\]', r"\\\g<0>", text) if quote else SAFE.sub(r"\\\g<0>", text)
 
 
-class OfZsh(ZshComplete):
-    """Click's own completes nothing at the second Tab: the function that zsh has loaded is no longer being loaded."""
+class Zsh(ZshComplete):
+    """Fixes click's zsh script: at the second Tab its test for autoload fails, and it completes nothing."""
 
     source_template = ZshComplete.source_template.replace(
         "$zsh_eval_context[-1] == loadautofunc", "$funcstack[1] == _%(prog_name)s"
     )
 
 
-class OfFish(FishComplete):
-    """Click's own cuts a word at its comma."""
+class Fish(FishComplete):
+    """Fixes click's fish script, which cuts a word at its comma."""
 
     source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
-@click.option("-n", "--print", "only_print", is_flag=True, help="print the script, install nothing; so does a pipe")
+@click.option("-n", "--print", "only_print", is_flag=True, help="print the script, install nothing; default in a pipe")
 def completion(shell: str, only_print: bool) -> None:
     """Install the script that completes words with Tab in SHELL: commands, options, cells and jobs of the study here.
 
-    It says which file it wrote, and what your shell still needs. A line `eval "$(fts completion bash)"` in ~/.bashrc
-    does the same without a file.
+    It prints the path of the script, and what your shell still needs. The line `eval "$(fts completion bash)"` in
+    ~/.bashrc does the same without a file.
     """
     script = script_for(shell)
     if only_print or not sys.stdout.isatty():
@@ -127,25 +127,25 @@ def completion(shell: str, only_print: bool) -> None:
     make_folder(path.parent)
     atomic_write(path, script, mode=0o644)
     say(f"wrote {path}")
-    return say(still_needed(shell, path))
+    return say(next_step(shell, path))
 
 
-def know_shells() -> None:
-    """What is known here of shells takes the place of what click knows."""
-    add_completion_class(OfBash)
-    add_completion_class(OfZsh)
-    add_completion_class(OfFish)
+def register_shells() -> None:
+    """Registers our shell classes in place of click's."""
+    add_completion_class(Bash)
+    add_completion_class(Zsh)
+    add_completion_class(Fish)
 
 
 def script_for(shell: str) -> str:
-    know_shells()
+    register_shells()
     made = get_completion_class(shell)
     assert made is not None, "click knows these shells"
     return made(click.get_current_context().find_root().command, {}, "fts", "_FTS_COMPLETE").source()
 
 
 def file_of(shell: str) -> Path:
-    """Where the shell looks for it by itself, or where people keep it."""
+    """Returns the path from which the shell loads the script; for zsh, the usual folder ~/.zfunc."""
     data = expanded(os.environ.get("XDG_DATA_HOME") or home() / ".local" / "share")
     if shell == "bash":
         own = os.environ.get("BASH_COMPLETION_USER_DIR")
@@ -155,18 +155,18 @@ def file_of(shell: str) -> Path:
     return home() / ".zfunc" / "_fts"
 
 
-def still_needed(shell: str, path: Path) -> str:
-    """What the person has to do, if anything, before Tab completes."""
-    if shell == "zsh" and not _stands_in(expanded("~/.zshrc"), ".zfunc"):
+def next_step(shell: str, path: Path) -> str:
+    """Returns what the user must do before Tab completes."""
+    if shell == "zsh" and not _contains(expanded("~/.zshrc"), ".zfunc"):
         return (
             "put this into ~/.zshrc, then open a new terminal: fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit"
         )
-    if shell == "bash" and not any(each.exists() for each in OF_BASH):
+    if shell == "bash" and not any(each.exists() for each in BASH_COMPLETION):
         return f"the package bash-completion is missing: install it, or put this into ~/.bashrc: source '{path}'"
     return "open a new terminal: fts <Tab> completes"
 
 
-def _stands_in(path: Path, text: str) -> bool:
+def _contains(path: Path, text: str) -> bool:
     try:
         return text in path.read_text(errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""`fts enqueue FILE.py:FUNCTION`: puts a study of one function in line, one job per combination of the axes."""
+"""Implements `fts enqueue FILE.py:FUNCTION`: one job per combination of the axes."""
 
 from __future__ import annotations
 
@@ -36,15 +36,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("objective", type=FileType(), metavar="FILE.py:FUNCTION")
-@click.option("--trials", default=20, show_default=True, type=COUNT, help="of each cell, as a total: more extend it")
-@click.option("-m", "--axis", "axes", multiple=True, metavar="NAME=A,B", help="an axis of the matrix; repeat it")
-@click.option("--cell", "wanted", multiple=True, metavar="CELL", help="only mnist/S, size:S or S; repeat it")
+@click.option("--trials", default=20, show_default=True, type=COUNT, help="total trials per cell; more extend it")
+@click.option("-m", "--axis", "axes", multiple=True, metavar="NAME=A,B", help="axis of the matrix; repeat it")
 @click.option(
-    "--direction", type=click.Choice(CHOICES["direction"]), default="minimize", show_default=True, help="of the metric"
+    "--cell", "wanted", multiple=True, metavar="CELL", help="only these cells: mnist/S, size:S or S; repeat it"
 )
-@click.option("--metric", default="value", show_default=True, help="the one that decides, of several")
 @click.option(
-    "--space", "parameters", multiple=True, metavar="NAME=LOW:HIGH", help="a declared parameter; also NAME=A,B, ...:log"
+    "--direction",
+    type=click.Choice(CHOICES["direction"]),
+    default="minimize",
+    show_default=True,
+    help="direction of the metric",
+)
+@click.option("--metric", default="value", show_default=True, help="metric that decides, of several")
+@click.option(
+    "--space", "parameters", multiple=True, metavar="NAME=LOW:HIGH", help="declare a parameter; also NAME=A,B, ...:log"
 )
 @click.option(
     "--goal",
@@ -58,40 +64,46 @@ if TYPE_CHECKING:
     "constraints",
     multiple=True,
     metavar="NAME<=NUMBER",
-    help="a trial that violates it is never the best: n_params<=2e6; repeat it",
+    help="constraint, e.g. n_params<=2e6: a trial that violates it is never the best; repeat it",
 )
-@click.option("--prune-by", metavar="NAME", help="the goal that decides pruning, of several  [default: the first]")
-@click.option("--name", metavar="STUDY", help="of the study  [default: the file's name]")
-@click.option("--seed", type=ROW, default=0, show_default=True, help="of the study: same seed, same search")
+@click.option("--prune-by", metavar="NAME", help="goal that decides pruning, of several  [default: the first]")
+@click.option("--name", metavar="STUDY", help="name of the study  [default: the file's name]")
+@click.option("--seed", type=ROW, default=0, show_default=True, help="seed of the study: same seed, same search")
 @click.option(
-    "--sampler", type=click.Choice(CHOICES["sampler"]), default="tpe", show_default=True, help="draws the parameters"
+    "--sampler",
+    type=click.Choice(CHOICES["sampler"]),
+    default="tpe",
+    show_default=True,
+    help="algorithm that draws the parameters",
 )
 @click.option(
     "--warm-start",
     "warm_start",
     multiple=True,
     metavar="NAME=VALUE,...",
-    help="parameters of the first trial, such as lr=0.001,depth=3; what is missing is drawn; repeat it",
+    help="parameters of the first trial, e.g. lr=0.001,depth=3; missing ones are drawn; repeat it",
 )
 @click.option(
     "--pruner",
     type=click.Choice(CHOICES["pruner"]),
     default="median",
     show_default=True,
-    help="ends hopeless trials where the function asks trial.should_prune()",
+    help="rule that ends bad trials when the function calls trial.should_prune()",
 )
 @click.option(
     "--halving", metavar="RULE", help="numbers of the halving pruner, such as 2,3,0.5,2  [default: the pruner's own]"
 )
 @click.option(
-    "--percentile", type=Fraction(0.0, 100.0), help="of the percentile pruner: so many of 100 go on  [default: 25]"
+    "--percentile",
+    type=Fraction(0.0, 100.0),
+    help="percentage of trials that the percentile pruner keeps  [default: 25]",
 )
-@click.option("--seeds", default=1, type=Whole(1, 1000), help="the winner runs with so many seeds  [default: 1]")
+@click.option("--seeds", default=1, type=Whole(1, 1000), help="run the winner with this many seeds  [default: 1]")
 @click.option(
     "--baseline",
     type=FileType(),
     metavar="FILE.py:FUNCTION",
-    help="one trial of each cell, compared with its search  [default: none]",
+    help="baseline: one trial per cell, compared with its search  [default: none]",
 )
 @click.option(
     "--parallel",
@@ -99,22 +111,22 @@ if TYPE_CHECKING:
     default=1,
     show_default=True,
     metavar="K",
-    help=f"trials of a cell at once, in idle slots of one worker. {PRICE}",
+    help=f"trials of a cell that run at once, in idle slots of one worker. {PRICE}",
 )
-@click.option(
-    "--steps", type=COUNT, help="reports of a whole trial, where you know them: for the forecast  [default: learned]"
-)
+@click.option("--steps", type=COUNT, help="number of reports per trial, for the forecast  [default: learned]")
 @limits.options
-@click.option("--python", "interpreter", metavar="PATH", help="runs the trials  [default: the worker's]")
+@click.option(
+    "--python", "interpreter", metavar="PATH", help="interpreter that runs the trials  [default: the worker's]"
+)
 @click.option(
     "--process",
     type=click.Choice(CHOICES["process"]),
     default="fresh",
     show_default=True,
-    help="of each trial; reused: faster, and what the function leaves in its process stays",
+    help="process per trial: a fresh one; or reused, which is faster and keeps global state between trials",
 )
-@click.option("--again", is_flag=True, help="search again, although the same question has a job")
-@click.option("-n", "--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
+@click.option("--again", is_flag=True, help="search again, even if a job has searched the same")
+@click.option("-n", "--dry-run", is_flag=True, help="show what would be enqueued, write nothing")
 @AS_JSON
 def enqueue(
     objective: str,
@@ -130,11 +142,11 @@ def enqueue(
     as_json: bool,
     **fields: Any,
 ) -> None:
-    """Put a function in line: each combination of the axes is a job of so many trials.
+    """Enqueue a function: each combination of the axes becomes a job with --trials trials.
 
     The function takes an Optuna trial, may report, and returns a number or a dict of numbers (--metric names the one
-    that decides). The axes reach it by name. The same question again changes nothing; more --trials extend its jobs.
-    A changed file asks another question: its jobs are new, the earlier ones stay.
+    that decides). It receives the axes as arguments, by name. Enqueuing the same again changes nothing; more --trials
+    extend the jobs. A changed file makes new jobs; the earlier ones stay.
 
     Other options: fts enqueue study.toml --help, fts enqueue --help -- COMMAND
     """
@@ -142,7 +154,7 @@ def enqueue(
     made = only(made, wanted)
     for sentence in unread(made):
         say(sentence)
-    tell(put_in_line(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json, again=again)
+    print_outcome(enqueue_cells(made, again=again, dry_run=dry_run), dry_run=dry_run, as_json=as_json, again=again)
 
 
 def cells_of(
@@ -155,10 +167,10 @@ def cells_of(
     interpreter: str | None,
     **fields: Any,
 ) -> list[FunctionCell]:
-    """The cells that these words of a command line mean. Raises BadSpec."""
+    """Returns the cells that these options define. Raises BadSpec."""
     fields["halving"] = halving_of(halving, fields["pruner"])
     fields["percentile"] = percentile_of(fields["percentile"], fields["pruner"])
-    fields |= aims(fields)
+    fields |= goals_and_constraints(fields)
     first = [warm.parsed(word) for word in fields.pop("warm_start")]
     made = functions.cells(
         objective,
@@ -174,15 +186,17 @@ def cells_of(
 
 
 def only(cells: Sequence[Any], wanted: Sequence[str]) -> list[Any]:
-    """Those that --cell names. Raises BadSpec for a word that names none."""
+    """Returns the cells that --cell names. Raises BadSpec for a word that names none."""
     meant = chosen([cell.axes for cell in cells], wanted)
     return [cell for cell in cells if meant is None or meant("", cell.axes)]
 
 
-def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_json: bool, again: bool = False) -> None:
-    """What became of each cell, for a person or as one JSON object; a dry run says what it would take."""
+def print_outcome(
+    put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_json: bool, again: bool = False
+) -> None:
+    """Prints what happened to each cell, or one JSON object; a dry run also prints the cost."""
     cells = [cell for cell, _, _ in put]
-    takes = _takes(cells, again) if dry_run else None
+    takes = _cost(cells, again) if dry_run else None
     if as_json:
         rows = [
             {"cell": BareStudy(cell.study).title(cell), "experiment": cell.experiment, "job": found.job_id or None}
@@ -195,21 +209,21 @@ def tell(put: Sequence[tuple[BareCell, Enqueued, str]], *, dry_run: bool, as_jso
     for sentence in takes["told"] if takes else ():
         say(sentence)
     if dry_run:
-        say("Nothing was put in line: this was a dry run.")
+        say("Nothing was enqueued: this was a dry run.")
     elif any(found.created or found.extended_from is not None for _, found, _ in put):
-        say("`fts worker` runs it, `fts status` shows its progress.")
+        say("`fts worker` runs it, `fts status` shows the progress.")
     return None
 
 
-def _takes(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
-    from fts.jobs.form import cost  # here, not above: see put_in_line
+def _cost(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
+    from fts.jobs.form import cost  # here, not above: see enqueue_cells
 
-    return cost.as_dict(*cost.of_words(here(), cells, again=again, typed=limits.typed()))
+    return cost.as_dict(*cost.of_words(here(), cells, again=again, typed=limits.typed_fields()))
 
 
-def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
-    """Writes the jobs, all or none, and says of each what became of it."""
-    from fts.jobs.records.questions import told  # here: see below
+def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[tuple[BareCell, Enqueued, str]]:
+    """Writes the jobs, all or none. Returns for each cell the result and a sentence about it."""
+    from fts.jobs.records.questions import enqueued_sentence  # here, as all below: see peewee
     from fts.jobs.sensors.gpus import too_few_gpus  # here: psutil
     from fts.jobs.study_file.enqueue import another_question, take_over
     from fts.state import queries, transitions  # here, not above: peewee, which --help need not load
@@ -225,14 +239,14 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         say(note)
     if dry_run and began:
         new = Enqueued(0, created=True)
-        return [(cell, new, told(study.title(cell), cell, new, None, dry_run)) for cell in cells]
+        return [(cell, new, enqueued_sentence(study.title(cell), cell, new, None, dry_run)) for cell in cells]
     db = open_for_person(here().db)
     try:
         rows = [study.row(cell) for cell in cells]
         before = queries.jobs(db)
         rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
         with transaction(db, dry_run):
-            taken = [""] * len(cells) if again else take_over(db, cells, limits.typed(), dry_run)
+            taken = [""] * len(cells) if again else take_over(db, cells, limits.typed_fields(), dry_run)
             found = transitions.enqueue(db, rows, rule=rule, again=again)
             known = queries.studies(db).get(study.name)
             declared = functions.declaration(cells, None if known is None else known.declaration)
@@ -246,7 +260,7 @@ def put_in_line(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> lis
         (
             cell,
             one,
-            told(study.title(cell), cell, one, _job(jobs, one, dry_run), dry_run)
+            enqueued_sentence(study.title(cell), cell, one, _job(jobs, one, dry_run), dry_run)
             + over
             + (another_question(cell, before) if one.created and not again else ""),
         )
@@ -268,8 +282,8 @@ def named(words: Sequence[str], parse: Any) -> dict[str, Any]:
     return found
 
 
-def aims(fields: dict[str, Any]) -> dict[str, Any]:
-    """Goals and constraints as a cell has them; the first goal is its metric. Raises BadSpec."""
+def goals_and_constraints(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns the cell's fields for goals and constraints; the first goal is its metric. Raises BadSpec."""
     goals = named(fields["goals"], functions.parse_goal)
     if fields["metric"] is None and not goals:
         raise BadSpec("no metric is named; give --metric NAME, or --goal NAME=minimize for each of several")

@@ -1,4 +1,4 @@
-"""`fts enqueue -- COMMAND`: puts a study of a command in any language in line, one job per combination of the axes."""
+"""Implements `fts enqueue -- COMMAND`: one job per combination of the axes, for a command in any language."""
 
 from __future__ import annotations
 
@@ -30,33 +30,31 @@ SHARED = (
 
 @click.command(params=[one for one in enqueue.enqueue.params if one.name in SHARED])
 @click.argument("words", metavar="-- COMMAND [WORD]...", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option(
-    "--metric", help="the one that decides, as the command reports it; needed without --goal  [default: that of --goal]"
-)
+@click.option("--metric", help="reported metric that decides; needed without --goal  [default: that of --goal]")
 @click.option(
     "--pruner",
     type=click.Choice(CHOICES["pruner"]),
     default="median",
     show_default=True,
-    help="ends hopeless trials, after any report",
+    help="rule that ends bad trials, after any report",
 )
-@click.option("--shell", is_flag=True, help="/bin/sh reads the command: give it as one quoted word")
+@click.option("--shell", is_flag=True, help="run the command with /bin/sh: give it as one quoted word")
 @click.option(
     "--regex",
     metavar="RE",
-    help="finds the metric in a line of output, such as 'val_loss=([-0-9.eE+]+)'  [default: none]",
+    help="read the metric from the output, with a pattern like 'val_loss=([-0-9.eE+]+)'  [default: none]",
 )
-@click.option("--stdout", is_flag=True, help="the report is JSON lines on the output")
+@click.option("--stdout", is_flag=True, help="read the reports from the output, as JSON lines")
 @click.option(
-    "--csv", metavar="PATH", help="a CSV file has the metrics, such as '{folder}/**/metrics.csv'  [default: none]"
-)
-@click.option(
-    "--tensorboard", metavar="DIR", help="event files have the metrics, such as in '{folder}/logs'  [default: none]"
+    "--csv", metavar="PATH", help="read the metrics from a CSV file like '{folder}/**/metrics.csv'  [default: none]"
 )
 @click.option(
-    "--results", metavar="PATH", help="a JSON file has the metrics, such as '{folder}/results.json'  [default: none]"
+    "--tensorboard", metavar="DIR", help="read the metrics from event files in e.g. '{folder}/logs'  [default: none]"
 )
-@click.option("--best", is_flag=True, help="the value of a trial is its best report  [default: the last]")
+@click.option(
+    "--results", metavar="PATH", help="read the metrics from a JSON file like '{folder}/results.json'  [default: none]"
+)
+@click.option("--best", is_flag=True, help="use a trial's best report as its value  [default: the last]")
 @click.option(
     "--grace",
     "grace_s",
@@ -64,7 +62,7 @@ SHARED = (
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="from SIGTERM to SIGKILL",
+    help="time from SIGTERM to SIGKILL",
 )
 def enqueue_command(
     words: tuple[str, ...],
@@ -79,22 +77,22 @@ def enqueue_command(
     as_json: bool,
     **fields: Any,
 ) -> None:
-    """Put a command in line: each combination of the axes is a job of so many trials.
+    """Enqueue a command: each combination of the axes becomes a job with --trials trials.
 
-    Parameters are declared where they stand: {lr:1e-5..1e-1:log}, {layers:1..4}, '{opt:adam,sgd}'. Also {size} for an
-    axis, {args} for all as --lr=0.01, {params} for a JSON file of them, {seed} {number} {checkpoint_dir} {folder}
-    {threads}. The same as FTS_PARAM_LR, FTS_CELL_SIZE, FTS_PARAMS, FTS_SEED, FTS_TRIAL, FTS_CHECKPOINT_DIR.
+    Declare parameters in the command: {lr:1e-5..1e-1:log}, {layers:1..4}, '{opt:adam,sgd}'. Also {size} for an axis,
+    {args} for all as --lr=0.01, {params} for a JSON file of them, {seed} {number} {checkpoint_dir} {folder} {threads}.
+    Variables have the same: FTS_PARAM_LR, FTS_CELL_SIZE, FTS_PARAMS, FTS_SEED, FTS_TRIAL, FTS_CHECKPOINT_DIR.
 
     The command reports with `fts log epoch=3 val_loss=0.41`, or appends JSON lines to the file $FTS_REPORT; or fts
-    reads its output (--regex, --stdout) or a file that it writes into {folder}, which is $FTS_FOLDER, too. At SIGTERM
-    it may write a checkpoint; it runs again with the same FTS_CHECKPOINT_DIR. Exit code 75 asks for that, too.
+    reads its output (--regex, --stdout) or a file that it writes into {folder}, which is also $FTS_FOLDER. On SIGTERM
+    it may write a checkpoint; it runs again later with the same FTS_CHECKPOINT_DIR. So it does after exit code 75.
     """
     made = cells_of(words, trials, axes, parameters, name, halving, **fields)
     made = enqueue.only(made, wanted)
     for sentence in unread(made):
         say(sentence)
-    put = enqueue.put_in_line(made, again=again, dry_run=dry_run)
-    enqueue.tell(put, dry_run=dry_run, as_json=as_json, again=again)
+    put = enqueue.enqueue_cells(made, again=again, dry_run=dry_run)
+    enqueue.print_outcome(put, dry_run=dry_run, as_json=as_json, again=again)
 
 
 def cells_of(
@@ -106,10 +104,10 @@ def cells_of(
     halving: str | None,
     **fields: Any,
 ) -> list[CommandCell]:
-    """The cells that these words of a command line mean. Raises BadSpec."""
+    """Returns the cells that this command line defines. Raises BadSpec."""
     fields["halving"] = enqueue.halving_of(halving, fields["pruner"])
     fields["percentile"] = enqueue.percentile_of(fields["percentile"], fields["pruner"])
-    fields |= enqueue.aims(fields)
+    fields |= enqueue.goals_and_constraints(fields)
     first = [warm.parsed(word) for word in fields.pop("warm_start")]
     made = commands.cells(
         words,

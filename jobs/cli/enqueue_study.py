@@ -1,4 +1,4 @@
-"""`fts enqueue study.toml`: puts a study that a file declares in line, one job per cell of its matrix."""
+"""Implements `fts enqueue study.toml`: one job per cell of the matrix that the file declares."""
 
 from __future__ import annotations
 
@@ -24,27 +24,33 @@ if TYPE_CHECKING:
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.study_file.enqueue import Line
 
-LISTED = 40  # cells that a person reads one by one
+LISTED = 40  # cells printed one by one; more are counted
 FILE = click.argument("file", metavar="STUDY.toml", type=PathType(path_type=Path))
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What is taken of the file, and what is said over it."""
+    """Adds the options that choose cells of the file and override its keys."""
     for option in (
-        click.option("--again", is_flag=True, help="search again, although the cells have jobs"),
-        click.option(
-            "--name", metavar="STUDY", help="of the study, instead of the file's  [default: as the file has it]"
-        ),
+        click.option("--again", is_flag=True, help="search again, even if the cells have jobs"),
+        click.option("--name", metavar="STUDY", help="name of the study  [default: the one in the file]"),
         click.option(
             "--warm-start",
             "--warm-start-from",
             "warm",
             multiple=True,
             metavar="NAME=VALUE,...",
-            help="begin with these parameters, lr=0.001,depth=3, or with a trial, STUDY/CELL:t5; repeat it",
+            help="first trial: parameters, lr=0.001,depth=3, or an earlier trial, STUDY/CELL:t5; repeat it",
         ),
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="e.g. budget.trials=80; repeat it"),
-        click.option("--cell", "wanted", multiple=True, metavar="CELL", help="only mnist/S, size:S or S; repeat it"),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="override a key of the file, e.g. budget.trials=80; repeat it",
+        ),
+        click.option(
+            "--cell", "wanted", multiple=True, metavar="CELL", help="only these cells: mnist/S, size:S or S; repeat it"
+        ),
     ):
         command = option(command)
     return command
@@ -53,7 +59,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @FILE
 @study_options
-@click.option("-n", "--dry-run", is_flag=True, help="say what would be put in line, and write nothing")
+@click.option("-n", "--dry-run", is_flag=True, help="show what would be enqueued, write nothing")
 @AS_JSON
 def enqueue_study(
     file: Path,
@@ -65,19 +71,19 @@ def enqueue_study(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Put a study in line: each cell of its matrix is a job.
+    """Enqueue a study: each cell of its matrix becomes a job.
 
-    The same study again changes nothing; more trials extend its jobs, fewer delete nothing. A job that does not run
-    takes over other times, memory and threads. Where trials ask another question than the file does now, nothing is put
-    in line: give --name or --again.
+    Enqueuing the same study again changes nothing; more trials extend its jobs, fewer delete nothing. A job that is not
+    running takes over changed times, memory and threads. If the file now defines another search than the recorded
+    trials, nothing is enqueued: give --name or --again.
     """
     study = StudyFile.read(file, settings).named(name).warmed(warm)
     cells = cells_of(study, here().db, wanted)
-    lines = put_cells_in_line(study, cells, again=again, dry_run=dry_run)
-    tell(lines, cells, dry_run=dry_run, as_json=as_json, again=again)
+    lines = enqueue_cells(study, cells, again=again, dry_run=dry_run)
+    print_outcome(lines, cells, dry_run=dry_run, as_json=as_json, again=again)
 
 
-def put_in_line(
+def enqueue_file(
     file: Path,
     wanted: Sequence[str],
     settings: Sequence[str],
@@ -88,7 +94,7 @@ def put_in_line(
     dry_run: bool = False,
     one: bool = False,
 ) -> list[Line]:
-    """Reads, checks and writes. With `one`, several cells are refused. Raises BadSpec before anything is written."""
+    """Reads and checks the file and writes the jobs. With `one`, refuses several cells. Raises BadSpec first."""
     from fts.jobs.study_file import enqueue  # here, not above: peewee, which --help need not load
 
     study = StudyFile.read(file, settings).named(name).warmed(warm)
@@ -96,12 +102,12 @@ def put_in_line(
     if one and len(cells) > 1:
         names = ", ".join(enqueue.titles(cells))
         raise click.UsageError(f"{file.name} has {len(cells)} cells: {names:.200}; name one with --cell")
-    return put_cells_in_line(study, cells, again=again, dry_run=dry_run)
+    return enqueue_cells(study, cells, again=again, dry_run=dry_run)
 
 
-def put_cells_in_line(study: StudyFile, cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[Line]:
-    """The same with the file read. Raises BadSpec before anything is written."""
-    from fts.jobs.sensors.gpus import too_few_gpus  # here: see put_in_line
+def enqueue_cells(study: StudyFile, cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> list[Line]:
+    """Checks the cells of a file that was read and writes the jobs. Raises BadSpec before it writes anything."""
+    from fts.jobs.sensors.gpus import too_few_gpus  # here: see enqueue_file
     from fts.jobs.study_file import enqueue
     from fts.state.db import open_for_person
 
@@ -122,11 +128,11 @@ def put_cells_in_line(study: StudyFile, cells: Sequence[BareCell], *, again: boo
     return lines
 
 
-def tell(
+def print_outcome(
     lines: Sequence[Line], cells: Sequence[BareCell], *, dry_run: bool, as_json: bool, again: bool = False
 ) -> None:
-    """What became of each cell, for a person or as one JSON object; a dry run says what it would take."""
-    takes = _takes(cells, again) if dry_run else None
+    """Prints what happened to each cell, or one JSON object; a dry run also prints the cost."""
+    takes = _cost(cells, again) if dry_run else None
     if as_json:
         rows = [
             {"cell": each.cell, "experiment": each.experiment, "job": each.job_id, "state": each.state}
@@ -142,13 +148,13 @@ def tell(
     for sentence in takes["told"] if takes else ():
         say(sentence)
     if dry_run:
-        say("Nothing was put in line: this was a dry run.")
+        say("Nothing was enqueued: this was a dry run.")
     elif any(each.state in ("new", "extended", "changed") for each in lines):
-        say("`fts worker` runs it, `fts status` shows its progress.")
+        say("`fts worker` runs it, `fts status` shows the progress.")
     return None
 
 
-def _takes(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
-    from fts.jobs.form import cost  # here, not above: see put_in_line
+def _cost(cells: Sequence[BareCell], again: bool) -> Mapping[str, Any]:
+    from fts.jobs.form import cost  # here, not above: see enqueue_file
 
     return cost.as_dict(*cost.of_file(here(), cells, again=again))

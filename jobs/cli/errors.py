@@ -1,4 +1,4 @@
-"""What an exception means to the person who typed the command: one sentence and an exit code."""
+"""Turns an exception into one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -13,25 +13,17 @@ import click
 from fts.installing import installing
 from fts.jobs.api.nearest import nearest
 from fts.jobs.cli.forms import help_of, of_another_form
-from fts.jobs.cli.other_words import option_of
+from fts.jobs.cli.synonyms import option_hint
 from fts.state.errors import NoDatabase, NoSuchRow, SchemaTooNew, SchemaTooOld
 from fts.state.files import reason_of
 
 FAILED, USAGE, SCHEMA, NO_DATA = 1, 2, 5, 6
 OURS = ("fts.",)
-USAGE_ERRORS = {
-    "BadSpec",
-    "BadSetting",
-    "BadSpace",
-    "BadHalving",
-    "NoStorage",
-    "NoPandas",
-    "CannotMirror",
-}  # and what is one of them
+USAGE_ERRORS = {"BadSpec", "BadSetting", "BadSpace", "BadHalving", "NoStorage", "NoPandas", "CannotMirror"}
 
 
 class NothingThere(click.ClickException):
-    """The question was well formed, and there is nothing it could be answered with."""
+    """The command was well formed, but there is no data for its answer."""
 
     exit_code = NO_DATA
 
@@ -43,20 +35,15 @@ def code_of(error: Exception) -> int:
         return SCHEMA
     if isinstance(error, NoDatabase | NoSuchRow):
         return NO_DATA
-    if type(error).__name__ in (
-        "NoData",
-        "UnknownDataset",
-        "NoModel",
-        "NoStudy",
-    ):  # by name: their modules import pandas
+    if type(error).__name__ in ("NoData", "UnknownDataset", "NoModel", "NoStudy"):  # names: their modules load pandas
         return NO_DATA
-    if {kind.__name__ for kind in type(error).__mro__} & USAGE_ERRORS:
+    if {kind.__name__ for kind in type(error).__mro__} & USAGE_ERRORS:  # also subclasses
         return USAGE
     return USAGE if is_missing_package(error) else FAILED
 
 
 def sentence_of(error: Exception) -> str:
-    """One line, whatever the error: what was found, and what to do."""
+    """Returns one line for any error: what was found and what to do."""
     if isinstance(error, click.UsageError):
         return _usage(error)
     if isinstance(error, click.ClickException):
@@ -72,7 +59,7 @@ def sentence_of(error: Exception) -> str:
 
 
 def is_missing_package(error: BaseException) -> TypeGuard[ModuleNotFoundError]:
-    """Is it a package that only a study needs, and that was not installed with fts?"""
+    """Returns whether the import failed for a package outside fts, which only a study needs."""
     return isinstance(error, ModuleNotFoundError) and (error.name or "fts").partition(".")[0] != "fts"
 
 
@@ -85,7 +72,7 @@ def _usage(error: click.UsageError) -> str:
     shown = help_of(error.ctx)
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         known = [word for option in error.ctx.command.params for word in option.opts]
-        if (theirs := option_of(error.option_name, known)) is not None:
+        if (theirs := option_hint(error.option_name, known)) is not None:
             return f"there is no option {error.option_name}; {theirs} (see {shown})"
         if (elsewhere := of_another_form(error)) is not None:
             return f"{elsewhere} (see {shown})"
@@ -94,7 +81,7 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _nearest_choice(error: click.UsageError) -> str:
-    """The right word for a wrong one where a few are allowed."""
+    """Suggests the nearest allowed value for a wrong one."""
     kind = error.param.type if isinstance(error, click.BadParameter) and error.param is not None else None
     wrong = re.search(r"'([^']+)' is not one of", error.message)
     if not isinstance(kind, click.Choice) or wrong is None:
@@ -104,7 +91,7 @@ def _nearest_choice(error: click.UsageError) -> str:
 
 
 def _of_system(error: OSError) -> str:
-    if error.errno == errno.EROFS and error.filename:  # writing alone ends so
+    if error.errno == errno.EROFS and error.filename:  # only a write fails with EROFS
         return _one_line(reason_of(error, Path(os.fsdecode(error.filename))))
     what = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else ""

@@ -1,4 +1,4 @@
-"""`fts enqueue`, `fts check` and `fts run` take a function, a study's file or a command, each with its options."""
+"""Knows the forms of `fts enqueue`, `fts check` and `fts run`: a function, a study file or a command, with options."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fts.jobs.cli.other_words import option_of
+from fts.jobs.cli.synonyms import option_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILE = "STUDY.toml"
-FORMS = {  # metavar of its argument -> what it is, words that choose it, how an option stands there
+FORMS = {  # metavar of its argument -> name of the form, words that select it, template with an option
     "FILE.py:FUNCTION": ("a function", ("train.py:objective",), "{path} train.py:objective {option} ..."),
-    FILE: ("a study's file", ("study.toml",), "{path} study.toml {option} ..."),
+    FILE: ("a study file", ("study.toml",), "{path} study.toml {option} ..."),
     "-- COMMAND [WORD]...": ("a command", ("--", "COMMAND"), "{path} {option} ... -- COMMAND"),
 }
-KEYS = {  # option of a function or a command -> where a study's file has it, unless a key of a table has its name
+KEYS = {  # option of a function or command -> its place in a study file; options named like their key are not listed
     "--axis": "[matrix]", "-m": "[matrix]", "--space": "[space]", "--metric": "[metrics]", "--direction": "[metrics]",
     "--goal": "[metrics]", "--constraint": "[metrics]", "--regex": "[metrics]", "--baseline": "[baseline]",
     "--steps": "budget.epochs",
@@ -25,26 +25,24 @@ KEYS = {  # option of a function or a command -> where a study's file has it, un
 
 
 def help_of(context: click.Context | None) -> str:
-    """The command line that shows the options of this form: `fts enqueue study.toml --help`."""
+    """Returns the command line that shows the options of this form: `fts enqueue study.toml --help`."""
     if context is not None and context.parent is not None and not isinstance(context.parent.command, click.Group):
-        return f"fts {context.info_name} --help"  # its words were handed on by another command
+        return f"fts {context.info_name} --help"  # another command passed the words on
     form = "" if context is None else _form(context.command)
     how = FORMS[form][2] if form in FORMS else "{path} {option} ..."
     return how.format(path=context.command_path if context else "fts", option="--help").replace(" ...", "")
 
 
 def of_another_form(error: click.NoSuchOption) -> str | None:
-    """Which form of the command has the option, and how it is written there; None: no form has it."""
+    """Says which form of the command has the option and how to write it there; None if no form has it."""
     context = error.ctx
     group = context.parent.command if context is not None and context.parent is not None else None
-    if context is None or not isinstance(
-        group, click.Group
-    ):  # words that another command hands on, as `fts service` does
+    if context is None or not isinstance(group, click.Group):  # words that `fts service` passed to `fts worker`
         return None
     form = _form(context.command)
     if form == FILE and (key := _key(error.option_name)) is not None:
         change = f"change {key} there" if key.startswith("[") else f"give --set {key}=..., or change it there"
-        return f"{error.option_name} stands in the study's file: {change}"
+        return f"{error.option_name} is a key of the study file: {change}"
     having = [FORMS[each] for each, command in _forms(context, group) if error.option_name in _options(command)]
     if not having:
         return None
@@ -53,7 +51,7 @@ def of_another_form(error: click.NoSuchOption) -> str | None:
 
 
 def _forms(context: click.Context, group: click.Group) -> Iterator[tuple[str, click.Command]]:
-    """Those that this command of the group has."""
+    """Yields the forms that this command of the group has."""
     for form, (_, words, _) in FORMS.items():
         _, command, _ = group.resolve_command(context.parent or context, [str(context.command.name), *words])
         if command is not None and _form(command) == form:
@@ -69,10 +67,10 @@ def _options(command: click.Command) -> set[str]:
 
 
 def _key(option: str) -> str | None:
-    """`budget.trials`, of --trials, also under the name that another program gives it."""
+    """Returns `budget.trials` for --trials, also for the names that other programs give to the option."""
     from fts.jobs.study_file.keys import TABLES  # here: only an error needs it
 
-    option = option_of(option, (f"--{name}" for name in ("trials", "direction", "parallel", "metric"))) or option
+    option = option_hint(option, (f"--{name}" for name in ("trials", "direction", "parallel", "metric"))) or option
     option = option.removeprefix("did you mean ").rstrip("?").split()[0]
     if option in KEYS:
         return KEYS[option]

@@ -1,4 +1,4 @@
-"""`fts hardware`: what the workers measured of the machine, and what the guard made of it."""
+"""Implements `fts hardware`: the machine's samples over time, and what the watchdog concluded from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from fts.jobs.api.amounts import read_time
 from fts.jobs.cli.app import AS_JSON
-from fts.jobs.cli.output import emit_json, emit_table, name_unreadable, say
+from fts.jobs.cli.output import emit_json, emit_table, say, warn_unreadable
 from fts.jobs.cli.show import reading
 from fts.jobs.status import formatting
 from fts.state import queries
@@ -20,29 +20,31 @@ from fts.state.values import Sample
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-ROWS = 60  # of the table at most, whatever the span
-MOST = 100_000  # samples that are read: eleven days of one worker
+ROWS = 60  # most rows of the table, for any time span
+MOST = 100_000  # most samples read: eleven days of one worker
 
 
 @click.command()
-@click.option("--since", default="1h", show_default=True, metavar="TIME", help="10h, 2d, or a date")
+@click.option(
+    "--since", default="1h", show_default=True, metavar="TIME", help="start of the time span: 10h (ago), 2d, or a date"
+)
 @AS_JSON
 def hardware(since: str, as_json: bool) -> None:
-    """Memory, heat, use and disk over time; a value without a sensor is a dash, never a zero.
+    """Show memory, temperature, use and disk over time; a value without a sensor is a dash, never a zero.
 
-    With many samples each row is the mean of several; --json has every sample. A column without any value is left out.
+    With many samples each row is the mean of several; --json has every sample. A column without values is left out.
     """
     start = read_time(since)
     with reading() as db:
         now = db.now()
         samples = queries.samples(db, start, limit=MOST)
-        if len(samples) == MOST and not as_json:  # of months: a part of them, over the whole span
+        if len(samples) == MOST and not as_json:  # a span of months: read every n-th sample, over all of it
             samples = queries.samples(db, start, every_s=(now - start) / MOST, limit=MOST)
-        crew = [worker for worker in queries.workers(db) if worker.status == "running"]
-    name_unreadable(unreadable_in({"sample": samples, "worker": crew}))
+        workers = [worker for worker in queries.workers(db) if worker.status == "running"]
+    warn_unreadable(unreadable_in({"sample": samples, "worker": workers}))
     if as_json:
         return emit_json("samples", samples, now)
-    for worker in crew:
+    for worker in workers:
         said = f": {worker.guard_message}" if worker.guard_message else ""
         say(f"worker {worker.id} on {worker.host}: guard {worker.guard}{said}")
     if not samples:
@@ -88,10 +90,10 @@ COLUMNS = ("from", "n", "worker", *MEASURED)
 
 
 def reduced(samples: Sequence[Sample], rows: int) -> list[tuple[Sample, int]]:
-    """At most about `rows` means of neighbouring samples of one worker, each with the number of its samples.
+    """Returns about `rows` means of consecutive samples of one worker, each with its number of samples.
 
-    The slices are of the time that was measured, so a longer `--since` never shows fewer rows than a shorter one that
-    has the same samples.
+    Slices hold equal numbers of samples, not equal times, so a longer `--since` never shows fewer rows than a shorter
+    one that has the same samples.
     """
     if len(samples) <= rows:
         return [(sample, 1) for sample in samples]
@@ -104,7 +106,7 @@ def reduced(samples: Sequence[Sample], rows: int) -> list[tuple[Sample, int]]:
 
 
 def _mean(samples: Sequence[Sample]) -> Sample:
-    """The first one's time, and of every quantity the mean of what is known."""
+    """Returns a sample with the first one's time and the mean of the known values of each quantity."""
     values: dict[str, float | None] = {}
     for field in fields(Sample):
         if field.name in ("at", "worker_id"):
@@ -115,7 +117,7 @@ def _mean(samples: Sequence[Sample]) -> Sample:
 
 
 def _time(at: float, now: float, seconds: bool) -> str:
-    """To the minute, or to the second where rows lie closer than that."""
+    """Formats a time to the minute, or with `seconds` to the second."""
     told = formatting.when(at, now)
     return told.replace(formatting.clock(at), formatting.seconds_clock(at)) if seconds else told
 

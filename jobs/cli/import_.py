@@ -1,4 +1,4 @@
-"""`fts import`: takes the recorded trials of an Optuna study over, as the history of a job that is done."""
+"""Implements `fts import`: imports the recorded trials of an Optuna study as a job that is done."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from fts.state.db import open_for_person
 
 @click.command()
 @click.argument("storage", metavar="STORAGE", type=FileType())
-@click.option("--study", "study", metavar="NAME", help="of Optuna  [default: the only one]")
-@click.option("--name", metavar="NEW", help="of the study here  [default: the same]")
+@click.option("--study", "study", metavar="NAME", help="name of the Optuna study  [default: the only one]")
+@click.option("--name", metavar="NEW", help="name of the study here  [default: the same]")
 @click.option(
     "--objective",
     type=FileType(),
     metavar="FILE.py:FUNCTION",
-    help="the function it was: more trials go on from this history  [default: none]",
+    help="function that ran the trials, so that more trials continue this history  [default: none]",
 )
 @AS_JSON
 def import_(storage: str, study: str | None, name: str | None, objective: str | None, as_json: bool) -> None:
-    """Take over the ended trials of a study in a STORAGE of Optuna, such as optuna.db or sqlite:///optuna.db.
+    """Import the ended trials of a study in an Optuna STORAGE, such as optuna.db or sqlite:///optuna.db.
 
-    They become a job that is done: parameters with their distributions, values, reports, states. None runs again.
+    They become a job that is done, with their parameters, distributions, values, reports and states. None runs again.
     """
-    from fts.jobs.library import from_optuna  # here: after the flags were read
+    from fts.jobs.library import from_optuna  # here, not above: --help does not need it
 
     found = from_optuna.read(storage, study)
     for sentence in found.left_out:
@@ -49,11 +49,11 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
     best = best if len(job.goals) == 1 else f", {formatting.best_or_front(job)}"
     emit(f"{found.name} is job {number} ({job.cell}): {formatting.count(len(found.trials), 'trial')}{best}")
     if objective is None:
-        say(f"`fts trials {number}` lists it; for more trials import it with --objective FILE.py:FUNCTION, --name NEW")
+        say(f"`fts trials {number}` lists it; for more trials, import it with --objective FILE.py:FUNCTION --name NEW")
     else:
         goal = "" if job.direction == "minimize" else f" --direction {job.direction}"
         if len(job.goals) > 1:
             goal = "".join(f" --goal {name}={one}" for name, one in job.goals.items())
         more = " ".join([objective, f"--name {job.study}{goal}", f"--trials {2 * len(found.trials)}"])
-        say(f"`fts enqueue {more}` goes on from it: --trials is the total")
+        say(f"`fts enqueue {more}` continues it: --trials is the total")
     return None

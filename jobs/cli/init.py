@@ -1,4 +1,4 @@
-"""`fts init`: writes a study file and an example that runs in ten seconds, and says what to type next."""
+"""Implements `fts init`: writes a study file and an example that runs in ten seconds; prints what to type next."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ KIND_HELP = "; ".join(f"{kind.name}: {kind.what}" for kind in KINDS.values())
 @click.command(
     help=f"""Write {STUDY_FILE} and train.py, a study that runs in ten seconds, to begin with.
 
-KIND is what is searched  [default: function]. {KIND_HELP}. The name of an installed study, such as patchtst, says how
-to begin with it.
+KIND is what the study runs  [default: function]. {KIND_HELP}. With the name of an installed study, such as patchtst, it
+prints how to begin with that study.
 
-A file that is there already is never overwritten."""
+An existing file is never overwritten."""
 )
 @click.argument("kind", default="function", metavar="[KIND]")
-@click.option("--to", "folder", metavar="FOLDER", help="write there; made where it does not exist  [default: here]")
+@click.option("--to", "folder", metavar="FOLDER", help="folder to write to; created if missing  [default: here]")
 def init(kind: str, folder: str | None) -> None:
-    """Writes both files, or none."""
+    """Writes all files of the kind, or none."""
     chosen = KINDS.get(kind)
     if chosen is None:
         return begin_with(kind)
@@ -57,7 +57,7 @@ def init(kind: str, folder: str | None) -> None:
 
 
 def begin_with(name: str) -> None:
-    """How to begin with an installed study. Raises UsageError for a kind that there is not."""
+    """Prints how to begin with an installed study. Raises UsageError for an unknown kind."""
     if name in installed() and (steps := study(name).first_steps):
         say(f"{name} needs no {STUDY_FILE}.")
         if name == "patchtst" and find_spec("torch") is None:

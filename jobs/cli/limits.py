@@ -1,4 +1,4 @@
-"""Options of `fts enqueue` that say what a trial may take: memory, time, GPUs, threads; for functions and commands."""
+"""Options of `fts enqueue` that limit a trial of a function or command: memory, time, GPUs, threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fts.jobs.cli.app import Whole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LEAST = 16 << 20  # bytes; a smaller promise lacks its unit
+LEAST = 16 << 20  # bytes; a smaller --memory has probably lost its unit
 DURATIONS = {"stall_s": "--stall", "trial_timeout_s": "--trial-timeout", "timeout_s": "--timeout"}
 
 
@@ -26,29 +26,34 @@ def whole(name: str) -> Whole:
 
 
 OPTIONS = (
-    click.option("--memory", metavar="SIZE", help="8GB: a promise; learn; FILE.py:FUNCTION  [default: learn]"),
+    click.option(
+        "--memory", metavar="SIZE", help="memory of a trial: 8GB, learn, or FILE.py:FUNCTION  [default: learn]"
+    ),
     click.option(
         "--on-oom",
         "on_oom",
         type=click.Choice(CHOICES["on_oom"]),
         default="alone",
         show_default=True,
-        help="a trial out of memory: runs once more alone, takes less, fails, or is pruned",
+        help="what a trial out of memory does: run again alone, take less memory, fail, or be pruned",
     ),
     click.option(
-        "--stall", "stall_s", metavar="TIME", help="without a report for 10m it is stuck; learn  [default: when idle]"
+        "--stall",
+        "stall_s",
+        metavar="TIME",
+        help="time without a report after which a trial is stuck: 10m, or learn  [default: when idle]",
     ),
     click.option(
         "--trial-timeout",
         "trial_timeout_s",
         metavar="TIME",
-        help="of work, then a trial has failed: 2h  [default: no limit]",
+        help="worked time after which a trial fails: 2h  [default: no limit]",
     ),
     click.option(
         "--timeout",
         "timeout_s",
         metavar="TIME",
-        help="of work on a cell, then no trial begins: 36h  [default: no limit]",
+        help="worked time of a cell after which no new trial begins: 36h  [default: no limit]",
     ),
     click.option(
         "--gpu",
@@ -56,12 +61,12 @@ OPTIONS = (
         default=0,
         show_default=True,
         metavar="N",
-        help="GPUs of each trial, that it alone sees",
+        help="GPUs per trial; no other trial sees them",
     ),
-    click.option("--threads", type=whole("threads"), metavar="N", help="of each trial  [default: a share]"),
+    click.option("--threads", type=whole("threads"), metavar="N", help="threads per trial  [default: a share]"),
 )
-MEMORY = {"memory", "memory_bytes"}  # --memory says both: one takes the place of the other
-STALL = {"stall", "stall_s"}  # so does --stall
+MEMORY = {"memory", "memory_bytes"}  # fields that --memory sets
+STALL = {"stall", "stall_s"}  # fields that --stall sets
 NAMES = ("memory", "on_oom", *DURATIONS, "gpu", "threads")
 
 
@@ -72,7 +77,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a cell, from what was typed. Raises BadSpec."""
+    """Converts the options to fields of a cell. Raises BadSpec."""
     found = dict(fields)
     if found.get("stall_s") == LEARN:
         found |= {"stall": LEARN, "stall_s": None}
@@ -84,17 +89,17 @@ def read(fields: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def typed() -> frozenset[str]:
-    """The fields of a cell that stand on the command line, also as their defaults."""
+def typed_fields() -> frozenset[str]:
+    """Returns the fields of a cell that were given on the command line, even with their default values."""
     context = click.get_current_context()
     names = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     return frozenset(names | (MEMORY if "memory" in names else set()) | (STALL if "stall_s" in names else set()))
 
 
 def memory_of(text: str) -> dict[str, Any]:
-    """`learn`, `8GB` or `train.py:memory` as fields of a cell. Raises BadSpec."""
+    """Converts `learn`, `8GB` or `train.py:memory` to fields of a cell. Raises BadSpec."""
     if text == LEARN:
-        return {}  # as without it: the same cell
+        return {}  # the default: the cell stays the same as without the option
     if OBJECTIVE.fullmatch(text):
         return {"memory": text}
     try:

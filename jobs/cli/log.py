@@ -1,4 +1,4 @@
-"""`fts log epoch=3 val_loss=0.41`: appends a line to the report of a command; imports nothing that takes time."""
+"""Implements `fts log epoch=3 val_loss=0.41`: appends a line to a command's report; imports nothing slow."""
 
 from __future__ import annotations
 

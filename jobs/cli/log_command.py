@@ -1,4 +1,4 @@
-"""The help of `fts log`, which itself runs without the rest of the command line."""
+"""Provides the help of `fts log`, which runs without importing the rest of the command line."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fts.jobs.cli.log import log
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("metrics", metavar="NAME=NUMBER...", nargs=-1, required=True, type=click.UNPROCESSED)
 def log_command(metrics: tuple[str, ...]) -> None:
-    """Report metrics from a command that fts runs as a trial: one line more in the file $FTS_REPORT.
+    """Report metrics from a command that fts runs as a trial: appends one line to the file $FTS_REPORT.
 
-    `epoch` or `step` says which report it is; without it, reports are counted.
+    `epoch` or `step` is the number of the report; without it, reports are counted.
     """
     code = log(metrics)
     if code:

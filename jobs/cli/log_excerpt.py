@@ -1,4 +1,4 @@
-"""What a job said before its worker died or it failed, below `fts status` and `fts why`."""
+"""Shows the last log lines of a failed job or a lost worker, below `fts status` and `fts why`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def last_lines_of(db: Database, snapshot: Snapshot, selected: int | None) -> LastLines | None:
-    """Of the job in trouble, if that is the selected one or none is selected; else of the worker that left."""
+    """Returns the last log lines of the failed or lost job (if it is the selected one), else of the lost worker."""
     now = snapshot.taken_at
     job = trouble(snapshot, now, selected)
     if selected is not None and (job is None or job.id != selected):
@@ -27,12 +27,12 @@ def last_lines_of(db: Database, snapshot: Snapshot, selected: int | None) -> Las
 
 
 def _of_job(db: Database, job: Job, name: str) -> LastLines | None:
-    trials = [trial for trial in (queries.latest_trial(db, job.id),) if trial is not None]  # the live one, if one is
+    trials = [trial for trial in (queries.latest_trial(db, job.id),) if trial is not None]
     return last_lines(job, trials, queries.events(db, job_id=job.id), here().outputs, name=name)
 
 
 def last_words(last: LastLines | None) -> list[str]:
-    """Three lines of a log, and where to read on: `fts logs 5`."""
+    """Formats the log lines below a title, and the command that shows more: `fts logs 5`."""
     if last is None:
         return []
     where = last.where(Surface.COMMAND_LINE)

@@ -1,4 +1,4 @@
-"""`fts logs`: what a trial printed, from a file of any size, in memory for a few lines."""
+"""Implements `fts logs`: prints the log of a trial, from a file of any size with the memory of a few lines."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK = 1 << 18
-LINE_BYTES = 1 << 14  # a longer line is shown in pieces of this size: `clean` cuts what is much longer
+LINE_BYTES = 1 << 14  # longer lines are split into pieces of this size, because `clean` cuts much longer text
 LINE_END = re.compile(rb"(\r\n|\n|\r)")
 
 
 @click.command()
 @click.argument("cell", metavar="[CELL[:tN]]", required=False)
 @click.option("-f", "--follow", is_flag=True, help="show new lines as they are written; Ctrl-C ends it")
-@click.option("-n", "--lines", default=50, type=COUNT, show_default=True, help="show this many lines, the last ones")
+@click.option("-n", "--lines", default=50, type=COUNT, show_default=True, help="number of lines to show, from the end")
 @click.option(
-    "--grep", metavar="RE", help="only lines of the whole log that match this regular expression  [default: all]"
+    "--grep", metavar="RE", help="show only lines of the whole log that match this regular expression  [default: all]"
 )
 @AS_JSON
 def logs(cell: str | None, follow: bool, lines: int, grep: str | None, as_json: bool) -> None:
-    """What a trial printed; without CELL the log that was written to last."""
+    """Print the log of a trial; without CELL the log that was written to last."""
     pattern = _pattern(grep)
     path = _log_of(cell)
     say(str(path))
@@ -76,7 +76,7 @@ def _log_of(cell: str | None) -> Path:
         return max(files, key=lambda path: path.stat().st_mtime)
     with reading() as db:
         job, trial = find_trial(db, cell)
-    path = log_file(here().outputs, trial.log_path)  # never a file elsewhere, whatever a hostile row says
+    path = log_file(here().outputs, trial.log_path)  # a manipulated row cannot name a file outside of outputs
     if path is None or not path.is_file():
         named = f": {clean(trial.log_path)} is not there, and not in {folder}" if trial.log_path else ""
         raise NothingThere(f"t{trial.number} of {naming.cell_name(job)} has left no log file{named}")
@@ -84,7 +84,7 @@ def _log_of(cell: str | None) -> Path:
 
 
 def last_lines(path: Path, count: int) -> Iterator[str]:
-    """The last `count` lines, found from the end of the file and then read forward: memory for one chunk."""
+    """Yields the last `count` lines: searches their start from the end of the file, with memory for one chunk."""
     with path.open("rb") as file:
         file.seek(start_of_last(file, count))
         left = deque(all_lines(_chunks(file)), maxlen=count) if count <= 10_000 else all_lines(_chunks(file))
@@ -92,7 +92,7 @@ def last_lines(path: Path, count: int) -> Iterator[str]:
 
 
 def start_of_last(file: BinaryIO, count: int) -> int:
-    """Where the last `count` lines begin; a progress bar that draws with \\r is one of them, all_lines splits it."""
+    """Returns the offset of the last `count` lines. Counts \\n only, so a progress bar drawn with \\r is one line."""
     position = file.seek(0, os.SEEK_END)
     wanted = count + _ends_with_newline(file, position)
     while position > 0:
@@ -118,14 +118,14 @@ def _ends_with_newline(file: BinaryIO, size: int) -> bool:
 
 
 def matching(path: Path, pattern: re.Pattern[str], count: int) -> tuple[list[str], int]:
-    """The last `count` lines of the whole file that match, and how many match in all."""
+    """Returns the last `count` matching lines of the whole file, and the number of all matches."""
     kept: deque[str] = deque(maxlen=count)
     total = 0
     with path.open("rb") as file:
         for line in all_lines(_chunks(file)):
             if pattern.search(line):
                 total += 1
-                kept.append(clean(line))  # only what is shown: cleaning two gigabytes takes minutes
+                kept.append(clean(line))  # cleans only lines that are shown: two gigabytes would take minutes
     return list(kept), total
 
 
@@ -135,7 +135,7 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def all_lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Every line, the unfinished one at the end as well."""
+    """Yields every line, including an unfinished one at the end."""
     splitter = Splitter()
     for chunk in chunks:
         yield from splitter.lines(chunk)
@@ -143,19 +143,19 @@ def all_lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 class Splitter:
-    """Splits bytes that come in pieces into lines at \\n, \\r\\n and \\r, and never holds more than one line."""
+    """Splits chunks of bytes into lines at \\n, \\r\\n and \\r; holds at most one line in memory."""
 
     def __init__(self) -> None:
         self._held = b""
 
     def lines(self, chunk: bytes) -> Iterator[str]:
-        """The lines that end in this piece; longer ones than LINE_BYTES in parts."""
+        """Yields the lines that end in this chunk; lines longer than LINE_BYTES in pieces."""
         data = self._held + chunk
         self._held = b""
-        whole, last = (data[:-1], b"\r") if data.endswith(b"\r") else (data, b"")  # perhaps the half of \r\n
+        whole, last = (data[:-1], b"\r") if data.endswith(b"\r") else (data, b"")  # may be the first half of \r\n
         *parts, rest = LINE_END.split(whole)
         for line, end in zip(parts[::2], parts[1::2], strict=True):
-            if line or end != b"\r":  # a bar's \r at the beginning of its line ends nothing
+            if line or end != b"\r":  # a \r at the start of a line (progress bar) ends no line
                 yield from _pieces(line)
         while len(rest) > LINE_BYTES:
             yield _text(rest[:LINE_BYTES])
@@ -163,7 +163,7 @@ class Splitter:
         self._held = rest + last
 
     def rest(self) -> Iterator[str]:
-        """What has no end yet."""
+        """Yields the unfinished line, if any."""
         if held := self._held.rstrip(b"\r"):
             yield _text(held)
         self._held = b""
@@ -179,7 +179,7 @@ def _text(line: bytes) -> str:
 
 
 def follow_lines(path: Path, poll_s: float = 0.3) -> Iterator[str]:
-    """Lines as they are written, for ever; starts at the end of the file, and again when it was cut or replaced."""
+    """Yields new lines for ever, from the end of the file; starts over when the file was truncated or replaced."""
     file = path.open("rb")
     splitter = Splitter()
     try:
@@ -191,7 +191,7 @@ def follow_lines(path: Path, poll_s: float = 0.3) -> Iterator[str]:
             time.sleep(poll_s)
             try:
                 now = path.stat()
-            except OSError:  # moved away; it may come back
+            except OSError:  # moved away or deleted; it may come back
                 continue
             if not os.path.samestat(now, os.fstat(file.fileno())):
                 yield from map(clean, splitter.rest())

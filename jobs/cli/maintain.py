@@ -1,4 +1,4 @@
-"""The commands that keep house: export, backup, restore, gc, doctor, db."""
+"""Implements the maintenance commands: export, backup, restore, gc, doctor, db."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from fts.state.files import csv_cell, is_file
 from fts.state.location import require_study
 from fts.state.translation import translate
 
-OF_THE_FILE = (  # what SQLite says of the file or its disk, not of the statement
+FILE_ERRORS = (  # SQLite error codes about the file or its disk, not about the statement
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_NOTADB,
 )  # fmt: skip
-YES = click.option("-y", "--yes", is_flag=True, help="do not ask")
+YES = click.option("-y", "--yes", is_flag=True, help="do not ask for confirmation")
 
 
-def sure(question: str, yes: bool) -> None:
-    """Asks at a terminal; elsewhere `-y` must have been given. Raises Abort or UsageError."""
+def confirm(question: str, yes: bool) -> None:
+    """Asks for confirmation at a terminal; without one, -y is required. Raises Abort or UsageError."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -49,23 +49,23 @@ def sure(question: str, yes: bool) -> None:
 
 @click.group()
 def db() -> None:
-    """The database itself: where it is, a shell, one query."""
+    """Access the database: its path, a shell, one query."""
 
 
 @db.command()
 def path() -> None:
-    """Where the database is."""
+    """Print the path of the database."""
     emit(str(here().db))
 
 
 @db.command()
 @click.argument("sql")
-@click.option("--csv", "as_csv", is_flag=True, help="comma-separated")
-@click.option("--limit", default=100_000, type=COUNT, show_default=True, help="at most this many rows")
+@click.option("--csv", "as_csv", is_flag=True, help="print comma-separated values")
+@click.option("--limit", default=100_000, type=COUNT, show_default=True, help="largest number of rows")
 @AS_JSON
 def query(sql: str, as_csv: bool, limit: int, as_json: bool) -> None:
-    """One read-only query: fts db query "select * from v_trials"."""
-    columns, rows = ask(existing(), sql, limit)
+    """Run one read-only query: fts db query "select * from v_trials"."""
+    columns, rows = run_query(existing(), sql, limit)
     if as_json:
         return emit_json("rows", [dict(zip(columns, row, strict=True)) for row in rows])
     if as_csv:
@@ -82,7 +82,7 @@ def query(sql: str, as_csv: bool, limit: int, as_json: bool) -> None:
 
 @db.command()
 def shell() -> None:
-    """A read-only SQL shell on the database; needs the program sqlite3."""
+    """Open a read-only SQL shell on the database; needs the program sqlite3."""
     program = shutil.which("sqlite3")
     if program is None:
         raise NothingThere('the program sqlite3 is not installed; `fts db query "select ..."` works without it')
@@ -90,33 +90,33 @@ def shell() -> None:
 
 
 def existing() -> Path:
-    """The database of this command. Raises NoDatabase when there is none."""
+    """Returns the path of this command's database. Raises NoDatabase when there is none."""
     require_study(here().db)
     return here().db
 
 
-def ask(database: Path, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Columns and rows of one statement that cannot write. Raises UsageError with what SQLite says of it."""
+def run_query(database: Path, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Runs one read-only statement; returns columns and rows. Raises UsageError with SQLite's message."""
     connection = Connection(reading_uri(database), uri=True, timeout=30)
-    connection.translate = lambda error: error  # most are errors in the statement, not in the file
+    connection.translate = lambda error: error  # most errors are in the statement, not in the file
     try:
         connection.execute("PRAGMA query_only = 1")
         cursor = connection.execute(sql)
         names = [column[0] for column in cursor.description or ()]
         rows = cursor.fetchmany(limit) if names else []
     except (sqlite3.Error, sqlite3.Warning) as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in OF_THE_FILE:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in FILE_ERRORS:
             raise translate(error, database) from error
         raise click.UsageError(f"SQLite says: {error}") from error
     finally:
         connection.close()
     if len(rows) == limit:
         say(f"only the first {limit} rows; --limit shows more")
-    return unlike(names), [tuple(_shown(value) for value in row) for row in rows]
+    return numbered(names), [tuple(_shown(value) for value in row) for row in rows]
 
 
-def unlike(names: list[str]) -> list[str]:
-    """Column names made different from each other, so that a row can become an object."""
+def numbered(names: list[str]) -> list[str]:
+    """Numbers repeated column names, so that a row can become a JSON object."""
     seen: dict[str, int] = {}
     for n, name in enumerate(names):
         seen[name] = seen.get(name, 0) + 1
@@ -132,34 +132,34 @@ def _shown(value: Any) -> Any:
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="every cell (the default when none is named)")
+@click.option("--all", "everything", is_flag=True, help="export every cell (the default if none is named)")
 @click.argument("wanted", nargs=-1, metavar="[JOB]...")
 @click.option(
     "--optuna",
     "optuna_url",
     metavar="URL",
-    help="write Optuna studies there, e.g. sqlite:///optuna.db  [default: none]",
+    help="export to an Optuna storage instead, e.g. sqlite:///optuna.db  [default: none]",
 )
 @click.option(
     "--parquet",
     "parquet",
     type=PathType(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="tables for pandas  [default: none]",
+    help="export tables for pandas into this folder instead  [default: none]",
 )
 @AS_JSON
 def export(
     everything: bool, wanted: tuple[str, ...], optuna_url: str | None, parquet: Path | None, as_json: bool
 ) -> None:
-    """Rewrite the JSON and CSV files in outputs/ from the database; or hand the study to Optuna or to pandas."""
+    """Rewrite the JSON and CSV files in outputs/ from the database; or export the study for Optuna or pandas."""
     from fts.jobs.cli.selection import choose
     from fts.jobs.cli.show import reading
-    from fts.jobs.records import earlier_exports, exports  # here: after the flags were read
+    from fts.jobs.records import earlier_exports, exports  # here, not above: --help does not need them
     from fts.state import queries
 
     written: list[Any]
     with reading() as opened:
-        if not optuna_url and not parquet and (aside := earlier_exports.set_aside(opened, here())) is not None:
+        if not optuna_url and not parquet and (aside := earlier_exports.move_aside(opened, here())) is not None:
             say(f"exports of an earlier database moved to {aside} now")
         if optuna_url or parquet:
             from fts.jobs.records.optuna import to_optuna
@@ -183,10 +183,10 @@ def export(
 
 
 @click.command()
-@click.option("--keep", default=7, type=COUNT, show_default=True, help="backups to keep")
+@click.option("--keep", default=7, type=COUNT, show_default=True, help="number of backups to keep")
 @AS_JSON
 def backup(keep: int, as_json: bool) -> None:
-    """Copy the database while it is in use, into the folder backups beside it."""
+    """Copy the database while it is in use, into the folder backups next to it."""
     from fts.state.backup import backup as copy  # here: only for this command
 
     opened = open_database(existing(), create=False)
@@ -202,19 +202,19 @@ def backup(keep: int, as_json: bool) -> None:
 @YES
 @AS_JSON
 def restore(file: Path | None, yes: bool, as_json: bool) -> None:
-    """Put a backup (default: the newest) in the database's place; the current one is kept beside it."""
+    """Replace the database by a backup (default: the newest); the current one is kept next to it."""
     from fts.state.damage import copies, newest_backup
     from fts.state.restore import restore as put_back  # here: only for this command
 
     chosen = file or newest_backup(here().db)
     if chosen is None:
         if copies(here().backups):
-            raise NothingThere(f"there is no good backup in {here().backups}: all of them are damaged")
+            raise NothingThere(f"all backups in {here().backups} are damaged")
         raise NothingThere(f"there is no backup in {here().backups}; `fts backup` makes one")
     if not is_file(chosen):
         raise NothingThere(f"there is no file {chosen}")
     refuse_while_working()
-    sure(f"Put {chosen.name} in the place of {here().db}? Everything recorded after this backup is lost.", yes)
+    confirm(f"Replace {here().db} by {chosen.name}? Everything recorded after this backup is lost.", yes)
     kept = put_back(chosen, here().db)
     if as_json:
         return emit_json("restored", {"path": str(here().db), "from": str(chosen), "kept": kept and str(kept)})
@@ -222,7 +222,7 @@ def restore(file: Path | None, yes: bool, as_json: bool) -> None:
 
 
 def refuse_while_working() -> None:
-    """A worker of this machine holds its slot whatever its database says, or can no longer say."""
+    """Raises WrongStatus while a worker of this machine holds a slot lock; works with an unreadable database, too."""
     from fts.state import slot_lock  # here: only for this command
 
     for path in sorted(here().outputs.glob("slot-*.lock")):
@@ -232,7 +232,9 @@ def refuse_while_working() -> None:
 
 
 @click.command()
-@click.option("--only-best", is_flag=True, help="also the weights of all trials that are not the best of their cell")
+@click.option(
+    "--only-best", is_flag=True, help="also delete the weights of all trials that are not the best of their cell"
+)
 @click.option("-n", "--dry-run", is_flag=True, help="show what would be deleted, delete nothing")
 @YES
 @AS_JSON
@@ -250,7 +252,7 @@ def gc(only_best: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
         )
     if found and not dry_run:
         if only_best:
-            sure(f"Remove them ({formatting.size(total)})? The weights cannot be brought back.", yes)
+            confirm(f"Remove them ({formatting.size(total)})? The weights cannot be restored.", yes)
         freed, left = cleanup.free(found, here())
         say(f"{formatting.size(freed)} freed")
         if left:
@@ -271,21 +273,21 @@ def _near(found: Path) -> Path:
 @click.command()
 @click.option("--fix", is_flag=True, help="fix what can be fixed without risk")
 @executor_options
-@click.option("--slots", type=COUNT, help="agents that --executor command starts at once  [default: 1]")
-@click.option("--threads", type=COUNT, help="that an agent is started with  [default: 1]")
+@click.option("--slots", type=COUNT, help="number of agents that --executor command starts at once  [default: 1]")
+@click.option("--threads", type=COUNT, help="threads that each agent is started with  [default: 1]")
 @MEMORY_LIMIT
 @AS_JSON
 def doctor(fix: bool, as_json: bool, **flags: Any) -> None:
-    """What is wrong here, and what to do about it; exit code 1 when something is bad.
+    """Find what is wrong here, and say what to do about it; exit code 1 when something is bad.
 
     With --executor: starts one agent per node and compares hardware, libraries and code, before the first trial. Takes
-    the options of `fts worker`. Where the engine chooses the nodes, --slots says how many agents it is asked for.
+    the options of `fts worker`. If the engine chooses the nodes, --slots is the number of agents to request.
     """
     from fts.jobs.maintenance import doctor as checks
 
     where = where_of(flags)
     if where.executor != "local":
-        return of_nodes(where, as_json, **flags)
+        return check_nodes(where, as_json, **flags)
     if given := [name for name, value in flags.items() if value is not None]:
         raise BadSetting(f"--{given[0].replace('_', '-')} means nothing without --executor")
     found = checks.examine(here())
@@ -306,7 +308,7 @@ def doctor(fix: bool, as_json: bool, **flags: Any) -> None:
     return None
 
 
-def of_nodes(where: Where, as_json: bool, **flags: Any) -> None:
+def check_nodes(where: Where, as_json: bool, **flags: Any) -> None:
     from fts.jobs.executors.node_checks import examine
 
     found = examine(here(), worker_settings(where=where, **flags), say)

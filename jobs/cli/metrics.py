@@ -1,4 +1,4 @@
-"""`fts metrics`: numbers for Prometheus and a health check over HTTP, read-only, on this machine."""
+"""Implements `fts metrics`: serves metrics for Prometheus and a health check over HTTP, read-only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fts.jobs.cli.output import emit, say
 
 
 @click.command()
-@click.option("--port", default=8002, show_default=True, type=Whole(1024, 65535), help="of this machine")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="listen on another address")
+@click.option("--port", default=8002, show_default=True, type=Whole(1024, 65535), help="port to listen on")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="address to listen on")
 def metrics(port: int, host: str) -> None:
     """Serve /metrics for Prometheus and /healthz: 200, or 503 while `fts status` says ACT or BLIND.
 
@@ -28,7 +28,7 @@ def metrics(port: int, host: str) -> None:
 
     def ready(address: str) -> None:
         emit(address)
-        say(f"tells about {database}, read-only; Ctrl-C ends it")
+        say(f"serving metrics of {database}, read-only; Ctrl-C ends it")
 
     try:
         serve(here(), port, host, ready)

@@ -1,4 +1,4 @@
-"""`fts mirror`: copies of a study for TensorBoard, MLflow and Weights & Biases, one way, from the database."""
+"""Implements `fts mirror`: copies a study one way, from the database to TensorBoard, MLflow or Weights & Biases."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ EVERY_S = 2.0
 
 
 def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Those of every mirror."""
+    """Adds the options that every mirror has."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at"),
         click.option(
             "--every", "every_s", default=EVERY_S, type=Fraction(0.05, 3600.0), show_default=True,
-            help="with --follow: seconds between two looks",
+            help="with --follow: seconds between two reads",
         ),
         click.option("--until-idle", is_flag=True, help="with --follow: stop when no job runs and none can start"),
         click.option("-f", "--follow", "follows", is_flag=True, help="keep it up to date until stopped"),
@@ -49,10 +49,10 @@ def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def mirror() -> None:
-    """Copies of the study for other programs: written from the database, never read back.
+    """Copy the study for other programs: written from the database, never read back.
 
-    A mirror may be made again at any time: nothing doubles, and what a killed one left is completed. With --follow it
-    keeps up with the worker, as a process of its own that the worker knows nothing of.
+    You may run it again at any time: nothing is copied twice, and an interrupted copy is completed. With --follow it
+    stays up to date while a worker runs, in a process of its own that does not affect the worker.
     """
 
 
@@ -60,7 +60,7 @@ def mirror() -> None:
 @click.argument("folder", metavar="DIR", type=PathType(file_okay=False, path_type=Path))
 @with_options
 def tensorboard(folder: Path, **options: Any) -> None:
-    """Event files for `tensorboard --logdir DIR`: curves, parameters (HPARAMS) and facts (TEXT) of each trial."""
+    """Write event files for `tensorboard --logdir DIR`: curves, parameters (HPARAMS), facts (TEXT) of each trial."""
     from fts.jobs.mirrors.tensorboard import TensorBoard  # here, not above: for this command only
 
     _run("tensorboard", str(folder.absolute()), lambda: TensorBoard(folder.absolute()), **options)
@@ -70,7 +70,7 @@ def tensorboard(folder: Path, **options: Any) -> None:
 @click.argument("uri", metavar="URI")
 @with_options
 def mlflow(uri: str, **options: Any) -> None:
-    """Runs on a tracking server of MLflow, http://127.0.0.1:5000, or in a store, sqlite:///mlflow.db.
+    """Write runs to an MLflow tracking server, http://127.0.0.1:5000, or to a store, sqlite:///mlflow.db.
 
     An experiment per study, a run per cell, and below it a run per trial. For a server with passwords set
     MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
@@ -86,7 +86,7 @@ def mlflow(uri: str, **options: Any) -> None:
 @click.argument("folder", metavar="DIR", type=PathType(file_okay=False, path_type=Path))
 @with_options
 def wandb(folder: Path, **options: Any) -> None:
-    """Offline runs of Weights & Biases, one per ended trial, for `wandb sync DIR/wandb/offline-run-*`."""
+    """Write offline runs of Weights & Biases, one per ended trial, for `wandb sync DIR/wandb/offline-run-*`."""
     from fts.jobs.mirrors.wandb import Wandb  # here, not above: for this command only
 
     _run("wandb", str(folder.absolute()), lambda: Wandb(folder.absolute()), **options)
@@ -102,7 +102,7 @@ def _run(
     every_s: float,
     as_json: bool,
 ) -> None:
-    from fts.jobs.mirrors.follow import Mirror, follow  # here: after the flags were read
+    from fts.jobs.mirrors.follow import Mirror, follow  # here, not above: --help does not need it
 
     if until_idle and not follows:
         raise click.UsageError("--until-idle needs --follow")
@@ -111,7 +111,7 @@ def _run(
         return choose(jobs, wanted).jobs if wanted else jobs
 
     with reading() as db:
-        chosen(queries.jobs(db))  # a word that names no job is refused before anything is written
+        chosen(queries.jobs(db))  # refuses a word that names no job before anything is written
         with _alone(kind, place):
             target = make()
             made = Mirror(target, chosen)
@@ -134,7 +134,7 @@ def _run(
 
 @contextmanager
 def _alone(kind: str, place: str) -> Iterator[None]:
-    """One process at a time writes a mirror of this study to this place."""
+    """Locks the mirror of this study at this place. Raises WrongStatus if another process writes it."""
     name = hashlib.md5(place.encode(errors="replace"), usedforsecurity=False).hexdigest()[:8]
     handle = open_log(here().outputs / f"mirror-{kind}-{name}.lock", here().outputs)
     try:

@@ -1,4 +1,4 @@
-"""What a person reads who has no study yet, or has named one in a way that nothing understands."""
+"""Helps people who have no study yet, or who named one in a way that fts does not understand."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ INTERPRETERS = {
     ".js": "node",
 }  # fmt: skip
 STUDY_FILE = "study.toml"
-MOST_FILES = 50  # of Python that are looked into
+MOST_FILES = 50  # Python files that are parsed
 LARGEST = 1_000_000  # bytes
 
 
 def first_steps(folder: Path) -> list[str]:
-    """Lines for a folder without a study: what to type, with the objective that stands there where there is one."""
+    """Returns the lines for a folder without a study: what to type, with the folder's own objective if it has one."""
     steps = [
         ("fts init", "writes a study and an example that runs in ten seconds"),
-        ("fts enqueue study.toml", "puts it in line"),
-        ("fts worker", "runs it until stopped; type it again and it goes on"),
+        ("fts enqueue study.toml", "adds it to the queue"),
+        ("fts worker", "runs it until stopped; type it again to continue"),
     ]
     own = objective_in(folder)
     tried = "tries it: repeatable? resumable? how long, how much memory?"
     if (folder / STUDY_FILE).is_file():
         steps[0] = (f"fts check {STUDY_FILE}", tried)
     elif own is not None:
-        steps = [(f"fts check {own}", tried), (f"fts enqueue {own}", "puts it in line"), steps[2]]
+        steps = [(f"fts check {own}", tried), (f"fts enqueue {own}", "adds it to the queue"), steps[2]]
     width = max(len(words) for words, _ in steps)
     shown = [f"  {words:<{width}}  {why}" for words, why in steps]
     other = nearest_study(folder)
@@ -47,9 +47,9 @@ def first_steps(folder: Path) -> list[str]:
 
 
 def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
-    """For `fts check` and `fts enqueue` without a word behind them."""
+    """Returns the error message of `fts check` or `fts enqueue` without arguments."""
     there = STUDY_FILE if (folder / STUDY_FILE).is_file() else objective_in(folder)
-    do = "try" if command == "check" else "put in line"
+    do = "try" if command == "check" else "enqueue"
     told = f"name what to {do}: {STUDY_FILE}, train.py:objective, or -- and a command"
     if there is not None:
         return f"{told}; here: fts {command} {there}"
@@ -59,30 +59,30 @@ def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
 
 
 def which_queue(db: Path, folder: Path | None, began: bool) -> str | None:
-    """Says which queue was taken where that may surprise: a new one, or one that is not beside the study's file."""
+    """Names the queue if it may be unexpected: a new one, or one that is not next to the study file; else None."""
     beside = None if folder is None or folder.resolve() == Path.cwd().resolve() else folder.resolve()
     other = None if beside is None else beside / DEFAULT_PATH
     elsewhere = other is not None and has_study(other) and other.resolve() != db.resolve()
     if not began and (beside is None or db.resolve().is_relative_to(beside)):
         return None
-    told = f"{shown(db)} is new: a queue begins here" if began else f"the queue is {shown(db)}"
+    told = f"{shown(db)} is a new queue" if began else f"the queue is {shown(db)}"
     if began and (copy := newest_backup(db)) is not None:
-        return f"{told}, although there is a backup of an earlier one: `fts restore {shown(copy)}` puts it in its place"
-    return f"{told}; {shown(other)} is another, which --db names" if other is not None and elsewhere else told
+        return f"{told}, but there is a backup of an earlier one: `fts restore {shown(copy)}` restores it"
+    return f"{told}; there is another one: --db {shown(other)}" if other is not None and elsewhere else told
 
 
 def shown(path: Path) -> str:
-    """A path as a person stands to it."""
+    """Returns the path relative to the current folder if it is below it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def objective_in(folder: Path) -> str | None:
-    """`train.py:objective`, of the first file here that has a function whose parameter is a trial."""
+    """Returns the first objective of the folder, such as `train.py:objective`."""
     return next(objectives_in(folder), None)
 
 
 def objectives_in(folder: Path) -> Iterator[str]:
-    """All of them, each file's `objective` first."""
+    """Yields functions named `objective` or with the first parameter `trial`; in each file `objective` first."""
     try:
         files = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".py") and entry.is_file())
     except OSError:
@@ -95,7 +95,7 @@ def objectives_in(folder: Path) -> Iterator[str]:
 
 
 def functions_of(path: Path) -> list[ast.FunctionDef]:
-    """At its top; none where it is too large or no Python."""
+    """Returns the top-level functions of a file; none if it is too large or not Python."""
     try:
         if path.stat().st_size > LARGEST:
             return []
@@ -105,7 +105,7 @@ def functions_of(path: Path) -> list[ast.FunctionDef]:
 
 
 def _runs(word: str) -> str | None:
-    """`bash fit.sh`, `./fit`: how a script or program that stands here is run; None: it is no such file."""
+    """Returns how to run a script or program of this folder: `bash fit.sh`, `./fit`; None for other words."""
     path = Path(word)
     if path.suffix in (".py", ".toml") or ":" in word or word.startswith("-"):
         return None
@@ -120,12 +120,12 @@ def _runs(word: str) -> str | None:
 
 
 def command_without_dashes(name: str, words: Sequence[str]) -> str | None:
-    """What to say where a command stands without `--` before it; None: there is none."""
+    """Returns the error message for a command without `--` before it; None if the words contain no command."""
     for place, (word, after) in enumerate(itertools.pairwise([*words, ""])):
         before = words[place - 1] if place else ""
         if before.startswith("-") or (after.startswith("-") and not _runs(word)):
             continue
         if (PROGRAMS.fullmatch(word) and after) or _runs(word):
             behind = f"{_runs(word) or word} {after}".rstrip() if not after.startswith("-") else _runs(word)
-            return f"a command stands behind --, with the name of its metric: fts {name} --metric loss -- {behind}"
+            return f"put -- before a command, and name its metric: fts {name} --metric loss -- {behind}"
     return None

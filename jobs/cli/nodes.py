@@ -1,4 +1,4 @@
-"""`fts nodes`: the machines that run trials for a worker of this one, and what may begin there."""
+"""Implements `fts nodes`: lists the machines that run trials for a worker here; drains, quarantines, releases them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ASKS = ("drain", "quarantine", "release")
 @click.argument("node", required=False)
 @AS_JSON
 def nodes(ask: str | None, node: str | None, as_json: bool) -> None:
-    """The machines that run trials for `fts worker --executor`, one a row.
+    """List the machines that run trials for `fts worker --executor`, or change one.
 
-    drain NODE: no further trial begins there. quarantine NODE: the same, because it is broken. release NODE: it may run
-    trials again.
+    drain NODE: starts no further trial there. quarantine NODE: the same, because it is broken. release NODE: lets it
+    run trials again.
     """
     if ask is not None:
         if node is None:
@@ -63,8 +63,8 @@ def change(ask: str, node: str) -> None:
     finally:
         db.close()
     words = {
-        "drain": "takes no further trial; what runs there goes on",
-        "quarantine": "takes no further trial; what runs there goes on",
+        "drain": "takes no further trial; running trials continue",
+        "quarantine": "takes no further trial; running trials continue",
         "release": "may run trials again",
     }
     emit(f"node {node} {words[ask]}")

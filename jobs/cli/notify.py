@@ -1,4 +1,4 @@
-"""`fts notify`: whom fts tells when something needs a person, by which service, and when it keeps quiet."""
+"""Implements `fts notify`: manages the targets of messages and the quiet hours; sends a test message."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from fts.jobs.status.concern import About
 from fts.state.location import has_study, require_study
 
 KINDS = ", ".join(About)
-SERVICES = ("ntfy", "mailto", "mailtos", "slack", "tgram", "discord", "json", "jsons", "gotify")  # best known
+SERVICES = ("ntfy", "mailto", "mailtos", "slack", "tgram", "discord", "json", "jsons", "gotify")  # for suggestions
 
 
 @click.group()
 def notify() -> None:
-    """Messages to your phone, by mail or by a command: a cell is done or failed, a worker is lost ...
+    """Send messages to your phone, by mail or by a command: a cell is done or failed, a worker is lost ...
 
     The worker sends them; `fts notify watch` sends them without one. Addresses stay in one file that only you may read
     ($FTS_NOTIFY, else ~/.config/fts/notify.toml). Which messages a study sends is in [notify] of its study.toml.
@@ -40,13 +40,13 @@ def notify() -> None:
     "--command",
     "command",
     metavar="COMMAND",
-    help="run this for each message; {title} and {body} stand for its words  [default: none]",
+    help="run this for each message, with its text in place of {title} and {body}  [default: none]",
 )
-@click.option("--name", help="what to call it  [default: its service]")
+@click.option("--name", help="name of the target  [default: its service]")
 def add(url: str | None, command: str | None, name: str | None) -> None:
-    """Add an address: ntfy://topic, mailto://..., slack://..., tgram://... or another of apprise.
+    """Add an address: ntfy://topic, mailto://..., slack://..., tgram://... or any other of apprise.
 
-    Without URL it is asked for, or read from a pipe, so that no list of commands keeps it. It needs
+    Without URL, fts asks for it or reads it from a pipe, so that it stays out of the shell history. An address needs
     `pip install 'fts-hpo[notify]'`; --command needs nothing.
     """
     if command is not None and url is not None:
@@ -59,7 +59,7 @@ def add(url: str | None, command: str | None, name: str | None) -> None:
     given = Target("", address)
     if command is None and given.service != "unknown" and not is_understood(given):
         near = "" if given.service in SERVICES else f"; {hint(given.service, SERVICES)}".rstrip("; ")
-        raise click.UsageError(f"apprise has no use for this {given.service}:// address, it was not added{near}")
+        raise click.UsageError(f"apprise does not understand this {given.service}:// address; it was not added{near}")
     made = targets.add(address, name)
     say(f"added {made.name} ({made.service}) to {targets.file_of_person()}; `fts notify test` sends it a message")
     if made.service != "command" and not _has_library():
@@ -105,8 +105,8 @@ def list_(as_json: bool) -> None:
 
 
 def _lines() -> dict[str, Line]:
-    """Target -> what waits for it here, and how the last message went."""
-    from fts.jobs.notify.notifier import mailbox_path  # here: only of a study
+    """Returns by target name the waiting messages and the outcome of the last one."""
+    from fts.jobs.notify.notifier import mailbox_path  # here: only if there is a study
 
     return Mailbox.of(mailbox_path(here()), 0).lines if has_study(here().db) else {}
 
@@ -132,9 +132,9 @@ def _unknown(name: str, found: Settings) -> str:
 @notify.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def test(names: tuple[str, ...]) -> int:
-    """Send a message now, to the targets NAME or to all of them; exit code 1 where one was not sent.
+    """Send a message now, to the targets NAME or to all of them; exit code 1 if one was not sent.
 
-    It says what `fts status` says, where there is a study here.
+    If there is a study here, the message is what `fts status` prints.
     """
     from fts.jobs.notify.send import deliver  # here: for this command only
 
@@ -162,16 +162,16 @@ def test(names: tuple[str, ...]) -> int:
 
 @notify.command()
 @click.argument("hours", metavar="HOURS")
-@click.option("--but", "urgent", multiple=True, metavar="KIND", help=f"send this all the same: {KINDS}")
+@click.option("--but", "urgent", multiple=True, metavar="KIND", help=f"send messages of this kind anyway: {KINDS}")
 def quiet(hours: str, urgent: tuple[str, ...]) -> None:
-    """Keep quiet in these HOURS of each day, such as 22:00-07:00 of the local clock; `off` ends it.
+    """Send nothing in these HOURS of each day, such as 22:00-07:00 local time; `off` ends it.
 
-    What happens then is one message at their end.
+    At their end, one message says what has happened.
     """
     found = targets.read()
     if hours == "off":
         if urgent:
-            raise click.UsageError("--but belongs to hours such as 22:00-07:00, and `off` ends them")
+            raise click.UsageError("--but needs hours such as 22:00-07:00; `off` has none")
         targets.write(Settings(found.targets))
         return say("no quiet hours")
     chosen = Quiet.read(hours)
@@ -184,7 +184,7 @@ def quiet(hours: str, urgent: tuple[str, ...]) -> None:
 
 
 @notify.command()
-@click.option("--worker", "event", type=int, hidden=True)  # a worker started it; news begin after this event
+@click.option("--worker", "event", type=int, hidden=True)  # set by a worker: report news after this event
 def watch(event: int | None) -> int:
     """Send messages from here until Ctrl-C, also while no worker runs: on another machine that sees the database, say.
 

@@ -1,4 +1,4 @@
-"""How a command speaks: tables and JSON on stdout, talk on stderr, every foreign string cleaned on its way out."""
+"""Prints tables and JSON to stdout and messages to stderr; removes control characters from foreign strings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fts.state.values import Job
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-COMPLAINT = "fts: "  # how the sentence of a command that was refused begins
+COMPLAINT = "fts: "  # prefix of an error message
 COLOURS = {
     "running": "cyan",
     "done": "green",
@@ -36,27 +36,27 @@ COLOURS = {
 }
 
 
-def attach() -> None:
-    """Gives a program that was started without them (`>&-`, some daemons) streams that lead nowhere.
+def open_closed_streams() -> None:
+    """Opens /dev/null for standard streams that are closed (`>&-`, some daemons).
 
-    Otherwise Python has None there, and the next file that is opened, the database perhaps, gets the stream's number.
+    Otherwise they are None, and the next opened file, such as the database, gets the stream's descriptor.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 PTH123 open as long as the process
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 PTH123 stays open until exit
 
 
 def say(text: str) -> None:
-    """Talk, for a person: one line on stderr, broken between words where a terminal is narrower."""
-    click.echo(_broken(clean(text)), err=True)
+    """Prints a message for a person on stderr, wrapped at the terminal's width."""
+    click.echo(_wrapped(clean(text)), err=True)
 
 
 def complain(text: str) -> None:
-    """What went wrong, as one sentence on stderr."""
-    click.echo(_broken(f"{COMPLAINT}{clean(text)}"), err=True)
+    """Prints an error as one sentence on stderr."""
+    click.echo(_wrapped(f"{COMPLAINT}{clean(text)}"), err=True)
 
 
-def _broken(text: str) -> str:
+def _wrapped(text: str) -> str:
     if not sys.stderr.isatty():
         return text
     try:
@@ -66,8 +66,8 @@ def _broken(text: str) -> str:
     return "\n".join(textwrap.wrap(text, max(20, room), break_long_words=False, break_on_hyphens=False)) or text
 
 
-def name_unreadable(rows: Sequence[object]) -> None:
-    """One line for each row that could not be read, and where to find what to do about it."""
+def warn_unreadable(rows: Sequence[object]) -> None:
+    """Prints a line for each database row that could not be read (at most 3), and the command that explains it."""
     for row in rows[:3]:
         say(f"{row}; `fts doctor` says what to do")
     if len(rows) > 3:
@@ -75,12 +75,12 @@ def name_unreadable(rows: Sequence[object]) -> None:
 
 
 def emit(text: str = "") -> None:
-    """Data, one or more lines on stdout; each line is cleaned, the line ends are ours."""
+    """Prints data on stdout, one or more lines; each line is cleaned."""
     put("\n".join(clean(line) for line in text.split("\n")))
 
 
 def put(text: str) -> None:
-    """Text that is ours on stdout, in plain ASCII where the terminal knows no other."""
+    """Prints our own text on stdout without cleaning, in plain ASCII if the terminal cannot show Unicode."""
     click.echo(text if speaks_unicode() else formatting.to_ascii(text))
 
 
@@ -89,9 +89,9 @@ def speaks_unicode() -> bool:
 
 
 def emit_json(kind: str, content: Any, taken_at: float | None = None, **more: Any) -> None:
-    """One JSON object: schema, taken_at and the content under its name. NaN has no word in JSON and becomes null.
+    """Prints one JSON object: schema, taken_at and the content under the key `kind`. NaN becomes null.
 
-    `more` stands beside the content where it is not None.
+    Items of `more` that are not None become further keys.
     """
     record = {"schema": SCHEMA, "taken_at": time.time() if taken_at is None else taken_at, kind: plain(content)}
     record |= {name: plain(value) for name, value in more.items() if value is not None}
@@ -99,16 +99,16 @@ def emit_json(kind: str, content: Any, taken_at: float | None = None, **more: An
 
 
 def emit_line(content: Any) -> None:
-    """One line of NDJSON, flushed: for programs that follow along."""
+    """Prints one line of NDJSON and flushes, for programs that follow."""
     click.echo(json.dumps(plain(content), allow_nan=False))
     sys.stdout.flush()
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, enums and tuples as JSON has them, with every string cleaned."""
+    """Converts dataclasses, enums and tuples to JSON types, and cleans every string."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        # a job's labels also by their own names, as budget and horizon always were
+        # a job's labels are also top-level keys, as budget and horizon always were
         return {**found["labels"], **found} if isinstance(value, Job) else found
     if isinstance(value, dict):
         return {clean(str(key)): plain(item) for key, item in value.items()}
@@ -128,9 +128,9 @@ def emit_table(
     least: Sequence[str] = (),
     cut: bool = True,
 ) -> None:
-    """Aligned columns; `right` names the ones that hold numbers. Lines are cut only where a terminal reads them.
+    """Prints aligned columns; those named in `right` are right-aligned. Cuts lines at a terminal's width.
 
-    `least`: columns that may be left out where the terminal is too narrow, the first first; a line says which were.
+    If the terminal is too narrow, hides the columns of `least` one by one, in this order, and names them.
     """
     room = terminal_columns() if cut else formatting.ENDLESS
     listed = [[*(_shortened(value, room // 2) for value in row[:-1]), *row[-1:]] for row in rows]
@@ -149,7 +149,7 @@ def emit_table(
 
 
 def _shortened(value: Any, columns: int) -> Any:
-    """So that a name that a person gave leaves room for what follows it."""
+    """Cuts a long name in its middle, so that the columns after it stay visible."""
     return formatting.cut_middle(value, columns) if isinstance(value, str) else value
 
 
@@ -160,7 +160,7 @@ def _emit_lines(head: str, lines: Iterable[str], room: int) -> None:
 
 
 def terminal_columns() -> int:
-    """Columns of the terminal on stdout; a pipe has no edge."""
+    """Returns the columns of the terminal on stdout; ENDLESS for a pipe."""
     if not sys.stdout.isatty():
         return formatting.ENDLESS
     try:
@@ -170,7 +170,7 @@ def terminal_columns() -> int:
 
 
 def _coloured(line: str) -> str:
-    """The first word that names a state gets its colour; the word and its glyph stay."""
+    """Colours the first word that is a state."""
     for word in line.split():
         if word in COLOURS:
             return line.replace(word, click.style(word, fg=COLOURS[word]), 1)

@@ -1,6 +1,6 @@
-"""A path on the command line: `~`, `~name` and `$HOME` are expanded here, where the shell has not done it.
+"""Expands `~`, `~name` and `$HOME` in paths on the command line, if the shell has not.
 
-A shell leaves them as they are within quotes, behind `=` and in what other programs start.
+A shell does not expand them within quotes or after `=`, nor does a program that starts fts without a shell.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from fts.state.files import expanded
 
 
 class PathType(click.Path):
-    """As click.Path."""
+    """A click.Path that expands `~` and variables."""
 
     def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(str(expanded(os.fspath(value))), param, ctx)
 
 
 class FileType(click.types.StringParamType):
-    """A text that is a path, or begins with one: FILE.py:FUNCTION."""
+    """A string that is a path or begins with one: FILE.py:FUNCTION."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = super().convert(value, param, ctx)

@@ -1,4 +1,4 @@
-"""Draws a trial's losses with characters, for a terminal, a mail or a log."""
+"""Draws the curve of a trial with characters, for a terminal, a mail or a log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 66, 16  # characters of the drawing itself; with the axis it fit
 
 
 def plot_curve(epochs: Sequence[Epoch], prior_loss: float | None) -> str:
-    """Training and validation loss over the epochs, and the class prior's loss as a line."""
+    """Draws training and validation loss over the epochs, and the class prior's loss as a line."""
     losses = [loss for e in epochs for loss in (e.train_loss, e.val_loss) if math.isfinite(loss)]
     if not losses:
         return "no finite loss to draw"
@@ -31,7 +31,7 @@ def plot_curve(epochs: Sequence[Epoch], prior_loss: float | None) -> str:
 
 
 def plot_metric(told: Mapping[int, float], name: str, direction: Direction, step: str) -> str:
-    """The metric of a trial over its steps, the best one marked."""
+    """Draws the metric of a trial over its steps and marks the best."""
     points = {at: value for at, value in sorted(told.items()) if math.isfinite(value)}
     if not points:
         return f"no finite {name} to draw"
@@ -46,7 +46,7 @@ def _drawing(
     step: str,
     levels: Sequence[float],
 ) -> str:
-    """Curves by their signs, the later over the earlier; the best point is one of the last curve. With both axes."""
+    """Draws curves, keyed by their character, with axes. Later ones cover earlier ones; marks the best of the last."""
     first, last = steps
     every = [value for curve in curves.values() for value in curve.values() if math.isfinite(value)]
     low, high = min([*every, *levels]), max([*every, *levels])
@@ -72,7 +72,7 @@ def _drawing(
 
 
 def _prior(prior_loss: float | None, losses: Sequence[float]) -> list[float]:
-    """The prior's loss, if drawing it does not squeeze the curves into one line."""
+    """Returns the prior's loss, unless it is so far away that the curves would become flat."""
     if prior_loss is None:
         return []
     span = max(losses) - min(losses)
@@ -81,7 +81,7 @@ def _prior(prior_loss: float | None, losses: Sequence[float]) -> list[float]:
 
 
 def _label(n: int, low: float, span: float) -> str:
-    """A number beside every fifth row."""
+    """Returns the axis label of a row; only every fifth row has one."""
     if n % 5 and n != HEIGHT - 1:
         return ""
     return formatting.score(low + span * (HEIGHT - 1 - n) / (HEIGHT - 1))

@@ -1,4 +1,4 @@
-"""`fts report`: one page for each study, with figures, tables and what can be concluded from them."""
+"""Implements `fts report`: writes one page per study with figures, tables and conclusions."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--out", type=PathType(file_okay=False, path_type=Path), help="folder  [default: outputs/report]")
+@click.option(
+    "--out", type=PathType(file_okay=False, path_type=Path), help="folder to write to  [default: outputs/report]"
+)
 @AS_JSON
 def report(study: str | None, out: Path | None, as_json: bool) -> None:
-    """Write one page that says what the numbers of a STUDY show and what they do not; of each study without a name.
+    """Write a page about what the results of a STUDY show and what they do not; without STUDY, one page per study.
 
-    It opens in any browser without a network. Works at any time: what is missing is named. It reads no test label.
+    The page opens in any browser, without a network. Works at any time: it names what is missing. Reads no test labels.
     """
-    from fts.jobs.report.report import write_report  # here: after the flags were read
+    from fts.jobs.report.report import write_report  # here, not above: --help does not need it
 
     try:
         with reading() as db:
             names = list(dict.fromkeys(job.study for job in sorted(queries.jobs(db), key=lambda job: job.id)))
             if not names:
-                raise NothingThere("there is no job yet, so there is nothing to report: `fts enqueue` puts one in line")
+                raise NothingThere("there is no job yet, so there is nothing to report: `fts enqueue` adds one")
             if study is not None and study not in names:
                 raise click.UsageError(
                     f"there is no study {study!r}; {hint(study, names)}expected one of {', '.join(names)[:300]}"

@@ -1,4 +1,4 @@
-"""`fts results`: the best value of each cell, one table for each study, as the study itself tells it."""
+"""Implements `fts results`: prints the best value of each cell, in one table per study."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, say
+from fts.jobs.cli.output import emit, emit_json, emit_table, say, warn_unreadable
 from fts.jobs.cli.selection import choose
-from fts.jobs.cli.show import name_lost, reading
+from fts.jobs.cli.show import reading, warn_lost
 from fts.state import queries
 from fts.state.rows import unreadable_in
 from fts.state.values import JobStatus
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("wanted", nargs=-1, metavar="[JOB]...")
-@click.option("--csv", "form", flag_value="csv", help="comma-separated, every digit")
+@click.option("--csv", "form", flag_value="csv", help="comma-separated values with all digits")
 @click.option("--md", "form", flag_value="md", help="a Markdown table")
 @click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
-@click.option("--wide", is_flag=True, help="every column, even if the terminal is narrower")
+@click.option("--wide", is_flag=True, help="show every column, even if the terminal is narrower")
 def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
-    """Best value per cell, one table per study: with its trial, and what the study knows of how sure it is.
+    """Show the best value per cell, one table per study: with its trial and what the study knows of its uncertainty.
 
-    A narrow terminal shows the columns that carry the conclusion; --wide shows all.
+    A narrow terminal shows the most important columns; --wide shows all.
     """
-    from fts.jobs.records.results import as_markdown, tables  # here: after the flags were read
+    from fts.jobs.records.results import as_markdown, tables  # here, not above: --help does not need it
 
     with reading() as db:
         jobs = queries.jobs(db)
         chosen = choose(jobs, wanted).jobs if wanted else jobs
         found = tables(db, chosen)
-        name_lost(db, chosen)
-    name_unreadable(unreadable_in({"job": jobs}))
+        warn_lost(db, chosen)
+    warn_unreadable(unreadable_in({"job": jobs}))
     if form == "json":
         return emit_json("results", [row for _, table in found for row in table.records])
     several = len(found) > 1
     if form == "csv" and found:
         return emit("\n\n".join(table.csv.rstrip("\n") for _, table in found))
     if not any(table.rows for _, table in found):
-        return say(_nothing(chosen) if chosen else "there is no cell yet: `fts enqueue` puts one in line")
+        return say(_nothing(chosen) if chosen else "there is no cell yet: `fts enqueue` adds one")
     for n, (name, table) in enumerate(found):
         if several:
             emit(("\n" if n else "") + (f"## {name}\n" if form == "md" else name))
@@ -58,7 +58,7 @@ def results(wanted: tuple[str, ...], form: str | None, wide: bool) -> None:
 
 
 def _nothing(chosen: Sequence[Job]) -> str:
-    """Of jobs that are no cells, or not in any more."""
+    """Says why these jobs have no results: they are cancelled, or no cells."""
     told = [
         f"job {job.id} ({job.cell}) {'was cancelled' if job.status is JobStatus.CANCELLED else f'is a {job.kind}'}"
         for job in chosen[:3]

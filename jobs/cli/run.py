@@ -1,4 +1,4 @@
-"""`fts run study.toml`: one cell of a study's file here and now, or a job that waits."""
+"""Implements `fts run study.toml`: runs one cell of a study file, or one queued job, here and now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fts.jobs.cli.app import Whole, here
-from fts.jobs.cli.enqueue_study import put_in_line, study_options
+from fts.jobs.cli.enqueue_study import enqueue_file, study_options
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import say
 from fts.jobs.cli.work import log_to_stderr, machine_options
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("what", metavar="STUDY.toml")
 @study_options
-@click.option("--slot", type=Whole(0, 999), metavar="N", help="take this slot  [default: the first free one]")
+@click.option("--slot", type=Whole(0, 999), metavar="N", help="slot to run in  [default: the first free one]")
 @machine_options
 def run(
     what: str,
@@ -40,10 +40,10 @@ def run(
     memory_limit: int | None,
     **_: Any,
 ) -> int:
-    """Run one cell of a study's file here and now; also a waiting JOB, by number or name.
+    """Run one cell of a study file here and now; also a queued or paused JOB, by number or name.
 
-    The same code and the same records as the queue's; Ctrl-C stops it at a checkpoint and the job waits in line. It
-    needs a free slot; without one nothing is put in line.
+    Uses the same code and writes the same records as a worker. Ctrl-C stops it at a checkpoint and the job goes back to
+    the queue. Needs a free slot; without one nothing is enqueued.
     """
     from fts.jobs.worker.startup import hold_slot  # here, not above: --help needs no huey
     from fts.jobs.worker.worker import run_job
@@ -51,11 +51,11 @@ def run(
     machine = worker_settings(slots=1, threads=threads, device=device, memory_limit=memory_limit)
     of_file = STUDY_FILE.fullmatch(what) is not None
     number = None if of_file else _waiting(what)
-    if of_file:  # what cannot run here must not stay in line
-        put_in_line(Path(what), wanted, settings, warm, name, again=again, dry_run=True, one=True)
+    if of_file:  # dry run first: what cannot run here must not stay in the queue
+        enqueue_file(Path(what), wanted, settings, warm, name, again=again, dry_run=True, one=True)
     with hold_slot(here(), slot) as held:
         if of_file:
-            (line,) = put_in_line(Path(what), wanted, settings, warm, name, again=again, one=True)
+            (line,) = enqueue_file(Path(what), wanted, settings, warm, name, again=again, one=True)
             number = line.job_id
             assert number is not None, "what is written has a number"
             job = _job(number)
@@ -82,13 +82,13 @@ def _job(number: int) -> Job:
 
 
 def _waiting(word: str) -> int:
-    """The number of the waiting job that a word names. Raises NothingThere with what it is instead."""
+    """Returns the number of the queued or paused job that a word names. Raises NothingThere if it is neither."""
     from fts.jobs.cli.selection import one_job
     from fts.state import queries
     from fts.state.db import open_for_reading
 
     if not has_study(here().db):
-        raise NothingThere(f"there is no job {word}: the queue is empty; name a study's file such as study.toml")
+        raise NothingThere(f"there is no job {word}: the queue is empty; name a study file such as study.toml")
     db = open_for_reading(here().db)
     try:
         job = one_job(queries.jobs(db), word)

@@ -1,6 +1,6 @@
-"""Finds the jobs a person names: 7, 3-5, 2M/h1, 2B, h3, mnist/S, size:S, an experiment, a study, state:failed, all.
+"""Finds the jobs that words name: 7, 3-5, 2M/h1, 2B, h3, mnist/S, size:S, an experiment, a study, state:failed, all.
 
-Several words are one set, in the order of the queue. A word that matches nothing is an error, never silence.
+Several words make one set, in queue order. A word that matches nothing is an error.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ EVERY_STUDY = ("state", "status", "kind", "cause", "experiment", "study", "metri
 
 @dataclass(frozen=True)
 class Chosen:
-    """The jobs a person meant, and whether each was named by itself (7) or swept up by a pattern (2B)."""
+    """The chosen jobs."""
 
     jobs: tuple[Job, ...]
-    named: frozenset[int]
+    named: frozenset[int]  # numbers of the jobs that were named by themselves (7), not by a pattern (2B)
 
 
 def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
-    """The jobs that `wanted` names. Raises NothingThere for a word that matches none, UsageError for a strange one."""
+    """Returns the jobs that the words name. Raises NothingThere for a word without match, UsageError for a bad one."""
     found: set[int] = set()
     named: set[int] = set()
     for word in wanted:
@@ -54,7 +54,7 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
 
 
 def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
-    """Why a word names no job: a budget that does not exist is a slip of the hand, anything else is not there."""
+    """Returns the error for a word that names no job: UsageError for an unknown budget, else NothingThere."""
     cell = CELL.fullmatch(word)
     has_sizes = not jobs or any("budget" in job.labels for job in jobs)
     if cell and has_sizes and (known_sizes := sizes()):
@@ -70,7 +70,7 @@ def nothing(jobs: Sequence[Job], word: str) -> click.ClickException:
 
 
 def axes_of(jobs: Sequence[Job]) -> tuple[str, ...]:
-    """The names of the axes of these jobs."""
+    """Returns the names of the axes of these jobs."""
     return tuple(dict.fromkeys(name for job in jobs for name in job.labels))
 
 
@@ -79,28 +79,28 @@ def _by_word(jobs: Sequence[Job], word: str) -> list[Job]:
 
 
 def _by_own_name(jobs: Sequence[Job], word: str) -> list[Job]:
-    """The jobs that are called just so, where one of a study without sizes is: its cell may be called `h1`."""
+    """Returns jobs with exactly this name, if one has no budget axis: its cell may be named `h1`, like a horizon."""
     lower = word.lower()
     called = [job for job in jobs if lower in (cell_name(job).lower(), job.experiment.lower())]
     return called if not NUMBER.fullmatch(word) and any("budget" not in job.labels for job in called) else []
 
 
 def _by_study_or_value(jobs: Sequence[Job], word: str) -> list[Job]:
-    """Every job of the study of that name; else every job that stands at that value of one of its axes."""
+    """Returns every job of the study of that name; else every job with that value on one of its axes."""
     if NUMBER.fullmatch(word) or RANGE.fullmatch(word) or HORIZON.fullmatch(word):
-        return []  # they mean jobs and horizons, or nothing
+        return []  # such a word means job numbers or a horizon only
     lower = word.lower()
     of_study = [job for job in jobs if job.study.lower() == lower]
     return of_study or [job for job in jobs if lower in (str(value).lower() for value in job.labels.values())]
 
 
 def sizes() -> list[str]:
-    """What the first axis of an installed study offers."""
+    """Returns the values of the first axis of each installed study."""
     return [str(value) for name in sorted(installed()) for axis in study(name).axes[:1] for value in axis.values]
 
 
 def _by_shown_name(jobs: Sequence[Job], word: str) -> list[Job]:
-    """The jobs called `2M/h1 2pct` because another task has such a cell; `2M/h1#7` is job 7 where it is such a cell."""
+    """Returns jobs by the name in tables, `2M/h1 2pct` (a cell with its task), `2M/h1#7`, or STUDY/CELL."""
     names = with_task(jobs)
     found = ((job, (names[job.id], f"{names[job.id]}#{job.id}", f"{cell_name(job)}#{job.id}")) for job in jobs)
     shown = [job for job, told in found if word.lower() in map(str.lower, told)]
@@ -108,7 +108,7 @@ def _by_shown_name(jobs: Sequence[Job], word: str) -> list[Job]:
 
 
 def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:
-    """Raises UsageError where a cell's name means cells of several tasks: what is done to one is not meant for all."""
+    """Raises UsageError if a cell's name matches cells of several tasks: a change of one is not meant for all."""
     names = with_task(jobs)
     for word in filter(CELL.fullmatch, wanted):
         meant = list(filter(matcher(word), jobs))
@@ -118,7 +118,7 @@ def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:
 
 
 def matcher(word: str, axes: Sequence[str] = ()) -> Callable[[Job], bool]:
-    """The question that one word asks of a job; `!word` asks the opposite. `axes` may be asked for, `size:S`."""
+    """Returns the predicate for one word; `!word` negates it. `axes` are names that may precede a colon, `size:S`."""
     if word.startswith("!") and len(word) > 1:
         asks = matcher(word[1:], axes)
         return lambda job: not asks(job)
@@ -143,14 +143,14 @@ def matcher(word: str, axes: Sequence[str] = ()) -> Callable[[Job], bool]:
 
 
 def one_job(jobs: Sequence[Job], word: str) -> Job:
-    """The one job a word means: a job that waits or runs goes before an ended one, then the newest that has begun.
+    """Returns the one job a word means: prefers queued or running jobs, then those that ever began, then the newest.
 
-    2M/h1 is the cell itself, not the same cell judged on folds (`2M/h1 wf5`) or its final training.
+    2M/h1 is the cell itself, not the same cell with walk-forward folds (`2M/h1 wf5`) or its final training.
     """
     matches = list(choose(jobs, [word]).jobs)
     matches = [job for job in matches if cell_name(job).lower() == word.lower()] or matches
     cells = {(job.study, job.experiment, job.kind) for job in matches}
-    if len(cells) > 1 or (len(matches) > 1 and RANGE.fullmatch(word)):  # 1-2 names both, also two of one cell
+    if len(cells) > 1 or (len(matches) > 1 and RANGE.fullmatch(word)):  # 1-2 means both, even if they are one cell
         named = with_task(jobs)
         names = ", ".join(f"{job.id} ({named[job.id]})" for job in matches[:6])
         raise click.UsageError(f"{word!r} means several jobs: {names}; name one")
@@ -159,21 +159,21 @@ def one_job(jobs: Sequence[Job], word: str) -> Job:
 
 
 def _never_began(job: Job) -> bool:
-    """Cancelled before its first attempt: there is nothing to show of it."""
+    """Returns whether the job was cancelled before its first attempt, so that it has nothing to show."""
     return job.status is JobStatus.CANCELLED and job.attempt == 0
 
 
 def one_cell(jobs: Sequence[Job], word: str) -> Job:
-    """The one cell a word means. Raises WrongStatus where it means a baseline or what follows a cell, and no cell."""
+    """Returns the one cell a word means. Raises WrongStatus if it means only a baseline, a final training etc."""
     try:
         return one_job([job for job in jobs if job.kind == "cell"], word)
     except NothingThere:
-        other = one_job(jobs, word)  # raises what is true where it means nothing at all
+        other = one_job(jobs, word)  # raises NothingThere if the word matches no job at all
         raise WrongStatus(f"job {other.id} ({cell_name(other)}) is a {other.kind}; only a cell has a winner") from None
 
 
 def only_cell(jobs: Sequence[Job]) -> Job:
-    """The one cell there is. Raises UsageError where there are several, NothingThere where there is none."""
+    """Returns the only cell. Raises UsageError if there are several, NothingThere if there is none."""
     cells = [job for job in jobs if job.kind == "cell"]
     if len(cells) == 1:
         return cells[0]
@@ -181,7 +181,7 @@ def only_cell(jobs: Sequence[Job]) -> Job:
 
 
 def split_trial(word: str) -> tuple[str, int | None]:
-    """`2M/h1:t3` is trial 3 of 2M/h1; without `:t3` the trial is None."""
+    """Splits `2M/h1:t3` into cell and trial number 3; the number is None without `:t3`."""
     match = TRIAL.fullmatch(word)
     if match is None and ":" in word and word.partition(":")[0].lower() not in (*FIELDS, *EVERY_STUDY):
         cell = word.partition(":")[0]
@@ -193,7 +193,7 @@ def split_trial(word: str) -> tuple[str, int | None]:
 
 
 def known(jobs: Sequence[Job]) -> str:
-    """What could have been named instead."""
+    """Returns a phrase with the jobs that exist, for an error message."""
     if not jobs:
         return "the queue is empty: `fts enqueue` fills it"
     names = list(dict.fromkeys(with_task(jobs).values()))
@@ -227,7 +227,7 @@ def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
 
 
 def known_fields(axes: Sequence[str]) -> tuple[str, ...]:
-    """What may stand before a colon: fields of every job, and the axes of these."""
+    """Returns the names allowed before a colon: fields of every job, and the axes of these jobs."""
     flagship = not axes or "budget" in axes
     others = tuple(name for name in axes if name not in (*FIELDS, *EVERY_STUDY))
     if not flagship:

@@ -1,4 +1,4 @@
-"""`fts service`: a worker that starts with the machine, and again after a crash."""
+"""Implements `fts service`: installs a worker that starts with the machine, and again after a crash."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from fts.jobs.service.manager import LAUNCHD, SYSTEMD, Manager
 from fts.jobs.settings import worker_settings
 from fts.state.location import BEGIN, has_study, no_study
 
-OF_SYSTEM = click.option("--system", is_flag=True, help="a service of the machine, which needs root, not one of yours")
-BY = click.option(
+SYSTEM = click.option("--system", is_flag=True, help="install for the whole machine (needs root), not for your user")
+MANAGER = click.option(
     "--manager",
     "kind",
     type=click.Choice((SYSTEMD, LAUNCHD)),
-    help="the one that keeps services  [default: this machine's]",
+    help="service manager  [default: this machine's]",
 )
-DRY = click.option("-n", "--dry-run", is_flag=True, help="show what would be written and asked of the system")
+DRY = click.option("-n", "--dry-run", is_flag=True, help="show what would be written and run")
 
 
 @click.group()
 def service() -> None:
-    """A worker that starts with the machine, as a service of systemd (Linux) or launchd (macOS).
+    """Start a worker with the machine, as a service of systemd (Linux) or launchd (macOS).
 
-    It is started again after a crash or kill -9, and rests after `fts stop` or `fts drain`. When the machine shuts
-    down it writes a checkpoint. `fts worker --detach` is enough for one that only outlives the logout.
+    It restarts after a crash or kill -9, but not after `fts stop` or `fts drain`. When the machine shuts down it writes
+    a checkpoint. If the worker must only survive your logout, `fts worker --detach` is enough.
     """
 
 
 @service.command()
-@click.option("--slots", type=COUNT, help="jobs at once  [default: as `fts worker`]")
+@click.option("--slots", type=COUNT, help="number of jobs at once  [default: as `fts worker`]")
 @machine_options
-@OF_SYSTEM
-@BY
+@SYSTEM
+@MANAGER
 @DRY
 @click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTION...]")
 def install(system: bool, kind: str | None, dry_run: bool, more: tuple[str, ...], **flags: Any) -> int:
-    """Write the service of the study here, and start it.
+    """Write the service for the study here, and start it.
 
-    It carries PATH and all variables FTS_... of this shell. Other options of `fts worker` stand behind --.
+    It gets PATH and all variables FTS_... of this shell. Put other options of `fts worker` after --.
     """
     checked = worker.make_context("worker", list(more), parent=click.get_current_context()).params
     for name in ("detach", "until_empty"):
         if checked.get(name):
             raise click.UsageError(f"--{name.replace('_', '-')} ends the worker, and a service keeps it running")
-    worker_settings(**flags)  # refused now, not at the next boot
+    worker_settings(**flags)  # refuses wrong options now, not at the next boot
     if not has_study(here().db):
         raise NothingThere(no_study(here().db, f"change to its folder or name it with --db; {BEGIN}"))
     made = chosen(system, kind, flags, more)
@@ -63,27 +63,27 @@ def install(system: bool, kind: str | None, dry_run: bool, more: tuple[str, ...]
         emit(made.content.decode().rstrip("\n"))
         for words in commands:
             say(f"then: {manager.typed(words)}")
-        _about_logout(made)
+        _say_logout_effect(made)
         return 0
-    _need(made)
+    _require_tool(made)
     before = made.path.read_bytes() if made.path.exists() else None
     made.write()
     say(f"wrote {made.path}")
-    if not _asked(commands):
+    if not _run_commands(commands):
         return 1
     if before not in (None, made.content):
-        say(f"it was another one before: `{_start(made, 're')}` stops the worker at a checkpoint and starts it anew")
-    say(f"{made.service.name} runs, and starts with the machine; its log is {made.service.log}")
-    _about_logout(made)
+        say(f"the service has changed: `{_start_command(made, 're')}` stops the worker at a checkpoint and restarts it")
+    say(f"{made.service.name} is running, and starts with the machine; its log is {made.service.log}")
+    _say_logout_effect(made)
     return 0
 
 
 @service.command()
-@OF_SYSTEM
-@BY
+@SYSTEM
+@MANAGER
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, with schema and taken_at")
 def status(system: bool, kind: str | None, as_json: bool) -> int:
-    """Whether the study here has a service, and whether it runs; exit code 1 where it does not."""
+    """Show whether the study here has a service and whether it runs; exit code 1 if not."""
     made = chosen(system, kind, {})
     there = made.path.exists()
     state = made.state() if there else "not installed"
@@ -93,29 +93,29 @@ def status(system: bool, kind: str | None, as_json: bool) -> int:
     elif there:
         emit(f"{made.service.name}: {state} ({made.path})")
         if state in ("inactive", "failed"):
-            say(f"`{_start(made)}` starts it; its log is {made.service.log}")
-        _about_logout(made)
+            say(f"`{_start_command(made)}` starts it; its log is {made.service.log}")
+        _say_logout_effect(made)
     else:
         emit("not installed: `fts service install` writes it")
     return 0 if state in ("active", "running") else 1
 
 
 @service.command()
-@OF_SYSTEM
-@BY
+@SYSTEM
+@MANAGER
 @DRY
 def remove(system: bool, kind: str | None, dry_run: bool) -> int:
-    """Stop the service at a checkpoint, and remove it. Jobs, trials and the queue stay."""
+    """Stop the service at a checkpoint, and remove it. Jobs, trials and the queue are kept."""
     made = chosen(system, kind, {})
     if not made.path.exists():
         raise NothingThere(f"there is no service of this study: {made.path} is missing")
     commands = made.commands("remove")
     if dry_run:
         for words in commands:
-            say(f"would type: {manager.typed(words)}")
+            say(f"would run: {manager.typed(words)}")
         say(f"would remove {made.path}")
         return 0
-    _need(made)
+    _require_tool(made)
     code, said = manager.ask(commands[0], unit.STOP_S + 60.0)
     made.delete()
     say(f"removed {made.path}")
@@ -128,18 +128,18 @@ def remove(system: bool, kind: str | None, dry_run: bool) -> int:
 
 
 def chosen(system: bool, kind: str | None, flags: dict[str, Any], more: tuple[str, ...] = ()) -> Manager:
-    """The service of the study here."""
+    """Returns the service of the study here."""
     places = here()
     words = python("-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags), *more)
     folder = places.outputs.parent
     user = manager.person() if system else None
     if system and user == "root":
-        user = os.environ.get("SUDO_USER") or user  # whose study it is
+        user = os.environ.get("SUDO_USER") or user  # the owner of the study
     made = unit.Service(words, folder, places.logs / "worker.log", unit.chosen(os.environ), user)
     return Manager(kind or manager.usual(), made)
 
 
-def _need(made: Manager) -> None:
+def _require_tool(made: Manager) -> None:
     code, said = manager.ask([made.tool, "--version" if made.kind == SYSTEMD else "help"])
     if code == 127:
         raise click.ClickException(
@@ -147,29 +147,29 @@ def _need(made: Manager) -> None:
         )
 
 
-def _asked(commands: list[list[str]]) -> bool:
-    """Asks the system; a refusal leaves the person with what to type."""
+def _run_commands(commands: list[list[str]]) -> bool:
+    """Runs the commands. If one fails, prints the remaining ones to type, and returns False."""
     for n, words in enumerate(commands):
         code, said = manager.ask(words, manager.ANSWERS_WITHIN_S)
         if code:
             say(f"{manager.typed(words)} ended with {code}: {said.splitlines()[-1] if said else 'it said nothing'}")
-            say("when that is mended, type: " + " && ".join(manager.typed(each) for each in commands[n:]))
+            say("after fixing that, type: " + " && ".join(manager.typed(each) for each in commands[n:]))
             return False
     return True
 
 
-def _start(made: Manager, again: str = "") -> str:
+def _start_command(made: Manager, again: str = "") -> str:
     if made.kind == LAUNCHD:
         return f"launchctl kickstart {'-k ' if again else ''}{made.domain}/{made.service.name}"
     return f"systemctl {'' if made.is_of_machine else '--user '}{again}start {made.service.name}"
 
 
-def _about_logout(made: Manager) -> None:
-    """What happens when the person logs out, which surprises on both systems."""
+def _say_logout_effect(made: Manager) -> None:
+    """Says what happens to the service at logout, which is unexpected on both systems."""
     if made.is_of_machine:
         return
     if made.kind == LAUNCHD:
-        say("launchd ends it when you log out and starts it when you log in; --system makes one that stays")
+        say("launchd ends it when you log out and starts it when you log in; with --system it keeps running")
     elif not manager.lingers():
         say(
             "systemd ends your services when you log out, and starts them when you log in, until you type: "

@@ -1,4 +1,4 @@
-"""The commands that show: queue, trials, curve, events, results, why. None of them writes."""
+"""Implements the commands that only read: queue, trials, curve, events, why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fts.jobs.api.amounts import read_time
 from fts.jobs.cli.app import AS_JSON, COUNT, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.log_excerpt import last_lines_of, last_words
-from fts.jobs.cli.output import emit, emit_json, emit_table, name_unreadable, plain, say
+from fts.jobs.cli.output import emit, emit_json, emit_table, plain, say, warn_unreadable
 from fts.jobs.cli.selection import choose, one_job, split_trial
 from fts.jobs.records import columns
 from fts.jobs.records.results import spent_until_now
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading() -> Iterator[Database]:
-    """The database of this command, for reading only. Raises NoDatabase when there is none."""
+    """Opens the database of this command for reading. Raises NoDatabase when there is none."""
     db = open_for_reading(here().db)
     try:
         yield db
@@ -46,29 +46,29 @@ def reading() -> Iterator[Database]:
         db.close()
 
 
-def name_lost(db: Database, jobs: Sequence[Job]) -> None:
-    """Says of each job that its row calls running, although its worker is gone: the tables show what the rows say."""
+def warn_lost(db: Database, jobs: Sequence[Job]) -> None:
+    """Warns of each job that is recorded as running but has lost its worker, because tables show the records."""
     if any(job.status is JobStatus.RUNNING for job in jobs):
         snapshot = liveness.with_local_facts(queries.snapshot(db), here().db.parent)
         for job in jobs:
             if is_lost(job, snapshot, snapshot.taken_at):
                 name = naming.cell_name(job)
-                say(f"job {job.id} ({name}) does not run: its worker is gone; `fts worker` continues it")
+                say(f"job {job.id} ({name}) is not running: its worker is gone; `fts worker` continues it")
 
 
 @click.command()
 @click.argument("wanted", nargs=-1, metavar="[JOB]...")
 @AS_JSON
 def queue(wanted: tuple[str, ...], as_json: bool) -> None:
-    """Every job in the order it will run, then the ended ones.
+    """List every job in the order it will run, then the ended ones.
 
-    JOB narrows it: 7, 3-5, mnist/S, size:S, the study's name or state:failed; of the PatchTST study 2M/h1, 2B, h3.
+    JOB restricts it: 7, 3-5, mnist/S, size:S, the study's name or state:failed; in the PatchTST study 2M/h1, 2B, h3.
     """
     with reading() as db:
         snapshot, now, studies = queries.snapshot(db), db.now(), queries.studies(db)
     if not as_json:
         snapshot = liveness.with_local_facts(snapshot, here().db.parent)
-    name_unreadable(snapshot.unreadable)
+    warn_unreadable(snapshot.unreadable)
     jobs = choose(snapshot.jobs, wanted).jobs if wanted else snapshot.jobs
     if as_json:
         return emit_json("jobs", jobs, snapshot.taken_at)
@@ -116,7 +116,7 @@ WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
 
 
 def remark(job: Job) -> str:
-    """What a person should know beside the state."""
+    """Returns the note about a job: unreadable, held, asked to stop, or its cause and message."""
     if job.unreadable:
         return f"unreadable: {job.unreadable}"
     if job.hold_reason:
@@ -130,13 +130,13 @@ def remark(job: Job) -> str:
 
 @click.command()
 @click.argument("cell")
-@click.option("--top", type=COUNT, metavar="N", help="only the best N, the best first  [default: all, by number]")
-@click.option("--csv", "as_csv", is_flag=True, help="comma-separated, every digit")
+@click.option("--top", type=COUNT, metavar="N", help="list only the best N, the best first  [default: all, by number]")
+@click.option("--csv", "as_csv", is_flag=True, help="comma-separated values with all digits")
 @AS_JSON
 def trials(cell: str, top: int | None, as_csv: bool, as_json: bool) -> None:
-    """The trials of one CELL (mnist/S, or its job number), best marked with a star.
+    """List the trials of one CELL (mnist/S, or its job number), best marked with a star.
 
-    --top N lists the best by the goal; of several goals the front, then the front of the rest.
+    --top N lists the best by the goal; with several goals the Pareto front, then the front of the rest.
     """
     with reading() as db:
         job = one_job(queries.jobs(db), cell)
@@ -144,8 +144,8 @@ def trials(cell: str, top: int | None, as_csv: bool, as_json: bool) -> None:
         found = every if top is None else best_first(job, every, top)
         study = columns.declared(job.study, queries.studies(db).get(job.study))
         seconds = {} if columns.has_own(job) else spent_until_now(db, job, found)
-        name_lost(db, [job])
-    name_unreadable(unreadable_in({"job": [job], "trial": found}))
+        warn_lost(db, [job])
+    warn_unreadable(unreadable_in({"job": [job], "trial": found}))
     if as_json:
         if columns.has_own(job):
             return emit_json("trials", found)
@@ -189,18 +189,18 @@ def trials(cell: str, top: int | None, as_csv: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("cell", metavar="CELL[:tN]")
-@click.option("--plot", is_flag=True, help="draw it with characters")
+@click.option("--plot", is_flag=True, help="draw the curve with characters")
 @AS_JSON
 def curve(cell: str, plot: bool, as_json: bool) -> None:
-    """Metrics epoch by epoch of one trial: `fts curve mnist/S:t3`; without :tN the running one, else the best."""
-    from fts.jobs.cli.plot import plot_curve, plot_metric  # here: only when it is needed
+    """Show the metrics of one trial by epoch: `fts curve mnist/S:t3`; without :tN the running one, else the best."""
+    from fts.jobs.cli.plot import plot_curve, plot_metric  # here, not above: --help does not need it
 
     with reading() as db:
         job, trial = find_trial(db, cell)
         epochs = queries.epochs(db, trial.id)
         worked = queries.attempts(db, trial.id)
         study = columns.declared(job.study, queries.studies(db).get(job.study))
-    name_unreadable(unreadable_in({"job": [job], "trial": [trial], "epoch": epochs}))
+    warn_unreadable(unreadable_in({"job": [job], "trial": [trial], "epoch": epochs}))
     own = columns.has_own(job)
     if as_json:
         return emit_json("epochs", epochs if own else [columns.step_tree(epoch, job) for epoch in epochs])
@@ -227,7 +227,7 @@ def curve(cell: str, plot: bool, as_json: bool) -> None:
 
 
 def without_steps(trial: Trial, study: Declared) -> str:
-    """Why a trial that has ended has none."""
+    """Says why an ended trial has no steps; empty for a running one."""
     if trial.ended_at is None:
         return ""
     if trial.status is TrialStatus.FAILED:
@@ -237,7 +237,7 @@ def without_steps(trial: Trial, study: Declared) -> str:
 
 
 def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
-    """`2M/h1:t3`; without `:t3` the running trial, else the best, else the latest."""
+    """Returns the job and trial for `2M/h1:t3`; without `:t3` the running trial, else the best, else the latest."""
     cell, number = split_trial(word)
     job = one_job(queries.jobs(db), cell)
     found = queries.trials(db, job.id)
@@ -254,17 +254,17 @@ def find_trial(db: Database, word: str) -> tuple[Job, Trial]:
 
 
 @click.command()
-@click.option("--since", metavar="TIME", help="10h, 2d, or 2026-11-20 22:00  [default: the beginning]")
-@click.option("--limit", default=50, type=COUNT, show_default=True, help="at most this many events, the newest")
-@click.option("--job", "cell", metavar="CELL", help="only of this job  [default: all jobs]")
+@click.option("--since", metavar="TIME", help="start: 10h (ago), 2d, or 2026-11-20 22:00  [default: the beginning]")
+@click.option("--limit", default=50, type=COUNT, show_default=True, help="largest number of events, the newest")
+@click.option("--job", "cell", metavar="CELL", help="show only events of this job  [default: all jobs]")
 @AS_JSON
 def events(since: str | None, limit: int, cell: str | None, as_json: bool) -> None:
-    """The journal: who changed what, and when, oldest first."""
+    """Show the journal: who changed what, and when, oldest first."""
     with reading() as db:
         after = read_time(since) if since else None
         job_id = one_job(queries.jobs(db), cell).id if cell else None
         found = [e for e in queries.events(db, limit=limit, job_id=job_id) if after is None or e.at >= after]
-    name_unreadable(unreadable_in({"event": found}))
+    warn_unreadable(unreadable_in({"event": found}))
     if as_json:
         return emit_json("events", found)
     if len(found) == limit:
@@ -285,7 +285,7 @@ def event_words(event: Event) -> str:
 @click.argument("job", metavar="JOB")
 @AS_JSON
 def why(job: str, as_json: bool) -> None:
-    """Why a JOB is not running: its place, a hold, the queue, the workers."""
+    """Say why a JOB is not running: its place, a hold, the queue, the workers."""
     with reading() as db:
         snapshot = liveness.with_local_facts(queries.snapshot(db), here().db.parent)
         found = one_job(snapshot.jobs, job)
@@ -303,7 +303,7 @@ def why(job: str, as_json: bool) -> None:
 
 
 def flat(trial: Trial) -> dict[str, Any]:
-    """A trial as one row of a table: what has parts is JSON, what is missing is empty."""
+    """Converts a trial to one flat row: nested values become JSON, missing ones empty."""
     values = plain(trial)
     return {
         name: "" if value is None else json.dumps(value) if isinstance(value, dict | list) else value

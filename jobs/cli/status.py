@@ -1,4 +1,4 @@
-"""`fts status`: is all well, when is it done, what happened; the first lines of the monitor, in a pipe too."""
+"""Implements `fts status`: the verdict, the finish time and what happened, as in the monitor's first lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fts.jobs.api.amounts import read_time
 from fts.jobs.cli.app import here
 from fts.jobs.cli.errors import SCHEMA, NothingThere
 from fts.jobs.cli.log_excerpt import last_lines_of, last_words
-from fts.jobs.cli.output import emit, emit_json, name_unreadable, terminal_columns
+from fts.jobs.cli.output import emit, emit_json, terminal_columns, warn_unreadable
 from fts.jobs.read_status import kept_by, locked_by
 from fts.jobs.status import formatting, naming, nodes
 from fts.jobs.status import summary as glances
@@ -35,18 +35,18 @@ EVENTS_OF_AN_ABSENCE = 20_000
 
 
 @click.command()
-@click.option("--line", "form", flag_value="line", help="one line, for tmux status-right")
+@click.option("--line", "form", flag_value="line", help="print one line, for tmux status-right")
 @click.option("--plain", "form", flag_value="plain", help="sentences without glyphs, for screen readers")
 @click.option("--json", "form", flag_value="json", help="one JSON object, with schema and taken_at")
 @click.option(
     "--since",
     metavar="TIME",
-    help="what happened since 10h, 2d, a date, or `last` (your last key press)  [default: last]",
+    help="show what happened since 10h (ago), 2d, a date, or `last` (your last key press)  [default: last]",
 )
-@click.option("--at", metavar="TIME", help="as it was: 03:12, 10h (ago), 2026-11-20 22:00  [default: now]")
-@click.option("--exit-code", is_flag=True, help="10 LOOK, 11 ACT, 12 IDLE, 13 BLIND; 0 is WELL")
+@click.option("--at", metavar="TIME", help="past time to show: 03:12, 10h (ago), 2026-11-20 22:00  [default: now]")
+@click.option("--exit-code", is_flag=True, help="exit with 0 WELL, 10 LOOK, 11 ACT, 12 IDLE, 13 BLIND")
 def status(form: str | None, since: str | None, at: str | None, exit_code: bool) -> int:
-    """State of the queue, finish time, and what happened while you were away."""
+    """Show the state of the queue, the finish time, and what happened while you were away."""
     glance, last = look(since, at)
     if form == "json":
         jobs = [brief(job) | {"margin": glance.snapshot.margin(job.id)} for job in glance.snapshot.jobs]
@@ -56,7 +56,7 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
     elif form == "line":
         emit(plain(lines(glance, 39, 1)[0]))
     elif form == "plain":
-        emit("\n".join([*sentences(glance), *said_aloud(last_words(last))]))
+        emit("\n".join([*sentences(glance), *speakable(last_words(last))]))
     else:
         room = max(terminal_columns(), 70)
         width = room if room == formatting.ENDLESS else min(room, 159)
@@ -64,24 +64,24 @@ def status(form: str | None, since: str | None, at: str | None, exit_code: bool)
         chosen = listed(glance.snapshot.jobs)
         names = naming.names_of(glance.snapshot.jobs)
         widest = max((formatting.width(names[job.id]) for job in chosen), default=13)
-        column = max(13, min(widest, room // 3))  # of a name: what follows it says how the job is
+        column = max(13, min(widest, room // 3))  # width of names; the rest of the line holds the job's state
         listing = [formatting.cut(job_line(job, glance, column), room) for job in chosen]
         crew = nodes.line(glance.snapshot.nodes, glance.snapshot.taken_at)
         of_nodes = [formatting.cut(crew, room)] if crew else []
         emit("\n".join([*shown, *of_nodes, *last_words(last), "", *listing]))
-        name_unreadable(glance.snapshot.unreadable)
+        warn_unreadable(glance.snapshot.unreadable)
     if queries.newer_schema(glance.snapshot):
         return SCHEMA
     return EXIT_CODES[glance.verdict.word] if exit_code else 0
 
 
-def said_aloud(told: list[str]) -> list[str]:
-    """What surrounds the lines of a log can be read aloud; the lines themselves stay as they were written."""
+def speakable(told: list[str]) -> list[str]:
+    """Makes the lines around a log excerpt readable for screen readers; keeps the log's own lines unchanged."""
     return [*map(aloud, told[:1]), *told[1:-1], *map(aloud, told[1:][-1:])]
 
 
 def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, LastLines | None]:
-    """The glance at this moment, or at a past one, and what a lost job said last. Raises NothingThere."""
+    """Returns the summary now or at a past time, and the last log lines of a lost job. Raises NothingThere."""
     refuse_other_than_file(here().db)
     if not os.path.lexists(here().db):
         raise NothingThere(no_study(here().db, f"{BEGIN}, --db names another"))
@@ -117,14 +117,14 @@ def look(since: str | None, at: str | None = None) -> tuple[glances.Glance, Last
 
 
 def events_of(db: Database, since: float | None, latest: tuple[Event, ...]) -> tuple[Event, ...]:
-    """All events of the absence: the snapshot's, or more where they do not reach back far enough."""
+    """Returns all events since the user left: the snapshot's, or more if those do not reach back far enough."""
     if since is None or not latest or latest[0].at <= since or latest[0].id == 1:
         return latest
     return queries.events(db, limit=EVENTS_OF_AN_ABSENCE)
 
 
 def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
-    """State, trials, best value and note, its name in `column` columns."""
+    """Formats state, trials, best value and note of a job; its name gets `column` columns."""
     left = glance.seconds_left(job)
     name = naming.names_of(glance.snapshot.jobs)[job.id]
     value = formatting.best_or_front(job)
@@ -134,7 +134,7 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     live = len(running_trials(glance.snapshot, job))
     at_once = f"{live} trials at once" if live > 1 and not lost else ""
     note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else at_once)
-    eta = f"in {formatting.left(left):<6} " if left is not None else ""  # what has ended says why in its place
+    eta = f"in {formatting.left(left):<6} " if left is not None else ""  # an ended job shows its note here
     beside = f"{ahead(job, glance):<12} " if glance.snapshot.margins else ""
     glyph, state = (formatting.LOST, "lost") if lost else (formatting.glyph_of(job.status), str(job.status))
     return (
@@ -144,7 +144,7 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
 
 
 def ahead(job: Job, glance: glances.Glance) -> str:
-    """`base +0.012`: AUC above the best baseline, with a ? while its interval holds 0."""
+    """Returns `base +0.012`: AUC above the best baseline, with a ? while its interval contains 0."""
     margin = glance.snapshot.margin(job.id)
     if margin is None:
         return ""

@@ -1,4 +1,4 @@
-"""`fts watch`: one sentence per change, as it happens; append-only, for screen readers, logs and pipes."""
+"""Implements `fts watch`: prints one sentence per change, as it happens, for screen readers, logs and pipes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ BATCH = 1000  # events read at once
 
 
 @click.command()
-@click.option("--plain", is_flag=True, help="whole sentences without signs, for screen readers")
+@click.option("--plain", is_flag=True, help="whole sentences without glyphs, for screen readers")
 @click.option("--json", "as_json", is_flag=True, help="NDJSON: one event per line")
 @click.option(
     "--from",
     "start",
     type=ROW,
     metavar="EVENT",
-    help="begin after this event (0: from the beginning)  [default: from now on]",
+    help="number of the event to begin after (0: from the beginning)  [default: from now on]",
 )
 @click.option("--until-idle", is_flag=True, help="stop when no job runs and none can start")
 @click.option(
@@ -48,20 +48,20 @@ BATCH = 1000  # events read at once
     help="seconds between two reads",
 )
 def watch(plain: bool, as_json: bool, start: int | None, until_idle: bool, poll_s: float) -> None:
-    """One line per change, as it happens. Ctrl-C ends it; running workers continue."""
+    """Print one line per change, as it happens. Ctrl-C ends it; running workers continue."""
     db = open_for_reading(here().db)
     try:
         say(f"Watching {here().db}; Ctrl-C ends it.")
-        if until_idle and (waiting := nobody_takes(db)):
+        if until_idle and (waiting := jobs_without_worker(db)):
             jobs = formatting.count(waiting, "job")
             verb = "is" if waiting == 1 else "are"
-            say(f"{jobs} {verb} in line, but no worker is alive; start one with `fts worker`.")
+            say(f"{jobs} {verb} queued, but no worker is alive; start one with `fts worker`.")
         known = Jobs(db)
         for event in follow(db, start, until_idle, poll_s):
             if as_json:
                 emit_line({"schema": SCHEMA, "taken_at": time.time(), "event": event})
             elif plain:
-                known.know(event)
+                known.update(event)
                 emit(event_sentence(event, known.snapshot))
             else:
                 emit(sentence(event))
@@ -69,13 +69,13 @@ def watch(plain: bool, as_json: bool, start: int | None, until_idle: bool, poll_
         db.close()
 
 
-class Crew:
-    """Says once of each worker that it has died or does not answer, of which no event tells until another one comes."""
+class WorkerWatch:
+    """Reports once when a worker has died or does not answer; its event is only written by the next worker."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
         self.workers: tuple[Worker, ...] = ()
-        self.told: frozenset[int] = frozenset()
+        self.reported: frozenset[int] = frozenset()
 
     def read(self) -> None:
         self.workers = tuple(worker for worker in queries.workers(self.db) if worker.status == "running")
@@ -84,39 +84,39 @@ class Crew:
         dead, now = liveness.gone_workers(self.workers, self.db.path.absolute().parent), self.db.now()
         missing = [worker for worker in self.workers if worker.id in dead or not is_live(worker, now)]
         for worker in missing:
-            if worker.id not in self.told:
+            if worker.id not in self.reported:
                 how = "has died" if worker.id in dead else "does not answer"
                 last = formatting.seconds_clock(worker.heartbeat_at)
                 say(f"Worker {worker.id} on {worker.host} {how}; its last heartbeat was at {last}.")
-        self.told = frozenset(worker.id for worker in missing)
+        self.reported = frozenset(worker.id for worker in missing)
 
 
 class Jobs:
-    """The jobs of the queue, read again when an event is about one that is not among them."""
+    """A snapshot of the jobs, read again when an event is about an unknown job."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
         self.snapshot: Snapshot | None = None
 
-    def know(self, event: Event) -> None:
+    def update(self, event: Event) -> None:
         jobs = () if self.snapshot is None else self.snapshot.jobs
         if event.job_id is not None and event.job_id not in {job.id for job in jobs}:
             self.snapshot = clean_snapshot(queries.snapshot(self.db))
 
 
 def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> Iterator[Event]:
-    """Every event behind `start` (None: from now on) in its order; a look costs one pragma while nothing changes.
+    """Yields every event after `start` (None: from now on), in order; polling costs one pragma while nothing changes.
 
-    Where another file took the place of the database it goes on behind the last event that both know, and says so.
+    If the database file was replaced, says so and continues after the last event that both files have.
     """
     known = deque(((event.id, event.at) for event in queries.events(db, limit=BATCH)), maxlen=BATCH)
     last = start if start is not None else known[-1][0] if known else 0
-    version, crew = None, Crew(db)
+    version, worker_watch = None, WorkerWatch(db)
     while True:
         now = queries.data_version(db)
         if changed := now != version:
             version = now
-            crew.read()
+            worker_watch.read()
             if known and not _is_in(db, *known[-1]):
                 last = _common(db, known)
                 say(f"The database {db.path} was replaced or overwritten; continuing after its event {last}.")
@@ -124,20 +124,20 @@ def follow(db: Database, start: int | None, until_idle: bool, poll_s: float) -> 
                 yield from found
                 last = found[-1].id
                 known.extend((event.id, event.at) for event in found)
-        crew.look()
+        worker_watch.look()
         if until_idle and changed and not _anything_to_do(db):
             return
         time.sleep(poll_s)
 
 
 def _is_in(db: Database, event_id: int, at: float) -> bool:
-    """Whether the journal holds just this event."""
+    """Returns whether the journal has exactly this event."""
     found = queries.events(db, since=event_id - 1, limit=1)
     return bool(found) and (found[0].id, found[0].at) == (event_id, at)
 
 
 def _common(db: Database, known: deque[tuple[int, float]]) -> int:
-    """The last event that this journal shares with what was read before; without one, its newest."""
+    """Returns the last known event that this journal has, too; without one, the newest of the journal."""
     while known and not _is_in(db, *known[-1]):
         known.pop()
     if not known:
@@ -146,18 +146,18 @@ def _common(db: Database, known: deque[tuple[int, float]]) -> int:
 
 
 def _anything_to_do(db: Database) -> bool:
-    """Does a job run, or could one be claimed?"""
+    """Returns whether a job runs or could be claimed."""
     snapshot = queries.snapshot(db)
     return bool(running(snapshot) or runnable(snapshot))
 
 
-def nobody_takes(db: Database) -> int:
-    """The number of jobs that could be claimed, where no worker lives."""
+def jobs_without_worker(db: Database) -> int:
+    """Returns the number of jobs that could be claimed if no worker is alive, else 0."""
     snapshot = queries.snapshot(db)
     lives = any(is_live(worker, snapshot.taken_at) for worker in snapshot.workers)
     return 0 if lives else len(runnable(snapshot))
 
 
 def sentence(event: Event) -> str:
-    """`08:14:02 2B/h1 ...`: time, who, what."""
+    """Formats time, who and what: `08:14:02 2B/h1 ...`."""
     return f"{formatting.seconds_clock(event.at)} {event.who}: {event_words(event)}"

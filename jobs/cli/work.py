@@ -1,4 +1,4 @@
-"""`fts worker`: runs the queue, here or detached."""
+"""Implements `fts worker`: runs the queue, in the foreground or detached."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 EXECUTORS = ("local", "command", "ssh", "ray")
 ENGINES = {"slurm": "srun -n1 -c{threads}", "kubernetes": "kubectl run {name} --rm -i ..."}
-MAX_BYTES = 10**15  # more is a slip of the finger, and soon more than the system can count
-REPEAT_S = 600.0  # before a worker says the same again
-STARTS_WITHIN_S = 60.0  # torch is not imported by the worker itself, but a slow disk may be busy
+MAX_BYTES = 10**15  # a larger size is a typing error, and would soon overflow the system's integers
+REPEAT_S = 600.0  # time before a worker logs the same line again
+STARTS_WITHIN_S = 60.0  # the worker does not import torch, but the disk may be slow
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
-    """20GB, 512M or plain bytes, as bytes; powers of 1024, as everywhere here."""
+    """Converts 20GB, 512M or plain bytes to bytes; units are powers of 1024."""
 
     name = "size"
 
@@ -57,7 +57,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # it takes types only si
 
 
 class ExecutorName(click.Choice):  # type: ignore[type-arg]  # it takes types only since click 8.2
-    """local, command, ssh or ray; who names an engine hears which of them it is used with."""
+    """local, command, ssh or ray; the name of an engine (slurm, kubernetes) gets an error with the options to use."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if (launch := ENGINES.get(str(value).lower())) is not None:
@@ -66,19 +66,21 @@ class ExecutorName(click.Choice):  # type: ignore[type-arg]  # it takes types on
 
 
 MEMORY_LIMIT = click.option(
-    "--memory-limit", type=Size(), metavar="SIZE", help="one trial may use, e.g. 20GB  [default: 85 %]"
+    "--memory-limit", type=Size(), metavar="SIZE", help="largest memory of one trial, e.g. 20GB  [default: 85 %]"
 )
 
 
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How a trial may use this machine."""
+    """Adds the options for what a trial may use of this machine."""
     for option in (
         MEMORY_LIMIT,
-        click.option("--device", help="cpu, cuda, cuda:1 or mps  [default: what the machine has]"),
+        click.option(
+            "--device", help="device of the trials: cpu, cuda, cuda:1 or mps  [default: what the machine has]"
+        ),
         click.option(
             "--threads",
             type=COUNT,
-            help="of each trial; slots x threads must not exceed the cores  [default: cores / slots]",
+            help="threads per trial; slots x threads must not exceed the cores  [default: cores / slots]",
         ),
     ):
         command = option(command)
@@ -86,27 +88,31 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """On which machines trials run."""
+    """Adds the options that choose the machines on which trials run."""
     for option in (
         click.option("--executor", type=ExecutorName(EXECUTORS), help="where trials run  [default: this machine]"),
         click.option(
-            "--launch", metavar="COMMAND", help="starts an agent on a node: 'srun -n1 -c{threads}'  [default: none]"
+            "--launch",
+            metavar="COMMAND",
+            help="command that starts an agent on a node: 'srun -n1 -c{threads}'  [default: none]",
         ),
-        click.option("--nodes", metavar="NAME:SLOTS,...", help="of --executor ssh: gpu1:4,gpu2:4  [default: none]"),
-        click.option("--address", metavar="HOST:PORT", help="of --executor ray: the head of Ray  [default: none]"),
-        click.option("--node-python", metavar="PATH", help="with fts, on the nodes  [default: this one's path]"),
+        click.option(
+            "--nodes", metavar="NAME:SLOTS,...", help="nodes for --executor ssh: gpu1:4,gpu2:4  [default: none]"
+        ),
+        click.option("--address", metavar="HOST:PORT", help="Ray head for --executor ray  [default: none]"),
+        click.option("--node-python", metavar="PATH", help="Python with fts on the nodes  [default: this one's path]"),
         click.option(
             "--checkpoints",
             metavar="PATH",
             type=PathType(path_type=str),
-            help="shared folder where checkpoints over 1 GB stay  [default: all come home]",
+            help="shared folder that keeps checkpoints over 1 GB  [default: all are copied back]",
         ),
         click.option(
             "--sync",
             type=FileType(),
             multiple=True,
             metavar="PATH",
-            help="code beside the study's file to send to the nodes",
+            help="additional code, next to the study file, to send to the nodes; repeat it",
         ),
     ):
         command = option(command)
@@ -114,11 +120,13 @@ def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--slots", type=COUNT, help="trials at once  [default: 2 on a CPU with 2 or more cores, else 1]")
+@click.option(
+    "--slots", type=COUNT, help="number of trials at once  [default: 2 on a CPU with 2 or more cores, else 1]"
+)
 @machine_options
 @click.option("--until-empty", is_flag=True, help="stop when no job can run any more")
 @click.option("--detach", is_flag=True, help="keep running after logout, with a pid file and outputs/logs/worker.log")
-@click.option("--create", is_flag=True, help="make a new, empty study where there is none, and wait for jobs")
+@click.option("--create", is_flag=True, help="create an empty study if there is none, and wait for jobs")
 @executor_options
 @click.option("--detached", is_flag=True, hidden=True)
 def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
@@ -146,7 +154,7 @@ def worker(detach: bool, detached: bool, create: bool, **flags: Any) -> int:
 
 
 def where_of(flags: dict[str, Any]) -> Where:
-    """Takes these flags out. Raises BadSetting for one that has no meaning with the others."""
+    """Moves the executor options from the flags into a Where. Raises BadSetting for wrong combinations."""
     given = {
         name: flags.pop(name)
         for name in ("executor", "launch", "nodes", "node_python", "sync", "address", "checkpoints")
@@ -170,30 +178,30 @@ def where_of(flags: dict[str, Any]) -> Where:
     return Where(**given | {"executor": executor, "sync": tuple(given["sync"])})
 
 
-class OnceInAWhile(logging.Filter):
-    """Keeps back a line that was said within REPEAT_S: a full disk is met at each beat, and the log lies on it."""
+class RepeatFilter(logging.Filter):
+    """Drops a line that was logged within REPEAT_S: on a full disk each heartbeat fails, and the log fills it more."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         line, now = record.getMessage(), time.monotonic()
-        if now - self._said.get(line, float("-inf")) < REPEAT_S:
+        if now - self._logged.get(line, float("-inf")) < REPEAT_S:
             return False
-        self._said = {said: at for said, at in self._said.items() if now - at < REPEAT_S} | {line: now}
+        self._logged = {said: at for said, at in self._logged.items() if now - at < REPEAT_S} | {line: now}
         return True
 
 
 def log_to_stderr(level: int) -> None:
     logging.basicConfig(level=level, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(OnceInAWhile())
-    logging.getLogger("huey").setLevel(max(level, logging.WARNING))  # its own start-up lines say nothing to a person
+        handler.addFilter(RepeatFilter())
+    logging.getLogger("huey").setLevel(max(level, logging.WARNING))  # hides huey's start-up lines
 
 
 def start_detached(places: Places, flags: dict[str, Any]) -> int:
-    """Starts `fts worker` in a session of its own and returns when it lives: 0, or its exit code."""
+    """Starts `fts worker` in its own session and waits until it has registered. Returns 0, or its exit code."""
     log = places.logs / "worker.log"
     argv = python("-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--detached", *arguments(flags))
     handle = open_log(log, places.outputs)
@@ -211,7 +219,7 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
             return code
         if number := registered(places, child.pid):
             atomic_write(pid_file(places), f"{child.pid}\n", durable=False)
-            if child.poll() is not None:  # it had nothing to do, and left before its file was there
+            if child.poll() is not None:  # it had nothing to do and ended before its pid file was written
                 remove_pid_file(places, child.pid)
             emit(f"worker {number} runs as process {child.pid} (in {pid_file(places)}); its log is {log}")
             say("`fts status` shows its progress, `fts drain` or `fts stop` ends it")
@@ -222,7 +230,7 @@ def start_detached(places: Places, flags: dict[str, Any]) -> int:
 
 
 def _last_words(log: Path, start: int) -> str:
-    """Why it was refused: what a command complains of. Other workers write into the same log meanwhile, with times."""
+    """Returns the worker's error message, found by its prefix: other workers write to the same log meanwhile."""
     with log.open(errors="replace") as file:
         file.seek(start)
         said = file.read().strip().splitlines()
@@ -231,26 +239,26 @@ def _last_words(log: Path, start: int) -> str:
 
 
 def _why_silent(log: Path) -> str:
-    """Why nothing stands in its log."""
+    """Says why its log is empty."""
     if is_full(log.parent):
         return f" and could not write why: the disk of {log} is full; free space, then try again"
     return f" and wrote nothing into {log}"
 
 
 def pid_file(places: Places) -> Path:
-    """Holds the process number of the detached worker while it lives."""
+    """Returns the path of the file with the pid of the detached worker; it exists while that worker runs."""
     return places.outputs / "worker.pid"
 
 
 def remove_pid_file(places: Places, pid: int) -> None:
-    """Unless it names another: a refused worker must not take away the file of the one that lives."""
+    """Deletes the pid file if it names this pid: a refused worker must not delete the file of the running one."""
     with contextlib.suppress(FileNotFoundError):
         if pid_file(places).read_text().strip() == str(pid):
             pid_file(places).unlink()
 
 
 def arguments(flags: dict[str, Any]) -> list[str]:
-    """The flags of this command, as the detached one gets them."""
+    """Converts the flags back to command-line words, for the detached worker."""
     words: list[str] = []
     for name, value in flags.items():
         if isinstance(value, tuple):
@@ -263,7 +271,7 @@ def arguments(flags: dict[str, Any]) -> list[str]:
 
 
 def registered(places: Places, pid: int) -> int | None:
-    """The number of the worker with that pid; None until it has said that it is there."""
+    """Returns the number of the worker with that pid; None until it has registered."""
     try:
         db = open_for_reading(places.db)
     except StateError:

@@ -44,7 +44,7 @@ log = logging.getLogger("fts.agent")
 
 LISTEN_S = 0.05  # between two checks for orders while a trial runs
 IDLE_S = 0.25
-INSIST_S = 15.0  # time before SIGTERM when the engine wants the node back, since it will soon kill everything
+SIGTERM_S = 15.0  # time before SIGTERM when the engine wants the node back, since it will soon kill everything
 INBOX = 64  # frames; when the inbox is full, the worker waits
 
 
@@ -65,7 +65,7 @@ class Agent:
         self.trial = NodeTrial(scratch, self.writer, self.sensors, self.guard, self._beat)
         self.data = DataSets(scratch, self._stays)
         self._beaten = float("-inf")
-        self._leave_by = self._insist_at = float("inf")  # monotonic
+        self._leave_by = self._sigterm_at = float("inf")  # monotonic
 
     def run(self) -> int:
         """Serves the worker until the agent has to leave; returns the exit code."""
@@ -183,13 +183,13 @@ class Agent:
             return True
         if begins:
             self._leave_by = time.monotonic() + self.grace_s
-            self._insist_at = time.monotonic() + min(INSIST_S, PATIENCE * self.grace_s)
+            self._sigterm_at = time.monotonic() + min(SIGTERM_S, PATIENCE * self.grace_s)
             # without a worker, end of file tells a trial that waits for the pruner's answer that none will come
             self.trial.stop("stdin" if self.alone else "ask")
         elif time.monotonic() > self._leave_by:
             self.trial.stop("kill")
-        elif time.monotonic() > self._insist_at:
-            self._insist_at = float("inf")
+        elif time.monotonic() > self._sigterm_at:
+            self._sigterm_at = float("inf")
             self.trial.stop("insist")
         return False
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.devices import Gpu
     from fts.jobs.supervisor.slot import Slot
-    from fts.jobs.supervisor.template import Told
+    from fts.jobs.supervisor.template import KnownTrials
     from fts.state.values import Node
 
 
@@ -33,7 +33,7 @@ class Whose(StrEnum):
     LAUNCH_FAILED = "launch failed"  # no agent or no trial process could be started there
 
 
-class OrderCame(Exception):
+class OrderReceived(Exception):
     """A person's order came while files were being sent to a node, which now has only a part of them."""
 
 
@@ -85,7 +85,7 @@ class Placed(Protocol):
     frozen: bool
     asked_to_stop: bool
     relays: bool
-    told: Told
+    known: KnownTrials
     was_ready: bool
     reads_files: bool  # it can read files of this machine: a long specification may go by file
     writes_stacks: bool  # it runs a function, and writes its stacks to the log before it is killed
@@ -99,9 +99,9 @@ class Placed(Protocol):
     def freeze(self) -> bool: ...
     def thaw(self) -> bool: ...
     @property
-    def unheard(self) -> bool: ...  # it has not read the last command yet
+    def has_unread_command(self) -> bool: ...  # it has not read the last command yet
     def ask_to_stop(self) -> bool: ...
-    def insist(self) -> bool: ...  # SIGTERM
+    def terminate(self) -> bool: ...  # SIGTERM
     def kill(self) -> int: ...
     def wait(self, timeout_s: float) -> int | None: ...
     def close_stdin(self) -> None: ...

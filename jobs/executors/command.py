@@ -129,7 +129,7 @@ class CommandExecutor:
         self._keeper.join()
         with contextlib.suppress(StateError):
             commands = (place.name for place in self.places if not place.fixed)
-            transitions.nodes_left(self.db, {*self.rows.known, *commands})
+            transitions.forget_nodes(self.db, {*self.rows.known, *commands})
 
     # -- finding a node
 
@@ -349,7 +349,7 @@ class CommandExecutor:
         place.fingerprint = str(hello.get("fingerprint"))
         place.pause_s, place.pause_until = LAUNCH_PAUSE_S[0], 0.0
         if place.why and node != place.name:  # remove the command's own row of failures: it works again
-            transitions.nodes_left(self.db, [place.name])
+            transitions.forget_nodes(self.db, [place.name])
         place.why = ""
         room = MemoryPool(gpus_of(hello), hello.get("cores"))
         if place.fixed:

@@ -83,7 +83,7 @@ class NodeRows:
             self.known[node.id] = node
         with contextlib.suppress(StateError):  # the next call writes it
             if states:
-                transitions.nodes_heard(self._of.db, states)
+                transitions.record_nodes(self._of.db, states)
 
 
 def why_left(node: str, drained: Container[str]) -> str | None:

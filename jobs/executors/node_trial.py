@@ -13,7 +13,7 @@ from fts.jobs.executors.base import Whose
 from fts.jobs.executors.frames import MOST_BODY, Kind, Writer
 from fts.jobs.executors.incoming_files import Arriving, BadFile
 from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program
-from fts.jobs.supervisor.attempt import UNHEARD_S, is_of_function
+from fts.jobs.supervisor.attempt import UNREAD_S, is_of_function
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, TrialProcess, limit_data
 from fts.jobs.supervisor.shared_checkpoints import BadBlob, CannotKeep
 from fts.jobs.supervisor.starter import Starter
@@ -56,7 +56,7 @@ class NodeTrial:
         self._measures = False  # its step times are comparable
         self._early: list[str] | None = None  # STOP frames for a process that is still being started; None: no start
         self._lock = threading.Lock()  # protects _early: one thread receives frames, another starts the process
-        self._heard_by = float("inf")  # monotonic
+        self._read_by = float("inf")  # monotonic
         self._ordered = False  # it was asked to end: not the node's fault if it never becomes ready
         self._over = False  # the trial has failed because of its files: later facts are ignored
 
@@ -73,7 +73,7 @@ class NodeTrial:
         self.watchdog = Watchdog(child, MemoryLimits(**meta["limits"]), self.sensors, self.guard, pace=pace)
         self.watchdog.memory.start()
         keep_within(child, self.watchdog.limits)
-        self._heard_by, self._ordered = float("inf"), False
+        self._read_by, self._ordered = float("inf"), False
         with self._lock:
             self.child = child
             early, self._early = self._early or [], None
@@ -131,12 +131,12 @@ class NodeTrial:
         if (child := self.child) is not None:
             self._ordered |= how in ("ask", "insist", "kill", "stdin")
             if how == "ask":
-                self._heard_by = time.monotonic() + UNHEARD_S
+                self._read_by = time.monotonic() + UNREAD_S
             {
                 "freeze": child.freeze,
                 "thaw": child.thaw,
                 "ask": child.ask_to_stop,
-                "insist": child.insist,
+                "insist": child.terminate,
                 "kill": child.kill,
                 "stdin": child.close_stdin,
             }.get(how, lambda: None)()
@@ -162,10 +162,10 @@ class NodeTrial:
                     self._tell(fact)
         if self.watchdog is not None:
             self._watch(child, self.watchdog)
-        if time.monotonic() > self._heard_by:
-            self._heard_by = float("inf")
-            if child.unheard:
-                child.insist()
+        if time.monotonic() > self._read_by:
+            self._read_by = float("inf")
+            if child.has_unread_command:
+                child.terminate()
         if self.attempt is not None:
             self._send_log(self.attempt)
         return ended

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.devices import Gpu
-from fts.jobs.executors.base import DataNotSent, OrderCame, Whose
+from fts.jobs.executors.base import DataNotSent, OrderReceived, Whose
 from fts.jobs.executors.remote_process import RemoteProcess
 from fts.jobs.executors.remote_watchdog import NodeSensors, RemoteWatchdog
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
@@ -71,7 +71,7 @@ class RemoteSlot(Slot):
         self.executor.rows.runs(self.index, None)
         channel = self.take_channel()
         if channel is not None:
-            self.room.give_back(self.index)
+            self.room.release(self.index)
             channel.close(gently)
 
     def take_channel(self) -> Channel | None:
@@ -80,8 +80,8 @@ class RemoteSlot(Slot):
         channel, self.channel = self.channel, None
         return channel
 
-    def give_back_room(self) -> None:
-        super().give_back_room()
+    def release_room(self) -> None:
+        super().release_room()
         self.executor.idles(self.index)
 
     def child(
@@ -107,8 +107,8 @@ class RemoteSlot(Slot):
             self.channel.start(told)
         except BrokenPipeError:
             pass  # the process then counts as lost
-        except (OSError, OrderCame) as error:
-            if isinstance(error, DataNotSent | OrderCame):
+        except (OSError, OrderReceived) as error:
+            if isinstance(error, DataNotSent | OrderReceived):
                 self.leave_node()  # the agent has only a part of the files
             # nothing was started: the next trial must not use this process
             self._child = self._watchdog = self._program = None
@@ -116,9 +116,9 @@ class RemoteSlot(Slot):
         return process
 
     def look(self) -> None:
-        """Called while files are sent to the node; raises OrderCame if the trial should stop."""
+        """Called while files are sent to the node; raises OrderReceived if the trial should stop."""
         if self._leaves():
-            raise OrderCame
+            raise OrderReceived
 
     def prepare(self, program: Program, threads: int) -> None:
         """Does nothing: the node is not known yet."""
@@ -143,11 +143,11 @@ class RemoteSlot(Slot):
                 return
             time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
-    def judged(self, end: AttemptEnd) -> AttemptEnd:
+    def reclassified(self, end: AttemptEnd) -> AttemptEnd:
         """Turns a full disk on the node, or something missing only there, into the end LOST."""
         if end.how is Ended.LOST or end.how in (Ended.RESULT, Ended.PRUNED):
             return end
-        asked, message = end.wish, str(end.facts.get("message"))
+        asked, message = end.stop_request, str(end.facts.get("message"))
         is_full = asked is not None and asked.reason is StopReason.DISK
         failed = end.how is Ended.FAILED and asked is None
         if failed and end.facts.get("lasting"):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import protocol
-from fts.jobs.executors.base import Exit, OrderCame, Whose
+from fts.jobs.executors.base import Exit, OrderReceived, Whose
 from fts.jobs.executors.channel import Channel, FilesCame, LogCame
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.incoming_files import Arriving, settle
@@ -20,7 +20,7 @@ from fts.jobs.executors.outgoing_files import KEEPS, open_plain, scan, send_file
 from fts.jobs.executors.remote_watchdog import decision_of
 from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.child import ChildGone
-from fts.jobs.supervisor.template import Told
+from fts.jobs.supervisor.template import KnownTrials
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class RemoteProcess:
         self.relays = program.relays
         self.log_path = channel.log_path
         self.started = time.time()
-        self.told = Told()
+        self.known = KnownTrials()
         self.was_ready = self.asked_to_stop = False
         self.fence: Callable[[], AbstractContextManager[None]] = nullcontext
         self.decisions: list[Decision] = []
@@ -69,7 +69,7 @@ class RemoteProcess:
                 self.channel.writer.send(Kind.SEND, {"message": message})
         except BrokenPipeError as error:
             raise ChildGone(f"{self.node} does not answer: {error}") from error
-        except OrderCame:
+        except OrderReceived:
             self.slot.leave_node()
             raise
 
@@ -239,11 +239,11 @@ class RemoteProcess:
         return self._stop("ask")
 
     @property
-    def unheard(self) -> bool:
+    def has_unread_command(self) -> bool:
         """Always False: the agent itself sends SIGTERM to a process that does not read its commands."""
         return False
 
-    def insist(self) -> bool:
+    def terminate(self) -> bool:
         self.asked_to_stop = True
         return self._stop("insist")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.command import BareStudy
 from fts.jobs.api.form import ANOTHER, CHANGES, EXTENDS, LOST, NEW, CellNow
-from fts.jobs.records.questions import told
+from fts.jobs.records.questions import enqueued_sentence
 from fts.jobs.status import formatting
 from fts.jobs.status.conditions import is_live
 from fts.jobs.study_file import changes, enqueue
@@ -112,7 +112,7 @@ def _new(study: BareStudy, cell: BareCell, name: str, of_cell: Sequence[Job], ag
         live = [job for job in of_cell if str(job.status) in LIVE and _identity(study, job.spec) == cell.identity]
         if live:
             return _there(enqueue.Plan(cell, live[0]), name)
-    sentence = told(name, cell, Enqueued(0, created=True), None, True)
+    sentence = enqueued_sentence(name, cell, Enqueued(0, created=True), None, True)
     note = "again" if again and of_cell else NEW
     return CellNow(name, cell.axes, NEW, note, sentence, cell.wanted)
 
@@ -147,13 +147,13 @@ def _there(plan: enqueue.Plan, name: str) -> CellNow:
     ended = f"{formatting.trials_ended(job)} of {formatting.count(job.trials_wanted, 'trial')}"
     note = f"{state}, {ended}" if job.trials_ended < job.trials_wanted else f"{state}, {job.trials_wanted} trials"
     if has != had:
-        wanted = has.search + has.beside
-        more = wanted - had.search - had.beside
+        wanted = has.search + has.extra
+        more = wanted - had.search - had.extra
         held = None if state not in LIVE else job.hold_reason
         found = Enqueued(job.id, False, state, extended_from=job.trials_wanted, had=had, has=has, held=held)
         note = f"{formatting.trials_ended(job)} of {wanted} there"
         state = EXTENDS
-    sentence = told(name, cell, found, job, True) + enqueue.taken_over(plan, True)
+    sentence = enqueued_sentence(name, cell, found, job, True) + enqueue.taken_over(plan, True)
     if plan.words and enqueue.may_change(plan) and state != EXTENDS:
         state, note = CHANGES, f"{note}; changed"
     return CellNow(name, cell.axes, state, note, sentence, more, job.id)

@@ -251,7 +251,7 @@ class OfWords(Offer):
                     from fts.state import queries  # here: peewee
 
                     jobs = () if db is None else queries.jobs(db)
-                now = cell_state.of_words(made, jobs, again, limits.typed())
+                now = cell_state.of_words(made, jobs, again, limits.typed_fields())
         finally:
             os.chdir(before)
         said = unread(made)

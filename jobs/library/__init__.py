@@ -1,1 +1,1 @@
-"""fts in a script or a notebook: reads a study as tables (fts.load), runs one from its own file (fts.create_study)."""
+"""fts in a script or notebook: fts.load reads a study as tables, fts.create_study runs one, fts.Study declares one."""

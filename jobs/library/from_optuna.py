@@ -1,4 +1,4 @@
-"""Reads a recorded study of Optuna, as the history of a job: what it drew, reported and returned, trial by trial."""
+"""Reads a recorded Optuna study as the history of a job: the draws, reports and results of each trial."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ SQLITE = "sqlite:///"
 
 
 class NoStudy(LookupError):
-    """The storage has no study of that name."""
+    """The storage has no study with this name."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A study as it stands in a storage of Optuna."""
+    """A study read from an Optuna storage."""
 
     name: str
-    source: str  # the storage, without a password
-    goals: dict[str, Direction]  # metric -> goal, the first decides
+    source: str  # URL of the storage, without password
+    goals: dict[str, Direction]  # metric -> direction, the main one first
     trials: tuple[transitions.RecordedTrial, ...]
-    left_out: tuple[str, ...]  # a sentence for each trial that cannot be history
+    left_out: tuple[str, ...]  # a sentence for each trial that cannot be imported
 
 
 def read(url: str, name: str | None) -> Recorded:
-    """The study of that name, or the only one. Raises NoStorage, NoStudy."""
+    """Reads the study with this name, or the only one. Raises NoStorage, NoStudy."""
     if "://" not in url:
-        url = SQLITE + str(expanded(url))  # the file alone
+        url = SQLITE + str(expanded(url))  # a plain file name
     if url.startswith(SQLITE) and not is_file(Path(url.removeprefix(SQLITE))):
         raise NoStorage(f"there is no file {url.removeprefix(SQLITE)}; expected a storage of Optuna: sqlite:///FILE.db")
-    import optuna  # here, not above: 0.4 s
+    import optuna  # here: 0.4 s
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -85,7 +85,7 @@ def read(url: str, name: str | None) -> Recorded:
 
 
 def goals_of(directions: Sequence[Any], names: Sequence[str] | None) -> dict[str, Direction]:
-    """`value`; of several goals the names that the study gives them, or `values_0`, `values_1`."""
+    """Returns metric -> direction. The names are `value`, or for several goals the study's, else `values_0`, ..."""
     several = [f"values_{n}" for n in range(len(directions))]
     named = names is not None and len(set(names)) == len(several) and all(NAME.fullmatch(one) for one in names)
     known = [VALUE] if len(several) == 1 else list(names) if names is not None and named else several
@@ -93,7 +93,7 @@ def goals_of(directions: Sequence[Any], names: Sequence[str] | None) -> dict[str
 
 
 def recorded(trial: FrozenTrial, goals: Mapping[str, Direction]) -> transitions.RecordedTrial:
-    """Raises ValueError for a trial that cannot be history."""
+    """Converts an Optuna trial. Raises ValueError if it cannot be imported."""
     if trial.state.name not in STATES or trial.datetime_start is None:
         raise ValueError(f"it has not ended ({trial.state.name.lower()})")
     status = STATES[trial.state.name]
@@ -107,8 +107,8 @@ def recorded(trial: FrozenTrial, goals: Mapping[str, Direction]) -> transitions.
     cause = {TrialStatus.COMPLETE: Cause.FINISHED, TrialStatus.PRUNED: Cause.PRUNED}.get(status, Cause.CODE_ERROR)
     message = trial.system_attrs.get("fail_reason") if status is TrialStatus.FAILED else None
     if status is TrialStatus.COMPLETE and not (values and all(finite_or_none(one) is not None for one in values)):
-        told = ", ".join(map(str, values)) or "None"
-        status, cause, message, value = TrialStatus.FAILED, Cause.DIVERGED, f"it returned {told}", None
+        returned = ", ".join(map(str, values)) or "None"
+        status, cause, message, value = TrialStatus.FAILED, Cause.DIVERGED, f"it returned {returned}", None
     ended = (trial.datetime_complete or trial.datetime_start).timestamp()
     attributes = {str(name): one for name, one in trial.user_attrs.items()}
     facts: dict[str, Any] = {"optuna_trial": trial.number}
@@ -125,7 +125,7 @@ def recorded(trial: FrozenTrial, goals: Mapping[str, Direction]) -> transitions.
 
 
 def draws_of(trial: FrozenTrial) -> tuple[transitions.PastDraw, ...]:
-    """Raises BadSpace for a choice that cannot be recorded."""
+    """Returns the draws of a trial. Raises BadSpace for a choice that cannot be recorded."""
     return tuple(
         transitions.PastDraw(name, plain_choice(name, value), data_of(name, trial.distributions[name]))
         for name, value in trial.params.items()
@@ -137,9 +137,9 @@ def finite_or_none(value: float) -> float | None:
 
 
 def take_over(db: Database, found: Recorded, name: str | None, objective: str | None, folder: Path) -> int:
-    """A job that is done, of the study `name`; with an objective one that more trials of this function extend.
+    """Imports a study as a job that is done, and returns the job's number.
 
-    Returns its number. Raises BadSpec where there is such a study already.
+    With an `objective`, more trials of this function can extend it. Raises BadSpec if a study `name` exists already.
     """
     name = name or functions.clean(found.name)
     if not NAME.fullmatch(name) or name in installed():
@@ -156,7 +156,7 @@ def take_over(db: Database, found: Recorded, name: str | None, objective: str | 
     if objective is not None:
         (cell,) = functions.cells(objective, folder, trials, study=name, **aims)
         row, declaration = study.row(cell), functions.declaration([cell])
-    else:  # of a function that nobody has named: it can be read, and nothing of it can run
+    else:  # without a function the job can be read, but no more trials of it can run
         spec = {
             "study": name, "experiment": name, "kind": "cell", "trials": trials, **aims,
             "imported_from": found.source, "imported_study": found.name,
@@ -167,6 +167,6 @@ def take_over(db: Database, found: Recorded, name: str | None, objective: str | 
         }  # fmt: skip
         declaration = study.declaration()
         declaration |= {"metrics": [asdict(Metric(one, goal=str(goal))) for one, goal in found.goals.items()]}
-    with db.write():  # both or none
+    with db.write():  # both writes in one transaction
         transitions.declare_study(db, name, declaration)
         return transitions.import_history(db, row, found.trials, f"{found.name} in {found.source}")

@@ -1,4 +1,4 @@
-"""From a function of a script that runs to FILE.py:FUNCTION, which a trial process can load; or why there is none."""
+"""Converts a function of the running script to FILE.py:FUNCTION, which a trial process can load."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GUARD = 'if __name__ == "__main__":'
 
 
 def objective_of(function: Any, folder: Path) -> str:
-    """`train.py:objective`, relative to the folder where it lies below. Raises BadObjective in one sentence."""
+    """Returns `train.py:objective`, relative to the folder if the file is in it. Raises BadObjective."""
     if isinstance(function, str):
         return function  # FILE.py:FUNCTION itself, also from a notebook
     if not callable(function) or isinstance(function, type):
@@ -52,7 +52,7 @@ def _shown(path: Path, name: str, folder: Path) -> str:
 
 
 def _by_its_name(made: Any, folder: Path) -> str:
-    """Of a partial, a lambda, a bound method, an instance with __call__: what the script has called it at its top."""
+    """Returns FILE.py:NAME of a partial, lambda, bound method or callable instance by its name at the file's top."""
     kind = "a method" if inspect.ismethod(made) else f"of type {type(made).__name__}"
     kind = "a functools.partial" if isinstance(made, functools.partial) else kind
     kind = "a lambda" if inspect.isfunction(made) else kind
@@ -62,7 +62,7 @@ def _by_its_name(made: Any, folder: Path) -> str:
         file = getattr(module, "__file__", None) or ""
         names = [name for name, value in vars(module).items() if value is made] if module is not None else []
         for name in names if Path(file).suffix == ".py" and Path(file).is_file() else ():
-            with contextlib.suppress(BadObjective):  # under `if __name__ == "__main__":`, which no trial runs
+            with contextlib.suppress(BadObjective):  # raised if it is under `if __name__ == "__main__":`
                 found = _shown(Path(file).absolute(), name, folder)
                 inspect_file(found, folder)
                 return found
@@ -72,8 +72,8 @@ def _by_its_name(made: Any, folder: Path) -> str:
 
 
 def refuse_inside_a_trial(call: str = "optimize") -> None:
-    """Raises BadObjective in a process that runs a trial: a study that it starts would start itself again."""
-    from fts.jobs import trial  # here: a light package
+    """Raises BadObjective in a trial process, where a study would start itself again and again."""
+    from fts.jobs import trial  # here: only this function needs it
 
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     if main is not None and Path(main).resolve().parent == Path(trial.__path__[0]).resolve():
@@ -84,7 +84,7 @@ def refuse_inside_a_trial(call: str = "optimize") -> None:
 
 
 def refuse_at_the_top(objective: str, folder: Path, call: str = "optimize") -> None:
-    """Raises BadObjective where the file of the objective calls it while it is being imported."""
+    """Raises BadObjective if the objective's file makes this call at its top level, because trials import the file."""
     path = (folder / objective.rpartition(":")[0]).resolve()
     frame: FrameType | None = sys._getframe()
     while frame is not None:
@@ -99,7 +99,7 @@ def refuse_at_the_top(objective: str, folder: Path, call: str = "optimize") -> N
 
 
 def words_that_no_trial_gets(objective: str, folder: Path) -> list[str]:
-    """Those that the script was called with, where its file reads them outside `if __name__ == "__main__":`."""
+    """Returns the script's command-line arguments if its file reads them outside `if __name__ == "__main__":`."""
     path = folder / objective.rpartition(":")[0]
     try:
         lines = path.read_text(errors="replace").splitlines()

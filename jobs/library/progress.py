@@ -1,4 +1,4 @@
-"""Shows a person in a script how far its study is: one line that is rewritten on a terminal, else a line per change."""
+"""Shows the progress of a study in a script: one line that is rewritten on a terminal, else a new line per change."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
     from fts.state.values import Job
 
-FEW = 3  # trials, before a pace is believed
+FEW = 3  # least number of trials for an estimate of the time left
 
 
 class ProgressLine:
-    """All of it goes to stderr: stdout belongs to the script."""
+    """Writes to stderr, because stdout belongs to the script."""
 
     def __init__(self, name: str, shown: bool = True) -> None:
         self.name, self.shown = name, shown
-        self._line = ""  # what stands on the terminal, unfinished
+        self._line = ""  # the unfinished line on the terminal
         self._last = ""
-        self._stands: object = None
+        self._state: object = None  # the state for which why() has printed the reason
         self._began: tuple[float, int] | None = None
 
     def show(self, jobs: Sequence[Job], n_trials: int) -> None:
@@ -39,7 +39,7 @@ class ProgressLine:
         self._put(line + self._left(ended, n_trials * len(jobs)))
 
     def _left(self, ended: int, wanted: int) -> str:
-        """`, about 3 min left`, by the pace since this process looks."""
+        """Returns `, about 3 min left`, from the pace since this process began to watch."""
         if self._began is None:
             self._began = (time.monotonic(), ended)
         since, before = self._began
@@ -54,10 +54,10 @@ class ProgressLine:
         print(f"\r{clean(line):<{len(self._line)}}", end="", file=sys.stderr, flush=True)
         self._line = line
 
-    def why(self, stands: object, reason: str) -> None:
-        """Why nothing runs; once for each way in which it stands."""
-        if stands != self._stands:
-            self._stands = stands
+    def why(self, state: object, reason: str) -> None:
+        """Prints why nothing runs, once per state."""
+        if state != self._state:
+            self._state = state
             self.say(reason)
 
     def say(self, text: str) -> None:
@@ -66,7 +66,7 @@ class ProgressLine:
             print(clean(text), file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """The line that is being rewritten stays as it is."""
+        """Ends the line that is being rewritten."""
         if self._line:
             print(file=sys.stderr, flush=True)
             self._line = ""

@@ -1,14 +1,14 @@
-"""Reads a study as tables of pandas, beside a worker that runs: `fts.load("outputs/fts.db")`. Never writes.
+"""Reads a study as pandas tables, also while a worker runs: `fts.load("outputs/fts.db")`. Never writes.
 
     s = fts.load()                           # $FTS_DB, else outputs/fts.db
-    s.trials("mnist/S")                      # a DataFrame: axes by their names, params.*, metrics.*, facts.*
+    s.trials("mnist/S")                      # a DataFrame: axes by name, params.*, metrics.*, facts.*
     s.trials.records("mnist/S")              # the same as a list of dicts, without pandas
     s.pivot("size", "data", "val_loss")      # the best trial of each cell
     s.predictions("mnist/S")                 # of the best trial, or of trial=7: index, y_true, y_pred
-    s.artifact("mnist/S", "model.bin")       # the path of a file that it kept
+    s.artifact("mnist/S", "model.bin")       # the path of a file that the trial kept
     optuna.visualization.matplotlib.plot_optimization_history(s.optuna("mnist/S"))
 
-Every call reads the database anew.
+Every call reads the database again.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ if TYPE_CHECKING:
 
 Rows = list[dict[str, Any]]
 P = ParamSpec("P")
-GROUPS = ("metrics", "facts", "params")  # where a name without one is looked for, in this order
+GROUPS = ("metrics", "facts", "params")  # where a name without a group is looked up, in this order
 
 
 class NoSuchCell(LookupError):
-    """The name means no cell, or several; or the cell has nothing that was asked for."""
+    """The name matches no cell or several, or the cell does not have what was requested."""
 
 
 class NoPandas(ImportError):
-    """A table was asked for, and pandas is not installed."""
+    """A DataFrame was requested, but pandas is not installed."""
 
 
 def load(db: str | Path | None = None) -> Loaded:
-    """The study in a database, for reading (default: $FTS_DB, else outputs/fts.db). Raises NoDatabase."""
+    """Opens a database for reading (default: $FTS_DB, else outputs/fts.db). Raises NoDatabase."""
     found = Loaded(places(db).db)
-    with found.reading():  # what is wrong with the file is said here, not at the first table
+    with found.reading():  # raises for a bad file here instead of at the first table
         return found
 
 
 class Table(Generic[P]):
-    """`s.trials(...)` is a DataFrame, `s.trials.records(...)` the same rows as a list of dicts."""
+    """A table: `s.trials(...)` returns a DataFrame, `s.trials.records(...)` the same rows as a list of dicts."""
 
     def __init__(self, read: Callable[P, Rows]) -> None:
         self._read = read
@@ -79,20 +79,20 @@ class Table(Generic[P]):
 
 
 class Pivot(Table[P]):
-    """The same for a table of two axes: the first is the DataFrame's index."""
+    """A table of two axes. The first is the DataFrame's index."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
         pandas = _pandas()
-        told = self._read(*args, **kwargs)
-        down, *across = told[0]
-        table: pd.DataFrame = pandas.DataFrame(told).set_index(down)
-        table = table.where(table.notna(), float("nan")).infer_objects()  # a column of None alone holds no numbers
+        rows = self._read(*args, **kwargs)
+        down, *across = rows[0]
+        table: pd.DataFrame = pandas.DataFrame(rows).set_index(down)
+        table = table.where(table.notna(), float("nan")).infer_objects()  # a column with only None is not numeric
         table.columns = pandas.Index(across, name=dict(enumerate(args)).get(1, kwargs.get("columns")))
         return table
 
 
 class Loaded:
-    """One database. A cell is named as everywhere: mnist/S, its experiment, its job's number, its study's name."""
+    """The tables of one database. A cell is named mnist/S, or by its experiment, job number or study."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -110,30 +110,31 @@ class Loaded:
     def reading(self) -> Iterator[Database]:
         db = open_for_reading(self.path)
         try:
-            with db.read():  # one moment, whatever a worker writes meanwhile
+            with db.read():  # one consistent state, even if a worker writes meanwhile
                 yield db
         finally:
             db.close()
 
     def _cells(self) -> Rows:
-        """One row per cell: how far it is and what it found. Of a cell searched again, the search that has results."""
+        """One row per cell with its progress and best result. A cell that was searched again has only its latest search
+        with results.
+        """
         with self.reading() as db:
             return [_cell_row(job) for job in _shown(db)]
 
     def _trials(self, cell: str | int | None = None) -> Rows:
-        """One row per trial, of one cell or of all: axes by their names, params.*, metrics.*, facts.*."""
+        """One row per trial of one cell or of all cells: axes by name, params.*, metrics.*, facts.*."""
         with self.reading() as db:
             return [row for job in _meant(db, cell) for row in _trial_rows(db, job)]
 
     def _epochs(self, cell: str | int | None = None) -> Rows:
-        """One row per report, of one cell or of all: step, value, metrics.*."""
+        """One row per report of one cell or of all cells: step, value, metrics.*."""
         with self.reading() as db:
             return [row for job in _meant(db, cell) for row in _epoch_rows(db, job)]
 
     def _best(self, cell: str | int | None = None) -> Rows:
-        """The best trial of one cell (raises NoSuchCell where it has no complete one), or of each that has one.
-
-        Of several goals every trial of the front, the best in the first goal first.
+        """The best trial of one cell, or of each cell. With several goals, all trials of the Pareto front, the best in
+        the first goal first. Raises NoSuchCell if the named cell has no complete trial.
         """
         with self.reading() as db:
             found = [row for job in _meant(db, cell) for row in _best_rows(db, job)]
@@ -142,16 +143,16 @@ class Loaded:
         return found
 
     def _pivot(self, rows: str, columns: str, value: str | None = None, **where: Any) -> Rows:
-        """The best trial of each cell as a table of two axes, .records(): {"size": "S", "mnist": 0.1, "cifar": 0.4}.
+        """The best trial of each cell as a table of two axes; a record: {"size": "S", "mnist": 0.1, "cifar": 0.4}.
 
-        `value`: a metric, fact or parameter (default: the metric that decides). Other axes are fixed by `where`:
+        `value` is a metric, fact or parameter (default: the study's metric). `where` fixes other axes:
         s.pivot("size", "data", "loss", tier="x").
         """
         with self.reading() as db:
             jobs = [job for job in _shown(db) if _stands(job, {rows, columns}, where)]
             if not jobs:
                 axes = ", ".join(dict.fromkeys(name for job in _shown(db) for name in job.labels)) or "none"
-                raise NoSuchCell(f"no cell stands on the axes {rows} and {columns}{_fixed(where)}; there are: {axes}")
+                raise NoSuchCell(f"no cell has the axes {rows} and {columns}{_fixed(where)}; there are: {axes}")
             best = {job.id: _best_rows(db, job) for job in jobs}
             down, across = (_values_of(db, jobs, axis) for axis in (rows, columns))
         _refuse_two_in_one_place(jobs, rows, columns)
@@ -166,14 +167,14 @@ class Loaded:
         return made
 
     def _predictions(self, cell: str | int, trial: int | None = None) -> Rows:
-        """What a trial predicted (default: the best one), row by row: index, y_true, y_pred. Raises NothingKept."""
-        from fts.jobs.records.artifacts import read_predictions  # here: with numpy
+        """The predictions of a trial (default: the best one): index, y_true, y_pred. Raises NothingKept."""
+        from fts.jobs.records.artifacts import read_predictions  # here: loads numpy
 
         job, meant = self._trial_of(cell, trial)
         return list(read_predictions(places(self.path), job, meant).records())
 
     def artifact(self, cell: str | int, name: str, trial: int | None = None) -> Path:
-        """The path of a file or folder that a trial kept (default: the best one). Raises NothingKept."""
+        """Returns the path of a file or folder that a trial kept (default: the best one). Raises NothingKept."""
         from fts.jobs.records.artifacts import artifact_of
 
         job, meant = self._trial_of(cell, trial)
@@ -193,7 +194,7 @@ class Loaded:
         return job, found
 
     def optuna(self, cell: str | int) -> Study:
-        """The ended trials of a cell as a study of Optuna in memory: for its plots and importances."""
+        """Returns the ended trials of a cell as an in-memory Optuna study, for its plots and importances."""
         from fts.jobs.records.optuna import in_memory  # here: Optuna takes 0.4 s
 
         with self.reading() as db:
@@ -212,8 +213,8 @@ def _meant(db: Database, cell: str | int | None) -> list[Job]:
 
 
 def one_of(jobs: Sequence[Job], cell: str | int) -> Job:
-    """The one job that a name means, as for `fts trials NAME`."""
-    import click  # here, with what it needs: a table of everything names no cell
+    """Returns the job that a name means, as in `fts trials NAME`. Raises NoSuchCell."""
+    import click  # here and below: not needed for a table of all cells
 
     from fts.jobs.cli.selection import one_job
 
@@ -239,7 +240,7 @@ def _refuse_two_in_one_place(jobs: Sequence[Job], rows: str, columns: str) -> No
             differ = [name for name in job.labels if job.labels[name] != other.labels.get(name)]
             cure = f"fix one, such as {differ[0]}={job.labels[differ[0]]!r}" if differ else "read them with s.best()"
             both = f"jobs {other.id} ({other.cell}) and {job.id} ({job.cell})"
-            raise NoSuchCell(f"{both} stand at the same {rows} and {columns}; {cure}")
+            raise NoSuchCell(f"{both} have the same {rows} and {columns}; {cure}")
 
 
 # -- rows
@@ -266,13 +267,13 @@ def _trial_rows(db: Database, job: Job) -> Rows:
 
 
 def _best_rows(db: Database, job: Job) -> Rows:
-    """One row, or none; of several goals those of the front, the best in the first goal first."""
+    """Returns one row or none; with several goals the Pareto front, the best in the first goal first."""
     return _records(db, job, front(job, queries.trials(db, job.id)))
 
 
 def _records(db: Database, job: Job, trials: Sequence[Trial]) -> Rows:
     study = columns.declared(job.study, queries.studies(db).get(job.study))
-    seconds = spent(trials, queries.worked_on(db, job.id))
+    seconds = spent(trials, queries.attempts_by_trial(db, job.id))
     return [columns.record(job, trial, study, seconds.get(trial.id), columns.FRAME) for trial in trials]
 
 
@@ -283,13 +284,13 @@ def _epoch_rows(db: Database, job: Job) -> Rows:
         of_trial = {"job": job.id, "study": job.study, "experiment": job.experiment, "cell": job.cell}
         named = _with_axes(of_trial | {"trial": trial.number, "step": None, "value": None, "at": None}, job)
         for epoch in curve:
-            told = {f"metrics.{name}": value for name, value in _numbers_of(epoch, study).items()}
-            made.append(named | {"step": epoch.epoch, "value": epoch.value, "at": epoch.at} | told)
+            numbers = {f"metrics.{name}": value for name, value in _numbers_of(epoch, study).items()}
+            made.append(named | {"step": epoch.epoch, "value": epoch.value, "at": epoch.at} | numbers)
     return made
 
 
 def _numbers_of(epoch: Epoch, study: Declared) -> dict[str, float]:
-    """What was reported beside the value, also where the database has a column for it."""
+    """Returns the metrics of an epoch other than its value, including those with their own database column."""
     declared = {metric.name: epoch.number(metric.name) for metric in study.metrics if metric.name != "value"}
     return {name: value for name, value in declared.items() if value is not None} | epoch.metrics
 
@@ -298,7 +299,7 @@ def _numbers_of(epoch: Epoch, study: Declared) -> dict[str, float]:
 
 
 def _values_of(db: Database, jobs: Sequence[Job], axis: str) -> list[Any]:
-    """The values at which these jobs stand: as declared, then as they come."""
+    """Returns the values of an axis in these jobs: declared ones first, in their order, then the others."""
     known = queries.studies(db)
     declared = [
         value
@@ -312,11 +313,11 @@ def _values_of(db: Database, jobs: Sequence[Job], axis: str) -> list[Any]:
 
 
 def _field_of(found: Rows, jobs: Sequence[Job], value: str | None) -> str:
-    """The column that a name means. Raises NoSuchCell for one that no best trial has."""
+    """Returns the column that a name means. Raises NoSuchCell if no best trial has it."""
     metrics = {job.metric for job in jobs}
     if value is None:
         if len(metrics) > 1:
-            raise NoSuchCell(f"the cells are judged by {', '.join(sorted(metrics))}; name the value of the table")
+            raise NoSuchCell(f"the cells have different metrics: {', '.join(sorted(metrics))}; give `value`")
         return "value"
     if metrics == {value} or value == "value":
         return "value"

@@ -2,10 +2,11 @@
 
     if __name__ == "__main__":
         study = fts.create_study(name="rf", direction="minimize")
-        study.optimize(objective, n_trials=100)    # in line, a worker if none runs, progress; Ctrl-C leaves it running
+        study.optimize(objective, n_trials=100)    # enqueues, starts a worker if none runs, shows progress
         print(study.best_params)
 
-`n_trials` is the total that is wanted: the script run again goes on, or returns at once.
+`n_trials` is the wanted total: the same script run again continues the study, or returns at once. Ctrl-C leaves it
+running.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from fts.jobs.library.objective import (
 )
 from fts.jobs.library.progress import ProgressLine
 from fts.jobs.python import python
-from fts.jobs.records.questions import told
+from fts.jobs.records.questions import enqueued_sentence
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.settings import places
 from fts.jobs.status.conditions import is_live, runnable
@@ -55,16 +56,16 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
 POLL_S = 0.25
-LOOK_S = 5.0  # between two looks while nothing changes: a worker may have died
-STARTS = 3  # of a worker in a row, without a trial in between
-OF_OPTUNA = {  # a class of Optuna -> the word of a sampler or pruner here
+LOOK_S = 5.0  # between two reads while the database does not change, because a worker may have died
+STARTS = 3  # of a worker in a row without an ended trial in between
+OF_OPTUNA = {  # a class of Optuna -> our name of the sampler or pruner
     "TPESampler": "tpe", "RandomSampler": "random", "GPSampler": "gp", "NSGAIISampler": "nsgaii",
     "CmaEsSampler": "cmaes", "GridSampler": "grid", "BruteForceSampler": "grid", "MedianPruner": "median",
     "PercentilePruner": "percentile", "SuccessiveHalvingPruner": "halving", "HyperbandPruner": "halving",
     "NopPruner": "none",
 }  # fmt: skip
-CURES = {  # what Optuna's study has beside these words -> what to do here
-    "add_trial": "`fts import` takes the trials of a storage over",
+CURES = {  # a method that only Optuna's study has -> what to do instead
+    "add_trial": "`fts import` imports the trials of an Optuna storage",
     "ask": "workers run the trials of a function: study.optimize(objective)",
     "tell": "workers run the trials of a function: study.optimize(objective)",
     "stop": "`fts stop` or `fts cancel` does that",
@@ -73,11 +74,11 @@ FAILED = (JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 class NoResult(ValueError):
-    """There is no such result: no trial is complete, or several cells have one each."""
+    """There is no single result: no trial is complete, or there are several cells."""
 
 
 class StudyFailed(RuntimeError):
-    """The study cannot go on by itself; the sentence says why, and what to type."""
+    """The study cannot continue by itself. The message says why, and which command helps."""
 
 
 def create_study(
@@ -96,13 +97,14 @@ def create_study(
     load_if_exists: bool = True,
     **unknown: Any,
 ) -> Study:
-    """A study of this name (default: that of the function's file) in a database (default: $FTS_DB, outputs/fts.db).
+    """Returns a study, without writing anything yet. An existing study of the same name is continued.
 
-    Several goals: `directions=["minimize", "maximize"]` in the order of the values returned, or `goals={"loss":
-    "minimize", "acc": "maximize"}`, which names them. Constraints: `{"n_params": "<= 2e6"}`.
+    `name` defaults to that of the function's file, `db` to $FTS_DB, else outputs/fts.db. Several goals:
+    `directions=["minimize", "maximize"]` in the order of the returned values, or with names `goals={"loss": "minimize",
+    "acc": "maximize"}`. Constraints: `{"n_params": "<= 2e6"}`.
 
-    Raises BadSpec for a sampler, pruner or direction that there is not. Nothing is written yet. Words of Optuna's own
-    count as there: `study_name`, `None` for a default, StudyDirection; a study that exists is always gone on with.
+    Raises BadSpec for an unknown sampler, pruner or direction. Also accepts Optuna's `study_name`, StudyDirection, and
+    `None` for a default.
     """
     if unknown:
         raise BadSpec(
@@ -110,7 +112,7 @@ def create_study(
             "name, direction, sampler, pruner, seed, db, directions, goals, constraints, prune_by"
         )
     if not load_if_exists:
-        raise BadSpec("a study that exists is always gone on with; for a new one give another name")
+        raise BadSpec("an existing study is always continued; for a new one give another name")
     if name is not None and study_name not in (None, name):
         raise BadSpec(f"name is {name!r:.80} and study_name is {study_name!r:.80}; give one of them")
     name = study_name if name is None else name
@@ -118,7 +120,7 @@ def create_study(
     goals = None if goals is None else {metric: word_of(one) for metric, one in goals.items()}
     sampler, pruner = "tpe" if sampler is None else sampler, "median" if pruner is None else pruner
     if sum(given is not None for given in (direction, directions, goals)) > 1:
-        raise BadSpec("direction, directions and goals all say what is better; give one of them")
+        raise BadSpec("direction, directions and goals mean the same; give only one of them")
     if directions is not None:
         goals = {f"values_{n}": one for n, one in enumerate(directions)}
     for metric, one in (goals or {}).items():
@@ -137,20 +139,20 @@ def create_study(
 
 
 def word_of(direction: Any) -> Any:
-    """`minimize` of StudyDirection.MINIMIZE, too."""
+    """Returns `minimize` for StudyDirection.MINIMIZE; anything else unchanged."""
     name = getattr(direction, "name", None)
     return name.lower() if isinstance(name, str) else direction
 
 
 class Study:
-    """What `optimize` puts in line, and what came out of it."""
+    """A study of a function: `optimize` runs it, the other methods read its results."""
 
     def __init__(self, name: str | None, fields: Mapping[str, Any], path: Path) -> None:
         self.name, self.path = name, path
         self._fields = dict(fields)
-        self._jobs: tuple[int, ...] = ()  # that this process has put in line, or found there
+        self._jobs: tuple[int, ...] = ()  # jobs that `optimize` has enqueued or found
         self._first: list[dict[str, Any]] = []  # parameters of the first trials
-        self._at_once = 1  # trials of a cell: slots of a worker that is started for it
+        self._at_once = 1  # parallel trials of a cell, and slots of a worker that is started for it
 
     def __repr__(self) -> str:
         return f"<study {self.name or 'without a name yet'} in {self.path}>"
@@ -160,9 +162,10 @@ class Study:
         raise AttributeError(f"a study of fts has no {name}; {cure}", name=name, obj=self)
 
     def enqueue_trial(self, params: Mapping[str, Any], skip_if_exists: bool = False, **unknown: Any) -> None:
-        """These parameters run first, in each cell, as after enqueue_trial of Optuna: what is missing is drawn.
+        """Adds a first trial with these parameters to each cell. Missing parameters are drawn, as in Optuna.
 
-        Call it before `optimize`, in every run of the script: they are part of the search. Raises BadSpec.
+        Call it before `optimize`, in every run of the script, because first trials are part of the search. Raises
+        BadSpec.
         """
         if unknown:
             raise BadSpec(f"enqueue_trial takes no {', '.join(unknown)}; expected params, skip_if_exists")
@@ -187,13 +190,13 @@ class Study:
         gc_after_trial: bool = False,
         **unknown: Any,
     ) -> None:
-        """Puts the function in line, one cell per combination of the axes, and waits until `n_trials` of each ended.
+        """Enqueues the function, one cell per combination of the axes, and waits until `n_trials` of each have ended.
 
-        The function: a `def` at the top of a file, or its name as "FILE.py:FUNCTION". Ctrl-C leaves the study running.
-        `timeout`: seconds of work on a cell, then no trial of it begins. As each trial has a process of its own,
-        `catch` and `gc_after_trial` change nothing: a trial that fails does not end the search. `n_jobs`: so many
-        trials of each cell at once; trial n then knows trials 0..n-n_jobs, so the result depends on no timing.
-        Raises BadObjective or BadSpec before anything is written, StudyFailed where it cannot go on by itself.
+        `objective` is a `def` at the top of a file, or "FILE.py:FUNCTION". Ctrl-C leaves the study running.
+        `timeout`: after this working time of a cell in seconds, none of its trials starts. `n_jobs`: number of parallel
+        trials per cell; trial n then sees only trials 0..n-n_jobs, so that results do not depend on timing. `catch` and
+        `gc_after_trial` have no effect: each trial has its own process, and a failed one does not end the search.
+        Raises BadObjective or BadSpec before anything is written, StudyFailed if the study cannot continue by itself.
         """
         if unknown := {name: value for name, value in unknown.items() if name != "callbacks" or value}:
             expected = "n_trials, axes, metric, space, timeout, n_jobs, show_progress_bar"
@@ -209,7 +212,7 @@ class Study:
         pruner = {"halving": Halving()} if self._fields["pruner"] == "halving" else {}
         goals = self._fields.get("goals") or {}
         if goals and metric not in ("value", next(iter(goals))):
-            raise BadSpec(f"metric is {metric}, but the first goal is {next(iter(goals))}; leave metric away")
+            raise BadSpec(f"metric is {metric}, but the first goal is {next(iter(goals))}; remove metric")
         metric = next(iter(goals), metric)
         fields = self._fields | pruner | {"metric": metric, "space": space and {k: dict(v) for k, v in space.items()}}
         fields |= {} if timeout is None else {"timeout_s": float(timeout)}
@@ -220,11 +223,11 @@ class Study:
         progress = ProgressLine(self.name, shown=show_progress_bar)
         if words := words_that_no_trial_gets(named, folder):
             progress.say(
-                f"trials import {named.rpartition(':')[0]} without {shlex.join(words)[:200]}: what they should know "
-                "of it, give as axes, or in the environment"
+                f"trials import {named.rpartition(':')[0]} without {shlex.join(words)[:200]}: pass what they need as "
+                "axes or environment variables"
             )
         self._at_once = n_jobs
-        self._jobs = put_in_line(self.path, cells, progress.say, () if timeout is None else ("timeout_s",))
+        self._jobs = enqueue(self.path, cells, progress.say, () if timeout is None else ("timeout_s",))
         try:
             self._wait(n_trials, progress)
         except KeyboardInterrupt:
@@ -234,7 +237,7 @@ class Study:
                 "stops it; the same call waits for it again"
             )
             if hasattr(sys, "ps1"):
-                raise  # at a prompt, which must not end
+                raise  # at an interactive prompt, which must not exit
             raise SystemExit(130) from None
         progress.end()
 
@@ -267,15 +270,15 @@ class Study:
                     version = None
                 elif any(job.status is JobStatus.RUNNING for job in left):
                     ran = looked
-                elif not waits or looked - ran > LOOK_S:  # a worker that is free takes it sooner
-                    stands = (left[0].status, left[0].hold_reason, snapshot.queue_paused)
-                    progress.why(stands, why(left[0], snapshot)[0])
+                elif not waits or looked - ran > LOOK_S:  # a free worker would have taken it by now
+                    state = (left[0].status, left[0].hold_reason, snapshot.queue_paused)
+                    progress.why(state, why(left[0], snapshot)[0])
             time.sleep(POLL_S)
 
-    # -- what came out
+    # -- results
 
     def optuna(self, cell: str | int | None = None) -> OptunaStudy:
-        """Its ended trials as a study of Optuna in memory; `cell` names one of several."""
+        """Returns the ended trials as an in-memory Optuna study. `cell` names the cell if there are several."""
         return self._read(cell)[0]
 
     @property
@@ -295,12 +298,12 @@ class Study:
         return self.get_trials()
 
     def get_trials(self, deepcopy: bool = True, states: Collection[TrialState] | None = None) -> list[FrozenTrial]:
-        """The ended trials, as Optuna's own has them."""
+        """Returns the ended trials as Optuna's."""
         return list(self.optuna().get_trials(deepcopy, None if states is None else tuple(states)))
 
     @property
     def best_trial(self) -> FrozenTrial:
-        """The best complete trial. Raises NoResult where there is none."""
+        """The best complete trial. Raises NoResult if there is none."""
         study, best = self._read(None)
         if len(study.directions) > 1:
             raise NoResult(f"{self.name} has {len(study.directions)} goals, so no trial is the best; read best_trials")
@@ -310,7 +313,7 @@ class Study:
 
     @property
     def best_trials(self) -> list[FrozenTrial]:
-        """The trials that no other beats in every goal; with one goal the best one."""
+        """The Pareto front; with one goal the best trial."""
         study, best = self._read(None)
         if best is None:
             return []
@@ -327,7 +330,7 @@ class Study:
         return float(value)
 
     def trials_dataframe(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
-        """As Optuna's, with its arguments; of several cells as `fts.load(db).trials()`."""
+        """Returns Optuna's DataFrame; for several cells and without arguments, that of `fts.load(db).trials()`."""
         from fts.jobs.library.reading import Loaded
 
         if len(self._jobs) > 1 and not args and not kwargs:
@@ -338,7 +341,7 @@ class Study:
         return of_cell
 
     def _read(self, cell: str | int | None) -> tuple[OptunaStudy, int | None]:
-        """The study in memory, and the number of its best trial."""
+        """Returns the study in memory and the number of its best trial."""
         from fts.jobs.library.reading import one_of
         from fts.jobs.records.optuna import in_memory
 
@@ -364,12 +367,12 @@ class Study:
         return [job for job in begun_cells(queries.jobs(db)) if job.study == self.name]
 
 
-def put_in_line(
+def enqueue(
     path: Path, cells: Sequence[FunctionCell], say: Callable[[str], None], given: Collection[str] = ()
 ) -> tuple[int, ...]:
-    """The jobs of the cells: new ones, extended ones, or those that have answered already. All or none.
+    """Enqueues the cells in one transaction and returns their jobs: new, extended, or already done.
 
-    `given` are fields of how trials run that jobs take over.
+    `given` are fields of how trials run that existing jobs take over.
     """
     study = FunctionStudy(cells[0].study)
     db = open_for_person(path)
@@ -383,14 +386,14 @@ def put_in_line(
             transitions.declare_study(db, study.name, declared)
         for cell, one, over in zip(cells, found, taken, strict=True):
             if one.created or one.extended_from is not None or over:
-                say(told(study.title(cell), cell, one, queries.job(db, one.job_id)) + over)
+                say(enqueued_sentence(study.title(cell), cell, one, queries.job(db, one.job_id)) + over)
     finally:
         db.close()
     return tuple(one.job_id for one in found)
 
 
 def start_worker(path: Path, starts: int, progress: ProgressLine, slots: int = 1) -> None:
-    """A worker in the background that leaves when nothing is left to run. Raises StudyFailed."""
+    """Starts a worker in the background that exits when nothing is left to run. Raises StudyFailed."""
     log = path.parent / "logs" / "worker.log"
     if starts > STARTS:
         raise StudyFailed(f"a worker was started {STARTS} times and ended before any trial had ended; see {log}")
@@ -400,11 +403,11 @@ def start_worker(path: Path, starts: int, progress: ProgressLine, slots: int = 1
     done = subprocess.run(
         words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, start_new_session=True
     )
-    if done.returncode:  # another process may have been faster
+    if done.returncode:  # another process may just have started one
         time.sleep(starts * POLL_S)
         if starts == STARTS:
             said = done.stderr.strip().splitlines()
-            raise StudyFailed(f"no worker starts: {said[-1] if said else f'code {done.returncode}'}; see {log}")
+            raise StudyFailed(f"no worker could start: {said[-1] if said else f'code {done.returncode}'}; see {log}")
     elif done.stdout.strip():
         progress.say(done.stdout.strip().splitlines()[-1])
 
@@ -415,7 +418,7 @@ def _is_over(job: Job, n_trials: int) -> bool:
 
 
 def _raise_failed(jobs: Sequence[Job], n_trials: int) -> None:
-    """Raises StudyFailed for the first cell that ended without what was wanted of it."""
+    """Raises StudyFailed for the first cell that failed or was cancelled before its trials were complete."""
     for job in jobs:
         if job.status in FAILED and not (job.trials_ended >= n_trials and job.best_trial is not None):
             reason = f": {job.message}" if job.message else ""

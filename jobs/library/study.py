@@ -1,4 +1,4 @@
-"""The Python twin of study.toml: the same tables, the same checks, and the file itself from them.
+"""fts.Study, the Python form of study.toml: the same tables and checks, and conversion to and from the file.
 
 study = fts.Study(
     "train:objective", name="digits", matrix={"size": ["S", "M"]}, budget={"trials": 50},
@@ -30,7 +30,7 @@ Function = Callable[..., Any] | str
 
 
 class Study:
-    """A study as study.toml has it. `of_study` are the keys of [study]: name, seed, python, env, code ..."""
+    """A study with the tables of study.toml. `of_study` are the keys of [study]: name, seed, python, env, code ..."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Study:
         folder: str | Path | None = None,
         **of_study: Any,
     ) -> None:
-        """Paths are relative to the folder (default: the current one). Raises BadSpec for what TOML cannot hold."""
+        """Paths are relative to `folder` (default: the current one). Raises BadSpec for a value that TOML lacks."""
         first = {} if objective is None else {"objective": objective}
         given = {
             "study": {**first, **of_study}, "matrix": matrix, "space": space, "forbid": forbid, "budget": budget,
@@ -61,7 +61,7 @@ class Study:
 
     @classmethod
     def read(cls, path: str | Path) -> Study:
-        """Of a file. Raises BadSpec."""
+        """Reads a study file. Raises BadSpec."""
         file = StudyFile.read(expanded(path))
         made = cls(folder=file.folder)
         made._file = file
@@ -69,7 +69,7 @@ class Study:
 
     @property
     def tables(self) -> dict[str, Any]:
-        """What study.toml would read as."""
+        """The tables, as they are read from study.toml."""
         return self._file.tables
 
     def __eq__(self, other: object) -> bool:
@@ -81,11 +81,11 @@ class Study:
         return f"<study {self.tables.get('study', {}).get('name', 'without a name')} in {self.folder}>"
 
     def to_toml(self) -> str:
-        """The text of study.toml, which reads back equal."""
+        """Returns the text of study.toml, which reads back equal."""
         return self._file.text or toml.written(self.tables)
 
     def check(self, db: str | Path | None = None, cells: Sequence[str] = ()) -> list[str]:
-        """The names of its cells, each checked as `fts enqueue` does. Raises BadSpec with the place of the fault."""
+        """Checks the cells as `fts enqueue` does and returns their names. Raises BadSpec with the key of the error."""
         return titles(cells_of(self._file, places(db).db, cells))
 
     def enqueue(
@@ -96,9 +96,10 @@ class Study:
         again: bool = False,
         dry_run: bool = False,
     ) -> list[Line]:
-        """Puts its cells in line, all or none; what became of each, which prints as a sentence.
+        """Enqueues the cells in one transaction. Returns a Line per cell, which prints as a sentence.
 
-        Raises BadSpec before anything is written, and StudyChanged where trials ask another question than it does now.
+        Raises BadSpec before anything is written, and StudyChanged if it has trials and what decides their results has
+        changed.
         """
         refuse_inside_a_trial("enqueue")
         objective = self.tables.get("study", {}).get("objective", "")
@@ -119,7 +120,7 @@ class Study:
         return {name: self._value((name,), value) for name, value in given.items() if value is not None}
 
     def _value(self, at: At, value: Any) -> Any:
-        """As TOML reads it back: lists for tuples, names for functions, numbers of Python's own for those of numpy."""
+        """Converts a value to TOML's types: tuples to lists, functions to names, numpy's numbers to Python's."""
         if isinstance(value, Mapping):
             for name in value:
                 if not isinstance(name, str):

@@ -1,1 +1,1 @@
-"""Copies of a study for other programs, one way: TensorBoard, MLflow and Weights & Biases, read from the database."""
+"""Copies a study from the database to other programs, one way: TensorBoard, MLflow, Weights & Biases."""

@@ -1,7 +1,7 @@
-"""Brings a mirror up to date, once or as long as somebody wants it to; reads beside the worker and never waits for it.
+"""Updates a mirror, once or continuously. Reads the database while a worker runs, and never waits for it.
 
-A pass reads only what may have changed since the pass before. What a pass began and did not end, because the process
-was killed or the place did not answer, the next one finds and ends.
+A pass reads only what may have changed since the previous pass. If a pass was interrupted, because the process was
+killed or the target did not answer, the next one completes it.
 """
 
 from __future__ import annotations
@@ -30,65 +30,65 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Job, Trial
 
-EVENTS = 1000  # read at once; where there were more, everything is read again
+EVENTS = 1000  # read at once; if there were more, everything is read again
 LONGEST_PAUSE_S = 60.0  # after a failure
-OF_NEW_TRIALS = {  # events that change no trial which had ended before
+OF_NEW_TRIALS = {  # kinds of events that never change an ended trial
     Verb.CLAIMED, Verb.RELEASED, Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.TRIAL_COMPLETE,
     Verb.TRIAL_PRUNED, Verb.TRIAL_FAILED, Verb.TRIAL_INTERRUPTED, Verb.NEW_BEST, Verb.GUARD,
 }  # fmt: skip
 
 
 class CannotMirror(ValueError):
-    """The place takes no mirror; the sentence names the place, the cause and the cure."""
+    """The target cannot be written. The message has the target, the cause and the cure."""
 
 
 class NoLibrary(CannotMirror):
-    """The library that writes there is not installed."""
+    """The library of the target is not installed."""
 
 
 def no_library(error: ImportError, name: str, cure: str) -> NoLibrary:
-    """What to say of a library that is not installed, or that does not fit to others."""
+    """Returns the error for a library that is not installed, or cannot be loaded."""
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == name:
         return NoLibrary(f"{name} is not installed: {cure}")
     return NoLibrary(f"{name} is installed but cannot be loaded ({error}): `{installing('--upgrade', name)}`")
 
 
 class Target(Protocol):
-    """A place that shows runs."""
+    """A program or folder that shows runs."""
 
     def begin(self, cells: Sequence[Cell]) -> None:
-        """Before the runs of a pass. Raises CannotMirror."""
+        """Prepares a pass, before its runs. Raises CannotMirror."""
 
     def put(self, run: Run) -> bool:
-        """Makes the place show just this run; whether something was written. Raises CannotMirror."""
+        """Writes a run, or replaces what is shown of it. Returns whether anything was written. Raises CannotMirror."""
 
     def keep(self, cell: Cell, numbers: set[int]) -> int:
-        """Removes what the place shows of other trials of the cell, and says how many there were."""
+        """Removes the cell's runs with other numbers, and returns how many."""
 
     def close(self) -> None: ...
 
 
 @dataclass
 class Passed:
-    """What one pass did."""
+    """Counts of one pass."""
 
-    trials: int = 0  # that it looked at
+    trials: int = 0  # examined
     written: int = 0
     removed: int = 0
 
 
 @dataclass
 class Mirror:
-    """One place and what it is known to show."""
+    """One target, and what it is known to show."""
 
     target: Target
     choose: Callable[[Sequence[Job]], Sequence[Job]]
-    event: int = 0  # the last one whose changes are shown
-    known: dict[int, str] = field(default_factory=dict)  # ended trial -> digest of its row when it was put
-    shown: dict[int, tuple[str, int]] = field(default_factory=dict)  # job -> its row, and its first trial to read again
+    event: int = 0  # id of the last event that has been processed
+    known: dict[int, str] = field(default_factory=dict)  # id of an ended trial -> digest of its row when it was written
+    shown: dict[int, tuple[str, int]] = field(default_factory=dict)  # job -> (its row, first trial to read again)
 
     def bring_up_to_date(self, db: Database, stops: Callable[[], bool] = lambda: False) -> Passed:
-        """One pass over everything that may have changed. Raises CannotMirror, OSError, StateError."""
+        """Makes one pass over everything that may have changed. Raises CannotMirror, OSError, StateError."""
         done = Passed()
         with db.read():
             events = queries.events(db, since=self.event, limit=EVENTS)
@@ -131,7 +131,7 @@ class Mirror:
 
 
 def digest_of(cell: Cell, trial: Trial) -> str:
-    """Of its row: an ended trial with the same one has the same reports."""
+    """Returns the digest of a trial's row. An ended trial with an equal digest has the same reports."""
     return hashlib.md5(f"{cell.name} {trial!r}".encode(errors="replace"), usedforsecurity=False).hexdigest()
 
 
@@ -144,9 +144,9 @@ def follow(
     stops: Callable[[], bool],
     say: Callable[[str], None],
 ) -> None:
-    """Keeps the place up to date until `stops`, or until no job runs and none can start.
+    """Keeps the target up to date until `stops`, or with `until_idle` until no job runs and none can start.
 
-    After the first pass a failure is told once, and the pass is tried again. Raises CannotMirror, OSError, StateError.
+    After the first pass, a failure is printed once and the pass is retried. Raises CannotMirror, OSError, StateError.
     """
     db, version, pause_s, fault, begun = open_for_reading(path), -1, every_s, "", False
     try:
@@ -166,10 +166,10 @@ def follow(
                 if not begun:
                     raise
                 if str(error) != fault:
-                    say(f"{error}; it is tried again")
+                    say(f"{error}; trying again")
                 fault, pause_s = str(error), min(2 * pause_s + 1.0, LONGEST_PAUSE_S)
-                db = _opened_anew(db, path)
-                mirror.event = 0  # an older copy may have been put back
+                db = _reopened(db, path)
+                mirror.event = 0  # an older copy of the database may have been restored
             _sleep(pause_s, stops)
     finally:
         db.close()
@@ -180,8 +180,8 @@ def _nothing_to_do(db: Database) -> bool:
     return not running(snapshot) and not runnable(snapshot)
 
 
-def _opened_anew(db: Database, path: Path) -> Database:
-    """The database at that path now; the former one where there is none."""
+def _reopened(db: Database, path: Path) -> Database:
+    """Opens the database at the path again; returns the old connection if that fails."""
     with suppress(StateError, OSError):
         found = open_for_reading(path)
         db.close()

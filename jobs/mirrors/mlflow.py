@@ -1,8 +1,8 @@
-"""Shows trials on a tracking server of MLflow, or in a store of its: an experiment per study, a run per trial.
+"""Shows trials in an MLflow tracking server or store: an experiment per study, a run per trial.
 
-A cell is a run as well, with its trials below it. Runs are found by a tag, so another process finds those of a killed
-one. A run with the digest of what it should show is whole. Any other is compared with what the server has, and what is
-missing is added; a run that shows something else is deleted and written anew.
+A cell is also a run, the parent of its trials. Runs are found by a tag, so that a process finds the runs of a killed
+one. A run with the tag of the right digest is complete. Any other is compared with the server: missing values are
+added, and a run that shows wrong values is deleted and written again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 KEY, DIGEST, OF_STUDY = "fts.key", "fts.digest", "fts.study_id"
-PATIENCE = {  # MLflow's own: seven tries of two minutes each
+PATIENCE = {  # MLflow's defaults are seven attempts of two minutes each
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -36,8 +36,8 @@ PATIENCE = {  # MLflow's own: seven tries of two minutes each
 }
 METRICS, PARAMS, TAGS = 1000, 100, 100  # of one request
 PARAM_LENGTH, TAG_LENGTH, NAME_LENGTH = 6000, 5000, 250
-STRANGE = re.compile(r"[^\w\-. /]", re.ASCII)  # MLflow takes none of these in a name
-CURES = {  # what MLflow says -> what to do
+STRANGE = re.compile(r"[^\w\-. /]", re.ASCII)  # characters that MLflow refuses in a name
+CURES = {  # MLflow's message -> what to do
     re.compile(r"Max retries exceeded|timed out|Connection", re.IGNORECASE): (
         "is the server running, and is the address right?"
     ),
@@ -47,7 +47,7 @@ CURES = {  # what MLflow says -> what to do
     re.compile(r"error code 403|permission", re.IGNORECASE): "this user may not write there",
 }
 STATUS = {TrialStatus.COMPLETE: "FINISHED", TrialStatus.PRUNED: "KILLED", TrialStatus.FAILED: "FAILED"}
-LARGEST = 1.7976931348623157e308  # what a store of MLflow keeps for infinity
+LARGEST = 1.7976931348623157e308  # what an MLflow store saves for infinity
 Logged = tuple[str, int, float, int]  # name, step, value, milliseconds
 
 
@@ -58,40 +58,40 @@ class MLflow:
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
         try:
-            from mlflow import MlflowClient  # here, not above: a second, for this command only
+            from mlflow import MlflowClient  # here: takes a second, and only this command needs it
         except ImportError as missing:
-            cure = f"`{installing('mlflow-skinny')}` installs what speaks to a server; mlflow is the server too"
+            cure = f"`{installing('mlflow-skinny')}` installs the client; the package mlflow also has the server"
             raise no_library(missing, "mlflow", cure) from missing
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self.uri = uri
-        self.client: Any = self._asked(MlflowClient, uri)
-        self.experiments: dict[str, str] = {}  # study -> id
-        self.there: dict[str, Any] = {}  # key -> run
+        self.client: Any = self._call(MlflowClient, uri)
+        self.experiments: dict[str, str] = {}  # study -> id of its experiment
+        self.there: dict[str, Any] = {}  # key -> run on the server
         self.parents: dict[str, str] = {}  # key of a cell -> id of its run
-        self.sent: dict[str, list[Logged]] = {}  # key of a live run -> what this process has sent of it
+        self.sent: dict[str, list[Logged]] = {}  # key of a live run -> the values that this process has sent
 
     def begin(self, cells: Sequence[Cell]) -> None:
         for cell in cells:
             if cell.study not in self.experiments:
-                self.experiments[cell.study] = self._asked(self._experiment, cell.study)
-                self._asked(self._find, cell)
-            self._asked(self._put_cell, cell)
+                self.experiments[cell.study] = self._call(self._experiment, cell.study)
+                self._call(self._find, cell)
+            self._call(self._put_cell, cell)
 
     def put(self, run: Run) -> bool:
-        return self._asked(self._put, run)
+        return self._call(self._put, run)
 
     def keep(self, cell: Cell, numbers: set[int]) -> int:
         wanted = {f"{cell.key}-{number}" for number in numbers}
         strange = [key for key in self.there if key.startswith(f"{cell.key}-") and key not in wanted]
         for key in strange:
-            self._asked(self._delete, key)
+            self._call(self._delete, key)
         return len(strange)
 
     def close(self) -> None:
-        """The client keeps nothing open."""
+        """Does nothing: the client keeps no connection open."""
 
-    # -- what the server has
+    # -- runs on the server
 
     def _experiment(self, study: str) -> str:
         found = self.client.get_experiment_by_name(study)
@@ -105,7 +105,7 @@ class MLflow:
         return str(found.experiment_id)
 
     def _find(self, cell: Cell) -> None:
-        """Every run of this study; of two with one key, which a request that was sent twice has made, the first."""
+        """Finds every run of this study. Deletes the later of two runs with one key, caused by a repeated request."""
         token = None
         while True:
             page = self.client.search_runs(
@@ -126,14 +126,14 @@ class MLflow:
     # -- one run
 
     def _put_cell(self, cell: Cell) -> None:
-        """The run above the trials of a cell: its axes and goals, and its best trial so far."""
+        """Writes the parent run of a cell's trials, with its axes, goals, and best trial so far."""
         goals = "; ".join(f"{goal} {name}" for name, goal in cell.goals.items())
-        told = {
+        notes = {
             "mlflow.note.content": f"fts: job {cell.job}, {cell.shown}; {goals}",
             "fts.goal": goals, "fts.status": cell.status, "fts.best_trial": _text(cell.best),
             "fts.best_value": _text(cell.best_value),
         }  # fmt: skip
-        digest = md5([told, cell.labels, cell.ended_at])
+        digest = md5([notes, cell.labels, cell.ended_at])
         found = self.there.get(cell.key)
         if found is None:
             tags = {KEY: cell.key, OF_STUDY: study_id(cell), "mlflow.runName": cell.shown}
@@ -142,7 +142,7 @@ class MLflow:
         self.parents[cell.key] = found.info.run_id
         if found.data.tags.get(DIGEST) == digest:
             return
-        self._log(found.info.run_id, params={f"axis.{name}": value for name, value in cell.labels.items()}, tags=told)
+        self._log(found.info.run_id, params={f"axis.{name}": value for name, value in cell.labels.items()}, tags=notes)
         status = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}.get(cell.status)
         if status is None:
             self.client.update_run(found.info.run_id, status="RUNNING")
@@ -182,7 +182,7 @@ class MLflow:
         return made
 
     def _missing(self, found: Any, run: Run, wanted: list[Logged]) -> list[Logged] | None:
-        """What the server does not show yet; None: it shows what it should not, so the rest cannot be added."""
+        """Returns the values that the server does not show yet; None: it shows wrong values and must be rewritten."""
         known = self.sent.get(run.key)
         if known is not None:
             return wanted[len(known) :] if wanted[: len(known)] == known else None
@@ -209,7 +209,7 @@ class MLflow:
         params: dict[str, Any] | None = None,
         tags: dict[str, str] | None = None,
     ) -> None:
-        from mlflow.entities import Metric, Param, RunTag  # here: with the library alone
+        from mlflow.entities import Metric, Param, RunTag  # here: only if the library is installed
 
         given = [Param(name_of(name), cut(value, PARAM_LENGTH)) for name, value in (params or {}).items()]
         notes = [RunTag(name_of(name), cut(value, TAG_LENGTH)) for name, value in (tags or {}).items()]
@@ -222,33 +222,34 @@ class MLflow:
             self.client.log_batch(run_id, metrics=batch)
 
     def _mark(self, found: Any, digest: str) -> None:
-        """The last thing written of a run: it is whole."""
+        """Marks a run as complete, as the last write."""
         self.client.set_tag(found.info.run_id, DIGEST, digest)
         found.data.tags[DIGEST] = digest
 
-    def _asked(self, ask: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
-        from mlflow.exceptions import MlflowException  # here: with the library alone
+    def _call(self, call: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+        """Calls MLflow. Raises CannotMirror instead of its errors."""
+        from mlflow.exceptions import MlflowException  # here: only if the library is installed
 
         try:
-            return ask(*args, **words)
+            return call(*args, **words)
         except (MlflowException, ImportError, OSError) as error:
             said = without_password(" ".join(str(error).split()))[:300]
             cure = next((f"; {cure}" for cause, cure in CURES.items() if cause.search(said)), "")
             raise CannotMirror(f"MLflow at {without_password(self.uri)} refused: {said}{cure}") from error
 
 
-# ---------------------------------------------------------------- as MLflow wants it
+# ---------------------------------------------------------------- conversion to MLflow
 
 
 def logged_of(run: Run) -> list[Logged]:
-    """Every number of a run, in the order of its steps."""
-    told = [
+    """Returns every number of a run, ordered by step."""
+    points = [
         _logged(name_of(name), point.step, value, _ms(point.at))
         for point in run.points
         for name, value in point.values.items()
     ]
     at = _ms(run.ended_at or run.started_at)
-    return told + [_logged(name_of(f"{FINAL}/{name}"), run.last_step, v, at) for name, v in run.results.items()]
+    return points + [_logged(name_of(f"{FINAL}/{name}"), run.last_step, v, at) for name, v in run.results.items()]
 
 
 def _logged(name: str, step: int, value: float, at: int) -> Logged:
@@ -256,7 +257,7 @@ def _logged(name: str, step: int, value: float, at: int) -> Logged:
 
 
 def name_of(name: str) -> str:
-    """The name, where MLflow takes it; else one that nothing else has."""
+    """Returns the name if MLflow accepts it, else a unique one that it accepts."""
     plain = STRANGE.sub("_", name)
     bad = plain != name or len(name) > NAME_LENGTH or plain.startswith((".", "/")) or plain.endswith("/")
     bad = bad or any(part in ("", ".", "..") for part in plain.split("/"))
@@ -275,7 +276,7 @@ def _text(value: Any) -> str:
 
 
 def study_id(cell: Cell) -> str:
-    """Which study of this name it is."""
+    """Returns an id that distinguishes studies with the same name."""
     return md5([cell.study, round(cell.born, 3)])
 
 
@@ -285,7 +286,7 @@ def parts(rows: Sequence[T], most: int) -> Iterator[list[T]]:
 
 
 def without_password(text: str) -> str:
-    """An address, or a sentence with one, without user and password."""
+    """Removes user and password from a URL, or from a text with one."""
     return re.sub(r"://[^/\s]*@", "://", text)
 
 

@@ -1,7 +1,7 @@
-"""What a mirror shows of a trial: a pure function of its rows, the same whenever and however often it is asked.
+"""Builds the runs that a mirror shows, as pure functions of the rows of trials: equal rows give equal runs.
 
-The first search of a cell keeps its name, later ones of the same name have `_job7` behind it: a name that a mirror has
-shown never comes to mean another search.
+The first search of a cell keeps its name; later ones with the same name get the suffix `_job7`. So a name that a mirror
+has shown never changes its meaning.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.spec import NAME
 from fts.jobs.records import columns
-from fts.jobs.records.exports import beside_name
+from fts.jobs.records.exports import numbered_name
 from fts.jobs.status.sanitize import clean_value
 from fts.jobs.status.trial_facts import facts_of, metrics_of
 from fts.state import queries
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Attempt, Epoch, Job, Trial
 
-FINAL = "final"  # before the name of a number that a trial ended with
+FINAL = "final"  # prefix of the name of a final result
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 
@@ -38,35 +38,35 @@ class Point:
 
     step: int
     at: float  # seconds since the epoch
-    values: dict[str, float]  # the metric that decides first
+    values: dict[str, float]  # the study's metric first
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One search, of which runs are shown."""
+    """One search, for which runs are shown."""
 
     study: str
-    born: float  # when the study was put in line first: another one of its name was at another time
-    name: str  # unlike any other of its study
+    born: float  # when the study was first enqueued; distinguishes studies with the same name
+    name: str  # unique within its study
     shown: str  # mnist/S
     job: int
-    goals: dict[str, str]  # metric -> minimize or maximize, the one that decides first
+    goals: dict[str, str]  # metric -> minimize or maximize, the main one first
     labels: dict[str, Any]
-    status: str = field(default="", compare=False)  # how it stands now, which its runs do not show
-    best: int | None = field(default=None, compare=False)  # trial
+    status: str = field(default="", compare=False)  # current status of the job; its runs do not show it
+    best: int | None = field(default=None, compare=False)  # number of the best trial
     best_value: float | None = field(default=None, compare=False)
     started_at: float = field(default=0.0, compare=False)
     ended_at: float | None = field(default=None, compare=False)
 
     @property
     def key(self) -> str:
-        """What is the same search in every copy of its database."""
+        """An id of the search that is the same in every copy of its database."""
         return md5([self.study, round(self.born, 3), self.name, self.job])
 
 
 @dataclass(frozen=True)
 class Run:
-    """One trial as it stands now."""
+    """The current state of one trial."""
 
     cell: Cell
     number: int
@@ -75,8 +75,8 @@ class Run:
     ended_at: float | None
     params: dict[str, Any]  # axes and parameters
     points: tuple[Point, ...]  # by step
-    results: dict[str, float]  # what it ended with
-    notes: dict[str, str]  # whatever else it told
+    results: dict[str, float]  # final values
+    notes: dict[str, str]  # everything else: status, cause, facts, attempts
 
     @property
     def name(self) -> str:
@@ -95,7 +95,7 @@ class Run:
         return self.points[-1].step if self.points else 0
 
     def digest(self) -> str:
-        """Differs as soon as anything differs that a mirror shows."""
+        """Returns a digest of everything that a mirror shows."""
         points = [[point.step, point.at, point.values] for point in self.points]
         cell = [self.cell.shown, self.cell.goals]
         ends = [self.status, self.started_at, self.ended_at]
@@ -107,7 +107,7 @@ def md5(value: Any) -> str:
 
 
 def cells(db: Database, jobs: Sequence[Job]) -> dict[int, Cell]:
-    """Those whose names can be folders, by job; a job that was written by hand may have another name."""
+    """Returns the cells by job, without jobs with a name that cannot be a folder's, as after manual changes."""
     declared = queries.studies(db)
     born: dict[str, float] = {}
     taken: dict[tuple[str, str], int] = {}
@@ -118,7 +118,7 @@ def cells(db: Database, jobs: Sequence[Job]) -> dict[int, Cell]:
         record = declared.get(job.study)
         born.setdefault(job.study, job.created_at if record is None else record.created_at)
         first = taken.setdefault((job.study, job.experiment), job.id)
-        name = job.experiment if first == job.id else beside_name(job)
+        name = job.experiment if first == job.id else numbered_name(job)
         found[job.id] = Cell(
             job.study, born[job.study], name, job.cell, job.id, {one: str(goal) for one, goal in job.goals.items()},
             job.labels, str(job.status), job.best_trial, job.best_value, job.started_at or job.created_at, job.ended_at,
@@ -127,28 +127,28 @@ def cells(db: Database, jobs: Sequence[Job]) -> dict[int, Cell]:
 
 
 def run_of(cell: Cell, trial: Trial, epochs: Sequence[Epoch], attempts: Sequence[Attempt], study: Declared) -> Run:
-    """One trial from its rows."""
+    """Returns the run of one trial from its rows."""
     known = [metric.name for metric in study.metrics if metric.name != "value"]
     params = dict(trial.params)
     params |= {name if name not in params else f"axis.{name}": value for name, value in cell.labels.items()}
-    told = [Point(epoch.epoch, epoch.at, numbers(epoch, trial.metric, known)) for epoch in epochs]
+    points = [Point(epoch.epoch, epoch.at, numbers(epoch, trial.metric, known)) for epoch in epochs]
     return clean_value(
         Run(
             cell, trial.number, trial.status, trial.started_at, trial.ended_at, params,
-            tuple(point for point in told if point.values), results_of(trial), notes_of(cell, trial, attempts),
+            tuple(point for point in points if point.values), results_of(trial), notes_of(cell, trial, attempts),
         )
     )  # fmt: skip
 
 
 def numbers(epoch: Epoch, metric: str, known: Iterable[str]) -> dict[str, float]:
-    """What was reported at a step: first the metric that decides, then what has a column, then the rest."""
+    """Returns the numbers reported at a step: the study's metric first, then declared metrics, then the others."""
     found = {metric: epoch.value} | {name: epoch.number(name) for name in known if name != metric}
     found |= {name: value for name, value in epoch.metrics.items() if name != metric or epoch.value is None}
     return _numbers(found)
 
 
 def results_of(trial: Trial) -> dict[str, float]:
-    """The numbers that an ended trial stands for."""
+    """Returns the final values of an ended trial."""
     if trial.status not in ENDED:
         return {}
     return _numbers({trial.metric: trial.value} | {k: v for k, v in metrics_of(trial).items() if k != trial.metric})
@@ -163,17 +163,17 @@ def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
 
 
 def notes_of(cell: Cell, trial: Trial, attempts: Sequence[Attempt]) -> dict[str, str]:
-    """State, cause, facts and the processes that worked on it, in words."""
+    """Returns status, cause, facts and attempts as text."""
     goals = ", ".join(f"{goal} {name}" for name, goal in cell.goals.items())
     facts = {f"facts.{name}": _text(value) for name, value in facts_of(trial).items()}
     one_by_one = "; ".join(f"{attempt.n}: {attempt.host or '?'}, {attempt.how or 'not ended'}" for attempt in attempts)
-    told: dict[str, Any] = {
+    notes: dict[str, Any] = {
         "study": cell.study, "cell": cell.shown, "job": cell.job, "trial": trial.number, "goal": goals,
         "status": str(trial.status), "cause": trial.cause and str(trial.cause), "message": trial.message,
         "best_step": trial.best_epoch, "badges": " ".join(trial.badges), "attempts": one_by_one, "seed": trial.seed,
         "host": trial.host, "device": trial.device, "peak_bytes": trial.peak_bytes, "code_commit": trial.code_commit,
     }  # fmt: skip
-    return {name: _text(value) for name, value in told.items() if value not in (None, "")} | facts
+    return {name: _text(value) for name, value in notes.items() if value not in (None, "")} | facts
 
 
 def _text(value: Any) -> str:
@@ -181,7 +181,7 @@ def _text(value: Any) -> str:
 
 
 def read(db: Database, cell: Cell, trial: Trial, study: Declared) -> Run:
-    """One trial with all its reports, of one moment."""
+    """Reads one trial with all its reports in one transaction."""
     with db.read():
         now = queries.trial_by_id(db, trial.id)
         return run_of(cell, now, queries.epochs(db, trial.id), queries.attempts(db, trial.id), study)

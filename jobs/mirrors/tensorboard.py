@@ -1,7 +1,7 @@
-"""Writes trials as event files of TensorBoard: one folder per trial, with its curves, its parameters and its facts.
+"""Writes trials as TensorBoard event files: one folder per trial, with its curves, parameters and facts.
 
-A file is a pure function of the trial's rows, and that of a live trial a beginning of what it will be: what is new is
-appended, also behind a record that a killed process left half written. A file that is no such beginning is replaced.
+A file is a pure function of the trial's rows, and the file of a live trial is a prefix of the final one. So new data is
+appended, also after a record that a killed process left incomplete. A file that is not such a prefix is replaced.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FILE = "events.out.tfevents.fts"
 MARK = "fts-mirror.json"
-EXACT = 2**53  # a larger whole number would lose digits as a double
+EXACT = 2**53  # a larger integer would lose digits as a double
 SESSION = "_hparams_/session_start_info"
 SESSION_END = "_hparams_/session_end_info"
 
@@ -37,7 +37,7 @@ class TensorBoard:
         try:
             import tensorboard.compat.proto.event_pb2  # noqa: F401
         except ImportError as missing:
-            cure = f"`{installing('tensorboard')}` installs what writes event files"
+            cure = f"`{installing('tensorboard')}` installs the library for event files"
             raise no_library(missing, "tensorboard", cure) from missing
         self.folder = folder
 
@@ -47,7 +47,7 @@ class TensorBoard:
 
     def put(self, run: Run) -> bool:
         if not (run.points or run.has_ended):
-            return False  # its parameters may not be complete yet
+            return False  # its parameters may be incomplete
         return write(self._folder_of(run.cell) / run.name / FILE, content(run))
 
     def keep(self, cell: Cell, numbers: set[int]) -> int:
@@ -60,22 +60,22 @@ class TensorBoard:
         return len(strange)
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Does nothing: no file stays open."""
 
     def _folder_of(self, cell: Cell) -> Path:
         return self.folder / cell.study / cell.name
 
 
 def claim(folder: Path, born: float) -> None:
-    """Makes the folder of a study this study's. Raises CannotMirror for one that something else is in."""
+    """Marks a folder as the mirror of this study. Raises CannotMirror if it holds anything else."""
     mark = folder / MARK
-    sweep(folder)  # a draft of the mark, of one that was killed
+    sweep(folder)  # temporary files of a killed process
     try:
         found = json.loads(mark.read_text())
     except FileNotFoundError:
         if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise CannotMirror(
-                f"{folder} holds files that are no mirror of fts: choose another folder, or move them away"
+                f"{folder} holds files that are not a mirror of fts: choose another folder, or move them away"
             ) from None
         make_folder(folder)
         atomic_write(mark, json.dumps({"study": folder.name, "born": born}) + "\n")
@@ -87,9 +87,9 @@ def claim(folder: Path, born: float) -> None:
 
 
 def write(path: Path, wanted: bytes) -> bool:
-    """Makes the file hold just this, by appending: TensorBoard would read a draft beside it, too.
+    """Writes the content by appending, because TensorBoard would also read a temporary file next to it.
 
-    Whether anything was written.
+    Returns whether anything was written.
     """
     try:
         there = path.read_bytes()
@@ -110,8 +110,8 @@ def write(path: Path, wanted: bytes) -> bool:
 
 
 def content(run: Run) -> bytes:
-    """The whole event file of a run."""
-    from tensorboard.summary.writer.record_writer import RecordWriter  # here: with the library alone
+    """Returns the complete event file of a run."""
+    from tensorboard.summary.writer.record_writer import RecordWriter  # here: only if the library is installed
 
     out = io.BytesIO()
     writer = RecordWriter(out)
@@ -136,14 +136,14 @@ def events(run: Run) -> list[Any]:
 
 
 def scalars(values: dict[str, float]) -> Any:
-    """With the seven digits of a float: the server of TensorBoard shows no scalars of doubles."""
+    """Returns scalars with the seven digits of a float, because TensorBoard's server shows no doubles."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     return Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
 
 
 def _table(run: Run) -> Any:
-    """State, cause, facts and attempts, for the page TEXT."""
+    """Returns status, cause, facts and attempts for the page TEXT."""
     from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
     from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
@@ -170,7 +170,7 @@ def _table(run: Run) -> Any:
 
 
 def cell_of(text: str) -> str:
-    """As one cell of a table in Markdown."""
+    """Returns a text as one cell of a Markdown table."""
     return " ".join(text.split())[:2000].replace("|", "\\|")
 
 
@@ -191,7 +191,7 @@ def _session_start(run: Run) -> Any:
 
 
 def _session_end(run: Run, at: float) -> Any:
-    """A pruned trial has no word of its own there: its state is on the page TEXT."""
+    """Returns the end of a session. TensorBoard has no status for a pruned trial; the page TEXT shows it."""
     from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS, STATUS_UNKNOWN
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 
@@ -200,7 +200,7 @@ def _session_end(run: Run, at: float) -> Any:
     return _event_of_hparams(at, SESSION_END, HParamsPluginData(version=0, session_end_info=ended))
 
 
-def _event_of_hparams(at: float, tag: str, told: Any) -> Any:
+def _event_of_hparams(at: float, tag: str, data: Any) -> Any:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
@@ -209,7 +209,7 @@ def _event_of_hparams(at: float, tag: str, told: Any) -> Any:
 
     kind = SummaryMetadata(
         plugin_data=SummaryMetadata.PluginData(
-            plugin_name="hparams", content=told.SerializeToString(deterministic=True)
+            plugin_name="hparams", content=data.SerializeToString(deterministic=True)
         ),
         data_class=2,
     )

@@ -1,6 +1,6 @@
-"""Writes ended trials as offline runs of Weights & Biases, for `wandb sync`; nothing leaves this machine.
+"""Writes ended trials as offline runs of Weights & Biases, for `wandb sync`. Nothing leaves this machine.
 
-An offline run cannot be continued, so a trial is written when it has ended, into a draft that takes its place whole.
+An offline run cannot be continued, so a trial is written after it has ended, into a temporary folder that is renamed.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Wandb:
     def __init__(self, folder: Path) -> None:
         os.environ["WANDB_MODE"] = "offline"
         try:
-            import wandb  # here, not above: half a second, for this command only
+            import wandb  # here: takes half a second, and only this command needs it
         except ImportError as missing:
-            cure = f"`{installing('wandb')}` installs what writes offline runs"
+            cure = f"`{installing('wandb')}` installs the library for offline runs"
             raise no_library(missing, "wandb", cure) from missing
         self.wandb: Any = wandb
         self.folder = folder / "wandb"
-        self.there: dict[str, tuple[Path, str]] | None = None  # key -> its folder, and the digest of what is in it
+        self.there: dict[str, tuple[Path, str]] | None = None  # key -> (folder of the run, digest of its content)
 
     def begin(self, cells: Sequence[Cell]) -> None:
         if self.there is None:
@@ -83,22 +83,22 @@ class Wandb:
                 ),
             )  # fmt: skip
             for point in run.points:
-                told = {name_of(name): value for name, value in point.values.items()}
-                made.log({**told, "_timestamp": point.at}, step=point.step)  # else the time of this copy
+                values = {name_of(name): value for name, value in point.values.items()}
+                made.log({**values, "_timestamp": point.at}, step=point.step)  # by default the time of this copy
             for name, value in run.results.items():
                 made.summary[f"{FINAL}/{name}"] = value
             notes = {"started_at": run.started_at, "ended_at": run.ended_at} | run.notes
             made.summary.update({f"fts/{name}": value for name, value in notes.items()})
             made.finish(exit_code=1 if how is TrialStatus.FAILED else 0)
             (written,) = (draft / "wandb").glob("offline-run-*")
-            for part in (*written.glob("*.wandb"), written / "files"):  # its own logs stay open until this process ends
+            for part in (*written.glob("*.wandb"), written / "files"):  # wandb keeps its own logs open
                 take(part, draft / part.name, move=True)
             remove(draft / "wandb")
             atomic_write(draft / MARK, json.dumps({"key": run.key, "digest": digest}) + "\n")
 
 
 def marked(folder: Path) -> tuple[str, tuple[Path, str]] | None:
-    """Key, folder and digest of a run that fts wrote; None: somebody else did."""
+    """Returns key, folder and digest of a run that fts wrote; None: fts did not write it."""
     try:
         found = json.loads((folder / MARK).read_text())
         return str(found["key"]), (folder, str(found["digest"]))
@@ -107,7 +107,7 @@ def marked(folder: Path) -> tuple[str, tuple[Path, str]] | None:
 
 
 def name_of(name: str) -> str:
-    """A metric that begins with _ would be one of the library's own, which it replaces or hides."""
+    """Returns the name, with a prefix if it starts with _, which wandb reserves for its own metrics."""
     return f"metrics/{name}" if name.startswith("_") else name
 
 
@@ -116,5 +116,5 @@ def folder_name(run: Run) -> str:
 
 
 def id_of(run: Run) -> str:
-    """The same for the same trial, so that a run that was sent and has changed since replaces itself there."""
+    """Returns a fixed id per trial, so that a changed run replaces the one that was synced before."""
     return md5(run.key)[:16]

@@ -1,1 +1,1 @@
-"""What leaves the database: exports, results, energy, text tables."""
+"""Output made from the database: exports, results, energy, text tables."""

@@ -1,4 +1,4 @@
-"""Reads what trials kept beside their numbers: predictions and artifacts, checked against their recorded md5."""
+"""Reads the files that trials kept (predictions, artifacts), and checks them against their recorded md5."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
     from fts.jobs.settings import Places
     from fts.state.values import Job, Trial
 
-FILES = "files"  # fact of a trial: name -> md5, bytes
+FILES = "files"  # fact of a trial: name -> {md5, bytes}
 
 
 class NothingKept(LookupError):
-    """The trial kept no such file, or the file is gone or changed."""
+    """The trial kept no such file, or the file is missing or changed."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a trial predicted: one row per index."""
+    """The predictions of a trial: one row per index."""
 
     y_true: NDArray[Any]
     y_pred: NDArray[Any]
     index: NDArray[Any]
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Row by row; several outputs of a row as y_pred.0, y_pred.1 ..."""
+        """Yields the rows; several outputs become y_pred.0, y_pred.1 ..."""
         columns = {"index": self.index} | _columns("y_true", self.y_true) | _columns("y_pred", self.y_pred)
         for row in range(len(self.index)):
             yield {name: value[row].item() if name != "index" else value[row] for name, value in columns.items()}
 
 
 def files_of(trial: Trial) -> dict[str, dict[str, Any]]:
-    """What a trial keeps: name -> md5, bytes, and rows of predictions."""
+    """Maps the name of each kept file to its md5, bytes, and rows of predictions."""
     found = trial.facts.get(FILES)
     return {str(name): entry for name, entry in found.items()} if isinstance(found, dict) else {}
 
 
 def read_predictions(places: Places, job: Job, trial: Trial) -> Predictions:
-    """Raises NothingKept where there are none, or where they are not as they were written."""
-    import numpy as np  # here: most readers want no predictions
+    """Returns a trial's predictions. Raises NothingKept if there are none, or the file is damaged or changed."""
+    import numpy as np  # here, not above: most readers need no predictions
 
     path = kept_file(places, job, trial, PREDICTIONS)
     try:
@@ -58,12 +58,12 @@ def read_predictions(places: Places, job: Job, trial: Trial) -> Predictions:
 
 
 def artifact_of(places: Places, job: Job, trial: Trial, name: str) -> Path:
-    """The file or folder. Raises NothingKept."""
+    """Returns the path of an artifact, a file or folder. Raises NothingKept."""
     return kept_file(places, job, trial, f"{ARTIFACTS}/{name}")
 
 
 def kept_file(places: Places, job: Job, trial: Trial, name: str) -> Path:
-    """Raises NothingKept with what the trial has kept, or what differs."""
+    """Returns the path of a kept file. Raises NothingKept, which says what the trial kept, or what differs."""
     files = files_of(trial)
     which = f"t{trial.number} of {job.cell}"
     if name not in files:

@@ -1,4 +1,4 @@
-"""Which version of this code runs, for the record of every trial."""
+"""Reads the version of the running code, which every trial records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def code_version() -> tuple[str | None, bool | None]:
-    """(commit, uncommitted changes) of the checkout this code runs from; (None, None) where it is no checkout."""
+    """Returns (commit, uncommitted changes) of the checkout of this code; (None, None) if it is not a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None, None
@@ -17,7 +17,13 @@ def code_version() -> tuple[str | None, bool | None]:
 
 
 def _git(root: Path, *words: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(root), *words]  # killed with a lock, no git would work there
+    command = [
+        "git",
+        "--no-optional-locks",
+        "-C",
+        str(root),
+        *words,
+    ]  # if killed while holding a lock, git would stop working there
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,8 +1,8 @@
-"""The columns of a study's trials, made from what it declares: for tables, CSV, JSON, exported files and frames.
+"""The columns of a study's trials, from its declaration: for tables, CSV, JSON, exported files and frames.
 
-A fact or metric that a study declares, or that its trials tell, needs no other list. A study may name the columns of
-its tables itself (fts.jobs.api.study.Study.columns); axes, metrics and facts come from its stored declaration, so that
-a reader needs none of its code.
+A fact or metric that a study declares or its trials report needs no other list. A study may name the columns of its
+tables itself (fts.jobs.api.study.Study.columns). Axes, metrics and facts come from its stored declaration, so a reader
+needs none of its code.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from fts.state.values import Epoch, Job, StudyRecord, Trial
 
 TABLE, CSV, JSON, FRAME = "table", "csv", "json", "frame"  # where a fact may be shown
-PARAMETERS = 4  # of a trial in a table: the most important ones
-METRICS = 3  # of a trial in a table, beside the one that decides
+PARAMETERS = 4  # most columns for parameters in a table: the most important ones
+METRICS = 3  # most columns for metrics in a table, besides the optimized one
 
 
 def declared(name: str, record: StudyRecord | None, jobs: Sequence[Job] = ()) -> Declared:
-    """What a study says of itself, and what these jobs show beyond that."""
+    """Returns a study's declaration, extended by what these jobs use beyond it."""
     return read(name, record, jobs)
 
 
 def metric_of(study: Declared, name: str) -> Metric:
-    """As declared, or as a metric is that nobody has declared."""
+    """Returns the declared metric, or the default for an undeclared one."""
     return study.metric(name) or Metric(name)
 
 
 def study_of(job: Job) -> Study:
-    """The study that answers for a job; where its package is broken or gone, what every study does."""
+    """Returns a job's study; the default study if its package is broken or missing."""
     try:
         return load.study(job.study)
     except load.UnknownStudy:
@@ -47,7 +47,7 @@ def study_of(job: Job) -> Study:
 
 
 def has_own(job: Job) -> bool:
-    """Does its study name the columns of its tables itself?"""
+    """Whether its study names the columns of its tables itself."""
     return bool(study_of(job).columns)
 
 
@@ -55,7 +55,7 @@ def has_own(job: Job) -> bool:
 
 
 def record(job: Job, trial: Trial, study: Declared, seconds: float | None, where: str) -> dict[str, Any]:
-    """One trial as one flat row: for a CSV file, a frame or a JSON file; parameters are called params.NAME."""
+    """Returns one trial as a flat row, with its parameters as params.NAME; `where`: CSV, JSON or FRAME."""
     row: dict[str, Any] = {
         "job": job.id, "study": job.study, "experiment": job.experiment, "cell": job.cell, "trial": trial.number,
         "status": str(trial.status), "metric": trial.metric, "direction": str(trial.direction), "value": trial.value,
@@ -77,7 +77,7 @@ def record(job: Job, trial: Trial, study: Declared, seconds: float | None, where
 
 
 def tree(job: Job, trial: Trial, study: Declared, seconds: float | None) -> dict[str, Any]:
-    """One trial as one object, for JSON: the same, with axes, parameters, metrics and facts by their names."""
+    """Returns one trial as an object for JSON, with nested labels, params, metrics and facts."""
     flat = record(replace(job, labels={}), trial, study, seconds, JSON)
     grouped: dict[str, Any] = {"labels": job.labels, "params": trial.params, "metrics": metrics_of(trial)}
     grouped["facts"] = {name: v for name, v in facts_of(trial).items() if JSON in study.fact(name).shown}
@@ -86,25 +86,25 @@ def tree(job: Job, trial: Trial, study: Declared, seconds: float | None) -> dict
 
 
 def step_tree(epoch: Epoch, job: Job) -> dict[str, Any]:
-    """One step of a trial as one object, for JSON."""
+    """Returns one step of a trial as an object for JSON."""
     return {"step": epoch.epoch, "metric": job.metric, "value": epoch.value, "metrics": epoch.metrics, "at": epoch.at}
 
 
 def declared_facts(trial: Trial, study: Declared) -> dict[str, Any]:
-    """The declared facts without a column of their own, for the CSV of a study that names its columns itself."""
+    """Returns the declared facts without a database column, for the CSV of a study that names its columns itself."""
     named = (fact.name for fact in study.facts if CSV in fact.shown and fact.name not in WITH_COLUMN)
     return {name: "" if (value := facts_of(trial).get(name)) is None else value for name in named}
 
 
 GROUPS = ("params.", "metrics.", "facts.")
-AFTER = (  # of a trial, behind everything that differs between studies
+AFTER = (  # last columns of a trial, after those that differ between studies
     "seconds", "cause", "message", "badges", "seed", "host", "device", "threads", "peak_bytes", "code_commit",
     "torch_version", "reused_from", "log_path", "started_at", "ended_at",
 )  # fmt: skip
 
 
 def aligned(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
-    """Columns that all rows share, each kind beside its like, and the rows; None where one has no such thing."""
+    """Returns the common columns of all rows, grouped by kind, and the rows with None for missing values."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     head = [name for name in names if not name.startswith(GROUPS) and name not in AFTER]
     grouped = [name for group in GROUPS for name in sorted(one for one in names if one.startswith(group))]
@@ -113,7 +113,7 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any
 
 
 def _flat(value: Any) -> Any:
-    """What has parts becomes JSON."""
+    """Converts objects and lists to JSON."""
     return json.dumps(value) if isinstance(value, dict | list) else value
 
 
@@ -121,7 +121,7 @@ def _flat(value: Any) -> Any:
 
 
 def of_jobs(jobs: Sequence[Job], studies: Mapping[str, StudyRecord]) -> list[Column]:
-    """The axes that have columns in a list of jobs; of a single axis the cell's name says it all."""
+    """Returns the columns for axes in a list of jobs; none for a single axis, which is the cell's name."""
     found: dict[str, Column] = {}
     of_study: tuple[Column, ...] | None
     for name, job in {job.study: job for job in jobs}.items():
@@ -129,24 +129,24 @@ def of_jobs(jobs: Sequence[Job], studies: Mapping[str, StudyRecord]) -> list[Col
         study = declared(name, studies.get(name))
         if of_study is None:
             axes = [*(axis.name for axis in study.axes), *job.labels]
-            told = [
+            used = [
                 axis for axis in dict.fromkeys(axes) if any(axis in one.labels for one in jobs if one.study == name)
             ]
             labels = {axis.name: axis.label for axis in study.axes}
-            of_study = tuple(Column(labels.get(axis) or axis, axis, right=False) for axis in told)
+            of_study = tuple(Column(labels.get(axis) or axis, axis, right=False) for axis in used)
             of_study = of_study if len(of_study) > 1 else ()
         found |= {column.field: column for column in of_study}
     return list(found.values())
 
 
 def best_heading(jobs: Sequence[Job]) -> str:
-    """`best acc ↑`; `best` where several metrics, or those of a study with its own columns, stand below it."""
+    """Returns `best acc ↑`; `best` for several metrics, or a study with its own columns."""
     metrics = {(job.metric, job.direction) for job in jobs}
     return f"best {heading(jobs[0].metric, jobs[0])}" if len(metrics) == 1 and not has_own(jobs[0]) else "best"
 
 
 def of_trials(job: Job, trials: Sequence[Trial], study: Declared) -> tuple[Column, ...]:
-    """The columns between a trial's state and its note."""
+    """Returns the columns between a trial's state and its note."""
     of_study = study_of(job).columns.get("trials")
     if of_study is not None:
         named = {column.field for column in of_study}
@@ -164,11 +164,11 @@ def of_trials(job: Job, trials: Sequence[Trial], study: Declared) -> tuple[Colum
         ),
         *map(_column_of, _facts_in_table(study)),
     ]
-    return tuple(column for column in columns if any(_is_told(trial, column) for trial in trials))
+    return tuple(column for column in columns if any(_has_value(trial, column) for trial in trials))
 
 
 def of_steps(job: Job, epochs: Sequence[Epoch], study: Declared) -> tuple[Column, ...]:
-    """The columns behind the number of a step."""
+    """Returns the columns after the number of a step."""
     of_study = study_of(job).columns.get("steps")
     if of_study is not None:
         return of_study
@@ -190,12 +190,12 @@ def _column_of(fact: Fact) -> Column:
 
 
 def heading(label: str, job: Job) -> str:
-    """`acc ↑`: the arrow is where better lies."""
+    """Returns `acc ↑`: the arrow points to better values."""
     return f"{label} {ARROWS[job.direction]}"
 
 
 def main_parameters(trials: Sequence[Trial], most: int = PARAMETERS) -> list[str]:
-    """The parameters with the largest share of the spread; while nothing is known of it, those drawn most often."""
+    """Returns the most important parameters first; then, and while importance is unknown, those drawn most often."""
     counts: dict[str, int] = {}
     for trial in trials:
         for name in trial.params:
@@ -206,30 +206,30 @@ def main_parameters(trials: Sequence[Trial], most: int = PARAMETERS) -> list[str
 
 
 def other_parameters(trials: Sequence[Trial]) -> list[str]:
-    """Those that a table of trials has no column for."""
+    """Returns the parameters without a column in a table of trials."""
     every = main_parameters(trials, 10**9)
     return every[PARAMETERS:]
 
 
-def other_metrics(job: Job, told: Sequence[tuple[float | None, Mapping[str, Any]]]) -> list[str]:
-    """The names of all numbers but the one that decides, in the order in which they were told first.
+def other_metrics(job: Job, rows: Sequence[tuple[float | None, Mapping[str, Any]]]) -> list[str]:
+    """Returns the names of all metrics but the optimized one, in the order of their first report.
 
-    What equals it in each of the rows, each a value and its metrics, is it by another name.
+    `rows`: (value, metrics). Omits a metric that equals the value in every row: it is the same under another name.
     """
-    names = dict.fromkeys(name for _, metrics in told for name in metrics if name != job.metric)
-    return [name for name in names if any(metrics.get(name, value) != value for value, metrics in told)]
+    names = dict.fromkeys(name for _, metrics in rows for name in metrics if name != job.metric)
+    return [name for name in names if any(metrics.get(name, value) != value for value, metrics in rows)]
 
 
-def _is_told(trial: Trial, column: Column) -> bool:
+def _has_value(trial: Trial, column: Column) -> bool:
     value = value_of(trial, column.field)
     return bool(value) if column.format == "count" else value is not None and value != ""
 
 
 def value_of(row: Trial | Epoch, field: str) -> Any:
-    """What a column holds of a trial or a step; None: it has no such thing. A pair for two fields."""
+    """Returns a column's value for a trial or a step, or None; a pair for a column of two fields."""
     kind, dot, name = field.partition(".")
     if not dot:
-        first, *second = field.split()  # no name that a person gave: those may hold blanks
+        first, *second = field.split()  # only our own names, which contain no blanks
         return getattr(row, first) if not second else tuple(getattr(row, one) for one in (first, *second))
     if kind == "params":
         return row.params.get(name)  # type: ignore[union-attr]  # a step has none, and no column of it says so
@@ -239,7 +239,7 @@ def value_of(row: Trial | Epoch, field: str) -> Any:
 
 
 def text_of(row: Trial | Epoch, column: Column) -> str | None:
-    """A cell of a table; None: a dash."""
+    """Returns a table cell's text; None means a dash."""
     if column.format == "drawn" and column.field.partition(".")[2] in row.params:  # type: ignore[union-attr]
-        return formatting.number(value_of(row, column.field))  # None, too, may have been drawn
+        return formatting.number(value_of(row, column.field))  # None may be a drawn value
     return formatted(value_of(row, column.field), column.format)

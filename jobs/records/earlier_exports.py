@@ -1,4 +1,4 @@
-"""Exports of an earlier database go aside before this one writes in their place: nothing could write them again."""
+"""Moves exports of an earlier database to another folder before this one overwrites them: they cannot be made again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from fts.jobs.settings import Places
     from fts.state.db import Database
 
-ASIDE = "replaced-%Y%m%d-%H%M%S"  # in the outputs folder, UTC; as a restore names the database it replaces
+ASIDE = "replaced-%Y%m%d-%H%M%S"  # folder in the outputs folder, UTC; `fts restore` uses the same suffix
 
 
-def set_aside(db: Database, places: Places) -> Path | None:
-    """Moves the folders of outputs/hpo that hold trials of an earlier database, and then the table of results as well.
+def move_aside(db: Database, places: Places) -> Path | None:
+    """Moves the folders in outputs/hpo with trials of an earlier database, and if there are any, the table of results.
 
-    Returns the folder they lie in now; None: all that is there is this database's own. Raises OSError.
+    Returns their new folder; None if there are none. Raises OSError.
     """
     refuse_links(places.exports, places.outputs)
     born = min((job.created_at for job in queries.jobs(db)), default=None)
@@ -45,12 +45,12 @@ def set_aside(db: Database, places: Places) -> Path | None:
 
 
 def _is_earlier(db: Database, folder: Path, born: float) -> bool:
-    """Whether its first trial is not in the database, and began before the database had its first job."""
+    """Whether the folder's first trial is not in the database and began before the database's first job."""
     for file in folder.glob("*_all_trials.json"):
         try:
             first = json.loads(file.read_text())[0]
             number, job_id, began = int(first["number"]), int(first["job_id"]), float(first["started_at"])
-        except (ValueError, LookupError, TypeError):  # damaged, empty, or a person's own file: it will be written anew
+        except (ValueError, LookupError, TypeError):  # damaged, empty, or a person's own file
             continue
         try:
             if queries.trial(db, job_id, number).started_at == began:

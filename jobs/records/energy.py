@@ -1,7 +1,7 @@
-"""What a trial's training cost in watt hours, from the hardware samples of its machine; unknown stays unknown.
+"""Computes a trial's energy in watt hours from the hardware samples of its machine; unknown power gives no number.
 
-The power of a sample is that of processor packages and GPU, idle share and other programs included. It holds until the
-next sample, and trials that train at the same time share it.
+A sample's power is that of the processor packages and the GPU, with the idle share and other programs. It counts until
+the next sample, and trials that train at the same time share it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Attempt, Epoch, Job, Sample, Trial
 
-MOST_SAMPLES = 1_000_000  # one in 10 s and worker, and one a minute of those older than two days
-LONGEST_S = 180.0  # a sample says nothing about what comes later than that
-ENOUGH = 0.9  # of a trial's training must have been measured
+MOST_SAMPLES = 1_000_000  # one per 10 s and worker, and one per minute for those older than two days
+LONGEST_S = 180.0  # a sample counts for at most this long
+ENOUGH = 0.9  # share of a trial's training that must have been measured
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Seconds since the epoch between which a machine drew so many watts."""
+    """A span of constant power of one machine; start and stop in seconds since 1970."""
 
     start: float
     stop: float
@@ -35,9 +35,9 @@ class Stretch:
 
 
 def energies(db: Database, since: float = 0.0) -> dict[int, float]:
-    """Watt hours by trial id, of every trial whose training was measured; empty where no sensor knows the power.
+    """Returns watt hours by trial id, for each trial with a measured training; {} if no sensor measures power.
 
-    Right of the trials that began at the time `since`, or later; what was over before is not read.
+    Correct for trials that began at `since` or later; does not read jobs that ended before.
     """
     if not queries.knows_power(db):  # before reading weeks of samples, after every trial
         return {}
@@ -45,11 +45,11 @@ def energies(db: Database, since: float = 0.0) -> dict[int, float]:
     host_of = {worker.id: worker.host for worker in queries.workers(db, limit=100_000)}
     jobs = [job for job in queries.jobs(db) if _has_worked(job) and (job.ended_at or math.inf) >= since]
     curves = [curve for job in jobs for curve in queries.history(db, job.id)]
-    worked = {id_: spans for job in jobs for id_, spans in queries.worked_on(db, job.id).items()}
+    worked = {id_: spans for job in jobs for id_, spans in queries.attempts_by_trial(db, job.id).items()}
     found: dict[int, float] = {}
     for host in {host_of.get(sample.worker_id) for sample in measured}:
         of_host = stretches([sample for sample in measured if host_of.get(sample.worker_id) == host])
-        found |= shared_out(of_host, training(curves, host) | running(curves, worked, host))
+        found |= share_out(of_host, training(curves, host) | running(curves, worked, host))
     return found
 
 
@@ -58,7 +58,7 @@ def _has_worked(job: Job) -> bool:
 
 
 def _samples(db: Database, since: float) -> list[Sample]:
-    """Those that tell the power since that time, and the latest of each worker before them."""
+    """Returns the samples since that time, and each worker's latest sample with watts before them."""
     first = since - LONGEST_S
     before = queries.latest_powers(db, first) if since else ()
     return [*before, *queries.samples(db, first, limit=MOST_SAMPLES)]
@@ -67,9 +67,9 @@ def _samples(db: Database, since: float) -> list[Sample]:
 def total(
     known: Mapping[int, float], trials: Sequence[Trial], seconds: Mapping[int, float] | None = None
 ) -> float | None:
-    """Watt hours of all these trials that trained; None when one of them was not measured.
+    """Returns the watt hours of all of these trials that trained; None if one of them was not measured.
 
-    `seconds` by trial id where its epochs do not tell them.
+    `seconds`: training time by trial id; default: the trials' `train_seconds`.
     """
     took = {trial.id: trial.train_seconds if seconds is None else seconds.get(trial.id, 0.0) for trial in trials}
     trained = [trial.id for trial in trials if took[trial.id] > 0 and trial.reused_from is None]
@@ -79,7 +79,7 @@ def total(
 
 
 def stretches(samples: Sequence[Sample]) -> list[Stretch]:
-    """The samples of one machine as stretches of equal power, in order; the last one is as long as the one before."""
+    """Converts one machine's samples to spans of constant power, in order; the last is as long as the one before."""
     ordered = sorted(samples, key=lambda sample: sample.at)
     lengths = [min(LONGEST_S, after.at - one.at) for one, after in pairwise(ordered)]
     return [
@@ -90,7 +90,7 @@ def stretches(samples: Sequence[Sample]) -> list[Stretch]:
 
 
 def training(curves: Iterable[tuple[Trial, Sequence[Epoch]]], host: str | None) -> dict[int, list[tuple[float, float]]]:
-    """When each trial of a machine trained: its epochs, as (start, stop)."""
+    """Returns the (start, stop) of each epoch, by trial id, for the trials of one machine."""
     return {
         trial.id: [(epoch.at - epoch.seconds, epoch.at) for epoch in epochs]
         for trial, epochs in curves
@@ -101,7 +101,7 @@ def training(curves: Iterable[tuple[Trial, Sequence[Epoch]]], host: str | None) 
 def running(
     curves: Iterable[tuple[Trial, Sequence[Epoch]]], worked: Mapping[int, Sequence[Attempt]], host: str | None
 ) -> dict[int, list[tuple[float, float]]]:
-    """When each trial of a machine ran whose epochs do not tell how long they took: its processes, as (start, stop)."""
+    """Returns the (start, stop) of each process, by trial id, for one machine's trials without epoch times."""
     return {
         trial.id: [(one.began_at, one.ended_at) for one in worked.get(trial.id, ()) if one.ended_at is not None]
         for trial, epochs in curves
@@ -109,8 +109,8 @@ def running(
     }
 
 
-def shared_out(power: Sequence[Stretch], trained: Mapping[int, Sequence[tuple[float, float]]]) -> dict[int, float]:
-    """Watt hours of each trial; those whose training was not measured nearly throughout are left out."""
+def share_out(power: Sequence[Stretch], trained: Mapping[int, Sequence[tuple[float, float]]]) -> dict[int, float]:
+    """Returns watt hours by trial id; omits trials with less than ENOUGH of their training measured."""
     starts = [stretch.start for stretch in power]
     busy = [0.0] * len(power)  # seconds of training in each stretch, summed over trials
     for spans in trained.values():
@@ -131,7 +131,7 @@ def shared_out(power: Sequence[Stretch], trained: Mapping[int, Sequence[tuple[fl
 def overlaps(
     power: Sequence[Stretch], starts: Sequence[float], spans: Iterable[tuple[float, float]]
 ) -> Iterator[tuple[int, float]]:
-    """(stretch, seconds) of every stretch that a span touches."""
+    """Yields (index of the stretch, seconds) for each overlap of a stretch with a span."""
     for start, stop in spans:
         k = max(0, bisect_right(starts, start) - 1)
         while k < len(power) and power[k].start < stop:

@@ -1,14 +1,14 @@
-"""Writes what the earlier scripts wrote, from the database, atomically: exports are never read back.
+"""Exports jobs and results as files from the database, atomically; fts does not read its results from them.
 
 outputs/hpo/{experiment}/best_params.json, {experiment}_best.json, {experiment}_all_trials.json,
 trials/trial_NNNN.json, and one row per finished cell in outputs/hpo/{study}_results.csv; a study may give the second
 and the last another name (the flagship's are {experiment}_{budget}_best.json and experiment_results.csv). A folder
-holds one job: of a cell that was searched again the latest search, the earlier ones in {experiment}_job7.
+holds one job: for a cell that was searched again the latest search; earlier ones are in {experiment}_job7.
 
-What is written after a trial costs the same whatever the number of trials: its own file, and the best one's if that
-changed. {experiment}_all_trials.json of a job with more than FEW trials follows at a cost below 1 % of the time, so it
-may be minutes behind while the job runs. It is whole when the job ends or is left, and after `fts export`. When the
-table of results is written after the end of a job is decided in owed.py.
+The export after a trial takes the same time for any number of trials: it writes the trial's own file, and the best
+trial's files if they changed. For a job with more than FEW trials, {experiment}_all_trials.json is rewritten so rarely
+that it takes below 1 % of the time, so it may be minutes old while the job runs. It is complete when the job ends or
+is released, and after `fts export`. pending_exports.py decides when the table of results is written.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.spec import NAME
 from fts.jobs.records import columns, results
-from fts.jobs.records.results_cache import KeptRows
+from fts.jobs.records.results_cache import RowCache
 from fts.jobs.status import trial_facts
 from fts.jobs.status.formatting import iso, trials_ended
 from fts.state import queries
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     from fts.jobs.settings import Places
     from fts.state.db import Database
 
-FEW = 100  # trials: their file is rewritten after each one
-SHARE = 50_000  # bytes a second: 1 % of what reading and writing the trials of a large job manages
-PATIENCE_S = 30.0  # for another writer of exports
+FEW = 100  # up to so many trials, the file of all trials is rewritten after each one
+SHARE = 50_000  # bytes per second: 1 % of the speed of reading and writing the trials of a large job
+PATIENCE_S = 30.0  # how long to wait for another writer of exports
 
 
 def export_job(db: Database, places: Places, job: Job) -> Path:
-    """Rewrite everything of one cell from the database; returns its folder. Raises CannotWrite."""
+    """Rewrites all files of one job from the database; returns its folder. Raises CannotWrite."""
     with exporting(places):
         return _export_job(db, places, job)
 
@@ -65,10 +65,10 @@ def _export_job(db: Database, places: Places, job: Job) -> Path:
 
 
 def export_trials(db: Database, places: Places, job: Job, numbers: Sequence[int]) -> None:
-    """After these trials, at a cost that does not grow with the number of all trials. Raises CannotWrite."""
+    """Exports these trials, in a time that does not grow with the number of all trials. Raises CannotWrite."""
     with exporting(places):
         job = queries.job(db, job.id)
-        aside = places.exports / beside_name(job)
+        aside = places.exports / numbered_name(job)
         was_aside = aside.exists()
         folder = own_folder(db, places, job)
         new_here = was_aside and folder != aside
@@ -81,9 +81,8 @@ def export_trials(db: Database, places: Places, job: Job, numbers: Sequence[int]
 
 
 def export_summaries(db: Database, places: Places, job: Job, numbers: Sequence[int] = ()) -> None:
-    """The file of all trials and the best one's, and these trials', of a job that is left before it has ended.
-
-    Raises CannotWrite.
+    """Writes the file of all trials, those of the best one and those of `numbers`, for a job that is released before
+    its end. Raises CannotWrite.
     """
     with exporting(places):
         job = queries.job(db, job.id)
@@ -95,7 +94,7 @@ def export_summaries(db: Database, places: Places, job: Job, numbers: Sequence[i
 
 
 def is_due(path: Path) -> bool:
-    """Whether rewriting the file takes less than a hundredth of the time since it was written last."""
+    """Whether rewriting the file takes less than 1 % of the time since it was last written."""
     try:
         last = path.stat()
     except OSError:
@@ -105,9 +104,9 @@ def is_due(path: Path) -> bool:
 
 @contextmanager
 def exporting(places: Places) -> Iterator[None]:
-    """One writer of exports at a time: an older look at the database must not be written over a newer one.
+    """Locks the exports for one writer at a time: an older state of the database must not overwrite a newer one.
 
-    Raises CannotWrite when another writer, a stopped process for instance, keeps them for PATIENCE_S.
+    Raises CannotWrite if another writer, for example a stopped process, holds the lock for PATIENCE_S.
     """
     make_folder(places.outputs)
     handle = os.open(places.outputs, os.O_RDONLY | os.O_CLOEXEC)
@@ -125,20 +124,22 @@ def _wait_for_others(handle: int, outputs: Path) -> None:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as busy:
             if time.monotonic() > end:
-                told = f"another process has been writing the exports of {outputs} for {PATIENCE_S:.0f} s; try again"
-                raise CannotWrite(errno.EAGAIN, told) from busy
+                why = f"another process has been writing the exports of {outputs} for {PATIENCE_S:.0f} s; try again"
+                raise CannotWrite(errno.EAGAIN, why) from busy
             time.sleep(0.02)
         except OSError:  # a file system without locks
             return None
 
 
 def own_folder(db: Database, places: Places, job: Job) -> Path:
-    """outputs/hpo/{experiment}, of the search that the report shows; any other job of that name has `_job7` behind it.
+    """Returns outputs/hpo/{experiment} for the search that the report shows, and {experiment}_job7 for any other job
+    of that name.
 
-    Where this one has come to be shown, what it wrote under `_job7` goes, and what it displaces is written there first.
+    If this job is the shown one, first exports the jobs that it replaces to their own folders, and removes its own
+    former `_job7` folder.
     """
     same = queries.namesakes(db, job)
-    aside = {other.id: places.exports / beside_name(other) for other in same}
+    aside = {other.id: places.exports / numbered_name(other) for other in same}
     shown = job.id == shown_of(same).id
     folder = places.exports / job.experiment if shown else aside[job.id]
     refuse_links(folder / "trials", places.outputs)
@@ -150,13 +151,14 @@ def own_folder(db: Database, places: Places, job: Job) -> Path:
     return folder
 
 
-def beside_name(job: Job) -> str:
-    """What a job is called beside another of its name."""
+def numbered_name(job: Job) -> str:
+    """Returns a job's name if another job has the same experiment: `{experiment}_job7`."""
     return f"{job.experiment}_job{job.id}"
 
 
 def shown_of(same: Iterable[Job]) -> Job:
-    """Of jobs of one name the latest of which a trial has ended, as `begun_cells` has it; else the latest."""
+    """Returns the job to show of several with one name: the latest with an ended trial, as in `begun_cells`, else the
+    latest."""
     return max(same, key=lambda job: (job.status is not JobStatus.CANCELLED, trials_ended(job) > 0, job.id))
 
 
@@ -168,12 +170,12 @@ def _write_trial(db: Database, places: Places, folder: Path, job: Job, trial: Tr
 
 
 def has_file(job: Job, trial: Trial) -> bool:
-    """Has the trial a file of its own? Without steps all of it stands in the file of all trials."""
+    """Whether the trial has its own file. Without steps, the file of all trials holds everything about it."""
     return trial.epochs > 0 or not columns.study_of(job).is_bare
 
 
 def _write_summaries(db: Database, places: Places, folder: Path, job: Job, trials: Sequence[Trial]) -> None:
-    """All trials in one file, the best one's two files, and nothing beside them that another job left there."""
+    """Writes the file of all trials and the two files of the best one; removes files that another job left there."""
     write_json(folder / all_trials(job), [trial_record(job, trial, ()) for trial in trials], places.outputs)
     best = best_of(job, trials)
     if best is not None:
@@ -198,13 +200,13 @@ def best_files(job: Job) -> tuple[str, str]:
 
 
 def _remove(places: Places, folder: Path, job: Job) -> None:
-    """Removes what was exported there, and the folder where nothing else is in it; nothing behind a link."""
+    """Removes the exported files, and the folder if it is then empty; does not follow links."""
     if not folder.is_dir() or link_below(folder / "trials", places.outputs) is not None:
         return
     _remove_trials(folder, set())
     _remove_best(folder, job)
     (folder / all_trials(job)).unlink(missing_ok=True)
-    with suppress(OSError):  # not empty: a person's file is in it
+    with suppress(OSError):  # not empty: it contains a person's file
         (folder / "trials").rmdir()
         folder.rmdir()
 
@@ -223,30 +225,30 @@ def _remove_best(folder: Path, job: Job) -> None:
 
 
 def export_results(db: Database, places: Places) -> Path:
-    """As `export_tables`; the first of them."""
+    """Writes all tables of results; returns the first one's path."""
     return export_tables(db, places)[0]
 
 
 def export_tables(
-    db: Database, places: Places, rows: KeptRows | None = None, only: Collection[Path] | None = None
+    db: Database, places: Places, rows: RowCache | None = None, only: Collection[Path] | None = None
 ) -> list[Path]:
-    """The tables of results, each study's in a file of its own, rewritten whole from the database.
+    """Rewrites the table of results of each study from the database; returns the paths. Raises CannotWrite.
 
-    One row per ended cell: in experiment_results.csv, where a study says so, else in hpo/STUDY_results.csv. `only`:
-    these files; `rows`: those that this process has made already. Raises CannotWrite.
+    One row per ended cell: in experiment_results.csv if the study says so, else in hpo/STUDY_results.csv. `only`:
+    write these files only; `rows`: the cache of rows that this process has already made.
     """
     with exporting(places):
         return _export_results(db, places, rows, only)
 
 
 def _export_results(
-    db: Database, places: Places, rows: KeptRows | None = None, only: Collection[Path] | None = None
+    db: Database, places: Places, rows: RowCache | None = None, only: Collection[Path] | None = None
 ) -> list[Path]:
     found: dict[Path, list[Job]] = {}
     for job in exportable(db):
         found.setdefault(results_file(places, job), []).append(job)
     margins = {margin.job_id: margin for margin in queries.margins(db)}
-    rows = KeptRows(db) if rows is None else rows
+    rows = RowCache(db) if rows is None else rows
     declared = queries.studies(db)
     ended = {path: _ended_cells(jobs) for path, jobs in found.items()}
     wanted = sorted(path for path in found if only is None or path in only)
@@ -265,7 +267,7 @@ def _ended_cells(jobs: Iterable[Job]) -> list[Job]:
 
 
 def results_file(places: Places, job: Job) -> Path:
-    """Where the table of its study lies."""
+    """Returns the path of the table of results of the job's study."""
     return columns.study_of(job).results_file(places) or places.exports / f"{job.study}_results.csv"
 
 
@@ -278,9 +280,9 @@ def export_all(db: Database, places: Places) -> list[Path]:
 
 
 def catch_up(db: Database, places: Places) -> None:
-    """Write what a worker that died between the end of a job and its export, or met a full disk, left unwritten.
+    """Writes missing exports: a worker may have died between the end of a job and its export, or found a full disk.
 
-    Told by what the files hold, not by their age: the clock may have been set back since, or the study copied.
+    Decides by the content of the files, not by their age: the clock may have been set back, or the study copied.
     """
     there = [job for job in exportable(db) if job.status in ENDED]
     known = {path: written(path) for path in {results_file(places, job) for job in there}}
@@ -297,12 +299,12 @@ def catch_up(db: Database, places: Places) -> None:
 
 
 def _is_whole(db: Database, places: Places, job: Job) -> bool:
-    """Whether every trial of a job has its file, and the last one stands in the file of all."""
+    """Whether every trial of a job has its file, and the last one is in the file of all trials."""
     last = queries.latest_trial(db, job.id)
     if last is None:
         return True
     same = queries.namesakes(db, job)
-    folder = places.exports / (job.experiment if shown_of(same).id == job.id else beside_name(job))
+    folder = places.exports / (job.experiment if shown_of(same).id == job.id else numbered_name(job))
     try:
         files = [path for path in (folder / "trials").iterdir() if TRIAL_FILE.fullmatch(path.name)]
         with (folder / all_trials(job)).open("rb") as file:
@@ -314,7 +316,7 @@ def _is_whole(db: Database, places: Places, job: Job) -> bool:
 
 
 def _files_of(db: Database, job: Job, last: Trial) -> int:
-    """How many trials have a file of their own."""
+    """Counts the trials that have their own file."""
     return queries.trials_with_steps(db, job.id) if columns.study_of(job).is_bare else last.number + 1
 
 
@@ -323,7 +325,7 @@ TRIAL_FILE = re.compile(r"trial_\d{4,}\.json")
 
 
 def written(table: Path) -> set[tuple[str, str]]:
-    """(experiment, time of its end) of every row of experiment_results.csv; none of what is no such table."""
+    """Returns (experiment, time of its end) of every row of a table of results; an empty set if there is no table."""
     if not table.exists():
         return set()
     with table.open(errors="replace", newline="") as file:
@@ -332,13 +334,14 @@ def written(table: Path) -> set[tuple[str, str]]:
 
 
 def exportable(db: Database) -> list[Job]:
-    """Jobs whose names may become folders; others were written into the table by hand, and no worker runs them."""
+    """Returns the jobs with valid folder names; others were inserted by hand, and no worker runs them."""
     named = (job for job in queries.jobs(db) if NAME.fullmatch(job.experiment) and NAME.fullmatch(job.study))
     return [job for job in named if columns.study_of(job).may_export(job)]
 
 
 def best_of(job: Job, trials: Iterable[Trial]) -> Trial | None:
-    """The best complete trial that did not diverge; the lower number wins a tie. Of several goals, in the first."""
+    """Returns the best complete trial that did not diverge, of equal ones the lowest number; with several goals the
+    front's best in the first goal."""
     if len(job.goals) > 1:
         return first_of(front(job, trials))
     return results.best_of(trials)
@@ -353,7 +356,7 @@ def trial_record(job: Job, trial: Trial, epochs: Iterable[Epoch]) -> dict[str, A
 
 
 def best_record(job: Job, best: Trial, margin: Margin | None = None) -> dict[str, Any]:
-    """The winner with everything needed to run it again, as its study tells it."""
+    """Returns the best trial as a record with all that is needed to run it again; a study may define its own."""
     found = columns.study_of(job).best_record(job, best, margin)
     if found is not None:
         return found
@@ -385,7 +388,7 @@ def write_json(path: Path, content: Any, root: Path | None = None) -> None:
 
 
 def without_nan(content: Any) -> Any:
-    """The same with null where a number is not finite: JSON has no NaN, and jq and browsers refuse the whole file."""
+    """Returns the content with None for numbers that are not finite: JSON has no NaN, and jq and browsers refuse it."""
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, dict):
@@ -394,13 +397,13 @@ def without_nan(content: Any) -> Any:
 
 
 def write_text(path: Path, text: str, root: Path | None = None) -> None:
-    """All or nothing; a file that says the same already stays, for flushing one costs more than reading it."""
+    """Writes a file atomically; keeps one with the same content, because reading it is cheaper than flushing it."""
     content = text.encode()
-    if not _is_private_and_says(path, content):
+    if not _is_same_and_private(path, content):
         atomic_write(path, content, root, durable=False)
 
 
-def _is_private_and_says(path: Path, content: bytes) -> bool:
+def _is_same_and_private(path: Path, content: bytes) -> bool:
     try:
         found = path.lstat()
         same = stat.S_ISREG(found.st_mode) and not found.st_mode & 0o077 and found.st_size == len(content)

@@ -1,4 +1,4 @@
-"""Writes any study as tables for pandas: trials, epochs and draws. Copies; writing again replaces them."""
+"""Exports a study as Parquet tables for pandas: trials, epochs and draws. Writing again replaces them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ class NoPandas(RuntimeError):
 
 
 def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
-    """The tables of every study: into the folder where there is one study, else into a folder of each study's name.
-
-    Raises NoPandas.
+    """Writes the tables of all studies; returns the paths. One study goes into `folder`, several into folders with
+    their names. Raises NoPandas.
     """
     names = list(dict.fromkeys(job.study for job in queries.jobs(db)))
     jobs = {job.study: job for job in queries.jobs(db)}
@@ -42,7 +41,7 @@ def to_parquet(db: Database, places: Places, folder: Path) -> list[Path]:
 
 
 def tables(db: Database, study: str) -> dict[str, Rows]:
-    """trials (one row per trial), epochs (one per report) and draws (one per value drawn), as rows of plain values."""
+    """Returns the tables trials (one row per trial), epochs (one per report) and draws (one per drawn value)."""
     with db.read():
         declared = columns.declared(study, queries.studies(db).get(study))
         jobs = sorted((job for job in queries.jobs(db) if job.study == study), key=lambda job: job.id)
@@ -51,14 +50,14 @@ def tables(db: Database, study: str) -> dict[str, Rows]:
         draws: Rows = []
         for job in jobs:
             history = queries.history(db, job.id)
-            seconds = spent([trial for trial, _ in history], queries.worked_on(db, job.id))
+            seconds = spent([trial for trial, _ in history], queries.attempts_by_trial(db, job.id))
             drawn = queries.drawn(db, job.id)
             for trial, curve in history:
                 trials.append(columns.record(job, trial, declared, seconds.get(trial.id), columns.FRAME))
                 name = {"job": job.id, "experiment": job.experiment, "cell": job.cell, "trial": trial.number}
                 for epoch in curve:
-                    told = {f"metrics.{one}": value for one, value in epoch.metrics.items()}
-                    epochs.append(name | {"step": epoch.epoch, "value": epoch.value, **told, "at": epoch.at})
+                    metrics = {f"metrics.{one}": value for one, value in epoch.metrics.items()}
+                    epochs.append(name | {"step": epoch.epoch, "value": epoch.value, **metrics, "at": epoch.at})
                 for draw in drawn.get(trial.id, ()):
                     value = {"value": json.dumps(draw.value), "distribution": json.dumps(draw.distribution)}
                     draws.append(name | {"k": draw.k, "name": draw.name, **value})
@@ -66,7 +65,7 @@ def tables(db: Database, study: str) -> dict[str, Rows]:
 
 
 def write(rows_of: dict[str, Rows], folder: Path) -> list[Path]:
-    """Each table as a file of parquet, with a type for each column, whatever its rows hold. Raises NoPandas."""
+    """Writes each table as a Parquet file with one type per column; returns the paths. Raises NoPandas."""
     try:
         import pyarrow as pa  # here, not above: most commands write no tables
         from pyarrow import parquet
@@ -77,8 +76,8 @@ def write(rows_of: dict[str, Rows], folder: Path) -> list[Path]:
     written = []
     for name, rows in rows_of.items():
         head, lines = columns.aligned([dict.fromkeys(KINDS[name]), *rows])
-        told = [[line[n] for line in lines[1:]] for n in range(len(head))]
-        made = {column: _array(pa, KINDS[name].get(column), told[n]) for n, column in enumerate(head)}
+        values = [[line[n] for line in lines[1:]] for n in range(len(head))]
+        made = {column: _array(pa, KINDS[name].get(column), values[n]) for n, column in enumerate(head)}
         path = folder / f"{name}.parquet"
         with replacing(path) as draft:
             parquet.write_table(pa.table(made), draft)
@@ -87,7 +86,7 @@ def write(rows_of: dict[str, Rows], folder: Path) -> list[Path]:
 
 
 _NAMED = {"job": "int64", "experiment": "string", "cell": "string", "trial": "int64"}
-KINDS: dict[str, dict[str, str]] = {  # of each table, the columns that it always has; one without a value, too
+KINDS: dict[str, dict[str, str]] = {  # table -> type of each column that it always has, even without values
     "trials": {
         "job": "int64", "study": "string", "experiment": "string", "cell": "string", "trial": "int64",
         "status": "string", "metric": "string", "direction": "string", "value": "float64", "best_step": "int64",
@@ -102,9 +101,9 @@ KINDS: dict[str, dict[str, str]] = {  # of each table, the columns that it alway
 
 
 def _array(pa: Any, kind: str | None, values: Sequence[Any]) -> Any:
-    """A column of one type: its own, else that of all its values; numbers and words in one are words."""
+    """Returns a column of the given type, else of its values' common type; mixed numbers and text become text."""
     if kind is not None:
-        with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # of a row that somebody edited
+        with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a row that was edited by hand
             return pa.array(values, getattr(pa, kind)())
     there = [value for value in values if value is not None]
     if there and all(isinstance(value, bool) for value in there):

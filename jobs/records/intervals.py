@@ -1,4 +1,4 @@
-"""Intervals for means and shares, each with its method and its number of observations; the standard library alone."""
+"""95 % intervals for means and shares, with their method and number of observations; uses the standard library only."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEVEL = 0.95
-Z = 1.959963984540054  # of a normal distribution, two-sided 95 %
+Z = 1.959963984540054  # quantile of the normal distribution for a two-sided 95 % interval
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval; nan ends: too few observations for one."""
+    """An estimate with its 95 % interval; the ends are nan if there are too few observations."""
 
     value: float
     low: float
@@ -31,7 +31,7 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean of independent values with Student's t interval (n - 1 degrees of freedom)."""
+    """Returns the mean of independent values with Student's t interval (n - 1 degrees of freedom)."""
     n = len(values)
     mean = math.fsum(values) / n if n else math.nan
     if n < 2:
@@ -42,7 +42,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def share_interval(hits: int, n: int) -> Interval:
-    """A share with Wilson's interval."""
+    """Returns the share hits / n with Wilson's interval."""
     if not n:
         return Interval(math.nan, math.nan, math.nan, 0, "Wilson")
     share = hits / n
@@ -53,7 +53,7 @@ def share_interval(hits: int, n: int) -> Interval:
 
 @lru_cache(maxsize=1000)
 def t_quantile(probability: float, freedom: float) -> float:
-    """Of Student's distribution, for probabilities from 0.5; by bisection of its distribution function."""
+    """Returns the quantile of Student's distribution, for probabilities from 0.5, by bisection of `t_cdf`."""
     low, high = 0.0, 2.0
     while t_cdf(high, freedom) < probability and high < 1e12:
         high *= 2
@@ -71,7 +71,7 @@ def t_cdf(t: float, freedom: float) -> float:
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularised one, by Lentz's continued fraction (Numerical Recipes, 6.4)."""
+    """Returns the regularised incomplete beta function, by Lentz's continued fraction (Numerical Recipes, 6.4)."""
     if x <= 0 or x >= 1:
         return float(x >= 1)
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))

@@ -1,4 +1,4 @@
-"""Hands a study to Optuna: real studies in a storage of its own. Copies; writing again replaces them."""
+"""Exports cells as Optuna studies into an Optuna storage. Writing again replaces them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.records.exports import beside_name, shown_of
+from fts.jobs.records.exports import numbered_name, shown_of
 from fts.jobs.records.searches import begun_cells
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.status import trial_facts
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
     import optuna
 
-SHOWN = (  # of a trial, as Optuna's user attributes
+SHOWN = (  # fields of a trial that become user attributes in Optuna
     "val_loss", "val_auc", "auc_low", "auc_high", "n_params", "n_train", "n_val", "n_pos", "prior_loss", "best_epoch",
     "last_value", "train_seconds", "cause", "label_md5", "data_md5", "effective_md5", "code_commit",
 )  # fmt: skip
-OF_SPEC = ("dataset", "data_md5", "code_md5")  # of a job's specification, as attributes of its study
+OF_SPEC = ("dataset", "data_md5", "code_md5")  # fields of a job's specification that become user attributes
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 
 
 class NoStorage(ValueError):
-    """An address at which Optuna can keep no studies; the sentence says what is wrong with it."""
+    """A storage URL that Optuna cannot use; the message says why."""
 
 
 def to_optuna(db: Any, url: str, tell: Callable[[str], None] | None = None) -> list[str]:
-    """One study per cell in the storage `url` (sqlite:///x.db), named by its experiment; returns their names.
+    """Writes one study per cell to the storage `url` (sqlite:///x.db), named by its experiment; returns the names.
 
-    A study of that name is replaced. Trials that have not ended are left out: in a storage they would wait for ever.
-    So are trials that Optuna cannot hold; `tell` names them. Raises NoStorage for a storage it cannot use.
+    Replaces a study of that name. Omits trials that have not ended, which would stay running for ever in a storage,
+    and trials that Optuna cannot store; calls `tell` for the latter. Raises NoStorage for a URL that it cannot use.
     """
     import optuna  # here, not above: 0.4 s, and only this export needs it
     from sqlalchemy.exc import SQLAlchemyError
@@ -56,8 +56,8 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
     written = []
     shown = begun_cells(queries.jobs(db))
     for job in shown:
-        same = [other for other in shown if other.experiment == job.experiment]  # another one has other axes
-        name = job.experiment if shown_of(same) is job else beside_name(job)
+        same = [other for other in shown if other.experiment == job.experiment]  # the others have other axes
+        name = job.experiment if shown_of(same) is job else numbered_name(job)
         history = queries.history(db, job.id)
         if name in there:
             optuna.delete_study(study_name=name, storage=storage)
@@ -68,7 +68,7 @@ def _written(optuna: Any, db: Any, url: str, tell: Callable[[str], None] | None)
 
 
 def in_memory(db: Any, job: Job, tell: Callable[[str], None] | None = None) -> optuna.Study:
-    """The ended trials of a cell as a study that lives in this process: for plots, importances, a look."""
+    """Returns the ended trials of a cell as an Optuna study in memory, for plots and importances."""
     import optuna  # here, not above: see to_optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -87,9 +87,9 @@ def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], Non
     for name, label in job.labels.items():
         study.set_user_attr(name, label)
     study.set_user_attr("job", job.id)
-    if len(job.goals) > 1 and not job.metric.startswith("values_"):  # which is what Optuna calls them itself
+    if len(job.goals) > 1 and not job.metric.startswith("values_"):  # "values_" is Optuna's own default name
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it is experimental, and has been for years
+            warnings.simplefilter("ignore")  # Optuna has called it experimental for years
             study.set_metric_names(list(job.goals))
     for name in OF_SPEC:
         if name in job.spec:
@@ -97,7 +97,7 @@ def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], Non
     drawn = queries.drawn(db, job.id) if job.spec.get("space") is None else {}
     for trial, epochs in history:
         try:
-            if trial.status in ENDED and role_of(trial) is None:  # else its best would not be the search's
+            if trial.status in ENDED and role_of(trial) is None:  # extra trials could become the study's best
                 study.add_trial(_frozen(job, trial, epochs, drawn.get(trial.id, ())))
         except (ValueError, TypeError, KeyError, AttributeError) as odd:
             if tell is not None:
@@ -105,9 +105,9 @@ def _fill(study: Any, db: Any, job: Job, history: Any, tell: Callable[[str], Non
 
 
 def _frozen(job: Job, trial: Trial, epochs: tuple[Epoch, ...], draws: Sequence[Draw]) -> optuna.trial.FrozenTrial:
-    """One ended trial as Optuna keeps it, with what it did as user attributes.
+    """Converts one ended trial for Optuna, with its facts and metrics as user attributes.
 
-    Its distributions are those of its cell's space, or, where the trial drew define-by-run, those of its draws.
+    Its distributions are those of its cell's space, or for a define-by-run trial those of its draws.
     """
     from fts.jobs.search.sampler import PastTrial, frozen
 

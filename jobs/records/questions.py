@@ -1,4 +1,4 @@
-"""Says what became of a question that was asked again, and what to type."""
+"""Says what enqueueing a cell did, also if a job of the same question exists, and which command to type next."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from fts.state.values import Enqueued, Job
 
 
-def told(name: str, cell: Any, found: Enqueued, job: Job | None, dry_run: bool = False) -> str:
-    """What became of a cell, or would: `tiny/h1 is done: job 3, 3 trials, best .5931; --again searches it anew`."""
+def enqueued_sentence(name: str, cell: Any, found: Enqueued, job: Job | None, dry_run: bool = False) -> str:
+    """Says what enqueueing did to a cell, or would do: `tiny/h1 is done: job 3, 3 trials, best .5931; ...`."""
     asked = Amount(cell.trials, getattr(cell, "seeds", 1), getattr(cell, "baseline", None) is not None)
     if found.created or job is None:
         number = "" if job is None or dry_run else f" as job {job.id}"
-        return f"{name} {'is new' if dry_run else 'is in line'}{number}: {_amount(asked)}{_held(found)}"
+        return f"{name} {'is new' if dry_run else 'is queued'}{number}: {_amount(asked)}{_held(found)}"
     if found.extended_from is not None:
         return f"{name} {_extended(found, job, dry_run)}{_held(found)}"
     state, cure = STATES.get(found.status, (found.status, "`--again` searches it again from the start"))
     return f"{name} {state}: job {job.id}, {_trials(job)}{_asked(asked, job)}{_best(job)}; {_cure(cure, found, job)}"
 
 
-TIME_IS_UP = "time is up"  # how the message of a cell begins that its timeout has ended
+TIME_IS_UP = "time is up"  # prefix of the message of a job that its timeout has ended
 STATES = {
-    "queued": ("is in line", "`fts worker` runs it"),
+    "queued": ("is queued", "`fts worker` runs it"),
     "running": ("is running", "`fts status` shows its progress"),
     "paused": ("is paused", "`fts resume {job}` continues it"),
     "done": ("is done", "`--again` searches it again from the start"),
@@ -37,30 +37,30 @@ STATES = {
 
 def _amount(asked: Amount) -> str:
     trials = formatting.count(asked.search, "trial")
-    return f"{trials}, then {_beside(asked.seeds - 1, asked.baseline)}" if asked.beside else trials
+    return f"{trials}, then {_extra(asked.seeds - 1, asked.baseline)}" if asked.extra else trials
 
 
-def _beside(seeds: int, baseline: bool) -> str:
-    """What runs when the search has ended."""
-    told = ["its baseline"] if baseline else []
-    return " and ".join([*told, f"its winner with {formatting.count(seeds, 'other seed')}"] if seeds else told)
+def _extra(seeds: int, baseline: bool) -> str:
+    """Names what runs after the search."""
+    parts = ["its baseline"] if baseline else []
+    return " and ".join([*parts, f"its winner with {formatting.count(seeds, 'other seed')}"] if seeds else parts)
 
 
 def _extended(found: Enqueued, job: Job, dry_run: bool) -> str:
-    """By what a person asked for: trials of its search, and what runs beside it in words of their own."""
+    """Says by what a job was extended: trials of its search, and extra trials in words of their own."""
     verb = "would be extended" if dry_run else "is extended"
     was = {"done": "was done", "failed": "had failed", "cancelled": "was cancelled"}.get(found.status)
-    back = f"; it {was} and {'would go' if dry_run else 'is'} back in line" if was else f"; it is {found.status}"
+    back = f"; it {was} and {'would be' if dry_run else 'is'} queued again" if was else f"; it is {found.status}"
     assert found.had is not None and found.has is not None, "it was extended"
     more = found.has.search > found.had.search
-    told = f" from {found.had.search} to {formatting.count(found.has.search, 'trial')}" if more else ""
+    words = f" from {found.had.search} to {formatting.count(found.has.search, 'trial')}" if more else ""
     now, before = found.has, found.had
     seeds = max((n for n, was in ((now.seeds, before.seeds), (now.follows, before.follows)) if n > was), default=1)
     baseline = now.baseline > before.baseline
     if seeds > 1 or baseline:
-        new = _beside(seeds - 1, baseline)
-        told += f"{',' if more else ''} {'would run' if dry_run else 'runs'} {new}, too"
-    return f"{verb}: job {job.id}{told}{back}"
+        new = _extra(seeds - 1, baseline)
+        words += f"{',' if more else ''} {'would run' if dry_run else 'runs'} {new}, too"
+    return f"{verb}: job {job.id}{words}{back}"
 
 
 def _trials(job: Job) -> str:
@@ -73,9 +73,9 @@ def _trials(job: Job) -> str:
 
 def _asked(asked: Amount, job: Job) -> str:
     has = amount_of(job.spec, job.trials_wanted)
-    told = [f"{has.beside} of them beside its search"] if has.beside else []
-    told += [f"{asked.search} asked for"] if asked.search < has.search else []
-    return f" ({', '.join(told)})" if told else ""
+    parts = [f"{has.extra} of them outside its search"] if has.extra else []
+    parts += [f"{asked.search} asked for"] if asked.search < has.search else []
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _best(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""What the jobs of any study found: a table for people, every digit for programs, the lines of its summary file."""
+"""The results of jobs: a table for people, all digits for programs, and the rows of a study's summary file."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Attempt, Job, StudyRecord, Trial
 
-HEAD = ("timestamp", "study", "experiment", "cell")  # then the axes
-BEHIND = (
+HEAD = ("timestamp", "study", "experiment", "cell")  # columns before the axes
+BEHIND = (  # columns after the axes
     "metric", "direction", "value", "best_trial", "best_step", "trials_complete", "trials_pruned", "trials_failed",
     "trials_wanted", "status", "cause", "minutes", "energy_wh", "code_commit", "job",
 )  # fmt: skip
 
 
 def tables(db: Database, jobs: Sequence[Job]) -> list[tuple[str, Table]]:
-    """One table for each study of these jobs, by the study's name."""
+    """Returns (study, table of results) for each study of these jobs."""
     names = dict.fromkeys(job.study for job in sorted(jobs, key=lambda job: job.id))
     found = []
     for name in names:
@@ -44,7 +44,7 @@ def tables(db: Database, jobs: Sequence[Job]) -> list[tuple[str, Table]]:
 
 
 def table(db: Database, jobs: Sequence[Job]) -> Table:
-    """Cell, axes, trials, best value, best trial, its parameters, time, energy, note: the table of any study."""
+    """Returns a study's table: cell, axes, trials, best value, best trial, its parameters, time, energy, note."""
     searches = Searches(queries.jobs(db))
     study = columns.declared(jobs[0].study, queries.studies(db).get(jobs[0].study))
     measured = energies(db)
@@ -59,7 +59,7 @@ def table(db: Database, jobs: Sequence[Job]) -> Table:
     records = [each.record() for each in found]
     head, lines = columns.aligned(records)
     laid = layout(found, study)
-    alike = len({each.name for each in found}) < len(found)  # the number alone tells two searches of a cell apart
+    alike = len({each.name for each in found}) < len(found)  # two searches of one cell differ by their job id only
     return Table(
         tuple(name for name, _, _ in laid),
         [[texts[n] or "—" for _, _, texts in laid] for n in range(len(found))],
@@ -72,14 +72,14 @@ def table(db: Database, jobs: Sequence[Job]) -> Table:
 
 @dataclass(frozen=True)
 class Found:
-    """One job and what it found."""
+    """One job and its results."""
 
     job: Job
     name: str
     trials: Sequence[Trial]
     seconds: float
     energy_wh: float | None
-    newer: str | None  # `job 5 is in line`: searches of the same cell that wait or run
+    newer: str | None  # `job 5 is queued`: waiting or running searches of the same cell
     other_axes: str | None  # `job 5 has width instead of size`: the study's axes have changed
 
     @property
@@ -88,7 +88,7 @@ class Found:
 
     @property
     def front(self) -> tuple[Trial, ...]:
-        """The best trial; of several goals all that no other beats."""
+        """The best trial; with several goals the Pareto front."""
         return front(self.job, self.trials)
 
     @property
@@ -102,31 +102,31 @@ class Found:
 
     @property
     def note(self) -> str:
-        said = [f"older search: {self.newer}"] if self.newer else []
-        said += [f"earlier axes: {self.other_axes}"] if self.other_axes else []
+        notes = [f"older search: {self.newer}"] if self.newer else []
+        notes += [f"earlier axes: {self.other_axes}"] if self.other_axes else []
         if self.best is None and self.job.status in formatting.ENDED:
-            said.append(formatting.without_best(self.job))
+            notes.append(formatting.without_best(self.job))
         if self.best is not None and self.job.status is JobStatus.FAILED:
-            said.append(f"what it found before it failed ({self.job.cause})")
-        return ", ".join([*said, *(badge for badge in (self.best.badges if self.best else ()) if badge != "reused")])
+            notes.append(f"what it found before it failed ({self.job.cause})")
+        return ", ".join([*notes, *(badge for badge in (self.best.badges if self.best else ()) if badge != "reused")])
 
     def record(self) -> dict[str, Any]:
         return record(self.job, self.trials, self.seconds, self.energy_wh) | {"note": self.note or None}
 
 
-Laid = tuple[str, bool, list[str | None]]  # heading, whether it holds numbers, one text for each job
+TextColumn = tuple[str, bool, list[str | None]]  # heading, whether it holds numbers, one text per job
 
 
-def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
-    """The columns of the table; one that is empty for every job is left out."""
+def layout(found: Sequence[Found], study: Declared) -> list[TextColumn]:
+    """Returns the columns of the table; omits a column that is empty for all jobs."""
     bests = [each.best for each in found]
     metrics = list(dict.fromkeys(each.job.metric for each in found))
-    laid: list[Laid] = [
+    laid: list[TextColumn] = [
         ("job", True, [str(each.job.id) for each in found]),
         ("cell", False, [each.name for each in found]),
     ]
     axes = axes_of([each.job for each in found], study)
-    if len(axes) > 1:  # of one axis the cell's name says it
+    if len(axes) > 1:  # with one axis, the cell's name is its value
         labels = {axis.name: axis.label for axis in study.axes}
         laid += [
             (labels.get(name) or name, False, [_plain(each.job.labels.get(name)) for each in found]) for name in axes
@@ -169,13 +169,10 @@ def layout(found: Sequence[Found], study: Declared) -> list[Laid]:
 
 
 def axes_of(jobs: Iterable[Job], study: Declared) -> list[str]:
-    """The names of the axes: as declared, then those that only jobs know."""
-    told = dict.fromkeys(name for job in jobs for name in job.labels)
-    return [*(axis.name for axis in study.axes if axis.name in told), *(n for n in told if n not in _names(study))]
-
-
-def _names(study: Declared) -> set[str]:
-    return {axis.name for axis in study.axes}
+    """Returns the names of the axes: declared ones first, then those that only jobs have."""
+    used = dict.fromkeys(name for job in jobs for name in job.labels)
+    known = [axis.name for axis in study.axes]
+    return [*(name for name in known if name in used), *(name for name in used if name not in known)]
 
 
 def _plain(value: Any) -> str | None:
@@ -191,25 +188,25 @@ def _trials(job: Job) -> str:
 
 
 def watt_hours(energy: float) -> str:
-    """`0.42`, `18.3`, `240`."""
+    """Formats watt hours: `0.42`, `18.3`, `240`."""
     return f"{energy:.2f}" if energy < 1 else f"{energy:.1f}" if energy < 100 else f"{energy:.0f}"
 
 
 def _again(again: Replicates) -> str:
-    """`0.0325 ± 0.012 (3)`: mean, half of the 95 % interval, how many."""
+    """Returns `0.0325 ± 0.012 (3)`: mean, half of the 95 % interval, number of trials."""
     interval = again.interval
     half = f" ± {formatting.number((interval.high - interval.low) / 2)}" if interval.is_known else ""
     return f"{trial_facts.number(interval.value)}{half} ({interval.n})"
 
 
 def newer_of(searches: Searches, cell: Job) -> str | None:
-    """`job 5 is in line, job 6 runs`: the searches of the same cell that may still replace what this one found."""
+    """Returns `job 5 is queued, job 6 runs`: waiting or running searches that will replace this one's results."""
     coming = [job for job in searches.newer(cell) if job.status in COMING] if cell.kind == "cell" else []
     return ", ".join(f"job {job.id} {COMING[job.status]}" for job in coming) or None
 
 
 def other_axes(searches: Searches, cell: Job) -> str | None:
-    """`job 5 has width instead of size`: the latest job of the same values on other axes."""
+    """Returns `job 5 has width instead of size`: the latest job of this name on other axes."""
     other = searches.on_other_axes(cell) if cell.kind == "cell" else None
     if other is None:
         return None
@@ -219,7 +216,7 @@ def other_axes(searches: Searches, cell: Job) -> str | None:
 
 
 def best_of(trials: Iterable[Trial]) -> Trial | None:
-    """The best complete trial of one goal that did not diverge; the lower number wins a tie."""
+    """Returns the best ranked complete trial by one goal, of equal ones the lowest number."""
     fit = [t for t in trials if t.status is TrialStatus.COMPLETE and t.value is not None and t.is_ranked]
     return min(fit, key=lambda trial: (trial.direction.key(trial.value or 0.0), trial.number), default=None)
 
@@ -230,9 +227,9 @@ def best_of(trials: Iterable[Trial]) -> Trial | None:
 def spent(
     trials: Iterable[Trial], worked: Mapping[int, Sequence[Attempt]], until: float | None = None
 ) -> dict[int, float]:
-    """Seconds by trial id: those of its epochs, or, where nobody told them, those its processes ran.
+    """Returns seconds by trial id: those of its epochs, or without epoch times those of its processes.
 
-    A process that still runs counts up to the time `until`, and not at all without it.
+    A process that still runs counts up to the time `until`; without `until` it does not count.
     """
     return {trial.id: trial.train_seconds or _ran(trial, worked.get(trial.id, ()), until) for trial in trials}
 
@@ -245,29 +242,29 @@ def _ran(trial: Trial, attempts: Sequence[Attempt], until: float | None) -> floa
 
 
 def spent_until_now(db: Database, job: Job, trials: Iterable[Trial]) -> dict[int, float]:
-    """The same for a reader of this moment. A worker that went silent counts as at work until its lease ends."""
+    """Returns seconds by trial id until now. A silent worker counts as working until its lease ends."""
     until = None if job.lease_until is None else min(db.now(), job.lease_until)
-    return spent(trials, queries.worked_on(db, job.id), until)
+    return spent(trials, queries.attempts_by_trial(db, job.id), until)
 
 
 # ---------------------------------------------------------------- the summary file
 
 
 def head_of(jobs: Sequence[Job], declared: Mapping[str, StudyRecord]) -> list[str]:
-    """The columns of a study's summary file that every line has."""
+    """Returns the columns that every row of a study's summary file has."""
     study = columns.declared(jobs[0].study, declared.get(jobs[0].study))
     return [*HEAD, *(_axis(name) for name in axes_of(jobs, study)), *BEHIND]
 
 
 def row_of(db: Database, job: Job, trials: Sequence[Trial], measured: Mapping[int, float]) -> dict[str, Any]:
-    """One line of the summary file, by column; what is missing is empty."""
-    seconds = spent(trials, queries.worked_on(db, job.id))
+    """Returns one row of the summary file by column, without missing values."""
+    seconds = spent(trials, queries.attempts_by_trial(db, job.id))
     found = record(job, trials, sum(seconds.values()), total(measured, trials, seconds))
     return {name: value for name, value in found.items() if value is not None}
 
 
 def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float | None) -> dict[str, Any]:
-    """One job as a flat row with every digit."""
+    """Returns one job as a flat row with all digits."""
     found = front(job, trials)
     best = first_of(found)
     row: dict[str, Any] = {"timestamp": formatting.iso(job.ended_at), "study": job.study, "experiment": job.experiment}
@@ -296,7 +293,7 @@ def record(job: Job, trials: Sequence[Trial], seconds: float, energy_wh: float |
 
 
 def _axis(name: str) -> str:
-    """An axis goes by its own name, unless a column has that already."""
+    """Returns an axis's column name: its own name, or `axis.NAME` if another column has it."""
     return f"axis.{name}" if name in (*HEAD, *BEHIND) else name
 
 

@@ -1,6 +1,6 @@
-"""Keeps the rows of the tables of results: what a job that has ended says is made anew only where it may have changed.
+"""Caches the rows of the tables of results: the row of an ended job is made again only if it may have changed.
 
-Of a job with a thousand others on record, the end would else cost the reading of all their trials.
+Without the cache, the end of a job would read the trials of all other jobs, which may be a thousand.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from fts.state.values import Job, Margin
 
 Row = dict[str, Any]
-SILENT_S = 3600.0  # a sensor that has told nothing for so long is not waited for
+SILENT_S = 3600.0  # the cache does not wait for a power sensor that was silent for this long
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A row, what it was made of, and whether its watt hours stay."""
+class CachedRow:
+    """A row, what it was made from, and whether its watt hours are final."""
 
     job: Job
     margin: Margin | None
@@ -41,17 +41,17 @@ class Kept:
         return self.job.ended_at or 0.0
 
 
-class KeptRows:
-    """Of one process. A row says the same as one that is made of the whole database."""
+class RowCache:
+    """The rows that one process has made. A cached row equals one that is made from the whole database."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
-        self._kept: dict[int, Kept] = {}
-        self._power = False  # did any sensor know it when the rows were made?
+        self._kept: dict[int, CachedRow] = {}
+        self._power = False  # whether any sensor measured watts when the rows were made
         self._lock = threading.Lock()
 
     def of(self, wanted: Sequence[Job], ended: Iterable[Job], margins: Mapping[int, Margin]) -> list[Row]:
-        """One row for each job that is wanted, in their order; `ended`: every cell that has ended, of any study."""
+        """Returns one row for each wanted job, in their order; `ended`: all ended cells of all studies."""
         with self._lock:
             self._forget_changed(ended, margins)
             new = [job for job in wanted if job.id not in self._kept]
@@ -60,7 +60,8 @@ class KeptRows:
             return [self._kept[job.id].row for job in wanted]
 
     def _forget_changed(self, ended: Iterable[Job], margins: Mapping[int, Margin]) -> None:
-        """Where watts are known, jobs of the same time, too: they shared the power with what has changed."""
+        """Removes rows of changed jobs. With measured watts, also rows of jobs that ran at the same time: they shared
+        the power with the changed ones."""
         if (power := queries.knows_power(self.db)) != self._power:
             self._power = power
             self._kept.clear()
@@ -83,20 +84,20 @@ class KeptRows:
             margin = margins.get(job.id)
             row = columns.study_of(job).result_row(job, trials, total(measured, trials), margin)
             made = results.row_of(self.db, job, trials, measured) if row is None else row
-            self._kept[job.id] = Kept(job, margin, made, (job.ended_at or 0.0) < settled)
+            self._kept[job.id] = CachedRow(job, margin, made, (job.ended_at or 0.0) < settled)
 
     def _settled_before(self) -> float:
-        """Of a job that ended before that, nothing that is still to come changes the watt hours.
+        """Returns the time before which watt hours are final: no later measurement changes a job that ended before.
 
-        A trial that has not ended may have shared the power with it; how long a sample holds is known with the next.
+        A trial that has not ended may have shared the power with it; the length of a sample is known with the next one.
         """
         if not self._power:
             return 0.0
-        told, working = queries.powers_until(self.db), queries.working_since(self.db)
-        measured = max(told or 0.0, self.db.now() - SILENT_S)
+        known, working = queries.power_known_until(self.db), queries.working_since(self.db)
+        measured = max(known or 0.0, self.db.now() - SILENT_S)
         return measured if working is None else min(working, measured)
 
 
 def began(job: Job) -> float:
-    """No trial of a job runs before that."""
+    """Returns a time before which no trial of the job ran."""
     return job.created_at if job.started_at is None else job.started_at

@@ -14,7 +14,8 @@ GAP = "  "
 
 
 def layout(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> list[str]:
-    """The head line and one line per row; `right` names the columns that hold numbers. None is a dash."""
+    """Returns the head line and one line per row; `right`: the columns to align right, for numbers. None becomes a
+    dash."""
     lines = [[clean(name) for name in columns], *([_text(value) for value in row] for row in rows)]
     widths = [max(formatting.width(line[n]) for line in lines) for n in range(len(columns))]
     numbers = set(right)
@@ -34,7 +35,7 @@ def _text(value: Any) -> str:
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> list[str]:
-    """The same as the lines of a Markdown table."""
+    """Returns the lines of a Markdown table; `right` as in `layout`."""
     numbers = set(right)
     lines = [list(columns), ["---:" if name in numbers else "---" for name in columns], *rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

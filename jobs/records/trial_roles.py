@@ -1,4 +1,4 @@
-"""What ran beside a search: its winner with other seeds, and its baseline."""
+"""Finds the extra trials of a job outside its search: the winner with other seeds, and the baseline."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
     from fts.state.values import Trial
 
-OF = "replicates"  # fact of a replicate: the number of the trial that it repeats
+OF = "replicates"  # fact of a replicate: the number of the repeated trial
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """The winner with other seeds. The value of the search itself is left out: it was chosen for being good."""
+    """The winner with other seeds. Excludes the value of the search itself, which was selected for being good."""
 
     trials: tuple[Trial, ...]
-    interval: Interval  # of their mean; t
-    curse: float  # how much better the search's value is than their mean: above 0, it was lucky, too
+    interval: Interval  # t interval of their mean
+    curse: float  # how much better the search's value is than their mean; above 0: it was partly luck
 
 
 def role_of(trial: Trial) -> str | None:
-    """`baseline` or `replicate`; None: it belongs to the search."""
+    """Returns `baseline` or `replicate`; None if the trial belongs to the search."""
     role = trial.facts.get(ROLE)
     return role if role in (BASELINE, REPLICATE) else None
 
@@ -36,7 +36,7 @@ def search_of(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def replicates_of(winner: Trial | None, trials: Iterable[Trial]) -> Replicates | None:
-    """None: it has not run again, or nothing came of it."""
+    """Returns the winner's complete replicates; None if there are none."""
     if winner is None or winner.value is None:
         return None
     again = tuple(
@@ -56,6 +56,6 @@ def replicates_of(winner: Trial | None, trials: Iterable[Trial]) -> Replicates |
 
 
 def baseline_of(trials: Iterable[Trial]) -> Trial | None:
-    """The latest complete one."""
+    """Returns the latest complete baseline, or None."""
     done = [t for t in trials if role_of(t) == BASELINE and t.status is TrialStatus.COMPLETE and t.value is not None]
     return done[-1] if done else None

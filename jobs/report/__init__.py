@@ -1,1 +1,1 @@
-"""The report of any study: what was found, how sure it is, and why, on one page that opens without a network."""
+"""The report of a study: results, their uncertainty and their origin, on one page that works offline."""

@@ -1,4 +1,4 @@
-"""Sections about what the trials cost: failures by cause, hours, memory and energy."""
+"""Builds the sections about the cost of the trials: failures by cause, hours, memory and energy."""
 
 from __future__ import annotations
 

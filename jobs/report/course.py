@@ -1,4 +1,4 @@
-"""Sections about the course of the searches: history, importance, axes, parameters, curves, pruning."""
+"""Builds the sections about the course of the searches: history, importance, axes, parameters, curves, pruning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.report.data import CellReport, StudyReport
 
-OPEN_CELLS = 6  # whose landscapes are drawn
+OPEN_CELLS = 6  # cells with charts of their parameters
 HISTORY = (
     "A dot is a complete trial, the line is the best value so far, the dashed line the baseline. Values far from all "
     "others stand at the edge. Point at a dot to see its parameters."
@@ -98,7 +98,7 @@ def lies_of(one: statistics.AxisTest) -> str:
 
 
 def landscape(study: StudyReport, main: Sequence[str]) -> Section | None:
-    """Parallel coordinates, contours and slices of the first cells."""
+    """Returns parallel coordinates, contours and slices of the first cells."""
     cells = [cell for cell in study.cells if len(cell.complete) >= figures.ENOUGH]
     most = figures.points_each(min(len(cells), OPEN_CELLS) * figures.MOST_PARAMETERS)
     parts = []

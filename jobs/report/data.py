@@ -1,4 +1,4 @@
-"""Reads what the report is about: the cells of one study with their trials, curves, space, time and energy."""
+"""Reads the data of the report: the cells of one study with their trials, curves, space, time and energy."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Curve, Direction, Job, Trial
 
-INFEASIBLE = "infeasible"  # badge
-MOST_CURVES = 200  # trials of a cell of which the steps are kept for drawing and auditing
+INFEASIBLE = "infeasible"  # badge of a trial that violates a constraint
+MOST_CURVES = 200  # trials per cell with steps for the charts and the pruning audit
 
 
 @dataclass(frozen=True)
 class CellReport:
-    """One cell and all that is known of it."""
+    """One cell with its data for the report."""
 
     job: Job
     name: str
@@ -40,10 +40,10 @@ class CellReport:
     baseline: Trial | None
     curves: Mapping[int, Mapping[int, float]]  # number -> step -> value
     space: Mapping[str, Mapping[str, Any]]  # parameter -> distribution
-    worked: Mapping[int, float]  # number of a trial -> seconds of work, replicates and baselines included
+    worked: Mapping[int, float]  # trial number -> seconds of work, with replicates and baselines
     energy_wh: float | None
-    newer: str | None
-    failed_beside: tuple[Trial, ...] = ()  # replicates and baselines
+    newer: str | None  # waiting or running searches of the same cell
+    failed_extra: tuple[Trial, ...] = ()  # failed replicates and baselines
 
     @property
     def seconds(self) -> float:
@@ -59,38 +59,38 @@ class CellReport:
 
     @property
     def complete(self) -> list[Trial]:
-        """Those of the search with a value to compare, by number."""
+        """The search's complete trials with a finite, ranked value, by number."""
         return [t for t in self.trials if t.status is TrialStatus.COMPLETE and is_finite(t.value) and t.is_ranked]
 
     def key(self, value: float) -> float:
-        """Smaller is better."""
+        """Returns a sort key: smaller is better."""
         return self.direction.key(value)
 
     @property
     def ended(self) -> int:
-        """How many trials of the search are complete, valid or not."""
+        """Number of complete trials of the search, with those that violate a constraint."""
         return sum(trial.status is TrialStatus.COMPLETE for trial in self.trials)
 
     @property
     def invalid(self) -> int:
-        """How many complete trials break a constraint."""
+        """Number of complete trials that violate a constraint."""
         return sum(trial.status is TrialStatus.COMPLETE and INFEASIBLE in trial.badges for trial in self.trials)
 
     @property
     def goals(self) -> Mapping[str, Direction]:
-        """Metric -> goal, where there are several; the first decides."""
+        """Metric -> direction if there are several goals, the first goal first; else empty."""
         return self.job.goals if len(self.job.goals) > 1 else {}
 
 
 @dataclass(frozen=True)
 class StudyReport:
-    """One study as the report sees it."""
+    """One study with its data for the report."""
 
     name: str
     declared: Declared
     cells: tuple[CellReport, ...]
     axes: Mapping[str, tuple[Any, ...]]  # name -> values that occur, in order
-    others: int = 0  # jobs of the study that the page is not about: older searches, cancelled ones
+    others: int = 0  # jobs of the study that the page does not show: older searches
     source: str = ""
     made_at: str = ""
     folder_of: Mapping[tuple[int, int], Any] = field(default_factory=dict)  # job, trial -> its folder
@@ -108,8 +108,8 @@ class StudyReport:
 
 
 def study_report(db: Database, places: Any, name: str, made_at: str = "") -> StudyReport:
-    """Everything of one study, from one consistent look."""
-    from fts.jobs.api.spec import trial_folder  # here: with the rest of what only this function needs
+    """Reads everything about one study in one transaction."""
+    from fts.jobs.api.spec import trial_folder  # here, not above: only this function needs it
 
     with db.read():
         every = queries.jobs(db)
@@ -117,7 +117,10 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
         shown = sorted(begun_cells(of_study), key=lambda job: job.id)
         record = queries.studies(db).get(name)
         measured = energies(db)
-        read = [(job, queries.trials(db, job.id), curves_of(db, job), queries.worked_on(db, job.id)) for job in shown]
+        read = [
+            (job, queries.trials(db, job.id), curves_of(db, job), queries.attempts_by_trial(db, job.id))
+            for job in shown
+        ]
     declared = columns.declared(name, record, of_study)
     cells, searches = [], Searches(every)
     folders = {}
@@ -159,7 +162,7 @@ def study_report(db: Database, places: Any, name: str, made_at: str = "") -> Stu
 
 
 def curves_of(db: Database, job: Job) -> tuple[Curve, ...]:
-    """None where a row of its trials cannot be read; `fts doctor` names it."""
+    """Returns the curves of a job; () if a row of its trials is unreadable, which `fts doctor` reports."""
     try:
         return queries.curves(db, job.id)
     except UnreadableHistory:
@@ -167,14 +170,14 @@ def curves_of(db: Database, job: Job) -> tuple[Curve, ...]:
 
 
 def chosen(curves: Sequence[Curve], best: Trial | None) -> list[Curve]:
-    """The latest trials with steps, and the best one."""
+    """Returns the curves of the latest trials with steps, and of the best one."""
     with_steps = [curve for curve in curves if len(curve.epochs) > 1]
     latest = with_steps[-MOST_CURVES:]
     return [*latest, *(c for c in with_steps[:-MOST_CURVES] if best is not None and c.number == best.number)]
 
 
 def space_of(job: Job, curves: Sequence[Curve]) -> dict[str, dict[str, Any]]:
-    """Declared, or as its trials drew it: the latest distribution of each name."""
+    """Returns the declared space, else the latest distribution that trials drew each parameter from."""
     declared = job.spec.get("space")
     if isinstance(declared, dict):
         return {name: value for name, value in declared.items() if isinstance(value, dict)}
@@ -185,7 +188,7 @@ def space_of(job: Job, curves: Sequence[Curve]) -> dict[str, dict[str, Any]]:
 
 
 def axes_of(cells: Sequence[CellReport], declared: Declared) -> dict[str, tuple[Any, ...]]:
-    """Axes on which these cells differ or at least stand, with the values that occur."""
+    """Returns the axes of these cells, with the values that occur."""
     names = dict.fromkeys([*(axis.name for axis in declared.axes), *(name for c in cells for name in c.job.labels)])
     found = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""The charts of the page, one function each; a function returns no chart where the data do not carry one."""
+"""Draws the charts of the page, one function each; a function returns None if there are too few data."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from fts.jobs.report.statistics import CellImportance
     from fts.state.values import Trial
 
-MOST_CHARTS = 24  # of one kind; the page says which are left out
-MOST_POINTS = 1500  # of one chart
+MOST_CHARTS = 24  # of one kind; the page says how many are left out
+MOST_POINTS = 1500  # in one chart
 MOST_LINES = 150
-MOST_RANKED = 400  # trials of a contour, the latest
-MOST_OF_A_KIND = 12_000  # points of all charts of one kind, so that the page opens at once
+MOST_RANKED = 400  # latest trials in a contour
+MOST_OF_A_KIND = 12_000  # points in all charts of one kind, so that the page opens quickly
 MOST_PARAMETERS = 6
-ENOUGH = 10  # complete trials below which nothing of a landscape is drawn
-GRID = 22  # cells of a contour each way
-WIDE_RANGE = 50.0  # highest over lowest value from which a logarithmic scale is used
+ENOUGH = 10  # fewest complete trials for parallel coordinates, slices and contours
+GRID = 22  # fields of a contour in each direction
+WIDE_RANGE = 50.0  # ratio of highest to lowest value above which the scale is logarithmic
 
 
 # ---------------------------------------------------------------- scales
 
 
 def scale_of_values(values: Sequence[float], also: Sequence[float] = ()) -> Scale:
-    """Of finite values, of which the outermost do not squeeze the others into one line; `also` is within it."""
+    """Returns a scale for finite values; outliers may lie outside, so that the others stay apart. Includes `also`."""
     known = sorted(value for value in values if math.isfinite(value)) or [0.0]
     low, high = known[0], known[-1]
     if len(known) >= ENOUGH:
@@ -50,7 +50,7 @@ def scale_of_values(values: Sequence[float], also: Sequence[float] = ()) -> Scal
 
 
 def scale_of_parameter(name: str, cell: CellReport, values: Sequence[Any]) -> Scale:
-    """As the parameter is drawn: logarithmic, or one place for each choice."""
+    """Returns a scale for a parameter: linear or logarithmic as it is drawn, or one place per choice."""
     one = cell.space.get(name, {})
     if any(not isinstance(value, int | float) or isinstance(value, bool) for value in values):
         known = list(one.get("choices", ())) or sorted({repr(v): v for v in values}.values(), key=str)
@@ -63,30 +63,30 @@ def scale_of_parameter(name: str, cell: CellReport, values: Sequence[Any]) -> Sc
 
 
 def thinned(trials: Sequence[Trial], most: int) -> list[Trial]:
-    """Evenly chosen, the last one always."""
+    """Returns at most `most` evenly chosen trials, with the last one."""
     every = max(1, -(-len(trials) // most))
     return list(trials[::-1][::every][::-1])
 
 
 def points_each(charts: int) -> int:
-    """How many points each of so many charts has at most."""
+    """Returns the most points of each chart if there are so many charts."""
     return min(MOST_POINTS, max(100, MOST_OF_A_KIND // max(1, charts)))
 
 
 def shade(place: float) -> str:
-    """A class for where a trial stands in its cell, best to worst: q1 to q5."""
+    """Returns the CSS class of a trial's place in its cell, from best (q1) to worst (q5)."""
     return f"q{min(int(place * 5), 4) + 1}"
 
 
 def places(cell: CellReport, trials: Sequence[Trial]) -> list[float]:
-    """0: the best, 1: the worst."""
+    """Returns each trial's place by rank: 0 for the best, 1 for the worst."""
     if len(trials) < 2:
         return [0.0] * len(trials)
     return [(rank - 1) / (len(trials) - 1) for rank in ranks([cell.key(trial.value or 0.0) for trial in trials])]
 
 
-def told(trial: Trial) -> str:
-    """What a reader without the script sees when they point at a trial; with it, its parameters too."""
+def tooltip(trial: Trial) -> str:
+    """Returns a trial's tooltip for a reader without JavaScript; the script shows its parameters too."""
     return f"t{trial.number}: {trial_facts.number(trial.value)}" if trial.value is not None else ""
 
 
@@ -95,7 +95,7 @@ def is_best(cell: CellReport, trial: Trial) -> bool:
 
 
 def key_of(trial: Trial) -> str:
-    """By which the script knows a trial."""
+    """Returns the script's key of a trial."""
     return f"{trial.job_id}.{trial.number}"
 
 
@@ -103,7 +103,7 @@ def key_of(trial: Trial) -> str:
 
 
 def history(cell: CellReport, most: int = MOST_POINTS, size: tuple[int, int] = (320, 200)) -> str | None:
-    """Every trial's value, and the best so far."""
+    """Draws each trial's value and the best value so far."""
     done = cell.complete
     if len(done) < 2:
         return None
@@ -114,7 +114,7 @@ def history(cell: CellReport, most: int = MOST_POINTS, size: tuple[int, int] = (
     known = [t.value for t in done if t.value is not None]
     chart.y = scale_of_values(known, also=() if base is None else (base,))
     for trial in thinned(done, most):
-        chart.point(trial.number, trial.value, "dot", told(trial), 2, key_of(trial))
+        chart.point(trial.number, trial.value, "dot", tooltip(trial), 2, key_of(trial))
     best: list[tuple[int, float]] = []
     for trial in done:
         assert trial.value is not None, "it is complete"
@@ -127,7 +127,7 @@ def history(cell: CellReport, most: int = MOST_POINTS, size: tuple[int, int] = (
 
 
 def curves(cell: CellReport, step: str) -> str | None:
-    """The values of each trial over its steps; the best trial stands out."""
+    """Draws each trial's values over its steps, with the best trial highlighted."""
     done = {number: points for number, points in cell.curves.items() if len(points) > 1}
     if not done:
         return None
@@ -149,7 +149,7 @@ def curves(cell: CellReport, step: str) -> str | None:
 
 
 def importances(shares: Sequence[CellImportance]) -> str | None:
-    """Mean share of each parameter over the cells, a dot for each cell, and a row for chance."""
+    """Draws each parameter's mean share over the cells, a dot per cell, and a row for chance."""
     if not any(one.varies for one in shares):
         return None
     names = list(dict.fromkeys(one.name for each in shares for one in each.shares))
@@ -176,7 +176,7 @@ def importances(shares: Sequence[CellImportance]) -> str | None:
 
 
 def parallel(cell: CellReport, shown: Sequence[str]) -> str | None:
-    """One line for each trial through its parameters and its value; darker is better."""
+    """Draws parallel coordinates: a line per trial through its parameters and its value; darker is better."""
     done = cell.complete
     names = [name for name in shown if any(name in trial.params for trial in done)]
     if len(done) < ENOUGH or len(names) < 2:
@@ -199,7 +199,7 @@ def parallel(cell: CellReport, shown: Sequence[str]) -> str | None:
             drawn = name in trial.params or scale is values
             points.append((x, chart.top + (1 - chart._within(scale(value))) * high if drawn else missing))
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        chart.path(path, f"way {shade(place)}", told(trial), key_of(trial))
+        chart.path(path, f"way {shade(place)}", tooltip(trial), key_of(trial))
     for x, (name, scale) in zip(at, scales, strict=True):
         chart.parts.append(f'<path class="axis" d="M{x:.1f} {chart.top}V{chart.top + high:.1f}"/>')
         chart.text(x, chart.top - 10, shortened(name, 16), "label", "middle")
@@ -209,7 +209,7 @@ def parallel(cell: CellReport, shown: Sequence[str]) -> str | None:
 
 
 def slices(cell: CellReport, name: str, most: int = MOST_POINTS) -> str | None:
-    """A parameter against the value, a dot for each trial."""
+    """Draws a parameter against the value, a dot per trial."""
     done = [trial for trial in cell.complete if name in trial.params]
     if len(done) < ENOUGH:
         return None
@@ -219,12 +219,12 @@ def slices(cell: CellReport, name: str, most: int = MOST_POINTS) -> str | None:
     drawn = thinned([trial for trial in done if not is_best(cell, trial)], most)
     for trial in [*drawn, *(trial for trial in done if is_best(cell, trial))]:
         kind, radius = ("star", 4.0) if is_best(cell, trial) else ("dot", 2.4)
-        chart.point(trial.params[name], trial.value, kind, told(trial), radius, key_of(trial))
+        chart.point(trial.params[name], trial.value, kind, tooltip(trial), radius, key_of(trial))
     return chart.svg()
 
 
 def contour(cell: CellReport, first: str, second: str) -> str | None:
-    """Ranks between the trials, weighted by distance, under the trials themselves."""
+    """Draws the trials over a map of their ranks, interpolated by inverse distance."""
     done = [trial for trial in cell.complete if first in trial.params and second in trial.params]
     if len(done) < ENOUGH + 5:
         return None
@@ -246,14 +246,14 @@ def contour(cell: CellReport, first: str, second: str) -> str | None:
     for trial, place in zip(done[-MOST_RANKED:], places(cell, done)[-MOST_RANKED:], strict=True):
         best = is_best(cell, trial)
         chart.point(
-            trial.params[first], trial.params[second], "star" if best else f"ring {shade(place)}", told(trial),
+            trial.params[first], trial.params[second], "star" if best else f"ring {shade(place)}", tooltip(trial),
             5 if best else 3, key_of(trial),
         )  # fmt: skip
     return chart.svg()
 
 
 def pareto(cell: CellReport) -> tuple[str | None, list[Trial]]:
-    """Two goals against each other, and the trials that no other one beats in every goal."""
+    """Draws two goals against each other; also returns the trials of the Pareto front."""
     goals = cell.goals
     done = [(trial, found) for trial in cell.complete if (found := values_of(cell, trial)) is not None]
     if len(goals) < 2 or len(done) < 2:
@@ -266,14 +266,14 @@ def pareto(cell: CellReport) -> tuple[str | None, list[Trial]]:
     chart.y = scale_of_values([found[1] for _, found in done])
     for k, (trial, found) in enumerate(done[-MOST_POINTS:], start=max(0, len(done) - MOST_POINTS)):
         kind, radius = ("star", 4.0) if k in best else ("dot", 2.2)
-        chart.point(found[0], found[1], kind, told(trial), radius, key_of(trial))
+        chart.point(found[0], found[1], kind, tooltip(trial), radius, key_of(trial))
     if len(goals) == 2:
         chart.line(sorted((done[k][1][0], done[k][1][1]) for k in best), "best", "the front")
     return chart.svg(), [done[k][0] for k in best]
 
 
 def values_of(cell: CellReport, trial: Trial) -> tuple[float, ...] | None:
-    """Its value for each goal; None: one of them is not known."""
+    """Returns the trial's value for each goal; None if one is unknown."""
     metrics = trial_facts.metrics_of(trial)
     found = [metrics.get(name) for name in cell.goals]
     if all(isinstance(value, int | float) and math.isfinite(value) for value in found):
@@ -294,7 +294,7 @@ def calibration(name: str, bins: Sequence[Bin]) -> str | None:
 
 
 def main_parameters(study: StudyReport, shares: Sequence[CellImportance]) -> list[str]:
-    """The most important first, over all cells; while nothing is known, as they were drawn."""
+    """Returns the parameters by importance over all cells; in the order of their draws if it is unknown."""
     total: dict[str, float] = dict.fromkeys(parameters_of(study.cells), 0.0)
     for each in shares:
         for one in each.shares:

@@ -1,4 +1,4 @@
-"""Writes pieces of the page as markup: a section, an element, a table; all that a study says is escaped."""
+"""Writes parts of the page as markup: sections, elements, tables; escapes all text of a study."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fts.frozen import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-STEERING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-SHOWN = "\ufffd"  # stands for a control character, a change of direction, half a character
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+REPLACEMENT = "\ufffd"  # for a control character, a change of text direction, a lone surrogate
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page; `body` is markup. A study may add some of its own (Study.report_sections)."""
+    """One part of the page; `body` is markup. A study may add its own (Study.report_sections)."""
 
     id: str
     title: str
@@ -26,7 +26,7 @@ class Section:
 
 
 class Sorted(NamedTuple):
-    """A text that does not say its own place in a sorted column."""
+    """A text with a separate key for sorting its column."""
 
     text: str
     key: float
@@ -36,12 +36,12 @@ Text = str | Sorted
 
 
 def harmless(page: str) -> str:
-    """A whole page without characters that would turn its text around or that no file can hold."""
-    return STEERING.sub(SHOWN, page)
+    """Replaces characters that would change the text's direction or that a file cannot hold."""
+    return CONTROL.sub(REPLACEMENT, page)
 
 
 def marked(sentence: str) -> str:
-    """What stands between backticks is a command to type; everything is escaped."""
+    """Escapes a sentence and turns text between backticks into <code>."""
     parts = sentence.split("`")
     if len(parts) % 2 == 0:
         return escape(sentence)
@@ -49,7 +49,7 @@ def marked(sentence: str) -> str:
 
 
 def tag(name: str, text: str, kind: str = "") -> str:
-    """An element; nothing where there is no text."""
+    """Returns an element; "" without text."""
     attribute = f' class="{kind}"' if kind else ""
     return f"<{name}{attribute}>{marked(text)}</{name}>" if text else ""
 
@@ -61,9 +61,9 @@ def table(
     last: Sequence[str] = (),
     trials: Sequence[str] = (),
 ) -> str:
-    """Texts; the columns in `numbers` stand to the right. The script sorts it; `last` is a sum that stays below.
+    """Returns a table that the script can sort; columns in `numbers` are right-aligned; `last`: a sum that stays below.
 
-    `trials` names the trial of each row, so that pointing at it marks the trial in the charts.
+    `trials`: the trial key of each row, so that pointing at a row marks the trial in the charts.
     """
     right = {n for n, name in enumerate(head) if name in numbers}
     kind = [' class="n"' if n in right else "" for n in range(len(head))]
@@ -84,7 +84,7 @@ def _row(row: Sequence[Text], kind: Sequence[str]) -> str:
 
 
 def scrolled(markup: str, kind: str = "wide") -> str:
-    """What may be wider than a phone: it scrolls by itself, with the keys too."""
+    """Wraps markup that may be wider than a phone, so that it scrolls by itself, also with the keyboard."""
     return f'<div class="{kind}" tabindex="0">{markup}</div>'
 
 

@@ -1,4 +1,4 @@
-"""Draws the matrix: the best value of every cell as a heat map of two axes, one for each combination of the others."""
+"""Builds the matrix: the best value of each cell as a heat map of two axes, one per combination of the other axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def matrix(study: StudyReport) -> Section | None:
-    """A table of two axes, or a row of one; one table for each combination of the others."""
+    """Returns a table of two axes, or of one; one table per combination of the other axes. None for one cell."""
     wide = sorted((name for name, values in study.axes.items() if len(values) > 1), key=lambda n: -len(study.axes[n]))
     if not wide or len(study.cells) < 2:
         return None
@@ -51,22 +51,23 @@ def heat(study: StudyReport, cells: Sequence[CellReport], rows: str, across: str
     corner = escape(study.label(rows) + (f" \\ {study.label(across)}" if across else ""))
     lines = []
     for level in study.axes[rows]:
-        shown = [_place(there.get((level, other), []), low, high) for other in head]
+        shown = [_field(there.get((level, other), []), low, high) for other in head]
         lines.append(f'<tr><th scope="row">{escape(str(level))}</th>{"".join(shown)}</tr>')
     body = f"<thead><tr><th>{corner}</th>{top}</tr></thead><tbody>{''.join(lines)}</tbody>"
     return scrolled(f'<table class="heat">{body}</table>')
 
 
-def _place(cells: Sequence[CellReport], low: float, high: float) -> str:
-    """One place of the table: usually one cell; several, by name, where they differ in no axis (in their data, say)."""
+def _field(cells: Sequence[CellReport], low: float, high: float) -> str:
+    """Returns one field of the table: usually one cell; several, with names, if they differ in no axis (for example
+    only in their data)."""
     if not cells:
         return "<td>—</td>"
     best = min((c.key(c.best.value) for c in cells if c.best and c.best.value is not None), default=None)
-    told = "".join(_heat_cell(cell, cell.name if len(cells) > 1 else "") for cell in cells)
+    content = "".join(_heat_cell(cell, cell.name if len(cells) > 1 else "") for cell in cells)
     if best is None:
-        return f"<td>{told}</td>"
+        return f"<td>{content}</td>"
     good = 1.0 if high <= low else 1 - (best - low) / (high - low)
-    return f'<td class="h{round(good * (len(SHADES) - 1))}">{told}</td>'
+    return f'<td class="h{round(good * (len(SHADES) - 1))}">{content}</td>'
 
 
 def _heat_cell(cell: CellReport, name: str) -> str:

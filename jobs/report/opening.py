@@ -1,4 +1,4 @@
-"""The top of the page, for who looks before reading: the answer in one sentence and one picture of all cells."""
+"""Builds the top of the page: the answer in one sentence and one picture of all cells."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from fts.jobs.report.data import CellReport, StudyReport
 
 MOST_CELLS = 16  # rows of the picture
-MOST_DOTS = 2400  # of all its rows
+MOST_DOTS = 2400  # in all rows of the picture
 LONGEST = 60  # characters of a name in the sentence
-WIDE, NARROW = 760, 340  # pixels: a desk, a phone
+WIDE, NARROW = 760, 340  # width in pixels on a desktop and on a phone
 ROW = {WIDE: 26, NARROW: 42}
 
 
 def opening(study: StudyReport) -> str:
-    """Sentence, figure and counts, as markup."""
+    """Returns the sentence, the figure and the counts as markup."""
     drawn = "".join(
         f'<div class="{kind}">{svg}</div>'
         for kind, width in (("desk", WIDE), ("phone", NARROW))
@@ -38,7 +38,7 @@ def opening(study: StudyReport) -> str:
 
 
 def answer(study: StudyReport) -> str:
-    """The best value there is, and how far to trust it."""
+    """Returns a sentence with the best value and its caveats."""
     cell = best_cell(study)
     if cell is None:
         return "No cell has a result yet." if len(study.cells) > 1 else "There is no result yet."
@@ -49,9 +49,9 @@ def answer(study: StudyReport) -> str:
         return f"All {every:,} complete trials have the same {cell.metric}, {value(cell.best.value)}: none is better."
     which = "lowest" if str(cell.direction) == "minimize" else "highest"
     where = f"trial t{cell.best.number}" + (f" of {shortened(cell.name, LONGEST)}" if len(study.cells) > 1 else "")
-    told = [f"The {which} {shortened(cell.metric, LONGEST)} is {value(cell.best.value)} ({where})"]
-    told += [after for after in (of_front(cell), of_baseline(cell), of_seeds(cell)) if after]
-    return f"{told[0]}{': ' if len(told) > 1 else ''}{'; '.join(told[1:])}."
+    parts = [f"The {which} {shortened(cell.metric, LONGEST)} is {value(cell.best.value)} ({where})"]
+    parts += [after for after in (of_front(cell), of_baseline(cell), of_seeds(cell)) if after]
+    return f"{parts[0]}{': ' if len(parts) > 1 else ''}{'; '.join(parts[1:])}."
 
 
 def of_front(cell: CellReport) -> str:
@@ -71,7 +71,7 @@ def of_baseline(cell: CellReport) -> str:
 
 
 def of_seeds(cell: CellReport) -> str:
-    """With other seeds it is an estimate; without, the best of many is partly luck."""
+    """Returns the mean with other seeds, or a warning that the best of many is partly luck."""
     if cell.replicates is not None:
         seeds = formatting.count(len(cell.replicates.trials), "other seed")
         return f"with {seeds} it is {value(cell.replicates.interval.value)} on average"
@@ -80,14 +80,14 @@ def of_seeds(cell: CellReport) -> str:
 
 
 def best_cell(study: StudyReport) -> CellReport | None:
-    """Of those with the first metric that has a result."""
+    """Returns the best cell among those with the first metric that has a result, or None."""
     cells = study.with_result
     of = alike(study, cells[0]) if cells else []
     return min(of, key=lambda cell: cell.key(cell.best.value or 0.0) if cell.best else math.inf) if of else None
 
 
 def alike(study: StudyReport, cell: CellReport) -> list[CellReport]:
-    """Cells with a result by the same measure."""
+    """Returns the cells with a result and the same metric and direction."""
     return [one for one in study.with_result if (one.metric, one.direction) == (cell.metric, cell.direction)]
 
 
@@ -95,7 +95,7 @@ def alike(study: StudyReport, cell: CellReport) -> list[CellReport]:
 
 
 def picture(study: StudyReport, width: int) -> str | None:
-    """Every cell a row with its trials as dots; of a study of one cell, the course of its search."""
+    """Draws a row per cell with its trials as dots; for a study of one cell the course of its search."""
     first = best_cell(study)
     if first is None:
         return None
@@ -119,11 +119,11 @@ def picture(study: StudyReport, width: int) -> str | None:
         at = chart.edge + place * chart.inner[0]
         chart.path(f"M{at:.1f} {chart.top}V{chart.top + chart.inner[1]:.1f}", "grid")
     for n, cell in enumerate(cells):
-        of_cell(chart, cell, chart.top + row * (n + (0.68 if is_narrow else 0.5)), MOST_DOTS // len(cells), is_narrow)
+        draw_cell(chart, cell, chart.top + row * (n + (0.68 if is_narrow else 0.5)), MOST_DOTS // len(cells), is_narrow)
     return chart.svg(f"{first.metric} of every trial, a row for each cell")
 
 
-def of_cell(chart: Chart, cell: CellReport, y: float, most: int, is_narrow: bool) -> None:
+def draw_cell(chart: Chart, cell: CellReport, y: float, most: int, is_narrow: bool) -> None:
     if is_narrow:
         chart.fitted(chart.left, y - 14, cell.name, chart.width - 90, "label")
         chart.text(chart.width - chart.right, y - 14, value(cell.best.value if cell.best else None), "title", "end")
@@ -131,8 +131,8 @@ def of_cell(chart: Chart, cell: CellReport, y: float, most: int, is_narrow: bool
         chart.fitted(chart.left - 12, y + 4, cell.name, chart.left - 20, "label", "end")
     chart.path(f"M{chart.edge:g} {y:.1f}H{chart.edge + chart.inner[0]:.1f}", "grid")
     for trial in figures.thinned([one for one in cell.complete if not figures.is_best(cell, one)], most):
-        spread = ((trial.number * 7) % 11 - 5) * 0.9  # so that dots of one value do not hide each other
-        chart.dot(chart.across(trial.value), y + spread, "dot", figures.told(trial), 2.2, figures.key_of(trial))
+        spread = ((trial.number * 7) % 11 - 5) * 0.9  # so that dots of equal values do not hide each other
+        chart.dot(chart.across(trial.value), y + spread, "dot", figures.tooltip(trial), 2.2, figures.key_of(trial))
     if cell.baseline is not None and is_finite(cell.baseline.value):
         at = chart.across(cell.baseline.value)
         chart.path(f"M{at:.1f} {y - 9:.1f}V{y + 9:.1f}", "base", f"baseline: {value(cell.baseline.value)}")
@@ -142,11 +142,11 @@ def of_cell(chart: Chart, cell: CellReport, y: float, most: int, is_narrow: bool
             chart.path(f"M{chart.across(again.low):.1f} {y:.1f}H{chart.across(again.high):.1f}", "again")
         chart.dot(chart.across(again.value), y, "mean", f"other seeds: {value(again.value)}", 3.4)
     if cell.best is not None:
-        chart.dot(chart.across(cell.best.value), y, "star", figures.told(cell.best), 4.6, figures.key_of(cell.best))
+        chart.dot(chart.across(cell.best.value), y, "star", figures.tooltip(cell.best), 4.6, figures.key_of(cell.best))
 
 
 def chosen(study: StudyReport, first: CellReport) -> list[CellReport]:
-    """As many as a reader takes in, in the order of the study; beyond that, the best ones."""
+    """Returns the cells of the picture: all in the study's order, or the best MOST_CELLS."""
     cells = alike(study, first)
     if len(cells) <= MOST_CELLS:
         return cells
@@ -158,15 +158,15 @@ def caption(study: StudyReport) -> str:
     assert first is not None, "there is a picture"
     cells = chosen(study, first)
     if len(cells) == 1:
-        seen = "A dot is a complete trial, the line is the best value so far"
-        return seen + (", the dashed line the baseline." if first.baseline is not None else ".")
-    told = ["A row is a cell, a grey dot one of its complete trials, the orange dot the best."]
+        words = "A dot is a complete trial, the line is the best value so far"
+        return words + (", the dashed line the baseline." if first.baseline is not None else ".")
+    parts = ["A row is a cell, a grey dot one of its complete trials, the orange dot the best."]
     if any(cell.replicates for cell in cells):
-        told.append("Blue: the mean of the winner with other seeds, and its 95 % interval.")
+        parts.append("Blue: the mean of the winner with other seeds, and its 95 % interval.")
     if any(cell.baseline for cell in cells):
-        told.append("Dashed: the baseline.")
+        parts.append("Dashed: the baseline.")
     if (absent := len(study.cells) - len(cells)) > 0:
-        told.append(f"{formatting.count(absent, 'cell')} without a result, worse, or of another metric: see below.")
+        parts.append(f"{formatting.count(absent, 'cell')} without a result, worse, or of another metric: see below.")
     if any(len(cell.complete) - 1 > MOST_DOTS // len(cells) for cell in cells):
-        told.append(f"At most {MOST_DOTS // len(cells)} dots of a cell are drawn.")
-    return " ".join(told)
+        parts.append(f"At most {MOST_DOTS // len(cells)} dots of a cell are drawn.")
+    return " ".join(parts)

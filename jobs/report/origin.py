@@ -1,4 +1,4 @@
-"""Where every number comes from: job, code, sampler and machine of each cell; what all share stands above them."""
+"""Builds the section about origin: job, code, sampler and machine of each cell; first what all cells share."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ LONGEST = 80
 
 
 def origin(study: StudyReport) -> Section | None:
-    """Behind a fold: a reader who doubts a number opens it."""
+    """Returns the section, folded; None without trials."""
     rows = [(cell, facts(cell)) for cell in study.cells if cell.trials]
     if not rows:
         return None
     names = list(dict.fromkeys(name for _, one in rows for name in one))
-    told = {name: [one.get(name, NONE) for _, one in rows] for name in names}
-    shared = [name for name in names if len(rows) > 1 and len(set(told[name])) == 1]
+    columns = {name: [one.get(name, NONE) for _, one in rows] for name in names}
+    shared = [name for name in names if len(rows) > 1 and len(set(columns[name])) == 1]
     own = [name for name in names if name not in shared]
-    common = [[name, told[name][0]] for name in shared if told[name][0] != NONE]
+    common = [[name, columns[name][0]] for name in shared if columns[name][0] != NONE]
     body = ("<h3>Equal in all cells</h3>" + table(["fact", "value"], common)) if common else ""
     lines = [[cell.name, *(one.get(name, NONE) for name in own)] for cell, one in rows]
     body += table(["cell", *own], lines)
@@ -60,7 +60,7 @@ def facts(cell: CellReport) -> dict[str, str]:
 
 
 def counted(values: Iterable[Any]) -> str:
-    """`spark`, or `spark (18), node7 (6)`: on how many trials each."""
+    """Returns `spark`, or `spark (18), node7 (6)`: each value with its number of trials."""
     found = Counter(str(value) for value in values if value is not None)
     if len(found) < 2:
         return next(iter(found), NONE)
@@ -68,5 +68,5 @@ def counted(values: Iterable[Any]) -> str:
 
 
 def text(one: Any) -> str:
-    told = one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)
-    return told if len(told) <= LONGEST else told[: LONGEST - 1] + "…"
+    full = one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)
+    return full if len(full) <= LONGEST else full[: LONGEST - 1] + "…"

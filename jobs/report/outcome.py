@@ -1,4 +1,4 @@
-"""Sections about what came out: winners, their other seeds, baselines and predictions, the front of several goals."""
+"""Builds the sections about results: winners, other seeds, baselines and predictions, the Pareto front."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from fts.jobs.report.data import CellReport, StudyReport
     from fts.state.values import Trial
 
-FEW = 3  # cells of which a sentence compares the predictions, twice so many
+FEW = 3  # half the number of cells for which a sentence compares the predictions
 OPEN_WINNERS = 6
 MOST_WINNERS = 60
 
 
 def winners(study: StudyReport) -> Section | None:
-    """How to run each winner again."""
+    """Says how to run each winner again."""
     cells = study.with_result
     if not cells:
         return None
@@ -32,8 +32,8 @@ def winners(study: StudyReport) -> Section | None:
         assert cell.best is not None, "it has a result"
         head = f"{cell.name}: {cell.metric} {value(cell.best.value)}, t{cell.best.number} of job {cell.job.id}"
         facts = " · ".join(f"{name} {text}" for name, text in declared_facts(study.declared, cell.best, "report"))
-        told = f'<p class="note">{escape(facts)}</p>' if facts else ""
-        parts.append(f"<h3>{escape(head)}</h3><pre>{escape(command_of(cell, cell.best))}</pre>{told}")
+        note = f'<p class="note">{escape(facts)}</p>' if facts else ""
+        parts.append(f"<h3>{escape(head)}</h3><pre>{escape(command_of(cell, cell.best))}</pre>{note}")
     note = "The best trial of each cell. `fts best CELL --python` gives the parameters as Python."
     if len(parts) > OPEN_WINNERS:
         rest = parts[OPEN_WINNERS:]
@@ -44,10 +44,10 @@ def winners(study: StudyReport) -> Section | None:
 
 
 def command_of(cell: CellReport, best: Trial) -> str:
-    """The command with its values, or the parameters as words."""
+    """Returns the command with the trial's values, or the parameters as --name=value."""
     spec = cell.job.spec
     if isinstance(spec.get("command"), list):
-        from fts.jobs.api.command import CommandCell, filled  # here: most studies have functions
+        from fts.jobs.api.command import CommandCell, filled  # here, not above: most studies have functions
         from fts.jobs.api.spec import BadSpec
 
         own = {name: "{" + name + "}" for name in ("params", "checkpoint_dir", "folder", "threads", "shrink")}
@@ -87,11 +87,11 @@ def signed(number: float) -> str:
     return f"{'+' if number > 0 else ''}{value(number)}"
 
 
-Scored = dict[int, dict[str, Any]]  # job -> score, score of the baseline, difference, bins
+Scored = dict[int, dict[str, Any]]  # job id -> score, bins, name, and with a baseline: base, difference
 
 
 def predictions_of(study: StudyReport) -> Scored:
-    """Of the best trials and baselines that kept predictions."""
+    """Scores the predictions of best trials and baselines, where they were kept."""
     found: Scored = {}
     for cell in study.with_result:
         assert cell.best is not None, "it has a result"
@@ -110,7 +110,7 @@ def predictions_of(study: StudyReport) -> Scored:
 
 
 def sentences_of_predictions(study: StudyReport, scored: Scored) -> list[Sentence]:
-    told = []
+    found = []
     for cell in study.with_result[: 2 * FEW]:
         difference = scored.get(cell.job.id, {}).get("difference")
         if difference is None:
@@ -119,7 +119,7 @@ def sentences_of_predictions(study: StudyReport, scored: Scored) -> list[Sentenc
         better = interval.high < 0 if difference.loss else interval.low > 0
         worse = interval.low > 0 if difference.loss else interval.high < 0
         how = "better than" if better else "worse than" if worse else "not shown to differ from"
-        told.append(
+        found.append(
             Sentence(
                 "found",
                 "against baseline",
@@ -127,7 +127,7 @@ def sentences_of_predictions(study: StudyReport, scored: Scored) -> list[Sentenc
                 f"{difference.name} {between(interval)}, row by row.",
             )
         )
-    return told
+    return found
 
 
 def baselines(study: StudyReport, scored: Scored) -> Section | None:
@@ -170,7 +170,7 @@ def pareto(study: StudyReport) -> Section | None:
             for trial in trials
         ]  # fmt: skip
         parts.append(side_by_side([svg]) + table(["trial", *goals, "parameters"], rows, ["trial", *goals]))
-    note = "Marked: the trials that no other one beats in every goal. Which of them is best is yours to say."
+    note = "Marked: the trials that no other one beats in every goal. You choose which of them is best."
     return Section("front", "Pareto front", "".join(parts), note) if parts else None
 
 

@@ -1,4 +1,4 @@
-"""Puts the report together: one file that opens offline, section by section as the data allow."""
+"""Builds the report page: one HTML file that works offline, with the sections for which there are data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.report import cost, course, figures, matrix, origin, outcome, statistics, trials
 from fts.jobs.report.markup import Section, harmless, marked, tag
 from fts.jobs.report.opening import opening
-from fts.jobs.report.script import SCRIPT, hash_of, trials_named
+from fts.jobs.report.script import SCRIPT, hash_of, trial_data
 from fts.jobs.report.sentences import HEADINGS, Sentence, sentences
 from fts.jobs.report.style import STYLE
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Section", "page"]
 
-POLICY = (  # nothing is loaded from anywhere, and a browser runs our own script and style only
+POLICY = (  # a browser loads nothing from elsewhere, and runs our own script and style only
     f"default-src 'none'; script-src {hash_of(SCRIPT)}; style-src {hash_of(STYLE)}; img-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
-FEW = 3  # sentences of one kind and rule that stand one by one
+FEW = 3  # sentences of one kind and topic that are shown; the others are folded
 
 
 def page(study: StudyReport, more: Iterable[Section] = ()) -> str:
-    """The whole page. The same data give the same bytes."""
+    """Returns the whole page. The same data give the same bytes."""
     effects, depends = statistics.effects_of_axes(study), statistics.dependences(study)
     shares = statistics.importances(study)
     scored = outcome.predictions_of(study)
-    told = sentences(study, effects, depends, shares)
-    told += [*outcome.sentences_of_predictions(study, scored)]
+    found = sentences(study, effects, depends, shares)
+    found += [*outcome.sentences_of_predictions(study, scored)]
     main = figures.main_parameters(study, shares)
     made: list[Section | None] = [
-        Section("conclusions", "", conclusions(told)),
+        Section("conclusions", "", conclusions(found)),
         matrix.matrix(study),
         trials.trials(study, main),
         outcome.winners(study),
@@ -77,16 +77,16 @@ def page(study: StudyReport, more: Iterable[Section] = ()) -> str:
 {top}<nav aria-label="Sections">{links}</nav>
 {body}<footer>{foot}</footer>
 </main>
-{trials_named(study, top + body)}<script>{SCRIPT}</script>
+{trial_data(study, top + body)}<script>{SCRIPT}</script>
 </body>
 </html>
 """)
 
 
-def conclusions(told: Sequence[Sentence]) -> str:
+def conclusions(found: Sequence[Sentence]) -> str:
     boxes = []
     for kind, heading in HEADINGS.items():
-        mine = [one for one in told if one.kind == kind]
+        mine = [one for one in found if one.kind == kind]
         if not mine:
             continue
         lines = []

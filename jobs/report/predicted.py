@@ -1,4 +1,4 @@
-"""Scores what trials have predicted (fts.predictions): bootstrap intervals, paired comparisons, calibration."""
+"""Scores the predictions of trials (fts.predictions): bootstrap intervals, paired comparisons, calibration."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FILE = "predictions.npz"  # of a trial's folder, with y_true, y_pred and index
-RESAMPLES, BINS, FEWEST = 2000, 10, 10
-NUMBERS, TEXTS = "biuf", "US"  # kinds of arrays
+FILE = "predictions.npz"  # in a trial's folder, with y_true, y_pred and index
+RESAMPLES, BINS, FEWEST = 2000, 10, 10  # FEWEST: rows
+NUMBERS, TEXTS = "biuf", "US"  # numpy's kinds of dtypes
 LARGEST_FILE = 512 << 20  # bytes
 
 
@@ -29,7 +29,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Score:
-    """One score of a trial's predictions; smaller is better where `loss`."""
+    """One score of a trial's predictions; smaller is better if `loss`."""
 
     name: str
     loss: bool
@@ -38,92 +38,92 @@ class Score:
 
 @dataclass(frozen=True)
 class Bin:
-    """Forecasts of about this probability: how often it came true."""
+    """Forecasts of about this probability, and the share that came true."""
 
     forecast: float
     share: Interval
 
 
 def read(folder: Path) -> Predictions | None:
-    """None: there are none, or they cannot be read."""
-    import numpy as np  # here: only a study with predictions needs it
+    """Returns a trial's predictions; None if there are none or they cannot be read."""
+    import numpy as np  # here, not above: only a study with predictions needs it
 
     path = folder / FILE
     try:
         if not path.is_file() or path.is_symlink() or path.stat().st_size > LARGEST_FILE:
             return None
         with np.load(path, allow_pickle=False) as found:
-            truth, told, index = (found[name] for name in ("y_true", "y_pred", "index"))
+            truth, predicted, index = (found[name] for name in ("y_true", "y_pred", "index"))
     except (OSError, ValueError, KeyError, EOFError, RuntimeError):
         return None
-    if not len(truth) == len(told) == len(index) or len(truth) < FEWEST:
+    if not len(truth) == len(predicted) == len(index) or len(truth) < FEWEST:
         return None
-    return Predictions(truth, told, index)
+    return Predictions(truth, predicted, index)
 
 
 def losses(found: Predictions) -> tuple[str, bool, NDArray[Any]] | None:
-    """The score's name, whether less is better, and each row's part of it; None: nothing here can be scored."""
+    """Returns (name of the score, whether smaller is better, each row's share of it); None if it cannot be scored."""
     import numpy as np
 
     if found.y_true.dtype.kind not in NUMBERS + TEXTS or found.y_pred.dtype.kind not in NUMBERS + TEXTS:
         return None
     with np.errstate(invalid="ignore", over="ignore"):
-        told = _losses(found)
-    return told if told is not None and np.isfinite(told[2]).all() else None
+        scored = _losses(found)
+    return scored if scored is not None and np.isfinite(scored[2]).all() else None
 
 
 def _losses(found: Predictions) -> tuple[str, bool, NDArray[Any]] | None:
-    """The same for numbers and texts; a row may be nan.
+    """Scores numbers and texts; a row's share may be nan.
 
     Probabilities of 0 and 1, or of classes: log loss. Classes: accuracy. Numbers: squared error.
     """
     import numpy as np
 
-    truth, told = found.y_true, found.y_pred
-    if told.ndim == 2 and told.shape[1] == 1:
-        told = told[:, 0]
+    truth, predicted = found.y_true, found.y_pred
+    if predicted.ndim == 2 and predicted.shape[1] == 1:
+        predicted = predicted[:, 0]
     if truth.ndim == 2 and truth.shape[1] == 1:
         truth = truth[:, 0]
-    if truth.dtype.kind in TEXTS or told.dtype.kind in TEXTS:
-        return ("accuracy", False, (truth == told).astype(float)) if truth.shape == told.shape else None
-    if truth.ndim == 1 and told.ndim == 2 and truth.dtype.kind in "iub" and is_distribution(told):
-        if int(truth.min()) < 0 or int(truth.max()) >= told.shape[1]:
+    if truth.dtype.kind in TEXTS or predicted.dtype.kind in TEXTS:
+        return ("accuracy", False, (truth == predicted).astype(float)) if truth.shape == predicted.shape else None
+    if truth.ndim == 1 and predicted.ndim == 2 and truth.dtype.kind in "iub" and is_distribution(predicted):
+        if int(truth.min()) < 0 or int(truth.max()) >= predicted.shape[1]:
             return None
-        chosen = told[np.arange(len(truth)), truth.astype(int)]
+        chosen = predicted[np.arange(len(truth)), truth.astype(int)]
         return "log loss", True, -np.log(np.clip(chosen.astype(float), 1e-15, 1.0))
-    if truth.shape != told.shape:
+    if truth.shape != predicted.shape:
         return None
     if is_binary(found):
-        p = np.clip(told.astype(float), 1e-15, 1 - 1e-15)
+        p = np.clip(predicted.astype(float), 1e-15, 1 - 1e-15)
         return "log loss", True, -np.where(truth == 1, np.log(p), np.log1p(-p))
-    if truth.dtype.kind in "iub" and told.dtype.kind in "iub":
-        return "accuracy", False, (truth == told).reshape(len(truth), -1).all(axis=1).astype(float)
-    squared = (truth.astype(float) - told.astype(float)) ** 2
+    if truth.dtype.kind in "iub" and predicted.dtype.kind in "iub":
+        return "accuracy", False, (truth == predicted).reshape(len(truth), -1).all(axis=1).astype(float)
+    squared = (truth.astype(float) - predicted.astype(float)) ** 2
     return "squared error", True, squared.reshape(len(truth), -1).mean(axis=1)
 
 
-def is_distribution(told: NDArray[Any]) -> bool:
-    return bool((told >= 0).all() and (abs(told.sum(axis=1) - 1) < 1e-3).all())
+def is_distribution(predicted: NDArray[Any]) -> bool:
+    return bool((predicted >= 0).all() and (abs(predicted.sum(axis=1) - 1) < 1e-3).all())
 
 
 def is_binary(found: Predictions) -> bool:
-    """Forecasts of a probability, of what is 0 or 1."""
-    truth, told = found.y_true, found.y_pred
-    if truth.ndim != 1 or told.ndim != 1 or told.dtype.kind != "f" or truth.dtype.kind not in "iubf":
+    """Whether the predictions are probabilities of a truth that is 0 or 1."""
+    truth, predicted = found.y_true, found.y_pred
+    if truth.ndim != 1 or predicted.ndim != 1 or predicted.dtype.kind != "f" or truth.dtype.kind not in "iubf":
         return False
-    return bool(((truth == 0) | (truth == 1)).all() and ((told >= 0) & (told <= 1)).all())
+    return bool(((truth == 0) | (truth == 1)).all() and ((predicted >= 0) & (predicted <= 1)).all())
 
 
 def score(found: Predictions, seed: int = 0) -> Score | None:
-    told = losses(found)
-    if told is None:
+    scored = losses(found)
+    if scored is None:
         return None
-    name, loss, rows = told
+    name, loss, rows = scored
     return Score(name, loss, bootstrap(rows, lambda chosen: chosen.mean(axis=-1), seed))
 
 
 def difference(one: Predictions, other: Predictions, seed: int = 0) -> Score | None:
-    """`one` minus `other` on the rows that both have; None: they cannot be compared."""
+    """Returns the score of `one` minus `other` on their common rows; None if they cannot be compared."""
     import numpy as np
 
     if len(np.unique(one.index)) < len(one.index) or len(np.unique(other.index)) < len(other.index):
@@ -133,7 +133,7 @@ def difference(one: Predictions, other: Predictions, seed: int = 0) -> Score | N
     if len(shared) < FEWEST or a is None or b is None or a[:2] != b[:2]:
         return None
     if not np.array_equal(one.y_true[mine], other.y_true[theirs]):
-        return None  # the same names for other rows
+        return None  # the same index stands for different rows
     return Score(a[0], a[1], bootstrap(a[2] - b[2], lambda chosen: chosen.mean(axis=-1), seed))
 
 
@@ -142,7 +142,7 @@ def part(found: Predictions, rows: NDArray[Any]) -> Predictions:
 
 
 def bootstrap(rows: NDArray[Any], of: Callable[[NDArray[Any]], Any], seed: int) -> Interval:
-    """Percentiles over resampled rows, which are taken as independent of each other."""
+    """Returns the percentile interval over resampled rows, which it treats as independent."""
     import numpy as np
 
     chance = np.random.default_rng(seed)
@@ -155,7 +155,7 @@ def bootstrap(rows: NDArray[Any], of: Callable[[NDArray[Any]], Any], seed: int) 
 
 
 def calibration(found: Predictions) -> list[Bin]:
-    """Ten bins of equally many forecasts, with Wilson's intervals; empty where the forecasts are no probabilities."""
+    """Returns ten bins of equally many forecasts, with Wilson's intervals; [] if they are not probabilities."""
     import numpy as np
 
     if not is_binary(found) or len(found.y_true) < 5 * BINS:

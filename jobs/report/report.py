@@ -1,4 +1,4 @@
-"""Writes the report of a study: the page that every study has, and before it a page of its own where it has one."""
+"""Writes the report of a study: the page that every study has, and the study's own page if it has one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def write_report(
     db: Database, places: Places, study: str, folder: Path | None = None, now: float | None = None
 ) -> list[Path]:
-    """Writes the pages of one study, each all or nothing, and returns their paths, its own first. Raises OSError."""
+    """Writes the pages of one study atomically; returns their paths, the study's own page first. Raises OSError."""
     of_study = [job for job in queries.jobs(db) if job.study == study]
     target = folder or places.outputs / "report"
     own: Path | None = columns.study_of(of_study[0]).report(db, places, target, now) if of_study else None

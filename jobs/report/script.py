@@ -1,7 +1,7 @@
-"""The little script of the page: it sorts tables, names the trial under the pointer and marks it in every chart.
+"""The page's script: sorts tables, and shows the trial under the pointer and marks it in every chart.
 
-Without it nothing else is missing from the page. It is ours and short, so that the page needs no library; the page's
-policy lets a browser run this text and no other.
+The page works without it. It is short and our own, so that the page needs no library; the page's
+Content-Security-Policy allows this script only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fts.jobs.report.data import StudyReport
 
 LONGEST = 60  # characters of one parameter
-MOST_NAMES = 16  # parameters of a trial under the pointer
+MOST_NAMES = 16  # parameters in the tooltip of a trial
 OF_TRIAL = re.compile(r'data-t="(\d+)\.(\d+)"')
 
 SCRIPT = """
@@ -158,22 +158,22 @@ SCRIPT = """
 
 
 def hash_of(text: str) -> str:
-    """As a Content-Security-Policy names the text of an element."""
+    """Returns the hash of an element's text as a Content-Security-Policy has it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def trials_named(study: StudyReport, body: str) -> str:
-    """The parameters of every trial that the body shows, as a block of data that no element can end in."""
+def trial_data(study: StudyReport, body: str) -> str:
+    """Returns a JSON block with the parameters of every trial in the body, which cannot end its element."""
     shown: dict[int, set[int]] = {}
     for job, trial in OF_TRIAL.findall(body):
         shown.setdefault(int(job), set()).add(int(trial))
     if not shown:
         return ""
-    told = {}
+    data = {}
     for cell in study.cells:
         mine = [trial for trial in cell.trials if trial.number in shown.get(cell.job.id, ())]
         names = list(dict.fromkeys(name for trial in mine for name in trial.params))[:MOST_NAMES]
-        told[str(cell.job.id)] = {
+        data[str(cell.job.id)] = {
             "cell": cell.name,
             "metric": cell.metric,
             "names": names,
@@ -182,7 +182,7 @@ def trials_named(study: StudyReport, body: str) -> str:
                 for trial in mine
             },
         }
-    text = json.dumps(told, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return f'<script type="application/json" id="known">{text}</script>\n'
 
 

@@ -1,4 +1,4 @@
-"""Says in plain English what the report shows, no sentence larger than its evidence; and what is missing."""
+"""Writes the report's conclusions in plain English: what was found, its caveats, and what is missing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MOST_NAMES = 6
 @dataclass(frozen=True)
 class Sentence:
     kind: str
-    about: str  # in a word or two
+    about: str  # the topic, in a word or two
     text: str
 
 
@@ -47,8 +47,8 @@ def sentences(
     depends: Sequence[AxisTest],
     shares: Sequence[CellImportance],
 ) -> list[Sentence]:
-    """All of them, what was found first."""
-    told = [
+    """Returns all sentences, those about findings first."""
+    found = [
         *_best(study),
         *_again(study),
         *_baseline(study),
@@ -62,27 +62,27 @@ def sentences(
         *_failed(study),
         *_missing(study),
     ]
-    return sorted(told, key=lambda one: list(HEADINGS).index(one.kind))
+    return sorted(found, key=lambda one: list(HEADINGS).index(one.kind))
 
 
 def lead(study: StudyReport) -> str:
-    """One line: how much of it is there."""
+    """Returns one line: how many cells have a result, from how many trials and how much work."""
     trials = [trial for cell in study.cells for trial in cell.trials]
     counted = Counter(str(trial.status) for trial in trials)
-    told = ", ".join(f"{counted[str(s)]:,} {s}" for s in TrialStatus if counted[str(s)])
+    by_status = ", ".join(f"{counted[str(s)]:,} {s}" for s in TrialStatus if counted[str(s)])
     seconds = math.fsum(cell.seconds for cell in study.cells)
     done = len(study.with_result)
     if len(study.cells) > 1:
         have = f"{done} of {len(study.cells)} cells {'has' if done == 1 else 'have'} a result"
     else:
         have = "It has a result" if done else "It has no result yet"
-    counts = f" ({told})" if told else ""
+    counts = f" ({by_status})" if by_status else ""
     spent = formatting.spell(seconds)
     return f"{have}, from {len(trials):,} trial{'' if len(trials) == 1 else 's'}{counts} and {spent} of work."
 
 
 def named(cells: Iterable[CellReport]) -> str:
-    """`mnist/S, mnist/M and 4 more`."""
+    """Returns `mnist/S, mnist/M and 4 more`."""
     names = [cell.name for cell in cells]
     if len(names) <= MOST_NAMES:
         return ", ".join(names)
@@ -90,12 +90,12 @@ def named(cells: Iterable[CellReport]) -> str:
 
 
 def of_all(n: int, cells: Sequence[CellReport]) -> str:
-    """`in 3 of 6 cells`; empty where there is one."""
+    """Returns ` in 3 of 6 cells`; "" if there is one cell."""
     return f" in {n} of {len(cells)} cells" if len(cells) > 1 else ""
 
 
 def among(cells: Sequence[CellReport], study: StudyReport) -> str:
-    """` (mnist/S, mnist/M)`; empty in a study of one cell."""
+    """Returns ` (mnist/S, mnist/M)`; "" in a study of one cell."""
     return f" ({named(cells)})" if len(study.cells) > 1 else ""
 
 
@@ -104,7 +104,7 @@ def value(number: float | None) -> str:
 
 
 def between(interval: Interval) -> str:
-    """`0.41 (95 % interval 0.38 to 0.44, Student's t, n = 3)`."""
+    """Returns `0.41 (95 % interval 0.38 to 0.44, Student's t, n = 3)`."""
     method = {"t": "Student's t", "bootstrap": "bootstrap over rows", "Wilson": "Wilson"}[interval.method]
     if not interval.is_known:
         return f"{value(interval.value)} (n = {interval.n}: no interval)"
@@ -253,12 +253,13 @@ def _depends(study: StudyReport, depends: Sequence[AxisTest]) -> Iterator[Senten
 
 
 def too_few(what: str, axis: str, test: AxisTest) -> str:
-    """Of a test that no result could pass, because so few cells can be dealt out in so few ways."""
+    """Explains a test that cannot reach p <= LEVEL, because so few cells have too few permutations."""
     least = min(1.0, test.smallest * test.tests)
     p_least = f"p would be at least {least:.2g}" if least < 1 else "p would be 1 whatever they show"
     groups = "1 group" if test.blocks == 1 else f"{test.blocks} groups"
     corrected = f", corrected for {test.tests} tests" if test.tests > 1 else ""
-    more = "the same values" if test.blocks == 1 else f"more values of {axis}, or the same"  # one group never can
+    # with one group, more values of this axis do not help
+    more = "the same values" if test.blocks == 1 else f"more values of {axis}, or the same"
     return (
         f"Whether the {what} depends on {axis} cannot be told from so few cells: even the clearest difference could be "
         f"chance ({p_least}, with {groups} of cells that differ in nothing else{corrected}; p of "
@@ -327,12 +328,12 @@ def _improving(study: StudyReport) -> Iterator[Sentence]:
 
 
 def _edges(study: StudyReport, shares: Sequence[CellImportance]) -> Iterator[Sentence]:
-    """Of parameters that matter, as far as that is known: where the others lie says nothing."""
-    matter = {one.cell.job.id: {each.name for each in one.real()} for one in shares}
+    """Warns about edges of important parameters only: the place of an unimportant one means nothing."""
+    important = {one.cell.job.id: {each.name for each in one.real()} for one in shares}
     found: dict[tuple[str, str], list[CellReport]] = {}
     for cell in study.with_result:
         for name, side in at_the_edge(cell).items():
-            if name not in matter.get(cell.job.id, {name}):
+            if name not in important.get(cell.job.id, {name}):
                 continue
             found.setdefault((name, side), []).append(cell)
     for (name, side), cells in found.items():
@@ -392,7 +393,7 @@ def _missing(study: StudyReport) -> Iterator[Sentence]:
             yield Sentence(
                 MISSING, cell.name, f"This page shows job {job.id}, an older search of the cell: {cell.newer}."
             )
-        for trial in cell.failed_beside:
+        for trial in cell.failed_extra:
             why = (trial.message or str(trial.cause)).replace("`", "'").rstrip(".")
             yield Sentence(MISSING, cell.name, f"Its {role_of(trial)}, t{trial.number}, failed: {why}.")
         left = job.trials_wanted - job.trials_ended

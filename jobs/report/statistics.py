@@ -1,7 +1,8 @@
-"""What can be said of a study's cells, each with its method and its number of observations.
+"""The statistics of the report: tests between cells, importance, pruning and seeds.
 
-The unit of every test between cells is the cell: trials of one search depend on each other, because a sampler digs
-where it was lucky. Levels of an axis are dealt out anew within blocks of cells that agree on all other axes.
+Each test between cells counts a cell as one observation: trials of one search depend on each other, because a sampler
+searches near its earlier successes. The tests permute the levels of an axis within blocks of cells that agree on all
+other axes.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from fts.state.values import Trial
 
 LEVEL = 0.05
-MOST_DEALS = 5000  # beyond so many ways to deal levels out, as many are drawn at random
-TOP_SHARE, FEWEST_TOP = 0.2, 3  # of a cell's complete trials
-EDGE = 0.05  # of a range
-LATE = 0.2  # of the trials
+MOST_PERMUTATIONS = 5000  # if there are more, so many are drawn at random
+TOP_SHARE, FEWEST_TOP = 0.2, 3  # share of a cell's complete trials, and least number of them
+EDGE = 0.05  # share of a parameter's range that counts as its edge
+LATE = 0.2  # share of the trials that counts as the end of a search
 
 
 # ---------------------------------------------------------------- between cells
@@ -36,17 +37,17 @@ LATE = 0.2  # of the trials
 
 @dataclass(frozen=True)
 class AxisTest:
-    """Does something differ between the values of an axis?"""
+    """A permutation test of whether something differs between the values of an axis."""
 
     axis: str
     what: str  # a parameter; empty: the best value
     p: float
-    smallest: float  # p that these blocks could give at all
+    smallest: float  # the smallest p that these blocks can give
     blocks: int
     levels: Mapping[Any, tuple[float, ...]]  # value of the axis -> mean over the blocks
     p_holm: float = math.nan
     tests: int = 1
-    choices: tuple[str, ...] = ()  # of a parameter that is no number: what the coordinates are the shares of
+    choices: tuple[str, ...] = ()  # of a categorical parameter: each coordinate is the share of one choice
 
     @property
     def can_tell(self) -> bool:
@@ -58,7 +59,8 @@ class AxisTest:
 
 
 def effects_of_axes(study: StudyReport) -> list[AxisTest]:
-    """For each axis: ranks of the best values of cells that differ in nothing else."""
+    """Tests for each axis whether the best value depends on it: ranks within blocks of cells that differ in this axis
+    alone."""
     found = []
     for axis in several(study):
         blocks: list[Block] = []
@@ -67,12 +69,13 @@ def effects_of_axes(study: StudyReport) -> list[AxisTest]:
             placed = ranks(values)
             blocks.append({level: (rank,) for level, rank in zip(block, placed, strict=True)})
         if blocks:
-            found += holm([permutation_test(axis, "", blocks)])  # each axis is a question of its own
+            found += holm([permutation_test(axis, "", blocks)])  # no correction over axes
     return found
 
 
 def dependences(study: StudyReport) -> list[AxisTest]:
-    """For each axis and parameter: where the best fifth of each cell lies. The parameters of an axis are a family."""
+    """Tests for each axis and parameter whether the location of each cell's best fifth depends on the axis. Corrects
+    over the parameters of an axis."""
     cells = [cell for cell in study.with_result if len(top(cell)) >= FEWEST_TOP]
     found: list[AxisTest] = []
     for axis in several(study):
@@ -95,7 +98,7 @@ def several(study: StudyReport) -> list[str]:
 
 
 def blocks_of(cells: Iterable[CellReport], axis: str) -> list[dict[Any, CellReport]]:
-    """Cells that differ in this axis alone, and have the same metric, by their values on it."""
+    """Returns groups of cells that differ in this axis alone and have the same metric, by their values on it."""
     found: dict[Any, dict[Any, CellReport]] = {}
     for cell in cells:
         if axis in cell.job.labels:
@@ -105,13 +108,13 @@ def blocks_of(cells: Iterable[CellReport], axis: str) -> list[dict[Any, CellRepo
 
 
 def top(cell: CellReport) -> list[Trial]:
-    """The best fifth of its complete trials, three at least."""
+    """Returns the best fifth of the cell's complete trials, at least three."""
     done = sorted(cell.complete, key=lambda trial: (cell.key(trial.value or 0.0), trial.number))
     return done[: max(FEWEST_TOP, math.ceil(TOP_SHARE * len(done)))]
 
 
 def parameters_of(cells: Iterable[CellReport]) -> list[str]:
-    """Those that vary."""
+    """Returns the names of the parameters that vary."""
     seen: dict[str, set[str]] = {}
     for cell in cells:
         for trial in cell.trials:
@@ -121,7 +124,8 @@ def parameters_of(cells: Iterable[CellReport]) -> list[str]:
 
 
 def placing(name: str, cells: Sequence[CellReport]) -> Callable[[Any], tuple[float, ...]]:
-    """A parameter's value as a point: a number by its rank among all trials, 0..1; a choice by one coordinate each."""
+    """Returns a function from a parameter's value to a point: for numbers the rank among all trials (0..1), for choices
+    one coordinate per choice."""
     values = [trial.params[name] for cell in cells for trial in cell.trials if name in trial.params]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         known = sorted(set(values))
@@ -132,7 +136,7 @@ def placing(name: str, cells: Sequence[CellReport]) -> Callable[[Any], tuple[flo
 
 
 def choices_of(name: str, cells: Sequence[CellReport]) -> tuple[str, ...]:
-    """The values of a parameter that is no number; none of one that is."""
+    """Returns the values of a categorical parameter; () for a numeric one."""
     values = [trial.params[name] for cell in cells for trial in cell.trials if name in trial.params]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return ()
@@ -143,42 +147,42 @@ def middle(points: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
     return tuple(math.fsum(one) / len(points) for one in zip(*points, strict=True))
 
 
-Block = dict[Any, tuple[float, ...]]  # level -> where its cell lies
+Block = dict[Any, tuple[float, ...]]  # level -> point of its cell
 
 
 def permutation_test(axis: str, what: str, blocks: Sequence[Block]) -> AxisTest:
-    """How often would levels dealt out at random within the blocks lie at least as far apart?"""
+    """Tests how often randomly permuted levels within the blocks are at least as far apart as the observed ones."""
     centred = []
     for block in blocks:
         centre = middle(list(block.values()))
         centred.append({k: tuple(a - b for a, b in zip(v, centre, strict=True)) for k, v in block.items()})
     seen = spread(centred)
     ways = math.prod(math.factorial(len(block)) for block in centred)
-    deals: Iterable[Sequence[Block]]
-    if ways <= MOST_DEALS:
-        deals = every_deal(centred)
+    permutations: Iterable[Sequence[Block]]
+    if ways <= MOST_PERMUTATIONS:
+        permutations = every_permutation(centred)
         hits, n = 0, 0
     else:
         chance = random.Random(0)
-        deals = (random_deal(centred, chance) for _ in range(MOST_DEALS))
-        hits, n = 1, 1
-    for deal in deals:
-        hits += spread(deal) >= seen * (1 - 1e-12) - 1e-15
+        permutations = (random_permutation(centred, chance) for _ in range(MOST_PERMUTATIONS))
+        hits, n = 1, 1  # the observed one counts too
+    for permuted in permutations:
+        hits += spread(permuted) >= seen * (1 - 1e-12) - 1e-15
         n += 1
     levels: dict[Any, list[tuple[float, ...]]] = {}
     for block in blocks:
         for level, point in block.items():
             levels.setdefault(level, []).append(point)
     there = Counter(tuple(level in block for block in centred) for level in levels)
-    alike = math.prod(math.factorial(n) for n in there.values())  # the same groups with the names of levels exchanged
+    alike = math.prod(math.factorial(n) for n in there.values())  # the same groups under other names
     return AxisTest(
-        axis, what, hits / n, min(1.0, alike / ways) if ways <= MOST_DEALS else 1 / n, len(blocks),
+        axis, what, hits / n, min(1.0, alike / ways) if ways <= MOST_PERMUTATIONS else 1 / n, len(blocks),
         {level: middle(points) for level, points in levels.items()},
     )  # fmt: skip
 
 
 def spread(blocks: Sequence[Block]) -> float:
-    """Sum over levels of n times the squared distance of their mean from the centre."""
+    """Returns the sum over levels of n times the squared distance of the level's mean from the centre."""
     sums: dict[Any, list[float]] = {}
     n: Counter[Any] = Counter()
     for block in blocks:
@@ -190,19 +194,19 @@ def spread(blocks: Sequence[Block]) -> float:
     return math.fsum(value * value / n[level] for level, total in sums.items() for value in total)
 
 
-def every_deal(blocks: Sequence[Block]) -> Iterable[Sequence[Block]]:
+def every_permutation(blocks: Sequence[Block]) -> Iterable[Sequence[Block]]:
     ways = [
         [dict(zip(block, points, strict=True)) for points in itertools.permutations(block.values())] for block in blocks
     ]
     return itertools.product(*ways)
 
 
-def random_deal(blocks: Sequence[Block], chance: random.Random) -> list[Block]:
+def random_permutation(blocks: Sequence[Block], chance: random.Random) -> list[Block]:
     return [dict(zip(block, chance.sample(list(block.values()), len(block)), strict=True)) for block in blocks]
 
 
 def holm(tests: Sequence[AxisTest]) -> list[AxisTest]:
-    """The same with Holm's correction, over all of them."""
+    """Returns the tests with Holm's correction over all of them."""
     order = sorted(range(len(tests)), key=lambda k: tests[k].p)
     corrected = [math.nan] * len(tests)
     largest = 0.0
@@ -217,18 +221,18 @@ def holm(tests: Sequence[AxisTest]) -> list[AxisTest]:
 
 @dataclass(frozen=True)
 class CellImportance:
-    """Shares of the parameters of one cell, and what chance gives."""
+    """The importance shares of one cell's parameters, and the share that chance reaches."""
 
     cell: CellReport
     shares: tuple[Importance, ...]
-    chance: float  # 95 % of shuffled searches have no parameter with a larger share
+    chance: float  # in 95 % of shuffled searches no parameter has a larger share
 
     def real(self) -> list[Importance]:
         return [one for one in self.shares if one.share > self.chance]
 
     @property
     def varies(self) -> bool:
-        """False: all trials stand equally well, and nothing can be explained."""
+        """Whether the trials' values differ; otherwise there is nothing to explain."""
         return len({standing(trial) for trial in self.cell.trials if counts(trial)}) > 1
 
 
@@ -242,18 +246,18 @@ def importances(study: StudyReport) -> list[CellImportance]:
 
 
 def at_least(hits: int, n: int, probability: float) -> float:
-    """The probability of so many hits or more in n independent draws."""
+    """Returns the probability of at least `hits` hits in n independent draws."""
     return math.fsum(math.comb(n, k) * probability**k * (1 - probability) ** (n - k) for k in range(hits, n + 1))
 
 
 def still_improving(cell: CellReport) -> bool:
-    """Was the best trial among the last fifth of the search?"""
+    """Whether the best trial is among the last fifth of the search."""
     ended = [trial.number for trial in cell.trials if trial.status in (TrialStatus.COMPLETE, TrialStatus.PRUNED)]
     return cell.best is not None and len(ended) >= ENOUGH and cell.best.number in ended[-int(LATE * len(ended)) :]
 
 
 def at_the_edge(cell: CellReport) -> dict[str, str]:
-    """Parameter -> `low` or `high`, where the winner's value lies within 5 % of an end of its range."""
+    """Returns parameter -> `low` or `high`, for the winner's values within 5 % of an end of their range."""
     found = {}
     for name, one in cell.space.items():
         value = cell.best.params.get(name) if cell.best else None
@@ -276,19 +280,19 @@ def at_the_edge(cell: CellReport) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class PruningAudit:
-    """What pruning saved in one cell, and whether early values tell the late ones there."""
+    """What pruning saved in one cell, and how well early values predict the final ones there."""
 
     cell: CellReport
     pruned: int
     ended: int
-    saved: float  # share of all steps, if pruned trials had run as long as complete ones
-    step: int  # at which trials were pruned, the middle one
-    agreement: float  # Spearman's, of complete trials: value at that step and at the end
-    n: int  # complete trials behind it
+    saved: float  # share of all steps, assuming that pruned trials would have run as long as complete ones
+    step: int  # the median step at which trials were pruned
+    agreement: float  # Spearman's correlation of complete trials' values at that step and at the end
+    n: int  # number of complete trials for `agreement`
 
 
 def audit(cell: CellReport) -> PruningAudit | None:
-    """None: nothing was pruned, or no steps are known."""
+    """Computes the audit of a cell; None if nothing was pruned or no steps are known."""
     pruned = [trial for trial in cell.trials if trial.status is TrialStatus.PRUNED]
     complete = cell.complete
     lengths = sorted(trial.epochs for trial in complete if trial.epochs > 0)
@@ -323,7 +327,8 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def mean_curse(study: StudyReport) -> Interval | None:
-    """How much better the searches' values are than the means of their replicates, over cells of one metric; t."""
+    """Returns the t interval of how much better the searches' values are than the means of their replicates; None for
+    fewer than three cells or several metrics."""
     found = [cell.replicates.curse for cell in study.cells if cell.replicates is not None]
     metrics = {(cell.metric, cell.direction) for cell in study.cells if cell.replicates is not None}
     return mean_interval(found) if len(found) >= 3 and len(metrics) == 1 else None

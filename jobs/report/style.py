@@ -1,4 +1,5 @@
-"""The style sheet of the report: light, dark and print, a desk and a phone; its colours are data for a test."""
+"""The report's style sheet: light, dark and print, desktop and phone. Its colours are data, so that a test can check
+them."""
 
 LIGHT = {
     "paper": "#ffffff", "ink": "#1f2328", "soft": "#57606a", "grey": "#7d868f", "line": "#d8dee4", "wash": "#f3f5f7",
@@ -9,7 +10,7 @@ DARK = {
     "good": "#56c271", "warn": "#e0a84f", "blue": "#6cb2f5", "pale": "#35516b", "star": "#ff9d5c",
 }  # fmt: skip
 PRINT = LIGHT | {"ink": "#000000", "soft": "#333333"}
-SHADES = tuple(range(6, 47, 4))  # percent of blue behind a cell of the matrix, worst to best
+SHADES = tuple(range(6, 47, 4))  # percent of blue in the background of a cell of the matrix, worst to best
 
 
 def variables(colours: dict[str, str]) -> str:

@@ -1,6 +1,6 @@
-"""Draws small charts as SVG text: scales, axes, points, lines, bars. The page's style sheet gives the colours.
+"""Draws small charts as SVG text: scales, axes, points, lines, bars. The page's style sheet sets the colours.
 
-Own and short, because a core installation has no matplotlib, and inline SVG follows the page's light and dark colours.
+Not matplotlib, because a core installation does not have it, and inline SVG follows the page's light and dark colours.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MOST_TICKS = 6
-LETTER = 6.2  # width of one, in pixels of a chart, at its font size of 11
-LONGEST_LABEL = 18
-BOLD = 1.1  # how much wider a bold letter is
+LETTER = 6.2  # width of a letter in pixels of a chart, at font size 11
+LONGEST_LABEL = 18  # characters
+BOLD = 1.1  # ratio of the widths of a bold and a normal letter
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to 0..1, with the places of its ticks."""
+    """Maps values to 0..1; `ticks` holds the places and labels of its ticks."""
 
     place: Callable[[Any], float]
     ticks: tuple[tuple[float, str], ...]  # place, label
@@ -35,7 +35,7 @@ class Scale:
 
 
 def linear(low: float, high: float, margin: float = 0.04, whole: bool = False) -> Scale:
-    """`whole`: ticks at whole numbers only."""
+    """Returns a linear scale; `whole`: ticks at whole numbers only."""
     if not high > low:
         low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
     pad = (high - low) * margin
@@ -70,7 +70,7 @@ def logarithmic(low: float, high: float) -> Scale:
 
 
 def categories(values: Sequence[Any]) -> Scale:
-    """Each in the middle of its share of the axis."""
+    """Returns a scale with each value in the middle of an equal part of the axis."""
     places = {repr(value): (n + 0.5) / len(values) for n, value in enumerate(values)}
     return Scale(
         lambda value: places.get(repr(value), 0.0),
@@ -79,7 +79,7 @@ def categories(values: Sequence[Any]) -> Scale:
 
 
 def round_numbers(low: float, high: float) -> list[float]:
-    """At most six round numbers within a range."""
+    """Returns about six round numbers within a range."""
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
         return []
     raw = (high - low) / MOST_TICKS
@@ -91,13 +91,13 @@ def round_numbers(low: float, high: float) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A tick or a parameter: 0.25, 1,000, 1e-5, 1.234e7."""
+    """Formats a tick or a parameter: 0.25, 1,000, 1e-5, 1.234e7."""
     if value == 0:
         return "0"
     if LITTLE <= abs(value) < 1e5:
         return f"{value:,.10g}" if abs(value) >= 1000 else f"{value:.4g}"
     mantissa, e, exponent = f"{value:.4g}".partition("e")
-    return f"{mantissa}e{int(exponent)}" if e else mantissa  # of an infinite one
+    return f"{mantissa}e{int(exponent)}" if e else mantissa  # an infinite value has no exponent
 
 
 def shortened(text: str, most: int = LONGEST_LABEL) -> str:
@@ -105,13 +105,13 @@ def shortened(text: str, most: int = LONGEST_LABEL) -> str:
 
 
 def pixels(text: str) -> float:
-    """About how wide it is drawn."""
+    """Returns the approximate width of the text in pixels."""
     return LETTER * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 @dataclass
 class Chart:
-    """One plot: an area with two axes, into which marks are drawn; text() makes the element."""
+    """One plot: an area with two axes and marks; `svg()` returns the element."""
 
     title: str = ""
     width: int = 320
@@ -132,7 +132,7 @@ class Chart:
 
     @property
     def edge(self) -> float:
-        """Where the area begins: further right where the labels of the ticks are wide."""
+        """The left end of the area in pixels; wide tick labels move it to the right."""
         wide = max((pixels(label) for _, label in self.y.ticks), default=0.0) if self.y is not None else 0.0
         return max(self.left, wide + 5 + (16 if self.y_label else 0))
 
@@ -150,48 +150,48 @@ class Chart:
 
     # -- marks
 
-    def point(self, x: Any, y: Any, kind: str, told: str = "", radius: float = 2.6, trial: str = "") -> None:
-        self.dot(self.across(x), self.up(y), kind, told, radius, trial)
+    def point(self, x: Any, y: Any, kind: str, tooltip: str = "", radius: float = 2.6, trial: str = "") -> None:
+        self.dot(self.across(x), self.up(y), kind, tooltip, radius, trial)
 
-    def dot(self, x: float, y: float, kind: str, told: str = "", radius: float = 2.6, trial: str = "") -> None:
-        """At pixels of the chart; `trial` is what the script knows it by."""
+    def dot(self, x: float, y: float, kind: str, tooltip: str = "", radius: float = 2.6, trial: str = "") -> None:
+        """Draws a circle at pixels of the chart; `trial` is the script's key of the trial."""
         self.parts.append(
-            f'<circle class="{kind}"{_of(trial)} cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}">{_about(told)}</circle>'
+            f'<circle class="{kind}"{_key(trial)} cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}">{_title(tooltip)}</circle>'
         )
 
     def line(
-        self, points: Sequence[tuple[Any, Any]], kind: str, told: str = "", steps: bool = False, trial: str = ""
+        self, points: Sequence[tuple[Any, Any]], kind: str, tooltip: str = "", steps: bool = False, trial: str = ""
     ) -> None:
         if not points:
             return
         path = f"M{self.across(points[0][0]):.1f} {self.up(points[0][1]):.1f}"
         for x, y in points[1:]:
             path += f"H{self.across(x):.1f}V{self.up(y):.1f}" if steps else f"L{self.across(x):.1f} {self.up(y):.1f}"
-        self.path(path, kind, told, trial)
+        self.path(path, kind, tooltip, trial)
 
-    def path(self, path: str, kind: str, told: str = "", trial: str = "") -> None:
-        """By its points as SVG writes them."""
-        self.parts.append(f'<path class="{kind}"{_of(trial)} d="{path}">{_about(told)}</path>')
+    def path(self, path: str, kind: str, tooltip: str = "", trial: str = "") -> None:
+        """Draws a path from SVG path data."""
+        self.parts.append(f'<path class="{kind}"{_key(trial)} d="{path}">{_title(tooltip)}</path>')
 
-    def level(self, y: Any, kind: str, told: str = "") -> None:
-        """A line from left to right."""
+    def level(self, y: Any, kind: str, tooltip: str = "") -> None:
+        """Draws a horizontal line across the area."""
         at = self.up(y)
-        self.path(f"M{self.edge:g} {at:.1f}H{self.edge + self.inner[0]:.1f}", kind, told)
+        self.path(f"M{self.edge:g} {at:.1f}H{self.edge + self.inner[0]:.1f}", kind, tooltip)
 
-    def box(self, left: float, low: float, right: float, high: float, style: str, told: str = "") -> None:
-        """A rectangle by places on the axes, 0..1."""
+    def box(self, left: float, low: float, right: float, high: float, style: str, tooltip: str = "") -> None:
+        """Draws a rectangle by its places on the axes, 0..1."""
         x, y = self.edge + left * self.inner[0], self.top + (1 - high) * self.inner[1]
         self.parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{(right - left) * self.inner[0]:.1f}" '
-            f'height="{(high - low) * self.inner[1]:.1f}" {style}>{_about(told)}</rect>'
+            f'height="{(high - low) * self.inner[1]:.1f}" {style}>{_title(tooltip)}</rect>'
         )
 
     def text(self, x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> None:
-        """At pixels of the chart."""
+        """Writes text at pixels of the chart."""
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>')
 
     def fitted(self, x: float, y: float, text: str, room: float, kind: str = "", anchor: str = "start") -> None:
-        """As text(), shortened in its middle to so many pixels."""
+        """Writes text, shortened in its middle to `room` pixels."""
         self.parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{self._fitted(text, room)}</text>'
         )
@@ -199,7 +199,7 @@ class Chart:
     # -- the element
 
     def svg(self, label: str = "") -> str:
-        """`label`: what is read aloud, where the title does not say it."""
+        """Returns the element; `label`: the text for screen readers if the title is not enough."""
         wide, high = self.inner
         head = []
         if self.title:
@@ -229,7 +229,8 @@ class Chart:
 
     @staticmethod
     def _fitted(text: str, room: float) -> str:
-        """As much of both ends as fits, since names of cells often differ at the last; pointing at it shows all."""
+        """Returns the escaped text with its middle cut to fit: names of cells often differ at their ends. The tooltip
+        shows all of it."""
         if pixels(text) <= room:
             return escape(text)
         kept = len(text)
@@ -240,8 +241,8 @@ class Chart:
         )
 
     def _below(self, wide: float, floor: float) -> list[str]:
-        """The ticks of the lower axis; those that would touch the one before have no label."""
-        assert self.x is not None, "it is asked for with a scale"
+        """Returns the tick labels of the lower axis, without those that would touch the one before."""
+        assert self.x is not None, "called with a scale only"
         found, free = [], -math.inf
         for place, label in self.x.ticks:
             at, half = self.edge + place * wide, len(label) * LETTER / 2
@@ -252,11 +253,11 @@ class Chart:
         return found
 
 
-def _about(told: str) -> str:
-    return f"<title>{escape(told)}</title>" if told else ""
+def _title(tooltip: str) -> str:
+    return f"<title>{escape(tooltip)}</title>" if tooltip else ""
 
 
-def _of(trial: str) -> str:
+def _key(trial: str) -> str:
     return f' data-t="{trial}"' if trial else ""
 
 

@@ -1,4 +1,4 @@
-"""The table of trials, for sorting: the best of each cell, in a small study all of them."""
+"""Builds the sortable table of trials: the best of each cell, or all in a small study."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from fts.state.values import Trial
 
 MOST_ROWS = 400
-FEWEST = 3  # of a cell, however many cells there are
+FEWEST = 3  # rows per cell, for any number of cells
 MOST_PARAMETERS, MOST_METRICS = 8, 3
 LONGEST = 40  # characters of one parameter
 
 
 def trials(study: StudyReport, main: Sequence[str]) -> Section | None:
-    """Cell, trial, value, other metrics, the main parameters, state and time; best first."""
+    """Returns the table: cell, trial, value, other metrics, main parameters, state and time; best first."""
     every = sum(len(cell.trials) for cell in study.cells)
     if not every:
         return None
@@ -57,13 +57,13 @@ def trials(study: StudyReport, main: Sequence[str]) -> Section | None:
 
 
 def row(cell: CellReport, trial: Trial, names: Sequence[str], metrics: Sequence[str], several: bool) -> list[Text]:
-    told = metrics_of(trial)
+    results = metrics_of(trial)
     spent = cell.worked[trial.number]
     return [
         *([cell.name] if several else []),
         f"t{trial.number}",
         measured(trial.value),
-        *(measured(told.get(name)) for name in metrics),
+        *(measured(results.get(name)) for name in metrics),
         *(drawn(trial.params.get(name)) for name in names),
         str(trial.status) if trial.status is not TrialStatus.FAILED else f"{trial.status}: {trial.cause or 'unknown'}",
         Sorted(formatting.spell(spent), spent) if trial.ended_at is not None else "—",
@@ -71,7 +71,7 @@ def row(cell: CellReport, trial: Trial, names: Sequence[str], metrics: Sequence[
 
 
 def measured(one: object) -> Text:
-    """With its digits behind it, which the text has not."""
+    """Formats a number, with all its digits as the sort key."""
     if isinstance(one, bool) or not isinstance(one, int | float) or not math.isfinite(one):
         return "—"
     return Sorted(value(float(one)), float(one))
@@ -86,7 +86,7 @@ def drawn(one: object) -> Text:
 
 
 def numeric(study: StudyReport, name: str) -> bool:
-    """Is the parameter a number in every trial?"""
+    """Whether the parameter is a number in every trial."""
     found = [trial.params[name] for cell in study.cells for trial in cell.trials if name in trial.params]
     return all(isinstance(one, int | float) and not isinstance(one, bool) for one in found)
 
@@ -96,14 +96,14 @@ def best_first(cell: CellReport) -> list[Trial]:
 
 
 def place(cell: CellReport, trial: Trial) -> tuple[bool, float, int, int]:
-    """Complete and valid ones by their value, then the others by number."""
+    """Returns a sort key: complete and valid trials by their value, then the others by number."""
     known = trial.status is TrialStatus.COMPLETE and trial.is_ranked and trial.value is not None
     good = known and math.isfinite(trial.value or 0.0)
     return not good, cell.key(trial.value or 0.0) if good else 0.0, cell.job.id, trial.number
 
 
 def others(study: StudyReport) -> list[str]:
-    """Metrics that trials returned beside the one that decides."""
+    """Returns the names of further metrics besides the optimized ones."""
     decide = {cell.metric for cell in study.cells}
     found = dict.fromkeys(name for cell in study.cells for trial in cell.trials[:50] for name in metrics_of(trial))
     return [name for name in found if name not in decide][:MOST_METRICS]

@@ -1,1 +1,1 @@
-"""Sampling, pruning and importance as functions of the record: no study object outlives a call."""
+"""Sampling, pruning and importance as pure functions of the recorded trials."""

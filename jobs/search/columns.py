@@ -1,4 +1,4 @@
-"""The trials of a study as arrays, one for each parameter: what TPE reads of them, without looking at each trial."""
+"""The trials of a study as arrays, one per parameter, so that TPE need not read each trial."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-    Numbers = npt.NDArray[np.float64]  # one for each place; NaN: nothing there
+    Numbers = npt.NDArray[np.float64]  # one number per place; NaN: the trial has none
     Places = npt.NDArray[np.intp]
 
-NONE, COMPLETE, PRUNED, RUNNING = range(4)  # states; of a trial that says nothing to a sampler: NONE
+NONE, COMPLETE, PRUNED, RUNNING = range(4)  # states; NONE: samplers ignore the trial
 STATES = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: PRUNED, TrialState.RUNNING: RUNNING}
 
 
 class Table:
-    """Grows with the trials, of which one may also take the place of another."""
+    """The arrays of all trials, which grow with the trials. A trial may also be replaced."""
 
     def __init__(self, trials: Iterable[FrozenTrial] = ()) -> None:
         self.states = np.zeros(64, dtype=np.int8)
@@ -37,8 +37,8 @@ class Table:
         self.states, self.values = grown(self.states, place, NONE), grown(self.values, place, np.nan)
         self.constrained = grown(self.constrained, place, False)
         self.states[place] = STATES.get(trial.state, NONE)
-        told = trial.values
-        self.values[place] = told[0] if told is not None and len(told) == 1 else np.nan
+        values = trial.values
+        self.values[place] = values[0] if values is not None and len(values) == 1 else np.nan
         self.constrained[place] = any("constraints" in name for name in trial.system_attrs)
         for name in self.params.keys() - trial.params.keys():
             self.params[name].put(place, None)
@@ -49,11 +49,11 @@ class Table:
 
 
 class Column:
-    """One parameter: a number is itself; a choice is the place of its value among the different ones."""
+    """The values of one parameter. A choice is stored as the index of its value in `different`."""
 
     def __init__(self, is_choice: bool) -> None:
         self.is_choice = is_choice
-        self.is_plain = True  # else only Optuna can say what the values are
+        self.is_plain = True  # False: the values must be read by Optuna
         self.numbers = np.full(64, np.nan)
         self.different: dict[Any, int] = {}
 
@@ -65,31 +65,31 @@ class Column:
             self.is_plain = False
 
     def _number(self, distribution: BaseDistribution, value: Any) -> float:
-        """Raises TypeError, OverflowError."""
+        """Returns the stored number of a value. Raises TypeError or OverflowError."""
         if isinstance(distribution, CategoricalDistribution) is not self.is_choice:
             raise TypeError("numbers and choices under one name")
         if self.is_choice:
             return self.different.setdefault(value, len(self.different))
         if type(value) not in (int, float) or value != value:
-            raise TypeError("no number")
+            raise TypeError("not a number")
         return float(value)
 
 
 class Columns:
-    """The first `count` trials of a table, as a study has them that stands still."""
+    """The first `count` trials of a table. They do not change when trials are added."""
 
     def __init__(self, table: Table, count: int) -> None:
         self.table, self.count = table, count
         self.states, self.values = table.states[:count], table.values[:count]
         self.finished = int(np.count_nonzero((self.states == COMPLETE) | (self.states == PRUNED)))
-        self.split: tuple[Places, Places] | None = None  # of TPE; see fast_tpe
+        self.split: tuple[Places, Places] | None = None  # cache of fast_tpe.split
 
     @property
     def is_constrained(self) -> bool:
         return bool(self.table.constrained[: self.count].any())
 
     def values_of(self, name: str, distribution: BaseDistribution, places: Places) -> Any | None:
-        """What `to_internal_repr` gives for the trials there that drew it; None: only Optuna can say."""
+        """Returns `to_internal_repr` of the values at these places, skipping missing ones; None: Optuna must read."""
         column = self.table.params.get(name)
         if column is None:
             return np.asarray([])
@@ -110,14 +110,14 @@ def chosen(found: Numbers, column: Column, distribution: BaseDistribution) -> An
     index: dict[Any, int] = {}
     try:
         for place, choice in enumerate(distribution.choices):
-            index.setdefault(choice, place)  # the first of two that are equal, as `index` finds it
+            index.setdefault(choice, place)  # of equal choices the first, as in Optuna
         return np.asarray([index[value] for value in column.different])[found.astype(np.intp)]
     except (KeyError, TypeError):
         return None
 
 
 def grown(array: Any, place: int, nothing: Any) -> Any:
-    """The array, long enough for that place."""
+    """Returns the array, extended if it is too short for the place."""
     if place < len(array):
         return array
     longer = np.full(2 * (place + 1), nothing, dtype=array.dtype)

@@ -1,7 +1,7 @@
-"""Draws the parameters of a trial from a declared space: branches in order, forbidden combinations again.
+"""Draws a trial's parameters from a declared space, in the order of its conditions, and again if they are forbidden.
 
-As a trial process draws them where the function itself asks: the same sampler, seeded by (study seed, trial, name), on
-the same study, gives the same values.
+A trial process draws the same values when the function itself asks for them: it uses the same sampler, seeded by
+(study seed, trial, name), on the same study.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
     from fts.jobs.search.recorded_study import Rebuilt
 
-TRIES = 100  # at a combination that nothing forbids
-LEARNING = 50  # of them by the sampler, which is told each refusal as the worst trial there is; then at random
-MOST_TOLD = 100  # refusals of earlier trials that the sampler is told: the latest
-MOST_REFUSED = 3  # that a trial keeps on record for later ones
-LEARNERS = ("tpe", "gp")  # samplers that go where they have seen least; others wander out of a forbidden region
-REFUSED = "refused"  # beside what its sampler kept: parameters that a rule forbade
+TRIES = 100  # draws until a combination is allowed
+LEARNING = 50  # of these, draws by the sampler, which gets each refused one as the worst trial; the rest are random
+MOST_TOLD = 100  # latest refused draws of earlier trials that the sampler gets
+MOST_REFUSED = 3  # refused draws that a trial records for later ones
+LEARNERS = ("tpe", "gp")  # samplers that prefer unknown regions; others leave a forbidden region by themselves
+REFUSED = "refused"  # key in Drawn.kept: the parameters that were forbidden
 
 
 def draw(
@@ -48,15 +48,15 @@ def draw(
     rebuilt: Rebuilt | None = None,
     fixed: Mapping[str, Any] | None = None,
 ) -> Drawn:
-    """The parameters of trial `number`, a function of the cell and its history; some may be `fixed`.
+    """Draws the parameters of trial `number`, except the `fixed` ones. Depends only on the cell and its history.
 
-    Raises BadSpec where a hundred draws in a row were forbidden.
+    Raises BadSpec if TRIES draws in a row were forbidden.
     """
     study = study_before(cell, history, number, PureSampler(cell.sampler, cell.seed), rebuilt)
     before = system_attributes(study)
     trial_id = study.ask()._trial_id
     earlier = [params for past in history if past.kept for params in past.kept.get(REFUSED, ())]
-    _tell(study, cell, history, earlier[-MOST_TOLD:])
+    _add_refused(study, cell, history, earlier[-MOST_TOLD:])
     rule: str | None = None
     refused: list[dict[str, Any]] = []
     for again in range(TRIES):
@@ -70,29 +70,31 @@ def draw(
             return Drawn(params, kept | {REFUSED: learned} if learned else kept)
         refused.append(params)
         if again < LEARNING:
-            _tell(study, cell, history, [params])
+            _add_refused(study, cell, history, [params])
     raise BadSpec(
         f"forbid.{rule} refused {TRIES} draws of trial {number} in a row; forbid less of the space, or narrow its "
         f"ranges: {cell.forbid[rule]}"
     )
 
 
-def _tell(study: optuna.Study, cell: Any, history: Sequence[PastTrial], refused: Sequence[dict[str, Any]]) -> None:
-    """Puts forbidden parameters into the study, as bad as the worst trial: a sampler never sees that region else.
+def _add_refused(
+    study: optuna.Study, cell: Any, history: Sequence[PastTrial], refused: Sequence[dict[str, Any]]
+) -> None:
+    """Adds forbidden parameters to the study as trials with the worst value.
 
-    TPE would draw nothing but what is forbidden there.
+    Otherwise the sampler knows nothing of that region, and TPE would draw only forbidden parameters.
     """
     if not refused or cell.sampler not in LEARNERS:
         return
     goals = goals_of(cell)
     last = max((past.number for past in history), default=-1)
     bad = [PastTrial(last + 1 + n, params, "failed", None, diverged=True) for n, params in enumerate(refused)]
-    told = with_bad_region([*history, *bad], Direction(cell.direction), goals)[len(history) :]
-    study.add_trials([frozen(cell.space, one, goals) for one in told])
+    worst = with_bad_region([*history, *bad], Direction(cell.direction), goals)[len(history) :]
+    study.add_trials([frozen(cell.space, one, goals) for one in worst])
 
 
 class _Draft(optuna.Trial):
-    """A trial that draws without writing it down: what is forbidden has never been."""
+    """A trial that draws without storing the parameters, because they may be forbidden."""
 
     def draw(self, cell: Any, fixed: Mapping[str, Any]) -> dict[str, Any]:
         space, axes = cell.space, dict(getattr(cell, "axes", {}))
@@ -112,7 +114,7 @@ class _Draft(optuna.Trial):
             value = self.relative_params[name]
         else:
             value = self.study.sampler.sample_independent(self.study, self._get_latest_trial(), name, distribution)
-        distribution.to_internal_repr(value)  # refuses what is no value of it
+        distribution.to_internal_repr(value)  # raises for a value outside the distribution
         self._cached_frozen_trial.distributions[name] = distribution
         self._cached_frozen_trial.params[name] = value
         return value

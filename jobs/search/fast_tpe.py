@@ -1,10 +1,9 @@
 """Optuna's TPE on arrays: the same draws, bit for bit, in a fraction of the time.
 
-Each parameter is drawn alone, and Optuna sorts all trials, and reads them one by one, for each of them. Here a study
-that stands still while it draws has its trials as columns: they are split once for all parameters of a trial, a
-parameter is read in one go, and equal candidates are judged once. A process that was forked with the columns in memory
-touches no trial at all, so none of their memory has to be copied. What is not plain, and another Optuna, is left to
-Optuna's own functions.
+Each parameter is drawn alone, and for each one Optuna sorts all trials and reads them one by one. Here a study that
+does not change during a draw has its trials as arrays. They are split once for all parameters of a trial, a parameter
+is read at once, and equal candidates are evaluated once. A process that was forked with the arrays in memory touches no
+trial, so no memory of trials is copied. Special values and other versions of Optuna use Optuna's own functions.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ if TYPE_CHECKING:
 
     Places = npt.NDArray[np.intp]
 
-KNOWN_OPTUNA = "5.0."  # the releases of which `TPESampler.sample_independent` below is a copy
-SPLIT = ["study", "trials", "n_below"]  # parameters of Optuna's functions, as they are known here
+KNOWN_OPTUNA = "5.0."  # the releases that `TPESampler.sample_independent` below was copied from
+SPLIT = ["study", "trials", "n_below"]  # expected parameters of Optuna's functions
 READ = ["self", "trials", "search_space", "study"]
-MOST_NUMBERS = 80_000  # in one array of candidates x trials: 640 kB
+MOST_NUMBERS = 80_000  # of one array of candidates x trials: 640 kB
 IN_PLAY = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 
 def tpe(seed: int) -> optuna.samplers.TPESampler:
-    """The sampler of one draw."""
+    """Returns the sampler of one draw."""
     known = (
         optuna.__version__.startswith(KNOWN_OPTUNA)
         and parameters_of(optunas, "_split_trials") == SPLIT
@@ -57,7 +56,7 @@ def parameters_of(owner: Any, name: str) -> list[str]:
 
 
 class TPESampler(optuna.samplers.TPESampler):
-    """Draws from the columns of a study that has them."""
+    """Draws from the columns of a study, if it has them."""
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -87,7 +86,7 @@ class TPESampler(optuna.samplers.TPESampler):
 
 
 class Part:
-    """Some trials of a study, by their places in its columns, in order."""
+    """A subset of a study's trials, as sorted places in its columns."""
 
     def __init__(self, columns: Columns, places: Places) -> None:
         self.columns, self.places = columns, places
@@ -98,7 +97,7 @@ class Part:
 
 
 def split(study: Any, columns: Columns) -> tuple[Part, Part]:
-    """The good trials and the others, once for all draws of a study that stands still."""
+    """Splits the trials into the good ones and the others. Cached for all draws from the same columns."""
     if columns.split is None:
         several = len(study.directions) > 1
         gamma = optunas.default_gamma_multiobjective if several else optunas.default_gamma
@@ -109,7 +108,10 @@ def split(study: Any, columns: Columns) -> tuple[Part, Part]:
 
 
 def best_of(study: optuna.Study, columns: Columns, below: int) -> tuple[Places, Places] | None:
-    """None where it is not so simple: several goals, constraints, or fewer complete trials than good ones wanted."""
+    """Returns the places of the best `below` trials and of the others.
+
+    None: Optuna must split, because of several goals, constraints, or fewer than `below` complete trials.
+    """
     complete = np.flatnonzero(columns.states == COMPLETE)
     if len(study.directions) != 1 or columns.is_constrained or len(complete) < below:
         return None
@@ -130,9 +132,10 @@ def split_by_optuna(study: optuna.Study, below: int) -> tuple[Places, Places]:
 
 
 class Estimator(_ParzenEstimator):
-    """Judges equal candidates once: of a choice or a small integer there are few different ones.
+    """Evaluates equal candidates once: a choice or a small integer has few different values.
 
-    And a few at a time, where there are thousands of trials: larger arrays are new memory each time.
+    With thousands of trials it evaluates a few candidates at a time, because larger arrays are newly allocated each
+    time.
     """
 
     def log_pdf(self, samples_dict: dict[str, Any]) -> Any:

@@ -1,17 +1,17 @@
-"""How much of the trials' spread each parameter goes with: a share of variance by ranks, not a cause.
+"""Computes each parameter's importance: the share of the variance of ranks that it explains. Not a proof of cause.
 
-For one parameter alone: the trials are put into up to four groups of similar values (a choice is a group of its own),
-and the share of the variance of the trials' ranks that lies between the groups is corrected for what chance alone
-would give (omega squared, Hays 1963). Ranks, so that one diverged trial decides nothing; corrected, so that a parameter
-that does nothing stands near 0 with ten trials too. Interactions are not seen; shares need not sum to 1.
+For each parameter alone, the trials are put into up to four groups of similar values (each choice is its own group).
+The share is the variance of the trials' ranks between the groups, corrected for chance (omega squared, Hays 1963).
+Ranks, so that one diverged trial does not dominate; corrected, so that a parameter without effect gets a share near 0
+with only ten trials. Interactions are not considered, and shares need not sum to 1.
 
-A parameter that only some trials drew, because it belongs to a branch, is judged among those, and its share is scaled
-by their part of all: whether a trial took the branch is the doing of another parameter.
+A parameter of a branch, which only some trials drew, is computed among those, and its share is multiplied by their
+part of all trials, because another parameter decides who takes the branch.
 
-What does nothing reaches a share by chance, too: `chance_of` says how large a one, from the same trials with their
-values shuffled. The monitor, `fts trials` and the report page all ask these two functions.
+A parameter without effect also gets a share by chance. `chance_of` computes how large it can be, from the same trials
+with shuffled values. The monitor, `fts trials` and the report page use these two functions.
 
-Pruned trials count: below all complete ones, the later they were pruned the better, and at the same epoch by value.
+Pruned trials count as worse than all complete ones, ordered by the epoch of pruning, then by value.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 SHAPE = re.compile(r"d(\d+)-L(\d+)\b")
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
-ENOUGH = 10  # trials below which nothing is said
-MOST = 1000  # of the latest ones: more say the same, and a screen is waiting
+ENOUGH = 10  # least number of trials
+MOST = 1000  # latest trials that are used: more give the same result, and a screen is waiting
 GROUPS = 4
 CHANCE_DRAWS, CHANCE_TRIALS = 199, 300
-BY_CHANCE = 0.05  # of shuffled searches have a parameter above the row `chance`
-SILENT = {"diverged", REPLICATE, BASELINE}  # badges of trials whose value says nothing of their parameters
+BY_CHANCE = 0.05  # share of shuffled searches with a parameter above `chance_of`
+SILENT = {"diverged", REPLICATE, BASELINE}  # badges of trials with a value that does not depend on their parameters
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Importance:
 
     name: str
     share: float  # 0..1 of the variance of ranks
-    n: int  # trials behind it
+    n: int  # number of trials used
 
 
 def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
-    """The parameters that vary, the largest share first; empty below `ENOUGH` trials with a value."""
+    """Returns the parameters that vary, largest share first; empty with fewer than `ENOUGH` trials with a value."""
     latest = islice((trial for trial in reversed(trials) if counts(trial)), MOST)
     done = [(standing(trial), with_shape(trial.params)) for trial in latest]
     if len(done) < ENOUGH:
@@ -65,9 +65,9 @@ def importance(trials: Sequence[Trial]) -> tuple[Importance, ...]:
 
 
 def chance_of(trials: Sequence[Trial], draws: int = CHANCE_DRAWS, most: int = CHANCE_TRIALS) -> float:
-    """The share that the luckiest parameter reaches in 5 % of searches whose values are shuffled.
+    """Returns the share that the best parameter exceeds in 5 % of searches with shuffled values.
 
-    Of `most` of the latest trials in `draws` shuffles: a screen asks for fewer of both.
+    Uses `most` of the latest trials and `draws` shuffles. A screen passes smaller numbers.
     """
     latest = islice((trial for trial in reversed(trials) if counts(trial)), MOST)
     judged = [(standing(trial), with_shape(trial.params)) for trial in latest]  # as many as have a share
@@ -87,17 +87,17 @@ def chance_of(trials: Sequence[Trial], draws: int = CHANCE_DRAWS, most: int = CH
         found = [between([shuffled[n] for n in drew], made) * len(drew) / len(done) for drew, made in groups]
         largest.append(max(found, default=0.0))
     at = sorted(largest)[math.ceil((1 - BY_CHANCE) * (draws + 1)) - 1]
-    return at * len(done) / max(len(judged), 1)  # what chance gives falls as 1 / n
+    return at * len(done) / max(len(judged), 1)  # the share by chance is proportional to 1 / n
 
 
 def counts(trial: Trial) -> bool:
-    """Whether it says anything: it ended with a value of its own."""
+    """Did the trial end with its own finite value that depends on its parameters?"""
     ended = trial.status in ENDED and trial.value is not None and math.isfinite(trial.value)
     return ended and trial.reused_from is None and not SILENT.intersection(trial.badges)
 
 
 def with_shape(params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters with the architecture as its width and its layers: it is drawn from more choices than trials."""
+    """Replaces `architecture` by its width and layers, because it has more choices than there are trials."""
     found = SHAPE.match(str(params.get("architecture", "")))
     if found is None:
         return params
@@ -106,7 +106,7 @@ def with_shape(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def standing(trial: Trial) -> tuple[float, float, float]:
-    """How good a trial was, for comparison only: complete before pruned, then how far it came, then its value."""
+    """Returns a key that is larger for better trials: complete before pruned, then by epochs, then by value."""
     assert trial.value is not None, "only trials with a value are compared"
     value = -trial.direction.key(trial.value)
     if trial.status is TrialStatus.COMPLETE:
@@ -115,7 +115,7 @@ def standing(trial: Trial) -> tuple[float, float, float]:
 
 
 def ranks(values: Sequence[Any]) -> list[float]:
-    """Mean ranks from 1, of whatever can be ordered."""
+    """Returns the ranks of the values, from 1; equal values get their mean rank."""
     order = sorted(range(len(values)), key=lambda n: values[n])
     found = [0.0] * len(values)
     start = 0
@@ -130,7 +130,7 @@ def ranks(values: Sequence[Any]) -> list[float]:
 
 
 def grouped(values: Sequence[Any]) -> list[int] | None:
-    """A group number for each value: quarters of numbers, one group per choice; None when they do not vary enough."""
+    """Returns a group number per value: quartiles of numbers, or one group per choice. None: they vary too little."""
     known = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(known) == len(values) and len(set(known)) > GROUPS:
         order = ranks([float(v) for v in known])
@@ -143,7 +143,7 @@ def grouped(values: Sequence[Any]) -> list[int] | None:
 
 
 def between(ranked: Sequence[float], groups: Sequence[int]) -> float:
-    """Omega squared of the ranks over the groups, not below 0."""
+    """Returns omega squared of the ranks over the groups, at least 0."""
     n, sums, sizes = len(ranked), [0.0] * (max(groups) + 1), [0] * (max(groups) + 1)
     for rank, group in zip(ranked, groups, strict=True):
         sums[group] += rank

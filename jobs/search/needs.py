@@ -1,4 +1,4 @@
-"""Which packages a sampler needs beside Optuna, said before a search begins."""
+"""Checks before a search begins that the packages of its sampler are installed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from importlib.util import find_spec
 from fts.installing import installing
 from fts.jobs.api.spec import BadSpec
 
-PACKAGES = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",)}  # sampler -> what it imports
+PACKAGES = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",)}  # sampler -> packages besides Optuna
 
 
 class NeedsPackage(BadSpec):
-    """A package that the sampler needs is not installed in this interpreter."""
+    """A package of the sampler is not installed in this interpreter."""
 
 
 def check_packages(sampler: str) -> None:
-    """Raises NeedsPackage with what to install."""
+    """Raises NeedsPackage with the command that installs the missing packages."""
     missing = [name for name in PACKAGES.get(sampler, ()) if find_spec(name) is None]
     if missing:
         raise NeedsPackage(

@@ -1,4 +1,4 @@
-"""The next parameters of a cell with a declared space, by whichever way it draws: a grid, all at once, in branches."""
+"""Chooses how a cell with a declared space draws a trial: from a grid, all parameters at once, or one by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def gives_all(cell: Any, fixed: Mapping[str, Any]) -> bool:
-    """Do these parameters leave nothing to draw? Of a search that draws all at once, or point by point, always."""
+    """Is nothing left to draw after the `fixed` parameters? Always true for a grid, or if all are drawn at once."""
     if cell.sampler == GRID or getattr(cell, "streams", BY_TRIAL) == BY_TRIAL:
         return True
     known = getattr(cell, "axes", {}) | dict(fixed)
@@ -34,9 +34,9 @@ def drawn_for(
     rebuilt: Rebuilt | None = None,
     fixed: Mapping[str, Any] | None = None,
 ) -> Drawn:
-    """The parameters of trial `number` of a cell with a declared space, some of them `fixed`.
+    """Draws the parameters of trial `number` of a cell with a declared space, except the `fixed` ones.
 
-    Raises BadSpec where there are none.
+    Raises BadSpec if there are none.
     """
     if cell.sampler == GRID:
         point = point_of(cell, number)
@@ -46,6 +46,6 @@ def drawn_for(
     if getattr(cell, "streams", BY_TRIAL) == BY_TRIAL:
         direction = Direction(cell.direction)
         return Drawn(suggest(cell.space, history, cell.seed, number, cell.sampler, direction, cell.diverged, rebuilt))
-    from fts.jobs.search.drawing import draw  # here, not above: 0.4 s for optuna
+    from fts.jobs.search.drawing import draw  # here: 0.4 s for optuna
 
     return draw(cell, history, number, rebuilt, fixed)

@@ -1,4 +1,4 @@
-"""What a running trial will need at its next comparison: its cell's own pruner, asked ahead of time."""
+"""Computes the value that a running trial needs at its next comparison, by its cell's pruner."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def line_ahead(
     job: Job, trial: Trial, trials: Sequence[Trial], curves: Mapping[int, Sequence[Epoch]]
 ) -> tuple[int, float] | None:
-    """(step, value needed there) of a trial that runs, from the trials before it and their epochs by trial id.
+    """Returns (step, value needed there) of a running trial. `curves` has the epochs of all trials by trial id.
 
-    None: nothing ahead, nobody knows yet, or not all curves that decide it are at hand.
+    None: there is no comparison ahead, its value is unknown yet, or a needed curve is missing.
     """
     pruner = job.spec.get("pruner", "none")
     if pruner == "none" or trial.ended_at is not None or len(trials) > len(curves):
@@ -27,7 +27,7 @@ def line_ahead(
     before = [one for one in trials if one.number <= trial.number - job.parallel and one.epochs]
     if any(one.id not in curves for one in before):
         return None
-    from fts.jobs.api.halving import BEFORE_FREEZING, PERCENTILE, Halving  # here, not above: most cells have no pruner
+    from fts.jobs.api.halving import BEFORE_FREEZING, PERCENTILE, Halving  # here: most cells have no pruner
     from fts.jobs.search.pruner import line_ahead as ahead
     from fts.jobs.search.sampler import PastTrial
 
@@ -45,19 +45,19 @@ def line_ahead(
 
 
 def _last(job: Job, history: Sequence[PastTrial]) -> int | None:
-    """The last step of a trial; where nobody has said it, the last one that an earlier trial reported."""
+    """Returns the last step of a trial; if it is not declared, the last one that an earlier trial reported."""
     if job.steps is not None:
         return job.steps
     return max((step for past in history for step in past.epochs), default=None)
 
 
 def values(curve: Sequence[Epoch], trial: Trial) -> dict[int, float]:
-    """The metric that decides by step, where there is one."""
+    """Returns the trial's metric by step, without steps that do not have it."""
     return {one.epoch: value for one in curve if (value := value_of(one, trial.metric)) is not None}
 
 
 def value_of(epoch: Epoch, metric: str) -> float | None:
-    """A metric at one step: by its name, or the only value that was told, without one."""
+    """Returns a metric at one step, by name, or the only reported value if it has no name; None: not reported."""
     named = epoch.number(metric)
     if named is not None or metric in EPOCH_NUMBERS or epoch.metrics or epoch.value is None or math.isnan(epoch.value):
         return named

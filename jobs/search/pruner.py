@@ -1,4 +1,4 @@
-"""Whether a running trial is hopeless: a pure function of recorded epochs, decided again and equally after a crash."""
+"""Decides whether to prune a running trial, as a pure function of recorded epochs: the same again after a crash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fts.jobs.search.sampler import PastTrial
 
-STARTUP, FIRST = 5, 3  # trials and epochs that the median rule waits for
+STARTUP, FIRST = 5, 3  # least number of other trials, first epoch at which the median rule prunes
 
 
 def should_prune(
@@ -25,11 +25,11 @@ def should_prune(
     rule: Halving = HALVING,
     percentile: float = PERCENTILE,
 ) -> str | None:
-    """The reason to end trial `number` after its latest epoch, or None.
+    """Returns the reason to prune trial `number` after its latest epoch, or None.
 
-    `history` are the other trials of the cell; only lower numbers count, so that the decision does not depend on when
-    it is taken. `epochs` maps epoch to objective; `rule` are the numbers of halving, `percentile` is that of the
-    percentile pruner: a cell's own.
+    `history` are the other trials of the cell. Only lower numbers count, so that the decision does not depend on when
+    it is made. `epochs` maps epoch to objective. `rule` and `percentile` are the cell's settings for halving and for
+    the percentile pruner.
     """
     if pruner == "none" or not epochs:
         return None
@@ -54,9 +54,9 @@ def line_ahead(
     rule: Halving = HALVING,
     percentile: float = PERCENTILE,
 ) -> tuple[int, float] | None:
-    """At which epoch after `epoch` trial `number` will next be put beside the others, and the objective it needs there.
+    """Returns the next epoch at which trial `number` will be compared with the others, and the objective it needs.
 
-    None where it will not be before epoch `last`, or nobody knows yet. What ends a trial that trails is no line.
+    None if there is no comparison up to epoch `last`, or its threshold is unknown. Ignores halving's `trailing` rule.
     """
     rivals = [past for past in history if past.number < number and past.epochs]
     if pruner == "median" and len(others := _at(rivals, ahead := max(epoch + 1, FIRST))) >= STARTUP and ahead <= last:
@@ -72,9 +72,9 @@ def line_ahead(
 
 
 def _below_median(rivals: list[PastTrial], epochs: dict[int, float], epoch: int, direction: Direction) -> str | None:
-    """The trial's best so far is worse than the median of all others that came to this epoch, pruned ones too.
+    """Prunes if the trial's best is worse than the median of all others at this epoch, including pruned ones.
 
-    Optuna's MedianPruner counts complete trials only, and so prunes less where few are complete.
+    Optuna's MedianPruner counts only complete trials, so it prunes less when few are complete.
     """
     others = _at(rivals, epoch)
     if epoch < FIRST or len(others) < STARTUP:
@@ -91,7 +91,7 @@ def _below_percentile(
     direction: Direction,
     percentile: float,
 ) -> str | None:
-    """Optuna's PercentilePruner: the trial's best so far is not among the best share of the complete ones here."""
+    """Prunes as Optuna's PercentilePruner if the trial's best is not among the best share of complete ones here."""
     line, mine = _percentile_line(history, number, epoch, direction, percentile), _best(epochs, epoch, direction)
     if line is None or not _worse(mine, line, direction):
         return None
@@ -101,7 +101,7 @@ def _below_percentile(
 def _percentile_line(
     history: Sequence[PastTrial], number: int, epoch: int, direction: Direction, percentile: float
 ) -> float | None:
-    """What a trial needs at an epoch; None: too few trials are complete, or none of them has told one there."""
+    """Returns the objective needed at an epoch; None: too few trials are complete, or none reported that epoch."""
     complete = [past for past in history if past.number < number and past.status == "complete"]
     values = sorted(_at(complete, epoch))
     if len(complete) < STARTUP or not values:
@@ -111,7 +111,7 @@ def _percentile_line(
 
 
 def _quantile(values: list[float], share: float) -> float:
-    """Between the two nearest of sorted values, in the order in which numpy computes it, to the last bit."""
+    """Interpolates between sorted values exactly as numpy does, to the last bit."""
     place = (len(values) - 1) * share
     below = min(int(place), len(values) - 2) if len(values) > 1 else 0
     low, high, part = values[below], values[min(below + 1, len(values) - 1)], place - below
@@ -121,7 +121,7 @@ def _quantile(values: list[float], share: float) -> float:
 def _below_rung(
     rule: Halving, rivals: list[PastTrial], epochs: dict[int, float], epoch: int, direction: Direction
 ) -> str | None:
-    """At each rung only the best share of the trials that came there goes on."""
+    """Prunes at a rung unless the trial is in the best share of the trials that reached it."""
     if epoch not in rungs(epoch, rule):
         return None
     line, mine = _line(rule, rivals, epoch, direction), _best(epochs, epoch, direction)
@@ -131,9 +131,9 @@ def _below_rung(
 
 
 def _line(rule: Halving, rivals: list[PastTrial], rung: int, direction: Direction) -> float | None:
-    """What a trial needs at a rung to be among the best share of those that came there, itself included.
+    """Returns the objective that a trial needs to be in the best share of those that reached a rung, itself included.
 
-    None: too few came to judge, or all are kept.
+    None: too few have reached it, or all are kept.
     """
     others = sorted(
         (_best(past.epochs, rung, direction) for past in rivals if max(past.epochs) >= rung), key=direction.key
@@ -147,7 +147,7 @@ def _line(rule: Halving, rivals: list[PastTrial], rung: int, direction: Directio
 def _trailing(
     rule: Halving, rivals: list[PastTrial], epochs: dict[int, float], epoch: int, direction: Direction
 ) -> str | None:
-    """It has stopped to improve behind the best trial: what patience is left would only confirm that."""
+    """Prunes a trial that is worse than the best one and has not improved for `trailing` epochs."""
     if rule.trailing is None or not rivals or epoch < rule.first_rung:
         return None
     mine = _best(epochs, epoch, direction)
@@ -163,7 +163,7 @@ def _at(rivals: list[PastTrial], epoch: int) -> list[float]:
 
 
 def rungs(up_to: int, rule: Halving = HALVING) -> list[int]:
-    """The epochs at which trials are judged."""
+    """Returns the epochs of the rungs up to an epoch."""
     found, rung = [], rule.first_rung
     while rung <= up_to:
         found.append(rung)

@@ -1,4 +1,4 @@
-"""The pruner of `fts worker` for plain Optuna: a function is pruned there where a worker would prune it."""
+"""The pruners of `fts worker` for plain Optuna, with the same decisions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ PRUNERS = ("none", "median", "percentile", "halving")
 
 
 class PurePruner(BasePruner):
-    """`PurePruner("median")`, `PurePruner("percentile", percentile=25)` or `PurePruner("halving", "2,3,0.5,2")`.
+    """The pruners of a worker as an Optuna pruner.
 
-    Raises ValueError for another name.
+    `PurePruner("median")`, `PurePruner("percentile", percentile=25)` or `PurePruner("halving", "2,3,0.5,2")`. Raises
+    ValueError for an unknown name.
     """
 
     def __init__(self, name: str = "median", halving: str | None = None, percentile: float = PERCENTILE) -> None:

@@ -1,8 +1,8 @@
-"""An Optuna sampler that keeps nothing between two draws: a search that is killed anywhere goes on as if undisturbed.
+"""An Optuna sampler without state: a search that was killed and resumed draws the same values as an undisturbed one.
 
-value = f(study seed, trial number, the history when the trial began, draws so far, name, distribution). Each draw is
-made by a fresh sampler of Optuna, seeded by (study seed, trial number, name): neither the order of calls nor other
-branches of a define-by-run space move it.
+value = f(study seed, trial number, the history when the trial began, draws so far, name, distribution). Each draw uses
+a new sampler of Optuna, seeded by (study seed, trial number, name). So neither the order of calls nor other branches of
+a define-by-run space change a value.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
 
     from fts.jobs.search.recorded_study import Rebuilt
 
-TOGETHER = "drawn together"  # the purpose of a relative draw's seed; no parameter is called so
-RELATIVE = ("gp", "nsgaii", "cmaes")  # samplers that draw parameters together
-IN_THE_STUDY = "qmc"  # keeps where it is in its sequence in the study
+TOGETHER = "drawn together"  # purpose of the seed of a relative draw; not a possible parameter name
+RELATIVE = ("gp", "nsgaii", "cmaes")  # samplers that draw several parameters together
+IN_THE_STUDY = "qmc"  # this sampler stores its position in the sequence in the study
 
 
 class PureSampler(BaseSampler):
-    """`PureSampler("tpe", seed=0)`: an ordinary sampler, for plain Optuna too.
+    """The samplers of a worker as an Optuna sampler: `PureSampler("tpe", seed=0)`. Also for plain Optuna.
 
-    `again`: how often what it drew was refused, so that it draws something else. Raises ValueError for another name,
-    NeedsPackage where the sampler's package is not installed.
+    `again` counts how often a draw was refused; another number draws other values. Raises ValueError for an unknown
+    name, NeedsPackage if a package of the sampler is not installed.
     """
 
     def __init__(self, name: str = "tpe", seed: int = 0, again: int = 0) -> None:
         if name == IN_THE_STUDY:
             raise ValueError(
-                "the sampler qmc keeps its place in the sequence in the study, so a killed search would not go on "
-                f"where it was; expected one of {', '.join(SAMPLERS)}"
+                "the sampler qmc stores its position in the study, so a killed search could not continue where it "
+                f"was; expected one of {', '.join(SAMPLERS)}"
             )
         if name not in SAMPLERS:
             raise ValueError(f"the sampler is {name!r:.80}, expected one of {', '.join(SAMPLERS)}")
@@ -60,7 +60,7 @@ class PureSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         if self.name == "random":
-            return  # it has no memory, and copying one would cost more than the draws
+            return  # it does not use the history, and copying it would take longer than the draws
         with self._lock:
             self._began[_key(study, trial)] = _AsItBegan(study, trial.number)
 
@@ -72,7 +72,7 @@ class PureSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if not search_space and self.name != "nsgaii":  # which counts its generations there
+        if not search_space and self.name != "nsgaii":  # nsgaii counts its generations here
             return {}
         drawn = self._fresh(trial.number, TOGETHER).sample_relative(self._past(study, trial), trial, search_space)
         return {name: _plain(search_space[name], value) for name, value in drawn.items()}
@@ -97,7 +97,7 @@ class PureSampler(BaseSampler):
         if self.name == "nsgaii":
             return NSGAIISampler(seed=seed)
         if self.name == "cmaes":
-            return _Retold(seed=seed, warn_independent_sampling=False)
+            return _CmaEsSampler(seed=seed, warn_independent_sampling=False)
         if self.name == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         if self.name == "gp":
@@ -105,18 +105,15 @@ class PureSampler(BaseSampler):
         return fast_tpe.tpe(seed)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "seed": self.seed,
-            "again": self.again,
-        }  # joblib and storages pickle samplers; a lock cannot be
+        # joblib and storages pickle samplers; a lock cannot be pickled
+        return {"name": self.name, "seed": self.seed, "again": self.again}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
 
 class NSGAIISampler(optuna.samplers.NSGAIISampler):
-    """NSGA-II whose parents stand in the order of their numbers, also where they were just found."""
+    """NSGA-II with parents always in the order of their numbers, also in the call that selects them."""
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -129,16 +126,16 @@ class NSGAIISampler(optuna.samplers.NSGAIISampler):
 
 
 @dataclass(frozen=True)
-class _Told:
-    """An optimizer and what it was told; kept, because telling thousands of trials again takes half a second."""
+class _Fitted:
+    """A CMA-ES optimizer and its generations. Cached, because replaying thousands of trials takes half a second."""
 
     space: dict[str, BaseDistribution] | None
     direction: Any
-    full: list[list[FrozenTrial]]  # the generations
+    full: list[list[FrozenTrial]]  # the complete generations
     optimizer: Any
 
 
-_LATEST: list[_Told] = []  # at most one
+_LATEST: list[_Fitted] = []  # at most one
 
 
 def _alike(one: Sequence[FrozenTrial], other: Sequence[FrozenTrial]) -> bool:
@@ -147,8 +144,8 @@ def _alike(one: Sequence[FrozenTrial], other: Sequence[FrozenTrial]) -> bool:
     )
 
 
-class _Retold(optuna.samplers.CmaEsSampler):
-    """CMA-ES whose optimizer is told every generation again: Optuna's own keeps it as a pickle in the record."""
+class _CmaEsSampler(optuna.samplers.CmaEsSampler):
+    """CMA-ES that replays every generation. Optuna's own stores its optimizer as a pickle in the study."""
 
     _space: dict[str, BaseDistribution] | None = None
     _direction: Any = None
@@ -160,7 +157,7 @@ class _Retold(optuna.samplers.CmaEsSampler):
         return super().sample_relative(study, trial, search_space)
 
     def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
-        """None while no generation is complete, as Optuna's."""
+        """Returns the optimizer after all complete generations; None if there is none, as in Optuna."""
         assert self._space is not None, "sample_relative sets it"
         generations: dict[int, list[FrozenTrial]] = {}
         for one in completed_trials:
@@ -172,25 +169,25 @@ class _Retold(optuna.samplers.CmaEsSampler):
         full = [generations.get(generation, []) for generation in range(last)]
         optimizer, begun = self._from(_LATEST[-1], full) if _LATEST else (None, 0)
         if optimizer is None:
-            rng, self._cma_rng = self._cma_rng, LazyRandomState(0)  # it is seeded anew before it is asked
+            rng, self._cma_rng = self._cma_rng, LazyRandomState(0)  # it is reseeded before it is used
             optimizer = self._init_optimizer(self._transform(), self._direction)
             self._cma_rng = rng
         transform = self._transform()
         sign = -1.0 if self._direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
-        for told in full[begun:]:
-            solutions = told[: optimizer.population_size]
+        for generation_trials in full[begun:]:
+            solutions = generation_trials[: optimizer.population_size]
             if len(solutions) == optimizer.population_size:
                 optimizer.tell([(transform.transform(one.params), sign * float(one.value or 0.0)) for one in solutions])
-                optimizer = copy.copy(optimizer)  # rounds as Optuna's pickle does, to the last bit
-        _LATEST[:] = [_Told(self._space, self._direction, full, copy.deepcopy(optimizer))]
+                optimizer = copy.copy(optimizer)  # rounds exactly as Optuna's pickle does
+        _LATEST[:] = [_Fitted(self._space, self._direction, full, copy.deepcopy(optimizer))]
         return optimizer
 
     def _transform(self) -> _SearchSpaceTransform:
         assert self._space is not None, "sample_relative sets it"
         return _SearchSpaceTransform(self._space, transform_step=True, transform_0_1=True)
 
-    def _from(self, latest: _Told, full: list[list[FrozenTrial]]) -> tuple[Any, int]:
-        """The optimizer of the draw before, where it was told nothing but what stands at the beginning of `full`."""
+    def _from(self, latest: _Fitted, full: list[list[FrozenTrial]]) -> tuple[Any, int]:
+        """Returns the cached optimizer and how many generations of `full` it has; (None, 0) if it has others."""
         same_search = latest.space == self._space and latest.direction == self._direction
         if not same_search or len(latest.full) > len(full):
             return None, 0
@@ -200,12 +197,12 @@ class _Retold(optuna.samplers.CmaEsSampler):
 
 
 class _AsItBegan(optuna.Study):
-    """The study with the trials it had at one moment, whatever other threads and processes add meanwhile."""
+    """The study with the trials it had when a trial began, even if other threads or processes add trials meanwhile."""
 
     def __init__(self, study: optuna.Study, number: int) -> None:
-        sampler = copy.copy(study.sampler)  # its own keeps this: no garbage that waits for the collector
+        sampler = copy.copy(study.sampler)  # a copy avoids a reference cycle: the sampler refers to this study
         super().__init__(study.study_name, study._storage, sampler, study.pruner)
-        self._in_states: dict[Any, list[FrozenTrial]] = {}  # each draw asks again
+        self._in_states: dict[Any, list[FrozenTrial]] = {}  # cache of _get_trials, which every draw calls
         self._filled: tuple[Rebuilt, int] | None = getattr(study._storage, FILLED, None)
         if self._filled is None or self._filled[1] != number or number + 1 != len(self._stored):
             self._filled = None
@@ -213,18 +210,18 @@ class _AsItBegan(optuna.Study):
 
     @property
     def _stored(self) -> list[FrozenTrial]:
-        """Of an in-memory storage, by their numbers."""
+        """The trials of an in-memory storage, ordered by number."""
         return self._storage._studies[self._study_id].trials  # type: ignore[attr-defined, no-any-return]
 
     @cached_property
     def _trials(self) -> list[FrozenTrial]:
-        """Not before they are asked for: in a forked process each one that is touched has to be copied."""
-        assert self._filled is not None, "else they have been read"
+        """The trials, read on first use: in a forked process every trial that is touched gets copied."""
+        assert self._filled is not None, "otherwise __init__ has set _trials"
         return self._stored[: self._filled[1]]
 
     @cached_property
     def columns(self) -> Columns | None:
-        """For fast_tpe."""
+        """The trials as arrays, for fast_tpe; None if they are not ordered by number."""
         if self._filled is not None:
             return self._filled[0].columns(self._filled[1])
         numbers = [one.number for one in self._trials]
@@ -244,5 +241,5 @@ def _key(study: optuna.Study, trial: FrozenTrial) -> tuple[int, int]:
 
 
 def _plain(distribution: BaseDistribution, value: Any) -> Any:
-    """A number of Python's own, as it will be after a way through JSON: numpy's promote arrays in another way."""
+    """Converts numpy's number to Python's, as after a round trip through JSON: numpy's promote arrays differently."""
     return distribution.to_external_repr(distribution.to_internal_repr(value))

@@ -1,7 +1,7 @@
-"""The recorded trials in Optuna's terms, kept between two draws: the same record still gives the same study.
+"""Caches the recorded trials as Optuna's trials between two draws.
 
-Rebuilding a study of 10,000 trials takes Optuna half a second. What is kept is compared with the record each time, and
-made anew where it differs, so a draw stays a function of the record alone.
+Rebuilding a study of 10,000 trials takes Optuna half a second. The cache is compared with the record each time and
+rebuilt where it differs, so a draw still depends only on the record.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from fts.jobs.search.columns import Columns, Table
     from fts.jobs.search.sampler import PastTrial
 
-FILLED = "filled"  # attribute of a storage: the Rebuilt behind its study, and of how many trials
+FILLED = "filled"  # attribute of a storage: (the Rebuilt that filled its study, number of trials)
 
 
 class Rebuilt:
-    """Of one search at a time."""
+    """The cache of one search."""
 
     def __init__(self) -> None:
-        self._terms: Any = None  # what the trials were frozen with
-        self._past: list[PastTrial | None] = []  # by the place in the study
-        self._frozen: list[FrozenTrial] = []  # the same, made of them
+        self._terms: Any = None  # space and goals for which the trials were converted
+        self._past: list[PastTrial | None] = []  # by place in the study
+        self._frozen: list[FrozenTrial] = []  # the same trials, converted
         self._complete: list[bool] = []
         self._numbers: dict[int, tuple[int, int]] = {}
-        self._table: Table | None = None  # once a sampler has asked for columns
+        self._table: Table | None = None  # set by the first call of columns()
 
     def trials(
         self, past: Sequence[PastTrial | None], terms: Any, freeze: Callable[[PastTrial | None], FrozenTrial]
     ) -> list[FrozenTrial]:
-        """One for each place of the study; None is a place that nothing is known of."""
+        """Returns one trial per place of the study. None in `past` is a place without a known trial."""
         if terms != self._terms:
             self._terms, self._past, self._frozen, self._complete, self._table = terms, [], [], [], None
         for place in compress(count(), map(is_not, past, self._past)):
@@ -50,14 +50,14 @@ class Rebuilt:
         return self._frozen[: len(past)]
 
     def _put(self, place: int, trial: FrozenTrial) -> None:
-        trial.number = trial._trial_id = place  # as a new storage numbers it
+        trial.number = trial._trial_id = place  # as in a new storage
         self._frozen[place : place + 1] = [trial]
         self._complete[place : place + 1] = [trial.state.name == "COMPLETE"]
         if self._table is not None:
             self._table.put(place, trial)
 
     def add(self, study: optuna.Study, past: PastTrial, trial: FrozenTrial) -> None:
-        """One more, to the study that was filled with all of them."""
+        """Adds one trial to a study that was filled with all earlier ones."""
         place = len(self._past)
         self._past.append(past)
         self._put(place, trial)
@@ -66,7 +66,7 @@ class Rebuilt:
             setattr(study._storage, FILLED, (self, place + 1))
 
     def columns(self, count: int) -> Columns:
-        """Of the first trials; later ones do not change them."""
+        """Returns the first `count` trials as arrays, which later trials do not change."""
         from fts.jobs.search.columns import Columns, Table  # here: only TPE needs them
 
         if self._table is None:
@@ -74,18 +74,20 @@ class Rebuilt:
         return Columns(self._table, count)
 
     def complete(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-        """Those of the trials that it handed out last."""
+        """Returns the complete ones of the trials that `trials` returned last."""
         return list(compress(trials, self._complete))
 
     def numbers(self, count: int) -> dict[int, tuple[int, int]]:
-        """Study and number of each trial as a new storage has them, at least so many; each further one fits, too."""
+        """Returns {trial id: (study id, number)} of a new storage, for at least `count` trials."""
         for number in range(len(self._numbers), count):
             self._numbers[number] = (0, number)
         return self._numbers
 
 
 def fill(study: optuna.Study, trials: list[FrozenTrial], rebuilt: Rebuilt) -> None:
-    """`study.add_trials` of a new in-memory study, without a deep copy of each trial; of another Optuna just that."""
+    """As `study.add_trials` on a new in-memory study, but without copying each trial. With an unknown version of Optuna
+    it calls add_trials.
+    """
     from optuna.storages import InMemoryStorage
     from optuna.study import StudyDirection
 

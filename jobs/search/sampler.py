@@ -1,7 +1,7 @@
-"""What to try next, as a function of what was tried: no study object lives longer than one call.
+"""Draws parameters from the recorded trials alone, without a study object that outlives a call.
 
-Everything a sampler knows is rebuilt from the recorded trials, and it is seeded by (study seed, trial number). So a
-search that was killed and resumed proposes exactly what an undisturbed one would have, on any machine.
+A sampler is rebuilt from the recorded trials and seeded by (study seed, trial number). So a search that was killed and
+resumed draws exactly the same values as an undisturbed one, on any machine.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
     import optuna
 
 
-SAMPLERS = ("tpe", "random", "gp", "nsgaii", "cmaes")  # that are pure functions of the record
-NO_HISTORY = ("random", "grid")  # they learn nothing from earlier trials
-ATTRIBUTES_OF_RUNNERS = ("fixed_params", "constraints")  # system attributes that no sampler keeps
+SAMPLERS = ("tpe", "random", "gp", "nsgaii", "cmaes")  # pure functions of the recorded trials
+NO_HISTORY = ("random", "grid")  # samplers that ignore earlier trials
+ATTRIBUTES_OF_RUNNERS = ("fixed_params", "constraints")  # system attributes that are not the sampler's
 
 
 @dataclass(frozen=True)
 class PastTrial:
-    """One recorded trial, as samplers and pruners see it."""
+    """One recorded trial, as input of samplers and pruners."""
 
     number: int
     params: dict[str, Any]
     status: str  # running | interrupted | complete | pruned | failed
     value: float | None
     epochs: dict[int, float] = field(default_factory=dict)  # epoch -> objective
-    diverged: bool = False  # it failed because its loss was no number, or far too large
-    distributions: Space = field(default_factory=dict)  # of what it drew itself; empty: the space of its cell
-    metrics: dict[str, float] = field(default_factory=dict)  # its result, where a search has several goals
-    constraints: dict[str, float] = field(default_factory=dict)  # name -> violation, at most 0 where it is met
-    kept: dict[str, Any] = field(default_factory=dict)  # what its sampler kept: {"trial": ..., "study": ...}
-    attributes: dict[str, Any] = field(default_factory=dict)  # of trial.set_user_attr, which a later trial may read
+    diverged: bool = False  # it failed because its loss was NaN, infinite or far too large
+    distributions: Space = field(default_factory=dict)  # of the parameters it drew itself; empty: the cell's space
+    metrics: dict[str, float] = field(default_factory=dict)  # its result, if the search has several goals
+    constraints: dict[str, float] = field(default_factory=dict)  # name -> violation, met if at most 0
+    kept: dict[str, Any] = field(default_factory=dict)  # state of its sampler: {"trial": ..., "study": ...}
+    attributes: dict[str, Any] = field(default_factory=dict)  # set by trial.set_user_attr; later trials may read them
 
     def to_json(self) -> dict[str, Any]:
-        """What the trial process of a function gets in its history: of the epochs the last, which samplers look at."""
+        """Returns JSON for the history of a trial process, with only the last epoch, which is all that samplers use."""
         last = max(self.epochs, default=None)
-        told = {name: value for name, value in vars(self).items() if value or name not in SELDOM}
-        return told | {"epochs": {} if last is None else {last: self.epochs[last]}}
+        fields = {name: value for name, value in vars(self).items() if value or name not in SELDOM}
+        return fields | {"epochs": {} if last is None else {last: self.epochs[last]}}
 
     @classmethod
     def from_json(cls, data: Any) -> PastTrial:
-        """Raises BadSpec with what is missing or unknown."""
+        """Reads a trial from JSON. Raises BadSpec for missing or unknown fields."""
         if not isinstance(data, dict) or not isinstance(data.get("epochs", {}), dict):
             raise BadSpec(f"a trial of the history is {data!r:.80}, expected a JSON object")
         try:
@@ -62,15 +62,15 @@ class PastTrial:
             raise BadSpec(f"a trial of the history has wrong fields: {error}") from None
 
 
-SELDOM = ("metrics", "constraints", "kept", "attributes")  # fields that most trials have nothing in
+SELDOM = ("metrics", "constraints", "kept", "attributes")  # fields that are empty in most trials
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What one trial drew from the space of its cell."""
+    """The parameters that were drawn for one trial."""
 
     params: dict[str, Any]
-    kept: dict[str, Any] = field(default_factory=dict)  # by its sampler, for later trials (PastTrial.kept)
+    kept: dict[str, Any] = field(default_factory=dict)  # state of its sampler for later trials (PastTrial.kept)
 
 
 def suggest(
@@ -83,9 +83,9 @@ def suggest(
     diverged: str = "ignored",
     rebuilt: Rebuilt | None = None,
 ) -> dict[str, Any]:
-    """All parameters of trial `number`, drawn in one step; equal arguments give equal parameters.
+    """Draws all parameters of trial `number` at once. Equal arguments give equal parameters.
 
-    `diverged` is what the sampler learns from trials that diverged (CellSpec.diverged).
+    `diverged`: how the sampler counts diverged trials, ignored or worst (fts.jobs.api.study.Cell).
     """
     drawn = _sampler(sampler, seed_for(seed, number, "suggest") % 2**32)
     study = rebuild_study(space, () if sampler in NO_HISTORY else history, direction, drawn, diverged, rebuilt)
@@ -100,8 +100,8 @@ def rebuild_study(
     diverged: str = "ignored",
     rebuilt: Rebuilt | None = None,
 ) -> optuna.Study:
-    """An in-memory Optuna study that holds the recorded trials, RUNNING ones included (they repel TPE)."""
-    import optuna  # here, not above: 0.4 s
+    """Returns an in-memory Optuna study of the recorded trials, including RUNNING ones, from which TPE keeps away."""
+    import optuna  # here: 0.4 s
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction=direction.value, sampler=sampler)
@@ -114,7 +114,7 @@ def rebuild_study(
 
 
 def known(past: PastTrial | None) -> PastTrial:
-    assert past is not None, "no place of such a study is empty"
+    assert past is not None, "rebuild_study passes no empty places"
     return past
 
 
@@ -125,7 +125,7 @@ def study_before(
     sampler: optuna.samplers.BaseSampler,
     rebuilt: Rebuilt | None = None,
 ) -> optuna.Study:
-    """An in-memory study as it was when trial `number` of the cell began: earlier trials stand at their own numbers."""
+    """Returns an in-memory study as it was when trial `number` began. Earlier trials have their own numbers in it."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -141,7 +141,7 @@ def study_before(
     rebuilt = rebuilt or Rebuilt()
     fill(study, frozen_before(history, number, goals, rebuilt, cell.space or {}), rebuilt)
     if cell.sampler == "tpe":
-        rebuilt.columns(number)  # kept from now on: a forked process has them
+        rebuilt.columns(number)  # builds the cache that forked processes inherit
     for _, one in sorted(past.items()):
         for name, value in one.kept.get("study", {}).items():
             study._storage.set_study_system_attr(study._study_id, name, value)
@@ -149,19 +149,19 @@ def study_before(
 
 
 def add_trial(study: optuna.Study, cell: Any, past: PastTrial, rebuilt: Rebuilt) -> None:
-    """The next trial of a study that `study_before` made with this `rebuilt`; of no use to one that diverged."""
+    """Adds the next trial to a study that `study_before` made with this `rebuilt`. Not for a diverged trial."""
     rebuilt.add(study, past, frozen(cell.space or {}, past, goals_of(cell)))
 
 
 def frozen_before(
     history: Sequence[PastTrial], number: int, goals: Mapping[str, str], rebuilt: Rebuilt, space: Space | None = None
 ) -> list[optuna.trial.FrozenTrial]:
-    """The trials before this number in Optuna's terms, each at its own place."""
+    """Returns the trials before this number as Optuna's, each at the place of its number."""
     import optuna
 
     def freeze(one: PastTrial | None) -> optuna.trial.FrozenTrial:
         if one is None:
-            return optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers leave failed ones out
+            return optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)  # samplers ignore failed trials
         return frozen(space or {}, one, goals)
 
     places: list[PastTrial | None] = [None] * number
@@ -172,7 +172,7 @@ def frozen_before(
 
 
 def kept_by(study: optuna.Study, trial_id: int, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What the sampler has kept for later trials while it drew this one; `before` are the study's attributes then."""
+    """Returns the state that a sampler stored for later trials. `before`: the study's attributes before the draw."""
     own, shared = study._storage.get_trial_system_attrs(trial_id), system_attributes(study)
     found = {
         "trial": {n: v for n, v in own.items() if n.partition(":")[0] not in ATTRIBUTES_OF_RUNNERS},
@@ -188,9 +188,9 @@ def system_attributes(study: optuna.Study) -> dict[str, Any]:
 def with_bad_region(
     history: Sequence[PastTrial], direction: Direction, goals: Mapping[str, str] | None = None
 ) -> list[PastTrial]:
-    """The trials, diverged ones as bad as the worst complete one (as pruned at once, while none is complete).
+    """Returns the trials with diverged ones set to the worst complete value (to pruned, if no trial is complete).
 
-    Optuna learns nothing from a failed trial, so the samplers kept going back to where training diverges (DECISIONS).
+    Optuna learns nothing from a failed trial, so samplers kept returning to where training diverges (DECISIONS).
     """
     complete = [past for past in history if past.status == "complete" and past.value is not None]
     worst = direction.worst(past.value for past in complete)
@@ -208,7 +208,7 @@ def with_bad_region(
 
 
 def frozen(space: Space, past: PastTrial, goals: Mapping[str, str] | None = None) -> optuna.trial.FrozenTrial:
-    """One recorded trial in Optuna's terms; of several goals it needs every value."""
+    """Converts one recorded trial to Optuna's. With several goals it is FAIL unless it has the value of each."""
     from optuna.trial import TrialState, create_trial
 
     state = {
@@ -219,17 +219,17 @@ def frozen(space: Space, past: PastTrial, goals: Mapping[str, str] | None = None
         "interrupted": TrialState.RUNNING,
     }[past.status]
     known = {name: d for name, d in distributions(past.distributions or space).items() if name in past.params}
-    told: dict[str, Any] = {"intermediate_values": past.epochs}
+    result: dict[str, Any] = {"intermediate_values": past.epochs}
     if goals is not None and len(goals) > 1:
-        told = {}  # Optuna's samplers cannot compare reports there
+        result = {}  # with several goals, Optuna's samplers cannot compare reports
         if state == TrialState.COMPLETE and goals.keys() <= past.metrics.keys():
-            told["values"] = [past.metrics[name] for name in goals]
+            result["values"] = [past.metrics[name] for name in goals]
         elif state == TrialState.COMPLETE:
             state = TrialState.FAIL
     elif state == TrialState.COMPLETE:
-        told["value"] = past.value
+        result["value"] = past.value
     elif state == TrialState.PRUNED and past.epochs:
-        told["value"] = past.epochs[max(past.epochs)]  # as Optuna has it
+        result["value"] = past.epochs[max(past.epochs)]  # as in Optuna
     attributes = past.kept.get("trial", {}) | {f"constraints:{n}": value for n, value in past.constraints.items()}
     return create_trial(
         state=state,
@@ -237,7 +237,7 @@ def frozen(space: Space, past: PastTrial, goals: Mapping[str, str] | None = None
         distributions=known,
         system_attrs=attributes,
         user_attrs=dict(past.attributes),
-        **told,
+        **result,
     )
 
 

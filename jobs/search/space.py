@@ -1,4 +1,4 @@
-"""What a search may choose from, as data: parameter -> distribution; the same in Optuna's terms, there and back."""
+"""The space of a search as data (parameter -> distribution), and its conversion to and from Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Space = dict[str, dict[str, Any]]
 
 
 class BadSpace(ValueError):
-    """A distribution is not one of float, int, choice, or its bounds make no sense."""
+    """A distribution is not float, int or choice, or its bounds are invalid."""
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The same space in Optuna's terms; raises BadSpace with the parameter's name."""
+    """Converts a space to Optuna's distributions. Raises BadSpace with the parameter's name."""
     return {name: distribution_of(name, d) for name, d in space.items()}
 
 
 def distribution_of(name: str, d: dict[str, Any]) -> BaseDistribution:
-    """One of them; raises BadSpace with the parameter's name."""
-    from optuna import distributions as od  # here, not above: 0.4 s that `fts status` need not pay
+    """Converts one distribution. Raises BadSpace with the parameter's name."""
+    from optuna import distributions as od  # here: 0.4 s, and `fts status` does not need it
 
     try:
         if d["kind"] == "float":
@@ -39,7 +39,7 @@ def distribution_of(name: str, d: dict[str, Any]) -> BaseDistribution:
 
 
 def data_of(name: str, distribution: BaseDistribution) -> dict[str, Any]:
-    """What `distribution_of` makes the same of again; raises BadSpace for a choice that JSON would change."""
+    """Converts Optuna's distribution back. Raises BadSpace for a choice that JSON would change."""
     from optuna import distributions as od
 
     if isinstance(distribution, od.FloatDistribution):
@@ -54,7 +54,7 @@ def data_of(name: str, distribution: BaseDistribution) -> dict[str, Any]:
 
 
 def plain_choice(name: str, choice: Any) -> Any:
-    """A choice as it is recorded: numpy's numbers and members of a StrEnum as what they are equal to."""
+    """Returns a choice as it is recorded: numpy's numbers and members of a StrEnum as plain Python values."""
     if hasattr(choice, "dtype") and getattr(choice, "ndim", None) == 0:
         choice = choice.item()
     for kind in (bool, int, float, str):

@@ -14,8 +14,8 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-KIN_EVERY_S = 2.0  # between two searches for children, which cost up to 1.6 ms; reading one's memory costs 0.05 ms
-KIN_FIRST_S = 0.05  # the same for a young tree: a command is the child of a process that has just started
+SEARCH_EVERY_S = 2.0  # between two searches for children, which cost up to 1.6 ms; reading one's memory costs 0.05 ms
+SEARCH_FIRST_S = 0.05  # the same for a young tree: a command is the child of a process that has just started
 SHARED_EVERY_S = 10.0  # between two measurements of proportional sizes, which cost milliseconds per process
 SHARED_GROWTH = 0.05  # measure earlier when the tree's size has changed by this fraction: new pages may be unshared
 RUSAGE_WORDS = 24  # uint64 after the uuid, more than rusage_info_v0 has
@@ -28,8 +28,8 @@ class TreeUse:
     def __init__(self, find: Callable[[], list[psutil.Process]], clock: Callable[[], float] = time.monotonic) -> None:
         self._find = find
         self._clock = clock
-        self._kin: list[psutil.Process] = []
-        self._kin_at = float("-inf")
+        self._processes: list[psutil.Process] = []
+        self._searched_at = float("-inf")
         self._born_at = clock()
         self._shared_at, self._shared_for = float("-inf"), 0  # time and summed size of the last measurement
         self._waits: dict[int, float] = {}  # pid -> seconds waited at the last call
@@ -42,13 +42,13 @@ class TreeUse:
         The sum of resident sizes counts shared pages several times. Above `exact_above` bytes it is scaled by the last
         measured ratio of proportional to resident sizes (Linux).
         """
-        kin = self.processes()
-        summed = sum(occupied(process) for process in kin)
-        if exact_above is None or summed < exact_above or len(kin) < 2 or sys.platform != "linux":
+        processes = self.processes()
+        summed = sum(occupied(process) for process in processes)
+        if exact_above is None or summed < exact_above or len(processes) < 2 or sys.platform != "linux":
             return summed
         moved = abs(summed - self._shared_for) > SHARED_GROWTH * self._shared_for
         if moved or self._clock() - self._shared_at >= SHARED_EVERY_S:
-            self._shared_share = shared_share(kin)
+            self._shared_share = shared_share(processes)
             self._shared_at, self._shared_for = self._clock(), summed
         return int(summed * self._shared_share)
 
@@ -66,10 +66,10 @@ class TreeUse:
 
     def processes(self) -> list[psutil.Process]:
         now = self._clock()
-        if now - self._kin_at >= min(KIN_EVERY_S, max(KIN_FIRST_S, 0.1 * (now - self._born_at))):
-            self._kin = self._find()
-            self._kin_at = now
-        return self._kin
+        if now - self._searched_at >= min(SEARCH_EVERY_S, max(SEARCH_FIRST_S, 0.1 * (now - self._born_at))):
+            self._processes = self._find()
+            self._searched_at = now
+        return self._processes
 
 
 def occupied(process: psutil.Process) -> int:
@@ -94,10 +94,10 @@ def resident_and_swapped(status: bytes) -> int:
     return total
 
 
-def shared_share(kin: Iterable[psutil.Process]) -> float:
+def shared_share(processes: Iterable[psutil.Process]) -> float:
     """Returns proportional / resident bytes of a tree; 1 when they cannot be read."""
     resident = proportional = 0
-    for process in kin:
+    for process in processes:
         try:
             found = process.memory_full_info()
         except (OSError, psutil.Error):

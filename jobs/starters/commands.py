@@ -2,7 +2,7 @@
 
 STUDY = """\
 # fts check study.toml      tries it: repeatable? resumable? how long, how much memory?
-# fts enqueue study.toml    puts it in line;  fts worker  runs it;  fts status  shows its progress
+# fts enqueue study.toml    adds it to the queue;  fts worker  runs it;  fts status  shows its progress
 
 [study]
 name = "curve"

@@ -1,8 +1,8 @@
-"""`fts init sklearn`: a forest against a support vector machine, reported fold by fold."""
+"""`fts init sklearn`: a random forest and a support vector machine, with one report per fold."""
 
 STUDY = """\
 # fts check study.toml      tries it: repeatable? resumable? how long, how much memory?
-# fts enqueue study.toml    puts it in line;  fts worker  runs it;  fts status  shows its progress
+# fts enqueue study.toml    adds it to the queue;  fts worker  runs it;  fts status  shows its progress
 
 [study]
 name = "iris"

@@ -1,8 +1,8 @@
-"""`fts init function`: a small network in numpy, which reports, keeps its state and may be pruned."""
+"""`fts init function`: a small numpy network that reports, saves checkpoints and can be pruned."""
 
 STUDY = """\
 # fts check study.toml      tries it: repeatable? resumable? how long, how much memory?
-# fts enqueue study.toml    puts it in line;  fts worker  runs it;  fts status  shows its progress
+# fts enqueue study.toml    adds it to the queue;  fts worker  runs it;  fts status  shows its progress
 
 [study]
 name = "circles"

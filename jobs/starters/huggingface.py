@@ -1,8 +1,8 @@
-"""`fts init hf`: the Trainer of transformers on a tiny model, resumed at its last epoch."""
+"""`fts init hf`: the Trainer of transformers with a tiny model, which resumes at its last epoch."""
 
 STUDY = """\
 # fts check study.toml      tries it: repeatable? resumable? how long, how much memory?
-# fts enqueue study.toml    puts it in line;  fts worker  runs it;  fts status  shows its progress
+# fts enqueue study.toml    adds it to the queue;  fts worker  runs it;  fts status  shows its progress
 
 [study]
 name = "tokens"

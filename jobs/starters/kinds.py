@@ -1,4 +1,4 @@
-"""The kinds of studies that `fts init` can begin, and what each of them needs installed."""
+"""The kinds of studies that `fts init` can create, and the packages that each needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Kind:
     what: str
     study: str  # the text of study.toml
     script: str  # the text of train.py
-    needs: dict[str, str] = field(default_factory=dict)  # module -> what pip calls it
+    needs: dict[str, str] = field(default_factory=dict)  # module -> package name for pip
 
     @property
     def files(self) -> dict[str, str]:
@@ -27,7 +27,7 @@ class Kind:
 
     @property
     def missing(self) -> list[str]:
-        """What pip must install before a trial can run."""
+        """The packages to install before a trial can run."""
         return [package for module, package in self.needs.items() if importlib.util.find_spec(module) is None]
 
 

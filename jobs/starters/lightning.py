@@ -1,8 +1,8 @@
-"""`fts init lightning`: a LightningModule, resumed at its last epoch."""
+"""`fts init lightning`: a LightningModule that resumes at its last epoch."""
 
 STUDY = """\
 # fts check study.toml      tries it: repeatable? resumable? how long, how much memory?
-# fts enqueue study.toml    puts it in line;  fts worker  runs it;  fts status  shows its progress
+# fts enqueue study.toml    adds it to the queue;  fts worker  runs it;  fts status  shows its progress
 
 [study]
 name = "digits"

@@ -1,1 +1,1 @@
-"""A study in a file: study.toml, or the same tables in Python, checked as a whole and made into cells."""
+"""Reads a study from study.toml, or from the same tables in Python, checks all of it, and makes its cells."""

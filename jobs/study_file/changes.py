@@ -1,4 +1,4 @@
-"""What differs between a cell and the job it had before, in the words of the study file."""
+"""Compares a cell with its earlier job, and describes the differences by the keys of the study file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Spec = Mapping[str, Any]
 
-NAMES = {  # field of a specification -> where the study file says it
+NAMES = {  # field of a specification -> key of the study file
     "steps": "budget.epochs", "timeout_s": "budget.timeout", "trial_timeout_s": "budget.trial_timeout",
     "seeds": "budget.seeds", "trials": "budget.trials", "memory_bytes": "resources.memory",
     "memory": "resources.memory",
@@ -31,36 +31,36 @@ NAMES = {  # field of a specification -> where the study file says it
     "sync": "study.sync", "data": "study.data",
     "grace_s": "study.grace", "folder": "the folder", "regex": "metrics regex",
 }  # fmt: skip
-FOLLOWS = ("experiment", "study", "axes", "kind", "goal_names", "streams", "program", "script")  # said by others
-PLACES = ("folder", "python")  # of the question, and nowhere when a study has been moved
+FOLLOWS = ("experiment", "study", "axes", "kind", "goal_names", "streams", "program", "script")  # follow from others
+PLACES = ("folder", "python")  # the only fields that differ after a study was moved
 TIMES = ("timeout_s", "trial_timeout_s", "stall_s", "grace_s")
 SHOWN = 60  # characters of a value
 MOST = 6  # differences in one sentence
 
 
 def taken_over(cell: BareCell, spec: Spec) -> list[str]:
-    """The fields that only say how trials run, and are another now; more of something is an extension."""
+    """Returns the changed fields of how trials run. Counts such as `trials` are excluded: they extend a job."""
     mine = _plain(cell)
     changes = [name for name in cell.no_question if name not in (*FOLLOWS, *MORE)]
     return [name for name in changes if mine.get(name) != spec.get(name)]
 
 
 def with_fields(cell: BareCell, spec: Spec, fields: Iterable[str]) -> dict[str, Any]:
-    """The specification with these fields as the cell has them; what has its default there is left out."""
+    """Returns the specification with the cell's values of these fields, without fields that have their default."""
     mine, fields = _plain(cell), list(fields)
     kept = {name: value for name, value in spec.items() if name not in fields}
     return kept | {name: mine[name] for name in fields if name in mine}
 
 
 def question_differs(cell: BareCell, spec: Spec) -> list[str]:
-    """The fields in which the job asks another question."""
+    """Returns the changed fields that decide a trial's results."""
     mine = _plain(cell)
     decides = [name for name in dict.fromkeys([*mine, *spec]) if name not in cell.no_question]
     return [name for name in decides if mine.get(name) != spec.get(name)]
 
 
 def in_words(cell: BareCell, spec: Spec, fields: Iterable[str]) -> str:
-    """`space.lr.high 0.1 -> 1.0, search.sampler tpe -> random`."""
+    """Returns changes in words: `space.lr.high 0.1 -> 1.0, search.sampler tpe -> random`."""
     mine = _plain(cell)
     told: list[str] = []
     fields = list(fields)
@@ -101,13 +101,13 @@ def _of_table(at: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
 
 
 def _of_first(old: list[Spec], new: list[Spec]) -> list[str]:
-    """As many first trials as before, with other parameters: `search.warm_start.0.lr 0.1 -> 0.2`."""
+    """Returns the changes of equally many first trials: `search.warm_start.0.lr 0.1 -> 0.2`."""
     at = NAMES["warm_start"]
     return [one for k, pair in enumerate(zip(old, new, strict=True)) for one in _of_table(f"{at}.{k}", *pair)]
 
 
 def _told(cell: BareCell, name: str, spec: Spec) -> str:
-    """The value of a field, of one that is left out its default."""
+    """Returns a field's value in words, or its default if the specification does not have it."""
     if name in ("memory", "memory_bytes"):
         found = next((one for one in ("memory_bytes", "memory") if spec.get(one) is not None), None)
         return LEARN if found is None else _shown(found, spec[found])
@@ -124,10 +124,10 @@ def _shown(name: str, value: Any) -> str:
     if name == "memory_bytes":
         return f"{value / 2**30:.3g} GB"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return formatting.cut(text, 4 * SHOWN if name in PLACES else SHOWN)  # two folders differ at their ends
+    return formatting.cut(text, 4 * SHOWN if name in PLACES else SHOWN)  # folders differ at their end
 
 
 def _plain(cell: BareCell) -> dict[str, Any]:
-    """As JSON has it: tuples are lists there."""
+    """Returns the cell as after a round trip through JSON, which turns tuples into lists."""
     found: dict[str, Any] = json.loads(json.dumps(cell.to_json()))
     return found

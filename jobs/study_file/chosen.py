@@ -1,4 +1,4 @@
-"""Which cells of a study file a person means: `mnist/S`, `size:S`, `data=mnist`, or a value such as `S`."""
+"""Selects cells of a study file by --cell: `mnist/S`, `size:S`, `data=mnist`, or a value such as `S`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = 8
 
 
 def chosen(every: Sequence[Labels], words: Sequence[str]) -> Callable[[str, Labels], bool] | None:
-    """The question whether a cell is meant; None: all are. Raises BadSpec for a word that means none."""
+    """Returns a function that selects cells; None: all. Raises BadSpec for a word that matches no cell."""
     if not words:
         return None
     exact = [_name(labels) for labels in every]
@@ -31,7 +31,7 @@ def chosen(every: Sequence[Labels], words: Sequence[str]) -> Callable[[str, Labe
             shown = ["/".join(str(value) for value in labels.values()) for labels in every]
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             there = f"there are {', '.join(shown[:SHOWN])}{more}" if any(names) else "it is one cell without axes"
-            raise BadSpec(f"--cell {word} is no cell of the study; {hint(lower, shown)}{there}")
+            raise BadSpec(f"--cell {word} is not a cell of the study; {hint(lower, shown)}{there}")
         meant += found
     found_all = {tuple(labels.items()) for labels in meant}
     return lambda _, labels: tuple(labels.items()) in found_all
@@ -42,7 +42,7 @@ def _name(labels: Labels) -> str:
 
 
 def _fits(labels: Labels, word: str) -> bool:
-    """Each part of `mnist,size:S` is one of its values, or names the axis too."""
+    """Is each part of a word such as `mnist,size:S` a value of the cell, or an axis with its value?"""
     values = {str(value).lower() for value in labels.values()}
     pairs = {f"{name}{sign}{value}".lower() for name, value in labels.items() for sign in ":="}
     parts = [part.strip() for part in word.replace(",", "/").split("/")]

@@ -1,4 +1,4 @@
-"""Which files the code of a study is: those it names, else the modules beside its file that it imports."""
+"""Finds the files of a study's code: those that `code` names, else the user's own modules that its file imports."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SYNC, DATA = ("study", "sync"), ("study", "data")
 
 
 def named(code: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
-    """Checks the files and folders of `code`. Raises BadStudy for one that is not there, or that holds the outputs."""
+    """Checks the files and folders of `code`. Raises BadStudy if one does not exist or contains the outputs."""
     for word in code:
         path = folder / word
         if not path.exists():
             raise BadStudy(AT, f"names {word}, which is not in {folder}")
         if outputs is not None and path.is_dir() and outputs.resolve().is_relative_to(path.resolve()):
-            raise BadStudy(AT, f"names {word}, where the outputs of fts are too; name the folders of the source alone")
+            raise BadStudy(AT, f"names {word}, which contains the outputs of fts; name only the folders of the source")
     try:
         for _ in files(folder, code):
             pass
@@ -36,7 +36,7 @@ def named(code: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str,
 
 
 def sent(sync: Sequence[str], data: Sequence[str], folder: Path, outputs: Path | None) -> tuple[str, ...]:
-    """Checks the files and folders of `sync`. Raises BadStudy for one that a node would not get."""
+    """Checks the files and folders of `sync`. Raises BadStudy for one that cannot be sent to a node."""
     _check_inside(SYNC, sync, folder)
     sets = {os.path.relpath(path, folder) for path in all_files(folder, data)}
     try:
@@ -66,7 +66,7 @@ def _check_inside(at: At, words: Sequence[str], folder: Path) -> None:
 
 
 def imported(file: str, folder: Path) -> tuple[str, ...]:
-    """The modules of the person's own that the file imports, and those that they import, relative to the folder."""
+    """Returns the user's own modules that the file imports, directly or indirectly, relative to the folder."""
     first = (folder / file).absolute()
     seen = {first}
     waiting = [first]
@@ -79,7 +79,7 @@ def imported(file: str, folder: Path) -> tuple[str, ...]:
 
 
 def _imports(path: Path, folder: Path) -> Iterator[Path]:
-    """Of one file: from its folder, its package's root, and the study's folder."""
+    """Yields the modules that one file imports from its folder, its package's root, or the study's folder."""
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
@@ -108,8 +108,8 @@ def _root(path: Path) -> Path:
 
 
 def _of_module(roots: Sequence[Path] | dict[Path, None], parts: Sequence[str], folder: Path) -> Iterator[Path]:
-    """The files that importing a.b.c loads, where it is the person's own."""
-    for root in () if parts[:1] == ["fts"] else roots:  # ours, in a checkout: what runs a study decides no number
+    """Yields the files that importing a.b.c loads, if they are the user's own."""
+    for root in () if parts[:1] == ["fts"] else roots:  # fts itself, in a checkout, does not change results
         found = []
         for end in range(1, len(parts) + 1):
             base = root.joinpath(*parts[:end])

@@ -1,8 +1,9 @@
-"""Puts the cells of a study in line, beside what they were before: the same again, more, or another question.
+"""Enqueues the cells of a study, compared with its earlier jobs.
 
-The same study changes nothing. More trials extend a job, fewer never delete. How trials run (time, memory, threads) is
-taken over by a job that does not run. A job without a trial takes the whole new specification. Where trials exist and
-the question is another one, nothing is put in line: the study needs another name, or `again`.
+An unchanged study changes nothing. More trials extend a job; fewer never delete any. A job that is not running takes
+over changes of how trials run (time, memory, threads). A job without trials takes the whole new specification. If
+trials exist and anything that decides their results has changed, nothing is enqueued: the study needs another name,
+or `again`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fts.frozen import dataclass
 from fts.jobs import functions
 from fts.jobs.api.command import BareStudy, question_of
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.records.questions import TIME_IS_UP, told
+from fts.jobs.records.questions import TIME_IS_UP, enqueued_sentence
 from fts.jobs.status import formatting
 from fts.jobs.study_file import changes
 from fts.state import queries, transitions
@@ -35,18 +36,18 @@ WAITING = (JobStatus.QUEUED, JobStatus.PAUSED)
 
 
 class StudyChanged(BadSpec):
-    """Jobs with trials ask another question than the study does now."""
+    """Jobs with trials exist whose results the changed study would not give."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """What became of one cell."""
+    """The result of enqueueing one cell."""
 
     cell: str
     experiment: str
     job_id: int | None  # None: a dry run, and the cell is new
-    state: str  # new, extended, changed, or the status of the job that was there
-    told: str  # the whole in a sentence
+    state: str  # new, extended, changed, or the status of the existing job
+    told: str  # the result as a sentence
     extended_from: int | None = None  # trials it had before
 
     def __str__(self) -> str:
@@ -55,16 +56,18 @@ class Line:
 
 @dataclass
 class Plan:
+    """What to do with one cell."""
+
     cell: BareCell
-    job: Job | None = None  # that answers the question already, or takes the cell over
-    whole: bool = False  # it takes the whole specification: no trial has begun
-    fields: list[str] = field(default_factory=list)  # that it takes over, or would if it did not run
-    words: str = ""
+    job: Job | None = None  # the job that already covers the cell, or takes it over
+    whole: bool = False  # the job takes the whole specification, because none of its trials has begun
+    fields: list[str] = field(default_factory=list)  # fields that the job takes over, unless it is running
+    words: str = ""  # these changes in words
 
 
 def check_here(cells: Sequence[BareCell]) -> None:
-    """Raises BadSpec where this machine has no package that a sampler needs."""
-    from fts.jobs.search.needs import check_packages  # here: only what is put in line needs them
+    """Raises BadSpec if a package of a cell's sampler is not installed on this machine."""
+    from fts.jobs.search.needs import check_packages  # here: only cells that are enqueued need them
 
     for cell in cells:
         if getattr(cell, "python", None) is None or cell.space is not None:
@@ -72,9 +75,9 @@ def check_here(cells: Sequence[BareCell]) -> None:
 
 
 def take_over(db: Database, cells: Sequence[BareCell], typed: Collection[str], dry_run: bool) -> list[str]:
-    """Jobs of the same questions take over how their trials run, as far as it was typed; what to say of each cell.
+    """Changes how trials run in existing jobs of the same cells, by the options in `typed`. Returns a text per cell.
 
-    For cells from a command line: a default that was typed counts, and what was not typed stays as it is.
+    For cells from a command line: an option that was typed counts even with its default; other fields stay.
     """
     study = BareStudy(cells[0].study)
     there = by_labels(job for job in queries.jobs(db) if job.study == study.name and job.kind == "cell")
@@ -99,10 +102,10 @@ def put_in_line(
     again: bool = False,
     dry_run: bool = False,
 ) -> list[Line]:
-    """Writes the jobs, all or none, and says of each cell what became of it.
+    """Writes the jobs in one transaction and returns a Line per cell.
 
-    `metrics`, and the kinds of messages (None: all), are declared with the study. Raises StudyChanged before anything
-    is written.
+    `metrics` and `messages` (kinds of messages; None: all) are stored with the study. Raises StudyChanged before
+    anything is written.
     """
     study = BareStudy(cells[0].study)
     rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
@@ -124,7 +127,7 @@ def put_in_line(
 
 
 def _with_other_axes(lines: list[Line], cell: BareCell, before: Sequence[Job]) -> list[Line]:
-    """Says once that the study's cells were called by other axes so far: an axis was renamed, added or left out."""
+    """Adds a note to the first new cell if earlier jobs have other axes: one was renamed, added or removed."""
     first = next((n for n, line in enumerate(lines) if line.state == "new"), None)
     named = {tuple(sorted(job.labels)): job for job in before}
     if first is None or not named or tuple(sorted(cell.axes)) in named:
@@ -143,16 +146,18 @@ def _axes(names: Collection[str]) -> str:
 
 
 def preview(cells: Sequence[BareCell]) -> list[Line]:
-    """What `put_in_line` would do where there is no database yet."""
+    """Returns what `put_in_line` would do without a database."""
     study = BareStudy(cells[0].study)
     new = Enqueued(0, created=True)
     return [
-        Line(study.title(cell), cell.experiment, None, "new", told(study.title(cell), cell, new, None, True))
+        Line(
+            study.title(cell), cell.experiment, None, "new", enqueued_sentence(study.title(cell), cell, new, None, True)
+        )
         for cell in cells
     ]
 
 
-# -- what there was
+# -- earlier jobs
 
 
 def by_labels(jobs: Iterable[Job]) -> dict[str, list[Job]]:
@@ -167,7 +172,7 @@ def key_of(labels: Mapping[str, Any]) -> str:
 
 
 def planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> Plan:
-    """What becomes of the cell, by the jobs that it had before."""
+    """Returns what to do with a cell, given its earlier jobs."""
     if (same := same_question(cell, of_cell)) is not None:
         return same
     for job in reversed(of_cell):
@@ -184,7 +189,7 @@ def planned(db: Database, cell: BareCell, of_cell: Sequence[Job]) -> Plan:
 
 
 def same_question(cell: BareCell, of_cell: Sequence[Job]) -> Plan | None:
-    """With the job that answers the cell's question, or will."""
+    """Returns a plan with the job that has the cell's question, or None."""
     same = [job for job in of_cell if question_of(job.spec) == cell.question]
     if not (same := same or [job for job in of_cell if has_moved(cell, job.spec)]):
         return None
@@ -194,14 +199,14 @@ def same_question(cell: BareCell, of_cell: Sequence[Job]) -> Plan | None:
 
 
 def has_moved(cell: BareCell, spec: Mapping[str, Any]) -> bool:
-    """Is the same code asked the same, in another place than where it was then, which is gone?"""
+    """Is it the same study, moved from a folder or interpreter that no longer exists?"""
     differs = changes.question_differs(cell, spec)
     there = [Path(str(spec.get(name))) / (cell.file or "" if name == "folder" else "") for name in differs]
     return bool(differs) and set(differs) <= set(changes.PLACES) and not any(path.exists() for path in there)
 
 
 def taken_over(plan: Plan, dry_run: bool) -> str:
-    """What to say behind the sentence of a cell; empty: it runs as before."""
+    """Returns the end of a cell's sentence about changed fields; empty: nothing changes."""
     if not plan.words or plan.job is None:
         return ""
     if may_change(plan):
@@ -217,7 +222,7 @@ def may_change(plan: Plan) -> bool:
 
 
 def _respecified(study: BareStudy, plan: Plan) -> transitions.Respecified:
-    """What its job shall be: all of it, or the present specification with the fields that are taken over."""
+    """Returns the job's new specification: that of the cell, or its old one with the fields that are taken over."""
     assert plan.job is not None, "only a job can change"
     spec = plan.cell.to_json()
     if not plan.whole:
@@ -227,7 +232,7 @@ def _respecified(study: BareStudy, plan: Plan) -> transitions.Respecified:
 
 
 def _has_more_time(plan: Plan) -> bool:
-    """Has its time ended its job, which may work for longer now?"""
+    """Did the job end at its timeout, and is the timeout longer now?"""
     assert plan.job is not None, "only a job can change"
     before, now = plan.job.spec.get("timeout_s"), plan.cell.timeout_s
     longer = "timeout_s" in plan.fields and before is not None and (now is None or now > before)
@@ -235,7 +240,7 @@ def _has_more_time(plan: Plan) -> bool:
 
 
 def refuse_another_question(study: BareStudy, plans: Sequence[Plan], there: Mapping[str, Sequence[Job]]) -> None:
-    """Raises StudyChanged where a cell without a plan has a job with trials."""
+    """Raises StudyChanged if a cell that no job covers has an earlier job with trials."""
     found: dict[str, list[tuple[str, Job]]] = {}
     for plan in plans:
         if plan.job is not None:
@@ -261,15 +266,15 @@ def refuse_another_question(study: BareStudy, plans: Sequence[Plan], there: Mapp
     )
 
 
-# -- what it has become
+# -- sentences
 
 
 def another_question(cell: BareCell, before: Sequence[Job]) -> str:
-    """Why an earlier job of the same cell does not answer this one; empty: there is none."""
+    """Returns why an earlier job of the cell does not cover it; empty: there is no such job."""
     same = [job for job in before if job.study == cell.study and job.labels == cell.axes]
     if not same:
         return ""
-    job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the one that is most alike
+    job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the most similar one
     if "imported_from" in job.spec and "objective" not in job.spec:
         return (
             f"; it knows nothing of job {job.id}, which was imported without a function: `fts import` with --objective "
@@ -290,7 +295,7 @@ def another_question(cell: BareCell, before: Sequence[Job]) -> str:
 def _line(study: BareStudy, plan: Plan, found: Enqueued | None, jobs: Mapping[int, Job], dry_run: bool) -> Line:
     name = study.title(plan.cell)
     if found is None:
-        assert plan.job is not None, "a whole new specification has a job"
+        assert plan.job is not None, "only an existing job takes a whole specification"
         would = "would be changed" if dry_run else "is changed"
         trials = formatting.count(plan.cell.trials, "trial")
         sentence = (
@@ -298,7 +303,7 @@ def _line(study: BareStudy, plan: Plan, found: Enqueued | None, jobs: Mapping[in
         )
         return Line(name, plan.cell.experiment, plan.job.id, "changed", sentence)
     job = None if found.created and dry_run else jobs.get(found.job_id)
-    sentence = told(name, plan.cell, found, job, dry_run)
+    sentence = enqueued_sentence(name, plan.cell, found, job, dry_run)
     state = "new" if found.created else "extended" if found.extended_from is not None else found.status
     sentence += taken_over(plan, dry_run)
     if plan.words and may_change(plan) and state == found.status:
@@ -307,19 +312,19 @@ def _line(study: BareStudy, plan: Plan, found: Enqueued | None, jobs: Mapping[in
 
 
 def _with_metrics(declared: dict[str, Any], metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The declaration with every metric of the study file, in its order."""
+    """Returns the declaration with the metrics of the study file first, in their order."""
     before = {metric["name"]: metric for metric in declared.get("metrics", []) if isinstance(metric, dict)}
     listed = {metric["name"]: before.get(metric["name"], {}) | dict(metric) for metric in metrics}
     return declared | {"metrics": list((listed | {n: m for n, m in before.items() if n not in listed}).values())}
 
 
 def _with_messages(declared: dict[str, Any], messages: Sequence[str] | None) -> dict[str, Any]:
-    """The declaration with [notify] as the file has it now."""
+    """Returns the declaration with the current [notify] of the file."""
     kept = {name: value for name, value in declared.items() if name != "notify"}
     return kept if messages is None else kept | {"notify": list(messages)}
 
 
 def titles(cells: Sequence[BareCell]) -> list[str]:
-    """What each cell is called."""
+    """Returns the title of each cell."""
     study = BareStudy(cells[0].study)
     return [study.title(cell) for cell in cells]

@@ -1,4 +1,4 @@
-"""The one sentence for a fault of a study file, and what it says of a word that nobody knows."""
+"""The error of a study file, with its key, and its message for unknown keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fts.jobs.api.spec import BadSpec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ELSEWHERE = {  # words of other tools, or of Optuna's -> ours
+ELSEWHERE = {  # words of other tools, such as Optuna -> our keys
     "direction": "goal",
     "mode": "goal",
     "parameters": "space",
@@ -29,7 +29,7 @@ At = tuple[str, ...]  # ("space", "lr", "low"); of the second [[cell]]: ("cell",
 
 
 class BadStudy(BadSpec):
-    """A study file says something that cannot be done; `at` is where."""
+    """A study file has an error; `at` is its key."""
 
     def __init__(self, at: At, sentence: str) -> None:
         between = "" if not at or sentence.startswith(":") else " "
@@ -38,17 +38,17 @@ class BadStudy(BadSpec):
 
 
 def dotted(at: At) -> str:
-    """`space.lr.low`, and `[[cell]] 2 budget.trials` of a table that there may be several of."""
+    """Returns a key in words: `space.lr.low`, or `[[cell]] 2 budget.trials`."""
     if not at:
         return ""
     return f"[[cell]] {at[1]} {'.'.join(at[2:])}".strip() if at[0] == "cell" and len(at) > 1 else ".".join(at)
 
 
 def unknown(at: At, names: Iterable[Any], known: Iterable[str], what: str) -> None:
-    """Raises BadStudy for the first of the names that is not known, with the nearest one that is."""
+    """Raises BadStudy for the first unknown name, with the most similar known one."""
     there = list(known)
     for name in names:
         if name not in there:
             elsewhere = ELSEWHERE.get(name)
             near = f"did you mean {elsewhere}? " if elsewhere in there else hint(str(name), there)
-            raise BadStudy((*at, str(name)), f"is no {what}; {near}known are {', '.join(there)}")
+            raise BadStudy((*at, str(name)), f"is an unknown {what}; {near}known are {', '.join(there)}")

@@ -1,4 +1,4 @@
-"""Makes the cells of one study from its tables: what runs, its space, search, resources and goals, word by word."""
+"""Makes the cells of one study from its tables: what runs, its space, search, resources and goals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ USUAL_TRIALS = 20
 
 
 class Freezing:
-    """Makes the cells of one file. Every method raises BadStudy with the place of the fault."""
+    """Makes the cells of one file. Every method raises BadStudy with the key of the error."""
 
     def __init__(
         self, file: StudyFile, recorded: Callable[[str], Params] | None = None, outputs: Path | None = None
@@ -100,7 +100,7 @@ class Freezing:
         return True
 
     def _source(self) -> functions.Function | commands.Command:
-        """The function or command, its file read."""
+        """Reads the file of the function or command."""
         if not self.is_command:
             with placed_at(("study", "objective")):
                 return functions.inspect(self.objective, self.folder)
@@ -114,11 +114,11 @@ class Freezing:
 
     @cached_property
     def objective(self) -> str:
-        """FILE.py:FUNCTION."""
+        """The function as FILE.py:FUNCTION."""
         return self.function(("study", "objective"), self.study["objective"])
 
     def function(self, at: At, text: str) -> str:
-        """`train:objective` or `train.py:objective` as FILE.py:FUNCTION, found below the folder of the file."""
+        """Finds `train:objective` or `train.py:objective` in the study's folder and returns FILE.py:FUNCTION."""
         found = functions.in_a_file(text, self.folder)
         if OBJECTIVE.fullmatch(found):
             return found
@@ -135,7 +135,7 @@ class Freezing:
         with placed_at(("study", "name")):
             given = self.study.get("name", functions.clean(stem))
             if not NAME.fullmatch(given):
-                raise BadSpec(f"{given!r:.80} is no name, expected letters, digits and _.- (at most 80)")
+                raise BadSpec(f"{given!r:.80} is not a name, expected letters, digits and _.- (at most 80)")
             try:
                 return functions.checked_name(given)
             except BadSpec:
@@ -146,7 +146,7 @@ class Freezing:
             return None
         found = shutil.which(given) if "/" not in given else str((self.folder / expanded(given)).absolute())
         if found is None or not Path(found).is_file():
-            raise BadStudy(("study", "python"), f"names {found or given}, which is no file, expected an interpreter")
+            raise BadStudy(("study", "python"), f"names {found or given}, which is not a file; expected an interpreter")
         return found
 
     @cached_property
@@ -223,14 +223,14 @@ class Freezing:
             raise BadStudy(("space",), f"is {given!r:.80}, expected a table")
         if (text := given.get(space.FROM)) is not None and not isinstance(text, str):
             raise BadStudy(
-                ("space", space.FROM), f"is {text!r:.80}, expected {keys.FUNCTION}; no parameter is called so"
+                ("space", space.FROM), f"is {text!r:.80}, expected {keys.FUNCTION}; no parameter can have this name"
             )
         return text
 
     def _spaces(
         self, chosen: Sequence[Labels], overrides: Sequence[tuple[Expression, Tables]]
     ) -> dict[tuple[Any, ...], space.Space]:
-        """What the functions of `from` give, by cell; each is asked once, for all its cells."""
+        """Returns the spaces from the functions of `from`, by cell. Each function is called in one process."""
         by_function: dict[str, list[Labels]] = {}
         for labels in chosen:
             by_function.setdefault(self._from(labels, overrides) or "", []).append(labels)
@@ -251,7 +251,7 @@ class Freezing:
         made: space.Space | None,
         source: functions.Function | commands.Command,
     ) -> dict[str, Any]:
-        """The fields of one cell, but for what runs."""
+        """Returns the fields of one cell, except those of the function or command."""
         declared = (made or {}) | space.parameters(tables.get("space", {}))
         in_words = source.declared if isinstance(source, commands.Command) else {}
         for name in declared:
@@ -262,7 +262,7 @@ class Freezing:
         whole = declared | in_words
         forbid = space.forbidden(tables.get("forbid", {}))
         if forbid and not whole:
-            raise BadStudy(("forbid",), "needs [space]: a function that draws its parameters itself cannot be asked")
+            raise BadStudy(("forbid",), "needs [space]: it cannot check a function that draws its own parameters")
         space.check_expressions(whole, forbid, self.axes)
         budget = keys.checked(("budget",), tables.get("budget", {}), keys.BUDGET)
         fields = {
@@ -325,7 +325,7 @@ class Freezing:
                 functions.inspect(memory, self.folder)
         learns = given.get("stall") == keys.LEARN
         return {
-            "memory": memory if isinstance(memory, str) and memory != keys.LEARN else None,  # learn: as without it
+            "memory": memory if isinstance(memory, str) and memory != keys.LEARN else None,  # learn is the default
             "memory_bytes": memory if isinstance(memory, int) else None,
             "on_oom": given.get("on_oom", "alone"),
             "stall": keys.LEARN if learns else IDLE,
@@ -367,7 +367,7 @@ class Freezing:
 
 
 def _at_home(word: str) -> str:
-    """A word of a command as a shell would have it."""
+    """Expands ~ at the start of a word, as a shell does."""
     return str(expanded(word)) if word == "~" or word.startswith("~/") else word
 
 
@@ -375,7 +375,7 @@ def _split(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise BadSpec(f"{text!r:.80} is no command: {error}") from None
+        raise BadSpec(f"{text!r:.80} is not a command: {error}") from None
 
 
 def _key(labels: Labels) -> tuple[Any, ...]:
@@ -383,7 +383,7 @@ def _key(labels: Labels) -> tuple[Any, ...]:
 
 
 def _imported(module: str, name: str) -> str:
-    """What to write for a function of an installed package; empty where there is no such package."""
+    """Returns how to use a function of an installed package; empty if there is no such package."""
     try:
         if find_spec(module.partition(".")[0]) is None:
             return ""

@@ -1,4 +1,4 @@
-"""Every table and key of a study file: what it takes, and what it is for (docs/study-toml.md has a row for each)."""
+"""Every table and key of a study file, and the values it accepts (docs/study-toml.md has a row for each)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Key:
     """One key of a table."""
 
     read: Reader  # raises ValueError
-    expected: str  # in words, for the sentence that refuses another value
+    expected: str  # in words, for error messages
 
 
 def _count(name: str) -> Key:
@@ -70,7 +70,7 @@ def _stall(value: Any) -> float | str:
 
 
 def _no_address(_value: Any) -> Any:
-    raise BadStudy((), "would stand in a file that is copied and committed; `fts notify add` keeps addresses apart")
+    raise BadStudy((), "is secret, and this file is copied and committed; use `fts notify add` for addresses")
 
 
 def _kinds(value: Any) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ NOTIFY: Mapping[str, Key] = {
     "on": Key(_kinds, f"a list of {', '.join(About)}"),
 }
 
-TABLES: Mapping[str, Mapping[str, Key] | None] = {  # None: its keys are names of the person's
+TABLES: Mapping[str, Mapping[str, Key] | None] = {  # None: the user chooses its keys
     "study": STUDY,
     "matrix": None,
     "space": None,
@@ -170,7 +170,7 @@ IN_A_CELL = ("budget", "space", "forbid", "search", "resources")  # what [[cell]
 
 
 def checked(at: At, given: Any, known: Mapping[str, Key], what: str = "key") -> dict[str, Any]:
-    """The table with every value read. Raises BadStudy for an unknown key, and for a value that is not expected."""
+    """Returns the table with every value read. Raises BadStudy for an unknown key or a wrong value."""
     if not isinstance(given, Mapping):
         raise BadStudy(at, f"is {given!r:.80}, expected a table")
     unknown(at, given, known, f"{what} of [{at[0]}]" if len(at) == 1 else what)
@@ -178,7 +178,7 @@ def checked(at: At, given: Any, known: Mapping[str, Key], what: str = "key") -> 
 
 
 def value_of(at: At, value: Any, key: Key) -> Any:
-    """Raises BadStudy."""
+    """Reads one value. Raises BadStudy."""
     try:
         return key.read(value)
     except BadStudy as error:

@@ -1,8 +1,8 @@
-"""The cells of [matrix]: every combination of the axes, less what `exclude` names, and what `include` adds.
+"""The cells of [matrix]: every combination of the axes, without those in `exclude`, plus those in `include`.
 
-As in a workflow file of GitHub: an entry of `exclude` takes away each combination that has all its values. An entry of
-`include` that agrees with combinations in every axis it names gives them its other keys as axes of their own; one that
-agrees with none becomes a cell.
+As in a workflow file of GitHub, an entry of `exclude` removes each combination that has all its values. An entry of
+`include` adds its other keys as axes to each combination that has its values of the axes; if there is none, the entry
+becomes a cell.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ INCLUDE, EXCLUDE = "include", "exclude"
 
 
 def cells(given: Any) -> list[Labels]:
-    """Where each cell stands on each axis. Raises BadStudy."""
+    """Returns each cell's value on each axis. Raises BadStudy."""
     if not isinstance(given, Mapping):
         raise BadStudy((MATRIX,), f"is {given!r:.80}, expected a table")
     axes = {name: _axis(name, values) for name, values in given.items() if name not in (INCLUDE, EXCLUDE)}
     includes = _entries(given.get(INCLUDE, []), INCLUDE)
     if not axes and not includes:
         if EXCLUDE in given:
-            raise BadStudy((MATRIX, EXCLUDE), "takes away from no axes; add one, such as size = ['S', 'M']")
+            raise BadStudy((MATRIX, EXCLUDE), "has no axes to remove from; add one, such as size = ['S', 'M']")
         return [{}]
     if math.prod(len(values) for values in axes.values()) > MOST_CELLS:
         raise BadStudy((MATRIX,), f"has more than {MOST_CELLS:,} combinations; give fewer values")
@@ -44,7 +44,7 @@ def cells(given: Any) -> list[Labels]:
         unknown(at, entry, axes, "axis")
         left = [labels for labels in made if not _agrees(labels, entry, list(entry))]
         if len(left) == len(made):
-            raise BadStudy(at, f"entry {number}, {_shown(entry)}, takes away no combination; {_known(axes)}")
+            raise BadStudy(at, f"entry {number}, {_shown(entry)}, removes no combination; {_known(axes)}")
         made = left
     made = _with(made, includes, list(axes))
     if not made:
@@ -58,7 +58,7 @@ def cells(given: Any) -> list[Labels]:
 
 
 def _with(made: list[Labels], includes: Sequence[Labels], axes: Sequence[str]) -> list[Labels]:
-    own = [dict(labels) for labels in made]  # as the axes make them: what an entry agrees with, and never changes
+    own = [dict(labels) for labels in made]  # the original combinations, which entries are compared with
     grown = [dict(labels) for labels in made]
     more: list[Labels] = []
     for entry in includes:

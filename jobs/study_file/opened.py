@@ -1,4 +1,4 @@
-"""The cells of a study beside a database: which of them a person means, and the recorded trials that it begins with."""
+"""Reads the cells of a study together with its database, which has the recorded trials of a warm start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def cells_of(study: StudyFile, path: Path, wanted: Sequence[str] = ()) -> list[BareCell]:
-    """Checked and frozen; `path` is the database, which need not exist. Raises BadSpec with the line."""
+    """Returns the wanted cells, checked and frozen. `path` is the database, which need not exist. Raises BadSpec."""
     meant = chosen(study.labels, wanted)
     if not has_study(path):
         return study.cells(meant, None, path.parent)
@@ -27,9 +27,9 @@ def cells_of(study: StudyFile, path: Path, wanted: Sequence[str] = ()) -> list[B
 
 
 class _Records:
-    """The parameters of a recorded trial by its name; opens the database when the first one is asked for.
+    """Finds the parameters of a recorded trial by its name. Opens the database at the first call.
 
-    Reading leaves files of SQLite beside a database, and a study that names no trial needs none.
+    Opening leaves files of SQLite next to the database, and most studies name no trial.
     """
 
     def __init__(self, path: Path, stack: contextlib.ExitStack) -> None:
@@ -38,8 +38,8 @@ class _Records:
 
     def __call__(self, word: str) -> Params:
         if self._recorded is None:
-            from fts.jobs.study_file.warm import recorded_in  # here, not above: see below
-            from fts.state.db import open_for_reading  # peewee, which --help need not load
+            from fts.jobs.study_file.warm import recorded_in  # here and below: loads peewee, which --help does not need
+            from fts.state.db import open_for_reading
 
             db = open_for_reading(self._path)
             self._stack.callback(db.close)

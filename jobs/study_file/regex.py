@@ -1,4 +1,4 @@
-"""Several regular expressions of [metrics] as one: whatever of them a line of output has is found."""
+"""Joins the regular expressions of [metrics] into one that finds every metric of a line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFERENCE = re.compile(r"\\[1-9]|\(\?P=")
 
 
 def joined(patterns: Mapping[str, str]) -> str | None:
-    """Metric -> its regular expression; one as it is. Raises BadStudy for one that cannot give its metric."""
+    """Joins the expressions of all metrics. A single one stays as it is. Raises BadStudy for one without its metric."""
     for name, pattern in patterns.items():
         _check(name, pattern)
     if len(patterns) <= 1:
@@ -24,7 +24,8 @@ def joined(patterns: Mapping[str, str]) -> str | None:
     for name, pattern in patterns.items():
         if REFERENCE.search(pattern):
             raise BadStudy(
-                ("metrics", name, "regex"), f"is {pattern!r:.80}, which refers to a group; several cannot be joined so"
+                ("metrics", name, "regex"),
+                f"is {pattern!r:.80}, which refers to a group; it cannot be joined with others",
             )
         part = pattern if name in re.compile(pattern).groupindex else _named(name, pattern)
         for group in EPOCH_GROUPS:
@@ -48,7 +49,7 @@ def _check(name: str, pattern: str) -> None:
 
 
 def _named(name: str, pattern: str) -> str:
-    """With its one plain group called after the metric."""
+    """Names the one plain group of the pattern after the metric."""
     place, within = 0, False
     while place < len(pattern):
         letter = pattern[place]

@@ -1,4 +1,4 @@
-"""The parameters of [space]: ranges and lists as distributions, `from` a function of the cell, and every `when`."""
+"""Reads [space]: ranges and lists as distributions, `from` as a function of the cell, and every `when`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from fts.jobs.study_file.faults import At, BadStudy
 from fts.jobs.study_file.keys import PARAMETER, checked
 
 FROM = "from"
-SLOWEST_S = 600.0  # of the function of the cell: it may import torch
+SLOWEST_S = 600.0  # the longest time for the function of `from`, which may import torch
 MOST_CHOICES = 10_000
-SAMPLED = 512  # combinations of values that an expression is tried with
+SAMPLED = 512  # combinations of values that an expression is checked with
 EXPECTED = "expected a range { low = 1, high = 4 } or a list such as ['adam', 'sgd']"
 
 Space = dict[str, dict[str, Any]]
 
 
 def parameters(given: Mapping[str, Any], at: At = ("space",)) -> Space:
-    """The distributions of a table, without `from`. Raises BadStudy."""
+    """Returns the distributions of a table, without `from`. Raises BadStudy."""
     found: Space = {}
     for name, value in given.items():
         if name == FROM and at == ("space",):
@@ -45,7 +45,7 @@ def parameters(given: Mapping[str, Any], at: At = ("space",)) -> Space:
 
 
 def _is_group(name: Any, given: Any) -> bool:
-    """Is it a table of parameters, `optimizer.lr = { low = ..., high = ... }`, and none of a parameter's own keys?"""
+    """Is it a table of parameters, `optimizer.lr = { low = ..., high = ... }`, instead of one parameter's keys?"""
     if not isinstance(name, str) or not isinstance(given, Mapping) or not given or set(given) & set(PARAMETER):
         return False
     return any(isinstance(value, Mapping) for value in given.values()) and all(
@@ -54,7 +54,7 @@ def _is_group(name: Any, given: Any) -> bool:
 
 
 def distribution(at: At, name: Any, given: Any) -> dict[str, Any]:
-    """One parameter as jobs.search.space has it, with `when` beside it."""
+    """Returns one parameter's distribution (fts.jobs.search.space), with the key `when` if it has a condition."""
     if not is_name(name) or not name.isascii():
         raise BadStudy(at, "cannot name a parameter; expected letters, digits and _, with dots between such names")
     if isinstance(given, list | tuple):
@@ -78,7 +78,7 @@ def _choice(at: At, given: Sequence[Any]) -> dict[str, Any]:
     for place, value in enumerate(given):
         if value is not None and not isinstance(value, bool | int | float | str):
             raise BadStudy(at, f"has the choice {value!r:.80}, expected text, a number, true or false")
-        if any(value == other for other in given[:place]):  # 1, 1.0 and True are one choice to a sampler
+        if any(value == other for other in given[:place]):  # to a sampler, 1, 1.0 and True are the same choice
             raise BadStudy(at, f"names {value!r:.40} twice")
     return {"kind": "choice", "choices": list(given)}
 
@@ -110,8 +110,8 @@ def _range(at: At, table: Mapping[str, Any], kind: str | None) -> dict[str, Any]
 def of_cells(
     objective: str, folder: Path, interpreter: str | None, cells: Sequence[Mapping[str, Any]], env: Mapping[str, str]
 ) -> list[Space]:
-    """What the function FILE.py:FUNCTION gives for each cell, asked in the study's interpreter. Raises BadStudy."""
-    import os  # here: this alone needs it
+    """Calls FILE.py:FUNCTION for each cell in the study's interpreter, and returns the spaces. Raises BadStudy."""
+    import os  # here: only this function needs it
 
     at = ("space", FROM)
     home = Path(sys.modules["fts"].__path__[0]).absolute()
@@ -127,18 +127,18 @@ def of_cells(
             timeout=SLOWEST_S,
             check=False,
         )
-        told = json.loads(done.stdout) if done.returncode == 0 else {}
+        answer = json.loads(done.stdout) if done.returncode == 0 else {}
     except subprocess.TimeoutExpired:
         raise BadStudy(at, f"names {objective}, which did not return within {SLOWEST_S:.0f} s") from None
     except (OSError, ValueError) as error:
-        raise BadStudy(at, f"names {objective}, which could not be asked: {error}") from None
-    if "spaces" not in told:
-        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-        raise BadStudy(at, f"names {objective}, which failed: {told.get('fault') or last}")
+        raise BadStudy(at, f"names {objective}, which could not be called: {error}") from None
+    if "spaces" not in answer:
+        last = (done.stderr.strip().splitlines() or ["it printed no error"])[-1]
+        raise BadStudy(at, f"names {objective}, which failed: {answer.get('fault') or last}")
     found = []
-    for cell, given in zip(cells, told["spaces"], strict=True):
+    for cell, given in zip(cells, answer["spaces"], strict=True):
         if not isinstance(given, dict) or not given:
-            raise BadStudy(at, f"names {objective}, which gives {given!r:.80} for {dict(cell)}, expected parameters")
+            raise BadStudy(at, f"names {objective}, which returns {given!r:.80} for {dict(cell)}, expected parameters")
         found.append(parameters(given, (*at, *map(str, cell.values()))))
     return found
 
@@ -154,7 +154,7 @@ def _expression(at: At, text: Any) -> Expression:
 
 
 def forbidden(given: Any) -> dict[str, str]:
-    """[forbid]: name -> expression. Raises BadStudy."""
+    """Reads [forbid] as name -> expression. Raises BadStudy."""
     if not isinstance(given, Mapping):
         raise BadStudy(("forbid",), f"is {given!r:.80}, expected a table of expressions")
     for name, text in given.items():
@@ -165,9 +165,9 @@ def forbidden(given: Any) -> dict[str, str]:
 
 
 def check_expressions(space: Space, forbid: Mapping[str, str], axes: Mapping[str, Sequence[Any]]) -> None:
-    """Does every `when` and `forbid` name what there is, and can it hold? Raises BadStudy.
+    """Raises BadStudy for a `when` or `forbid` with unknown names, impossible values, or that can never hold.
 
-    `axes` are those of the matrix, with all their values.
+    `axes` are the axes of the matrix with all their values.
     """
     values = {name: list(each) for name, each in axes.items()} | {name: _samples(each) for name, each in space.items()}
     closed = {name: list(each) for name, each in axes.items()}
@@ -177,7 +177,7 @@ def check_expressions(space: Space, forbid: Mapping[str, str], axes: Mapping[str
             at = ("space", name, "when")
             expression = _expression(at, each["when"])
             if name in expression.names:
-                raise BadStudy(at, f"of {name} asks for {name} itself")
+                raise BadStudy(at, f"of {name} names {name} itself")
             _check(at, expression, values, closed)
     try:
         drawing_order(space)
@@ -187,7 +187,7 @@ def check_expressions(space: Space, forbid: Mapping[str, str], axes: Mapping[str
         here = ("forbid", name)
         expression = _expression(here, text)
         if not set(expression.names) & set(space):
-            raise BadStudy(here, f"names no parameter, expected one of {', '.join(space)}; `exclude` takes away cells")
+            raise BadStudy(here, f"names no parameter, expected one of {', '.join(space)}; `exclude` removes cells")
         _check(here, expression, values, closed)
     always = {name: each for name, each in closed.items() if "when" not in space.get(name, {})}
     rules = [rule for text in forbid.values() if set((rule := Expression.parse(text)).names) <= set(always)]
@@ -198,7 +198,7 @@ def check_expressions(space: Space, forbid: Mapping[str, str], axes: Mapping[str
 
 
 def _some(values: Mapping[str, list[Any]], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The first combinations of the values of these names."""
+    """Returns the first SAMPLED combinations of the values of these names."""
     return itertools.islice(itertools.product(*(values[name] for name in names)), SAMPLED)
 
 
@@ -212,15 +212,15 @@ def _check(at: At, expression: Expression, values: Mapping[str, list[Any]], clos
         try:
             expression.value(dict(zip(expression.names, combination, strict=True)))
         except BadExpression as error:
-            raise BadStudy(at, f"cannot be told for every value: {error}") from None
+            raise BadStudy(at, f"cannot be evaluated for every value: {error}") from None
 
 
 def unknown_name(at: At, expression: Expression, known: Mapping[str, Any]) -> None:
-    """Raises BadStudy for a name in it that is neither a parameter nor an axis."""
+    """Raises BadStudy for a name that is neither a parameter nor an axis."""
     for name in expression.names:
         if name not in known:
             there = ", ".join(known)
-            raise BadStudy(at, f"names {name}, no parameter or axis; {hint(name, known)}known are {there}")
+            raise BadStudy(at, f"names {name}, not a parameter or axis; {hint(name, known)}known are {there}")
 
 
 def _samples(each: Mapping[str, Any]) -> list[Any]:

@@ -1,6 +1,6 @@
-"""A study as tables, from study.toml or from Python: checks every word, and freezes one cell per combination.
+"""A study as tables, from study.toml or from Python. Checks every key and value, and freezes one cell per combination.
 
-StudyFile.read(Path("study.toml")).cells()      # FunctionCell or CommandCell; BadSpec with the line
+StudyFile.read(Path("study.toml")).cells()      # FunctionCell or CommandCell; raises BadSpec with the line
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.study_file.matrix import Labels
 
-BY_OPTION = (("study", "name"), ("search", "warm_start"))  # they have options of their own
+BY_OPTION = (("study", "name"), ("search", "warm_start"))  # keys that have their own command-line option
 
 
 def folder_of(path: Path) -> Path:
-    """Where a study's file lies, by one name wherever a person stands: `../digits/study.toml` is its folder, too."""
+    """Returns the folder of a study's file, the same for every spelling of its path, such as `../digits/study.toml`."""
     folder = path.absolute().parent
     return folder.resolve() if ".." in folder.parts else folder
 
 
 @dataclass(frozen=True)
 class StudyFile:
-    """The tables of a study as they were written, and where."""
+    """The tables of a study as they were written, and their folder."""
 
     tables: Tables
-    folder: Path  # what its paths are relative to; the trials start there
-    name: str = ""  # study.toml, for a sentence; empty: it was written in Python
+    folder: Path  # paths in the study are relative to it; trials start there
+    name: str = ""  # file name for messages, study.toml; empty: written in Python
     text: str = field(default="", repr=False)
-    settings: tuple[At, ...] = ()  # what --set has changed
+    settings: tuple[At, ...] = ()  # keys changed by --set or by an option
 
     @classmethod
     def read(cls, path: Path, settings: Sequence[str] = ()) -> StudyFile:
-        """Raises BadSpec for a file that cannot be read or is no TOML; `settings` are words of --set."""
+        """Reads a file. `settings` are values of --set. Raises BadSpec if the file cannot be read or is not TOML."""
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
@@ -60,7 +60,7 @@ class StudyFile:
         return cls(tables, folder_of(path), path.name, text, tuple(places))
 
     def named(self, name: str | None) -> StudyFile:
-        """The same study under another name."""
+        """Returns the study with another name, or itself for None."""
         if name is None:
             return self
         table = self.tables.get("study", {})
@@ -68,23 +68,23 @@ class StudyFile:
         return replace(self, tables=other, settings=(*self.settings, ("study", "name")))
 
     def warmed(self, trials: Sequence[str]) -> StudyFile:
-        """The same study, beginning with recorded trials, or with parameters such as `lr=0.001,depth=3`, too."""
+        """Returns the study with more first trials: recorded ones, or parameters such as `lr=0.001,depth=3`."""
         if not trials:
             return self
         search = self.tables.get("search", {})
         if not isinstance(search, Mapping) or not isinstance(search.get("warm_start", []), list | tuple):
-            return self  # it is refused as it stands
+            return self  # invalid; cells() refuses it
         first = [warm.parsed(each) if warm.names_parameters(each) else each for each in trials]
         warm_start = [*search.get("warm_start", []), *first]
         at = ("search", "warm_start")
         other = {**self.tables, "search": {**search, "warm_start": warm_start}}
         return replace(self, tables=other, settings=(*self.settings, at))
 
-    # -- what is wrong, and where
+    # -- the place of an error
 
     @contextlib.contextmanager
     def placed(self) -> Iterator[None]:
-        """A fault gets the file and the line in front."""
+        """Adds file and line to the message of a BadStudy and raises it as BadSpec."""
         try:
             yield
         except BadStudy as error:
@@ -102,7 +102,7 @@ class StudyFile:
     def _lines(self) -> dict[At, int]:
         return toml.lines_of(self.text)
 
-    # -- the whole
+    # -- the cells
 
     def cells(
         self,
@@ -110,30 +110,30 @@ class StudyFile:
         recorded: Callable[[str], Params] | None = None,
         outputs: Path | None = None,
     ) -> list[BareCell]:
-        """The cells, or those for which `wanted` (their title, their labels) is true, checked and frozen.
+        """Returns the cells, checked and frozen; with `wanted`, only those for which wanted(title, labels) is true.
 
-        `recorded` gives the parameters of a trial named in warm_start, `outputs` is the folder of the database. Raises
-        BadSpec with the line, before anything is written.
+        `recorded` returns the parameters of a trial named in warm_start; `outputs` is the folder of the database.
+        Raises BadSpec with the line, before anything is written.
         """
         with self.placed():
             return Freezing(self, recorded, outputs).cells(wanted)
 
     @property
     def labels(self) -> list[Labels]:
-        """Where each cell stands on each axis."""
+        """Each cell's value on each axis."""
         with self.placed():
             return matrix.cells(self.tables.get("matrix", {}))
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """Every declared metric, as a study declares it."""
+        """The declared metrics as fts.jobs.api.study.Metric in JSON."""
         with self.placed():
             found = metrics_of(self.tables.get("metrics", {}))
         return [asdict(Metric(name, goal=each.get("goal"))) for name, each in found.items()]
 
     @property
     def messages(self) -> tuple[str, ...] | None:
-        """Which messages the study sends, in the words of [notify]; None: all."""
+        """The kinds of messages that the study sends, from [notify]; None: all."""
         with self.placed():
             asked = keys.checked(("notify",), self.tables.get("notify", {}), keys.NOTIFY)
         return asked.get("on")

@@ -1,4 +1,4 @@
-"""What the tables of a study say before any cell is made: metrics, values of axes, what [[cell]] changes."""
+"""Reads the tables of a study that concern all cells: metrics, values of axes, changes by [[cell]]."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Params = dict[str, Any]
 
 
 def metrics_of(given: Any) -> dict[str, dict[str, Any]]:
-    """What [metrics] says, by name. Raises BadStudy."""
+    """Reads [metrics], by name. Raises BadStudy."""
     if not isinstance(given, Mapping):
         raise BadStudy(("metrics",), f"is {given!r:.80}, expected a table")
     found = {}
@@ -40,7 +40,7 @@ def metrics_of(given: Any) -> dict[str, dict[str, Any]]:
 
 
 def changed(tables: Tables, labels: Labels, overrides: Sequence[tuple[Expression, Tables]]) -> Tables:
-    """The tables of one cell: what each fitting [[cell]] says stands over what was there, key by key."""
+    """Returns the tables of one cell: the keys of each matching [[cell]] replace those of the study."""
     changed = dict(tables)
     for where, more in overrides:
         if where.holds(labels):
@@ -51,7 +51,7 @@ def changed(tables: Tables, labels: Labels, overrides: Sequence[tuple[Expression
 
 @contextlib.contextmanager
 def placed_at(at: At) -> Iterator[None]:
-    """What another module refuses gets its place here."""
+    """Raises a BadSpec of another module as BadStudy with this key."""
     try:
         yield
     except BadStudy:
@@ -71,8 +71,8 @@ def values_of(every: Sequence[Labels]) -> dict[str, list[Any]]:
 
 
 def title_of(study: BareStudy, labels: Labels) -> str:
-    """As `fts status` calls the cell."""
-    from fts.jobs.api.function import LIKE_A_NUMBER  # here: one rule of a name
+    """Returns the title of a cell, as in `fts status`."""
+    from fts.jobs.api.function import LIKE_A_NUMBER  # here: only this function needs it
 
     name = "/".join(str(value) for value in labels.values()) or study.name
     first = next(iter(labels), None)

@@ -1,4 +1,4 @@
-"""Reads the text of a study file, finds the line of a key, and writes tables as TOML again."""
+"""Reads the text of a study file, finds the line of a key, and writes tables as TOML."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
 KEY = re.compile(r"""\s*([\w.-]+|"[^"]*"|'[^']*')\s*=""")
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 ESCAPED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
-LINE = 118  # characters: a longer list is written on several lines
+LINE = 118  # characters; a longer list is written on several lines
 
 
 def parse(text: str, name: str) -> dict[str, Any]:
-    """Raises BadSpec with the line."""
+    """Parses TOML. Raises BadSpec with the line."""
     if len(text) > LONGEST:
         raise BadSpec(f"{name} has {len(text):,} characters, expected at most {LONGEST:,}")
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        told = f"{name} is no TOML: {error or 'it is nested too deeply'}"
-        raise BadSpec(told + _cure(text, str(error))) from None
+        fault = f"{name} is not TOML: {error or 'it is nested too deeply'}"
+        raise BadSpec(fault + _cure(text, str(error))) from None
 
 
 def _cure(text: str, error: str) -> str:
-    """What a person who writes TOML for the first time forgets; empty: nobody knows."""
+    """Returns how to correct a common mistake of people new to TOML; empty: unknown."""
     if error.startswith(("Cannot overwrite a value", "Cannot declare")):
-        return "; it stands twice: keep one"
+        return "; it is there twice: keep one"
     place = re.search(r"line (\d+), column (\d+)", error)
     lines = text.splitlines()
     if place is None or int(place[1]) > len(lines):
@@ -41,14 +41,14 @@ def _cure(text: str, error: str) -> str:
     rest = lines[int(place[1]) - 1][int(place[2]) - 1 :]
     if error.startswith("Invalid value") and (word := re.match(r"[A-Za-z_.~/][^\s,}\]#]*", rest)) is not None:
         lower = word[0].lower()
-        return f"; write {lower}" if lower in ("true", "false") else f'; a text stands in quotes: "{word[0]}"'
+        return f"; write {lower}" if lower in ("true", "false") else f'; write text in quotes: "{word[0]}"'
     if error.startswith("Unescaped '\\'"):
-        return "; in single quotes a backslash is a letter like others: 'loss=(\\d+)'"
+        return "; in single quotes a backslash has no special meaning: 'loss=(\\d+)'"
     return ""
 
 
 def lines_of(text: str) -> dict[At, int]:
-    """Where each table and key begins; keys of a table within a line have the line of that table."""
+    """Returns the line of each table and key. Keys of an inline table have the line of that table."""
     found: dict[At, int] = {}
     header: At = ()
     cells = 0
@@ -69,7 +69,7 @@ def lines_of(text: str) -> dict[At, int]:
 
 
 def line_of(lines: Mapping[At, int], at: At) -> int | None:
-    """The line of a place, or of what it lies in; None: no line names it."""
+    """Returns the line of a key, or of the innermost table around it; None: no line names it."""
     return next((lines[at[:end]] for end in range(len(at), 0, -1) if at[:end] in lines), None)
 
 
@@ -78,7 +78,7 @@ def _parts(text: str) -> At:
 
 
 def with_value(tables: Mapping[str, Any], setting: str) -> tuple[dict[str, Any], At]:
-    """The tables with `budget.trials=80` set, and the place of it. Raises BadSpec."""
+    """Returns the tables with a setting such as `budget.trials=80` applied, and its key. Raises BadSpec."""
     path, equals, text = setting.partition("=")
     at = _parts(path)
     if not equals or len(at) < 2 or not all(at):
@@ -86,13 +86,13 @@ def with_value(tables: Mapping[str, Any], setting: str) -> tuple[dict[str, Any],
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()  # a word needs no quotes there
+        value = text.strip()  # on the command line a word needs no quotes
     changed = dict(tables)
     inner: dict[str, Any] = changed
     for place, name in enumerate(at[:-1]):
         before = inner.get(name, {})
         if not isinstance(before, Mapping):
-            raise BadSpec(f"--set has {setting!r:.80}, but {dotted(at[: place + 1])} is no table")
+            raise BadSpec(f"--set has {setting!r:.80}, but {dotted(at[: place + 1])} is not a table")
         inner[name] = dict(before)
         inner = inner[name]
     inner[at[-1]] = value
@@ -103,7 +103,7 @@ def with_value(tables: Mapping[str, Any], setting: str) -> tuple[dict[str, Any],
 
 
 def written(tables: Mapping[str, Any]) -> str:
-    """As TOML that reads back equal. Raises BadStudy for what TOML has no word for."""
+    """Returns the tables as TOML that reads back equal. Raises BadStudy for a value that TOML cannot express."""
     parts = []
     for name, table in tables.items():
         if isinstance(table, Mapping):
@@ -137,7 +137,7 @@ def _key(name: Any) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A value as a file has it behind the equals sign."""
+    """Returns a value as TOML, as it is written after the equals sign."""
     return _value(value, ())
 
 
@@ -159,7 +159,7 @@ def _value(value: Any, at: At) -> str:
 
 
 def _text(text: str) -> str:
-    """Literal where it has backslashes, as regular expressions have; else basic."""
+    """Returns a TOML string: literal if it has backslashes, as regular expressions have; else basic."""
     plain = all(letter >= " " and letter != "\x7f" for letter in text)
     if ("\\" in text or '"' in text) and plain and "'" not in text:
         return f"'{text}'"

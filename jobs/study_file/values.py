@@ -1,4 +1,4 @@
-"""Reads the values of a study file: sizes, times, whole numbers and words. Each raises ValueError where it cannot."""
+"""Reads the values of a study file: sizes, times, whole numbers and words. Each function raises ValueError."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from fts.jobs.api.amounts import read_duration, read_size
 
 Reader = Callable[[Any], Any]
-LEAST = 16 << 20  # bytes of memory: a smaller number has no unit
+LEAST = 16 << 20  # bytes of memory; a smaller number is probably missing its unit
 
 
 def text(value: Any) -> str:
@@ -75,7 +75,7 @@ def one_of(*known: str) -> Reader:
 
 
 def seconds(low: float, high: float) -> Reader:
-    """`36h`, `10m`, `1h 30m`, or seconds as a number."""
+    """Reads `36h`, `10m`, `1h 30m`, or a number of seconds."""
 
     def read(value: Any) -> float:
         if isinstance(value, str):
@@ -88,14 +88,14 @@ def seconds(low: float, high: float) -> Reader:
 
 
 def size(value: Any) -> int:
-    """`8GB`, `512MB` (powers of 1024), or bytes."""
+    """Reads `8GB`, `512MB` (powers of 1024), or a number of bytes."""
     if isinstance(value, str):
         value = read_size(value, "it")
     return int(whole(LEAST, 2**50)(value))
 
 
 def environment(value: Any) -> dict[str, str]:
-    """Numbers become their text: every variable is one."""
+    """Reads environment variables. Numbers become text."""
     if not isinstance(value, Mapping):
         raise ValueError
     found = {}

@@ -1,4 +1,4 @@
-"""The first trials of a cell: parameters of a person or of a recorded trial, checked against the space."""
+"""The first trials of a cell (warm start): given parameters or those of recorded trials, checked against the space."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ def checked(
     whose: str = "",
     draws_rest: bool = True,
 ) -> Params:
-    """The parameters as a search of this space would draw them. Without a declared space they stay as they are.
+    """Returns the parameters, converted to the types of the space. Without a declared space they are unchanged.
 
-    `draws_rest`: what is missing will be drawn, as after enqueue_trial of Optuna; else it is refused.
+    `draws_rest`: missing parameters will be drawn, as after Optuna's enqueue_trial; otherwise they are an error.
+    `whose` names the source of the parameters in messages. Raises BadStudy.
     """
     if not given:
         raise BadStudy(at, "has an entry without parameters")
@@ -65,7 +66,7 @@ def checked(
 
 
 def parsed(word: str) -> Params:
-    """`lr=0.001,depth=3`, or a JSON object where a value has a comma or is no plain word. Raises BadStudy."""
+    """Reads `lr=0.001,depth=3`, or a JSON object if a value has a comma or is not plain. Raises BadStudy."""
     expected = "expected NAME=VALUE,... such as lr=0.001,depth=3, or a JSON object"
     if word.lstrip().startswith("{"):
         try:
@@ -83,12 +84,12 @@ def parsed(word: str) -> Params:
 
 
 def names_parameters(word: str) -> bool:
-    """Is it `lr=0.001`, and not the name of a recorded trial?"""
+    """Does the word give parameters, `lr=0.001`, instead of naming a recorded trial?"""
     return "=" in word or word.lstrip().startswith("{")
 
 
 def started(cells: Sequence[Cell], first: Sequence[Params], trials: int, at: At = OPTION) -> list[Cell]:
-    """The cells with these parameters of their first trials, each checked against its space. Raises BadStudy."""
+    """Returns the cells with these first trials, checked against each cell's space. Raises BadStudy."""
     if not first:
         return list(cells)
     if len(first) > trials:
@@ -113,7 +114,7 @@ def from_record(
     axes: Mapping[str, Any],
     recorded: Callable[[str], Params] | None,
 ) -> Params:
-    """The parameters of the trial that a word names (`digits/S:t5`), as far as this space has them."""
+    """Returns the parameters of the trial named `digits/S:t5`, without those that the space does not have."""
     if recorded is None:
         raise BadStudy(at, f"names {word}, a trial of a database, and there is none here")
     params = recorded(word)
@@ -124,7 +125,10 @@ def from_record(
 
 
 def recorded_in(db: Database) -> Callable[[str], Params]:
-    """The parameters of a trial by its name: `digits/mnist/S:t5`, `digits:t5`, `7:t5` of job 7. Raises BadStudy."""
+    """Returns a function from a trial's name (`digits/mnist/S:t5`, `digits:t5`, `7:t5` of job 7) to its parameters.
+
+    That function raises BadStudy.
+    """
     from fts.state import queries  # here: reading a file needs no database
 
     jobs = queries.jobs(db)
@@ -152,7 +156,7 @@ def recorded_in(db: Database) -> Callable[[str], Params]:
 
 
 def _named(jobs: Sequence[Job], word: str) -> list[Job]:
-    """The jobs that are called so, the nearest kind of name first."""
+    """Returns the jobs with this name: by study/cell, else cell, else experiment, else study."""
     lower = word.lower()
     if word.isdecimal():
         return [job for job in jobs if job.id == int(word)]
@@ -172,7 +176,7 @@ def _is_drawn(distribution: Mapping[str, Any], known: Mapping[str, Any]) -> bool
 
 
 def _may_be_drawn(space: Space, name: str, known: Mapping[str, Any]) -> bool:
-    """Does its condition name a parameter that a draw will decide?"""
+    """Does its condition name a parameter that is not known yet?"""
     return any(one in space and one not in known for one in Expression.parse(space[name]["when"]).names)
 
 
@@ -181,7 +185,7 @@ def _inside(at: At, name: str, value: Any, distribution: Mapping[str, Any], whos
         for choice in distribution["choices"]:
             if choice == value and isinstance(choice, bool) is isinstance(value, bool):
                 return choice
-            if isinstance(choice, str) and choice == str(value):  # True and 3 as words
+            if isinstance(choice, str) and choice == str(value):  # True and 3 as text
                 return choice
         raise BadStudy(at, f"{whose}gives {name} = {value!r:.40}, expected one of {distribution['choices']!r:.200}")
     low, high = distribution["low"], distribution["high"]

@@ -1,4 +1,4 @@
-"""What the words of a command name: a function of a file, or a study's file."""
+"""Tells whether the words of a command name a function of a file or a study file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FUNCTION = re.compile(
-    r"[^-].*\.py(:.*)?|[A-Za-z_][\w.]*:[A-Za-z_]\w*"
-)  # a word that names a file of Python, or a module
+FUNCTION = re.compile(r"[^-].*\.py(:.*)?|[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # a Python file, or MODULE:FUNCTION
 STUDY_FILE = re.compile(r"[^-].*\.toml")
 
 
 def names_a_study(words: Sequence[str]) -> bool:
-    """Do the words after `fts enqueue` or `fts run` name a study's file, and nothing else first?"""
+    """Do the words after `fts enqueue` or `fts run` name a study file, and nothing else before it?"""
     words = words[: words.index("--")] if "--" in words else words
     first = next((word for word in words if not word.startswith("-")), "")
     return STUDY_FILE.fullmatch(first) is not None or (

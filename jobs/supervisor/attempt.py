@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 TOGETHER_S = 0.05  # limit for one transaction of several facts: other writers wait for it
-UNHEARD_S = 10.0  # how long the stop command may stay unread: longer than a library usually blocks the interpreter
+UNREAD_S = 10.0  # how long the stop command may stay unread: longer than a library usually blocks the interpreter
 MOST_IN_A_LINE = 1 << 15  # bytes of a specification sent through the pipe, which holds twice as much
 SPECIFICATION = "specification.json"  # in the trial's folder, until the process has read it
 OUR_LINE = re.compile(r"\d\d:\d\d:\d\d ")  # a log line of the trial process itself: it does not explain a death
@@ -66,35 +66,35 @@ class AttemptEnd:
 
     how: Ended
     facts: dict[str, Any] = field(default_factory=dict)
-    wish: StopRequest | None = None  # the request that stopped it
+    stop_request: StopRequest | None = None  # the request that stopped it
 
 
 class Attempt:
     """Runs one specification in a trial process, which may have run other trials before.
 
     `record` gets every fact except the last; it may return a StopRequest, or Ended.PRUNED when the pruner ends the
-    trial. `wish` is called several times a second and returns a StopRequest or None. `together` opens one transaction
-    for several facts.
+    trial. `stop_request` is called several times a second and returns a StopRequest or None. `together` opens one
+    transaction for several facts.
     """
 
     def __init__(
         self,
         child: Placed,
         record: Callable[[dict[str, Any]], StopRequest | Ended | None],
-        wish: Callable[[], StopRequest | None],
+        stop_request: Callable[[], StopRequest | None],
         poll_s: float,
         grace_s: float,
         together: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self.child, self.record, self.wish = child, record, wish
+        self.child, self.record, self.stop_request = child, record, stop_request
         self.poll_s, self.grace_s, self.together = poll_s, grace_s, together
-        self._answers: list[Callable[[], object]] = []  # replies to send once the transaction is committed
-        self._wish: StopRequest | None = None
+        self._replies: list[Callable[[], object]] = []  # replies to send once the transaction is committed
+        self._stop_request: StopRequest | None = None
         self._started = False  # the trial itself runs, not only its process
-        self._judged = False  # a pruner checks its epochs, and the trial waits for each answer
-        self._own_end: dict[str, Any] | None = None  # the fact "ends itself": how its code is about to end the process
+        self._has_pruner = False  # a pruner checks its epochs, and the trial waits for each answer
+        self._announced_end: dict[str, Any] | None = None  # the fact "ends itself": its code is ending the process
         self._pruned = False  # the pruner has decided: later epochs are ignored
-        self._stop_by = self._insist_at = self._heard_by = float("inf")  # monotonic
+        self._stop_by = self._sigterm_at = self._read_by = float("inf")  # monotonic
         self._oom_kills = child.oom_kills()
         self._ignored_stop = False
         self._logs: dict[Path, int] = {}  # log -> its size in bytes before this attempt
@@ -109,12 +109,12 @@ class Attempt:
         gone = self.child.exit() if end.how in (Ended.STOPPED, Ended.DIED) else None
         if gone is None or gone.whose is Whose.TRIAL:
             return end
-        return AttemptEnd(Ended.LOST, {"message": gone.said, "whose": gone.whose}, end.wish)
+        return AttemptEnd(Ended.LOST, {"message": gone.said, "whose": gone.whose}, end.stop_request)
 
     def _run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
         logs = (Path(str(spec.get("log_path"))), self.child.log_path)
         self._logs = {log: size_of(log) for log in logs}
-        self._judged = spec["cell"].get("pruner", "none") != "none"
+        self._has_pruner = spec["cell"].get("pruner", "none") != "none"
         if is_of_function(spec):
             self._code = (Path(spec["cell"]["folder"]) / str(spec["cell"]["objective"])).parent.absolute()
             self.child.writes_stacks = True
@@ -122,16 +122,16 @@ class Attempt:
             self.child.send(self._order(spec))
         except ChildError as error:
             if self.child.poll() is not None:  # its exit explains more than the failed send
-                self._wish = self.wish()  # the watchdog may have killed it before it received the trial
-                return self._last_words(number)
+                self._stop_request = self.stop_request()  # the watchdog may have killed it before it received the trial
+                return self._drain(number)
             return AttemptEnd(Ended.DIED, {"message": str(error), "cause": Cause.MACHINE_ERROR.value})
         while True:
-            if end := self._take_all(self.child.facts(self.poll_s), number):
+            if end := self._record_all(self.child.facts(self.poll_s), number):
                 return end
             if self.child.poll() is not None:
-                self._wish = self._wish or self.wish()  # the watchdog may have killed it
-                return self._last_words(number)
-            self._look_around()
+                self._stop_request = self._stop_request or self.stop_request()  # the watchdog may have killed it
+                return self._drain(number)
+            self._check_stop()
 
     def _order(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Returns the "run" command; a specification that could fill the pipe goes through a file."""
@@ -143,7 +143,7 @@ class Attempt:
         atomic_write(path, line, path.parents[3], durable=False)
         return {"do": "run", "file": str(path), "md5": hashlib.md5(line.encode()).hexdigest()}
 
-    def _take_all(self, facts: list[dict[str, Any]], number: int) -> AttemptEnd | None:
+    def _record_all(self, facts: list[dict[str, Any]], number: int) -> AttemptEnd | None:
         """Records facts in transactions of at most TOGETHER_S; sends the replies after each commit."""
         left = deque(facts)
         while left:
@@ -151,53 +151,53 @@ class Attempt:
             with self.together() if len(left) > 1 else nullcontext():
                 until = time.monotonic() + TOGETHER_S
                 while left and end is None and time.monotonic() < until:
-                    end = self._take(left.popleft(), number)
-            answers, self._answers = self._answers, []
-            for answer in answers:
-                answer()
+                    end = self._handle(left.popleft(), number)
+            replies, self._replies = self._replies, []
+            for reply in replies:
+                reply()
             if end is not None:
                 return end
         return None
 
-    def _take(self, fact: dict[str, Any], number: int) -> AttemptEnd | None:
+    def _handle(self, fact: dict[str, Any], number: int) -> AttemptEnd | None:
         kind = fact.get("fact")
         if kind == "ready":
             self.child.was_ready = True
         if kind == "ready" or fact.get("number") not in (number, None):
             return None
-        if kind == "stopped" and self._own_end is not None and self._wish is None:
-            return self._death(None)
+        if kind == "stopped" and self._announced_end is not None and self._stop_request is None:
+            return self._explain_death(None)
         if isinstance(kind, str) and kind in LAST_FACTS:
-            return AttemptEnd(Ended.PRUNED if self._pruned else Ended(kind), fact, self._wish)
+            return AttemptEnd(Ended.PRUNED if self._pruned else Ended(kind), fact, self._stop_request)
         if self._pruned or self._refused:  # a fact that follows an unrecorded one cannot be recorded either
             return None
         if kind == "ends itself":
-            self._own_end = fact
+            self._announced_end = fact
             return None
         self._started |= kind == "started"
-        wish = self.record(fact)
-        if wish is Ended.PRUNED:
+        answer = self.record(fact)
+        if answer is Ended.PRUNED:
             self._pruned = kind == "epoch"  # after should_prune() the code itself decides: its next facts count
-            self._answers.append(lambda: self._send({"do": "prune", "number": number}))
-        elif isinstance(wish, StopRequest):
-            self._obey(wish)
-        elif kind == "judge" or (kind == "epoch" and self._judged and fact.get("judged", True)):
-            self._answers.append(lambda: self._send({"do": "go on", "number": number, "epoch": fact["epoch"]}))
+            self._replies.append(lambda: self._send({"do": "prune", "number": number}))
+        elif isinstance(answer, StopRequest):
+            self._apply(answer)
+        elif kind == "judge" or (kind == "epoch" and self._has_pruner and fact.get("judged", True)):
+            self._replies.append(lambda: self._send({"do": "go on", "number": number, "epoch": fact["epoch"]}))
         return None
 
-    def _last_words(self, number: int) -> AttemptEnd:
+    def _drain(self, number: int) -> AttemptEnd:
         """Records the facts left in the pipe of a process that has ended, and returns how it ended."""
         while facts := self.child.facts(0.0):
-            if end := self._take_all(facts, number):
+            if end := self._record_all(facts, number):
                 return end
         code = self.child.poll()
         if self._pruned:
-            return AttemptEnd(Ended.PRUNED, {}, self._wish)
+            return AttemptEnd(Ended.PRUNED, {}, self._stop_request)
         if code == STOPPED and (self.child.asked_to_stop or not self._started):
-            return AttemptEnd(Ended.STOPPED, {}, self._wish)  # a running trial sends "stopped" before it exits
-        return self._death(code)
+            return AttemptEnd(Ended.STOPPED, {}, self._stop_request)  # a running trial sends "stopped" before it exits
+        return self._explain_death(code)
 
-    def _death(self, code: int | None) -> AttemptEnd:
+    def _explain_death(self, code: int | None) -> AttemptEnd:
         """Explains a process that ended with this exit code: cause, message, place. None: by a SIGTERM to itself."""
         oom_kills = self.child.oom_kills() - self._oom_kills
         said, place = was_at(last_words(self._logs, STACKS), self._code)
@@ -206,52 +206,54 @@ class Attempt:
         cause, message = cause_of_death(code, oom_kills, self.child.was_ready, said), died_of(code, oom_kills)
         if self._ignored_stop:
             message = f"the trial did not stop within {self.grace_s:g} s and was killed"
-        elif self._own_end is not None and (code is None or code >= 0 or code == -(self._own_end.get("signal") or 0)):
-            cause, message, last = Cause.CODE_ERROR, f"the trial process {str(self._own_end.get('how'))[:80]}", ""
-        elif cause is Cause.MACHINE_ERROR and self.child.was_ready and self._wish is None:
+        elif (end := self._announced_end) is not None and (
+            code is None or code >= 0 or code == -(end.get("signal") or 0)
+        ):
+            cause, message, last = Cause.CODE_ERROR, f"the trial process {str(end.get('how'))[:80]}", ""
+        elif cause is Cause.MACHINE_ERROR and self.child.was_ready and self._stop_request is None:
             last = ""  # a kill from outside needs no log line as explanation
-        if place is None and last and self._wish is not None:
+        if place is None and last and self._stop_request is not None:
             place = f"its last line of output: {last}"  # for a command nothing else shows where it was
-        message = with_place(message, place) + (f": {last}" if last and self._wish is None else "")
-        told = {"message": message, "code": code, "cause": cause.value, "place": place, "unheard": self._ignored_stop}
-        return AttemptEnd(Ended.DIED, told, self._wish)
+        message = with_place(message, place) + (f": {last}" if last and self._stop_request is None else "")
+        facts = {"message": message, "code": code, "cause": cause.value, "place": place, "killed": self._ignored_stop}
+        return AttemptEnd(Ended.DIED, facts, self._stop_request)
 
-    def _look_around(self) -> None:
-        if self._wish is None and (wish := self.wish()) is not None:
-            self._obey(wish)
-        elif self._wish is not None and time.monotonic() > self._stop_by:
+    def _check_stop(self) -> None:
+        if self._stop_request is None and (request := self.stop_request()) is not None:
+            self._apply(request)
+        elif self._stop_request is not None and time.monotonic() > self._stop_by:
             log.warning("the trial did not stop within %.0f s and is killed", self.grace_s)
             self._ignored_stop = True
             self.child.kill()
             self._stop_by = float("inf")
-        elif self._is_deaf():
-            self._insist_at = self._heard_by = float("inf")
-            self.child.insist()
+        elif self._needs_sigterm():
+            self._sigterm_at = self._read_by = float("inf")
+            self.child.terminate()
 
-    def _is_deaf(self) -> bool:
+    def _needs_sigterm(self) -> bool:
         """Did the stop command stay unread, or had it no effect for most of the grace?"""
         now = time.monotonic()
-        if self._heard_by < now:
-            self._heard_by = float("inf")
-            return self.child.unheard
-        return self._insist_at < now
+        if self._read_by < now:
+            self._read_by = float("inf")
+            return self.child.has_unread_command
+        return self._sigterm_at < now
 
     @property
     def _refused(self) -> bool:
         """Was one of its facts refused? Then it is being killed."""
-        return self._wish is not None and self._wish.reason is StopReason.CODE_ERROR
+        return self._stop_request is not None and self._stop_request.reason is StopReason.CODE_ERROR
 
-    def _obey(self, wish: StopRequest) -> None:
-        if self._wish is not None and wish.reason is not StopReason.CODE_ERROR:
+    def _apply(self, request: StopRequest) -> None:
+        if self._stop_request is not None and request.reason is not StopReason.CODE_ERROR:
             return
-        self._wish = wish
-        if wish.kill:
+        self._stop_request = request
+        if request.kill:
             self.child.kill()
             return
         self.child.ask_to_stop()
         now = time.monotonic()
-        self._stop_by, self._insist_at = now + self.grace_s, now + PATIENCE * self.grace_s
-        self._heard_by = now + min(UNHEARD_S, PATIENCE * self.grace_s)
+        self._stop_by, self._sigterm_at = now + self.grace_s, now + PATIENCE * self.grace_s
+        self._read_by = now + min(UNREAD_S, PATIENCE * self.grace_s)
 
     def _send(self, command: dict[str, Any]) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.supervisor.history import BEGINS_AGAIN
 from fts.jobs.supervisor.machine_errors import pause_s
-from fts.jobs.supervisor.retry_limits import tries_in_vain
+from fts.jobs.supervisor.retry_limits import tries_without_progress
 from fts.jobs.watchdog.stop_request import StopReason
 from fts.state import queries
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from fts.state.values import Attempt
 
 
-class Rests:
-    """The jobs of this worker that wait, and until when. Thread-safe. `resting` adds those of other workers."""
+class Backoff:
+    """The jobs of this worker that wait, and until when. Thread-safe. `jobs_in_backoff` adds those of other workers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class Rests:
         with self._lock:
             return frozenset(job_id for job_id, until in self._until.items() if until > now)
 
-    def have_ended(self) -> bool:
+    def any_ended(self) -> bool:
         """Has any wait ended since the last call?"""
         now = time.monotonic()
         with self._lock:
@@ -46,7 +46,7 @@ class Rests:
             return any(before < until <= now for until in self._until.values())
 
 
-def resting(db: Database, first_s: float) -> frozenset[int]:
+def jobs_in_backoff(db: Database, first_s: float) -> frozenset[int]:
     """Returns the queued jobs in which every trial still waits for its next try, whichever worker made the last one."""
     found: dict[int, bool] = {}
     for job_id, trial_id, how, ended_at in queries.latest_tries(db):
@@ -65,4 +65,4 @@ def recorded_tries(db: Database, job_id: int, trial_id: int) -> Sequence[Attempt
     gained = [one.at for one in queries.epochs(db, trial_id)[-1:]]
     gained += [one["at"] for one in queries.checkpoints(db, trial_id)[:1]]
     since = queries.claimed_since(db, job_id, BEGINS_AGAIN)
-    return tries_in_vain([one for one in attempts if one.token >= since], gained)
+    return tries_without_progress([one for one in attempts if one.token >= since], gained)

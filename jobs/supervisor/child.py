@@ -28,8 +28,8 @@ import psutil
 from fts.jobs.api.protocol import MAX_LINE
 from fts.jobs.executors.base import Exit
 from fts.jobs.supervisor.leftovers import mark
-from fts.jobs.supervisor.process_tree import kin, signal_tree, started_at
-from fts.jobs.supervisor.template import Forked, PipeEnd, Template, Told
+from fts.jobs.supervisor.process_tree import fast_descendants, signal_tree, started_at
+from fts.jobs.supervisor.template import Forked, KnownTrials, PipeEnd, Template
 from fts.jobs.trial.death import count_oom_kills
 from fts.jobs.trial.stacks import WHERE
 from fts.state.files import open_log
@@ -97,12 +97,12 @@ class TrialProcess:
         self._skipping = False  # inside a line that was longer than MAX_LINE
         self._facts: deque[dict[str, Any]] = deque()
         self._facts_fd, child_end = os.pipe()
-        self._met: set[psutil.Process] = set()  # every process of its tree that we have seen
+        self._seen: set[psutil.Process] = set()  # every process of its tree that we have seen
         self.frozen = False
         self.asked_to_stop = False
         self.log_path = log_path
         self.relays = relays
-        self.told = Told() if template is None else template.told.copy()  # the earlier trials that it knows
+        self.known = KnownTrials() if template is None else template.known.copy()  # the earlier trials that it knows
         self.was_ready = False  # it has sent "ready"
         try:
             log_fd = open_log(log_path, log_path.parent.parent)
@@ -286,8 +286,8 @@ class TrialProcess:
     def tree(self) -> list[psutil.Process]:
         """Returns the living processes of its tree: the child and all its descendants."""
         with self._lock:
-            tree = [] if self.poll() is not None else kin(self.pid)
-            self._met.update(tree)
+            tree = [] if self.poll() is not None else fast_descendants(self.pid)
+            self._seen.update(tree)
             return tree
 
     def freeze(self) -> bool:
@@ -310,11 +310,11 @@ class TrialProcess:
         try:
             self.send({"do": "stop"}, ASK_S)
         except ChildError:
-            return self.insist()
+            return self.terminate()
         return True
 
     @property
-    def unheard(self) -> bool:
+    def has_unread_command(self) -> bool:
         """Is there an unread command in its stdin?"""
         stdin, waiting = self._popen.stdin, array.array("i", [0])
         with self._send_lock, contextlib.suppress(OSError):
@@ -322,7 +322,7 @@ class TrialProcess:
                 fcntl.ioctl(stdin.fileno(), termios.FIONREAD, waiting)
         return bool(waiting[0] or self._unsent)
 
-    def insist(self) -> bool:
+    def terminate(self) -> bool:
         """Sends SIGTERM to a child that does not obey the stop command; False when it has ended."""
         self.asked_to_stop = True
         with contextlib.suppress(ChildError):  # as a command too: the user's code may handle the signal itself
@@ -339,7 +339,7 @@ class TrialProcess:
         """Sends the stop command, then SIGTERM, within `grace_s`; then SIGKILL. Returns the exit code."""
         self.ask_to_stop()
         if self.wait(PATIENCE * grace_s) is None:
-            self.insist()
+            self.terminate()
         code = self.wait((1 - PATIENCE) * grace_s)
         return self.kill() if code is None else code
 
@@ -376,7 +376,7 @@ class TrialProcess:
         with self._lock:
             if self.poll() is not None:
                 return False
-            self._met |= signal_tree(self.pid, number)
+            self._seen |= signal_tree(self.pid, number)
             if number in (signal.SIGSTOP, signal.SIGCONT):
                 self.frozen = number == signal.SIGSTOP
             return True
@@ -386,10 +386,10 @@ class TrialProcess:
         descendant that was ever seen."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS returns EPERM for a group of zombies
             os.killpg(self.pid, signal.SIGKILL)
-        for process in self._met:
+        for process in self._seen:
             with contextlib.suppress(psutil.Error):
                 process.kill()  # psutil compares the start time first
-        self._met.clear()
+        self._seen.clear()
         if isinstance(self._popen, Forked):
             self._popen.release()
 

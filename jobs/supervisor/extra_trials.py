@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ExtraTrial:
     """One trial that is not part of the search."""
 
     params: dict[str, Any]
@@ -33,12 +33,12 @@ class Beside:
     facts: dict[str, Any]
 
 
-def next_beside(cell: Any, number: int, trials: Sequence[Trial]) -> Beside | None:
+def next_extra_trial(cell: Any, number: int, trials: Sequence[Trial]) -> ExtraTrial | None:
     """Returns the extra trial to run as trial `number` after the search has ended; None: no more to run."""
     if not isinstance(cell, BareCell):
         return None
     if cell.baseline is not None and not any(role_of(trial) == BASELINE for trial in trials):
-        return Beside({}, seed_for(cell.seed, number, BASELINE), {ROLE: BASELINE})
+        return ExtraTrial({}, seed_for(cell.seed, number, BASELINE), {ROLE: BASELINE})
     winner = best_of(trials)
     if winner is None:
         return None
@@ -46,7 +46,7 @@ def next_beside(cell: Any, number: int, trials: Sequence[Trial]) -> Beside | Non
     if ran >= cell.seeds - 1:
         return None
     facts = {ROLE: REPLICATE, OF: winner.number}
-    return Beside(dict(winner.params), seed_for(cell.seed, number, REPLICATE), facts)
+    return ExtraTrial(dict(winner.params), seed_for(cell.seed, number, REPLICATE), facts)
 
 
 def cell_of(cell: Any, trial: Trial) -> Any:
@@ -90,12 +90,12 @@ def facts_of(trial: Trial) -> dict[str, Any]:
     return {name: trial.facts[name] for name in (ROLE, OF) if name in trial.facts}
 
 
-def searched(numbers_beside: Sequence[int], number: int) -> int:
+def search_number(extra_numbers: Sequence[int], number: int) -> int:
     """Returns the trial's number within the search, which does not count extra trials.
 
     So a search that is extended after its extra trials draws the same parameters as one without them.
     """
-    return number - sum(other < number for other in numbers_beside)
+    return number - sum(other < number for other in extra_numbers)
 
 
 def _md5_of(path: Path) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judged:
+class GoalOutcome:
     """What is recorded besides the trial's value."""
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -25,39 +25,39 @@ class Judged:
     message: str | None = None
 
 
-def judged(cell: Any, told: Mapping[str, Any], complete: bool) -> Judged:
+def goal_outcome(cell: Any, told: Mapping[str, Any], complete: bool) -> GoalOutcome:
     """Returns goals and constraints of a complete or pruned trial; values may be missing only in a pruned one."""
     metrics = {**_numbers(told.get("metrics"))}
     every = several(cell) and not getattr(cell, "is_baseline", False)  # a baseline needs only the deciding goal
     if complete:
         metrics.setdefault(cell.metric, told.get("value"))
-        if every and (lacking := _lacking(cell, metrics)) is not None:
-            return lacking
+        if every and (missing := _missing_goals(cell, metrics)) is not None:
+            return missing
     found = _numbers(told.get(CONSTRAINTS))
     declared = constraints_of(cell)
     try:
         found |= violations(declared, _numbers(told.get("user_attrs")) | metrics)
     except BadSpec as missing:
         if complete:
-            return Judged(cause=Cause.CODE_ERROR, message=str(missing))
+            return GoalOutcome(cause=Cause.CODE_ERROR, message=str(missing))
         found = {}  # with only some of the constraints it could look feasible
     facts: dict[str, Any] = {CONSTRAINTS: found} if found else {}
     if complete and (every or (several(cell) and len(metrics) > 1)):
         facts["metrics"] = metrics
     violated = complete and any(value > 0 for value in found.values())
-    return Judged(facts, (INFEASIBLE,) if violated else ())
+    return GoalOutcome(facts, (INFEASIBLE,) if violated else ())
 
 
-def _lacking(cell: Any, metrics: Mapping[str, Any]) -> Judged | None:
+def _missing_goals(cell: Any, metrics: Mapping[str, Any]) -> GoalOutcome | None:
     goals = goals_of(cell)
     if missing := [name for name in goals if name not in metrics]:
         there = ", ".join(metrics)[:200]
-        return Judged(
+        return GoalOutcome(
             cause=Cause.CODE_ERROR,
             message=f"the study has the goals {', '.join(goals)}, the trial told {there} and no {', '.join(missing)}",
         )
     if odd := [name for name in goals if metrics[name] is None or not math.isfinite(metrics[name])]:
-        return Judged(cause=Cause.DIVERGED, message=f"{', '.join(odd)} is no finite number")
+        return GoalOutcome(cause=Cause.DIVERGED, message=f"{', '.join(odd)} is no finite number")
     return None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.search.recorded_study import Rebuilt
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.extra_trials import searched
+from fts.jobs.supervisor.extra_trials import search_number
 from fts.state import queries
 from fts.state.scheduling import IMPORTED
 from fts.state.values import Cause, Fault, Trial, TrialStatus, Verb
@@ -32,7 +32,7 @@ BEGINS_AGAIN = (Verb.RETRIED, Verb.EXTENDED, Verb.UNDONE, Verb.REDONE)  # earlie
 class JobHistory:
     """The recorded trials of a job. Call `refresh` first, whenever a trial may have started or ended.
 
-    Thread-safe: several slots call it. With `parallel` above 1, use `hopeless` instead of `is_hopeless`.
+    Thread-safe: several slots call it. With `parallel` above 1, use `fails_after` instead of `is_hopeless`.
     """
 
     def __init__(self, db: Database, job_id: int, parallel: int = 1) -> None:
@@ -44,7 +44,7 @@ class JobHistory:
         self.failures = 0  # in a row, caused by the code or data
         self._fitted = False  # a trial was complete or pruned, so the code can fit into memory
         self.open: tuple[Trial, ...] = ()  # trials that have not ended, by number
-        self.beside: list[int] = []  # numbers of the extra trials, which are not part of the search
+        self.extra_numbers: list[int] = []  # numbers of the extra trials, which are not part of the search
         self._ended: set[int] = set()
         self._settled: dict[int, PastTrial] = {}  # ended trials of the search, by number in the job
         self._open: dict[int, PastTrial] = {}  # open trials of the search, by number in the job
@@ -60,12 +60,12 @@ class JobHistory:
         rows = queries.readable_trials(self.db, self.job_id, self._first_open)
         curves = queries.curves(self.db, self.job_id, self._first_open) if rows else ()
         ended = [row for row in rows if is_settled(row) and row.number not in self._ended]
-        known = set(self.beside)
-        self.beside += [row.number for row in rows if role_of(row) is not None and row.number not in known]
+        known = set(self.extra_numbers)
+        self.extra_numbers += [row.number for row in rows if role_of(row) is not None and row.number not in known]
         past = {
-            curve.number: PastTrial(**vars(curve) | {"number": self.searched(curve.number)})
+            curve.number: PastTrial(**vars(curve) | {"number": self.search_number(curve.number)})
             for curve in curves
-            if curve.number not in self.beside
+            if curve.number not in self.extra_numbers
         }
         self.open = tuple(row for row in rows if not is_settled(row))
         self._open = {row.number: past[row.number] for row in self.open if row.number in past}
@@ -81,15 +81,15 @@ class JobHistory:
         self.failures = failures_in_a_row(of_search, self.failures, self._fitted)
         self._fitted |= any(row.status in FITTED for row in of_search)
         if self._in_order is not None:
-            self._in_order.add({self.searched(row.number): row for row in of_search})
+            self._in_order.add({self.search_number(row.number): row for row in of_search})
         self._first_open = self.open[0].number if self.open else len(self)
 
     def __len__(self) -> int:
         return len(self._ended) + len(self.open)
 
-    def searched(self, number: int) -> int:
+    def search_number(self, number: int) -> int:
         """Returns the trial's number within the search, which does not count extra trials."""
-        return searched(self.beside, number)
+        return search_number(self.extra_numbers, number)
 
     def past(self, without: int | None = None) -> list[PastTrial]:
         """Returns the trials of the search, ordered by their numbers within it; `without`: leave out this trial."""
@@ -107,10 +107,10 @@ class JobHistory:
     def twin(self, effective_md5: str, below: int) -> Trial | None:
         """Returns the first complete trial with this effective configuration if its search number is below `below`."""
         number = self._twins.get(effective_md5)
-        known = number is not None and self.searched(number) < below
+        known = number is not None and self.search_number(number) < below
         return queries.trial(self.db, self.job_id, number) if number is not None and known else None
 
-    def hopeless(self, below: int) -> Trial | None:
+    def fails_after(self, below: int) -> Trial | None:
         """Returns the trial, below this search number, after which the job fails; None: the job may go on.
 
         Counts in the order of the numbers, so that it does not depend on which trial ends first.

@@ -21,7 +21,7 @@ from fts.jobs.api.spec import BadSpec, UnusedParameter, config_md5, trial_folder
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import code_version
-from fts.jobs.records.pending_exports import SHARE, Owed
+from fts.jobs.records.pending_exports import SHARE, PendingExports
 from fts.jobs.records.questions import TIME_IS_UP
 from fts.jobs.records.trial_roles import OF
 from fts.jobs.search.proposal import drawn_for, gives_all
@@ -31,7 +31,7 @@ from fts.jobs.supervisor import extra_trials, shared_checkpoints
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.machine_errors import DISK_ERRORS
-from fts.jobs.supervisor.parallel_trials import Begun, Turns, may_begin, next_begun
+from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
 from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from fts.jobs.search.recorded_study import Rebuilt
     from fts.jobs.search.sampler import PastTrial
     from fts.jobs.settings import Places, WorkerSettings
-    from fts.jobs.supervisor.backoff import Rests
+    from fts.jobs.supervisor.backoff import Backoff
     from fts.jobs.supervisor.parallel_trials import Live
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
@@ -59,7 +59,7 @@ LOG_TAIL = 65_536  # bytes
 
 
 class JobRunner:
-    """Runs one claim. `ordered` returns what people have asked of the job; `calls` requests another slot to join."""
+    """Runs one claim. `ordered` returns a person's order for the job; `call_slot` asks for another slot to join."""
 
     def __init__(
         self,
@@ -70,22 +70,24 @@ class JobRunner:
         claim: Claim,
         ordered: Callable[[int], StopReason | None],
         tell: Tell,
-        owed: Owed | None = None,
-        calls: Callable[[], object] = bool,
-        rests: Rests | None = None,
+        owed: PendingExports | None = None,
+        call_slot: Callable[[], object] = bool,
+        backoff: Backoff | None = None,
     ) -> None:
         self.db, self.places, self.claim, self.tell = db, places, claim, tell
-        self._asked = ordered
-        self.owed = Owed(db, places) if owed is None else owed  # not `owed or ...`: an empty one is false
+        self._ordered = ordered
+        self.owed = PendingExports(db, places) if owed is None else owed  # not `owed or ...`: an empty one is false
         self.job = claim.job
         self.study = load_study(self.job.study)
         self.cell = checked_cell(self.study, self.job)
         self.most = most_trials(self.cell)
         self.parallel = parallel_of(self.cell)
         self.history = JobHistory(db, self.job.id, self.parallel)
-        self.turns = Turns(self.parallel, self._next_trial, self._run_trial, self._settle, self._another_waits, calls)
+        self.parallel_trials = ParallelTrials(
+            self.parallel, self._next_trial, self._run_trial, self._after_trial, self._may_start, call_slot
+        )
         self.work = Work(
-            db, places, settings, slot, claim, self.study, self.cell, self.ordered, tell, self.history, rests=rests
+            db, places, settings, slot, claim, self.study, self.cell, self.ordered, tell, self.history, backoff=backoff
         )
         self.code = code_version()
         self.who = f"worker {claim.worker_id}"
@@ -98,11 +100,11 @@ class JobRunner:
 
     def ordered(self, job_id: int) -> StopReason | None:
         """Returns why the job's trials must stop: a person's order, or because another slot is leaving the job."""
-        return self.turns.ordered(self._asked(job_id))
+        return self.parallel_trials.ordered(self._ordered(job_id))
 
     def join(self, slot: Slot) -> bool:
         """Runs trials of the job in another slot while some can start; returns whether any ran."""
-        return self.turns.join(slot)
+        return self.parallel_trials.join(slot)
 
     def prepare(self) -> None:
         """Starts the slot's template process while the first trial is drawn."""
@@ -129,10 +131,10 @@ class JobRunner:
         while self._run_trials():
             finished = self._finished()
             self.study.after_job(finished)
-            told = self._time_is_up
-            if told is None and self.most is not None and self.most < self.cell.trials:
-                told = f"all {self.most} points of the grid have been tried"
-            ended = ALL_ENDED if told is None else told
+            ended = self._time_is_up
+            if ended is None and self.most is not None and self.most < self.cell.trials:
+                ended = f"all {self.most} points of the grid have been tried"
+            ended = ALL_ENDED if ended is None else ended
             status = transitions.finish_job(self.db, self.claim, ended, self.wanted, finished.job.spec)
             if status is None:  # somebody has just extended the job
                 continue
@@ -145,23 +147,23 @@ class JobRunner:
 
     def _run_trials(self) -> bool:
         """Runs every wanted trial; False: the job was left before that."""
-        wish = self.turns.lead(self.work.slot)
-        if wish is None:
-            self._given_up = self._given_up or self.history.hopeless(len(self.history))
+        stop_request = self.parallel_trials.lead(self.work.slot)
+        if stop_request is None:
+            self._given_up = self._given_up or self.history.fails_after(len(self.history))
         if self._given_up is not None:
             return self._give_up(self._given_up)
-        return wish is None or self._leave(wish)
+        return stop_request is None or self._leave(stop_request)
 
     def _run_trial(self, trial: Trial, slot: Slot) -> StopRequest | None:
         runner = TrialRunner(replace(self.work, slot=slot), trial)
         try:
             return runner.run()
         finally:
-            slot.give_back_room()
+            slot.release_room()
             if self._spent_s is not None:  # parallel trials overlap: None, so that the database computes it again
                 self._spent_s = self._spent_s + runner.worked_s if self.parallel == 1 else None
 
-    def _settle(self, trial: Trial) -> StopRequest | None:
+    def _after_trial(self, trial: Trial) -> StopRequest | None:
         """Runs hooks and exports after a trial has ended; returns the request to leave the job, or None."""
         self.history.refresh()
         ended = self._reread(trial)
@@ -170,34 +172,34 @@ class JobRunner:
         if self.parallel == 1 and (ended.cause == Cause.DATA_ERROR or self.history.is_hopeless):
             self._given_up = ended
             return StopRequest(StopReason.PARK)
-        order = self._asked(self.job.id)
+        order = self._ordered(self.job.id)
         return None if order is None else StopRequest(order)
 
     # -- how a job is left
 
-    def _leave(self, wish: StopRequest) -> bool:
+    def _leave(self, stop_request: StopRequest) -> bool:
         """Queues, pauses, cancels, holds or fails the job; its open trial keeps its number and its checkpoint."""
-        if wish.reason is StopReason.LOST:
+        if stop_request.reason is StopReason.LOST:
             self.tell(Note("was claimed by another worker, so its trial here was stopped", self.job))
             return False
-        if wish.reason is StopReason.PARK:
-            self._fail(wish.cause or Cause.MACHINE_ERROR, wish.message)
+        if stop_request.reason is StopReason.PARK:
+            self._fail(stop_request.cause or Cause.MACHINE_ERROR, stop_request.message)
             return False
-        if wish.reason is StopReason.PAUSE:
+        if stop_request.reason is StopReason.PAUSE:
             transitions.pause_running(self.db, self.claim)
-        elif wish.reason is StopReason.CANCEL:
+        elif stop_request.reason is StopReason.CANCEL:
             transitions.cancel_running(self.db, self.claim)
-        elif wish.reason is StopReason.CANNOT_FIT:
-            transitions.hold_job(self.db, self.claim, wish.message)
-        elif wish.reason is StopReason.DISK:
+        elif stop_request.reason is StopReason.CANNOT_FIT:
+            transitions.hold_job(self.db, self.claim, stop_request.message)
+        elif stop_request.reason is StopReason.DISK:
             # in this order: otherwise another worker could claim the job before the pause and fail on the same disk
-            transitions.pause_queue(self.db, f"{OF_DISK} {wish.message}", who=self.who)
-            transitions.release_job(self.db, self.claim, Cause.DISK, wish.message)
+            transitions.pause_queue(self.db, f"{OF_DISK} {stop_request.message}", who=self.who)
+            transitions.release_job(self.db, self.claim, Cause.DISK, stop_request.message)
         else:
-            transitions.release_job(self.db, self.claim, Cause.DRAINED, wish.message)
-        if wish.reason is not StopReason.DISK:
+            transitions.release_job(self.db, self.claim, Cause.DRAINED, stop_request.message)
+        if stop_request.reason is not StopReason.DISK:
             self._export_left()
-        self.tell(JobLeft(self.job, LEFT.get(wish.reason, "back in line")))
+        self.tell(JobLeft(self.job, LEFT.get(stop_request.reason, "back in the queue")))
         return False
 
     def _give_up(self, ended: Trial) -> bool:
@@ -229,26 +231,26 @@ class JobRunner:
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise
-            self.owed.owe(self.job.id, error)
+            self.owed.postpone(self.job.id, error)
         except (ValueError, LookupError, TypeError) as error:  # a row that somebody edited
-            self.owed.owe(self.job.id, error)
+            self.owed.postpone(self.job.id, error)
 
     def _export_left(self) -> None:
         """Exports the remaining ended trials and the summaries of a job that is left before its end."""
         numbers, self.unexported = self.unexported, []
-        self._forgiven(lambda db, places, job: exports.export_summaries(db, places, job, numbers))
+        self._export_with(lambda db, places, job: exports.export_summaries(db, places, job, numbers))
 
     def _export(self) -> None:
-        self._forgiven(lambda db, places, job: self.owed.export(job))
+        self._export_with(lambda db, places, job: self.owed.export(job))
 
-    def _forgiven(self, export: Callable[[Any, Places, Job], object]) -> None:
+    def _export_with(self, export: Callable[[Any, Places, Job], object]) -> None:
         """Exports; after an error the export is done later, because the job's status is already recorded."""
         try:
             export(self.db, self.places, queries.job(self.db, self.job.id))
         except DatabaseCorrupt:
             raise  # the worker must leave
         except Exception as error:  # noqa: BLE001  # any error: see above
-            self.owed.owe(self.job.id, error)
+            self.owed.postpone(self.job.id, error)
 
     def _finished(self) -> Finished:
         """Returns the argument of the study's hooks."""
@@ -268,48 +270,48 @@ class JobRunner:
             if not next(one for one in begun if one.number == number).put_back:
                 transitions.resume_trial(self.db, self.claim, trial.id)
                 return trial
-            return None if self._is_hopeless(self.history.searched(number)) else self._rerun(trial)
+            return None if self._is_hopeless(self.history.search_number(number)) else self._rerun(trial)
         number = len(self.history)
         while True:
             wanted = self._trials_wanted()
             with contextlib.suppress(TrialsChanged):
                 one = None
-                if (searched := self.history.searched(number)) >= wanted:
+                if (search_number := self.history.search_number(number)) >= wanted:
                     if not runs_more(self.cell) or not self.history.search_has_ended:
                         return None
-                    one = extra_trials.next_beside(self.cell, number, queries.trials(self.db, self.job.id))
+                    one = extra_trials.next_extra_trial(self.cell, number, queries.trials(self.db, self.job.id))
                     if one is None:
                         return None
-                elif not may_begin(searched, begun, self.parallel):
+                elif not may_begin(search_number, begun, self.parallel):
                     return None
-                if self._is_hopeless(searched) or self._is_late(number):
+                if self._is_hopeless(search_number) or self._is_late(number):
                     return None
                 if one is None:
-                    return self._open_trial(number, searched)
-                return self._open_beside(number, one)
+                    return self._open_trial(number, search_number)
+                return self._open_extra(number, one)
 
     def _begun(self, live: Live) -> list[Begun]:
         """Returns the started trials that have not ended, running or not."""
-        put_back = queries.put_back(self.db, self.job.id) if self.history.open else ()
-        beside = set(self.history.beside)
+        put_back = queries.retried_trials(self.db, self.job.id) if self.history.open else ()
+        beside = set(self.history.extra_numbers)
         return [
             Begun(
                 trial.number,
-                None if trial.number in beside else self.history.searched(trial.number),
+                None if trial.number in beside else self.history.search_number(trial.number),
                 runs=trial.number in live,
                 put_back=trial.number in put_back,
             )
             for trial in self.history.open
         ]
 
-    def _is_hopeless(self, searched: int) -> bool:
+    def _is_hopeless(self, search_number: int) -> bool:
         """Do the trials that this one may know make the job fail?"""
-        return self.history.hopeless(seen_below(self.cell, searched)) is not None
+        return self.history.fails_after(seen_below(self.cell, search_number)) is not None
 
-    def _another_waits(self, live: Live) -> bool:
+    def _may_start(self, live: Live) -> bool:
         """May one more trial start now?"""
         self.history.refresh()
-        begun, new = self._begun(live), self.history.searched(len(self.history))
+        begun, new = self._begun(live), self.history.search_number(len(self.history))
         if next_begun(begun, self.parallel) is not None:
             return True
         if new < self.cell.trials:
@@ -343,7 +345,7 @@ class JobRunner:
 
     def _rerun(self, trial: Trial) -> Trial:
         """Resets a failed trial. Files are removed first: after a kill in between no old checkpoint may be left."""
-        if transitions.begins_anew(trial.cause):
+        if transitions.starts_over(trial.cause):
             folder = trial_folder(self.places.outputs, self.job.experiment, self.job.id, trial.number)
             shared_checkpoints.forget(folder)
             remove(folder, self.places.outputs)
@@ -351,7 +353,7 @@ class JobRunner:
         transitions.rerun_trial(self.db, self.claim, trial.id, self.parallel, **code)
         return self._reread(trial)
 
-    def _open_beside(self, number: int, one: extra_trials.Beside) -> Trial:
+    def _open_extra(self, number: int, one: extra_trials.ExtraTrial) -> Trial:
         """Records a new extra trial."""
         replicate = OF in one.facts
         effective = self.study.effective(self.cell, one.params) if replicate else one.params
@@ -373,9 +375,9 @@ class JobRunner:
         )
         return queries.trial(self.db, self.job.id, number)
 
-    def _open_trial(self, number: int, searched: int) -> Trial:
-        """Records new trial `number` of the job, which is number `searched` of its search."""
-        drawn = self._draw(searched)
+    def _open_trial(self, number: int, search_number: int) -> Trial:
+        """Records new trial `number` of the job, which is number `search_number` of its search."""
+        drawn = self._draw(search_number)
         kept: dict[str, Any] = {OF_SAMPLER: drawn.kept} if drawn.kept else {}
         params = drawn.params
         effective = self.study.effective(self.cell, params)
@@ -390,14 +392,14 @@ class JobRunner:
             architecture=self.study.describe(self.cell, effective),
             metric=self.cell.metric,
             direction=self.cell.direction,
-            seed=self.study.seed(self.cell, searched),
+            seed=self.study.seed(self.cell, search_number),
             wanted=self.wanted,
             parallel=self.parallel,
             code_commit=self.code[0],
             code_dirty=self.code[1],
             **kept,
         )
-        known = seen_below(self.cell, searched)
+        known = seen_below(self.cell, search_number)
         if self.study.reuses(self.cell) and (twin := self.history.twin(md5, known)) is not None:
             self._reuse(trial_id, twin)
         return queries.trial(self.db, self.job.id, number)
@@ -446,7 +448,7 @@ LEFT = {
     StopReason.PAUSE: "paused",
     StopReason.CANCEL: "cancelled",
     StopReason.DISK: "stopped because of the disk; see `fts status`",
-    StopReason.REST: "back in line; its slot runs another job meanwhile",
+    StopReason.REST: "back in the queue; its slot runs another job meanwhile",
 }
 
 

@@ -36,17 +36,17 @@ def end_leftovers(outputs: Path, spared: Collection[int]) -> int:
 
     `spared`: process ids of living workers. Processes that we have no permission to inspect are left alone.
     """
-    met: set[psutil.Process] = set()
+    killed: set[psutil.Process] = set()
     for _ in range(ROUNDS):
         found = set(_leftovers(outputs, spared))
         if not found:
             break
-        met |= found
+        killed |= found
         for process in found:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         wait_gone(found, GONE_S)
-    return len(met)
+    return len(killed)
 
 
 def _leftovers(outputs: Path, spared: Collection[int]) -> Iterator[psutil.Process]:

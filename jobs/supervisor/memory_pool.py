@@ -75,22 +75,22 @@ class MemoryPool:
         finally:
             with self._changed:
                 self._waiting.remove(slot)
-                self._tell_all()
+                self._wake_all()
 
     def _takes(self, slot: int, need: int, total: int | None, want: Want) -> bool:
         """Takes what is needed if there is room; GPUs under a lock that all processes of the machine share."""
         if not self._has_room(slot, need, total, want):
             return False
-        with self._ledger.looking([gpu.key for gpu in self.gpus] if want.gpus else []) as elsewhere:
+        with self._ledger.locked([gpu.key for gpu in self.gpus] if want.gpus else []) as elsewhere:
             gpus = self._free_gpus(slot, want, elsewhere)
             if gpus is None:
                 return False
             self._taken[slot], self._wants[slot], self._held[slot] = need, want, gpus
             if want.gpus:
-                self._tell_others()
+                self._write_ledger()
         return True
 
-    def _tell_others(self) -> None:
+    def _write_ledger(self) -> None:
         """Writes to the ledger how many bytes of each GPU this process uses."""
         held: dict[str, int | None] = {}
         for slot, gpus in self._held.items():
@@ -100,7 +100,7 @@ class MemoryPool:
                 held[gpu.key] = None if bytes_ is None or before is None else before + bytes_
         self._ledger.hold(held)
 
-    def _tell_all(self) -> None:
+    def _wake_all(self) -> None:
         """Wakes the waiting slots, which check again."""
         self._changes += 1
         self._changed.notify_all()
@@ -112,7 +112,7 @@ class MemoryPool:
                 want = self._wants[slot]
                 self._taken[slot] = need
                 self._wants[slot] = Want(False, want.threads, want.gpus, want.gpu_bytes)
-                self._tell_all()
+                self._wake_all()
 
     def grow(self, slot: int, held: int) -> None:
         """Records that a trial uses more than expected."""
@@ -120,14 +120,14 @@ class MemoryPool:
             if slot in self._taken:
                 self._taken[slot] = max(self._taken[slot], held)
 
-    def give_back(self, slot: int) -> None:
+    def release(self, slot: int) -> None:
         """Frees everything that the slot took; safe if it took nothing."""
         with self._changed:
             for of_slots in (self._taken, self._wants, self._held):
                 of_slots.pop(slot, None)
             if self.gpus:
-                self._tell_others()
-            self._tell_all()
+                self._write_ledger()
+            self._wake_all()
 
     def gpus_of(self, slot: int) -> tuple[Gpu, ...]:
         with self._changed:

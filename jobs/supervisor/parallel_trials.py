@@ -23,29 +23,32 @@ if TYPE_CHECKING:
 Live = frozenset[int]  # numbers of the running trials
 
 
-class Turns:
+class ParallelTrials:
     """Gives trials to slots. One slot leads from the claim to the end of the job; others join while trials can start.
 
-    `opens` records the next trial (None: none may start now), `runs` runs it in a slot, `settles` is called when it has
-    ended; the last two return a StopRequest if the job must be left. `waits`: may another trial start now? Then `calls`
-    asks the worker for another slot. Thread-safe.
+    `open_trial` records the next trial (None: none may start now), `run_trial` runs it in a slot, `after_trial` is
+    called when it has ended; the last two return a StopRequest if the job must be left. `may_start`: may another trial
+    start now? Then `call_slot` asks the worker for another slot. Thread-safe.
     """
 
     def __init__(
         self,
         parallel: int,
-        opens: Callable[[Live], Trial | None],
-        runs: Callable[[Trial, Slot], StopRequest | None],
-        settles: Callable[[Trial], StopRequest | None],
-        waits: Callable[[Live], bool],
-        calls: Callable[[], object],
+        open_trial: Callable[[Live], Trial | None],
+        run_trial: Callable[[Trial, Slot], StopRequest | None],
+        after_trial: Callable[[Trial], StopRequest | None],
+        may_start: Callable[[Live], bool],
+        call_slot: Callable[[], object],
     ) -> None:
         self.parallel = parallel
-        self._opens, self._runs, self._settles, self._waits, self._calls = opens, runs, settles, waits, calls
+        self._open_trial, self._run_trial, self._after_trial = open_trial, run_trial, after_trial
+        self._may_start, self._call_slot = may_start, call_slot
         self._changed = threading.Condition(threading.RLock())
         self._live: set[int] = set()
-        self._rests: dict[int, float] = {}  # trial that waits for its next try -> monotonic end, while others run
-        self._wish: StopRequest | None = None
+        self._waiting_until: dict[
+            int, float
+        ] = {}  # trial that waits for its next try -> monotonic end, while others run
+        self._stop_request: StopRequest | None = None
         self._error: BaseException | None = None
         self._closed = False  # True between the last trial and the end of the job: no slot may join
 
@@ -57,7 +60,7 @@ class Turns:
         with self._changed:
             self._closed = False
         try:
-            while self._turn(slot, leads=True):
+            while self._run_next(slot, leads=True):
                 pass
         except BaseException as error:  # noqa: BLE001  # raised below, after the other slots have left
             self._fail(error)
@@ -67,13 +70,13 @@ class Turns:
             self._closed = True
             if self._error is not None:
                 raise self._error
-            return self._wish
+            return self._stop_request
 
     def join(self, slot: Slot) -> bool:
         """Runs trials in another slot while some can start; returns whether any ran."""
         ran = False
         try:
-            while self._turn(slot, leads=False):
+            while self._run_next(slot, leads=False):
                 ran = True
         except BaseException as error:  # noqa: BLE001  # the leading slot raises it
             self._fail(error)
@@ -83,62 +86,62 @@ class Turns:
 
     def ordered(self, order: StopReason | None) -> StopReason | None:
         """Returns why the trials must stop: an order, or because another slot is leaving the job."""
-        if order is not None or (self._error is None and self._wish is None):
+        if order is not None or (self._error is None and self._stop_request is None):
             return order
-        if self._wish is not None and self._wish.reason in (StopReason.DRAIN, StopReason.LOST):
-            return self._wish.reason
+        if self._stop_request is not None and self._stop_request.reason in (StopReason.DRAIN, StopReason.LOST):
+            return self._stop_request.reason
         return StopReason.LOST if isinstance(self._error, StaleToken) else StopReason.STOP
 
-    def _turn(self, slot: Slot, leads: bool) -> bool:
+    def _run_next(self, slot: Slot, leads: bool) -> bool:
         """Runs one trial; False: this slot has nothing more to do here."""
         with self._changed:
             trial = self._next(leads)
             if trial is None:
                 return False
             self._live.add(trial.number)
-            calls = len(self._live) < self.parallel and self._waits(self._begun())
-        if calls:
-            self._calls()
-        wish: StopRequest | None = None
+            needs_slot = len(self._live) < self.parallel and self._may_start(self._begun())
+        if needs_slot:
+            self._call_slot()
+        stop_request: StopRequest | None = None
         error: BaseException | None = None
         try:
-            wish = self._runs(trial, slot)
+            stop_request = self._run_trial(trial, slot)
         except BaseException as raised:  # noqa: BLE001  # the leading slot raises it
             error = raised
         with self._changed:
             self._live.discard(trial.number)
-            if error is None and wish is not None and wish.reason is StopReason.REST and self._live:
-                self._rests[trial.number] = time.monotonic() + wish.seconds
+            if error is None and stop_request is not None and stop_request.reason is StopReason.REST and self._live:
+                self._waiting_until[trial.number] = time.monotonic() + stop_request.seconds
                 self._changed.notify_all()
                 return True
             try:
-                if error is None and wish is None:
-                    wish = self._settles(trial)
+                if error is None and stop_request is None:
+                    stop_request = self._after_trial(trial)
             except BaseException as raised:  # noqa: BLE001  # the leading slot raises it
                 error = raised
             self._error = self._error or error
-            self._wish = self._wish or wish
+            self._stop_request = self._stop_request or stop_request
             self._changed.notify_all()
-            return error is None and wish is None
+            return error is None and stop_request is None
 
     def _next(self, leads: bool) -> Trial | None:
-        while self._error is None and self._wish is None and not self._closed:
+        while self._error is None and self._stop_request is None and not self._closed:
             if not self._live:
-                self._rests.clear()  # no other trial runs: start the waiting ones now
+                self._waiting_until.clear()  # no other trial runs: start the waiting ones now
             if len(self._live) < self.parallel:
-                trial = self._opens(self._begun())
+                trial = self._open_trial(self._begun())
                 if trial is not None:
                     return trial
             if not leads or not self._live:
                 return None
-            self._changed.wait(min((until - time.monotonic() for until in self._rests.values()), default=None))
+            self._changed.wait(min((until - time.monotonic() for until in self._waiting_until.values()), default=None))
         return None
 
     def _begun(self) -> Live:
         """Returns the trials that run or wait for their next try: no other slot may start them."""
         now = time.monotonic()
-        self._rests = {number: until for number, until in self._rests.items() if until > now}
-        return frozenset(self._live | self._rests.keys())
+        self._waiting_until = {number: until for number, until in self._waiting_until.items() if until > now}
+        return frozenset(self._live | self._waiting_until.keys())
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:
@@ -151,7 +154,7 @@ class Begun:
     """A trial that has started and has not ended for good."""
 
     number: int  # within the job
-    searched: int | None  # number within the search; None: an extra trial, which depends on no other
+    search_number: int | None  # number within the search; None: an extra trial, which depends on no other
     runs: bool  # in a slot of this worker
     put_back: bool  # failed, reset by a retry, and not started again yet
 
@@ -163,18 +166,22 @@ def next_begun(begun: Sequence[Begun], parallel: int) -> int | None:
         if not one.put_back:
             return one.number
     for one in waits:
-        if one.searched is None or not _disturbs(one.searched, one.number, begun, parallel):
+        if one.search_number is None or not _disturbs(one.search_number, one.number, begun, parallel):
             return one.number
     return None
 
 
-def may_begin(searched: int, begun: Iterable[Begun], parallel: int) -> bool:
+def may_begin(search_number: int, begun: Iterable[Begun], parallel: int) -> bool:
     """Have all trials ended that this new trial of the search depends on?"""
-    return not any(other.searched is not None and other.searched <= searched - parallel for other in begun)
+    return not any(
+        other.search_number is not None and other.search_number <= search_number - parallel for other in begun
+    )
 
 
-def _disturbs(searched: int, number: int, begun: Sequence[Begun], parallel: int) -> bool:
+def _disturbs(search_number: int, number: int, begun: Sequence[Begun], parallel: int) -> bool:
     """Does it depend on a trial that has not ended, or does a running trial depend on it?"""
-    others = [other for other in begun if other.number != number and other.searched is not None]
-    known_by = [other for other in others if not other.put_back and (other.searched or 0) >= searched + parallel]
-    return bool(known_by) or not may_begin(searched, others, parallel)
+    others = [other for other in begun if other.number != number and other.search_number is not None]
+    known_by = [
+        other for other in others if not other.put_back and (other.search_number or 0) >= search_number + parallel
+    ]
+    return bool(known_by) or not may_begin(search_number, others, parallel)

@@ -35,15 +35,15 @@ def reap_recorded(pid: int, pid_started: float, grace_s: float = 10.0) -> Reaped
         return Reaped.GONE
     if not same_process(pid, pid_started):
         return Reaped.NOT_OURS if started_at(pid) is not None else Reaped.GONE
-    met = signal_tree(pid, signal.SIGCONT)
-    root = {process for process in met if process.pid == pid}
+    found = signal_tree(pid, signal.SIGCONT)
+    root = {process for process in found if process.pid == pid}
     for process in root:
         with contextlib.suppress(psutil.Error):
             process.terminate()
     deadline = time.monotonic() + grace_s
     while wait_gone(root, 0.1) and time.monotonic() < deadline:
-        met.update(kin(pid))
-    survivors = {process for process in met if is_living(process)}
+        found.update(fast_descendants(pid))
+    survivors = {process for process in found if is_living(process)}
     for process in survivors:
         with contextlib.suppress(psutil.Error):
             process.kill()
@@ -120,22 +120,22 @@ def _date_of_start(pid: int) -> float | None:
 
 def signal_tree(pid: int, number: signal.Signals) -> set[psutil.Process]:
     """Signals a process group and all descendants in other groups; returns all processes found."""
-    met: set[psutil.Process] = set()
-    while new := set(descendants(pid)) - met:  # a child forked during one pass is found in the next
+    found: set[psutil.Process] = set()
+    while new := set(descendants(pid)) - found:  # a child forked during one pass is found in the next
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if not met:
+            if not found:
                 os.killpg(pid, number)
         for process in new:
             with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
                 if os.getpgid(process.pid) != pid:
                     process.send_signal(number)
-        met |= new
+        found |= new
         if number == signal.SIGKILL:
             break  # killed processes cannot fork, and stay visible until they are reaped
-    return met
+    return found
 
 
-def kin(pid: int) -> list[psutil.Process]:
+def fast_descendants(pid: int) -> list[psutil.Process]:
     """Like `descendants`, but cheap enough for every second; a child that starts or ends right now may be missing.
 
     psutil reads every process of the machine (3 ms here, more on a busy one); Linux lists the children of a thread.

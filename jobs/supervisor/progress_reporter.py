@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 
-class Telling:
+class ProgressReporter:
     """Forwards events; within a transaction it holds them back until the commit.
 
     A terminal may block, and other processes wait for the write lock meanwhile.
@@ -20,20 +20,20 @@ class Telling:
 
     def __init__(self, db: Database, tell: Tell) -> None:
         self.db, self._tell = db, tell
-        self._untold: list[ProgressEvent] = []  # events of the open transaction
+        self._held_back: list[ProgressEvent] = []  # events of the open transaction
 
     def __call__(self, event: ProgressEvent) -> None:
         if self.db.in_transaction():
-            self._untold.append(event)
+            self._held_back.append(event)
         else:
             self._tell(event)
 
     @contextmanager
     def together(self) -> Iterator[None]:
         """Opens one transaction for several facts; sends their events after the commit."""
-        self._untold.clear()
+        self._held_back.clear()
         with self.db.write():
             yield
-        untold, self._untold = self._untold, []
-        for event in untold:
+        held_back, self._held_back = self._held_back, []
+        for event in held_back:
             self._tell(event)

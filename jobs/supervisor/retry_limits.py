@@ -16,7 +16,7 @@ STALLS_ALLOWED = 2  # the third stall fails the trial
 CRASHES_ALLOWED = 2  # crashes of its own code without an epoch or a checkpoint in between; the third fails the trial
 
 
-class Setbacks:
+class FailureCounts:
     """Counts failed attempts since the trial's last new epoch or checkpoint; stalls are counted over its whole life."""
 
     def __init__(self, reached: tuple[int, int], outages: int = 0) -> None:
@@ -34,7 +34,7 @@ class Setbacks:
         self.memory += reason is not None and reason.memory
         self.alone += reason is not None and reason.memory and alone
 
-    def hopeless(self, reason: StopReason | None) -> Cause | None:
+    def final_cause(self, reason: StopReason | None) -> Cause | None:
         """Returns the cause to fail the trial with, after enough tries or an error that a retry cannot fix; or None."""
         if self.stalls > STALLS_ALLOWED:
             return Cause.STALLED
@@ -43,7 +43,7 @@ class Setbacks:
         return Cause(reason) if reason in (StopReason.DATA_ERROR, StopReason.CODE_ERROR) else None
 
 
-def tries_in_vain(attempts: Sequence[Attempt], gained: Sequence[float]) -> list[Attempt]:
+def tries_without_progress(attempts: Sequence[Attempt], gained: Sequence[float]) -> list[Attempt]:
     """Returns the attempts that machine faults ended, from the last one that made progress (at a time in `gained`) on.
 
     Ordered by attempt number: a clock that was set back makes an early attempt end after a later one.

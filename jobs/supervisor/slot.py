@@ -217,8 +217,8 @@ class Slot:
             return self.room.take(self.index, 0, lambda: None, leaves, admitted.want)
         return self.room.take(self.index, admitted.need, total, leaves, admitted.want)
 
-    def give_back_room(self) -> None:
-        self.room.give_back(self.index)
+    def release_room(self) -> None:
+        self.room.release(self.index)
 
     def limits(self, allowed: int | None = None, host: bool = False) -> MemoryLimits:
         """Returns the watchdog's limits for the trial's process tree, in host memory, whatever the device."""
@@ -238,7 +238,7 @@ class Slot:
             if decision.action is not Action.RESUME:
                 time.sleep(min(COOL_LOOK_S, self.settings.poll_s))
 
-    def judged(self, end: AttemptEnd) -> AttemptEnd:
+    def reclassified(self, end: AttemptEnd) -> AttemptEnd:
         """Returns the end unchanged; slots on nodes may replace it by LOST if another node may do better."""
         return end
 

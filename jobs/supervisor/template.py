@@ -59,7 +59,7 @@ class Template:
         self._answers: list[dict[str, Any]] = []
         self._modules: list[str] | None = None  # modules that it has imported; None until it is ready
         self._codes: dict[int, int] = {}  # pid -> exit code of forked processes that have ended
-        self.told = Told()
+        self.known = KnownTrials()
         self._over = False
         self._lock = threading.RLock()
 
@@ -92,10 +92,10 @@ class Template:
                 raise CannotFork(answer["refused"])
             return int(answer["forked"])
 
-    def know(self, told: Told, cell: Mapping[str, Any], number: int) -> None:
+    def know(self, history: KnownTrials, cell: Mapping[str, Any], number: int) -> None:
         """Sends it the earlier trials that trial `number` may use, so that its forks have them. Raises CannotFork."""
-        changed = self.told.changed(told)
-        order = {"do": "know", "history": told.name, "cell": cell, "number": number}
+        changed = self.known.changed(history)
+        order = {"do": "know", "history": history.name, "cell": cell, "number": number}
         with self._lock:
             try:
                 self._talk.settimeout(START_S)
@@ -127,13 +127,13 @@ class Template:
                 return
             *lines, self._unread = (self._unread + data).split(b"\n")
             for line in lines:
-                told = json.loads(line)
-                if "ended" in told:
-                    self._codes[int(told["ended"])] = int(told["code"])
-                elif "ready" in told:
-                    self._modules = told["modules"]
+                message = json.loads(line)
+                if "ended" in message:
+                    self._codes[int(message["ended"])] = int(message["code"])
+                elif "ready" in message:
+                    self._modules = message["modules"]
                 else:
-                    self._answers.append(told)
+                    self._answers.append(message)
 
     def code_of(self, pid: int, timeout_s: float = 0.0) -> int | None:
         """Returns the exit code of a forked process; None: it has not ended, or its end is unknown."""
@@ -157,14 +157,14 @@ class Template:
         self._popen.wait()
 
 
-class Told:
+class KnownTrials:
     """The earlier trials that a process has received, and the name of their history."""
 
     def __init__(self, name: str = "", past: Iterable[PastTrial] = ()) -> None:
         self.name = name
         self.past = {one.number: one for one in past}
 
-    def changed(self, now: Told) -> list[dict[str, Any]]:
+    def changed(self, now: KnownTrials) -> list[dict[str, Any]]:
         """Returns the trials of `now` that must still be sent, as JSON, and marks them as sent.
 
         A history with another name replaces the known one.
@@ -176,8 +176,8 @@ class Told:
         known.update((one.number, one) for one in changed)
         return [one.to_json() for one in changed]
 
-    def copy(self) -> Told:
-        copied = Told(self.name)
+    def copy(self) -> KnownTrials:
+        copied = KnownTrials(self.name)
         copied.past = dict(self.past)
         return copied
 

@@ -10,7 +10,7 @@ from fts.jobs.api.goals import CONSTRAINTS, pruning_of
 from fts.jobs.api.study import Cell, Finished, Study
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
-from fts.jobs.supervisor.goal_values import Judged, judged
+from fts.jobs.supervisor.goal_values import GoalOutcome, goal_outcome
 from fts.jobs.supervisor.progress_events import TrialEnded
 from fts.jobs.supervisor.trial_record import CHANGED_TO, CODE_CHANGED, MOVED, OTHER_HARDWARE
 from fts.jobs.trial.error_text import with_place
@@ -57,7 +57,7 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
     elif cell.kind == "cell" and number < len(cell.warm_start):
         known["badges"] = [*known.get("badges", ()), "warm"]
         if getattr(cell, "space", {}) is None and status is not TrialStatus.FAILED:
-            record.tell_undrawn(cell.warm_start[number])
+            record.warn_undrawn(cell.warm_start[number])
     if CHANGED_TO in record.reread().facts:  # any of its attempts ran changed code
         known["badges"] = [*known.get("badges", ()), CODE_CHANGED]
     if OTHER_HARDWARE in record.reread().facts:
@@ -67,24 +67,24 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
     if end.how is Ended.PRUNED or cause in (Cause.TIME_LIMIT, Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT):
         known |= best_so_far(queries.epochs(work.db, trial.id), study, cell)
     message = pruned_for if end.how is Ended.PRUNED else facts.get("message")
-    aims = Judged()
+    outcome = GoalOutcome()
     if status is not TrialStatus.FAILED:
         complete = status is TrialStatus.COMPLETE
         of_pruned = {CONSTRAINTS: facts.get(CONSTRAINTS)} if facts.get("fact") == "pruned" else {}
-        aims = judged(cell, facts if complete else of_pruned, complete)
-    if aims.cause is not None:
-        status, cause = TrialStatus.FAILED, aims.cause
-        message = with_place(aims.message or "", facts.get("where"))
+        outcome = goal_outcome(cell, facts if complete else of_pruned, complete)
+    if outcome.cause is not None:
+        status, cause = TrialStatus.FAILED, outcome.cause
+        message = with_place(outcome.message or "", facts.get("where"))
         known.pop("value", None)
-    if aims.badges:
-        known["badges"] = [*known.get("badges", ()), *aims.badges]
+    if outcome.badges:
+        known["badges"] = [*known.get("badges", ()), *outcome.badges]
     declared = {one.name: told[one.name] for one in study.facts if told.get(one.name) is not None}
     if told.get("metrics"):
         declared["metrics"] = told["metrics"]  # from a function that returned several numbers
     by_itself = end.how is not Ended.PRUNED or facts.get("fact") == "pruned"  # else it is unknown how far it came
     if by_itself and (attrs := kept_attributes(facts.get("user_attrs"))):
         declared["attrs"] = attrs  # from trial.set_user_attr
-    declared |= aims.facts
+    declared |= outcome.facts
     end_it = partial(transitions.finish_trial, work.db, work.claim, trial.id)
     try:
         end_it(status, cause, message=message, facts=declared, **known)
@@ -119,8 +119,8 @@ def kept_attributes(told: Any) -> dict[str, Any]:
 
 
 def message_of(end: AttemptEnd) -> str:
-    if end.wish is not None and end.wish.message:
-        return with_place(end.wish.message, end.facts.get("place"))
+    if end.stop_request is not None and end.stop_request.message:
+        return with_place(end.stop_request.message, end.facts.get("place"))
     said = str(end.facts.get("message") or "")
-    by_signal = end.how is Ended.STOPPED and end.wish is None and not said
+    by_signal = end.how is Ended.STOPPED and end.stop_request is None and not said
     return "a signal from outside stopped the trial process" if by_signal else said

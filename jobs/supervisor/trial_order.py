@@ -12,7 +12,7 @@ from fts.jobs.api.spec import TrialSpec
 from fts.jobs.api.spec import trial_folder as folder_of
 from fts.jobs.api.study import Cell, trial_log
 from fts.jobs.search.sampler import NO_HISTORY
-from fts.jobs.supervisor.template import Told
+from fts.jobs.supervisor.template import KnownTrials
 from fts.state import queries
 
 if TYPE_CHECKING:
@@ -77,17 +77,17 @@ class TrialOrder:
         if self.earlier is None:
             return spec
         known = {"history": self.earlier.name, "trials": len(self.earlier.past)}
-        return replace(spec, history=tuple(child.told.changed(self.earlier)), known=known)
+        return replace(spec, history=tuple(child.known.changed(self.earlier)), known=known)
 
     @cached_property
-    def earlier(self) -> Told | None:
+    def earlier(self) -> KnownTrials | None:
         """Returns the earlier trials under a unique name; None: the process does not run a function."""
         if self.study.program(self.cell).forks_for is None:
             return None
         name = f"{self.job.id}.{self.claim.token}"
         if self.role is not None:  # an extra trial may see another history in a process of the same file
             name += f".{self.role}"
-        return Told(name, self._history())
+        return KnownTrials(name, self._history())
 
     def rivals(self) -> list[PastTrial]:
         """Returns the trials that the pruner compares this one with; they do not change while it runs."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.api.study import Cell
     from fts.jobs.executors.base import Placed
-    from fts.jobs.supervisor.progress_reporter import Telling
+    from fts.jobs.supervisor.progress_reporter import ProgressReporter
     from fts.jobs.supervisor.trial_runner import Work
     from fts.state.values import Trial
 
@@ -48,14 +48,14 @@ KEPT_FILES = "files"  # fact of a trial: name -> md5 and bytes of each kept file
 class TrialRecord:
     """Writes facts of one trial under one claim; raises StaleToken if the claim is lost."""
 
-    def __init__(self, work: Work, trial: Trial, cell: Cell, tell: Telling) -> None:
+    def __init__(self, work: Work, trial: Trial, cell: Cell, tell: ProgressReporter) -> None:
         self.db, self.slot, self.claim, self.study = work.db, work.slot, work.claim, work.study
-        self.job, self.told_code = work.claim.job, work.told_code
+        self.job, self.reported_code = work.claim.job, work.reported_code
         self.trial, self.cell, self.tell = trial, cell, tell
         self._kept_at = trial.facts.get(KEPT_AT)
-        self._told_strange = False
+        self._warned_garbage = False
 
-    def dropped_log(self) -> None:
+    def warn_log_dropped(self) -> None:
         kept = f"of its log the first and the last {in_gb(KEPT)} stay"
         said = f"t{self.trial.number} has printed more than {in_gb(MOST)}: {kept}"
         transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
@@ -136,7 +136,7 @@ class TrialRecord:
         facts = {name: fact[name] for name in (*STARTED_FACTS, *declared) if name in fact}
         if CODE_CHANGED in fact.get("badges", ()):
             facts[CHANGED_TO] = fact["code_md5"]
-            self._tell_changed_code(fact["code_md5"])
+            self._warn_changed_code(fact["code_md5"])
         facts["log_path"] = spec.log_path
         facts |= self._process(child)
         try:
@@ -145,16 +145,16 @@ class TrialRecord:
             return StopRequest(StopReason.DATA_ERROR, str(clash), kill=True)
         return None
 
-    def _tell_changed_code(self, md5: str) -> None:
+    def _warn_changed_code(self, md5: str) -> None:
         """Warns once for each md5 of the file."""
         since = f"t{self.trial.number}"
         said = (
-            f"the code is not what was put in line, its md5 is {md5[:8]} now: trials from {since} on get the badge "
-            f"`{CODE_CHANGED}`; restore the file, or put the new code in line with `fts enqueue`"
+            f"the code is not what was enqueued, its md5 is {md5[:8]} now: trials from {since} on get the badge "
+            f"`{CODE_CHANGED}`; restore the file, or enqueue the new code with `fts enqueue`"
         )
-        if md5 in self.told_code:
+        if md5 in self.reported_code:
             return
-        self.told_code.add(md5)
+        self.reported_code.add(md5)
         earlier = queries.events(self.db, job_id=self.job.id, verbs=["warned"])
         if not any(event.data.get(CHANGED_TO) == md5 for event in earlier):
             transitions.record_intervention(
@@ -162,7 +162,7 @@ class TrialRecord:
             )
             self.tell(Note(said, self.job))
 
-    def tell_undrawn(self, given: Mapping[str, Any]) -> None:
+    def warn_undrawn(self, given: Mapping[str, Any]) -> None:
         """Warns about parameters of a warm start that the function did not suggest: probably misspelt."""
         drawn = [draw.name for draw in queries.draws(self.db, self.trial.id)]
         wrong = [name for name in given if name not in drawn]
@@ -175,7 +175,7 @@ class TrialRecord:
             transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
             self.tell(Note(said, self.job))
 
-    def lacking(self, fact: dict[str, Any]) -> None:
+    def warn_missing_metric(self, fact: dict[str, Any]) -> None:
         """Warns that a command reports other metrics than the deciding one; only until a trial has reported it."""
         names = [str(name)[:80] for name in fact.get("names", ())]
         if not names or queries.trials_with_steps(self.db, self.job.id):
@@ -207,11 +207,11 @@ class TrialRecord:
             log.warning("%s", mismatch)
         self.tell(EpochReported(self.job, self.trial, fact))
 
-    def strange(self, fact: dict[str, Any]) -> None:
+    def warn_garbage(self, fact: dict[str, Any]) -> None:
         """Warns once about an invalid line among the facts, usually written by the user's code."""
-        if self._told_strange:
+        if self._warned_garbage:
             return
-        self._told_strange = True
+        self._warned_garbage = True
         said = f"t{self.trial.number}: a line among its facts is left out, {fact['reason']}: {fact['line']!r:.120}"
         transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
         self.tell(Note(said, self.job))

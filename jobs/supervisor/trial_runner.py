@@ -13,19 +13,19 @@ from fts.frozen import dataclass
 from fts.jobs.api.goals import pruning_of
 from fts.jobs.api.halving import PERCENTILE
 from fts.jobs.api.study import CannotFit, Cell, Program, Study
-from fts.jobs.executors.base import CodeNotSent, OrderCame, Want
+from fts.jobs.executors.base import CodeNotSent, OrderReceived, Want
 from fts.jobs.records.trial_roles import role_of
 from fts.jobs.search.pruner import should_prune
 from fts.jobs.status.formatting import count, in_gb, spell
 from fts.jobs.supervisor import extra_trials, shared_checkpoints
 from fts.jobs.supervisor.attempt import Attempt, AttemptEnd, Ended
-from fts.jobs.supervisor.backoff import recorded_tries, resting
+from fts.jobs.supervisor.backoff import jobs_in_backoff, recorded_tries
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_files
 from fts.jobs.supervisor.progress_events import Note, TrialStarted
-from fts.jobs.supervisor.progress_reporter import Telling
-from fts.jobs.supervisor.retry_limits import Setbacks
+from fts.jobs.supervisor.progress_reporter import ProgressReporter
+from fts.jobs.supervisor.retry_limits import FailureCounts
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trial_order import TrialOrder
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from fts.jobs.api.spec import TrialSpec
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
-    from fts.jobs.supervisor.backoff import Rests
+    from fts.jobs.supervisor.backoff import Backoff
     from fts.jobs.supervisor.history import JobHistory
     from fts.jobs.supervisor.learned_memory import Peak
     from fts.jobs.supervisor.progress_events import Tell
@@ -56,7 +56,8 @@ log = logging.getLogger("fts.worker")
 
 OUTAGES_ALLOWED = 10  # machine faults without an epoch or a checkpoint in between; then the job fails
 KILLS_ALLOWED = 30  # the same for kills from outside, which should end at some time; with the pauses, 25 minutes
-TRIES_AT_LEAST, IN_VAIN_S = 5, 1500.0  # the job also fails after tries that took this long: 30 of an hour waste a day
+TRIES_AT_LEAST = 5  # the job also fails after at least so many tries that took WITHOUT_PROGRESS_S together:
+WITHOUT_PROGRESS_S = 1500.0  # 30 tries of an hour each would waste a day
 TRIES_IN_SLOT = 4  # after this many, queued jobs get the slot during a pause
 REASONS: dict[str, StopReason] = {
     Cause.DISK: StopReason.DISK, Cause.OUT_OF_MEMORY: StopReason.SHRINK, Cause.MACHINE_ERROR: StopReason.MACHINE,
@@ -82,9 +83,9 @@ class Work:
     ordered: Callable[[int], StopReason | None]  # job id -> why it must stop, None: go on
     tell: Tell
     history: JobHistory
-    told_code: set[str] = field(default_factory=set)  # md5 of changed code that was already reported
+    reported_code: set[str] = field(default_factory=set)  # md5 of changed code that was already reported
     peaks: dict[int, Peak] = field(default_factory=dict)  # peak of running trials by number, after the first report
-    rests: Rests | None = None  # None: other jobs may not use the slot during a pause
+    backoff: Backoff | None = None  # None: other jobs may not use the slot during a pause
 
 
 class TrialRunner:
@@ -98,11 +99,11 @@ class TrialRunner:
         self.role = role_of(trial)
         self.number = trial.number  # number within the search
         if self.role is None and runs_more(work.cell):
-            self.number = work.history.searched(trial.number)
+            self.number = work.history.search_number(trial.number)
         self._pruned_for: str | None = None  # why it is pruned
         self.resources = self.study.resources(self.cell)
         self.memory = TrialMemory(replace(work, cell=self.cell), trial)
-        self.tell = Telling(work.db, work.tell)
+        self.tell = ProgressReporter(work.db, work.tell)
         self.record = TrialRecord(work, trial, self.cell, self.tell)
         threads = self.memory.threads  # a resumed trial keeps its number of threads, which affects the last bits
         self.order = TrialOrder(work, trial, self.cell, self.number, self.role, threads)
@@ -123,11 +124,11 @@ class TrialRunner:
         if isinstance(admitted := self._admit(alone), StopRequest):
             return admitted
         spec = self.order.spec(admitted)
-        setbacks = Setbacks(self._reached(), len(self._in_vain()))
+        failures = FailureCounts(self._reached(), len(self._tries_without_progress()))
         while True:
             try:
                 end = self._attempt(spec, admitted)
-            except OrderCame:
+            except OrderReceived:
                 end = AttemptEnd(Ended.STOPPED, {}, self._order())
             reason = self._reason(end)
             if reason is not None and reason.leaves:
@@ -136,21 +137,21 @@ class TrialRunner:
                 return self._parked(end, 1)
             if reason is not None and reason.of_node:
                 spec = self._again(spec, reason, message_of(end)) or spec
-                self.slot.give_back_room()
+                self.slot.release_room()
                 if isinstance(admitted := self._admit(admitted.want.alone), StopRequest):
                     return admitted
                 spec = replace(spec, memory_limit=admitted.limit)
                 continue
-            setbacks.add(reason, self._reached(), admitted.want.alone or self.slot.settings.slots == 1)
+            failures.add(reason, self._reached(), admitted.want.alone or self.slot.settings.slots == 1)
             if reason is not None and reason.memory:
-                settled = self._out_of_memory(end, setbacks)
+                settled = self._out_of_memory(end, failures)
                 if isinstance(settled, StopRequest):
                     return settled
                 if settled is not None:
                     end, reason = settled, None
             if reason is StopReason.TIME:
                 end, reason = AttemptEnd(Ended.FAILED, {"cause": Cause.TIME_LIMIT, "message": message_of(end)}), None
-            elif cause := setbacks.hopeless(reason):
+            elif cause := failures.final_cause(reason):
                 end, reason = AttemptEnd(Ended.FAILED, {"cause": cause, "message": message_of(end)}), None
             if reason is None:
                 self._close(end)
@@ -158,12 +159,12 @@ class TrialRunner:
             is_patient = end.how in (Ended.DIED, Ended.STOPPED) or end.facts.get("cause") == Cause.DISK
             allowed = KILLS_ALLOWED if is_patient else OUTAGES_ALLOWED
             transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
-            outages = setbacks.outages
+            outages = failures.outages
             if reason is StopReason.MACHINE and (outages >= allowed or self._took_too_long(outages)):
                 return self._parked(end, outages)
             if (left_for := self._pause_before(reason, outages, allowed, message_of(end))) is not None:
                 return left_for
-            again = self._again(spec, reason, message_of(end), progressed=setbacks.memory < TRIES_IN_MEMORY)
+            again = self._again(spec, reason, message_of(end), progressed=failures.memory < TRIES_IN_MEMORY)
             if again is None:
                 settled = self._cannot_fit(f"{self._named()} has no leaner recipe left: {message_of(end)}")
                 if isinstance(settled, StopRequest):
@@ -172,7 +173,7 @@ class TrialRunner:
                 return None
             spec = again
             if reason.memory and self.resources.on_oom == "alone" and not admitted.want.alone:
-                self.slot.give_back_room()
+                self.slot.release_room()
                 if isinstance(admitted := self._admit(alone=True), StopRequest):
                     return admitted
                 spec = replace(spec, memory_limit=admitted.limit)
@@ -195,7 +196,7 @@ class TrialRunner:
             if order is not None or alone or not self.memory.has_learned():
                 return StopRequest(order or StopReason.DRAIN)
 
-    def _out_of_memory(self, end: AttemptEnd, setbacks: Setbacks) -> AttemptEnd | StopRequest | None:
+    def _out_of_memory(self, end: AttemptEnd, failures: FailureCounts) -> AttemptEnd | StopRequest | None:
         """Applies the study's on_oom policy; None: run it again, with a leaner recipe or alone."""
         policy, said = self.resources.on_oom, message_of(end)
         if policy in ("fail", "prune"):
@@ -203,7 +204,7 @@ class TrialRunner:
             if how is Ended.PRUNED:
                 self._pruned_for = f"out of memory: {said.removeprefix('out of memory, ')}"
             return AttemptEnd(how, {"cause": Cause.OUT_OF_MEMORY, "message": said})
-        tries = setbacks.alone if policy == "alone" else setbacks.memory
+        tries = failures.alone if policy == "alone" else failures.memory
         if self.study.can_shrink(self.cell) or tries < TRIES_IN_MEMORY:
             return None
         return self._cannot_fit(self._too_large(end), f"; {self._cure(end)}")
@@ -241,8 +242,8 @@ class TrialRunner:
         until = time.monotonic() + wait_s
         while (left := until - time.monotonic()) > 0 and self._order() is None:
             if outages > TRIES_IN_SLOT and self._others_wait():
-                assert self.work.rests is not None, "only then do others wait"
-                self.work.rests.begin(self.job.id, left)
+                assert self.work.backoff is not None, "_others_wait is false without it"
+                self.work.backoff.begin(self.job.id, left)
                 transitions.interrupt_trial(self.db, self.claim, self.trial.id, Cause.MACHINE_ERROR)
                 said = f"{message}; {outages} of {allowed} tries without progress"
                 return StopRequest(StopReason.REST, said, seconds=left)
@@ -255,22 +256,22 @@ class TrialRunner:
 
     def _others_wait(self) -> bool:
         """Is another job runnable in this slot?"""
-        rests = self.work.rests
-        if rests is None:
+        backoff = self.work.backoff
+        if backoff is None:
             return False
-        others = rests.jobs | resting(self.db, self.settings.outage_pause_s)
+        others = backoff.jobs | jobs_in_backoff(self.db, self.settings.outage_pause_s)
         return next_runnable(self.db, others | {self.job.id}) is not None
 
-    def _in_vain(self) -> Sequence[Tried]:
+    def _tries_without_progress(self) -> Sequence[Tried]:
         """Returns the tries, of any worker, that machine faults ended since the trial's last progress."""
         return recorded_tries(self.db, self.job.id, self.trial.id)
 
     def _took_too_long(self, outages: int) -> bool:
-        """Have the tries without progress used up IN_VAIN_S?"""
+        """Have the tries without progress used up WITHOUT_PROGRESS_S?"""
         if outages < TRIES_AT_LEAST:
             return False
-        later = self._in_vain()[1:]  # the first one may have made progress before it failed
-        return sum((one.ended_at or one.began_at) - one.began_at for one in later) >= IN_VAIN_S
+        later = self._tries_without_progress()[1:]  # the first one may have made progress before it failed
+        return sum((one.ended_at or one.began_at) - one.began_at for one in later) >= WITHOUT_PROGRESS_S
 
     def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
         """Returns the request that fails the job; the trial stays interrupted and can be continued."""
@@ -349,13 +350,13 @@ class TrialRunner:
 
     def _reason(self, end: AttemptEnd) -> StopReason | None:
         """Returns why the trial must be left or retried; None: it has ended."""
-        wish = end.wish.reason if end.wish is not None else None
-        if wish is StopReason.CODE_ERROR:  # a fact was refused: even a result does not count
-            return wish
+        requested = end.stop_request.reason if end.stop_request is not None else None
+        if requested is StopReason.CODE_ERROR:  # a fact was refused: even a result does not count
+            return requested
         if end.how in (Ended.RESULT, Ended.PRUNED):
             return None
-        if wish is not None and end.how is not Ended.FAILED:
-            return wish
+        if requested is not None and end.how is not Ended.FAILED:
+            return requested
         if end.how is Ended.STOPPED and end.facts.get("again"):
             return StopReason.AGAIN
         if end.how is Ended.STOPPED:  # by a SIGTERM that we did not send
@@ -382,7 +383,7 @@ class TrialRunner:
         except OSError as error:
             if is_disk_trouble(error):
                 raise
-            gone = gone_of(self.study.program(self.cell)) if isinstance(error, FileNotFoundError) else None
+            gone = missing_program(self.study.program(self.cell)) if isinstance(error, FileNotFoundError) else None
             what = "the code cannot be sent" if isinstance(error, CodeNotSent) else "no trial process can be started"
             lasting = gone is not None or isinstance(error, CodeNotSent)
             return AttemptEnd(
@@ -442,35 +443,37 @@ class TrialRunner:
             if kind == "probe":
                 return self.record.probe(spec, fact)
             if kind == "lacking":
-                self.record.lacking(fact)
+                self.record.warn_missing_metric(fact)
             if kind == "garbage":
-                self.record.strange(fact)
+                self.record.warn_garbage(fact)
             if kind == "kept":
                 self.record.kept(fact)
             if kind == "checkpoint":
                 self.record.checkpoint(fact)
             return None
 
-        def wish() -> StopRequest | None:
+        def stop_request() -> StopRequest | None:
             if admitted.shared:
                 self.slot.keep_within_room()
             if log_limit is not None and log_limit.look():
-                self.record.dropped_log()
+                self.record.warn_log_dropped()
             if (late := self._late(watch.watchdog.worked_s)) is not None:
                 return late
             order = self.ordered(self.job.id)
             if order is None or order is StopReason.DRAIN:
-                return watch.wish()
+                return watch.stop_request()
             return StopRequest(order, kill=order is StopReason.LOST)
 
         program = self.study.program(self.cell)
         log_limit = None if program.reads_log or not self._is_bare else LogLimit(Path(spec.log_path))
         try:
             self.record.take_over(child, spec)
-            attempt = Attempt(child, record, wish, self.settings.poll_s, self.settings.stop_grace_s, self.tell.together)
+            attempt = Attempt(
+                child, record, stop_request, self.settings.poll_s, self.settings.stop_grace_s, self.tell.together
+            )
             spec = self.order.with_record(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.work.places), spec.number)
-            if end.facts.get("unheard"):
+            if end.facts.get("killed"):
                 said = f"t{self.trial.number}: {end.facts['message']}; it goes on from its last checkpoint"
                 transitions.record_intervention(self.db, self.claim, "killed", said, {}, trial_id=self.trial.id)
         except StaleToken:
@@ -482,11 +485,11 @@ class TrialRunner:
         if end.how in (Ended.FAILED, Ended.DIED) and (replaced := OWN.replaced(now=True)) is not None:
             end = AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))  # it may have mixed versions
         if log_limit is not None and log_limit.look(last=True):
-            self.record.dropped_log()
+            self.record.warn_log_dropped()
         self.worked_s += watch.watchdog.worked_s
         self._peak = max(self._peak, self.slot.peak(), int(end.facts.get("peak_bytes") or 0))
         self._was_starved = self.slot.is_starved()
-        end = self.slot.judged(end)
+        end = self.slot.reclassified(end)
         self.slot.after(end)
         return end
 
@@ -531,7 +534,7 @@ class TrialRunner:
         close(self.work, self.record, end, self.number, self._peak if self._is_bare else 0, self._pruned_for)
 
 
-def gone_of(program: Program) -> str | None:
+def missing_program(program: Program) -> str | None:
     """Returns a sentence about the program's missing folder or interpreter; None: both exist."""
     if program.folder is not None and not Path(program.folder).is_dir():
         return f"{program.folder} is no folder; move it back, or enqueue it from where it is now: its trials stay"

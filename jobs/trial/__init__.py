@@ -1,1 +1,1 @@
-"""The trial process: runs any objective in an environment of its own."""
+"""The trial process: runs one objective, isolated from the worker and from other trials."""

@@ -1,10 +1,10 @@
-"""What a trial keeps beside its numbers: predictions and artifacts, in its folder, with their checksums in its record.
+"""Keeps predictions and artifacts in a trial's folder, with their checksums in its record.
 
     fts.predictions(trial, y_true, y_pred, index=dates)       # predictions.npz, replaced by a later call
-    fts.artifact(trial, "model.bin")                          # artifacts/model.bin; a folder, too
+    fts.artifact(trial, "model.bin")                          # artifacts/model.bin; also takes a folder
 
-predictions.npz holds the arrays y_true, y_pred and index (0, 1, 2 ... where none was given) of numpy, never a pickle;
-equal predictions are equal bytes. Under plain Optuna both lie in the folder `checkpoints` where the script stands.
+predictions.npz holds the numpy arrays y_true, y_pred and index (0, 1, 2 ... by default), never a pickle. Equal
+predictions give equal bytes. Under plain Optuna both are written to `checkpoints` in the current directory.
 """
 
 from __future__ import annotations
@@ -25,56 +25,56 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "predictions.npz"
 ARTIFACTS = "artifacts"
-KINDS = "biufU"  # of numbers and texts, as numpy calls them
+KINDS = "biufU"  # numpy's kinds of numbers and texts
 INDEX_KINDS = KINDS + "Mm"  # and of dates
 LONGEST_NAME = 80
-MOST_FILES = 100  # of one trial: its record names each
-BEGINNING_OF_TIME = (1980, 1, 1, 0, 0, 0)  # of a zip file: equal arrays are equal bytes
+MOST_FILES = 100  # of one trial, because its record names each
+BEGINNING_OF_TIME = (1980, 1, 1, 0, 0, 0)  # of a zip file; a fixed time, so that equal arrays give equal bytes
 
 
 class BadPredictions(ValueError):
-    """They cannot be kept: no numbers, or not of one length."""
+    """The predictions are not numbers, or differ in length."""
 
 
 class BadArtifact(ValueError):
-    """There is no such file, or its name cannot be kept."""
+    """The file does not exist, or its name is not allowed."""
 
 
 def predictions(trial: Any, y_true: Any, y_pred: Any, index: Any = None) -> Path:
-    """Keeps what the trial predicted, row by row; `index` names the rows, such as dates. Returns the file.
+    """Keeps the trial's predictions, one per row, and returns the file. `index` labels the rows, such as with dates.
 
     Raises BadPredictions before anything is written.
     """
-    import numpy as np  # here: a trial without predictions may have no numpy
+    import numpy as np  # here: a trial without predictions may run without numpy
 
     folder = folder_of(trial)
-    truth, told = array_of(y_true, "y_true"), array_of(y_pred, "y_pred")
+    truth, predicted = array_of(y_true, "y_true"), array_of(y_pred, "y_pred")
     rows = np.arange(len(truth)) if index is None else array_of(index, "index", INDEX_KINDS)
-    if not len(truth) or truth.ndim > 2 or told.ndim > 2:
+    if not len(truth) or truth.ndim > 2 or predicted.ndim > 2:
         raise BadPredictions(
-            f"y_true has the shape {truth.shape}, y_pred {told.shape}; expected one row per prediction"
+            f"y_true has the shape {truth.shape}, y_pred {predicted.shape}; expected one row per prediction"
         )
-    if rows.ndim != 1 or not len(truth) == len(told) == len(rows):
+    if rows.ndim != 1 or not len(truth) == len(predicted) == len(rows):
         raise BadPredictions(
-            f"y_true has {len(truth)} rows, y_pred {len(told)}, index {len(rows)}; expected equally many"
+            f"y_true has {len(truth)} rows, y_pred {len(predicted)}, index {len(rows)}; expected equally many"
         )
     path = folder / PREDICTIONS
-    content = packed({"y_true": truth, "y_pred": told, "index": rows})
+    content = packed({"y_true": truth, "y_pred": predicted, "index": rows})
     atomic_write(path, content)
-    told_of(trial, PREDICTIONS, md5_of(content), len(content), rows=len(truth))
+    record(trial, PREDICTIONS, md5_of(content), len(content), rows=len(truth))
     return path
 
 
 def artifact(trial: Any, path: str | Path, name: str | None = None) -> Path:
-    """Keeps a copy of a file or folder with the trial, under its own name or another. Returns the copy.
+    """Copies a file or folder into the trial's folder and returns the copy. `name` defaults to its own name.
 
-    Raises BadArtifact before anything is written, CannotWrite for a disk that is full.
+    Raises BadArtifact before anything is written, CannotWrite if the disk is full.
     """
     folder = folder_of(trial)
     source = Path(path)
     name = source.absolute().name if name is None else name
     if not source.is_file() and not source.is_dir():
-        raise BadArtifact(f"{source} is no file and no folder; write it before fts.artifact keeps it")
+        raise BadArtifact(f"{source} is neither a file nor a folder; write it before you call fts.artifact")
     if not 0 < len(name) <= LONGEST_NAME or Path(name).name != name or name.startswith(".") or not name.isprintable():
         raise BadArtifact(
             f"the artifact's name is {name!r:.100}, expected a file name of at most {LONGEST_NAME} letters"
@@ -84,7 +84,7 @@ def artifact(trial: Any, path: str | Path, name: str | None = None) -> Path:
     kept = folder / ARTIFACTS / name
     take(source, kept)
     md5, size = digest(kept)
-    told_of(trial, f"{ARTIFACTS}/{name}", md5, size)
+    record(trial, f"{ARTIFACTS}/{name}", md5, size)
     return kept
 
 
@@ -96,14 +96,14 @@ def folder_of(trial: Any) -> Path:
     return running.folder
 
 
-def told_of(trial: Any, name: str, md5: str, size: int, **more: int) -> None:
+def record(trial: Any, name: str, md5: str, size: int, **more: int) -> None:
     running = running_of(trial)
     if running is not None:
         running.kept(name, {"md5": md5, "bytes": size, **more})
 
 
 def array_of(values: Any, what: str, kinds: str = KINDS) -> NDArray[Any]:
-    """As numpy has it. Raises BadPredictions for what is neither numbers nor text."""
+    """Returns the values as a numpy array. Raises BadPredictions unless they are numbers or text."""
     import numpy as np
 
     if hasattr(values, "detach"):  # a tensor, perhaps on a GPU and with a gradient
@@ -124,7 +124,7 @@ def array_of(values: Any, what: str, kinds: str = KINDS) -> NDArray[Any]:
 
 
 def packed(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """As numpy.savez_compressed writes it, but without the time of writing."""
+    """Returns the bytes that numpy.savez_compressed writes, but with a fixed time."""
     from numpy.lib import format as npy
 
     written = io.BytesIO()
@@ -139,7 +139,7 @@ def packed(arrays: dict[str, NDArray[Any]]) -> bytes:
 
 
 def digest(path: Path) -> tuple[str, int]:
-    """The md5 of a file, or of the names and md5s of all files of a folder; and the bytes."""
+    """Returns md5 and bytes of a file or folder. A folder's md5 is that of the names and md5s of all its files."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, _md5).hexdigest(), path.stat().st_size

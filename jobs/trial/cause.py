@@ -1,6 +1,6 @@
-"""Names the cause of an exception of a trial, by its type: one word of the closed list fts.state.values.Cause.
+"""Maps an exception of a trial to its cause, one of the words of fts.state.values.Cause.
 
-The words are repeated here because a trial process knows no database; a test holds the two lists together.
+The words are repeated here, because a trial process imports nothing of the database. A test compares the two lists.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import resource
 from pathlib import Path
 
-OF_A_TRIAL = ("'OptunaTrial'",)  # in what Python says of f(lr), which other programs call with their values
+OF_A_TRIAL = ("'OptunaTrial'",)  # in Python's error for f(lr), a function that expects the value and not a trial
 OUT_OF_MEMORY = "out of memory"
 DISK = "disk"
 DATA_ERROR = "data error"
@@ -19,19 +19,19 @@ CODE_ERROR = "code error"
 
 DATA_ERRORS = {"DataError", "BadBars", "BadSplit", "LeakyFeature", "JoinFailed", "ManifestError", "WrongBars"}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
-MISUSED = (  # a call that no machine makes good: another try would say the same
+MISUSED = (  # wrong calls, which fail on every machine
     errno.EBADF, errno.ECHILD, errno.EFAULT, errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.ENOTSOCK, errno.ENOTTY,
     errno.ESPIPE, errno.ESRCH, errno.EXDEV,
 )  # fmt: skip
-IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)  # what somebody's code left where a trial's files belong
+IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)  # the user's code left something where a trial's files belong
 LIMITS = {errno.EFBIG: resource.RLIMIT_FSIZE, errno.EMFILE: resource.RLIMIT_NOFILE}
-AT_START = {kind: resource.getrlimit(kind)[0] for kind in LIMITS.values()}  # before any code of a person's
-# What libraries say where their exception is no MemoryError: an allocator, the loader of a library under a limit.
+AT_START = {kind: resource.getrlimit(kind)[0] for kind in LIMITS.values()}  # before any code of the user runs
+# Messages of libraries that raise no MemoryError: of an allocator, or of a loader under a memory limit.
 NO_MEMORY = (
     "allocate memory", "failed to map segment", "std::bad_alloc", "not enough memory", "backend out of memory",
     "cuda out of memory", "status_alloc_failed", "cannot map", "failed to allocate", "unable to allocate",
 )  # fmt: skip
-# A driver or device that is missing, busy or lost; a kernel that reads wrong addresses is the code's fault.
+# A driver or device is missing, busy or lost. A kernel that reads wrong addresses is the code's fault instead.
 NO_DEVICE = (
     "not compiled with cuda", "no nvidia driver", "cuda driver", "no cuda gpus", "invalid device ordinal",
     "cuda-capable device", "device is lost", "fallen off the bus", "ecc error", "not linked with support for mps",
@@ -43,28 +43,28 @@ NO_DEVICE = (
 
 
 class DeviceMissing(RuntimeError):
-    """The device that the trial trains on is not on this machine now."""
+    """The trial's device is not available on this machine."""
 
 
-def said_by(error: BaseException) -> str:
-    """Its message; an exception of somebody else may fail even at that."""
+def message_of(error: BaseException) -> str:
+    """Returns the message of an exception; empty if its __str__ fails."""
     try:
         return str(error).strip()
-    except Exception:  # noqa: BLE001  # whatever a class of somebody else does in __str__
+    except Exception:  # noqa: BLE001  # __str__ of other people's classes can raise anything
         return ""
 
 
 def cause_of(error: BaseException) -> str:
-    """Whose fault an exception is, and its own cause before what it was raised from."""
+    """Returns the cause of an exception. Looks at the exception itself before the one it was raised from."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    said = said_by(error).lower()
+    message = message_of(error).lower()
     number = error.errno if isinstance(error, OSError) else None
     library = isinstance(error, ImportError | OSError | RuntimeError | AssertionError | SystemError)
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names or number == errno.ENOMEM:
         return OUT_OF_MEMORY
-    if library and any(words in said for words in NO_MEMORY):
+    if library and any(words in message for words in NO_MEMORY):
         return OUT_OF_MEMORY
-    if ("CannotWrite" in names and number in IN_THE_WAY) or _set_itself(number):
+    if ("CannotWrite" in names and number in IN_THE_WAY) or _changed_limit(number):
         return CODE_ERROR
     if number in MISUSED or isinstance(error, io.UnsupportedOperation):
         return CODE_ERROR
@@ -74,7 +74,7 @@ def cause_of(error: BaseException) -> str:
         return DATA_ERROR
     if isinstance(error, ImportError | OSError | DeviceMissing):
         return MACHINE_ERROR
-    if library and any(words in said for words in NO_DEVICE):
+    if library and any(words in message for words in NO_DEVICE):
         return MACHINE_ERROR
     under = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if library and isinstance(under, ImportError | MemoryError):  # `RuntimeError: could not load ...` from the loader
@@ -82,14 +82,14 @@ def cause_of(error: BaseException) -> str:
     return CODE_ERROR
 
 
-def _set_itself(number: int | None) -> bool:
-    """Did it meet a limit that the code itself has changed?"""
+def _changed_limit(number: int | None) -> bool:
+    """Is the error due to a resource limit that the code itself has changed?"""
     kind = None if number is None else LIMITS.get(number)
     return kind is not None and resource.getrlimit(kind)[0] != AT_START[kind]
 
 
 def advice(error: BaseException) -> str:
-    """What to change where the function was written for another program, or for another folder; empty: not known."""
+    """Returns what to change if the function was written for another program or folder; empty if unknown."""
     if isinstance(error, TypeError | AttributeError) and any(word in str(error) for word in OF_A_TRIAL):
         return (
             "; the function gets a trial of Optuna: draw with its suggest_float(...), or declare the arguments with "

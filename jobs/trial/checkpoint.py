@@ -1,14 +1,14 @@
-"""Checkpoints of a person's function: whole or absent, checked on load, the one before kept, and never a pickle.
+"""Checkpoints of an objective: atomic, verified on load, with the previous one kept, and without pickle.
 
     checkpoint = fts.checkpoint(trial)
-    state = checkpoint.load()                     # None at first; random, numpy and torch generators come back with it
+    state = checkpoint.load()                     # None at first; also restores the generators of random, numpy, torch
     checkpoint.save(lambda: {"model": model.state_dict(), "epoch": epoch})
     checkpoint.save({"epoch": epoch}, files=["model.bin"])    # then load() also sets checkpoint.files["model.bin"]
 
 A checkpoint is a folder `checkpoint-000007` with state.json (plain values, generators, the epochs reported so far),
-tensors.safetensors, arrays.npz, the folder `files` and manifest.json (bytes and md5 of each). It is written under
-another name, flushed to the disk, then renamed. Under plain Optuna it lies in the folder `checkpoints` where the script
-stands.
+tensors.safetensors, arrays.npz, the folder `files` and manifest.json (bytes and md5 of each). It is written under a
+temporary name, flushed to the disk, then renamed. Under plain Optuna it is written to `checkpoints` in the current
+directory.
 """
 
 from __future__ import annotations
@@ -49,24 +49,24 @@ if TYPE_CHECKING:
     from fts.jobs.trial.running import RunningTrial
 
 FORMAT = 1
-ALWAYS_S = 1e-3  # FTS_CHECKPOINT_EVERY_S of so little: a checkpoint after each step, whatever it costs
-KEPT = 2  # the current one and the one before it
+ALWAYS_S = 1e-3  # with FTS_CHECKPOINT_EVERY_S up to this, every save() writes, at any cost
+KEPT = 2  # the current checkpoint and the previous one
 NAME = re.compile(r"checkpoint-(\d{6,})")
-FILES = "files"  # in a checkpoint: what `save(files=...)` was given
-MARK = "$"  # of what JSON has no word for
+FILES = "files"  # folder of a checkpoint for the files given to `save(files=...)`
+MARK = "$"  # key of a value that JSON cannot express
 PLAIN = (type(None), bool, int, float, str)
 
 
 class BadState(TypeError):
-    """A state holds something that a checkpoint cannot hold."""
+    """The state holds a value that a checkpoint cannot hold."""
 
 
 class DamagedCheckpoint(ValueError):
-    """A file of a checkpoint is missing, or is not as it was written."""
+    """A file of a checkpoint is missing or has changed."""
 
 
 def checkpoint(trial: Any) -> Checkpoint:
-    """The checkpoints of a trial: in its folder, or under plain Optuna in `checkpoints/STUDY/trial_0004`."""
+    """Returns the checkpoints of a trial: in its folder, or under plain Optuna in `checkpoints/STUDY/trial_0004`."""
     running = running_of(trial)
     if running is None:
         return Checkpoint(local_folder(trial), trial)
@@ -80,20 +80,20 @@ class Checkpoint:
 
     def __init__(self, folder: Path, trial: Any, running: RunningTrial | None = None) -> None:
         self._folder, self._trial, self._running = folder, trial, running
-        self.files: dict[str, Path] = {}  # of the checkpoint that was loaded, by name
-        self.generators: dict[str, Any] = {}  # as they were then, for a library that seeds them anew
+        self.files: dict[str, Path] = {}  # files of the loaded checkpoint, by name
+        self.generators: dict[str, Any] = {}  # states of the loaded checkpoint, for a library that reseeds them
         self._cost_s = 0.0
         self._last_save = time.monotonic()
 
     @property
     def dir(self) -> Path:
-        """A folder for files of the trial's own, which survive kill -9; it goes with its checkpoints."""
+        """A folder for the trial's own files, which survive kill -9. It is removed together with the checkpoints."""
         make_folder(self._folder, self._folder.parent)
         return self._folder
 
     @property
     def due(self) -> bool:
-        """Will `save` write? Checkpoints take at most 2 % of the time, and one is always written at a stop."""
+        """Will `save` write now? Checkpoints take at most 2 % of the time, and a stop always writes one."""
         if self._running is not None and (
             self._running.stop_asked or self._running.spec.checkpoint_every_s <= ALWAYS_S
         ):
@@ -101,14 +101,14 @@ class Checkpoint:
         return time.monotonic() - self._last_save >= self._cost_s / CHECKPOINT_SHARE
 
     def load(self) -> Any:
-        """The state of the newest sound checkpoint, with the random generators as they were; None: there is none."""
+        """Returns the state of the newest intact checkpoint and restores its random generators. None: there is none."""
         if self._running is not None and self._running.resume_from is None:
             return None
         for path in stored(self._folder):
             try:
                 found = read(path)
             except DamagedCheckpoint as damage:
-                say(f"checkpoint: {path.name} is damaged ({damage}) and was passed over")
+                say(f"checkpoint: {path.name} is damaged ({damage}) and was skipped")
                 remove(path, self._folder.parent)
                 continue
             if self._usable(found):
@@ -122,15 +122,15 @@ class Checkpoint:
         return None
 
     def save(self, state: Any | Callable[[], Any], files: Sequence[str | Path] = ()) -> bool:
-        """Writes a checkpoint if one is due; says whether it did. A callable is only called then.
+        """Writes a checkpoint if one is due, and returns whether it did. A callable `state` is called only then.
 
-        `files`: files and folders that belong to it; those in `dir` are moved into it, others copied.
-        Raises fts.Stopped afterwards where the trial was asked to stop, BadState for what no checkpoint can hold,
-        CannotWrite for a disk that is full.
+        `files` are files and folders that belong to it. Those in `dir` are moved into it, others are copied.
+        Raises fts.Stopped after writing if the trial was asked to stop, BadState for a value that it cannot hold,
+        CannotWrite if the disk is full.
         """
         if self._running is not None:
             self._running.orders.check_own()
-            self._running.leave_if_struck()
+            self._running.stop_if_terminated()
         if not self.due:
             return False
         start = time.monotonic()
@@ -161,16 +161,16 @@ class Checkpoint:
         return True
 
     def _usable(self, found: Stored) -> bool:
-        """Tells the epochs up to this checkpoint again, and has the last one judged if nobody had before.
+        """Reports the epochs of this checkpoint again, and asks the pruner about the last one if that is still open.
 
-        A trial that was killed between its checkpoint and the pruner's verdict must end where an undisturbed one does.
-        Raises TrialPruned where that is here. False: nobody knows whether the function asks for a verdict here.
+        A trial that was killed between its checkpoint and the pruner's answer must end where an undisturbed one does.
+        Raises TrialPruned if that is here. Returns False if it is unknown whether the function asks the pruner here.
         """
         running = self._running
         if running is None:
             return True
         if found.asks is None:
-            say(f"checkpoint: {found.path.name} was passed over: its last epoch may not have been judged")
+            say(f"checkpoint: {found.path.name} was skipped: the pruner may not have judged its last epoch")
             return False
         running.restore(found.reports, found.judged, found.draws)
         values = {name: draw["value"] for name, draw in running.recorded.items()}
@@ -186,7 +186,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Stored:
-    """A checkpoint whose files all passed their checksums."""
+    """The content of a checkpoint with correct checksums."""
 
     path: Path
     state: Any
@@ -194,13 +194,13 @@ class Stored:
     reports: list[Report]
     judged: list[int]
     draws: list[dict[str, Any]]
-    attributes: dict[str, Any]  # that the function kept with trial.set_user_attr
-    constraints: dict[str, float]  # and with trial.set_constraint
-    asks: bool | None  # does the function ask for a verdict on the last epoch that it has not had? None: nobody knows
+    attributes: dict[str, Any]  # set by trial.set_user_attr
+    constraints: dict[str, float]  # set by trial.set_constraint
+    asks: bool | None  # does the function still ask the pruner about the last epoch? None: unknown
 
 
 def stored(folder: Path) -> list[Path]:
-    """Newest first."""
+    """Returns the checkpoints in a folder, newest first."""
     found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)] if folder.is_dir() else []
     return sorted(found, key=serial, reverse=True)
 
@@ -210,7 +210,10 @@ def serial(path: Path) -> int:
 
 
 def write(folder: Path, content: dict[str, Any], files: Sequence[Path] = ()) -> tuple[Path, str, int]:
-    """The next checkpoint: its path, one md5 of all files, and its bytes. Raises BadState or CannotWrite."""
+    """Writes the next checkpoint and returns its path, one md5 of all files, and its bytes.
+
+    Raises BadState or CannotWrite.
+    """
     check_files(files)
     packed = Packed()
     text = json.dumps(packed.pack(content, "state"))
@@ -235,7 +238,7 @@ def write(folder: Path, content: dict[str, Any], files: Sequence[Path] = ()) -> 
 
 
 def read(path: Path) -> Stored:
-    """Raises DamagedCheckpoint with what differs, BadState for one that another version wrote."""
+    """Reads a checkpoint. Raises DamagedCheckpoint with what differs, BadState if another version wrote it."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         for name, entry in manifest.items():
@@ -252,7 +255,7 @@ def read(path: Path) -> Stored:
         if content["trial"]["unjudged"]:
             asks = json.loads((path / ASKS).read_text()) if (path / ASKS).exists() else None
         draws = list(content["trial"].get("draws", ()))
-        told = {"attributes": {}, "constraints": {}} | content["trial"]  # an older fts kept neither
+        trial = {"attributes": {}, "constraints": {}} | content["trial"]  # an older fts wrote neither
         return Stored(
             path,
             content["state"],
@@ -260,8 +263,8 @@ def read(path: Path) -> Stored:
             reports,
             judged,
             draws,
-            told["attributes"],
-            told["constraints"],
+            trial["attributes"],
+            trial["constraints"],
             asks,
         )
     except (BadState, DamagedCheckpoint):
@@ -271,16 +274,16 @@ def read(path: Path) -> Stored:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """All of a checkpoint, without drafts."""
+    """Returns all files of a checkpoint, without temporary ones."""
     inside = [file for file in (folder / FILES).rglob("*") if file.is_file()]
     return sorted([file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")] + inside)
 
 
 def check_files(files: Sequence[Path]) -> None:
-    """Raises BadState for what is no file or folder, and for two of one name."""
+    """Raises BadState unless each path is a file or folder, and for two of the same name."""
     for file in files:
         if not file.is_file() and not file.is_dir():
-            raise BadState(f"{file} is no file and no folder, so no checkpoint can keep it")
+            raise BadState(f"{file} is neither a file nor a folder, so no checkpoint can keep it")
         if (wrong := cannot_take(file)) is not None:
             raise BadState(f"{wrong} cannot be copied, expected a file that can be read, and no link to a folder")
         if sum(other.name == file.name for other in files) > 1:
@@ -292,11 +295,11 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-# -- what JSON has no word for
+# -- values that JSON cannot express
 
 
 def packable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that a checkpoint can hold."""
+    """Returns those values that a checkpoint can hold."""
     found = {}
     for name, value in values.items():
         with suppress(BadState):
@@ -306,14 +309,14 @@ def packable(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Packed:
-    """A tree of values as JSON, with its arrays and tensors beside it."""
+    """Converts a tree of values to JSON and back. Collects its arrays and tensors, which are written to other files."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, Any] = {}
         self.tensors: dict[str, Any] = {}
 
     def pack(self, value: Any, where: str) -> Any:
-        """Raises BadState that says where in the state it stands."""
+        """Converts a value to JSON. Raises BadState with the position of a value that cannot be converted."""
         kind = type(value)
         if kind in PLAIN:
             return value
@@ -373,7 +376,7 @@ class Packed:
 
     def write(self, folder: Path) -> None:
         if self.arrays:
-            import numpy as np  # here: a person's environment may be without it
+            import numpy as np  # here: the environment of the trial may not have it
 
             with replacing(folder / "arrays.npz") as draft, draft.open("wb") as file:
                 np.savez(file, **self.arrays)
@@ -383,7 +386,7 @@ class Packed:
             with replacing(folder / "tensors.safetensors") as draft:
                 try:
                     save_file(dense, draft)
-                except Exception as error:  # safetensors tells of a full disk in words of its own
+                except Exception as error:  # safetensors has its own exception for a full disk
                     if any(word in str(error) for word in ("No space left", "os error 28", "quota")):
                         raise OSError(errno.ENOSPC, "No space left on device", str(draft)) from error
                     raise
@@ -398,7 +401,7 @@ class Packed:
                 packed.arrays = {name: arrays[name] for name in arrays.files}
         if (folder / "tensors.safetensors").exists():
             loaded = safetensors_torch().load_file(folder / "tensors.safetensors")
-            # cloned: a mapped tensor may start anywhere, and sums depend on how memory is aligned
+            # cloned: a memory-mapped tensor may start at any address, and sums depend on alignment
             packed.tensors = {name: tensor.clone() for name, tensor in loaded.items()}
         return packed
 
@@ -414,7 +417,7 @@ def safetensors_torch() -> Any:
 
 
 def generators() -> dict[str, Any]:
-    """The states of all that are in use."""
+    """Returns the states of all random generators in use."""
     states: dict[str, Any] = {"random": random.getstate()}
     if numpy := sys.modules.get("numpy"):
         states["numpy"] = tuple(numpy.random.get_state())

@@ -1,9 +1,9 @@
-"""Runs a person's command as a trial: starts it, reads what it reports, and ends it with all that it has started.
+"""Runs a user's command as a trial: starts it, reads its reports, and ends it with all processes that it started.
 
     python -Pm fts.jobs.trial.command --facts-fd 5        (the supervisor starts it)
 
-What the command prints goes into the trial's log file; what it reports is read from files (fts.jobs.trial.reports), so
-nothing is lost when either process is killed.
+The command's output goes to the trial's log. Its reports are read from files (fts.jobs.trial.reports), so nothing is
+lost when either process is killed.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 POLL_S = 0.02
-CODE_CHANGED = "code changed"  # badge: the script is not the one that was put in line
+CODE_CHANGED = "code changed"  # badge: the script has changed since it was enqueued
 REPORT, PARAMETERS, ATTEMPTS = "report.jsonl", "parameters.json", "attempts.json"
-AGAIN_ALLOWED = 3  # times in a row that a command may ask to run again without a report or a file in between
+AGAIN_ALLOWED = 3  # times in a row that a command may ask to run again without a new report or checkpoint file
 PYTHON = re.compile(r"python[\d.]*")
 NO_MODULE = re.compile(r"(?:Error|python[\d.]*): No module named '?[\w.]+'?")
 RAISED_BY_DEVICE = re.compile(r"[\w.]*(?:RuntimeError|AssertionError|AcceleratorError|SystemError): ")
-KILLED_IN_SHELL = {128 + number: -number for number in (signal.SIGKILL, signal.SIGTERM)}  # as a shell tells it
+KILLED_IN_SHELL = {128 + number: -number for number in (signal.SIGKILL, signal.SIGTERM)}  # exit codes of a shell
 
 
 class CannotStart(OSError):
-    """The command could not be started at all."""
+    """The command could not be started."""
 
 
 def main() -> int:
@@ -72,12 +72,12 @@ def main() -> int:
 
 
 def read(data: Any) -> TrialSpec:
-    """The specification of a trial of a command. Raises BadSpec."""
+    """Reads the specification of a command's trial. Raises BadSpec."""
     return TrialSpec.from_json(data, CommandCell.from_json)
 
 
 def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
-    """The facts of one trial: started, then how it ended; its epochs are told as they come."""
+    """Runs one trial. Yields the fact `started`, then how it ended; its epochs are sent directly."""
     cell: CommandCell = spec.cell
     log_to(Path(spec.log_path).absolute())
     try:
@@ -89,7 +89,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         yield trial.run(badges)
     except CannotStart as error:
         yield {"fact": "failed", "cause": CODE_ERROR, "message": str(error), "lasting": True}
-    except Exception as error:  # noqa: BLE001  # a full disk, a folder that is gone: it ends this trial alone
+    except Exception as error:  # noqa: BLE001  # such as a full disk or a missing folder: must end only this trial
         with contextlib.suppress(OSError):
             print_error(error)
         yield {"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)}
@@ -116,12 +116,12 @@ class CommandTrial:
         self.source = None if path is None else source_of(self.cell, path, say)
         self.mirror = None if self.source is None else Mirror(self.source, self.report)
         self._began = self._last_report = time.monotonic()
-        self._told_lacking = False
+        self._sent_lacking = False
 
-    # -- what each attempt wrote
+    # -- the parts of the files that each attempt wrote
 
     def _windows(self) -> dict[str, list[Window]]:
-        """Of the log and the report, by what earlier processes left in the trial's folder."""
+        """Reads the windows of earlier attempts on the log and the report from the trial's folder."""
         try:
             kept = json.loads((self.folder / ATTEMPTS).read_text())
             return {name: [Window(*pair) for pair in kept[name]] for name in ("log", "report")}
@@ -129,7 +129,7 @@ class CommandTrial:
             return {"log": [], "report": []}
 
     def _open_windows(self) -> None:
-        """This attempt writes from here on; on disk before it does."""
+        """Starts the windows of this attempt, and saves them before it writes."""
         for name, path in (("log", self.log), ("report", self.report)):
             size = size_of(path)
             windows = self.windows[name]
@@ -143,7 +143,7 @@ class CommandTrial:
         atomic_write(self.folder / ATTEMPTS, json.dumps(kept), self.root)
 
     def _close_log(self, whole: bool) -> None:
-        """What this process says next is not the command's; a last line without an end gets one if it is whole."""
+        """Ends this attempt's window on the log. With `whole`, a last line without a newline gets one."""
         if whole:
             with contextlib.suppress(OSError), self.log.open("rb") as file:
                 if file.seek(0, os.SEEK_END) > self.windows["log"][-1].start:
@@ -156,7 +156,7 @@ class CommandTrial:
     # -- its life
 
     def run(self, badges: list[str]) -> dict[str, Any]:
-        """Runs the command until the trial ends or is left; the last fact."""
+        """Runs the command until the trial ends or is stopped. Returns the last fact."""
         again = 0
         self._write_parameters()
         words = filled(self.cell, self.values, self.own)
@@ -168,8 +168,8 @@ class CommandTrial:
             code = self._attempt(words)
             if code is None:
                 return {"fact": "pruned", "peak_bytes": peak_bytes()}
-            if self.asked or self.orders.struck or (code != 0 and self.orders.stop_asked()):
-                return self._stopped()  # it may have ended by the very signal, before anybody passed the order on
+            if self.asked or self.orders.terminated or (code != 0 and self.orders.stop_asked()):
+                return self._stopped()  # the signal of the stop may have reached it before we passed it on
             if code == protocol.STOPPED:
                 again = 0 if self._reached() != reached else again + 1
                 if again < AGAIN_ALLOWED:
@@ -178,14 +178,14 @@ class CommandTrial:
             return self._result() if code == 0 else self._failed(code)
 
     def _attempt(self, words: list[str]) -> int | None:
-        """Its exit code (negative: the signal); None: it was pruned."""
+        """Runs the command once. Returns its exit code (negative: the signal); None: the trial was pruned."""
         self._open_windows()
         name = "log" if self.read_from == self.log else "report"
         lines = self._lines = Lines(self.read_from, self.windows[name])
         self.reports = Reports(self.cell, say)
         self.asked, kill_by, whole = False, float("inf"), False
         oom_kills = count_oom_kills()
-        self._take(lines, ended=False)  # what earlier attempts reported, before this one adds to it
+        self._take(lines, ended=False)  # reports of earlier attempts first
         group = self._start(words)
         try:
             while True:
@@ -201,14 +201,14 @@ class CommandTrial:
                 if self.orders.stop_asked() and not self.asked:
                     self.asked = True
                     group.ask_to_stop()
-                if self.asked and self.orders.alone and kill_by == float("inf"):
-                    kill_by = time.monotonic() + self.cell.grace_s  # else the supervisor counts the seconds
+                if self.asked and self.orders.supervisor_died and kill_by == float("inf"):
+                    kill_by = time.monotonic() + self.cell.grace_s  # a living supervisor does this itself
                 if time.monotonic() > kill_by:
                     group.kill()
                 time.sleep(POLL_S)
         finally:
             group.kill()
-            orphans.end_children()  # those that left the group
+            orphans.end_children()  # processes that left the group
             self._close_log(whole)
 
     def _start(self, words: list[str]) -> Group:
@@ -216,7 +216,7 @@ class CommandTrial:
             return Group(words, self._environment(), self.cell.folder, sys.stdout.fileno())
         except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
             raise CannotStart(f"{words[0]} cannot be started: {error.strerror}") from error
-        except OSError as error:  # an argument list that is too long, no memory, no more processes
+        except OSError as error:  # argument list too long, no memory, too many processes
             raise OSError(error.errno, f"{words[0]} cannot be started: {error.strerror}") from error
 
     def _take(self, lines: Lines, ended: bool) -> None:
@@ -226,10 +226,10 @@ class CommandTrial:
             report = self.reports.take(attempt, line)
             if report is not None:
                 self._tell(report, now=attempt == len(lines.windows) - 1)
-            if self.reports.lacks_metric and not self._told_lacking:
-                self._told_lacking = True
+            if self.reports.lacks_metric and not self._sent_lacking:
+                self._sent_lacking = True
                 names = list(self.reports.names)
-                say(f"so far it has reported {', '.join(names)} and not {self.cell.metric}, which decides")
+                say(f"so far it has reported {', '.join(names)} and not {self.cell.metric}, the metric of the study")
                 self.orders.tell({"fact": "lacking", "names": names[:10]})
 
     def _tell(self, report: Report, now: bool) -> None:
@@ -238,21 +238,21 @@ class CommandTrial:
             step_s = time.monotonic() - self._last_report
             self._last_report = time.monotonic()
             if self.pace.step_due():
-                told = {"step": report.step, "epoch": report.step, "loss": report.value, "step_s": step_s}
-                self.orders.tell({"fact": "step", **told})
+                step = {"step": report.step, "epoch": report.step, "loss": report.value, "step_s": step_s}
+                self.orders.tell({"fact": "step", **step})
 
     def _reached(self) -> Any:
-        """What tells whether an attempt got anywhere: its reports, and the files of its checkpoint."""
+        """Returns the progress of an attempt, for comparison: its number of reports, and its checkpoint files."""
         files = sorted(self.checkpoints.rglob("*"))
         with contextlib.suppress(OSError):
             return self.reports.count, [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
         return self.reports.count, []
 
-    # -- what it is given
+    # -- what the command receives
 
     @property
     def values(self) -> dict[str, Any]:
-        """Parameters and axes, by name."""
+        """The values of parameters and axes, by name."""
         return {**self.spec.params, **self.cell.axes}
 
     @property
@@ -298,7 +298,7 @@ class CommandTrial:
         return {"fact": "stopped", "step": self.reports.count}
 
     def _result(self) -> dict[str, Any]:
-        reports, best = self.reports.told, self.reports.best
+        reports, best = self.reports.epochs, self.reports.best
         if not reports:
             return {"fact": "failed", "cause": CODE_ERROR, "message": self._without_metric()}
         decides = best if self.cell.best and best is not None else reports[-1]
@@ -346,7 +346,7 @@ class CommandTrial:
         if code == protocol.STOPPED:
             message = f"the command asked {AGAIN_ALLOWED} times to run again (exit code 75) and made no progress"
         said, place = was_at(said, folder := Path(self.cell.folder))
-        place = raised_at(said, folder) if code == 1 else place  # as Python ends at an exception
+        place = raised_at(said, folder) if code == 1 else place  # Python's exit code after an exception
         last = last_said(said)
         message = with_place(message, place)
         if last and cause != MACHINE_ERROR:
@@ -362,17 +362,17 @@ class CommandTrial:
         return ended | {"lasting": lacking is not None}
 
     def _python(self) -> str:
-        """The interpreter that the command names first."""
+        """Returns the interpreter that the command starts with, in words."""
         first = self.cell.program or self.cell.command[0]
         return first if not self.cell.shell and PYTHON.fullmatch(Path(first).name) else "the python that it starts"
 
     def _output(self) -> str:
-        """The end of what the command printed in this attempt."""
+        """Returns the end of the command's output in this attempt."""
         return last_words({self.log: self.windows["log"][-1].start})
 
 
 def md5_of_script(cell: CommandCell) -> str:
-    """Of the file as it is now; empty: there is none."""
+    """Returns the md5 of the script as it is now; empty if there is none."""
     if cell.script is None:
         return ""
     try:
@@ -393,12 +393,12 @@ def facts_of(trial: CommandTrial) -> dict[str, Any]:
 
 
 def peak_bytes() -> int:
-    """Largest resident size of the command, or of the largest process that it waited for."""
+    """Returns the largest resident size of the command, or of a process that it waited for."""
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":
-    from fts.jobs.trial.command import main as life  # the module, not this copy of it under another name
+    from fts.jobs.trial.command import main as main_of_module  # not of this copy, which is named __main__
 
-    sys.exit(life())
+    sys.exit(main_of_module())

@@ -1,7 +1,7 @@
-"""Says what a trial process died of: killed from outside, out of memory, or its own code.
+"""Determines why a trial process died: killed from outside, out of memory, or by its own code.
 
-The kernel's OOM killer leaves no word, but it counts its victims; where nobody counts (not Linux), a SIGKILL is taken
-for a person's or a scheduler's.
+The kernel's OOM killer leaves no message, but Linux counts its victims. On other systems a SIGKILL counts as sent by a
+person or a scheduler.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LAST_WORDS = 2000  # bytes of a log
-STACKS = 64_000  # bytes at the end of a log in which the stacks lie that Python's faulthandler has written
+STACKS = 64_000  # bytes at the end of a log that contain the stacks of Python's faulthandler
 THREAD = r"^(?:Current thread|Thread|Stack)\b.*:\n"
 REPORT = re.compile(rf"(?:^Fatal Python error: .*\n\n)?(?:{THREAD}(?:^  .*\n)+\n?)+", re.MULTILINE)  # of all threads
 FRAME = re.compile(r'^  File "(.+)", line (\d+)(?:,? in |$)', re.MULTILINE)
-SENT = re.compile(r".*/fts-agent-[^/]+/code/[0-9a-f]{32}/(?!.*site-packages)")  # a person's code, as a node has it
-ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # a letter beyond ASCII, as that report has it
-# A signal that a process earns by what it does itself; any other came from outside.
+SENT = re.compile(r".*/fts-agent-[^/]+/code/[0-9a-f]{32}/(?!.*site-packages)")  # the user's code on a node
+ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # a non-ASCII character in the stacks
+# Signals that a process causes itself. Any other signal came from outside.
 OF_ITS_OWN = {
     getattr(signal, name)
     for name in (
@@ -40,13 +40,13 @@ OF_ITS_OWN = {
 
 
 def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, said: str = "") -> Cause:
-    """The cause behind an exit code (negative: the signal), when the OOM killer took so many meanwhile.
+    """Returns the cause of an exit code (negative: a signal).
 
-    One that ended before it was ready for any trial could not import what every trial needs. `said` is what it wrote
-    last: a C++ library without memory aborts the process.
+    `oom_kills` is the number of victims of the OOM killer meanwhile. A process that was not `was_ready` could not
+    import what every trial needs. `said` is the end of its output: a C++ library without memory aborts the process.
     """
     if code == -signal.SIGXCPU and resource.getrlimit(resource.RLIMIT_CPU)[0] == resource.RLIM_INFINITY:
-        return Cause.CODE_ERROR  # a limit that only the code can have set
+        return Cause.CODE_ERROR  # only the code itself can have set this limit
     if code is not None and code < 0 and -code not in OF_ITS_OWN:
         return Cause.OUT_OF_MEMORY if code == -signal.SIGKILL and oom_kills > 0 else Cause.MACHINE_ERROR
     if any(words in said.lower() for words in (*NO_MEMORY, "memoryerror")):
@@ -55,23 +55,26 @@ def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, said: str 
 
 
 def was_at(said: str, folder: Path | None) -> tuple[str, str | None]:
-    """What a process said before it wrote its stacks, and the line of the code in `folder` that it was at, if any."""
+    """Splits a log's end into the output before the stacks, and the line of the code in `folder` that was executed.
+
+    The line is None if there are no stacks, or none with code in `folder`.
+    """
     reports = list(REPORT.finditer(said + "\n"))
     if not reports:
         return said[-LAST_WORDS:], None
-    threads = re.split(f"(?m)(?={THREAD})", reports[-1][0])[::-1]  # the main one stands last
-    threads.sort(key=lambda one: one.startswith("Thread"))  # and the current one comes first
+    threads = re.split(f"(?m)(?={THREAD})", reports[-1][0])[::-1]  # the main thread is the last in the report
+    threads.sort(key=lambda one: one.startswith("Thread"))  # the current thread first, then the main one
     return said[: reports[-1].start()].strip()[-LAST_WORDS:], own_line(FRAME.findall("".join(threads)), folder)
 
 
 def raised_at(said: str, folder: Path) -> str | None:
-    """The line of the code in `folder` at which an exception ended a program of Python that said this last."""
+    """Returns the line of the code in `folder` where an exception ended a Python program with this output, or None."""
     _, raised, frames = said.rpartition("Traceback (most recent call last):\n")
     return own_line(FRAME.findall(frames)[::-1], folder) if raised else None
 
 
 def own_line(frames: Sequence[tuple[str, str]], folder: Path | None) -> str | None:
-    """The first of these files and lines that is of the code in `folder`."""
+    """Returns the first of these (file, line) pairs that is code in `folder`."""
     for name, line in frames:
         file = Path(unescaped(name))
         if folder is not None and (is_own(file, folder) or SENT.match(str(file))):
@@ -84,7 +87,7 @@ def unescaped(file: str) -> str:
 
 
 def last_words(logs: Mapping[Path, int], count: int = LAST_WORDS) -> str:
-    """The last bytes of the first of these logs that is longer now than it was: log -> its bytes then."""
+    """Returns the last `count` bytes of the first log that has grown. `logs` maps a log to its former size."""
     for log, before in logs.items():
         with suppress(OSError), log.open("rb") as file:
             if (end := file.seek(0, os.SEEK_END)) > before:
@@ -94,7 +97,7 @@ def last_words(logs: Mapping[Path, int], count: int = LAST_WORDS) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file; 0 for one that is not there."""
+    """Returns the size of a file in bytes; 0 if it does not exist."""
     try:
         return path.stat().st_size
     except OSError:
@@ -102,7 +105,7 @@ def size_of(path: Path) -> int:
 
 
 def died_of(code: int | None, oom_kills: int = 0) -> str:
-    """The same as a sentence."""
+    """Returns a sentence for an exit code."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else "of unknown name"
         who = " by the kernel, which ran out of memory" if code == -signal.SIGKILL and oom_kills > 0 else ""
@@ -111,7 +114,7 @@ def died_of(code: int | None, oom_kills: int = 0) -> str:
 
 
 def count_oom_kills(root: Path = ROOT, own: Path = OWN, vmstat: Path = Path("/proc/vmstat")) -> int:
-    """Victims of the OOM killer so far in our control group, else on this machine; 0 where nobody counts."""
+    """Returns the number of victims of the OOM killer in our control group, else on this machine; 0 if unknown."""
     ours = [folder / "memory.events" for folder in groups_around(root, own, "")][:1]
     ours += [folder / "memory.oom_control" for folder in groups_around(root, own, "memory")][:1]
     for path in (*ours, vmstat):
@@ -134,11 +137,11 @@ _SIGNALS = (
 )  # fmt: skip
 _SIGNAL = f"(?:{'|'.join(_SIGNALS)})"
 _WHERE = r".*: line \d+:\s+\d+ "  # ./train.sh: line 3:  4242
-# `Killed`, `Killed: 9`, `Segmentation fault (core dumped)`; behind a place also with what ran
+# `Killed`, `Killed: 9`, `Segmentation fault (core dumped)`; after a place, also followed by the command
 OF_SHELL = re.compile(rf"{_SIGNAL}(?:: \d+)?(?: \(core dumped\))?|{_WHERE}{_SIGNAL}\b.*")
 
 
 def last_said(said: str) -> str:
-    """The last line that a program printed, not what the shell says of its end; the shell's where there is no other."""
+    """Returns the last line of a program's output; a shell's message about its end only if there is no other line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if not OF_SHELL.fullmatch(line)), lines[-1] if lines else "")

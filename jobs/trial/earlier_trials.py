@@ -1,6 +1,6 @@
-"""The earlier trials of a job, as this process has been told of them; what it knows need not be told again.
+"""The earlier trials of a job, cached in this process, so that each is sent to it only once.
 
-A template process learns them before it forks, and makes the study of the trial to come: its fork has both in memory.
+A template process receives them before it forks and builds the study of the next trial, so the fork has both in memory.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ class Prepared:
 
     cell: Any
     number: int
-    known: int  # earlier trials
+    known: int  # number of earlier trials in the study
     study: optuna.Study
 
 
 class Known:
-    """Of one history; the supervisor names it by its job and claim."""
+    """The known trials of one history, which the supervisor names by job and claim."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
-        self.past: list[PastTrial] = []  # in the order of their numbers
+        self.past: list[PastTrial] = []  # ordered by number
         self.rebuilt = Rebuilt()
         self._prepared: Prepared | None = None
-        self._new: list[PastTrial] = []  # since then
-        self._is_plain = True  # no sampler has kept anything, and no trial diverged, which changes what others count
+        self._new: list[PastTrial] = []  # trials learned after _prepared
+        self._is_plain = True  # no sampler state, and no diverged trial, which would change the values of others
 
-    def learn(self, told: Iterable[Any]) -> None:
-        """Raises BadSpec for what is no trial."""
-        for data in told:
+    def learn(self, trials: Iterable[Any]) -> None:
+        """Adds or replaces trials. Raises BadSpec for invalid ones."""
+        for data in trials:
             past = PastTrial.from_json(data)
             place = bisect_left(self.past, past.number, key=NUMBER)
             known = place < len(self.past) and self.past[place].number == past.number
@@ -58,15 +58,15 @@ class Known:
             self._is_plain &= not (past.kept or past.diverged)
 
     def prepare(self, cell: Any, number: int) -> Prepared:
-        """Makes the study of that trial, or adds the latest trials to the one that is there.
+        """Builds the study of a trial, or adds the latest trials to the prepared one.
 
-        So a template need not touch the others, which it would copy: they are its forks', too.
+        Adding avoids writing to the memory of the other trials, which a template shares with its forks.
         """
         latest, new, self._new = self._prepared, self._new, []
         known = bisect_left(self.past, seen_below(cell, number), key=NUMBER)
         whole = known == len(self.past) == number  # no number is missing
-        goes_on = latest is not None and [one.number for one in new] == list(range(latest.number, number))
-        if latest is not None and goes_on and whole and self._is_plain and latest.cell == cell:
+        continues = latest is not None and [one.number for one in new] == list(range(latest.number, number))
+        if latest is not None and continues and whole and self._is_plain and latest.cell == cell:
             study = latest.study
             for one in new:
                 add_trial(study, cell, one, self.rebuilt)
@@ -76,7 +76,7 @@ class Known:
         return self._prepared
 
     def study(self, cell: Any, number: int, trials: int) -> optuna.Study:
-        """As it was when that trial began, which knew so many. Raises RuntimeError where these are not as many."""
+        """Returns the study of a trial that knows `trials` earlier ones. Raises RuntimeError if the number differs."""
         found = self._prepared
         if found is None or self._new or (found.cell, found.number) != (cell, number):
             found = self.prepare(cell, number)
@@ -89,27 +89,26 @@ class Known:
 KNOWN = Known()
 
 
-def learn(name: str, told: Iterable[Any]) -> Known:
-    """Adds to what is known under this name; another name is another history, and the former one is forgotten."""
+def learn(name: str, trials: Iterable[Any]) -> Known:
+    """Adds trials to the history with this name. A new name discards the previous history."""
     global KNOWN  # one for the process
     if KNOWN.name != name:
         KNOWN = Known(name)
-    KNOWN.learn(told)
+    KNOWN.learn(trials)
     return KNOWN
 
 
 def sampler_of(cell: Any) -> optuna.samplers.BaseSampler:
-    from fts.jobs.search.pure_sampler import PureSampler  # here: an interpreter without Optuna imports this file, too
+    from fts.jobs.search.pure_sampler import PureSampler  # here: interpreters without Optuna also import this file
 
-    return PureSampler(
-        "random" if cell.sampler == GRID else cell.sampler, cell.seed
-    )  # a grid's points are drawn before
+    name = "random" if cell.sampler == GRID else cell.sampler  # the points of a grid are given as fixed parameters
+    return PureSampler(name, cell.seed)
 
 
 def study_of(spec: TrialSpec) -> optuna.Study:
-    """The study of a trial as it was when the trial began.
+    """Returns the study of a trial as it was when the trial began.
 
-    Raises RuntimeError where this process has not been told of as many trials as the specification says.
+    Raises RuntimeError if this process knows another number of trials than the specification.
     """
     if spec.known is None:
         past = [PastTrial.from_json(past) for past in spec.history]
@@ -119,9 +118,9 @@ def study_of(spec: TrialSpec) -> optuna.Study:
 
 
 def prepare(order: Mapping[str, Any]) -> None:
-    """For a template: takes in earlier trials and makes the study of the next one, which a fork then has."""
-    from fts.jobs.api.function import FunctionCell  # here: a process without a template never comes here
+    """In a template: adds earlier trials and builds the study of the next one, which the fork inherits."""
+    from fts.jobs.api.function import FunctionCell  # here: only a template needs it
 
     known = learn(str(order["history"]), order["trials"])
-    with contextlib.suppress(ModuleNotFoundError):  # without Optuna no function asks for a study
+    with contextlib.suppress(ModuleNotFoundError):  # without Optuna no function uses a study
         known.prepare(FunctionCell.from_json(order["cell"]), int(order["number"]))

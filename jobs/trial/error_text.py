@@ -1,4 +1,4 @@
-"""What a person reads of an exception in a trial: one sentence in its row, and the way to it in its log."""
+"""Formats an exception for people: one sentence for the trial's row, and the traceback for its log."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fts
-from fts.jobs.trial.cause import said_by
+from fts.jobs.trial.cause import message_of
 
 if TYPE_CHECKING:
     from types import FrameType
 
-OURS = ("fts.",)  # packages whose errors are sentences for a person
-RUNNER = "fts.jobs."  # raises what a person's code did wrong
+OURS = ("fts.",)  # packages that raise errors with sentences for people
+RUNNER = "fts.jobs."  # its errors describe mistakes in the user's code
 PACKAGE = Path(fts.__file__).parent
 
 
 def sentence_of(error: BaseException, near: Path | None = None) -> str:
-    """What to tell of an error: our own classes speak for themselves, others are named with their place.
+    """Returns an error as one sentence, with its class unless it is one of ours, and its place.
 
-    `near`: the folder of a person's code; the place is the last line there, not one inside a library.
+    `near` is the folder of the user's code. The place is then the last line there, not a line inside a library.
     """
-    lines = said_by(error).splitlines()
+    lines = message_of(error).splitlines()
     if type(error).__module__.startswith(OURS) and lines:
         return with_place(lines[0][:1000], own_place(error, near) if near is not None else None)
     place = f", {where}" if (where := place_of(error, near)) else ""
     return f"{(lines or ['no message'])[0][:900]} ({type(error).__name__}{place})"
 
 
-def with_place(said: str, place: str | None) -> str:
-    """A sentence with its place before its cure; one that names the file already stays."""
-    if place is None or place.partition(" line ")[0] in said:
-        return said
-    fault, semicolon, cure = said.partition("; ")
+def with_place(sentence: str, place: str | None) -> str:
+    """Inserts a place into a sentence, before the part after "; ". Does nothing if it already names the file."""
+    if place is None or place.partition(" line ")[0] in sentence:
+        return sentence
+    fault, semicolon, cure = sentence.partition("; ")
     return f"{fault} ({place}){semicolon}{cure}"
 
 
 def own_place(error: BaseException, folder: Path) -> str | None:
-    """The last line of a person's code that the error came through; None: it came through none."""
+    """Returns the last line of the user's code in the traceback, or None."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if is_own(Path(one.filename), folder)]
     return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else None
 
 
 def place_of(error: BaseException, near: Path | None = None) -> str:
-    """`train.py line 12`: where an error arose; the last line in `near` where there is one."""
+    """Returns where an error was raised, `train.py line 12`; the last line in `near` if there is one."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name} line {error.lineno}"
     if near is not None and (own := own_place(error, near)) is not None:
@@ -55,8 +55,8 @@ def place_of(error: BaseException, near: Path | None = None) -> str:
     return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
 
 
-def asked_from(folder: Path) -> str | None:
-    """The line of a person's code that is at work now."""
+def current_line(folder: Path) -> str | None:
+    """Returns the line of the user's code that is being executed."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if is_own(Path(frame.f_code.co_filename), folder):
@@ -66,14 +66,14 @@ def asked_from(folder: Path) -> str | None:
 
 
 def is_own(file: Path, folder: Path) -> bool:
-    """Is it a person's file below the folder, and none of an environment that lies there too?"""
+    """Is the file in the folder, but not in a Python environment inside it?"""
     return file.is_relative_to(folder) and "site-packages" not in file.relative_to(folder).parts
 
 
 def print_error(error: BaseException) -> None:
-    """Writes into the log where an error arose, from the person's own code on: they did not write what called it.
+    """Writes the traceback to the log, starting at the user's own code.
 
-    A sentence of the runner stands without its class and without our files; FTS_DEBUG=1 shows everything.
+    An error of the runner is written without its class and without frames of fts. FTS_DEBUG=1 shows everything.
     """
     frames = traceback.extract_tb(error.__traceback__)
     first = next((n for n, frame in enumerate(frames) if not _is_ours(frame.filename)), None)
@@ -83,11 +83,11 @@ def print_error(error: BaseException) -> None:
         sys.stderr.writelines(traceback.format_list([frame for frame in frames if not _is_ours(frame.filename)]))
         print(f"{sentence_of(error)}\n", end="", file=sys.stderr)
     elif first is None:
-        traceback.print_exception(error)  # of nobody's code but ours: all of it helps
+        traceback.print_exception(error)  # only code of fts: show all of it
     else:
-        told = traceback.TracebackException.from_exception(error)
-        told.stack = traceback.StackSummary.from_list(frames[first:])
-        sys.stderr.writelines(told.format())
+        shown = traceback.TracebackException.from_exception(error)
+        shown.stack = traceback.StackSummary.from_list(frames[first:])
+        sys.stderr.writelines(shown.format())
     sys.stderr.flush()
 
 

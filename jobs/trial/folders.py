@@ -1,7 +1,7 @@
-"""Refuses that the code of one trial writes into the folder of another, or removes what the study keeps.
+"""Prevents the code of one trial from writing into another trial's folder or removing files of the study.
 
-By Python's audit events: what another program or a library in C does is not seen, and then the trial whose folder it
-is says what it found there.
+It uses Python's audit events, so it does not see other programs or libraries in C. The trial with the damaged folder
+then reports what it found.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any
 from fts.frozen import dataclass
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-CHANGES = {  # event of Python -> which of its arguments is a path, and which a descriptor that it begins at
+CHANGES = {  # audit event -> pairs of argument positions: a path, and the directory descriptor it is relative to
     "os.mkdir": ((0, 2),), "os.remove": ((0, 1),), "os.rmdir": ((0, 1),), "os.truncate": ((0, None),),
     "os.rename": ((0, 2), (1, 3)), "os.link": ((0, 2), (1, 3)), "os.symlink": ((0, None), (1, 2)),
     "shutil.rmtree": ((0, 1),),
 }  # fmt: skip
-ENDS = {"os.remove": 1, "os.rename": 2, "shutil.rmtree": 1}  # how many of these paths are no more afterwards
+ENDS = {"os.remove": 1, "os.rename": 2, "shutil.rmtree": 1}  # how many of these paths the event removes or replaces
 DATABASE = ("fts.db", "fts.db-wal", "fts.db-shm")
 
 
 class OthersFolder(ValueError):
-    """A trial keeps its files in its own folder."""
+    """A trial wrote outside its own folder."""
 
 
-class Kept:
-    """To which folder the code of this process has to keep."""
+class FolderGuard:
+    """Checks that the code of this process writes only where the running trial may write."""
 
     def __init__(self) -> None:
-        self._places: tuple[Places, ...] = ()  # as named, and behind links; none: no trial runs, nothing is looked at
+        self._places: tuple[Places, ...] = ()  # as named, and with links resolved; empty: no trial runs, no checks
         self._watches = False
 
-    def to(self, folder: Path, log: Path) -> None:
-        """`folder`: outputs/trials/JOB/trial_0007; `log`: outputs/logs/JOB/trial_0007.log."""
+    def set(self, folder: Path, log: Path) -> None:
+        """Checks from now on. `folder`: outputs/trials/JOB/trial_0007; `log`: outputs/logs/JOB/trial_0007.log."""
         named = Places.of(folder, log)
         real = Places.of(folder.parents[2].resolve() / Path(*folder.parts[-3:]), log.parent.resolve() / log.name)
         self._places = (named,) if real == named else (named, real)
@@ -43,12 +43,12 @@ class Kept:
             sys.addaudithook(self.look)
             self._watches = True
 
-    def off(self) -> None:
-        """Until the next trial of this process."""
+    def clear(self) -> None:
+        """Stops checking until the next trial of this process."""
         self._places = ()
 
     def look(self, event: str, args: tuple[Any, ...]) -> None:
-        """Raises OthersFolder."""
+        """Checks one audit event. Raises OthersFolder."""
         if event == "open":
             if isinstance(args[2], int) and args[2] & WRITES:
                 self.check(args[0])
@@ -60,12 +60,12 @@ class Kept:
         if not self._places or not isinstance(path, str | bytes | os.PathLike):
             return
         name = os.fsdecode(path)
-        if isinstance(at, int) and at >= 0 and not name.startswith(os.sep):  # as shutil.rmtree goes down
+        if isinstance(at, int) and at >= 0 and not name.startswith(os.sep):  # relative paths of shutil.rmtree
             try:
                 name = os.path.join(os.readlink(f"/proc/self/fd/{at}"), name)  # noqa: PTH115, PTH118
-            except OSError:  # no such list on this system
+            except OSError:  # this system has no /proc
                 return
-        there = os.path.abspath(name)  # noqa: PTH100  # resolve() asks the disk for each part
+        there = os.path.abspath(name)  # noqa: PTH100  # resolve() reads the disk for each part
         for places in self._places:
             places.check(there, ends)
             if ends and (real := str(Path(there).parent.resolve() / Path(there).name)) != there:
@@ -74,11 +74,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class Places:
-    """Folders of a trial and its study, with a slash at the end."""
+    """Folders of a trial and its study, each with a slash at the end."""
 
     own: str
-    all: str  # trials of the study
-    logs: str  # of its job
+    all: str  # folder of all trials
+    logs: str  # folder of the job's logs
     outputs: str
 
     @classmethod
@@ -86,7 +86,7 @@ class Places:
         return cls(*(f"{one}{os.sep}" for one in (folder, folder.parents[1], log.parent, folder.parents[2])))
 
     def check(self, there: str, ends: bool) -> None:
-        """Raises OthersFolder."""
+        """Raises OthersFolder if the trial may not write to `there`. `ends`: it is removed or replaced."""
         below = f"{there}{os.sep}"
         if below.startswith(self.own):
             return
@@ -101,4 +101,4 @@ class Places:
             raise OthersFolder(f"{inside} is in the folder of another trial; write below fts.checkpoint(trial).dir")
 
 
-kept = Kept()
+guard = FolderGuard()

@@ -1,7 +1,7 @@
-"""Runs a person's function as a trial: loads it from its file, calls it with what it asks for, tells what came out.
+"""Runs a user's function as a trial: loads it from its file, calls it with the arguments it names, sends its result.
 
 `f(trial)` · `f(trial, dataset, size)` with axes by keyword · `f(lr, layers, seed)` with a declared space. It runs in
-the main thread of a process of its own, where the person stood when they enqueued it; nothing that it leaves behind
+the main thread of its own process, in the directory where the study was enqueued. Nothing that it leaves behind
 reaches another trial.
 """
 
@@ -35,14 +35,14 @@ from fts.jobs.status.formatting import in_gb
 from fts.jobs.trial import process
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
-from fts.jobs.trial.folders import kept
+from fts.jobs.trial.folders import guard
 from fts.jobs.trial.process import Commands, log_to, say
 from fts.jobs.trial.running import (
     MAX_METRICS,
     BadReport,
     RunningTrial,
-    deciding,
     is_finite,
+    main_value,
     number_of,
     peak_bytes,
     python_values,
@@ -57,46 +57,46 @@ if TYPE_CHECKING:
 
     from fts.jobs.trial.optuna_trial import OptunaTrial
 
-CODE_CHANGED = "code changed"  # badge: the file is not the one that was enqueued
+CODE_CHANGED = "code changed"  # badge: the file has changed since it was enqueued
 NO_DISPLAY = ("no display name", "cannot open display", "could not connect to display", "$display")
-NO_PACKAGE = "with no known parent package"  # Python's words for `from . import x` in a file of no package
-WINDOWS = "interactive framework"  # matplotlib's words for a backend that opens them
+NO_PACKAGE = "with no known parent package"  # Python's message for `from . import x` in a file outside a package
+WINDOWS = "interactive framework"  # matplotlib's message for a backend that opens windows
 GUARD = '`if __name__ == "__main__":`'
 LONGEST_ATTRIBUTE = 500  # characters
-MOST_NAMED = 10  # attributes in one sentence
-SEED_BITS = 31  # of the seed that such a function gets: every library takes it
+MOST_NAMED = 10  # attributes in one message
+SEED_BITS = 31  # of the seed that a function gets as an argument, so that every library accepts it
 
 
 class BadObjective(ValueError):
-    """The function cannot be found or called, or what it returned is no result."""
+    """The function cannot be found or called, or its return value is not a result."""
 
 
 def main() -> int:
-    """The life of a trial process of functions."""
+    """Runs a trial process for functions and returns its exit code."""
     return process.main(run, read, may_serve_another)
 
 
 def read(data: Any) -> TrialSpec:
-    """The specification of a trial of a function. Raises BadSpec."""
+    """Reads the specification of a function's trial. Raises BadSpec."""
     return TrialSpec.from_json(data, FunctionCell.from_json)
 
 
 def may_serve_another(spec: TrialSpec) -> bool:
-    """May this process run another trial of the cell? Not with a thread that the function has left running."""
+    """May this process run another trial of the cell? Not if the function has left a thread running."""
     ours = ("MainThread", "orders")
     return spec.cell.process == "reused" and all(thread.name in ours for thread in threading.enumerate())
 
 
 def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
-    """The facts of one trial: started, then how it ended; what lies between the function tells through its trial."""
+    """Runs one trial. Yields the fact `started`, then how it ended; the facts in between are sent by RunningTrial."""
     cell: FunctionCell = spec.cell
-    kept.off()
+    guard.clear()
     log = Path(spec.log_path).absolute()
     log_to(log)
     write_stacks()
-    kept.to(Path(spec.folder).absolute(), log)
+    guard.set(Path(spec.folder).absolute(), log)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # what it prints is in the log when it is killed
+        sys.stdout.reconfigure(line_buffering=True)  # so that its output is in the log when it is killed
     running = RunningTrial(spec, orders)
     called = False
     try:
@@ -115,10 +115,10 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             raise Stopped
         returned = call()
         orders.leave_if_forked()
-        if running.left or orders.struck or orders.cut:
-            raise Stopped  # it was caught, and what the function returned then is not its result
+        if running.left or orders.terminated or orders.leaving:
+            raise Stopped  # the function caught it, and what it returned after that is not its result
         if running.loaded is not None:
-            yield again(running)
+            yield retrain_last_epoch(running)
             return
         yield {"fact": "result", **result(running, trial, returned)}
         say("ended")
@@ -126,13 +126,13 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         orders.leave_if_forked(error)
         say("stopped")
         yield {"fact": "stopped", "step": len(running.reports)}
-    except BaseException as error:  # noqa: BLE001  # whatever a person's function raises ends its trial alone
+    except BaseException as error:  # noqa: BLE001  # whatever the function raises must end only its trial
         orders.leave_if_forked(error)
         if isinstance(error, NameError) and running.loaded is not None:
-            yield again(running)
+            yield retrain_last_epoch(running)
             return
         ended = ended_by(error, running, called)
-        with contextlib.suppress(OSError):  # a full disk may be the very error
+        with contextlib.suppress(OSError):  # the error may be a full disk
             say(ended["fact"]) if ended["fact"] != "failed" else print_error(error)
         if ended["fact"] == "pruned":
             ended[CONSTRAINTS] = constraints_of(running.trial)
@@ -140,23 +140,24 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
         yield ended | {"peak_bytes": peak_bytes()}
 
 
-def again(running: RunningTrial) -> dict[str, Any]:
-    """A trial that was killed behind its last epoch: what the function makes of an epoch that it has not trained is
-    no result, such as a loss that is still 0 or not there. It trains that epoch again, from the checkpoint before.
+def retrain_last_epoch(running: RunningTrial) -> dict[str, Any]:
+    """Removes the loaded checkpoint, so that a trial killed after its last epoch trains that epoch again.
+
+    It had nothing left to train, so its return value may be wrong, such as a loss that is still 0 or undefined.
     """
-    assert running.loaded is not None, "the caller has looked"
+    assert running.loaded is not None, "the caller has checked"
     remove(running.loaded, running.folder)
-    said = f"nothing was left to train behind {running.loaded.name}, so the last epoch is trained again"
-    say(said)
-    return {"fact": "stopped", "step": len(running.reports), "again": True, "message": said}
+    message = f"nothing was left to train after {running.loaded.name}, so the last epoch is trained again"
+    say(message)
+    return {"fact": "stopped", "step": len(running.reports), "again": True, "message": message}
 
 
 def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -> dict[str, Any]:
-    """How a trial ended whose function raised something; what breaks before it is called breaks every trial."""
-    if type(error).__name__ == "TrialPruned" and not (running.orders.struck or running.orders.cut):
+    """Returns how a trial ended when its function raised an exception. An error before the call fails every trial."""
+    if type(error).__name__ == "TrialPruned" and not (running.orders.terminated or running.orders.leaving):
         return {"fact": "pruned"}
     if running.stop_asked and not isinstance(error, BadSpec):
-        return {"fact": "stopped", "step": len(running.reports)}  # a stop may well break a function; it runs again
+        return {"fact": "stopped", "step": len(running.reports)}  # a stop can make a function fail; it runs again
     folder = running.cell.path.parent.absolute()
     if isinstance(error, SystemExit):
         who = running.cell.function if called else running.cell.path.name
@@ -181,14 +182,14 @@ def ended_by(error: BaseException, running: RunningTrial, called: bool = True) -
     else:
         message += advice(error)
     lasting = isinstance(error, ModuleNotFoundError) or (not called and cause == CODE_ERROR)
-    foreign = not isinstance(error, CannotWrite)  # perhaps of another disk than the study's
+    foreign = not isinstance(error, CannotWrite)  # it may concern another disk than the study's
     return {"fact": "failed", "cause": cause, "message": message, "lasting": lasting, "foreign": foreign}
 
 
 def names_no_file(error: BaseException) -> bool:
-    """Does the code name a file that is not there, or is in the way? Another try would find the same.
+    """Did the code name a file that does not exist, or one that is in the way? A retry would fail in the same way.
 
-    False where a disk may be missing, whose folder is then empty, and for a program that another machine may have.
+    False if a disk may not be mounted (its folder is then empty), and for a program that another machine may have.
     """
     if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
         return True
@@ -201,7 +202,7 @@ def names_no_file(error: BaseException) -> bool:
 
 
 def cure_of(error: ImportError, folder: Path) -> str | None:
-    """What the person can change in their files; None: the import fails by what is not installed, or broken there."""
+    """Returns what the user can change in their files; None: a package is missing or broken."""
     if NO_PACKAGE in str(error):
         return f"put an __init__.py into {folder}, or import without the dot"
     if WINDOWS in str(error):
@@ -223,12 +224,12 @@ def check_sampler(cell: FunctionCell) -> None:
 
 
 def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
-    """The function of FILE.py:FUNCTION, from where the person stood, and the md5 of the code that was run.
+    """Loads the cell's FILE.py:FUNCTION. Returns the function and the md5 of the code that was run.
 
-    Raises BadObjective, and what the file raises.
+    Raises BadObjective, and anything that the file raises.
     """
     if not Path(cell.folder).is_dir():
-        raise BadObjective(f"{cell.folder} is no folder; the study was enqueued there, enqueue it again")
+        raise BadObjective(f"{cell.folder} is not a folder; the study was enqueued there, enqueue it again")
     os.chdir(cell.folder)
     path = cell.path.absolute()
     try:
@@ -252,11 +253,11 @@ def load(cell: FunctionCell) -> tuple[Callable[..., Any], str]:
     return function, md5_now(code_md5(code), Path(cell.folder), cell.code)
 
 
-LOADED: dict[tuple[str, bytes], ModuleType] = {}  # file and its content -> module, of the trials of this process
+LOADED: dict[tuple[str, bytes], ModuleType] = {}  # (file, content) -> module; cache of this process
 
 
 def imported(path: Path, code: bytes) -> ModuleType:
-    """The module of a file, from these bytes. Raises what the file raises."""
+    """Imports a file with the content `code` and returns its module. Raises anything that the file raises."""
     for former in [module for (file, _), module in LOADED.items() if file == str(path)]:
         sys.modules.pop(former.__name__, None)  # the file has changed
     name, root = module_name(path)
@@ -265,19 +266,19 @@ def imported(path: Path, code: bytes) -> ModuleType:
     package = name.rpartition(".")[0]
     if package:
         importlib.import_module(package)
-    sys.argv = [str(path)]  # as `python train.py` has it, not our own words: the file may parse them
+    sys.argv = [str(path)]  # as in `python train.py`: the file may parse it
     found = importlib.util.spec_from_file_location(name, path, loader=LoaderOf(name, str(path), code))
-    assert found is not None and found.loader is not None, "it has the loader that it was given"
+    assert found is not None and found.loader is not None, "the loader was passed in"
     module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # data loaders and pickles find their classes by it
+    sys.modules[name] = module  # data loaders and pickles look up classes there
     found.loader.exec_module(module)
     return module
 
 
 def module_name(path: Path) -> tuple[str, Path]:
-    """What a file is imported as, and the folder that must be in sys.path: `model.train` where model is a package.
+    """Returns the module name of a file (`model.train` if model is a package) and the folder for sys.path.
 
-    Of a link it is the folder of the file that it leads to, as Python has it.
+    Follows a symbolic link, as Python does.
     """
     if path.is_symlink():
         path = path.resolve()
@@ -288,14 +289,14 @@ def module_name(path: Path) -> tuple[str, Path]:
     taken = parts[0] in sys.modules or parts[0] in sys.stdlib_module_names
     if len(parts) > 1 and not taken:
         return ".".join(parts), folder
-    name = path.stem.replace(".", "_")  # of train.v2.py: no module of a package `train`
+    name = path.stem.replace(".", "_")  # train.v2.py is not a module of a package `train`
     if name in sys.modules or name in sys.stdlib_module_names:
-        name = f"objective_{name}"  # their random.py must not take the place of Python's
+        name = f"objective_{name}"  # a user's random.py must not replace Python's
     return name, path.parent
 
 
 class LoaderOf(importlib.machinery.SourceFileLoader):
-    """Runs the bytes whose md5 is recorded: no older bytecode, and no file that was saved meanwhile."""
+    """Runs exactly the given source, never older bytecode or a newer file, because its md5 is recorded."""
 
     def __init__(self, name: str, path: str, code: bytes) -> None:
         super().__init__(name, path)
@@ -306,14 +307,17 @@ class LoaderOf(importlib.machinery.SourceFileLoader):
 
 
 def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTrial | None, Callable[[], Any]]:
-    """The call with everything the function asks for, by the names of its parameters. Raises BadObjective."""
+    """Returns the trial, if the function gets one, and a call with all arguments that the function names.
+
+    Raises BadObjective.
+    """
     cell = running.cell
     parameters = inspect.signature(function).parameters
     names = [one for one, parameter in parameters.items() if parameter.kind not in VARIABLE]
     if not names and cell.space is None and not cell.is_baseline and has_kind(parameters, VARIABLE[0]):
-        anything = make_optuna_trial(running)  # `*args` of a decorator that hides what it calls
+        only = make_optuna_trial(running)  # `*args` of a decorator that hides the signature
         axes = running.axes if has_kind(parameters, VARIABLE[1]) else {}
-        return anything, lambda: function(anything, **axes)
+        return only, lambda: function(only, **axes)
     known = own_values(running) | running.params | running.axes
     leading = parameters[names[0]] if names else None
     wants_trial = not cell.is_baseline or (leading is not None and leading.default is inspect.Parameter.empty)
@@ -326,10 +330,10 @@ def bind(function: Callable[..., Any], running: RunningTrial) -> tuple[OptunaTri
         elif name in known:
             given[name] = known[name]
         elif name in (cell.space or {}) and parameters[name].default is inspect.Parameter.empty:
-            given[name] = None  # of another branch
+            given[name] = None  # a parameter of another branch
         elif parameters[name].default is inspect.Parameter.empty:
             raise BadObjective(f"{cell.function} needs {name}, {what_is_known(running)}")
-    takes_all = not takes_trial and not cell.is_baseline  # a baseline need not know anything of the search
+    takes_all = not takes_trial and not cell.is_baseline  # a baseline may ignore parameters and axes
     if takes_all and has_kind(parameters, VARIABLE[1]):
         given |= {name: value for name, value in (running.params | running.axes).items() if name not in given}
     elif takes_all and (unused := [name for name in (*running.params, *running.axes) if name not in given]):
@@ -347,7 +351,7 @@ def has_kind(parameters: Mapping[str, inspect.Parameter], kind: Any) -> bool:
 
 
 def trial_name(names: list[str], known: dict[str, Any], cell: FunctionCell) -> str | None:
-    """The parameter that gets the trial: `trial`, or the first one where no space is declared."""
+    """Returns the parameter that gets the trial: `trial`, or the first one if no space is declared."""
     if "trial" in names:
         return "trial"
     if cell.space is not None:
@@ -385,7 +389,7 @@ def make_optuna_trial(running: RunningTrial) -> OptunaTrial:
 
 
 def seed_everything(seed: int) -> None:
-    """Python, numpy and torch, as far as the person's code has imported them: unseeded models repeat."""
+    """Seeds Python, numpy and torch if they are imported, so that models without a seed are repeatable."""
     random.seed(seed)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(seed % 2**32)
@@ -393,11 +397,11 @@ def seed_everything(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-# -- what is told of it
+# -- the facts of a trial
 
 
 def place_of_function(function: Callable[..., Any], path: Path) -> str:
-    """`train.py line 3`: where it is defined; of what is no function the file alone."""
+    """Returns where the function is defined, `train.py line 3`; for other callables only the file."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return path.name if code is None else f"{Path(code.co_filename).name} line {code.co_firstlineno}"
 
@@ -417,7 +421,7 @@ def facts_of(running: RunningTrial) -> dict[str, Any]:
 
 
 def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> dict[str, Any]:
-    """Value, metrics and reason. Raises BadObjective or BadReport for what is no result."""
+    """Returns the fact `result` for a return value. Raises BadObjective or BadReport if it is not a result."""
     cell = running.cell
     metrics: dict[str, float] = {}
     goals = tuple(goals_of(cell))
@@ -426,17 +430,17 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
             raise BadObjective(f"{cell.function} returned None and reported nothing; return a number or call report")
         last = running.reports[-1]
         metrics = last.metrics
-        value = deciding(metrics, cell.metric) if metrics and len(goals) > 1 else last.value
+        value = main_value(metrics, cell.metric) if metrics and len(goals) > 1 else last.value
     elif isinstance(returned, dict):
         metrics = running.numbers(returned, cell.metric, *(goals if len(goals) > 1 else ()))
-        value = deciding(metrics, cell.metric)
+        value = main_value(metrics, cell.metric)
     elif isinstance(returned, list | tuple) and len(returned) != len(goals):
         raise BadObjective(wrong_number(cell, len(returned), goals))
     elif len(goals) > 1 and not (cell.is_baseline and not isinstance(returned, list | tuple)):
         if not isinstance(returned, list | tuple):
             raise BadObjective(wrong_number(cell, 1, goals))
-        told = zip(goals, returned, strict=True)
-        metrics = {name: number_of(one, f"{name}, which {cell.function} returned,") for name, one in told}
+        pairs = zip(goals, returned, strict=True)
+        metrics = {name: number_of(one, f"{name}, which {cell.function} returned,") for name, one in pairs}
         value = metrics[cell.metric]
     else:
         one = returned[0] if isinstance(returned, list | tuple) else returned
@@ -463,7 +467,7 @@ def diverged(function: str, value: float, where: str) -> str:
 
 
 def wrong_number(cell: FunctionCell, returned: int, goals: tuple[str, ...]) -> str:
-    """What to say of a number of values that is not that of the goals."""
+    """Returns the error message for a wrong number of returned values."""
     values = "1 value" if returned == 1 else f"{returned} values"
     if len(goals) == 1:
         cure = "declare each goal with --goal NAME=minimize"
@@ -478,7 +482,7 @@ def best_report(running: RunningTrial) -> int | None:
 
 
 def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
-    """What trial.set_constraint was told, and what stands in the user attribute of Optuna's `constraints_func`."""
+    """Returns the constraints given to trial.set_constraint, and those in the attributes that Optuna's examples use."""
     if trial is None:
         return {}
     found = {str(name): float(value) for name, value in trial.constraints.items()}
@@ -491,35 +495,35 @@ def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
 
 
 def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
-    """What the function kept with set_user_attr, as far as it is plain and short: a fact is one line."""
+    """Returns the user attributes that are plain and short enough to be recorded, because a fact is one line."""
     given = dict(trial.user_attrs) if trial is not None else {}
-    told = {name: plain(value) for name, value in list(given.items())[:MAX_METRICS] if is_plain(name)}
-    kept = {name: value for name, value in told.items() if is_plain(value)}
-    if left := [f"{name!r:.80}" for name in given if name not in kept]:
+    found = {name: plain(value) for name, value in list(given.items())[:MAX_METRICS] if is_plain(name)}
+    recorded = {name: value for name, value in found.items() if is_plain(value)}
+    if left := [f"{name!r:.80}" for name in given if name not in recorded]:
         expected = f"plain values of at most {LONGEST_ATTRIBUTE} characters"
-        say(f"not on record, of the attributes of the trial: {', '.join(left[:MOST_NAMED])}; expected {expected}")
-    return kept
+        say(f"attributes of the trial that are not recorded: {', '.join(left[:MOST_NAMED])}; expected {expected}")
+    return recorded
 
 
 def plain(value: Any) -> Any:
-    """As a record can have it, if it can; what cannot be read stays what it is."""
-    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # RecursionError, and torch's of a tensor, too
+    """Converts a value for the record if possible, else returns it unchanged."""
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # RuntimeError: recursion, or a torch tensor
         return python_values(value)
     return value
 
 
 def is_plain(value: Any) -> bool:
-    """Can a record have it? JSON makes lists of tuples, and text of keys, as a storage of Optuna does."""
+    """Can the value be recorded? JSON turns tuples into lists and keys into text, as Optuna's storages do."""
     try:
         single = value is None or isinstance(value, bool | int | float | str)
         text = str(value) if single else json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()
         return len(text) <= LONGEST_ATTRIBUTE
-    except (TypeError, ValueError, RecursionError):  # the name of a file that is not UTF-8, too
+    except (TypeError, ValueError, RecursionError):  # ValueError: also a file name that is not UTF-8
         return False
 
 
 if __name__ == "__main__":
-    from fts.jobs.trial.function import main as life  # the module, not this copy of it under another name
+    from fts.jobs.trial.function import main as main_of_module  # not of this copy, which is named __main__
 
-    sys.exit(life())
+    sys.exit(main_of_module())

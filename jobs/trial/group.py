@@ -1,8 +1,8 @@
-"""Starts a command in a process group that ends with this process, however this process ends.
+"""Starts a command in a process group that is killed when this process ends, even by kill -9.
 
-The group belongs to a keeper, a small shell that waits for the end of a pipe whose other end only this process holds.
-When this process is killed with -9 the pipe ends, and the keeper kills the group, itself included. A command that has
-not joined the group by then cannot join it any more, and never starts.
+The group's leader is a keeper: a small shell that reads from a pipe of which only this process holds the other end.
+When this process ends, the pipe closes and the keeper kills the group, including itself. A command that has not joined
+the group by then cannot join it any more, and never starts.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 KEEPER = "trap '' TERM INT HUP; echo; read -r _; kill -KILL 0"
-LAST_S = 5.0  # that the dead of the group may take to be gone
+LAST_S = 5.0  # the longest wait for the keeper's end after SIGKILL
 
 
 class Group:
-    """One command with all that it starts. Raises OSError when it cannot be started."""
+    """One command and all processes that it starts. Raises OSError if it cannot be started."""
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], folder: str, output: int) -> None:
         self._read_end, self._write_end = os.pipe()  # not inheritable
@@ -53,17 +53,17 @@ class Group:
             process_group=group,
         )
         assert keeper.stdout is not None
-        keeper.stdout.readline()  # from now on no SIGTERM of the group ends it
+        keeper.stdout.readline()  # its trap is set, so a SIGTERM to the group does not end it
         keeper.stdout.close()
         return keeper
 
     def poll(self) -> int | None:
-        """How the command ended (negative: by which signal); None while it runs. Then nothing of the group is left."""
+        """Returns the exit code (negative: the signal), after killing the rest of the group; None while it runs."""
         code = self._command.poll()
         if code is not None:
             self._close()
         elif self._keeper is not None and self._keeper.poll() is not None:
-            with contextlib.suppress(OSError):  # the group has ended meanwhile
+            with contextlib.suppress(OSError):  # the group has just ended
                 self._keeper = self._new_keeper(self.id)
         return code
 
@@ -71,12 +71,12 @@ class Group:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to all of it, reaped."""
+        """Kills the group and waits for the command."""
         self._close()
         self._command.wait()
 
     def end(self, grace_s: float, poll_s: float) -> None:
-        """SIGTERM, so many seconds, SIGKILL."""
+        """Sends SIGTERM, waits up to `grace_s` seconds, then kills the group."""
         until = time.monotonic() + grace_s
         self.ask_to_stop()
         while self.poll() is None and time.monotonic() < until:
@@ -84,12 +84,12 @@ class Group:
         self.kill()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._keeper is not None:  # while it lives or is unreaped, the group is ours
+        if self._keeper is not None:  # until the keeper is reaped, no other group can have this id
             with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
                 os.killpg(self.id, number)
 
     def _close(self) -> None:
-        """Kills what is left of the group, and the keeper with it."""
+        """Kills the rest of the group, including the keeper."""
         if self._keeper is not None:
             self._signal(signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):

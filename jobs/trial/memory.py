@@ -1,8 +1,8 @@
-"""Calls a person's function that says how many bytes a trial takes: `memory = "train.py:memory"`, f(params, cell).
+"""Calls a user's function that returns the memory of a trial in bytes: `memory = "train.py:memory"`, f(params, cell).
 
     python -Pm fts.jobs.trial.memory --answer-fd 5 < {"cell": {...}, "params": {...}}
 
-It runs in the interpreter of the trials, because only that has what the file imports.
+It runs in the interpreter of the trials, because only that one may have what the file imports.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def main() -> int:
     folder = Path(asked["folder"])
     try:
         answer: dict[str, Any] = {"bytes": call(asked)}
-    except BaseException as error:  # noqa: BLE001  # whatever a person's file raises, sys.exit included
+    except BaseException as error:  # noqa: BLE001  # whatever the user's file raises, including SystemExit
         answer = {"error": sentence_of(error, folder)}
     os.write(fd, json.dumps(answer).encode())
     return 0
 
 
 def call(asked: dict[str, Any]) -> int:
-    """Raises BadObjective for what is no number of bytes, and what the function raises."""
+    """Returns the bytes. Raises BadObjective if they are not a number from 1, and anything that the function raises."""
     named = FunctionCell("memory", "memory", asked["memory"], asked["folder"], "", trials=1)
     function, _ = load(named)
     returned = function(dict(asked["params"]), dict(asked["cell"]))

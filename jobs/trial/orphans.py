@@ -1,4 +1,4 @@
-"""Nothing that a trial started outlives it: what its children leave behind comes to its process, which ends it."""
+"""Ends all processes that a trial has started: orphans become children of the trial's process, which kills them."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux
-LAST_S = 2.0  # that the dead may take to be gone
-LISTED = Path("/proc/self/task")  # Linux
+LAST_S = 2.0  # the longest time that end_children may take
+LISTED = Path("/proc/self/task")  # exists on Linux
 PS = ("ps", "-axo", "pid=,ppid=")  # macOS
 
 
 def adopt() -> None:
-    """From now on orphans of this process's tree become its children, also those that left its group (Linux)."""
+    """Makes orphaned descendants children of this process, also those that left its group (Linux)."""
     if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library than expected
+        with suppress(OSError, AttributeError):  # a C library without prctl
             ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
 def end_children() -> None:
-    """SIGKILL to every descendant, reaped; what they start meanwhile is met in the next round."""
+    """Kills and reaps every descendant, in rounds, because they may start more processes meanwhile."""
     until = time.monotonic() + LAST_S
-    with unheard_deaths():
+    with without_sigchld_handler():
         while found := descendants():
             for pid in found:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             reap()
-            if time.monotonic() > until:  # after the signals: on a busy machine one look may take that long
+            if time.monotonic() > until:  # checked after killing: on a busy machine one round may take that long
                 return
             time.sleep(0.005)
 
 
 @contextmanager
-def unheard_deaths() -> Iterator[None]:
-    """Nobody is told that a child has ended: PyTorch's handler raises when a data loader's worker was killed."""
+def without_sigchld_handler() -> Iterator[None]:
+    """Removes the SIGCHLD handler for a while: PyTorch's raises an error when a worker of a data loader is killed."""
     handler = signal.getsignal(signal.SIGCHLD)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield  # a handler runs in the main thread alone
+        yield  # handlers run only in the main thread
         return
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
@@ -62,7 +62,7 @@ def reap() -> None:
 
 
 def has_started_any() -> bool:
-    """Has this process children, or had it any that were waited for? True where the system does not say."""
+    """Does this process have children, or has it waited for any? True if the system cannot tell."""
     if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss:
         return True
     try:
@@ -75,7 +75,7 @@ def has_started_any() -> bool:
 
 
 def descendants() -> list[int]:
-    """Below this process; none where the system does not list them."""
+    """Returns the pids of all descendants of this process; empty if the system cannot list them."""
     listed = children if LISTED.is_dir() else by_ps()
     found, new = [], [os.getpid()]
     while new:
@@ -85,20 +85,20 @@ def descendants() -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """By Linux's own list."""
+    """Returns the children of a process from /proc (Linux)."""
     found: list[int] = []
     with suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(OSError):  # it has just ended, and the others have what it started
+            with suppress(OSError):  # the thread has just ended; its children belong to the other threads
                 found += map(int, (thread / "children").read_text().split())
     return found
 
 
 def by_ps() -> Callable[[int], list[int]]:
-    """The children of a process, as `ps` lists all processes of the machine once; `ps` itself left out."""
-    told = ""
+    """Runs `ps` once and returns a function from pid to its children, without the `ps` process itself."""
+    listed = ""
     with suppress(OSError), subprocess.Popen(PS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as ps:
-        told = ps.communicate()[0]
-        told = "\n".join(line for line in told.splitlines() if line.split()[:1] != [str(ps.pid)])
-    parents = [tuple(map(int, words)) for line in told.splitlines() if len(words := line.split()) == 2]
+        listed = ps.communicate()[0]
+        listed = "\n".join(line for line in listed.splitlines() if line.split()[:1] != [str(ps.pid)])
+    parents = [tuple(map(int, words)) for line in listed.splitlines() if len(words := line.split()) == 2]
     return lambda pid: [child for child, parent in parents if parent == pid]

@@ -1,4 +1,4 @@
-"""Starts a trial process in an interpreter that has no fts installed: lends it ours, and nothing else of our packages.
+"""Runs a module of fts in an interpreter that has no fts installed: makes our package fts importable, and no other.
 
 other/python -P fts/jobs/trial/other_python.py /site-packages/fts fts.jobs.trial.function --facts-fd 5
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def lend(home: Path) -> None:
-    """Makes the folder importable as `fts`, without its neighbours."""
+    """Makes the folder importable as `fts`, without the other packages next to it."""
     if home.name != "fts" or not (home / "__init__.py").is_file():
         sys.exit(f"{home} is not the package fts")
     spec = importlib.util.spec_from_file_location("fts", home / "__init__.py", submodule_search_locations=[str(home)])
@@ -22,4 +22,4 @@ def lend(home: Path) -> None:
 
 if __name__ == "__main__":
     lend(Path(sys.argv.pop(1)))
-    sys.exit(importlib.import_module(sys.argv.pop(1)).main())  # here, not above: it can be found now
+    sys.exit(importlib.import_module(sys.argv.pop(1)).main())  # here: it can be found only now

@@ -1,4 +1,4 @@
-"""Where the files of a trial lie under plain Optuna."""
+"""The folder of a trial's files under plain Optuna."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from fts.state.files import remove
 
-LOCAL = "checkpoints"  # under plain Optuna, where the script stands
-_in_memory: dict[tuple[str, int], Path] = {}  # of studies that no later process can know
+LOCAL = "checkpoints"  # in the current directory
+_in_memory: dict[tuple[str, int], Path] = {}  # temporary folders of studies that exist only in this process
 
 
 def local_folder(trial: Any) -> Path:
-    """Of a trial under plain Optuna; a retried one finds the checkpoints of the trial that it repeats."""
+    """Returns the folder of a trial under plain Optuna. A retried trial gets that of the trial it repeats."""
     study = str(trial.study.study_name)
     if study.startswith("no-name-"):
         if (study, trial.number) not in _in_memory:

@@ -1,10 +1,10 @@
-"""The life of a trial process: specifications in on stdin, facts out on a pipe, until it is asked to leave.
+"""The main loop of a trial process: reads specifications from stdin, writes facts to a pipe, until it is asked to exit.
 
     python -Pm fts.jobs.trial.function --facts-fd 5        (the supervisor starts it)
 
-It knows no database. How a trial is done is the caller's: `run(spec, orders)` yields the facts of one trial. A stop
-request (command, SIGTERM, or end of file on stdin: the supervisor died) is obeyed at the trial's next step, and ends
-the process with exit code 75.
+It opens no database. The caller's `run(spec, orders)` runs one trial and yields its facts. A stop request (a command,
+SIGTERM, or end of file on stdin, which means that the supervisor died) is obeyed at the trial's next step, and ends the
+process with exit code 75.
 """
 
 from __future__ import annotations
@@ -32,60 +32,63 @@ from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.jobs.trial.stacks import exit_now, tell_own_end
 from fts.state.files import open_log, refuse_links, remove
 
-JOBS = ("SLURM_JOB_ID", "PBS_JOBID")  # in the environment of what an engine of batch jobs runs
+JOBS = ("SLURM_JOB_ID", "PBS_JOBID")  # environment variables of batch systems
 OF_PYTHON = {getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if hasattr(signal, name)}  # it ignores
-STEP_EVERY_S = 0.5  # between two step facts: a heartbeat, not a record
-STRUCK_S = 10.0  # for a function to end whose pool has lost its workers to SIGTERM; multiprocessing's waits for ever
-ORPHAN_S = 120.0  # for a step and its checkpoint after the worker has died, as long as a worker that stops waits
-VERDICT_S = 0.25  # that a trial waits for the pruner after an epoch; the answer usually takes 5 ms
+STEP_EVERY_S = 0.5  # between two step facts
+TERMINATED_S = 10.0  # to end after SIGTERM killed the workers of the function's pool; multiprocessing waits for ever
+ORPHAN_S = 120.0  # for a step and its checkpoint after the worker died, as long as a stopping worker waits
+VERDICT_S = 0.25  # the longest wait for the pruner after an epoch; the answer usually takes 5 ms
 TELL = "report and save in the function's own process"
 CHECKPOINT_SHARE = 0.02  # of training time that checkpoints may take
 
 Run = Callable[[Any, "Commands"], Iterator[dict[str, Any]]]  # (its TrialSpec, orders) -> facts
 Read = Callable[[Any], TrialSpec]  # the JSON of a "run" command -> its TrialSpec
-Another = Callable[[TrialSpec], bool]  # the trial that has ended -> may its process run one more?
+Another = Callable[[TrialSpec], bool]  # the trial that has ended -> may its process run another one?
 
 
 def main(run: Run, read: Read, another: Another | None = None) -> int:
-    """The process's whole life: `run` does a trial, `read` reads its specification, `another` see serve."""
+    """Parses the command line, then runs trials or serves as a template. Returns the exit code.
+
+    `run` runs a trial, `read` reads its specification; for `another` see serve.
+    """
     parser = argparse.ArgumentParser(description="one trial process; started by the fts worker")
     parser.add_argument("--facts-fd", type=int)
     parser.add_argument("--template-fd", type=int, help="fork trial processes; see jobs/trial/template.py")
     given = parser.parse_args()
     if given.template_fd is None:
         return live(given.facts_fd, run, read, another)
-    from fts.jobs.trial import template  # here: it is for one process of many
+    from fts.jobs.trial import template  # here: most trial processes are not a template
 
     return template.main(given.template_fd, lambda fd: live(fd, run, read, another))
 
 
 def live(fd: int, run: Run, read: Read, another: Another | None = None) -> int:
-    """Runs trials, and tells their facts on that descriptor."""
-    os.environ.setdefault("MPLBACKEND", "Agg")  # a window of matplotlib would wait for somebody, or find no display
-    inherit_nothing()
+    """Sets up signals and stdin, then runs trials and writes their facts to the descriptor `fd`."""
+    os.environ.setdefault("MPLBACKEND", "Agg")  # a window of matplotlib would block, or fail without a display
+    reset_signals()
     orders = Commands(private_stdin(), leave)
-    ordinary = Ordinary(
+    handlers = SignalHandlers(
         {
-            signal.SIGTERM: lambda *_: orders.strike(),
-            signal.SIGINT: lambda *_: None,  # a terminal's signals are the worker's to interpret; what is ignored
-            signal.SIGHUP: lambda *_: None,  # stays so in a program that the trial starts, what is handled does not
+            signal.SIGTERM: lambda *_: orders.on_sigterm(),
+            signal.SIGINT: lambda *_: None,  # the worker handles a terminal's signals. A handler and not SIG_IGN,
+            signal.SIGHUP: lambda *_: None,  # because programs that the trial starts would inherit SIG_IGN
         }
     )
-    ordinary.handle()
-    os.register_at_fork(before=ordinary.before, after_in_parent=ordinary.in_parent, after_in_child=ordinary.in_child)
-    tell_own_end(lambda fact: orders.tell(fact), ordinary.is_ours)
+    handlers.handle()
+    os.register_at_fork(before=handlers.before, after_in_parent=handlers.in_parent, after_in_child=handlers.in_child)
+    tell_own_end(lambda fact: orders.tell(fact), handlers.is_ours)
     os.set_inheritable(fd, False)
     return serve(orders, fd, run, read, another)
 
 
 def leave() -> None:
-    """Ends this process and what it started; the main thread may be at it, or may not get to it any more."""
+    """Ends this process and its children. Also called from other threads, while the main thread may be blocked."""
     orphans.end_children()
     exit_now(protocol.STOPPED)
 
 
 def private_stdin() -> int:
-    """The descriptor that commands come on, moved out of the way of code that reads its stdin."""
+    """Moves stdin to another descriptor and returns it, so that the user's code reads /dev/null instead of commands."""
     fd = os.dup(sys.stdin.fileno())
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, sys.stdin.fileno())
@@ -93,11 +96,11 @@ def private_stdin() -> int:
     return fd
 
 
-def inherit_nothing() -> None:
-    """Signals as a new login has them, whatever the worker was started with: nohup, or a shell's background.
+def reset_signals() -> None:
+    """Resets all signals to their defaults, because the worker may run under nohup or in a shell's background.
 
-    SIGUSR1 is ignored in a batch job: Slurm sends its warning before a time limit to every process of the job. It is
-    for the agent or the worker, which asks for a checkpoint; pools and programs that the trial needs for it live on.
+    Ignores SIGUSR1 in a batch job, where Slurm sends it to every process before a time limit. The agent or worker
+    reacts by asking for a checkpoint, for which the trial may still need its pools and programs.
     """
     for number in signal.valid_signals() - OF_PYTHON:
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -107,11 +110,12 @@ def inherit_nothing() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-class Ordinary:
-    """Our handlers, and a process that the trial forks without them.
+class SignalHandlers:
+    """Sets our signal handlers, and removes them again in a process that the trial forks.
 
-    It ends at SIGTERM: multiprocessing ends its workers so, and would wait for ever. A person's own handler stays.
-    A signal that meets the new process while it still has our handlers would be lost, so the fork holds signals back.
+    So SIGTERM ends such a process: multiprocessing ends its workers that way, and would else wait for ever. A handler
+    of the user's own stays. Signals are blocked during a fork, because one that reached the new process while it still
+    had our handlers would be lost.
     """
 
     def __init__(self, handlers: dict[signal.Signals, Callable[..., object]]) -> None:
@@ -123,7 +127,7 @@ class Ordinary:
             signal.signal(number, handler)
 
     def is_ours(self, number: int) -> bool:
-        """Is the signal's handler the one that we have set?"""
+        """Is our handler still set for this signal?"""
         return signal.getsignal(number) is self.handlers.get(signal.Signals(number))
 
     def before(self) -> None:
@@ -139,16 +143,16 @@ class Ordinary:
 
 
 def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | None = None) -> int:
-    """Runs trials until told to stop (returns 75) or to quit (returns 0).
+    """Runs trials until a stop (returns 75) or quit command (returns 0).
 
-    `another` says after a trial whether the process may run one more: a person's code may leave anything in it, and
-    processes, too. None: all of it is ours.
+    `another` returns after a trial whether the process may run one more, because the user's code may leave state and
+    processes behind. None: the process runs only code of fts.
     """
     if another is not None:
         orphans.adopt()
-        orders.leaves_struck = True
-    told_to = Pipe(fd)
-    told_to.begin()
+        orders.exits_when_terminated = True
+    pipe = Pipe(fd)
+    pipe.begin()
     while (command := orders.next()) is not None:
         number: int | None = None
         spec: TrialSpec | None = None
@@ -156,8 +160,8 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
         def tell(fact: dict[str, Any]) -> None:
             if fact["fact"] != "ends itself":
                 orders.check_own()
-            if not told_to.tell(fact | {"number": number}):  # noqa: B023  # of the trial that runs now
-                orders.ask_stop()  # nobody listens any more: one more step, a checkpoint, and out
+            if not pipe.tell(fact | {"number": number}):  # noqa: B023  # of the trial that runs now
+                orders.ask_stop()  # the supervisor is gone: one more step and a checkpoint, then exit
 
         orders.tell = tell
         try:
@@ -171,9 +175,9 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
                     if fact.get("fact") in ("result", "pruned")
                     else fact
                 )
-        except Exception as error:  # noqa: BLE001  # the outermost net: the supervisor writes it into the trial
+        except Exception as error:  # noqa: BLE001  # the outermost handler: the supervisor records it in the trial
             orders.leave_if_forked(error)
-            with contextlib.suppress(OSError):  # a full disk may be the very error
+            with contextlib.suppress(OSError):  # the error may be a full disk
                 print_error(error)
             tell({"fact": "failed", "cause": cause_of(error), "message": sentence_of(error)})
         orders.training = False
@@ -186,7 +190,7 @@ def serve(orders: Commands, fd: int, run: Run, read: Read, another: Another | No
 
 
 def specification(given: dict[str, Any]) -> Any:
-    """A trial spec as JSON; a file that holds it is removed once it was read."""
+    """Returns the trial specification as JSON. If it comes as a file, the file is removed after it was read."""
     if "file" not in given or not set(given) <= {"file", "md5"}:
         return given
     path = Path(given["file"])
@@ -198,54 +202,54 @@ def specification(given: dict[str, Any]) -> Any:
 
 
 def refuse_linked_folder(spec: TrialSpec) -> None:
-    """Raises CannotWrite where a trial's files would end up outside the outputs folder, or be deleted there."""
+    """Raises CannotWrite if a link would make the trial write or delete files outside the outputs folder."""
     folder = Path(spec.folder)
-    if folder.parent.parent.name == "trials":  # a dry run has a folder of its own
+    if folder.parent.parent.name == "trials":  # not so in a dry run
         for name in ("checkpoint", "model"):
             refuse_links(folder / name, folder.parents[2])
 
 
 def await_verdict(spec: TrialSpec, orders: Commands, epoch: int) -> None:
-    """Lets the pruner speak before the next step, which may take a second.
+    """Waits briefly for the pruner's answer before the next step, which may take a second.
 
-    The verdict follows from recorded epochs alone, and what a pruned trial tells later does not count: so the record
-    is the same when nobody answers in time.
+    The answer depends only on recorded epochs, and later facts of a pruned trial do not count. So the record is the
+    same when no answer arrives in time.
     """
     if spec.cell.pruner != "none":
         orders.await_verdict(spec.number, epoch, VERDICT_S)
 
 
 class NotTheTrial(RuntimeError):
-    """A process that a person's code has forked speaks for the trial."""
+    """A process that the user's code has forked used the trial."""
 
 
 class PipeClosed(RuntimeError):
-    """A person's code has closed what was not its own."""
+    """The user's code has closed the descriptor for facts."""
 
 
 class Commands:
-    """What the supervisor asked for: a thread reads stdin, the trial looks between two optimizer steps.
+    """Commands of the supervisor. A thread reads them from stdin; the trial checks for them between two steps.
 
-    `leave` ends the process when the supervisor has died and its trial comes to no step; without it the trial ends.
+    `leave` ends the process if the supervisor has died and the trial reaches no step. None: only the trial ends.
     """
 
     def __init__(self, fd: int, leave: Callable[[], object] | None = None) -> None:
         self._stop = threading.Event()
         self._pruned: set[int] = set()
         self._runs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._verdicts: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()  # None: look at the others
-        self.training = False  # there is, or soon will be, something worth a checkpoint
-        self.alone = False  # the supervisor died: nobody will answer
-        self.struck = False  # by a signal, which has ended what the trial had started: what it makes of that is wrong
-        self.cut = False  # the supervisor sends the signal, of which a handler of the person's may make an early end
-        self.tell: Callable[[dict[str, Any]], None] = lambda _: None  # one fact of the trial that runs, at once
+        self._verdicts: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()  # None: wake the waiting code
+        self.training = False  # there is, or will soon be, something to checkpoint
+        self.supervisor_died = False  # no command and no answer will come
+        self.terminated = False  # SIGTERM also ended the trial's children, so its results from now on are wrong
+        self.leaving = False  # SIGTERM follows; a handler of the user's own may end the epoch early
+        self.tell: Callable[[dict[str, Any]], None] = lambda _: None  # sends one fact of the running trial
         self.pid = os.getpid()
-        self.leaves_struck = False  # nothing that the trial does once it is struck counts
+        self.exits_when_terminated = False  # end the process TERMINATED_S after such a SIGTERM
         self.leave = leave
         threading.Thread(target=self._read, args=(fd, leave), name="orders", daemon=True).start()
 
     def next(self) -> dict[str, Any] | None:
-        """The next trial spec as JSON, or its {"file": path}; None when there will be none."""
+        """Waits for the next trial specification as JSON, or its {"file": path}; None: there will be none."""
         return None if self.stop_asked() else self._runs.get()
 
     def stop_asked(self) -> bool:
@@ -255,14 +259,14 @@ class Commands:
         return number in self._pruned
 
     def check_own(self) -> None:
-        """Raises NotTheTrial in a process that a person's code has forked: files and facts are the trial's alone."""
+        """Raises NotTheTrial in a process that the user's code has forked: it must not write files or facts."""
         if (me := os.getpid()) != self.pid:
             raise NotTheTrial(f"the trial's process is {self.pid}, this is {me}, which its code has forked; {TELL}")
 
     def leave_if_forked(self, error: BaseException | None = None) -> None:
-        """Ends a process that a person's code has forked and that has run out of it: it is no trial.
+        """Ends a process that the user's code has forked and that returned from that code into ours.
 
-        It ends as at os._exit: what is to be done at the end of the trial's process is not its own.
+        Ends it by os._exit, because exit handlers are for the trial's process only.
         """
         if os.getpid() == self.pid:
             return
@@ -277,7 +281,7 @@ class Commands:
         exit_now(code & 0xFF)
 
     def await_verdict(self, number: int, epoch: int, timeout_s: float) -> None:
-        """Returns when the supervisor has judged this epoch, asked for anything else, or said nothing for so long."""
+        """Waits until the supervisor has judged this epoch, requested something else, or the timeout has passed."""
         until = time.monotonic() + timeout_s
         while not self.stop_asked() and not self.prune_asked(number):
             try:
@@ -288,24 +292,24 @@ class Commands:
                 return
 
     def verdict(self, number: int, epoch: int) -> bool | None:
-        """Waits until the supervisor has judged this epoch: is the trial pruned? None: the supervisor died."""
+        """Waits until the supervisor has judged this epoch, and returns whether to prune. None: the supervisor died."""
         while not self.prune_asked(number):
-            if self.alone:
+            if self.supervisor_died:
                 return None
             if self._verdicts.get() == (number, epoch):
                 return False
         return True
 
-    def strike(self) -> None:
-        """SIGTERM, which the supervisor and every engine send to all that the trial has started, too."""
-        first, self.struck = not self.struck, self.struck or orphans.has_started_any()
+    def on_sigterm(self) -> None:
+        """Requests a stop. Supervisor and batch systems send SIGTERM also to the trial's children."""
+        first, self.terminated = not self.terminated, self.terminated or orphans.has_started_any()
         self.ask_stop()
-        if first and self.struck and self.leaves_struck:
-            threading.Thread(target=self._leave_struck, name="orders", daemon=True).start()
+        if first and self.terminated and self.exits_when_terminated:
+            threading.Thread(target=self._exit_terminated, name="orders", daemon=True).start()
 
-    def _leave_struck(self) -> None:
-        time.sleep(STRUCK_S)
-        _say_if_possible(f"stopped: it has not ended within {STRUCK_S:g} s of the signal to all that it had started")
+    def _exit_terminated(self) -> None:
+        time.sleep(TERMINATED_S)
+        _say_if_possible(f"stopped: it has not ended within {TERMINATED_S:g} s of SIGTERM to it and its children")
         with contextlib.suppress(OSError, PipeClosed):
             self.tell({"fact": "stopped"})
         if self.leave is not None:
@@ -323,18 +327,18 @@ class Commands:
                     self._obey(protocol.decode(line))
                 except (ValueError, LookupError, TypeError) as error:
                     _say_if_possible(f"unreadable command ignored: {error!r:.200}")
-        self.alone = True
-        self.ask_stop()  # end of file: the supervisor died, and no orphan trains on
+        self.supervisor_died = True
+        self.ask_stop()  # end of file: the supervisor died, so stop training
         if leave is None:
             return
-        if self.training:  # else nothing has been trained: do not import, load and build for nobody
+        if self.training:  # else nothing has been trained that could be saved
             time.sleep(ORPHAN_S)
             _say_if_possible(f"the worker is gone, and no step has ended for {ORPHAN_S:g} s: left")
         leave()
 
     def _obey(self, command: dict[str, Any]) -> None:
         if command.get("do") == "run":
-            self._pruned.clear()  # what was pruned before was another trial, perhaps of the same number
+            self._pruned.clear()  # of an earlier trial, perhaps with the same number
             by_file: dict[str, Any] = {name: command[name] for name in ("file", "md5") if name in command}
             self._runs.put(by_file if "file" in by_file else command.get("spec") or {})
         elif command.get("do") == "prune":
@@ -347,12 +351,12 @@ class Commands:
         elif command.get("do") == "stop":
             self.ask_stop()
         elif command.get("do") == "leave":
-            self.cut = True
+            self.leaving = True
             self.ask_stop()
 
 
 class Throttle:
-    """When to tell a step and when to write a checkpoint, so that checkpoints stay below 2 % of training."""
+    """Limits how often steps are sent and checkpoints are written: checkpoints take at most 2 % of training time."""
 
     def __init__(self, every_s: float) -> None:
         self.every_s = every_s
@@ -379,18 +383,18 @@ class Throttle:
 
 
 def say(line: str) -> None:
-    """One line in the trial's log, in one write: what the trial has started writes there, too."""
+    """Writes one line to the trial's log, in one write, because the trial's children write there, too."""
     print(f"{time.strftime('%H:%M:%S')} {line}\n", end="", flush=True)
 
 
 def _say_if_possible(line: str) -> None:
-    """On a full disk the thread that hears the worker must live on."""
+    """Writes one line to the log. Ignores a full disk, because the thread that reads commands must survive it."""
     with contextlib.suppress(OSError):
         say(line)
 
 
 class Pipe:
-    """Where facts go. Each carries a seal, as a person's code may write into any descriptor."""
+    """The pipe for facts. Each fact has a seal, because the user's code may write to any descriptor."""
 
     def __init__(self, fd: int) -> None:
         self.fd, self.seal = fd, os.urandom(8).hex()
@@ -400,10 +404,10 @@ class Pipe:
         self.tell({"fact": "ready", "pid": os.getpid()})
 
     def tell(self, fact: dict[str, Any]) -> bool:
-        """Writes one fact; False when the supervisor has gone. Raises PipeClosed."""
+        """Writes one fact. Returns False if the supervisor is gone. Raises PipeClosed."""
         data = protocol.encode(fact | {"seal": self.seal})
         try:
-            if not os.path.samestat(os.fstat(self.fd), self._is):  # a file of the person's has its number now
+            if not os.path.samestat(os.fstat(self.fd), self._is):  # the user's code has reused the number
                 raise OSError(errno.EBADF, "another file")
             while data:  # a pipe may take less than the whole line
                 data = data[os.write(self.fd, data) :]
@@ -413,8 +417,8 @@ class Pipe:
             if error.errno != errno.EBADF:
                 raise
             raise PipeClosed(
-                "the code has closed the descriptor on which this process tells what it does; close only what it has "
-                "opened"
+                "the code has closed the descriptor on which this process sends its facts; close only descriptors "
+                "that the code has opened"
             ) from None
         return True
 

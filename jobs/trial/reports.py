@@ -1,7 +1,7 @@
-"""Reads what a command reports, from files that grow: JSON lines, or lines of output that match.
+"""Reads a command's reports from growing files: JSON lines, or lines of output that match a regular expression.
 
-A file is read from its first byte in every process, because the one before may have been killed with lines unread. The
-windows say which bytes each attempt has written; a line that a kill cut off ends no window, and counts nowhere.
+Every process reads a file from its first byte, because the previous one may have been killed with lines unread. A
+window is the range of bytes that one attempt has written. A line that a kill cut off is ignored.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
     from fts.jobs.api.command import CommandCell
 
 CHUNK = 1 << 20  # bytes
-LONGEST = 1 << 20  # bytes of a line that is looked at
+LONGEST = 1 << 20  # bytes; longer lines are ignored
 TAIL = 4096  # bytes
-LINE_END = re.compile(rb"[\r\n]")  # a progress bar writes many lines in one
+LINE_END = re.compile(rb"[\r\n]")  # \r: a progress bar overwrites its line
 EPOCH = re.compile(r"\b(?:epoch|step|round|iteration|iter)\b\W{0,3}(\d{1,9})\b", re.IGNORECASE)
-MOST_NAMES = 50  # of metrics that a sentence may list
+MOST_NAMES = 50  # of metrics in one message
 
 
 @dataclass
 class Window:
-    """What one attempt has written to a file."""
+    """The range of bytes that one attempt has written to a file."""
 
     start: int
-    end: int | None = None  # None: it writes now
+    end: int | None = None  # None: it is still writing
 
 
 class Lines:
-    """The whole lines of a file, each with the attempt that wrote it."""
+    """The complete lines of a file, each with the attempt that wrote it."""
 
     def __init__(self, path: Path, windows: list[Window]) -> None:
         self.path, self.windows = path, windows
         self._at, self._position, self._rest = 0, windows[0].start, b""
-        self._seen: tuple[int, int] | None = None  # inode and time of change, when it was last looked at
-        self._tail = b""  # the last bytes before the position: others there mean that the file was written anew
+        self._seen: tuple[int, int] | None = None  # inode and modification time at the last read
+        self._tail = b""  # the last bytes before the position; if they differ, the file was rewritten
         self.last = ""  # the last line that is not blank
 
     def new(self, ended: bool = False) -> Iterator[tuple[int, str]]:
-        """Those that came since; `ended`: the writer has ended by itself, so the last one needs no end."""
+        """Yields the new lines. `ended`: the writer has ended by itself, so the last line needs no newline."""
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -72,7 +72,7 @@ class Lines:
                     *lines, self._rest = LINE_END.split(self._rest + chunk)
                     self._rest = self._rest[: LONGEST + 1]
                     for line in lines:
-                        yield from self._told(line)
+                        yield from self._decoded(line)
                 if window.end is None:
                     break
                 self._at, self._rest = self._at + 1, b""
@@ -82,16 +82,16 @@ class Lines:
                     self._position = start
         if ended:
             line, self._rest = self._rest, b""
-            yield from self._told(line)
+            yield from self._decoded(line)
 
-    def _told(self, line: bytes) -> Iterator[tuple[int, str]]:
+    def _decoded(self, line: bytes) -> Iterator[tuple[int, str]]:
         text = line.decode(errors="replace").strip() if len(line) <= LONGEST else ""
         if text:
             self.last = text
             yield self._at, text
 
     def _notice_new_file(self, handle: int) -> None:
-        """One that the command has cut or replaced is read again from its beginning, as this attempt's."""
+        """Reads a file that was truncated or replaced from its beginning, as written by this attempt."""
         found = os.fstat(handle)
         seen, self._seen = self._seen, (found.st_ino, found.st_mtime_ns)
         if seen == self._seen:
@@ -106,7 +106,7 @@ class Lines:
 
 @dataclass
 class Report:
-    """One epoch as the command told it."""
+    """One epoch that the command reported."""
 
     attempt: int
     step: int
@@ -116,20 +116,20 @@ class Report:
 
 @dataclass
 class Reports:
-    """Lines in, epochs out: each once, when its deciding metric is there."""
+    """Converts lines to epochs. An epoch is complete when it has the study's metric."""
 
     cell: CommandCell
     complain: Callable[[str], None]
-    told: list[Report] = field(default_factory=list)
+    epochs: list[Report] = field(default_factory=list)
     names: dict[str, None] = field(default_factory=dict)  # every metric that was seen, in order
     _partial: dict[tuple[int, int], dict[str, float]] = field(default_factory=dict)
     _latest: dict[int, Report] = field(default_factory=dict)  # step -> its last report
-    _counted: dict[int, int] = field(default_factory=dict)  # attempt -> its reports without a number of their own
-    complaints: list[str] = field(default_factory=list)  # about reports that are no such, each once
-    _undecided: set[Any] = field(default_factory=set)  # steps that began without the deciding metric, before any had it
+    _counted: dict[int, int] = field(default_factory=dict)  # attempt -> number of its reports without `epoch` or `step`
+    complaints: list[str] = field(default_factory=list)  # about invalid reports, each once
+    _undecided: set[Any] = field(default_factory=set)  # steps without the study's metric, until one has it
 
     def take(self, attempt: int, line: str) -> Report | None:
-        """The epoch that this line completes; None: it says nothing new."""
+        """Returns the epoch that this line completes, or None if it reports nothing new."""
         found = self._by_regex(line) if self.cell.regex is not None else self._by_json(line)
         if found is None:
             return None
@@ -139,7 +139,7 @@ class Reports:
             if len(self.names) < MOST_NAMES:
                 self.names.setdefault(name)
         decides = self.cell.metric in metrics
-        if metrics and not decides and not self.told:
+        if metrics and not decides and not self.epochs:
             self._undecided.add((attempt, step) if step is not None else len(self._undecided))
         if step is None:
             step = self._counted.get(attempt, 0)
@@ -154,17 +154,17 @@ class Reports:
         report = Report(attempt, step, together[self.cell.metric], dict(together))
         before = self._latest.get(step)
         self._latest[step] = report
-        self.told.append(report)
+        self.epochs.append(report)
         return None if before is not None and same(before.metrics, report.metrics) else report
 
     @property
     def lacks_metric(self) -> bool:
-        """Has a second step begun, and the deciding metric was never told? Its name may be another one."""
-        return not self.told and len(self._undecided) > 1
+        """Has a second step begun without the study's metric ever being reported? Its name may be wrong."""
+        return not self.epochs and len(self._undecided) > 1
 
     @property
     def best(self) -> Report | None:
-        """The best of the finite ones; of every step its last report."""
+        """The best finite epoch, with the last report of each step."""
         sound = [report for report in self._latest.values() if math.isfinite(report.value)]
         key = Direction(self.cell.direction).key
         return min(sound, key=lambda report: key(report.value), default=None)
@@ -189,7 +189,7 @@ class Reports:
         if not isinstance(found, dict):
             self._say_once(f"a line of the report is {line[:80]}, expected {self._expected}: it is left out")
             return None
-        if set(found) - set(EPOCH_GROUPS) == {VALUE} and self._has_one_goal:  # it says no other name
+        if set(found) - set(EPOCH_GROUPS) == {VALUE} and self._has_one_goal:  # the metric without a name
             found[self.cell.metric] = found.pop(VALUE)
         return found
 
@@ -216,7 +216,7 @@ class Reports:
         return found
 
     def _step(self, found: dict[str, Any]) -> int | None:
-        """Its number, taken out of what was found: `epoch`, else `step`."""
+        """Removes `epoch`, else `step`, from what was found and returns it as a number."""
         name = next((name for name in EPOCH_GROUPS if name in found), None)
         if name is None:
             return None
@@ -234,7 +234,7 @@ class Reports:
 
     def _number(self, name: str, value: Any) -> float | None:
         if (wrong := wrong_name(name)) is not None:
-            self._say_once(f"{wrong}; it is not on record")
+            self._say_once(f"{wrong}; it is not recorded")
             return None
         if isinstance(value, int | float | str) and not isinstance(value, bool):
             try:
@@ -258,7 +258,7 @@ def is_number(value: Any) -> bool:
 
 
 def same(one: dict[str, float], other: dict[str, float]) -> bool:
-    """Equal, and a NaN equals a NaN."""
+    """Are the metrics equal? NaN equals NaN."""
     return one.keys() == other.keys() and all(
         one[name] == other[name] or (math.isnan(one[name]) and math.isnan(other[name])) for name in one
     )

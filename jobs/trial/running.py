@@ -1,4 +1,4 @@
-"""One running trial, seen from its process: what the function does becomes facts, what people ask reaches it."""
+"""The running trial inside its process: sends what the function does as facts, and applies stop and prune requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.function import VALUE
 from fts.jobs.api.nearest import nearest
 from fts.jobs.api.objective import Stopped
-from fts.jobs.trial.error_text import asked_from, is_own
+from fts.jobs.trial.error_text import current_line, is_own
 from fts.jobs.trial.process import Commands, Throttle, say
 from fts.state.files import CannotWrite, atomic_write
 from fts.state.values import bounded
@@ -28,16 +28,14 @@ if TYPE_CHECKING:
     from fts.jobs.trial.checkpoint import Checkpoint
 
 
-ASKS = "asks.json"  # in a checkpoint: whether the function asked to be judged at its last epoch, once that is known
-
-
+ASKS = "asks.json"  # file of a checkpoint: did the function ask the pruner at its last epoch? Written once known
 LAST_STEP = 2**31
 LONGEST_NAME = 100  # of a metric
-MAX_METRICS = 1000  # of one epoch: a fact is one line
+MAX_METRICS = 1000  # of one epoch, because a fact is one line
 
 
 class BadReport(ValueError):
-    """What an objective reported or returned is no number, or lacks the metric that decides."""
+    """An objective reported or returned something that is not a number, or not the study's metric."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +59,21 @@ class RunningTrial:
         self.params: dict[str, Any] = dict(spec.params)
         self.axes: dict[str, str | int | float] = dict(spec.cell.axes)
         self.folder = Path(spec.folder).absolute()
-        self.recorded = {str(draw["name"]): draw for draw in spec.draws}  # by this process, and before it
+        self.recorded = {str(draw["name"]): draw for draw in spec.draws}  # draws of this and of earlier attempts
         self.reports: list[Report] = []
-        self.judged: dict[int, bool] = {}  # epoch -> was it pruned there; of the epochs that the function asked about
+        self.judged: dict[int, bool] = {}  # epoch at which the function asked the pruner -> was the trial pruned?
         self.pace = Throttle(spec.checkpoint_every_s)
-        self.checkpoints: Checkpoint | None = None  # once the function has asked for them
-        self.trial: Any = None  # Optuna's, where the function gets one
-        self.loaded: Path | None = None  # the checkpoint it goes on from, until anything new is done
+        self.checkpoints: Checkpoint | None = None  # set by the first fts.checkpoint(trial)
+        self.trial: Any = None  # the Optuna trial, if the function gets one
+        self.loaded: Path | None = None  # the checkpoint it resumed from, until the next report or checkpoint
         self.where = spec.cell.path.name  # with the line of the function, once it is loaded
-        self.left = False  # Stopped was raised: whatever the function makes of it is no result
+        self.left = False  # Stopped was raised; what the function returns after that is not a result
         self._next_draw = 1 + max((int(draw["k"]) for draw in spec.draws), default=-1)
-        self._leaves = False  # a stop was asked, and the checkpoint for it is written
-        self._unsettled: Path | None = None  # a checkpoint of an epoch of which nobody knows yet whether it is judged
+        self._leaves = False  # a stop was requested, and its checkpoint is written
+        self._unsettled: Path | None = None  # the latest checkpoint, while it is unknown if its last epoch is judged
         self._said_repeated = False
         self._said: set[str] = set()
-        self._late = 0  # reports since a stop was asked
+        self._late = 0  # number of reports since a stop was requested
         self._last_report = time.monotonic()
 
     @property
@@ -83,14 +81,14 @@ class RunningTrial:
         folder = self.folder / "checkpoint"
         return folder if self.spec.resume and folder.is_dir() else None
 
-    # -- what it tells
+    # -- facts that it sends
 
     def started(self, **facts: Any) -> None:
         self.orders.tell({"fact": "started", **facts})
 
     def drew(self, name: str, value: Any, distribution: dict[str, Any]) -> None:
-        """A parameter has its value; told before anything is done with it."""
-        self.leave_if_struck()
+        """Sends a drawn parameter, before the function gets its value."""
+        self.stop_if_terminated()
         self.params[name] = value
         before = self.recorded.get(name)
         if before is None:
@@ -103,7 +101,7 @@ class RunningTrial:
             self.stop()
 
     def sampler_kept(self, attributes: dict[str, Any]) -> None:
-        """What its sampler keeps for later trials; told before the value that was drawn with it."""
+        """Sends the state that the sampler keeps for later trials, before the value that was drawn with it."""
         self.orders.tell({"fact": "sampler", **attributes})
 
     def _tell_draw(self, name: str, value: Any, distribution: dict[str, Any]) -> None:
@@ -113,12 +111,12 @@ class RunningTrial:
         self.orders.tell({"fact": "draw", **draw})
 
     def report(self, step: int, value: float, metrics: dict[str, float]) -> None:
-        """Tells one epoch. Raises Stopped after it, where a stop was asked and nothing can be saved."""
+        """Sends one epoch. Raises Stopped after it if a stop was requested and no checkpoint can be expected."""
         if step > LAST_STEP:
             raise BadReport(f"the step is {step}, expected at most {LAST_STEP}")
-        if self.orders.cut:
-            self.stop()  # a handler of the person's may have cut this epoch short
-        self.leave_if_struck()
+        if self.orders.leaving:
+            self.stop()  # a signal handler of the function may have ended this epoch early
+        self.stop_if_terminated()
         self._settle(asks=False)
         self.loaded = None
         report = Report(step, bounded(value), metrics)
@@ -133,23 +131,23 @@ class RunningTrial:
                 self.stop()
 
     def numbers(self, given: Mapping[Any, Any], *wanted: str) -> dict[str, float]:
-        """Metrics as they are recorded; of one that cannot be, the log says so once. Raises BadReport."""
+        """Returns the metrics that can be recorded, and logs the others once. Raises BadReport if one is `wanted`."""
         return metrics_of(given, wanted, self._left_out)
 
     def _left_out(self, why: str) -> None:
         if (about := why.partition(" is ")[0]) not in self._said:
             self._said.add(about)
-            say(f"{why}; it is not on record")
+            say(f"{why}; it is not recorded")
 
     def repeated(self, step: int, value: float) -> None:
-        """Says, once in a trial, that a second report of a step is ignored, as Optuna has it."""
+        """Logs once per trial that a second report of a step is ignored, as in Optuna."""
         if not self._said_repeated:
             self._said_repeated = True
-            place = asked_from(self.cell.path.parent.absolute()) or self.where
+            place = current_line(self.cell.path.parent.absolute()) or self.where
             say(f"step {step} was reported before: {value} is ignored, as each further value of a step is ({place})")
 
     def kept(self, name: str, facts: dict[str, Any]) -> None:
-        """A file of the trial's folder that stays when it has ended: its md5, its bytes."""
+        """Sends a file of the trial's folder that must be kept, with its md5 and bytes."""
         self.orders.tell({"fact": "kept", "name": name, **facts})
 
     def step(self, step: int, epoch: int, loss: float | None, step_s: float) -> None:
@@ -157,27 +155,27 @@ class RunningTrial:
             self.orders.tell({"fact": "step", "step": step, "epoch": epoch, "loss": loss, "step_s": step_s})
 
     def checkpoint(self, saved: dict[str, Any]) -> None:
-        """Tells of a checkpoint. Raises Stopped after it, where a stop was asked."""
+        """Sends a checkpoint. Raises Stopped after it if a stop was requested."""
         self.loaded = None
         self.orders.tell({"fact": "checkpoint", **saved})
         if self.unjudged:
             self._unsettled = Path(saved["path"])
         if self.stop_asked and self._unsettled is None:
             self.stop()
-        self._leaves = self.stop_asked  # at its next call: whether it is pruned here is asked first, as without a stop
+        self._leaves = self.stop_asked  # stops at the next call, after the pruner has answered as without a stop
 
-    # -- what it is told
+    # -- requests that it receives
 
     @property
     def stop_asked(self) -> bool:
         return self.orders.stop_asked()
 
-    def leave_if_struck(self) -> None:
-        """Raises Stopped after a signal that has also ended what the function had started, such as a program.
+    def stop_if_terminated(self) -> None:
+        """Raises Stopped after a SIGTERM that also ended the function's child processes.
 
-        A function may take its end for a poor value. What is on record was there before, and the trial goes on from it.
+        The function may take the end of a child for a poor value. So nothing after the signal is recorded.
         """
-        if self.orders.struck:
+        if self.orders.terminated:
             self.stop()
 
     def stop(self) -> None:
@@ -185,7 +183,7 @@ class RunningTrial:
         raise Stopped(f"trial {self.number} was asked to stop")
 
     def judge(self) -> bool:
-        """Is the trial pruned? Waits for the verdict, which depends on the recorded epochs alone, never on time."""
+        """Is the trial pruned? Waits for the pruner, which uses only the recorded epochs, never the time."""
         if self.cell.pruner == "none" or not self.reports:
             pruned = False
         else:
@@ -202,31 +200,33 @@ class RunningTrial:
         self.orders.tell({"fact": "judge", "epoch": epoch})
         verdict = self.orders.verdict(self.number, epoch)
         if verdict is None:
-            self.stop()  # the supervisor died: the next one is asked again
+            self.stop()  # the supervisor died; the next one will be asked again
         return bool(verdict)
 
-    # -- whether the last epoch of a checkpoint was judged
+    # -- has the pruner judged the last epoch of a checkpoint?
 
     @property
     def unjudged(self) -> bool:
-        """May the function still ask whether it is pruned at its last epoch?"""
+        """May the function still ask the pruner about its last epoch?"""
         last = self.reports[-1].step if self.reports else None
         return self.cell.pruner != "none" and last is not None and last not in self.judged and self.may_ask
 
     @cached_property
     def may_ask(self) -> bool:
-        """Does any file of the person's speak of pruning, or of callbacks, which may prune?"""
-        return speaks_of_pruning(Path(self.cell.folder).absolute(), self.cell.path.absolute())
+        """Does the user's code mention pruning, or callbacks, which may prune?"""
+        return mentions_pruning(Path(self.cell.folder).absolute(), self.cell.path.absolute())
 
     def _settle(self, asks: bool) -> None:
-        """Writes beside the latest checkpoint whether the function asks to be judged at its last epoch."""
+        """Writes into the latest checkpoint whether the function asked the pruner at its last epoch."""
         if self._unsettled is not None:
-            with suppress(CannotWrite):  # then nobody knows, and the checkpoint before it is used
+            with suppress(CannotWrite):  # then it stays unknown, and a resume uses the previous checkpoint
                 atomic_write(self._unsettled / ASKS, json.dumps(asks), durable=False)
             self._unsettled = None
 
     def restore(self, reports: Sequence[Report], judged: Sequence[int], draws: Sequence[dict[str, Any]]) -> None:
-        """Draws and epochs of a checkpoint: told again, because the supervisor may have died before it wrote them."""
+        """Takes over draws and epochs of a checkpoint and sends them again: the supervisor may have died before it
+        wrote them.
+        """
         for draw in draws:
             if draw["name"] not in self.recorded:
                 self._tell_draw(draw["name"], draw["value"], draw["distribution"])
@@ -237,8 +237,8 @@ class RunningTrial:
             self.orders.tell(report.fact())
 
 
-def speaks_of_pruning(folder: Path, *files: Path) -> bool:
-    """Does any of these files, or of the modules that were imported from the folder?"""
+def mentions_pruning(folder: Path, *files: Path) -> bool:
+    """Does any of these files, or of the modules imported from the folder, mention pruning or callbacks?"""
     loaded = [
         Path(str(module.__file__))
         for name, module in list(sys.modules.items())
@@ -249,7 +249,9 @@ def speaks_of_pruning(folder: Path, *files: Path) -> bool:
 
 
 def running_of(trial: Any) -> RunningTrial | None:
-    """Behind the trial that a function got; None: it runs under plain Optuna. Raises TypeError for what is no trial."""
+    """Returns the RunningTrial of the trial that a function got; None under plain Optuna. Raises TypeError if it is
+    not a trial.
+    """
     running = getattr(trial, "running", None)
     if hasattr(running, "drew"):
         return running
@@ -259,33 +261,33 @@ def running_of(trial: Any) -> RunningTrial | None:
 
 
 def number_of(value: Any, what: str) -> float:
-    """As it is recorded. Raises BadReport for what is no number."""
+    """Returns the number that is recorded for a value. Raises BadReport if it is not a number."""
     try:
         return bounded(float(value))
     except OverflowError:
         size = f"a whole number of {value.bit_length()} bits" if isinstance(value, int) else "too large"
         raise BadReport(f"{what} is {size}, expected at most 1.8e308") from None
-    except Exception:  # noqa: BLE001  # a tensor of many values: RuntimeError; a class of the person's: whatever it raises
+    except Exception:  # noqa: BLE001  # RuntimeError of a tensor of many values; anything of the user's own classes
         raise BadReport(f"{what} is {shown(value)} of type {type(value).__name__}, expected a number") from None
 
 
 def wrong_name(name: str) -> str | None:
-    """Why no metric can be recorded under it; None: one can."""
+    """Returns why this cannot be the name of a metric, or None."""
     if 0 < len(name) <= LONGEST_NAME and name.isprintable():
         return None
     return f"a metric is called {name!r:.80}, expected 1 to {LONGEST_NAME} printable characters"
 
 
 def shown(value: Any) -> str:
-    """At most 80 characters of it; also of what holds itself, or cannot be shown."""
+    """Returns the repr, at most 80 characters; also for values that contain themselves or have a broken repr."""
     try:
         return f"{value!r:.80}"
-    except Exception:  # noqa: BLE001  # of a class of the person's
+    except Exception:  # noqa: BLE001  # of the user's own classes
         return "something"
 
 
 def python_values(given: Any) -> Any:
-    """Numbers and short arrays of numpy, torch and their like as Python's own, inside of lists and dicts, too."""
+    """Converts numbers and short arrays of numpy, torch and others to Python's, also inside lists and dicts."""
     if isinstance(given, dict):
         return {python_values(name): python_values(value) for name, value in given.items()}
     if isinstance(given, list | tuple):
@@ -299,10 +301,10 @@ def python_values(given: Any) -> Any:
 def metrics_of(
     given: Mapping[Any, Any], wanted: Sequence[str] = (), left_out: Callable[[str], object] | None = None
 ) -> dict[str, float]:
-    """Metrics as they are recorded. Raises BadReport for what is no number, and for more than a record holds.
+    """Returns the metrics as they are recorded. Raises BadReport for a value that is not a number, or too many metrics.
 
-    `left_out` hears of those that cannot be recorded, which then cost the others nothing; but not of the `wanted` ones,
-    nor of the first where these name the value alone: without it nothing is decided.
+    With `left_out`, a metric that cannot be recorded is passed to it and skipped instead. This excludes the `wanted`
+    metrics, and the first one if only `value` is wanted, because it is then the trial's value.
     """
     if len(given) > MAX_METRICS:
         raise BadReport(f"{len(given)} metrics were given, expected at most {MAX_METRICS}: keep arrays in a file")
@@ -321,8 +323,8 @@ def metrics_of(
     return found
 
 
-def deciding(metrics: Mapping[str, float], wanted: str) -> float:
-    """The metric that the study optimises; its first one where the study names none. Raises BadReport."""
+def main_value(metrics: Mapping[str, float], wanted: str) -> float:
+    """Returns the value of the study's metric, or of the first metric if the study names none. Raises BadReport."""
     if wanted in metrics:
         return metrics[wanted]
     if wanted == VALUE and metrics:
@@ -337,7 +339,7 @@ def is_finite(value: float | None) -> bool:
 
 
 def peak_bytes() -> int | None:
-    """Largest resident size of this process so far; Linux."""
+    """Returns the largest resident size of this process so far; None except on Linux."""
     if sys.platform == "linux":
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

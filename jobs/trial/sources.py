@@ -1,7 +1,7 @@
-"""Reads metrics from the files that training libraries write anyway: CSV, TensorBoard's events, a JSON of results.
+"""Reads metrics from files that training libraries write: CSV, TensorBoard events, a JSON of results.
 
-What is found is appended to the trial's report as JSON lines, once, so that nothing is lost when the command replaces
-its file or either process is killed: each process reads the files from their beginning and adds what is new.
+New rows are appended once to the trial's report as JSON lines, so that nothing is lost when the command replaces its
+file or either process is killed. Each process reads the files from their beginning.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 MOST_FILES = 1000
 LARGEST_RESULTS = 16 << 20  # bytes of a JSON file of results
-MOST_BYTES = 8 << 20  # of a file that are read at a time
-EVERY_S = 0.1  # between two looks at the files
-TAIL = 1024  # bytes before the position, by which a file is known again
+MOST_BYTES = 8 << 20  # read from a file at a time
+EVERY_S = 0.1  # between two reads of the files
+TAIL = 1024  # bytes before the position; if they differ, the file was replaced
 
 Row = dict[str, Any]
 
@@ -36,18 +36,18 @@ class Mirror:
 
     def __init__(self, source: Source, report: Path) -> None:
         self.source, self.report = source, report
-        self._told = set(_lines(report))
+        self._written = set(_lines(report))
         self._next = 0.0
 
     def update(self, ended: bool = False) -> None:
-        """What the files tell beyond the report; `ended`: the command has ended by itself."""
+        """Appends the rows that the report does not have yet. `ended`: the command has ended by itself."""
         if time.monotonic() < self._next and not ended:
             return
         fresh: list[str] = []
         for row in self.source.new(ended):
             line = json.dumps(row)
-            if line not in self._told:
-                self._told.add(line)
+            if line not in self._written:
+                self._written.add(line)
                 fresh.append(line + "\n")
         if fresh:
             handle = open_log(self.report)
@@ -59,7 +59,7 @@ class Mirror:
 
 
 class Source:
-    """The files that a path or pattern names, each read as it grows."""
+    """The files that match a path or pattern, each read while it grows."""
 
     what = "file"
 
@@ -86,7 +86,7 @@ class Source:
 
     @property
     def found(self) -> str:
-        """What was there, for a sentence."""
+        """What was found in the files, in words."""
         files = self.files()
         if not files:
             return f"there is no file {self.pattern}"
@@ -99,22 +99,22 @@ class Source:
 
 
 class GrowingText:
-    """The whole lines of a file that grows; one that was replaced or cut is read again."""
+    """The complete lines of a growing file. A file that was replaced or truncated is read again."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.position, self.rest = path, 0, b""
-        self.names: list[str] | None = None  # of the columns, once the first line was read
-        self.count = 0  # rows with the metric that decides
+        self.names: list[str] | None = None  # of the columns, after the first line was read
+        self.count = 0  # number of rows with the study's metric
         self._inode, self._tail = -1, b""
 
     def new(self, ended: bool) -> tuple[list[str], bool]:
-        """Lines that came since, and whether they begin the file."""
+        """Returns the new lines, and whether they are the first of the file."""
         with self.path.open("rb") as file:
             found = os.fstat(file.fileno())
             file.seek(self.position - len(self._tail))
             tail = file.read(len(self._tail))
-            anew = found.st_ino != self._inode or found.st_size < self.position or tail != self._tail
-            if anew:
+            restarted = found.st_ino != self._inode or found.st_size < self.position or tail != self._tail
+            if restarted:
                 self._inode, self.position, self.rest, self._tail = found.st_ino, 0, b"", b""
             file.seek(self.position)
             chunk = file.read(MOST_BYTES)
@@ -123,11 +123,11 @@ class GrowingText:
         *lines, self.rest = (self.rest + chunk).split(b"\n")
         if ended and self.rest and not chunk[MOST_BYTES - 1 :]:
             lines, self.rest = [*lines, self.rest], b""
-        return [line.decode(errors="replace").strip("\r\ufeff") for line in lines], anew
+        return [line.decode(errors="replace").strip("\r\ufeff") for line in lines], restarted
 
 
 class CsvSource(Source):
-    """Lightning's metrics.csv and its like: a head of names, then one row a report; what is empty was not measured."""
+    """A CSV file such as Lightning's metrics.csv: a line of names, then one row per report. Empty cells are skipped."""
 
     what = "CSV"
 
@@ -140,8 +140,8 @@ class CsvSource(Source):
         text = self._open.setdefault(path, GrowingText(path))
         while True:
             before = text.position
-            lines, anew = text.new(ended)
-            if anew:
+            lines, restarted = text.new(ended)
+            if restarted:
                 text.names, text.count = None, 0
             for cells in csv.reader(line for line in lines if line.strip()):
                 if text.names is None:
@@ -164,7 +164,7 @@ class CsvSource(Source):
 
 
 class TensorBoardSource(Source):
-    """Scalars of event files below a folder; the tag `val/loss` is the metric val_loss."""
+    """The scalars of all event files in a folder. The tag `val/loss` becomes the metric val_loss."""
 
     what = "TensorBoard events"
 
@@ -181,7 +181,7 @@ class TensorBoardSource(Source):
 
 
 class ResultsSource(Source):
-    """A JSON file, written at the end, or again and again with its `epoch` or `step`; a list has many reports."""
+    """A JSON file, written at the end, or repeatedly with its `epoch` or `step`. A list holds several reports."""
 
     what = "JSON of results"
 
@@ -196,7 +196,7 @@ class ResultsSource(Source):
         try:
             content = json.loads(path.read_text(errors="replace"))
         except (ValueError, RecursionError):
-            if ended:  # while the command runs, it may be half written
+            if ended:  # while the command runs, the file may be incomplete
                 raise
             return
         several = isinstance(content, list)
@@ -213,7 +213,7 @@ class ResultsSource(Source):
 
 
 def source_of(cell: CommandCell, path: str, complain: Callable[[str], None]) -> Source | None:
-    """Reads what the cell names beside its report; None: it names nothing."""
+    """Returns the reader of the cell's file of metrics; None: the cell names none."""
     if cell.csv is not None:
         return CsvSource(path, cell, complain)
     if cell.tensorboard is not None:
@@ -222,18 +222,18 @@ def source_of(cell: CommandCell, path: str, complain: Callable[[str], None]) -> 
 
 
 def matching(pattern: str) -> list[Path]:
-    """The files of a path with wildcards, version_10 behind version_9."""
+    """Returns the files that match a path with wildcards, in natural order: version_9 before version_10."""
     found = glob.glob(pattern, recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
     return [Path(name) for name in sorted(found, key=_natural)[:MOST_FILES]]
 
 
 def metric_name(tag: str) -> str:
-    """A tag of TensorBoard as the name of a metric: letters, digits and _.-"""
+    """Converts a TensorBoard tag to the name of a metric: letters, digits and _.-"""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", tag)[:80] or "_"
 
 
 def number_in(text: str) -> int | float | None:
-    """None for what is empty or no number."""
+    """Returns the number in a text, or None."""
     text = text.strip()
     try:
         return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else float(text)
@@ -242,7 +242,7 @@ def number_in(text: str) -> int | float | None:
 
 
 def flat(content: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """`{"val": {"loss": 1}}` as val.loss and 1."""
+    """Flattens nested dicts: {"val": {"loss": 1}} yields val.loss and 1."""
     if isinstance(content, dict):
         for name, value in content.items():
             yield from flat(value, f"{before}{name}.")

@@ -1,4 +1,4 @@
-"""Asks a person's function for the space of each cell, in the interpreter of the study, which need not have fts.
+"""Calls a user's function that returns the space of each cell, in the study's interpreter, which need not have fts.
 
 other/python -P fts/jobs/trial/space_of.py HOME FILE.py:FUNCTION      (cells in, spaces out, as JSON)
 """
@@ -13,17 +13,17 @@ from typing import Any
 
 
 def lend(home: Path) -> None:
-    """Makes `import fts` work in the person's file."""
+    """Makes `import fts` work in the user's file."""
     found = importlib.util.spec_from_file_location("other_python", home / "jobs" / "trial" / "other_python.py")
-    assert found is not None and found.loader is not None, "it lies beside this file"
-    elsewhere = importlib.util.module_from_spec(found)
-    found.loader.exec_module(elsewhere)
-    elsewhere.lend(home)
+    assert found is not None and found.loader is not None, "it is in the folder of this file"
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    module.lend(home)
 
 
 def loaded(objective: str) -> Any:
-    """The function of FILE.py:FUNCTION, its file imported as a trial imports it."""
-    from fts.jobs.trial.function import module_name  # here: it can be found now
+    """Imports the file of FILE.py:FUNCTION as a trial does, and returns the function."""
+    from fts.jobs.trial.function import module_name  # here: it can be found only now
 
     file, _, name = objective.rpartition(":")
     path = Path(file).absolute()
@@ -40,8 +40,8 @@ def loaded(objective: str) -> Any:
     return function
 
 
-def asked(function: Any, cell: dict[str, Any]) -> Any:
-    """By the names of the axes where the function has them, else with the cell as a dict."""
+def call(function: Any, cell: dict[str, Any]) -> Any:
+    """Calls the function with axes as keyword arguments if its parameters are axes, else with the cell as a dict."""
     parameters = inspect.signature(function).parameters
     if not parameters:
         return function()
@@ -56,15 +56,13 @@ def asked(function: Any, cell: dict[str, Any]) -> Any:
 
 def main(objective: str) -> None:
     answer, output = os.dup(1), sys.stdout
-    os.dup2(2, 1)  # what the person's file prints is not the answer
+    os.dup2(2, 1)  # the output of the user's file is not the answer
     sys.stdout = sys.stderr
     cells = json.load(sys.stdin)
-    told: dict[str, Any]
     try:
         function = loaded(objective)
-        told = {"spaces": [asked(function, cell) for cell in cells]}
-        text = json.dumps(told)
-    except Exception as error:  # noqa: BLE001  # whatever a person's file raises
+        text = json.dumps({"spaces": [call(function, cell) for cell in cells]})
+    except Exception as error:  # noqa: BLE001  # whatever the user's file raises
         frames, trace = [], error.__traceback__
         while trace is not None:
             frames.append((Path(trace.tb_frame.f_code.co_filename), trace.tb_lineno))

@@ -1,7 +1,7 @@
-"""Writes into a trial's log which line its code is at, when its process crashes, ends itself, or is about to be killed.
+"""Writes the current stacks to a trial's log when its process crashes, ends itself, or is about to be killed.
 
-Python's faulthandler writes the stacks, also while a library keeps the interpreter locked; fts.jobs.trial.death reads
-them. Nothing is written, and nothing costs time, before the process ends.
+Python's faulthandler writes them, also while a library holds the interpreter lock; fts.jobs.trial.death reads them.
+Before the process ends, nothing is written and no time is spent.
 """
 
 from __future__ import annotations
@@ -16,36 +16,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AWAY = 60  # from here on a descriptor for the log is sought: code that sends 2 elsewhere for a while keeps this one
-# Sent before SIGKILL: it writes the stacks and ends the process. Others use SIGUSR1 and SIGUSR2, such as Lightning.
+MIN_LOG_FD = 60  # the log's descriptor is at least this, so that code that redirects descriptor 2 does not affect it
+# Sent before SIGKILL: it writes the stacks and ends the process. Libraries such as Lightning use SIGUSR1 and SIGUSR2.
 WHERE: int = signal.SIGRTMAX - 5 if hasattr(signal, "SIGRTMAX") else getattr(signal, "SIGEMT", signal.SIGUSR2)
 ENDING = (WHERE, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU)
 
-LOG: list[int] = []  # the descriptor of the trial's log, once there is a function
+LOG: list[int] = []  # the descriptor of the trial's log, after the first write_stacks()
 exit_now = os._exit  # before it is replaced below
 
 
 def write_stacks() -> None:
-    """From now on at a crash, at a timer that ends the process, and at WHERE."""
+    """From now on, writes the stacks at a crash, at a signal in ENDING, and at WHERE."""
     if not LOG:
-        LOG.append(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, AWAY))
-    os.dup2(2, LOG[0], inheritable=False)  # of the next trial in a reused process
+        LOG.append(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, MIN_LOG_FD))
+    os.dup2(2, LOG[0], inheritable=False)  # a reused process has a new log for each trial
     faulthandler.enable(LOG[0], all_threads=False)
     for number in ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:
-            faulthandler.register(number, LOG[0], all_threads=number == WHERE, chain=True)  # then it ends as before
+            faulthandler.register(number, LOG[0], all_threads=number == WHERE, chain=True)  # then ends as before
 
 
 def tell_own_end(tell: Callable[[dict[str, Any]], None], is_ours: Callable[[int], bool]) -> None:
-    """A trial that ends its own process says so first: a kill would pass for one from outside, os._exit for a crash.
+    """Makes code that ends its own process send the fact `ends itself` first.
 
-    It is a fact {"fact": "ends itself", "how", "signal"}, with the signal's number, or None for an exit. `is_ours`: has
-    the signal our handler? It ends the trial; one of the person's own need not.
+    Otherwise its signal would look as if it came from outside, and its os._exit like a crash. The fact has "how" and
+    "signal" (a number, or None for an exit). `is_ours`: does the signal have our handler, which ends the trial? A
+    handler of the user's own may not.
     """
     me, group = os.getpid(), os.getpgrp()
 
     def say(how: str, number: int | None) -> None:
-        with suppress(Exception):  # the pipe may be closed already, and the end must come
+        with suppress(Exception):  # the pipe may be closed already; the process must end anyway
             tell({"fact": "ends itself", "how": how, "signal": number})
         faulthandler.dump_traceback(LOG[0] if LOG else 2, all_threads=False)
 
@@ -53,13 +54,13 @@ def tell_own_end(tell: Callable[[dict[str, Any]], None], is_ours: Callable[[int]
         ours = number == signal.SIGTERM and is_ours(number)
         return ours or (number > 0 and signal.getsignal(number) is signal.SIG_DFL)
 
-    def telling(kill: Callable[[int, int], None], is_me: Callable[[int], bool]) -> Callable[[int, int], None]:
-        def told(target: int, number: int, /) -> None:
+    def reporting(kill: Callable[[int, int], None], is_me: Callable[[int], bool]) -> Callable[[int, int], None]:
+        def report_and_kill(target: int, number: int, /) -> None:
             if is_me(target) and ends(number):
                 say("killed itself" if number == signal.SIGKILL else f"sent itself {name_of(number)}", number)
             kill(target, number)
 
-        return told
+        return report_and_kill
 
     def raises(number: int, /) -> None:
         if os.getpid() == me and ends(number):
@@ -67,7 +68,7 @@ def tell_own_end(tell: Callable[[dict[str, Any]], None], is_ours: Callable[[int]
         raise_signal(number)
 
     def leaves(status: int) -> None:
-        if os.getpid() == me:  # a process that it has forked leaves so
+        if os.getpid() == me:  # a forked process also ends by os._exit
             say(f"called os._exit({status})", None)
         exit_now(status)
 
@@ -75,12 +76,12 @@ def tell_own_end(tell: Callable[[dict[str, Any]], None], is_ours: Callable[[int]
         return target == group or (target == 0 and os.getpgrp() == group)
 
     raise_signal = signal.raise_signal
-    os.kill = telling(os.kill, lambda target: target == me or is_own_group(-target))
-    os.killpg = telling(os.killpg, is_own_group)
+    os.kill = reporting(os.kill, lambda target: target == me or is_own_group(-target))
+    os.killpg = reporting(os.killpg, is_own_group)
     signal.raise_signal = raises
     os._exit = leaves  # type: ignore[assignment]  # it does not return either
 
 
 def name_of(number: int) -> str:
-    """SIGTERM, or `signal 40`."""
+    """Returns a signal's name, or `signal 40` if it has none."""
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

@@ -1,12 +1,12 @@
-"""A process that has imported what every trial of a function needs, and forks one process for each trial.
+"""A template process: imports what every trial of a function needs, and forks one process for each trial.
 
     python -Pm fts.jobs.trial.function --template-fd 5        (the supervisor starts it; Linux)
 
-It never imports a person's code, so a fork is as fresh as a new interpreter and starts in milliseconds. On its socket:
-{"do": "know", "history", "cell", "number", "trials"} tells of the trials before one. {"do": "fork"} with the
+It never imports the user's code, so a fork is as fresh as a new interpreter, and starts in milliseconds. On its socket
+{"do": "know", "history", "cell", "number", "trials"} sends the trials before trial `number`. {"do": "fork"} with the
 descriptors of stdin, facts and log is answered by {"forked": pid}, and by {"ended": pid, "code": n} when that process
-has ended; it stays a zombie, its pid its own, until {"do": "reap", "pid"}. A fork of a process with threads could
-hang, so one that has any answers {"refused": why}. End of file: it leaves.
+has ended. It stays a zombie, so that no other process gets its pid, until {"do": "reap", "pid"}. A fork of a process
+with threads could hang, so a template with threads answers {"refused": why}. At end of file the template exits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FDS = 3  # stdin, facts, log
-KEPT_BYTES = 8_000_000  # a draw after 10,000 trials takes and frees 10 times 640 kB
+KEPT_BYTES = 8_000_000  # a draw after 10,000 trials allocates and frees 640 kB ten times
 MODULES = (
     "fts.jobs.trial.function",
     "fts.jobs.trial.public",
@@ -42,13 +42,8 @@ MODULES = (
 
 
 def main(fd: int, life: Callable[[int], int]) -> int:
-    """Serves until its socket ends; `life` is that of a trial process, which gets the descriptor for its facts."""
-    for ignored in (
-        signal.SIGINT,
-        signal.SIGHUP,
-        signal.SIGTERM,
-        signal.SIGUSR1,
-    ):  # the supervisor's end is told by the socket
+    """Serves until its socket closes. `life` runs a trial process; its argument is the descriptor for facts."""
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):  # it ends when the socket closes
         signal.signal(ignored, signal.SIG_IGN)
     wake_read, wake_write = os.pipe()
     for end in (wake_read, wake_write):
@@ -62,7 +57,7 @@ def main(fd: int, life: Callable[[int], int]) -> int:
 
 
 def preload() -> None:
-    """Imports and, once, uses what a draw needs; an interpreter without Optuna goes without."""
+    """Imports what a draw needs and uses it once. Does nothing in an interpreter without Optuna."""
     with contextlib.suppress(ImportError), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in MODULES:
@@ -70,15 +65,15 @@ def preload() -> None:
         from fts.jobs.search.pure_sampler import PureSampler
 
         optuna, numpy = sys.modules["optuna"], sys.modules["numpy"]
-        numpy.empty(KEPT_BYTES, dtype="b")  # once freed, malloc keeps so much in each fork, for the arrays of a draw
+        numpy.empty(KEPT_BYTES, dtype="b")  # once freed, malloc keeps this memory for the arrays of a draw in each fork
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=PureSampler())
         study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=11)
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process as the interpreter does, without taking its modules apart."""
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    """Ends the process as the interpreter does, but without destroying its modules."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are not daemons
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -87,14 +82,14 @@ def leave(code: int) -> NoReturn:
 
 
 class Template:
-    """The loop of the template; in each fork it ends, and the fork goes on as a trial process."""
+    """The loop of the template. In a fork it returns, and the fork continues as a trial process."""
 
     def __init__(self, talk: socket.socket, wake_read: int, wake_write: int) -> None:
         self.talk, self.wake_read, self.wake_write = talk, wake_read, wake_write
-        self.children: set[int] = set()  # that have not been told as ended
+        self.children: set[int] = set()  # pids whose end has not been sent
 
     def serve(self) -> int | None:
-        """In the template None, at its end; in a fork the descriptor for its facts."""
+        """Returns None in the template, when it ends, and the descriptor for facts in a fork."""
         unread, fds = b"", list[int]()
         self.tell({"ready": os.getpid(), "modules": loaded_of_others()})
         with selectors.DefaultSelector() as ready:
@@ -124,7 +119,7 @@ class Template:
                             fds = []
 
     def fork(self, fds: list[int]) -> bool:
-        """True in the new process."""
+        """Forks a trial process. Returns True in the new process."""
         why = None
         if (count := threads()) > 1 and not threads_end_at_fork():
             why = f"{count} threads run in it"
@@ -145,7 +140,7 @@ class Template:
         return False
 
     def become(self, fds: list[int]) -> None:
-        """A session, descriptors, signals and generators of its own."""
+        """Gives a new fork its own session, descriptors, signals and random generators."""
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -159,7 +154,7 @@ class Template:
         os.close(stdin)
         os.close(log)
         if numpy_random := sys.modules.get("numpy.random"):
-            numpy_random.seed()  # as Python's own has been: each process begins elsewhere
+            numpy_random.seed()  # as Python does with its own after a fork: each process starts with another state
 
     def look_for_ended(self) -> None:
         for pid in sorted(self.children):
@@ -174,7 +169,7 @@ class Template:
             os.waitpid(pid, os.WNOHANG)
 
     def tell(self, fact: dict[str, Any]) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the next look finds the end of the socket
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # serve() will find the socket closed
             self.talk.sendall(json.dumps(fact).encode() + b"\n")
 
 
@@ -183,7 +178,7 @@ def threads() -> int:
 
 
 def threads_end_at_fork() -> bool:
-    """Do all other threads end before each fork and begin again after it? OpenBLAS' do."""
+    """Do all other threads end before each fork and start again after it? Those of OpenBLAS do."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)
@@ -192,6 +187,6 @@ def threads_end_at_fork() -> bool:
 
 
 def loaded_of_others() -> list[str]:
-    """Top modules that are neither ours nor Python's."""
+    """Returns the loaded top-level modules that belong neither to fts nor to Python."""
     tops = {name.partition(".")[0] for name in sys.modules}
     return sorted(tops - {"fts", "__main__", "__mp_main__"} - set(sys.stdlib_module_names))

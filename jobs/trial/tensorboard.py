@@ -1,7 +1,7 @@
-"""Reads scalars from TensorBoard's event files while they grow, with the standard library alone.
+"""Reads scalars from TensorBoard's event files while they grow, using only the standard library.
 
-A file is a row of records: length (8 bytes), its checksum, the event (protocol buffer), its checksum. Read are the
-fields `step` and `summary` of an event, and of a summary's values `tag`, `simple_value` and `tensor`.
+A file is a sequence of records: length (8 bytes), its checksum, the event (a protocol buffer), its checksum. This reads
+the fields `step` and `summary` of an event, and the fields `tag`, `simple_value` and `tensor` of a summary's values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEADER, FOOTER = 12, 4  # bytes around an event
-LARGEST = 64 << 10  # bytes of an event that is looked at: larger ones hold pictures and histograms
+LARGEST = 64 << 10  # bytes of an event; larger ones hold pictures and histograms and are skipped
 POLYNOMIAL = 0x82F63B78  # of CRC-32C, reversed
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 FLOAT, DOUBLE = 1, 2  # types of a tensor
@@ -23,17 +23,17 @@ DTYPE, CONTENT, FLOATS, DOUBLES = 1, 4, 5, 6  # of a tensor
 
 
 class BadRecord(ValueError):
-    """The file is no event file from here on."""
+    """The file is not a valid event file from this position on."""
 
 
 class EventFile:
-    """One file, read record by record; what is not whole yet is left for the next look."""
+    """One event file, read record by record. An incomplete record is left for the next read."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.position, self.bad = path, 0, False
 
     def new(self) -> Iterator[tuple[int, str, float]]:
-        """(step, tag, value) of the scalars that came since. Raises BadRecord, once."""
+        """Yields (step, tag, value) of the new scalars. Raises BadRecord, once."""
         if self.bad:
             return
         with self.path.open("rb") as file:
@@ -73,7 +73,7 @@ def scalars(event: bytes) -> Iterator[tuple[int, str, float]]:
 
 
 def scalar(value: bytes) -> tuple[str, float] | None:
-    """Tag and number of one value of a summary; None: it is a picture or a histogram."""
+    """Returns tag and number of one value of a summary; None for a picture or histogram."""
     tag, found = "", None
     for number, part in parts(value):
         if number == TAG and isinstance(part, bytes):
@@ -86,7 +86,7 @@ def scalar(value: bytes) -> tuple[str, float] | None:
 
 
 def from_tensor(tensor: bytes) -> float | None:
-    """The number of a tensor with just one, of type float or double."""
+    """Returns the number of a tensor with one element of type float or double, else None."""
     dtype, raw = 0, b""
     for number, part in parts(tensor):
         if number == DTYPE and isinstance(part, int):
@@ -100,7 +100,7 @@ def from_tensor(tensor: bytes) -> float | None:
 
 
 def parts(message: bytes) -> Iterator[tuple[int, int | float | bytes]]:
-    """The fields of a protocol buffer: (number, value). Raises ValueError or IndexError for what is none."""
+    """Yields the fields of a protocol buffer as (number, value). Raises ValueError or IndexError if it is invalid."""
     at = 0
     while at < len(message):
         key, at = varint(message, at)
@@ -151,7 +151,7 @@ TABLE = _table()
 
 
 def masked_crc(content: bytes) -> int:
-    """CRC-32C, rotated and shifted as TensorFlow does."""
+    """Returns the CRC-32C, rotated and shifted as TensorFlow does."""
     crc = 0xFFFFFFFF
     for byte in content:
         crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]

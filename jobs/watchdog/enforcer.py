@@ -45,10 +45,10 @@ class Enforcer:
             self.watchdog.progress()
             self.watchdog.pace.reported()
 
-    def wish(self) -> StopRequest | None:
+    def stop_request(self) -> StopRequest | None:
         """Runs the watchdog's checks, freezes or thaws the trial; returns a request to stop it, or None."""
-        wishes = [wish for decision in self.watchdog.check() if (wish := self._carry_out(decision))]
-        return wishes[0] if wishes else None
+        requests = [request for decision in self.watchdog.check() if (request := self._carry_out(decision))]
+        return requests[0] if requests else None
 
     def _carry_out(self, decision: Decision) -> StopRequest | None:
         if self.then != HALVED:
@@ -58,7 +58,7 @@ class Enforcer:
         elif decision.action is Action.THAW:
             self.child.thaw()
         self._write(decision)
-        return wish_for(decision)
+        return request_for(decision)
 
     def _write(self, decision: Decision) -> None:
         """Records the decision; an error of the database is logged only, so that the watchdog goes on."""
@@ -86,7 +86,7 @@ VERBS = {
 }
 
 
-def wish_for(decision: Decision) -> StopRequest | None:
+def request_for(decision: Decision) -> StopRequest | None:
     """Returns the stop request for a decision; None if the trial may go on."""
     if decision.action is Action.KILL:
         return StopRequest(

@@ -25,7 +25,7 @@ class SlotConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         try:
             leaves = self.worker.leaves()
         except StateError as error:
-            self.worker.without_tickets(error)
+            self.worker.queue_unreadable(error)
             leaves = False
         if leaves:
             self.stop(graceful=True)
@@ -34,8 +34,8 @@ class SlotConsumer(Consumer):  # type: ignore[misc]  # huey has no types
 
     def _set_signal_handlers(self) -> None:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(signum, self._ask)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN if self.worker.settings.detached else self._ask)
+            signal.signal(signum, self._handle_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if self.worker.settings.detached else self._handle_signal)
 
-    def _ask(self, signum: int, frame: Any) -> None:
+    def _handle_signal(self, signum: int, frame: Any) -> None:
         self.worker.signalled(signum)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.jobs.api.spec import BadSpec
-from fts.jobs.supervisor.backoff import Rests
+from fts.jobs.supervisor.backoff import Backoff
 from fts.jobs.supervisor.machine_errors import DISK_FAILS, is_disk_trouble, pause_s
 from fts.jobs.supervisor.progress_events import Note
 from fts.jobs.trial.cause import cause_of
@@ -50,34 +50,34 @@ class Emergency:
     def __init__(
         self,
         db: Database,
-        ballast: DiskReserve,
-        board: Orders,
+        reserve: DiskReserve,
+        orders: Orders,
         worker_id: int,
         tell: Tell,
         outage_pause_s: float = 1.0,
-        rests: Rests | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
-        self.db, self.ballast, self.board, self.worker_id, self.tell = db, ballast, board, worker_id, tell
-        self.outage_pause_s, self.rests = outage_pause_s, rests or Rests()
+        self.db, self.reserve, self.orders, self.worker_id, self.tell = db, reserve, orders, worker_id, tell
+        self.outage_pause_s, self.backoff = outage_pause_s, backoff or Backoff()
 
-    def give_back(self, claim: Claim, error: Exception) -> None:
+    def release_job(self, claim: Claim, error: Exception) -> None:
         """Releases the job to the queue; pauses the queue first after a disk error. An invalid spec fails the job."""
-        error = self._of_files(error)
+        error = self._as_disk_error(error)
         message = sentence_of(error)
         fails = isinstance(error, BadSpec)
-        self.tell(Note(f"{'has failed' if fails else 'is back in line'}: {message}", claim.job))
+        self.tell(Note(f"{'has failed' if fails else 'is back in the queue'}: {message}", claim.job))
         if fails:
-            self._insist(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
+            self._write_with_retries(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return
         cause = Cause.DRAINED if isinstance(error, DatabaseBusy) else Cause(cause_of(error))
         if is_disk_trouble(error):
             cause = Cause.DISK
             self.pause_queue(error)
         if cause is Cause.MACHINE_ERROR:
-            self.rests.begin(claim.job_id, pause_s(claim.job.idle_attempts, self.outage_pause_s))
-        self._insist(lambda: transitions.release_job(self.db, claim, cause, message))
+            self.backoff.begin(claim.job_id, pause_s(claim.job.idle_attempts, self.outage_pause_s))
+        self._write_with_retries(lambda: transitions.release_job(self.db, claim, cause, message))
 
-    def _of_files(self, error: Exception) -> Exception:
+    def _as_disk_error(self, error: Exception) -> Exception:
         """Turns a PermissionError below the outputs folder into CannotWrite, which counts as a disk error."""
         outputs = self.db.path.absolute().parent
         if isinstance(error, PermissionError) and outputs in Path(str(error.filename)).parents:
@@ -86,9 +86,9 @@ class Emergency:
 
     def pause_queue(self, error: Exception) -> None:
         reason = f"{OF_DISK} {error}"
-        self._insist(lambda: transitions.pause_queue(self.db, reason, who=f"worker {self.worker_id}"))
+        self._write_with_retries(lambda: transitions.pause_queue(self.db, reason, who=f"worker {self.worker_id}"))
 
-    def _insist(self, write: Callable[[], object]) -> None:
+    def _write_with_retries(self, write: Callable[[], object]) -> None:
         while True:
             try:
                 write()
@@ -97,10 +97,10 @@ class Emergency:
                 self.tell(Note(str(refused)))
                 return
             except (*DISK_FAILS, DatabaseBusy) as error:
-                if self.ballast.drop():
+                if self.reserve.drop():
                     continue
                 log.warning("%s; trying again every %.0f s", error, RETRY_S)
-                if self.board.order is not None:  # the next worker's reconcile will correct what we could not write
+                if self.orders.order is not None:  # the next worker's reconcile will correct what we could not write
                     return
                 time.sleep(RETRY_S)
 

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fts.jobs.supervisor.progress_events import Note
-from fts.jobs.worker.maintenance import Housekeeping
+from fts.jobs.worker.maintenance import Maintenance
 from fts.state import queries, tickets, transitions
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StateError, WrongStatus
 from fts.state.values import WorkerOrder
@@ -30,7 +30,7 @@ class Heartbeat:
     """A thread that works independently of the slots."""
 
     def __init__(self, worker: Worker) -> None:
-        self.worker, self.db, self.board, self.settings = worker, worker.db, worker.board, worker.settings
+        self.worker, self.db, self.orders, self.settings = worker, worker.db, worker.orders, worker.settings
         self.over = threading.Event()
         self._beats = 0
         self._stop_file_obeyed = False
@@ -42,29 +42,29 @@ class Heartbeat:
     def run(self) -> None:
         """Runs until `over` is set; an unexpected error stops the worker at a checkpoint."""
         try:
-            self._until_over()
+            self._run_until_over()
         except BaseException:
             log.exception("without its beat this worker would lose its jobs: it stops at a checkpoint")
-            self.board.signal(WorkerOrder.STOP)
+            self.orders.signal(WorkerOrder.STOP)
             raise
 
-    def _until_over(self) -> None:
+    def _run_until_over(self) -> None:
         version, beaten = None, float("-inf")
         swept = time.monotonic()
         sampled = float("-inf")
         observer = transitions.LeaseObserver(self.settings.lease_s, me=self.worker.id)
-        housekeeping = Housekeeping(self.db, self.worker.places)
+        maintenance = Maintenance(self.db, self.worker.places)
         while not self.over.wait(self.settings.poll_s):
             try:
                 self.db.check_still_there()
                 now_version = queries.data_version(self.db)
                 due = time.monotonic() - beaten >= self.settings.beat_s
                 self._obey_stop_file()
-                self.worker.look_at_own_code()
+                self.worker.check_own_code()
                 self.record_signal()
                 if due or now_version != version:
                     beaten = time.monotonic() if due else beaten
-                    self._once(due)
+                    self._beat_or_read(due)
                     version = now_version
                 if time.monotonic() - sampled >= SAMPLE_EVERY_S:
                     sampled = time.monotonic()
@@ -73,25 +73,27 @@ class Heartbeat:
                     swept = time.monotonic()
                     transitions.sweep(self.db, observer)
                     tickets.missing_tickets(self.db)
-                if self.worker.rests.have_ended():
+                if self.worker.backoff.any_ended():
                     tickets.missing_tickets(self.db)
-                housekeeping.look()
+                maintenance.look()
                 self.worker.disk_wait.look()
                 self.worker.release_unused()
             except (DatabaseGone, DatabaseCorrupt) as error:
-                self.worker.without_database(error)
+                self.worker.stop_without_database(error)
             except (WrongStatus, NoSuchRow) as error:  # others took us for dead: our claims are lost, no new ones
                 if not self.over.is_set():
-                    self.worker.without_database(error)
+                    self.worker.stop_without_database(error)
             except (StateError, OSError) as error:  # busy, full, no permission: the lease survives several missed beats
                 log.warning("heartbeat not written: %s", error)
 
-    def _once(self, write: bool) -> None:
+    def _beat_or_read(self, write: bool) -> None:
         if write:
-            orders = transitions.beat(self.db, self.worker.id, self.settings.lease_s, self.board.claims, self._beats)
-            self._beats = orders.beats
-            self.board.from_database(orders.asked, orders.jobs)
-            self.board.lost({claim.job_id for claim in orders.lost})
+            reply = transitions.record_heartbeat(
+                self.db, self.worker.id, self.settings.lease_s, self.orders.claims, self._beats
+            )
+            self._beats = reply.beats
+            self.orders.from_database(reply.asked, reply.jobs)
+            self.orders.lost({claim.job_id for claim in reply.lost})
         else:
             self._read_orders()
 
@@ -102,10 +104,10 @@ class Heartbeat:
             return
         who = f"the file {file.relative_to(self.worker.places.outputs.parent)}"
         try:
-            transitions.record_wish(self.db, WorkerOrder.DRAIN_JOB, who)
+            transitions.record_request(self.db, WorkerOrder.DRAIN_JOB, who)
         except StateError as error:  # a full disk: obey now, record it when writing works again
             log.warning("%s: %s", who, error)
-            self.board.signal(WorkerOrder.DRAIN_JOB, who)
+            self.orders.signal(WorkerOrder.DRAIN_JOB, who)
         try:
             file.unlink(missing_ok=True)
         except OSError as error:  # it is a folder, or its folder is read-only: obey once only
@@ -115,11 +117,11 @@ class Heartbeat:
 
     def record_signal(self) -> None:
         """Records the order of a signal with an event, so that every screen shows DRAINING."""
-        if (asked := self.board.unrecorded) is not None:
+        if (asked := self.orders.unrecorded) is not None:
             order, who = asked
             with contextlib.suppress(WrongStatus, NoSuchRow):  # others took us for dead: the next beat handles that
-                transitions.record_wish(self.db, order, who, self.worker.id, can_withdraw=False)
-                self.board.recorded(order)
+                transitions.record_request(self.db, order, who, self.worker.id, can_withdraw=False)
+                self.orders.recorded(order)
 
     def _sample(self) -> None:
         """Records one reading of the hardware; values that cannot be read stay unknown."""
@@ -138,4 +140,4 @@ class Heartbeat:
         me = next((worker for worker in queries.workers(self.db) if worker.id == self.worker.id), None)
         if me is None:
             return  # the next beat handles that
-        self.board.from_database(me.asked, {job.id: job.asked for job in mine.values() if job.asked})
+        self.orders.from_database(me.asked, {job.id: job.asked for job in mine.values() if job.asked})

@@ -23,7 +23,7 @@ LOOK_EVERY_S = 600.0  # also the wait after the start, so that workers which are
 FINE_SAMPLES_S = 2 * DAY_S  # of older samples one a minute is kept
 
 
-class Housekeeping:
+class Maintenance:
     """Call `look` at any rate: it acts once a day, and only logs errors of the database and disk."""
 
     def __init__(self, db: Database, places: Places, clock: Callable[[], float] = time.monotonic) -> None:

@@ -29,17 +29,17 @@ def introduction(worker_id: int, settings: WorkerSettings, places: Places, jobs:
     place = settings.device if executor == "local" else f"nodes of --executor {executor}"
     return (
         f"worker {worker_id}, process {os.getpid()}: {count(settings.slots, 'slot')} on {place}, database "
-        f"{places.db.absolute()}{data}; {in_line(jobs, paused)}; {ends}"
+        f"{places.db.absolute()}{data}; {queue_summary(jobs, paused)}; {ends}"
     )
 
 
-def in_line(jobs: Sequence[Job], paused: bool) -> str:
-    """`3 jobs in line (41 trials), 1 paused`."""
+def queue_summary(jobs: Sequence[Job], paused: bool) -> str:
+    """Returns `3 jobs queued (41 trials), 1 paused`."""
     waiting = [job for job in jobs if job.status is JobStatus.QUEUED and not job.hold_reason]
     parts = []
     if waiting:
         trials = sum(max(job.trials_wanted - formatting.trials_ended(job), 0) for job in waiting)
-        parts.append(f"{count(len(waiting), 'job')} in line ({count(trials, 'trial')})")
+        parts.append(f"{count(len(waiting), 'job')} queued ({count(trials, 'trial')})")
     for words, number in (
         ("running elsewhere", sum(job.status is JobStatus.RUNNING for job in jobs)),
         ("paused", sum(job.status is JobStatus.PAUSED for job in jobs)),
@@ -47,8 +47,8 @@ def in_line(jobs: Sequence[Job], paused: bool) -> str:
     ):
         if number:
             parts.append(f"{number} {words}")
-    told = ", ".join(parts) or "no job in line"
-    return f"{told}; the queue is paused, `fts resume --queue` resumes it" if paused and waiting else told
+    found = ", ".join(parts) or "no job queued"
+    return f"{found}; the queue is paused, `fts resume --queue` resumes it" if paused and waiting else found
 
 
 def waits_for(worker: Worker) -> str:
@@ -66,7 +66,7 @@ def farewell(db: Database, worker_id: int, since: int, seconds: float) -> str:
     begun = {event.trial_id: event.verb for event in mine if event.trial_id is not None and event.verb in TURNS}
     interrupted = sum(verb == Verb.TRIAL_INTERRUPTED for verb in begun.values())
     jobs = queries.jobs(db)
-    left = in_line(jobs, queries.flag(db, "queue_paused") is not None)
+    left = queue_summary(jobs, queries.flag(db, "queue_paused") is not None)
     if interrupted:
         left += f", {count(interrupted, 'interrupted trial')}"
     waits = any(job.status is JobStatus.QUEUED and not job.hold_reason for job in jobs)

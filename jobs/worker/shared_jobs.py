@@ -41,9 +41,9 @@ class SharedJobs:
 
     def join(self, slot: Slot) -> bool:
         """Runs trials of the first job, in queue order, that has any for another slot; False: none has."""
-        return any(runner.join(slot) for runner in self._in_line())
+        return any(runner.join(slot) for runner in self._in_queue_order())
 
-    def _in_line(self) -> list[JobRunner]:
+    def _in_queue_order(self) -> list[JobRunner]:
         with self._changed:
             self._changed.wait_for(lambda: all(runner is not None for _, runner in self._runners.values()))
             found = sorted(self._runners.values(), key=lambda pair: (pair[0].job.rank, pair[0].job_id))

@@ -45,11 +45,11 @@ def free_slot(places: Places) -> SlotLock:
     holders = {str(found) for index in range(count) if (found := holder(places.outputs, index)) is not None}
     raise SlotTaken(
         f"every slot of this machine ({count}) is taken by {', '.join(sorted(holders)) or 'others'}: `fts enqueue` "
-        f"puts the cell in line for them; --slot {count} runs it now, but slows down all trials"
+        f"adds the cell to the queue for them; --slot {count} runs it now, but slows down all trials"
     )
 
 
-def bring_in_order(db: Database, places: Places) -> None:
+def clean_up_after_dead_workers(db: Database, places: Places) -> None:
     """Ends processes of dead workers of this machine, queues their jobs again, and writes their missing exports.
 
     Raises CannotWrite when logs or trials is a link: files would be written and deleted outside the outputs folder.
@@ -67,7 +67,7 @@ def bring_in_order(db: Database, places: Places) -> None:
         log.info("processes that trials of a lost worker had started, and that were ended: %d", count)
     transitions.reconcile(db, host, same_process)
     try:
-        if (aside := earlier_exports.set_aside(db, places)) is not None:
+        if (aside := earlier_exports.move_aside(db, places)) is not None:
             log.warning("exports of an earlier database moved to %s", aside)
         exports.catch_up(db, places)
     except OSError as error:  # a full disk: exports can be written later at any time

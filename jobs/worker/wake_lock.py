@@ -31,7 +31,7 @@ def keep_awake(environ: Mapping[str, str] = os.environ) -> Iterator[str | None]:
     """
     helper, leaving = start_helper(environ), threading.Event()
     if helper is not None:
-        threading.Thread(target=see_it_leave, args=(helper, leaving), name="awake", daemon=True).start()
+        threading.Thread(target=watch_helper, args=(helper, leaving), name="awake", daemon=True).start()
     try:
         yield None if helper is None else name_of(helper)
     finally:
@@ -40,7 +40,7 @@ def keep_awake(environ: Mapping[str, str] = os.environ) -> Iterator[str | None]:
             end_helper(helper)
 
 
-def see_it_leave(helper: subprocess.Popen[bytes], leaving: threading.Event) -> None:
+def watch_helper(helper: subprocess.Popen[bytes], leaving: threading.Event) -> None:
     """Reaps a tool that ends early, as systemd-inhibit does in a container, and logs it."""
     code = helper.wait()
     if not leaving.is_set():

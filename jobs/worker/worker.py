@@ -22,10 +22,10 @@ from fts.jobs.api.protocol import STOPPED
 from fts.jobs.devices import index_of
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.notify.keeper import Keeper
-from fts.jobs.records.pending_exports import AGAIN_S, Owed
+from fts.jobs.records.pending_exports import AGAIN_S, PendingExports
 from fts.jobs.sensors import detect
 from fts.jobs.status.explain import why
-from fts.jobs.supervisor.backoff import Rests, resting
+from fts.jobs.supervisor.backoff import Backoff, jobs_in_backoff
 from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.machine_errors import DISK_FAILS
 from fts.jobs.supervisor.orders import Orders
@@ -40,7 +40,7 @@ from fts.jobs.worker.emergency import Emergency, is_foreseen
 from fts.jobs.worker.heartbeat import Heartbeat
 from fts.jobs.worker.reserve import DiskReserve
 from fts.jobs.worker.shared_jobs import SharedJobs
-from fts.jobs.worker.startup import bring_in_order, hold_slot
+from fts.jobs.worker.startup import clean_up_after_dead_workers, hold_slot
 from fts.jobs.worker.wake_lock import keep_awake
 from fts.state import queries, tickets, transitions
 from fts.state.backup import backup
@@ -75,7 +75,7 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
     with contextlib.ExitStack() as stack:
         locks = [stack.enter_context(SlotLock(places.outputs, index)) for index in range(settings.slots)]
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
-        bring_in_order(db, places)
+        clean_up_after_dead_workers(db, places)
         db.commit_together()
         worker = Worker(db, places, settings, progress)
         stack.callback(worker.close)
@@ -86,7 +86,7 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         worker.run()
         if said := worker.farewell():
             progress.tell(Note(said))
-    worker.answer_for_database()
+    worker.raise_database_error()
     return 0 if OWN.replaced() is None else STOPPED
 
 
@@ -114,14 +114,14 @@ def run_job(
     with contextlib.ExitStack() as stack:
         held = held or stack.enter_context(hold_slot(places))
         db = open_database(places.db, busy_timeout_s=settings.busy_s, patience_s=math.inf)
-        bring_in_order(db, places)
+        clean_up_after_dead_workers(db, places)
         db.commit_together()
         worker = Worker(db, places, replace(settings, slots=1), progress)
         stack.callback(worker.close)
         held.name(worker.id)
         stack.enter_context(keep_awake())
         worker.run_one(job_id)
-    worker.answer_for_database()
+    worker.raise_database_error()
     return 0 if queries.job(db, job_id).status == "done" else 1
 
 
@@ -130,23 +130,23 @@ class Worker:
 
     def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Console) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
-        self.board = Orders()
+        self.orders = Orders()
         OWN.remember()
-        self.ballast = DiskReserve(places.ballast)
-        self.ballast.fill()
+        self.reserve = DiskReserve(places.ballast)
+        self.reserve.fill()
         pid = os.getpid()
         started = started_at(pid) or time.time()
         self._began, self._first_event = time.monotonic(), messages.last_event(db)
         self.id = transitions.register_worker(db, socket.gethostname(), pid, started, settings.slots)
         pause_s = settings.outage_pause_s
-        self.rests = Rests()
-        self.last_words = Emergency(db, self.ballast, self.board, self.id, progress.tell, pause_s, self.rests)
+        self.backoff = Backoff()
+        self.emergency = Emergency(db, self.reserve, self.orders, self.id, progress.tell, pause_s, self.backoff)
         self.disk_wait = DiskWait(db, places.outputs, self.id, progress.tell, pause_s)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._lending = threading.Lock()  # held while a thread takes an idle slot without running a job in it
+        self._idle_lock = threading.Lock()  # held while a thread takes an idle slot without running a job in it
         self._claiming = threading.Lock()  # one slot claims at a time, so that others can join its job
         self._shared = SharedJobs()
-        self._called: list[threading.Thread] = []  # threads started by call_slot
+        self._extra_threads: list[threading.Thread] = []  # threads started by call_slot
         self.sensors = detect.from_env(disk=places.outputs, gpu=index_of(settings.device))
         self.executor = executor_of(places, settings, db, self.sensors)
         self.executor.worker_id = self.id
@@ -154,15 +154,15 @@ class Worker:
         for slot in self.slots:
             self._free.put(slot)
         self.heartbeat = Heartbeat(self)
-        self.owed = Owed(db, places)
-        self._exports = threading.Thread(target=self._export_on, name="exports", daemon=True)
+        self.owed = PendingExports(db, places)
+        self._exports = threading.Thread(target=self._run_exports, name="exports", daemon=True)
         self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._idle_since: float | None = None
         self._first_beats: dict[int, float] = {}  # worker on another machine -> its heartbeat when first seen
         self._worked = False  # it has run a job and has not yet printed that nothing is left to run
         self._lost_database: StateError | None = None
-        self._consumes = False  # True: it runs the queue; False: one job in the foreground
+        self._runs_queue = False  # True: it runs the queue; False: one job in the foreground
 
     def introduction(self) -> str:
         """Returns the line that a worker prints when it starts."""
@@ -177,7 +177,7 @@ class Worker:
             return ""
 
     def run(self) -> None:
-        huey = tickets.make_huey(self.db, self.without_tickets)
+        huey = tickets.make_huey(self.db, self.queue_unreadable)
         look = self.look
 
         @huey.task(name=tickets.LOOK)  # type: ignore[untyped-decorator]  # the same
@@ -188,9 +188,9 @@ class Worker:
         self.heartbeat.start()
         self._exports.start()
         self.messages.start()
-        self._consumes = True
+        self._runs_queue = True
         consumer.run()
-        for thread in self._called:
+        for thread in self._extra_threads:
             thread.join()
 
     def run_one(self, job_id: int) -> None:
@@ -209,7 +209,7 @@ class Worker:
         self.heartbeat.over.set()
         self.executor.close()
         self.sensors.close()
-        if self.owed and not self.owed.settle():
+        if self.owed and not self.owed.write():
             log.warning("some exports could not be written; the next worker or `fts export` writes them")
         self.db.patience_s = GOODBYE_S
         with contextlib.suppress(StateError):
@@ -220,7 +220,7 @@ class Worker:
         self.db.close_shared()
         self.progress.close()
 
-    def without_database(self, error: StateError) -> None:
+    def stop_without_database(self, error: StateError) -> None:
         """Stops this worker at a checkpoint: the database is damaged, removed, replaced, or has marked us as dead.
 
         Nothing that is trained from now on could be recorded.
@@ -228,24 +228,24 @@ class Worker:
         if self._lost_database is None:
             self._lost_database = error
             log.error("%s; this worker stops", error)
-            self.board.signal(WorkerOrder.STOP)
+            self.orders.signal(WorkerOrder.STOP)
 
-    def look_at_own_code(self) -> bool:
+    def check_own_code(self) -> bool:
         """Were the files of fts replaced? Then this worker starts no more trials and leaves."""
         found = OWN.replaced()
-        if found is not None and self.board.takes_work():
+        if found is not None and self.orders.takes_work():
             log.error("%s: this worker starts no further trial; start it again", found)
-            self.board.signal(WorkerOrder.DRAIN_TRIAL, UPDATE)
+            self.orders.signal(WorkerOrder.DRAIN_TRIAL, UPDATE)
         return found is not None
 
-    def without_tickets(self, error: StateError) -> None:
+    def queue_unreadable(self, error: StateError) -> None:
         """Handles a failed read of the queue: leaves if the database is damaged, else logs it and tries again."""
         if isinstance(error, DatabaseCorrupt):
-            self.without_database(error)
+            self.stop_without_database(error)
         else:
             log.warning("cannot read the queue: %s", error)
 
-    def answer_for_database(self) -> None:
+    def raise_database_error(self) -> None:
         """Raises the database error that made this worker leave, if any.
 
         The open connection to a deleted file still has its whole content, which is saved as a backup.
@@ -264,21 +264,21 @@ class Worker:
 
     def call_slot(self) -> None:
         """Starts a thread in an idle slot, if there is one, for a job that has another trial to run."""
-        with self._lending:
+        with self._idle_lock:
             try:
                 slot = self._free.get_nowait()
             except queue.Empty:
                 return
-            self._called = [thread for thread in self._called if thread.is_alive()]
+            self._extra_threads = [thread for thread in self._extra_threads if thread.is_alive()]
             thread = threading.Thread(target=self._work_in, args=(slot,), name=f"slot {slot.index}", daemon=True)
-            self._called.append(thread)
+            self._extra_threads.append(thread)
             thread.start()
 
     def _work_in(self, slot: Slot) -> None:
         """Joins running jobs that have a trial for the slot, else claims the next job."""
         try:
-            while not self.look_at_own_code() and self.board.takes_work():
-                self.ballast.fill()
+            while not self.check_own_code() and self.orders.takes_work():
+                self.reserve.fill()
                 claims = self._shared.claims
                 if self._shared.join(slot):
                     continue
@@ -298,23 +298,23 @@ class Worker:
     def _claim(self) -> Claim | None:
         try:
             settings = self.settings
-            rests = self.rests.jobs | resting(self.db, settings.outage_pause_s)
-            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=rests)
+            waiting = self.backoff.jobs | jobs_in_backoff(self.db, settings.outage_pause_s)
+            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=waiting)
         except DISK_FAILS as error:
-            self.last_words.pause_queue(error)
+            self.emergency.pause_queue(error)
             return None
         except DatabaseCorrupt as error:
-            self.without_database(error)
+            self.stop_without_database(error)
             return None
 
     def _run_claim(self, slot: Slot, claim: Claim) -> None:
         job = claim.job
-        self.board.starts(claim)
+        self.orders.starts(claim)
         self.progress.tell(JobStarted(job, claim.attempt))
         try:
             supervisor = JobRunner(
-                self.db, self.places, self.settings, slot, claim, self.board.for_job, self.progress.tell, self.owed,
-                self.call_slot, rests=self.rests if self._consumes else None,
+                self.db, self.places, self.settings, slot, claim, self.orders.for_job, self.progress.tell, self.owed,
+                self.call_slot, backoff=self.backoff if self._runs_queue else None,
             )  # fmt: skip
             supervisor.prepare()
             self._shared.runs(claim, supervisor)
@@ -324,20 +324,20 @@ class Worker:
             self.progress.tell(Note(f"is no longer this worker's: {refused}", job))
         except Exception as error:  # the only catch-all: after any error no job may stay `running` without a worker
             if not is_foreseen(error):
-                log.exception("job %d (%s) is given back", job.id, job.experiment)
+                log.exception("job %d (%s) is released after an unexpected error", job.id, job.experiment)
             slot.close()
             if isinstance(error, DatabaseCorrupt):
-                self.without_database(error)  # the job is in the restored database, for the next worker
+                self.stop_without_database(error)  # the job is in the restored database, for the next worker
             else:
-                self.last_words.give_back(claim, error)
+                self.emergency.release_job(claim, error)
         finally:
             self._shared.ends(claim)
-            self.board.ends(job.id)
+            self.orders.ends(job.id)
 
     def release_unused(self) -> None:
         """Ends the processes of slots that were idle for UNUSED_S, so that a waiting worker uses little memory."""
         for _ in self.slots:
-            with self._lending:
+            with self._idle_lock:
                 try:
                     slot = self._free.get_nowait()
                 except queue.Empty:
@@ -346,24 +346,24 @@ class Worker:
                     slot.release()
                 self._free.put(slot)
 
-    def _export_on(self) -> None:
+    def _run_exports(self) -> None:
         """Writes exports that failed or are late; in its own thread, because the heartbeat must not wait for a disk."""
         while not self.heartbeat.over.wait(AGAIN_S):
             if self.owed:
-                self.owed.settle(now=False)
+                self.owed.write(now=False)
 
     # -- leaving
 
     def leaves(self) -> bool:
         """Should this process end now?"""
-        if self.board.order is not None:
-            return self.board.busy == 0
-        if self.board.busy:
+        if self.orders.order is not None:
+            return self.orders.busy == 0
+        if self.orders.busy:
             self._idle_since, self._worked = None, True
             return False
         if not (self.settings.until_empty or self._worked):
             return False  # it has already printed that nothing is left to run
-        if self._work_waits():
+        if self._has_work():
             self._idle_since = None
             return False
         self._idle_since = self._idle_since or time.monotonic()
@@ -373,13 +373,13 @@ class Worker:
             self.progress.tell(Note("nothing to run now: the worker waits for jobs; Ctrl-C ends it"))
         return idle and self.settings.until_empty
 
-    def _work_waits(self) -> bool:
+    def _has_work(self) -> bool:
         flag = queries.flag(self.db, "queue_paused")
         if flag is not None and not is_of_disk(flag):
             return False
-        return tickets.runnable_jobs(self.db) > 0 or self._may_come_back()
+        return tickets.runnable_jobs(self.db) > 0 or self._may_inherit_job()
 
-    def _may_come_back(self) -> bool:
+    def _may_inherit_job(self) -> bool:
         """Does a worker on another machine hold a job without a heartbeat since we first looked?
 
         If it is alive, it writes a heartbeat within seconds; if it is dead, it loses the job with its lease. So a
@@ -399,4 +399,4 @@ class Worker:
 
     def signalled(self, signum: int) -> None:
         order = WorkerOrder.DRAIN_TRIAL if signum == signal.SIGUSR1 else WorkerOrder.STOP
-        self.board.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")
+        self.orders.signal(order, f"{signal.Signals(signum).name} to process {os.getpid()}")

@@ -1,7 +1,7 @@
-"""Writes files that are whole or absent, whoever else writes at the same moment, and says in one sentence why not.
+"""Writes files completely or not at all, also with several writers, and says in one sentence why a write failed.
 
-A leaf that knows no database and imports the standard library only: every package may use it.
-Inside an outputs folder no link is followed, neither to write nor to delete; the folder itself may be a link.
+Imports the standard library only and does not use the database, so every package may use it.
+Never follows a link inside an outputs folder, to write or to delete; the folder itself may be a link.
 """
 
 from fts.state.files.csv_cells import csv_cell, csv_text, from_csv_cell

@@ -1,4 +1,4 @@
-"""Tables as CSV that no spreadsheet calculates."""
+"""Writes tables as CSV without cells that a spreadsheet would evaluate."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # what spreadsheets calculate
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # what spreadsheets evaluate
 
 
 def csv_text(names: Iterable[str], rows: Iterable[Iterable[Any]], end: str = "\n") -> str:
-    """A CSV file: a line of names, then the rows, every cell through csv_cell; None is an empty cell."""
+    """Returns a CSV file: a line of names, then the rows, each cell through csv_cell; None is an empty cell."""
     import csv  # here, not above: not every command that opens the database writes tables
     import io
 
@@ -22,18 +22,18 @@ def csv_text(names: Iterable[str], rows: Iterable[Iterable[Any]], end: str = "\n
     quoted = csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL)
     for row in (names, *rows):
         cells = [csv_cell(value) for value in row]
-        broken = any(isinstance(cell, str) and "\r" in cell for cell in cells)  # csv takes it for no end of a line
+        broken = any(isinstance(cell, str) and "\r" in cell for cell in cells)  # csv does not quote \r by itself
         (quoted if broken else usual).writerow(cells)
     return out.getvalue()
 
 
 def csv_cell(value: Any) -> Any:
-    """The value as a cell of a CSV file: text that a spreadsheet would calculate gets an apostrophe before it."""
+    """Returns the value for a CSV cell: text that a spreadsheet would evaluate gets a leading apostrophe."""
     return f"'{value}" if isinstance(value, str) and _is_formula(value.lstrip("'")) else value
 
 
 def from_csv_cell(text: str) -> str:
-    """What csv_cell was given."""
+    """Reverts csv_cell for text."""
     return text[1:] if text.startswith("'") and _is_formula(text.lstrip("'")) else text
 
 

@@ -1,4 +1,4 @@
-"""Makes folders, follows no link, removes, flushes, opens logs, gives the middle of a file back."""
+"""Makes folders, refuses links, removes and flushes files, opens logs, frees the middle of a file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fts.state.files.reasons import CannotWrite, cannot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEEP_SIZE, PUNCH_HOLE = 1, 2  # of fallocate
+KEEP_SIZE, PUNCH_HOLE = 1, 2  # flags of fallocate
 
 
 def make_folder(folder: Path, root: Path | None = None) -> None:
-    """Makes the folder and every missing one above it, each for its owner only. Raises CannotWrite."""
+    """Makes the folder and its missing parents, each for its owner only. Raises CannotWrite."""
     refuse_links(folder, root)
     try:
         missing = [folder] if not _is_folder(folder) else []
@@ -30,7 +30,7 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
         for level in reversed(missing):
             try:
                 make_own(level)
-            except FileExistsError as error:  # made by somebody else at this moment, or no folder
+            except FileExistsError as error:  # another process has just made it, or it is not a folder
                 if not level.is_dir():
                     raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(level)) from error
     except OSError as error:
@@ -38,17 +38,18 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """As Path.is_file before Python 3.14: raises OSError where nobody can know, as in a folder that is locked."""
+    """Whether the path is a file. Raises OSError if this user may not see it, as Path.is_file did before Python
+    3.14."""
     return stat.S_ISREG(_mode(path))
 
 
 def _is_folder(path: Path) -> bool:
-    """Likewise."""
+    """Whether the path is a folder. Raises OSError if this user may not see it."""
     return stat.S_ISDIR(_mode(path))
 
 
 def _mode(path: Path) -> int:
-    """0: there is nothing, or there can be nothing of this name."""
+    """Returns the mode; 0 if the path does not exist or cannot exist."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -62,7 +63,7 @@ def make_own(folder: Path) -> None:
 
 
 def refuse_links(path: Path, root: Path | None) -> None:
-    """Raises CannotWrite when the path, or a folder between it and `root`, is a link; `root` itself may be one."""
+    """Raises CannotWrite if the path, or a folder between it and `root`, is a link; `root` itself may be one."""
     link = link_below(path, root)
     if link is not None:
         with suppress(OSError):
@@ -75,7 +76,7 @@ def refuse_links(path: Path, root: Path | None) -> None:
 
 
 def link_below(path: Path, root: Path | None) -> Path | None:
-    """The first link on the way from `root` to the path, `root` left out; None: there is none."""
+    """Returns the first link between `root` (not included) and the path, or None."""
     if root is None or not path.is_relative_to(root):
         return None
     way = [path, *path.parents]
@@ -84,29 +85,29 @@ def link_below(path: Path, root: Path | None) -> Path | None:
 
 
 def _is_link(path: Path) -> bool:
-    with suppress(PermissionError):  # of a folder that may not be looked into: whoever writes there is refused anyway
+    with suppress(PermissionError):  # a folder without access: the write itself will be refused
         return path.is_symlink()
     return False
 
 
 def remove(path: Path, root: Path | None = None) -> bool:
-    """Removes a file, a folder with all in it, or a link itself; says whether it is gone. Never through a link."""
+    """Removes a file, a folder with its content, or a link itself; returns whether it is gone. Follows no link."""
     if link_below(path.parent, root) is not None:
         return False
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)  # follows no link inside
+            shutil.rmtree(path, ignore_errors=True)  # does not follow links inside
         else:
             path.unlink(missing_ok=True)
     return not path.exists() and not path.is_symlink()
 
 
 def open_log(path: Path, root: Path | None = None) -> int:
-    """A handle that appends to a log of its owner only; makes it, and its folder. Raises CannotWrite."""
+    """Opens a log for appending, readable by its owner only; makes it and its folder. Raises CannotWrite."""
     make_folder(path.parent, root)
     try:
         handle = os.open(path, LOG_FLAGS, 0o600)
-        with suppress(PermissionError):  # somebody else's file that we may write to
+        with suppress(PermissionError):  # a file of another user that we may write to
             os.fchmod(handle, 0o600)
     except OSError as error:
         raise cannot(error, path) from error
@@ -117,7 +118,7 @@ LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLO
 
 
 def sync_file(path: Path) -> None:
-    """On the disk, not only in its cache, when this returns."""
+    """Flushes the file to the disk, not only to the disk's cache."""
     handle = os.open(path, os.O_RDONLY)
     try:
         full = getattr(fcntl, "F_FULLFSYNC", None)
@@ -130,10 +131,8 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes a rename in the folder survive a power cut, where the disk can: some network and FUSE disks refuse it.
-
-    The rename has happened by then, so such a refusal is no failure of the write.
-    """
+    """Makes a rename in the folder survive a power cut. Ignores the refusal of some network and FUSE disks: the rename
+    has happened by then."""
     try:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -146,11 +145,12 @@ def sync_folder(path: Path) -> None:
 
 
 def drop_middle(path: Path, keep: int) -> bool:
-    """Gives back the disk of a file but for `keep` bytes at each end, which stay where they were; Linux.
+    """Frees the disk space of a file between `keep` bytes at each end; works on Linux only.
 
-    Whoever writes it goes on, and whoever reads it finds zeros. False where nothing was given back.
+    The ends keep their offsets: a writer can continue, and a reader finds zeros between them. Returns False if nothing
+    was freed.
     """
-    import ctypes  # here: seldom needed
+    import ctypes  # here, not above: seldom needed
 
     if sys.platform != "linux":
         return False
@@ -161,13 +161,14 @@ def drop_middle(path: Path, keep: int) -> bool:
             call = libc.fallocate64 if hasattr(libc, "fallocate64") else libc.fallocate
             call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
             return length > 0 and call(file.fileno(), PUNCH_HOLE | KEEP_SIZE, start, length) == 0
-    except (OSError, AttributeError):  # a file system or a C library that cannot
+    except (OSError, AttributeError):  # the file system or the C library does not support it
         return False
 
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """What SQLite makes meanwhile is 0600. Made by hand it would have to be closed, which drops a process's locks."""
+    """Makes SQLite create files with mode 0600 in this block. We cannot create them ourselves: closing such a file
+    releases the process's locks on it."""
     before = os.umask(0o077)
     try:
         yield

@@ -1,14 +1,14 @@
-"""The person's own folder, also where nobody knows one: the user of a container may be a number without a name."""
+"""The user's home folder, also for a user without one: a container's user may be a number without a name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-NOWHERE = Path("/nonexistent")  # Debian's home of users without one: nothing to read is there, and no write succeeds
+NOWHERE = Path("/nonexistent")  # Debian's home for users without one: reads find nothing, and writes fail
 
 
 def home() -> Path:
-    """`$HOME`, else what the system has on record of this user, else NOWHERE."""
+    """Returns `$HOME`, else the home folder in the system's user database, else NOWHERE."""
     try:
         return Path.home()
     except RuntimeError:
@@ -16,7 +16,7 @@ def home() -> Path:
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~`, `~name` and `$HOME` as a shell has them: as it stands where there is nobody of that name."""
+    """Expands `~`, `~name` and `$HOME` as a shell does; an unknown `~name` stays as it is."""
     given = Path(path)
     if given.parts[:1] in (("$HOME",), ("${HOME}",)):
         return home().joinpath(*given.parts[1:])

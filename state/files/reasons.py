@@ -1,4 +1,4 @@
-"""Why a file cannot be written, in one sentence: what was found there, and what helps."""
+"""Says in one sentence why a file cannot be written: what was found, and what to do."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-DRAFT = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # a name no two writers share
-NAME_KEPT = 100  # bytes of a file's name in that of its draft: a name of 255 bytes leaves no room for more
+DRAFT = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # the random part makes the name unique to one writer
+NAME_KEPT = 100  # bytes of a file's name in its draft's name: a name of 255 bytes would make it too long
 
 
 class CannotWrite(OSError):
-    """A file or folder could not be written. Nothing was changed; the sentence names the reason and the cure."""
+    """A file or folder could not be written. Nothing was changed; the message says why and what to do."""
 
     def __init__(self, code: int | None, sentence: str) -> None:
         super().__init__(code or errno.EIO, sentence)
@@ -33,7 +33,7 @@ def cannot(error: OSError, path: Path) -> CannotWrite:
 
 
 def reason_of(error: OSError, path: Path) -> str:
-    """Why the path cannot be written, in one sentence: what the system said, what was found there, what helps."""
+    """Says in one sentence why the path cannot be written, and what to do."""
     if isinstance(error, CannotWrite):
         return str(error)
     path = _without_draft(path)
@@ -42,7 +42,7 @@ def reason_of(error: OSError, path: Path) -> str:
 
 
 def _without_draft(path: Path) -> Path:
-    """What a draft, or a file in one, is to become: its own name says nothing to a person."""
+    """Returns the final path of a draft, or of a file in one: a person does not know the draft's name."""
     drafts = [part for part in (path, *path.parents) if DRAFT.fullmatch(part.name)]
     return drafts[-1].with_name(drafts[-1].name[1 : -len(".0123456789ab.part")]) if drafts else path
 
@@ -77,7 +77,7 @@ def _cause(error: OSError, path: Path, folder: Path) -> str:
 
 
 def no_space(folder: Path) -> str:
-    """Why a disk takes no more: `... has 43 MB free but no free inodes`, or that it is full."""
+    """Says that a disk is full, or `... has 43 MB free but no free inodes`."""
     free, inodes = room(folder)
     if inodes == 0 and free:
         return f"the disk of {folder} has {size(free)} free but no free inodes: remove some files, not large ones only"
@@ -90,19 +90,19 @@ def space(folder: Path) -> str:
 
 
 def room(folder: Path) -> tuple[int, int | None]:
-    """Bytes and inodes that this user may still take; None: this file system does not count inodes."""
+    """Returns the free bytes and inodes for this user; None inodes if the file system does not count them."""
     found = os.statvfs(_existing(folder))
     return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None
 
 
 def capacity(folder: Path) -> int:
-    """Bytes of the disk that this folder is on, free or not."""
+    """Returns the size in bytes of the disk that holds this folder."""
     found = os.statvfs(_existing(folder))
     return found.f_blocks * found.f_frsize
 
 
 def size(count: int) -> str:
-    """`812 bytes`, `43 kB`, `1.1 MB`, `44 MB`, `2.4 GB`."""
+    """Formats bytes: `812 bytes`, `43 kB`, `1.1 MB`, `44 MB`, `2.4 GB`."""
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
             return f"{count / scale:.1f} {unit}" if count < 10 * scale else f"{count / scale:.0f} {unit}"
@@ -110,7 +110,7 @@ def size(count: int) -> str:
 
 
 def shortened(path: Path) -> str:
-    """The path, with dots in the middle of a name that is too long to read."""
+    """Returns the path with the middle of a long name replaced by dots."""
     name = path.name if len(path.name) <= NAME_KEPT else f"{path.name[:40]}...{path.name[-20:]}"
     return str(path.with_name(name)) if len(str(path.parent)) < 1000 else name
 
@@ -133,7 +133,7 @@ def _mode(folder: Path) -> str:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Returns the folder, or its nearest existing parent."""
     for each in (folder, *folder.parents):
         with suppress(OSError):
             if each.is_dir():

@@ -1,4 +1,4 @@
-"""Writes a file or a folder whole or not at all, through a draft that no other writer sweeps."""
+"""Writes a file or a folder completely or not at all, through a locked draft."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from fts.state.files.reasons import DRAFT, NAME_KEPT, CannotWrite, cannot
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-UNLOCKED_S = 86_400.0  # a draft on a file system without locks counts as abandoned after so long
+UNLOCKED_S = 86_400.0  # age after which a draft counts as abandoned on a file system without locks
 TRIES = 50
 
 
 def atomic_write(
     path: Path, content: str | bytes, root: Path | None = None, mode: int = 0o600, durable: bool = True
 ) -> None:
-    """Replaces the file in one step: a reader finds the former content or this one. Raises CannotWrite.
+    """Replaces the file in one step: a reader finds the old content or the new one. Raises CannotWrite.
 
-    Below `root` no folder on the way may be a link. Without `durable` a power cut may bring the former file back:
-    right for what can be written again from the database.
+    No folder between `root` and the file may be a link. Without `durable`, a power cut may bring the old file back:
+    right for files that can be written again from the database.
     """
     with replacing(path, root, mode, durable) as draft, draft.open("wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -36,55 +36,55 @@ def atomic_write(
 
 @contextmanager
 def replacing(path: Path, root: Path | None = None, mode: int = 0o600, durable: bool = True) -> Iterator[Path]:
-    """Gives a draft beside `path` to write to, which takes its place after the block, or goes if the block fails."""
+    """Yields a draft next to `path`; renames it to `path` after the block, or removes it if the block fails."""
 
-    def made(draft: Path) -> int:
+    def make(draft: Path) -> int:
         _refuse_other_kinds(path)
         return os.open(draft, DRAFT_FLAGS, mode)
 
-    def placed(draft: Path) -> None:
+    def place(draft: Path) -> None:
         sync_file(draft)
         draft.replace(path)
         if durable:
             sync_folder(path.parent)
 
-    with _drafted(path, root, made, placed) as draft:
+    with _drafted(path, root, make, place) as draft:
         yield draft
 
 
 @contextmanager
 def new_folder(path: Path, root: Path | None = None) -> Iterator[Path]:
-    """Gives an empty draft folder, which takes the place of `path` after the block, or goes if the block fails.
+    """Yields an empty draft folder; renames it to `path` after the block, or removes it if the block fails.
 
-    A former folder of that name is replaced: it is moved away just before.
+    Replaces an existing folder of that name.
     """
 
-    def made(draft: Path) -> int:
+    def make(draft: Path) -> int:
         make_own(draft)
         return os.open(draft, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY)
 
-    def placed(draft: Path) -> None:
+    def place(draft: Path) -> None:
         sync_folder(draft)
-        _take_place(draft, path)
+        _replace_folder(draft, path)
         sync_folder(path.parent)
 
-    with _drafted(path, root, made, placed) as draft:
+    with _drafted(path, root, make, place) as draft:
         yield draft
 
 
 @contextmanager
 def _drafted(
-    path: Path, root: Path | None, made: Callable[[Path], int], placed: Callable[[Path], None]
+    path: Path, root: Path | None, make: Callable[[Path], int], place: Callable[[Path], None]
 ) -> Iterator[Path]:
-    """`made` opens the draft, `placed` puts it in the place of `path`."""
+    """Yields a draft that `make` creates; `place` moves it to `path` after the block."""
     make_folder(path.parent, root)
     try:
-        draft, lock = _new_draft(path, made)
+        draft, lock = _new_draft(path, make)
     except OSError as error:
         raise cannot(error, path) from error
     try:
         yield draft
-        placed(draft)
+        place(draft)
     except OSError as error:
         raise cannot(error, path) from error
     finally:
@@ -95,7 +95,7 @@ def _drafted(
 
 
 def take(source: Path, path: Path, move: bool = False) -> None:
-    """Copies or moves a file or folder of somebody else's, whole and flushed or not at all. Raises CannotWrite."""
+    """Copies or moves a file or folder to `path`, completely and flushed or not at all. Raises CannotWrite."""
     make_folder(path.parent)
     try:
         if move:
@@ -108,14 +108,14 @@ def take(source: Path, path: Path, move: bool = False) -> None:
         else:
             with replacing(path) as draft:
                 shutil.copyfile(source, draft)
-    except shutil.Error as error:  # of a folder: a list of what failed
+    except shutil.Error as error:  # from copying a folder: holds a list of failures
         raise CannotWrite(None, f"{source} cannot be copied: {error.args[0][0][2]}") from error
     except OSError as error:
         raise cannot(error, path) from error
 
 
 def cannot_take(source: Path) -> Path | None:
-    """The first file below it that nobody could copy: gone behind a link, unreadable, a pipe; or a link to a folder."""
+    """Returns the first path that `take` cannot copy: a broken link, an unreadable file, a pipe, a link to a folder."""
     for path in [source, *sorted(source.rglob("*"))] if source.is_dir() else [source]:
         linked = path.is_symlink() and path.is_dir() and path != source
         if linked or not (path.is_dir() or path.is_file()) or not os.access(path, os.R_OK):
@@ -128,8 +128,9 @@ def _flush(source: Path) -> None:
         sync_folder(file) if file.is_dir() else sync_file(file)
 
 
-def _take_place(draft: Path, path: Path) -> None:
-    """Renames the folder; the system replaces no folder that holds something, so a former one moves away and back."""
+def _replace_folder(draft: Path, path: Path) -> None:
+    """Renames the draft to `path`. A rename cannot replace a folder with content, so the old one is moved away first,
+    and moved back if the rename fails."""
     if not path.is_symlink() and not path.exists():
         draft.rename(path)
         return
@@ -147,19 +148,19 @@ DRAFT_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def _new_draft(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
-    """A draft that this writer holds locked, so that nobody sweeps it: (its path, the handle that holds the lock)."""
+    """Makes and locks a draft, so that no sweep removes it; returns (path, handle of the lock)."""
     for _ in range(TRIES):
         draft = path.with_name(draft_name(path.name))
         handle = make(draft)
         _own(handle)
         if _lock(handle) is not False and draft.exists():
             return draft, handle
-        os.close(handle)  # a sweep came between making and locking it
+        os.close(handle)  # a sweep removed it before it was locked
     raise OSError(errno.EAGAIN, f"every draft in {path.parent} was deleted before it could be locked; try again")
 
 
 def _own(handle: int) -> None:
-    """Gives the owner what every umask leaves to an owner; one such as 777 would lock us out of our own files."""
+    """Gives the owner read and write permission: a umask such as 777 would lock us out of our own files."""
     found = stat.S_IMODE(os.fstat(handle).st_mode)
     wanted = found | (0o700 if stat.S_ISDIR(os.fstat(handle).st_mode) else 0o600)
     if found != wanted:
@@ -171,7 +172,7 @@ def draft_name(name: str) -> str:
 
 
 def _lock(handle: int) -> bool | None:
-    """Whether the lock is ours now; False: somebody else has it; None: this file system has no locks."""
+    """Takes the lock. Returns False if another process holds it, None if the file system has no locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -182,7 +183,7 @@ def _lock(handle: int) -> bool | None:
 
 
 def sweep(folder: Path) -> int:
-    """Removes the drafts of dead writers from one folder and says how many; that of a living writer stays."""
+    """Removes the drafts of dead writers from one folder; returns how many."""
     try:
         names = [entry.name for entry in os.scandir(folder) if DRAFT.fullmatch(entry.name)]
     except OSError:
@@ -191,7 +192,7 @@ def sweep(folder: Path) -> int:
 
 
 def sweep_below(root: Path) -> int:
-    """The same for a folder and all below it, through no link."""
+    """Sweeps a folder and all folders below it, without following links; returns how many drafts it removed."""
     removed = 0
     for path, folders, _ in os.walk(root):
         folders[:] = [name for name in folders if not DRAFT.fullmatch(name)]
@@ -200,9 +201,9 @@ def sweep_below(root: Path) -> int:
 
 
 def is_abandoned(path: Path, then: Callable[[Path], object] = bool) -> bool:
-    """Whether a draft's writer is dead: nobody holds its lock. Without locks its age must answer.
+    """Whether a draft's writer is dead: its lock is free. On a file system without locks, its age decides.
 
-    `then` is called while the lock is ours, so that no writer can take the draft in between.
+    Calls `then` while it holds the lock, so that no writer can take the draft in between.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -219,7 +220,7 @@ def is_abandoned(path: Path, then: Callable[[Path], object] = bool) -> bool:
 
 
 def _refuse_other_kinds(path: Path) -> None:
-    """A rename would put a file in the place of a device or a pipe."""
+    """Raises OSError for a folder, a device or a pipe, which a rename would replace with a file."""
     with suppress(FileNotFoundError):
         kind = path.lstat().st_mode
         if stat.S_ISDIR(kind):
@@ -229,7 +230,7 @@ def _refuse_other_kinds(path: Path) -> None:
 
 
 def refusal(folder: Path, count: int) -> OSError | None:
-    """What the system says against a file of so many bytes; tried with a draft, which is removed."""
+    """Tries to write a draft of `count` bytes in the folder; returns the system's error, or None."""
     try:
         draft, lock = _new_draft(folder / "room", lambda draft: os.open(draft, DRAFT_FLAGS, 0o600))
     except OSError as error:

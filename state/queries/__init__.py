@@ -1,4 +1,4 @@
-"""Every read of the memory; what comes back is frozen (fts.state.values), never a live row."""
+"""All reads of the database. They return frozen values (fts.state.values), never live rows."""
 
 from fts.state.queries.event_rows import (
     EVENTS_IN_SNAPSHOT,
@@ -12,12 +12,12 @@ from fts.state.queries.event_rows import (
     seen_forecast,
 )
 from fts.state.queries.job_rows import (
+    has_unfinished,
     in_processes,
     job,
     jobs,
-    more_ends,
     namesakes,
-    put_back,
+    retried_trials,
     runs_again,
     studies,
     worked,
@@ -28,7 +28,7 @@ from fts.state.queries.machine_rows import (
     latest_powers,
     node,
     nodes,
-    powers_until,
+    power_known_until,
     running_children,
     samples,
     workers,
@@ -39,6 +39,7 @@ from fts.state.queries.snapshots import data_version, newer_schema, schema, snap
 from fts.state.queries.trial_rows import (
     all_trials,
     attempts,
+    attempts_by_trial,
     checkpoints,
     epochs,
     failed_before,
@@ -53,6 +54,5 @@ from fts.state.queries.trial_rows import (
     trials,
     trials_with_steps,
     usual_step_s,
-    worked_on,
     working_since,
 )

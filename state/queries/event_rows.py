@@ -1,4 +1,4 @@
-"""Reads the journal and the flags: events, margins, openings of test sets, what a person has seen."""
+"""Reads events and flags: margins, openings of test sets, acknowledged forecasts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ EVENTS_IN_SNAPSHOT = 200
 
 
 def claimed_since(db: Database, job_id: int, verbs: Iterable[str]) -> int:
-    """The lowest token with which the job was claimed after one of these last happened to it; 0: none has.
+    """Returns the first token with which the job was claimed after its last event of these kinds; 0 if it has none.
 
-    By the order of the events: their times are those of a clock that may have been set back.
+    Uses the order of the events, not their times: a clock may have been set back.
     """
     of_job = EventRow.job_id == job_id
     last = EventRow.select(fn.MAX(EventRow.id)).where(of_job, EventRow.verb.in_(list(verbs))).scalar(db)
@@ -44,7 +44,7 @@ def events(
     verbs: Iterable[str] | None = None,
     trial_id: int | None = None,
 ) -> tuple[Event, ...]:
-    """Events, oldest first: those after number `since`, or without it the latest; at most `limit`."""
+    """Returns at most `limit` events, oldest first: those after event id `since`, else the latest."""
     query = EventRow.select(ALL)
     if since is not None:
         query = query.where(EventRow.id > since)
@@ -60,17 +60,17 @@ def events(
 
 
 def flag(db: Database, name: str) -> dict[str, Any] | None:
-    """A flag's row (name, value, reason, who, at); None: not set."""
+    """Returns a flag's row (name, value, reason, who, at); None if it is not set."""
     return db.one(FlagRow.select(ALL).where(FlagRow.name == name))
 
 
 def margins(db: Database) -> tuple[Margin, ...]:
-    """What each cell gains over the best baseline, by job number."""
+    """Returns each cell's margin over the best baseline, by job id."""
     return margins_and_odd(db)[0]
 
 
 def margins_and_odd(db: Database) -> tuple[tuple[Margin, ...], list[UnreadableRow]]:
-    """The gains that can be read, and the rows that cannot."""
+    """Returns the readable margins, and the unreadable rows."""
     found, odd = [], []
     for row in db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith("margin:"))):
         try:
@@ -81,13 +81,13 @@ def margins_and_odd(db: Database) -> tuple[tuple[Margin, ...], list[UnreadableRo
 
 
 def openings(db: Database) -> tuple[Opening, ...]:
-    """Every cell whose test set has been opened, the earliest first."""
+    """Returns all cells with an opened test set, the earliest first."""
     rows = list(db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith("unsealed:")).order_by(FlagRow.at)))
     return tuple(to_opening(row, flag(db, _tested(row))) for row in rows)
 
 
 def opening(db: Database, experiment: str) -> Opening | None:
-    """Who opened the test set of a cell, and when; None: it is sealed."""
+    """Returns who opened the test set of a cell, and when; None while it is sealed."""
     row = flag(db, f"unsealed:{experiment}")
     return None if row is None else to_opening(row, flag(db, _tested(row)))
 
@@ -97,24 +97,24 @@ def _tested(row: dict[str, Any]) -> str:
 
 
 def last_key_at(db: Database, user: str) -> float | None:
-    """When this user last pressed a key in a monitor, or acknowledged."""
+    """Returns when this user last pressed a key in a monitor, or acknowledged."""
     row = flag(db, f"last_key:{user}")
     return None if row is None else read_time(row["at"])
 
 
 def seen_forecast(db: Database, user: str, before: float | None = None) -> SeenForecast | None:
-    """What this user was told when they last acknowledged the whole (by `before`); None: never, or no end was known."""
-    told = EventRow.select(EventRow.data).where(EventRow.verb == Verb.ACKNOWLEDGED, EventRow.who == user)
+    """Returns the forecast that this user saw when they last acknowledged everything (by `before`), or None."""
+    acknowledged = EventRow.select(EventRow.data).where(EventRow.verb == Verb.ACKNOWLEDGED, EventRow.who == user)
     if before is not None:
-        told = told.where(EventRow.at <= before)
-    for row in db.rows(told.order_by(EventRow.id.desc()).limit(20)):  # those between were of single jobs
+        acknowledged = acknowledged.where(EventRow.at <= before)
+    for row in db.rows(acknowledged.order_by(EventRow.id.desc()).limit(20)):  # skips those of single jobs
         if (forecast := to_object(row["data"]).get("forecast")) is not None:
             return _to_forecast(forecast)
     return None
 
 
 def _to_forecast(data: Any) -> SeenForecast | None:
-    """None for one that cannot be read: it was not written by us, and a look must not fail for it."""
+    """Reads a forecast; returns None if it is unreadable: a foreign event must not break a snapshot."""
     try:
         jobs = tuple(int(job) for job in data["jobs"])
         paces = {str(name): float(pace) for name, pace in data["paces"].items() if 0 <= float(pace) <= LATEST}

@@ -1,4 +1,4 @@
-"""Reads jobs and studies: the line and the ended ones, what a retry would run again, how long was worked on them."""
+"""Reads jobs and studies: queued and ended jobs, what a retry would run again, and the seconds worked on them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
 
 def worked(db: Database) -> dict[int, float]:
-    """Seconds of work on each job that waits again or began again: its clock ran on while nobody worked on it."""
+    """Returns seconds of work by job, for jobs that wait again or were claimed again: the time since their start also
+    contains time in which nobody worked on them."""
     waits = JobRow.status.in_(["queued", "paused"]) & JobRow.started_at.is_null(False)
     again = JobRow.select(JobRow.id).where((JobRow.attempt > 1) | waits)
     spent = TrialRow.select(TrialRow.job_id, fn.SUM(TrialRow.train_seconds).alias("seconds"))
     rows = db.rows(spent.where(TrialRow.job_id.in_(again)).group_by(TrialRow.job_id))
-    told = {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
-    untold = TrialRow.select(TrialRow.id).where(TrialRow.job_id.in_(again), TrialRow.train_seconds == 0)
-    for job_id, seconds in in_processes(db, untold).items():
-        told[job_id] += seconds
-    return told | parallel_seconds(db, told)
+    found = {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
+    without_times = TrialRow.select(TrialRow.id).where(TrialRow.job_id.in_(again), TrialRow.train_seconds == 0)
+    for job_id, seconds in in_processes(db, without_times).items():
+        found[job_id] += seconds
+    return found | parallel_seconds(db, found)
 
 
 def in_processes(db: Database, trials: Any, until: float = math.inf) -> dict[int, float]:
-    """Seconds by job in which processes worked on these trials (their ids), of those processes that have ended."""
+    """Returns seconds by job that ended processes worked on these trials (ids), up to the time `until`."""
     lasted = fn.SUM(AttemptRow.ended_at - AttemptRow.began_at).alias("seconds")
     of_trial = AttemptRow.select(TrialRow.job_id, lasted).join(TrialRow, on=(AttemptRow.trial_id == TrialRow.id))
     ended = TrialRow.id.in_(trials) & AttemptRow.ended_at.is_null(False)
@@ -47,15 +48,16 @@ def in_processes(db: Database, trials: Any, until: float = math.inf) -> dict[int
     return {row["job_id"]: float(finite_or_none(row["seconds"]) or 0.0) for row in rows}
 
 
-def line(db: Database, known: KnownRows) -> tuple[Job, ...]:
-    """All jobs, each ended one with the job of the same specification that waits or runs: a retry would be refused.
+def all_jobs(db: Database, known: KnownRows) -> tuple[Job, ...]:
+    """Returns all jobs. An ended job has as `twin` the waiting or running job of the same specification, because of
+    which a retry is refused.
 
-    A job that has not changed since these rows were read last is the same object.
+    A job that has not changed since the last read is the same object.
     """
     twins = dict(db.execute_sql(TWINS_SQL).fetchall())
 
     def made(row: Mapping[str, Any]) -> Job:
-        job = with_front(db, to_job(row))  # a front changes with the row's count of complete trials
+        job = with_front(db, to_job(row))  # a front only changes together with the row's count of complete trials
         return replace(job, twin=twins[job.id]) if job.id in twins else job
 
     return known.values("job", db.each_row(IN_ORDER), made, twins)
@@ -69,7 +71,7 @@ TWINS_SQL = (
 
 
 def runs_again(db: Database) -> dict[int, tuple[int, ...]]:
-    """The failed trials that a retry would run again, by number, of each job that has ended with any."""
+    """Returns the numbers of the failed trials that a retry would run again, by ended job."""
     ended = JobRow.select(JobRow.id).where(JobRow.status.in_(["done", "failed", "cancelled"]), JobRow.trials_failed > 0)
     failed = TrialRow.select(TrialRow.job_id, TrialRow.number).where(TrialRow.job_id.in_(ended), SQL(RUN_AGAIN_SQL))
     found: dict[int, list[int]] = {}
@@ -78,15 +80,15 @@ def runs_again(db: Database) -> dict[int, tuple[int, ...]]:
     return {job_id: tuple(numbers) for job_id, numbers in found.items()}
 
 
-def more_ends(db: Database) -> bool:
-    """Whether any job runs, or waits and may start: it will end, too."""
+def has_unfinished(db: Database) -> bool:
+    """Whether any job runs, or waits and may start."""
     # Plain SQL: with parameters in place of the statuses, SQLite may not use the partial indexes.
     sql = f"SELECT 1 FROM job WHERE {RUNNABLE_SQL} UNION ALL SELECT 1 FROM job WHERE status = 'running' LIMIT 1"
     return db.execute_sql(sql).fetchone() is not None
 
 
-def put_back(db: Database, job_id: int) -> tuple[int, ...]:
-    """The failed trials of a job that a retry has put back, by number: they run before any new one."""
+def retried_trials(db: Database, job_id: int) -> tuple[int, ...]:
+    """Returns the numbers of a job's failed trials that a retry has reset: they run before any new one."""
     failed = TrialRow.select(TrialRow.number).where(TrialRow.job_id == job_id, TrialRow.status == "failed")
     return tuple(row["number"] for row in db.rows(failed.where(TrialRow.ended_at.is_null()).order_by(TrialRow.number)))
 
@@ -99,34 +101,32 @@ IN_ORDER = JobRow.select(ALL).order_by(
 
 
 def jobs(db: Database, statuses: Iterable[JobStatus | str] | None = None) -> tuple[Job, ...]:
-    """All jobs: running ones, then the line by rank, then the ended ones in the order they ended."""
+    """Returns all jobs: running ones, then waiting ones by rank, then ended ones in the order in which they ended."""
     if statuses is None:
         return tuple(with_front(db, to_job(row)) for row in db.rows(IN_ORDER))
     wanted = {JobStatus(status) for status in statuses}
-    stored = wanted | ({JobStatus.DONE} if JobStatus.FAILED in wanted else set())  # what an older fts called done
+    stored = wanted | ({JobStatus.DONE} if JobStatus.FAILED in wanted else set())  # an older fts called them done
     found = (to_job(row) for row in db.rows(IN_ORDER.where(JobRow.status.in_([status.value for status in stored]))))
     return tuple(with_front(db, job) for job in found if job.status in wanted)
 
 
 def with_front(db: Database, job: Job) -> Job:
-    """The job; one of several goals with the trials of its front."""
-    return replace(job, front=_front_of(db, job)) if len(job.goals) > 1 else job
-
-
-def _front_of(db: Database, job: Job) -> tuple[int, ...]:
-    """By number."""
-    return front_rows(db, job.id, job.goals, job.created_at, job.trials_complete)
+    """Returns the job, with the trial numbers of its front if it has several goals."""
+    if len(job.goals) == 1:
+        return job
+    return replace(job, front=front_rows(db, job.id, job.goals, job.created_at, job.trials_complete))
 
 
 def namesakes(db: Database, job: Job) -> tuple[Job, ...]:
-    """Every job of its name, and itself, also where its name cannot be read: a cell searched again has several."""
+    """Returns the job and all jobs of the same name, even if its name is unreadable: a cell searched again has
+    several jobs."""
     same = (JobRow.kind == job.kind) & (JobRow.experiment == job.experiment)
     query = JobRow.select(ALL).where(same | (JobRow.id == job.id)).order_by(JobRow.id)
     return tuple(to_job(row) for row in db.rows(query))
 
 
 def job(db: Database, ref: int | str) -> Job:
-    """One job by number, or by its experiment's name (then the newest of that name). Raises NoSuchRow."""
+    """Returns a job by id, or the newest one with this experiment name. Raises NoSuchRow."""
     text = str(ref)
     where = JobRow.id == int(text) if text.isdecimal() else JobRow.experiment == text
     row = db.one(JobRow.select(ALL).where(where).order_by(JobRow.id.desc()))
@@ -136,6 +136,6 @@ def job(db: Database, ref: int | str) -> Job:
 
 
 def studies(db: Database) -> dict[str, StudyRecord]:
-    """The studies that have been declared here, by name."""
+    """Returns the declared studies by name."""
     found = (to_study(row) for row in db.rows(StudyRow.select(ALL).order_by(StudyRow.created_at, StudyRow.name)))
     return {study.name: study for study in found}

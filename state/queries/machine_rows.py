@@ -1,4 +1,4 @@
-"""Reads workers, the nodes of other machines, trial processes and what sensors measured."""
+"""Reads workers, nodes, trial processes and hardware samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIVE_TRIAL = ("running", "interrupted")
 
 
 def samples(db: Database, since: float, every_s: float = 0.0, limit: int = 100_000) -> tuple[Sample, ...]:
-    """Hardware samples since a time, oldest first; with `every_s` at most one per that many seconds and worker."""
+    """Returns hardware samples since a time, oldest first; with `every_s` at most one per `every_s` and worker."""
     query = SampleRow.select(ALL).where(SampleRow.at >= since)
     if every_s > 0:
         bucket = fn.CAST(SQL(f"at / {float(every_s)} AS INTEGER"))
@@ -28,29 +28,29 @@ def samples(db: Database, since: float, every_s: float = 0.0, limit: int = 100_0
 
 
 def knows_power(db: Database) -> bool:
-    """Whether any hardware sample tells watts; most machines' sensors do not."""
+    """Whether any hardware sample contains watts; most machines have no such sensor."""
     return db.one(SampleRow.select(SampleRow.id).where(SampleRow.power_w.is_null(False))) is not None
 
 
 def latest_powers(db: Database, before: float) -> tuple[Sample, ...]:
-    """The latest hardware sample of each worker that tells watts, before that time."""
+    """Returns each worker's latest hardware sample with watts before that time."""
     measured = SampleRow.power_w.is_null(False) & (SampleRow.at < before)
     latest = SampleRow.select(fn.MAX(SampleRow.id)).where(measured).group_by(SampleRow.worker_id)
     return tuple(to_sample(row) for row in db.rows(SampleRow.select(ALL).where(SampleRow.id.in_(latest))))
 
 
-def powers_until(db: Database) -> float | None:
-    """Until when every worker that runs has told watts, of those that tell any; None: there is none."""
+def power_known_until(db: Database) -> float | None:
+    """Returns the time up to which all running workers that measure watts have reported them; None if none does."""
     newest = SampleRow.select(fn.MAX(SampleRow.at).alias("at")).join(
         WorkerRow, on=(SampleRow.worker_id == WorkerRow.id)
     )
     of_each = newest.where(SampleRow.power_w.is_null(False), WorkerRow.status == "running")
-    told = [finite_or_none(row["at"]) for row in db.rows(of_each.group_by(SampleRow.worker_id))]
-    return min((at for at in told if at is not None), default=None)
+    latest = [finite_or_none(row["at"]) for row in db.rows(of_each.group_by(SampleRow.worker_id))]
+    return min((at for at in latest if at is not None), default=None)
 
 
 def workers(db: Database, limit: int = 100) -> tuple[Worker, ...]:
-    """Live workers first, then the latest others."""
+    """Returns running workers first, then the latest others."""
     order = SQL("CASE status WHEN 'running' THEN 0 ELSE 1 END")
     return tuple(
         to_worker(row) for row in db.rows(WorkerRow.select(ALL).order_by(order, WorkerRow.id.desc()).limit(limit))
@@ -58,7 +58,7 @@ def workers(db: Database, limit: int = 100) -> tuple[Worker, ...]:
 
 
 def running_children(db: Database, host: str) -> tuple[RunningChild, ...]:
-    """The trial processes of this host the database believes in: a starting worker reaps those it finds alive."""
+    """Returns the recorded trial processes of this host: a starting worker ends those that are still alive."""
     query = (
         TrialRow.select(
             TrialRow.job_id, TrialRow.id.alias("trial_id"), TrialRow.number, JobRow.worker_id, TrialRow.pid,
@@ -72,7 +72,7 @@ def running_children(db: Database, host: str) -> tuple[RunningChild, ...]:
 
 
 def nodes(db: Database) -> tuple[Node, ...]:
-    """Every node of other machines that a worker has told of, by name."""
+    """Returns all recorded nodes by name."""
     return nodes_and_odd(db)[0]
 
 

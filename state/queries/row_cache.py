@@ -1,4 +1,4 @@
-"""Remembers what rows became: of ten thousand rows a write changes a few, and only those are made into values again."""
+"""Caches the values made from rows: a write changes a few of ten thousand rows, and only those are converted again."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 Made = TypeVar("Made")
-PLAIN = 2  # of marshal: the same values give the same bytes, whoever else holds them
+PLAIN = 2  # marshal version without references: equal values give equal bytes
 
 
 class KnownRows:
-    """Of one reader. A row is compared by the hash of its values, 64 bits; the rows themselves are not kept."""
+    """The cache of one reader. Compares rows by a 64-bit hash of their values; does not keep the rows."""
 
     def __init__(self, clean: Callable[[Any], Any] | None = None) -> None:
-        """`clean`: what a value goes through before it is kept."""
+        """`clean`: is applied to each value before it is cached."""
         self._clean = clean
         self._kept: dict[str, dict[int, tuple[int, Any]]] = {}  # table: row id: (hash, value)
 
     def values(
         self, table: str, rows: Iterable[Mapping[str, Any]], make: Callable[[Mapping[str, Any]], Made], *more: Any
     ) -> tuple[Made, ...]:
-        """What `make` gives of each row, in their order: the same object as the last time, if the row is the same.
+        """Converts each row with `make`, in order; returns the same object as the last time for an unchanged row.
 
-        `more`: dictionaries by the id of a row, whose values belong to it as its own columns do.
+        `more`: dictionaries by row id; their values count as further columns of the row.
         """
         before, now = self._kept.get(table, {}), dict[int, tuple[int, Any]]()
         for row in rows:
@@ -40,6 +40,6 @@ class KnownRows:
         return tuple(value for _, value in now.values())
 
     def has(self, table: str, value: Any) -> bool:
-        """Whether it is one of the values that were handed out last."""
+        """Whether this object is one of those returned last."""
         kept = self._kept.get(table, {}).get(value.id)
         return kept is not None and kept[1] is value

@@ -1,4 +1,4 @@
-"""Reads what a sampler or pruner needs of a job: curves, draws, distributions."""
+"""Reads what a sampler or pruner needs from a job: curves, draws, distributions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]], ...]:
-    """All a sampler or pruner needs: the trials of a job by number, each with its epochs, in one transaction."""
+    """Returns a job's trials by number, each with its epochs, read in one transaction."""
     with db.read():
         found = trials(db, job_id)
         by_trial: dict[int, list[Epoch]] = {trial.id: [] for trial in found}
@@ -26,16 +26,16 @@ def history(db: Database, job_id: int) -> tuple[tuple[Trial, tuple[Epoch, ...]],
     return tuple((trial, tuple(by_trial[trial.id])) for trial in found)
 
 
-# Causes of a failed trial from which a sampler may learn that its parameters are bad
+# Causes of failure from which a sampler may learn that the parameters are bad
 BAD_REGION = (Cause.DIVERGED, Cause.TIME_LIMIT, Cause.OUT_OF_MEMORY, Cause.CANNOT_FIT)
 
 
 def curves(db: Database, job_id: int, first: int = 0) -> tuple[Curve, ...]:
-    """What a sampler or pruner needs of a job, by trial number; a fifth of `history`, for jobs of many trials.
+    """Returns what a sampler or pruner needs of a job's trials from number `first` on, by number.
 
-    Of the trials from number `first` on.
+    Takes a fifth of the time of `history`, for jobs of many trials.
     """
-    told: dict[int, dict[int, float]] = {}
+    reported: dict[int, dict[int, float]] = {}
     value = EpochRow.value
     kept = ("id", "number", "params", "status", "value", "cause", "facts")
     chosen = [getattr(TrialRow, name) for name in kept]
@@ -46,7 +46,7 @@ def curves(db: Database, job_id: int, first: int = 0) -> tuple[Curve, ...]:
         of_these = epochs.where(EpochRow.trial_id.in_(of_job), value.is_null(False))
         for row in db.each_row(of_these.order_by(EpochRow.trial_id, EpochRow.epoch)):
             if math.isfinite(row["value"]):
-                told.setdefault(row["trial_id"], {})[row["epoch"]] = row["value"]
+                reported.setdefault(row["trial_id"], {})[row["epoch"]] = row["value"]
         drawn = _distributions(db, of_job)
     return tuple(
         Curve(
@@ -54,7 +54,7 @@ def curves(db: Database, job_id: int, first: int = 0) -> tuple[Curve, ...]:
             as_params(row),
             row["status"],
             row["value"],
-            told.get(row["id"], {}),
+            reported.get(row["id"], {}),
             diverged=row["status"] == "failed" and row["cause"] in BAD_REGION,
             distributions=drawn.get(row["id"], {}),
             **_of_search(row["facts"]),
@@ -69,7 +69,7 @@ FACTS_OF_SEARCH = {  # fact -> field of a Curve
 
 
 def _of_search(facts: str) -> dict[str, dict[str, Any]]:
-    """What a trial's facts tell samplers; most trials have no such fact, and are not read."""
+    """Returns the Curve fields from a trial's facts. Parses only facts that contain any: most do not."""
     if not any(f'"{name}":' in facts for name in FACTS_OF_SEARCH):
         return {}
     read = to_object(facts)
@@ -77,8 +77,8 @@ def _of_search(facts: str) -> dict[str, dict[str, Any]]:
 
 
 def _distributions(db: Database, trials: Any) -> dict[int, dict[str, Any]]:
-    """Trial -> parameter -> the distribution it was drawn from; empty where the cells declare their space."""
-    read: dict[str, Any] = {}  # most trials draw from the same ones
+    """Returns trial id -> parameter -> its distribution; empty for cells that declare their space."""
+    read: dict[str, Any] = {}  # parsed distributions by their JSON: most trials draw from the same ones
     found: dict[int, dict[str, Any]] = {}
     draws = DrawRow.select(DrawRow.trial_id, DrawRow.k, DrawRow.name, DrawRow.distribution)
     for row in db.each_row(draws.where(DrawRow.trial_id.in_(trials)).order_by(DrawRow.trial_id, DrawRow.k)):
@@ -90,13 +90,13 @@ def _distributions(db: Database, trials: Any) -> dict[int, dict[str, Any]]:
 
 
 def draws(db: Database, trial_id: int) -> tuple[Draw, ...]:
-    """What a trial has drawn, in order. Raises UnreadableHistory for a row that cannot be read."""
+    """Returns a trial's draws in order. Raises UnreadableHistory for an unreadable row."""
     query = DrawRow.select(ALL).where(DrawRow.trial_id == trial_id).order_by(DrawRow.k)
     return tuple(to_draw(row) for row in db.rows(query))
 
 
 def drawn(db: Database, job_id: int) -> dict[int, tuple[Draw, ...]]:
-    """What each trial of a job has drawn, in order, by the trial's id."""
+    """Returns the draws of each trial of a job, in order, by trial id."""
     of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
     query = DrawRow.select(ALL).where(DrawRow.trial_id.in_(of_job)).order_by(DrawRow.trial_id, DrawRow.k)
     return by_trial(db.rows(query), to_draw)

@@ -1,4 +1,4 @@
-"""One consistent look at the whole, and whether anything has changed since."""
+"""Reads one consistent snapshot, and says whether anything has changed since."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from peewee import SQL
 from fts.state import migrations
 from fts.state.models import ALL, JobRow, SampleRow, TrialRow
 from fts.state.queries.event_rows import EVENTS_IN_SNAPSHOT, events, flag, last_key_at, margins_and_odd, seen_forecast
-from fts.state.queries.job_rows import line, runs_again, studies, worked
+from fts.state.queries.job_rows import all_jobs, runs_again, studies, worked
 from fts.state.queries.machine_rows import LIVE_TRIAL, nodes_and_odd, workers
 from fts.state.queries.row_cache import KnownRows
 from fts.state.queries.trial_rows import epochs_of
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def snapshot(db: Database, user: str | None = None, known: KnownRows | None = None) -> Snapshot:
-    """One consistent look at everything the monitor and `fts status` show, in one short read transaction.
+    """Reads everything that the monitor and `fts status` show, in one short read transaction.
 
-    Jobs and trials that are `known`, and have not changed, are the same objects as the last time.
+    Jobs and trials in `known` that have not changed are the same objects as before.
     """
     known = known or KnownRows()
     with db.read():
-        everything = line(db, known)
+        everything = all_jobs(db, known)
         shown = _live_and_best_trials(db, known)
         running = [trial.id for trial in shown if trial.status.value in LIVE_TRIAL]
         crew = workers(db)
@@ -63,21 +63,21 @@ def snapshot(db: Database, user: str | None = None, known: KnownRows | None = No
 
 
 def schema(db: Database) -> int:
-    """The number in the file, which a newer fts may have written."""
+    """Returns the schema number of the file; a newer fts may have written it."""
     return int(db.execute_sql("PRAGMA user_version").fetchone()[0])
 
 
 def newer_schema(found: Snapshot) -> str | None:
-    """What to say of a file that a newer fts wrote; None: this one knows all of it."""
+    """Returns a warning for a file with a newer schema, else None."""
     if found.schema <= migrations.SCHEMA:
         return None
     return f"the file has schema {found.schema}, this fts knows up to {migrations.SCHEMA}: shown as far as it is known"
 
 
 def data_version(db: Database) -> int:
-    """A number that changes when another connection has written: cheap to ask once a second.
+    """Returns a number that changes when another connection has written; cheap enough for one call a second.
 
-    A reader whose files are not those at the path opens them anew first. Raises NoDatabase, NotFresh.
+    Reopens the files first if they are no longer those at the path. Raises NoDatabase, NotFresh.
     """
     return db.look()
 

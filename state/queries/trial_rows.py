@@ -19,19 +19,20 @@ if TYPE_CHECKING:
     from fts.state.values import Attempt, Epoch, Trial
 
 T = TypeVar("T")
-SEARCHED = {  # decide what comes next
+SEARCHED = {  # columns that decide the next trial's parameters
     "number", "status", "params", "effective", "objective", "direction", "value", "epochs", "badges"
 }  # fmt: skip
 
 
 def trials(db: Database, job_id: int, first: int = 0) -> tuple[Trial, ...]:
-    """The trials of a job by number, from `first` on."""
+    """Returns a job's trials from number `first` on, by number."""
     query = TrialRow.select(ALL).where(*from_number(job_id, first)).order_by(TrialRow.number)
     return tuple(to_trial(row) for row in db.rows(query))
 
 
 def readable_trials(db: Database, job_id: int, first: int = 0) -> tuple[Trial, ...]:
-    """The trials of a job from number `first` on, for a search that goes on. Raises UnreadableHistory."""
+    """Returns a job's trials from number `first` on, for a search. Raises UnreadableHistory if it needs an unreadable
+    column."""
     found = trials(db, job_id, first)
     for odd in unreadable_in({"trial": found}):
         if SEARCHED & {part.partition(" is ")[0] for part in odd.why.split(", ")}:
@@ -40,14 +41,14 @@ def readable_trials(db: Database, job_id: int, first: int = 0) -> tuple[Trial, .
 
 
 def trials_with_steps(db: Database, job_id: int) -> int:
-    """How many trials of a job have reported at least one."""
+    """Counts a job's trials that have reported at least one step."""
     return int(TrialRow.select().where(TrialRow.job_id == job_id, TrialRow.epochs > 0).count(db))
 
 
 def shown_trials(db: Database, job_id: int) -> Iterator[Trial]:
-    """The trials of a job by number without what only a sampler needs (`effective`, `recipe`), one row in memory.
+    """Yields a job's trials by number, one row in memory, without what only a sampler needs (`effective`, `recipe`).
 
-    Take them all at once: while some are left a read transaction is open.
+    Read them to the end without a pause: a read transaction is open until then.
     """
     query = TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number)
     for row in db.each_row(query):
@@ -55,12 +56,12 @@ def shown_trials(db: Database, job_id: int) -> Iterator[Trial]:
 
 
 def all_trials(db: Database) -> tuple[Trial, ...]:
-    """Every trial, by job and number."""
+    """Returns all trials, by job and number."""
     return tuple(to_trial(row) for row in db.rows(TrialRow.select(ALL).order_by(TrialRow.job_id, TrialRow.number)))
 
 
 def trial(db: Database, job_id: int, number: int) -> Trial:
-    """Trial `number` of a job. Raises NoSuchRow."""
+    """Returns trial `number` of a job. Raises NoSuchRow."""
     row = db.find(TrialRow, job_id=job_id, number=number)
     if row is None:
         raise NoSuchRow(f"job {job_id} has no trial {number}")
@@ -75,13 +76,13 @@ def trial_by_id(db: Database, trial_id: int) -> Trial:
 
 
 def latest_trial(db: Database, job_id: int) -> Trial | None:
-    """The trial of a job with the highest number; None: it has none."""
+    """Returns a job's trial with the highest number, or None."""
     row = db.one(TrialRow.select(ALL).where(TrialRow.job_id == job_id).order_by(TrialRow.number.desc()))
     return None if row is None else to_trial(row)
 
 
 def usual_step_s(db: Database, architecture: str, effective_batch: int, device: str, threads: int) -> float | None:
-    """Median seconds of an optimizer step of this shape on this kind of device so far; None: it has no history."""
+    """Returns the median seconds of past optimizer steps of this shape on this device; None without history."""
     query = (
         EpochRow.select(EpochRow.samples_per_s)
         .join(TrialRow, on=(TrialRow.id == EpochRow.trial_id))
@@ -95,7 +96,7 @@ def usual_step_s(db: Database, architecture: str, effective_batch: int, device: 
         .order_by(EpochRow.trial_id.desc(), EpochRow.epoch.desc())
         .limit(50)
     )
-    from statistics import median  # here, not above: with fractions it is 3 ms of `fts status`
+    from statistics import median  # here, not above: with fractions it takes 3 ms of `fts status`
 
     rates = [row["samples_per_s"] for row in db.rows(query)]
     usual = finite_or_none(effective_batch / median(rates)) if rates else None
@@ -103,9 +104,10 @@ def usual_step_s(db: Database, architecture: str, effective_batch: int, device: 
 
 
 def longest_gap_s(db: Database, job_id: int, before: int) -> float:
-    """Seconds of the longest silence of the latest trials before this number, from start to report to report; 0: none.
+    """Returns the longest time in seconds between two reports (or start and report) of the five trials before this
+    number; 0 if there are none.
 
-    Pauses and restarts count, so that it is too long rather than too short.
+    Includes pauses and restarts, so that the result is too long rather than too short.
     """
     latest = (
         TrialRow.select(TrialRow.id, TrialRow.started_at)
@@ -115,10 +117,10 @@ def longest_gap_s(db: Database, job_id: int, before: int) -> float:
     )
     longest = 0.0
     for trial in db.rows(latest):
-        told = EpochRow.select(EpochRow.at).where(EpochRow.trial_id == trial["id"]).order_by(EpochRow.at)
-        times = [trial["started_at"], *(row["at"] for row in db.rows(told))]
-        sound = [at for at in times if isinstance(at, int | float)]
-        longest = max([longest, *(later - sooner for sooner, later in itertools.pairwise(sound))])
+        reports = EpochRow.select(EpochRow.at).where(EpochRow.trial_id == trial["id"]).order_by(EpochRow.at)
+        times = [trial["started_at"], *(row["at"] for row in db.rows(reports))]
+        readable = [at for at in times if isinstance(at, int | float)]
+        longest = max([longest, *(later - sooner for sooner, later in itertools.pairwise(readable))])
     return longest
 
 
@@ -127,38 +129,39 @@ def epochs(db: Database, trial_id: int) -> tuple[Epoch, ...]:
 
 
 def from_number(job_id: int, first: int) -> list[Any]:
-    """The condition for the trials of a job from that number on."""
+    """Returns the condition for a job's trials from number `first` on."""
     return [TrialRow.job_id == job_id, *([TrialRow.number >= first] if first > 0 else [])]
 
 
 def attempts(db: Database, trial_id: int) -> tuple[Attempt, ...]:
-    """The processes that worked on a trial, in order."""
+    """Returns a trial's attempts in order."""
     query = AttemptRow.select(ALL).where(AttemptRow.trial_id == trial_id).order_by(AttemptRow.n)
     return tuple(to_attempt(row) for row in db.rows(query))
 
 
 def failed_before(db: Database, job_id: int, token: int) -> frozenset[int]:
-    """The ids of the failed trials that no process of a claim with this token, or a later one, worked on."""
+    """Returns the ids of a job's failed trials without an attempt under this token or a later one."""
     failed = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id, TrialRow.status == TrialStatus.FAILED)
     later = AttemptRow.select().where(AttemptRow.trial_id == TrialRow.id, AttemptRow.token >= token)
     return frozenset(row["id"] for row in db.rows(failed.where(~fn.EXISTS(later)))) if token else frozenset()
 
 
-def worked_on(db: Database, job_id: int) -> dict[int, tuple[Attempt, ...]]:
-    """The processes that worked on each trial of a job, in order, by the trial's id."""
+def attempts_by_trial(db: Database, job_id: int) -> dict[int, tuple[Attempt, ...]]:
+    """Returns the attempts of each trial of a job, in order, by trial id."""
     of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id)
     query = AttemptRow.select(ALL).where(AttemptRow.trial_id.in_(of_job)).order_by(AttemptRow.trial_id, AttemptRow.n)
     return by_trial(db.rows(query), to_attempt)
 
 
 def working_since(db: Database) -> float | None:
-    """When the first process began of the trials that have not ended, put back ones too; None: all have ended."""
+    """Returns the start of the first attempt of any trial that has not ended (or is retried); None if all have
+    ended."""
     first = AttemptRow.select(fn.MIN(AttemptRow.began_at)).join(TrialRow, on=(AttemptRow.trial_id == TrialRow.id))
     return finite_or_none(first.where(TrialRow.ended_at.is_null()).scalar(db))
 
 
 def by_trial(rows: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], T]) -> dict[int, tuple[T, ...]]:
-    """What the rows say, in their order, by the id of the trial."""
+    """Converts the rows with `read` and groups them by trial id, in order."""
     found: dict[int, list[T]] = {}
     for row in rows:
         found.setdefault(row["trial_id"], []).append(read(row))
@@ -166,10 +169,8 @@ def by_trial(rows: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], T]
 
 
 def interrupted(db: Database, job_id: int, since: int = 0) -> dict[int, tuple[float, float | None]]:
-    """Of each trial of a job, from the trial `since` on, that several processes worked on, by its id.
-
-    The seconds of those that have ended, and when the one that has not began.
-    """
+    """For each trial of a job with several attempts, from trial id `since` on: (seconds of the ended attempts, start of
+    the open attempt or None), by trial id."""
     second = AttemptRow.select(AttemptRow.n).where(AttemptRow.trial_id == TrialRow.id, AttemptRow.n == 2)
     of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id, TrialRow.id >= since, fn.EXISTS(second))
     found: dict[int, tuple[float, float | None]] = {}
@@ -181,8 +182,8 @@ def interrupted(db: Database, job_id: int, since: int = 0) -> dict[int, tuple[fl
 
 
 def latest_tries(db: Database) -> tuple[tuple[int, int, str, float], ...]:
-    """Of each interrupted trial of a queued job: job, trial, how its latest process ended, and when."""
-    # Plain SQL, and both statuses: SQLite uses a partial index only where its condition stands in the query.
+    """Returns (job id, trial id, how its latest attempt ended, when) for each interrupted trial of a queued job."""
+    # Plain SQL with both statuses: SQLite uses a partial index only if the query repeats its condition.
     latest = "SELECT MAX(n) FROM attempt WHERE trial_id = t.id"
     found = db.execute_sql(
         "SELECT t.job_id, t.id, a.how, a.ended_at FROM trial t JOIN job j ON j.id = t.job_id JOIN attempt a"
@@ -193,7 +194,7 @@ def latest_tries(db: Database) -> tuple[tuple[int, int, str, float], ...]:
 
 
 def checkpoints(db: Database, trial_id: int) -> tuple[dict[str, Any], ...]:
-    """The checkpoints of a trial, newest first."""
+    """Returns a trial's checkpoints, newest first."""
     query = CheckpointRow.select(ALL).where(CheckpointRow.trial_id == trial_id).order_by(CheckpointRow.id.desc())
     return tuple(db.rows(query))
 

@@ -1,4 +1,4 @@
-"""Every write to the memory: one function, one transaction, one change with its event."""
+"""All writes to the database: one function makes one change, in one transaction, with its event."""
 
 from fts.state.scheduling import MAX_IDLE_ATTEMPTS
 from fts.state.transitions.attempts import record_attempt_ended, record_draw
@@ -21,11 +21,11 @@ from fts.state.transitions.moving import move
 from fts.state.transitions.nodes import (
     ask_node,
     fenced,
+    forget_nodes,
     node_failed,
     node_served,
-    nodes_heard,
-    nodes_left,
     quarantine_node,
+    record_nodes,
 )
 from fts.state.transitions.operator import (
     acknowledge,
@@ -35,7 +35,7 @@ from fts.state.transitions.operator import (
     note,
     pause,
     pause_queue,
-    record_wish,
+    record_request,
     resume,
     resume_queue,
     retry,
@@ -44,7 +44,6 @@ from fts.state.transitions.operator import (
 from fts.state.transitions.respecify import Respecified, respecify
 from fts.state.transitions.trial_ends import finish_trial
 from fts.state.transitions.trials import (
-    begins_anew,
     record_checkpoint,
     record_epoch,
     record_progress,
@@ -52,14 +51,15 @@ from fts.state.transitions.trials import (
     rerun_trial,
     resume_trial,
     start_trial,
+    starts_over,
 )
 from fts.state.transitions.undo import redo, undo
 from fts.state.transitions.workers import (
     LeaseObserver,
     add_sample,
-    beat,
     prune_samples,
     reconcile,
+    record_heartbeat,
     record_intervention,
     register_worker,
     set_guard,

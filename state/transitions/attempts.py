@@ -1,4 +1,4 @@
-"""Draws and attempts: what a trial drew, before the value is used, and each process that worked on it."""
+"""Records the draws of a trial, before the values are used, and its attempts: the processes that worked on it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 MAX_DRAWS = 10_000
-MAX_DRAW = 16_000  # characters of a distribution: a choice among many
+MAX_DRAW = 16_000  # characters of a distribution: it may be a long list of choices
 
 
 def record_draw(
     db: Database, claim: Claim, trial_id: int, k: int, name: str, value: Any, distribution: Mapping[str, Any]
 ) -> Any:
-    """The k-th value that a trial draws (from 0), on record before it is used; returns the value that counts.
+    """Records the k-th draw of a trial (from 0) and its parameter in one transaction; returns the value to use.
 
-    It becomes a parameter of the trial in the same transaction. The same draw again changes nothing. Another one for
-    a recorded `k` leaves an event `drifted`, and the first one counts: the caller must go on with what is returned.
+    The same draw again changes nothing. Another draw for a recorded `k` writes an event `drifted` and returns the
+    recorded value: the caller must continue with what is returned.
     """
     checked_int(k, "k", 0, MAX_DRAWS)
     if not isinstance(name, str) or not 0 < len(name) <= 200:
@@ -51,13 +51,13 @@ def record_draw(
             drawn, now = f"{drawn} from {stored['distribution']:.300}", f"from {row['distribution']:.300}"
         words = f"trial {trial['number']} drew {drawn} as its draw {k}, and would now draw {now}; "
         words += "the recorded value stays"
-        data = {"number": trial["number"], "k": k, "recorded": _told(stored), "now": _told(row)}
+        data = {"number": trial["number"], "k": k, "recorded": _shortened(stored), "now": _shortened(row)}
         who = f"worker {claim.worker_id}"
         emit(db, Verb.DRIFTED, who, words, job_id=claim.job_id, trial_id=trial_id, data=data)
         return json.loads(stored["value"])
 
 
-def _told(draw: Row) -> Row:
+def _shortened(draw: Row) -> Row:
     return {name: str(draw[name])[:1000] for name in ("name", "value", "distribution")}
 
 
@@ -73,14 +73,15 @@ def _add_draw(db: Database, trial: Row, k: int, row: Row) -> Any:
 
 
 def record_attempt_ended(db: Database, claim: Claim, trial_id: int, how: str) -> None:
-    """The process that worked on a running trial has ended, and the trial has not: `how`, in a word or two."""
+    """Records that the process of a running trial has ended, and `how` in a word or two; the trial goes on."""
     with transaction(db):
         fenced_trial(db, claim, trial_id)
         end_attempt(db, trial_id, how)
 
 
 def begin_attempt(db: Database, trial_id: int, token: int, host: str | None = None, pid: int | None = None) -> int:
-    """Inside a transaction. One that is open gets its process; a later process begins another one."""
+    """Begins an attempt, or adds host and pid to the open one of the same process; returns its number `n`. Call it
+    inside a transaction."""
     last = latest_attempt(db, trial_id)
     if last is not None and last["ended_at"] is None:
         if last["token"] == token and (last["pid"] in (None, pid) or pid is None):
@@ -96,7 +97,7 @@ def begin_attempt(db: Database, trial_id: int, token: int, host: str | None = No
 
 
 def end_attempt(db: Database, trial_id: int, how: str, at: float | None = None) -> None:
-    """Inside a transaction; `at`: when, now unless it is said. Nothing where none is open."""
+    """Ends the open attempt, if any, at the time `at` (default: now). Call it inside a transaction."""
     still_open = AttemptRow.update(ended_at=db.now() if at is None else at, how=short(how, 200))
     still_open.where(AttemptRow.trial_id == trial_id, AttemptRow.ended_at.is_null()).execute(db)
 

@@ -1,4 +1,4 @@
-"""What every transition is made of: one write transaction, the event it leaves, the fence a worker must pass."""
+"""The parts of every transition: one write transaction, its event, and the check of a worker's claim."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from fts.state.values import Cause, Claim, Direction
 if TYPE_CHECKING:
     from fts.state.db import Database
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")  # becomes a folder name: never "..", never an option
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")  # becomes a folder name: not "..", not an option
 VERB = re.compile(r"[a-z_]{1,40}")
 MAX_SPEC = 256_000  # characters of JSON
 MAX_JSON = 64_000
-MAX_CHANGE = 64 * MAX_JSON  # of a change that can be taken back: it may be one of thousands of jobs
+MAX_CHANGE = 64 * MAX_JSON  # for a change with an undo step: it may be about thousands of jobs
 MAX_MESSAGE = 4_000
 MAX_LOG_TAIL = 20_000
 
 Row = dict[str, Any]
 
 
-class _TakeBack(Exception):
-    """Ends a dry run: everything was done, and is taken back."""
+class _RollBack(Exception):
+    """Ends a dry run, so that its transaction is rolled back."""
 
 
 @contextmanager
 def transaction(db: Database, dry_run: bool = False, urgent: bool = False) -> Iterator[None]:
-    """One write transaction; a dry run does everything and takes it back, so it says exactly what would happen.
+    """Runs one write transaction; a dry run is rolled back at its end, so its result is what would happen.
 
-    `urgent`: a beat or a claim, which goes before what other slots of the worker write.
+    `urgent`: for heartbeats and claims, which go before the other writes of the worker's slots.
     """
     if dry_run and db.in_transaction():
         raise ValueError("a dry run rolls everything back, so it cannot run inside another transaction")
@@ -45,8 +45,8 @@ def transaction(db: Database, dry_run: bool = False, urgent: bool = False) -> It
         with db.write(urgent):
             yield
             if dry_run:
-                raise _TakeBack
-    except _TakeBack:
+                raise _RollBack
+    except _RollBack:
         pass
 
 
@@ -61,7 +61,7 @@ def emit(
     data: Mapping[str, Any] | None = None,
     inverse: Mapping[str, Any] | None = None,
 ) -> int:
-    """Writes one event, in the transaction of the change it tells of; returns its number."""
+    """Writes one event in the transaction of its change; returns its id."""
     row = {
         "at": db.now(),
         "who": who[:120],
@@ -76,7 +76,7 @@ def emit(
 
 
 def this_person() -> str:
-    """user@host, for events of a person at this machine."""
+    """Returns user@host, for events of a person at this machine."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
@@ -106,17 +106,17 @@ def get_worker(db: Database, worker_id: int) -> Row:
 
 
 def get_flag(db: Database, name: str) -> Row | None:
-    """None: it is not set."""
+    """Returns the flag's row; None if it is not set."""
     return db.find(FlagRow, name=name)
 
 
-OF_RUNNING = ("lease_until", "worker_id", "asked")  # columns that the CHECKs of the schema tie to that status
+OF_RUNNING = ("lease_until", "worker_id", "asked")  # columns that the schema's CHECKs allow only for a running job
 
 
 def fenced_job(db: Database, claim: Claim) -> Row:
-    """The job of a claim, if the claim still is the latest one; StaleToken otherwise. Call it inside the transaction.
+    """Returns the job of a claim; raises StaleToken if the claim is no longer valid. Call it inside the transaction.
 
-    A lease that has run out but was given to nobody still holds: only a newer token or another status ends a claim.
+    A claim with an expired lease is still valid: only a newer token or another status ends it.
     """
     job = get_job(db, claim.job_id)
     if job["token"] != claim.token:
@@ -130,7 +130,7 @@ def fenced_job(db: Database, claim: Claim) -> Row:
 
 
 def fenced_trial(db: Database, claim: Claim, trial_id: int, starts_from: str = "running") -> Row:
-    """A trial of the claimed job in the status the change starts from."""
+    """Returns a trial of the claimed job; raises WrongStatus unless its status is `starts_from`, or StaleToken."""
     fenced_job(db, claim)
     trial = get_trial(db, trial_id)
     if trial["job_id"] != claim.job_id:
@@ -141,10 +141,10 @@ def fenced_trial(db: Database, claim: Claim, trial_id: int, starts_from: str = "
 
 
 def change_job(db: Database, job: Row, **changes: Any) -> Row:
-    """Writes the changes if the job still has the status and token it was read with; returns old and new of it.
+    """Writes the changes if the job still has the status and token of `job`; returns the old and new columns.
 
-    The condition is in the UPDATE itself, so that two writers cannot both succeed. What only a running job may hold is
-    cleared with any other status: a value that somebody planted there past the CHECKs would refuse every change.
+    The condition is in the UPDATE itself, so that two writers cannot both succeed. Any status but running clears the
+    columns OF_RUNNING: a value that was written there without the CHECKs would make every later change fail.
     """
     if changes.get("status", job["status"]) != "running":
         changes = {name: None for name in OF_RUNNING if job[name] is not None} | changes
@@ -153,7 +153,7 @@ def change_job(db: Database, job: Row, **changes: Any) -> Row:
     )
     if query.execute(db) != 1:
         raise WrongStatus(f"job {job['id']} is no longer {job['status']}")
-    return {"old": _placed(job, changes), "new": _placed(job | changes, changes)}
+    return {"old": _state_columns(job, changes), "new": _state_columns(job | changes, changes)}
 
 
 def change_trial(db: Database, trial: Row, **changes: Any) -> None:
@@ -161,17 +161,17 @@ def change_trial(db: Database, trial: Row, **changes: Any) -> None:
         raise WrongStatus(f"trial {trial['number']} of job {trial['job_id']} is no longer {trial['status']}")
 
 
-def _placed(job: Mapping[str, Any], changes: Mapping[str, Any]) -> Row:
-    """What the queue looked like to this job: enough to rebuild the table at a past time."""
+def _state_columns(job: Mapping[str, Any], changes: Mapping[str, Any]) -> Row:
+    """Returns the job's columns that an event keeps, so that fts.state.replay can rebuild the queue of a past time."""
     kept = ("status", "rank", "hold_reason", "asked", "cause", "worker_id", "attempt", "ended_at")
     return {name: job[name] for name in (*kept, *(name for name in changes if name == "trials_wanted"))}
 
 
-BEYOND = 10**300
+BEYOND = 10**300  # no float holds a much larger integer
 
 
 def finite(value: Any) -> Any:
-    """The same value with None for nan, infinities and whole numbers beyond any float: none of them could be read."""
+    """Returns the value with None for nan, infinities and integers beyond any float: they would be unreadable."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, int) and not -BEYOND < value < BEYOND:
@@ -184,11 +184,11 @@ def finite(value: Any) -> Any:
 
 
 def to_json(value: Any, name: str, limit: int = MAX_JSON) -> str:
-    """Canonical JSON; BadRow if it cannot be written as JSON, holds nan, or is longer than `limit` characters."""
+    """Returns canonical JSON. Raises BadRow if that is impossible, or longer than `limit` characters; nan counts."""
     try:
         text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        text.encode()  # a lone surrogate is valid for Python, not for the database
-    except UnicodeEncodeError as error:  # a folder whose name is of another time
+        text.encode()  # Python allows a lone surrogate, the database does not
+    except UnicodeEncodeError as error:  # for example a folder name in an old encoding
         near = error.object[max(0, error.start - 60) : error.end]
         raise BadRow(f"{name} holds a name or text that is not UTF-8: ...{near!r}; rename it") from None
     except (TypeError, ValueError, RecursionError) as error:
@@ -227,7 +227,7 @@ def checked_cause(value: Cause | str) -> str:
 
 
 def short(message: str | None, limit: int = MAX_MESSAGE) -> str | None:
-    """Text for a row: as much as fits, without what SQLite or UTF-8 cannot hold."""
+    """Cuts text to `limit` characters and replaces what SQLite or UTF-8 cannot hold."""
     return None if message is None else message[:limit].encode(errors="replace").decode().replace("\0", "?")
 
 
@@ -236,7 +236,7 @@ def tail(text: str | None) -> str | None:
 
 
 def numbers(ids: Iterable[int]) -> str:
-    """ "job 3" or "jobs 3, 5 and 2 more"."""
+    """Returns "job 3" or "jobs 3, 5 and 2 more"."""
     listed = list(ids)
     if len(listed) == 1:
         return f"job {listed[0]}"

@@ -1,4 +1,4 @@
-"""Gives a worker the next job that may run, with a new token; parks one that goes nowhere."""
+"""Claims the next runnable job for a worker, with a new token; fails a job that makes no progress."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ def claim(
     job_id: int | None = None,
     resting: Collection[int] = (),
 ) -> Claim | None:
-    """The best runnable job, if there is one for this worker; status, attempt, token and lease change in one UPDATE.
+    """Claims the runnable job with the smallest rank; changes status, attempt, token and lease in one UPDATE.
 
-    A job whose row cannot be read is parked as failed.
+    Returns None if no job is runnable, the queue is paused, or the worker was asked to stop, has stopped or is lost.
+    With `job_id` claims only that job, at any rank and also in a paused queue: `fts run` has no queue.
 
-    A job that ended `max_idle_attempts` attempts without an epoch or a trial is parked as failed with its last cause;
-    where that is a lost worker, after MAX_LOST_WORKERS.
-    None: nothing runnable, the queue is paused, or the worker was asked to stop, has stopped or is lost. With `job_id`
-    only that job is handed out, whatever its rank and although the queue may be paused: `fts run` has no queue.
-    Jobs that are `resting` are passed over.
+    Marks a job as failed (event `parked`) if its row is unreadable, or if `max_idle_attempts` attempts in a row ended
+    without an epoch or a trial; after a lost worker the limit is MAX_LOST_WORKERS, after a machine error MAX_OUTAGES.
+    Skips the jobs in `resting`, which back off.
     """
     if job_id is not None:
         return _claim_this(db, worker_id, lease_s, job_id)
@@ -47,7 +46,7 @@ def claim(
             if (odd := to_job(job).unreadable) is not None:
                 _park_unreadable(db, job, worker_id, odd)
             elif job["idle_attempts"] < attempts_allowed(job["cause"], max_idle_attempts):
-                return _hand_out(db, job, worker_id, lease_s)
+                return _claim(db, job, worker_id, lease_s)
             else:
                 _park(db, job, worker_id)
     return None
@@ -59,16 +58,17 @@ def _claim_this(db: Database, worker_id: int, lease_s: float, job_id: int) -> Cl
             return None
         job = get_job(db, job_id)
         readable = job["status"] == "queued" and to_job(job).unreadable is None
-        return _hand_out(db, job, worker_id, lease_s) if readable else None
+        return _claim(db, job, worker_id, lease_s) if readable else None
 
 
 def _takes_work(db: Database, worker_id: int) -> bool:
-    """Not one that was asked to leave, has left, or is taken for lost: nobody would miss its beats, until it beats."""
+    """Whether the worker runs and was not asked to stop. A worker marked as lost gets no job until its next heartbeat,
+    because nobody would notice if it stopped."""
     worker = get_worker(db, worker_id)
     return worker["status"] == "running" and worker["asked"] is None
 
 
-def _hand_out(db: Database, job: Row, worker_id: int, lease_s: float) -> Claim:
+def _claim(db: Database, job: Row, worker_id: int, lease_s: float) -> Claim:
     now = db.now()
     changed = change_job(
         db,
@@ -103,7 +103,7 @@ def _park(db: Database, job: Row, worker_id: int) -> None:
 
 
 def _park_unreadable(db: Database, job: Row, worker_id: int, odd: str) -> None:
-    """A row that somebody wrote by hand must not keep a worker from the other jobs."""
+    """Marks a job with an unreadable row as failed, so that it does not block the other jobs."""
     message = f"unreadable, {odd}; `fts doctor` says what to do"
     changed = change_job(db, job, status="failed", cause=Cause.DATA_ERROR.value, message=message, ended_at=db.now())
     emit(db, Verb.PARKED, f"worker {worker_id}", message, job_id=job["id"], data=changed)

@@ -1,4 +1,4 @@
-"""Puts cells in line, and declares their studies: what may stand in a row of a job, and what may not."""
+"""Enqueues cells and declares their studies; checks every field of a job's row."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from fts.state.values import HUGE, Cause, Direction, Enqueued, Verb
 if TYPE_CHECKING:
     from fts.state.db import Database
 
-Step = tuple[Enqueued, Row | None, Row | None]  # what became of a row, its event, its way back
+Step = tuple[Enqueued, Row | None, Row | None]  # the result for a row, its event, its undo step
 MD5 = re.compile(r"[0-9a-f]{32}")
-MAX_NAME = 200  # characters of what people call a cell, a metric or an axis
+MAX_NAME = 200  # characters of the name of a cell, a metric or an axis
 
 
 def enqueue(
@@ -48,31 +48,31 @@ def enqueue(
     dry_run: bool = False,
     by_a_person: bool = True,
 ) -> list[Enqueued]:
-    """Puts specifications in line, all of them or none; one already waiting, running or paused is not put in twice.
+    """Enqueues all rows or none; a specification that already waits, runs or is paused is not enqueued twice.
 
-    Each is a mapping of experiment, kind, study, labels (axis -> value), trials_wanted, spec (dict or JSON), metric,
-    direction, and optionally cell (what people call it), question_md5, spec_md5, hold_reason. A row without `study` is
-    one of the study of daily bars: budget, horizon, task and tier are its labels, and the rest follows from them.
-    Raises BadRow, naming the field. One undo takes back the whole call; none takes back what no person did.
+    A row is a mapping of experiment, kind, study, labels (axis -> value), trials_wanted, spec (dict or JSON), metric,
+    direction, and optionally cell (its shown name), question_md5, spec_md5, hold_reason. A row without `study` belongs
+    to the study of daily bars: budget, horizon, task and tier are its labels, and the rest follows from them.
+    Raises BadRow, naming the field. One undo reverts the whole call; without `by_a_person` it cannot be undone.
 
-    With a `rule`, a job of the same question is found whatever its status, and extended where it has fewer trials than
-    are wanted now; `again` makes a new job all the same, unless just this specification waits or runs.
+    With a `rule`, a job of the same question in any status is found, and extended if it has fewer trials than the row
+    wants. `again` makes a new job anyway, unless a job with this specification waits or runs.
     """
     who = who or this_person()
     rows = [checked_row(spec) for spec in specs]
     with transaction(db, dry_run):
         if any(row["study"] == PATCHTST for row in rows):
-            declare(db, PATCHTST, DECLARATION, anew=False)
-        results, ways_back = [], []
+            declare(db, PATCHTST, DECLARATION, replace=False)
+        results, undo_steps = [], []
         events: list[dict[str, Any]] = []
         for row in rows:
-            result, event, way_back = _enqueue_one(db, row, None if again else rule)
+            result, event, undo_step = _enqueue_one(db, row, None if again else rule)
             results.append(result)
             events += [event] if event else []
-            ways_back += [way_back] if way_back else []
+            undo_steps += [undo_step] if undo_step else []
         for n, event in enumerate(events):
             last = n == len(events) - 1
-            inverse = {"jobs": ways_back} if last and ways_back and by_a_person else None
+            inverse = {"jobs": undo_steps} if last and undo_steps and by_a_person else None
             emit(db, event.pop("verb"), who, event.pop("words"), **event, inverse=inverse)
     return results
 
@@ -137,7 +137,7 @@ _FIELDS |= set(AXES)
 
 
 def _named(row: Row, given: Mapping[str, Any], spec: dict[str, Any]) -> Row:
-    """Study, cell, labels, metric and direction of a row."""
+    """Returns the checked study, cell, labels, metric and direction of a row."""
     study = checked_name(given.get("study", PATCHTST), "study")
     labels = _checked_labels(given, required=study == PATCHTST)
     if study == PATCHTST:
@@ -158,7 +158,7 @@ def _named(row: Row, given: Mapping[str, Any], spec: dict[str, Any]) -> Row:
 
 
 def _checked_labels(given: Mapping[str, Any], required: bool) -> dict[str, Any]:
-    """Where the job stands on each axis; in the order given, which is the order in which people name them."""
+    """Returns the job's checked value for each axis, in the given order, which is the order in names."""
     labels = given.get("labels")
     if labels is not None and not isinstance(labels, Mapping):
         raise BadRow(f"labels is a {type(labels).__name__}, expected axes and their values")
@@ -185,7 +185,7 @@ def _checked_label(axis: str, value: Any) -> None:
 
 
 def checked_text(value: Any, what: str) -> str:
-    """One line that people read: it names no file."""
+    """Checks a name that is shown to people and never used for a file."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
         raise BadRow(f"{what} is {str(value)[:80]!r}; expected 1 to {MAX_NAME} printable characters")
     return value
@@ -203,20 +203,20 @@ def _json_in_order(labels: Mapping[str, Any]) -> str:
 
 
 def declare_study(db: Database, name: str, declaration: Mapping[str, Any]) -> None:
-    """What a study declares of itself (axes, metrics, facts, step): a later declaration takes the place of the first.
+    """Records a study's declaration (axes, metrics, facts, step), replacing an earlier one. Writes no event.
 
-    Written with its first job, so that a reader needs none of its code. No event.
+    It is stored in the database, so that a reader needs none of the study's code.
     """
     text = to_json(finite(dict(declaration)), "declaration", MAX_SPEC)
     with transaction(db):
-        declare(db, checked_name(name, "study"), text, anew=True)
+        declare(db, checked_name(name, "study"), text, replace=True)
 
 
-def declare(db: Database, name: str, text: str, anew: bool) -> None:
-    """Inside a transaction; `anew` replaces what is there."""
+def declare(db: Database, name: str, text: str, replace: bool) -> None:
+    """Writes a declaration inside a transaction; `replace` overwrites an existing one."""
     row = {"name": name, "declaration": text, "created_at": db.now()}
     query = StudyRow.insert(row)
-    if anew:
+    if replace:
         query = query.on_conflict(conflict_target=[StudyRow.name], update={StudyRow.declaration: text})
     else:
         query = query.on_conflict_ignore()

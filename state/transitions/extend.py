@@ -1,4 +1,4 @@
-"""Finds the job that asked the same question before, and gives it more trials in place: what it has found stays."""
+"""Finds an existing job of the same question and gives it more trials; its results are kept."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 Spec = Mapping[str, Any]
-SEEDS, BASELINE = BESIDE = ("seeds", "baseline")  # fields of a specification that ask for trials beside the search
-FOLLOWS = "winner_seeds"  # asks for a job that follows, of which the study knows
+SEEDS, BASELINE = EXTRA = ("seeds", "baseline")  # fields of a specification that ask for trials outside the search
+FOLLOWS = "winner_seeds"  # the field that asks for a following job, which the study enqueues
 ENDED = ("done", "failed", "cancelled")
 RESTORED = ("status", "rank", "cause", "message", "ended_at", "acknowledged_at", "hold_reason", "idle_attempts")
 
 
 @dataclass(frozen=True)
 class SameQuestion:
-    """What this package cannot know: which specifications ask the same, and what one with more trials is called."""
+    """The study's rule for which specifications ask the same question, and its hash of a specification."""
 
-    of: Callable[[Spec], str | None]  # a key of the question; None: the specification cannot be read
-    md5: Callable[[Spec], str]  # identity of a specification
+    of: Callable[[Spec], str | None]  # specification -> key of its question; None: unreadable
+    md5: Callable[[Spec], str]  # specification -> its hash
 
 
 def same_question(db: Database, row: Row, rule: SameQuestion) -> Row | None:
-    """The job that answers the row's question, or will."""
+    """Returns the best job of the row's question in any status, or None."""
     asked = rule.of(json.loads(row["spec"]))
     if asked is None:
         return None
-    # axes in another order make a text of the same length: it spares reading every job for every cell of a matrix
+    # the same axes in another order make a text of the same length: so not every job is read for each cell of a matrix
     may_be = fn.LENGTH(JobRow.labels) == len(row["labels"])
-    if row["question_md5"] is not None:  # two that have one are compared by it alone
+    if row["question_md5"] is not None:  # two jobs that have one are compared by it alone
         may_be = (JobRow.question_md5 == row["question_md5"]) | (JobRow.question_md5.is_null() & may_be)
     alike = JobRow.select(ALL).where(JobRow.study == row["study"], JobRow.kind == row["kind"], may_be)
-    found = [job for job in db.rows(alike) if _asks_the_same(job, row, asked, rule)]
+    found = [job for job in db.rows(alike) if _is_same_question(job, row, asked, rule)]
     return min(found, key=lambda job: _preference(job, row["trials_wanted"]), default=None)
 
 
-def _asks_the_same(job: Row, row: Row, asked: str, rule: SameQuestion) -> bool:
-    """By the stored identity of the question where both have one, else by what their specifications say."""
+def _is_same_question(job: Row, row: Row, asked: str, rule: SameQuestion) -> bool:
+    """Compares the stored hashes of the question if both have one, else the keys of the specifications."""
     if job["question_md5"] is not None and row["question_md5"] is not None:
         same = job["question_md5"] == row["question_md5"]
-        return same and _key(job, rule) is not None  # what cannot be read answers nothing
+        return same and _key(job, rule) is not None  # an unreadable specification matches no question
     return to_object(job["labels"]) == to_object(row["labels"]) and _key(job, rule) == asked
 
 
@@ -71,7 +71,7 @@ def _key(job: Row, rule: SameQuestion) -> str | None:
 
 
 def next_rank(db: Database) -> float:
-    """The place behind everything in line."""
+    """Returns a rank behind all jobs."""
     last = JobRow.select(fn.MAX(JobRow.rank)).scalar(db)
     return float(last or 0.0) + 1.0
 
@@ -79,9 +79,9 @@ def next_rank(db: Database) -> float:
 def extend_job(
     db: Database, job: Row, spec: Row, hold_reason: str | None, rule: SameQuestion
 ) -> tuple[Enqueued, Row, Row]:
-    """More trials for a job that is there; one that has ended goes to the end of the line. Inside a transaction.
+    """Gives a job more trials; queues an ended one again, at the end. Call it inside a transaction.
 
-    `spec` is the specification as `extended` makes it. Returns what was done, its event, and its way back.
+    `spec` is the specification from `extended`. Returns the result, its event, and its undo step.
     """
     wanted = wanted_of(spec)
     changes: Row = {
@@ -98,26 +98,26 @@ def extend_job(
         send_ticket(db)
     old = json.loads(job["spec"])
     had, has = amount_of(old, job["trials_wanted"]), amount_of(spec, wanted)
-    told = [f"{wanted} trials instead of {job['trials_wanted']}"] if wanted > job["trials_wanted"] else []
-    told += [f"its winner with {has.follows} seeds instead of {had.follows}"] if has.follows > had.follows else []
-    words = f"{job['experiment']}: {', '.join(told)}"
-    words += f"; it was {job['status']} and is back in line" if job["status"] in ENDED else ""
+    parts = [f"{wanted} trials instead of {job['trials_wanted']}"] if wanted > job["trials_wanted"] else []
+    parts += [f"its winner with {has.follows} seeds instead of {had.follows}"] if has.follows > had.follows else []
+    words = f"{job['experiment']}: {', '.join(parts)}"
+    words += f"; it was {job['status']} and is queued again" if job["status"] in ENDED else ""
     event = {"verb": Verb.EXTENDED, "words": words, "job_id": job["id"], "data": changed}
     expect = {"status": now["status"], "attempt": job["attempt"], "trials_wanted": wanted}
     before = {name: job[name] for name in changes if name != "spec"}
     done = Enqueued(
         job["id"], False, job["status"], extended_from=job["trials_wanted"], had=had, has=has, held=now["hold_reason"]
     )
-    back: Row = {"id": job["id"], "expect": expect, "set": before}
-    if any(old.get(name) != spec.get(name) for name in (*BESIDE, FOLLOWS)):  # else its number of trials says it all
-        back["spec"] = difference(spec, old)
-    return done, event, back
+    undo_step: Row = {"id": job["id"], "expect": expect, "set": before}
+    if any(old.get(name) != spec.get(name) for name in (*EXTRA, FOLLOWS)):  # else only the number of trials differs
+        undo_step["spec"] = difference(spec, old)
+    return done, event, undo_step
 
 
 def extended(job: Row, row: Row) -> Row | None:
-    """The job's specification with the amounts of a new one where those are larger; None: it wants no more."""
+    """Returns the job's specification with the larger amounts of the row's; None if the row wants no more."""
     old, new = json.loads(job["spec"]), json.loads(row["spec"])
-    before, asked = job["trials_wanted"] - beside_of(old), row["trials_wanted"] - beside_of(new)
+    before, asked = job["trials_wanted"] - extra_of(old), row["trials_wanted"] - extra_of(new)
     more: Row = {}
     for name in (SEEDS, FOLLOWS):
         if new.get(name, 1) > old.get(name, 1):
@@ -128,34 +128,34 @@ def extended(job: Row, row: Row) -> Row | None:
 
 
 def wanted_of(spec: Row) -> int:
-    """How many trials a specification asks for: those of its search, and those beside it."""
-    return int(spec["trials"]) + beside_of(spec)
+    """Returns how many trials a specification asks for, with the extra ones outside the search."""
+    return int(spec["trials"]) + extra_of(spec)
 
 
-def beside_of(spec: Spec) -> int:
-    return amount_of(spec, 0).beside
+def extra_of(spec: Spec) -> int:
+    return amount_of(spec, 0).extra
 
 
 def amount_of(spec: Spec, wanted: int) -> Amount:
-    """Of a job with so many trials in all."""
+    """Splits a job's number of trials `wanted` into those of the search and the extra ones."""
     seeds, follows = (many if isinstance(many := spec.get(name, 1), int) else 1 for name in (SEEDS, FOLLOWS))
-    beside = Amount(0, seeds, bool(spec.get(BASELINE)), follows)
-    return replace(beside, search=wanted - beside.beside)
+    amount = Amount(0, seeds, bool(spec.get(BASELINE)), follows)
+    return replace(amount, search=wanted - amount.extra)
 
 
 def with_trials(job: Row, wanted: int) -> str:
-    """The job's specification with another number of trials, and not a letter else changed."""
+    """Returns the job's specification with another number of trials, otherwise unchanged."""
     spec = json.loads(job["spec"])
-    return to_json(spec | {"trials": wanted - beside_of(spec)}, "spec", MAX_SPEC)
+    return to_json(spec | {"trials": wanted - extra_of(spec)}, "spec", MAX_SPEC)
 
 
 def begun(db: Database, job_id: int) -> int:
-    """How many trials of the job have begun."""
+    """Counts the job's trials that have begun."""
     return _count(db, TrialRow.job_id == job_id)
 
 
 def ended(db: Database, job_id: int) -> int:
-    """How many trials of the job have ended."""
+    """Counts the job's trials that have ended."""
     return _count(db, TrialRow.job_id == job_id, TrialRow.status.in_(["complete", "pruned", "failed"]))
 
 

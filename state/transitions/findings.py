@@ -1,4 +1,4 @@
-"""What is found out about a cell after its trials: its margin over the baselines, and the one look at the test set."""
+"""Records results about a cell after its trials: its margin over the baselines, and the evaluation on the test set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def record_margin(db: Database, margin: Margin, who: str) -> None:
-    """Puts a cell's margin over the best baseline in place of its earlier one. It can be computed again at any time."""
+    """Records a cell's margin over the best baseline, replacing an earlier one. It can always be computed again."""
     content = {name: value for name, value in asdict(margin).items() if name != "at"}
     words = (
         f"trial {margin.trial} against {margin.rival}: AUC {margin.auc:+.3f} [{margin.auc_low:+.3f}, "
@@ -30,9 +30,9 @@ def record_margin(db: Database, margin: Margin, who: str) -> None:
 
 
 def unseal(db: Database, job_id: int, trial: int, who: str | None = None) -> Change:
-    """Opens the test set of a cell for its trial `trial`, once and for ever: there is no way back, and no second time.
+    """Opens the test set of a cell for its trial `trial`, once and for ever; it cannot be undone.
 
-    Raises WrongStatus when it is open already, when the job is no cell, or when the trial is not complete.
+    Raises WrongStatus if it is open already, if the job is not a cell, or if the trial is not complete.
     """
     who = who or this_person()
     with transaction(db):
@@ -52,7 +52,7 @@ def unseal(db: Database, job_id: int, trial: int, who: str | None = None) -> Cha
 
 
 def record_test(db: Database, experiment: str, scores: Mapping[str, Any], who: str) -> None:
-    """What the one evaluation on the test set said. Raises WrongStatus while it is sealed, or after the first."""
+    """Records the scores on the test set. Raises WrongStatus while it is sealed, and for a second evaluation."""
     with transaction(db):
         opened = get_flag(db, f"unsealed:{experiment}")
         if opened is None:

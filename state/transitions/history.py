@@ -1,4 +1,4 @@
-"""Trials that another program has recorded, taken over as the history of a job that is done. All of them or none."""
+"""Imports trials that another program has recorded, as the history of a job that is done; all of them or none."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PastDraw:
 
 @dataclass(frozen=True)
 class RecordedTrial:
-    """One ended trial of another program."""
+    """One ended trial that another program recorded."""
 
     status: TrialStatus
     value: float | None
@@ -59,9 +59,9 @@ class RecordedTrial:
 def import_history(
     db: Database, row: Mapping[str, Any], trials: Iterable[RecordedTrial], source: str, who: str | None = None
 ) -> int:
-    """A job that is done, with these trials under numbers from 0; returns its number. No worker ever takes it.
+    """Creates a job that is done, with these trials numbered from 0; returns its id. No worker ever claims it.
 
-    Raises BadRow, and WrongStatus where the specification is in line already.
+    Raises BadRow, and WrongStatus if a job of the same specification waits or runs.
     """
     who = who or this_person()
     with transaction(db):
@@ -70,7 +70,7 @@ def import_history(
             raise WrongStatus(f"job {made.job_id} has the same specification and is {made.status}")
         job = get_job(db, made.job_id)
         n = 0
-        for n, trial in enumerate(trials, start=1):  # how many there were
+        for n, trial in enumerate(trials, start=1):  # n: how many there are
             _add(db, job, n - 1, trial)
         if n != job["trials_wanted"]:
             raise BadRow(f"the job wants {job['trials_wanted']} trials, and {n} were recorded")
@@ -96,12 +96,12 @@ def _add(db: Database, job: Mapping[str, Any], number: int, trial: RecordedTrial
         raise BadRow(f"trial {number} is {trial.status}; only ended ones are history")
     params = {draw.name: draw.value for draw in trial.draws}
     text = to_json(params, "params")
-    told = list(trial.reports.values())
+    reported = list(trial.reports.values())
     row = {
         "job_id": job["id"], "number": number, "status": trial.status.value, "params": text, "effective": text,
         "effective_md5": hashlib.md5(text.encode()).hexdigest(), "architecture": "", "objective": job["metric"],
         "direction": job["direction"], "value": trial.value, "best_epoch": trial.best_epoch,
-        "last_value": told[-1] if told else None, "epochs": len(told), "seed": 0,
+        "last_value": reported[-1] if reported else None, "epochs": len(reported), "seed": 0,
         "badges": to_json([IMPORTED, *(["infeasible"] if _is_infeasible(trial) else [])], "badges"),
         "cause": checked_cause(trial.cause), "message": short(trial.message), "started_at": trial.started_at,
         "ended_at": trial.ended_at, "train_seconds": max(0.0, trial.ended_at - trial.started_at),
@@ -112,5 +112,5 @@ def _add(db: Database, job: Mapping[str, Any], number: int, trial: RecordedTrial
         texts = {part: to_json(getattr(draw, part), draw.name[:80]) for part in ("value", "distribution")}
         DrawRow.insert(texts | {"trial_id": trial_id, "k": k, "name": draw.name}).execute(db)
     for step, value in trial.reports.items():
-        told_at = {"epoch": step, "step": step, "value": value, "metrics": "{}", "at": trial.ended_at}
-        EpochRow.insert(told_at | {"trial_id": trial_id}).execute(db)
+        epoch = {"epoch": step, "step": step, "value": value, "metrics": "{}", "at": trial.ended_at}
+        EpochRow.insert(epoch | {"trial_id": trial_id}).execute(db)

@@ -1,4 +1,4 @@
-"""How a job that a worker has comes to its end, or goes back in line."""
+"""Ends a running job or returns it to the queue."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
     from fts.state.db import Database
 
-OF_WORKER = re.compile(r"worker \d+")  # who did something
+OF_WORKER = re.compile(r"worker \d+")  # `who` of a worker's events
 
-# The job did nothing wrong: such an attempt does not count towards "too many attempts without progress".
+# Not the job's fault: such an attempt does not count as an attempt without progress.
 GRACEFUL = {Cause.DRAINED, Cause.PAUSED, Cause.DISK, Cause.OVERHEATED, Cause.KILLED}
 
 
 ALL_ENDED = "all trials have ended"
-INFEASIBLE = '"infeasible"'  # among the badges of a trial, as JSON has them
+INFEASIBLE = '"infeasible"'  # a badge in a trial's JSON
 
 
 def finish_job(
@@ -50,9 +50,9 @@ def finish_job(
     wanted: int | None = None,
     spec: Mapping[str, Any] | None = None,
 ) -> JobStatus | None:
-    """running -> done; or failed, with what became of its trials, when none of them is complete.
+    """running -> done; or -> failed with a summary of its trials if none is complete. Returns the new status.
 
-    Returns None, and writes nothing, where not just `wanted` trials are wanted any more, or `spec` is another one now.
+    Returns None and writes nothing if the job's number of trials is no longer `wanted`, or its spec no longer `spec`.
     """
     with transaction(db):
         job = fenced_job(db, claim)
@@ -71,11 +71,11 @@ def finish_job(
 
 
 def withdraw(db: Database, job_ids: Iterable[int], why: str, who: str) -> None:
-    """Takes jobs out of the line that no person touched and that have not begun; `fts retry` brings one back."""
+    """Cancels queued jobs that have not begun and that only workers have changed; `fts retry` queues them again."""
     with transaction(db):
         for job in [get_job(db, job_id) for job_id in job_ids]:
-            told = EventRow.select(EventRow.who).where(EventRow.job_id == job["id"]).tuples().execute(db)
-            if job["status"] != "queued" or job["attempt"] or not all(OF_WORKER.fullmatch(one) for (one,) in told):
+            authors = EventRow.select(EventRow.who).where(EventRow.job_id == job["id"]).tuples().execute(db)
+            if job["status"] != "queued" or job["attempt"] or not all(OF_WORKER.fullmatch(who) for (who,) in authors):
                 continue
             changes = {"status": "cancelled", "cause": Cause.FINISHED.value, "message": short(why)}
             changed = change_job(db, job, **changes, ended_at=db.now())
@@ -84,7 +84,7 @@ def withdraw(db: Database, job_ids: Iterable[int], why: str, who: str) -> None:
 
 
 def _without_result(db: Database, job_id: int) -> tuple[Cause, str]:
-    """The cause and the words of a job without a complete trial: "4 trials: 4 diverged; none is complete"."""
+    """Returns cause and message of a job without a complete trial: "4 trials: 4 diverged; none is complete"."""
     causes = TrialRow.select(TrialRow.cause, fn.COUNT(TrialRow.id)).where(TrialRow.job_id == job_id)
     counts = dict(causes.group_by(TrialRow.cause).order_by(fn.COUNT(TrialRow.id).desc()).tuples().execute(db))
     violating = (TrialRow.job_id == job_id) & (TrialRow.status == "complete") & TrialRow.badges.contains(INFEASIBLE)
@@ -92,18 +92,18 @@ def _without_result(db: Database, job_id: int) -> tuple[Cause, str]:
     words = {"infeasible": infeasible} | counts
     if infeasible and words.get(Cause.FINISHED.value):
         words[Cause.FINISHED.value] -= infeasible
-    told = ", ".join(f"{n} {cause or 'of unknown cause'}" for cause, n in words.items() if n)
+    listed = ", ".join(f"{n} {cause or 'of unknown cause'}" for cause, n in words.items() if n)
     n = sum(counts.values())
     none = "none meets the constraints" if infeasible else "none is complete"
     known = next((Cause(cause) for cause in counts if cause), Cause.CODE_ERROR)
     mended = TrialRow.select(TrialRow.number, TrialRow.message).where(TrialRow.job_id == job_id, SQL(RUN_AGAIN_SQL))
     last = db.one(mended.where(TrialRow.message.is_null(False)).order_by(TrialRow.number.desc()))
     why = f"; t{last['number']} failed: {last['message']}" if last else ""
-    return known, f"{n} trial{'' if n == 1 else 's'}: {told}; {none}{why}"
+    return known, f"{n} trial{'' if n == 1 else 's'}: {listed}; {none}{why}"
 
 
 def fail_job(db: Database, claim: Claim, cause: Cause | str, message: str, log_tail: str | None = None) -> None:
-    """running -> failed, with its cause, a sentence, and the last lines of the log. Its live trials are interrupted."""
+    """running -> failed, with a cause, a message and the last lines of the log. Interrupts its live trials."""
     cause = checked_cause(cause)
     with transaction(db):
         _fail(db, claim, fenced_job(db, claim), cause, message, log_tail)
@@ -117,35 +117,35 @@ def _fail(db: Database, claim: Claim, job: Row, cause: Cause | str, message: str
 
 
 def release_job(db: Database, claim: Claim, cause: Cause | str, message: str = "") -> None:
-    """running -> queued, to go on later from the checkpoint; what a person asked meanwhile (pause, cancel) is done."""
+    """running -> queued, to continue later from the checkpoint; or paused or cancelled if a person asked for that."""
     with transaction(db):
         job = fenced_job(db, claim)
-        put_back(db, job, checked_cause(cause), message, claim_name(claim))
+        release_running(db, job, checked_cause(cause), message, claim_name(claim))
 
 
 def pause_running(db: Database, claim: Claim, message: str = "checkpoint written, memory freed") -> None:
-    """running -> paused, at a person's wish: the trial is interrupted at its checkpoint.
+    """running -> paused, as a person asked; its trials are interrupted at their checkpoints.
 
-    Back in line where the wish was withdrawn while the trial stopped: the latest word counts.
+    The job is queued again instead if the person withdrew the request while the trial stopped.
     """
-    _as_asked(db, claim, Cause.PAUSED, message)
+    _stop_as_asked(db, claim, Cause.PAUSED, message)
 
 
 def cancel_running(db: Database, claim: Claim, message: str = "stopped at a checkpoint") -> None:
-    """running -> cancelled, at a person's wish; retry continues it. Back in line where the wish was withdrawn."""
-    _as_asked(db, claim, Cause.KILLED, message)
+    """running -> cancelled, as a person asked; retry continues it. Queued again if the request was withdrawn."""
+    _stop_as_asked(db, claim, Cause.KILLED, message)
 
 
-def _as_asked(db: Database, claim: Claim, cause: Cause, message: str) -> None:
+def _stop_as_asked(db: Database, claim: Claim, cause: Cause, message: str) -> None:
     with transaction(db):
         job = fenced_job(db, claim)
         if job["asked"] is None:
             cause, message = Cause.DRAINED, "the request was withdrawn while the job stopped"
-        put_back(db, job, cause.value, message, claim_name(claim))
+        release_running(db, job, cause.value, message, claim_name(claim))
 
 
 def hold_job(db: Database, claim: Claim, reason: str) -> None:
-    """running -> queued, but held: it may not start until a person resumes it ("needs 91 GB, 20 GB allowed")."""
+    """running -> queued and held: it may not start until a person resumes it ("needs 91 GB, 20 GB allowed")."""
     with transaction(db):
         job = fenced_job(db, claim)
         who = claim_name(claim)
@@ -155,12 +155,12 @@ def hold_job(db: Database, claim: Claim, reason: str) -> None:
         emit(db, Verb.HELD, who, reason, job_id=job["id"], data=changed)
 
 
-def put_back(db: Database, job: Row, cause: str, message: str, who: str, heard_at: float | None = None) -> None:
-    """A running job leaves its worker: back in line, or where a person asked it to go. Inside a transaction.
+def release_running(db: Database, job: Row, cause: str, message: str, who: str, beat_at: float | None = None) -> None:
+    """running -> queued; or paused or cancelled if a person asked for that. Call it inside a transaction.
 
-    `heard_at`: when a worker that was lost was last heard of.
+    `beat_at`: the last heartbeat of a lost worker.
     """
-    interrupt_live_trials(db, job["id"], cause, who, heard_at)
+    interrupt_live_trials(db, job["id"], cause, who, beat_at)
     changes = off_worker() | {"cause": cause, "message": short(message) or None}
     if cause in GRACEFUL:
         changes["idle_attempts"] = max(0, job["idle_attempts"] - 1)
@@ -173,14 +173,14 @@ def put_back(db: Database, job: Row, cause: str, message: str, who: str, heard_a
     else:
         changes |= {"status": "queued"}
         verb = Verb.RELEASED
-    # `job` may carry a wish that is not in the row; the condition is on status and token only.
+    # the caller may have set `asked` in `job` only; the UPDATE compares status and token, not `asked`
     changed = change_job(db, job, **changes)
     words = f"{verb.value}: {cause}" + (f", {message}" if message else "")
     data = changed | ({"asked_by": _who_asked(db, job["id"])} if job["asked"] else {})
-    inverse = _back_in_line(job, changes) if job["asked"] else None
+    inverse = _undo_step(job, changes) if job["asked"] else None
     event_id = emit(db, verb, who, words, job_id=job["id"], data=data, inverse=inverse)
     if job["asked"]:
-        _wish_fulfilled(db, event_id)
+        _close_requests(db, event_id)
     if changes["status"] == "queued" and job["hold_reason"] is None:
         send_ticket(db)
 
@@ -193,33 +193,33 @@ def _who_asked(db: Database, job_id: int) -> str | None:
     return row["who"] if row else None
 
 
-def _back_in_line(job: Row, changes: Row) -> Row:
-    """What undo does once a running job has been paused or cancelled: it continues from its checkpoint."""
+def _undo_step(job: Row, changes: Row) -> Row:
+    """Returns the undo step of a pause or cancel of a running job: it is queued and continues from its checkpoint."""
     expect = {"status": changes["status"], "attempt": job["attempt"]}
     queued = {"status": "queued", "cause": None, "message": None, "ended_at": None}
     return {"jobs": [{"id": job["id"], "expect": expect, "set": queued}]}
 
 
-def _wish_fulfilled(db: Database, event_id: int) -> None:
-    """A wish that has been done can no longer be withdrawn: the event that did it takes its place for undo."""
-    wishes = EventRow.select(EventRow.id, EventRow.inverse).where(
+def _close_requests(db: Database, event_id: int) -> None:
+    """Marks the events of fulfilled requests as undone by `event_id`: undo then reverts that event, not the request."""
+    requests = EventRow.select(EventRow.id, EventRow.inverse).where(
         SQL("inverse IS NOT NULL AND undone_by IS NULL"),
         EventRow.verb.in_([Verb.PAUSE_ASKED, Verb.CANCEL_ASKED, Verb.REDONE, Verb.UNDONE]),
     )
     asked = {row["id"] for row in db.rows(JobRow.select(JobRow.id).where(JobRow.asked.is_null(False)))}
-    for event in db.rows(wishes.order_by(EventRow.id.desc()).limit(100)):
+    for event in db.rows(requests.order_by(EventRow.id.desc()).limit(100)):
         entries = json.loads(event["inverse"]).get("jobs", [])
         if entries and all("asked" in entry["expect"] and entry["id"] not in asked for entry in entries):
             EventRow.update(undone_by=event_id).where(EventRow.id == event["id"]).execute(db)
 
 
 def interrupt_live_trials(
-    db: Database, job_id: int, cause: Cause | str, who: str, heard_at: float | None = None
+    db: Database, job_id: int, cause: Cause | str, who: str, beat_at: float | None = None
 ) -> None:
-    """The running trials of a job, if any, become interrupted: they continue under their own numbers."""
+    """running -> interrupted, for all running trials of a job; they continue later under their own numbers."""
     running = TrialRow.select(ALL).where(TrialRow.job_id == job_id, TrialRow.status == "running")
     for live in db.rows(running.order_by(TrialRow.number)):
-        _interrupt(db, live, Cause(cause).value, who, heard_at)
+        _interrupt(db, live, Cause(cause).value, who, beat_at)
 
 
 def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | str) -> None:
@@ -228,10 +228,10 @@ def interrupt_trial(db: Database, claim: Claim, trial_id: int, cause: Cause | st
         _interrupt(db, fenced_trial(db, claim, trial_id), Cause(cause).value, claim_name(claim))
 
 
-def _interrupt(db: Database, live: Row, cause: str, who: str, heard_at: float | None = None) -> None:
+def _interrupt(db: Database, live: Row, cause: str, who: str, beat_at: float | None = None) -> None:
     attempt = latest_attempt(db, live["id"]) if cause == Cause.LOST_WORKER else None
-    # found out much later, after a night without power: what nobody worked is no time of the trial
-    end_attempt(db, live["id"], cause, None if attempt is None else last_sign(db, attempt, heard_at))
+    # a loss may be noticed much later, after a night without power: that time does not count for the trial
+    end_attempt(db, live["id"], cause, None if attempt is None else last_sign(db, attempt, beat_at))
     known = {"status": "interrupted", "cause": cause, "train_seconds": seconds_worked(db, live)}
     TrialRow.update(known).where(TrialRow.id == live["id"]).execute(db)
     words = f"trial {live['number']} interrupted after epoch {live['epochs']}: {cause}"

@@ -1,4 +1,4 @@
-"""Moves waiting jobs in line."""
+"""Moves waiting jobs in the queue."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def move(
     who: str | None = None,
     dry_run: bool = False,
 ) -> Change:
-    """Moves waiting jobs in line: `to` top, bottom, up or down; or to a `place` (1 is the head); or `before` a job."""
+    """Moves waiting jobs: `to` top, bottom, up or down; or to a `place` (1 is the head); or `before` a job."""
     ids = listed(job_ids)
     with transaction(db, dry_run):
         refuse_if_not_waiting(db, [*ids, *([before] if before is not None else [])])
-        line = _waiting_line(db, ids, to)
+        line = _waiting_jobs(db, ids, to)
         ranks = order.new_ranks(line, _wanted_order(line, ids, to, place, before), ids)
-        if set(ranks) - set(ids):  # the gaps are used up: everybody in line gets a new number
-            line = _waiting_line(db)
+        if set(ranks) - set(ids):  # no gap between two ranks is left: all waiting jobs get new ranks
+            line = _waiting_jobs(db)
             ranks = order.new_ranks(line, _wanted_order(line, ids, to, place, before), ids)
         if not ranks:
             return Change(f"nothing to do: {numbers(ids)} already at that place", None, tuple(ids), dry_run)
@@ -48,13 +48,13 @@ def move(
         message = f"{numbers(ids)} moved to place {', '.join(str(places[j]) for j in ids[:5])}"
         event_id = None
         for job_id in ids:
-            last = job_id == ids[-1]
+            last = job_id == ids[-1]  # its event holds the undo step of all
             data: Row = {"old": {"rank": old[job_id]}, "new": {"rank": ranks.get(job_id, old[job_id])}}
             if last and renumbered:
                 data["ranks"] = renumbered
             words = message if last else f"job {job_id} moved to place {places[job_id]}"
-            way_back = inverse if last else None
-            event_id = emit(db, Verb.MOVED, who or this_person(), words, job_id=job_id, data=data, inverse=way_back)
+            undo_step = inverse if last else None
+            event_id = emit(db, Verb.MOVED, who or this_person(), words, job_id=job_id, data=data, inverse=undo_step)
     return Change(message, None if dry_run else event_id, tuple(ids), dry_run)
 
 
@@ -74,18 +74,18 @@ def _wanted_order(line: order.Line, ids: list[int], to: str | None, place: int |
     raise BadRow(f"cannot move to {str(to)[:40]!r}; expected top, bottom, up, down, a place or before a job")
 
 
-WAITING = "status IN ('queued', 'paused')"  # written out, so that SQLite uses the partial index
+WAITING = "status IN ('queued', 'paused')"  # literals, so that SQLite uses the partial index
 
 
 def refuse_if_not_waiting(db: Database, job_ids: list[int]) -> None:
     for job_id in job_ids:
         status = get_job(db, job_id)["status"]
         if status not in ("queued", "paused"):
-            raise WrongStatus(f"job {job_id} is {status}; only queued and paused jobs have a place in line")
+            raise WrongStatus(f"job {job_id} is {status}; only queued and paused jobs have a place in the queue")
 
 
-def _waiting_line(db: Database, ids: list[int] | None = None, to: str | None = None) -> list[tuple[int, float]]:
-    """Job and rank of the line; for a move to the top, the bottom or by one, only the part it can touch."""
+def _waiting_jobs(db: Database, ids: list[int] | None = None, to: str | None = None) -> list[tuple[int, float]]:
+    """Returns (job id, rank) of the waiting jobs; for a move to the top, the bottom or by one, of those it affects."""
     waiting = JobRow.select(JobRow.id, JobRow.rank).where(SQL(WAITING))
     first_to_last, last_to_first = (JobRow.rank, JobRow.id), (JobRow.rank.desc(), JobRow.id.desc())
     if ids is None or to not in ("top", "bottom", "up", "down"):

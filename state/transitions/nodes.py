@@ -1,6 +1,6 @@
-"""Nodes: what a worker knows of the machines that run its trials, and what a person asked of them.
+"""Records the state of nodes, and the orders of people to them.
 
-Each is a flag `node:NAME`, so that an older fts reads past it.
+Each node is a flag `node:NAME`, which an older fts ignores.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ if TYPE_CHECKING:
 
     from fts.state.db import Database
 
-KEPT = (NodeState.DRAINING, NodeState.QUARANTINED)  # until a person says otherwise
+KEPT = (NodeState.DRAINING, NodeState.QUARANTINED)  # only a person ends these states
 ASKS = {"drain": NodeState.DRAINING, "quarantine": NodeState.QUARANTINED, "release": NodeState.UP}
 
 
 @contextmanager
 def fenced(db: Database, claim: Claim, trial_id: int) -> Iterator[None]:
-    """Nobody else can take the trial over meanwhile. Raises StaleToken where somebody has."""
+    """Holds the write lock, so that no other worker can take over the trial in this block. Raises StaleToken if one
+    has."""
     with transaction(db):
         fenced_trial(db, claim, trial_id)
         yield
 
 
-def nodes_heard(db: Database, told: Iterable[Node]) -> None:
-    """How they are now; no event. What a person asked, and a quarantine, stay."""
+def record_nodes(db: Database, reported: Iterable[Node]) -> None:
+    """Records the reported states of nodes, without an event. Keeps a person's order and a quarantine."""
     with transaction(db):
-        for node in told:
+        for node in reported:
             before = _known(db, node.id)
             if before is not None and before.state in KEPT:
                 node = dataclasses.replace(node, state=before.state, reason=before.reason)
@@ -44,8 +45,8 @@ def nodes_heard(db: Database, told: Iterable[Node]) -> None:
             _put(db, node)
 
 
-def nodes_left(db: Database, node_ids: Iterable[str]) -> None:
-    """Their worker has left; only what a person has to release stays on record."""
+def forget_nodes(db: Database, node_ids: Iterable[str]) -> None:
+    """Deletes the nodes of a worker that has stopped; keeps those that a person must release."""
     with transaction(db):
         for node_id in node_ids:
             known = _known(db, node_id)
@@ -55,15 +56,16 @@ def nodes_left(db: Database, node_ids: Iterable[str]) -> None:
                 FlagRow.delete().where(FlagRow.name == NODE + node_id).execute(db)
 
 
-def nodes_of_worker_left(db: Database, worker_id: int) -> None:
-    """It died: nobody looks after its nodes any more."""
+def forget_nodes_of_worker(db: Database, worker_id: int) -> None:
+    """Deletes the nodes of a dead worker; keeps those that a person must release."""
     rows = db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith(NODE)))
     known = [node for node in map(to_known, rows) if node is not None]
-    nodes_left(db, [node.id for node in known if node.worker_id == worker_id])
+    forget_nodes(db, [node.id for node in known if node.worker_id == worker_id])
 
 
 def node_failed(db: Database, node: Node, what: str, allowed: int, who: str) -> Node:
-    """It was lost, or could not start a trial: `what` is losses or failures. After `allowed` in a row, quarantine."""
+    """Counts a loss or a failed start of a node (`what`: losses or failures); quarantines it after `allowed` in a row.
+    Returns its new state."""
     with transaction(db):
         before = _known(db, node.id) or node
         counts: dict[str, Any] = {"losses": before.losses, "failures": before.failures}
@@ -82,7 +84,7 @@ def node_failed(db: Database, node: Node, what: str, allowed: int, who: str) -> 
 
 
 def quarantine_node(db: Database, node: Node, reason: str, who: str) -> None:
-    """At once: it runs other code."""
+    """Quarantines a node at once, for example because it runs other code."""
     with transaction(db):
         before = _known(db, node.id)
         if before is not None and before.state is NodeState.QUARANTINED:
@@ -93,7 +95,7 @@ def quarantine_node(db: Database, node: Node, reason: str, who: str) -> None:
 
 
 def node_served(db: Database, node_id: str) -> None:
-    """A trial came to its end there: what went wrong before is forgotten."""
+    """Resets the node's counts of losses and failures, after a trial ended there."""
     before = to_known(get_flag(db, NODE + node_id))
     if before is None or not (before.losses or before.failures):
         return
@@ -104,7 +106,7 @@ def node_served(db: Database, node_id: str) -> None:
 
 
 def ask_node(db: Database, node_id: str, ask: str, who: str | None = None) -> Node:
-    """drain, quarantine or release, by a person. Raises NoSuchRow, WrongStatus."""
+    """Records a person's order to a node: drain, quarantine or release. Raises NoSuchRow, WrongStatus."""
     who = who or this_person()
     with transaction(db):
         before = _known(db, node_id)
@@ -127,7 +129,7 @@ def _known(db: Database, node_id: str) -> Node | None:
 
 
 def to_known(row: Any) -> Node | None:
-    """None: it is not there, or nobody can read it."""
+    """Returns the node; None if its flag is missing or unreadable."""
     try:
         return None if row is None else to_node(row)
     except ValueError:
@@ -135,9 +137,9 @@ def to_known(row: Any) -> Node | None:
 
 
 def _put(db: Database, node: Node) -> None:
-    told = {
+    content = {
         field.name: getattr(node, field.name) for field in dataclasses.fields(node) if field.name not in ("id", "at")
     }
-    value = to_json(finite(told), NODE + node.id, MAX_JSON)
+    value = to_json(finite(content), NODE + node.id, MAX_JSON)
     row = {"name": NODE + node.id, "value": value, "reason": node.reason, "who": None, "at": db.now()}
     FlagRow.insert(row).on_conflict_replace().execute(db)

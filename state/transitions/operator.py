@@ -1,7 +1,7 @@
-"""What people ask of the queue: move, pause, resume, cancel, retry, hold it all, drain a worker, note, acknowledge.
+"""The actions of people on the queue: pause, resume, cancel, retry, pause the queue, drain a worker, note, acknowledge.
 
-Every action is one transaction. Of several jobs it takes all or none; each job gets its event, and the last of them
-carries the way back for the whole action (fts.state.transitions.undo).
+Each action is one transaction, for all given jobs or none. Each job gets an event; the last event holds the undo step
+of the whole action (fts.state.transitions.undo).
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from fts.state.transitions.base import (
     transaction,
 )
 from fts.state.transitions.moving import listed
-from fts.state.transitions.retrying import living_twin, put_back, runnable_again
+from fts.state.transitions.retrying import living_twin, reset_failed, runnable_again
 from fts.state.values import Cause, Change, Verb, WorkerOrder, strength_of
 
 if TYPE_CHECKING:
     from fts.state.db import Database
 
 
-Decide = Callable[[Row], "tuple[Verb, Row, str] | None"]  # job -> verb, changes, words; None: nothing to do for it
+Decide = Callable[[Row], "tuple[Verb, Row, str] | None"]  # job -> verb, changes, words; None: nothing to do
 
 
 def pause(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run: bool = False) -> Change:
-    """A queued job is held back; a running one is asked to write a checkpoint, free its memory and wait."""
+    """Pauses a queued job; asks a running one to write a checkpoint and free its memory."""
 
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
         if job["status"] == "queued":
@@ -55,12 +55,12 @@ def pause(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run:
 
 
 def resume(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run: bool = False) -> Change:
-    """A paused job goes back in line, a held one may start, and a running one that was asked to pause need not."""
+    """Queues a paused job again, lets a held one start, and withdraws the pause request of a running one."""
 
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
         if job["status"] == "paused":
             changes = {"status": "queued", "hold_reason": None, "cause": None, "message": None}
-            return Verb.RESUMED, changes, "back in line"
+            return Verb.RESUMED, changes, "queued again"
         if job["status"] == "queued" and job["hold_reason"] is not None:
             return Verb.UNHELD, {"hold_reason": None}, f"no longer held ({job['hold_reason']})"
         if job["status"] == "running" and job["asked"] == "pause":
@@ -72,7 +72,7 @@ def resume(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run
 
 
 def cancel(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run: bool = False) -> Change:
-    """A waiting job leaves the line (undo or retry brings it back); a running one is asked to stop at its next step."""
+    """Cancels a waiting job (undo or retry queues it again); asks a running one to stop at its next step."""
 
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
         if job["status"] in ("queued", "paused"):
@@ -92,9 +92,9 @@ def cancel(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run
 
 
 def retry(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run: bool = False) -> Change:
-    """An ended job goes back to its old place in line: its failed trials run again by number, its others are kept.
+    """Queues an ended job again at its old place: its failed trials run again by number, the others are kept.
 
-    A trial that failed by its own fault (diverged) is not run again. Raises WrongStatus where nothing is left to run.
+    A trial that failed by its own fault (diverged) does not run again. Raises WrongStatus if nothing is left to run.
     """
 
     def decide(job: Row) -> tuple[Verb, Row, str] | None:
@@ -110,13 +110,13 @@ def retry(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run:
         return None
 
     def effect(job: Row) -> list[Row]:
-        return put_back(db, job["id"], runnable_again(db, job["id"]))
+        return reset_failed(db, job["id"], runnable_again(db, job["id"]))
 
     return _each(db, job_ids, decide, who, dry_run, effect)
 
 
 def _ended(job: Row) -> int:
-    """Trials that count towards the number wanted: pruned ones are not missing."""
+    """Returns the number of ended trials: pruned ones are not missing."""
     return int(job["trials_complete"] + job["trials_pruned"] + job["trials_failed"])
 
 
@@ -137,9 +137,9 @@ def _each(
     dry_run: bool,
     effect: Callable[[Row], list[Row]] = lambda job: [],
 ) -> Change:
-    """Runs one decision over several jobs, all or none; the last event carries the way back for all.
+    """Applies one decision to all jobs or none; the last event holds the undo step of all.
 
-    `effect` changes the trials of a job that was changed, and returns the way back of that.
+    `effect` changes the trials of a changed job and returns their undo step.
     """
     ids = listed(job_ids)
     with transaction(db, dry_run):
@@ -148,27 +148,26 @@ def _each(
         if not plan:
             states = ", ".join(f"job {job['id']} is already {_state(job)}" for job in jobs[:5])
             return Change(f"nothing to do: {states}", None, tuple(ids), dry_run)
-        inverse = {"jobs": [_way_back(job, changes) for job, (_, changes, _) in plan]}
+        inverse = {"jobs": [_undo_step(job, changes) for job, (_, changes, _) in plan]}
         if trials := [entry for job, _ in plan for entry in effect(job)]:
             inverse["trials"] = trials
         event_id, said = None, []
         for job, (verb, changes, words) in plan:
             said.append(f"job {job['id']} ({job['experiment']}): {words}")
-            last = job is plan[-1][0]
-            way_back = inverse if last else None
+            undo_step = inverse if job is plan[-1][0] else None
             data = _change_waiting(db, job, changes)
-            event_id = emit(db, verb, who or this_person(), said[-1], job_id=job["id"], data=data, inverse=way_back)
+            event_id = emit(db, verb, who or this_person(), said[-1], job_id=job["id"], data=data, inverse=undo_step)
     message = "; ".join(said[:5]) + (f"; and {len(said) - 5} more" if len(said) > 5 else "")
     return Change(message, None if dry_run else event_id, tuple(job["id"] for job, _ in plan), dry_run)
 
 
 def _state(job: Row) -> str:
-    """ "queued", or "asked to pause"."""
+    """Returns "queued", or "asked to pause"."""
     return f"asked to {job['asked']}" if job["asked"] else str(job["status"])
 
 
-def _way_back(job: Row, changes: Row) -> Row:
-    """The compensating change of one job, with what must still hold for it to be right."""
+def _undo_step(job: Row, changes: Row) -> Row:
+    """Returns the undo step of one job, with the values that the undo must find."""
     expect = {"status": changes.get("status", job["status"]), "attempt": job["attempt"]}
     if "asked" in changes:
         expect["asked"] = changes["asked"]
@@ -187,7 +186,7 @@ def _change_waiting(db: Database, job: Row, changes: Row) -> Row:
 
 
 def pause_queue(db: Database, reason: str, who: str | None = None, dry_run: bool = False) -> Change:
-    """No job is claimed any more; running ones go on. The reason is shown wherever the queue is."""
+    """Pauses the queue: no job is claimed, running jobs go on. The reason is shown with the queue."""
     with transaction(db, dry_run):
         if flag := get_flag(db, "queue_paused"):
             return Change(f"nothing to do: the queue is paused already ({flag['reason']})", None, (), dry_run)
@@ -199,7 +198,7 @@ def pause_queue(db: Database, reason: str, who: str | None = None, dry_run: bool
 
 
 def resume_queue(db: Database, who: str | None = None, dry_run: bool = False) -> Change:
-    """Jobs are claimed again; the tickets that were looked at in vain meanwhile are sent anew."""
+    """Resumes the queue: jobs are claimed again. Sends the tickets that workers took in vain meanwhile."""
     with transaction(db, dry_run):
         flag = get_flag(db, "queue_paused")
         if flag is None:
@@ -217,7 +216,7 @@ def resume_queue(db: Database, who: str | None = None, dry_run: bool = False) ->
 def ask_worker(
     db: Database, worker_id: int | None, what: WorkerOrder | None, who: str | None = None, dry_run: bool = False
 ) -> Change:
-    """Asks one worker, or all live ones (None), to leave; None withdraws the wish."""
+    """Asks one worker, or all live ones (None), to stop; `what` None withdraws the request."""
     if what is not None and what not in list(WorkerOrder):
         raise BadRow(f"a worker can be asked {', '.join(WorkerOrder)}, not {str(what)[:40]!r}")
     with transaction(db, dry_run):
@@ -236,12 +235,12 @@ def ask_worker(
     return Change(message, None if dry_run else event_id, (), dry_run)
 
 
-def record_wish(
+def record_request(
     db: Database, what: WorkerOrder, who: str, worker_id: int | None = None, can_withdraw: bool = True
 ) -> int:
-    """A file or a signal asked this worker, or all live ones (None), to leave: one event, whatever was asked before.
+    """Records that a file or a signal asked this worker, or all live ones (None), to stop; always writes one event.
 
-    A stronger order that stands is kept. What cannot be withdrawn, such as a signal, cannot be undone either.
+    Keeps a stronger order. A request that cannot be withdrawn, such as a signal, cannot be undone.
     """
     with transaction(db):
         workers = _live_workers(db, worker_id)
@@ -260,7 +259,7 @@ def record_wish(
 
 
 def _live_workers(db: Database, worker_id: int | None) -> list[Row]:
-    """Those that can hear it: one of this machine whose process has died cannot, whatever its row says."""
+    """Returns the running workers with a live process; a dead process on this machine cannot receive an order."""
     if worker_id is None:
         running = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running"))
         found = [worker for worker in running if not _has_died(db, worker)]
@@ -294,7 +293,7 @@ def _asked_words(what: WorkerOrder | None) -> str:
 
 
 def note(db: Database, text: str, job_id: int | None = None, who: str | None = None) -> Change:
-    """A remark of a person, kept in the event log."""
+    """Adds a person's note to the events."""
     with transaction(db):
         if job_id is not None:
             get_job(db, job_id)
@@ -303,7 +302,7 @@ def note(db: Database, text: str, job_id: int | None = None, who: str | None = N
 
 
 def not_sent(db: Database, sentence: str) -> int:
-    """A message to a person could not be sent, and why; no address stands in the sentence."""
+    """Records why a message to a person could not be sent. The sentence must not contain the address."""
     with transaction(db):
         return emit(db, Verb.NOT_SENT, "notify", str(short(sentence)))
 
@@ -315,9 +314,9 @@ def acknowledge(
     dry_run: bool = False,
     forecast: dict[str, Any] | None = None,
 ) -> Change:
-    """This user has seen the ended jobs (None: all of them); also counts as a key pressed.
+    """Marks ended jobs (None: all) as seen by this user; also counts as a key press.
 
-    `forecast` is what they were told about the end (values.SeenForecast as a dictionary); the event keeps it.
+    `forecast`: the forecast that the user saw (values.SeenForecast as a dictionary); the event keeps it.
     """
     with transaction(db, dry_run):
         unseen = JobRow.select(JobRow.id).where(
@@ -337,13 +336,13 @@ def acknowledge(
 
 
 def touch_key(db: Database, user: str) -> None:
-    """This user is at the keyboard: what ended since then is news to them. No event."""
+    """Records that this user pressed a key now; what ends later is news to them. Writes no event."""
     with transaction(db):
         set_flag(db, f"last_key:{short(user, 100)!s}", "1", None, user)
 
 
 def set_flag(db: Database, name: str, value: str, reason: str | None, who: str) -> None:
-    """Inside a transaction; the event is the caller's."""
+    """Sets a flag inside a transaction; the caller writes the event."""
     row = {"name": name, "value": value, "reason": reason, "who": who, "at": db.now()}
     FlagRow.delete().where(FlagRow.name == name).execute(db)
     FlagRow.insert(row).execute(db)

@@ -1,15 +1,15 @@
-"""Where in line a moved job comes to stand: pure arithmetic on ranks, smaller first."""
+"""Computes the new ranks of moved jobs; a smaller rank runs earlier."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
-Line = Sequence[tuple[int, float]]  # (job, rank) of every waiting job, in order
+Line = Sequence[tuple[int, float]]  # (job id, rank) of the waiting jobs, by rank
 
 
 def to_place(line: Line, moved: Collection[int], place: int) -> list[int]:
-    """The line with the moved jobs, in their order, standing from place `place` (1 is the head) on."""
+    """Returns the job ids with the moved jobs, in their order, from place `place` (1 is the head) on."""
     chosen = set(moved)
     rest = [job for job, _ in line if job not in chosen]
     at = max(0, min(place - 1, len(rest)))
@@ -17,7 +17,7 @@ def to_place(line: Line, moved: Collection[int], place: int) -> list[int]:
 
 
 def before(line: Line, moved: Collection[int], anchor: int) -> list[int]:
-    """The line with the moved jobs right before job `anchor`."""
+    """Returns the job ids with the moved jobs right before job `anchor`."""
     chosen = set(moved)
     rest = [job for job, _ in line if job not in chosen]
     at = rest.index(anchor)
@@ -25,7 +25,7 @@ def before(line: Line, moved: Collection[int], anchor: int) -> list[int]:
 
 
 def up(line: Line, moved: Collection[int]) -> list[int]:
-    """Each moved job one place earlier; a block keeps together, and stays where it is at the head."""
+    """Returns the job ids with each moved job one place earlier; adjacent moved jobs stay together."""
     order, chosen = [job for job, _ in line], set(moved)
     for i in range(1, len(order)):
         if order[i] in chosen and order[i - 1] not in chosen:
@@ -34,12 +34,13 @@ def up(line: Line, moved: Collection[int]) -> list[int]:
 
 
 def down(line: Line, moved: Collection[int]) -> list[int]:
-    """Each moved job one place later."""
+    """Returns the job ids with each moved job one place later."""
     return up(list(reversed(line)), moved)[::-1]
 
 
 def new_ranks(line: Line, order: Sequence[int], moved: Collection[int]) -> dict[int, float]:
-    """The ranks to write so that `order` becomes the line: only the moved jobs change, unless the gaps are used up."""
+    """Returns the ranks to write so that the jobs have this order: those of the moved jobs, or of all jobs if no gap
+    between ranks is left."""
     old, chosen = dict(line), set(moved)
     ranks: dict[int, float] = {}
     i = 0
@@ -55,7 +56,7 @@ def new_ranks(line: Line, order: Sequence[int], moved: Collection[int]) -> dict[
         ranks |= zip(order[i:end], _between(low, high, end - i), strict=True)
         i = end
     full = [ranks.get(job, old[job]) for job in order]
-    if any(not a < b for a, b in pairwise(full)):  # gaps used up, or equal ranks: number anew
+    if any(not a < b for a, b in pairwise(full)):  # no gap left, or equal ranks: renumber all
         ranks = {job: float(n) for n, job in enumerate(order, start=1)}
     return {job: rank for job, rank in ranks.items() if rank != old[job]}
 

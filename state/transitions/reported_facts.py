@@ -1,4 +1,4 @@
-"""What the process of a trial told, checked and as columns: its facts, an epoch, metrics."""
+"""Checks what a trial process reports (facts, an epoch, metrics) and converts it to columns."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fts.state.rows import to_object
 from fts.state.transitions.base import Row, checked_int, finite, short, to_json
 from fts.state.values import bounded
 
-MAX_FACTS = 64_000  # characters of JSON, of the facts that have no column
-MAX_METRICS = 16_000  # the same, of an epoch
+MAX_FACTS = 64_000  # characters of JSON for the facts without a column
+MAX_METRICS = 16_000  # characters of JSON for the metrics of one epoch
 
 
 _FACTS: dict[str, type | tuple[type, ...]] = {
@@ -25,7 +25,7 @@ _FACTS: dict[str, type | tuple[type, ...]] = {
 
 def checked_facts(facts: Mapping[str, Any]) -> Row:
     row: Row = {}
-    own: Row = {}  # that have no column
+    own: Row = {}  # facts without a column
     for name, value in facts.items():
         if name not in _FACTS:
             own[checked_key(name, "the name of a fact")] = finite(value)
@@ -41,7 +41,7 @@ def checked_facts(facts: Mapping[str, Any]) -> Row:
 
 
 def with_facts(trial: Row, changes: Row) -> Row:
-    """The changes, with facts that have no column laid over those the trial has; None takes one away."""
+    """Returns the changes with the trial's facts without a column updated; a fact with value None is removed."""
     if changes.get("facts", "{}") == "{}":
         return changes
     own = to_object(trial["facts"]) | to_object(changes["facts"])
@@ -62,13 +62,13 @@ EPOCH_FIELDS = (
 
 
 def checked_epoch(epoch: Mapping[str, Any], general: bool) -> Row:
-    """Numbers as they are stored: nan becomes NULL in SQLite whatever we do; infinity stays itself."""
+    """Checks an epoch and converts its numbers as SQLite stores them: nan becomes NULL, infinity stays."""
     unknown = set(epoch) - {*EPOCH_FIELDS, "value", "metrics"}
     missing = {"epoch"} - set(epoch)
     if unknown or missing:
         raise BadRow(f"an epoch row has unknown fields {sorted(unknown)}, has no {sorted(missing)}")
-    if general and "value" not in epoch and "metrics" not in epoch:  # a row of columns with one forgotten
-        raise BadRow(f"an epoch row has no {sorted(set(EPOCH_FIELDS) - set(epoch))}; other studies tell a value")
+    if general and "value" not in epoch and "metrics" not in epoch:  # a row of all columns that misses one
+        raise BadRow(f"an epoch row has no {sorted(set(EPOCH_FIELDS) - set(epoch))}; other studies report a value")
     checked_int(epoch["epoch"], "epoch", 0 if general else 1, 2**31 if general else 1_000_000)
     row: Row = {"epoch": epoch["epoch"], "step": checked_int(epoch.get("step", epoch["epoch"]), "step", 0)}
     row |= {name: checked_number(epoch.get(name), name) for name in EPOCH_FIELDS[2:]}

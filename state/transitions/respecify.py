@@ -1,4 +1,4 @@
-"""Gives a job that does not run another specification: how its trials run, or all of it while none has begun."""
+"""Changes the specification of a job that does not run: how its trials run, or all of it while none has begun."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ WRITTEN = ("spec", "spec_md5", "question_md5", "trials_wanted", "metric", "direc
 
 @dataclass(frozen=True)
 class Respecified:
-    """What a job shall be from now on."""
+    """The new specification of a job."""
 
     job_id: int
-    row: Mapping[str, Any]  # as `enqueue` takes it, of the same study, labels and kind
+    row: Mapping[str, Any]  # a row as for `enqueue`, with the same study, labels and kind
     words: str  # what differs: "trial_timeout 2h -> 4h"
-    unbegun: bool  # only while no trial of it has begun
-    goes_on: bool = False  # where its time has ended it, it goes to the end of the line
+    unbegun: bool  # allowed only while none of its trials has begun
+    goes_on: bool = False  # queue it again, at the end, if it has ended by its time limit
 
 
 def respecify(db: Database, changes: Iterable[Respecified]) -> None:
-    """All of them or none; one undo takes back the whole call. Raises WrongStatus for a job that runs, has begun
-    since, or is another cell.
+    """Changes all of these jobs or none; one undo reverts the whole call. Raises WrongStatus for a job that runs, has
+    begun since, or is another cell.
     """
     with transaction(db):
         steps = [_change(db, change) for change in changes]
         for n, (event, _) in enumerate(steps):
-            inverse = {"jobs": [back for _, back in steps]} if n == len(steps) - 1 else None
+            inverse = {"jobs": [undo_step for _, undo_step in steps]} if n == len(steps) - 1 else None
             emit(db, Verb.CHANGED, this_person(), event.pop("words"), **event, inverse=inverse)
 
 
 def _change(db: Database, change: Respecified) -> tuple[Row, Row]:
-    """Its event, and its way back."""
+    """Changes one job; returns its event and its undo step."""
     job, row = get_job(db, change.job_id), checked_row(change.row)
     if job["status"] not in MAY_CHANGE:
         raise WrongStatus(f"job {job['id']} is {job['status']}; pause it, then enqueue again")
@@ -61,7 +61,7 @@ def _change(db: Database, change: Respecified) -> tuple[Row, Row]:
     words = f"{job['experiment']}: {change.words}"
     if goes_on := change.goes_on and job["status"] in ENDED:
         changes |= dict.fromkeys(RESTORED) | {"status": "queued", "rank": next_rank(db), "idle_attempts": 0}
-        words += f"; it was {job['status']} and is back in line"
+        words += f"; it was {job['status']} and is queued again"
     changed: Row = change_job(db, job, **changes)
     if goes_on:
         send_ticket(db)
@@ -69,5 +69,5 @@ def _change(db: Database, change: Respecified) -> tuple[Row, Row]:
     expect = {name: (job | changes)[name] for name in ("status", "attempt", "trials_wanted", "spec_md5")}
     before = {name: job[name] for name in changes if name != "spec" and job[name] != changes[name]}
     before |= {name: job[name] for name in ("trials_wanted", "spec_md5")}
-    way_back = difference(json.loads(row["spec"]), json.loads(job["spec"]))
-    return event, {"id": job["id"], "expect": expect, "set": before, "spec": way_back}
+    old_spec = difference(json.loads(row["spec"]), json.loads(job["spec"]))
+    return event, {"id": job["id"], "expect": expect, "set": before, "spec": old_spec}

@@ -1,7 +1,7 @@
-"""Puts failed trials back under their own numbers, and counts a job's trials: what retry, undo and the workers share.
+"""Resets failed trials for a retry, and counts a job's trials: shared by retry, undo and the workers.
 
-A failed trial that was put back keeps its row as `failed` without an end time (fts.state.rows.is_retried): the schema
-allows one running or interrupted trial per job, and a retry may put back many.
+A reset trial stays `failed`, without an end time (fts.state.rows.is_retried): up to schema 2 a job could have one
+running or interrupted trial only, and a retry may reset many.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from fts.state.transitions.base import Row
 
 
-COUNTS = {status: f"trials_{status}" for status in ("complete", "pruned", "failed")}  # of a trial -> column of its job
+COUNTS = {status: f"trials_{status}" for status in ("complete", "pruned", "failed")}  # trial's status -> job's column
 
 
 def runnable_again(db: Database, job_id: int) -> list[Row]:
-    """id, number and ended_at of the ended failed trials that a retry would run again, by number."""
+    """Returns id, number and ended_at of the failed trials that a retry would run again, by number."""
     chosen = TrialRow.select(TrialRow.id, TrialRow.number, TrialRow.ended_at)
     return db.rows(chosen.where(TrialRow.job_id == job_id, SQL(RUN_AGAIN_SQL)).order_by(TrialRow.number))
 
 
 def living_twin(db: Database, job: Row) -> int | None:
-    """The job of the same specification that waits or runs: no other one may do so beside it."""
+    """Returns the id of another job of the same specification that waits or runs, or None: only one may do so."""
     live = JobRow.select(JobRow.id).where(JobRow.spec_md5 == job["spec_md5"], JobRow.id != job["id"])
     row = db.one(live.where(SQL("status IN ('queued', 'running', 'paused')")))
     return None if row is None else int(row["id"])
 
 
-def put_back(db: Database, job_id: int, trials: Sequence[Row]) -> list[Row]:
-    """These failed trials are to run again; returns what undo needs to end them as they had ended."""
+def reset_failed(db: Database, job_id: int, trials: Sequence[Row]) -> list[Row]:
+    """Resets failed trials so that they run again; returns the undo step, with their former end times."""
     ids = [trial["id"] for trial in trials]
     TrialRow.update(ended_at=None).where(TrialRow.id.in_(ids), TrialRow.status == "failed").execute(db)
     count_trials(db, job_id)
@@ -50,7 +50,7 @@ def put_back(db: Database, job_id: int, trials: Sequence[Row]) -> list[Row]:
 
 
 def restore(db: Database, entries: Iterable[Row]) -> list[Row]:
-    """Takes a `put_back` back, or does it again; returns the entries of the way forward. Raises CannotUndo."""
+    """Undoes `reset_failed`, or redoes it; returns the entries that revert this call. Raises CannotUndo."""
     forward = []
     for entry in entries:
         job_id, number, ended_at = int(entry["job"]), int(entry["number"]), entry["ended_at"]
@@ -65,12 +65,12 @@ def restore(db: Database, entries: Iterable[Row]) -> list[Row]:
 
 
 def count_trials(db: Database, job_id: int) -> None:
-    """The counts of the job, recomputed from its trials, so that they cannot drift."""
+    """Recomputes the job's counts from its trials, so that they cannot drift."""
     JobRow.update(counts_of(db, job_id)).where(JobRow.id == job_id).execute(db)
 
 
 def counts_of(db: Database, job_id: int) -> Row:
-    """How many trials of the job have ended in each way, by the column of the job."""
+    """Counts the job's ended trials by status; returns the counts by column of the job."""
     ended = (TrialRow.job_id == job_id) & TrialRow.ended_at.is_null(False)
     counted = TrialRow.select(TrialRow.status, fn.COUNT(TrialRow.id)).where(ended).group_by(TrialRow.status)
     counts = dict(counted.tuples().execute(db))
@@ -78,9 +78,9 @@ def counts_of(db: Database, job_id: int) -> Row:
 
 
 def recount(db: Database, job: Row) -> Row:
-    """Counts and best of the job, read from all its trials; at each claim, so that they cannot drift. In a transaction.
+    """Computes the job's counts and best from all its trials; returns the columns that differ from the row.
 
-    Returns what has changed.
+    Called at each claim, so that they cannot drift; inside a transaction.
     """
     last = db.one(
         TrialRow.select(TrialRow.direction).where(TrialRow.job_id == job["id"]).order_by(TrialRow.number.desc())
@@ -93,9 +93,9 @@ def recount(db: Database, job: Row) -> Row:
 
 
 def best_trial(db: Database, job_id: int, direction: Direction, front: Sequence[int] | None = None) -> Row | None:
-    """The complete trial of the search with the best value that may be ranked; the earlier one of equals.
+    """Returns the ranked complete trial with the best value, of equal values the lowest number; None without any.
 
-    Of several goals the first one of the front, which is read where it is not given.
+    With several goals returns the first trial of the front, which is read if `front` is None.
     """
     front = front_of(db, get_job(db, job_id)) if front is None else front
     if front:
@@ -111,9 +111,9 @@ def best_trial(db: Database, job_id: int, direction: Direction, front: Sequence[
 
 
 def front_of(db: Database, job: Row, complete: int | None = None) -> tuple[int, ...]:
-    """The front of a job of several goals, the best in the first goal first; empty for any other.
+    """Returns the front of a job with several goals, the best in the first goal first; () for one goal.
 
-    `complete`: so many of its trials are, where its row does not say so yet.
+    `complete`: its number of complete trials, if its row is not up to date yet.
     """
     if '"goals":' not in job["spec"] or len(goals := to_job(job).goals) == 1:
         return ()

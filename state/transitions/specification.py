@@ -1,4 +1,4 @@
-"""What differs between two specifications of a job, as data, so that an event can hold the way back."""
+"""The difference between two specifications of a job as data, so that an event can hold the undo step."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MISSING = object()
-STAYS = {"study", "experiment", "kind", "axes"}  # what a job is, and where its files are
+STAYS = {"study", "experiment", "kind", "axes"}  # fields that identify a job and its files: never changed
 SHOWN = 60  # characters of a value in a sentence
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> Row:
-    """The fields that make `after` of `before`: {"fields": {name: value}, "without": [names that it has not]}."""
+    """Returns what turns `before` into `after`: {"fields": {name: new value}, "without": [names of removed fields]}."""
     fields = {name: value for name, value in after.items() if before.get(name, MISSING) != value}
     return {"fields": fields, "without": [name for name in before if name not in after]}
 
 
 def changed(spec: str, step: Mapping[str, Any]) -> str:
-    """The text of a specification after such a step. Raises ValueError, TypeError or KeyError for what is none."""
+    """Applies a `difference` to a specification's JSON. Raises ValueError, TypeError or KeyError for a wrong step."""
     before = json.loads(spec)
     without = [str(name) for name in step["without"]]
     if strange := STAYS & {*without, *step["fields"]}:
@@ -32,13 +32,13 @@ def changed(spec: str, step: Mapping[str, Any]) -> str:
 
 
 def words(spec: str, step: Mapping[str, Any]) -> str:
-    """`seeds 1 instead of 3, no baseline`."""
+    """Describes a `difference`: `seeds 1 instead of 3, no baseline`."""
     before = json.loads(spec)
-    told = [
+    parts = [
         f"{name} {_short(value)}" + (f" instead of {_short(before[name])}" if name in before else "")
         for name, value in step["fields"].items()
     ]
-    return ", ".join([*told, *(f"no {name}" for name in step["without"])])
+    return ", ".join([*parts, *(f"no {name}" for name in step["without"])])
 
 
 def _short(value: Any) -> str:

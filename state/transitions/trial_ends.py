@@ -1,4 +1,4 @@
-"""The end of a trial: complete, pruned or failed, and whether it is the best of its job."""
+"""Ends a trial as complete, pruned or failed, and updates the job's counts and best trial."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def finish_trial(
 ) -> bool:
     """running -> complete | pruned | failed. Returns whether it is the job's new best (event `new_best`).
 
-    `facts` are what it found beside its value, each into its column or into `facts` of the trial.
+    `facts`: its further results; each goes into its column, else into the trial's `facts`.
     """
     status = TrialStatus(status)
     if status not in (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED):
@@ -84,9 +84,9 @@ def finish_trial(
         end_attempt(db, trial_id, status.value)
         changes["train_seconds"] = seconds_worked(db, trial | {"reused_from": reused_from})
         change_trial(db, trial, **with_facts(trial, changes), ended_at=db.now())
-        told = f", {in_words(value)}" if value else ""
-        words = f"trial {trial['number']} {status.value}: {changes['cause']}{told}"
-        if status is TrialStatus.PRUNED and message:  # says its value, at which epoch, and what would have been enough
+        result = f", {in_words(value)}" if value else ""
+        words = f"trial {trial['number']} {status.value}: {changes['cause']}{result}"
+        if status is TrialStatus.PRUNED and message:  # names its value, the epoch and the threshold
             words = f"trial {trial['number']} pruned: {changes['message']}"
         data = {"number": trial["number"], "value": value, "cause": changes["cause"], "message": changes["message"]}
         data["epochs"] = trial["epochs"]
@@ -103,7 +103,7 @@ _END_VERBS = {
 
 
 def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
-    """Counts and best of the job, with the trial that has just ended; `recount` has read all the others."""
+    """Adds the trial that has just ended to the job's counts and best; `recount` read all the others at the claim."""
     job = get_job(db, claim.job_id)
     count = COUNTS[ended["status"]]
     changes: Row = {count: job[count] + 1, "idle_attempts": 0}
@@ -129,7 +129,7 @@ def _refresh_job(db: Database, claim: Claim, ended: Row) -> bool:
 
 
 def is_better(ended: Row, value: float | None, number: int | None) -> bool:
-    """Is a trial that has just ended the best of its job, whose best had that value? The earlier one of equals is."""
+    """Whether an ended trial beats the job's best one so far (value, number); of equal values the lower number wins."""
     if ended["status"] != "complete" or is_unranked(ended["badges"]):
         return False
     if value is None or number is None:

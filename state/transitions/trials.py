@@ -1,4 +1,4 @@
-"""A trial on its way: started with all its parameters; facts, epochs and checkpoints recorded; resumed, repeated."""
+"""Starts, resumes and reruns trials, and records their facts, epochs and checkpoints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from fts.state.db import Database
 
-OF_SAMPLER = "sampler"  # fact: what the sampler kept for later trials when it drew this one
+OF_SAMPLER = "sampler"  # name of the fact in which a sampler keeps data for later trials
 
 
 def start_trial(
@@ -53,11 +53,11 @@ def start_trial(
     parallel: int = 1,
     **facts: Any,
 ) -> int:
-    """Trial `number` begins, with all its parameters in the same transaction; returns its id.
+    """Starts trial `number` with all its parameters in one transaction; returns its id.
 
-    `number` must be the next of the job (from 0), and with it at most `parallel` trials of the job may be running or
-    interrupted. The metric (also called `objective`) and its direction are those of the job where they are not given.
-    `facts` are any fields of `record_started` known already; `wanted` is the number of trials the caller knows of.
+    `number` must be the job's next number (from 0), and with it at most `parallel` trials of the job may be running or
+    interrupted. The metric (or `objective`) and its direction default to those of the job. `facts`: fields of
+    `record_started` that are known already; `wanted`: the job's number of trials as the caller read it.
     Raises StaleToken, TrialsChanged, WrongStatus, BadRow.
     """
     metric = metric or objective
@@ -93,7 +93,7 @@ def start_trial(
 
 
 def _goal(job: Row, metric: str | None, direction: Direction | str | None) -> Row:
-    """What decides the trial, and which way it is better."""
+    """Returns the trial's metric and direction."""
     metric = metric or job["metric"]
     if direction is None:
         direction = job["direction"] if metric == job["metric"] else direction_of(metric)
@@ -109,7 +109,7 @@ def _refuse_out_of_turn(db: Database, claim: Claim, number: int, parallel: int) 
 
 
 def _refuse_more_live_trials(db: Database, claim: Claim, parallel: int) -> None:
-    # Plain SQL without an order: with parameters, or sorted, SQLite reads all trials instead of the partial index.
+    # Plain SQL, unsorted: with parameters or an order, SQLite reads all trials instead of the partial index.
     live_of_job = (TrialRow.job_id == claim.job_id) & SQL("status IN ('running', 'interrupted')")
     live = db.rows(TrialRow.select(TrialRow.number, TrialRow.status).where(live_of_job))
     if len(live) >= parallel:
@@ -118,7 +118,7 @@ def _refuse_more_live_trials(db: Database, claim: Claim, parallel: int) -> None:
 
 
 def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> None:
-    """interrupted -> running, under its own number; `facts` as in record_started (pid, host ...)."""
+    """interrupted -> running, under the same number; `facts` as in record_started (pid, host ...)."""
     changes = checked_facts(facts) | {"status": "running", "cause": None, "message": None}
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id, "interrupted")
@@ -131,23 +131,23 @@ def resume_trial(db: Database, claim: Claim, trial_id: int, **facts: Any) -> Non
 
 
 def rerun_trial(db: Database, claim: Claim, trial_id: int, parallel: int = 1, **facts: Any) -> None:
-    """A failed trial that a retry put back -> running, under its own number, with its parameters and its seed.
+    """failed -> running, for a trial that a retry reset; with the same number, parameters and seed.
 
-    It begins anew, because its code or data were at fault: epochs and checkpoints of the old try are forgotten, its
-    draws are not. One that stalled keeps them and goes on. Remove its checkpoint folder before: a kill in between then
-    loses nothing.
+    It starts over, because its code or data were at fault: its epochs and checkpoints are deleted, its draws stay. A
+    stalled trial keeps all and continues. Remove its checkpoint folder before this call: then a kill in between loses
+    nothing.
     """
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id, "failed")
         if not is_retried(trial):
-            raise WrongStatus(f"trial {trial['number']} of job {claim.job_id} has failed, and no retry has put it back")
+            raise WrongStatus(f"trial {trial['number']} of job {claim.job_id} has failed, and no retry has reset it")
         _refuse_more_live_trials(db, claim, parallel)
-        if begins_anew(trial["cause"]):
+        if starts_over(trial["cause"]):
             EpochRow.delete().where(EpochRow.trial_id == trial_id).execute(db)
             CheckpointRow.delete().where(CheckpointRow.trial_id == trial_id).execute(db)
             drawn_with = {name: fact for name, fact in to_object(trial["facts"]).items() if name == OF_SAMPLER}
             trial = trial | {"facts": to_json(drawn_with, "facts", MAX_FACTS)}
-            facts = _FORGOTTEN | {"facts": trial["facts"]} | checked_facts(facts)
+            facts = _CLEARED | {"facts": trial["facts"]} | checked_facts(facts)
         else:
             facts = checked_facts(facts) | {"train_seconds": reported_seconds(db, trial_id)}
         begin_attempt(db, trial_id, claim.token, facts.get("host"), facts.get("pid"))
@@ -158,12 +158,12 @@ def rerun_trial(db: Database, claim: Claim, trial_id: int, parallel: int = 1, **
         emit(db, Verb.TRIAL_RESUMED, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=data)
 
 
-def begins_anew(cause: str | None) -> bool:
-    """Whether a failed trial that runs again forgets its epochs: what came before a stall is as good as ever."""
+def starts_over(cause: str | None) -> bool:
+    """Whether a failed trial that runs again loses its epochs: those before a stall are still valid."""
     return cause != Cause.STALLED
 
 
-_FORGOTTEN: Row = {
+_CLEARED: Row = {
     "epochs": 0, "train_seconds": 0.0, "badges": "[]", "facts": "{}",
 } | dict.fromkeys((
     "value", "best_epoch", "last_value", "val_loss", "val_auc", "auc_low", "auc_high", "reused_from", "device",
@@ -172,15 +172,15 @@ _FORGOTTEN: Row = {
 
 
 def record_started(
-    db: Database, claim: Claim, trial_id: int, facts: Mapping[str, Any], told: Mapping[str, Any] | None = None
+    db: Database, claim: Claim, trial_id: int, facts: Mapping[str, Any], details: Mapping[str, Any] | None = None
 ) -> None:
-    """What the trial process found when it started: counted parameters, data and label fingerprints, machine.
+    """Records what the trial process found at its start: counted parameters, data and label fingerprints, machine.
 
-    `told` goes into the event only: what holds for this attempt and not for the trial, such as its memory limits.
-    Facts that have no column of their own go into `facts` of the trial.
+    `details` go into the event only: they are about this attempt, for example its memory limits. Facts without a
+    column go into the trial's `facts`.
 
-    Raises LabelClash, writing nothing, if a cell that asks for other labels (of daily bars: another task or horizon)
-    trains on the same data with the same ones: that is how 600 trials of h3 and h5 once all learned h1 (DOMAIN 2).
+    Raises LabelClash and writes nothing if a cell of another task or horizon (the study's `label_axes`) trains on the
+    same data with the same labels: this is how 600 trials of h3 and h5 once all learned h1 (DOMAIN 2).
     """
     changes = checked_facts(facts)
     with transaction(db):
@@ -193,7 +193,8 @@ def record_started(
             for name in ("n_params", "n_val", "n_pos", "device")
             if changes.get(name) is not None
         )
-        shown = {name: value for name, value in changes.items() if name not in ("recipe", "facts")} | dict(told or {})
+        shown = {name: value for name, value in changes.items() if name not in ("recipe", "facts")}
+        shown |= dict(details or {})
         if "facts" in changes:
             shown["facts"] = to_object(changes["facts"])
         emit(db, Verb.TRIAL_FACTS, claim_name(claim), words, job_id=claim.job_id, trial_id=trial_id, data=shown)
@@ -227,9 +228,9 @@ def _refuse_equal_labels(db: Database, claim: Claim, label_md5: str | None, data
 
 
 def _axes_of_labels(db: Database, study: str) -> tuple[str, ...]:
-    """The axes that decide what is predicted, as a study declares them (`label_axes`); on the others labels are equal.
+    """Returns the axes that decide what is predicted, from the study's `label_axes`.
 
-    A study that declares none is not compared: size S and size M of one data set have the same labels.
+    Without `label_axes` nothing is compared: size S and size M of one data set have the same labels.
     """
     row = db.one(StudyRow.select(StudyRow.declaration).where(StudyRow.name == study))
     declared = to_object(row["declaration"]).get("label_axes") if row is not None else None
@@ -243,13 +244,13 @@ def _standing(labels: Mapping[str, Any]) -> str:
 
 
 def _note_process(db: Database, claim: Claim, trial_id: int, changes: Row) -> None:
-    """The attempt learns which process works on the trial."""
+    """Records in the attempt which process works on the trial."""
     if changes.get("pid") is not None or changes.get("host") is not None:
         begin_attempt(db, trial_id, claim.token, changes.get("host"), changes.get("pid"))
 
 
 def record_progress(db: Database, claim: Claim, trial_id: int, facts: Mapping[str, Any]) -> None:
-    """Facts that change while a trial runs (micro_batch, accumulation, peak_bytes, pid ...), without an event."""
+    """Records facts that change while a trial runs (micro_batch, peak_bytes, pid ...). Writes no event."""
     changes = checked_facts(facts)
     with transaction(db):
         trial = fenced_trial(db, claim, trial_id)
@@ -258,14 +259,14 @@ def record_progress(db: Database, claim: Claim, trial_id: int, facts: Mapping[st
 
 
 def record_epoch(db: Database, claim: Claim, trial_id: int, epoch: Mapping[str, Any]) -> None:
-    """One epoch's result. It counts as progress of the job.
+    """Records one epoch's result, which counts as progress of the job.
 
-    Either all columns of values.Epoch but trial_id and at, from epoch 1 without a gap; its `value` is the column of
-    the trial's metric. Or any study's: `epoch` (a step, from 0, in any order), `value` and `metrics` (name -> number),
-    and whatever columns are known.
+    `epoch` has either all columns of values.Epoch but trial_id and at, from epoch 1 without a gap; its `value` is then
+    the column of the trial's metric. Or, for any study: `epoch` (a step, from 0, in any order), `value` and `metrics`
+    (name -> number), and any known columns.
 
     The same result again changes nothing (a trial resumed from an earlier checkpoint repeats epochs). Another result
-    for a recorded epoch leaves an event `resume_mismatch`, keeps the first, and raises ResumeMismatch.
+    for a recorded epoch writes an event `resume_mismatch`, keeps the first, and raises ResumeMismatch.
     """
     general = not set(EPOCH_FIELDS) <= set(epoch)
     row = checked_epoch(epoch, general)
@@ -308,9 +309,9 @@ def _differences(stored: Row, row: Row) -> list[str]:
 def record_checkpoint(
     db: Database, claim: Claim, trial_id: int, *, step: int, epoch: int, path: str, bytes: int, md5: str, seconds: float
 ) -> int:
-    """A checkpoint lies durably at `path`; returns the row's id. No event: the row itself is the record.
+    """Records a checkpoint that is flushed to `path`; returns the row's id. Writes no event: the row is the record.
 
-    One at a later step than any before counts as progress of the job: an epoch of the largest models takes hours.
+    A checkpoint at a later step than all before counts as progress: an epoch of the largest models takes hours.
     """
     row = {"step": step, "epoch": epoch, "path": str(path), "bytes": bytes, "md5": md5, "seconds": seconds}
     with transaction(db):

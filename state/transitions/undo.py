@@ -1,10 +1,10 @@
-"""Takes changes back and forth: undo is a compensating transition, itself an event, so it works across processes.
+"""Undoes and redoes changes. An undo is a transition of its own with an event, so it works across processes.
 
-The way back stands in the event as data: {"jobs": [{"id", "expect", "set", "spec"}], "trials": [...], "flags": [...],
+The undo step is data in the event: {"jobs": [{"id", "expect", "set", "spec"}], "trials": [...], "flags": [...],
 "workers": [...]}.
-`expect` is what must still hold; where it does not, the undo is refused with the reason. Only the columns and status
-changes listed here can be set, and a specification only by its fields, while the job does not run and nothing has begun
-since: a hostile event row cannot do what a person at the keyboard could not.
+`expect` holds the values that must still be true; otherwise the undo is refused with the reason. Only the columns and
+status changes listed here can be set, and a specification only by its fields, while the job does not run and no trial
+has begun since: a hostile event row can do no more than a person at the keyboard.
 """
 
 from __future__ import annotations
@@ -46,29 +46,29 @@ JOB_COLUMNS = {
     "status", "rank", "hold_reason", "asked", "cause", "message", "ended_at", "acknowledged_at", "idle_attempts",
     "trials_wanted", "spec_md5",
 }  # fmt: skip
-OF_SPEC = {"question_md5", "metric", "direction", "cell"}  # columns that follow from a specification
+OF_SPEC = {"question_md5", "metric", "direction", "cell"}  # columns that follow from the specification
 STATUS_CHANGES = {
     ("queued", "paused"), ("paused", "queued"), ("queued", "cancelled"), ("paused", "cancelled"),
     ("cancelled", "queued"), ("cancelled", "paused"), ("queued", "failed"), ("failed", "queued"),
-    ("queued", "done"), ("done", "queued"),  # an extension and its way back
+    ("queued", "done"), ("done", "queued"),  # an extension and its undo
 }  # fmt: skip
 FLAGS = {"queue_paused"}
 MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 def undo(db: Database, n: int = 1, who: str | None = None, dry_run: bool = False) -> list[Change]:
-    """Takes back the last `n` changes that can be taken back, newest first, all or none; says what it does.
+    """Undoes the last `n` changes that can be undone, newest first, all or none; returns what it did.
 
-    Raises CannotUndo: there is nothing to undo, or something has happened since that stands against it.
+    Raises CannotUndo if there is nothing to undo, or a later change prevents it.
     """
     with transaction(db, dry_run):
-        return [_take_back(db, _latest_undoable(db), Verb.UNDONE, who or this_person(), dry_run) for _ in range(n)]
+        return [_revert(db, _latest_undoable(db), Verb.UNDONE, who or this_person(), dry_run) for _ in range(n)]
 
 
 def redo(db: Database, n: int = 1, who: str | None = None, dry_run: bool = False) -> list[Change]:
-    """Does again what the last `n` undos took back, unless something else was changed since."""
+    """Redoes the last `n` undos. Raises CannotUndo if something else was changed since."""
     with transaction(db, dry_run):
-        return [_take_back(db, _latest_undone(db), Verb.REDONE, who or this_person(), dry_run) for _ in range(n)]
+        return [_revert(db, _latest_undone(db), Verb.REDONE, who or this_person(), dry_run) for _ in range(n)]
 
 
 def _latest_undoable(db: Database) -> Row:
@@ -94,13 +94,13 @@ def _latest_undone(db: Database) -> Row:
     return event
 
 
-def _take_back(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) -> Change:
+def _revert(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) -> Change:
     doing = "undo" if verb is Verb.UNDONE else "redo"
     what = f"'{event['message']}'"
     try:
         inverse = json.loads(event["inverse"])
         ids = [int(entry["id"]) for entry in inverse.get("jobs", [])]
-        if len(ids) > 1:  # its message names one of them
+        if len(ids) > 1:  # the event's message names only one of them
             what = f"the change of {numbers(ids)} ({event['verb']})"
         said, forward = _apply(db, inverse)
     except (IntegrityError, NoSuchRow) as error:
@@ -114,9 +114,9 @@ def _take_back(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) ->
     data = {"of": event["id"], "verb": event["verb"], "root": root, "changes": forward["changes"]}
     if "flags" in inverse:
         data["flags"] = inverse["flags"]
-    way_back = {name: entries for name, entries in forward.items() if name != "changes"}
+    undo_step = {name: entries for name, entries in forward.items() if name != "changes"}
     job_id = ids[0] if len(ids) == 1 else None
-    event_id = emit(db, verb, who, message, job_id=job_id, data=data, inverse=way_back)
+    event_id = emit(db, verb, who, message, job_id=job_id, data=data, inverse=undo_step)
     EventRow.update(undone_by=event_id).where(EventRow.id == event["id"]).execute(db)
     return Change(message, None if dry_run else event_id, tuple(ids), dry_run)
 
@@ -128,7 +128,7 @@ def _constraint_words(error: Exception) -> str:
 
 
 def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Does what the way back says; returns words, and the way forward again."""
+    """Applies an undo step; returns a sentence, and the step that reverts this one."""
     unknown = set(inverse) - {"jobs", "flags", "workers", "trials"}
     if unknown or not inverse:
         raise CannotUndo(f"its stored undo step names {sorted(unknown) or 'nothing'}, which cannot be changed")
@@ -139,7 +139,7 @@ def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         said.append(words)
         forward.setdefault("jobs", []).append(back)
         forward["changes"].append(change)
-    if "trials" in inverse:  # after their jobs: one that has started since is the better reason to refuse
+    if "trials" in inverse:  # after the jobs: a job that has started since gives the better reason for a refusal
         forward["trials"] = restore(db, inverse["trials"])
     for entry in inverse.get("flags", []):
         words, back = _restore_flag(db, entry)
@@ -186,12 +186,12 @@ def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
     return said, back, {"job_id": job["id"]} | change
 
 
-# what must still hold when a change is taken back and forth
+# changed columns whose new values a later undo or redo must still find
 KEPT = ("status", "rank", "asked", "trials_wanted", "spec_md5")
 
 
 def _specification(db: Database, job: Row, changes: Row, step: Row | None) -> Row:
-    """The specification that goes with the changes; nothing where it stays."""
+    """Returns the `spec` column that goes with the changes; {} if it stays."""
     if ("trials_wanted" in changes) != ("spec_md5" in changes):
         raise CannotUndo("its stored undo step must set both the number of trials and the specification of a job")
     if "trials_wanted" not in changes:
@@ -225,7 +225,7 @@ def _what_changed(job: Row, changes: Row) -> str:
     if "status" in changes and changes["status"] != job["status"]:
         return f"job {job['id']}: {job['status']} -> {changes['status']}"
     if "rank" in changes:
-        return f"job {job['id']}: back to its place in line"
+        return f"job {job['id']}: back to its place in the queue"
     if "asked" in changes:
         asked = f"asked to {changes['asked']}" if changes["asked"] else f"the request to {job['asked']} was withdrawn"
         return f"job {job['id']}: {asked}"

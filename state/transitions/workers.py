@@ -1,4 +1,4 @@
-"""Workers: they register, beat, and stop; the quiet ones lose their jobs, and only by their missing beats."""
+"""Registers and stops workers, records heartbeats, and releases the jobs of workers without heartbeats."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fts.state.models import ALL, JobRow, SampleRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, runnable_jobs, waiting_tickets
 from fts.state.transitions.base import VERB, Row, checked_int, emit, finite, get_flag, get_worker, short, transaction
 from fts.state.transitions.claims import claim_name
-from fts.state.transitions.jobs import put_back
-from fts.state.transitions.nodes import nodes_of_worker_left
+from fts.state.transitions.jobs import release_running
+from fts.state.transitions.nodes import forget_nodes_of_worker
 from fts.state.values import Cause, Claim, Verb, WorkerOrder, WorkerOrders
 
 if TYPE_CHECKING:
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
     from fts.state.db import Database
 
-LEFT = {
+STOPPED_WORDS = {
     None: "",
     WorkerOrder.DRAIN_JOB: " after its job, as requested",
     WorkerOrder.DRAIN_TRIAL: " after its trial, as requested",
     WorkerOrder.STOP: " at a checkpoint, as requested",
 }
-CHUNK = 5_000  # rows a transaction: about 50 ms, far below the busy timeout of a beat
+CHUNK = 5_000  # rows per transaction: about 50 ms, far below the busy timeout of a heartbeat
 GUARDS = ("normal", "warm", "frozen", "cooling", "unknown")
 
 
 def register_worker(db: Database, host: str, pid: int, pid_started: float, slots: int) -> int:
-    """A worker says it is there; returns its number. Reconcile before the first claim."""
+    """Registers a worker; returns its id. Call `reconcile` before its first claim."""
     with transaction(db):
         now = db.now()
         row = {
@@ -53,25 +53,27 @@ def register_worker(db: Database, host: str, pid: int, pid_started: float, slots
     return worker_id
 
 
-def beat(db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] = (), beaten: int = 0) -> WorkerOrders:
-    """Extends the leases of everything this worker holds, and returns what people asked meanwhile.
+def record_heartbeat(
+    db: Database, worker_id: int, lease_s: float, claims: Iterable[Claim] = (), beaten: int = 0
+) -> WorkerOrders:
+    """Records a heartbeat: extends the leases of the worker's jobs, and returns the requests of people.
 
-    Of the `claims` it believes in, those that are no longer its own come back as `lost`. No event: a beat every few
-    seconds is not a change. Raises WrongStatus if the worker was stopped, DatabaseOverwritten when the database does
-    not know the beats it has `beaten` (those of the orders before): then an older copy lies in its place.
+    Those of the worker's `claims` that it no longer holds are returned as `lost`. Writes no event: a heartbeat every
+    few seconds is not a change. Raises WrongStatus if the worker was stopped, DatabaseOverwritten if the database has
+    fewer heartbeats than `beaten`, the count of the last answer: then an older copy has replaced it.
     """
     with transaction(db, urgent=True):
         known = db.one(WorkerRow.select(ALL).where(WorkerRow.id == worker_id))
         if not beaten or (known is not None and known["beats"] >= beaten):
-            return _beat(db, known or get_worker(db, worker_id), lease_s, claims)
+            return _record_heartbeat(db, known or get_worker(db, worker_id), lease_s, claims)
     # not under the write lock: the check reads the whole file
     raise DatabaseOverwritten(overwritten_sentence(db.path, "it holds fewer heartbeats than this worker sent"))
 
 
-def _beat(db: Database, worker: Row, lease_s: float, claims: Iterable[Claim]) -> WorkerOrders:
+def _record_heartbeat(db: Database, worker: Row, lease_s: float, claims: Iterable[Claim]) -> WorkerOrders:
     worker_id = worker["id"]
     if worker["status"] == "stopped":
-        raise WrongStatus(f"worker {worker_id} has stopped or was taken for dead; its jobs went back in line")
+        raise WrongStatus(f"worker {worker_id} has stopped or was marked dead; its jobs are queued again")
     now = db.now()
     changes: Row = {"heartbeat_at": now, "beats": worker["beats"] + 1, "status": "running"}
     WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)
@@ -87,7 +89,7 @@ def _beat(db: Database, worker: Row, lease_s: float, claims: Iterable[Claim]) ->
 
 
 def stop_worker(db: Database, worker_id: int, message: str = "stopped") -> None:
-    """The worker leaves; whatever it still holds goes back in line."""
+    """Marks the worker as stopped and releases the jobs that it still holds."""
     with transaction(db):
         worker = get_worker(db, worker_id)
         if worker["status"] == "stopped":
@@ -97,13 +99,14 @@ def stop_worker(db: Database, worker_id: int, message: str = "stopped") -> None:
         changes = {"status": "stopped", "stopped_at": db.now(), "asked": None}
         WorkerRow.update(changes).where(WorkerRow.id == worker_id).execute(db)
         data = {"worker_id": worker_id, "asked": worker["asked"]}
-        emit(db, Verb.WORKER_STOPPED, who, f"worker {worker_id} left{LEFT[worker['asked']]}", data=data)
+        emit(db, Verb.WORKER_STOPPED, who, f"worker {worker_id} left{STOPPED_WORDS[worker['asked']]}", data=data)
 
 
 def reconcile(db: Database, host: str, is_alive: Callable[[int, float], bool]) -> list[int]:
-    """At a worker's start: workers of this host whose process is gone lose their jobs; returns the jobs put back.
+    """Releases the jobs of this host's dead workers, at a worker's start; returns the ids of the released jobs.
 
-    `is_alive(pid, pid_started)` asks the operating system; reap the children such a worker left before calling this.
+    `is_alive(pid, pid_started)` asks the operating system. End the trial processes that dead workers left before this
+    call.
     """
     candidates = WorkerRow.select(ALL).where(WorkerRow.host == host, WorkerRow.status.in_(["running", "lost"]))
     gone = [worker for worker in db.rows(candidates) if not is_alive(worker["pid"], worker["pid_started"])]
@@ -118,11 +121,11 @@ def reconcile(db: Database, host: str, is_alive: Callable[[int, float], bool]) -
 
 
 class LeaseObserver:
-    """Watches beats by a clock of its own, so that neither a clock that jumps nor a laptop that slept loses a worker.
+    """Observes heartbeats with a monotonic clock, so that neither a clock change nor a sleeping laptop loses a worker.
 
-    A worker counts as quiet when this observer saw no new beat for `lease_s` seconds *of its own looking*: a gap
-    between two looks longer than a quarter of the lease counts as a quarter only (we were asleep ourselves).
-    `me` is the worker that looks: on a full disk it cannot write its own beats, and lives all the same.
+    A worker counts as quiet after `lease_s` seconds of observation without a new heartbeat. A gap between two
+    observations counts as at most a quarter of the lease, because this process may have been asleep itself.
+    `me` is the observing worker, which never counts as quiet: on a full disk it cannot write its own heartbeats.
     """
 
     def __init__(self, lease_s: float, clock: Callable[[], float] = time.monotonic, me: int | None = None) -> None:
@@ -132,7 +135,7 @@ class LeaseObserver:
         self._seen: dict[int, tuple[int, float]] = {}  # worker -> beats, seconds without a new one
 
     def look(self, beats: Mapping[int, int]) -> set[int]:
-        """Takes worker -> beat counter as it is now; returns the workers that have been quiet for the whole lease."""
+        """Takes each worker's current count of heartbeats; returns the workers that were quiet for the whole lease."""
         now = self._clock()
         passed = 0.0 if self._last_look is None else min(now - self._last_look, self.lease_s / 4)
         self._last_look = now
@@ -145,9 +148,9 @@ class LeaseObserver:
 
 
 def sweep(db: Database, observer: LeaseObserver) -> list[int]:
-    """Puts back the jobs of workers that went quiet; returns them. Call it often (at least every lease / 4).
+    """Releases the jobs of quiet workers; returns their ids. Call it at least every quarter of the lease.
 
-    It also sends the tickets that somebody looked at in vain, such as a worker that was asked to stop.
+    Also sends missing tickets, such as those taken by a worker that was asked to stop.
     """
     running = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running"))
     quiet = observer.look({worker["id"]: worker["beats"] for worker in running})
@@ -164,10 +167,10 @@ def _lose_if_still_quiet(db: Database, seen: Row) -> list[int]:
     with transaction(db):
         worker = get_worker(db, seen["id"])
         if worker["status"] != "running" or worker["beats"] != seen["beats"]:
-            return []  # it beat between our look and our lock
+            return []  # it sent a heartbeat after our read
         alive = (JobRow.worker_id == worker["id"]) & (JobRow.status == "running") & (JobRow.lease_until >= db.now())
         if db.one(JobRow.select(JobRow.id).where(alive)):
-            return []  # quiet to us, but its lease by the database's clock still runs
+            return []  # no heartbeat seen, but by the database's clock its lease has not expired
         return _lose(db, worker, "no heartbeat for the whole lease")
 
 
@@ -177,17 +180,17 @@ def _lose(db: Database, worker: Row, why: str, stopped: bool = False) -> list[in
     changes: Row = {"status": "stopped", "stopped_at": db.now(), "asked": None} if stopped else {"status": "lost"}
     if worker["status"] != "lost" or stopped:
         WorkerRow.update(changes).where(WorkerRow.id == worker["id"]).execute(db)
-        nodes_of_worker_left(db, worker["id"])
+        forget_nodes_of_worker(db, worker["id"])
         emit(db, Verb.WORKER_LOST, "sweep", words, data={"worker_id": worker["id"], "jobs": released})
     return released
 
 
 def _release_all(
-    db: Database, worker: Row, cause: Cause, message: str, who: str, heard_at: float | None = None
+    db: Database, worker: Row, cause: Cause, message: str, who: str, beat_at: float | None = None
 ) -> list[int]:
     held = db.rows(JobRow.select(ALL).where(JobRow.worker_id == worker["id"], SQL("status = 'running'")))
     for job in held:
-        put_back(db, job, cause.value, message, who, heard_at)
+        release_running(db, job, cause.value, message, who, beat_at)
     return [job["id"] for job in held]
 
 
@@ -199,9 +202,9 @@ def record_intervention(
     data: Mapping[str, Any] | None = None,
     trial_id: int | None = None,
 ) -> int:
-    """What the watchdog did or saw (frozen, thawed, soft_memory, stalled ...), as an event; returns its number.
+    """Writes an event about what the watchdog did or saw (frozen, thawed, soft_memory, stalled ...); returns its id.
 
-    `source` is the claim it concerns, or the worker's number. It is not fenced: what was done was done.
+    `source` is the claim or the worker's id. The claim is not checked: the action has happened already.
     """
     if not VERB.fullmatch(verb):
         raise BadRow(f"verb is {verb[:80]!r}; expected 1 to 40 of a-z and _")
@@ -214,7 +217,7 @@ def record_intervention(
 
 
 def set_guard(db: Database, worker_id: int, guard: str, message: str | None = None) -> None:
-    """What heat allows: normal, warm, frozen, cooling or unknown. An event only when it changes."""
+    """Records the worker's heat state: normal, warm, frozen, cooling or unknown. Writes an event if it changes."""
     if guard not in GUARDS:
         raise BadRow(f"guard is {guard[:80]!r}; expected one of {', '.join(GUARDS)}")
     with transaction(db):
@@ -228,7 +231,7 @@ def set_guard(db: Database, worker_id: int, guard: str, message: str | None = No
 
 
 def add_sample(db: Database, worker_id: int, **readings: float | int | None) -> None:
-    """One look at the hardware: the fields of values.Sample but at and worker_id; what cannot be read stays None."""
+    """Records a hardware sample: the fields of values.Sample but at and worker_id; None for what cannot be read."""
     unknown = set(readings) - set(SampleRow._meta.fields)
     if unknown:
         raise BadRow(f"a sample has no fields {sorted(unknown)}")
@@ -238,7 +241,7 @@ def add_sample(db: Database, worker_id: int, **readings: float | int | None) -> 
 
 
 def prune_samples(db: Database, older_than_s: float, keep_every_s: float = 60.0) -> int:
-    """Of the samples older than that, one per `keep_every_s` seconds and worker stays. Returns how many went."""
+    """Thins out samples older than `older_than_s` to one per `keep_every_s` and worker; returns how many it deleted."""
     cutoff = db.now() - older_than_s
     sql = (
         "DELETE FROM sample WHERE id IN (SELECT id FROM sample WHERE at < ? AND id NOT IN ("

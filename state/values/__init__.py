@@ -1,6 +1,6 @@
-"""What a read hands back: frozen values, never live rows.
+"""The frozen values that reads return.
 
-The command line, the monitor and the supervisor see the database only through these. Times are seconds since the epoch
+The command line, the monitor and the supervisor see the database only through these. Times are seconds since 1970
 (UTC, float) by the database's clock; None means "no such thing".
 """
 

@@ -1,4 +1,4 @@
-"""The closed lists: statuses, directions, causes and whose fault they are, verbs of events, orders to a worker."""
+"""The closed lists: statuses, directions, causes and their faults, kinds of events, orders to a worker."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class JobStatus(StrEnum):
     RUNNING = "running"  # a worker holds its lease and token
     PAUSED = "paused"  # by a person; keeps its trials and checkpoints, waits for resume
     DONE = "done"  # all its trials have ended, and at least one is complete
-    FAILED = "failed"  # ended with a cause; retry puts it back in line with the same trials
-    CANCELLED = "cancelled"  # by a person; undo or retry puts it back
+    FAILED = "failed"  # ended with a cause; retry queues it again with the same trials
+    CANCELLED = "cancelled"  # by a person; undo or retry queues it again
 
 
 class Direction(StrEnum):
@@ -26,38 +26,38 @@ class Direction(StrEnum):
     MAXIMIZE = "maximize"
 
     def better(self, a: float, b: float) -> bool:
-        """Whether `a` is better than `b`; nan is better than nothing, and anything is better than nan."""
+        """Whether `a` is better than `b`; any number is better than nan."""
         if math.isnan(a) or math.isnan(b):
             return math.isnan(b) and not math.isnan(a)
         return a < b if self is Direction.MINIMIZE else a > b
 
     def best(self, values: Iterable[float | None]) -> float | None:
-        """The best of those that are numbers; None: there is none."""
+        """Returns the best of the values that are numbers, or None."""
         found = [value for value in values if value is not None and not math.isnan(value)]
         if not found:
             return None
         return min(found) if self is Direction.MINIMIZE else max(found)
 
     def worst(self, values: Iterable[float | None]) -> float | None:
-        """The worst of those that are numbers; None: there is none."""
+        """Returns the worst of the values that are numbers, or None."""
         other = Direction.MAXIMIZE if self is Direction.MINIMIZE else Direction.MINIMIZE
         return other.best(values)
 
     def key(self, value: float) -> float:
-        """Sorts the best first."""
+        """Returns a sort key: the best value sorts first."""
         return value if self is Direction.MINIMIZE else -value
 
 
 class TrialStatus(StrEnum):
     RUNNING = "running"  # a trial process works on it (or its worker was lost a moment ago)
-    INTERRUPTED = "interrupted"  # goes on under its number from its checkpoint; or failed, and put back by a retry
+    INTERRUPTED = "interrupted"  # continues under its number from its checkpoint; or failed, and a retry reset it
     COMPLETE = "complete"  # it ended by itself and has a value
     PRUNED = "pruned"  # the pruner ended it: others were better at the same epoch
     FAILED = "failed"  # it ended with a cause
 
 
 class WorkerOrder(StrEnum):
-    """What a worker can be asked, the weaker first: a stronger order replaces a weaker one."""
+    """The orders to a worker, the weakest first: a stronger order replaces a weaker one."""
 
     DRAIN_JOB = "drain_job"  # leaves when its job has ended
     DRAIN_TRIAL = "drain_trial"  # leaves when its trial has ended
@@ -65,12 +65,12 @@ class WorkerOrder(StrEnum):
 
     @property
     def strength(self) -> int:
-        """Beside 0 for no order."""
+        """Returns 1 for the weakest order; 0 means no order."""
         return 1 + list(WorkerOrder).index(self)
 
 
 def stronger(one: WorkerOrder | None, other: WorkerOrder | None) -> WorkerOrder | None:
-    """The order that counts of two; None is none."""
+    """Returns the stronger of two orders; None is no order."""
     return max(one, other, key=strength_of)
 
 
@@ -79,12 +79,12 @@ def strength_of(order: WorkerOrder | None) -> int:
 
 
 class Fault(StrEnum):
-    """Whose fault an end is. Only an end of the trial's own making uses a trial up for good."""
+    """Whose fault an end is. A trial that failed by its own fault is not run again."""
 
-    TRIAL = "trial"  # these parameters: an ordinary result, never run again unasked
-    STUDY = "study"  # the code or the data: mended by a person, then the failed trials run again by number
-    MACHINE = "machine"  # the trial is interrupted and goes on under its own number
-    PERSON = "person"  # somebody asked for it
+    TRIAL = "trial"  # these parameters: an ordinary result, not run again by a retry
+    STUDY = "study"  # the code or the data: a person repairs them, then the failed trials run again by number
+    MACHINE = "machine"  # the trial is interrupted and continues under its own number
+    PERSON = "person"  # a person asked for it
 
 
 class Cause(StrEnum):
@@ -112,7 +112,7 @@ class Cause(StrEnum):
 
     @property
     def fault(self) -> Fault | None:
-        """Whose fault it is; None for an end that is none's: finished, pruned, reused."""
+        """Whose fault it is; None for an end without a fault: finished, pruned, reused."""
         return FAULTS.get(self)
 
 
@@ -132,66 +132,66 @@ FAULTS: dict[Cause, Fault] = {
     Cause.DRAINED: Fault.PERSON,
     Cause.PAUSED: Fault.PERSON,
 }
-USED_UP = tuple(cause for cause, fault in FAULTS.items() if fault is Fault.TRIAL)  # a retry leaves such trials alone
+USED_UP = tuple(cause for cause, fault in FAULTS.items() if fault is Fault.TRIAL)  # a retry does not run such trials
 
 
 class Verb(StrEnum):
-    """What an event says has happened: the closed list of the transitions (a watchdog may add words of its own)."""
+    """The kinds of events that transitions write (a watchdog may add kinds of its own)."""
 
-    ENQUEUED = "enqueued"  # a job was put in line
-    CHANGED = "changed"  # it has another specification: how it runs, or all of it while no trial had begun
-    EXTENDED = "extended"  # more trials are wanted of it; one that had ended is back in line
+    ENQUEUED = "enqueued"  # a job was added to the queue
+    CHANGED = "changed"  # its specification changed: how it runs, or all of it while no trial had begun
+    EXTENDED = "extended"  # it has more trials; if it had ended, it is queued again
     CLAIMED = "claimed"  # a worker took the job, with a new token
-    RELEASED = "released"  # back in line: drained, or its worker was lost
+    RELEASED = "released"  # queued again: its worker was drained or lost
     PARKED = "parked"  # failed at claim after too many attempts without progress
-    HELD = "held"  # it waits for a reason that it names: no trial of it would fit, or its data are missing
+    HELD = "held"  # it may not start, and says why: no trial of it would fit, or its data are missing
     UNHELD = "unheld"  # the reason is gone, or a person lets it start anyway
     FINISHED = "finished"  # the job is done
     FAILED = "failed"  # the job ended with a cause
-    MOVED = "moved"  # it has another place in line
+    MOVED = "moved"  # it has another place in the queue
     PAUSED = "paused"  # the job is paused; a running one has written its checkpoint
     PAUSE_ASKED = "pause_asked"  # a running job will pause at its next step
-    RESUMED = "resumed"  # a paused job is back in line
+    RESUMED = "resumed"  # a paused job is queued again
     CANCELLED = "cancelled"  # the job is out of the queue; its results are kept
     CANCEL_ASKED = "cancel_asked"  # a running job will be cancelled at its next step
-    RETRIED = "retried"  # an ended job is back in line; its failed trials run again
+    RETRIED = "retried"  # an ended job is queued again; its failed trials run again
     TRIAL_STARTED = "trial_started"  # the first attempt of a trial
     TRIAL_RESUMED = "trial_resumed"  # a further attempt of the same trial, from its newest checkpoint
-    TRIAL_FACTS = "trial_facts"  # what its process said when it began: recipe, limits, device
+    TRIAL_FACTS = "trial_facts"  # what its process reported at its start: recipe, limits, device
     TRIAL_COMPLETE = "trial_complete"  # it ended with a value
     TRIAL_PRUNED = "trial_pruned"  # the pruner ended it
     TRIAL_FAILED = "trial_failed"  # it ended with a cause
-    TRIAL_INTERRUPTED = "trial_interrupted"  # its attempt ended, the trial did not: it goes on later under its number
+    TRIAL_INTERRUPTED = "trial_interrupted"  # its attempt ended, the trial did not: it continues later, same number
     NEW_BEST = "new_best"  # a trial is better than all before it in its cell
     RESUME_MISMATCH = "resume_mismatch"  # an epoch that ran again gave other numbers; the first ones stay on record
     QUEUE_PAUSED = "queue_paused"  # no new job starts
     QUEUE_RESUMED = "queue_resumed"  # jobs start again
     WORKER_STARTED = "worker_started"  # a worker runs
-    WORKER_STOPPED = "worker_stopped"  # it left by itself, with nothing in flight
+    WORKER_STOPPED = "worker_stopped"  # it stopped properly, without running trials
     WORKER_LOST = "worker_lost"  # it did not renew its lease, or its process is gone
-    WORKER_BACK = "worker_back"  # declared lost, then beat again: a laptop that slept
-    WORKER_ASKED = "worker_asked"  # somebody, or a signal, asked it to drain or stop, or withdrew that
+    WORKER_BACK = "worker_back"  # it was marked lost, then sent heartbeats again: a laptop that slept
+    WORKER_ASKED = "worker_asked"  # a person or a signal asked it to drain or stop, or withdrew the request
     GUARD = "guard"  # heat, memory or disk: what the watchdog measured and did
-    NOTED = "noted"  # a person wrote a line into the journal
+    NOTED = "noted"  # a person added a note
     ACKNOWLEDGED = "acknowledged"  # a person marked what has ended as seen
     UNDONE = "undone"  # a person took back a change
     REDONE = "redone"  # a person took back an undo
-    PRUNED_ROWS = "pruned_rows"  # old rows of measurements were removed
+    PRUNED_ROWS = "pruned_rows"  # old measurements were removed
     COMPARED = "compared"  # a cell's best trial against the best baseline
     UNSEALED = "unsealed"  # a person opened the test set for a cell; cannot be undone
     TESTED = "tested"  # its one evaluation on the test set
-    NODE_LOST = "node_lost"  # it is gone, or could not start a trial
-    NODE_QUARANTINED = "node_quarantined"  # nothing is placed there until a person releases it
+    NODE_LOST = "node_lost"  # the node is gone, or could not start a trial
+    NODE_QUARANTINED = "node_quarantined"  # no trial starts there until a person releases it
     NODE_ASKED = "node_asked"  # by a person: drain, quarantine, release
     NOT_SENT = "not_sent"  # a message to a person could not be sent
-    DRIFTED = "drifted"  # a trial that was continued would draw another value than the recorded one, which stays
+    DRIFTED = "drifted"  # a continued trial would draw another value than the recorded one, which stays
 
 
 class NodeState(StrEnum):
-    """What a node of another machine can be asked for."""
+    """The state of a node."""
 
-    UP = "up"  # trials may begin there
-    DRAINING = "draining"  # a person asked it to end with the trials that it has
-    SILENT = "silent"  # nothing heard for longer than it should be; its lease still runs
-    LOST = "lost"  # its channel ended, or it was silent for a lease; it is asked again
-    QUARANTINED = "quarantined"  # it failed too often, or runs other code: nothing is placed there until it is released
+    UP = "up"  # trials may start there
+    DRAINING = "draining"  # by a person: it ends its trials and starts no further one
+    SILENT = "silent"  # its messages are overdue; its lease has not ended yet
+    LOST = "lost"  # its channel ended, or it was silent for a whole lease; the worker tries it again
+    QUARANTINED = "quarantined"  # it failed too often, or runs other code: no trial starts there until its release

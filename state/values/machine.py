@@ -1,4 +1,4 @@
-"""Workers and the nodes of other machines: what they said last, what was measured there, what they were asked."""
+"""Workers and nodes: their latest reports, their measurements, and the orders to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Worker:
-    """A process that runs trials, as it said at its last heartbeat."""
+    """A process that runs trials, as of its last heartbeat."""
 
     id: int
     host: str
@@ -28,22 +28,22 @@ class Worker:
     stopped_at: float | None
     guard: str  # normal | warm | frozen | cooling | unknown
     guard_message: str | None
-    gone: bool = False  # no such process is on this machine any more (fts.state.liveness); never stored
+    gone: bool = False  # its process on this machine is dead (fts.state.liveness); never stored
     unreadable: str | None = None
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a worker measured of its machine at one moment."""
+    """One measurement that a worker made of its machine."""
 
     at: float
     worker_id: int
-    trial_rss: int | None  # bytes, the trial tree
+    trial_rss: int | None  # bytes of the trials' process trees
     available: int | None
     total: int | None
     swap_used: int | None
     cpu_percent: float | None
-    temperature: float | None  # Celsius; None: unknown, never "normal"
+    temperature: float | None  # Celsius; None means unknown, not normal
     gpu_percent: float | None
     gpu_memory: int | None
     power_w: float | None
@@ -54,24 +54,24 @@ class Sample:
 
 @dataclass(frozen=True)
 class Node:
-    """A machine that runs trials for a worker of another one."""
+    """A machine that runs trials for a worker on another machine."""
 
-    id: str  # the name that the worker calls it by
+    id: str  # its name for the worker
     state: NodeState
     at: float  # when this was written
     host: str = ""
     executor: str = ""  # command, ssh
     worker_id: int | None = None
-    fingerprint: str = ""  # md5 of what decides the last bits: processor, GPUs, torch, python, fts
-    hardware: str = ""  # the same, for a person
+    fingerprint: str = ""  # md5 of what can change the last bits of a result: processor, GPUs, torch, python, fts
+    hardware: str = ""  # the same as text
     slots: int = 1
     gpus: tuple[str, ...] = ()
     memory: int | None = None  # bytes
-    reason: str | None = None  # of its state
-    heard_at: float | None = None
+    reason: str | None = None  # for its state
+    heard_at: float | None = None  # time of its last message
     losses: int = 0  # in a row, without a trial that ended there in between
-    failures: int = 0  # launches that failed, in a row
-    trials: tuple[str, ...] = ()  # in its slots now
+    failures: int = 0  # failed launches in a row
+    trials: tuple[str, ...] = ()  # running in its slots
     vitals: dict[str, float | int | None] = field(default_factory=dict)  # the latest reading
     past: tuple[tuple[float, float | None, float | None, float | None], ...] = ()  # at, memory in use 0..1, °C, GPU %
 
@@ -81,15 +81,15 @@ class Node:
 
     @property
     def takes(self) -> bool:
-        """May a trial begin there?"""
+        """Whether a trial may start there."""
         return self.state not in (NodeState.DRAINING, NodeState.QUARANTINED)
 
 
 @dataclass(frozen=True)
 class WorkerOrders:
-    """The answer to a beat: what people asked meanwhile, and which claims are gone."""
+    """The answer to a heartbeat: requests of people, and lost claims."""
 
     asked: WorkerOrder | None
     jobs: dict[int, str]  # job id -> pause | cancel
-    lost: tuple[Claim, ...]  # of the claims shown at the beat: stop their trials, write nothing more
-    beats: int = 0  # of this worker so far: a database that knows fewer is an older copy
+    lost: tuple[Claim, ...]  # claims that the worker no longer holds: it must stop their trials and write nothing more
+    beats: int = 0  # heartbeats of this worker so far: a database with fewer is an older copy

@@ -1,4 +1,4 @@
-"""One consistent look at everything, and what else is read beside jobs and trials: events, margins, forecasts."""
+"""The snapshot of everything that is shown, and its parts: events, margins, forecasts, studies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study that has jobs here, and what it declares: axes, metrics, facts, the word for a step."""
+    """A study with jobs, and its declaration: axes, metrics, facts, the name of a step."""
 
     name: str
     declaration: dict[str, Any]
@@ -26,7 +26,7 @@ class StudyRecord:
 
 @dataclass(frozen=True)
 class Event:
-    """Who changed what, and when."""
+    """A recorded change: who, what and when."""
 
     id: int
     at: float
@@ -36,19 +36,19 @@ class Event:
     trial_id: int | None
     message: str
     data: dict[str, Any] = field(default_factory=dict)
-    inverse: dict[str, Any] | None = None  # how to undo it; None: cannot be undone
+    inverse: dict[str, Any] | None = None  # the undo step; None: cannot be undone
     undone_by: int | None = None
     unreadable: str | None = None
 
 
 @dataclass(frozen=True)
 class UnreadableRow:
-    """A row that holds what no fts writes: shown as far as it can be read."""
+    """A row that holds what no fts writes; its readable part is shown."""
 
     table: str
     name: str  # job 1, trial 12, epoch 3 of trial 12
     why: str  # ended_at is 1e308
-    cure: str | None = None  # SQL that mends it and loses nothing
+    cure: str | None = None  # SQL that repairs it without loss
 
     def __str__(self) -> str:
         return f"{self.name}: unreadable, {self.why}"
@@ -56,7 +56,7 @@ class UnreadableRow:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One consistent look at everything the monitor and `fts status` show, read in one transaction."""
+    """Everything that the monitor and `fts status` show, read in one transaction."""
 
     taken_at: float
     schema: int
@@ -70,29 +70,29 @@ class Snapshot:
     queue_paused: bool
     queue_paused_reason: str | None
     last_key_at: float | None  # when this user last pressed a key in a monitor, or acknowledged
-    margins: tuple[Margin, ...] = ()  # of each cell that could be compared with a baseline, by job
-    seen: SeenForecast | None = None  # what this user was told when they last acknowledged everything
-    worked: dict[int, float] = field(default_factory=dict)  # seconds of training of jobs that were interrupted, by id
-    unreadable: tuple[UnreadableRow, ...] = ()  # of the rows above; `fts doctor` looks through all of them
+    margins: tuple[Margin, ...] = ()  # of each cell that was compared with a baseline, by job
+    seen: SeenForecast | None = None  # the forecast that this user saw when they last acknowledged everything
+    worked: dict[int, float] = field(default_factory=dict)  # seconds of work on interrupted jobs, by id
+    unreadable: tuple[UnreadableRow, ...] = ()  # among the rows above; `fts doctor` checks all rows
     again: dict[int, tuple[int, ...]] = field(default_factory=dict)  # ended job -> failed trials a retry would run
     studies: dict[str, StudyRecord] = field(default_factory=dict)  # by name
-    nodes: tuple[Node, ...] = ()  # of other machines, by name
+    nodes: tuple[Node, ...] = ()  # by name
 
     def margin(self, job_id: int) -> Margin | None:
-        """How far a cell is ahead of the best baseline; None while it cannot be said."""
+        """Returns the cell's margin over the best baseline; None while it is unknown."""
         return next((margin for margin in self.margins if margin.job_id == job_id), None)
 
 
 @dataclass(frozen=True)
 class SeenForecast:
-    """When the work was expected to be done, as a person saw it and acknowledged it."""
+    """The forecast of the finish that a person saw and acknowledged."""
 
     taken_at: float
     finish_at: float
-    jobs: tuple[int, ...]  # that the forecast was of: what is put in line later is no slip
-    paces: dict[str, float] = field(default_factory=dict)  # seconds per trial of each size, as judged then
+    jobs: tuple[int, ...]  # in the forecast: jobs enqueued later do not count as a slip of the finish
+    paces: dict[str, float] = field(default_factory=dict)  # seconds per trial of each size, as estimated then
     slots: int = 1
-    trials: dict[int, int] = field(default_factory=dict)  # that each of the jobs was to have: more of them is no slip
+    trials: dict[int, int] = field(default_factory=dict)  # trials per job: those added later do not count as a slip
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ class Margin:
 
 @dataclass(frozen=True)
 class Opening:
-    """The test set of a cell was opened, by whom and when, and what its one evaluation said (None: not yet)."""
+    """The opening of a cell's test set: by whom, when, and the scores of its one evaluation (None: not yet)."""
 
     experiment: str
     job_id: int
-    trial: int  # the winner it was opened for: no other model of this cell is evaluated
+    trial: int  # the winner: no other model of this cell is evaluated
     who: str
     at: float
     scores: dict[str, Any] | None
@@ -128,7 +128,7 @@ class Opening:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """The scores that are numbers, and the rival's name; nan for any other, so that an odd row stops no page."""
+        """The scores that are numbers, and the rival's name; nan for any other name, so that no page fails."""
         found = self.scores or {}
         known = {k: v for k, v in found.items() if type(v) in (int, float) or (k == "rival" and type(v) is str)}
         return defaultdict(lambda: math.nan, known)

@@ -1,4 +1,4 @@
-"""A trial: its row, its epochs, draws and attempts, and what a sampler knows of it."""
+"""A trial: its row, its epochs, draws and attempts, and what a sampler gets of it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from fts.frozen import dataclass
 if TYPE_CHECKING:
     from fts.state.values.enums import Cause, Direction, TrialStatus
 
-HUGE = 1e100  # a parameter that a search may draw, a value that a trial may have: its square is a number, too
+HUGE = 1e100  # limit of parameters and values: their squares are still finite
 
 
 def bounded(value: float) -> float:
-    """The same value; one that no column holds is as good as infinite."""
+    """Returns the value; inf with its sign beyond HUGE, which no column can hold."""
     return value if -HUGE <= value <= HUGE or math.isnan(value) else math.copysign(math.inf, value)
 
 
 def in_words(value: float, digits: int = 4) -> str:
-    """A number as every table and sentence has it, to at least `digits` of them: 0.6841, 0.04271, 4.271e-5, 1.234e9."""
+    """Formats a number for tables and sentences, with at least `digits` digits: 0.6841, 0.04271, 4.271e-5, 1.234e9."""
     size = abs(value)
     if value == 0 or 0.1 <= size < LARGE or not math.isfinite(value):
         return f"{value:.{digits}f}"
@@ -30,18 +30,18 @@ def in_words(value: float, digits: int = 4) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-LITTLE, LARGE = 1e-3, 1e9  # between them a number has no exponent
+LITTLE, LARGE = 1e-3, 1e9  # a number between them is written without an exponent
 
 
-ROLE = "role"  # fact of a trial beside the search, with its kind:
-REPLICATE, BASELINE = "replicate", "baseline"  # the winner with another seed; what the search is compared with
+ROLE = "role"  # fact of an extra trial outside the search; its values:
+REPLICATE, BASELINE = "replicate", "baseline"  # the winner with another seed; a baseline for comparison
 # badges of complete trials that cannot be the best of a search
 UNRANKED = ("diverged", "infeasible", REPLICATE, BASELINE)
 
 
-@dataclass(frozen=True, slots=True)  # slots: a monitor keeps ten thousand of them, each a third of the size
+@dataclass(frozen=True, slots=True)  # slots: a monitor keeps ten thousand of them, at a third of the size
 class Trial:
-    """One try of a cell: its parameters, how it went and what came of it."""
+    """One trial of a job: its parameters, its course and its result."""
 
     id: int
     job_id: int
@@ -52,9 +52,9 @@ class Trial:
     effective_md5: str
     architecture: str  # d512-L6-h8-ff2048
     n_params: int | None  # counted
-    objective: str  # the metric that decides
+    objective: str  # the metric that the search optimizes
     direction: Direction
-    value: float | None  # of that metric: the best epoch's, or what the trial returned
+    value: float | None  # of that metric: the best epoch's, or the returned value
     best_epoch: int | None
     last_value: float | None
     epochs: int  # recorded so far
@@ -88,10 +88,10 @@ class Trial:
     log_path: str | None
     started_at: float
     ended_at: float | None
-    train_seconds: float  # sum of epoch seconds; where they tell none, what its processes ran, once none runs
-    pid: int | None = None  # of the trial process that works on it, or last did
-    pid_started: float | None = None  # a pid alone may have been given to somebody else
-    facts: dict[str, Any] = field(default_factory=dict)  # those that have no column of their own
+    train_seconds: float  # sum of epoch seconds; without any, the time of its processes once they have ended
+    pid: int | None = None  # the current or last trial process
+    pid_started: float | None = None  # tells that process from a later one with the same pid
+    facts: dict[str, Any] = field(default_factory=dict)  # facts without a column
     unreadable: str | None = None
 
     @property
@@ -100,7 +100,7 @@ class Trial:
 
     @property
     def is_ranked(self) -> bool:
-        """May it be the best of its search, once it is complete?"""
+        """Whether it may be the best of its search once it is complete."""
         return not any(badge in UNRANKED for badge in self.badges)
 
 
@@ -109,7 +109,7 @@ class Epoch:
     """What a trial reported at one step."""
 
     trial_id: int
-    epoch: int  # from 1; of a function the step it reported, from 0
+    epoch: int  # from 1; for a function the reported step, from 0
     step: int
     train_loss: float
     val_loss: float
@@ -123,12 +123,12 @@ class Epoch:
     samples_per_s: float
     seconds: float
     at: float
-    value: float | None = None  # of the metric that decides; None: it was not told, or was nan
-    metrics: dict[str, float] = field(default_factory=dict)  # those that have no column of their own
+    value: float | None = None  # of the optimized metric; None: not reported, or nan
+    metrics: dict[str, float] = field(default_factory=dict)  # metrics without a column
     unreadable: str | None = None
 
     def number(self, name: str) -> float | None:
-        """The metric of that name; None: it was not told, or is nan."""
+        """Returns the metric of that name; None if it was not reported or is nan."""
         found = self.metrics.get(name)
         if found is None and name in EPOCH_NUMBERS:
             found = getattr(self, name)
@@ -143,10 +143,10 @@ EPOCH_NUMBERS = frozenset((
 
 @dataclass(frozen=True)
 class Draw:
-    """One value that a trial drew, in the order in which it drew them."""
+    """One value that a trial drew."""
 
     trial_id: int
-    k: int  # from 0
+    k: int  # its place in the order of the trial's draws, from 0
     name: str
     value: Any
     distribution: dict[str, Any]
@@ -158,34 +158,34 @@ class Attempt:
 
     trial_id: int
     n: int  # from 1
-    token: int  # of the claim it worked under
+    token: int  # of its claim
     host: str | None
     pid: int | None
     began_at: float
     ended_at: float | None
-    how: str | None  # it ended: a status of the trial or a cause; None: it has not ended
+    how: str | None  # how it ended: a status of the trial or a cause; None: it has not ended
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What a sampler or pruner knows of a trial."""
+    """What a sampler or pruner gets of a trial."""
 
     number: int
     params: dict[str, Any]
     status: str
     value: float | None
-    epochs: dict[int, float]  # epoch -> objective, where it is finite
+    epochs: dict[int, float]  # epoch -> value, where it is finite
     diverged: bool = False
-    distributions: dict[str, Any] = field(default_factory=dict)  # parameter -> distribution, of what it drew itself
-    metrics: dict[str, float] = field(default_factory=dict)  # its result by name, of a search with several goals
-    constraints: dict[str, float] = field(default_factory=dict)  # name -> violation, at most 0 where it is met
-    kept: dict[str, Any] = field(default_factory=dict)  # what its sampler kept for later trials
-    attributes: dict[str, Any] = field(default_factory=dict)  # what it set as attributes of its own
+    distributions: dict[str, Any] = field(default_factory=dict)  # parameter -> distribution, of its own draws
+    metrics: dict[str, float] = field(default_factory=dict)  # name -> result, in a search with several goals
+    constraints: dict[str, float] = field(default_factory=dict)  # name -> violation; at most 0 if met
+    kept: dict[str, Any] = field(default_factory=dict)  # what its sampler keeps for later trials
+    attributes: dict[str, Any] = field(default_factory=dict)  # attributes that the trial set
 
 
 @dataclass(frozen=True)
 class RunningChild:
-    """A trial process the database believes in: what a starting worker must reap if it is still alive."""
+    """A recorded trial process, which a starting worker must end if it is still alive."""
 
     job_id: int
     trial_id: int

@@ -360,22 +360,22 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_dry_run_in_a_fresh_folder_leaves_nothing(fts: Callable[..., Said], stand: Path):
     said = fts("enqueue", "train.py:objective", "-m", "size=S,M", "--dry-run")
-    assert said.code == 0 and "S is new: 20 trials" in said.err and "nothing was put in line" in said.err.lower()
+    assert said.code == 0 and "S is new: 20 trials" in said.err and "nothing was enqueued" in said.err.lower()
     assert not places_of(stand).outputs.exists()
 
 
 def test_more_trials_extend_and_a_changed_file_is_another_question(fts: Callable[..., Said], stand: Path):
     words = ("enqueue", "train.py:objective", "-m", "size=S")
-    assert "S is in line as job 1: 8 trials" in fts(*words, "--trials", "8").err
-    assert "S is in line: job 1, 0 of 8 trials ended" in fts(*words, "--trials", "8").err
+    assert "S is queued as job 1: 8 trials" in fts(*words, "--trials", "8").err
+    assert "S is queued: job 1, 0 of 8 trials ended" in fts(*words, "--trials", "8").err
     assert "job 1 from 8 to 12 trials" in fts(*words, "--trials", "12").err
     said = fts(*words, "--metric", "acc", "--direction", "maximize", "--dry-run").err
     assert "question of this cell: the metric that decides value -> acc, its goal minimize -> maximize" in said
     (stand / "train.py").write_text((stand / "train.py").read_text() + "# better\n")
     said = fts(*words, "--trials", "12").err
-    assert "S is in line as job 2: 12 trials; train.py has changed since job 1, so this is another question" in said
+    assert "S is queued as job 2: 12 trials; train.py has changed since job 1, so this is another question" in said
     assert fts("cancel", "2", "-y").code == 0
-    assert "S is in line as job 3: 12 trials\n" in fts(*words, "--trials", "12", "--again").err
+    assert "S is queued as job 3: 12 trials\n" in fts(*words, "--trials", "12", "--again").err
     assert "'1-3' means several jobs: " in fts("why", "1-3").err, "three jobs of one cell"
     assert "job 3 (S)" in fts("why", "S").out and "job 1 (S)" in fts("why", "1-1").out
 
@@ -428,20 +428,20 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
     (stand / "there" / "train.py").write_text((stand / "train.py").read_text())
     (stand / "there" / "s.toml").write_text('[study]\nobjective = "train:objective"\n')
     own = places_of(stand).db
-    assert f"{own.relative_to(stand)} is new: a queue begins here\n" in fts("enqueue", "train.py:objective").err
+    assert f"{own.relative_to(stand)} is a new queue\n" in fts("enqueue", "train.py:objective").err
     assert "queue" not in fts("enqueue", "train.py:objective").err
     assert f"the queue is {own.relative_to(stand)}\n" in fts("enqueue", "there/s.toml").err
     fts("backup")
     own.unlink()
     again = fts("enqueue", "train.py:objective").err
-    assert "is new: a queue begins here, although there is a backup of an earlier one: `fts restore " in again
+    assert "is a new queue, but there is a backup of an earlier one: `fts restore " in again
     monkeypatch.chdir(stand / "there")
     other = stand / "there" / "outputs" / "fts.db"
-    assert "outputs/fts.db is new" in fts("enqueue", "s.toml", "--db", str(other)).err
+    assert "outputs/fts.db is a new queue" in fts("enqueue", "s.toml", "--db", str(other)).err
     assert "queue" not in fts("enqueue", "s.toml", "--db", str(other)).err
     monkeypatch.chdir(stand)
     said = fts("enqueue", "there/s.toml").err
-    assert f"the queue is {own.relative_to(stand)}; there/outputs/fts.db is another, which --db names\n" in said
+    assert f"the queue is {own.relative_to(stand)}; there is another one: --db there/outputs/fts.db\n" in said
 
 
 @pytest.mark.parametrize(

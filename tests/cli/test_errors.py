@@ -33,7 +33,7 @@ FTS = [sys.executable, "-m", "fts.jobs.cli"]
         (["cancel"], "Missing argument"),
         (["queue", "colour:red"], "expected one of"),
         (["queue", "state:sleeping"], "there is no state"),
-        (["enqueue"], "name what to put in line: study.toml, train.py:objective, or -- and a command"),
+        (["enqueue"], "name what to enqueue: study.toml, train.py:objective, or -- and a command"),
         (["enqueue", "--trials", "4"], "--matrix or a cell such as 2M/h1"),
         (["enqueue", "3M/h1"], "nor a cell"),
         (["enqueue", "2M/h1", "--matrix"], "not both"),

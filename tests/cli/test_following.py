@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.cli.logs import follow_lines
-from fts.jobs.cli.watch import Crew, follow
+from fts.jobs.cli.watch import WorkerWatch, follow
 from fts.state import queries, transitions
 from fts.state.backup import backup
 from fts.state.db import Database, open_database
@@ -76,7 +76,7 @@ def test_watch_says_once_that_a_worker_has_died(tmp_path: Path, capsys: Any) -> 
     transitions.register_worker(db, os.uname().nodename, ended.pid, time.time(), 1)
     transitions.register_worker(db, "elsewhere", 7, time.time(), 1)
     assert len(list(follow(db, 0, True, 0.01))) == len(queries.events(db))
-    crew = Crew(db)
+    crew = WorkerWatch(db)
     crew.read()
     crew.look()
     crew.look()

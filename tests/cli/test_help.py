@@ -88,18 +88,18 @@ def test_the_help_of_a_command_leads_to_that_of_each_of_its_forms(fts, name: str
             "--metric needs a function or a command: fts enqueue train.py:objective --metric",
         ),
         ("enqueue train.py:objective --regex x", "--regex needs a command: fts enqueue --regex ... -- COMMAND (see"),
-        ("check --set a=b", "--set needs a study's file: fts check study.toml --set ... (see"),
+        ("check --set a=b", "--set needs a study file: fts check study.toml --set ... (see"),
         (
             "enqueue study.toml --trials 5",
-            "--trials stands in the study's file: give --set budget.trials=..., or",
+            "--trials is a key of the study file: give --set budget.trials=..., or",
         ),
         ("check study.toml --n-trials 5", "give --set budget.trials=..., or change it there (see fts check study.toml"),
         (
             "run study.toml --metric loss",
-            "--metric stands in the study's file: change [metrics] there (see fts",
+            "--metric is a key of the study file: change [metrics] there (see fts",
         ),
         ("enqueue study.toml --maximize", "change [metrics] there"),
-        ("run 1 --cell S", "--cell needs a study's file: fts run study.toml --cell ..."),
+        ("run 1 --cell S", "--cell needs a study file: fts run study.toml --cell ..."),
     ],
 )
 def test_an_option_of_another_form_is_found_there(fts, words: str, said: str):

@@ -39,7 +39,7 @@ def test_exports_of_an_earlier_database_go_aside_and_its_own_stay(fts, db: Datab
     assert fts("export", "--all").code == 0
     first = (places.exports / name / "best_params.json").read_text()
     assert fts("export", "--all").err == "" and (places.exports / name / "best_params.json").read_text() == first
-    assert earlier_exports.set_aside(db, places) is None
+    assert earlier_exports.move_aside(db, places) is None
     db.close()
     for path in places.outputs.glob("fts.db*"):
         path.unlink()
@@ -51,7 +51,7 @@ def test_exports_of_an_earlier_database_go_aside_and_its_own_stay(fts, db: Datab
     assert (aside / "hpo" / name / "best_params.json").read_text() == first
     assert (aside / places.results_csv.name).read_text().count("\n") == 2
     assert json.loads((places.exports / name / "best_params.json").read_text())["best_value"] == 0.6
-    assert earlier_exports.set_aside(anew, places) is None, "once"
+    assert earlier_exports.move_aside(anew, places) is None, "once"
     anew.close()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fts.jobs.cli.watch import nobody_takes
+from fts.jobs.cli.watch import jobs_without_worker
 from fts.state import transitions
 from fts.state.db import Database
 from fts.state.values import Cause
@@ -127,8 +127,8 @@ def test_a_done_cell_in_which_every_trial_was_pruned_says_so(fts, db: Database):
 def test_results_of_a_cell_that_is_in_line_again_say_so(fts, db: Database):
     done = finished_cell(db)
     transitions.enqueue(db, [_row(db, done.job_id) | {"spec_md5": "f" * 32}])
-    assert "older search: job 5 is in line" in fts("results", "1").out
-    assert json.loads(fts("results", "--json", "1").out)["results"][0]["newer"] == "job 5 is in line"
+    assert "older search: job 5 is queued" in fts("results", "1").out
+    assert json.loads(fts("results", "--json", "1").out)["results"][0]["newer"] == "job 5 is queued"
     transitions.pause(db, [5])
     assert "older search: job 5 is paused" in fts("results", "1").out
     transitions.cancel(db, [5])
@@ -229,9 +229,9 @@ def test_watch_in_sentences_names_the_cell_of_each_trial(fts, db: Database):
 
 
 def test_a_watch_that_would_wait_for_a_worker_knows_so(db: Database):
-    assert nobody_takes(db) == 4
+    assert jobs_without_worker(db) == 4
     claim(db)
-    assert nobody_takes(db) == 0, "a worker lives"
+    assert jobs_without_worker(db) == 0, "a worker lives"
 
 
 def test_events_can_be_limited_in_time_number_and_to_a_job(fts, db: Database):
@@ -396,7 +396,7 @@ def test_results_and_trials_say_that_a_job_called_running_has_lost_its_worker(ft
     assert not any("its worker is gone" in fts(*words).err for words in (("results",), ("trials", "1")))
     db.execute_sql("UPDATE worker SET heartbeat_at = ?", (time.time() - 45,))
     for words in (("results",), ("trials", "1")):
-        assert "job 1 (2M/h1) does not run: its worker is gone; `fts worker` continues it" in fts(*words).err
+        assert "job 1 (2M/h1) is not running: its worker is gone; `fts worker` continues it" in fts(*words).err
 
 
 def test_the_jobs_below_the_glance_stay_within_the_terminal(fts, db: Database, monkeypatch: pytest.MonkeyPatch):

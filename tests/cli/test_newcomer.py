@@ -9,7 +9,7 @@ import pytest
 from fts.jobs.cli import main
 from fts.jobs.cli.app import entries
 from fts.jobs.cli.newcomer import objective_in
-from fts.jobs.cli.other_words import COMMANDS
+from fts.jobs.cli.synonyms import COMMANDS
 from fts.jobs.commands import BadCommand, prepared
 
 
@@ -39,7 +39,7 @@ def test_the_objective_of_a_folder_is_found_without_running_anything(tmp_path: P
         ([], "name"),
         (["train.py"], "such as train.py:goal"),
         (["study.toml"], "`fts init` writes one with an example"),
-        (["python", "train.py"], "behind --, with the name of its metric"),
+        (["python", "train.py"], "put -- before a command, and name its metric"),
         (["--trials", "5", "bash", "train.sh"], "-- bash train.sh"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from fts.jobs.settings import WorkerSettings
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.worker import messages
-from fts.jobs.worker.startup import bring_in_order
+from fts.jobs.worker.startup import clean_up_after_dead_workers
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.values import Cause
@@ -25,7 +25,7 @@ def test_it_says_who_it_is_and_what_waits(db: Database, tmp_path: Path) -> None:
     settings, places = WorkerSettings(slots=2, device="cpu"), places_of(tmp_path)
     told = messages.introduction(7, settings, places, queries.jobs(db), paused=False)
     assert told.startswith(f"worker 7, process {os.getpid()}: 2 slots on cpu, database {places.db}; ")
-    assert "; 3 jobs in line (9 trials), 1 paused; Ctrl-C stops it at a checkpoint" in told
+    assert "; 3 jobs queued (9 trials), 1 paused; Ctrl-C stops it at a checkpoint" in told
     assert "`fts resume --queue` resumes it" in messages.introduction(
         7, settings, places, queries.jobs(db), paused=True
     )
@@ -40,7 +40,7 @@ def test_it_says_what_it_did_and_what_stays(db: Database) -> None:
     transitions.release_job(db, claimed, Cause.DRAINED, "asked to stop")
     assert messages.farewell(db, worker, since, 200.0) == (
         f"worker {worker} leaves after 3 min: 1 trial ended, 1 job done. "
-        "It leaves 2 jobs in line (6 trials); `fts worker` goes on"
+        "It leaves 2 jobs queued (6 trials); `fts worker` goes on"
     )
     assert "0 trials ended, 1 job failed" in messages.farewell(db, other, since, 200.0)
     assert "(6 trials), 1 interrupted trial; " in messages.farewell(db, claimed.worker_id, since, 200.0)
@@ -50,7 +50,7 @@ def test_with_nothing_left_it_points_to_the_results(db: Database) -> None:
     since = messages.last_event(db)
     workers = [finished_cell(db).worker_id for _ in range(4)]
     assert messages.farewell(db, workers[-1], since, 5.0).endswith(
-        "It leaves no job in line; `fts results` shows the results"
+        "It leaves no job queued; `fts results` shows the results"
     )
 
 
@@ -65,6 +65,6 @@ def test_it_speaks_of_a_lost_worker_only_where_it_has_left_a_process(
         for pid in (2**22 + 1, left.pid):  # the first is larger than any
             here = {"host": socket.gethostname(), "pid": pid, "pid_started": started}
             transitions.record_progress(db, claimed, trial, here)
-            bring_in_order(db, places_of(tmp_path))
+            clean_up_after_dead_workers(db, places_of(tmp_path))
     said = [line for line in caplog.messages if "lost worker" in line]
     assert said == [f"process {left.pid}, which a lost worker left running: stopped"]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.api.study import Program
-from fts.jobs.executors.base import Executor, OrderCame, Placed, Want, Whose
+from fts.jobs.executors.base import Executor, OrderReceived, Placed, Want, Whose
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
@@ -376,7 +376,7 @@ def test_nodes_of_a_worker_that_died_go_with_it_but_not_what_a_person_has_to_rel
             Node("b", lost, 0.0, worker_id=dead),
             Node("c", up, 0.0, worker_id=other),
         ]
-        transitions.nodes_heard(db, [*told, Node("d", up, 0.0, worker_id=dead)])
+        transitions.record_nodes(db, [*told, Node("d", up, 0.0, worker_id=dead)])
         transitions.ask_node(db, "d", "quarantine")
         transitions.reconcile(db, "a", lambda pid, started: False)
         assert [node.id for node in queries.nodes(db)] == ["c", "d"]
@@ -425,12 +425,12 @@ def test_a_node_with_a_full_disk_is_passed_over_until_there_is_room_and_nobody_e
         (a,) = (one for one in executor.places if one.name == "a")  # type: ignore[attr-defined]
         assert "a: 1000 B of disk free, 1.0 GB reserved" in a.why
         full = StopRequest(StopReason.DISK, "b: 1.0 KB of disk free")
-        end = slot.judged(AttemptEnd(Ended.STOPPED, {}, full))  # while a trial runs there
-        assert (end.how, end.wish, end.facts["whose"]) == (Ended.LOST, None, Whose.NODE_LOST)
+        end = slot.reclassified(AttemptEnd(Ended.STOPPED, {}, full))  # while a trial runs there
+        assert (end.how, end.stop_request, end.facts["whose"]) == (Ended.LOST, None, Whose.NODE_LOST)
         no_room = {"cause": "disk", "message": "no room"}
-        assert slot.judged(AttemptEnd(Ended.FAILED, no_room)).facts["message"] == "b: no room"
+        assert slot.reclassified(AttemptEnd(Ended.FAILED, no_room)).facts["message"] == "b: no room"
         shared = AttemptEnd(Ended.FAILED, no_room | {"shared": True})  # the folder of all checkpoints
-        assert slot.judged(shared) is shared
+        assert slot.reclassified(shared) is shared
     finally:
         executor.close()
 
@@ -442,11 +442,11 @@ def test_what_one_node_misses_is_its_fault_and_what_all_miss_is_the_studys(tmp_p
         hows, slot = [], executor.slots[0]
         for node in "abc":
             slot.node = node  # type: ignore[attr-defined]
-            hows.append(slot.judged(missing).how)
+            hows.append(slot.reclassified(missing).how)
         assert hows == [Ended.LOST, Ended.LOST, Ended.FAILED]
-        assert slot.judged(missing).facts["message"] == "c: No module named 'x'"
+        assert slot.reclassified(missing).facts["message"] == "c: No module named 'x'"
         executor.served(slot, True)  # type: ignore[attr-defined]  # somewhere it is there
-        assert slot.judged(missing).how is Ended.LOST
+        assert slot.reclassified(missing).how is Ended.LOST
     finally:
         executor.close()
 
@@ -545,7 +545,7 @@ def test_an_order_ends_the_way_of_a_data_set_to_its_node(looks: int, tmp_path: P
     ):
         assert executor.slots[0].find(Want(), leaves, lambda _: None)
         asked.append(True)
-        with pytest.raises(OrderCame):
+        with pytest.raises(OrderReceived):
             executor.slots[0].child(Program(("-S", "-c", ECHO), folder=str(tmp_path), data=("large",)), 1)
         assert executor.slots[0].channel is None and len(asked) == looks + 1  # type: ignore[attr-defined]
         assert [node.losses for node in executor.nodes()] == [0]

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from fts.jobs.cli.work import OnceInAWhile
+from fts.jobs.cli.work import RepeatFilter
 from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.status.formatting import GB
 from fts.jobs.supervisor.machine_errors import takes_files
@@ -110,7 +110,7 @@ def test_every_reason_that_a_full_disk_gives_ends_with_room():
 
 
 def test_a_worker_says_the_same_once_in_a_while(monkeypatch):
-    keep, now = OnceInAWhile(), 0.0
+    keep, now = RepeatFilter(), 0.0
     monkeypatch.setattr("fts.jobs.cli.work.time.monotonic", lambda: now)
 
     def says(text):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fts.jobs.records.energy import Stretch, energies, shared_out, stretches
+from fts.jobs.records.energy import Stretch, energies, share_out, stretches
 from fts.jobs.sensors.detect import merge
 from fts.jobs.sensors.rapl import Rapl
 from fts.state import queries, transitions
@@ -79,16 +79,16 @@ def test_processor_and_gpu_power_add_up() -> None:
 
 def test_trials_that_train_at_once_share_the_power_of_their_machine() -> None:
     power = [Stretch(float(at), at + 10.0, 100.0) for at in range(0, 100, 10)]
-    alone = shared_out(power, {1: [(0.0, 36.0)]})
+    alone = share_out(power, {1: [(0.0, 36.0)]})
     assert alone[1] == pytest.approx(1.0), "100 W for 36 s"
-    both = shared_out(power, {1: [(0.0, 36.0)], 2: [(0.0, 36.0)]})
+    both = share_out(power, {1: [(0.0, 36.0)], 2: [(0.0, 36.0)]})
     assert both[1] == pytest.approx(both[2])
     assert both[1] + both[2] == pytest.approx(1.0, rel=0.15)
 
 
 def test_a_trial_that_was_measured_for_a_part_of_its_time_is_unknown() -> None:
     power = [Stretch(0.0, 10.0, 100.0)]
-    assert shared_out(power, {1: [(0.0, 10.0)], 2: [(0.0, 20.0)]}).keys() == {1}
+    assert share_out(power, {1: [(0.0, 10.0)], 2: [(0.0, 20.0)]}).keys() == {1}
 
 
 def test_a_sample_says_nothing_about_the_hours_after_it() -> None:

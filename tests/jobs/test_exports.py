@@ -19,8 +19,8 @@ import pytest
 from fts.jobs.records import exports
 from fts.jobs.records.code_version import _git
 from fts.jobs.records.exports import catch_up, export_all, export_job, export_results, export_trials, exporting
-from fts.jobs.records.pending_exports import Owed
-from fts.jobs.records.results_cache import KeptRows
+from fts.jobs.records.pending_exports import PendingExports
+from fts.jobs.records.results_cache import RowCache
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status import formatting
 from fts.jobs.supervisor.job_runner import JobRunner
@@ -200,15 +200,15 @@ def test_an_older_look_at_the_database_never_replaces_a_newer_one(
     db, places = study
     finished_cell(db)
     has_read, may_write = threading.Event(), threading.Event()
-    real = KeptRows.of
+    real = RowCache.of
 
-    def slow(rows: KeptRows, *jobs: Any) -> Any:
+    def slow(rows: RowCache, *jobs: Any) -> Any:
         if not has_read.is_set():
             has_read.set()
             may_write.wait(20)
         return real(rows, *jobs)
 
-    monkeypatch.setattr(KeptRows, "of", slow)
+    monkeypatch.setattr(RowCache, "of", slow)
     first = threading.Thread(target=export_results, args=(db, places))
     first.start()
     assert has_read.wait(20)
@@ -238,15 +238,15 @@ def test_what_could_not_be_exported_is_written_when_it_can(study: tuple[Database
     db, places = study
     claimed = finished_cell(db)
     places.exports.write_text("in the way")
-    owed = Owed(db, places)
+    owed = PendingExports(db, places)
     with pytest.raises(CannotWrite) as refused:
         export_job(db, places, queries.job(db, claimed.job_id))
-    owed.owe(claimed.job_id, refused.value)
-    owed.owe(claimed.job_id, refused.value)
-    assert not owed.settle() and len(owed) == 1
+    owed.postpone(claimed.job_id, refused.value)
+    owed.postpone(claimed.job_id, refused.value)
+    assert not owed.write() and len(owed) == 1
     assert len([line for line in caplog.messages if "hpo is a file, expected a folder" in line]) == 1, "said once"
     places.exports.unlink()
-    assert owed.settle() and not owed
+    assert owed.write() and not owed
     assert json.loads((places.exports / CELL / "best_params.json").read_text())["job"] == claimed.job_id
     assert places.results_csv.read_text().count("\n") == 2
 
@@ -254,16 +254,16 @@ def test_what_could_not_be_exported_is_written_when_it_can(study: tuple[Database
 def test_what_fails_while_it_is_written_later_is_still_owed(study: tuple[Database, Places], monkeypatch: Any):
     db, places = study
     claimed = finished_cell(db)
-    owed = Owed(db, places)
-    owed.owe(claimed.job_id, CannotWrite(28, "the disk is full"))
+    owed = PendingExports(db, places)
+    owed.postpone(claimed.job_id, CannotWrite(28, "the disk is full"))
 
     def and_fails_again(*_: Any) -> None:
-        owed.owe(claimed.job_id, CannotWrite(28, "the disk is full"))
+        owed.postpone(claimed.job_id, CannotWrite(28, "the disk is full"))
 
     with monkeypatch.context() as patch:
         patch.setattr(exports, "export_job", and_fails_again)
-        assert not owed.settle()
-    assert owed.settle() and not owed
+        assert not owed.write()
+    assert owed.write() and not owed
 
 
 @pytest.mark.parametrize("lost", ["trial", "all", "folder", "half"])
@@ -310,14 +310,14 @@ def test_no_cell_of_the_results_is_a_formula(study: tuple[Database, Places], dan
 # -- an export decides over no job
 
 
-def supervised(study: tuple[Database, Places]) -> tuple[JobRunner, Owed]:
+def supervised(study: tuple[Database, Places]) -> tuple[JobRunner, PendingExports]:
     """A supervisor of a job whose trials have all ended, in a study whose exports cannot be written."""
     db, places = study
     claimed = claim(db)
     for number in range(3):
         finish_trial(db, claimed, start_trial(db, claimed, number), 0.5 + number / 10)
     places.exports.write_text("in the way")
-    owed = Owed(db, places)
+    owed = PendingExports(db, places)
     slot: Any = None  # there is no trial to run
     said = WorkerSettings()
     return JobRunner(db, places, said, slot, claimed, lambda _: None, lambda *_: None, owed), owed
@@ -331,7 +331,7 @@ def test_a_job_that_is_done_stays_done_when_its_exports_fail_and_they_come_later
     assert (str(job.status), job.attempt, job.cause) == ("done", 1, "finished") and len(owed) == 1
     assert not [event for event in queries.events(db, since=0) if event.verb in ("released", "failed")]
     places.exports.unlink()
-    assert owed.settle()
+    assert owed.write()
     assert len(json.loads((places.exports / CELL / f"{CELL}_all_trials.json").read_text())) == 3
     assert (CELL, formatting.iso(job.ended_at)) in exports.written(places.results_csv)
 

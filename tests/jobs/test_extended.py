@@ -111,7 +111,7 @@ class Extending(Console):
 
 
 def test_a_job_is_never_done_with_trials_missing_however_the_extension_and_its_end_fall_together(tmp_path: Path):
-    """Two connections at once: either the job ends first and goes back in line, or its end is refused."""
+    """Two connections at once: either the job ends first and is queued again, or its end is refused."""
     db = make_study(tmp_path, budgets=(), horizons=())
     refused = 0
     for n in range(12):
@@ -211,7 +211,7 @@ def test_more_trials_extend_the_job_in_place_and_undo_takes_that_back(db: Databa
     for dry_run in (True, False):
         (line,) = enqueue_cells(db, Places(db.path, tmp_path), [spec], check=False, dry_run=dry_run)
         assert (line.job_id, line.created, line.extended_from) == (1, False, 3)
-        assert "job 1 from 3 to 6 trials" in line.told and ("back in line" in line.told) == over
+        assert "job 1 from 3 to 6 trials" in line.told and ("queued again" in line.told) == over
         assert (queries.job(db, 1) == before) == dry_run
     after = queries.job(db, 1)
     assert (str(after.status), after.trials_wanted) == ("queued" if over else status, 6)
@@ -422,7 +422,7 @@ def test_fts_enqueue_says_of_each_cell_what_it_becomes(tmp_path: Path, capsys, m
     same: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--no-check", "--tier", "a25")
     assert same.code == 0 and "0 of 1 enqueued, 1 is already there: nothing to do" in same.err
     more: Said = fts("enqueue", "tiny/h1", "--trials", "6", "--no-check", "--tier", "a25")
-    assert "tiny/h1 is extended: job 1 from 3 to 6 trials; it was done and is back in line" in more.err
+    assert "tiny/h1 is extended: job 1 from 3 to 6 trials; it was done and is queued again" in more.err
     again: Said = fts("enqueue", "tiny/h1", "--trials", "6", "--no-check", "--tier", "a25", "--again", "--json")
     assert '"created": false' in again.out and '"state": "queued"' in again.out
     other: Said = fts("enqueue", "tiny/h1", "--trials", "3", "--epochs", "60", "--no-check", "--tier", "a25")

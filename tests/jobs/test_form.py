@@ -222,7 +222,7 @@ def test_a_broken_file_is_listed_with_its_line_and_the_nearest_key(tmp_path: Pat
     found = {each.title: each for each in studies.found(Places(tmp_path / "no.db", tmp_path), [tmp_path])}
     assert next(iter(found)) == "study.toml" and not found["study.toml"].problem
     assert "bad.toml line 9" in found["bad.toml"].problem and "did you mean trials?" in found["bad.toml"].problem
-    assert "torn.toml is no TOML" in found["torn.toml"].problem and "pyproject.toml" not in found
+    assert "torn.toml is not TOML" in found["torn.toml"].problem and "pyproject.toml" not in found
     assert "train.py:objective" in found
 
 

@@ -22,7 +22,7 @@ from fts.jobs.api.command import BareStudy
 from fts.jobs.api.function import FunctionStudy
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor import log_limit, trial_runner
-from fts.jobs.supervisor.backoff import recorded_tries, resting
+from fts.jobs.supervisor.backoff import jobs_in_backoff, recorded_tries
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
 from fts.state import transitions
@@ -368,7 +368,7 @@ def test_a_function_that_ignores_a_stop_is_killed_and_an_event_says_where_it_was
 def test_kills_that_nobody_can_put_down_to_the_code_end_after_five_that_took_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_runner, "IN_VAIN_S", 0.0)
+    monkeypatch.setattr(trial_runner, "WITHOUT_PROGRESS_S", 0.0)
     study = Study(tmp_path / "study", **ENVIRON)
     (study.folder / "shot.py").write_text("import os\n" + F + "os.system('kill -9 $PPID')")
     put_in_line(study, {"shot": 1})
@@ -409,14 +409,14 @@ def test_a_job_rests_for_every_worker_by_the_tries_on_record(tmp_path: Path) -> 
             with db.write():
                 begin_attempt(db, trial_id, claim.token, "lab", pid)
             transitions.record_attempt_ended(db, claim, trial_id, "machine")
-        assert len(recorded_tries(db, job_id, trial_id)) == 4 and not resting(db, 60.0), "it runs"
+        assert len(recorded_tries(db, job_id, trial_id)) == 4 and not jobs_in_backoff(db, 60.0), "it runs"
         transitions.interrupt_trial(db, claim, trial_id, Cause.MACHINE_ERROR)
         transitions.release_job(db, claim, Cause.DRAINED, "rest")
-        assert resting(db, 60.0) == {job_id} and not resting(db, 0.0)
-        assert transitions.claim(db, worker(db, "other"), 60.0, resting=resting(db, 60.0)) is None
+        assert jobs_in_backoff(db, 60.0) == {job_id} and not jobs_in_backoff(db, 0.0)
+        assert transitions.claim(db, worker(db, "other"), 60.0, resting=jobs_in_backoff(db, 60.0)) is None
         with transaction(db):
             emit(db, Verb.EXTENDED, "ada@lab", "more trials", job_id=job_id)
-        assert not resting(db, 60.0), "a person wants it now"
+        assert not jobs_in_backoff(db, 60.0), "a person wants it now"
     finally:
         db.close()
 

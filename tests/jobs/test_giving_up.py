@@ -7,7 +7,7 @@ import pytest
 
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.supervisor.history import BEGINS_AGAIN, FAILURES_IN_A_ROW, FailuresInOrder, failures_in_a_row
-from fts.jobs.supervisor.retry_limits import tries_in_vain
+from fts.jobs.supervisor.retry_limits import tries_without_progress
 from fts.jobs.watchdog.stop_request import StopReason
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
@@ -126,8 +126,8 @@ def test_what_failed_before_a_retry_does_not_count_whatever_the_clock_says(tmp_p
     counted.add({2: replace(queries.trial(db, job, 2), cause=Cause.DATA_ERROR)})
     assert counted.last is not None
     attempts = queries.attempts(db, tried)
-    assert len(tries_in_vain(attempts, [])) == 5
-    assert len(tries_in_vain([one for one in attempts if one.token >= begins], [])) == 3
+    assert len(tries_without_progress(attempts, [])) == 5
+    assert len(tries_without_progress([one for one in attempts if one.token >= begins], [])) == 3
 
 
 @pytest.mark.parametrize(("gained_in", "in_vain"), [(None, 4), (1, 4), (3, 2), (4, 1)])
@@ -138,7 +138,7 @@ def test_tries_count_from_the_last_that_gained_something(gained_in, in_vain):
         for n, began in enumerate((5000.0, 5010.0, 1420.0, 1430.0), start=1)
     ]
     gained = [] if gained_in is None else [attempts[gained_in - 1].began_at + 5.0]
-    assert len(tries_in_vain(attempts, gained)) == in_vain
+    assert len(tries_without_progress(attempts, gained)) == in_vain
 
 
 def fail_attempts(db, claim, trial, times):

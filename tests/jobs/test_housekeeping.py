@@ -4,7 +4,7 @@ import os
 import time
 
 from fts.jobs.settings import Places
-from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Housekeeping
+from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Maintenance
 from fts.state.backup import KEEP, check_file
 from fts.state.db import open_database
 
@@ -12,7 +12,7 @@ from fts.state.db import open_database
 def make(tmp_path):
     places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
     now = [0.0]
-    return Housekeeping(open_database(places.db), places, clock=lambda: now[0]), places, now
+    return Maintenance(open_database(places.db), places, clock=lambda: now[0]), places, now
 
 
 def copies(places):

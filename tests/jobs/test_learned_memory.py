@@ -96,7 +96,7 @@ def test_a_gpu_belongs_to_one_trial_or_is_shared_by_declared_memory():
     assert room.gpus_of(0) == room.gpus_of(1) == (A,), "the fuller one first, so that another stays empty"
     assert room.take(2, 0, total, never, Want(gpus=1)) and room.gpus_of(2) == (B,)
     assert waits(lambda leaves: room.take(3, 0, total, leaves, Want(gpus=1, gpu_bytes=10 * GB)))
-    room.give_back(2)
+    room.release(2)
     assert room.take(3, 0, total, never, Want(gpus=1, gpu_bytes=10 * GB)) and room.gpus_of(3) == (B,)
     assert waits(lambda leaves: room.take(2, 0, total, leaves, Want(gpus=1)))
     assert waits(lambda leaves: room.take(2, 0, total, leaves, Want(gpus=2, gpu_bytes=GB * 8)))
@@ -110,7 +110,7 @@ def test_who_waits_for_a_gpu_holds_no_memory_meanwhile():
     while not room._waiting:
         time.sleep(0.001)
     assert room.taken_by_others(0) == 0
-    room.give_back(0)
+    room.release(0)
     waiting.join()
     assert room.gpus_of(1) == (A,) and room.taken_by_others(0) == 8 * GB
 

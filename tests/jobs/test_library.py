@@ -90,7 +90,7 @@ def test_a_pivot_has_the_best_trial_of_each_cell_in_the_declared_order(toy: Data
     assert table.loc["M", "mnist"] == pytest.approx(0.3) and table.isna().loc["M", "cifar"]
     assert (table.index.name, table.columns.name) == ("size", "data")
     assert loaded.pivot.records("size", "data")[0] == {"size": "S", "mnist": 0.6, "cifar": 0.8}
-    with pytest.raises(NoSuchCell, match="no cell stands on the axes size and tier; there are: data, size"):
+    with pytest.raises(NoSuchCell, match="no cell has the axes size and tier; there are: data, size"):
         loaded.pivot("size", "tier")
     with pytest.raises(NoSuchCell, match=r"has 'f1'; expected acc, metrics.acc, metrics.loss, params.lr"):
         loaded.pivot("size", "data", "f1")
@@ -178,7 +178,7 @@ def test_a_script_keeps_optunas_words_and_goes_on_when_it_gets_more_time(tmp_pat
         (tmp_path / "rf.py").write_text(OPTUNAS_WORDS.format(timeout=timeout))
         said = run(study, "--epochs", "3")
         assert said.stdout == f"words MINIMIZE {trials}\n", said
-        assert "trials import rf.py without --epochs 3: what they should know of it" in said.stderr
+        assert "trials import rf.py without --epochs 3: pass what they need" in said.stderr
         again = study.fts("enqueue", "rf.py:objective", "--name", "words", "--trials", "3").err
         assert ("its time is up, a longer --timeout continues it" in again) == (trials == 1)
     assert "1 of 3 trials ended" in said.stderr and "takes over: budget.timeout 1 s -> 17 min" in said.stderr
@@ -223,7 +223,7 @@ WRONG = {
     "fts.create_study(sampler=optuna.samplers.TPESampler())": "the sampler is a TPESampler; write sampler='tpe'",
     "fts.create_study(pruner=optuna.pruners.NopPruner())": "the pruner is a NopPruner; write pruner='none'",
     "fts.create_study().enqueue_trial({}, user_attrs={})": "enqueue_trial takes no user_attrs; expected params, skip",
-    "fts.create_study().add_trial(1)": "a study of fts has no add_trial; `fts import` takes the trials of a storage",
+    "fts.create_study().add_trial(1)": "a study of fts has no add_trial; `fts import` imports the trials",
     "fts.create_study(direction='down')": "the direction is 'down', expected one of minimize, maximize",
 }
 PARTS = """

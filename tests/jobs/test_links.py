@@ -15,7 +15,7 @@ import torch
 from fts.jobs.api.spec import trial_folder
 from fts.jobs.maintenance import doctor
 from fts.jobs.records import exports
-from fts.jobs.worker.startup import bring_in_order
+from fts.jobs.worker.startup import clean_up_after_dead_workers
 from fts.state.backup import backup
 from fts.state.db import Database
 from fts.state.files import CannotWrite
@@ -80,7 +80,7 @@ def test_no_command_and_no_start_touches_what_a_link_leads_to(
     for words in commands:
         said = fts(*words)
         assert "a fault in fts itself" not in said.err and "Traceback" not in said.err, said
-    for start in (bring_in_order, exports.catch_up):
+    for start in (clean_up_after_dead_workers, exports.catch_up):
         try:
             start(db, places)
         except CannotWrite as refused:
@@ -106,7 +106,7 @@ def test_a_worker_does_not_start_where_its_files_would_lie_elsewhere(
     places = places_of(tmp_path)
     link(places.outputs / kind, outside)
     with pytest.raises(CannotWrite, match=f"{kind} .*is not followed"):
-        bring_in_order(db, places)
+        clean_up_after_dead_workers(db, places)
 
 
 def test_an_outputs_folder_on_another_disk_works_through_its_link(

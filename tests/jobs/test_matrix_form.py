@@ -15,7 +15,7 @@ from fts.jobs.status import formatting
 from fts.jobs.status.formatting import GB
 from fts.state.db import open_database
 from fts.study.choices import HORIZONS, SIZES, TASKS
-from fts.study.estimate import Allowed, Known, plan_cell
+from fts.study.estimate import Allowed, RecordedTrials, plan_cell
 from fts.study.form import MatrixOffer
 from fts.study.matrix import make_cells
 from fts.study.preview import CellCost, Preview, Standing, cost_of, sentences, time_of, trials_left
@@ -84,7 +84,7 @@ def test_without_data_the_sentence_of_the_command_is_the_problem(
 
 def test_seconds_of_a_trial_are_those_of_the_plan(places: Places) -> None:
     cell = make_cells(places, ["2M"], [1], 2, 20, "threshold_1pct", "a20", **FIELDS)[0]
-    plan = plan_cell(places, Known(None, "cpu", 1), cell, Allowed(8 << 30, 8 << 30), "cpu")
+    plan = plan_cell(places, RecordedTrials(None, "cpu", 1), cell, Allowed(8 << 30, 8 << 30), "cpu")
     assert cost_of(plan).trial_s == pytest.approx(plan.trial_s)
     assert cost_of(plan).shapes == len(plan.shapes)
 

@@ -12,7 +12,7 @@ from fts.jobs.status.explain import why
 from fts.jobs.supervisor.admission import admit
 from fts.state import queries, transitions
 from fts.state.db import open_database
-from fts.study.estimate import Allowed, Known, plan_cell
+from fts.study.estimate import Allowed, RecordedTrials, plan_cell
 from fts.study.matrix import make_cells, write
 from fts.study.memory_plan import hold_reason, too_large
 from fts.study.study import PatchTST
@@ -39,7 +39,7 @@ def cell(places: Places, budget: str, **fields):
 
 
 def test_every_architecture_has_a_recipe_or_its_bytes(places: Places):
-    plan = plan_cell(places, Known(None, "cpu", 1), cell(places, "2B"), Allowed(9 * GiB, 10 * GiB), "cpu")
+    plan = plan_cell(places, RecordedTrials(None, "cpu", 1), cell(places, "2B"), Allowed(9 * GiB, 10 * GiB), "cpu")
     assert len(plan.shapes) == len(plan.fitting) + len(plan.too_large)
     assert plan.fitting and plan.too_large
     assert all(shape.predicted_bytes <= 10 * GiB and shape.step_s for shape in plan.fitting)
@@ -63,13 +63,13 @@ def test_seconds_come_from_recorded_trials_where_there_are_any(places: Places):
         transitions.record_epoch(db, claim, trial, epoch(n, samples_per_s=500.0))
     transitions.finish_trial(db, claim, trial, "complete", "finished", value=0.6)
 
-    known = Known(db, "cpu", 1)
+    known = RecordedTrials(db, "cpu", 1)
     plan = plan_cell(places, known, spec, Allowed(10 * GiB, 10 * GiB), "cpu")
     assert known.rate().source == "1 trials recorded here"
     assert (plan.windows.train, plan.windows.val, plan.epochs) == (1000, 200, 3.0)
     same = next(shape for shape in plan.shapes if shape.architecture == name)
     assert same.epoch_s == pytest.approx(1000 / 500, rel=0.35)
-    assert "matrix product" in Known(db, "cpu", 2).rate().source  # another number of threads is another speed
+    assert "matrix product" in RecordedTrials(db, "cpu", 2).rate().source  # another number of threads is another speed
 
 
 def test_the_command_prints_a_table_and_json(places: Places, capsys: pytest.CaptureFixture[str]):

@@ -13,8 +13,8 @@ import pytest
 from fts.jobs.records import exports
 from fts.jobs.records.energy import energies
 from fts.jobs.records.exports import export_results, results_file
-from fts.jobs.records.pending_exports import Owed
-from fts.jobs.records.results_cache import KeptRows
+from fts.jobs.records.pending_exports import PendingExports
+from fts.jobs.records.results_cache import RowCache
 from fts.jobs.settings import Places
 from fts.state import queries, transitions
 from fts.state.db import Database
@@ -44,7 +44,7 @@ def study(tmp_path: Path) -> Iterator[tuple[Database, Places]]:
 def read_by(monkeypatch: pytest.MonkeyPatch, act: Any) -> set[int]:
     """The jobs whose trials are read meanwhile."""
     read: set[int] = set()
-    for name in ("trials", "history", "worked_on"):
+    for name in ("trials", "history", "attempts_by_trial"):
         real = getattr(queries, name)
         monkeypatch.setattr(queries, name, lambda db, job, *more, real=real: (read.add(job), real(db, job, *more))[1])
     act()
@@ -60,10 +60,10 @@ def test_the_end_of_a_job_reads_the_trials_of_no_other_one(
     study: tuple[Database, Places], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db, places = study
-    owed = Owed(db, places)
+    owed = PendingExports(db, places)
     for _ in range(5):
         owed.export(ended(db))
-    owed.settle()
+    owed.write()
     owed._tables_after = 0.0
     job = ended(db)
     assert read_by(monkeypatch, lambda: owed.export(job)) == {job.id}
@@ -74,7 +74,7 @@ def test_a_job_that_has_changed_since_is_read_again(
     study: tuple[Database, Places], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db, places = study
-    rows = KeptRows(db)
+    rows = RowCache(db)
     first, second = ended(db), ended(db)
     exports.export_tables(db, places, rows)
     db.execute_sql("UPDATE job SET message = 'another', trials_failed = 1 WHERE id = ?", (first.id,))
@@ -88,18 +88,18 @@ def test_a_table_is_written_a_while_later_where_others_still_come_and_at_once_af
     study: tuple[Database, Places],
 ) -> None:
     db, places = study
-    owed = Owed(db, places)
+    owed = PendingExports(db, places)
     owed.export(ended(db))
     owed._tables_after = time.monotonic() + 1000
     job = ended(db)
     owed.export(job)
     assert places.results_csv.read_text().count("\n") == 2 and len(owed) == 1
     assert (places.exports / job.experiment / "best_params.json").exists(), "its own files wait for nothing"
-    assert not owed.settle(now=False), "not yet"
-    assert owed.settle() and not owed, "a worker that leaves"
+    assert not owed.write(now=False), "not yet"
+    assert owed.write() and not owed, "a worker that leaves"
     assert places.results_csv.read_text().count("\n") == 3
     owed._tables_after = time.monotonic() + 1000
-    while queries.more_ends(db):
+    while queries.has_unfinished(db):
         owed.export(ended(db))
     assert places.results_csv.read_text().count("\n") == 41 and not owed
 
@@ -108,21 +108,21 @@ def test_a_table_that_could_not_be_written_is_still_owed(
     study: tuple[Database, Places], caplog: pytest.LogCaptureFixture
 ) -> None:
     db, places = study
-    owed = Owed(db, places)
+    owed = PendingExports(db, places)
     owed.export(ended(db))
     owed._tables_after = time.monotonic() + 1000
     owed.export(ended(db))
     places.results_csv.unlink()
     places.results_csv.mkdir()
-    assert not owed.settle() and len(owed) == 1
+    assert not owed.write() and len(owed) == 1
     assert any("exports not written" in line for line in caplog.messages)
     places.results_csv.rmdir()
-    assert owed.settle() and places.results_csv.read_text().count("\n") == 3
+    assert owed.write() and places.results_csv.read_text().count("\n") == 3
 
 
 def test_what_a_killed_worker_owed_is_written_at_the_next_start(study: tuple[Database, Places]) -> None:
     db, places = study
-    owed = Owed(db, places)
+    owed = PendingExports(db, places)
     owed.export(ended(db))
     owed._tables_after = time.monotonic() + 1000
     for _ in range(3):
@@ -134,7 +134,7 @@ def test_what_a_killed_worker_owed_is_written_at_the_next_start(study: tuple[Dat
 def test_the_end_of_a_job_writes_the_table_of_its_own_study_alone(study: tuple[Database, Places]) -> None:
     db, places = study
     other = enqueue(db, [spec(1, study="other", experiment="other_1", cell="1")], "test")[0]
-    owed = Owed(db, places)
+    owed = PendingExports(db, places)
     owed.export(ended(db))
     claimed = transitions.claim(db, transitions.register_worker(db, "here", 1, 1.0, 1), 60.0, 3, other.job_id)
     assert claimed is not None
@@ -219,7 +219,7 @@ def test_kept_rows_say_what_the_whole_database_says(
 ) -> None:
     """Also where trials run beside each other and share the power, and a retry takes back what one has used."""
     db, places = study
-    rows, hours = KeptRows(db), Hours(db, seed, monkeypatch)
+    rows, hours = RowCache(db), Hours(db, seed, monkeypatch)
     told = set()
     for _ in range(120):
         if hours.step():

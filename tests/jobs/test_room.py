@@ -51,7 +51,7 @@ def test_a_waiting_large_trial_is_not_overtaken_by_small_ones():
     while len(room._waiting) < 2:
         time.sleep(0.001)
     assert order == []
-    room.give_back(0)
+    room.release(0)
     large.join()
     small.join()
     assert order == [1, 2]

@@ -16,7 +16,7 @@ import pytest
 
 from fts.data.plausible import find_implausible
 from fts.features import tiers
-from fts.jobs.records.questions import told
+from fts.jobs.records.questions import enqueued_sentence
 from fts.state import queries, transitions
 from fts.state.db import Database
 from fts.state.errors import WrongStatus
@@ -136,8 +136,10 @@ def test_a_final_training_that_was_done_is_found_and_one_without_a_model_says_ho
     cell = CellSpec.from_json(job.spec)
     (found,) = write(db, [cell], dry_run=True)
     assert (found.job_id, found.created, found.status) == (job.id, False, "done")
-    assert "`--again`" in told("train h1", cell, found, job)
-    assert f"`fts retry {job.id}`" in told("train h1", cell, found, replace(job, trials_complete=0, trials_failed=1))
+    assert "`--again`" in enqueued_sentence("train h1", cell, found, job)
+    assert f"`fts retry {job.id}`" in enqueued_sentence(
+        "train h1", cell, found, replace(job, trials_complete=0, trials_failed=1)
+    )
 
 
 def test_the_final_model_trains_on_train_and_validation_for_the_winners_best_epochs(ran: Ran, db: Database):

@@ -79,14 +79,14 @@ def test_the_report_and_the_results_say_that_a_newer_search_stands_in_line(ran: 
     shown = queries.job(study, CELL).id
     (line,) = write(study, [replace(CellSpec.from_json(queries.job(study, CELL).spec), trials=9)], again=True)
     page = make_report(study, places, tmp_path / "report")
-    told = f"{CELL}: job {line.job_id}, a newer search of this cell, is in line; until its first trial ends, "
+    told = f"{CELL}: job {line.job_id}, a newer search of this cell, is queued; until its first trial ends, "
     told += f"this page shows the results of job {shown}"
     assert told in page.read_text() and "a newer search" not in before
     assert page.read_text().index(told) < page.read_text().index("The matrix")
     assert json.loads((page.parent / "summary.json").read_text())["missing"][0] == told
     newer = {row.job: row.newer for row in results(study) if row.experiment == CELL}
-    assert newer == {shown: f"job {line.job_id} is in line", line.job_id: None}
-    assert f"older search: job {line.job_id} is in line" in results_table(study)
+    assert newer == {shown: f"job {line.job_id} is queued", line.job_id: None}
+    assert f"older search: job {line.job_id} is queued" in results_table(study)
     study.close()
 
 

@@ -80,7 +80,7 @@ def test_more_trials_extend_and_fewer_delete_nothing(db: Database, tmp_path: Pat
 def test_what_is_said_counts_the_trials_that_a_person_asked_for(db: Database, tmp_path: Path) -> None:
     beside = ("budget.seeds=3", "baseline.objective=train:baseline")
     told = [line.told for line in enqueued(db, tmp_path, *beside)]
-    assert "S is in line as job 1: 5 trials, then its baseline and its winner with 2 other seeds" in told
+    assert "S is queued as job 1: 5 trials, then its baseline and its winner with 2 other seeds" in told
     (line, _) = enqueued(db, tmp_path, *beside, "budget.trials=7", dry_run=True)
     assert "S would be extended: job 1 from 5 to 7 trials; it is queued" in line.told and line.extended_from == 8
     (line, _) = enqueued(db, tmp_path, "budget.trials=7")  # neither named again: they stay

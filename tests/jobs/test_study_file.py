@@ -247,7 +247,7 @@ def test_a_cell_is_chosen_by_its_name_or_its_values(tmp_path: Path, words: list[
 
 def test_a_cell_that_is_none_is_refused_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(
-        BadSpec, match=r"--cell mnist/L is no cell of the study; did you mean mnist/[SM]\? there are mnist/S, "
+        BadSpec, match=r"--cell mnist/L is not a cell of the study; did you mean mnist/[SM]\? there are mnist/S, "
     ):
         chosen(study(tmp_path, WHOLE).labels, ["mnist/L"])
 
@@ -315,7 +315,7 @@ def test_a_folder_of_code_counts_with_all_its_files(tmp_path: Path) -> None:
     (tmp_path / "model" / "net.yaml").write_text("layers: 3")
     assert next(iter(cells(tmp_path, text).values())).code_md5 != before
     (tmp_path / "model" / "outputs").mkdir()
-    with pytest.raises(BadSpec, match=r"study.toml line 3: study.code names model/, where the outputs of fts are too"):
+    with pytest.raises(BadSpec, match=r"study.toml line 3: study.code names model/, which contains the outputs of fts"):
         study(tmp_path, text).cells(outputs=tmp_path / "model" / "outputs")
 
 
@@ -324,24 +324,24 @@ def test_a_folder_of_code_counts_with_all_its_files(tmp_path: Path) -> None:
 MINIMAL = '[study]\nobjective = "train:objective"\n'
 MANY = list(range(200))
 FAULTS = [
-    ("[study", "study.toml is no TOML: Expected ']'"),
-    ("[study]\nobjective = train:objective", '(at line 2, column 13); a text stands in quotes: "train:objective"'),
+    ("[study", "study.toml is not TOML: Expected ']'"),
+    ("[study]\nobjective = train:objective", '(at line 2, column 13); write text in quotes: "train:objective"'),
     ("[study]\nshell = True", "(at line 2, column 9); write true"),
-    (MINIMAL + '[metrics]\na = { regex = "a=(\\d)" }', "; in single quotes a backslash is a letter like others"),
-    (MINIMAL + "[metrics]\na = { direction = 'minimize' }", "direction is no key of a metric; did you mean goal?"),
-    (MINIMAL + "[space]\na = { min = 1, max = 2 }", "space.a.min is no key of a parameter; did you mean low?"),
-    (MINIMAL + "[params]", "study.toml line 3: params is no table; did you mean space?"),
+    (MINIMAL + '[metrics]\na = { regex = "a=(\\d)" }', "; in single quotes a backslash has no special meaning"),
+    (MINIMAL + "[metrics]\na = { direction = 'minimize' }", "direction is an unknown key of a metric; did you mean"),
+    (MINIMAL + "[space]\na = { min = 1, max = 2 }", "space.a.min is an unknown key of a parameter; did you mean low?"),
+    (MINIMAL + "[params]", "study.toml line 3: params is an unknown table; did you mean space?"),
     ('[study]\nobjective = "json.tool:main"', "with `from json.tool import main`, and here \"objective:main\""),
     ("", 'study has neither objective nor command, such as objective = "train:objective"'),
     ('name = "x"\n[study]', "study.toml line 1: name stands above every table; it belongs below [study]"),
-    (MINIMAL + "[metric]\n", "study.toml line 3: metric is no table; did you mean metrics? known are study, matrix"),
-    (MINIMAL + "sed = 1", "study.toml line 3: study.sed is no key of [study]; did you mean seed? known are name,"),
+    (MINIMAL + "[metric]\n", "study.toml line 3: metric is an unknown table; did you mean metrics? known are study"),
+    (MINIMAL + "sed = 1", "study.toml line 3: study.sed is an unknown key of [study]; did you mean seed? known are"),
     (MINIMAL + "seed = -1", "study.toml line 3: study.seed is -1, expected a whole number from 0 to"),
     (MINIMAL + 'command = "x"', "study has both objective and command; keep one"),
     (MINIMAL + "shell = true", "study.toml line 3: study.shell belongs to a command, and the study has an objective"),
-    (MINIMAL + 'name = "a b"', "study.toml line 3: study.name: 'a b' is no name, expected letters, digits and _.-"),
+    (MINIMAL + 'name = "a b"', "study.toml line 3: study.name: 'a b' is not a name, expected letters, digits and _.-"),
     (MINIMAL + 'name = "patchtst"', "study.name: 'patchtst' is the name of an installed study; give this one another"),
-    (MINIMAL + 'python = "no/python"', "no/python, which is no file, expected an interpreter"),
+    (MINIMAL + 'python = "no/python"', "no/python, which is not a file; expected an interpreter"),
     (MINIMAL + 'code = ["gone.py"]', "study.toml line 3: study.code names gone.py, which is not in"),
     ('[study]\nobjective = "trian:objective"', "line 2: study.objective is 'trian:objective', but there is no trian.p"),
     ('[study]\nobjective = "train:objectiv"', "study.objective: "),
@@ -352,7 +352,7 @@ FAULTS = [
     (MINIMAL + "[budget]\ntrials = 0", "study.toml line 4: budget.trials is 0, expected a whole number from 1 to 100,"),
     (MINIMAL + "[budget]\ntrials = '50'", "budget.trials is '50', expected a whole number"),
     (MINIMAL + '[budget]\ntimeout = "36 hours"', "budget.timeout is '36 hours', expected a time such as"),
-    (MINIMAL + "[budget]\ntrial = 5", "budget.trial is no key of [budget]; did you mean trials?"),
+    (MINIMAL + "[budget]\ntrial = 5", "budget.trial is an unknown key of [budget]; did you mean trials?"),
     (MINIMAL + '[resources]\nmemory = "8 elephants"', "resources.memory is '8 elephants', expected \"learn\", a size"),
     (MINIMAL + '[resources]\nmemory = "train:gone"', "resources.memory: "),
     (MINIMAL + '[resources]\non_oom = "die"', "resources.on_oom is 'die', expected one of alone, shrink, fail, prune"),
@@ -361,8 +361,8 @@ FAULTS = [
     (MINIMAL + '[matrix]\nsize = ["a\\nb"]', "matrix.size has the value 'a\\nb', expected 1 to 200 printable"),
     (MINIMAL + "[matrix]\nsize = ['S', 'S']", "matrix.size names 'S' twice"),
     (MINIMAL + "[matrix]\nsize = [true]", 'matrix.size has the value True, expected text or a number; write "yes"'),
-    (MINIMAL + "[matrix]\nsize = ['S']\nexclude = [{ siez = 'S' }]", "matrix.exclude.siez is no axis; did you mean si"),
-    (MINIMAL + "[matrix]\nsize = ['S']\nexclude = [{ size = 'L' }]", "takes away no combination; size has S"),
+    (MINIMAL + "[matrix]\nsize = ['S']\nexclude = [{ siez = 'S' }]", "matrix.exclude.siez is an unknown axis; did y"),
+    (MINIMAL + "[matrix]\nsize = ['S']\nexclude = [{ size = 'L' }]", "removes no combination; size has S"),
     (MINIMAL + "[matrix]\nsize = ['S']\nexclude = [{ size = 'S' }]", "matrix leaves no cell: everything is excluded"),
     (MINIMAL + "[matrix]\ncolor = ['red']\n[space]\nlr = [1]", ""),  # the function takes a trial: it may read the cell
     (MINIMAL + f"[matrix]\na = {MANY}\nb = {MANY}", "matrix has more than 10,000 combinations; give fewer values"),
@@ -373,21 +373,21 @@ FAULTS = [
     (MINIMAL + "[space]\nlr = { low = -1e308, high = 1e308 }", "space.lr has the end 1e+308, expected at most 1e+100"),
     (MINIMAL + "[space]\nlr = { low = 0, high = 1, step = 5 }", "space.lr has the step 5, expected at most 1"),
     (MINIMAL + "[space]\nlr = [1, 1.0]", "space.lr names 1.0 twice"),
-    (MINIMAL + "[space]\nlr = { low = 0, hihg = 1 }", "space.lr.hihg is no key of a parameter; did you mean high?"),
+    (MINIMAL + "[space]\nlr = { low = 0, hihg = 1 }", "space.lr.hihg is an unknown key of a parameter; did you mean"),
     (MINIMAL + "[space]\nlr = { low = 0, high = inf }", "space.lr.high is inf, expected a number"),
-    (MINIMAL + "[matrix]\na = [1]\na = [2]", "it stands twice: keep one"),
-    (MINIMAL + "[matrix]\na = [1]\n[matrix]\na = [2]", "it stands twice: keep one"),
+    (MINIMAL + "[matrix]\na = [1]\na = [2]", "it is there twice: keep one"),
+    (MINIMAL + "[matrix]\na = [1]\n[matrix]\na = [2]", "it is there twice: keep one"),
     (MINIMAL + "[space]\nlr = []", "space.lr has 0 values to choose from"),
     (MINIMAL + "[space]\nlr = [[1]]", "space.lr has the choice [1], expected text, a number, true or false"),
     (MINIMAL + "[space]\n'a-b' = [1]", "space.a-b cannot name a parameter"),
     (MINIMAL + "[space]\na = [1, 2]\nb = { choices = [1], when = 'c == 1' }",
-     "study.toml line 5: space.b.when names c, no parameter or axis; known are a, b"),
+     "study.toml line 5: space.b.when names c, not a parameter or axis; known are a, b"),
     (MINIMAL + "[space]\na = ['x', 'y']\nb = { choices = [1], when = \"a == 'z'\" }", "compares a with 'z', which it"),
     (MINIMAL + "[space]\na = [1]\nb = { choices = [1], when = 'a = 1' }", "space.b.when is not an expression: "),
-    (MINIMAL + "[space]\na = [1]\nb = { choices = [1], when = \"a > 'x'\" }", "space.b.when cannot be told for every"),
+    (MINIMAL + "[space]\na = [1]\nb = { choices = [1], when = \"a > 'x'\" }", "space.b.when cannot be evaluated for"),
     (MINIMAL + "[space]\na = { choices = [1], when = 'b == 1' }\nb = { choices = [1], when = 'a == 1' }", "space: the"),
-    (MINIMAL + "[space]\na = { choices = [1], when = 'a == 1' }", "space.a.when of a asks for a itself"),
-    (MINIMAL + "[forbid]\nx = 'lr > 1'", "forbid needs [space]: a function that draws its parameters itself"),
+    (MINIMAL + "[space]\na = { choices = [1], when = 'a == 1' }", "space.a.when of a names a itself"),
+    (MINIMAL + "[forbid]\nx = 'lr > 1'", "forbid needs [space]: it cannot check a function"),
     (MINIMAL + "[space]\na = [1]\n[forbid]\nx = '__import__(1)'", "forbid.x is not an expression: "),
     (MINIMAL + "[space]\na = [1, 2]\n[forbid]\nx = 'a == 1'\ny = 'a == 2'", "forbid refuses every value of a, so that"),
     (MINIMAL + "[space]\na = [1, 2]\nb = [1]\n[forbid]\nx = 'a == 1'\ny = 'a == 2 and b > 1'", ""),
@@ -402,25 +402,25 @@ FAULTS = [
     (MINIMAL + "[metrics]\nn = { goal = 'minimize', constraint = '2e6' }", "metrics.n.constraint is '2e6', expected a"),
     (MINIMAL + '[search]\nsampler = "qmc"', "search.sampler is 'qmc', expected one of tpe,"),
     (MINIMAL + "[search]\nhalving = { keep = 0.5 }", "search.halving has numbers, but the pruner is median; write"),
-    (MINIMAL + '[search]\npruner = "halving"\nhalving = { kep = 0.5 }', "search.halving.kep is no number of the halvi"),
+    (MINIMAL + '[search]\npruner = "halving"\nhalving = { kep = 0.5 }', "search.halving.kep is an unknown number of t"),
     (MINIMAL + '[search]\npruner = "halving"\nhalving = { keep = 5 }', "search.halving has a wrong number: keep of th"),
     (MINIMAL + "[search]\nprune_by = 'x'", "search.prune_by is 'x', expected a metric with a goal: value"),
     (MINIMAL + "[search]\nparallel = 0", "search.parallel is 0, expected a whole number from 1 to 1,024"),
     (MINIMAL + "[search]\nwarm_start = ['old:t5']", "search.warm_start names old:t5, a trial of a database, and there"),
     (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ a = 3 }]", "search.warm_start gives a = 3, expected on"),
-    (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ b = 3 }]", "search.warm_start.b is no parameter of [sp"),
+    (MINIMAL + "[space]\na = [1, 2]\n[search]\nwarm_start = [{ b = 3 }]", "search.warm_start.b is an unknown param"),
     (MINIMAL + "[space]\na = [1]\nb = [1]\n[search]\nsampler = 'grid'\nwarm_start = [{ a = 1 }]", "a = 1 without b"),
     (MINIMAL + "[cell]\nwhere = 'a == 1'", "cell is a table, expected [[cell]] with two brackets"),
     (MINIMAL + "[[cell]]\nbudget = { trials = 1 }", "study.toml line 3: [[cell]] 1 has no where, such as"),
-    (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'b == 1'", "[[cell]] 1 where names b, no parameter or axis"),
+    (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'b == 1'", "[[cell]] 1 where names b, not a parameter or axis"),
     (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'a == 2'", "[[cell]] 1 where chooses no cell: 'a == 2'"),
-    (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'a == 1'\nstudy = {}", "[[cell]] 1 study is no table of [[cell]]"),
+    (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'a == 1'\nstudy = {}", "[[cell]] 1 study is an unknown table of"),
     (MINIMAL + "[matrix]\na = [1]\n[[cell]]\nwhere = 'a == 1'\n[cell.budget]\ntrails = 1", "line 8: [[cell]] 1 budget"),
     (MINIMAL + "[baseline]", "baseline has no objective, expected a function"),
     (MINIMAL + '[baseline]\nobjective = "train:gone"', "baseline.objective: "),
-    (MINIMAL + '[notify]\nurls = ["ntfy://x"]', "notify.urls would stand in a file that is copied and committed; `fts"),
+    (MINIMAL + '[notify]\nurls = ["ntfy://x"]', "notify.urls is secret, and this file is copied and committed; use"),
     (MINIMAL + '[notify]\non = ["done"]', "notify.on has 'done'; did you mean cell done? expected some of cell done"),
-    (MINIMAL + '[notify]\nurl = ["ntfy://x"]', "notify.url is no key of [notify]; did you mean urls?"),
+    (MINIMAL + '[notify]\nurl = ["ntfy://x"]', "notify.url is an unknown key of [notify]; did you mean urls?"),
 ]  # fmt: skip
 
 
@@ -440,9 +440,9 @@ SETTINGS = [
     ("space.lr.high=0.5", ""),
     ("budget", "--set has 'budget', expected TABLE.KEY=VALUE, such as budget.trials=80"),
     ("trials=80", "--set has 'trials=80', expected TABLE.KEY=VALUE"),
-    ("budget.trails=80", "--set: budget.trails is no key of [budget]; did you mean trials?"),
+    ("budget.trails=80", "--set: budget.trails is an unknown key of [budget]; did you mean trials?"),
     ("budget.trials=many", "--set: budget.trials is 'many', expected a whole number"),
-    ("study.name.first=1", "--set has 'study.name.first=1', but study.name is no table"),
+    ("study.name.first=1", "--set has 'study.name.first=1', but study.name is not a table"),
 ]
 
 

@@ -72,7 +72,7 @@ def test_the_twin_refuses_what_the_file_refuses(tmp_path: Path, text: str, sente
     tables = tomllib.loads(text)
     if unknown := set(tables) - set(keys.TABLES):
         assert unknown == {"metric"}
-        sentence = "study.metric is no key of [study]"
+        sentence = "study.metric is an unknown key of [study]"
     if not sentence:
         return
     with pytest.raises(BadSpec) as caught:
@@ -121,7 +121,7 @@ def test_the_twin_puts_its_cells_in_line_once(tmp_path: Path) -> None:
     assert not db.exists()
     assert [(each.cell, each.job_id, each.state) for each in made.enqueue(db)] == [("S", 1, "new"), ("M", 2, "new")]
     (same,) = made.enqueue(db, cells=["M"])
-    assert (same.state, str(same)) == ("queued", "M is in line: job 2, 0 of 3 trials ended; `fts worker` runs it")
+    assert (same.state, str(same)) == ("queued", "M is queued: job 2, 0 of 3 trials ended; `fts worker` runs it")
     opened = open_for_reading(db)
     assert [job.trials_wanted for job in queries.jobs(opened)] == [3, 3]
     opened.close()

@@ -102,7 +102,7 @@ def test_a_pruned_trial_ends_before_its_next_step(told: Told, spec: TrialSpec, m
     monkeypatch.setattr(process, "VERDICT_S", PATIENCE_S)
     monkeypatch.setattr(process, "STEP_EVERY_S", 0.0)  # every step is told
     kinds = []
-    for fact in trial.story(spec, told.orders, build_trial):
+    for fact in trial.trial_facts(spec, told.orders, build_trial):
         kinds.append(fact["fact"])
         if fact["fact"] == "epoch":
             told.say(do="prune", number=4)
@@ -114,7 +114,7 @@ def test_an_unanswered_trial_ends_as_one_that_is_spared(
 ) -> None:
     def results(answer: bool) -> list[dict[str, Any]]:
         found = []
-        for fact in trial.story(spec, told.orders, build_trial):
+        for fact in trial.trial_facts(spec, told.orders, build_trial):
             if fact["fact"] == "epoch" and answer:
                 told.say(do="go on", number=4, epoch=fact["epoch"])
             if fact["fact"] in ("epoch", "result"):

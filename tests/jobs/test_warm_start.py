@@ -124,7 +124,10 @@ WRONG = [
     (("x=6",), "--warm-start gives x = 6, expected -5 to 5"),
     (("kind=c",), "--warm-start gives kind = 'c', expected one of ['a', 'b']"),
     (("layers=1.5",), "--warm-start gives layers = 1.5, expected 1 to 4"),
-    (("layer=1",), "--warm-start.layer is no parameter of the space; did you mean layers? known are x, kind, layers"),
+    (
+        ("layer=1",),
+        "--warm-start.layer is an unknown parameter of the space; did you mean layers? known are x, kind,",
+    ),
     (("x",), "--warm-start is 'x', expected NAME=VALUE,... such as lr=0.001,depth=3, or a JSON object, each name once"),
     (("x=1,x=2",), "--warm-start is 'x=1,x=2', expected NAME=VALUE,..."),
     (("{x: 1}",), "--warm-start is '{x: 1}', expected NAME=VALUE,..."),

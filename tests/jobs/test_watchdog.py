@@ -15,7 +15,7 @@ from fts.jobs.sensors.detect import FileSensors, SystemPart
 from fts.jobs.sensors.process_usage import TreeUse, occupied, physical_footprint, resident_and_swapped
 from fts.jobs.sensors.reading import Reading
 from fts.jobs.supervisor.child import TrialProcess
-from fts.jobs.supervisor.process_tree import descendants, kin
+from fts.jobs.supervisor.process_tree import descendants, fast_descendants
 from fts.jobs.watchdog.policy import Action, Decision, HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import Clock, PaceLimits, PaceWatch, Watchdog, look_after
 from fts.state.values import Cause
@@ -193,8 +193,8 @@ def test_the_cheap_list_of_kin_is_the_thorough_one(tmp_path: Path) -> None:
         deadline = time.monotonic() + 20
         while len(descendants(pid)) < 4 and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert {p.pid for p in kin(pid)} == {p.pid for p in descendants(pid)}
-    assert kin(pid) == []
+        assert {p.pid for p in fast_descendants(pid)} == {p.pid for p in descendants(pid)}
+    assert fast_descendants(pid) == []
 
 
 def test_looks_come_faster_near_the_limit() -> None:

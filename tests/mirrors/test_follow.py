@@ -135,7 +135,7 @@ def test_who_follows_survives_a_place_that_is_away_and_a_database_that_is_replac
         wait_until(lambda: len(place.runs) == 5)
         place.away = True
         report(db, claimed, live, 5, 7)
-        wait_until(lambda: said == ["the place is away; it is tried again"])
+        wait_until(lambda: said == ["the place is away; trying again"])
         place.away = False
         wait_until(lambda: said[-1] == "the mirror is up to date again")
         end(db, claimed, live)

@@ -132,7 +132,7 @@ def test_a_folder_of_somebody_else_is_refused(
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"precious")
     said = fts("mirror", "tensorboard", "tb")
-    assert said.code == 2 and "holds files that are no mirror of fts" in said.err, said
+    assert said.code == 2 and "holds files that are not a mirror of fts" in said.err, said
     assert fts("mirror", "tensorboard", "other").out == f"{tmp_path / 'other'}: 5 trials, 5 written\n"
     mark = tmp_path / "other" / "train" / "fts-mirror.json"
     mark.write_text(json.dumps(json.loads(mark.read_text()) | {"born": 1.0}))

@@ -19,7 +19,7 @@ from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.drawing import draw
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.goal_values import judged
+from fts.jobs.supervisor.goal_values import goal_outcome
 from fts.state.pareto_front import nondominated
 
 SPACE: dict[str, dict[str, Any]] = {
@@ -159,16 +159,16 @@ def test_an_older_specification_draws_all_parameters_in_one_go_as_before() -> No
     ],
 )
 def test_a_result_without_a_goal_or_a_constraint_is_none(told: dict[str, Any], cause: str, words: str) -> None:
-    found = judged(cell_of(goals=GOALS, constraints={"n": "<= 5"}), told, complete=True)
+    found = goal_outcome(cell_of(goals=GOALS, constraints={"n": "<= 5"}), told, complete=True)
     assert (found.cause, words in str(found.message)) == (cause, True)
 
 
 def test_a_violated_constraint_is_a_badge_and_its_size_a_fact() -> None:
     cell = cell_of(constraints={"n": "<= 5", "acc": ">= 0.5"})
-    found = judged(cell, {"value": 1.0, "metrics": {"acc": 0.75}, "user_attrs": {"n": 7}}, complete=True)
+    found = goal_outcome(cell, {"value": 1.0, "metrics": {"acc": 0.75}, "user_attrs": {"n": 7}}, complete=True)
     assert (found.badges, found.facts) == ((INFEASIBLE,), {"constraints": {"n": 2.0, "acc": -0.25}})
-    assert judged(cell, {"user_attrs": {"n": 7}}, complete=False).facts == {}, "half of them would be none"
-    own = judged(cell_of(), {"value": 1.0, "constraints": {"0": 0.5}}, complete=True)
+    assert goal_outcome(cell, {"user_attrs": {"n": 7}}, complete=False).facts == {}, "half of them would be none"
+    own = goal_outcome(cell_of(), {"value": 1.0, "constraints": {"0": 0.5}}, complete=True)
     assert own.badges == (INFEASIBLE,), "what the function itself told Optuna counts, too"
     assert violations({"n": "<= 2e6"}, {"n": 2e6}) == {"n": 0.0}
 

@@ -153,7 +153,7 @@ def test_a_beat_ahead_of_the_clock_does_not_stand_against_a_restore(db: Database
     enqueued(db)
     copy = backup(db)
     crew = worker(db)
-    transitions.beat(db, crew, LEASE_S)
+    transitions.record_heartbeat(db, crew, LEASE_S)
     db.execute_sql("UPDATE worker SET heartbeat_at = heartbeat_at + 10800")  # the clock was set back, and it died
     db.close()
     restore(copy, db.path)
@@ -202,7 +202,7 @@ def test_doctor_speaks_of_quiet_workers_and_unreadable_tickets(db: Database) -> 
     db.execute_sql("INSERT INTO huey_quarantine (at, data, reason) VALUES (1, x'00', 'not JSON')")
     said = " ".join(finding.sentence for finding in checks.check_all(db) if not finding.ok)
     assert "worker 1 on lab (pid 77) sent no heartbeat for 60 min" in said
-    assert "unreadable tickets put aside: 1; the last one: not JSON" in said
+    assert "unreadable tickets in quarantine: 1; the last one: not JSON" in said
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_running_job_is_paused_by_its_worker_and_undo_puts_it_back_in_line(db:
     claim = claimed(db)
     started(db, claim)
     transitions.pause(db, [1])
-    assert transitions.beat(db, claim.worker_id, LEASE_S).jobs == {1: "pause"}
+    assert transitions.record_heartbeat(db, claim.worker_id, LEASE_S).jobs == {1: "pause"}
     transitions.pause_running(db, claim)
     assert (status(db, 1), queries.job(db, 1).cause) == ("paused", Cause.PAUSED)
     transitions.undo(db)
@@ -432,7 +432,7 @@ def test_a_forecast_that_cannot_be_read_is_none(db: Database, odd: dict[str, Any
 def test_what_a_file_asks_is_an_event_and_weakens_no_stronger_order(db: Database) -> None:
     first, second = worker(db), worker(db, pid=2)
     transitions.ask_worker(db, second, "stop")
-    transitions.record_wish(db, WorkerOrder.DRAIN_JOB, "the file outputs/logs/STOP_HPO")
+    transitions.record_request(db, WorkerOrder.DRAIN_JOB, "the file outputs/logs/STOP_HPO")
     assert {w.id: w.asked for w in queries.workers(db)} == {first: "drain_job", second: "stop"}
     event = queries.events(db)[-1]
     assert (event.verb, event.who) == (Verb.WORKER_ASKED, "the file outputs/logs/STOP_HPO")
@@ -444,7 +444,7 @@ def test_what_a_file_asks_is_an_event_and_weakens_no_stronger_order(db: Database
 def test_what_was_asked_twice_is_told_twice_and_a_signal_cannot_be_undone(db: Database) -> None:
     first = worker(db)
     for _ in range(2):
-        transitions.record_wish(db, WorkerOrder.STOP, "SIGTERM to process 1", first, can_withdraw=False)
+        transitions.record_request(db, WorkerOrder.STOP, "SIGTERM to process 1", first, can_withdraw=False)
     assert [event.inverse for event in queries.events(db) if event.verb == Verb.WORKER_ASKED] == [None, None]
     with pytest.raises(CannotUndo):
         transitions.undo(db)
@@ -454,7 +454,7 @@ def test_what_was_asked_twice_is_told_twice_and_a_signal_cannot_be_undone(db: Da
         Verb.WORKER_STOPPED, "worker 1 left at a checkpoint, as requested", "stop",
     )  # fmt: skip
     with pytest.raises(WrongStatus):
-        transitions.record_wish(db, WorkerOrder.STOP, "SIGTERM to process 1", first)
+        transitions.record_request(db, WorkerOrder.STOP, "SIGTERM to process 1", first)
 
 
 def test_a_worker_that_was_not_asked_just_left(db: Database) -> None:
@@ -507,7 +507,7 @@ def test_a_trial_that_runs_again_forgets_its_old_try_unless_it_stalled(db: Datab
     transitions.fail_job(db, claim, Cause.CODE_ERROR, "KeyError")
     transitions.retry(db, [1])
     claim = claimed(db, claim.worker_id)
-    assert queries.put_back(db, 1) == (0, 1)
+    assert queries.retried_trials(db, 1) == (0, 1)
     code, stalled = queries.trials(db, 1)
     transitions.rerun_trial(db, claim, code.id)
     with pytest.raises(WrongStatus, match="it must run first"):

@@ -75,7 +75,7 @@ def _trial_ends(db: Database) -> None:
 ACTIONS: dict[str, Action] = {
     "enqueue": lambda db: transitions.enqueue(db, [spec(8), spec(9)], "ada"),
     "claim": lambda db: transitions.claim(db, 1, LEASE_S),
-    "beat": lambda db: transitions.beat(db, 1, LEASE_S),
+    "beat": lambda db: transitions.record_heartbeat(db, 1, LEASE_S),
     "move": lambda db: transitions.move(db, [3, 2], "top", who="ada"),
     "pause": lambda db: transitions.pause(db, [1, 2, 3], who="ada"),
     "cancel": lambda db: transitions.cancel(db, [1, 2], who="ada"),

@@ -32,7 +32,7 @@ def test_what_shares_none_gets_a_gpu_that_no_other_process_has(tmp_path: Path) -
     assert take(one, 0, alone) == ["GPU-a"]
     assert take(other, 0, alone) == ["GPU-b"]
     assert take(other, 1, alone) is None and take(one, 1, alone) is None
-    one.give_back(0)
+    one.release(0)
     assert take(other, 1, alone) == ["GPU-a"]
     assert take(one, 0, Want(gpus=2)) is None
 
@@ -43,7 +43,7 @@ def test_bytes_that_were_promised_are_shared_between_processes(tmp_path: Path) -
     assert take(one, 0, ten) == take(other, 0, ten) == ["GPU-a"]
     assert take(one, 1, ten) == ["GPU-b"], "a third would need 30 GB of 24"
     assert take(other, 1, Want(gpus=1)) is None
-    one.give_back(0)
+    one.release(0)
     assert take(other, 1, Want(gpus=1, gpu_bytes=12 * GB)) == ["GPU-a"]
 
 

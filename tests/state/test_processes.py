@@ -87,7 +87,7 @@ def _late_worker(path: str, wake: Connection) -> None:
             write()
         except StaleToken:
             refused += 1
-    wake.send((refused, transitions.beat(db, worker_id, LEASE_S, [claim]).lost))
+    wake.send((refused, transitions.record_heartbeat(db, worker_id, LEASE_S, [claim]).lost))
     db.close()
 
 

@@ -72,7 +72,7 @@ def lost_for_a_night(db: Database, trial: int, ran_s: float, heard_s: float) -> 
 def told(db: Database) -> dict[str, float]:
     """The seconds of trial 0 of job 1 by who shows them."""
     (trial,) = queries.trials(db, 1)
-    worked = queries.worked_on(db, 1)
+    worked = queries.attempts_by_trial(db, 1)
     (minutes,) = db.execute_sql("SELECT minutes FROM v_trials").fetchone()
     return {
         "record": trial.train_seconds,

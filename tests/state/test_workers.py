@@ -45,7 +45,7 @@ def test_a_beat_extends_the_leases_and_brings_back_what_was_asked(db: Database) 
     expire(db)
     transitions.pause(db, [2])
     transitions.ask_worker(db, crew, "drain_trial")
-    orders = transitions.beat(db, crew, LEASE_S, claims)
+    orders = transitions.record_heartbeat(db, crew, LEASE_S, claims)
     assert (orders.asked, orders.jobs, orders.lost) == ("drain_trial", {2: "pause"}, ())
     assert all((job.lease_until or 0) > db.now() + LEASE_S - 5 for job in queries.jobs(db))
 
@@ -62,7 +62,7 @@ def test_a_quiet_worker_loses_its_job_and_its_late_writes(db: Database) -> None:
     assert again.attempt == 2
     with pytest.raises(StaleToken):
         transitions.record_epoch(db, lost, trial, epoch())
-    assert transitions.beat(db, lost.worker_id, LEASE_S, [lost]).lost == (lost,)
+    assert transitions.record_heartbeat(db, lost.worker_id, LEASE_S, [lost]).lost == (lost,)
     assert verbs(db, 1) == ["enqueued", "claimed", "trial_started", "trial_interrupted", "released", "claimed"]
     assert queries.job(db, 1).worker_id == again.worker_id
 
@@ -73,7 +73,7 @@ def test_a_clock_that_jumps_loses_nobody_who_beats(db: Database) -> None:
     clock = Clock()
     observer = LeaseObserver(LEASE_S, clock)
     for _ in range(20):
-        transitions.beat(db, claim.worker_id, LEASE_S)
+        transitions.record_heartbeat(db, claim.worker_id, LEASE_S)
         expire(db)
         assert watch(db, observer, clock, 30) == []
 
@@ -87,7 +87,7 @@ def test_an_observer_that_slept_itself_waits_before_it_judges(db: Database) -> N
     clock.now += 8 * 3600  # the lid was closed: everything here stood still, the worker too
     expire(db)
     assert transitions.sweep(db, observer) == []
-    transitions.beat(db, claim.worker_id, LEASE_S)
+    transitions.record_heartbeat(db, claim.worker_id, LEASE_S)
     assert watch(db, observer, clock, 50) == []
 
 
@@ -112,7 +112,7 @@ def test_a_worker_taken_for_lost_is_welcome_back(db: Database) -> None:
     clock = Clock()
     watch(db, LeaseObserver(LEASE_S, clock), clock, 80)
     assert queries.workers(db)[0].status == "lost"
-    transitions.beat(db, crew, LEASE_S)
+    transitions.record_heartbeat(db, crew, LEASE_S)
     assert queries.workers(db)[0].status == "running"
     assert verbs(db) == ["worker_started", "worker_lost", "worker_back"]
 
@@ -144,19 +144,19 @@ def test_a_starting_worker_takes_over_from_the_dead_of_its_own_host_only(db: Dat
     assert [job.status for job in sorted(queries.jobs(db), key=lambda job: job.id)] == ["queued", "running", "running"]
     assert queries.job(db, 1).cause is Cause.LOST_WORKER
     with pytest.raises(WrongStatus, match="has stopped"):
-        transitions.beat(db, 1, LEASE_S)
+        transitions.record_heartbeat(db, 1, LEASE_S)
 
 
 def test_a_beat_notices_that_the_database_went_back_in_time(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     crew = worker(db)
-    beats = transitions.beat(db, crew, LEASE_S).beats
-    beats = transitions.beat(db, crew, LEASE_S, beaten=beats).beats
+    beats = transitions.record_heartbeat(db, crew, LEASE_S).beats
+    beats = transitions.record_heartbeat(db, crew, LEASE_S, beaten=beats).beats
     assert beats == 2
     db.execute_sql("UPDATE worker SET beats = 1")  # what an older copy, written over the file, would say
     held: list[bool] = []  # the check of the file may take minutes
     monkeypatch.setattr(of_workers, "overwritten_sentence", lambda *said: held.append(db.in_transaction()) or said[1])
     with pytest.raises(DatabaseOverwritten, match="fewer heartbeats"):
-        transitions.beat(db, crew, LEASE_S, beaten=beats)
+        transitions.record_heartbeat(db, crew, LEASE_S, beaten=beats)
     assert held == [False]
 
 

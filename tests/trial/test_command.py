@@ -356,7 +356,7 @@ def test_a_signal_of_an_engine_to_all_of_it_is_a_stop(tmp_path: Path, left: str)
             for process in struck:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
-            child.insist()
+            child.terminate()
         return False
 
     ran(cell, record, strike)

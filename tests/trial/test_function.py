@@ -206,7 +206,7 @@ def numbers_of_numpy(record: Record) -> None:
 def test_numbers_of_numpy_are_numbers_wherever_a_function_gives_one(tmp_path: Path) -> None:
     numbers_of_numpy(ran(tmp_path, NUMPY, metric="loss"))
     said = log_of(cell_of(tmp_path, NUMPY, metric="loss"))
-    assert "not on record, of the attributes of the trial: 'large', 'object'; expected plain values of at most" in said
+    assert "attributes of the trial that are not recorded: 'large', 'object'; expected plain values of at most" in said
 
 
 TORCH = """

@@ -130,7 +130,7 @@ def test_a_later_artifact_of_the_same_name_takes_the_place_and_a_folder_is_kept_
 @pytest.mark.parametrize(
     ("path", "name", "said"),
     [
-        ("none.bin", None, "none.bin is no file and no folder; write it before"),
+        ("none.bin", None, "none.bin is neither a file nor a folder; write it before"),
         (".", "../up", "the artifact's name is '../up', expected a file name"),
         (".", "", "the artifact's name is ''"),
         (".", ".hidden", "the artifact's name is '.hidden'"),
@@ -173,7 +173,7 @@ def test_a_checkpoint_holds_files_too_and_a_damaged_one_is_passed_over(tmp_path:
     again = fts.checkpoint(trial)
     assert again.load() == {"epoch": 0} and not newest.exists()
     assert again.files["settings.txt"].read_text() == "s0" and (again.files["model"] / "weights").read_text() == "w0"
-    with pytest.raises(TypeError, match="nothing is no file and no folder"):
+    with pytest.raises(TypeError, match="nothing is neither a file nor a folder"):
         again._cost_s = 0.0
         again.save({}, files=["nothing"])
 

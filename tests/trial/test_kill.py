@@ -173,7 +173,7 @@ def test_a_trial_killed_behind_its_last_epoch_trains_it_again_and_never_returns_
     attempt(spec_of(cell, record, ()), record, (), kills_at("checkpoint", 3))
     attempt(spec_of(cell, record, ()), record)
     assert (record.end["fact"], record.end["value"], record.curve) == ("result", 1.0, {0: 4.0, 1: 2.0, 2: 1.0})
-    assert "nothing was left to train behind checkpoint-000003, so the last epoch is trained again" in log_of(cell)
+    assert "nothing was left to train after checkpoint-000003, so the last epoch is trained again" in log_of(cell)
     assert log_of(cell).count("resumed from") == 2
 
 

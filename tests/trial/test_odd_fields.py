@@ -14,7 +14,7 @@ from fts.state.transitions.reported_facts import checked_epoch
 from tests.trial.harness import cell_of, log_of, run_one
 
 ODD = {  # what cannot be recorded -> what the log says
-    "b'x'": "the metric odd is b'x' of type bytes, expected a number; it is not on record",
+    "b'x'": "the metric odd is b'x' of type bytes, expected a number; it is not recorded",
     "{1, 2}": "the metric odd is {1, 2} of type set",
     "CIRCULAR": "the metric odd is [[...]] of type list",
     "DEEP": "the metric odd is something of type list",
@@ -53,7 +53,7 @@ def test_an_odd_metric_costs_no_other(tmp_path: Path, odd: str) -> None:
     assert record.end["metrics"] == {"value": 1, "good": 7, "last": 8} | own
     assert record.epochs[1]["metrics"] == {"good": 7, "last": 8} | own
     assert record.epochs[2]["metrics"] == {"value": 0.25, "last": 8} | own
-    assert log_of(cell).count("it is not on record") == (odd in ODD), "once"
+    assert log_of(cell).count("it is not recorded") == (odd in ODD), "once"
     assert ODD.get(odd, "") in log_of(cell)
 
 

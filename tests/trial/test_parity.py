@@ -121,5 +121,5 @@ def test_an_unknown_pruner_is_refused_with_the_names_of_the_known_ones() -> None
 def test_an_unknown_sampler_is_refused_with_the_names_of_the_known_ones() -> None:
     with pytest.raises(ValueError, match="the sampler is 'grid', expected one of tpe, random, gp, nsgaii, cmaes"):
         fts.PureSampler("grid")
-    with pytest.raises(ValueError, match="qmc keeps its place in the sequence in the study"):
+    with pytest.raises(ValueError, match="qmc stores its position in the study"):
         fts.PureSampler("qmc")

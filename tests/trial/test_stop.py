@@ -12,7 +12,7 @@ import pytest
 
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.supervisor.child import TrialProcess
-from fts.jobs.trial.process import Ordinary
+from fts.jobs.trial.process import SignalHandlers
 from tests.trial.harness import PATIENCE_S, Record, attempt, cell_of, log_of, run_one, spec_of, start
 
 REPORTS = """
@@ -134,17 +134,17 @@ def test_a_function_that_swallows_the_stop_has_no_result(tmp_path: Path) -> None
 
 def test_a_signal_that_meets_a_process_as_it_is_forked_is_not_lost() -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
-    ordinary = Ordinary({signal.SIGTERM: signal.getsignal(signal.SIGTERM)})
+    handlers = SignalHandlers({signal.SIGTERM: signal.getsignal(signal.SIGTERM)})
     try:
-        ordinary.before()
+        handlers.before()
         pid = os.fork()
         if pid == 0:
             try:
                 os.kill(os.getpid(), signal.SIGTERM)
-                ordinary.in_child()
+                handlers.in_child()
             finally:
                 os._exit(0)
-        ordinary.in_parent()
+        handlers.in_parent()
         assert os.waitpid(pid, 0)[1] == signal.SIGTERM
         assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     finally:

@@ -134,7 +134,7 @@ def test_a_function_that_comes_to_no_report_gets_the_signal_before_the_grace_is_
 
 
 def test_a_trainer_that_does_not_read_its_orders_gets_the_signal_early(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(attempts, "UNHEARD_S", 0.5)
+    monkeypatch.setattr(attempts, "UNREAD_S", 0.5)
     child = TrialProcess([sys.executable, "-c", FOREIGN], tmp_path / "logs" / "trial.log")
     how, took = how_it_stops(child, {"cell": {}}, grace_s=60.0)
     assert how is Ended.STOPPED and took < 40
@@ -193,7 +193,7 @@ def test_a_value_made_of_a_program_that_the_signal_ended_is_not_on_record(tmp_pa
         if fact["fact"] == ("started" if last == 1 else "checkpoint") and not asked:
             asked.append(time.monotonic())
             time.sleep(0.2)  # its program runs
-            child.insist()
+            child.terminate()
         return False
 
     attempt(spec_of(cell, record, ()), record, (), act, forked=False)

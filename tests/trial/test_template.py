@@ -28,7 +28,7 @@ from fts.jobs.search.recorded_study import Rebuilt
 from fts.jobs.search.sampler import PastTrial, study_before
 from fts.jobs.supervisor.child import TrialProcess, environment
 from fts.jobs.supervisor.process_tree import started_at
-from fts.jobs.supervisor.template import CAN_FORK, CannotFork, Template, Told
+from fts.jobs.supervisor.template import CAN_FORK, CannotFork, KnownTrials, Template
 from fts.jobs.trial import earlier_trials
 from fts.jobs.trial.optuna_trial import make_trial
 from tests.fts_process import Study
@@ -232,11 +232,11 @@ def test_the_study_of_a_trial_goes_with_it_and_waits_for_no_garbage_collector(sa
 
 
 def test_each_earlier_trial_is_told_once_and_another_history_from_its_beginning() -> None:
-    first, told = [past(number) for number in range(3)], Told()
-    assert [one["number"] for one in told.changed(Told("a", first))] == [0, 1, 2]
+    first, told = [past(number) for number in range(3)], KnownTrials()
+    assert [one["number"] for one in told.changed(KnownTrials("a", first))] == [0, 1, 2]
     again = [first[0], past(1), first[2], past(3)]
-    assert [one["number"] for one in told.changed(Told("a", again))] == [1, 3]
-    assert [one["number"] for one in told.changed(Told("b", first[:1]))] == [0]
+    assert [one["number"] for one in told.changed(KnownTrials("a", again))] == [1, 3]
+    assert [one["number"] for one in told.changed(KnownTrials("b", first[:1]))] == [0]
 
 
 def test_a_process_that_knows_another_number_of_trials_says_so() -> None:
@@ -264,13 +264,13 @@ def test_a_template_that_goes_on_with_its_study_has_the_one_that_is_made_anew(
     monkeypatch: pytest.MonkeyPatch, orders: list[Sequence[int]], changes: dict[str, Any], plain: bool
 ) -> None:
     monkeypatch.setattr(earlier_trials, "KNOWN", earlier_trials.Known())
-    cell, told = replace(CELL, **changes), Told()
+    cell, told = replace(CELL, **changes), KnownTrials()
     for numbers in orders:
         history = [replace(past(n), diverged=False) if plain else past(n) for n in numbers]
         number = max(numbers, default=-1) + 1
         seen = [one for one in history if one.number < seen_below(cell, number)]
         earlier_trials.prepare(
-            {"history": "t", "cell": cell.to_json(), "number": number, "trials": told.changed(Told("t", seen))}
+            {"history": "t", "cell": cell.to_json(), "number": number, "trials": told.changed(KnownTrials("t", seen))}
         )
         found, anew = (
             earlier_trials.KNOWN.study(cell, number, len(seen)),

@@ -65,7 +65,7 @@ def build(path: Path, now: float = NOW, only: str = "") -> None:
                 searched(db, clock, claim, number, (now - 300 - clock.at) / (6 - number))
             searched(db, clock, claim, 6, 360, steps=4, ends=False)
         clock.at = now - 2
-        transitions.beat(db, worker, 60.0)
+        transitions.record_heartbeat(db, worker, 60.0)
     db.close()
 
 
@@ -199,7 +199,7 @@ def build_attempts(path: Path, now: float = NOW) -> None:
         trial = begin(db, first, 0, {"x": 1.0})
         transitions.record_progress(db, first, trial, {"host": "spark", "pid": 100})
         clock.pass_s(600)
-        transitions.beat(db, lost, 60.0)
+        transitions.record_heartbeat(db, lost, 60.0)
         clock.at = now - 40 * 60
         transitions.reconcile(db, "spark", lambda pid, started: False)
         worker = transitions.register_worker(db, "spark", 2, clock.at, 1)
@@ -210,7 +210,7 @@ def build_attempts(path: Path, now: float = NOW) -> None:
         transitions.record_attempt_ended(db, second, trial, "killed by signal 9")
         transitions.record_progress(db, second, trial, {"host": "spark", "pid": 102})
         clock.at = now - 2
-        transitions.beat(db, worker, 60.0)
+        transitions.record_heartbeat(db, worker, 60.0)
     db.close()
 
 

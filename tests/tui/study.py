@@ -69,7 +69,7 @@ def build(path: Path, now: float = NOW) -> None:
             run_cell(db, clock, worker, top, hours * HOUR)
             if n == 1:
                 clock.at = now - 12 * HOUR
-                transitions.beat(db, worker, 60.0)
+                transitions.record_heartbeat(db, worker, 60.0)
         clock.at = now - 10.5 * HOUR
         pause(db, jobs[10:12], who=USER)
         clock.at = now - 10.03 * HOUR
@@ -81,7 +81,7 @@ def build(path: Path, now: float = NOW) -> None:
         run_running(db, clock, worker, 0.6841, now)
         hardware(db, clock, worker, now)
         clock.at = now - 2
-        transitions.beat(db, worker, 60.0)
+        transitions.record_heartbeat(db, worker, 60.0)
     db.close()
 
 

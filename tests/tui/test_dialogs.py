@@ -390,7 +390,7 @@ async def test_d_asks_about_no_trial_where_none_runs(tmp_path):
         transitions.enqueue(db, study.specs(budgets=("2M",)), who=study.USER)
         worker = transitions.register_worker(db, "spark", os.getpid(), clock.at, 1)
         clock.at = time.time()
-        transitions.beat(db, worker, 60.0)
+        transitions.record_heartbeat(db, worker, 60.0)
     db.close()
     async with monitor(path, (100, 30)) as (app, pilot):
         await settled(app, pilot)

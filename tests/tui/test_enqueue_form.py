@@ -99,7 +99,7 @@ async def test_nothing_is_ticked_and_what_is_ticked_is_what_is_reckoned_and_put_
         await shows(app, pilot, "$ fts enqueue study.toml --cell sine/S --cell steps/S")
         form.query_one("#enqueue", Button).focus()
         await press(pilot, "enter")
-        await shows(app, pilot, "sine/S is in line as job 1", "2 of 2 cells put in line", "none is ticked")
+        await shows(app, pilot, "sine/S is queued as job 1", "2 of 2 cells put in line", "none is ticked")
         assert jobs(folder) == {"sine/S": ("queued", 8), "steps/S": ("queued", 8)}
         await press(pilot, "escape")
 
@@ -111,7 +111,7 @@ async def test_a_worker_runs_what_was_tried_and_put_in_line(folder: Path) -> Non
         await press(pilot, "space", "down", "space")
         await shows(app, pilot, "Enqueue 2 cells, 16 trials")
         await press(pilot, "d")
-        await shows(app, pilot, "sine/S is new: 6 trials", "Nothing was put in line: this was a dry run.")
+        await shows(app, pilot, "sine/S is new: 6 trials", "Nothing was enqueued: this was a dry run.")
         assert jobs(folder) == {}
         form.query_one("#enqueue", Button).press()
         await until(lambda: len(jobs(folder)) == 2, pilot, PATIENCE_S)
@@ -124,7 +124,7 @@ async def test_a_worker_runs_what_was_tried_and_put_in_line(folder: Path) -> Non
         await press(pilot, "a")
         await shows(app, pilot, "4 new, 2 already there (done): 34 trials to run", "from 16 trials of curves", "80 %:")
         await press(pilot, "4")
-        await shows(app, pilot, "sine/S is in line as job 1", "Nothing was put in line: this was a dry run.")
+        await shows(app, pilot, "sine/S is queued as job 1", "Nothing was enqueued: this was a dry run.")
         await press(pilot, "escape")
 
 
@@ -206,7 +206,7 @@ async def test_a_function_typed_by_hand_with_its_axes(folder: Path) -> None:
         form.query_one("#enqueue", Button).focus()
         await press(pilot, "enter")
         await until(lambda: jobs(folder) == {"line/S": ("queued", 3)}, pilot, PATIENCE_S)
-        await shows(app, pilot, "line/S is in line as job 1: 3 trials")
+        await shows(app, pilot, "line/S is queued as job 1: 3 trials")
         await press(pilot, "escape")
 
 
@@ -286,7 +286,7 @@ async def test_a_locked_database_is_waited_for_and_nothing_blocks(folder: Path) 
                 assert form.query_one(CellTable).ticked == {"sine/S", "steps/S", "steps/M"}, "keys are heard meanwhile"
         finally:
             db.close()
-        await shows(app, pilot, "sine/S is in line as job 1")
+        await shows(app, pilot, "sine/S is queued as job 1")
         await press(pilot, "escape")
 
 

@@ -8,7 +8,7 @@ import click
 
 from fts.jobs.cli.app import AS_JSON, here
 from fts.jobs.cli.change import writing
-from fts.jobs.cli.maintain import sure
+from fts.jobs.cli.maintain import confirm
 from fts.jobs.cli.output import emit, emit_json, say
 from fts.jobs.cli.selection import one_cell
 from fts.jobs.status.formatting import iso
@@ -32,7 +32,7 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
     The first call asks for confirmation. From then on results and report show that the test set was opened. If there is
     no final model yet (`fts train`), it is trained first and evaluated afterwards. A second call shows the result.
     """
-    from fts.study.models import judge  # here, not above: --help needs none of it
+    from fts.study.models import evaluate_once  # here, not above: --help needs none of it
 
     with writing() as db:
         job = refuse_another(one_cell(queries.jobs(db), cell), "final")
@@ -43,7 +43,7 @@ def final(cell: str, yes: bool, as_json: bool) -> None:
                 f"result of job {opened.job_id}; a test set cannot be opened twice"
             )
             job = queries.job(db, opened.job_id)
-        if judge(db, here(), job.experiment, this_person()) is None:
+        if evaluate_once(db, here(), job.experiment, this_person()) is None:
             enqueue_training(db, job, opened)
         opened = queries.opening(db, job.experiment) or opened
     if as_json:
@@ -61,7 +61,7 @@ def open_test_set(db: Database, job: Job, yes: bool) -> Opening:
 
     best = winner(db, job)
     require_data(here().data, train_spec(job, best))
-    sure(
+    confirm(
         f"Open the test set of {job.experiment} for trial {best.number}? It can be opened only once. After "
         "that every choice for this cell is biased, and every table will say so.",
         yes,

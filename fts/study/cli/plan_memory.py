@@ -19,7 +19,7 @@ from fts.state.values import JobStatus
 from fts.study import choices
 from fts.study.cell import TRAINS, CellSpec
 from fts.study.cli.enqueue import parse_cell, specs_of
-from fts.study.estimate import Allowed, CellPlan, Known, ShapePlan, plan_cell
+from fts.study.estimate import Allowed, CellPlan, RecordedTrials, ShapePlan, plan_cell
 from fts.study.own import own_jobs
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def plan_memory(
     db = open_for_reading(here().db) if has_study(here().db) else None
     try:
         wanted = _wanted(db, cells, whole or bool(budgets), budgets or choices.BUDGETS, task, fields)
-        known = Known(db, settings.device, settings.threads)
+        known = RecordedTrials(db, settings.device, settings.threads)
         plans = [plan_cell(here(), known, cell, allowed, settings.device) for cell in wanted]
     finally:
         if db is not None:

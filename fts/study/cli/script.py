@@ -17,7 +17,7 @@ from fts.state.location import has_study
 from fts.study import choices
 from fts.study.cell import CellSpec
 from fts.study.cli.enqueue import cell_options, parse_cell, specs_of
-from fts.study.naming import kept_apart
+from fts.study.naming import with_unique_names
 from fts.study.own import own_jobs
 from fts.study.script import script_name, script_text
 
@@ -69,7 +69,7 @@ def named_here(cells: list[CellSpec]) -> list[CellSpec]:
     from fts.jobs.cli.show import reading
 
     with reading() as db:
-        return kept_apart(db, cells)
+        return with_unique_names(db, cells)
 
 
 def chosen_here(known: list[CellSpec], fields: dict[str, Any]) -> list[CellSpec]:

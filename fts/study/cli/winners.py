@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fts.jobs.cli.app import AS_JSON, Whole, here
-from fts.jobs.cli.change import act, common, writing
+from fts.jobs.cli.change import common, run_action, writing
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import emit, emit_json, emit_table, say
 from fts.jobs.cli.paths import PathType
@@ -132,7 +132,7 @@ def unseal(cell: str, **flags: Any) -> None:
         spec = train_spec(job, winner(db, job))
         if queries.opening(db, job.experiment) is None:  # the test set must not be opened when it cannot be evaluated
             require_data(here().data, spec)
-    act("unseal", (cell,), flags)
+    run_action("unseal", (cell,), flags)
 
 
 @click.command()

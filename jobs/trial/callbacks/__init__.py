@@ -1,1 +1,1 @@
-"""What a training library calls after each step: reported, saved if due, judged; in that order."""
+"""Callbacks for training libraries. After each epoch they report, save if a checkpoint is due, and prune."""

@@ -1,4 +1,4 @@
-"""One epoch of any library: report, then save, then ask whether the trial is pruned."""
+"""The epochs of any library: each is reported, then saved, then the pruner is asked."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 class Epochs:
-    """What the callbacks of all libraries have in common."""
+    """The state that the callbacks of all libraries share."""
 
     def __init__(self, trial: Any, monitor: str) -> None:
         self.trial, self.monitor = trial, monitor
         self.checkpoint = checkpoint(trial)
         self.state: dict[str, Any] | None = self.checkpoint.load()
-        self.done: int = self.state["epoch"] + 1 if self.state else 0  # the epoch to go on with
-        self.metrics: dict[str, float] = self.state["metrics"] if self.state else {}  # of the last report
+        self.done: int = self.state["epoch"] + 1 if self.state else 0  # the next epoch
+        self.metrics: dict[str, float] = self.state["metrics"] if self.state else {}  # the last report
 
     @property
     def value(self) -> float:
-        """The last report of the metric that decides. Raises BadReport where there is none."""
+        """The last reported value of `monitor`. Raises BadReport if there is none."""
         if self.monitor not in self.metrics:
             raise BadReport(f"no epoch has reported {self.monitor}; was anything evaluated?")
         return self.metrics[self.monitor]
 
     def report(self, epoch: int, metrics: Mapping[str, Any]) -> None:
-        """All that are numbers, first the one that decides. Raises BadReport where it is not among them."""
+        """Reports all metrics that are numbers, `monitor` first. Raises BadReport if `monitor` is missing."""
         numbers = {name: value for name, one in metrics.items() if (value := number(one)) is not None}
         if self.monitor not in numbers:
             raise BadReport(f"the metrics are {', '.join(numbers)[:300] or 'none'}, expected {self.monitor} among them")
@@ -45,7 +45,7 @@ class Epochs:
     def save(
         self, epoch: int, state: Callable[[], dict[str, Any]], files: Callable[[], Sequence[Path]] | None = None
     ) -> None:
-        """If a checkpoint is due; the files are written only then."""
+        """Writes a checkpoint if one is due. `state` and `files` are called only then."""
         if self.checkpoint.due:
             self.checkpoint.save(
                 {"epoch": epoch, "metrics": self.metrics, **state()}, files() if files is not None else ()
@@ -57,7 +57,7 @@ class Epochs:
 
 
 def number(value: Any) -> float | None:
-    """A number, or a tensor or array of one; None: something else."""
+    """Returns a number, or the one element of a tensor or array; None for anything else."""
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -1,10 +1,10 @@
-"""The Trainer of transformers: an epoch is one evaluation. The callback saves by itself: save_strategy="no".
+"""Callback for the Trainer of transformers. An epoch is one evaluation. The callback saves: set save_strategy="no".
 
     callback = fts.callbacks.huggingface(trial, "eval_loss")
     trainer = Trainer(args=TrainingArguments(..., eval_strategy="epoch", save_strategy="no"), callbacks=[callback], ...)
     trainer.train(resume_from_checkpoint=callback.resume_from_checkpoint)
 
-`callback.value` is the last eval_loss, also where a resumed trial has nothing left to train.
+`callback.value` is the last eval_loss, even if a resumed trial has nothing left to train.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from fts.jobs.trial.callbacks.epochs import Epochs
 from fts.state.files import remove
 
-CLOCKS = ("_runtime", "_per_second", "_time")  # of the Trainer: no two attempts take equally long
+CLOCKS = ("_runtime", "_per_second", "_time")  # metrics of time, which differ between attempts
 
 
 def huggingface(trial: Any, monitor: str = "eval_loss") -> Any:
-    """A callback for Trainer(callbacks=[...]); give its `resume_from_checkpoint` to train()."""
+    """Returns a callback for Trainer(callbacks=[...]). Pass its `resume_from_checkpoint` to train()."""
     base: Any = importlib.import_module("transformers").TrainerCallback
     epochs = Epochs(trial, monitor)
 
@@ -42,7 +42,7 @@ def huggingface(trial: Any, monitor: str = "eval_loss") -> Any:
             self.training = False
 
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-            if not self.training:  # trainer.evaluate() of the person's own
+            if not self.training:  # the user's own trainer.evaluate()
                 return
             epochs.report(epochs.done, {name: one for name, one in metrics.items() if not name.endswith(CLOCKS)})
             self.saves, self.wanted = epochs.checkpoint.due, control.should_save

@@ -1,9 +1,9 @@
-"""Keras 3, whatever its backend.
+"""Callback for Keras 3, with any backend.
 
     callback = fts.callbacks.keras(trial, "val_loss")
     model.fit(x, y, epochs=20, initial_epoch=callback.initial_epoch, callbacks=[callback], ...)
 
-`callback.value` is the last val_loss, also where a resumed trial has nothing left to train.
+`callback.value` is the last val_loss, even if a resumed trial has nothing left to train.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from fts.jobs.trial.checkpoint import set_generators
 
 
 def keras(trial: Any, monitor: str = "val_loss") -> Any:
-    """A callback for fit(callbacks=[...]); give it `initial_epoch=callback.initial_epoch`, too."""
+    """Returns a callback for fit(callbacks=[...]). Also pass `initial_epoch=callback.initial_epoch` to fit."""
     library = importlib.import_module("keras")
     epochs = Epochs(trial, monitor)
 
     class FtsCallback(library.callbacks.Callback):  # type: ignore[misc, name-defined]
-        """Reports, saves and prunes after each epoch; weights, optimizer and seeds go on where they were."""
+        """Reports, saves and prunes after each epoch. A resumed trial restores weights, optimizer and seeds."""
 
         initial_epoch = epochs.done
 
@@ -37,7 +37,7 @@ def keras(trial: Any, monitor: str = "val_loss") -> Any:
             if epochs.state:
                 for variable, value in zip(self.variables(), epochs.state["variables"], strict=True):
                     variable.assign(value)
-                set_generators(epochs.checkpoint.generators)  # what was built since has drawn from them
+                set_generators(epochs.checkpoint.generators)  # building the model has drawn from them
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             epochs.report(epoch, logs or {})

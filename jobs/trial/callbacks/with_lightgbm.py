@@ -1,13 +1,13 @@
-"""LightGBM, its own interface or that of scikit-learn: an epoch is a boosting round.
+"""Callbacks for LightGBM, with its own interface or that of scikit-learn. An epoch is a boosting round.
 
     callbacks = fts.callbacks.lightgbm(trial, "valid_0-l2")
     lgb.train(params, data, callbacks.rounds(100), valid_sets=[held_out], callbacks=callbacks,
               init_model=callbacks.model)
 
-`callbacks.value` is the metric of the last round. Each round draws its rows and columns from a seed of its own, made of
-`seed` and the round, so that a resumed one draws the same. Forests (rf), GOSS, quantized gradients and linear trees
-cannot go on with the same numbers, nor can early stopping, which counts in the process alone (give `resume=False`):
-those begin anew.
+`callbacks.value` is the metric of the last round. Each round has its own seed, derived from `seed` and the round, so
+that a resumed trial draws the same rows and columns. Forests (rf), GOSS, quantized gradients and linear trees cannot be
+resumed exactly, so such a trial restarts from the beginning. So does early stopping, which counts rounds in the
+process: pass `resume=False` for it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from fts.jobs.trial.callbacks.epochs import Epochs
 
 SEED_BITS = 31
 SEEDS = ("feature_fraction_seed", "extra_seed", "drop_seed")
-BEGINS_ANEW = (  # there is no exact way on
+NOT_RESUMABLE = (  # parameters with which a resumed trial would have other results
     ("boosting", "rf"),
     ("data_sample_strategy", "goss"),
     ("use_quantized_grad", "1"),
     ("linear_tree", "1"),
 )
-LAST = 100  # behind every callback of LightGBM
+LAST = 100  # order after every callback of LightGBM
 
 
 class Callbacks(list[Any]):
-    """The two that LightGBM calls, the model to go on with, and the rounds left."""
+    """The two callbacks that LightGBM calls, with the model to resume from and the number of rounds left."""
 
     def __init__(self, trial: Any, monitor: str, every: int = 1, resume: bool = True) -> None:
         library = importlib.import_module("lightgbm")
@@ -50,22 +50,22 @@ class Callbacks(list[Any]):
 
 
 class Before:
-    """Seeds each round by itself, so that a resumed one draws the same."""
+    """Seeds each round, so that a resumed trial draws the same."""
 
     before_iteration, order = True, LAST
 
     def __init__(self, of: Callbacks) -> None:
         self.of = of
-        self.known: dict[str, str] = {}  # parameters by the names of LightGBM's own
+        self.known: dict[str, str] = {}  # parameters by LightGBM's names
 
     def __call__(self, env: Any) -> None:
         self.known = self.known or parameters(env.model)
-        if env.iteration == 0 and any(self.known.get(name) == value for name, value in BEGINS_ANEW):
+        if env.iteration == 0 and any(self.known.get(name) == value for name, value in NOT_RESUMABLE):
             self.of.resume = False
         given, bag = int(self.known["seed"]), int(self.known["bagging_freq"])
         changes: dict[str, Any] = {name: seed_of(given, env.iteration, name) for name in SEEDS}
         if bag > 0 and (fraction := float(self.known["bagging_fraction"])) < 1.0:
-            env.model.reset_parameter({"bagging_fraction": fraction / 2})  # only another fraction makes it draw anew
+            env.model.reset_parameter({"bagging_fraction": fraction / 2})  # it draws again only if the fraction changes
             changes["bagging_fraction"] = fraction
             changes["bagging_seed"] = seed_of(given, env.iteration // bag * bag, "bagging_seed")
         env.model.reset_parameter(changes)
@@ -99,5 +99,5 @@ class After:
 
 
 def lightgbm(trial: Any, monitor: str, every: int = 1, resume: bool = True) -> Callbacks:
-    """Callbacks for train(callbacks=callbacks); every n-th round is reported."""
+    """Returns callbacks for train(callbacks=callbacks) that report every `every`-th round."""
     return Callbacks(trial, monitor, every, resume)

@@ -1,9 +1,9 @@
-"""Lightning, as `lightning` or as `pytorch_lightning`: an epoch is one that was validated.
+"""Callback for Lightning, imported as `lightning` or `pytorch_lightning`. Only validated epochs count.
 
     callback = fts.callbacks.lightning(trial, "val_loss")
     Trainer(callbacks=[callback], ...).fit(model, data, ckpt_path=callback.ckpt_path)
 
-`callback.value` is the last val_loss, also where a resumed trial has nothing left to train.
+`callback.value` is the last val_loss, even if a resumed trial has nothing left to train.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FILE = "lightning.ckpt"
 
 
 def lightning(trial: Any, monitor: str = "val_loss") -> Any:
-    """A callback for Trainer(callbacks=[...]); give `ckpt_path=callback.ckpt_path` to fit."""
+    """Returns a callback for Trainer(callbacks=[...]). Pass `ckpt_path=callback.ckpt_path` to fit."""
     package = "pytorch_lightning" if "pytorch_lightning" in sys.modules else "lightning.pytorch"
     base: Any = importlib.import_module(f"{package}.callbacks").Callback
     epochs = Epochs(trial, monitor)
@@ -35,7 +35,7 @@ def lightning(trial: Any, monitor: str = "val_loss") -> Any:
             return epochs.value
 
         def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-            if epochs.state:  # what was built since has drawn from the generators
+            if epochs.state:  # building the model has drawn from the generators
                 set_generators(epochs.checkpoint.generators)
 
         def on_validation_end(self, trainer: Any, pl_module: Any) -> None:

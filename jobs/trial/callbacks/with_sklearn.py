@@ -1,4 +1,4 @@
-"""Cross-validation of an estimator of scikit-learn, fold by fold: prunable after each, resumable at each.
+"""Cross-validation of a scikit-learn estimator that can be pruned and resumed after each fold.
 
 def objective(trial):
     forest = RandomForestClassifier(max_depth=trial.suggest_int("depth", 2, 32, log=True))
@@ -16,15 +16,15 @@ SCORE = "score"
 
 
 def sklearn(trial: Any, estimator: Any, X: Any, y: Any, cv: Any = 5, scoring: Any = None, groups: Any = None) -> float:
-    """The mean score over the folds; each fold reports the mean so far, and its own score.
+    """Returns the mean score over the folds. Each fold reports the mean so far and its own score.
 
-    `cv`, `scoring` and `groups` are those of cross_val_score.
+    `cv`, `scoring` and `groups` are as in cross_val_score.
     """
     base, selection = (importlib.import_module(f"sklearn.{name}") for name in ("base", "model_selection"))
     rows = importlib.import_module("sklearn.utils")._safe_indexing
     scorer = importlib.import_module("sklearn.metrics").check_scoring(estimator, scoring)
     splitter = selection.check_cv(cv, y, classifier=base.is_classifier(estimator))
-    folds = list(splitter.split(X, y, groups))  # before a checkpoint is loaded: a shuffle draws from the generators
+    folds = list(splitter.split(X, y, groups))  # before load() restores the generators, from which a shuffle draws
     epochs = Epochs(trial, SCORE)
     scores: list[float] = epochs.state["scores"] if epochs.state else []
     for fold, (train, test) in enumerate(folds):

@@ -1,12 +1,12 @@
-"""XGBoost, its own interface or that of scikit-learn: an epoch is a boosting round.
+"""Callback for XGBoost, with its own interface or that of scikit-learn. An epoch is a boosting round.
 
     callback = fts.callbacks.xgboost(trial, "validation-rmse")
     xgb.train(params, data, callback.rounds(100), evals=[(held_out, "validation")], callbacks=[callback],
               xgb_model=callback.model)
 
-`callback.value` is the metric of the last round. Each round draws its rows and columns from a seed of its own, made of
-`seed` and the round, so that a resumed one draws the same. With early stopping, which counts in the process alone, give
-`resume=False`: then the trial begins anew.
+`callback.value` is the metric of the last round. Each round has its own seed, derived from `seed` and the round, so
+that a resumed trial draws the same rows and columns. Early stopping counts rounds in the process: pass `resume=False`
+for it, and an interrupted trial restarts from the beginning.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ SEED_BITS = 31
 
 
 def xgboost(trial: Any, monitor: str, every: int = 1, resume: bool = True) -> Any:
-    """A callback for train(callbacks=[...]), with the model and the rounds to go on with; reports each n-th round."""
+    """Returns a callback for train(callbacks=[...]) that reports every `every`-th round.
+
+    It has the model to resume from and the number of rounds left.
+    """
     library, numpy = importlib.import_module("xgboost"), importlib.import_module("numpy")
     epochs = Epochs(trial, monitor)
 
@@ -49,7 +52,7 @@ def xgboost(trial: Any, monitor: str, every: int = 1, resume: bool = True) -> An
         def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             seed = seed_for(abs(self.seed), self.first + epoch, "round") % 2**SEED_BITS
             model.set_param("seed", seed)
-            if self.method is not None:  # what grows trees draws from a generator of its own, until it is made anew
+            if self.method is not None:  # trees are grown from a generator that is seeded only when it is created
                 model.set_param("tree_method", "exact" if self.method == "approx" else "approx")
                 model.save_config()
                 model.set_param("tree_method", self.method)
@@ -58,8 +61,10 @@ def xgboost(trial: Any, monitor: str, every: int = 1, resume: bool = True) -> An
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             epochs.done = self.first + epoch + 1
             if epochs.done % every == 0:
-                told = {f"{data}-{name}": line[-1] for data, lines in evals_log.items() for name, line in lines.items()}
-                epochs.report(epochs.done - 1, told)
+                epochs.report(
+                    epochs.done - 1,
+                    {f"{data}-{name}": line[-1] for data, lines in evals_log.items() for name, line in lines.items()},
+                )
                 if resume:
                     raw = lambda: {"model": numpy.frombuffer(model.save_raw("ubj"), dtype=numpy.uint8)}  # noqa: E731
                     epochs.save(epochs.done - 1, raw)

@@ -1,4 +1,4 @@
-"""What fts calls the commands and options that a person knows from Optuna, pueue, Ray Tune or Slurm."""
+"""Suggests our commands and options for the names that Optuna, pueue, Ray Tune or Slurm use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-DELETED = "`fts cancel` takes a job out of the queue and keeps its trials; without the folder outputs all is gone"
+DELETED = "`fts cancel` takes a job out of the queue and keeps its trials; to delete everything, delete outputs/"
 COMMANDS = {
     "enqueue": ("add", "submit", "sbatch", "create-study", "ask", "tune"),
     "worker": ("start", "optimize", "work", "daemon", "pueued", "up"),
@@ -39,8 +39,8 @@ OPTIONS = {
 }
 
 
-def command_of(word: str, known: Iterable[str]) -> str | None:
-    """`did you mean 'queue'?`, for `list`; None: nobody else calls anything so."""
+def command_hint(word: str, known: Iterable[str]) -> str | None:
+    """Returns `did you mean 'queue'?` for `list`; None for an unknown word."""
     name = word.lower().replace("_", "-")
     if name in ("delete", "rm", "remove", "del", "delete-study", "reset", "drop"):
         return DELETED
@@ -48,8 +48,8 @@ def command_of(word: str, known: Iterable[str]) -> str | None:
     return None if found is None else f"did you mean {found!r}?"
 
 
-def option_of(word: str, known: Iterable[str]) -> str | None:
-    """`did you mean --trials?`, for `--n-trials`; None: nobody else calls anything so, or this command has none."""
+def option_hint(word: str, known: Iterable[str]) -> str | None:
+    """Returns `did you mean --trials?` for `--n-trials`; None for an unknown word, or if the command lacks ours."""
     name = word.lower().replace("_", "-")
     found = next((ours for ours, theirs in OPTIONS.items() if name in theirs and ours in known), None)
     if found == "--direction" and name != "--mode":

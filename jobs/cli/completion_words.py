@@ -1,4 +1,4 @@
-"""The words that name something here, cells and jobs, functions and studies, for a shell that completes them."""
+"""offers a shell the words that complete an argument: cells, jobs, trials, functions, studies, targets."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Job
 
-ARGUMENTS = ("cell", "cells", "job", "wanted", "objective")  # what the arguments are called that name jobs
-OPTIONS = ("CELL", "JOB")  # metavars
-MOST = 500
+ARGUMENTS = ("cell", "cells", "job", "wanted", "objective")  # names of arguments that take jobs
+OPTIONS = ("CELL", "JOB")  # metavars of options that take jobs
+MOST = 500  # most words offered
 
 
 class Word(click.ParamType):  # type: ignore[type-arg]  # it takes types only since click 8.4
-    """Any text; a shell is offered what `ask` finds here: words, and what each means."""
+    """Accepts any text; offers a shell the (word, description) pairs that `ask` returns."""
 
     name = "text"
 
@@ -38,50 +38,50 @@ class Word(click.ParamType):  # type: ignore[type-arg]  # it takes types only si
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
             found = [each for each in self.ask(ctx, incomplete) if each[0].lower().startswith(incomplete.lower())]
-        except Exception:  # noqa: BLE001  # a shell must never show an error of ours between two keys
+        except Exception:  # noqa: BLE001  # Tab must never print an error into the command line
             found = []
         if not found and isinstance(param, click.Argument) and ctx.info_name in TAKE_FILES:
             return [CompletionItem(incomplete, type="file")]
         return [CompletionItem(word, help=told) for word, told in found]
 
 
-def with_jobs(command: click.Command) -> None:
-    """Gives the parameters of a command that name something here a type that completes."""
+def add_completion(command: click.Command) -> None:
+    """Makes the parameters of a command that name jobs, targets or studies complete with Tab."""
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
-        with_jobs(inner)
+        add_completion(inner)
     for parameter in command.params:
         ask = OTHERS.get((command.name or "", parameter.name or ""))
         named = parameter.name in ARGUMENTS if isinstance(parameter, click.Argument) else parameter.metavar in OPTIONS
         if ask is None and named:
-            ask = of_trials if ":tN" in (parameter.metavar or "") else words
+            ask = trial_words if ":tN" in (parameter.metavar or "") else job_words
             if isinstance(parameter, click.Argument) and command.name in TAKE_FILES:
-                ask = with_beginnings
+                ask = enqueueable_words
         if ask is not None and isinstance(parameter.type, click.types.StringParamType | click.Path):
             parameter.type = Word(ask)
 
 
-def with_beginnings(ctx: click.Context, incomplete: str) -> list[tuple[str, str]]:
-    """What can be put in line here; then cells and jobs, where there are some."""
+def enqueueable_words(ctx: click.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Returns what can be enqueued here, then cells and jobs (not for `fts check`)."""
     try:
-        known = words(ctx, incomplete) if ctx.info_name != "check" else []
-    except Exception:  # noqa: BLE001  # no study yet is no reason to offer no function
+        known = job_words(ctx, incomplete) if ctx.info_name != "check" else []
+    except Exception:  # noqa: BLE001  # without a study, functions are still offered
         known = []
-    return [*beginnings(), *known]
+    return [*studies_and_functions(), *known]
 
 
-def beginnings() -> list[tuple[str, str]]:
-    """`study.toml` and `train.py:objective` of this folder."""
+def studies_and_functions() -> list[tuple[str, str]]:
+    """Returns the study files and functions of this folder: `study.toml`, `train.py:objective`."""
     files = sorted(path.name for path in Path.cwd().glob("*.toml") if names_a_study([path.name]))
     return [(name, "a study") for name in files if name != "pyproject.toml"] + [
         (name, "a function") for name in objectives_in(Path.cwd())
     ]
 
 
-def of_trials(ctx: click.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Cells; behind `S:` its trials."""
+def trial_words(ctx: click.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Returns cells, or after `S:` the trials of cell S."""
     cell, colon, _ = incomplete.rpartition(":")
     if not colon or cell == "state":
-        return words(ctx)
+        return job_words(ctx)
     from fts.jobs.cli.selection import one_job
     from fts.state import queries
 
@@ -125,8 +125,8 @@ OTHERS: dict[tuple[str, str], Callable[[click.Context, str], list[tuple[str, str
 }
 
 
-def words(ctx: click.Context, _incomplete: str = "") -> list[tuple[str, str]]:
-    """Each word and what it means: cells, states that some job has, then numbers."""
+def job_words(ctx: click.Context, _incomplete: str = "") -> list[tuple[str, str]]:
+    """Returns (word, description) pairs: cells, states that a job has, then job numbers."""
     from fts.jobs.status.naming import with_task
     from fts.state import queries
 
@@ -145,7 +145,7 @@ def _state(job: Job) -> str:
 
 @contextmanager
 def reading(ctx: click.Context) -> Iterator[Database]:
-    """The database that the words before name."""
+    """Opens the database that the command line names, for reading."""
     from fts.state.db import open_for_reading
 
     db = open_for_reading(places(ctx.find_root().params.get("db")).db)
