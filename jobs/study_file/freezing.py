@@ -44,7 +44,7 @@ class Freezing:
         tables = file.tables
         for name in tables:
             if name in keys.STUDY and name not in keys.TABLES:
-                raise BadStudy((name,), "stands above every table; it belongs below [study]")
+                raise BadStudy((name,), "is above every table; move it below [study]")
         unknown((), tables, keys.TABLES, "table")
         for name, table in tables.items():
             if name != "cell" and not isinstance(table, Mapping):
@@ -256,9 +256,9 @@ class Freezing:
         in_words = source.declared if isinstance(source, commands.Command) else {}
         for name in declared:
             if name in in_words:
-                raise BadStudy(("space", name), "is declared in the command, too; declare it once")
+                raise BadStudy(("space", name), "is also declared in the command; declare it once")
             if name in labels:
-                raise BadStudy(("space", name), "is an axis of [matrix], too; take one of them away")
+                raise BadStudy(("space", name), "is also an axis of [matrix]; remove one of them")
         whole = declared | in_words
         forbid = space.forbidden(tables.get("forbid", {}))
         if forbid and not whole:

@@ -56,7 +56,7 @@ def test_a_link_is_the_file_it_leads_to_and_what_is_no_file_stays_here(tmp_path:
         ("gone.py", "`sync` names gone.py, which is not in "),
         ("../shared.txt", r"`sync` names \.\./shared.txt, which lies outside .*; name files and folders inside it"),
         ("odd", r"the name of a file is 'odd/a\\x07b', expected .*; rename it, or leave it out of `sync`"),
-        ("large", "`sync`: large holds more than code: over 2,000 files or 100 MB; name the folders of the source "),
+        ("large", "`sync`: large holds more than code: over 2,000 files or 100 MB; name only the folders of "),
     ],
 )
 def test_code_that_cannot_be_sent_is_named_before_anything_is_sent(word: str, words: str, tmp_path: Path) -> None:
