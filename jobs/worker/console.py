@@ -125,10 +125,10 @@ class Console:
         if self.live:
             return None  # the live line shows it
         if "metrics" in epoch:
-            told = {shown.objective: value} | epoch["metrics"]
+            metrics = {shown.objective: value} | epoch["metrics"]
         else:
-            told = {"val_loss": epoch.get("val_loss"), "auc": epoch.get("val_auc")}
-        numbers = [f"{name} {formatting.score(number)}" for name, number in told.items() if number is not None]
+            metrics = {"val_loss": epoch.get("val_loss"), "auc": epoch.get("val_auc")}
+        numbers = [f"{name} {formatting.score(number)}" for name, number in metrics.items() if number is not None]
         pace = f" {epoch['samples_per_s']:.0f} samples/s" if epoch.get("samples_per_s") is not None else ""
         return f"{shown.name} t{shown.number} epoch {epoch['epoch']} {' '.join(numbers)}{pace}"
 
