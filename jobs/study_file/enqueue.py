@@ -274,13 +274,13 @@ def another_question(cell: BareCell, before: Sequence[Job]) -> str:
     same = [job for job in before if job.study == cell.study and job.labels == cell.axes]
     if not same:
         return ""
-    job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the most similar one
+    job = min(same, key=lambda job: (len(functions.changed_fields(cell, job.spec)), -job.id))  # the most similar one
     if "imported_from" in job.spec and "objective" not in job.spec:
         return (
             f"; job {job.id} was imported without a function, so its trials are not used: `fts import` with "
             "--objective and --name NEW imports them into a job that can get more trials"
         )
-    differs = functions.unlike(cell, job.spec)
+    differs = functions.changed_fields(cell, job.spec)
     script = Path(cell.file or "its script").name
     if differs == ["code_md5"]:
         return (

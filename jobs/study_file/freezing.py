@@ -76,7 +76,7 @@ class Freezing:
             except BadSpec as error:
                 of_cell = f"cell {title_of(shown, labels)}: " if labels else ""
                 raise BadStudy((), f"{of_cell}{error}") from None
-        return functions.told_apart(made)
+        return functions.with_unique_names(made)
 
     # -- what runs
 
@@ -110,7 +110,7 @@ class Freezing:
             if shell and not isinstance(given, str):
                 raise BadSpec("is a list, expected one text for the shell")
             words = (given,) if shell else tuple(map(_at_home, _split(given))) if isinstance(given, str) else given
-            return commands.prepared(words, self.folder, shell)
+            return commands.parse_command(words, self.folder, shell)
 
     @cached_property
     def objective(self) -> str:
@@ -119,7 +119,7 @@ class Freezing:
 
     def function(self, at: At, text: str) -> str:
         """Finds `train:objective` or `train.py:objective` in the study's folder and returns FILE.py:FUNCTION."""
-        found = functions.in_a_file(text, self.folder)
+        found = functions.to_file_path(text, self.folder)
         if OBJECTIVE.fullmatch(found):
             return found
         if not functions.MODULE.fullmatch(text):

@@ -429,7 +429,7 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
     (stand / "there" / "s.toml").write_text('[study]\nobjective = "train:objective"\n')
     own = places_of(stand).db
     assert f"{own.relative_to(stand)} is a new queue\n" in fts("enqueue", "train.py:objective").err
-    assert "queue" not in fts("enqueue", "train.py:objective").err
+    assert "fts.db" not in fts("enqueue", "train.py:objective").err
     assert f"the queue is {own.relative_to(stand)}\n" in fts("enqueue", "there/s.toml").err
     fts("backup")
     own.unlink()
@@ -438,7 +438,7 @@ def test_the_queue_that_was_begun_or_taken_is_said_where_it_may_surprise(
     monkeypatch.chdir(stand / "there")
     other = stand / "there" / "outputs" / "fts.db"
     assert "outputs/fts.db is a new queue" in fts("enqueue", "s.toml", "--db", str(other)).err
-    assert "queue" not in fts("enqueue", "s.toml", "--db", str(other)).err
+    assert "fts.db" not in fts("enqueue", "s.toml", "--db", str(other)).err
     monkeypatch.chdir(stand)
     said = fts("enqueue", "there/s.toml").err
     assert f"the queue is {own.relative_to(stand)}; there is another one: --db there/outputs/fts.db\n" in said
@@ -499,11 +499,11 @@ def test_a_newcomer_is_told_both_ways_to_begin(fts: Callable[..., Said], tmp_pat
         assert "fts enqueue train.py:objective" in " ".join(fts(*words).out.split())
 
 
-def test_unlike_names_the_fields_that_decide(tmp_path: Path):
+def test_changed_fields_names_the_fields_that_decide(tmp_path: Path):
     (tmp_path / "train.py").write_text("def objective(trial):\n    return 1.0\n")
     (one,) = functions.cells("train.py:objective", tmp_path, 5)
     (two,) = functions.cells("train.py:objective", tmp_path, 9, seed=3)
-    assert functions.unlike(two, json.loads(json.dumps(one.to_json()))) == ["seed"]
+    assert functions.changed_fields(two, json.loads(json.dumps(one.to_json()))) == ["seed"]
 
 
 def test_a_declaration_that_no_fts_writes_breaks_no_command(fts: Callable[..., Said], toy: Database):
