@@ -299,7 +299,7 @@ class Worker:
         try:
             settings = self.settings
             waiting = self.backoff.jobs | jobs_in_backoff(self.db, settings.outage_pause_s)
-            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=waiting)
+            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, excluded=waiting)
         except DISK_FAILS as error:
             self.emergency.pause_queue(error)
             return None
