@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.installing import installing
-from fts.jobs.api.amounts import check_range
+from fts.jobs.api.amounts import LARGEST, check_range
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
 from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Value = str | int | float
 MOST_CELLS = 10_000
+LONGEST = 200  # characters of an axis' value
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")  # pkg.train:objective
 ATTRIBUTE = re.compile(r"([^:\0]{1,3000}\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")  # train.py:Model.objective
@@ -301,6 +302,11 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
     if not equals or not is_name(name) or not all(words):
         raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
     values = [value_of(word) for word in words]
+    for value in values:
+        if not isinstance(value, str) and not abs(value) < LARGEST:
+            raise BadSpec(f"{name} is {str(value)[:80]}, expected text or a number up to {LARGEST:g}")
+        if isinstance(value, str) and not (value.isprintable() and len(value) <= LONGEST):
+            raise BadSpec(f"{name} is {value!r:.80}, expected 1 to {LONGEST} printable characters")
     if len(set(values)) < len(values):  # 1 equals 1.0
         raise BadSpec(f"{text!r} names a value twice")
     return name, values
@@ -310,8 +316,7 @@ def value_of(word: str) -> Value:
     """Returns 5, 0.1 or 1e-3 as a number, any other word unchanged."""
     if not NUMBER.fullmatch(word):
         return word
-    number = float(word)
-    return int(number) if re.fullmatch(r"[+-]?\d+", word) else number
+    return int(word) if re.fullmatch(r"[+-]?\d+", word) else float(word)
 
 
 def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:

@@ -60,7 +60,7 @@ class Board:
         try:
             if self.db is None:
                 self.db = open_for_reading(self.places.db)
-            self.db.look()  # reopens it if another file is at the path now
+            self.db.poll_version()  # reopens it if another file is at the path now
             found = look(self.db, self.places)
             told = "\n".join(sentences(found)) + "\n"
             return Seen(text_of(gauges.families(found)), told, found.verdict.word not in BAD)

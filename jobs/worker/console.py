@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import sys
 import threading
 import time
@@ -24,10 +26,22 @@ from fts.jobs.supervisor.progress_events import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fts.state.values import Job
 
 WIDTH = 16
 BARS = " ▏▎▍▌▋▊▉█"
+
+
+@contextlib.contextmanager
+def _full_disks_pass() -> Iterator[None]:
+    """A log on a full disk loses lines; the worker waits for room, as it does when its own files have none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 @dataclass
@@ -62,7 +76,7 @@ class Console:
         self._names: dict[str, int] = {}  # cell name -> the first job with that name
 
     def tell(self, event: ProgressEvent) -> None:
-        with self._lock:
+        with self._lock, _full_disks_pass():
             line = self._line(event)
             self._erase()
             if line:
@@ -73,7 +87,7 @@ class Console:
             self.out.flush()
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, _full_disks_pass():
             self._erase()
             self._jobs.clear()
 

@@ -86,7 +86,7 @@ def test_what_is_said_counts_the_trials_that_a_person_asked_for(db: Database, tm
     (line, _) = enqueued(db, tmp_path, "budget.trials=7")  # neither named again: they stay
     assert "S is extended: job 1 from 5 to 7 trials; it is queued" in line.told
     (line, _) = enqueued(db, tmp_path, "budget.trials=6")
-    assert "0 of 10 trials ended (3 of them beside its search, 6 asked for)" in line.told
+    assert "0 of 10 trials ended (3 of them outside its search, 6 asked for)" in line.told
     (line, _) = enqueued(db, tmp_path, "budget.seeds=4")
     assert "S is extended: job 1 runs its winner with 3 other seeds, too; it is queued" in line.told
     (line, _) = enqueued(db, tmp_path, "budget.trials=9", "budget.seeds=5")

@@ -45,7 +45,7 @@ def test_each_is_told_whole_at_any_width():
     for width in (40, 52, 120):
         told = said(nodes.rows(view(UP, SILENT, BAD, NEVER), width))
         for words in ("gpu3 (gpu3.example): up", "2 of 4 slots: 20M/h3 t5, 20M/h5 t2", "61°C", "gpu4", "silent 40 s",
-                      "quarantined: it runs another fts", "gpu6: lost", "never heard of"):  # fmt: skip
+                      "quarantined: it runs another fts", "gpu6: lost", "no message yet"):  # fmt: skip
             assert all(word in told for word in words.split()), (width, words)
         assert "…" not in told
 

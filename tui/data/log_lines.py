@@ -33,14 +33,14 @@ ENDS = (*FAILED, *RELEASED)  # events that store the end of a log
 def last_words(db: Database, snapshot: Snapshot, request: ReadRequest, path: Path) -> LastLines | None:
     """Returns the last lines of the job in trouble, or of the worker that has stopped. Not cached: it reads little."""
     job = next((job for job in snapshot.jobs if job.id == request.words_of), None)
-    said = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], request, path)
+    last = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], request, path)
     if (
-        said is None
+        last is None
         and request.at is None
         and (worker := departed(snapshot, request.now or snapshot.taken_at)) is not None
     ):
-        said = worker_lines(worker, snapshot, path.absolute().parent, request.now or snapshot.taken_at)
-    return said
+        last = worker_lines(worker, snapshot, path.absolute().parent, request.now or snapshot.taken_at)
+    return last
 
 
 def _last_of_job(db: Database, job: Job, name: str, request: ReadRequest, path: Path) -> LastLines | None:
