@@ -83,7 +83,7 @@ def pytest_collection_finish() -> None:
     if (textual := sys.modules.get("textual.css.stylesheet")) is not None:
         parse_each_style_once(textual.Stylesheet)
     if (pictures := sys.modules.get("fts.tui.pictures")) is not None:
-        compose_no_picture(pictures.MonitorScreen, pictures.Still)
+        compose_no_picture(pictures.MonitorScreen, pictures.HeadlessApp)
     forks.install()
     gc.collect()
     gc.freeze()

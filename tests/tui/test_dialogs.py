@@ -116,7 +116,7 @@ async def test_a_dialog_follows_the_size_of_the_terminal(db_path):
             await pilot.resize_terminal(*size)
             await pilot.pause()
             assert app.screen.region.contains_region(app.screen.query_one("#box").region)
-            assert "A waiting job is" in on_screen(app)
+            assert "A queued job does" in on_screen(app)
         await press(pilot, "escape", ":")
         for size in ((40, 8), (120, 40)):
             await pilot.resize_terminal(*size)
