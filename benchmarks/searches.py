@@ -51,7 +51,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Comparison:
     """A search compared with the unpruned one of its cell."""
 
     search: Search
@@ -185,11 +185,11 @@ def worth(trial: Trial, spec: CellSpec) -> float:
     return -value if spec.objective == "val_auc" else value
 
 
-def beside(searches: Sequence[Search]) -> list[Beside]:
+def beside(searches: Sequence[Search]) -> list[Comparison]:
     """Compares each search with the first one."""
     reference = searches[0]
     return [
-        Beside(search, search.epochs / reference.epochs, search.best - reference.best, same_days(search, reference))
+        Comparison(search, search.epochs / reference.epochs, search.best - reference.best, same_days(search, reference))
         for search in searches
     ]
 

@@ -11,7 +11,7 @@ from fts.analysis.scaling import FEWEST_SIZES
 
 if TYPE_CHECKING:
     from fts.analysis.summarise import CellSummary, Group
-    from fts.analysis.walked import Beside, Walked
+    from fts.analysis.walked import Comparison, Walked
     from fts.scores.intervals import Difference, Interval
 
 
@@ -61,7 +61,7 @@ def _beats_volatility(group: Group, walks: tuple[Walked, ...]) -> Answer:
     if mine := _of_group(group, walks):
         return _by_folds(group, question, [(w, w.forecast) for w in mine], "the best volatility forecast")
     judged = [
-        _Judged(c, c.beyond.auc_gain, c.against_volatility, c.beyond.loss_at_once)
+        _CellVerdict(c, c.beyond.auc_gain, c.against_volatility, c.beyond.loss_at_once)
         for c in group.cells
         if c.beyond is not None
     ]
@@ -78,7 +78,7 @@ def _beats_baseline(group: Group, walks: tuple[Walked, ...]) -> Answer:
     if mine := _of_group(group, walks):
         return _by_folds(group, question, [(w, w.baseline) for w in mine], "the best baseline")
     judged = [
-        _Judged(
+        _CellVerdict(
             c,
             c.auc_gain,
             c.against_baseline,
@@ -96,7 +96,7 @@ def _of_group(group: Group, walks: tuple[Walked, ...]) -> list[Walked]:
     return [w for w in walks if (w.row.task, w.row.tier) == (group.task, group.tier)]
 
 
-def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | None]], rival: str) -> Answer:
+def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Comparison | None]], rival: str) -> Answer:
     """Answers from the winners' walk-forward folds."""
     compared = [(walk, beside) for walk, beside in judged if beside is not None]
     folds = judged[0][0].row.folds
@@ -105,7 +105,7 @@ def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | N
         return Answer(question, "cannot say", why)
     verdicts = [walk.verdict(beside, len(compared)) for walk, beside in compared]
     better, worse = verdicts.count("above"), verdicts.count("below")
-    losses = [beside.loss.at_once(len(compared)) for walk, beside in compared if walk.knows_luck]
+    losses = [beside.loss.at_once(len(compared)) for walk, beside in compared if walk.has_several_seeds]
     many, at_once = "1 winner", ""
     if len(compared) > 1:
         many, at_once = f"{len(compared)} winners", ", by intervals for all of them at once (Bonferroni)"
@@ -120,7 +120,7 @@ def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | N
     if lead:
         why = "with one seed" if lead[0][0].seeds < 2 else "not clearly on the folds before its search's days"
         return Answer(question, "perhaps", f"{told} {_winners(len(lead))} ahead on all days, but {why}.")
-    if alone := [walk for walk, _ in compared if not walk.knows_luck]:
+    if alone := [walk for walk, _ in compared if not walk.has_several_seeds]:
         of_it = (
             f"`fts replicate {alone[0].row.experiment} --folds {alone[0].asked_folds} --seeds 3` trains it with others"
         )
@@ -141,7 +141,7 @@ def _winners(n: int) -> str:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _CellVerdict:
     """A cell and its rivals: the strongest by AUC, and the one with the lowest loss."""
 
     cell: CellSummary
@@ -150,7 +150,7 @@ class _Judged:
     loss_at_once: Interval | None
 
 
-def _compared(group: Group, question: str, judged: list[_Judged], rival: str) -> Answer:
+def _compared(group: Group, question: str, judged: list[_CellVerdict], rival: str) -> Answer:
     better = [one.cell for one in judged if one.verdict == "above"]
     worse = [one.cell for one in judged if one.verdict == "below"]
     looks = max(one.cell.looks for one in judged)
@@ -189,7 +189,7 @@ def _compared(group: Group, question: str, judged: list[_Judged], rival: str) ->
     return Answer(question, "not shown", f"{counts}. The intervals of the other cells include zero.")
 
 
-def _by_loss(judged: list[_Judged]) -> str:
+def _by_loss(judged: list[_CellVerdict]) -> str:
     """Answers the question by log loss, against the rival with the lowest loss, which may not be the best by AUC."""
     gains = [one.loss_at_once for one in judged if one.loss_at_once is not None]
     clear = [gain.value for gain in gains if not gain.covers(0.0)]

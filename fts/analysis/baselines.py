@@ -106,7 +106,7 @@ def fit_one(name: str, inputs: str, cell: CellData, seed: int = 0, n_jobs: int =
     """Fits one baseline on one view of the windows, an entry of BASELINES. Raises KeyError for any other."""
     if name == PRIOR:
         return score_baseline(name, inputs, cell, lambda: np.full(len(cell.val_ends), cell.prior), seed)
-    train, val = _seen(name, inputs, cell, seed)
+    train, val = _inputs(name, inputs, cell, seed)
     predict = partial(_fit_and_predict, MODELS[name](seed, n_jobs), train, _labels(cell, cell.train_ends), val)
     return score_baseline(name, inputs, cell, predict, seed)
 
@@ -185,7 +185,7 @@ def flat_windows(cell: CellData, ends: NDArray[np.int64]) -> Floats:
     return np.concatenate([x_NCF.reshape(len(ends), -1), mean_N1F[:, 0], sd_N1F[:, 0]], axis=1)
 
 
-def _seen(name: str, inputs: str, cell: CellData, seed: int) -> tuple[Floats, Floats]:
+def _inputs(name: str, inputs: str, cell: CellData, seed: int) -> tuple[Floats, Floats]:
     """Returns a baseline's inputs for each training and each validation window, both (N, inputs)."""
     ends = cell.train_ends, cell.val_ends
     if inputs == BARS:

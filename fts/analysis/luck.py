@@ -65,7 +65,7 @@ def no_skill_search(
     if n_trials < 1:
         raise ValueError(f"a search has at least one trial, got {n_trials}")
     y_N, p_N = checked_labels(y, p)
-    null_R = np.sort(null_aucs(y_N, p_N, _kept_together(p_N, horizon), seed, n))
+    null_R = np.sort(null_aucs(y_N, p_N, _days_per_block(p_N, horizon), seed, n))
     sd = float(null_R.std())
     observed = float(auc(y_N, p_N, None)[0])
     best = _expected_maximum(null_R, n_trials)
@@ -81,7 +81,7 @@ def no_skill_search(
     )
 
 
-def _kept_together(p: NDArray[np.float64], horizon: int) -> float:
+def _days_per_block(p: NDArray[np.float64], horizon: int) -> float:
     """Returns the days per block: twice an interval's, because shuffling cuts dependence, and at most a quarter of all.
 
     On simulated years without skill and with moods that last for months (AR .97) single blocks called 8 in 100 better

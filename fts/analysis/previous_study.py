@@ -20,7 +20,7 @@ AUCS: dict[tuple[str, int], float] = {
 HEAD = ["cell", "earlier AUC", "here", "95 %", "the earlier value lies"]
 
 
-def beside_earlier(group: Group) -> list[list[str]]:
+def earlier_rows(group: Group) -> list[list[str]]:
     """Returns head and rows for the cells that the earlier study also had; empty if there are none."""
     rows = [_row(cell, AUCS[cell.budget, cell.horizon]) for cell in group.cells if _comparable(group, cell)]
     return [HEAD, *rows] if rows else []

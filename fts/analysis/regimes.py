@@ -17,7 +17,7 @@ import pandas as pd
 
 from fts.analysis.tables_page import signed
 from fts.scores.dependence import LEVEL, TooFewSamples, block_length
-from fts.scores.folds import stretches
+from fts.scores.folds import fold_days
 from fts.scores.intervals import Interval, resample
 from fts.scores.metrics import auc
 
@@ -72,7 +72,7 @@ def regimes(
 ) -> list[Regime]:
     """Returns thirds by volatility, then years. All arrays have the same N days in time order. Raises TooFewSamples."""
     weights_RN = resample(len(y_N), block_length(y_N, horizon), 0, RESAMPLES)
-    fold_N = np.concatenate([np.full(len(k), n) for n, k in enumerate(stretches(len(y_N), folds))])
+    fold_N = np.concatenate([np.full(len(k), n) for n, k in enumerate(fold_days(len(y_N), folds))])
     found = []
     for name, member in _parts(days, volatility_N):
         n_pos = int(y_N[member].sum())

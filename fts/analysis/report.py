@@ -21,7 +21,7 @@ from fts.analysis.answers import answers
 from fts.analysis.figures import draw_all, write_figure
 from fts.analysis.findings import MANY, Conclusion, findings, missing
 from fts.analysis.page import render
-from fts.analysis.previous_study import beside_earlier
+from fts.analysis.previous_study import earlier_rows
 from fts.analysis.sections import sections
 from fts.analysis.summarise import Group, summarise
 from fts.analysis.walked import Walked, section, walked
@@ -140,7 +140,7 @@ def _shown(study: StudyData, group: Group, figures: list[dict[str, Any]]) -> dic
         "matrix": tables_page.matrix(group),
         "baselines": tables_page.baseline_rows(study, group),
         "scores": tables_page.score_rows(group),
-        "earlier": beside_earlier(group),
+        "earlier": earlier_rows(group),
         "figures": figures,
     }
 
@@ -159,7 +159,7 @@ def _drawn(study: StudyData, group: Group, folder: Path, number: int, n_groups: 
                 "title": title if n_groups == 1 else f"{title}: {group.task} on {group.tier}",
                 "caption": caption,
                 "svg": write_figure(figure, folder / "figures", file),
-                "table": tables_page.beside_figure(name, group),
+                "table": tables_page.figure_table(name, group),
             }
         )
     return shown

@@ -80,7 +80,7 @@ def score_rows(group: Group) -> list[list[Any]]:
     return [head.split("|"), *rows]
 
 
-def beside_figure(name: str, group: Group) -> list[list[str]]:
+def figure_table(name: str, group: Group) -> list[list[str]]:
     """Returns a small table below a figure, head first; empty for figures without one."""
     if name == "hyperparameters" and group.variance.effects:
         head = ["parameter", *[f"median h{h}" for h in group.variance.horizons]]

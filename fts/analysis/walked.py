@@ -14,7 +14,7 @@ import numpy as np
 from fts.analysis.beyond_volatility import is_forecast
 from fts.analysis.tables_page import ends, ranged
 from fts.scores.dependence import TooFewSamples
-from fts.scores.folds import Luck, measured, over_folds, paired, stretches
+from fts.scores.folds import Luck, fold_days, measured, over_folds, paired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ FEWEST = 250  # days before the search's validation part; with fewer they are no
 
 
 @dataclass(frozen=True)
-class Beside:
+class Comparison:
     """Walked winner minus its strongest rivals on the same days; the intervals include days and seeds."""
 
     rival: BaselineRow  # with the highest AUC
@@ -51,11 +51,11 @@ class Walked:
     auc: Interval
     loss: Interval
     by_fold: tuple[float, ...]  # AUC, mean over the seeds
-    baseline: Beside | None  # with the highest AUC on these folds
-    forecast: Beside | None  # the volatility forecast with the highest AUC
+    baseline: Comparison | None  # with the highest AUC on these folds
+    forecast: Comparison | None  # the volatility forecast with the highest AUC
 
     @property
-    def knows_luck(self) -> bool:
+    def has_several_seeds(self) -> bool:
         """Whether it was trained more than once: one training allows no verdict."""
         return self.seeds > 1
 
@@ -64,9 +64,9 @@ class Walked:
         """Returns 4of6, as `fts replicate` accepts it."""
         return self.row.walk_task.partition("walk-forward:")[2].split(" ")[0]
 
-    def verdict(self, beside: Beside | None, looks: int) -> str:
+    def verdict(self, beside: Comparison | None, looks: int) -> str:
         """Returns above | below | open, of `looks` winners; above needs it before its search's days and two seeds."""
-        if beside is None or not self.knows_luck:
+        if beside is None or not self.has_several_seeds:
             return "open"
         if beside.auc.at_once(looks).high < 0:
             return "below"
@@ -81,13 +81,13 @@ def walked(study: StudyData) -> tuple[Walked, ...]:
         rivals = [b for b in study.baselines if (b.task, b.horizon, b.tier) == (row.walk_task, row.horizon, row.tier)]
         with_days = [b for b in rivals if b.data_md5 == row.data_md5]
         try:
-            found.append(_judged(row, with_days))
+            found.append(_evaluated(row, with_days))
         except TooFewSamples:
             continue
     return tuple(found)
 
 
-def _judged(row: WalkRow, rivals: Sequence[BaselineRow]) -> Walked:
+def _evaluated(row: WalkRow, rivals: Sequence[BaselineRow]) -> Walked:
     days, y, lucks = row.dates, row.y, row.lucks
     before = days < row.chosen_from if row.chosen_from is not None else np.zeros(len(days), bool)
     known = [(rival, p) for rival in rivals if (p := rival.on(days)) is not None]
@@ -101,14 +101,16 @@ def _judged(row: WalkRow, rivals: Sequence[BaselineRow]) -> Walked:
         loss=measured("log_loss", y, row.p_SN, row.folds, row.horizon, lucks["log_loss"]),
         by_fold=tuple(
             float(np.mean([over_folds("auc", y[k], p[k], 1)[0] for p in row.p_SN]))
-            for k in stretches(len(y), row.folds)
+            for k in fold_days(len(y), row.folds)
         ),
-        baseline=_beside(row, known, before),
-        forecast=_beside(row, [one for one in known if is_forecast(one[0])], before),
+        baseline=_compare_rivals(row, known, before),
+        forecast=_compare_rivals(row, [one for one in known if is_forecast(one[0])], before),
     )
 
 
-def _beside(row: WalkRow, known: Sequence[tuple[BaselineRow, np.ndarray]], before: np.ndarray) -> Beside | None:
+def _compare_rivals(
+    row: WalkRow, known: Sequence[tuple[BaselineRow, np.ndarray]], before: np.ndarray
+) -> Comparison | None:
     """Compares the winner with the rivals of the highest AUC and of the lowest loss, which may differ."""
     if not known:
         return None
@@ -123,7 +125,7 @@ def _beside(row: WalkRow, known: Sequence[tuple[BaselineRow, np.ndarray]], befor
     lowest, q = min(known, key=lambda one: score("log_loss", one[1]))
     ahead = _before(row, p, before, row.lucks["auc"])
     losses = score("log_loss", q), minus("log_loss", q)
-    return Beside(rival, score("auc", p), minus("auc", p), lowest, *losses, ahead)
+    return Comparison(rival, score("auc", p), minus("auc", p), lowest, *losses, ahead)
 
 
 def _before(row: WalkRow, p: np.ndarray, before: np.ndarray, luck: Luck | None) -> Interval | None:
@@ -142,7 +144,7 @@ def _before(row: WalkRow, p: np.ndarray, before: np.ndarray, luck: Luck | None) 
 
 
 def _whole(row: WalkRow, before: np.ndarray) -> list[np.ndarray]:
-    return [k for k in stretches(len(row.y), row.folds) if before[k].all()]
+    return [k for k in fold_days(len(row.y), row.folds) if before[k].all()]
 
 
 HEAD: list[Any] = ["", "winner", "AUC", "loss", "AUC − baseline", "before the search",
@@ -198,7 +200,7 @@ def _row(one: Walked, new: bool) -> Row:
     ]
 
 
-def _of(beside: Beside | None) -> str:
+def _of(beside: Comparison | None) -> str:
     return "" if beside is None else f"{beside.rival.result.name}: {beside.rival_auc:.3f}"
 
 

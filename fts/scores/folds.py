@@ -40,7 +40,7 @@ class Luck:
         return float(t.ppf((1 + LEVEL) / 2, self.freedom)) * self.sd * float(np.sqrt(share))
 
 
-def stretches(n: int, folds: int) -> list[NDArray[np.int64]]:
+def fold_days(n: int, folds: int) -> list[NDArray[np.int64]]:
     """Returns the days of each fold: validation parts have equal length and follow each other."""
     return np.array_split(np.arange(n), folds)
 
@@ -49,7 +49,7 @@ def over_folds(metric: str, y: Floats, p: Floats, folds: int, weights: Floats | 
     """Returns the mean of the folds' scores: R values, one without weights; NaN if a fold has only one class."""
     score = METRICS[metric]
     with np.errstate(invalid="ignore", divide="ignore"):
-        each = [score(y[k], p[k], None if weights is None else weights[:, k]) for k in stretches(len(y), folds)]
+        each = [score(y[k], p[k], None if weights is None else weights[:, k]) for k in fold_days(len(y), folds)]
     mean_R: Floats = np.mean(each, axis=0)
     return mean_R
 
@@ -111,7 +111,7 @@ def _interval(
         return apart
 
     series = SERIES[metric]
-    parts = stretches(len(y), folds)
+    parts = fold_days(len(y), folds)
     apart = combined(lambda p: np.concatenate([series(y[k], p[k]) for k in parts]))
     block = block_length(apart, horizon)
     weights = resample(len(y), block, seed=0, n=n)

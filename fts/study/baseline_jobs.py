@@ -58,7 +58,7 @@ def baseline_of(cell: CellSpec) -> CellSpec:
     )
 
 
-def put_first(db: Database, written: Sequence[tuple[CellSpec, Enqueued]], who: str | None = None) -> None:
+def move_before_cells(db: Database, written: Sequence[tuple[CellSpec, Enqueued]], who: str | None = None) -> None:
     """Moves new baselines before queued cells: they take seconds, and every cell is compared with them."""
     from fts.state import transitions
 

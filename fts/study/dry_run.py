@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fts.jobs.api.study import Program
 
 ROWS = 64  # windows in the step
-TRIED = ("tiny", "2M", "20M")  # budgets small enough to run a real step
+STEP_BUDGETS = ("tiny", "2M", "20M")  # budgets small enough to run a real step
 PATIENCE_S = 180.0  # for one step of 20M on a slow machine, including the import of torch
 
 
@@ -49,7 +49,7 @@ def check_cells(places: Places, cells: Iterable[CellSpec]) -> Iterator[Checked]:
         noted: set[str | None] = {None}
         for cell in cells:
             program = program_of(cell.kind, cell.cv)
-            if cell.kind != "baseline" and cell.budget not in TRIED:
+            if cell.kind != "baseline" and cell.budget not in STEP_BUDGETS:
                 checked = check_on_paper(cell)
             else:
                 if program.words not in tried:

@@ -33,10 +33,10 @@ def _problem(root: Path, cell: CellSpec, cv: str | None) -> str | None:
         folds = last_folds(data, judged, of)
     except (BadSplit, ValueError) as error:
         return str(error)
-    return next((said for fold in folds if (said := _of_fold(data, fold, of))), None)
+    return next((said for fold in folds if (said := _fold_problem(data, fold, of))), None)
 
 
-def _of_fold(data: CellData, fold: Fold, of: int) -> str | None:
+def _fold_problem(data: CellData, fold: Fold, of: int) -> str | None:
     for part, ends in (("training", fold.train_ends), ("validation", fold.val_ends)):
         n, n_pos = len(ends), int(data.y_T[ends].sum())
         if n_pos in (0, n):

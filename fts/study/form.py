@@ -71,7 +71,7 @@ class MatrixOffer(Offer):
             cells = specs_of(wanted, **given)
         with cost.reading(self.places) as db:
             jobs = () if db is None else own_jobs(db)
-        now = [standing(cell, jobs, again) for cell in cells]
+        now = [cell_now(cell, jobs, again) for cell in cells]
         after = trials_after(seeds, None if folds == NO_FOLDS or cells[0].cv else folds)
         return _Chosen(cells, now, [], cells[0].trials, cells[0].pruner, after)
 
@@ -109,7 +109,7 @@ def _with_choices(field: Field) -> Field:
     return Field(field.name, field.label, CHOICE, field.help, field.default, field.usual, known[field.name])
 
 
-def standing(cell: CellSpec, jobs: Sequence[Job], again: bool) -> CellNow:
+def cell_now(cell: CellSpec, jobs: Sequence[Job], again: bool) -> CellNow:
     """Returns what `fts enqueue` would do with the cell."""
     name = f"{cell.budget}/h{cell.horizon}"
     labels: dict[str, str | int | float] = {"budget": cell.budget, "horizon": cell.horizon}

@@ -36,7 +36,7 @@ log = logging.getLogger("fts.worker")
 QUESTION = ("task", "horizon", "tier", "data_md5", "split", "cv")  # equal fields and span: equal days and labels
 
 
-JUDGED = ("cell", "walk")  # kinds of jobs that are compared with baselines
+COMPARED_KINDS = ("cell", "walk")  # kinds of jobs that are compared with baselines
 
 
 def refresh(db: Database, places: Places, job: Job, who: str) -> list[Margin]:
@@ -44,10 +44,10 @@ def refresh(db: Database, places: Places, job: Job, who: str) -> list[Margin]:
     jobs = own_jobs(db)
     if job.kind == "walk":  # its seeds also estimate the luck of the other walks
         cells = [other for other in jobs if other.kind == "walk" and same_folds(other) == same_folds(job)]
-    elif job.kind in JUDGED:
+    elif job.kind in COMPARED_KINDS:
         cells = [job]
     elif job.kind == "baseline":
-        cells = [other for other in jobs if other.kind in JUDGED and question(other) == question(job)]
+        cells = [other for other in jobs if other.kind in COMPARED_KINDS and question(other) == question(job)]
     else:
         cells = []
     known = {margin.job_id: margin for margin in queries.margins(db)}

@@ -123,15 +123,16 @@ def enqueue_cells(
     if db is not None:
         found = write(db, cells, who, again=again, dry_run=True)
     cells = [
-        _as_new(places, cell, new_seeds, new_folds, tell) if cell.kind == "cell" and (there is None or there.created)
+        _with_winner_options(places, cell, new_seeds, new_folds, tell)
+        if cell.kind == "cell" and (there is None or there.created)
         else cell
         for cell, there in zip(cells, found, strict=True)
-    ]  # fmt: skip
+    ]
     lines = [Line(cell, None, None, False) for cell in cells]
     new = [n for n, there in enumerate(found) if _needs_work(there)]
     _check_folds(places, [cells[n] for n in new])
     work = new if check else []
-    for n, line in zip(work, _tried(places, [cells[n] for n in work], tell), strict=True):
+    for n, line in zip(work, _dry_run_lines(places, [cells[n] for n in work], tell), strict=True):
         lines[n] = line
     if refused := [line for line in lines if line.problem]:
         reasons = "; ".join(f"{_name(line.cell)}: {line.problem}" for line in refused)
@@ -139,13 +140,13 @@ def enqueue_cells(
     if not dry_run:
         assert db is not None, "only a dry run needs none"
         found = written = write(db, cells, who, again=again)
-        from fts.study.baseline_jobs import put_first
+        from fts.study.baseline_jobs import move_before_cells
 
-        put_first(db, list(zip(cells, written, strict=True)), who)
+        move_before_cells(db, list(zip(cells, written, strict=True)), who)
     return _lines(db, lines, found, dry_run)
 
 
-def _as_new(
+def _with_winner_options(
     places: Places, cell: CellSpec, seeds: int, folds: str | None, tell: Callable[[str], None] | None
 ) -> CellSpec:
     """Adds seeds and folds for the winner of a new cell. No folds if each trial is already evaluated on folds."""
@@ -335,7 +336,7 @@ def _space(
     return space_for(budget, n_features, dict(overrides or {}), **window)
 
 
-def _tried(places: Places, cells: Sequence[CellSpec], tell: Callable[[str], None] | None) -> list[Line]:
+def _dry_run_lines(places: Places, cells: Sequence[CellSpec], tell: Callable[[str], None] | None) -> list[Line]:
     from fts.study.dry_run import check_cells
 
     lines = []

@@ -28,12 +28,12 @@ def opened_by(db: Database, train: CellSpec) -> str | None:
     Only the trial it was opened for is evaluated, and only once: a second model would be a choice made on test data.
     """
     opened = queries.opening(db, str(train.origin.get("experiment")))
-    if opened is None or opened.scores is not None or not _is_of(train.origin, opened):
+    if opened is None or opened.scores is not None or not _repeats_opened_trial(train.origin, opened):
         return None
     return opener(opened)
 
 
-def _is_of(origin: dict[str, Any], opened: Opening) -> bool:
+def _repeats_opened_trial(origin: dict[str, Any], opened: Opening) -> bool:
     """Whether a final training repeats the opened trial; cells of another seed or tier may have the same name."""
     return (origin.get("job"), origin.get("trial")) == (opened.job_id, opened.trial)
 
@@ -64,7 +64,11 @@ def evaluate_once(db: Database, places: Places, experiment: str, who: str) -> di
 
 def final_jobs(db: Database, opened: Opening) -> list[Job]:
     """Returns the finished train jobs of the trial that the test set was opened for, newest first."""
-    jobs = [job for job in own_jobs(db, ["done"]) if job.kind == "train" and _is_of(job.spec["origin"], opened)]
+    jobs = [
+        job
+        for job in own_jobs(db, ["done"])
+        if job.kind == "train" and _repeats_opened_trial(job.spec["origin"], opened)
+    ]
     return sorted(jobs, key=lambda job: -job.id)
 
 
@@ -77,12 +81,12 @@ def model_folder(places: Places, train: Job) -> Path:
     folder = places.outputs / "models" / f"{train.experiment.removeprefix('train_')}_t{origin['trial']}"
     return (
         folder
-        if _made_of(folder) in (None, origin.get("job"))
+        if _job_of_model(folder) in (None, origin.get("job"))
         else folder.with_name(f"{folder.name}_job{origin['job']}")
     )
 
 
-def _made_of(folder: Path) -> int | None:
+def _job_of_model(folder: Path) -> int | None:
     """Returns the job number of the cell whose model is in the folder; None if unknown."""
     try:
         job = json.loads((folder / "config.json").read_text())["origin"]["job"]

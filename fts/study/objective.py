@@ -25,7 +25,7 @@ PROBED_STEPS = 2  # the first step creates the optimizer's state, the second one
 
 
 def main() -> int:
-    """Runs the process until its stdin ends."""
+    """Runs the trial process and returns its exit code."""
     return process.main(run_trial, TrialSpec.from_json)
 
 

@@ -20,7 +20,7 @@ Cell = tuple[str, int]  # (budget, horizon)
 
 
 @dataclass(frozen=True)
-class Standing:
+class ExistingJob:
     """A job of the same question."""
 
     job: int
@@ -38,7 +38,7 @@ class CellCost:
     shapes: int
     too_large: int  # architectures that cannot run here
     waiting: int  # architectures that need more than a slot's share
-    same: tuple[Standing, ...] = ()  # jobs of the same question
+    same: tuple[ExistingJob, ...] = ()  # jobs of the same question
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ def cost_of(plan: CellPlan) -> CellCost:
     needs = [shape.predicted_bytes for shape in fitting or plan.shapes] or [0]
     trial_s = plan.epochs * median(shape.epoch_s or 0.0 for shape in fitting) if fitting else None
     waiting = sum(shape.beyond_share for shape in fitting)
-    same = tuple(Standing(one.job, one.status, one.trials) for one in plan.same)
+    same = tuple(ExistingJob(one.job, one.status, one.trials) for one in plan.same)
     return CellCost(trial_s, min(needs), max(needs), len(plan.shapes), len(plan.too_large), waiting, same)
 
 
-def standing(cost: CellCost | None, trials: int) -> Standing | None:
+def existing_job(cost: CellCost | None, trials: int) -> ExistingJob | None:
     """Returns the job that `fts enqueue` would find for the cell; None: the cell is new."""
     there = cost.same if cost is not None else ()
     return min(there, key=lambda job: preference(job.status, job.trials, job.job, trials), default=None)
@@ -71,7 +71,7 @@ def standing(cost: CellCost | None, trials: int) -> Standing | None:
 
 def trials_left(cost: CellCost, trials: int, pruner: str = "none") -> float:
     """Returns how many trials would run, in unpruned trials; for an existing job only the additional ones."""
-    there = standing(cost, trials)
+    there = existing_job(cost, trials)
     had = 0 if there is None else min(there.trials, trials)
     return float(trials - had) if pruner == "none" or trials == had else worth_of_pruned(trials, had)
 
@@ -83,7 +83,8 @@ def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "no
     """
     known = [plan.cells[cell] for cell in cells if cell in plan.cells]
     left = [
-        (cost.trial_s, trials_left(cost, trials, pruner) + (0.0 if standing(cost, trials) else after)) for cost in known
+        (cost.trial_s, trials_left(cost, trials, pruner) + (0.0 if existing_job(cost, trials) else after))
+        for cost in known
     ]
     seconds = [trial_s * count for trial_s, count in left if trial_s is not None]
     free = [0.0] * plan.slots
@@ -99,15 +100,15 @@ def time_of(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "no
     return f"about {formatting.spell(total)} {within} with {formatting.count(plan.slots, 'slot')}{more}"
 
 
-def judged(plan: Preview, cells: Sequence[Cell], trials: int, after: float) -> str:
+def winner_costs(plan: Preview, cells: Sequence[Cell], trials: int, after: float) -> str:
     """Says what the winners of new cells cost; empty if nothing follows their searches."""
-    new = any(standing(plan.cells[cell], trials) is None for cell in cells if cell in plan.cells)
+    new = any(existing_job(plan.cells[cell], trials) is None for cell in cells if cell in plan.cells)
     if not after or not new:
         return ""
     return f"; of each new cell, its winner's other seeds and walk-forward cost as much as {after:.0f} trials"
 
 
-def pruned(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str) -> str:
+def pruner_savings(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str) -> str:
     """Says how much the pruner saves; empty without a pruner, or if nothing runs."""
     known = [plan.cells[cell] for cell in cells if cell in plan.cells]
     whole = sum(trials_left(cost, trials) for cost in known)
@@ -125,7 +126,7 @@ def sentences(plan: Preview, cells: Sequence[Cell], trials: int, pruner: str = "
     known = [(cell, plan.cells[cell]) for cell in cells if cell in plan.cells]
     said = [
         f"time: {time_of(plan, cells, trials, pruner, after)}; from {plan.source}"
-        f"{judged(plan, cells, trials, after)}{pruned(plan, cells, trials, pruner)}",
+        f"{winner_costs(plan, cells, trials, after)}{pruner_savings(plan, cells, trials, pruner)}",
         f"memory, {formatting.size(plan.share)} for each slot: {_by_budget(known)}",
     ]
     for budget in dict.fromkeys(budget for (budget, _), _ in known):

@@ -20,7 +20,7 @@ from fts.jobs.records.text_table import layout
 from fts.jobs.status import formatting, naming
 from fts.state.files import csv_text
 from fts.state.values import Job, JobStatus, Trial, TrialStatus
-from fts.study.margins import JUDGED
+from fts.study.margins import COMPARED_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -118,7 +118,7 @@ def _with_evidence(db: Database, row: Result, job: Job) -> Result:
     from fts.state import queries
     from fts.study.seeds import spread_of  # here: see results
 
-    if job.kind not in JUDGED:
+    if job.kind not in COMPARED_KINDS:
         return row
     margin = next((m for m in queries.margins(db) if m.job_id == job.id), None)
     if margin is not None and (margin.trial == row.best_trial or job.kind == "walk"):
@@ -384,7 +384,7 @@ def across_assets(rows: Iterable[Result], jobs: Iterable[Job]) -> Iterator[str]:
     found: dict[tuple[str, ...], dict[str, dict[str, Result]]] = {}
     for row in sorted(rows, key=lambda row: row.job):
         job = there[row.job]
-        if job.kind in JUDGED and row.auc_gain is not None:
+        if job.kind in COMPARED_KINDS and row.auc_gain is not None:
             asked = (f"{job.budget}/h{job.horizon}", job.task, job.tier)
             found.setdefault(asked, {}).setdefault(job.spec.get("cv") or "", {})[naming.ticker_of(job)] = row
     for (name, *_), splits in found.items():

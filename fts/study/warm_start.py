@@ -31,14 +31,14 @@ DATA = ("data_md5", "split")  # with other data or borders, validation days of t
 TRAINING = ("learning_rate", "weight_decay", "warmup_steps", "dropout")
 
 
-def warmed(db: Database, cells: Iterable[CellSpec], most: int = MOST, again: bool = False) -> list[CellSpec]:
+def with_warm_trials(db: Database, cells: Iterable[CellSpec], most: int = MOST, again: bool = False) -> list[CellSpec]:
     """Returns the cells with warm trials, if they have neighbours with complete trials; others unchanged.
 
     A cell that has a job keeps the first trials of that job: its neighbours have improved since, and it would become
     another search. With `again` it does.
     """
     cells, won = list(cells), winners(db)
-    there = {} if again else _first_trials_there(own_jobs(db))
+    there = {} if again else _existing_first_trials(own_jobs(db))
     known = (there.get(cell.cold_question) for cell in cells)
     return [
         replace(cell, warm_start=tuple(first_trials(cell, won, most)) if first is None else first)
@@ -46,7 +46,7 @@ def warmed(db: Database, cells: Iterable[CellSpec], most: int = MOST, again: boo
     ]
 
 
-def _first_trials_there(jobs: Iterable[Job]) -> dict[str, tuple[dict[str, Any], ...]]:
+def _existing_first_trials(jobs: Iterable[Job]) -> dict[str, tuple[dict[str, Any], ...]]:
     """Returns the first trials of the newest job, by question."""
     found: dict[str, tuple[dict[str, Any], ...]] = {}
     for job in sorted(jobs, key=lambda job: job.id):
@@ -65,15 +65,15 @@ def winners(db: Database) -> list[tuple[Job, Trial]]:
 
 def first_trials(cell: CellSpec, won: Sequence[tuple[Job, Trial]], most: int = MOST) -> list[dict[str, Any]]:
     """Returns parameters to try first, nearest neighbour first; never outside the cell's own space."""
-    lent: list[dict[str, Any]] = []
+    first: list[dict[str, Any]] = []
     for job, best in sorted(won, key=lambda pair: _distance(cell, pair[0])):
-        params = _lent(cell, job, best, len(lent))
-        if params is not None and params not in lent:
-            lent.append(params)
-    return lent[:most]
+        params = _params_for(cell, job, best, len(first))
+        if params is not None and params not in first:
+            first.append(params)
+    return first[:most]
 
 
-def _lent(cell: CellSpec, job: Job, best: Trial, number: int) -> dict[str, Any] | None:
+def _params_for(cell: CellSpec, job: Job, best: Trial, number: int) -> dict[str, Any] | None:
     """Returns the parameters that a neighbour's winner gives to this cell; None: none."""
     if (job.task, job.tier, best.objective) != (cell.task, cell.tier, cell.objective):
         return None
@@ -82,7 +82,7 @@ def _lent(cell: CellSpec, job: Job, best: Trial, number: int) -> dict[str, Any] 
     if job.budget == cell.budget and job.horizon != cell.horizon:
         params = dict(best.params)
     elif job.horizon == cell.horizon and _size(job.budget) < _size(cell.budget):
-        params = _drawn(cell, number) | {name: best.params[name] for name in TRAINING if name in best.params}
+        params = _random_params(cell, number) | {name: best.params[name] for name in TRAINING if name in best.params}
     else:
         return None
     return params if fits(cell.space, params) else None
@@ -99,7 +99,7 @@ def _inside(distribution: dict[str, Any], value: Any) -> bool:
     return isinstance(value, int | float) and distribution["low"] <= value <= distribution["high"]
 
 
-def _drawn(cell: CellSpec, number: int) -> dict[str, Any]:
+def _random_params(cell: CellSpec, number: int) -> dict[str, Any]:
     """Draws like a cold search: a smaller budget has no architecture of this size."""
     from fts.jobs.search.sampler import suggest  # here, not above: optuna costs 0.4 s
 

@@ -17,7 +17,7 @@ from fts.state.values import Job, JobStatus, Margin, Trial
 from fts.study.cell import CellSpec
 from fts.study.matrix import write
 from fts.study.outlook import expected_best, more_trials, outlooks, trials_after
-from fts.study.warm_start import first_trials, fits, warmed
+from fts.study.warm_start import first_trials, fits, with_warm_trials
 
 GRID = {"2M": ["d64-L2-h2-ff128", "d128-L2-h2-ff256"], "20M": ["d256-L4-h4-ff512"]}
 PARAMS = {"learning_rate": 5e-4, "weight_decay": 1e-3, "warmup_steps": 100, "dropout": 0.3}
@@ -74,22 +74,22 @@ def db(tmp_path: Path) -> Database:
 
 def test_another_horizon_lends_its_whole_configuration(db: Database):
     run_cell(db, cell("2M", 3), [0.6])
-    (warm,) = warmed(db, [cell("2M", 1)])
+    (warm,) = with_warm_trials(db, [cell("2M", 1)])
     assert warm.warm_start == ({"architecture": GRID["2M"][0]} | PARAMS,)
 
 
 def test_a_smaller_budget_lends_its_training_parameters_only(db: Database):
     run_cell(db, cell("2M", 1), [0.6])
-    (warm,) = warmed(db, [cell("20M", 1)])
+    (warm,) = with_warm_trials(db, [cell("20M", 1)])
     assert warm.warm_start == ({"architecture": GRID["20M"][0]} | PARAMS,)
-    assert warmed(db, [cell("20M", 1)]) == [warm]  # frozen: the same call, the same trials
+    assert with_warm_trials(db, [cell("20M", 1)]) == [warm]  # frozen: the same call, the same trials
 
 
 def test_the_nearest_neighbour_goes_first_and_doubles_are_dropped(db: Database):
     run_cell(db, cell("2M", 1), [0.6], params={"architecture": GRID["2M"][0]} | PARAMS | {"dropout": 0.5})
     run_cell(db, cell("20M", 5), [0.7])
     run_cell(db, cell("20M", 3), [0.7])
-    (warm,) = warmed(db, [cell("20M", 1)])
+    (warm,) = with_warm_trials(db, [cell("20M", 1)])
     assert [params["dropout"] for params in warm.warm_start] == [0.3, 0.5]
 
 
@@ -99,7 +99,7 @@ def test_a_larger_budget_other_data_another_task_or_another_objective_lends_noth
     run_cell(db, cell("2M", 3, objective="val_auc", experiment="other_objective"), [0.6])
     run_cell(db, cell("2M", 3, dataset="IXIC.dataset.a25", data_md5="1" * 32, experiment="other_data"), [0.6])
     run_cell(db, cell("2M", 5, split={"train": 0.5, "val": 0.4}, experiment="other_split"), [0.6])
-    assert warmed(db, [cell("2M", 1)]) == [cell("2M", 1)]
+    assert with_warm_trials(db, [cell("2M", 1)]) == [cell("2M", 1)]
 
 
 def test_a_winner_outside_the_cells_space_lends_nothing():

@@ -24,7 +24,7 @@ from fts.state.replay import rebuild
 from fts.state.values import Cause, Job
 from fts.study.cell import CellSpec
 from fts.study.matrix import enqueue_cells, write
-from fts.study.warm_start import warmed
+from fts.study.warm_start import with_warm_trials
 from tests.chaos.study import LENIENT, difference, job_identity
 from tests.cli.study import CELL, Said, cell, claim, finish_trial, make_study, runner, start_trial, store_data
 from tests.jobs.science import cells_of, make_data, opened, run_queue
@@ -383,10 +383,12 @@ def test_trials_borrowed_from_neighbours_do_not_make_a_cell_that_is_there_anothe
     """The neighbours have got on since: `--warm-start` typed again would borrow others."""
     lent = ({"architecture": "d16-L1-h2-ff32"},)
     write(db, [replace(cell("20M", 1), warm_start=lent)])
-    cold, warm = warmed(db, [cell("2M", 1), cell("20M", 1)])
+    cold, warm = with_warm_trials(db, [cell("2M", 1), cell("20M", 1)])
     assert (cold.warm_start, warm.warm_start) == ((), lent)
     assert [entry.job_id for entry in write(db, [cold, warm])] == [1, 2]
-    assert [spec.warm_start for spec in warmed(db, [cold, warm], again=True)] == [(), ()], "nobody has anything to lend"
+    assert [spec.warm_start for spec in with_warm_trials(db, [cold, warm], again=True)] == [(), ()], (
+        "nobody has anything to lend"
+    )
 
 
 # -- the commands

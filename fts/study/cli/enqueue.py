@@ -184,8 +184,9 @@ CELL_OPTIONS = (
         "--halving",
         callback=lambda ctx, option, text: None if text is None else Halving.parse(text),
         metavar="RUNG,GROWTH,KEEP,TRAILING",
-        help="rule of --pruner halving, frozen with the cell: first rung, growth, share of trials kept, epochs before "
-        f"a trailing trial ends; or single numbers by name (keep=1/3,trailing=none)  [default: {HALVING.numbers}]",
+        help="rule of --pruner halving, frozen with the cell: first rung, growth, share of trials kept, epochs without "
+        f"improvement that end a trailing trial; or single numbers by name (keep=1/3,trailing=none)  "
+        f"[default: {HALVING.numbers}]",
     ),
     click.option(
         "--parallel",
@@ -373,9 +374,9 @@ def enqueue(
     db = None if dry_run and not has_study(here().db) else open_for_person(here().db)  # a dry run makes no database
     try:
         if warm_start and db is not None:
-            from fts.study.warm_start import warmed
+            from fts.study.warm_start import with_warm_trials
 
-            specs = warmed(db, specs, again=again)
+            specs = with_warm_trials(db, specs, again=again)
         chosen = put_before(specs) if with_baselines else specs
         usual = choices.SEEDS if fields["winner_seeds"] is None else 1
         lines = matrix.enqueue_cells(
@@ -417,7 +418,7 @@ def _report(lines: list[matrix.Line], dry_run: bool, as_json: bool) -> None:
             f"{line.cell.budget}/h{line.cell.horizon}",
             line.cell.experiment,
             f"{line.cell.trials} x {line.cell.epochs}",
-            _became(line, dry_run),
+            _outcome(line, dry_run),
         )
         for line in lines
     ]
@@ -442,7 +443,7 @@ def _after(lines: list[matrix.Line]) -> str:
     return ", and ".join(told)
 
 
-def _became(line: matrix.Line, dry_run: bool) -> str:
+def _outcome(line: matrix.Line, dry_run: bool) -> str:
     """Returns the last column: what happened to a cell, or what would happen."""
     if line.is_new:
         return "would be enqueued" if dry_run else "queued"

@@ -45,12 +45,12 @@ def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_
     wanted = [parse_cell(cell, task) for cell in cells] or [
         (budget, horizon, task) for budget in choices.BUDGETS for horizon in choices.HORIZONS
     ]
-    known = chosen_here(known_specs(), fields)
+    known = of_named_data(known_specs(), fields)
     specs: list[CellSpec] = []
     for cell, word in zip(wanted, cells or [""] * len(wanted), strict=True):
         frozen = [spec for spec in known if word in (spec.experiment, spec.origin.get("experiment"))]
-        frozen = frozen or [spec for spec in known if asked_of(spec) == (*cell, fields.get("cv"))]
-        specs += frozen or named_here(specs_of([cell], **fields))
+        frozen = frozen or [spec for spec in known if cell_key(spec) == (*cell, fields.get("cv"))]
+        specs += frozen or with_queue_names(specs_of([cell], **fields))
     folder = out or here().outputs / "scripts"
     written = [folder / script_name(spec) for spec in specs]
     for path, spec in zip(written, specs, strict=True):
@@ -58,11 +58,11 @@ def script(cells: tuple[str, ...], whole: bool, out: Path | None, task: str, as_
     return emit_json("written", [str(path) for path in written]) if as_json else emit("\n".join(map(str, written)))
 
 
-def asked_of(spec: CellSpec) -> tuple[str, int, str, str | None]:
+def cell_key(spec: CellSpec) -> tuple[str, int, str, str | None]:
     return spec.budget, spec.horizon, spec.task, spec.cv
 
 
-def named_here(cells: list[CellSpec]) -> list[CellSpec]:
+def with_queue_names(cells: list[CellSpec]) -> list[CellSpec]:
     """Names new cells as the queue would name them."""
     if not has_study(here().db):
         return cells
@@ -72,7 +72,7 @@ def named_here(cells: list[CellSpec]) -> list[CellSpec]:
         return with_unique_names(db, cells)
 
 
-def chosen_here(known: list[CellSpec], fields: dict[str, Any]) -> list[CellSpec]:
+def of_named_data(known: list[CellSpec], fields: dict[str, Any]) -> list[CellSpec]:
     """Returns the known cells of the named tier and data set. An option's default must not exclude queued cells."""
     context = click.get_current_context()
     named = {
