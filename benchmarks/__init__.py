@@ -1,4 +1,4 @@
-"""Measurements of this machine: every speed claim in the documents has a row here."""
+"""Measurements on this machine; every speed claim in the documents has a row here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: two halves of one run, taken in turns, so that a busy machine slows both."""
+    """One comparison: two halves of one run, measured in turns, so that a busy machine slows both."""
 
     name: str
     ours: float
@@ -17,12 +17,12 @@ class Row:
     lower_is_better: bool = False
     share_of_peak: float | None = None  # of the matrix product measured in the same turns
     repeats: int = 1
-    spread: float | None = None  # half the middle half of the repeats, relative to the median
+    spread: float | None = None  # half the interquartile range of the repeats, relative to the median
     note: str = ""
 
     @property
     def ratio(self) -> float | None:
-        """Above 1: ours is better."""
+        """Our value relative to the reference; above 1: ours is better."""
         if not self.reference or not self.ours:
             return None
         return self.reference / self.ours if self.lower_is_better else self.ours / self.reference
@@ -42,7 +42,7 @@ class Row:
 
 
 def median_and_spread(values: list[float]) -> tuple[float, float]:
-    """The median, and half the distance between the quartiles relative to it."""
+    """Returns the median, and half the interquartile range relative to it."""
     ordered = sorted(values)
     n = len(ordered)
     middle = ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2

@@ -1,4 +1,4 @@
-"""`make bench`: measures this machine in one run and writes benchmarks/results.md, a row for every speed claim.
+"""`make bench`: measures this machine in one run and writes benchmarks/results.md, with a row for every speed claim.
 
 python -m benchmarks [--full] [NAME ...]        NAME: trainer, peers, overhead, memory, state, pruning, monitor ...
 """
@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 RESULTS = Path(__file__).parent / "results.md"
-# module -> what a reader of the page wants to know first
+# module -> heading of its section of the page
 PARTS = {
     "trainer": "Training speed: ours against a plain trainer, and share of the machine's matrix product",
     "peers": "Training speed against other PatchTST implementations (`pip install '.[peers]'`)",
@@ -58,7 +58,7 @@ def main() -> int:
         pages += [page] if page is not None else []
         text = "\n".join([heading(given.full), *pages])
         if not given.names:
-            RESULTS.write_text(text)  # after each part: a run that is cut short keeps what it has measured
+            RESULTS.write_text(text)  # after each part: an interrupted run keeps its results
     print(text if given.names else f"written: {RESULTS}")
     return 0
 
@@ -73,7 +73,7 @@ def heading(full: bool) -> str:
 
 
 def measure(name: str, full: bool) -> str | None:
-    """One section of the page, or `claims:folds`, a piece of one; None without its packages (said on stderr)."""
+    """Returns one section of the page, or part of one (`claims:folds`); None if packages are missing."""
     name, _, piece = name.partition(":")
     print(f"measuring: {PARTS[name]}", file=sys.stderr, flush=True)
     try:
@@ -91,7 +91,7 @@ def measure(name: str, full: bool) -> str | None:
 
 
 def table(rows: Sequence[Any]) -> str:
-    """Markdown of benchmarks.Row values; a column nobody fills is left out."""
+    """Returns benchmarks.Row values as markdown, without empty columns."""
     lines = [{**asdict(row), "ratio": row.ratio} for row in rows]
     shown = [name for name in COLUMNS if any(line[name] not in (None, "") for line in lines)]
     head = [COLUMNS[name] for name in shown]

@@ -1,4 +1,4 @@
-"""What checkpoints cost: seconds of one save beside the training between two, for a 2M and a 200M model.
+"""Measures the cost of checkpoints: seconds of one save and of the training between two, for a 2M and a 200M model.
 
 python -m benchmarks.checkpoint
 """
@@ -21,13 +21,13 @@ from fts.training.results import StepDone
 from fts.training.trainer import Trainer
 from fts.training.windows import TrainingData
 
-EVERY_S = 60.0  # of the trials' default
+EVERY_S = 60.0  # default of trials
 WINDOWS = 3302  # training windows of the S&P 500 cells
 SHAPES = {"2M": (Architecture(128, 12, 8, 256), 256), "200M": (Architecture(1024, 16, 16, 4096), 8)}  # shape, batch
 
 
 def rows(quick: bool = True) -> list[Row]:
-    """One row a budget; the larger model's step is timed on a small batch and counted up to an epoch."""
+    """Returns one row per budget; the larger model's step is timed on a small batch and scaled to an epoch."""
     return [_row(name, *SHAPES[name], repeats=3 if quick else 7) for name in SHAPES]
 
 
@@ -36,9 +36,9 @@ def _row(name: str, shape: Architecture, batch: int, repeats: int) -> Row:
     steps = [event.seconds for event in islice(trainer.run(), 4) if isinstance(event, StepDone)]
     step_s, _ = median_and_spread(steps[1:])
     epoch_s = step_s / batch * WINDOWS
-    with tempfile.TemporaryDirectory(dir=".") as folder:  # a temporary folder in memory would flatter us
+    with tempfile.TemporaryDirectory(dir=".") as folder:  # a temporary folder in memory would be too fast
         save_s, spread = median_and_spread([_save(trainer, Path(folder)) for _ in range(repeats)])
-    between_s = max(save_s / CHECKPOINT_SHARE, min(EVERY_S, epoch_s))  # the rule of fts.jobs.trial.process.Pace
+    between_s = max(save_s / CHECKPOINT_SHARE, min(EVERY_S, epoch_s))  # rule of fts.jobs.trial.process.Pace
     size = sum(p.numel() for p in trainer.model.parameters())
     return Row(
         name=f"checkpoint {name} ({size / 1e6:.1f}M parameters)",

@@ -1,11 +1,11 @@
-"""How often the flagship's claims are wrong on made-up studies whose truth is known, now and by the rules before.
+"""Measures how often the flagship's claims are wrong on simulated studies with known truth, now and by earlier rules.
 
-python -m benchmarks claims [--full]        (or a piece of it: claims:scaling, :horizons, :effective, :folds)
+python -m benchmarks claims [--full]        (or a part of it: claims:scaling, :horizons, :effective, :folds)
 
-Scaling: four sizes, one training or three of each, seeds .004 apart, days that all sizes share. Horizons: three
-searches of one bowl whose noise is .3, 1 and 3 times its spread. n effective: the width of an interval of the mean of
-as many independent days, beside the width of the real one. Folds: a model that is trained anew for each of four folds,
-with three seeds of their own luck, beside one that knows no seed.
+Scaling: four sizes, one or three trainings of each, seeds .004 apart, days shared by all sizes. Horizons: three
+searches of one bowl with noise of .3, 1 and 3 times its spread. n effective: the width of an interval of the mean of
+that many independent days, compared with the width of the real one. Folds: a model that is trained again for each of
+four folds, with three seeds, compared with one that has no seed.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def scaling_rows(studies: int) -> list[Row]:
 
 
 def _scaled(truth: Floats, trainings: int, studies: int) -> tuple[float, float, float, float]:
-    """Per cent: interval holds the fall, the former one does, a fall is seen, and was seen."""
+    """Returns in per cent: interval contains the fall, the earlier one does, a fall is found, and was found earlier."""
     rng = np.random.default_rng(0)
     counts = np.zeros(4)
     fall = truth[0] - truth[-1]
@@ -107,7 +107,7 @@ def horizon_rows(studies: int) -> list[Row]:
 
 
 def _called_different(noises: tuple[float, ...], bests: tuple[Floats, ...], studies: int) -> tuple[float, float]:
-    """Per cent of studies, by one response surface and by swapped ranks; 50 configurations, equal at all horizons."""
+    """Returns per cent of studies, by one response surface and by swapped ranks; all horizons have the same 50."""
     now = before = 0
     for seed in range(studies):
         rng = np.random.default_rng(seed)
@@ -124,7 +124,7 @@ def _called_different(noises: tuple[float, ...], bests: tuple[Floats, ...], stud
 
 
 def _swapped(there: Floats, here: Floats, x: Floats) -> float:
-    """The rule before: do parameters explain the differences in rank better than with the two ranks swapped at will?"""
+    """The earlier rule: do parameters explain differences in rank better than with the two ranks swapped at random?"""
     axes = np.linalg.svd((x - x.mean(axis=0)) / x.std(axis=0), full_matrices=False)[0]
     difference = stats.rankdata(there) - stats.rankdata(here)
     signs = np.random.default_rng(len(here)).choice((-1.0, 1.0), (500, len(here)))
@@ -137,7 +137,7 @@ def _swapped(there: Floats, here: Floats, x: Floats) -> float:
 
 
 def effective_rows(samples: int) -> list[Row]:
-    """1: the interval of n effective independent days is as wide as the one that is shown."""
+    """1 means: the interval of n effective independent days is as wide as the reported one."""
     found = []
     for kind in KINDS:
         rng = np.random.default_rng(2)
@@ -150,7 +150,8 @@ def effective_rows(samples: int) -> list[Row]:
             shown = (loss.high - loss.low) / 2
             sd = float(series.std())
             ratios.append(shown / (1.96 * sd / math.sqrt(effective_size(series, block))))
-            formerly = max(blocks_variance(series, block), slow_variance(series))  # less what few blocks add
+            # without the correction for few blocks
+            formerly = max(blocks_variance(series, block), slow_variance(series))
             before.append(shown / (1.96 * math.sqrt(formerly / len(y))))
         name = f"interval over that of n effective days, {kind.name}"
         found.append(Row(name, float(np.median(ratios)), "x", float(np.median(before)), "before", repeats=samples))
@@ -160,11 +161,11 @@ def effective_rows(samples: int) -> list[Row]:
 # ---------------------------------------------------------------- folds
 
 FOLDS, FOLD_DAYS, SEEDS = 4, 569, 3
-SKILL, SKILL_SD = 0.8, 0.25  # how far a training follows the mood, and how far trainings lie apart
+SKILL, SKILL_SD = 0.8, 0.25  # how well a training follows the mood, and its standard deviation
 
 
 def fold_rows(samples: int) -> list[Row]:
-    """The share of walk-forward differences in AUC whose interval holds the truth."""
+    """Returns the share of walk-forward differences in AUC with an interval that contains the truth."""
     return [_fold_row(kind, samples) for kind in KINDS[2:]]
 
 
@@ -191,7 +192,7 @@ def _fold_row(kind: Kind, samples: int) -> Row:
 
 
 def _days(rng: np.random.Generator, days: int, kind: Kind) -> tuple[Floats, Floats, Floats, Floats]:
-    """Labels, the mood, and the noise of two forecasters."""
+    """Returns labels, the mood, and the noise of two forecasters."""
     mood, own, other = (lasting(rng, days, kind.memory) for _ in range(3))
     ahead = np.convolve(rng.standard_normal(days + kind.horizon - 1), np.ones(kind.horizon), "valid")
     return (mood + ahead / math.sqrt(kind.horizon) > 0.6).astype(float), mood, own, other

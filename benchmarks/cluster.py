@@ -1,11 +1,11 @@
-"""What one head bears, and what losses of nodes cost: 1,000 slots that write, and a week of 20 nodes, 5 lost a day.
+"""Measures the load of one head and the cost of lost nodes: 1,000 slots that write, 20 nodes for a week.
 
 python -m benchmarks cluster [--full]
 
-The slots are threads that write what trials tell, through the group-committing writer. The nodes are agents that a
-command starts on this machine; a day is as long as the tiny trials need for five losses. Quick: one day, full: a week.
-Each study is compared with the same one undisturbed on local slots. How soon a loss is noticed is measured on a
-study of one node with the lease that a worker has by default.
+The slots are threads that write the facts of trials through the group-committing writer. The nodes are agents that a
+command starts on this machine; a day lasts as long as the tiny trials need for five losses. Quick: one day, full: a
+week. Each study is compared with an undisturbed one on local slots. The time until a loss is noticed is measured on a
+study of one node with the default lease of a worker.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def many_slots(seconds: float) -> list[Row]:
 
 
 def notices() -> list[Row]:
-    """Seconds from a loss until its attempt is closed."""
+    """Returns seconds from a loss until its attempt is closed."""
     silent, ended = noticed(signal.SIGSTOP), noticed(signal.SIGKILL)
     return [
         Row("a silent node noticed after", silent, "s", 15.0, "at most", True),
@@ -73,7 +73,7 @@ def noticed(how: signal.Signals) -> float:
 
 
 def week(days: int, trials: int) -> list[Row]:
-    """Twenty nodes, a cell each: a node is lost at random moments, and what is left is compared."""
+    """Runs twenty nodes, a cell each, loses nodes at random moments, and compares the results."""
     wanted, struck = days * LOSSES_A_DAY, Counter[str]()
     with tempfile.TemporaryDirectory() as calm, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         peace = Crew(Path(calm), pause_s=0.0, trials=trials)
@@ -107,7 +107,7 @@ def week(days: int, trials: int) -> list[Row]:
 
 
 def enqueue(crew: Crew, cells: int) -> None:
-    crew.study.environ.pop("FTS_NODE_LEASE_S", None)  # the lease that a worker has by default
+    crew.study.environ.pop("FTS_NODE_LEASE_S", None)  # the default lease of a worker
     sizes = ",".join(f"s{n}" for n in range(cells))
     crew.study.ok("enqueue", "train.py:objective", "--trials", str(crew.trials), "-m", f"size={sizes}")
 
@@ -118,7 +118,7 @@ def release(crew: Crew) -> None:
 
 
 def await_until(until: float) -> None:
-    assert time.monotonic() < until, "the study does not go on"
+    assert time.monotonic() < until, "the study does not continue"
     time.sleep(0.05)
 
 

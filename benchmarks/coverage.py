@@ -1,9 +1,9 @@
-"""How often a 95 % interval holds the truth, on made-up years whose truth is known, and how often plain percentiles do.
+"""Measures how often a 95 % interval contains the truth, on simulated years, and how often plain percentiles do.
 
 python -m benchmarks coverage [--full]
 
-Days have a mood that lasts (an AR(1) with the memory named), the label is whether mood and chance of the next H days
-exceed a level, and the forecaster sees the mood through noise that lasts as long. 640 days, as in a validation split.
+Days have a persistent mood (an AR(1) with the given memory), the label says whether mood and chance of the next H days
+exceed a level, and the forecaster sees the mood through equally persistent noise. 640 days, as in a validation split.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fts.scores.intervals import SERIES, Interval, auc_interval, compare, resamp
 from fts.scores.metrics import METRICS
 
 DAYS = 640
-MANY_DAYS = 200_000  # that stand for all days when the truth is measured
+MANY_DAYS = 200_000  # number of days from which the truth is computed
 RESAMPLES = 400
 PLAIN = "percentiles of the same blocks"
 
@@ -29,10 +29,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Kind:
-    """A sort of year."""
+    """A kind of simulated year."""
 
     name: str
-    memory: float  # of the mood and of the forecaster's noise: the correlation of a day with the next
+    memory: float  # of the mood and of the forecaster's noise: the correlation of consecutive days
     horizon: int = 1
 
 
@@ -47,7 +47,7 @@ SCORES = {"auc": "AUC", "log_loss": "log loss", "difference": "difference of two
 
 
 def rows(quick: bool = True) -> list[Row]:
-    """A row per kind of year and score: the share of samples, in per cent, whose interval holds the truth."""
+    """Returns a row per kind of year and score: the percentage of samples with an interval that contains the truth."""
     return [row for kind in KINDS for row in covered(kind, samples=40 if quick else 300)]
 
 
@@ -86,8 +86,8 @@ def covered(kind: Kind, samples: int) -> list[Row]:
 
 
 def intervals(y: Floats, first: Floats, second: Floats, horizon: int, seed: int) -> dict[str, Interval]:
-    """Ours: the AUC's and log loss's of the first forecaster, and of the first AUC minus the second."""
-    even = np.full(len(y), 0.5)  # whose loss is the same on every day, so that a difference to it is the loss itself
+    """Returns our intervals: the first forecaster's AUC and log loss, and the first AUC minus the second."""
+    even = np.full(len(y), 0.5)  # its loss is the same on every day, so a difference to it is the loss itself
     loss = compare(y, first, even, horizon, "log_loss", seed, RESAMPLES)
     return {
         "auc": Interval(math.nan, *auc_interval(y, first, horizon, seed, RESAMPLES)),
@@ -97,7 +97,7 @@ def intervals(y: Floats, first: Floats, second: Floats, horizon: int, seed: int)
 
 
 def percentiles(name: str, y: Floats, first: Floats, second: Floats, horizon: int, seed: int) -> Interval:
-    """What the same bootstrap gives without widening."""
+    """Returns the interval of the same bootstrap without widening."""
     metric = "log_loss" if name == "log_loss" else "auc"
     series = SERIES[metric](y, first) - (SERIES[metric](y, second) if name == "difference" else 0.0)
     weights = resample(len(y), block_length(series, horizon), seed, RESAMPLES)
@@ -109,7 +109,7 @@ def percentiles(name: str, y: Floats, first: Floats, second: Floats, horizon: in
 
 
 def years(rng: np.random.Generator, days: int, kind: Kind) -> tuple[Floats, Floats, Floats]:
-    """(labels, one forecaster's probabilities, another's), each of `days` values."""
+    """Returns (labels, one forecaster's probabilities, another's), each of `days` values."""
     mood, own, other = (lasting(rng, days, kind.memory) for _ in range(3))
     chance = rng.standard_normal(days + kind.horizon - 1)
     ahead = np.convolve(chance, np.ones(kind.horizon), "valid") / math.sqrt(kind.horizon)
@@ -119,7 +119,7 @@ def years(rng: np.random.Generator, days: int, kind: Kind) -> tuple[Floats, Floa
 
 
 def lasting(rng: np.random.Generator, days: int, memory: float) -> Floats:
-    """A standard normal AR(1) of `days` values."""
+    """Returns a standard normal AR(1) of `days` values."""
     from scipy.signal import lfilter
 
     started = lfilter([math.sqrt(1 - memory**2)], [1, -memory], rng.standard_normal(days + 500))

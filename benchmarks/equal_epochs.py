@@ -1,13 +1,13 @@
-"""What a share of the epochs buys: as many trials with halving as fit in it, beside an unpruned search of fifty.
+"""Compares halving with a share of the epochs (as many trials as fit) with an unpruned search of fifty trials.
 
 python -m benchmarks.equal_epochs [DB ...] [--share 1/3] [--trials 50] [--patience 10] [--rule 1,9,0.3,4 ...]
 
 Without a database: the curves in curves-2M.csv, of 300 real unpruned trials (2M cells, S&P 500, h1, h3, h5). The curves
-of all unpruned searches of a cell, whoever proposed them, are one pool. Each order of it is a study: its
-first fifty trials are the unpruned search; the search with halving tries the same ones in the same order and goes on
+of all unpruned searches of a cell, from any sampler, are one pool. Each order of it is a study: its
+first fifty trials are the unpruned search; the search with halving tries the same ones in the same order and continues
 until the share of the first one's epochs is spent (or the pool). `above` is its best value minus the unpruned one's.
-Both see the same pool, so that the luck of a proposal cancels out; what halving does to a sampler is not in it:
-benchmarks.searches has the searches that ran.
+Both see the same pool, so that the luck of proposals cancels out; the effect of halving on a sampler is not included:
+benchmarks.searches has searches that really ran.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Fitted:
 
     pool: str
     rule: str
-    trials: float  # mean number that fitted
-    share: float  # mean epochs spent, of the unpruned search's
-    near: float  # of the orders that end at most NO_WORSE above it
+    trials: float  # mean number of trials that fit
+    share: float  # mean epochs spent, relative to the unpruned search
+    near: float  # share of the orders that end at most NO_WORSE above it
     above: float  # mean
     above_p95: float
     above_max: float
@@ -56,7 +56,7 @@ COLUMNS = ("cell", "rule", "trials", "epochs", "within .001", "above, mean", "p9
 
 
 def rows(quick: bool = True) -> list[Row]:
-    """Halving, and no pruning at all, for a third of the epochs of fifty unpruned trials: the real curves."""
+    """Compares halving, and no pruning, with a third of the epochs of fifty unpruned trials, on the real curves."""
     told = []
     orders = 30 if quick else 200
     for name, rule in (("halving", HALVING), ("unpruned", Halving(keep=1.0, trailing=None))):
@@ -68,7 +68,7 @@ def rows(quick: bool = True) -> list[Row]:
 
 
 def fitted(pool: Pool, rule: Halving, share: float, trials: int = 50, orders: int = ORDERS) -> Fitted:
-    """Many studies of one pool; `trials` is the unpruned search's number. Of a small pool half are the search."""
+    """Replays many studies of one pool; the unpruned search has `trials`, or half of a small pool."""
     trials = min(trials, (len(pool.curves) + 1) // 2)
     runs, aboves, shares = [], [], []
     for order in shuffles(len(pool.curves), orders):
@@ -99,13 +99,13 @@ class Recorded:
     sampler: str
     seed: int
     trial: int
-    patience: int  # its search's
-    epochs: int  # its search's limit
+    patience: int  # of its search
+    epochs: int  # limit of its search
     losses: tuple[float, ...]  # the objective after epochs 1, 2, ...; smaller is better
 
 
 def pools(trials: Iterable[Recorded], patience: int = 0) -> list[Pool]:
-    """The trials of each cell, with at least so much patience. Raises SystemExit when there are too few."""
+    """Returns the trials of each cell, with at least this patience. Raises SystemExit if there are too few."""
     found: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     for one in trials:
         found[one.cell].append(waiting(one.losses, patience - one.patience, one.epochs))
@@ -116,7 +116,7 @@ def pools(trials: Iterable[Recorded], patience: int = 0) -> list[Pool]:
 
 
 def from_databases(paths: Sequence[Path]) -> list[Recorded]:
-    """All unpruned trials, of searches of one question per cell: the one with most trials."""
+    """Returns all unpruned trials, of searches of one question per cell: the one with most trials."""
     found: dict[str, dict[str, list[Recorded]]] = defaultdict(lambda: defaultdict(list))
     for path in paths:
         db = open_database(path, readonly=True)
@@ -153,7 +153,7 @@ def read(file: Path = REAL) -> list[Recorded]:
 
 
 def candidates() -> list[Halving]:
-    """A grid of rules, for `--all`."""
+    """Returns a grid of rules, for `--all`."""
     shapes = product((1, 2), (3, 4, 6, 9), (0.2, 0.3, 0.4, 0.5, 0.6), (3, 4, 5))
     return [Halving(first, growth, keep, trailing) for first, growth, keep, trailing in shapes]
 
@@ -161,13 +161,20 @@ def candidates() -> list[Halving]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="halving within a share of an unpruned search's epochs")
     parser.add_argument("db", nargs="*", type=Path, help="databases of fts; none: the real 2M curves that are here")
-    parser.add_argument("--share", type=fraction, default=1 / 3, metavar="PART", help="of the unpruned search's epochs")
+    parser.add_argument(
+        "--share", type=fraction, default=1 / 3, metavar="PART", help="share of the unpruned search's epochs"
+    )
     parser.add_argument("--trials", type=int, default=50, metavar="N", help="of the unpruned search")
-    parser.add_argument("--patience", type=int, default=10, metavar="N", help="as if the searches' had been at least N")
+    parser.add_argument("--patience", type=int, default=10, metavar="N", help="minimum patience of the searches")
     parser.add_argument("--orders", type=int, default=ORDERS)
-    parser.add_argument("--rule", type=Halving.parse, action="append", help="may be repeated; default: fts enqueue's")
-    parser.add_argument("--all", action="store_true", help="120 rules, the best 20 over all cells first")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write the curves as csv, and no more")
+    parser.add_argument(
+        "--rule",
+        type=Halving.parse,
+        action="append",
+        help="halving rule, may be repeated; default: that of fts enqueue",
+    )
+    parser.add_argument("--all", action="store_true", help="try 120 rules, print the best 20 over all cells first")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="only write the curves as csv")
     given = parser.parse_args()
     trials = from_databases(given.db) if given.db else read()
     if given.save:

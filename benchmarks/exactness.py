@@ -1,10 +1,10 @@
-"""A search that is restarted or killed goes on as if undisturbed: parameters, values, epochs, pruning, bit for bit.
+"""Checks that a restarted or killed search continues bit for bit: parameters, values, epochs, pruning.
 
 python -m benchmarks exactness [--full]
 
-First each sampler of Optuna's own against `fts.PureSampler`: both are restarted in the middle, as a new process would
-be, from the recorded trials. Then whole studies whose worker and trial processes are killed with -9 at random moments,
-against the same function under plain Optuna in one process that nobody disturbs.
+First each of Optuna's own samplers against `fts.PureSampler`: both are restarted in the middle, as in a new process,
+from the recorded trials. Then whole studies whose worker and trial processes are killed with -9 at random moments,
+against the same function under plain Optuna in one undisturbed process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from fts.state.db import Database, open_for_reading
 from fts.state.values import JobStatus
 
 SEED = 3
-OWN: dict[str, Callable[[], BaseSampler]] = {  # Optuna's own, as its users write them
+OWN: dict[str, Callable[[], BaseSampler]] = {  # Optuna's own, as users write them
     "tpe": lambda: TPESampler(seed=SEED),
     "random": lambda: RandomSampler(seed=SEED),
     "nsgaii": lambda: NSGAIISampler(seed=SEED, population_size=8),
@@ -117,7 +117,7 @@ def toy(trial: optuna.Trial) -> float:
 
 
 def restarted(name: str, trials: int, cut: int) -> Row:
-    """How many trials draw the same after a restart: with `fts.PureSampler`, and with Optuna's own."""
+    """Counts the trials with equal draws after a restart: with `fts.PureSampler`, and with Optuna's own sampler."""
     pure, own = (equal_after(make, trials, cut) for make in (lambda: fts.PureSampler(name, SEED), OWN[name]))
     return Row(
         f"{name}, restarted at trial {cut}", pure, f"of {trials} trials equal", own, "Optuna's own sampler",
@@ -137,7 +137,7 @@ def equal_after(make: Callable[[], BaseSampler], trials: int, cut: int) -> int:
 
 
 def killed(function: str, name: str, trials: int, seed: int = SEED) -> Row:
-    """How many trials of a study that was killed again and again equal those of plain Optuna, undisturbed."""
+    """Counts the trials of a repeatedly killed study that equal those of plain Optuna, undisturbed."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.py"
         path.write_text(OBJECTIVE)
@@ -145,7 +145,7 @@ def killed(function: str, name: str, trials: int, seed: int = SEED) -> Row:
         found = recorded(Path(folder) / "outputs" / "fts.db")
         wanted = undisturbed(path, function, name, trials, seed)
     equal = sum(one == other for one, other in zip(found, wanted, strict=False))
-    equal = equal if kills and len(found) == trials else 0  # a study that nothing disturbed shows nothing
+    equal = equal if kills and len(found) == trials else 0  # a study without kills shows nothing
     return Row(
         f"{name}, {'two goals' if function == 'several' else 'pruned'}, killed {kills} times",
         equal, f"of {trials} trials equal", repeats=kills, note="to plain Optuna",
@@ -153,7 +153,7 @@ def killed(function: str, name: str, trials: int, seed: int = SEED) -> Row:
 
 
 def storm(path: Path, function: str, name: str, trials: int, seed: int) -> int:
-    """Runs the study to its end, with kills in between; how many there were."""
+    """Runs the study to its end, with kills in between; returns their number."""
     fate, kills, until = random.Random(f"{function} {name} {seed}"), 0, time.monotonic() + PATIENCE_S
     goals = ["--goal", "loss=minimize", "--goal", "latency=minimize"] if function == "several" else []
     words = [f"train.py:{function}", "--trials", str(trials), "--sampler", name, "--seed", str(seed), *goals]
@@ -161,7 +161,7 @@ def storm(path: Path, function: str, name: str, trials: int, seed: int) -> int:
     while time.monotonic() < until:
         db, before = path.parent / "outputs" / "fts.db", steps(path.parent / "outputs" / "fts.db")
         worker = start(path.parent, "worker", "--until-empty")
-        enough = before + fate.randint(1, 25)  # of the work's own steps: a faster machine is killed as often
+        enough = before + fate.randint(1, 25)  # steps of work: a faster machine is killed as often
         while worker.poll() is None and steps(db) < enough and time.monotonic() < until:
             time.sleep(0.01)
         if worker.poll() is None:
@@ -187,7 +187,7 @@ def command(*words: str) -> list[str]:
 
 
 def kill(pid: int, victim: str) -> None:
-    """SIGKILL to the worker, or to it and its trial processes at once, as a loss of power."""
+    """Sends SIGKILL to the worker, or to it and its trial processes at once, as in a power cut."""
     with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
         children = psutil.Process(pid).children(recursive=True) if victim == "both" else []
         os.kill(pid, signal.SIGKILL)
@@ -197,7 +197,7 @@ def kill(pid: int, victim: str) -> None:
 
 
 def steps(path: Path) -> int:
-    """Epochs on record, and trials that have ended."""
+    """Returns the number of recorded epochs and ended trials."""
     with contextlib.closing(open_for_reading(path)) as db:
         trials = queries.trials(db, 1)
     return sum(trial.epochs + (trial.ended_at is not None) for trial in trials)
@@ -225,7 +225,7 @@ def told(db: Database, goals: list[str], trial: Any) -> Trial:
 
 
 def undisturbed(path: Path, function: str, name: str, trials: int, seed: int) -> list[Trial]:
-    """The same function under plain Optuna."""
+    """Runs the same function under plain Optuna."""
     objective = runpy.run_path(str(path))[function]
     directions = ["minimize"] * (2 if function == "several" else 1)
     study = optuna.create_study(

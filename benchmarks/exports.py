@@ -1,4 +1,4 @@
-"""What exporting after a trial costs in a job of 5,000 trials beside one of 50, and the whole export of the large one.
+"""Measures the cost of exports after a trial in a job of 5,000 trials and in one of 50, and of a whole export.
 
 python -m benchmarks.exports
 """
@@ -23,7 +23,7 @@ EPOCHS = 10
 
 
 def rows(quick: bool = True) -> list[Row]:
-    """Trials one after another in both studies, in turns; about a minute."""
+    """Runs trials in both studies in turns; about a minute."""
     times = 100 if quick else 400
     with tempfile.TemporaryDirectory() as folder:
         few, many = job_of(Path(folder) / "few", FEW), job_of(Path(folder) / "many", MANY)
@@ -47,7 +47,7 @@ Job = tuple[Database, Places, Claim]
 
 
 def job_of(folder: Path, count: int) -> Job:
-    """A running job of so many ended trials, exported."""
+    """Makes a running job with `count` ended trials, exported."""
     places = Places(folder / "outputs" / "fts.db", folder / "data")
     db = open_database(places.db)
     transitions.enqueue(db, [spec()], "benchmark")
@@ -61,7 +61,7 @@ def job_of(folder: Path, count: int) -> Job:
 
 
 def exported(job: Job, number: int) -> float:
-    """Seconds of the exports after one more trial."""
+    """Returns the seconds of the exports after one more trial."""
     db, places, claim = job
     end_trial(job, number)
     return took(lambda: exports.export_trials(db, places, claim.job, [number]))

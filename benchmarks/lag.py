@@ -1,10 +1,10 @@
-"""What trials side by side cost in best value: with `parallel = k` trial n knows trials 0..n-k only.
+"""Measures the cost of parallel trials in best value: with `parallel = k` trial n knows trials 0..n-k only.
 
 python -m benchmarks.lag [--trials 50] [--seeds 20] [--full]
 
-Two parts. *Proposals*, simulated: searches of four functions; what TPE finds with a lag, as the part of its advantage
-over random search that is lost. *Pruning*, on the 300 recorded curves of real 2M trials: with a lag the pruner has seen
-fewer trials when it judges, so it spends more epochs; the best value is compared with that at k = 1.
+Two parts. *Proposals*, simulated: searches of four functions; the share of TPE's advantage over random search that a
+lag loses. *Pruning*, on the 300 recorded curves of real 2M trials: with a lag the pruner has seen fewer trials when it
+decides, so it spends more epochs; the best value is compared with that at k = 1.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ def branin(p: Params) -> float:
 
 
 def network(p: Params) -> float:
-    """A loss as that of a network: learning rate and its decay matter, together; dropout and width little."""
+    """Like the loss of a network: learning rate and its decay matter, together; dropout and width matter little."""
     rate = math.log10(p["lr"]) + 2.7 + 0.4 * math.log2(p["width"] / 64)
     decay = math.log10(p["decay"]) + 4
     return 0.3 + 0.12 * rate**2 + 0.02 * (decay + rate) ** 2 + 0.1 * (p["dropout"] - 0.2) ** 2 + 3 / p["width"]
 
 
 def mixed(p: Params) -> float:
-    """Two kinds with minima of their own: choices decide most."""
+    """Two kinds with separate minima: choices decide most."""
     best = {"adam": 0.3, "sgd": 0.7, "lion": 0.5}[p["kind"]]
     worse = {"adam": 0.0, "sgd": 0.15, "lion": 0.4}[p["kind"]]
     return worse + (p["a"] - best) ** 2 + 0.3 * (p["b"] - p["a"]) ** 2 + 0.05 * abs(p["depth"] - 4)
 
 
 def valley(p: Params) -> float:
-    """Rosenbrock's in six dimensions, on a log scale."""
+    """Rosenbrock's function in six dimensions, on a log scale."""
     x = [p[f"x{n}"] for n in range(6)]
     return math.log1p(sum(100 * (b - a * a) ** 2 + (1 - a) ** 2 for a, b in pairwise(x)))
 
@@ -79,7 +79,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Params], float], Space]] = {
 
 
 def best_found(name: str, sampler: str, parallel: int, seed: int, trials: int = TRIALS) -> float:
-    """The best value of one simulated search."""
+    """Returns the best value of one simulated search."""
     objective, space = FUNCTIONS[name]
     cell = BareCell("s", "s", trials=trials, metric="value", sampler=sampler, seed=seed, space=space, parallel=parallel)
     history: list[PastTrial] = []
@@ -92,7 +92,7 @@ def best_found(name: str, sampler: str, parallel: int, seed: int, trials: int = 
 
 
 def lost(sampler: str, parallel: int, seeds: int, trials: int = TRIALS) -> float:
-    """The part of the sampler's advantage over random search that the lag costs, on average over the functions."""
+    """Returns the share of the sampler's advantage over random search that the lag loses, mean over the functions."""
     parts = []
     for name in FUNCTIONS:
         at_once, lagging, random_ = (
@@ -104,7 +104,7 @@ def lost(sampler: str, parallel: int, seeds: int, trials: int = TRIALS) -> float
 
 
 def replay(pool: Pool, order: Sequence[int], pruner: str, parallel: int) -> tuple[int, float]:
-    """(epochs, best value) of one search of recorded curves, judged with a lag."""
+    """Returns (epochs, best value) of one search of recorded curves, pruned with a lag."""
     history: list[PastTrial] = []
     epochs, value = 0, math.inf
     for number, k in enumerate(order):
@@ -119,7 +119,7 @@ def replay(pool: Pool, order: Sequence[int], pruner: str, parallel: int) -> tupl
 
 
 def pruned(pruner: str, parallel: int, orders: int) -> tuple[float, float]:
-    """(epochs of those that an unpruned search takes, mean best value above its best), over the recorded cells."""
+    """Returns (share of an unpruned search's epochs, mean best value above its best), over the recorded cells."""
     shares, regrets = [], []
     for pool in pools(read(), patience=10):
         for order in shuffles(len(pool.curves), orders):

@@ -1,6 +1,6 @@
-"""How well memory is learned from the record, on three kinds of simulated trainers beside the simplest rule.
+"""Measures how well memory is learned from the record, on three simulated trainers, compared with the simplest rule.
 
-An underestimate is a trial that takes more than was reserved; reserved/needed is what its reservation cost.
+An underestimate is a trial that takes more than was reserved; reserved/needed is the cost of the reservation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fts.jobs.search.space import Space
 from fts.jobs.supervisor.learned_memory import FEW, Peak, learned
 
 MB = 1 << 20
-TRIALS, NOISE = 50, 0.04  # of one search; of a peak that is measured twice
+TRIALS, NOISE = 50, 0.04  # of one search; relative noise of a measured peak
 Params = dict[str, Any]
 
 
@@ -42,7 +42,7 @@ def transformer(p: Params) -> float:
 
 
 def forest(p: Params) -> float:
-    """Bins of the data, and trees or histograms by the kind of booster."""
+    """Bins of the data, and trees or histograms, depending on the kind of booster."""
     nodes = p["trees"] * 2 ** p["depth"]
     return 250 + (1_000_000 * p["bins"] / 255 * 60 + nodes * (96 if p["kind"] == "exact" else 24)) / MB
 
@@ -67,7 +67,7 @@ TRAINERS: dict[str, tuple[Callable[[Params], float], Space]] = {
 
 
 def drawn(space: Space, luck: random.Random) -> Params:
-    """As random search draws."""
+    """Draws like random search."""
     found: Params = {}
     for name, d in space.items():
         if d["kind"] == "choice":
@@ -82,12 +82,12 @@ def drawn(space: Space, luck: random.Random) -> Params:
 
 
 def largest(_params: Params, _space: Space, peaks: list[Peak]) -> int | None:
-    """The simplest rule: the largest so far, and half as much again."""
+    """The simplest rule: the largest so far times 1.5."""
     return int(FEW * max(peak.bytes for peak in peaks)) if peaks else None
 
 
 def search(rule: Callable[[Params, Space, list[Peak]], int | None], trainer: str, seed: int) -> tuple[int, float]:
-    """Underestimates of one search, and its mean reserved/needed."""
+    """Returns the number of underestimates of one search, and its mean reserved/needed."""
     needs, space = TRAINERS[trainer]
     luck = random.Random(seed)
     peaks: list[Peak] = []

@@ -1,6 +1,6 @@
-"""What a look at a large queue costs the monitor: the thread that reads, the thread that paints, a step of a replay.
+"""Measures the monitor on a large queue: the thread that reads, the thread that paints, a step of a replay.
 
-Processor seconds of a thread: they can be compared on a busy machine.
+Processor seconds of a thread, which are comparable on a busy machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def rows(quick: bool = True) -> list[Row]:
 
 
 def measured(path: Path, name: str) -> list[Row]:
-    """After each change that concerns no job: an event of the journal."""
+    """Measures after each change that concerns no job: an event of the journal."""
     reader, request, navigation = Reader(path), ReadRequest(user="bench", job_id=6), Navigation(job_id=6)
     reader.read(request)
     db = open_database(path)
@@ -78,19 +78,19 @@ def measured(path: Path, name: str) -> list[Row]:
 
 
 def spent(do: Callable[[], object]) -> float:
-    """Processor seconds of this thread."""
+    """Returns processor seconds of this thread."""
     began = time.thread_time()
     do()
     return time.thread_time() - began
 
 
 def middle(values: list[float]) -> float:
-    """In milliseconds, without the first one, which finds nothing that is known."""
+    """Returns the median in milliseconds, without the first one, which runs with empty caches."""
     return sorted(values[1:])[len(values[1:]) // 2] * MS
 
 
 def build(path: Path, jobs: int, trials: int) -> None:
-    """The study of the tests; nine of ten of so many more jobs are done, with ten trials each, the others wait."""
+    """Builds the study of the tests with more jobs: nine of ten are done, with ten trials each, the others wait."""
     study.build(path, now=time.time())
     study.write_log(path)
     done = jobs * 9 // 10

@@ -1,4 +1,4 @@
-"""Predicted and measured peak memory of trials: real trial processes, two optimizer steps and a validation pass each.
+"""Compares predicted and measured peak memory of real trial processes: two optimizer steps and a validation pass each.
 
 python -m benchmarks.memory [--full]
 """
@@ -30,7 +30,7 @@ PATIENCE_S = 1800.0
 STEPS = 2
 TRAINING = {"learning_rate": 3e-4, "weight_decay": 1e-3, "warmup_steps": 100, "dropout": 0.2}
 LEAN = {"checkpoint_layers": True, "optimizer": "adafactor", "fused_backward": True}
-# budget, architecture, effective batch, recipe: narrow and deep to wide and shallow, each way of training once at least
+# budget, architecture, effective batch, recipe: narrow and deep to wide and shallow, each training method at least once
 QUICK: tuple[tuple[str, str, int, dict[str, Any]], ...] = (
     ("2M", "d64-L48-h2-ff256", 256, {"micro_batch": 64}),
     ("2M", "d128-L12-h8-ff512", 256, {"micro_batch": 256}),
@@ -57,7 +57,7 @@ FULL = (
 
 
 def rows(quick: bool = True) -> list[Row]:
-    """A row per shape and recipe; ratio is predicted over measured. Minutes; in full an hour and 12 GiB."""
+    """Returns a row per shape and recipe; ratio is predicted over measured. Minutes; in full an hour and 12 GiB."""
     with tempfile.TemporaryDirectory() as folder:
         places = Places(Path(folder) / "outputs" / "fts.db", Path(folder) / "data")
         dataset.build(places.data, "bundled")
@@ -65,7 +65,7 @@ def rows(quick: bool = True) -> list[Row]:
 
 
 def one(places: Places, budget: str, architecture: str, effective_batch: int, how: dict[str, Any]) -> Row | None:
-    """None where the machine has not the memory to try."""
+    """Measures one recipe; returns None if the machine has too little memory."""
     recipe = Recipe.from_json(how, effective_batch)
     (cell,) = make_cells(places, [budget], [1], 1, 1, "threshold_1pct", "a25", effective_batch=effective_batch)
     predicted = predict(model_config(cell, architecture, 25), recipe, "cpu").total
@@ -78,7 +78,7 @@ def one(places: Places, budget: str, architecture: str, effective_batch: int, ho
 
 
 def peak_of(places: Places, cell: CellSpec, architecture: str, recipe: Recipe) -> int:
-    """Largest resident bytes of a fresh trial process; raises RuntimeError with its last words if it fails."""
+    """Returns the peak resident bytes of a fresh trial process. Raises RuntimeError with its log if it fails."""
     spec = TrialSpec(
         cell=replace(cell, max_steps=STEPS),
         number=0,

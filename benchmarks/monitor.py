@@ -1,10 +1,10 @@
-"""What the monitor costs on a real pseudo terminal: idle, live at a real cadence, per key, at start, in memory.
+"""Measures the monitor on a real pseudo terminal: idle, live at a real cadence, per key, at start, in memory.
 
 python -m benchmarks.monitor [--full]
 
 Goals: idle 0 B/s and 0.5 % of a core, live at 120x40 1 % and 2 KB/s, key to paint p95 30 ms (12 jobs and 10,000
-trials; 2,000 jobs have none), start 0.6 s, 60 MB, `fts status` 0.15 s. Each row's other half is its goal. Seconds want
-a quiet machine; processor seconds stand beside them, because they can be compared on a busy one.
+trials; 2,000 jobs have none), start 0.6 s, 60 MB, `fts status` 0.15 s. Each row's other half is its goal. Wall-clock
+seconds need a quiet machine; processor seconds are also shown, because they are comparable on a busy one.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ LINE = 2_000
 
 
 def rows(quick: bool = True) -> list[Row]:
-    """All figures; about a minute, or five in full."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every start compiles all of ours again
+    """Returns all figures; about a minute, or five in full."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every start would compile all our modules
     idle_s, live_s, keys = (10.0, 30.0, 40) if quick else (60.0, 120.0, 200)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study" / "outputs" / "fts.db"
@@ -60,7 +60,7 @@ def rows(quick: bool = True) -> list[Row]:
 
 
 def start(path: Path, repeats: int) -> list[Row]:
-    """From the process' start to the first frame with data, and to the app that takes keys."""
+    """Measures from the start of the process to the first frame with data, and until the app takes keys."""
     first, ready, spent = [], [], []
     for _ in range(repeats):
         with Terminal(path, (120, 40)) as terminal:
@@ -75,7 +75,7 @@ def start(path: Path, repeats: int) -> list[Row]:
 
 
 def command(path: Path, words: Sequence[str], repeats: int) -> list[Row]:
-    """A whole `fts` process, as tmux starts one each few seconds."""
+    """Measures a whole `fts` process, as tmux starts one every few seconds."""
     waited, spent = [], []
     for _ in range(repeats):
         began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -98,7 +98,7 @@ def middle(values: Sequence[float]) -> float:
 
 
 def idle(path: Path, size: tuple[int, int], seconds: float, where: str = "") -> list[Row]:
-    """Nothing happens in the database. The clock's minute may turn meanwhile: a few bytes."""
+    """Measures without changes in the database. The clock's minute may turn meanwhile: a few bytes."""
     with Terminal(path, size) as terminal:
         cpu, sent, rss = _watch(terminal, seconds)
     name = f"idle {size[0]}x{size[1]}{where}"
@@ -110,7 +110,7 @@ def idle(path: Path, size: tuple[int, int], seconds: float, where: str = "") -> 
 
 
 def live(path: Path, size: tuple[int, int], seconds: float) -> list[Row]:
-    """A worker's real cadence: a beat each 5 s, a sample each 10 s, a log line each 2 s, an epoch each 30 s."""
+    """Measures at a worker's cadence: heartbeat each 5 s, sample each 10 s, log line each 2 s, epoch each 30 s."""
     with Terminal(path, size) as terminal, worker_at_work(path):
         cpu, sent, rss = _watch(terminal, seconds)
     name = f"live {size[0]}x{size[1]}"
@@ -123,7 +123,7 @@ def live(path: Path, size: tuple[int, int], seconds: float) -> list[Row]:
 
 
 def keyboard(path: Path, name: str, keys: list[str], count: int, enter: str = "", goal: float | None = 30) -> list[Row]:
-    """From a key to the first byte that answers it."""
+    """Measures from a key to the first byte of the answer."""
     with Terminal(path, (120, 40)) as terminal:
         terminal.wait_ready()
         if enter:
@@ -145,7 +145,7 @@ def keyboard(path: Path, name: str, keys: list[str], count: int, enter: str = ""
 
 
 def _watch(terminal: Terminal, seconds: float) -> tuple[float, float, float]:
-    """(percent of a core, bytes per second, megabytes) after the first frame has settled."""
+    """Returns (percent of a core, bytes per second, megabytes) after the first frame has settled."""
     terminal.wait_ready()
     terminal.wait_quiet(2.0)
     began, cpu = time.monotonic(), terminal.cpu_s()
@@ -157,7 +157,7 @@ def _watch(terminal: Terminal, seconds: float) -> tuple[float, float, float]:
 
 @contextmanager
 def worker_at_work(path: Path) -> Iterator[None]:
-    """Writes what a worker with one running trial writes, until the block ends."""
+    """Writes like a worker with one running trial until the block ends."""
     stop = threading.Event()
     thread = threading.Thread(target=_work, args=(path, stop), daemon=True)
     thread.start()
@@ -190,7 +190,7 @@ def _work(path: Path, stop: threading.Event) -> None:
 
 
 def running(db: Database) -> tuple[Claim, study.Trial]:
-    """The running trial of the study, and the right to write about it."""
+    """Returns the running trial of the study, and the claim to write about it."""
     from fts.state import queries
 
     job = next(job for job in queries.jobs(db) if job.status == "running")
@@ -200,7 +200,7 @@ def running(db: Database) -> tuple[Claim, study.Trial]:
 
 
 def add_trials(path: Path, count: int) -> None:
-    """Rows of ended trials for the running cell, written at once: the transitions would take minutes."""
+    """Adds rows of ended trials to the running cell directly: the transitions would take minutes."""
     db = open_database(path)
     claim, trial = running(db)
     with db.write():
@@ -221,7 +221,7 @@ def add_trials(path: Path, count: int) -> None:
 
 
 def add_jobs(path: Path, count: int) -> None:
-    """So many more jobs in line, each like the first one that waits there."""
+    """Adds `count` queued jobs, each like the first queued one."""
     db = open_database(path)
     with db.write():
         db.execute_sql(

@@ -1,9 +1,9 @@
-"""What a trial costs under Ray Tune and Syne Tune, beside ours: an objective that returns at once, on one slot.
+"""Measures the cost of a trial under Ray Tune and Syne Tune: an objective that returns at once, on one slot.
 
     FTS_PEER_PYTHON=/tmp/peers/bin/python python -m benchmarks.other_runners
 
-They are no dependencies of ours: the interpreter of FTS_PEER_PYTHON has them (`pip install "ray[tune]"
-"syne-tune[core]"`). Where it has not, the row says so. Random search, so that no sampler is measured.
+They are not dependencies of fts: the interpreter of FTS_PEER_PYTHON has them (`pip install "ray[tune]"
+"syne-tune[core]"`). If it does not, the row says so. Random search, so that no sampler is measured.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ RUNNERS = {"Ray Tune": ("ray", RAY), "Syne Tune": ("syne_tune", SYNE)}
 
 
 def other_runners(interpreter: str | None = None, trials: int = TRIALS) -> list[Row]:
-    """A row for each way in which they run a trial."""
+    """Returns a row for each way in which they run a trial."""
     own = interpreter or os.environ.get("FTS_PEER_PYTHON") or sys.executable
     made = []
     for name, (package, script) in RUNNERS.items():

@@ -1,4 +1,4 @@
-"""What the queue costs: between two trials, at the start, in processor time and in writes; and what slots gain.
+"""Measures the overhead of the queue: between trials, at start, in processor time and in writes; and the gain of slots.
 
 python -m benchmarks.overhead [--full]
 """
@@ -31,12 +31,12 @@ from fts.study.matrix import make_cells, write
 from fts.study.study import program_of
 
 SHAPE = "d192-L6-h8-ff384"  # of the 2M cell, neither deep nor wide
-GAP_GOAL_MS, CPU_GOAL, WRITES_GOAL = 150.0, 1.0, 0.2  # of a trial's time, in percent
+GAP_GOAL_MS, CPU_GOAL, WRITES_GOAL = 150.0, 1.0, 0.2  # percent of a trial's time
 WRITES_TIMED = 200
 
 
 def rows(quick: bool = True) -> list[Row]:
-    """Every figure on this machine; minutes, or half an hour in full."""
+    """Returns every figure on this machine; minutes, or half an hour in full."""
     with tempfile.TemporaryDirectory() as folder:
         places = Places(Path(folder) / "outputs" / "fts.db", Path(folder) / "data")
         dataset.build(places.data, "bundled")
@@ -47,7 +47,7 @@ def rows(quick: bool = True) -> list[Row]:
 
 
 def side_by_side(places: Places, steps: int, repeats: int) -> Row:
-    """Windows a second of two one-thread trials together against one of two threads, in turns."""
+    """Measures windows per second of two one-thread trials together and of one with two threads, in turns."""
     cell = replace(one_cell(places, trials=1, epochs=1), max_steps=steps)
     one_of_two, two_of_one = [], []
     for _ in range(repeats):
@@ -60,7 +60,7 @@ def side_by_side(places: Places, steps: int, repeats: int) -> Row:
 
 
 def speeds(places: Places, cell: CellSpec, threads: list[int]) -> list[float]:
-    """Training speed of trials that run at the same time, each with so many threads."""
+    """Returns the training speed of trials that run at the same time, each with the given number of threads."""
     children = [
         TrialProcess([sys.executable, *program_of("cell").words], places.logs / f"process_{n}.log", threads=count)
         for n, count in enumerate(threads)
@@ -105,7 +105,7 @@ def trial_of(places: Places, cell: CellSpec, number: int, threads: int) -> Trial
 
 
 def of_a_worker(places: Places, quick: bool) -> list[Row]:
-    """One worker, one slot, a 2M cell: its gaps, its start, its processor time and its writes."""
+    """Measures one worker, one slot, a 2M cell: its gaps, its start, its processor time and its writes."""
     trials, epochs = (9, 2) if quick else (12, 6)
     db = open_database(places.db)
     try:
@@ -136,8 +136,7 @@ def one_cell(places: Places, trials: int, epochs: int) -> CellSpec:
 
 
 def run_worker(places: Places, db: Database) -> float:
-    """Runs the queue to its end; processor time of the worker process (without its trials) in percent of a core,
-    counted while trials ran."""
+    """Runs the queue to its end; returns the worker's share of a core in percent while trials ran."""
     argv = [sys.executable, "-m", "fts.jobs.cli", "--db", str(places.db), "worker", "--slots", "1", "--threads", "1"]
     environ = {**os.environ, "FTS_DATA": str(places.data), "FTS_SENSORS": "auto"}
     log = places.outputs / "worker.log"
@@ -150,7 +149,7 @@ def run_worker(places: Places, db: Database) -> float:
         time.sleep(0.2)
         trials = queries.trials(db, 1)
         if len(trials) < 2 or len(trials) == trials[0].number + queries.job(db, 1).trials_wanted:
-            continue  # importing and leaving are not what a running worker costs
+            continue  # start and end do not count
         last = (time.monotonic(), used_s(process))
         first = first or last
     if worker.returncode != 0 or first is None or last is None or last[0] == first[0]:
@@ -164,7 +163,7 @@ def used_s(process: psutil.Process) -> float:
 
 
 def began(run: tuple[Trial, tuple[Epoch, ...]]) -> float:
-    """When the first step of a trial began: its first epoch's end less its seconds."""
+    """Returns when the first step of a trial began: its first epoch's end minus its seconds."""
     first = run[1][0]
     return first.at - first.seconds
 
@@ -174,7 +173,7 @@ def gap_s(before: tuple[Trial, tuple[Epoch, ...]], after: tuple[Trial, tuple[Epo
 
 
 def writes_percent(db: Database, places: Places, history: tuple[tuple[Trial, tuple[Epoch, ...]], ...]) -> float:
-    """Transactions of a trial (epochs, and one for each event and checkpoint) times what one takes, of its time."""
+    """Returns the share of a trial's time for its transactions: epochs, and one per event and checkpoint."""
     trial, epochs = history[-1]
     events = [event for event in queries.events(db, since=0, limit=10_000) if event.trial_id == trial.id]
     transactions = len(epochs) + len(events) + len(queries.checkpoints(db, trial.id))
@@ -183,7 +182,7 @@ def writes_percent(db: Database, places: Places, history: tuple[tuple[Trial, tup
 
 
 def write_s(places: Places) -> float:
-    """Median seconds of one transition with its event, on this disk."""
+    """Returns the median seconds of one transition with its event, on this disk."""
     db = open_database(places.outputs / "timed" / "fts.db")
     try:
         took = []

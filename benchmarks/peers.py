@@ -1,9 +1,9 @@
-"""How fast ours trains beside the PatchTST of transformers and of neuralforecast; needs `pip install '.[peers]'`.
+"""Compares our training speed with PatchTST of transformers and of neuralforecast; needs `pip install '.[peers]'`.
 
 Equal width, depth, heads and feed-forward (so about equal parameters), the same windows, in turns, in CPU time. Both
-peers read every feature as a sequence of its own: 25 times the tokens, which count as work in their share of the peak.
+peers read every feature as a separate sequence: 25 times the tokens, which count as work in their share of the peak.
 So ours runs twice, once as the study uses it (a token holds all features) and once feature by feature like them: the
-first tells what a trial costs, the second compares trainers at equal work.
+first shows the cost of a trial, the second compares trainers at equal work.
 """
 
 # shapes: B batch, C features, T days, M = B*C sequences
@@ -30,8 +30,8 @@ from fts.training.trainer import Trainer
 from fts.training.windows import TrainingData
 
 FEATURES = 25
-PEER_BATCH = 32  # windows in a step feature by feature: at 256 either peer needs more than 12 GB
-MICRO_ALONE = 4  # windows of ours in memory feature by feature: 100 sequences, about what a micro-batch holds otherwise
+PEER_BATCH = 32  # windows per step, feature by feature: at 256 either peer needs more than 12 GB
+MICRO_ALONE = 4  # our windows in memory, feature by feature: 100 sequences, about as many as a usual micro-batch
 DROPOUT = 0.3
 CONFIGS = (
     ModelConfig(Architecture(128, 10, 8, 512), FEATURES, context=80, dropout=DROPOUT),
@@ -41,11 +41,11 @@ CONFIGS = (
 
 @dataclass(frozen=True)
 class Contender:
-    """A model in training: call `step`, and `windows` windows have been through an optimizer step."""
+    """A model in training: `step` runs `windows` windows through an optimizer step."""
 
     step: Callable[[], object]
     windows: int
-    flops: float  # of one window's step, by the formula all share
+    flops: float  # of one window's step, by a common formula
     parameters: int
 
     @property
@@ -55,7 +55,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Speed:
-    """What a contender's turns came to."""
+    """The measured speed of a contender."""
 
     samples_per_s: float
     share_of_peak: float
@@ -63,7 +63,7 @@ class Speed:
 
 
 def rows(quick: bool = True, threads: int = 1) -> list[Row]:
-    """Samples/s and share of peak of ours against each peer: the 2M shape of the records, or (not quick) all of 2M."""
+    """Returns samples/s and share of peak, ours and each peer's: the 2M shape of the records, or all of 2M."""
     torch.set_num_threads(threads)
     configs, repeats = (CONFIGS[:1], 5) if quick else (CONFIGS, 9)
     return [row for config in configs for row in _compare(config, repeats)]
@@ -91,7 +91,7 @@ def _compare(config: ModelConfig, repeats: int) -> list[Row]:
 
 
 def _pair(name: str, ours: Speed, peer_name: str, peer: Speed, repeats: int, note: str) -> tuple[Row, Row]:
-    """The same two halves, once as samples/s and once as share of the peak."""
+    """Returns the two halves as samples/s and as share of the peak."""
     speed = Row(
         name=name,
         ours=ours.samples_per_s,
@@ -108,9 +108,9 @@ def _pair(name: str, ours: Speed, peer_name: str, peer: Speed, repeats: int, not
 
 
 def _in_turns(contenders: dict[str, Contender], repeats: int) -> tuple[float, dict[str, Speed]]:
-    """The peak in FLOP/s and each contender's speed, from CPU seconds taken in turns after one round of warm-up.
+    """Returns the peak in FLOP/s and each contender's speed, from CPU seconds in turns after a warm-up.
 
-    The product that stands for the peak takes a fiftieth of a step's time, so one precedes every step.
+    The product that represents the peak takes a fiftieth of a step's time, so one precedes every step.
     """
     matrix = torch.randn(GEMM, GEMM)
     products: list[float] = []
@@ -153,7 +153,7 @@ def _training(config: ModelConfig, data: TrainingData, settings: TrainConfig, fl
 
 
 def _transformers(config: ModelConfig, data: TrainingData) -> Contender:
-    """Its classifier, with dropout where ours has it (after the embedding and on every branch), else its defaults."""
+    """Uses its classifier, with dropout as in ours (after the embedding and on every branch), else its defaults."""
     a = config.architecture
     model = PatchTSTForClassification(
         PatchTSTConfig(
@@ -178,9 +178,9 @@ def _transformers(config: ModelConfig, data: TrainingData) -> Contender:
 
 
 def _neuralforecast(config: ModelConfig, data: TrainingData) -> Contender:
-    """It has no classifier: it forecasts each feature's next day, which is one output more or less in two million.
+    """Has no classifier: it forecasts each feature's next day, which is one output more or less in two million.
 
-    It pads a window by one stride, so it reads one token more.
+    It pads a window by one stride, so it reads one more token.
     """
     a = config.architecture
     model = ForecastPatchTST(
@@ -205,7 +205,7 @@ def _neuralforecast(config: ModelConfig, data: TrainingData) -> Contender:
 def _peer(
     model: nn.Module, loss: Callable[[Tensor, Tensor, Tensor], Tensor], data: TrainingData, flops_a_window: float
 ) -> Contender:
-    """The lightest trainer a peer can have: windows cut in one go, torch's fused AdamW, no framework around it."""
+    """The lightest possible trainer for a peer: windows cut at once, torch's fused AdamW, no framework around it."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=True)
     batches = _batches(data)
@@ -219,7 +219,7 @@ def _peer(
 
 
 def _batches(data: TrainingData) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Windows [B, T, C], labels [B] and the next day's features [B, C], in random order without end."""
+    """Yields windows [B, T, C], labels [B] and the next day's features [B, C], in random order, forever."""
     generator = torch.Generator().manual_seed(0)
     days_T = torch.arange(1 - data.context, 1)
     while True:
@@ -229,7 +229,7 @@ def _batches(data: TrainingData) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
 
 
 def _flops_alone(config: ModelConfig) -> float:
-    """Of one window's step when each feature is a sequence of its own."""
+    """Returns the FLOPs of one window's step if each feature is a separate sequence."""
     return config.n_features * flops(replace(config, n_features=1))
 
 

@@ -1,13 +1,14 @@
-"""What pruning saves and what it misses: recorded curves of an unpruned search, replayed in many random orders.
+"""Measures what pruning saves and misses: recorded curves of an unpruned search, replayed in many random orders.
 
 python -m benchmarks.pruning DB [CELL ...] [--orders 200] [--patience 10] [--all]       CELL: 2M/h1, or a job's number
 
 The trials of a random, unpruned search are exchangeable: any order is as likely as the one that ran, and jobs that
-differ in their seed alone are one pool. So each order is a search with another seed, and every pruner is asked, epoch
-by epoch, what it would have done (`should_prune` itself, no imitation). A trial that is not ended early runs as long as
-it ran: early stopping is in the record, with the search's own patience, or at least `--patience`: who stopped early
-then goes on for the rest of it without improvement. A winner is `alike` when its loss on the validation days cannot
-be told from the unpruned search's best: the 95 % interval of the paired difference (block bootstrap) holds zero.
+differ only in their seed are one pool. So each order is a search with another seed, and every pruner is asked, epoch
+by epoch, what it would have done (`should_prune` itself, no imitation). A trial that is not pruned runs as long as
+it ran: early stopping is in the record, with the search's own patience, or at least `--patience`: a trial that stopped
+early then continues for the rest of it without improvement. A winner is `alike` if its loss on the validation days is
+not distinguishable from the unpruned search's best: the 95 % interval of the paired difference (block bootstrap)
+contains zero.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
     from fts.state.db import Database
     from fts.state.values import Job
 
-FEWEST = 10  # trials of a pool
+FEWEST = 10  # trials in a pool
 ORDERS = 200
-SAME = 1e-9  # of the objective
-NO_WORSE = 1e-3  # of the objective: less than this is no improvement by the study's own min_delta
+SAME = 1e-9  # difference of the objective
+NO_WORSE = 1e-3  # difference of the objective: less is no improvement by the study's own min_delta
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Pool:
 
     name: str
     curves: tuple[tuple[float, ...], ...]
-    alike: frozenset[int] | None = None  # the trials that cannot be told from the best; None: no predictions
+    alike: frozenset[int] | None = None  # trials not distinguishable from the best; None: no predictions
 
     @property
     def best(self) -> float:
@@ -59,9 +60,9 @@ class Pool:
 class Replay:
     """One order of one pool under one rule."""
 
-    lengths: tuple[int, ...]  # epochs of each trial that was tried, ended early or not
-    value: float  # best of the trials that were not ended early
-    winner: int  # its place in the pool
+    lengths: tuple[int, ...]  # epochs of each trial that was tried, pruned or not
+    value: float  # best of the trials that were not pruned
+    winner: int  # its index in the pool
 
     @property
     def epochs(self) -> int:
@@ -78,11 +79,11 @@ class Judged:
 
     pool: str
     rule: str
-    share: float  # mean epochs spent, of the unpruned search's
+    share: float  # mean epochs spent, relative to the unpruned search
     share_p95: float
-    reached: float  # of the orders that found the very best value
-    near: float  # of the orders that found one at most NO_WORSE above it
-    alike: float | None  # of the orders whose winner cannot be told from it
+    reached: float  # share of the orders that found the best value
+    near: float  # share of the orders that found one at most NO_WORSE above it
+    alike: float | None  # share of the orders with a winner not distinguishable from it
     regret_median: float
     regret_p95: float
     regret_max: float
@@ -104,7 +105,7 @@ HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
 def rows(quick: bool = True) -> list[Row]:
-    """Epochs spent by each pruner on synthetic curves (`python -m benchmarks.pruning DB` for recorded ones)."""
+    """Returns epochs spent by each pruner on synthetic curves (`python -m benchmarks.pruning DB` for recorded ones)."""
     pools = [synthetic(seed) for seed in range(3 if quick else 12)]
     found = []
     for name in ("none", "median", "halving"):
@@ -140,7 +141,7 @@ def judge(pool: Pool, pruner: str, rule: Halving = HALVING, orders: int = ORDERS
 def replay(
     pool: Pool, order: Sequence[int], pruner: str, rule: Halving = HALVING, budget: float = float("inf")
 ) -> Replay:
-    """One search: trial n is the pool's trial order[n]. It ends before the trial that would exceed `budget` epochs."""
+    """Replays one search in this order. Ends before the trial that would exceed `budget` epochs."""
     history: list[PastTrial] = []
     value, winner = float("inf"), order[0]
     lengths: list[int] = []
@@ -170,7 +171,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def candidates() -> dict[str, Halving]:
-    """The rules worth a look, by a name that says them."""
+    """Returns candidate rules by descriptive names."""
     steps = ((2, 0.5), (3, 0.5), (3, 0.6), (3, 1 / 3), (4, 0.25), (6, 0.4), (9, 0.3), (9, 0.4))
     shapes = product((1, 2, 3), steps, (None, 2, 3, 4))
     plain = [Halving(first, growth, keep, trailing=trailing) for first, (growth, keep), trailing in shapes]
@@ -188,7 +189,7 @@ def named(rule: Halving) -> str:
 
 
 def pools(path: Path, cells: Sequence[str], patience: int = 0) -> list[Pool]:
-    """The unpruned random searches of a database. Raises SystemExit with what was found instead."""
+    """Returns the unpruned random searches of a database. Raises SystemExit with what was found instead."""
     from fts.jobs.settings import Places
     from fts.state import queries
     from fts.state.db import open_database
@@ -219,7 +220,7 @@ def pools(path: Path, cells: Sequence[str], patience: int = 0) -> list[Pool]:
 
 
 def pool_of(db: Database, places: Places, jobs: Sequence[Job], patience: int) -> Pool:
-    """The complete trials of searches that differ in nothing but their seed."""
+    """Returns the complete trials of searches that differ only in their seed."""
     from fts.jobs.api.spec import trial_folder
     from fts.study.cell import CellSpec
 
@@ -235,7 +236,7 @@ def pool_of(db: Database, places: Places, jobs: Sequence[Job], patience: int) ->
 
 
 def recorded(db: Database, job: Job, patience: int) -> dict[int, tuple[float, ...]]:
-    """By number, the curves of a job's complete trials, smaller is better, with at least so much patience."""
+    """Returns by number the curves of a job's complete trials, smaller is better, with at least this patience."""
     from fts.state import queries
     from fts.study.cell import CellSpec
 
@@ -250,12 +251,12 @@ def recorded(db: Database, job: Job, patience: int) -> dict[int, tuple[float, ..
 
 
 def waiting(curve: tuple[float, ...], more: int, epochs: int) -> tuple[float, ...]:
-    """The curve with so many more epochs of patience, in which nothing happens, up to the cell's number of epochs."""
+    """Extends the curve by `more` epochs of patience without improvement, at most to the cell's epochs."""
     return curve + curve[-1:] * max(0, min(more, epochs - len(curve)))
 
 
 def alike_of(curves: Sequence[Sequence[float]], files: Sequence[Path], horizon: int) -> frozenset[int] | None:
-    """The trials whose log loss cannot be told from the best one's on the same days; None where predictions lack."""
+    """Returns the trials with a log loss like the best one's on the same days; None without predictions."""
     from fts.analysis.study_data import read_predictions
     from fts.scores.intervals import compare
 
@@ -268,7 +269,7 @@ def alike_of(curves: Sequence[Sequence[float]], files: Sequence[Path], horizon: 
 
 
 def synthetic(seed: int, trials: int = 50, epochs: int = 25, patience: int = 6) -> Pool:
-    """Curves that fall to a floor of their own, rise again by overfitting, and are noisy as a small validation set."""
+    """Returns curves that fall to their own floor, rise again by overfitting, and are noisy."""
     rng = random.Random(f"pruning/{seed}")
     curves = []
     for _ in range(trials):
@@ -286,9 +287,11 @@ def main() -> None:
     parser.add_argument("db", type=Path, help="a database of fts; `fts db path` names it")
     parser.add_argument("cells", nargs="*", metavar="CELL", help="2M/h1 or a job's number; default: every such cell")
     parser.add_argument("--orders", type=int, default=ORDERS)
-    parser.add_argument("--patience", type=int, default=0, metavar="N", help="as if the search's had been at least N")
-    parser.add_argument("--all", action="store_true", help="all candidate rules, best trade-offs first")
-    parser.add_argument("--within", type=float, default=0.45, metavar="SHARE", help="of --all, those that cost less")
+    parser.add_argument("--patience", type=int, default=0, metavar="N", help="minimum patience of the search")
+    parser.add_argument("--all", action="store_true", help="try all candidate rules, print the best trade-offs first")
+    parser.add_argument(
+        "--within", type=float, default=0.45, metavar="SHARE", help="with --all: print only rules that cost less"
+    )
     given = parser.parse_args()
     print(HEAD)
     known = pools(given.db, given.cells, given.patience)

@@ -1,4 +1,4 @@
-"""The trainer to beat: torch's own encoder, Adam and a DataLoader, as such scripts are usually written."""
+"""The reference trainer: torch's own encoder, Adam and a DataLoader, as such scripts are usually written."""
 
 # shapes: B batch, C features, T days, N patches, D width
 
@@ -14,7 +14,7 @@ from fts.model.architecture import ModelConfig
 
 
 class ReferenceModel(nn.Module):
-    """The same function as fts.model.PatchTST from torch's parts, with dropout wherever those put it."""
+    """The same function as fts.model.PatchTST from torch's parts, with dropout at torch's places."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class ReferenceModel(nn.Module):
 
 
 class WindowDataset(Dataset[tuple[Tensor, Tensor]]):
-    """One window at a time, as a DataLoader wants it."""
+    """One window at a time, as a DataLoader needs it."""
 
     def __init__(self, features_TC: Tensor, y_T: Tensor, ends: Tensor, context: int) -> None:
         self.features_TC, self.y_T, self.ends, self.context = features_TC, y_T, ends.tolist(), context
@@ -54,7 +54,7 @@ class WindowDataset(Dataset[tuple[Tensor, Tensor]]):
 def reference_steps(
     config: ModelConfig, features_TC: Tensor, y_T: Tensor, ends: Tensor, batch: int
 ) -> tuple[Callable[[], None], int]:
-    """A function that takes one optimizer step each time it is called, and the model's number of parameters."""
+    """Returns a function that takes one optimizer step per call, and the model's number of parameters."""
     model = ReferenceModel(config).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)
     loader = DataLoader(WindowDataset(features_TC, y_T, ends, config.context), batch, shuffle=True, drop_last=True)

@@ -1,10 +1,10 @@
-"""What a `kill -9` and the bookkeeping cost here and under Optuna's own runner: the same trial of the same cell.
+"""Measures the cost of a `kill -9` and of bookkeeping, here and under Optuna's own runner, with the same trial.
 
 python -m benchmarks.runner [--full]
 
-Optuna's runner is used as its documentation says for long searches: `study.optimize` on an SQLite storage with a
-heartbeat, stale trials tried again by its callback. Both are killed, every process at once as by a loss of
-power, one second after the third of four epochs, and started again at once.
+Optuna's runner is used as its documentation recommends for long searches: `study.optimize` on an SQLite storage with a
+heartbeat, stale trials retried by its callback. Both are killed, every process at once as in a power cut,
+one second after the third of four epochs, and restarted at once.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from fts.training.results import EpochDone
 
 EPOCHS, KILLED_AFTER = 4, 3
 HEARTBEAT_S = 1  # Optuna's smallest; a trial is stale after two of them
-TOLD = re.compile(r"\bep (\d+)/")  # an epoch in a log, here and there
+TOLD = re.compile(r"\bep (\d+)/")  # an epoch in a log of either runner
 PATIENCE_S = 600.0
-RECORDED, LOSS = 10, 0.39  # epochs of the trial whose bookkeeping is timed; what each of them tells
+RECORDED, LOSS = 10, 0.39  # epochs of the trial whose bookkeeping is timed; the loss that each reports
 EPOCH = {
     "train_loss": LOSS, "val_loss": LOSS, "train_auc": 0.7, "val_auc": 0.7, "val_brier": 0.1, "pred_min": 0.0,
     "pred_max": 1.0, "pred_sd": 0.1, "learning_rate": 1e-4, "samples_per_s": 600.0, "seconds": 6.0,
@@ -71,7 +71,7 @@ def rows(quick: bool = True) -> list[Row]:
 
 
 def killed(folder: Path, repeats: int) -> Row:
-    """Seconds from the kill to the trial's end, in turns, and the epochs that were trained a second time."""
+    """Returns seconds from the kill to the trial's end, in turns, and the number of epochs trained twice."""
     ours, theirs = [], []
     for n in range(repeats):
         places = Places(folder / f"kill_{n}" / "outputs" / "fts.db", folder / f"kill_{n}" / "data")
@@ -103,7 +103,7 @@ def under_optuna(places: Places) -> tuple[float, int]:
 
 
 def cell_of(places: Places) -> Any:
-    """One trial: equal parameters, recipe and precision on both sides."""
+    """Returns one trial: equal parameters, recipe and precision on both sides."""
     cell = replace(one_cell(places, trials=1, epochs=EPOCHS), patience=EPOCHS, precision="fp32")
     fixed = {
         name: {"kind": "choice", "choices": [value]} for name, value in (TRAINING | {"architecture": SHAPE}).items()
@@ -112,7 +112,7 @@ def cell_of(places: Places) -> Any:
 
 
 def kill_and_restart(argv: Sequence[str], places: Places, log: str) -> tuple[float, int]:
-    """Seconds from the kill to the end of the run that came after it, and the epochs told twice."""
+    """Returns seconds from the kill to the end of the next run, and the number of epochs reported twice."""
     process = started(argv, places)
     try:
         wait_for_epoch(process, places, log)
@@ -156,7 +156,7 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
 
 
 def run_with_optuna(spec: TrialSpec) -> None:
-    """What a user of Optuna's runner writes; run again after a kill, until one trial is complete."""
+    """What a user of Optuna's runner writes; runs again after a kill, until one trial is complete."""
     study = optuna_study(Path(spec.folder).parent / "optuna.db")
 
     def objective(trial: optuna.Trial) -> float:
@@ -184,7 +184,7 @@ def optuna_study(path: Path) -> optuna.Study:
 
 
 def bookkeeping(folder: Path, repeats: int) -> Row:
-    """Milliseconds to record one trial, every epoch durable when it is told, in turns."""
+    """Returns milliseconds to record one trial, with every epoch durable when reported, in turns."""
     ours, theirs = [], []
     places = Places(folder / "books" / "outputs" / "fts.db", folder / "books" / "data")
     dataset.build(places.data, "bundled")

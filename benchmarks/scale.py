@@ -1,10 +1,10 @@
-"""What a trial and a report of a Python function cost at trial 25, 100, 1,000 and 10,000, and where the time goes.
+"""Measures a trial and a report of a Python function at trial 25, 100, 1,000 and 10,000, and where the time goes.
 
 python -m benchmarks.scale [--full] [--at 100 10000] [--sampler tpe random] [--process fresh reused] [--peers]
 
-The objective returns at once, so everything measured is ours. A real worker runs real trials; before trial 1,000 and
+The objective returns at once, so all measured time is overhead. A real worker runs real trials; before trial 1,000 and
 10,000 the rows of the first trials are copied, because running them would take hours. Processor time counts the worker
-and every process below it.
+and all its child processes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fts.state.db import open_database
 from tests.jobs.many import copy_trials
 
 FIRST = 25  # trials that really run before any are copied
-TIMED, SETTLING = 30, 5  # trials of a measurement, and those before it that pay for the worker's start
+TIMED, SETTLING = 30, 5  # measured trials, and earlier ones that absorb the worker's start
 MS, KB = 1000.0, 1024.0
 
 OBJECTIVE = """
@@ -48,18 +48,18 @@ ENVIRONMENT = {"FTS_SENSORS": "none", "FTS_AWAKE": "0", "OMP_NUM_THREADS": "1", 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one trial, at some number of trials before it."""
+    """Cost of one trial, after some number of earlier trials."""
 
     wall_ms: float
     cpu_ms: float
     bytes_in_database: float
     files: float
-    first_s: float  # until a worker that finds so many trials has run its first one: it reads them all once
+    first_s: float  # until a worker that finds this many trials has run its first one: it reads them all once
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is measured."""
+    """The measured configuration."""
 
     at: int = FIRST
     sampler: str = "tpe"
@@ -92,7 +92,7 @@ PROCESSES = ("fresh", "reused")
 
 
 def lines(question: Question, cost: Cost, known: dict[Question, Cost]) -> list[Row]:
-    """A row of wall clock and one of processor time, each beside the same at trial 100."""
+    """Returns a row of wall clock and one of processor time, each compared with trial 100."""
     few = known.get(Question(100, question.sampler, question.process)) if question.at > 100 else None
     note = f"{cost.bytes_in_database / KB:.1f} KB in the database, {cost.files:.1f} files"
     note += f"; the first trial of the worker ended after {cost.first_s:.1f} s, once"
@@ -141,7 +141,7 @@ FILES_OF_A_STUDY = 5  # the database, its ballast, a lock, best files
 
 
 def environment() -> dict[str, str]:
-    without = "PYTHONDONTWRITEBYTECODE"  # or every start compiles all of ours again
+    without = "PYTHONDONTWRITEBYTECODE"  # else every start would compile all our modules
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FTS_") and name != without}
     return clean | ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).parent.parent)}
 
@@ -176,7 +176,7 @@ def worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def moment(process: subprocess.Popen[bytes], folder: Path, trials: int) -> tuple[float, float]:
-    """Wall clock and processor seconds when so many trials have ended."""
+    """Returns wall clock and processor seconds when this many trials have ended."""
     db = open_database(folder / "outputs" / "fts.db", readonly=True, check=False)
     sql = "SELECT trials_complete FROM job WHERE id = 1"
     try:
@@ -188,7 +188,7 @@ def moment(process: subprocess.Popen[bytes], folder: Path, trials: int) -> tuple
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of the process and everything below it, living or reaped."""
+    """Returns seconds of the process and all its children, living or reaped."""
     total = 0.0
     with suppress(psutil.Error):
         root = psutil.Process(pid)
@@ -199,7 +199,7 @@ def cpu_of(pid: int) -> float:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of the database that hold something."""
+    """Returns the used bytes of the database."""
     db = open_database(folder / "outputs" / "fts.db", check=False)
     try:
         db.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -210,7 +210,7 @@ def size_of(folder: Path) -> int:
 
 
 def multiply(folder: Path, count: int) -> None:
-    """The trials of job 1 again and again, until there are so many; with draws, reports, attempts and events."""
+    """Copies the trials of job 1 until there are `count`; with draws, reports, attempts and events."""
     db = open_database(folder / "outputs" / "fts.db")
     try:
         have = len(queries.trials(db, 1))
@@ -224,7 +224,7 @@ def multiply(folder: Path, count: int) -> None:
 
 
 def starts() -> list[Row]:
-    """From `fts worker` to the first line of the function; from kill -9 to the next complete trial; an idle worker."""
+    """Measures the start of `fts worker`, the time from kill -9 to the next complete trial, and an idle worker."""
     with tempfile.TemporaryDirectory(prefix="scale-") as name:
         folder = Path(name)
         enqueue(folder, Question(sampler="random"), 3_000)
@@ -263,7 +263,7 @@ def scalar(folder: Path, sql: str) -> float:
 
 
 def idle_mib() -> tuple[float, float]:
-    """Of a worker that has run its last trial, and of the processes below it."""
+    """Returns the memory of a worker after its last trial, and of its child processes."""
     with tempfile.TemporaryDirectory(prefix="scale-") as name:
         folder = Path(name)
         enqueue(folder, Question(sampler="random"), 5)
@@ -314,7 +314,7 @@ OF_SAMPLER = {"tpe": "TPESampler", "random": "RandomSampler"}
 
 
 def peers(before: int = 100, timed: int = TIMED) -> list[Row]:
-    """The same objective under Optuna's own runner, and in a process per trial that imports Optuna."""
+    """Measures the same objective under Optuna's own runner, and in a process per trial that imports Optuna."""
     made = []
     for name, study in PEERS.items():
         for sampler, its_class in OF_SAMPLER.items():

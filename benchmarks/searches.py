@@ -1,18 +1,18 @@
-"""What real searches reached, and for how many epochs: each beside the unpruned random search of its cell.
+"""Compares real searches, their best values and epochs, with the unpruned random search of the same cell.
 
 python -m benchmarks.searches DB [DB ...] [--patience 10] [--share 1/3]
 
-A replay (benchmarks.pruning) asks what a rule would have done to trials that are there. Here the searches themselves
-ran, with their own sampler, pruner and seed. Searches belong together when nothing but these differs, the number of
-trials and the precision asked for. Two losses are compared on the same validation days (block bootstrap) and with what
-the same configuration gives under other seeds (`fts replicate`): a difference smaller than both is none.
+A replay (benchmarks.pruning) computes what a rule would have done to existing trials. Here the searches themselves
+ran, with their own sampler, pruner and seed. Searches belong together if they differ only in these, the number of
+trials and the requested precision. Two losses are compared on the same validation days (block bootstrap) and with the
+results of the same configuration under other seeds (`fts replicate`): a smaller difference than both does not count.
 
-How much pruning saves depends on how patient the unpruned search was. `--patience` counts epochs as if every search had
-been so patient, as people's are by default: a trial that ended early would have gone on for at least the rest of it.
+How much pruning saves depends on the patience of the unpruned search. `--patience` counts epochs as if every search had
+this patience, as is the default for users: a trial that ended early would have continued for at least the rest of it.
 
 With `--share` a search counts up to that share of the unpruned one's epochs: its trials in their order, while they fit.
-So a search of more trials than the unpruned one had is judged by what it had reached for so much; one that was stopped
-later than there counts as well.
+So a search of more trials than the unpruned one is evaluated by its result at that cost; one that was stopped
+later counts as well.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ UNPRUNED = ("random", "none")
 
 @dataclass(frozen=True)
 class Search:
-    """One search that ended, or several unpruned ones that differ in their seed alone."""
+    """One ended search, or several unpruned ones that differ only in their seed."""
 
     name: str  # "tpe, halving 1,3,0.5,3, seed 21"
     horizon: int  # trading days
     trials: int
-    epochs: int  # of all its trials, pruned ones included; with more patience than it had: at least so many
+    epochs: int  # of all its trials, including pruned ones; with more patience than it had: at least this many
     best: float  # the objective's best value, smaller is better
     predictions: Path | None  # of the best trial
     retrained: tuple[float, ...] = ()  # the best configuration under other seeds
@@ -52,12 +52,12 @@ class Search:
 
 @dataclass(frozen=True)
 class Beside:
-    """A search beside the unpruned one of its cell."""
+    """A search compared with the unpruned one of its cell."""
 
     search: Search
     share: float  # of the unpruned search's epochs
     above: float  # its best value minus the unpruned one's
-    interval: Interval | None  # of that difference on the same days; None: predictions lack
+    interval: Interval | None  # of that difference on the same days; None: predictions are missing
 
     def cells(self) -> list[str]:
         told = self.search
@@ -72,10 +72,10 @@ COLUMNS = ("search", "trials", "epochs", "of unpruned", "best", "above unpruned"
 
 
 def found(paths: Sequence[Path], patience: int = 0, share: float | None = None) -> dict[str, list[Search]]:
-    """By cell ("2M/h3"): the searches that ended, the pooled unpruned one first.
+    """Returns by cell ("2M/h3") the ended searches, the pooled unpruned one first.
 
     `share` is the part of that one's epochs up to which the pruned ones count; a search that was stopped after it
-    is there as well. Raises SystemExit when no cell was searched both unpruned (`--sampler random --pruner none`) and
+    is included. Raises SystemExit if no cell was searched both unpruned (`--sampler random --pruner none`) and
     otherwise.
     """
     asked: dict[tuple[str, str], list[Asked]] = defaultdict(list)
@@ -107,7 +107,7 @@ def found(paths: Sequence[Path], patience: int = 0, share: float | None = None) 
 
 
 def question(spec: CellSpec) -> str:
-    """What searches must have in common to be compared: all but how they search, and with how many trials."""
+    """Returns what searches must have in common to be compared: everything except sampler, pruner, seed and trials."""
     return replace(
         spec, seed=0, trials=1, sampler="random", pruner="none", halving=None, precision="auto", warm_start=()
     ).identity
@@ -116,7 +116,7 @@ def question(spec: CellSpec) -> str:
 def compared(
     parts: Sequence[Sequence[Asked]], again: dict[tuple[int, int], list[float]], patience: int, share: float | None
 ) -> list[Search]:
-    """The searches of one cell; `parts[0]` is the one the others stand beside."""
+    """Returns the searches of one cell; the others are compared with `parts[0]`."""
     reference = searched(parts[0], again, patience)
     if reference is None:
         return []
@@ -133,7 +133,7 @@ def compared(
 def searched(
     jobs: Sequence[Asked], again: dict[tuple[int, int], list[float]], patience: int, budget: float = float("inf")
 ) -> Search | None:
-    """What was found by the trials that fit in so many epochs; None: nothing."""
+    """Returns the result of the trials that fit into this many epochs; None if there is none."""
     spec = jobs[0][3]
     trials = [(one, trial) for one in jobs for trial in queries.trials(one[0], one[2].id)]
     spent = list(accumulate(epochs_of(trial, one[3], patience) for one, trial in trials))
@@ -157,14 +157,14 @@ def searched(
 
 
 def epochs_of(trial: Trial, spec: CellSpec, patience: int) -> int:
-    """What a trial took, and what it would at least have taken with more patience than its cell has."""
+    """Returns the epochs of a trial, and those it would at least have taken with more patience than its cell has."""
     if trial.status != "complete" or patience <= spec.patience:
         return trial.epochs
     return min(spec.epochs, trial.epochs + patience - spec.patience)
 
 
 def replicates(databases: Sequence[Database]) -> dict[tuple[int, int], list[float]]:
-    """What a trial's configuration gave under other seeds, by database and trial."""
+    """Returns the values of a trial's configuration under other seeds, by database and trial."""
     values: dict[tuple[int, int], dict[int, float]] = defaultdict(dict)
     for db in databases:
         for job in queries.jobs(db):
@@ -186,7 +186,7 @@ def worth(trial: Trial, spec: CellSpec) -> float:
 
 
 def beside(searches: Sequence[Search]) -> list[Beside]:
-    """Each search beside the first one."""
+    """Compares each search with the first one."""
     reference = searches[0]
     return [
         Beside(search, search.epochs / reference.epochs, search.best - reference.best, same_days(search, reference))
@@ -208,7 +208,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def fraction(text: str) -> float:
-    """`1/3` or `0.33`."""
+    """Parses `1/3` or `0.33`."""
     top, _, bottom = text.partition("/")
     return float(top) / float(bottom or 1)
 
@@ -216,8 +216,12 @@ def fraction(text: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="real searches beside the unpruned one of their cell")
     parser.add_argument("db", nargs="+", type=Path, help="databases of fts; `fts db path` names one")
-    parser.add_argument("--patience", type=int, default=0, metavar="N", help="count epochs as if it were at least N")
-    parser.add_argument("--share", type=fraction, metavar="PART", help="pruned searches up to that part of the epochs")
+    parser.add_argument(
+        "--patience", type=int, default=0, metavar="N", help="minimum patience with which epochs are counted"
+    )
+    parser.add_argument(
+        "--share", type=fraction, metavar="PART", help="count pruned searches up to this share of the epochs"
+    )
     given = parser.parse_args()
     print(f"| cell | {' | '.join(COLUMNS)} |\n{'|---' * (1 + len(COLUMNS))}|")
     for cell, searches in found(given.db, given.patience, given.share).items():

@@ -1,4 +1,4 @@
-"""What the database costs: transitions with few and many jobs in the table, reads with a million events.
+"""Measures the database: transitions with few and many jobs in the table, reads with a million events.
 
 python -m benchmarks.state
 """
@@ -31,7 +31,7 @@ def rows(quick: bool = True) -> list[Row]:
 
 
 def transition_rows(folder: Path, repeats: int) -> list[Row]:
-    """Each transition in a table of 100,000 waiting jobs beside the same in one of 10, in turns."""
+    """Measures each transition in a table of 100,000 waiting jobs and in one of 10, in turns."""
     times = 10
     few, many = filled(folder / "few.db", FEW), filled(folder / "many.db", MANY)
     measured = []
@@ -46,7 +46,7 @@ def transition_rows(folder: Path, repeats: int) -> list[Row]:
 
 
 def read_rows(folder: Path, repeats: int) -> list[Row]:
-    """Each read with a million events beside the same with a thousand, in turns."""
+    """Measures each read with a million events and with a thousand, in turns."""
     times = 20
     few, many = filled(folder / "short.db", 12), filled(folder / "long.db", 12)
     add_events(few, FEW_EVENTS)
@@ -90,12 +90,12 @@ READS: dict[str, Act] = {
 
 
 def in_turns(act: Act, few: Database, many: Database, repeats: int, times: int) -> tuple[Any, Any]:
-    """Seconds per call with the small and the large table: median and spread of runs taken in turns."""
+    """Returns seconds per call with the small and the large table: median and spread of runs taken in turns."""
     spent: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for kept, db in zip(spent, (few, many), strict=True):
             act(db)
-            for _ in range(times):  # each call by itself: the median then passes over what other programs stole
+            for _ in range(times):  # each call separately: the median then ignores what other programs took
                 start = time.perf_counter()
                 act(db)
                 kept.append(time.perf_counter() - start)
@@ -103,7 +103,7 @@ def in_turns(act: Act, few: Database, many: Database, repeats: int, times: int) 
 
 
 def filled(path: Path, n_jobs: int) -> Database:
-    """A database with that many waiting jobs and one worker."""
+    """Makes a database with this many waiting jobs and one worker."""
     db = open_database(path)
     transitions.register_worker(db, "bench", 1, 1.0, 1)
     with db.write():
@@ -121,7 +121,7 @@ def filled(path: Path, n_jobs: int) -> Database:
 
 
 def add_events(db: Database, n: int) -> None:
-    """Events as a long study leaves them: mostly of trials, the first 200 and one in 10,000 a new best."""
+    """Adds events as in a long study: mostly of trials, the first 200 and one in 10,000 a new best."""
     with db.write():
         db.execute_sql(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "

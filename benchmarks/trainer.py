@@ -1,4 +1,4 @@
-"""How fast a trial trains: the five 2M shapes against a plain trainer and against this machine's matrix product."""
+"""Measures training speed: the five 2M shapes against a plain trainer and against this machine's matrix product."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SHAPES = (
     Architecture(384, 2, 8, 768),
 )
 BATCH = 256
-GEMM = 1024  # rows, columns and depth of the matrix product that stands for the peak
+GEMM = 1024  # rows, columns and depth of the matrix product that represents the peak
 
 
 def rows(quick: bool = True, threads: int = 1) -> list[Row]:
-    """A row for each shape and precision, against the reference in fp32: each step of one after a step of the other.
+    """Returns a row for each shape and precision, against the reference in fp32, with steps taken in turns.
 
-    One thread, as a worker trains with a slot a core.
+    One thread, as a worker with one slot per core trains.
     """
     torch.set_num_threads(threads)
     repeats = 5 if quick else 15
@@ -67,7 +67,7 @@ def _row(name: str, times: dict[str, list[float]], precision: str, config: Model
 
 
 def flops(config: ModelConfig) -> float:
-    """Floating-point operations of one window's training step: matrix products only, backward twice the forward."""
+    """Returns FLOPs of one window's training step: matrix products only, backward twice the forward."""
     a, N = config.architecture, config.n_patches
     layer = 4 * a.d_model**2 + 2 * a.d_model * a.d_ff + 2 * N * a.d_model
     embedding = config.patch * config.n_features * a.d_model
@@ -75,7 +75,7 @@ def flops(config: ModelConfig) -> float:
 
 
 def _in_turns(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """CPU seconds of each call, taken in turns after one round of warm-up: neighbours disturb all of them alike."""
+    """Returns CPU seconds of each call, in turns after one round of warm-up, so that load affects all alike."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(repeats + 1):
         for name, step in steps.items():
@@ -92,7 +92,7 @@ def _our_steps(config: ModelConfig, data: TrainingData, precision: str) -> Calla
 
 
 def steps_of(trainer: Trainer) -> Callable[[], None]:
-    """Each call trains one optimizer step."""
+    """Returns a function that trains one optimizer step per call."""
     events = trainer.run()
 
     def step() -> None:
@@ -103,9 +103,9 @@ def steps_of(trainer: Trainer) -> Callable[[], None]:
 
 
 def random_walks(config: ModelConfig) -> TrainingData:
-    """As many windows as a full run has steps here, so that no epoch's validation falls into a measurement.
+    """Returns as many windows as a full run has steps, so that no validation falls into a measurement.
 
-    Every window has a next day, which forecasters are asked for.
+    Every window has a next day, which forecasters need.
     """
     generator = torch.Generator().manual_seed(0)
     n_windows = 64 * BATCH

@@ -1,4 +1,4 @@
-"""What watching costs: processor time of the watchdog beside a real process, in percent of one core. Goal: below 0.5 %.
+"""Measures the processor time of the watchdog on a real process, in percent of one core. Goal: below 0.5 %.
 
 python -m benchmarks.watchdog
 """
@@ -17,7 +17,7 @@ from fts.jobs.watchdog.policy import HeatPolicy, MemoryLimits, Thresholds
 from fts.jobs.watchdog.watchdog import Watchdog
 
 MiB = 1 << 20
-# as a trial looks from outside: threads that wait, some memory, one helper process
+# like a trial: waiting threads, some memory, one helper process
 TRIAL = """
 import os, subprocess, sys, threading, time
 fd = int(sys.argv[sys.argv.index("--facts-fd") + 1])
@@ -36,7 +36,7 @@ CASES = {
 
 
 def rows(quick: bool = True) -> list[Row]:
-    """Every case beside the loop without a watchdog; half a minute, or four in full."""
+    """Measures every case and the loop without a watchdog; half a minute, or four in full."""
     seconds, repeats = (4.0, 3) if quick else (20.0, 5)
     with tempfile.TemporaryDirectory() as folder:
         costs = {
@@ -52,7 +52,7 @@ def rows(quick: bool = True) -> list[Row]:
 
 
 def cost(folder: Path, hard: int | None, seconds: float) -> float:
-    """Percent of one core this process uses while it looks after one child twice a second, as a supervisor does."""
+    """Returns percent of one core that this process uses to watch one child twice a second, as a supervisor does."""
     with TrialProcess([sys.executable, "-c", TRIAL], folder / "trial.log") as child:
         while not child.facts(1.0):
             pass

@@ -1,10 +1,10 @@
-"""What many slots that write at once wait for: 100 slots of one worker, 100 and 400 facts a second, and the beat.
+"""Measures how long 100 slots of one worker wait to write 100 and 400 facts a second, and its heartbeats.
 
 python -m benchmarks.writers [--seconds 20]
 
 Each slot is a thread as in a worker, with a running trial; facts are epochs, checkpoints and progress, as real trials
-tell them. A call counts from its start until it returns, which is when its commit is on disk. Times are those of the
-machine at rest or not: compare the two halves of one run.
+send them. A call counts from its start until it returns, which is when its commit is on disk. Times depend on the load
+of the machine: compare the two halves of one run.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ LEASE_S = 60.0
 
 @dataclass(frozen=True)
 class Written:
-    """What came of one run; seconds."""
+    """The result of one run; seconds."""
 
     facts: int
-    rate: float  # that was reached, a second
+    rate: float  # facts per second that were reached
     p50: float
     p99: float
     longest: float
-    beat: float  # the longest
-    cores: float = 0.0  # of this process, what makes the facts included
+    beat: float  # longest wait of a heartbeat
+    cores: float = 0.0  # of this process, including the threads that make the facts
     resident: int = 0  # bytes at the end
 
     def line(self) -> str:
@@ -49,7 +49,7 @@ class Written:
 
 
 def study(folder: Path, slots: int) -> tuple[Database, int, list[tuple[Claim, int]]]:
-    """A database with so many running trials, each of a job of its own."""
+    """Makes a database with `slots` running trials, each of its own job."""
     db = open_database(folder / "fts.db")
     spec = {"study": "writers", "kind": "cell", "trials_wanted": 10, "labels": {}, "metric": "loss"}
     transitions.enqueue(
@@ -66,7 +66,7 @@ def study(folder: Path, slots: int) -> tuple[Database, int, list[tuple[Claim, in
 
 
 def write(rate: float, seconds: float, slots: int = SLOTS, seed: int = 0, together: bool = True) -> Written:
-    """`rate` facts a second in all, at random moments; a slot that waits tells its next fact later."""
+    """Writes `rate` facts a second in all, at random moments; a slot that waits sends its next fact later."""
     took: list[float] = []
     beats: list[float] = []
     over = threading.Event()
@@ -110,7 +110,7 @@ def write(rate: float, seconds: float, slots: int = SLOTS, seed: int = 0, togeth
 
 
 def alone(turns: int, facts: int = 100) -> tuple[float, float]:
-    """Median seconds of a fact of one slot with nobody beside it, in groups and without, in turns."""
+    """Returns the median seconds of a fact of a single slot, in groups and without, in turns."""
     took: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder:
         studies = {}

@@ -1,11 +1,11 @@
-"""What a person imports, and the study that fts was built for: data, features, model, training, scores, analysis.
+"""The public interface of fts, and the flagship study: data, features, model, training, scores, analysis.
 
-    import fts                     # 1 ms: what stands in __all__ is loaded when it is used
+    import fts                     # 1 ms: the names in __all__ are imported when they are used
 
 fts.checkpoint(trial), fts.report(trial, step, **metrics), fts.seed(trial, purpose), fts.cell(trial), fts.shrink(trial),
 fts.predictions, fts.artifact and fts.callbacks work in a function that fts runs and under plain Optuna; fts.PureSampler
-and fts.PurePruner are those of a worker, for Optuna. fts.load(db) reads a study as tables;
-fts.create_study(...).optimize(objective, n_trials=100) puts a function in line and waits for it;
+and fts.PurePruner are sampler and pruner of a worker, for Optuna. fts.load(db) reads a study as tables;
+fts.create_study(...).optimize(objective, n_trials=100) enqueues a function and waits for it;
 fts.Study(...) is a study.toml in Python.
 """
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["huggingface", "keras", "lightgbm", "lightning", "sklearn", "xgboost"]  # noqa: F822  # by __getattr__
+__all__ = ["huggingface", "keras", "lightgbm", "lightning", "sklearn", "xgboost"]  # noqa: F822  # made by __getattr__
 
 
 def __getattr__(name: str) -> Any:

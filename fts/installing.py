@@ -1,4 +1,4 @@
-"""The command line that installs packages beside fts: `pip` of a person's shell may belong to another environment."""
+"""The command that installs packages next to fts: the shell's `pip` may belong to another environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def installing(*packages: str, python: str = sys.executable, has_pip: bool | None = None) -> str:
-    """What to type, for this interpreter or another. An environment that uv or pipx made may have no pip of its own."""
+    """Returns the command for this interpreter or another. An environment of uv or pipx may have no pip."""
     pip, wanted = shutil.which("pip"), shlex.join(packages)
     if not (find_spec("pip") if has_pip is None else has_pip):
         return f"uv pip install --python {shlex.quote(python)} {wanted}"

@@ -1,4 +1,4 @@
-# Gradient descent on (x - 2)^2 in R, without a package: goes on from its checkpoint folder after an interruption.
+# Gradient descent on (x - 2)^2 in R, without packages: continues from its checkpoint folder after an interruption.
 #
 #   fts enqueue --metric loss --trials 6 -- Rscript examples/command/descent.R {rate:0.01..0.9:log} {checkpoint_dir}
 #   fts worker --until-empty

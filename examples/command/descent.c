@@ -1,4 +1,4 @@
-/* The same in C: a program that prints its metric, which --regex finds, and starts anew after an interruption.
+/* The same in C: a program that prints its metric, which --regex finds; it starts again after an interruption.
  *
  *   cc -O1 -ffp-contract=off -o descent examples/command/descent.c -lm
  *   fts enqueue --metric loss --trials 6 --regex 'step=(?P<epoch>\d+) loss=(?P<loss>\S+)' -- ./descent {rate:0.01..0.9:log}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gradient descent on (x - 2)^2 in bash and awk: goes on from its checkpoint folder, stops with exit code 75.
+# Gradient descent on (x - 2)^2 in bash and awk: continues from its checkpoint folder, stops with exit code 75.
 #
 #   fts enqueue --metric loss --trials 6 -- bash examples/command/descent.sh {rate:0.01..0.9:log} {checkpoint_dir}
 #   fts worker --until-empty

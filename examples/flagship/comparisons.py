@@ -1,4 +1,4 @@
-"""Five choices of the flagship, each a study over walk-forward folds and seeds: loss, context, horizon, dropout, norm.
+"""Compares five choices of the flagship over walk-forward folds and seeds: loss, context, horizon, dropout, norm.
 
     python examples/flagship/comparisons.py loss
     python examples/flagship/comparisons.py context
@@ -6,12 +6,12 @@
     python examples/flagship/comparisons.py dropout
     python examples/flagship/comparisons.py norm
 
-Each enqueues its cells (those that are there already stay), runs a worker until the queue is empty, and prints a table:
+Each enqueues its cells (existing ones stay), runs a worker until the queue is empty, and prints a table:
 means over folds and seeds, and the difference to the first variant, paired on the same days, with a 95 % interval of
-days and seeds; horizon compares with logistic regression instead. All of it is asked of two models of about 30,000
-parameters: r20 (20 days, no norm) and a25 (80 days, RevIN). `--seeds 0,1,2`, `--horizons 1` and `--base r20` ask for
-others, `--ticker IXIC` for the Nasdaq, `--table` prints alone. Needs `fts data build --tier T` of both; 5 to 60 s of
-one core a cell. Weighted, focal and softauc move probabilities, so compare them by AUC, by which all losses stop.
+days and seeds; horizon compares with logistic regression instead. Each runs two models of about 30,000
+parameters: r20 (20 days, no norm) and a25 (80 days, RevIN). `--seeds 0,1,2`, `--horizons 1` and `--base r20` choose
+others, `--ticker IXIC` the Nasdaq, `--table` only prints. Needs `fts data build --tier T` of both; 5 to 60 s of
+one core per cell. Weighted, focal and softauc shift probabilities, so compare them by AUC, which also stops all losses.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     import optuna
 
 BASES: dict[str, dict[str, Any]] = {"r20": {"context": 20, "norm": "none"}, "a25": {"context": 80, "norm": "revin"}}
-LOSS = {"objective": "val_auc"}  # stops all losses alike: only of bce is the cross-entropy what it trains on
-COMPARISONS: dict[str, dict[str, dict[str, Any]]] = {  # the first of each is what the others are compared with
+LOSS = {"objective": "val_auc"}  # stops all losses by the same metric; only bce trains on the cross-entropy
+COMPARISONS: dict[str, dict[str, dict[str, Any]]] = {  # the others are compared with the first of each
     "loss": {
         "bce": LOSS, "weighted": LOSS | {"weighted": True}, "focal": LOSS | {"loss": "focal"},
         "softauc": LOSS | {"loss": "softauc"},
     },
-    # not 252: patches of 10 days every 5 would leave the newest two days unread
+    # not 252: patches of 10 days every 5 would not read the newest two days
     "context": {str(days): {"context": days} for days in (80, 60, 120, 250)},
     "horizon": {"logistic": {}, "patchtst": {}},
     "dropout": {str(rate): {"dropout": rate} for rate in (0.2, 0.1, 0.3, 0.5)},
     "norm": {norm: {"norm": norm} for norm in ("revin", "none", "revin+stats")},
 }  # fmt: skip
 HORIZONS = {"horizon": "1,2,3,5"}
-LONGEST = {"context": 250}  # days that windows of all lengths leave room for; the others: those of folds.LONGEST
+LONGEST = {"context": 250}  # days before the end of every window, so that all lengths fit; others use folds.LONGEST
 
 
 def objective(
@@ -52,7 +52,7 @@ def objective(
     seed: int = 0,
     ticker: str = "SPX",
 ) -> float:
-    """Mean of the folds' AUCs; each fold is a step."""
+    """Returns the mean of the folds' AUCs; each fold is a step."""
     choices = BASES[base] | COMPARISONS[comparison][str(variant)]
     context, norm = choices.pop("context"), choices.pop("norm")
     weighted = choices.pop("weighted", False)
@@ -68,7 +68,7 @@ def objective(
 
 
 def enqueue(comparison: str, bases: str, horizons: str, seeds: str, ticker: str) -> None:
-    """The cells of a comparison; logistic regression knows no seed."""
+    """Enqueues the cells of a comparison; logistic regression has no seed."""
     fitted = [name for name in COMPARISONS[comparison] if name != "logistic"]
     for variants, its_seeds in ((fitted, seeds), (["logistic"] if comparison == "horizon" else [], "0")):
         axes = {"comparison": comparison, "variant": ",".join(variants), "base": bases, "horizon": horizons,
@@ -89,7 +89,7 @@ def name_of(comparison: str) -> str:
 
 
 def table(comparison: str) -> None:
-    """One for each horizon; a variant goes by its base and its name."""
+    """Prints a table per horizon; a variant is named by its base and its name."""
     first = next(iter(COMPARISONS[comparison]))
     folds.table(
         name_of(comparison),

@@ -1,4 +1,4 @@
-"""What the questions of the flagship share: small models over walk-forward folds, and tables of paired differences."""
+"""Shared by the comparisons of the flagship: small models over walk-forward folds, and tables of paired differences."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 
 import fts
 
-FOLDS, JUDGED = 6, 4  # of six equal stretches of validation days the last four: the first two leave too little to train
-LONGEST = 120  # days: windows of all lengths end on the days where one of so many could
+FOLDS, JUDGED = 6, 4  # the last four of six equal folds of validation days: the first two leave too little to train on
+LONGEST = 120  # days: windows of all lengths end on the days where a window of this length could
 SHAPE, DROPOUT, RATE, DECAY, BATCH, EPOCHS, PATIENCE = "d32-L2-h4-ff64", 0.2, 1e-3, 1e-3, 128, 40, 8
-HELD_OUT = 0.2  # of the training windows: the last ones say after how many epochs to stop
+HELD_OUT = 0.2  # of the training windows: the last ones decide the number of epochs
 METRICS = ("auc", "log_loss")
 
 
 def judge(trial, data, folds, fit):
-    """Mean of the folds' AUCs; each fold is a step. `fit` makes of a fold's data (probabilities, epochs)."""
+    """Returns the mean of the folds' AUCs; each fold is a step. `fit` maps a fold's data to (probabilities, epochs)."""
     from fts.scores.folds import over_folds
     from fts.scores.metrics import METRICS as SCORES
     from fts.study.walk_forward_objective import on_fold
 
     checkpoint = fts.checkpoint(trial)
-    state = checkpoint.load() or {"p": np.empty(0), "epochs": []}  # after a kill: the folds that were done
+    state = checkpoint.load() or {"p": np.empty(0), "epochs": []}  # after a kill: the finished folds
     for number in range(len(state["epochs"]), JUDGED):
         part = on_fold(data, folds[number])
         p, epochs = fit(part)
@@ -41,7 +41,7 @@ def judge(trial, data, folds, fit):
 
 
 def folds_of(ticker, tier, context, horizon, longest=None):
-    """The data of a tier with its windows, and the folds to judge."""
+    """Returns the data of a tier with its windows, and the folds to evaluate."""
     from fts.study.cell_data import load
     from fts.study.walk_forward_objective import last_folds
 
@@ -60,14 +60,14 @@ def folds_of(ticker, tier, context, horizon, longest=None):
 
 
 def regression(part):
-    """Logistic regression on the last day, as the baseline jobs fit it."""
+    """Logistic regression on the last day, as in the baseline jobs."""
     from fts.analysis.baselines import fit_one
 
     return fit_one("logistic regression", "last row", part).predictions
 
 
 def transformer(part, norm, tier, seed, dropout=None, objective="val_loss", **loss):
-    """Probabilities of a small PatchTST: stopped by the last training windows, then trained anew on all of them."""
+    """Returns probabilities of a small PatchTST, stopped on the last training windows, then trained again on all."""
     from fts.training.metrics import probabilities
 
     gap = part.span + part.horizon - 1
@@ -100,9 +100,9 @@ def trained(part, norm, tier, seed, stop, dropout, **choices):
 
 
 def table(name, rivals_of, variant_of, db=None):
-    """Every variant of a study whose cells have ended, as markdown.
+    """Prints every variant of a study whose cells have ended, as markdown.
 
-    `variant_of` gives the variant of a cell, `rivals_of` with whom one is compared among all names.
+    `variant_of` returns the variant of a cell, `rivals_of` those among all names with which it is compared.
     """
     from fts.scores.folds import luck_of, over_folds, paired
 
@@ -116,16 +116,17 @@ def table(name, rivals_of, variant_of, db=None):
         key = (
             ticker if isinstance(ticker, str) else "SPX",
             int(cell["horizon"]),
-        )  # pandas has NaN where a cell names none
+        )  # pandas has NaN if a cell has none
         y, _ = days.setdefault(key, (rows["y_true"].to_numpy(float), rows["index"]))
-        assert np.array_equal(y, rows["y_true"].to_numpy(float)), f"{cell['cell']} was judged on other days"
+        assert np.array_equal(y, rows["y_true"].to_numpy(float)), f"{cell['cell']} was evaluated on other days"
         found.setdefault(key, {}).setdefault(variant_of(cell), []).append(rows["y_pred"].to_numpy(float))
     for (ticker, horizon), variants in sorted(found.items()):
         y, index = days[ticker, horizon]
         scores = {
             m: {v: [float(over_folds(m, y, p, JUDGED)[0]) for p in ps] for v, ps in variants.items()} for m in METRICS
         }
-        alike = [v for v in variants if "softauc" not in v]  # which has no probabilities: its losses lie far apart
+        # without softauc, whose losses differ widely because it has no probabilities
+        alike = [v for v in variants if "softauc" not in v]
         lucks = {m: luck_of(scores[m][v] for v in (alike if m == "log_loss" else variants)) for m in METRICS}
         if lucks["auc"] is not None:
             luck = f"sd between seeds: AUC {lucks['auc'].sd:.4f}, loss {lucks['log_loss'].sd:.4f}"
@@ -150,5 +151,5 @@ def table(name, rivals_of, variant_of, db=None):
 
 
 def seeds_of(variant, trainings):
-    """How many trainings depend on a seed: those of logistic regression do not."""
+    """Returns how many trainings depend on a seed; those of logistic regression do not."""
     return 0 if "logistic" in variant else len(trainings)

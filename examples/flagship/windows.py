@@ -1,4 +1,4 @@
-r"""What hides volatility from the transformer: window, normalisation, inputs; over walk-forward folds and seeds.
+r"""Compares what may hide volatility from the transformer: window, normalisation, inputs; over folds and seeds.
 
     fts enqueue examples/flagship/windows.py:objective --trials 1 --direction maximize --metric auc \
         -m variant=80-revin-a25,80-revin+stats-a25,80-partial-a39,20-revin-a25,20-partial-a39,20-none-a39,20-none-r20 \
@@ -20,13 +20,13 @@ import folds
 if TYPE_CHECKING:
     import optuna
 
-RIVALS = ("80-revin-a25", "logistic-r20")  # what all are compared with
+RIVALS = ("80-revin-a25", "logistic-r20")  # all variants are compared with these
 
 
 def objective(
     trial: optuna.Trial, variant: str = "80-revin-a25", horizon: int = 1, seed: int = 0, ticker: str = "SPX"
 ) -> float:
-    """Mean of the folds' AUCs; each fold is a step."""
+    """Returns the mean of the folds' AUCs; each fold is a step."""
     words = variant.split("-")
     data, parts = folds.folds_of(ticker, words[-1], int(words[0]) if len(words) == 3 else folds.LONGEST, horizon)
 

@@ -1,4 +1,4 @@
-"""Parameters that depend on each other: branches and loops of Optuna's, reports, pruning; no library but Optuna.
+"""Parameters that depend on each other: branches and loops, reports, pruning; no library but Optuna.
 
 fts enqueue examples/function/branches.py:objective --trials 20
 fts worker --until-empty
@@ -10,7 +10,7 @@ import optuna
 
 
 def objective(trial: optuna.Trial) -> float:
-    """A landscape with two valleys, seen through a curve of ten steps."""
+    """A function with two minima, approached over ten steps."""
     kind = trial.suggest_categorical("kind", ["wide", "narrow"])
     x = trial.suggest_float("x", -5.0, 5.0)
     if kind == "wide":

@@ -17,7 +17,7 @@ EPOCHS, BATCH, TRAIN = 12, 32, 1300  # of 1,797 images of 8 x 8
 
 
 def objective(trial: optuna.Trial, activation: str = "relu") -> float:
-    """Accuracy on 497 images that were not trained on."""
+    """Returns the accuracy on 497 images outside the training set."""
     width = trial.suggest_int("width", 8, 64, log=True)
     rate = trial.suggest_float("learning_rate", 1e-3, 1.0, log=True)
     decay = trial.suggest_float("decay", 1e-6, 1e-2, log=True)
@@ -25,7 +25,7 @@ def objective(trial: optuna.Trial, activation: str = "relu") -> float:
     x, y = digits.data / 16.0, digits.target
     rng = np.random.default_rng(fts.seed(trial, "weights"))
     checkpoint = fts.checkpoint(trial)
-    state = checkpoint.load() or {  # None at first; after a kill what was saved last
+    state = checkpoint.load() or {  # None at first; after a kill the last saved state
         "epoch": -1,
         "w1": rng.normal(0, 0.15, (64, width)),
         "w2": rng.normal(0, 0.15, (width, 10)),
@@ -54,7 +54,7 @@ def logits(state: dict, x: np.ndarray, activation: str) -> np.ndarray:
 
 
 def step(state: dict, x: np.ndarray, y: np.ndarray, activation: str, rate: float, decay: float) -> None:
-    """One step of gradient descent on the cross-entropy."""
+    """Takes one step of gradient descent on the cross-entropy."""
     h = hidden(state, x, activation)
     z = h @ state["w2"]
     p = np.exp(z - z.max(1, keepdims=True))

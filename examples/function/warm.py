@@ -1,9 +1,9 @@
-"""First trials that you choose, as with Optuna's enqueue_trial; what you leave away is drawn, here the second rate.
+"""First trials that you choose, as with Optuna's enqueue_trial; missing parameters are drawn, here the second rate.
 
     fts enqueue examples/function/warm.py:objective --trials 8 --warm-start depth=3,rate=0.05 --warm-start depth=6
     fts worker --until-empty
 
-They are the trials 0 and 1, with the badge `warm`; from the third on the sampler proposes, and knows them.
+They are trials 0 and 1, with the badge `warm`; from trial 2 on the sampler proposes, and uses their results.
 """
 
 import math
@@ -12,7 +12,7 @@ import optuna
 
 
 def objective(trial: optuna.Trial) -> float:
-    """A valley at a depth of 4 and a rate of 0.03."""
+    """A function with its minimum at depth 4 and rate 0.03."""
     depth = trial.suggest_int("depth", 1, 8)
     rate = trial.suggest_float("rate", 1e-4, 1.0, log=True)
     return 0.1 * (depth - 4) ** 2 + (math.log10(rate) - math.log10(0.03)) ** 2

@@ -1,9 +1,9 @@
-"""The Trainer of transformers on a tiny BERT that is made from its configuration: nothing is downloaded.
+"""The Trainer of transformers on a tiny BERT built from a configuration: nothing is downloaded.
 
     fts enqueue examples/huggingface/tiny_bert.py:objective --trials 4 --metric eval_loss
     fts worker --until-empty
 
-Needs transformers, accelerate and torch. The task: does a sequence hold more low tokens than high ones?
+Needs transformers, accelerate and torch. The task: does a sequence have more low tokens than high ones?
 """
 
 import optuna
@@ -22,7 +22,7 @@ def sequences(count: int, seed: int) -> list[dict[str, torch.Tensor]]:
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Cross-entropy on sequences that were not trained on."""
+    """Returns the cross-entropy on sequences outside the training set."""
     config = BertConfig(
         vocab_size=TOKENS,
         hidden_size=trial.suggest_categorical("hidden_size", [16, 32]),

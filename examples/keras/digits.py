@@ -1,4 +1,4 @@
-"""A model of Keras on scikit-learn's digits: pruned, resumed at its last epoch.
+"""A Keras model on scikit-learn's digits: pruned, resumed at its last epoch.
 
     KERAS_BACKEND=torch fts enqueue examples/keras/digits.py:objective --trials 4 --metric val_loss
     fts worker --until-empty
@@ -8,7 +8,7 @@ Needs keras with one of its backends, and scikit-learn.
 
 import os
 
-os.environ.setdefault("KERAS_BACKEND", "torch")  # tensorflow and jax do as well
+os.environ.setdefault("KERAS_BACKEND", "torch")  # tensorflow and jax work, too
 
 import keras
 import optuna
@@ -18,7 +18,7 @@ import fts
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Cross-entropy on the images that were not trained on."""
+    """Returns the cross-entropy on images outside the training set."""
     digits = load_digits()
     x, y = digits.data / 16.0, digits.target
     model = keras.Sequential(

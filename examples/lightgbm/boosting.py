@@ -3,7 +3,7 @@
     fts enqueue examples/lightgbm/boosting.py:objective --trials 8 --metric valid_0-l2
     fts worker --until-empty
 
-Needs lightgbm and scikit-learn (for its patients).
+Needs lightgbm and scikit-learn (for its diabetes data).
 """
 
 import lightgbm as lgb
@@ -15,7 +15,7 @@ import fts
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Squared error on a quarter of the patients."""
+    """Returns the squared error on a quarter of the patients."""
     patients = load_diabetes()
     x, held_out, y, truth = train_test_split(patients.data, patients.target / 100, test_size=0.25, random_state=0)
     params = {

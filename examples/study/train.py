@@ -1,4 +1,4 @@
-"""Fits a polynomial to a curve by gradient descent: a study of a second or two, for study.toml beside this file."""
+"""Fits a polynomial to a curve by gradient descent, in a second or two: the functions of study.toml in this folder."""
 
 import math
 import random
@@ -15,7 +15,7 @@ CURVES = {
 
 
 def space(data: str, size: str) -> dict[str, Any]:
-    """A line needs no high degree; more points allow a higher one."""
+    """Returns the range of the degree: lines need no high degree, more points allow a higher one."""
     return {"degree": {"low": 1, "high": 2 if data == "line" else {"S": 4, "M": 8, "L": 15}[size]}}
 
 
@@ -41,7 +41,7 @@ def objective(trial: Any, data: str, size: str) -> dict[str, float]:
 
 
 def baseline(trial: Any, data: str, size: str) -> dict[str, float]:
-    """The mean of the curve."""
+    """Predicts the mean of the curve."""
     dice = random.Random(fts.seed(trial, "points") % 2**32)
     train, val = points(dice, data, size), points(dice, data, size)
     mean = sum(y for _, y in train) / len(train)

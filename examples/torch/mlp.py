@@ -1,4 +1,4 @@
-"""A network of PyTorch with dropout, AdamW and a schedule: pruned, resumed at its last epoch with the same bits.
+"""A PyTorch network with dropout, AdamW and a schedule: pruned, resumed at its last epoch bit for bit.
 
     fts enqueue examples/torch/mlp.py:objective --trials 8 -m activation=relu,tanh --metric val_loss
     fts worker --until-empty
@@ -17,7 +17,7 @@ ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}
 
 
 def objective(trial: optuna.Trial, activation: str = "relu") -> float:
-    """Cross-entropy on the images that were not trained on."""
+    """Returns the cross-entropy on images outside the training set."""
     width = trial.suggest_int("width", 16, 64, log=True)
     dropout = trial.suggest_float("dropout", 0.0, 0.5)
     rate = trial.suggest_float("lr", 1e-3, 1e-1, log=True)
@@ -30,7 +30,7 @@ def objective(trial: optuna.Trial, activation: str = "relu") -> float:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     checkpoint = fts.checkpoint(trial)
-    state = checkpoint.load()  # None at first; after a kill what was saved last, and the random generators with it
+    state = checkpoint.load()  # None at first; after a kill the last saved state; also restores the random generators
     if state:
         for name, part in parts.items():
             part.load_state_dict(state[name])

@@ -3,7 +3,7 @@
     fts enqueue examples/xgboost/boosting.py:objective --trials 8 --metric validation-mlogloss
     fts worker --until-empty
 
-Needs xgboost and scikit-learn (for its wines).
+Needs xgboost and scikit-learn (for its wine data).
 """
 
 import optuna
@@ -15,7 +15,7 @@ import fts
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Cross-entropy on a quarter of the wines."""
+    """Returns the cross-entropy on a quarter of the wines."""
     wine = load_wine()
     x, held_out, y, truth = train_test_split(wine.data, wine.target, test_size=0.25, random_state=0)
     validation = xgb.DMatrix(held_out, truth)

@@ -1,4 +1,4 @@
-"""What the numbers mean: baselines, intervals, horizon variance, scaling, figures and the report."""
+"""Analyses a study: baselines, intervals, horizon variance, scaling, figures and the report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fts.analysis.trials_table import load_trials as load_trials
 
-WHERE = {"load_trials": "fts.analysis.trials_table"}  # loaded on first use: pandas costs 0.5 s that an import need not
+WHERE = {"load_trials": "fts.analysis.trials_table"}  # imported on first use: pandas costs 0.5 s
 
 
 def __getattr__(name: str) -> Any:

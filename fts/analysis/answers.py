@@ -1,4 +1,4 @@
-"""Answers the questions the study was made for, each with how sure it is."""
+"""Answers the questions of the study, each with its certainty."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """One of the questions the study was made for."""
+    """One of the questions of the study."""
 
     question: str
     answer: str  # yes | no | not at 2M | perhaps not | cannot say ...
@@ -25,7 +25,7 @@ class Answer:
 
     @property
     def tone(self) -> str:
-        """yes | no | open: how a page may colour it."""
+        """Returns yes | no | open, which decides the colour on a page."""
         if self.answer.startswith("not at"):
             return "no"
         return self.answer if self.answer in ("yes", "no") else "open"
@@ -34,10 +34,10 @@ class Answer:
 def answers(
     groups: tuple[Group, ...], found: tuple[Conclusion, ...], walks: tuple[Walked, ...] = ()
 ) -> tuple[Answer, ...]:
-    """Better than a volatility forecast? than the best baseline? better with size? one search for all horizons?
+    """Answers: better than a volatility forecast, than the best baseline? better with size? one search for all h?
 
-    The first two by walk-forward, where winners were walked. While `found` holds an error nothing is answered yes or
-    no: what the numbers would say is kept in the sentence.
+    The first two use walk-forward, if winners have walk-forward trainings. While `found` has an error, no answer is yes
+    or no: the sentence says what the numbers would say.
     """
     given = [
         answer if len(groups) == 1 else replace(answer, question=f"{answer.question} ({group.task} on {group.tier})")
@@ -97,7 +97,7 @@ def _of_group(group: Group, walks: tuple[Walked, ...]) -> list[Walked]:
 
 
 def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | None]], rival: str) -> Answer:
-    """What the winners are worth on walk-forward folds."""
+    """Answers from the winners' walk-forward folds."""
     compared = [(walk, beside) for walk, beside in judged if beside is not None]
     folds = judged[0][0].row.folds
     if not compared:
@@ -111,7 +111,7 @@ def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Beside | N
         many, at_once = f"{len(compared)} winners", ", by intervals for all of them at once (Bonferroni)"
     told = (
         f"Walk-forward, {folds} folds. AUC: {better} of {many} clearly better than {rival}, {worse} clearly worse"
-        f"{at_once}. Log loss, beside the lowest: {sum(loss.high < 0 for loss in losses)} clearly better, "
+        f"{at_once}. Log loss, against the lowest: {sum(loss.high < 0 for loss in losses)} clearly better, "
         f"{sum(loss.low > 0 for loss in losses)} clearly worse."
     )
     if better:
@@ -142,11 +142,11 @@ def _winners(n: int) -> str:
 
 @dataclass(frozen=True)
 class _Judged:
-    """A cell beside its rivals: how its best trial stands to the strongest one by AUC, and to the lowest loss."""
+    """A cell and its rivals: the strongest by AUC, and the one with the lowest loss."""
 
     cell: CellSummary
     gain: Difference
-    verdict: str  # above | below | open, all trials considered
+    verdict: str  # above | below | open, for all trials together
     loss_at_once: Interval | None
 
 
@@ -174,7 +174,7 @@ def _compared(group: Group, question: str, judged: list[_Judged], rival: str) ->
             question,
             "perhaps",
             f"{counts}. Taken alone, {_cells(len(alone))} better; but the best of {looks} trials that are only as good "
-            f"as {rival} can come as far by luck. The sealed test set can decide (`fts final CELL`).",
+            f"as {rival} can reach this by luck. The sealed test set can decide (`fts final CELL`).",
         )
     if len(worse) == len(judged):
         left = sum(max(0, (c.trials_wanted or 0) - c.n_complete - c.n_pruned - c.n_failed) for c in group.cells)
@@ -190,7 +190,7 @@ def _compared(group: Group, question: str, judged: list[_Judged], rival: str) ->
 
 
 def _by_loss(judged: list[_Judged]) -> str:
-    """The same question by log loss, against the rival with the lowest loss, which may not be the best by AUC."""
+    """Answers the question by log loss, against the rival with the lowest loss, which may not be the best by AUC."""
     gains = [one.loss_at_once for one in judged if one.loss_at_once is not None]
     clear = [gain.value for gain in gains if not gain.covers(0.0)]
     better, worse = sum(value < 0 for value in clear), sum(value > 0 for value in clear)

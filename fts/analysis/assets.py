@@ -1,4 +1,4 @@
-"""Asks whether what held on one asset holds on the other: gains over the baselines of each, side by side."""
+"""Checks whether a finding on one asset holds on another: gains over the baselines of each asset."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 NOTE = (
     "The same cells on several assets: AUC of the winner minus that of the strongest baseline of the same asset and "
-    "days, with its 95 % interval, by walk-forward where each of them was walked. Searches and baselines of an asset "
-    "know nothing of the other. Assets of one market share their days: two of them are less than two witnesses."
+    "days, with its 95 % interval, by walk-forward if each of them has it. Searches and baselines of an asset do not "
+    "use the other. Assets of one market share their days, so two of them are less evidence than two independent ones."
 )
 
 
 def held(found: Sequence[tuple[str, float, float]], alone: Collection[str] = ()) -> str:
-    """What intervals (asset, low, high) of one difference say together; those `alone`, with one seed, say nothing."""
+    """Compares intervals (asset, low, high) of one difference; assets in `alone` have one seed and allow no verdict."""
     signs = [0 if asset in alone else 1 if low > 0 else -1 if high < 0 else 0 for asset, low, high in found]
     every = "both" if len(found) == 2 else f"all {len(found)}"
     shown = [asset for (asset, _, _), sign in zip(found, signs, strict=True) if sign]
@@ -32,12 +32,12 @@ def held(found: Sequence[tuple[str, float, float]], alone: Collection[str] = ())
 
 
 def ticker_of(cell: CellSummary) -> str:
-    """SPX of a cell on SPX.dataset.r20; empty where its trials do not say."""
+    """Returns SPX for a cell on SPX.dataset.r20; empty if its trials have no data set."""
     return str((cell.best or {}).get("dataset") or "").partition(".dataset.")[0]
 
 
 def section(groups: tuple[Group, ...], walks: tuple[Walked, ...]) -> dict[str, Any]:
-    """As fts.analysis.sections wants it; without a table where no cell is there on two assets."""
+    """Returns a section for fts.analysis.sections; without a table if no cell has two assets."""
     walked = {walk.row.experiment: walk for walk in walks}
     questions: dict[tuple[str, str, int, str], dict[str, CellSummary]] = {}
     for group in groups:
@@ -64,11 +64,11 @@ def section(groups: tuple[Group, ...], walks: tuple[Walked, ...]) -> dict[str, A
 def _gains(
     cells: dict[str, CellSummary], walked: dict[str, Walked]
 ) -> Iterator[tuple[str, tuple[Interval, str, str, int]]]:
-    """Asset -> gain, baseline, days, seeds of a walk; all by walk-forward or none."""
+    """Yields asset -> gain, baseline, days, seeds of a walk; all by walk-forward or none."""
     walks = {ticker: walked.get(cell.experiment) for ticker, cell in cells.items()}
     if all(walk is not None and walk.baseline is not None for walk in walks.values()):
         for ticker, walk in walks.items():
-            assert walk is not None and walk.baseline is not None, "all have been looked at"
+            assert walk is not None and walk.baseline is not None, "checked above"
             days = f"{walk.n} days in {walk.row.folds} folds"
             yield ticker, (walk.baseline.auc, walk.baseline.rival.result.name, days, walk.seeds)
         return

@@ -1,9 +1,9 @@
-"""Scores what a transformer has to beat: class prior, volatility forecasts, regression, trees, a small network.
+"""The baselines: class prior, volatility forecasts, regression, trees, a small network.
 
-They see the same windows and the same split as every trial of the cell, in seconds. Three views: `last row` (the
-features of a window's last day, as they are), `window` (its last day and every fifth before it, each feature
-standardised within the window as RevIN does it for the transformer, plus the mean and sd that takes away, so that no
-level is hidden) and `bars` (the prices up to the window's last day, of which a forecast of the volatility is made).
+They use the same windows and the same split as every trial of the cell, and take seconds. Three views: `last row` (the
+raw features of a window's last day), `window` (its last day and every fifth before it, each feature standardised within
+the window as RevIN does for the transformer, plus the removed mean and sd, so that no level is hidden) and `bars` (the
+prices up to the window's last day, for a forecast of the volatility).
 """
 
 # shapes: T days, F features, N windows, C days of context
@@ -33,7 +33,7 @@ Floats = NDArray[np.float32]
 
 
 class CellData(Protocol):
-    """What a baseline reads of a cell's data (fts.study.cell_data). T rows, F features."""
+    """The fields of a cell's data (fts.study.cell_data) that baselines use. T rows, F features."""
 
     @property
     def features_TF(self) -> Floats: ...  # noqa: N802  # shapes are upper-case suffixes
@@ -58,9 +58,9 @@ class CellData(Protocol):
 LAST_ROW, WINDOW, BARS, NOTHING = "last row", "window", "bars", "nothing"
 PRIOR, NETWORK = "class prior", "small network"
 TREES = 200
-DAYS_APART = 5  # all 80 days of 25 features cost a forest 25 s and won nothing over every fifth (S&P 500, h1 and h5)
+DAYS_APART = 5  # all 80 days of 25 features took a forest 25 s and were no better than every fifth (S&P 500, h1 and h5)
 EPOCHS = 20  # of the small network
-SMALLEST_SD = 1e-8  # a feature that stands still within a window becomes 0, not infinite
+SMALLEST_SD = 1e-8  # a feature that is constant within a window becomes 0, not infinite
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ class BaselineResult:
 
 
 def run_baselines(cell: CellData, seed: int = 0, n_jobs: int = 1) -> Iterator[BaselineResult]:
-    """One result per baseline and view, cheapest first; same cell and seed, same numbers (whatever n_jobs is).
+    """Yields one result per baseline and view, cheapest first; deterministic for cell and seed, whatever n_jobs is.
 
-    n_jobs: threads of the random forest (-1: all). Raises ValueError when a window has no label or a missing feature.
+    n_jobs: threads of the random forest (-1: all). Raises ValueError if a window has no label or a missing feature.
     """
     for number in range(len(BASELINES)):
         baseline = baseline_params(number)
@@ -90,9 +90,9 @@ def run_baselines(cell: CellData, seed: int = 0, n_jobs: int = 1) -> Iterator[Ba
 
 
 def baseline_params(number: int) -> dict[str, str]:
-    """What trial `number` of a baseline job computes: an entry of BASELINES, boosted trees by the library that is here.
+    """Returns the parameters of trial `number` of a baseline job: an entry of BASELINES and the boosting library.
 
-    The trial's record keeps the answer, so that a result never changes its meaning where a library is installed later.
+    The trial's record keeps the library, so that a result keeps its meaning if another library is installed later.
     """
     if not 0 <= number < len(BASELINES):
         raise ValueError(
@@ -103,7 +103,7 @@ def baseline_params(number: int) -> dict[str, str]:
 
 
 def fit_one(name: str, inputs: str, cell: CellData, seed: int = 0, n_jobs: int = 1) -> BaselineResult:
-    """One baseline on one view of the windows, an entry of BASELINES; raises KeyError for any other."""
+    """Fits one baseline on one view of the windows, an entry of BASELINES. Raises KeyError for any other."""
     if name == PRIOR:
         return score_baseline(name, inputs, cell, lambda: np.full(len(cell.val_ends), cell.prior), seed)
     train, val = _seen(name, inputs, cell, seed)
@@ -112,7 +112,7 @@ def fit_one(name: str, inputs: str, cell: CellData, seed: int = 0, n_jobs: int =
 
 
 def best_baseline(results: list[BaselineResult], by: str = "auc") -> BaselineResult:
-    """The strongest of them: highest `auc` or `average_precision`, lowest `loss` or `brier`."""
+    """Returns the strongest result: highest `auc` or `average_precision`, lowest `loss` or `brier`."""
     if not results:
         raise ValueError("there are no baseline results to choose from; run the baselines first")
     sign = 1 if by in ("auc", "average_precision") else -1
@@ -132,13 +132,13 @@ def score_baseline(
 def score_predictions(
     name: str, inputs: str, y: ArrayLike, predictions: ArrayLike, horizon: int, seed: int = 0, seconds: float = 0.0
 ) -> BaselineResult:
-    """The scores of stored probabilities: y 0/1 and predictions, n_val each in time order; horizon in trading days."""
+    """Scores stored probabilities: y 0/1 and predictions, n_val each in time order; horizon in trading days."""
     y_N, p_N = checked_pair(y, np.asarray(predictions, dtype=np.float32))
     scores = {metric: float(score(y_N, p_N, None)[0]) for metric, score in METRICS.items()}
     try:
         low, high = auc_interval(y_N, p_N, horizon, seed)
     except TooFewSamples:
-        low, high = 0.0, 1.0  # nothing is known of it
+        low, high = 0.0, 1.0  # no interval is known
     return BaselineResult(
         name=name,
         inputs=inputs,
@@ -156,7 +156,7 @@ def score_predictions(
 
 
 def on_folds(result: BaselineResult, y: ArrayLike, folds: int, horizon: int) -> BaselineResult:
-    """The same with an AUC that is the mean over folds, each of which was predicted by a model of its own."""
+    """Returns the result with AUC as the mean over folds, each predicted by its own model."""
     y_N, p_N = checked_pair(y, result.predictions)
     auc = float(over_folds("auc", y_N, p_N, folds)[0])
     try:
@@ -167,12 +167,12 @@ def on_folds(result: BaselineResult, y: ArrayLike, folds: int, horizon: int) -> 
 
 
 def last_rows(cell: CellData, ends: NDArray[np.int64]) -> Floats:
-    """x_NF: the features of each window's last day."""
+    """Returns x_NF: the features of each window's last day."""
     return cell.features_TF[ends]
 
 
 def flat_windows(cell: CellData, ends: NDArray[np.int64]) -> Floats:
-    """Each window standardised per feature, every fifth day flattened, then the means and sds that were taken away.
+    """Returns windows standardised per feature, every fifth day flattened, then the removed means and sds.
 
     Result: (N, F * (days kept + 2)).
     """
@@ -186,7 +186,7 @@ def flat_windows(cell: CellData, ends: NDArray[np.int64]) -> Floats:
 
 
 def _seen(name: str, inputs: str, cell: CellData, seed: int) -> tuple[Floats, Floats]:
-    """What a baseline knows of each training and each validation window, both (N, inputs)."""
+    """Returns a baseline's inputs for each training and each validation window, both (N, inputs)."""
     ends = cell.train_ends, cell.val_ends
     if inputs == BARS:
         days = log_variance(name, cell.bars_T5, int(cell.train_ends[-1]) + 1, cell.horizon, seed)
@@ -196,13 +196,13 @@ def _seen(name: str, inputs: str, cell: CellData, seed: int) -> tuple[Floats, Fl
 
 def _fit_and_predict(model: Any, train: Floats, labels: NDArray[np.int64], val: Floats) -> NDArray[Any]:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iterations")  # EPOCHS are what is wanted
+        warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iterations")  # stopping at EPOCHS is intended
         predicted: NDArray[Any] = model.fit(train, labels).predict_proba(val)[:, 1]
     return predicted
 
 
 def _logistic(seed: int, _n_jobs: int) -> Any:
-    from sklearn.linear_model import LogisticRegression  # 1 s of imports, paid only by who fits
+    from sklearn.linear_model import LogisticRegression  # here, not above: 1 s of imports
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -232,7 +232,7 @@ def _boosting(seed: int, _n_jobs: int) -> Any:
         min_samples_leaf=20,
         l2_regularization=1.0,
         max_features=0.3,
-        early_stopping=False,  # its validation share would be drawn at random from overlapping windows
+        early_stopping=False,  # its validation share would be a random draw from overlapping windows
         random_state=seed,
     )
 
@@ -248,7 +248,7 @@ def _network(seed: int, _n_jobs: int) -> Any:
 
 
 def _volatility(seed: int, _n_jobs: int) -> Any:
-    """From the logarithm of a forecast variance to a probability; two numbers are fitted."""
+    """Maps the logarithm of a forecast variance to a probability; fits two numbers."""
     from sklearn.linear_model import LogisticRegression  # see _logistic
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -266,8 +266,8 @@ MODELS: dict[str, Callable[[int, int], Any]] = {
     **{library: partial(BoostedTrees, library) for library in (XGBOOST, LIGHTGBM, HISTOGRAMS)},
 }
 
-# Trial n of a baseline job is entry n, for ever: new ones come last, and jobs of fewer are extended by them. Whoever
-# changes what an entry computes adds the new one with a `version`, which makes it another configuration.
+# Trial n of a baseline job is entry n for ever: add new entries at the end; they extend jobs with fewer. To change
+# what an entry computes, add a new one with a `version`, which makes it another configuration.
 BASELINES: list[dict[str, str]] = [
     {"model": PRIOR, "inputs": NOTHING},
     *({"model": model, "inputs": inputs} for inputs in VIEWS for model in list(MODELS)[:3]),

@@ -1,7 +1,7 @@
-"""Asks whether a model knows more than how much prices move: its scores beside those of the volatility forecasts.
+"""Compares a model with volatility forecasts: does it know more than how much prices move?
 
-The rivals are the strongest of the forecasts on the same days, by AUC and by log loss, so their luck counts against the
-model. Intervals hold for all the models that were looked at, as in the other comparisons of the page.
+The rivals are the strongest forecasts on the same days, by AUC and by log loss, so their luck counts against the
+model. Intervals hold for all compared models at once, as in the other comparisons of the page.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BeyondVolatility:
-    """One model beside the volatility forecasts of its days."""
+    """One model and the volatility forecasts of its days."""
 
-    forecast: BaselineRow  # of the highest AUC
+    forecast: BaselineRow  # with the highest AUC
     auc_gain: Difference  # model minus that forecast, paired
-    lowest: BaselineRow  # of the lowest log loss
+    lowest: BaselineRow  # with the lowest log loss
     loss_gain: Difference  # below 0: the model is better
-    looks: int  # models that were looked at
+    looks: int  # number of compared models
     superior_p: float | None = None  # of any trial of the cell, by log loss against `lowest`
 
     @property
@@ -47,7 +47,7 @@ class BeyondVolatility:
 
     @property
     def verdict(self) -> str:
-        """above | below | open, by AUC."""
+        """Returns above | below | open, by AUC."""
         gain = self.auc_at_once
         return "open" if gain.covers(0.0) else "above" if gain.value > 0 else "below"
 
@@ -67,9 +67,9 @@ def beyond_volatility(
     seed: int = 0,
     losses_NM: NDArray[np.float64] | None = None,
 ) -> BeyondVolatility | None:
-    """One model's probabilities p on its days; losses_NM: daily log losses of all trials that it is the best of.
+    """Compares a model's probabilities p; losses_NM: daily log losses of all trials among which it was chosen.
 
-    None without a forecast that knows all of the days, or where the days carry no interval.
+    Returns None without a forecast for all of the days, or if the days do not allow an interval.
     """
     known = {row: theirs for row in rivals if is_forecast(row) and (theirs := row.on(dates)) is not None}
     if not known:
@@ -87,9 +87,9 @@ def beyond_volatility(
 
 
 def strongest_learner(rows: Iterable[BaselineRow], seed: int = 0) -> tuple[BaselineRow, BeyondVolatility] | None:
-    """The baseline of the highest AUC that is no volatility forecast, beside the forecasts of its days.
+    """Returns the best baseline by AUC that is not a volatility forecast, and its comparison with the forecasts.
 
-    rows: of one question. Its interval holds for all such baselines at once: it was chosen among them.
+    rows: of one question. The interval holds for all such baselines at once, because it was chosen among them.
     """
     rows = list(rows)
     learners = [row for row in rows if not is_forecast(row) and row.result.name != PRIOR]

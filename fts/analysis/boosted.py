@@ -1,8 +1,8 @@
-"""Boosted trees as the earlier study had them: XGBoost, else LightGBM, else scikit-learn's, whichever is installed.
+"""Boosted trees as in the earlier study: XGBoost, else LightGBM, else scikit-learn's, whichever is installed.
 
-Depth 6, at most 100 trees, a step of .1, 80 % of the rows and features a tree. The earlier scripts stopped at the tree
-that was best on the validation days themselves, which is not done here: the number of trees is the one of the lowest
-loss on the last fifth of the training days, then all of them are fitted on.
+Depth 6, at most 100 trees, step size .1, 80 % of the rows and features per tree. The earlier scripts stopped at the
+tree that was best on the validation days themselves. Here the number of trees has the lowest loss on the last fifth of
+the training days; then the model is fitted on all training days.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ XGBOOST, LIGHTGBM, HISTOGRAMS = "XGBoost", "LightGBM", "boosted trees"
 MODULES = {XGBOOST: "xgboost", LIGHTGBM: "lightgbm"}
 TREES = 100
 HELD_OUT = 0.2  # of the training windows, the last in time
-GAP = 80  # windows between those and the earlier ones: nearer ones show the same days
+GAP = 80  # windows between those and the earlier ones: closer ones share days
 
 
 def installed() -> str:
-    """The name of the library that a new trial uses here; its record keeps the name."""
+    """Returns the library that a new trial uses here; its record keeps the name."""
     return next((name for name, module in MODULES.items() if find_spec(module) is not None), HISTOGRAMS)
 
 
@@ -62,7 +62,7 @@ def _losses(stages: Iterable[NDArray[Any]], y: NDArray[Any]) -> Iterator[float]:
 
 
 def _stages(library: str, model: Any, x: NDArray[Any]) -> Iterable[NDArray[Any]]:
-    """The probabilities of the first tree, of the first two, and so on."""
+    """Yields the probabilities of the first tree, of the first two, and so on."""
     if library == XGBOOST:
         return (model.predict_proba(x, iteration_range=(0, n)) for n in range(1, TREES + 1))
     if library == LIGHTGBM:
@@ -73,20 +73,20 @@ def _stages(library: str, model: Any, x: NDArray[Any]) -> Iterable[NDArray[Any]]
 
 def _classifier(library: str, trees: int, seed: int, n_jobs: int) -> Any:
     if library == XGBOOST:
-        from xgboost import XGBClassifier  # an option of the user's, of which no dependency is made
+        from xgboost import XGBClassifier  # optional, not a dependency
 
         return XGBClassifier(
             n_estimators=trees, max_depth=6, learning_rate=0.1, subsample=0.8, colsample_bytree=0.8, random_state=seed,
             n_jobs=n_jobs, verbosity=0,
         )  # fmt: skip
     if library == LIGHTGBM:
-        from lightgbm import LGBMClassifier  # as above
+        from lightgbm import LGBMClassifier  # likewise
 
         return LGBMClassifier(
             n_estimators=trees, max_depth=6, num_leaves=64, learning_rate=0.1, subsample=0.8, subsample_freq=1,
             colsample_bytree=0.8, random_state=seed, n_jobs=n_jobs, deterministic=True, force_col_wise=True, verbose=-1,
         )  # fmt: skip
-    from sklearn.ensemble import HistGradientBoostingClassifier  # 1 s of imports, paid only by who fits
+    from sklearn.ensemble import HistGradientBoostingClassifier  # here, not above: 1 s of imports
 
     return HistGradientBoostingClassifier(
         max_iter=trees, max_depth=6, max_leaf_nodes=64, learning_rate=0.1, max_features=0.8, early_stopping=False,

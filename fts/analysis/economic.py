@@ -1,9 +1,9 @@
-"""What trading on a cell's probabilities would have brought on its validation days, after costs: no advice, a measure.
+"""Simulates trading on a cell's probabilities on its validation days, after costs: a measure, not advice.
 
-The rule has nothing to choose: it buys at the close of a day whose probability is in the upper fifth of those before
-it, and sells where the task's target is reached, or after the horizon. What it earned beyond holding the same share of
-the index all the time is its timing, and the timing is judged by the deflated Sharpe ratio (Bailey and Lopez de Prado,
-"The Deflated Sharpe Ratio", Journal of Portfolio Management 40(5), 2014), which knows how many trials were looked at.
+The rule has no free choice: it buys at the close of a day whose probability is in the upper fifth of those before
+it, and sells where the task's target is reached, or after the horizon. Its gain over holding the same share of the
+index all the time is its timing. The deflated Sharpe ratio (Bailey and Lopez de Prado, "The Deflated Sharpe Ratio",
+Journal of Portfolio Management 40(5), 2014) evaluates the timing, corrected for the number of trials.
 """
 
 # shapes: T days of prices, N predicted days, K trials
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
 
 DAYS_A_YEAR = 252
 COST = 0.0005  # of the price, at each purchase and each sale
-TOP = 0.2  # days of the highest probabilities so far that are traded
+TOP = 0.2  # share of days that are traded: those with the highest probabilities so far
 FIRST = 60  # days of probabilities before the first trade
 TENTHS = 10
 _NORMAL = NormalDist()
 
 
 class NoPrices(ValueError):
-    """The prices do not cover the predicted days, or are no prices."""
+    """The prices do not cover the predicted days, or are invalid."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """When a purchase is sold."""
+    """When to sell."""
 
-    horizon: int  # trading days at most
-    percent: float  # rise that is sold at
-    on_high: bool  # a high that reaches it is sold at the target; else the first close that does
+    horizon: int  # most trading days to hold
+    percent: float  # sell at this rise
+    on_high: bool  # True: sell at the target when a high reaches it; False: at the first close that does
     cost: float = COST
 
 
 @dataclass(frozen=True)
 class Traded:
-    """Daily returns over the predicted days, from the first that could be traded on."""
+    """Daily returns over the predicted days, from the first tradable day."""
 
     returns: Floats  # after costs, 0 on days out of the market
     market: Floats  # of holding the index, close to close
@@ -62,12 +62,12 @@ class Traded:
 
     @property
     def timing(self) -> Floats:
-        """What was earned beyond holding the same share of the index all the time."""
+        """Gain over holding the same share of the index all the time."""
         excess: Floats = self.returns - self.invested.mean() * self.market
         return excess
 
     def a_year(self, returns: Floats) -> float:
-        """Mean return of a year, as a share."""
+        """Mean yearly return, as a share."""
         return float(returns.mean() * DAYS_A_YEAR)
 
 
@@ -78,7 +78,7 @@ class Tenth:
     n: int
     promised: float  # mean probability
     came: float  # share of days on which the rise came
-    low: float  # 95 % interval of that share, on as many days as are independent
+    low: float  # 95 % interval of that share, for the number of independent days
     high: float
     earned: float  # mean return from the close to the close `horizon` days later, without costs
 
@@ -103,7 +103,7 @@ def trade(prices: pd.DataFrame, predictions: pd.DataFrame, rule: Rule) -> Traded
     if not (np.isfinite(high_T[first:stop]).all() and (close_T[first:stop] > 0).all()):
         raise NoPrices("a price of the predicted days is missing or not above zero")
     returns_T, invested_T, trades = np.zeros(len(days_T)), np.zeros(len(days_T)), 0
-    entered, target = -1, math.inf  # the day of the purchase, -1: none is held
+    entered, target = -1, math.inf  # day of the purchase; -1: not invested
     for day in range(first, stop):
         if entered >= 0:
             reached = (high_T if rule.on_high else close_T)[day] >= target
@@ -116,14 +116,14 @@ def trade(prices: pd.DataFrame, predictions: pd.DataFrame, rule: Rule) -> Traded
         if entered < 0 and wanted_T[day] and day + 1 < stop:
             entered, target, trades = day, close_T[day] * (1 + rule.percent / 100), trades + 1
             returns_T[day] -= rule.cost
-    returns_T[first + 1] += returns_T[first]  # the cost of a purchase on the first day
+    returns_T[first + 1] += returns_T[first]  # cost of a purchase on the first day
     span = slice(first + 1, stop)
     market = close_T[first + 1 : stop] / close_T[first : stop - 1] - 1
     return Traded(returns_T[span], market, invested_T[span], trades)
 
 
 def in_upper(p_N: Floats, share: float = TOP, first: int = FIRST) -> np.ndarray:
-    """Which probabilities lie in the upper `share` of those before them; none of the `first` ones does."""
+    """Whether each probability is in the upper `share` of those before it; False for the first `first` ones."""
     found_N, earlier = np.zeros(len(p_N), bool), list[float]()
     for n, p in enumerate(p_N.tolist()):
         found_N[n] = n >= first and bisect_left(earlier, p) >= (1 - share) * n
@@ -132,15 +132,16 @@ def in_upper(p_N: Floats, share: float = TOP, first: int = FIRST) -> np.ndarray:
 
 
 def sharpe(returns_T: Floats) -> float:
-    """Mean over standard deviation of daily returns; 0 where nothing moved."""
+    """Mean over standard deviation of daily returns; 0 for constant returns."""
     sd = float(returns_T.std(ddof=1)) if len(returns_T) > 1 else 0.0
     return float(returns_T.mean()) / sd if sd > 0 else 0.0
 
 
 def best_of_none(sharpes_K: Sequence[float], looked: int) -> float:
-    """The Sharpe ratio to expect of the best of `looked` trials that have no skill (Bailey and Lopez de Prado, eq. 6).
+    """Returns the expected Sharpe ratio of the best of `looked` trials without skill (Bailey and Lopez de Prado, eq.
+    6).
 
-    The trials differ as those in `sharpes_K` do, daily Sharpe ratios. Raises ValueError with fewer than two of them.
+    The trials vary like those in `sharpes_K`, daily Sharpe ratios. Raises ValueError with fewer than two of them.
     """
     if len(sharpes_K) < 2:
         raise ValueError(f"{len(sharpes_K)} trials, expected at least 2: how far trials differ by luck is not known")
@@ -149,9 +150,9 @@ def best_of_none(sharpes_K: Sequence[float], looked: int) -> float:
 
 
 def deflated_sharpe(returns_T: Floats, threshold: float) -> float:
-    """The probability that the true daily Sharpe ratio lies above `threshold` (Bailey and Lopez de Prado, eq. 9).
+    """Returns the probability that the true daily Sharpe ratio is above `threshold` (Bailey and Lopez de Prado, eq. 9).
 
-    It allows for skewness, fat tails and the number of days.
+    Corrects for skewness, fat tails and the number of days.
     """
     estimate, n = sharpe(returns_T), len(returns_T)
     sd = float(returns_T.std())
@@ -164,9 +165,9 @@ def deflated_sharpe(returns_T: Floats, threshold: float) -> float:
 
 
 def tenths(prices: pd.DataFrame, predictions: pd.DataFrame, horizon: int) -> list[Tenth]:
-    """The predictions (date, y, p) in ten groups of equal size by probability, with what came of each.
+    """Returns ten groups of equal size by probability, with their outcomes, from predictions (date, y, p).
 
-    Raises TooFewSamples where the days carry no interval.
+    Raises TooFewSamples if the days do not allow an interval.
     """
     close_T = prices["Close"]
     later = (close_T.shift(-horizon) / close_T - 1).reindex(predictions["date"]).to_numpy(float)

@@ -1,4 +1,4 @@
-"""The page's section on what the probabilities would have been worth: one rule after costs, and ten groups of days."""
+"""The page's section on trading: one rule after costs, and ten groups of days."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fts.analysis.study_data import StudyData
     from fts.analysis.summarise import CellSummary, Group
 
-SURE = 0.95  # of the deflated Sharpe ratio, to be told apart from luck
+SURE = 0.95  # threshold of the deflated Sharpe ratio
 HEAD = ["", "model", "trades", "return a year", "index a year", "beyond its share", "not luck"]
 TENTHS_HEAD = ["", "days", "promised", "came", "mean return"]
 NOTE = (
@@ -38,30 +38,30 @@ NOTE = (
     "task's target or after the horizon; each purchase and each sale costs "
     f"{COST:.2%}. `beyond its share` is what was earned beyond holding the index for the same share of the time, with "
     "its Sharpe ratio. `not luck` is the deflated Sharpe ratio (Bailey and Lopez de Prado, 2014): the probability that "
-    "this timing is better than that of the best of as many trials without skill."
+    "this timing is better than that of the best of equally many trials without skill."
 )
 
 
 @dataclass(frozen=True)
 class Economics:
-    """What trading on a cell's winner brought; None where it cannot be said."""
+    """Trading results of a cell's winner; None if unknown."""
 
     experiment: str
     horizon: int
     traded: Traded
-    looked: int  # trials that the winner was the best of
+    looked: int  # number of trials from which the winner was chosen
     not_luck: float | None  # deflated Sharpe ratio of the timing; None: fewer than two trials have predictions
-    tenths: tuple[Tenth, ...]  # empty where the days carry no interval
+    tenths: tuple[Tenth, ...]  # empty if the days do not allow an interval
 
     @property
     def verdict(self) -> str:
         if self.not_luck is None:
             return "cannot say: one trial"
-        return "told apart from luck" if self.not_luck > SURE else "not told apart from luck"
+        return "better than luck" if self.not_luck > SURE else "may be luck"
 
 
 def economics(study: StudyData, cell: CellSummary) -> Economics | None:
-    """None without predictions, prices of their days, or a task that names a target."""
+    """Returns None without predictions, prices of their days, or a task with a target."""
     name = cell.task.split(" ")[0]
     prices = study.prices.get(str((cell.best or {}).get("data_md5")))
     if cell.predictions is None or prices is None or not is_task(name):
@@ -84,7 +84,7 @@ def economics(study: StudyData, cell: CellSummary) -> Economics | None:
 
 
 def section(study: StudyData, groups: tuple[Group, ...]) -> dict[str, Any]:
-    """As fts.analysis.sections wants it; without tables when no cell has prices."""
+    """Returns a section for fts.analysis.sections; without tables if no cell has prices."""
     tables: list[dict[str, Any]] = []
     for group in groups:
         rows: list[Any] = []

@@ -1,6 +1,6 @@
-"""Says what may and what may not be concluded from a study, by rules that each answer a mistake made before.
+"""Says what may and what may not be concluded from a study; each rule comes from an earlier mistake.
 
-Errors come first: what is wrong must be repaired before a number is read. Then every reason for doubt, by name.
+Errors come first: they must be repaired before a number is read. Then every reason for doubt, by name.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 Kind = Literal["error", "cannot", "caution", "can"]
 FORECAST = "the best volatility forecast"
 
-FEWEST_POSITIVES = 30  # lesson 1: 19 samples once drove 600 trials
+FEWEST_POSITIVES = 30  # lesson 1: 19 samples once decided 600 trials
 FEW_SAMPLES = 100
 COLLAPSED_SHARE = 0.25
-PRUNED_SHARE = 0.25  # of the trials, from which what was pruned shapes what is concluded
-BUDGET_TOLERANCE = 0.25  # counted parameters against the budget's name
+PRUNED_SHARE = 0.25  # share of trials above which pruning affects conclusions
+BUDGET_TOLERANCE = 0.25  # relative difference of counted parameters from the budget
 NAMED_SIZE = {"2M": 2e6, "20M": 2e7, "200M": 2e8, "2B": 2e9}
 
 
-MANY: dict[str, str] = {  # rule -> what to say of many cases at once
+MANY: dict[str, str] = {  # rule -> sentence for many cases at once
     "volatility": "cells are not shown to differ from the best volatility forecast, all trials considered",
     "below volatility": "cells are clearly below the best volatility forecast by AUC, all trials considered",
     "beyond volatility": "cells clearly beat the best volatility forecast by AUC, all trials considered",
@@ -58,7 +58,7 @@ MANY: dict[str, str] = {  # rule -> what to say of many cases at once
 
 @dataclass(frozen=True)
 class Conclusion:
-    """One sentence, what it is about, and how much weight it takes away or gives."""
+    """One sentence, its subject, and its kind."""
 
     kind: Kind
     about: str  # experiments, or "study"
@@ -67,7 +67,7 @@ class Conclusion:
 
 
 def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Conclusion, ...]:
-    """Every finding, errors first, then what cannot be said, what calls for caution, and what can be said."""
+    """Returns every finding: errors first, then what cannot be said, cautions, and what can be said."""
     trials = study.trials[study.trials["kind"] == "cell"]
     found = [*_equal_labels(trials), *_mixed_data(trials), *_mixed_horizons(trials), *_unused_parameters(trials)]
     found += [*_wrong_sizes(trials), *_code(trials)]
@@ -86,7 +86,7 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Conclusion, .
 
 
 def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
-    """What is not there yet, one sentence each."""
+    """Returns what is missing, one sentence each."""
     said = list(study.newer)
     for group in groups:
         for cell in group.cells:
@@ -116,7 +116,7 @@ def _nothing_yet(cell: CellSummary) -> str:
 
 
 def _order(group: Group) -> str:
-    """The command that puts the baselines of a group in line; its task may be `threshold_1pct walk-forward:5 IXIC`."""
+    """Returns the command that enqueues a group's baselines; its task may be `threshold_1pct walk-forward:5 IXIC`."""
     name, *more = group.task.split(" ")
     tier = f" --tier {group.tier}" if group.tier else ""
     said = f"fts enqueue --matrix --task {name}{tier}"
@@ -181,7 +181,7 @@ def _other_seeds(cell: CellSummary) -> str:
 
 
 def _curse(cell: CellSummary) -> str:
-    """By how much the value of the search is better than what its winner does with other seeds (Student's t)."""
+    """Says how much better the search's value is than its winner's with other seeds (Student's t)."""
     if cell.best is None or cell.seed_mean is None or cell.seed_sd is None:
         return ""
     from scipy.stats import t  # here, not above: 0.5 s
@@ -261,7 +261,7 @@ def _against_baseline(cell: CellSummary) -> Iterator[Conclusion]:
 
 
 def _not_yet(cell: CellSummary, gain: Interval, rival: str) -> str:
-    """Why the winner's lead in AUC over a rival is not called one."""
+    """Says why the winner's lead in AUC over a rival is not a claim yet."""
     if cell.is_trained_again:
         return (
             f"{cell.experiment} is ahead of {rival}, but its other seeds do not clearly differ: AUC {signed(gain)}; "
@@ -279,7 +279,7 @@ def _again(gain: Interval, cell: CellSummary) -> str:
 
 
 def _few(cell: CellSummary) -> str:
-    """What is missing, and the command."""
+    """Says what is missing, with the command."""
     had = {0: "was trained with one seed", 1: "has one other seed"}[cell.n_seeds]
     return f"{had}; `fts replicate {cell.experiment} --seeds {SEEDS_TO_CLAIM}` trains it with others"
 
@@ -341,7 +341,7 @@ def _about_ranges(trials: pd.DataFrame) -> Iterator[Conclusion]:
 
 
 def _about_pruning(group: Group) -> Iterator[Conclusion]:
-    """On the real 2M/h1 the best of 18 unpruned trials was among the slowest until its twelfth epoch (docs/LOG.md)."""
+    """In the real 2M/h1 search the best of 18 unpruned trials was among the slowest until epoch 12 (docs/LOG.md)."""
     pruned = sum(cell.n_pruned for cell in group.cells)
     ended = pruned + sum(cell.n_complete for cell in group.cells)
     if ended and pruned / ended >= PRUNED_SHARE:
@@ -356,7 +356,7 @@ def _about_pruning(group: Group) -> Iterator[Conclusion]:
 
 
 def _about_validation(groups: tuple[Group, ...], walked: bool) -> Iterator[Conclusion]:
-    """What holds for every score of the page: its days, and that the best trials were chosen on them."""
+    """Says what holds for every score of the page: its days, and that the best trials were chosen on them."""
     shown = [cell for group in groups for cell in group.cells if cell.predictions is not None]
     folded = sum(" walk-forward:" in cell.task for cell in shown)
     spans = {(c.predictions["date"].min(), c.predictions["date"].max()) for c in shown if c.predictions is not None}
@@ -370,7 +370,7 @@ def _about_validation(groups: tuple[Group, ...], walked: bool) -> Iterator[Concl
     if walked:
         told = told.replace("All scores come", "All scores but those of walk-forward come")
     elif folded < len(shown):
-        told += ". `fts replicate CELL --folds 4of6` judges a winner on several periods"
+        told += ". `fts replicate CELL --folds 4of6` evaluates a winner on several periods"
     yield Conclusion("caution", "study", "several periods" if folded == len(shown) else "one period", f"{told}.")
     if max(cell.n_complete + cell.n_pruned for cell in shown) > 1:
         yield Conclusion(
@@ -384,7 +384,7 @@ def _about_validation(groups: tuple[Group, ...], walked: bool) -> Iterator[Concl
 
 
 def _equal_labels(trials: pd.DataFrame) -> Iterator[Conclusion]:
-    """Lesson 2: three horizons once trained on the labels of one. One task judged in two ways may share its labels."""
+    """Lesson 2: three horizons once trained on the labels of one. A task evaluated in two ways may share labels."""
     known = trials.dropna(subset=["label_md5", "horizon"])
     known = known.assign(task=known["task"].astype("string").str.split(" ").str[0])
     for md5, rows in known.groupby("label_md5"):
@@ -417,11 +417,11 @@ def _mixed_data(trials: pd.DataFrame) -> Iterator[Conclusion]:
 
 
 def _mixed_horizons(trials: pd.DataFrame) -> Iterator[Conclusion]:
-    """Bars that were built anew between two horizons: other borders, other days, so no horizon is like another."""
+    """Finds bars that were rebuilt between two horizons: borders and days differ, so horizons cannot be compared."""
     for (task, tier), rows in trials.groupby(["task", "tier"]):
         known = rows.dropna(subset=["data_md5"]).groupby("horizon")["data_md5"].unique()
         if any(len(md5s) > 1 for md5s in known) or len({md5 for md5s in known for md5 in md5s}) < 2:
-            continue  # one row of the matrix is said already
+            continue  # one row of the matrix was already reported
         told = ", ".join(f"h{horizon:.0f} on {str(md5s[0])[:8]}" for horizon, md5s in known.items())
         yield Conclusion(
             "error",
@@ -432,7 +432,7 @@ def _mixed_horizons(trials: pd.DataFrame) -> Iterator[Conclusion]:
 
 
 def _unused_parameters(trials: pd.DataFrame) -> Iterator[Conclusion]:
-    """Lesson 3: trials that were suggested different values and consumed the same configuration."""
+    """Lesson 3: finds trials with different suggested values but the same effective configuration."""
     if "params" not in trials:
         return
     known = trials[trials["effective_md5"].notna() & trials["params"].notna()]
@@ -452,7 +452,7 @@ def _unused_parameters(trials: pd.DataFrame) -> Iterator[Conclusion]:
 
 
 def _wrong_sizes(trials: pd.DataFrame) -> Iterator[Conclusion]:
-    """Lesson 33: a "200M" cell once held 6.4M parameters."""
+    """Lesson 33: a "200M" cell once had 6.4M parameters."""
     for budget, named in NAMED_SIZE.items():
         rows = trials[(trials["budget"] == budget) & trials["n_params"].notna()]
         off = rows[(rows["n_params"] / named - 1).abs() > BUDGET_TOLERANCE]

@@ -1,9 +1,10 @@
-"""Answers "can one search serve all horizons?": do the best trials of h1, h3 and h5 want different settings?
+"""Answers "can one search serve all horizons?": do the best trials of h1, h3 and h5 need different settings?
 
-The horizon variance study of phase 6A. The top trials of each cell are compared: how much of the spread of a parameter
-lies between horizons (eta squared), and how often would that much appear if the horizons' names were dealt at random
+The horizon variance study of phase 6A. It compares the top trials of each cell: how much of the spread of a parameter
+is between horizons (eta squared), and how often would that happen if the horizons' names were assigned at random
 (permutation within each budget, Holm's correction over the parameters)? Top trials of one search are not independent,
-since a sampler digs where it was lucky; with three budgets or more, cells are therefore also tested as single votes.
+because a sampler searches near good values; with three budgets or more, cells are therefore also tested as single
+votes.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOP_SHARE = 0.2  # of a cell's comparable trials
-FEWEST_TOP = 5  # trials of a cell; with fewer its middle is a guess
-FEWEST_BUDGETS = 3  # for cells as votes: 3! ways to deal 3 horizons in each of 3 budgets gives 216 permutations
+FEWEST_TOP = 5  # trials of a cell; with fewer the median is unreliable
+FEWEST_BUDGETS = 3  # for cells as votes: 3! assignments of 3 horizons in each of 3 budgets give 216 permutations
 PERMUTATIONS = 5000
 ANSWERED = {
     "yes": "Yes: a configuration that is best at one horizon is a good one at the others too.",
@@ -34,14 +35,14 @@ ANSWERED = {
 }
 LEVEL = 0.05
 POWER = 0.8
-TOO_BLUNT = 0.4  # of the spread: a test that only sees more than this cannot say "no difference"
+TOO_BLUNT = 0.4  # of the spread: a test that detects only more than this cannot say "no difference"
 
 
 @dataclass(frozen=True)
 class Parameter:
     name: str
     label: str
-    log: bool  # compared on a log scale, as it is searched
+    log: bool  # whether it is compared on a log scale, as it is searched
 
 
 PARAMETERS = (
@@ -55,12 +56,12 @@ PARAMETERS = (
 
 @dataclass(frozen=True)
 class HorizonEffect:
-    """One parameter's difference between horizons among the top trials."""
+    """Difference of one parameter between horizons among the top trials."""
 
     name: str
     label: str
-    eta_squared: float  # share of the spread within budgets that lies between horizons, 0..1
-    by_chance: float  # the eta squared that shuffled horizons show on average
+    eta_squared: float  # share of the spread within budgets that is between horizons, 0..1
+    by_chance: float  # mean eta squared with shuffled horizons
     p_value: float  # permutation
     p_holm: float  # corrected for the number of parameters
     p_cells: float | None  # permutation of whole cells; None below FEWEST_BUDGETS budgets
@@ -74,24 +75,24 @@ class HorizonEffect:
 
 @dataclass(frozen=True)
 class HorizonVariance:
-    """The study's table and its answer in one sentence."""
+    """The table, and the answer in one sentence."""
 
     effects: tuple[HorizonEffect, ...]
-    top_per_cell: dict[str, int]  # experiment -> trials compared
+    top_per_cell: dict[str, int]  # experiment -> number of compared trials
     horizons: tuple[int, ...]
     budgets: tuple[str, ...]
-    p_common: float | None  # of one response surface for all horizons, over all budgets; None: too few trials for one
-    detectable: float | None  # eta squared that these counts would find with 80 % probability
+    p_common: float | None  # of one response surface for all horizons, over all budgets; None: too few trials
+    detectable: float | None  # eta squared that these counts detect with 80 % probability
     verdict: str  # yes | no | perhaps not | cannot say
     sentence: str
-    shared: tuple[Shared, ...] = ()  # the same configurations at two horizons, where a search tried them at both
+    shared: tuple[Shared, ...] = ()  # same configurations at two horizons, if a search tried them at both
 
 
 def horizon_variance(trials: pd.DataFrame, seed: int = 0, permutations: int = PERMUTATIONS) -> HorizonVariance:
     """Compares the top trials of all horizons and answers in one sentence. trials: a table of `load_trials`.
 
-    Where horizons were searched with the same configurations, these are compared too, and decide if they can. Cells
-    with fewer than FEWEST_TOP top trials are left out; "cannot say" when fewer than two horizons remain.
+    If horizons were searched with the same configurations, these are compared, too, and decide if they can. Cells
+    with fewer than FEWEST_TOP top trials are left out; "cannot say" if fewer than two horizons remain.
     """
     pairs = shared_configurations(trials, seed)
     found = _by_top_trials(trials, seed, permutations)
@@ -104,7 +105,7 @@ def horizon_variance(trials: pd.DataFrame, seed: int = 0, permutations: int = PE
 
 
 def _by_top_trials(trials: pd.DataFrame, seed: int, permutations: int) -> HorizonVariance:
-    """The answer from what the best trials of each horizon have in common."""
+    """Answers from the best trials of each horizon."""
     top = top_trials(trials)
     horizons = tuple(sorted(int(h) for h in top["horizon"].unique()))
     budgets = tuple(sorted(map(str, top["budget"].unique()), key=budget_order))
@@ -121,15 +122,15 @@ def _by_top_trials(trials: pd.DataFrame, seed: int, permutations: int) -> Horizo
 
 
 def _p_common(trials: pd.DataFrame, budgets: tuple[str, ...], seed: int) -> float | None:
-    """The smallest `p_common` of a budget times their number; None where no budget has trials enough."""
+    """Returns the smallest `p_common` of a budget times their number; None if no budget has enough trials."""
     fit = placed(trials).dropna(subset=["horizon", "budget"])
     found = [p for b in budgets if (p := _surface_of(fit[fit["budget"] == b], seed)) is not None]
     return min(1.0, len(found) * min(found)) if found else None
 
 
 def _surface_of(rows: pd.DataFrame, seed: int) -> float | None:
-    """`p_common` of one budget's horizons; ranks stand for values where pruned trials have none of a whole training."""
-    from scipy.special import ndtri  # 1 s of imports a reader of the types need not pay
+    """Returns `p_common` of one budget's horizons; uses ranks if pruned trials have no value of a full training."""
+    from scipy.special import ndtri  # here, not above: 1 s of imports
 
     known = [p for p in PARAMETERS if rows[p.name].notna().all() and not (p.log and (rows[p.name] <= 0).any())]
     pruned = bool((rows["status"] == "pruned").any())
@@ -145,10 +146,10 @@ def _surface_of(rows: pd.DataFrame, seed: int) -> float | None:
 
 
 def top_trials(trials: pd.DataFrame, share: float = TOP_SHARE, fewest: int = FEWEST_TOP) -> pd.DataFrame:
-    """The best `share` of each cell's comparable trials, at least `fewest`; cells that cannot give twice that are out.
+    """Returns the best `share` of each cell's comparable trials, at least `fewest`; drops cells without twice that.
 
-    Pruned trials count, behind those that went on: without them a pruned search would have no trials to compare.
-    Only budgets with two horizons or more stay: within the others there is nothing to compare.
+    Pruned trials count, ranked behind those that continued: else a pruned search would have no trials to compare.
+    Only budgets with at least two horizons stay: the others have nothing to compare.
     """
     fit = placed(trials).dropna(subset=["horizon", "budget"])
     size = fit.groupby("experiment")["number"].transform("size")
@@ -160,10 +161,10 @@ def top_trials(trials: pd.DataFrame, share: float = TOP_SHARE, fewest: int = FEW
 
 
 def at_the_edge(trials: pd.DataFrame) -> list[tuple[str, str, str, int, int]]:
-    """(budget, parameter, "upper" or "lower", top trials there, top trials) where a search seems to have been cut off.
+    """Returns (budget, parameter, "upper" or "lower", top trials there, top trials) where the range seems too narrow.
 
-    At least half of a budget's top trials lie in the outer fifth of what was tried, on the searched scale. Of twelve
-    top trials as many would be there by chance in 2 % of cases. Shapes are left out: a budget bounds them.
+    At least half of a budget's top trials are in the outer fifth of the tried values, on the searched scale. By chance
+    this happens for twelve top trials in 2 % of cases. Shapes are left out: a budget bounds them.
     """
     every, found = placed(trials), []
     for budget, top in top_trials(trials).groupby("budget"):
@@ -183,8 +184,8 @@ def at_the_edge(trials: pd.DataFrame) -> list[tuple[str, str, str, int, int]]:
 
 
 def detectable_eta_squared(n: int, n_horizons: int, n_budgets: int, n_tests: int) -> float | None:
-    """The eta squared that an F test at LEVEL / n_tests finds with probability POWER; None when no spread is left."""
-    from scipy import optimize, stats  # 1 s of imports a reader of the types need not pay
+    """Returns the eta squared that an F test at LEVEL / n_tests finds with probability POWER; None without spread."""
+    from scipy import optimize, stats  # here, not above: 1 s of imports
 
     between, within = n_horizons - 1, n - n_budgets - n_horizons + 1
     if within < 2:
@@ -233,7 +234,7 @@ def _by_cells(rows: pd.DataFrame, values: NDArray[Any], rng: np.random.Generator
 def _permuted(
     values: NDArray[Any], horizon: NDArray[Any], budget: NDArray[Any], rng: np.random.Generator, permutations: int
 ) -> tuple[float, NDArray[np.float64]]:
-    """Eta squared of the horizons within budgets, as seen and with horizons shuffled inside each budget."""
+    """Returns eta squared of the horizons within budgets, observed and with horizons shuffled inside each budget."""
     centred = values - (np.bincount(budget, values) / np.bincount(budget))[budget]
     total = float(centred @ centred)
     if total < 1e-24:
@@ -304,7 +305,7 @@ def _answer(
 
 
 def _sureness(differing: list[HorizonEffect], budgets: tuple[str, ...]) -> tuple[str, str]:
-    """What a difference allows to say, and why: no only when several budgets agree on it."""
+    """Returns what a difference allows to say, and why: "no" only if several budgets agree on it."""
     if len(budgets) < FEWEST_BUDGETS:
         return "perhaps not", (
             "This is only a hint: a sampler tries more values near good ones, so the top trials of one search resemble "
@@ -329,7 +330,7 @@ def _too_few(trials: pd.DataFrame) -> str:
 
 
 def listed(words: list[str]) -> str:
-    """One, two and three."""
+    """Joins names: one, two and three."""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 

@@ -1,9 +1,9 @@
-"""Says how good the best of n trials looks when none of them can do anything, so that luck is not read as skill.
+"""Computes how good the best of n trials without skill looks, so that luck is not mistaken for skill.
 
-Fifty blind searches of one validation set end with a best AUC above one half. How far above is simulated on the actual
-labels: the actual predictions, cut into blocks of days and put back in random order, keep how slowly they move and lose
-what they know. The analytic twin is Bailey and Lopez de Prado's expected maximum (2014, Journal of Portfolio Management
-40, 94-107), and `deflated` is their idea: the best score less what luck alone would have brought.
+Fifty blind searches on one validation set end with a best AUC above one half. How far above is simulated on the actual
+labels: the actual predictions are cut into blocks of days and put in random order, which keeps how slowly they change
+and removes what they know. The analytic counterpart is Bailey and Lopez de Prado's expected maximum (2014, Journal of
+Portfolio Management 40, 94-107), and `deflated` is their idea: the best score minus the expected gain by luck.
 """
 
 # shapes: N samples in time order, R simulations
@@ -29,7 +29,7 @@ EULER = 0.5772156649015329
 
 @dataclass(frozen=True)
 class NoSkillSearch:
-    """What n trials without skill would show, beside what was seen. All values are AUCs on the same labels."""
+    """Results of n trials without skill, and the observed result. All values are AUCs on the same labels."""
 
     n_trials: int
     sd: float  # of one no-skill trial's AUC around 0.5
@@ -46,7 +46,7 @@ class NoSkillSearch:
 
     @property
     def p_told(self) -> str:
-        """`p 0.031`, or `p < 0.015` when not one simulation came so far: then only a bound is known."""
+        """Formats `p 0.031`, or `p < 0.015` if no simulation reached it: then only a bound is known."""
         floor = 1 - (1 - 1 / (1 + SIMULATIONS)) ** self.n_trials
         if self.p_value <= floor * (1 + 1e-9):
             return f"p < {math.ceil(floor * 1000) / 1000:.3f}"
@@ -56,7 +56,7 @@ class NoSkillSearch:
 def no_skill_search(
     y: ArrayLike, p: ArrayLike, n_trials: int, horizon: int, seed: int = 0, n: int = SIMULATIONS
 ) -> NoSkillSearch:
-    """How far the best of `n_trials` blind trials would come on these labels.
+    """Returns how far the best of `n_trials` blind trials would come on these labels.
 
     y, p: labels 0/1 and the best trial's probabilities, N in time order; horizon in trading days. Trials count as
     independent, which real searches are not: the expected best is an upper bound, the deflated value a lower one.
@@ -82,10 +82,10 @@ def no_skill_search(
 
 
 def _kept_together(p: NDArray[np.float64], horizon: int) -> float:
-    """Days of one block: twice an interval's, because what a shuffle cuts is lost, and never above a quarter of all.
+    """Returns the days per block: twice an interval's, because shuffling cuts dependence, and at most a quarter of all.
 
-    On made-up years without skill whose moods last for months (AR .97) single blocks called 8 in 100 better than luck,
-    double ones 6.
+    On simulated years without skill and with moods that last for months (AR .97) single blocks called 8 in 100 better
+    than luck, double ones 6.
     """
     block = block_length(p, horizon)
     return max(block, min(2 * block, len(p) / 4))
@@ -94,8 +94,8 @@ def _kept_together(p: NDArray[np.float64], horizon: int) -> float:
 def null_aucs(
     y: NDArray[np.float64], p: NDArray[np.float64], block: float, seed: int, n: int = SIMULATIONS
 ) -> NDArray[np.float64]:
-    """AUCs of n block-shuffled copies of p against the unchanged labels, R."""
-    from arch.bootstrap import StationaryBootstrap  # 2 s of imports a reader of the types need not pay
+    """Returns AUCs of n block-shuffled copies of p against the unchanged labels, R."""
+    from arch.bootstrap import StationaryBootstrap  # here, not above: 2 s of imports
     from scipy.stats import rankdata
 
     bootstrap = StationaryBootstrap(max(1, round(block)), p, seed=np.random.default_rng(seed))

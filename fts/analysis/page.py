@@ -1,6 +1,6 @@
-"""The report's page as a template: one file that opens offline, prints well, and needs no script.
+"""The report's page as a template: one file that works offline, prints well, and needs no script.
 
-Everything a study says passes through Jinja's autoescape; only figures drawn by us are inserted as markup.
+All text of a study is escaped by Jinja; only our own figures are inserted as markup.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ label_md5: the fingerprint of the labels for training and validation.</p>
 
 
 def render(content: dict[str, Any]) -> str:
-    """The page; every value is escaped but figures' SVG."""
+    """Renders the page; every value is escaped except figures' SVG."""
     from jinja2 import Environment, StrictUndefined  # here, not above: only a report needs them
     from markupsafe import Markup
 
@@ -289,11 +289,11 @@ def render(content: dict[str, Any]) -> str:
 
 
 def told(sentence: str) -> Any:
-    """A sentence as markup: what stands between backticks is a command to type; everything is escaped."""
+    """Returns a sentence as markup, with backticked commands as code; everything is escaped."""
     from markupsafe import Markup  # see render
 
     parts = sentence.split("`")
-    if len(parts) % 2 == 0:  # a backtick without its twin is a backtick
+    if len(parts) % 2 == 0:  # an odd number of backticks: leave them
         return Markup.escape(sentence)
     marked = (Markup("<code>{}</code>").format(part) if k % 2 else Markup.escape(part) for k, part in enumerate(parts))
     return Markup("").join(marked)

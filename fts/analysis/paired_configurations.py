@@ -1,11 +1,11 @@
-"""Compares horizons on the very same configurations: does what is good at h1 stay good at h5?
+"""Compares horizons on the same configurations: is a configuration that is good at h1 good at h5?
 
 Random searches with one study seed try the same configurations at every horizon (`fts enqueue --matrix --sampler
-random`). Those that ended unpruned at both are pairs: their ranks are correlated (Spearman 1904), and the price of the
-other horizon's winner is read off directly. Intervals are percentiles of a bootstrap over configurations (Efron 1979).
-The luck of a seed is in both numbers: it makes horizons look less alike than they are, never more. So a poor winner
-alone does not say that horizons differ: of 60 simulated studies of one truth and much luck it would have said so in 50.
-It takes parameters that do something else at the other horizon, by more than one response surface for both explains
+random`). Those that ended unpruned at both are pairs: their ranks are correlated (Spearman 1904), and the cost of the
+other horizon's winner is read directly. Intervals are percentiles of a bootstrap over configurations (Efron 1979).
+Both numbers contain the luck of a seed, which makes horizons look less alike, never more. So a poor winner
+alone does not show that horizons differ: in 50 of 60 simulated studies with one truth and much luck it would have said
+so. It takes parameters whose effect differs at the other horizon by more than one response surface for both explains
 (surfaces: it allows one horizon to be noisier than the other).
 """
 
@@ -27,36 +27,36 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-FEWEST = 20  # configurations that two horizons share; the interval of a correlation of fewer says nothing
+FEWEST = 20  # configurations shared by two horizons; with fewer the interval of a correlation is useless
 RESAMPLES = 2000
 LEVEL = 0.05
 SEARCHED = ("learning_rate", "weight_decay", "dropout", "warmup_steps", "n_layers", "d_model")
-LITTLE = 0.5  # of the way from the best to the middle configuration: the other horizon's winner is still a good one
+LITTLE = 0.5  # of the way from the best to the median configuration: the other horizon's winner is still a good one
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What was chosen at one horizon, judged at another. Values with their 95 % interval (low, high)."""
+    """The choice of one horizon, evaluated at another. Values with their 95 % interval (low, high)."""
 
     budget: str
-    chosen: int  # trading days: where the winner was chosen
-    judged: int  # and where it is judged
-    n: int  # configurations trained at both
+    chosen: int  # trading days: horizon where the winner was chosen
+    judged: int  # horizon where it is evaluated
+    n: int  # number of configurations trained at both
     rho: float  # Spearman's rank correlation of their values
     rho_low: float
     rho_high: float
-    place: int  # of the winner among the n where it is judged, 1 is best
-    price: float  # its value there beyond the best, in units of the objective, never below 0
-    part: float  # the price as a part of the way from the best to the middle configuration: 0 free, 1 as good as any
+    place: int  # rank of the winner among the n where it is evaluated, 1 is best
+    price: float  # its value there minus the best, in units of the objective, never below 0
+    part: float  # the price as a part of the way from the best to the median configuration: 0 best, 1 median
     part_low: float
     part_high: float
-    p_alike: float  # chance that parameters matter as differently as here, had both horizons one surface; for all pairs
+    p_alike: float  # probability that parameters differ this much if both horizons have one surface; for all pairs
 
 
 def shared_configurations(trials: pd.DataFrame, seed: int = 0) -> tuple[Shared, ...]:
-    """Every budget and ordered pair of horizons with enough configurations in common. trials: as from `load_trials`.
+    """Returns every budget and ordered pair of horizons with enough common configurations (of `load_trials`).
 
-    Only complete trials count: where one was pruned its value is not that of a whole training.
+    Only complete trials count, because a pruned one has no value of a full training.
     """
     fit = ranked(trials)
     if fit.empty or "params" not in fit:
@@ -66,19 +66,19 @@ def shared_configurations(trials: pd.DataFrame, seed: int = 0) -> tuple[Shared, 
     rng = np.random.default_rng(seed)
     budgets = sorted(fit["budget"].dropna().unique(), key=budget_order)
     found = [pair for budget in budgets for pair in _of_budget(str(budget), fit[fit["budget"] == budget], rng)]
-    asked = len(found) // 2  # a pair and its mirror ask once
+    asked = len(found) // 2  # a pair and its mirror are one test
     return tuple(replace(pair, p_alike=min(1.0, asked * pair.p_alike)) for pair in found)
 
 
 def verdict(pairs: tuple[Shared, ...]) -> str | None:
-    """yes: every winner is surely still good elsewhere; no: one is not, and not by luck; None: undecided."""
+    """Returns yes: every winner is surely good elsewhere; no: one is not, and not by luck; None: undecided."""
     if pairs and all(pair.part_high < LITTLE for pair in pairs):
         return "yes"
     return "no" if any(pair.part_low > LITTLE and pair.p_alike < LEVEL for pair in pairs) else None
 
 
 def sentences(pairs: tuple[Shared, ...]) -> str:
-    """What the pairs of each budget say, the correlations and the prices of all of them in one sentence."""
+    """Says what the pairs of each budget show: correlations and prices in one sentence."""
     return " ".join(
         _sentence(budget, [pair for pair in pairs if pair.budget == budget])
         for budget in dict.fromkeys(pair.budget for pair in pairs)
@@ -98,7 +98,7 @@ def _sentence(budget: str, pairs: list[Shared]) -> str:
 
 
 def _differences(pairs: list[Shared]) -> str:
-    """Whether parameters do the same at all horizons: without that, a poor winner may be the luck of a seed."""
+    """Says whether parameters have the same effect at all horizons: else a poor winner may be the luck of a seed."""
     least = min(pairs, key=lambda pair: pair.p_alike)
     between = f"h{least.chosen} and h{least.judged}"
     if least.p_alike < LEVEL:
@@ -110,7 +110,7 @@ def _differences(pairs: list[Shared]) -> str:
 
 
 def _prices(pairs: list[Shared]) -> str:
-    """What the winner of one horizon is worth at another, in the best and the worst case; the rest is in the table."""
+    """Says how good the winner of one horizon is at another, in the best and the worst case; the table has the rest."""
     told = [
         f"{case} case: the best configuration of h{p.chosen} has rank {p.place} of {p.n} at h{p.judged}, {p.part:.0%} "
         f"[{p.part_low:.0%}, {p.part_high:.0%}] of the way from the best value to the median."
@@ -120,7 +120,7 @@ def _prices(pairs: list[Shared]) -> str:
 
 
 def _of_budget(budget: str, rows: pd.DataFrame, rng: np.random.Generator) -> Iterator[Shared]:
-    """Values as losses, an AUC as its negative; one column per horizon."""
+    """Yields the pairs of one budget. Values are losses, an AUC as its negative; one column per horizon."""
     sign = np.where(rows["objective"] == "val_auc", -1.0, 1.0)
     losses = rows.assign(_loss=sign * rows["value"].to_numpy(float)).pivot(
         index="_key", columns="horizon", values="_loss"
@@ -161,7 +161,7 @@ def _pair(
 
 
 def _p_alike(there: NDArray[Any], here: NDArray[Any], searched_NK: NDArray[Any]) -> float:
-    """`p_common` of the two horizons; 1 where nothing known was searched, or too few configurations for a surface."""
+    """Returns `p_common` of the two horizons; 1 if no known parameter was searched, or configurations are too few."""
     known_NK = searched_NK[:, np.isfinite(searched_NK).all(axis=0)]
     scaled_NK = np.where((known_NK > 0).all(axis=0), np.log(np.maximum(known_NK, 1e-300)), known_NK)
     found = p_common((scaled_NK, scaled_NK), (there, here)) if scaled_NK.shape[1] else None
@@ -169,8 +169,8 @@ def _p_alike(there: NDArray[Any], here: NDArray[Any], searched_NK: NDArray[Any])
 
 
 def _rhos(x_RN: NDArray[Any], y_RN: NDArray[Any]) -> NDArray[np.float64]:
-    """Spearman's correlation of each row; 0 where nothing varies."""
-    from scipy import stats  # 1 s of imports a reader of the types need not pay
+    """Returns Spearman's correlation of each row; 0 for constant values."""
+    from scipy import stats  # here, not above: 1 s of imports
 
     x_RN, y_RN = (stats.rankdata(rows, axis=1) - (rows.shape[1] + 1) / 2 for rows in (x_RN, y_RN))
     spread_R = np.sqrt((x_RN**2).sum(axis=1) * (y_RN**2).sum(axis=1))
@@ -180,7 +180,7 @@ def _rhos(x_RN: NDArray[Any], y_RN: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _parts(there_RN: NDArray[Any], here_RN: NDArray[Any]) -> NDArray[np.float64]:
-    """The price of the other winner over the distance from the best to the middle, each row; 0 where nothing varies."""
+    """Returns the other winner's price divided by the distance from best to median, each row; 0 for constant values."""
     best_R, middle_R = here_RN.min(axis=1), np.median(here_RN, axis=1)
     price_R = here_RN[np.arange(len(here_RN)), there_RN.argmin(axis=1)] - best_R
     part_R: NDArray[np.float64] = np.divide(

@@ -1,7 +1,7 @@
-"""What the earlier scripts found for the same questions, to stand beside a study's own numbers: reproduced or not?
+"""The numbers of the earlier scripts for the same questions, to compare with a study's own numbers.
 
 Corrected validation AUCs of phase 6A and its baselines, on SPY with other years, one seed each and no interval. So the
-comparison is of readings, not a test.
+comparison is not a test.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEAD = ["cell", "earlier AUC", "here", "95 %", "the earlier value lies"]
 
 
 def beside_earlier(group: Group) -> list[list[str]]:
-    """Head and rows for the cells that the earlier study had too; empty when there is none."""
+    """Returns head and rows for the cells that the earlier study also had; empty if there are none."""
     rows = [_row(cell, AUCS[cell.budget, cell.horizon]) for cell in group.cells if _comparable(group, cell)]
     return [HEAD, *rows] if rows else []
 

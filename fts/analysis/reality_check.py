@@ -1,9 +1,9 @@
-"""Asks of all trials and baselines of a cell at once: is any trial better than the best baseline, and which may lead?
+"""Tests all trials and baselines of a cell together: is any trial better than the best baseline, which may be best?
 
-Two tests by daily log losses on blocks of days, as the `arch` package has them. Superior predictive ability (Hansen
-2005, Journal of Business & Economic Statistics 23, 365-380; White's reality check with better power): were no trial
-better than the baseline, how often would the best of so many come as far? The model confidence set (Hansen, Lunde and
-Nason 2011, Econometrica 79, 453-497): the trials and baselines that these days cannot tell from the best one.
+Two tests on daily log losses in blocks of days, from the `arch` package. Superior predictive ability (Hansen
+2005, Journal of Business & Economic Statistics 23, 365-380; White's reality check with better power): if no trial
+were better than the baseline, how often would the best of so many come as far? The model confidence set (Hansen, Lunde
+and Nason 2011, Econometrica 79, 453-497): the trials and baselines that these days cannot distinguish from the best.
 """
 
 # shapes: N days in time order, M trials, B baselines
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEVEL = 0.05
-MOST_IN_SET = 150  # models that a set is made of: every pair is resampled, and 400 models take 6 GB and minutes
-FEWEST_DAYS = 100  # of fewer both tests say little and reject too often
+MOST_IN_SET = 150  # models in a set: every pair is resampled, and 400 models take 6 GB and minutes
+FEWEST_DAYS = 100  # with fewer both tests have little power and reject too often
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class RealityCheck:
 
     n_trials: int
     n_days: int
-    rival: str  # the baseline of the lowest loss
+    rival: str  # the baseline with the lowest loss
     p_value: float  # of superior predictive ability, consistent
-    n_in_set: int | None  # trials in the 95 % model confidence set; None: there are too many models for one
+    n_in_set: int | None  # trials in the 95 % model confidence set; None: too many models
     baselines_in_set: tuple[str, ...]
 
     @property
@@ -50,7 +50,7 @@ def reality_check(
 ) -> RealityCheck | None:
     """losses_NM: daily log losses of each trial; baselines: name -> daily log losses, N; horizon in trading days.
 
-    None where nothing can be compared: no trial, no baseline, or fewer days than FEWEST_DAYS or two horizons.
+    Returns None if nothing can be compared: no trial, no baseline, or fewer days than FEWEST_DAYS or two horizons.
     """
     n_days, n_trials = losses_NM.shape
     if not n_trials or not baselines or n_days < max(FEWEST_DAYS, 2 * horizon):
@@ -71,13 +71,13 @@ def reality_check(
 
 
 def _confidence_set(losses: NDArray[np.float64], block: int, seed: int) -> list[bool] | None:
-    """Which models, columns, are in it; None: there are too many of them."""
+    """Returns which models (columns) are in the set; None if there are too many."""
     apart, column_of = np.unique(losses, axis=1, return_inverse=True)
     if apart.shape[1] > MOST_IN_SET:
         return None
-    kept = {0}  # models of equal losses differ by nothing, of which arch cannot make a statistic: one stands for all
+    kept = {0}  # arch cannot compare models of equal losses, so one represents them
     if apart.shape[1] > 1:
-        from arch.bootstrap import MCS  # 2 s of imports a reader of the types need not pay
+        from arch.bootstrap import MCS  # here, not above: 2 s of imports
 
         every = MCS(apart, size=LEVEL, reps=RESAMPLES, block_size=block, method="R", seed=seed)
         every.compute()
@@ -86,11 +86,11 @@ def _confidence_set(losses: NDArray[np.float64], block: int, seed: int) -> list[
 
 
 def superior_p(losses_NM: NDArray[np.float64], rival_N: NDArray[np.float64], horizon: int, seed: int = 0) -> float:
-    """The consistent p value of superior predictive ability: is any of M trials better than this one rival?"""
+    """Returns the consistent p value of superior predictive ability: is any of M trials better than this rival?"""
     from arch.bootstrap import SPA  # see _confidence_set
 
     if (losses_NM == rival_N[:, None]).all():
-        return 1.0  # nothing differs, so there is no statistic
+        return 1.0  # without differences there is no statistic
     test = SPA(rival_N, losses_NM, block_size=_block(losses_NM, rival_N, horizon), reps=RESAMPLES, seed=seed)
     test.compute()
     return float(test.pvalues["consistent"])

@@ -1,8 +1,8 @@
-"""Asks whether what holds on all validation days holds in each year, and in calm and in nervous markets.
+"""Checks whether a result on all validation days holds in each year, and in calm and in nervous markets.
 
-A regime is a third of the days by the VIX of the day where it covers them, else by the volatility of the twenty days
-before (both known on the day), or a calendar year. The
-resamples are those of all days, cut to a regime, so that intervals keep how days hang together.
+A regime is a calendar year, or a third of the days by the VIX of the day if it covers them, else by the volatility of
+the twenty days before (both known on the day). The resamples are those of all days, cut to a regime, so that intervals
+keep the dependence of days.
 """
 
 # shapes: T days of prices, N predicted days, R resamples
@@ -28,35 +28,35 @@ if TYPE_CHECKING:
     from fts.analysis.summarise import CellSummary, Group
     from fts.analysis.walked import Walked
 
-COVERED = 2 / 3  # of the days, from which the VIX decides; days without it belong to no third
-DAYS = 20  # of returns that a day's volatility is measured on
+COVERED = 2 / 3  # share of days from which the VIX decides; days without it are in no third
+DAYS = 20  # number of returns in a day's volatility
 THIRDS = ("calm", "middling", "nervous")
-FEWEST = 15  # days of each class in a regime: below, an AUC says nothing
+FEWEST = 15  # days of each class in a regime; with fewer an AUC is meaningless
 RESAMPLES = 500
 HEAD = ["regime", "days", "AUC", "minus the baseline"]
 NOTE = (
-    "AUC of each winner, and its difference to the strongest baseline on the same days, in parts of its days: of those "
-    "of walk-forward where it was walked (mean over seeds, days of the same fold compared), else of the validation "
-    "days. Parts are thirds by the VIX where it covers two thirds of the days, else by the volatility of the "
-    f"{DAYS} days before (the title says which), and calendar years. The intervals (95 %) hold the luck of the days of "
-    "one regime alone: not that of the seed, and of many regimes some differ by luck. Regimes with fewer than "
+    "AUC of each winner, and its difference to the strongest baseline on the same days, in parts of its days: the days "
+    "of walk-forward if it has them (mean over seeds, days of the same fold compared), else the validation "
+    "days. Parts are thirds by the VIX if it covers two thirds of the days, else by the volatility of the "
+    f"{DAYS} days before (the title says which), and calendar years. The intervals (95 %) include only the luck of the "
+    "days of one regime, not of the seed; among many regimes some differ by luck. Regimes with fewer than "
     f"{FEWEST} days of either class are left out."
 )
 
 
 @dataclass(frozen=True)
 class Regime:
-    """A model in a part of its days."""
+    """A model's scores in a part of its days."""
 
     name: str  # calm | 2014 ...
     n: int
     n_pos: int
     auc: float
-    gain: Interval | None  # in AUC over the baseline; None: there is none on these days
+    gain: Interval | None  # in AUC over the baseline; None without a baseline on these days
 
 
 def volatility(prices: pd.DataFrame) -> pd.Series:
-    """Standard deviation of the log returns of the DAYS days up to and including each day."""
+    """Returns the standard deviation of the log returns of the DAYS days up to and including each day."""
     returns = pd.Series(np.log(prices["Close"].to_numpy(float)), index=prices.index).diff()
     return returns.rolling(DAYS).std()
 
@@ -70,7 +70,7 @@ def regimes(
     horizon: int,
     folds: int = 1,
 ) -> list[Regime]:
-    """Thirds by volatility, then years. All arrays are of the same N days in time order. Raises TooFewSamples."""
+    """Returns thirds by volatility, then years. All arrays have the same N days in time order. Raises TooFewSamples."""
     weights_RN = resample(len(y_N), block_length(y_N, horizon), 0, RESAMPLES)
     fold_N = np.concatenate([np.full(len(k), n) for n, k in enumerate(stretches(len(y_N), folds))])
     found = []
@@ -94,13 +94,13 @@ def regimes(
 def _mean_auc(
     y_N: np.ndarray, p_SN: Sequence[np.ndarray], fold_N: np.ndarray, weights_RN: np.ndarray | None = None
 ) -> np.ndarray:
-    """R mean AUCs of S trainings over the pairs of days of one fold: each fold has a model and a scale of its own."""
+    """Returns R mean AUCs of S trainings over the pairs of days of one fold: each fold has its own model and scale."""
     weights_RN = np.ones((1, len(y_N))) if weights_RN is None else weights_RN
     total_R, pairs_R = np.zeros(len(weights_RN)), np.zeros(len(weights_RN))
     for fold in np.unique(fold_N):
         at = fold_N == fold
         n_R = (weights_RN[:, at] @ y_N[at]) * (weights_RN[:, at] @ (1 - y_N[at]))
-        with np.errstate(divide="ignore", invalid="ignore"):  # a fold of a resample may hold one class alone
+        with np.errstate(divide="ignore", invalid="ignore"):  # a fold of a resample may have only one class
             mean_R = np.mean([auc(y_N[at], p[at], weights_RN[:, at]) for p in p_SN], axis=0)
         total_R += np.where(n_R > 0, n_R * mean_R, 0.0)
         pairs_R += n_R
@@ -119,7 +119,7 @@ def _parts(days: pd.DatetimeIndex, volatility_N: np.ndarray) -> Iterator[tuple[s
 
 
 def nervousness(study: StudyData, prices: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[str, np.ndarray]:
-    """What the thirds go by, in words, and its value on each of the days; NaN where it is not known."""
+    """Says what the thirds are based on, and returns its value on each of the days; NaN if unknown."""
     if study.vix is not None and len(days):
         vix_N = study.vix.reindex(days).to_numpy(float)
         known = int(np.isfinite(vix_N).sum())
@@ -129,9 +129,9 @@ def nervousness(study: StudyData, prices: pd.DataFrame, days: pd.DatetimeIndex) 
 
 
 def of_cell(study: StudyData, cell: CellSummary, walk: Walked | None = None) -> tuple[str, list[Regime]]:
-    """Which days, and what the thirds go by; no regime without predictions and prices of days that carry an interval.
+    """Returns a title and the regimes; no regime without predictions and prices of enough days for an interval.
 
-    The days are those of the walk where there is one.
+    Uses the days of the walk if there is one.
     """
     prices = study.prices.get(str((cell.best or {}).get("data_md5")))
     if prices is None or (walk is None and cell.predictions is None):
@@ -158,7 +158,7 @@ def _rival(cell: CellSummary, walk: Walked | None) -> BaselineRow | None:
 
 
 def section(study: StudyData, groups: tuple[Group, ...], walks: Sequence[Walked] = ()) -> dict[str, Any]:
-    """As fts.analysis.sections wants it."""
+    """Returns a section for fts.analysis.sections."""
     tables: list[dict[str, Any]] = []
     walk_of = {walk.row.experiment: walk for walk in walks}
     for group in groups:

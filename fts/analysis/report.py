@@ -1,8 +1,8 @@
-"""Writes the report: one page that opens offline, its figures, and every table again as CSV and JSON.
+"""Writes the report: one page that works offline, its figures, and every table as CSV and JSON.
 
     write_report(StudyData(trials, epochs, baselines, predictions, cells), "outputs/report")
 
-Works on nothing, on half a matrix and on all of it, and says at the top what can be concluded and what is missing.
+Works on nothing, on half a matrix and on all of it, and says first what can be concluded and what is missing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KINDS = (
     ("can", "What these data show"),
     ("caution", "Read with caution"),
 )
-FEW = 2  # sentences of one rule shown one by one
+FEW = 2  # up to this many sentences of one rule are shown separately
 CAPTIONS = {
     "results": (
         "Results",
@@ -86,10 +86,10 @@ CAPTIONS = {
 
 
 def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
-    """Writes index.html, figures/*.svg and *.png, and the CSV and JSON twins into `folder`; returns the page's path.
+    """Writes index.html, figures/*.svg and *.png, and the CSV and JSON files into `folder`; returns the page's path.
 
-    Same study and seed, same page to the byte. A full 4 x 3 matrix takes about a minute; nothing is drawn that the
-    data do not carry.
+    Same study and seed give the same page byte for byte. A full 4 x 3 matrix takes about a minute; nothing is drawn
+    that the data do not support.
     """
     folder = Path(folder)
     make_folder(folder)
@@ -122,7 +122,7 @@ def write_report(study: StudyData, folder: Path | str, seed: int = 0) -> Path:
 
 
 def _condensed(found: list[Conclusion]) -> list[dict[str, Any]]:
-    """One line per rule: its sentences when they are few, a count with the sentences folded in when they are many."""
+    """Returns one line per rule: its sentences if there are few, else a count with the sentences folded."""
     lines: list[dict[str, Any]] = []
     for rule in dict.fromkeys(finding.rule for finding in found):
         sentences = [finding.sentence for finding in found if finding.rule == rule]
@@ -146,7 +146,7 @@ def _shown(study: StudyData, group: Group, figures: list[dict[str, Any]]) -> dic
 
 
 def _drawn(study: StudyData, group: Group, folder: Path, number: int, n_groups: int) -> list[dict[str, Any]]:
-    """Each figure of a group, written, with what the page says about it."""
+    """Writes each figure of a group and returns its texts for the page."""
     shown = []
     for name, figure in draw_all(study, group).items():
         file = name if n_groups == 1 else f"{name}_{number}"
@@ -209,7 +209,7 @@ def _write_twin(folder: Path, name: str, frame: pd.DataFrame) -> list[str]:
 
 
 def _json(content: Any) -> str:
-    """Every digit of a number; null for what is missing or not finite, which JSON cannot say."""
+    """Returns JSON with every digit of a number; null for values that are missing or not finite."""
     return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
 
 

@@ -1,8 +1,8 @@
-"""Fits L(N) = E + A * N^-alpha to loss against counted parameters, and says whether there is anything to fit.
+"""Fits L(N) = E + A * N^-alpha to loss against counted parameters, and tests it against a constant.
 
 Form and robust fit (Huber loss on log residuals, many starts) follow Hoffmann et al. 2022, "Training Compute-Optimal
-Large Language Models", appendix D.2. A slope from fewer than three sizes is refused, and the law is always shown beside
-"no scaling": a constant, compared by AICc and by predicting each size from the others. Its intervals carry the noise of
+Large Language Models", appendix D.2. A slope from fewer than three sizes is refused, and the law is always compared
+with "no scaling": a constant, by AICc and by predicting each size from the others. Its intervals include the noise of
 days and of training (scaling_interval); without a spread over seeds there is no interval and no verdict.
 """
 
@@ -27,7 +27,7 @@ ALPHAS = (0.05, 0.1, 0.2, 0.4, 0.8)  # starting points
 
 
 class TooFewSizes(ValueError):
-    """A slope was asked from fewer than three sizes."""
+    """A slope was requested from fewer than three sizes."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PowerLaw:
     floor: float  # E
     scale: float  # A, for N in units of the smallest size
     alpha: float
-    smallest: float  # parameters
+    smallest: float  # number of parameters of the smallest size
 
     def __call__(self, n_params: ArrayLike) -> Floats:
         sizes = np.asarray(n_params, dtype=np.float64) / self.smallest
@@ -47,12 +47,12 @@ class ScalingFit:
     """The law, its interval, and the verdict against "no scaling"."""
 
     law: PowerLaw
-    alpha_low: float | None  # 95 % interval; None where the noise of training is not known
+    alpha_low: float | None  # 95 % interval; None if the noise of training is unknown
     alpha_high: float | None
     gain: float  # value of the smallest size minus that of the largest
     gain_low: float | None  # below zero: a rise is possible
     gain_high: float | None
-    aicc_gain: float | None  # AICc(constant) - AICc(law): above 2 speaks for the law; None: too few points
+    aicc_gain: float | None  # AICc(constant) - AICc(law): above 2 favours the law; None: too few points
     left_out_ratio: float | None  # error of the law over that of a constant on left-out sizes; None below four sizes
     n_points: int
     n_sizes: int
@@ -68,12 +68,13 @@ def fit_scaling(
     wider: float = 1.0,
     what: str = LOSS,
 ) -> ScalingFit:
-    """Fits the law to P points; sizes may repeat (trainings of one size that differ by their seed).
+    """Fits the law to P points; sizes may repeat (trainings of one size with different seeds).
 
     n_params: counted parameters; values: losses (or 1 - AUC), positive, lower is better; draws: the same P values
-    recomputed on R resamples of the validation days (R, P), so that noise which all sizes share cancels; wider: what
-    their intervals are too narrow by (fts.scores.dependence). seeds: the spread over seeds, where points do not repeat;
-    without either there is no interval and no verdict. what: the values' name in the sentence. Raises TooFewSizes.
+    recomputed on R resamples of the validation days (R, P), so that noise shared by all sizes cancels; wider: the
+    factor by which their intervals are too narrow (fts.scores.dependence). seeds: the spread over seeds, if points do
+    not repeat; without either there is no interval and no verdict. what: name of the values in the sentence. Raises
+    TooFewSizes.
     """
     sizes_P, values_P = np.asarray(n_params, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if sizes_P.shape != values_P.shape or sizes_P.ndim != 1 or not (values_P > 0).all() or not (sizes_P > 0).all():
@@ -102,8 +103,8 @@ def fit_scaling(
 
 
 def fit_power_law(n_params: Floats, values: Floats, start: PowerLaw | None = None) -> PowerLaw:
-    """The best law by Huber loss on log residuals, from several starts (or from `start` only)."""
-    from scipy.optimize import least_squares  # 1 s of imports a reader of the types need not pay
+    """Returns the best law by Huber loss on log residuals, from several starts (or only from `start`)."""
+    from scipy.optimize import least_squares  # here, not above: 1 s of imports
 
     smallest = float(n_params.min())
     relative, logs = n_params / smallest, np.log(values)
@@ -140,7 +141,7 @@ def _bounds(
     seeds: SeedNoise | None,
     wider: float,
 ) -> Bounds | None:
-    """The intervals by the mean of each size; None where nothing tells how far two seeds lie apart."""
+    """Returns the intervals by the mean of each size; None if the variation over seeds is unknown."""
     count_S = np.bincount(of_size_P)
     mean_S = np.bincount(of_size_P, values_P) / count_S
     if seeds is None:
@@ -161,7 +162,7 @@ def _bounds(
 def _aicc_gain(sizes: Floats, values: Floats, law: PowerLaw) -> float | None:
     """AICc with Gaussian log residuals: n log(RSS / n) + 2k + 2k(k + 1)/(n - k - 1), k counts the variance too."""
     n, logs = len(values), np.log(values)
-    if n < 6:  # k = 4 for the law leaves no denominator below
+    if n < 6:  # k = 4 for the law: below this the denominator is not positive
         return None
     of_constant = _aicc(logs - logs.mean(), n, 2)
     return of_constant - _aicc(np.log(law(sizes)) - logs, n, 4)
@@ -173,7 +174,7 @@ def _aicc(residuals: Floats, n: int, k: int) -> float:
 
 
 def _left_out_ratio(sizes: Floats, values: Floats) -> float | None:
-    """Root mean squared log error on each size predicted from the others: law over constant."""
+    """Returns the root mean squared log error on each size predicted from the others: law over constant."""
     distinct = np.unique(sizes)
     if len(distinct) < FEWEST_SIZES + 1:
         return None

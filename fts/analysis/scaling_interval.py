@@ -1,11 +1,11 @@
-"""How far the fall of a loss and the exponent of its law are known, by the noise of days and of training together.
+"""Intervals of the fall of a loss and of the exponent of its law, from the noise of days and of training together.
 
-Resampled days alone leave out that the same size trained with another seed has another value. Both go into one
-covariance of the sizes' values. The fall is the difference of the smallest and the largest size with Student's t: it
-needs no law. The exponent's interval holds every alpha whose best law E + A * N^-alpha, by generalised least squares,
-misfits by no more than t^2 above the best one of all (a profile likelihood: Venzon and Moolgavkar 1988, Applied
-Statistics 37, 87-94). A spread known from few seeds has few degrees of freedom, and so a wide t. How often both hold
-the truth is measured by `python -m benchmarks coverage`.
+Resampled days alone miss that the same size trained with another seed has another value. Both go into one covariance of
+the sizes' values. The fall is the difference of the smallest and the largest size with Student's t: it needs no law.
+The exponent's interval contains every alpha whose best law E + A * N^-alpha, by generalised least squares, misfits by
+at most t^2 more than the best one of all (a profile likelihood: Venzon and Moolgavkar 1988, Applied Statistics 37,
+87-94). A spread estimated from few seeds has few degrees of freedom, and so a wide t. `python -m benchmarks coverage`
+measures how often both contain the truth.
 """
 
 # shapes: S sizes, R resamples of days
@@ -28,16 +28,16 @@ ALPHAS_A = np.geomspace(FLATTEST, STEEPEST, 161)
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """The standard deviation of a value over seeds, of one training, and on how many seeds it rests."""
+    """Standard deviation of a value over seeds, for one training, and its degrees of freedom."""
 
     sd: float
-    freedom: float  # degrees of freedom: trainings less configurations
-    trainings: tuple[float, ...]  # per size, whose mean is its value; 1: a single training
+    freedom: float  # degrees of freedom: trainings minus configurations
+    trainings: tuple[float, ...]  # trainings per size, whose mean is its value
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """95 % intervals of a law; the fall may be negative, alpha lies in [FLATTEST, STEEPEST]."""
+    """95 % intervals of a law; the fall may be negative, alpha is in [FLATTEST, STEEPEST]."""
 
     alpha_low: float
     alpha_high: float
@@ -46,7 +46,7 @@ class Bounds:
 
 
 def covariance(seeds: SeedNoise, draws_RS: Floats | None, wider: float = 1.0) -> Floats:
-    """(S, S): of the sizes' values, over seeds and, with `draws_RS`, over resampled days; their part times wider^2."""
+    """Returns the (S, S) covariance of the sizes' values over seeds and, with `draws_RS`, over days (times wider^2)."""
     of_seeds = np.diag(seeds.sd**2 / np.asarray(seeds.trainings, dtype=np.float64))
     if draws_RS is None:
         return of_seeds
@@ -54,11 +54,11 @@ def covariance(seeds: SeedNoise, draws_RS: Floats | None, wider: float = 1.0) ->
 
 
 def bounds(relative_S: Floats, values_S: Floats, noise_SS: Floats, seeds: SeedNoise) -> Bounds:
-    """The intervals of alpha and of the fall from the smallest to the largest size.
+    """Returns the intervals of alpha and of the fall from the smallest to the largest size.
 
     relative_S: sizes in units of the smallest, rising; values_S: one value each; noise_SS: their `covariance`.
     """
-    from scipy.special import stdtrit  # here, not above: a reader of the types need not pay for it
+    from scipy.special import stdtrit  # here, not above: importing the types does not need it
 
     student = float(stdtrit(seeds.freedom, (1 + LEVEL) / 2))
     fall = float(values_S[0] - values_S[-1])
@@ -70,7 +70,7 @@ def bounds(relative_S: Floats, values_S: Floats, noise_SS: Floats, seeds: SeedNo
 
 
 def _misfit(power_S: Floats, values_S: Floats, inverse_SS: Floats) -> float:
-    """Of the best `E + A * power` by generalised least squares; a law falls, so A is at least 0."""
+    """Returns the misfit of the best `E + A * power` by generalised least squares; a law falls, so A is at least 0."""
     design_S2 = np.stack([np.ones_like(power_S), power_S], axis=1)
     fitted_2 = np.linalg.solve(design_S2.T @ inverse_SS @ design_S2, design_S2.T @ inverse_SS @ values_S)
     if fitted_2[1] < 0:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from fts.analysis.summarise import Group
     from fts.analysis.walked import Walked
 
-Row = list[tuple[str, str, str]]  # of a table: value, what stands under it, and a count
+Row = list[tuple[str, str, str]]  # of a table: value, text below it, and a count
 
 
 def sections(study: StudyData, groups: tuple[Group, ...], walks: tuple[Walked, ...] = ()) -> list[dict[str, Any]]:
-    """Those that have a row to show: id, nav, title, note, and tables of (title, rows, names) for the page."""
+    """Returns the sections with rows: id, nav, title, note, and tables of (title, rows, names) for the page."""
     made = [_beyond_volatility(study, groups), assets.section(groups, walks), regimes.section(study, groups, walks)]
     made.append(economic_section.section(study, groups))
     return [section for section in made if section["tables"]]
@@ -48,9 +48,9 @@ def _beyond_volatility(study: StudyData, groups: tuple[Group, ...]) -> dict[str,
         "title": "Better than a volatility forecast?",
         "note": (
             "Whether a price rises by the wanted share within some days is mostly a question of how much it moves. So "
-            "each model stands beside the strongest forecast of that: ATR over close, EWMA (RiskMetrics), HAR, GARCH. "
-            "They are fitted on the training days, filtered forward, and a logistic regression on the one number makes "
-            "the probability. Differences are paired by day; their 95 % intervals hold for all models looked at "
+            "each model is compared with the strongest forecast of that: ATR over close, EWMA (RiskMetrics), HAR, "
+            "GARCH. They are fitted on the training days, filtered forward, and a logistic regression on the number "
+            "makes the probability. Differences are paired by day; their 95 % intervals hold for all compared models "
             "(Bonferroni). Loss is compared with the forecast of the lowest loss."
         ),
         "tables": tables,
@@ -74,7 +74,7 @@ def _beside(beyond: BeyondVolatility, verdict: str) -> Row:
     ]
 
 
-VERDICTS = {"above": "clearly better", "below": "clearly worse", "open": "not told apart"}
+VERDICTS = {"above": "clearly better", "below": "clearly worse", "open": "not clearly different"}
 
 
 def _horizon(horizon: int, new: bool) -> tuple[str, str, str]:
@@ -82,7 +82,7 @@ def _horizon(horizon: int, new: bool) -> tuple[str, str, str]:
 
 
 def of_question(study: StudyData, group: Group, horizon: int) -> list[BaselineRow]:
-    """The baselines of the days that most of a group's baselines share: windows of other lengths have other days."""
+    """Returns the baselines on the most common days of a group: windows of other lengths have other days."""
     ours = [row for row in study.baselines if (row.task, row.horizon, row.tier) == (group.task, horizon, group.tier)]
     cell = next((c for c in group.cells if c.horizon == horizon and c.baseline is not None), None)
     wanted = cell.baseline if cell is not None else None

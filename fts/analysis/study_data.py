@@ -1,7 +1,7 @@
-"""What a report is made of: trials, curves, baselines and predictions of a study, as plain frozen tables.
+"""The input of a report: trials, curves, baselines and predictions of a study, as frozen tables.
 
-Whoever holds the database fills a StudyData; this package never opens it. Half-finished is normal: every part may be
-empty.
+The caller fills a StudyData from the database; this package never opens it. Every part may be empty, because studies
+are often unfinished.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PREDICTION_COLUMNS = ("date", "y", "p")
 
 
 class BadPredictions(ValueError):
-    """A predictions file is not what a trial writes."""
+    """A predictions file has not the format that a trial writes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +44,11 @@ class BaselineRow:
     data_md5: str
     result: BaselineResult
     dates: np.ndarray  # datetime64[D], n_val: the last day of each window, in the order of result.predictions
-    scores: Scores | None = None  # every score with its interval; None where the samples carry none
+    scores: Scores | None = None  # every score with its interval; None if the samples do not allow one
     y: np.ndarray | None = None  # float64, the labels of those days
 
     def on(self, dates: np.ndarray) -> np.ndarray | None:
-        """Its probabilities on these days, float64; None where it does not know them all."""
+        """Returns its probabilities on these days, float64; None if some are missing."""
         by_day = pd.Series(self.result.predictions.astype(float), index=pd.to_datetime(self.dates))
         theirs = by_day.reindex(pd.to_datetime(dates)).to_numpy()
         return theirs if np.isfinite(theirs).all() else None
@@ -56,7 +56,7 @@ class BaselineRow:
 
 @dataclass(frozen=True, eq=False)
 class WalkRow:
-    """A cell's winner on walk-forward folds: S trainings that differ by their seed, N days of all folds in order."""
+    """A cell's winner on walk-forward folds: S trainings with different seeds, N days of all folds in order."""
 
     experiment: str  # of the cell
     budget: str
@@ -70,8 +70,8 @@ class WalkRow:
     dates: np.ndarray  # datetime64[D], N
     y: np.ndarray  # float64, N
     p_SN: tuple[np.ndarray, ...]  # noqa: N815  # shapes are upper-case suffixes; probabilities, float64
-    wanted: int  # seeds; those that run, wait or failed are not among the S
-    lucks: Mapping[str, Luck | None]  # of the seed, in AUC and log loss; None: no winner was trained twice
+    wanted: int  # number of seeds wanted; running, waiting and failed ones are not among the S
+    lucks: Mapping[str, Luck | None]  # variation over seeds, in AUC and log loss; None: no winner was trained twice
 
 
 def baseline_row(
@@ -84,14 +84,14 @@ def baseline_row(
     predictions: pd.DataFrame,
     seconds: float = 0.0,
 ) -> BaselineRow:
-    """A BaselineRow from stored predictions (`read_predictions`), scored again here so that nothing can drift apart."""
+    """Returns a BaselineRow from stored predictions (`read_predictions`), scored again here, so that scores agree."""
     y, p = predictions["y"].to_numpy(float), predictions["p"].to_numpy(float)
     result = score_predictions(name, inputs, y, p, horizon, seconds=seconds)
     try:
         scores = measure(y, p, horizon)
     except TooFewSamples:
         scores = None
-    if scores is not None:  # one interval on the whole page
+    if scores is not None:  # use one interval on the whole page
         result = replace(result, auc_low=scores.auc.low, auc_high=scores.auc.high)
     dates = predictions["date"].to_numpy().astype("datetime64[D]")
     return BaselineRow(task, horizon, tier, data_md5, result, dates, scores, y)
@@ -99,24 +99,23 @@ def baseline_row(
 
 @dataclass(frozen=True)
 class Importance:
-    """How much of the trials' spread goes with each parameter of a cell: shares of the variance of ranks."""
+    """Importance of each parameter of a cell: shares of the variance of the trials' ranks."""
 
     shares: Mapping[str, float]
-    chance: float  # the share that the luckiest parameter of a shuffled search stays below in 95 of 100
+    chance: float  # share that the luckiest parameter of a shuffled search stays below in 95 of 100
 
 
 @dataclass(frozen=True)
 class StudyData:
-    """Everything `write_report` and `summarise` read; `walks` are the winners on walk-forward folds.
+    """Everything that `write_report` and `summarise` read; `walks` are the winners on walk-forward folds.
 
     trials: any table `tidy_trials` accepts (v_trials, exports), of every kind; replicates are matched to their winner
     by effective_md5, other kinds than cells are ignored. epochs: EPOCH_COLUMNS and more; experiment and number name the
     trial. predictions: `trials_table.trial_name` -> table of PREDICTION_COLUMNS, for every complete trial that
     has them. prices: data_md5 -> High and Close by day, none of the test part.
-    cells: CELL_COLUMNS of what was planned, so that the report can say what is missing. test_openings: one
-    sentence per opened test set (who, when, which cell). newer: one sentence per search or walk that none of the
-    trials here are of, because none of its own has ended. without_best: experiment -> why it has ended without a best
-    trial.
+    cells: CELL_COLUMNS of planned cells, so that the report can say what is missing. test_openings: one
+    sentence per opened test set (who, when, which cell). newer: one sentence per search or walk without an ended trial,
+    so that none of its trials is here. without_best: experiment -> why it has ended without a best trial.
     """
 
     trials: pd.DataFrame
@@ -126,13 +125,13 @@ class StudyData:
     cells: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CELL_COLUMNS)))
     prices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     walks: tuple[WalkRow, ...] = ()
-    vix: pd.Series | None = None  # closes by day; None: not known here
-    importance: Mapping[str, Importance] = field(default_factory=dict)  # experiment -> of its search
+    vix: pd.Series | None = None  # closes by day; None: unknown
+    importance: Mapping[str, Importance] = field(default_factory=dict)  # experiment -> importance in its search
     test_openings: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
     without_best: Mapping[str, str] = field(default_factory=dict)
     title: str = "Does a transformer for daily prices get better as it grows?"
-    source: str = ""  # where the rows come from, shown in the footer
+    source: str = ""  # source of the rows, shown in the footer
     made_at: str = ""  # UTC, as text; empty: not shown, so that equal data give an equal page
     earlier: tuple[str, ...] = field(init=False, default=())  # searches that a newer one of the same cell replaces
     looked: Mapping[tuple[str, str], int] = field(init=False, default_factory=dict)  # see `trials_looked_at`
@@ -151,10 +150,10 @@ class StudyData:
 
 
 def newest_jobs(trials: pd.DataFrame) -> pd.DataFrame:
-    """One search per experiment: when a cell was enqueued again with another specification, the latest job's trials.
+    """Returns one search per experiment: if a cell was enqueued again with another specification, only the latest job.
 
-    The latest of which a trial has ended, if there is one: a first trial may run for a day. Replicates all stay: three
-    seeds and then five more tell of one winner, which their configuration names.
+    The latest with an ended trial, if there is one, because a first trial may run for a day. All replicates stay: three
+    seeds and then five more belong to one winner, which their configuration identifies.
     """
     if "job" not in trials or trials.empty:
         return trials
@@ -165,17 +164,17 @@ def newest_jobs(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def trials_looked_at(trials: pd.DataFrame) -> dict[tuple[str, str], int]:
-    """(task, tier) -> trials that a winner was or could have been chosen from: of all cells, earlier searches too."""
+    """Returns (task, tier) -> number of trials among which a winner could be chosen: all cells and earlier searches."""
     judged = trials[(trials["kind"] == "cell") & trials["status"].isin(("complete", "pruned"))]
     return dict(Counter(zip(judged["task"].astype(str), judged["tier"].astype(str), strict=True)))
 
 
 def earlier_searches(trials: pd.DataFrame, shown: pd.DataFrame) -> tuple[str, ...]:
-    """One sentence for each search that is older than the one `newest_jobs` shows."""
+    """Returns one sentence for each search that is older than the one `newest_jobs` shows."""
     if "job" not in trials or trials.empty:
         return ()
     searches = trials[trials["kind"] == "cell"].groupby(["experiment", "job"], as_index=False).agg(n=("number", "size"))
-    if searches.empty:  # pandas compares no job with the text that an empty look-up gives
+    if searches.empty:  # pandas cannot compare a job with the text of an empty look-up
         return ()
     latest = shown[shown["kind"] == "cell"].groupby("experiment")["job"].max()
     older = searches[searches["job"] < searches["experiment"].map(latest)]
@@ -186,7 +185,7 @@ def earlier_searches(trials: pd.DataFrame, shown: pd.DataFrame) -> tuple[str, ..
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:
-    """A trial's predictions.parquet: date (sorted, unique), y (0/1) and p in [0, 1]; raises BadPredictions."""
+    """Returns a trial's predictions.parquet: date (sorted, unique), y (0/1) and p in [0, 1]. Raises BadPredictions."""
     frame = pd.read_parquet(path)
     if lacking := [column for column in PREDICTION_COLUMNS if column not in frame]:
         raise BadPredictions(f"{path} has no columns {', '.join(lacking)}; expected date, y and p")

@@ -1,4 +1,4 @@
-"""Turns a study's tables into answers per cell: score, interval, luck, and the distance to the best baseline."""
+"""Summarises each cell of a study: score, interval, luck, and the difference to the best baseline."""
 
 from __future__ import annotations
 
@@ -25,47 +25,48 @@ if TYPE_CHECKING:
     from fts.analysis.study_data import BaselineRow, Importance, StudyData
 
 
-SEEDS_TO_CLAIM = 2  # trainings of a winner with other seeds before a lead of it may be claimed
+SEEDS_TO_CLAIM = 2  # trainings of a winner with other seeds that are needed to claim a lead
 
 
 @dataclass(frozen=True)
 class CellSummary:
-    """One cell of the matrix as the report shows it; None where there is nothing to show yet."""
+    """One cell of the matrix for the report; None for unknown values."""
 
     experiment: str
     budget: str
     horizon: int
     task: str
     tier: str
-    state: str  # of its job, or "" when unknown
+    state: str  # of its job, or "" if unknown
     trials_wanted: int | None
     n_complete: int
     n_pruned: int
     n_failed: int
     n_collapsed: int
     minutes: float  # of training, all trials
-    energy_wh: float | None  # of training, processor and GPU; None: not measurable there
+    energy_wh: float | None  # of training, processor and GPU; None: not measured
     best: dict[str, Any] | None  # the best trial's row
     predictions: pd.DataFrame | None
     auc: Interval | None
     loss: Interval | None  # without predictions low = high = value
     scores: Scores | None
     luck: NoSkillSearch | None
-    baseline: BaselineRow | None  # the strongest by AUC
+    baseline: BaselineRow | None  # strongest by AUC
     auc_gain: Difference | None  # best trial minus strongest baseline, paired
     loss_gain: Difference | None
-    lowest: BaselineRow | None  # the baseline of the lowest loss, often another one
+    lowest: BaselineRow | None  # the baseline with the lowest loss, often another one
     lowest_gain: Difference | None  # log loss, best trial minus that one, paired
     prior_gain: Difference | None  # log loss, best trial minus class prior, paired
     reality: RealityCheck | None  # all trials against all baselines, by log loss
-    beyond: BeyondVolatility | None  # best trial and all trials beside the volatility forecasts
-    looks: int  # trials of all cells and earlier searches of this question: the best may be the luckiest of as many
-    n_seeds: int  # trainings of the winning configuration with other seeds; the winner's own was chosen, so it is out
-    seed_mean: float | None  # of their objective: what the winner's would be without having been chosen
+    beyond: BeyondVolatility | None  # best trial and all trials against the volatility forecasts
+    looks: int  # trials of all cells and earlier searches of this question, of which the best may be the luckiest
+    # trainings of the winning configuration with other seeds, without the winner's own, which was selected
+    n_seeds: int
+    seed_mean: float | None  # of their objective: the winner's value without selection
     seed_sd: float | None
     seed_scores: tuple[tuple[float, float], ...]  # (validation loss, AUC) of those trainings
     auc_noise: SeedNoise | None  # of an AUC over seeds, pooled over the winners of the group's cells
-    n_ahead: int  # complete trials of the search whose one value is better than that mean
+    n_ahead: int  # complete trials of the search that are better than that mean
 
     @property
     def name(self) -> str | None:
@@ -73,21 +74,21 @@ class CellSummary:
 
     @property
     def auc_gain_at_once(self) -> Interval | None:
-        """`auc_gain` with the interval that holds for all trials looked at: what may be said of it rests on this."""
+        """`auc_gain` with the interval that holds for all compared trials; verdicts use it."""
         return None if self.auc_gain is None else self.auc_gain.interval.at_once(self.looks)
 
     @property
     def against_baseline(self) -> str:
-        """above | below | open; "" where there is nothing to compare. Above: the winner's other seeds are, too."""
+        """Returns above | below | open; "" without a comparison. Above requires it of the winner's other seeds, too."""
         return self.verdict(self.auc_gain_at_once)
 
     @property
     def against_volatility(self) -> str:
-        """The same against the best volatility forecast."""
+        """Returns the same against the best volatility forecast."""
         return self.verdict(None if self.beyond is None else self.beyond.auc_at_once)
 
     def verdict(self, gain: Interval | None) -> str:
-        """What may be said of a gain in AUC whose interval holds for all trials looked at."""
+        """Returns the verdict on a gain in AUC whose interval holds for all compared trials."""
         if gain is None:
             return ""
         if gain.covers(0.0):
@@ -98,10 +99,10 @@ class CellSummary:
         return "above" if again is not None and again.low > 0 else "open"
 
     def again(self, gain: Interval) -> Interval | None:
-        """That gain of the winner's other seeds, which were not chosen, with the noise of training.
+        """Returns that gain for the winner's other seeds, which were not selected, with the noise of training.
 
-        Its value is the mean over them; its width holds for the days and, by Student's t, for the seeds. None: there
-        are fewer than SEEDS_TO_CLAIM of them.
+        Its value is the mean over them; its width holds for the days and, by Student's t, for the seeds. None with
+        fewer than SEEDS_TO_CLAIM of them.
         """
         if self.best is None or self.auc_noise is None or not self.is_trained_again:
             return None
@@ -114,12 +115,12 @@ class CellSummary:
 
     @property
     def is_searched(self) -> bool:
-        """Whether every trial that is wanted has ended."""
+        """Whether all wanted trials have ended."""
         return self.n_complete + self.n_pruned + self.n_failed >= (self.trials_wanted or 0)
 
     @property
     def is_trained_again(self) -> bool:
-        """Whether the winner was trained with enough other seeds for something good to be said of it."""
+        """Whether the winner was trained with enough other seeds for a positive claim."""
         return self.n_seeds >= SEEDS_TO_CLAIM
 
 
@@ -138,14 +139,14 @@ class ScalingCurve:
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that may be compared: one task on one tier."""
+    """Comparable cells: one task on one tier."""
 
     task: str
     tier: str
     cells: tuple[CellSummary, ...]
     variance: HorizonVariance
     scaling: tuple[ScalingCurve, ...]
-    importance: dict[str, Importance]  # by experiment; cells with too few trials are absent
+    importance: dict[str, Importance]  # by experiment; without cells with too few trials
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -160,7 +161,7 @@ class Group:
 
 
 def summarise(study: StudyData, seed: int = 0) -> tuple[Group, ...]:
-    """Every comparable group of cells, analysed; deterministic for a seed. A 4 x 3 matrix takes about a minute."""
+    """Returns every group of comparable cells, analysed; deterministic for a seed. 4 x 3 cells take about a minute."""
     cells = _cells(study)
     made = []
     for (task, tier), rows in cells.groupby(["task", "tier"], dropna=False, sort=True):
@@ -183,7 +184,7 @@ def summarise(study: StudyData, seed: int = 0) -> tuple[Group, ...]:
 
 
 def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> CellSummary:
-    """One cell: row as in CELL_COLUMNS."""
+    """Summarises one cell; row as in CELL_COLUMNS."""
     experiment, horizon = str(row["experiment"]), int(row["horizon"])
     trials = study.trials[study.trials["experiment"] == experiment]
     search = trials[trials["kind"] == "cell"]
@@ -222,7 +223,7 @@ def summarise_cell(study: StudyData, row: dict[str, Any], seed: int = 0) -> Cell
         seed_scores=tuple(zip(again["val_loss"].astype(float), again["val_auc"].astype(float), strict=True)),
         **_all_trials(study, fit, predictions, rivals, horizon, looks, seed),
         looks=looks,
-        auc_noise=None,  # `summarise` knows the other cells
+        auc_noise=None,  # set by `summarise`, which knows the other cells
         n_ahead=_ahead(fit, seeds),
         **_judged(best, predictions, (baseline, lowest, prior), horizon, max(1, n_looks), seed),
     )
@@ -236,10 +237,10 @@ def _ahead(fit: pd.DataFrame, seeds: list[float]) -> int:
 
 
 def scaling_curve(cells: list[CellSummary], horizon: int) -> ScalingCurve:
-    """Every size at one horizon, on common days, with the spread over seeds of all cells of the group.
+    """Returns every size at one horizon, on common days, with the spread over seeds of all cells of the group.
 
-    A size's value is the mean over its winner's replicates where every size has two or more, else the best trial's own:
-    mixed, a size whose value was chosen would look better than one whose value was not.
+    A size's value is the mean over its winner's replicates if every size has at least two, else the best trial's own:
+    mixed, a size with a selected value would look better than one without.
     """
     row = [c for c in cells if c.horizon == horizon and c.best is not None and c.auc and c.loss]
     row = sorted((c for c in row if _positive(c)), key=lambda c: c.best["n_params"])  # type: ignore[index]  # see _positive
@@ -268,7 +269,7 @@ def scaling_curve(cells: list[CellSummary], horizon: int) -> ScalingCurve:
 
 
 def _seed_noise(cells: list[CellSummary], column: int, trainings: tuple[float, ...]) -> SeedNoise | None:
-    """The spread over seeds, pooled over the winners of all cells; None while no winner was trained with two others."""
+    """Pools the spread over seeds over the winners of all cells; None if no winner was trained with two other seeds."""
     again = [np.array(cell.seed_scores)[:, column] for cell in cells if len(cell.seed_scores) > 1]
     freedom = sum(len(scores) - 1 for scores in again)
     if not freedom:
@@ -278,7 +279,7 @@ def _seed_noise(cells: list[CellSummary], column: int, trainings: tuple[float, .
 
 
 def _cells(study: StudyData) -> pd.DataFrame:
-    """Planned cells, and those that only trials know of."""
+    """Returns planned cells, and those that only occur in trials."""
     columns = list(study.cells.columns)
     known = study.trials[study.trials["kind"] == "cell"].drop_duplicates("experiment")
     extra = known[~known["experiment"].isin(study.cells["experiment"])]
@@ -298,9 +299,9 @@ def _judged(
     n_looks: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The interval fields of a CellSummary: from predictions where there are any, else from the trial's own record.
+    """Returns the interval fields of a CellSummary: from predictions if there are any, else from the trial's record.
 
-    baselines: the best one by AUC, the one of the lowest loss, the class prior.
+    baselines: the best one by AUC, the one with the lowest loss, the class prior.
     """
     names = ("auc", "loss", "scores", "luck", "auc_gain", "loss_gain", "lowest_gain", "prior_gain")
     judged: dict[str, Any] = dict.fromkeys(names)
@@ -321,7 +322,7 @@ def _judged(
     gains = (("auc_gain", baseline), ("loss_gain", baseline), ("lowest_gain", lowest), ("prior_gain", prior))
     for name, rival in gains:
         if rival is not None and (theirs := rival.on(predictions["date"].to_numpy())) is not None:
-            with suppress(TooFewSamples):  # its blocks are longer: fewer resamples may hold both classes
+            with suppress(TooFewSamples):  # its blocks are longer, so fewer resamples may have both classes
                 judged[name] = compare(y, p, theirs, horizon, "auc" if name == "auc_gain" else "log_loss", seed)
     return judged
 
@@ -329,9 +330,9 @@ def _judged(
 def _rivals(
     study: StudyData, row: dict[str, Any], best: dict[str, Any] | None, predictions: pd.DataFrame | None
 ) -> list[BaselineRow]:
-    """The baselines on this cell's question and, once a trial is there, on its very data and days.
+    """Returns the baselines of this cell's question and, once it has a trial, on the same data and days.
 
-    Days differ where a task was asked with several contexts or splits: an AUC on other days is no rival.
+    Days differ if a task has cells with several contexts or splits: an AUC on other days is not comparable.
     """
     same = [
         b for b in study.baselines if (b.task, b.horizon, b.tier) == (row["task"], int(row["horizon"]), row["tier"])
@@ -353,7 +354,7 @@ def _all_trials(
     looks: int,
     seed: int,
 ) -> dict[str, Any]:
-    """`reality` and `beyond`, over the trials and baselines whose predictions are of the best trial's days."""
+    """Returns `reality` and `beyond`, over trials and baselines with predictions on the best trial's days."""
     if predictions is None:
         return {"reality": None, "beyond": None}
     days, y = predictions["date"].to_numpy(), predictions["y"].to_numpy(float)
@@ -379,8 +380,8 @@ def _strongest(rivals: list[BaselineRow], by: str = "auc") -> BaselineRow | None
 
 
 def _paired_draws(cells: list[CellSummary], horizon: int, seed: int = 0) -> list[tuple[np.ndarray, float]] | None:
-    """Losses and 1 - AUC of all sizes on the same resampled days, each (R, P) with the factor its spread is too small
-    by; None when the sizes do not share their days.
+    """Returns losses and 1 - AUC of all sizes on the same resampled days, each (R, P), with the factor by which its
+    spread is too small; None if the sizes do not share their days.
     """
     frames = [c.predictions for c in cells]
     if any(frame is None for frame in frames):
@@ -398,7 +399,7 @@ def _paired_draws(cells: list[CellSummary], horizon: int, seed: int = 0) -> list
 
 
 def _replicates(trials: pd.DataFrame, best: dict[str, Any] | None) -> pd.DataFrame:
-    """The winner's re-trainings: other seeds, each once, the same effective configuration."""
+    """Returns the winner's other trainings: other seeds, each once, the same effective configuration."""
     again = trials[(trials["kind"] == "replicate") & (trials["status"] == "complete")].dropna(
         subset=["value", "val_auc"]
     )
@@ -408,7 +409,7 @@ def _replicates(trials: pd.DataFrame, best: dict[str, Any] | None) -> pd.DataFra
 
 
 def _energy(trials: pd.DataFrame) -> float | None:
-    """Watt hours of all trials; None unless every one that trained was measured: half a sum would look like a whole."""
+    """Returns watt hours of all trials; None unless every trial was measured, because a partial sum would mislead."""
     reused = trials["badges"].map(lambda badges: "reused" in badges).astype(bool)
     trained = trials[(trials["minutes"] > 0) & ~reused]
     return float(trained["energy_wh"].sum()) if len(trained) and trained["energy_wh"].notna().all() else None

@@ -1,12 +1,12 @@
-"""Tests whether parameters do the same at every horizon where horizons differ in how noisy they are.
+"""Tests whether parameters have the same effect at every horizon if horizons differ in noise.
 
-Trials of a noisy horizon show a fainter picture of the same truth: their best ones lie further from the true best, and
-their ranks follow the parameters less. So neither may be compared as they are: with noise of .3, 1 and 3 times the
-signal that called 26 of 100 equal truths different. Here each horizon's values are described by a quadratic response
-surface of the searched parameters (Box and Wilson 1951, Journal of the Royal Statistical Society B 13, 1-45). If one
-search can serve all, they are one surface up to offset and scale, `y_h = a_h + s_h * g(x)`, each with its own noise.
-The likelihood ratio of a surface for each horizon is compared with the ratios of studies simulated from the common
-surface at the very same configurations (a parametric bootstrap: Davison and Hinkley 1997, section 4.2).
+At a noisy horizon the best trials are further from the true best, and ranks follow the parameters less. So neither may
+be compared directly: with noise of .3, 1 and 3 times the signal that called 26 of 100 equal truths different. Here each
+horizon's values are described by a quadratic response surface of the searched parameters (Box and Wilson 1951, Journal
+of the Royal Statistical Society B 13, 1-45). If one search can serve all, they are one surface up to offset and scale,
+`y_h = a_h + s_h * g(x)`, each with its own noise. The likelihood ratio of a surface for each horizon is compared with
+the ratios of studies simulated from the common surface at the same configurations (a parametric bootstrap: Davison and
+Hinkley 1997, section 4.2).
 """
 
 # shapes: N trials of one horizon, H horizons, K parameters, Q = 2K terms (each parameter and its square), S studies
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 SIMULATIONS = 300
-ROUNDS = 15  # of fitting surface and scales in turns
-SPARE = 5  # trials of a horizon beyond the terms of its surface; with fewer its noise is a guess
-FAR = 10.0  # median distances beyond which a bad value is cut: a diverged trial says nothing of the surface
+ROUNDS = 15  # rounds of fitting surface and scales in turn
+SPARE = 5  # trials of a horizon beyond the terms of its surface; with fewer its noise is unreliable
+FAR = 10.0  # median distances at which a bad value is cut: a diverged trial tells nothing about the surface
 LEAST = 1e-9
-RIDGE = 1e-6  # of a term's own sum of squares: two parameters that move together have no surface of their own
+RIDGE = 1e-6  # relative to a term's sum of squares: two parameters that vary together have no separate surface
 
 
 def p_common(parameters: Sequence[Floats], losses: Sequence[Floats], seed: int = 0) -> float | None:
-    """The probability of surfaces that differ as much as these, were there one surface for all horizons.
+    """Returns the probability of surfaces that differ this much if all horizons had one surface.
 
-    parameters: (N, K) per horizon, on the scale they were searched; losses: N per horizon, lower is better. None where
+    parameters: (N, K) per horizon, on the scale they were searched; losses: N per horizon, lower is better. None if
     a horizon has too few trials for a surface. Parameters that do not vary are left out.
     """
     pooled = np.concatenate(list(parameters))
@@ -52,7 +52,7 @@ def p_common(parameters: Sequence[Floats], losses: Sequence[Floats], seed: int =
     seen = _ratio(designs, values, noise_SH)[0]
     rng = np.random.default_rng(seed)
     made = []
-    for h, here in enumerate(told):  # the fit has taken a little of the noise: its share of the terms, and a level
+    for h, here in enumerate(told):  # the fit has absorbed some noise: the share of its terms, and a level
         spent = 1 + designs[h].shape[1] / len(designs)
         noise = noise_SH[0, h] * np.sqrt(here.shape[1] / (here.shape[1] - spent))
         made.append(here + noise * rng.standard_normal((SIMULATIONS, here.shape[1])))
@@ -62,12 +62,12 @@ def p_common(parameters: Sequence[Floats], losses: Sequence[Floats], seed: int =
 
 
 def _terms(x_NK: Floats) -> Floats:
-    """Each parameter and its square, centred, (N, 2K)."""
+    """Returns each parameter and its square, centred, (N, 2K)."""
     return np.hstack([x_NK, x_NK**2 - 1])
 
 
 def _cut(y_N: Floats) -> Floats:
-    """In units of the horizon's own spread, bad values cut."""
+    """Returns values in units of the horizon's own spread, with bad values cut."""
     middle = np.median(y_N)
     distance = np.median(np.abs(y_N - middle)) or np.std(y_N) or 1.0
     cut: Floats = np.minimum((y_N - middle) / distance, FAR)
@@ -75,7 +75,7 @@ def _cut(y_N: Floats) -> Floats:
 
 
 def _common(designs: list[Floats], values: list[Floats]) -> tuple[list[Floats], Floats]:
-    """Of S studies the likeliest common surface, fitted in turns: its values at the trials (S, N), its noise (S, H).
+    """Fits the likeliest common surface of S studies in turns; returns its values (S, N) and its noise (S, H).
 
     designs: (N, Q) per horizon; values: (S, N) per horizon.
     """
@@ -98,7 +98,7 @@ def _common(designs: list[Floats], values: list[Floats]) -> tuple[list[Floats], 
             apart = surface - surface.mean(axis=1, keepdims=True)
             spread_S = np.mean(apart**2, axis=1)
             slope_S = np.mean(apart * y, axis=1) / np.maximum(spread_S, 1e-12)
-            scale_SH[:, h] = np.maximum(slope_S, 0.0)  # below 0 what is best would be worst
+            scale_SH[:, h] = np.maximum(slope_S, 0.0)  # below 0 the best would be the worst
             offset_SH[:, h] = y.mean(axis=1) - scale_SH[:, h] * surface.mean(axis=1)
             told.append(offset_SH[:, h, None] + scale_SH[:, h, None] * surface)
             noise_SH[:, h] = np.maximum(np.sqrt(np.mean((y - told[h]) ** 2, axis=1)), 1e-6)
@@ -106,7 +106,7 @@ def _common(designs: list[Floats], values: list[Floats]) -> tuple[list[Floats], 
 
 
 def _ratio(designs: list[Floats], values: list[Floats], noise_SH: Floats) -> Floats:
-    """Twice the log likelihood ratio of a surface for each horizon over the common one, S."""
+    """Returns twice the log likelihood ratio of a surface for each horizon over the common one, S."""
     found_S = np.zeros(len(values[0]))
     for h, (design, y) in enumerate(zip(designs, values, strict=True)):
         basis = np.linalg.qr(np.hstack([np.ones((len(design), 1)), design]))[0]

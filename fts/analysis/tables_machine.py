@@ -1,4 +1,4 @@
-"""The report's numbers as tables that other programs read: the CSV and JSON twins of the page."""
+"""The report's numbers as tables for other programs (CSV and JSON)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CELL_FIELDS = (
     "experiment", "budget", "horizon", "task", "tier", "state", "trials_wanted", "n_complete", "n_pruned", "n_failed",
     "n_collapsed", "minutes", "energy_wh", "n_seeds", "seed_mean", "seed_sd", "looks",
 )  # fmt: skip
-EMPTY = {  # the first columns of each table, so that a program can read one without rows
+EMPTY = {  # first columns of each table, so that a program can read a table without rows
     "cells": CELL_FIELDS,
     "baselines": ("task", "horizon", "tier", "data_md5", "name", "inputs"),
     "horizon_variance": ("task", "tier", *HorizonEffect.__dataclass_fields__),
@@ -44,7 +44,7 @@ EMPTY = {  # the first columns of each table, so that a program can read one wit
 
 
 def all_tables(study: StudyData, groups: tuple[Group, ...], found: tuple[Conclusion, ...]) -> dict[str, pd.DataFrame]:
-    """Every table by file name."""
+    """Returns every table by file name."""
     shown = study.trials.assign(badges=[" ".join(badges) for badges in study.trials["badges"]])
     made = {
         "cells": cells(groups),
@@ -80,12 +80,12 @@ def all_tables(study: StudyData, groups: tuple[Group, ...], found: tuple[Conclus
 
 
 def cells(groups: tuple[Group, ...]) -> pd.DataFrame:
-    """One row per cell with every score, interval and count."""
+    """Returns one row per cell with every score, interval and count."""
     return pd.DataFrame([_cell_row(cell) for group in groups for cell in group.cells])
 
 
 def baselines(study: StudyData) -> pd.DataFrame:
-    """One row per baseline with every score, interval and count, named as in `cells`."""
+    """Returns one row per baseline with every score, interval and count, named as in `cells`."""
     rows = []
     for row in study.baselines:
         kept = {name: value for name, value in vars(row.result).items() if name != "predictions"}
@@ -96,7 +96,7 @@ def baselines(study: StudyData) -> pd.DataFrame:
 
 
 def scaling(groups: tuple[Group, ...]) -> pd.DataFrame:
-    """One row per point, with its horizon's fit repeated."""
+    """Returns one row per point, with its horizon's fit repeated."""
     rows = []
     for group in groups:
         for curve in group.scaling:
@@ -110,7 +110,7 @@ def scaling(groups: tuple[Group, ...]) -> pd.DataFrame:
 
 
 def provenance(groups: tuple[Group, ...]) -> pd.DataFrame:
-    """Where each best value comes from: trial, data, labels, code, machine."""
+    """Returns the origin of each best value: trial, data, labels, code, machine."""
     rows = []
     for cell in (cell for group in groups for cell in group.cells if cell.best is not None):
         assert cell.best is not None
@@ -122,7 +122,7 @@ def provenance(groups: tuple[Group, ...]) -> pd.DataFrame:
 
 
 def safe_for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text that a spreadsheet would take for a formula gets an apostrophe in front, in cells and in the header."""
+    """Puts an apostrophe before text that a spreadsheet would read as a formula, in cells and in the header."""
     text = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     safe = frame.assign(**{str(name): [csv_cell(value) for value in frame[name]] for name in text})
     return safe.rename(columns={name: csv_cell(name) for name in safe.columns})
@@ -162,7 +162,7 @@ def _cell_row(cell: CellSummary) -> dict[str, Any]:
 
 
 def _score_columns(scores: Scores) -> dict[str, float | None]:
-    """Every score but AUC and loss, each with its ends, and what the intervals rest on."""
+    """Returns every score except AUC and loss, with its ends, and the counts behind the intervals."""
     row: dict[str, float | None] = {"n_effective": scores.n_effective, "block_days": scores.block, "rate": scores.rate}
     for name in ("brier", "average_precision", "precision", "recall", "calibration_error"):
         row |= _spread(name, getattr(scores, name))

@@ -1,4 +1,4 @@
-"""The report's numbers as the rows of its page, rounded and in words; tables_machine has them for programs."""
+"""The report's numbers as rows of its page, rounded, as text; tables_machine has them for programs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SCORES = "Brier|avg. prec.|precision = recall|calibr. error"
 
 
 def matrix(group: Group) -> list[dict[str, Any]]:
-    """Rows of the page's matrix, as text."""
+    """Returns rows of the page's matrix, as text."""
     return [{"budget": b, "cells": [_matrix_cell(group.cell(b, h)) for h in group.horizons]} for b in group.budgets]
 
 
 def baseline_rows(study: StudyData, group: Group) -> list[list[Any]]:
-    """Head and rows: horizon, name, then every score with its interval and count, strongest first."""
+    """Returns head and rows: horizon, name, then every score with its interval and count, strongest first."""
     ours = [row for row in study.baselines if (row.task, row.tier) == (group.task, group.tier)]
     ours.sort(key=lambda row: (row.horizon, -row.result.auc))
     rows: list[list[Any]] = []
@@ -56,7 +56,7 @@ def _calibration(scores: Scores) -> tuple[str, str, str]:
 
 
 def score_rows(group: Group) -> list[list[Any]]:
-    """Head and rows of every score, each with its interval and its counts; empty without predictions."""
+    """Returns head and rows of every score, with interval and counts; empty without predictions."""
     judged = [(cell, cell.scores) for cell in group.cells if cell.scores is not None]
     if not judged:
         return []
@@ -81,7 +81,7 @@ def score_rows(group: Group) -> list[list[Any]]:
 
 
 def beside_figure(name: str, group: Group) -> list[list[str]]:
-    """A small table under a figure, head first; empty for figures that say it all."""
+    """Returns a small table below a figure, head first; empty for figures without one."""
     if name == "hyperparameters" and group.variance.effects:
         head = ["parameter", *[f"median h{h}" for h in group.variance.horizons]]
         head += ["eta²", "by chance", "p, corrected", "p, one vote per cell, uncorrected"]
@@ -108,7 +108,7 @@ def beside_figure(name: str, group: Group) -> list[list[str]]:
 
 
 def cost_rows(group: Group) -> list[list[str]]:
-    """Head and rows: what each cell has cost, by cell, and in sum."""
+    """Returns head and rows: the cost of each cell, and the sum."""
     cells = [cell for cell in group.cells if cell.minutes > 0]
     head = ["cell", "trials", "pruned", "training, h", "per trial, min", "energy, Wh", "remaining, h"]
     rows = [
@@ -135,7 +135,7 @@ def _ended(cell: CellSummary) -> int:
 
 
 def _to_come(cell: CellSummary) -> str:
-    """At the pace so far; `fts plan` knows an interval."""
+    """Estimates the remaining hours at the pace so far; `fts plan` has an interval."""
     ended, wanted = _ended(cell), cell.trials_wanted
     if not ended or wanted is None:
         return NONE
@@ -143,13 +143,13 @@ def _to_come(cell: CellSummary) -> str:
 
 
 def as_rows(frame: pd.DataFrame) -> list[list[str]]:
-    """Head and rows as text for a page; fingerprints shortened."""
+    """Returns head and rows as text for a page; fingerprints shortened."""
     rows = [[_short(name, value) for name, value in row.items()] for row in frame.to_dict("records")]
     return [[str(name) for name in frame.columns], *rows]
 
 
 def shared_and_own(frame: pd.DataFrame) -> tuple[list[tuple[str, str]], pd.DataFrame]:
-    """What all rows have in common, as (name, text), and the table without it: a narrow table is read to its end."""
+    """Returns what all rows have in common, as (name, text), and the table without it, which is then narrower."""
     if len(frame) < 2:
         return [], frame
     shared = [name for name in PROVENANCE if frame[name].astype(str).nunique(dropna=False) == 1]
@@ -184,7 +184,7 @@ def _matrix_cell(cell: CellSummary | None) -> dict[str, Any]:
 
 
 def _less_than_prior(cell: CellSummary) -> str:
-    """What the best trial's loss is beside always saying the class prior."""
+    """Says how the best trial's loss compares with always predicting the class prior."""
     prior = f"class prior {(cell.best or {})['prior_loss']:.4f}"
     if cell.prior_gain is None:
         return prior
@@ -193,7 +193,7 @@ def _less_than_prior(cell: CellSummary) -> str:
 
 
 def _seeds(cell: CellSummary) -> str:
-    """What the winner's objective is worth with other seeds: not its own, which was chosen for being good."""
+    """Says the winner's objective with other seeds, without its own, which was selected."""
     if cell.seed_mean is None:
         return "; one seed"
     sd = "" if cell.seed_sd is None else f", sd {cell.seed_sd:.4f}"
@@ -207,7 +207,7 @@ def _versus(gain: Difference | None, cell: CellSummary) -> str:
 
 
 def signed(gain: Interval) -> str:
-    """`−0.071 [−0.119, −0.033]`, with the sign a printer would set."""
+    """Formats `−0.071 [−0.119, −0.033]`, with a typographic minus sign."""
     return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "−")
 
 
@@ -218,7 +218,7 @@ def _loss_versus(cell: CellSummary) -> tuple[str, str, str]:
 
 
 def _lowest_versus(cell: CellSummary) -> str:
-    """What the baseline of the lowest loss makes of it, where that is not the best one by AUC."""
+    """Says how the cell compares with the baseline of the lowest loss, if that is not the best one by AUC."""
     if cell.lowest is None or cell.lowest_gain is None or cell.lowest is cell.baseline:
         return ""
     value, between = ends(cell.lowest_gain.interval)
@@ -226,7 +226,7 @@ def _lowest_versus(cell: CellSummary) -> str:
 
 
 def ends(gain: Interval) -> tuple[str, str]:
-    """`−0.071` and `−0.119 to −0.033`."""
+    """Formats `−0.071` and `−0.119 to −0.033`."""
     value, low, high = (f"{end:+.3f}".replace("-", "−") for end in (gain.value, gain.low, gain.high))
     return value, f"{low} to {high}"
 

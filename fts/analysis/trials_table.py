@@ -3,7 +3,7 @@
     from fts.analysis import load_trials
     trials = load_trials("outputs/fts.db")   # or load_trials("outputs/hpo")
 
-One row per trial, the columns of COLUMNS first, whatever else the source had after them.
+One row per trial; the columns of COLUMNS come first, then others of the source.
 """
 
 from __future__ import annotations
@@ -83,15 +83,15 @@ ARCHITECTURE = r"^d(?P<d_model>\d+)-L(?P<n_layers>\d+)-h(?P<n_heads>\d+)-ff(?P<d
 
 
 class NoTrials(FileNotFoundError):
-    """Neither a database nor an exports folder is where it was looked for."""
+    """The source is neither a database nor an exports folder."""
 
 
 def load_trials(source: str | Path) -> pd.DataFrame:
-    """One row per trial, with the columns of COLUMNS.
+    """Returns one row per trial, with the columns of COLUMNS.
 
-    source: an SQLite file of ours (read through v_trials, read-only, while a worker writes) or a folder of exports
+    source: an SQLite file of fts (read through v_trials, read-only, also while a worker writes) or a folder of exports
     (outputs/hpo, one cell's folder in it, or a folder of `fts export --parquet`). Raises NoTrials, or ValueError for a
-    file that is not a database of ours.
+    file that is not a database of fts.
     """
     path = Path(source)
     if (path / "trials.parquet").is_file():  # of `fts export --parquet`
@@ -105,7 +105,7 @@ def load_trials(source: str | Path) -> pd.DataFrame:
 
 
 def tidy_trials(frame: pd.DataFrame) -> pd.DataFrame:
-    """Any table of trials as `load_trials` gives it: JSON unpacked, shape and parameters as columns, numbers numeric.
+    """Returns any table of trials in the form of `load_trials`: JSON unpacked, shape and parameters as numeric columns.
 
     Accepts the rows of v_trials, of the exports, or `asdict` of fts.state.values.Trial with experiment added.
     """
@@ -131,7 +131,7 @@ def tidy_trials(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranked(trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials that may be compared, best first in each experiment: complete, with a value, not diverged or reused."""
+    """Returns comparable trials, best first in each experiment: complete, with a value, not diverged or reused."""
     bad = trials["badges"].map(lambda badges: bool({"diverged", "reused"} & set(badges))).astype(bool)
     fit = trials[(trials["status"] == "complete") & trials["value"].notna() & ~bad & (trials["kind"] == "cell")]
     sign = np.where(fit["objective"] == "val_auc", -1.0, 1.0)
@@ -140,10 +140,10 @@ def ranked(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def placed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Every trial a search has judged, best first: the `ranked` ones, then the pruned ones, the last to go first.
+    """Returns every ranked trial of a search, best first: the `ranked` ones, then the pruned ones, last pruned first.
 
-    A pruned trial was ended because others were ahead of it, so its place behind them is known though its value is not.
-    Among those that went at the same epoch the better value at that epoch leads.
+    A pruned trial was ended because others were better, so its place behind them is known although its value is not.
+    Among trials pruned at the same epoch the better value at that epoch comes first.
     """
     fit = ranked(trials)
     rest = trials[(trials["status"] == "pruned") & trials["value"].notna() & (trials["kind"] == "cell")]
@@ -156,17 +156,17 @@ def placed(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_trials(trials: pd.DataFrame) -> pd.DataFrame:
-    """The best comparable trial of each experiment, one row each."""
+    """Returns the best comparable trial of each experiment, one row each."""
     return ranked(trials).groupby("experiment", sort=False).head(1)
 
 
 def trial_name(experiment: str, number: float) -> str:
-    """phase6a_2M_h1_threshold_1pct:t3, as the command line takes it."""
+    """Returns phase6a_2M_h1_threshold_1pct:t3, as the command line accepts it."""
     return f"{experiment}:t{int(number)}"
 
 
 def budget_order(budget: str) -> tuple[int, str]:
-    """A sort key: the matrix's budgets by size, then others by name."""
+    """Sort key: the matrix's budgets by size, then others by name."""
     return (BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS), budget)
 
 

@@ -1,7 +1,7 @@
-"""Forecasts how far prices will move: the usual volatility forecasts, which a model of `rises by 1 %` has to beat.
+"""Volatility forecasts, which a model of `rises by 1 %` has to beat.
 
-Whether a price rises by 1 % within some days is mostly a question of how much it moves at all. Each forecast is fitted
-on the training days alone, filtered forward, and turned into a probability by a logistic regression on its logarithm.
+Whether a price rises by 1 % within some days depends mostly on how much it moves at all. Each forecast is fitted
+only on the training days, filtered forward, and turned into a probability by a logistic regression on its logarithm.
 """
 
 # shapes: T days in time order, 5 columns (Open, High, Low, Close, Volume)
@@ -18,27 +18,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Floats = NDArray[np.float64]
-Forecast = Callable[
-    [Floats], Floats
-]  # bars T x 5 -> log of the variance a day, seen from the end of each of the T days
+Forecast = Callable[[Floats], Floats]  # bars T x 5 -> log of the daily variance, as known at the end of each day
 Fit = Callable[[Floats, int], Forecast]  # bars of the training days, horizon in trading days
 
 ATR, EWMA, HAR, GARCH = "ATR over close", "EWMA volatility", "HAR volatility", "GARCH volatility"
 WILDER = 1 / 14  # weight of the newest day in ATR(14)
 RISKMETRICS = 0.06  # weight of the newest day in RiskMetrics' daily variance (1996): 1 - 0.94
-WEEK, MONTH = 5, 22  # trading days, as Corsi (2009, Journal of Financial Econometrics 7, 174-196) has them
-SMALLEST = 1e-10  # a variance a day; a price that stands still has none, and no logarithm
-CUTS = 6  # days at which each fitted forecast is computed again without its future
+WEEK, MONTH = 5, 22  # trading days, as in Corsi (2009, Journal of Financial Econometrics 7, 174-196)
+SMALLEST = 1e-10  # daily variance; a constant price has zero, which has no logarithm
+CUTS = 6  # number of days at which each fitted forecast is computed again without its future
 
 
 class LooksAhead(ValueError):
-    """A forecast of a day changes when later days are taken away."""
+    """A forecast changes when later days are removed."""
 
 
 def log_variance(name: str, bars_T5: Floats, train_stop: int, horizon: int, seed: int = 0) -> Floats:
-    """The forecast of each day, from a model that was fitted on the first `train_stop` days and nothing else.
+    """Returns the forecast of each day, from a model fitted only on the first `train_stop` days.
 
-    Raises LooksAhead when a forecast is not the same without the days after it.
+    Raises LooksAhead if a forecast changes without the days after it.
     """
     forecast = FORECASTS[name](bars_T5[:train_stop], horizon)
     found_T = forecast(bars_T5)
@@ -48,13 +46,12 @@ def log_variance(name: str, bars_T5: Floats, train_stop: int, horizon: int, seed
 
 
 def refuse_look_ahead(name: str, forecast: Forecast, bars_T5: Floats, found_T: Floats, cuts: Iterable[int]) -> None:
-    """Raises LooksAhead unless the forecasts of the first `cut` days are those of a history that ends there."""
+    """Raises LooksAhead unless the forecasts of the first `cut` days equal those of a history that ends there."""
     for cut in cuts:
         apart = np.flatnonzero(~np.isclose(forecast(bars_T5[:cut]), found_T[:cut], rtol=1e-9, atol=1e-9))
         if len(apart):
             raise LooksAhead(
-                f"{name}: the forecast of day {apart[0] + 1} is another one when the history ends on day {cut}: it "
-                "looks ahead"
+                f"{name}: the forecast of day {apart[0] + 1} changes when the history ends on day {cut}: it looks ahead"
             )
 
 
@@ -74,7 +71,7 @@ def ewma(_train_T5: Floats, _horizon: int) -> Forecast:
     """The exponentially weighted mean of squared returns, with the weight of RiskMetrics; nothing is fitted."""
 
     def forecast(bars_T5: Floats) -> Floats:
-        seen = 1 - (1 - RISKMETRICS) ** np.arange(len(bars_T5))  # the weights' sum; the first day has no return
+        seen = 1 - (1 - RISKMETRICS) ** np.arange(len(bars_T5))  # sum of the weights; the first day has no return
         return _log(recur(returns(bars_T5) ** 2, RISKMETRICS, 1 - RISKMETRICS, 0.0) / np.maximum(seen, RISKMETRICS))
 
     return forecast
@@ -95,7 +92,7 @@ def har(train_T5: Floats, horizon: int) -> Forecast:
 
 def garch(train_T5: Floats, horizon: int) -> Forecast:
     """GARCH(1, 1) with a constant mean, fitted by `arch`; the mean variance of the coming days."""
-    from arch import arch_model  # 1.2 s of imports, paid only by who fits
+    from arch import arch_model  # here, not above: 1.2 s of imports
 
     percent = 100 * returns(train_T5)[1:]
     fitted = arch_model(percent, mean="Constant", vol="GARCH", p=1, q=1, rescale=False).fit(
@@ -114,7 +111,7 @@ def garch(train_T5: Floats, horizon: int) -> Forecast:
 
 
 def _mean_ahead(next_day: Floats, omega: float, persistence: float, horizon: int) -> Floats:
-    """The mean of the expected variances of days 1 .. horizon, from that of the next day."""
+    """Returns the mean of the expected variances of days 1 .. horizon, from that of the next day."""
     total, ahead = np.zeros_like(next_day), next_day
     for _ in range(horizon):
         total, ahead = total + ahead, omega + persistence * ahead
@@ -125,12 +122,12 @@ FORECASTS: dict[str, Fit] = {ATR: atr_over_close, EWMA: ewma, HAR: har, GARCH: g
 
 
 def returns(bars_T5: Floats) -> Floats:
-    """Log returns of the close; 0 on the first day."""
+    """Returns log returns of the close; 0 on the first day."""
     return np.diff(np.log(bars_T5[:, 3]), prepend=np.log(bars_T5[0, 3]))
 
 
 def day_variance(bars_T5: Floats) -> Floats:
-    """Garman and Klass's variance of each day from its four prices, and the square of the move over night."""
+    """Returns Garman and Klass's variance of each day from its four prices, plus the squared overnight move."""
     open_, high, low, close = np.log(bars_T5[:, :4]).T
     night = open_ - np.concatenate([open_[:1], close[:-1]])
     variance_T: Floats = 0.5 * (high - low) ** 2 - (2 * np.log(2) - 1) * (close - open_) ** 2 + night**2
@@ -138,8 +135,8 @@ def day_variance(bars_T5: Floats) -> Floats:
 
 
 def recur(x_T: Floats, new: float, old: float, start: float) -> Floats:
-    """y[t] = new * x[t] + old * y[t - 1], with y[-1] = start."""
-    from scipy.signal import lfilter  # here: only who forecasts pays for it
+    """Returns y[t] = new * x[t] + old * y[t - 1], with y[-1] = start."""
+    from scipy.signal import lfilter  # here, not above: only forecasts need it
 
     y_T: Floats = lfilter([new], [1.0, -old], x_T, zi=np.array([old * start]))[0]
     return y_T
@@ -152,7 +149,7 @@ def _har_inputs(bars_T5: Floats) -> Floats:
 
 
 def _trailing_mean(x_T: Floats, days: int) -> Floats:
-    """Over the last `days`, or over as many as there are."""
+    """Returns the mean over the last `days`, or over as many as there are."""
     sums = np.concatenate([[0.0], np.cumsum(x_T)])
     stop = np.arange(1, len(x_T) + 1)
     start = np.maximum(0, stop - days)

@@ -1,7 +1,7 @@
-"""Walk-forward folds that leak nothing: each trains on the past only, with a purge between training and validation.
+"""Walk-forward folds without leaks: each trains only on the past, with a purge between training and validation.
 
 A training window ends at least horizon + context - 1 days before a validation window does: then no training label
-looks into validation (purge, horizon days), and no validation window shows a day that training has seen (embargo,
+looks into validation (purge, horizon days), and no validation window contains a training day (embargo,
 context - 1 days). The folds are scikit-learn's TimeSeriesSplit over window ends.
 """
 
@@ -28,13 +28,13 @@ class Fold:
 def walk_forward(
     ends: NDArray[np.int64], folds: int, context: int, horizon: int, max_train: int | None = None
 ) -> list[Fold]:
-    """`folds` pairs of growing training and equal validation stretches over `ends`, in time order.
+    """Returns `folds` pairs of growing training and equal validation parts over `ends`, in time order.
 
-    ends: positions of the last days of all windows allowed (never the test split's), rising by 1; context and horizon
-    in trading days; max_train: windows to train on at most (None: all of the past). Raises ValueError when the windows
-    do not carry that many folds.
+    ends: positions of the last days of all allowed windows (never the test split's), rising by 1; context and horizon
+    in trading days; max_train: largest number of training windows (None: all of the past). Raises ValueError if there
+    are too few windows for that many folds.
     """
-    from sklearn.model_selection import TimeSeriesSplit  # 1 s of imports, paid only by who splits
+    from sklearn.model_selection import TimeSeriesSplit  # here, not above: 1 s of imports
 
     ends = np.asarray(ends, dtype=np.int64)
     if not (np.diff(ends) == 1).all():

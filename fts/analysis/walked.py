@@ -1,7 +1,7 @@
-"""The walk-forward view: winners trained anew before each fold, beside the baselines of the same folds.
+"""The walk-forward view: winners trained again before each fold, compared with the baselines of the same folds.
 
-A winner was chosen on the days of its search's validation part. The folds go further back: what holds before that part
-was not chosen by anybody. Every number is a mean over folds and seeds (fts.scores.folds).
+A winner was chosen on the days of its search's validation part. The folds go further back: results before that part
+are free of that choice. Every number is a mean over folds and seeds (fts.scores.folds).
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from fts.scores.intervals import Interval
 
 Row = list[tuple[str, str, str]]
-FEWEST = 250  # days before the search's validation part, below which they are not looked at alone
+FEWEST = 250  # days before the search's validation part; with fewer they are not evaluated separately
 
 
 @dataclass(frozen=True)
 class Beside:
-    """Walked winner minus its strongest rivals on the same days, with days and seeds in the intervals."""
+    """Walked winner minus its strongest rivals on the same days; the intervals include days and seeds."""
 
-    rival: BaselineRow  # of the highest AUC
+    rival: BaselineRow  # with the highest AUC
     rival_auc: float  # mean over folds
     auc: Interval
-    lowest: BaselineRow  # of the lowest loss
+    lowest: BaselineRow  # with the lowest loss
     lowest_loss: float
     loss: Interval  # below zero: the winner is better
-    auc_before: Interval | None  # on the days before those the winner was chosen on
+    auc_before: Interval | None  # on the days before those on which the winner was chosen
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Walked:
     seeds: int
     n: int
     n_pos: int
-    n_before: int  # days of the whole folds before those the winner was chosen on
+    n_before: int  # days of the whole folds before those on which the winner was chosen
     auc: Interval
     loss: Interval
     by_fold: tuple[float, ...]  # AUC, mean over the seeds
-    baseline: Beside | None  # of the highest AUC on these folds
-    forecast: Beside | None  # the volatility forecast of the highest AUC
+    baseline: Beside | None  # with the highest AUC on these folds
+    forecast: Beside | None  # the volatility forecast with the highest AUC
 
     @property
     def knows_luck(self) -> bool:
@@ -61,11 +61,11 @@ class Walked:
 
     @property
     def asked_folds(self) -> str:
-        """4of6, as `fts replicate` takes it."""
+        """Returns 4of6, as `fts replicate` accepts it."""
         return self.row.walk_task.partition("walk-forward:")[2].split(" ")[0]
 
     def verdict(self, beside: Beside | None, looks: int) -> str:
-        """above | below | open, of `looks` winners; above: before its search's days, and trained more than once."""
+        """Returns above | below | open, of `looks` winners; above needs it before its search's days and two seeds."""
         if beside is None or not self.knows_luck:
             return "open"
         if beside.auc.at_once(looks).high < 0:
@@ -75,7 +75,7 @@ class Walked:
 
 
 def walked(study: StudyData) -> tuple[Walked, ...]:
-    """Every winner that was walked, by task, horizon and size; none whose days carry no interval."""
+    """Returns every walked winner, by task, horizon and size; without those whose days do not allow an interval."""
     found = []
     for row in study.walks:
         rivals = [b for b in study.baselines if (b.task, b.horizon, b.tier) == (row.walk_task, row.horizon, row.tier)]
@@ -109,7 +109,7 @@ def _judged(row: WalkRow, rivals: Sequence[BaselineRow]) -> Walked:
 
 
 def _beside(row: WalkRow, known: Sequence[tuple[BaselineRow, np.ndarray]], before: np.ndarray) -> Beside | None:
-    """The winner beside the rival of the highest AUC and that of the lowest loss, which may be another."""
+    """Compares the winner with the rivals of the highest AUC and of the lowest loss, which may differ."""
     if not known:
         return None
 
@@ -127,7 +127,7 @@ def _beside(row: WalkRow, known: Sequence[tuple[BaselineRow, np.ndarray]], befor
 
 
 def _before(row: WalkRow, p: np.ndarray, before: np.ndarray, luck: Luck | None) -> Interval | None:
-    """The gain on the whole folds before the days the winner was chosen on; fewer folds leave more luck of the seed."""
+    """Returns the gain on the whole folds before the days of the choice; with fewer folds the seed's luck is larger."""
     whole = _whole(row, before)
     if sum(map(len, whole)) < FEWEST:
         return None
@@ -148,19 +148,19 @@ def _whole(row: WalkRow, before: np.ndarray) -> list[np.ndarray]:
 HEAD: list[Any] = ["", "winner", "AUC", "loss", "AUC − baseline", "before the search",
                    "loss − baseline", "AUC − volatility"]  # fmt: skip
 NOTE = (
-    "Each winner was trained anew on what came before each fold and predicted the fold; no fold says when to stop. The "
-    "baselines were fitted on the same folds. AUC is the mean over folds and seeds, each fold's below it; the 95 % "
-    "intervals hold the luck of the days (blocks of them) and of the seed (Student's t, pooled over the winners; with "
-    "one seed each, that of the days alone). A winner and its epochs were chosen on the validation days of its search, "
-    "which are among these days; the column before the search has the whole folds before them alone. Baselines were "
-    "chosen on the days shown, by AUC for AUC and by loss for loss, so their luck counts against the winner. The "
+    "Each winner was trained again on the days before each fold and predicted the fold; no fold decides when to stop. "
+    "The baselines were fitted on the same folds. AUC is the mean over folds and seeds, with each fold's below it; the "
+    "95 % intervals include the luck of the days (in blocks) and of the seed (Student's t, pooled over the winners; "
+    "with one seed each, only that of the days). A winner and its epochs were chosen on the validation days of its "
+    "search, which are among these days; the column before the search has only the whole folds before them. Baselines "
+    "were chosen on the days shown, by AUC for AUC and by loss for loss, so their luck counts against the winner. The "
     "default window, norm and inputs were themselves decided by walk-forward on the S&P 500 and the Nasdaq, 2007 to "
-    "2016: on those days no lead is free of choice."
+    "2016: on those days no lead is free of this choice."
 )
 
 
 def section(found: Sequence[Walked]) -> dict[str, Any]:
-    """As fts.analysis.sections wants it; the first of the page."""
+    """Returns a section for fts.analysis.sections, the first of the page."""
     tables: list[dict[str, Any]] = []
     for key in dict.fromkeys((w.row.task, w.row.tier) for w in found):
         rows: list[Row] = []

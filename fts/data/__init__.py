@@ -1,1 +1,1 @@
-"""Daily bars, where they come from, what is recorded about them, their labels and splits."""
+"""Daily bars: their sources, manifest, labels and splits."""

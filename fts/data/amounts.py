@@ -1,4 +1,4 @@
-"""Reads numbers as people and programs write them: $1,234.50, 1.234,56, 1'234.5, (1.2), 3.4M."""
+"""Reads numbers in the notations of people and programs: $1,234.50, 1.234,56, 1'234.5, (1.2), 3.4M."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _COMMA = re.compile(r"[^,]*,(?:\d{1,2}|\d{4,})|0?,\d+|.*\..*,\d*|[^.,]*\.\d{3}\.
 _THREE = re.compile(r"-?\d{1,3},\d{3}")
 _PLAIN = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _GROUPED = {
-    ".": re.compile(r"-?\d{1,3}(?:,\d{2,3})*(?:\.\d*)?"),  # 1,23,456 is how India groups
+    ".": re.compile(r"-?\d{1,3}(?:,\d{2,3})*(?:\.\d*)?"),  # 1,23,456 is Indian grouping
     ",": re.compile(r"-?\d{1,3}(?:\.\d{3})*(?:,\d*)?"),
 }
 
 
 def is_null(cell: str) -> bool:
-    """Does the cell say that there is no value?"""
+    """Whether the cell means that there is no value."""
     return cell.strip().lower() in NULLS
 
 
 def decimal_sign(prices: Iterable[Sequence[str]], volume: Sequence[str], origin: str) -> str:
-    """`.` or `,`, by the evidence of all cells. Raises BadBars when they contradict each other or tell nothing."""
+    """Returns `.` or `,`, from all cells. Raises BadBars if they contradict each other or are ambiguous."""
     columns = [list(column) for column in prices]
     if not any("," in cell or cell.count(".") > 1 for column in (*columns, volume) for cell in column):
         return "."
@@ -55,13 +55,13 @@ def decimal_sign(prices: Iterable[Sequence[str]], volume: Sequence[str], origin:
 
 
 def read_numbers(cells: Sequence[str], decimal: str) -> np.ndarray:
-    """float64; NaN where a cell is no number."""
+    """Returns float64; NaN for a cell that is not a number."""
     return np.array([_number(cell, decimal) for cell in cells], dtype=np.float64)
 
 
 def _bare(cell: str) -> str:
-    """The digits and signs of a cell alone."""
-    bare = _DRESS.sub("", cell).replace("−", "-").strip("()%+")  # the minus sign of typesetters
+    """Returns only the digits and signs of a cell."""
+    bare = _DRESS.sub("", cell).replace("−", "-").strip("()%+")  # the typographic minus sign
     return bare[:-1] if bare[-1:].lower() in _SUFFIX else bare
 
 
@@ -70,7 +70,7 @@ def _number(cell: str, decimal: str) -> float:
         return float(cell)
     if is_null(cell):
         return float("nan")
-    worn = _DRESS.sub("", cell).replace("−", "-")  # the minus sign of typesetters
+    worn = _DRESS.sub("", cell).replace("−", "-")  # the typographic minus sign
     sign = -1.0 if worn.startswith("(") and worn.endswith(")") else 1.0
     worn = worn.strip("()").removeprefix("+")
     times = _SUFFIX.get(worn[-1:].lower(), 1.0)

@@ -1,4 +1,4 @@
-"""Decides whether daily bars can be believed row by row, and says in one sentence why not."""
+"""Checks daily bars row by row, and reports the first problem in one sentence."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "PRICES", "BadBars", "check_bars", "check_closes"]
 
-# Adjusted prices are a product of two rounded numbers: a close may stand one last digit above its own high.
+# Adjusted prices are a product of two rounded numbers: a close may be above its own high by one in the last digit.
 TOLERANCE = 1e-6  # relative
 ROW = "row"  # name of an index that holds the rows' numbers in the file
 
 
 def check_bars(frame: pd.DataFrame, origin: str, min_rows: int = 1) -> pd.DataFrame:
-    """The same bars in one shape: index `Date` (midnight, no time zone, rising), float64 Open High Low Close Volume.
+    """Returns the bars in one form: index `Date` (midnight, no time zone, rising), float64 Open High Low Close Volume.
 
-    `frame` has the dates as index or as column `Date`; other columns are left out. `origin` is the file or source that
-    the sentence names. Rows are counted from 1, or are those of an index called `row`. Raises BadBars.
+    `frame` has the dates as index or as column `Date`; other columns are dropped. `origin` is the file or source that
+    the error names. Rows are counted from 1, or are those of an index called `row`. Raises BadBars.
     """
     rows = _rows(frame)
     frame = _named(frame, origin)
@@ -42,7 +42,7 @@ def check_bars(frame: pd.DataFrame, origin: str, min_rows: int = 1) -> pd.DataFr
 
 
 def check_closes(frame: pd.DataFrame, origin: str) -> pd.Series:
-    """The column Close of an index such as the VIX, checked like bars; days without a value (holidays) are left out."""
+    """Returns the column Close of an index such as the VIX, checked like bars, without days that have no value."""
     named = _named(frame, origin, wanted=("Close",))
     there = named["Close"].notna().to_numpy()
     rows, named = _rows(frame)[there], named[there]
@@ -55,7 +55,7 @@ def check_closes(frame: pd.DataFrame, origin: str) -> pd.Series:
 
 
 class _Days:
-    """The checked dates, and how a wrong value is named."""
+    """The checked dates, for errors that name row, day and column."""
 
     def __init__(self, dates: pd.DatetimeIndex, rows: np.ndarray, origin: str) -> None:
         self.dates, self.rows, self.origin = dates, rows, origin
@@ -73,7 +73,7 @@ def _rows(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _named(frame: pd.DataFrame, origin: str, wanted: tuple[str, ...] = COLUMNS) -> pd.DataFrame:
-    """The wanted columns and Date under their usual names, whatever their case was."""
+    """Returns the wanted columns and Date under their standard names, ignoring case."""
     if not any(str(c).lower() == "date" for c in frame.columns) and _holds_dates(frame.index):
         frame = frame.rename_axis("Date").reset_index()
     found: dict[str, object] = {}
@@ -95,7 +95,7 @@ def _holds_dates(index: pd.Index) -> bool:
 
 
 def _dates(column: pd.Series, origin: str, rows: np.ndarray) -> pd.DatetimeIndex:
-    """Calendar days: a time zone is dropped, not converted, and 05:00 becomes midnight of the same day (lesson 26)."""
+    """Returns calendar days: a time zone is dropped, not converted, and 05:00 becomes midnight (lesson 26)."""
     if pd.api.types.is_datetime64_any_dtype(column):
         times = pd.DatetimeIndex(column)
         days = (times.tz_localize(None) if times.tz is not None else times).to_numpy().astype("datetime64[D]")
@@ -130,11 +130,11 @@ def _check_rising(days: np.ndarray, origin: str, rows: np.ndarray) -> None:
 
 
 def refuse_swapped(days: np.ndarray, origin: str, rows: np.ndarray) -> None:
-    """Raises BadBars where a spreadsheet read 03/02 as the third of February in some rows: no sorting mends that."""
+    """Raises BadBars if some rows have day and month exchanged, as spreadsheets do; sorting cannot repair that."""
     if (i := swapped_day(days)) is not None:
         raise BadBars(
-            f"{origin}: row {rows[i]}, column Date: {days[i]} stands where {_turned(days[i])} belongs: day and month "
-            "are changed round in some rows, as spreadsheets do; take the dates from the source again"
+            f"{origin}: row {rows[i]}, column Date: {days[i]} must be {_turned(days[i])}: day and month are "
+            "exchanged in some rows, as spreadsheets do; take the dates from the source again"
         )
 
 

@@ -1,4 +1,4 @@
-"""Recognises columns of bars by the names that public sources give them, in any case, with their numbers and units."""
+"""Recognises columns of bars by the names that public sources use, in any case, with their numbers and units."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 PRICES = ("Open", "High", "Low", "Close")
 COLUMNS = (*PRICES, "Volume")
-ASKED = ("date", "open", "high", "low", "close", "volume", "name")  # what --columns may name
+ASKED = ("date", "open", "high", "low", "close", "volume", "name")  # keys that --columns accepts
 
-# field -> its names without case, signs and spaces; an earlier one wins where a file has several
+# field -> its names without case, signs and spaces; if a file has several, the earlier one is used
 _NAMES: dict[str, tuple[str, ...]] = {
     "Date": (
         "date", "dates", "tradedate", "tradingdate", "tradingday", "day", "datetime", "timestamp", "exchangedate",
@@ -66,16 +66,16 @@ _TUPLE = re.compile(r"\(\s*['\"]?(.*?)['\"]?\s*,\s*['\"]?(.*?)['\"]?\s*\)")
 
 @dataclass(frozen=True)
 class Header:
-    """The columns of a file: their names as written, and of which ticker each is, where the header says so."""
+    """The columns of a file: names as written, and their tickers if the header has them."""
 
     names: tuple[str, ...]
     tickers: tuple[str | None, ...]
-    lines: int = 1  # that it took in the file
+    lines: int = 1  # number of lines in the file
 
 
 def plain_name(name: str) -> str:
-    """`<1. Adj. Close (USD)>` as `adjclose`; a name without Latin letters keeps its own."""
-    if len(name.strip()) == 1 and name.strip() == "T":  # of Polygon's grouped bars: the ticker; t is the time
+    """Normalises `<1. Adj. Close (USD)>` to `adjclose`; a name without Latin letters keeps its letters."""
+    if len(name.strip()) == 1 and name.strip() == "T":  # in Polygon's grouped bars T is the ticker, t the time
         return "ticker"
     text = re.sub(r"\(.*?\)|\[.*?\]", "", name) if re.match(r"[^(\[]", name.strip()) else name
     text = unicodedata.normalize("NFKD", text).lower().strip(" <>*\"'")
@@ -84,18 +84,18 @@ def plain_name(name: str) -> str:
 
 
 def field_of(name: str) -> str | None:
-    """Date, Open ... Volume, Adjusted, Name; None for another column."""
+    """Returns Date, Open ... Volume, Adjusted or Name; None for another column."""
     found = _RANK.get(plain_name(name))
     return found[0] if found else None
 
 
 def recognised(row: Sequence[str]) -> int:
-    """How many different fields a row of cells names: the header of a file has the most."""
+    """Returns how many different fields a row of cells names; the header of a file names the most."""
     return len({field for cell in row if (field := field_of(cell) or _split_name(cell)[0])})
 
 
 def with_tickers(names: Sequence[str]) -> Header:
-    """Names such as AAPL.Open, Close_AAPL or ('Close', 'AAPL') taken apart."""
+    """Splits names such as AAPL.Open, Close_AAPL or ('Close', 'AAPL') into field and ticker."""
     found = [(None, None) if field_of(name) else _split_name(name) for name in names]
     counts: dict[str, int] = {}
     for _, ticker in found:
@@ -109,7 +109,7 @@ def with_tickers(names: Sequence[str]) -> Header:
 
 
 def _split_name(name: str) -> tuple[str | None, str | None]:
-    """Field and ticker of `AAPL.Close`, in either order."""
+    """Returns field and ticker of `AAPL.Close`, in either order."""
     pairs = [match.groups()] if (match := _TUPLE.fullmatch(name.strip())) else []
     for sign in (".", "_", " ", "-", ":", "|"):
         if sign in name and not pairs:
@@ -128,7 +128,7 @@ def _is_no_ticker(text: str) -> bool:
 
 
 def pick_columns(names: Sequence[str], asked: Mapping[str, str], origin: str) -> dict[str, int]:
-    """Field -> position of its column: as asked, else by its name. Raises BadBars for a name that is not there."""
+    """Returns field -> position of its column: as asked, else by its name. Raises BadBars for a missing name."""
     found = {key.capitalize(): _asked_column(key, wanted, names, origin) for key, wanted in asked.items()}
     ranked: dict[str, list[tuple[int, int]]] = {}
     for i, name in enumerate(names):
@@ -150,7 +150,7 @@ def pick_columns(names: Sequence[str], asked: Mapping[str, str], origin: str) ->
 
 
 def _only_adjusted(names: Sequence[str], found: Mapping[str, int]) -> dict[str, int]:
-    """Adj. Open ... where a file has no other prices."""
+    """Returns the columns Adj. Open ... if a file has no other prices."""
     if any(field in found for field in ("Open", "High", "Low")):
         return {} if "Close" in found or "Adjusted" not in found else {"Close": found["Adjusted"]}
     plain = [plain_name(name) for name in names]
@@ -158,7 +158,7 @@ def _only_adjusted(names: Sequence[str], found: Mapping[str, int]) -> dict[str, 
 
 
 def _some_volume(names: Sequence[str], found: Mapping[str, int], origin: str) -> dict[str, int]:
-    """The one column called Volume BTC or so. Raises BadBars where there are several."""
+    """Returns the only column named like Volume BTC. Raises BadBars if there are several."""
     alike = [i for i, n in enumerate(names) if plain_name(n).startswith("volume") and i not in found.values()]
     if len(alike) > 1:
         raise BadBars(
@@ -178,13 +178,13 @@ def _asked_column(key: str, wanted: str, names: Sequence[str], origin: str) -> i
 
 
 def columns_are(names: Sequence[str]) -> str:
-    """The columns of a file for a sentence, the first twenty of them."""
+    """Lists the columns of a file for an error, at most twenty."""
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return f"the columns are {', '.join(name[:40] or '(no name)' for name in names[:20])}{more}"
 
 
 def source_of(header: Header) -> str:
-    """The public source whose header this is, in words; `a plain table` for another."""
+    """Names the public source with this header; `a plain table` if unknown."""
     names = [name.strip() for name in header.names]
     plain = {plain_name(name) for name in names}
     if header.lines >= 2:

@@ -1,4 +1,4 @@
-"""Reads a column of dates as calendar days, by the evidence of the whole column, and refuses what stays ambiguous."""
+"""Reads a column of dates as calendar days, from the whole column, and refuses an ambiguous one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _NAMED_DAY = re.compile(rf"{_WEEKDAY}([a-z]{{3,9}})\.?[\s./-]*(\d{{1,2}})[\s,./-
 _YEAR_NAMED = re.compile(rf"(\d{{4}})[\s./-]*([a-z]{{3,9}})\.?[\s./-]*(\d{{1,2}}){_REST}", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d+(?:\.0*)?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-# seconds, milliseconds, microseconds or nanoseconds since 1970: the size of the number tells which
+# seconds, milliseconds, microseconds or nanoseconds since 1970, by the size of the number
 _EPOCHS = ((10**17, "ns", 10**9), (10**14, "us", 10**6), (10**11, "ms", 10**3), (10**8, "s", 1))
-CLOSED_DAYS = 10  # in a row, without a bar
-TURNED = 3  # days with day and month changed round that are no accident
+CLOSED_DAYS = 10  # largest number of days in a row without a bar
+TURNED = 3  # rows with day and month exchanged that are no coincidence
 _EXCEL = (10_000, 80_000)  # days since 1899-12-30: 1927 to 2119
 _ORDERS = {"dmy": "day/month/year", "mdy": "month/day/year", "ymd": "year/month/day"}
 _FORMATS = {"dmy": "%d{0}%m{0}{1}", "mdy": "%m{0}%d{0}{1}", "ymd": "{1}{0}%m{0}%d"}
@@ -44,14 +44,14 @@ _DIRECTIVES = (
 
 @dataclass(frozen=True)
 class Days:
-    """A column of calendar days, and the form in which they were written."""
+    """A column of calendar days, and their written format."""
 
-    values: np.ndarray  # datetime64[D], NaT where the cell is no date
+    values: np.ndarray  # datetime64[D], NaT for a cell that is not a date
     form: str  # 2018-12-31, day/month/year, milliseconds since 1970
 
 
 def looks_like_day(cell: str) -> bool:
-    """Could this cell be a date in any form that is read?"""
+    """Whether this cell may be a date in a supported format."""
     cell = cell.strip()
     forms = (_ISO, _COMPACT, _SHORT, _NUMBER)
     return any(form.fullmatch(cell) for form in forms) or _named(cell) is not None
@@ -60,7 +60,7 @@ def looks_like_day(cell: str) -> bool:
 def read_days(
     cells: Sequence[str], origin: str, date_format: str | None = None, rows: Sequence[int] | None = None
 ) -> Days:
-    """The days of text cells. `rows`: their numbers in the file, for the sentence. Raises BadBars when ambiguous."""
+    """Returns the days of text cells. `rows`: row numbers in the file, for errors. Raises BadBars if ambiguous."""
     cells = [cell.strip() for cell in cells]
     numbers = list(rows) if rows is not None else list(range(1, len(cells) + 1))
     if date_format is not None:
@@ -75,7 +75,7 @@ def read_days(
 
 
 def strptime_format(text: str) -> str:
-    """`dd/mm/yyyy` or `%d/%m/%Y` as `%d/%m/%Y`. Raises BadBars for one without day, month and year."""
+    """Converts `dd/mm/yyyy` or `%d/%m/%Y` to `%d/%m/%Y`. Raises BadBars without day, month or year."""
     found = text
     if "%" not in text:
         found = text.lower()
@@ -92,7 +92,7 @@ def strptime_format(text: str) -> str:
 
 
 def swapped_day(days: np.ndarray) -> int | None:
-    """The first day that is out of order and stands right with day and month changed round, where that mends all."""
+    """Returns the first day with day and month exchanged, if exchanging such days puts all days in order; else None."""
     months = days.astype("datetime64[M]")
     year, month = months.astype("datetime64[Y]"), months.astype(np.int64) % 12
     day = (days - months.astype("datetime64[D]")).astype(np.int64)
@@ -119,7 +119,7 @@ def _by_format(cells: list[str], date_format: str) -> Days:
         try:
             days[i] = np.datetime64(datetime.strptime(cell, form).date(), "D")
         except ValueError:
-            continue  # whoever asked names the cell
+            continue  # the caller names the cell
     return Days(days, date_format)
 
 
@@ -128,14 +128,14 @@ def _any_iso(cells: list[str]) -> bool:
 
 
 def _long(cell: str) -> tuple[int, int, int] | None:
-    """Year, month, day of a cell that says which is which."""
+    """Returns year, month, day of a cell with an unambiguous format."""
     if match := _ISO.fullmatch(cell) or _COMPACT.fullmatch(cell):
         return int(match[1]), int(match[2]), int(match[3])
     return _named(cell)
 
 
 def _named(cell: str) -> tuple[int, int, int] | None:
-    """3 Jan 2018, Jan 3, 2018, Thu Jan 3 2018, 2018-Jan-03."""
+    """Parses 3 Jan 2018, Jan 3, 2018, Thu Jan 3 2018, 2018-Jan-03."""
     for form, order in ((_DAY_NAMED, (2, 1, 0)), (_NAMED_DAY, (2, 0, 1)), (_YEAR_NAMED, (0, 1, 2))):
         if (match := form.fullmatch(cell)) and (month := match.groups()[order[1]].lower()[:3]) in _MONTHS:
             year, day = (int(match.groups()[order[i]]) for i in (0, 2))
@@ -148,7 +148,7 @@ def _century(year: int) -> int:
 
 
 def _parts(found: Sequence[tuple[int, int, int] | None]) -> np.ndarray:
-    """datetime64[D] of year, month, day; NaT for None and for a 30th of February."""
+    """Returns datetime64[D] of year, month, day; NaT for None and for a 30th of February."""
     table = pd.DataFrame([part or (0, 0, 0) for part in found], columns=["year", "month", "day"])
     days = np.full(len(found), np.datetime64("NaT", "D"))
     year, month, day = (table[name].to_numpy(np.int64) for name in table.columns)
@@ -161,7 +161,7 @@ def _parts(found: Sequence[tuple[int, int, int] | None]) -> np.ndarray:
 
 
 def _of_numbers(cells: list[str], origin: str, rows: list[int]) -> Days:
-    """20181231, seconds to nanoseconds since 1970, or Excel's day numbers. Raises BadBars for other numbers."""
+    """Parses 20181231, seconds to nanoseconds since 1970, or Excel's day numbers. Raises BadBars for other numbers."""
     values = [int(cell.split(".")[0]) if cell else None for cell in cells]
     known = [value for value in values if value is not None]
     if all(18_000_101 <= value <= 22_001_231 for value in known):
@@ -190,7 +190,7 @@ def _of_epochs(values: list[int | None], per_s: int, words: str) -> Days:
 
 
 def _local(days: np.ndarray, has_hours: bool) -> np.ndarray:
-    """Midnight in Tokyo is 15:00 UTC of the day before: Sundays and no Friday betray it."""
+    """Corrects UTC days: midnight in Tokyo is 15:00 UTC of the day before, so Sundays occur and Fridays do not."""
     weekday = (days[~np.isnat(days)].astype(np.int64) + 3) % 7  # 0: Monday
     counts = np.bincount(weekday, minlength=7)
     ahead = has_hours and counts[6] > 0.1 * counts.sum() and counts[4] == 0 and counts[5] == 0
@@ -198,7 +198,7 @@ def _local(days: np.ndarray, has_hours: bool) -> np.ndarray:
 
 
 def _of_short(cells: list[str], short: list[re.Match[str] | None], origin: str, rows: list[int]) -> Days:
-    """13/01/1999, whose order of day and month the whole column tells, or nobody."""
+    """Parses dates like 13/01/1999 in the order that fits the whole column. Raises BadBars if it is ambiguous."""
     if mixed := [i for i, match in enumerate(short) if match is None and _long(cells[i]) is not None]:
         like = next(cells[i] for i, match in enumerate(short) if match)
         raise BadBars(
@@ -250,7 +250,7 @@ def _ambiguous(
     if all(np.isnat(read[kind][wrong["dmy"]]) for kind in read):
         i = wrong["dmy"]
         return f"{origin}: row {rows[i]}, column Date: {cells[i]!r:.40} is not a date, expected 2018-12-31"
-    day, month = wrong["mdy"], wrong["dmy"]  # rows that only the other order reads
+    day, month = wrong["mdy"], wrong["dmy"]  # each row is valid only in the other order
     return (
         f"{origin}: column Date: row {rows[day]} has the day first ({cells[day]!r:.30}), row {rows[month]} the month "
         f"({cells[month]!r:.30}); write all dates in one order"

@@ -1,4 +1,4 @@
-"""Writes the files of the data folder, whole or absent, and parquet whose bytes depend on its content alone."""
+"""Writes the files of the data folder atomically, and parquet files whose bytes depend only on their content."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-SHARED = 0o666  # less the umask: bars are no secret, and colleagues may train on one data folder
+SHARED = 0o666  # minus the umask: bars are not secret, and colleagues may share one data folder
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
-    """Index `Date` and the columns as a parquet file.
+    """Returns index `Date` and the columns as a parquet file.
 
     Equal frames give equal bytes for one pyarrow release (constraints.txt pins it): no pandas metadata, one row group.
     """
@@ -33,7 +33,7 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def read_columns(path: Path, before: np.datetime64 | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Dates (datetime64[D]) and columns; with `before`, later rows are dropped before anyone looks at their values."""
+    """Returns dates (datetime64[D]) and columns; with `before`, later rows are dropped first."""
     table = pq.ParquetFile(path).read()
     dates = table.column("Date").to_numpy().astype("datetime64[D]")
     if before is not None:
@@ -43,13 +43,13 @@ def read_columns(path: Path, before: np.datetime64 | None = None) -> tuple[np.nd
 
 
 def read_dates(path: Path) -> np.ndarray:
-    """The column Date alone, datetime64[D]."""
+    """Returns only the column Date, datetime64[D]."""
     dates: np.ndarray = pq.ParquetFile(path).read(columns=["Date"]).column("Date").to_numpy()
     return dates.astype("datetime64[D]")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file of the data folder in one step that survives a power cut."""
+    """Replaces a file of the data folder atomically and durably."""
     atomic_write(path, text, mode=SHARED)
 
 

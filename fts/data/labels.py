@@ -1,4 +1,4 @@
-"""The labels of a task, and fingerprints that tell two labels apart (lesson 2)."""
+"""The labels of a task, and fingerprints that distinguish labels (lesson 2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def label(bars: pd.DataFrame, task_name: str, horizon: int) -> np.ndarray:
-    """y_T float32: 1 if the rise comes within `horizon` trading days, 0 if not, NaN in the last `horizon` rows."""
+    """Returns y_T float32: 1 if the rise comes within `horizon` trading days, else 0; NaN in the last `horizon`."""
     if horizon < 1:
         raise ValueError(f"horizon is {horizon}, expected at least 1 trading day")
     chosen = task(task_name)
@@ -30,16 +30,16 @@ def label(bars: pd.DataFrame, task_name: str, horizon: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LabelFingerprint:
-    """Equal fingerprints of different tasks or horizons mean that one of them is trained on the other's labels."""
+    """Equal fingerprints of different tasks or horizons mean that one of them uses the other's labels."""
 
     md5: str
     base_rate: float  # share of ones among the known labels
-    n: int  # known labels
+    n: int  # number of known labels
     definition: str = ""  # versioned name and horizon: threshold_1pct.high.v2.h3
 
 
 def fingerprint(y: np.ndarray, definition: str = "") -> LabelFingerprint:
-    """md5 over one byte per label (0, 1, 255 for unknown), so that it does not depend on the float format."""
+    """Returns the md5 over one byte per label (0, 1, 255 for unknown), independent of the float format."""
     known = np.isfinite(y)
     codes = np.where(known, np.nan_to_num(y), 255).astype(np.uint8)
     rate = float(y[known].mean(dtype=np.float64)) if known.any() else float("nan")

@@ -1,4 +1,4 @@
-"""Reads files of bars in the layouts of public sources, or says what was recognised and which option helps."""
+"""Reads files of bars in the layouts of public sources, and reports the recognised layout or the option that helps."""
 
 from __future__ import annotations
 
@@ -21,37 +21,38 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_EVENT = re.compile(r".*\b(dividend|splits?|distribution|capital gains?)\b.*", re.IGNORECASE)  # in the place of a price
+# text in place of a price
+_EVENT = re.compile(r".*\b(dividend|splits?|distribution|capital gains?)\b.*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a person wants a file to be read; what is not given is found by the file's own evidence."""
+    """How to read a file; fields that are not given are detected from the file."""
 
     columns: Mapping[str, str] = field(default_factory=dict)  # open -> the column's name
     date_format: str | None = None  # dd/mm/yyyy or %d/%m/%Y
-    name: str | None = None  # which of several stocks
+    name: str | None = None  # one of several stocks
     decimal: str | None = None  # . or ,
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What was recognised in a file."""
+    """The recognised layout of a file."""
 
     source: str  # Alpha Vantage
     order: str  # oldest first
-    dates: str  # the form they were written in: day/month/year
+    dates: str  # their written format: day/month/year
     text: str  # comma, decimal point, UTF-8
     columns: dict[str, str]  # Open -> 1. open
-    adjusted: str  # as far as it can be told
-    notes: tuple[str, ...] = ()  # what was left out or changed
-    name: str | None = None  # of the stock that was chosen from several
+    adjusted: str  # whether prices are adjusted, if known
+    notes: tuple[str, ...] = ()  # what was dropped or changed
+    name: str | None = None  # of the stock chosen among several
 
 
 def read_file(path: Path, reading: ReadOptions, wanted: tuple[str, ...] = COLUMNS) -> tuple[pd.DataFrame, Layout]:
-    """Date and the wanted columns, oldest first, not yet judged; the index holds the rows' numbers in the file.
+    """Returns Date and the wanted columns, oldest first, unchecked; the index holds the row numbers of the file.
 
-    A file without volume has no column Volume. Raises BadBars when the layout is not recognised.
+    A file without volume has no column Volume. Raises BadBars if the layout is not recognised.
     """
     return _frame(read_table(path, reading.columns), reading, wanted, path.name)
 
@@ -88,7 +89,7 @@ def _frame(table: Table, reading: ReadOptions, wanted: tuple[str, ...], origin: 
 
 
 def _of_ticker(table: Table, reading: ReadOptions, origin: str) -> Table:
-    """The columns of one ticker, where the header names tickers."""
+    """Selects the columns of one ticker, if the header names tickers."""
     known = list(dict.fromkeys(ticker for ticker in table.header.tickers if ticker))
     if not known:
         return table
@@ -104,7 +105,7 @@ def _of_ticker(table: Table, reading: ReadOptions, origin: str) -> Table:
 
 
 def _chosen(known: Sequence[str], name: str | None, what: str, origin: str) -> str:
-    """The asked one of several series. Raises BadBars with those there are."""
+    """Returns the chosen series. Raises BadBars with the list of those in the file."""
     listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     if name is None:
         raise BadBars(f"{origin}: holds {what} {len(known)} stocks ({listed}); choose one with --name {known[0]}")
@@ -117,7 +118,7 @@ def _chosen(known: Sequence[str], name: str | None, what: str, origin: str) -> s
 
 
 def _of_name(table: Table, found: dict[str, int], reading: ReadOptions, origin: str) -> Table:
-    """The rows of one stock, where a column names the stock of each row."""
+    """Selects the rows of one stock, if a column names the stock of each row."""
     if "Name" not in found:
         if reading.name is not None and not any(table.header.tickers):
             raise BadBars(
@@ -136,17 +137,17 @@ def _of_name(table: Table, found: dict[str, int], reading: ReadOptions, origin: 
 
 
 def _require(found: dict[str, int], wanted: tuple[str, ...], names: Sequence[str], origin: str) -> None:
-    lacking = [name for name in ("Date", *wanted) if name not in found and name != "Volume"]
-    if lacking:
-        options = ",".join(f"{name.lower()}=..." for name in lacking)
+    missing = [name for name in ("Date", *wanted) if name not in found and name != "Volume"]
+    if missing:
+        options = ",".join(f"{name.lower()}=..." for name in missing)
         raise BadBars(
-            f"{origin}: column {', '.join(lacking)} is missing; {columns_are(names)}; choose it with --columns "
+            f"{origin}: column {', '.join(missing)} is missing; {columns_are(names)}; choose it with --columns "
             f"{options}"
         )
 
 
 def _trimmed(table: Table, found: dict[str, int], prices: list[str]) -> Table:
-    """Without units below the header and without a footer: rows there that hold neither a date nor a price."""
+    """Drops units below the header and a footer: rows there without a date and without a price."""
     if table.columns[found["Date"]].dtype != object:
         return table
     empty = np.zeros(len(table.numbers), dtype=bool)
@@ -191,7 +192,7 @@ def _decimal(table: Table, found: dict[str, int], prices: list[str], origin: str
 
 
 def _values(table: Table, i: int, decimal: str) -> np.ndarray:
-    """float64; the cell itself, as text, where it is no number, so that the sentence can show it."""
+    """Returns float64, or objects with the text of cells that are not numbers, so that an error can show it."""
     column = table.columns[i]
     if column.dtype != object:
         return column.astype(np.float64)
@@ -204,7 +205,7 @@ def _values(table: Table, i: int, decimal: str) -> np.ndarray:
 
 
 def _floats(values: np.ndarray) -> np.ndarray:
-    """NaN where a value is a cell that is no number."""
+    """Returns floats; NaN for a cell that is not a number."""
     return pd.to_numeric(pd.Series(values), errors="coerce").to_numpy()
 
 
@@ -216,7 +217,7 @@ def _empty(table: Table, i: int) -> bool:
 
 
 def _two_volumes(table: Table, found: dict[str, int], values: dict[str, np.ndarray], decimal: str) -> None:
-    """MetaTrader writes 0 as the volume of currencies, and the number of price changes beside it."""
+    """Uses the tick volume if the volume is 0: MetaTrader writes 0 for currencies, and the number of price changes."""
     ticks = [i for i, name in enumerate(table.header.names) if plain_name(name) in ("tickvol", "tickvolume")]
     volume = values["Volume"]
     if ticks and ticks[0] != found["Volume"] and volume.dtype != object and not volume.any():
@@ -232,7 +233,7 @@ def _adjusted(
     decimal: str,
     notes: list[str],
 ) -> str:
-    """Whether the prices are adjusted, as far as the file tells; scales the bar to an adjusted close asked for."""
+    """Says whether the prices are adjusted, if known; scales the bar if the adjusted close was chosen."""
     close = found.get("Close")
     raw = next(
         (i for i, n in enumerate(table.header.names) if plain_name(n) in ("close", "closeprice") and i != close), None
@@ -261,7 +262,7 @@ def _adjusted(
 def _with_prices(
     frame: pd.DataFrame, table: Table, found: dict[str, int], prices: list[str], notes: list[str]
 ) -> pd.DataFrame:
-    """Without days on which a source wrote no price: Yahoo's null rows, and its lines of dividends and splits."""
+    """Drops days without any price: Yahoo's null rows, and its lines of dividends and splits."""
     none, event = np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
     for name in prices:
         column = table.columns[found[name]]
@@ -281,7 +282,7 @@ def _with_prices(
 
 
 def _oldest_first(frame: pd.DataFrame, table: Table, found: dict[str, int], origin: str) -> tuple[pd.DataFrame, str]:
-    """Newest first is turned round; a day that is there twice with other prices belongs to another series."""
+    """Reverses a file with the newest row first. Raises BadBars for a day that occurs twice with different prices."""
     step = np.diff(frame["Date"].to_numpy().astype("datetime64[D]")).astype(int)
     if len(step) and (step < 0).all():
         return frame.iloc[::-1], "newest first, now reversed"
@@ -299,7 +300,7 @@ def _oldest_first(frame: pd.DataFrame, table: Table, found: dict[str, int], orig
 
 
 def _series_column(table: Table, found: dict[str, int]) -> str:
-    """What helps: the column that may name the stocks, or one bar a day."""
+    """Suggests the option that helps: the column that may name the stocks, or one bar per day."""
     for i, name in enumerate(table.header.names):
         if i in found.values() or table.columns[i].dtype != object or field_of(name) == "Date":
             continue

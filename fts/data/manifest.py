@@ -1,4 +1,4 @@
-"""Remembers which data files there are, where they came from and what their bytes were; nothing is ever overwritten.
+"""Records which data files exist, their sources and md5s; nothing is ever overwritten.
 
 `root` is the data folder. It holds raw/ and processed/, each with a manifest.json and content-addressed parquet files
 (`SPX.1f0e8c23aa01.parquet`); `SPX.parquet` is a link to the current one. Paths in a manifest are relative to root.
@@ -34,7 +34,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class ManifestError(ValueError):
-    """A manifest, or a file it names, cannot be believed."""
+    """A manifest, or a file it names, is invalid."""
 
 
 class UnknownDataset(ManifestError):
@@ -54,10 +54,10 @@ class Entry:
     start: str  # first day, 1999-01-04
     end: str  # last day
     generated_at: str  # UTC, 2026-11-20T08:30:00Z
-    sources: dict[str, str] = field(default_factory=dict)  # the raw data sets it was made of -> their md5
-    origin: str = ""  # of raw data, in words: yahoo SPY, file bars.csv
-    note: str = ""  # what a person should know: rows left out, rows filled
-    # what looked wrong between the rows: kind, text, accepted; None: made before that was checked
+    sources: dict[str, str] = field(default_factory=dict)  # raw data sets it was made from -> md5
+    origin: str = ""  # source of raw data: yahoo SPY, file bars.csv
+    note: str = ""  # for people: dropped rows, filled rows
+    # findings when rows were compared: kind, text, accepted; None: made before this check existed
     findings: list[dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -68,13 +68,13 @@ class Entry:
 
 
 class Manifest:
-    """The manifests of one data folder. Reads are fresh each time; writes are locked, atomic and durable."""
+    """The manifests of one data folder. Reads are never cached; writes are locked, atomic and durable."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
     def entries(self, kind: str) -> tuple[Entry, ...]:
-        """All versions, in the order they were made. Raises ManifestError."""
+        """Returns all versions, oldest first. Raises ManifestError."""
         path = self.root / kind / MANIFEST
         if not path.exists():
             return ()
@@ -87,12 +87,12 @@ class Manifest:
             ) from None
 
     def listing(self) -> tuple[Entry, ...]:
-        """The current version of every data set, raw ones first."""
+        """Returns the current version of every data set, raw ones first."""
         current = {e.dataset: e for kind in KINDS for e in sorted(self.entries(kind), key=lambda e: e.version)}
         return tuple(current.values())
 
     def current(self, dataset: str) -> Entry:
-        """Raises UnknownDataset."""
+        """Returns the current version of a data set. Raises UnknownDataset."""
         for entry in self.listing():
             if entry.dataset == dataset:
                 return entry
@@ -100,9 +100,9 @@ class Manifest:
         raise UnknownDataset(f"no data set {dataset!r:.90} (there are: {known}); make it with `fts data build`")
 
     def find(self, dataset_or_md5: str, tier: str | None = None) -> Entry:
-        """The current version of a name, or whichever version has this md5. Raises UnknownDataset.
+        """Returns the current version of a name, or the version with this md5. Raises UnknownDataset.
 
-        `tier`: it must be of this one. The md5 alone does not tell: files of a20 and a25 have the same bytes.
+        `tier`: required tier. The md5 alone is not enough: files of a20 and a25 have the same bytes.
         """
         if not _MD5.fullmatch(dataset_or_md5):
             found = [self.current(dataset_or_md5)]
@@ -126,7 +126,7 @@ class Manifest:
         )
 
     def file(self, entry: Entry) -> Path:
-        """The entry's file, after its bytes were checked. Raises ManifestError."""
+        """Returns the entry's file after checking its md5. Raises ManifestError."""
         if problem := self._problem(entry):
             raise ManifestError(problem)
         return self.root / entry.path
@@ -143,7 +143,7 @@ class Manifest:
         note: str = "",
         findings: list[dict[str, Any]] | None = None,
     ) -> Entry:
-        """Write the frame under its content's name and make it current; equal content makes no new file or entry."""
+        """Writes the frame under its content's name and makes it current; equal content adds no file and no entry."""
         self.refuse_twin(kind, dataset)
         folder = self._folder(kind)
         _sweep(folder)
@@ -177,7 +177,7 @@ class Manifest:
         note: str = "",
         findings: list[dict[str, Any]] | None = None,
     ) -> Entry:
-        """Make a parquet file that lies in raw/ a registered one, byte for byte, under its content's name."""
+        """Registers a parquet file in raw/ byte for byte, renamed to its content's name."""
         self.refuse_twin("raw", dataset)
         md5 = md5_of(path)
         final = path.parent / f"{_stem(dataset)}.{md5[:12]}.parquet"
@@ -188,13 +188,13 @@ class Manifest:
         )
 
     def record(self, entry: Entry, findings: list[dict[str, Any]]) -> Entry:
-        """The entry again, as a new version, with what was found in its bars and accepted."""
+        """Adds the entry as a new version with findings and what was accepted."""
         return entry if entry.findings == findings else self._add(replace(entry, findings=findings))
 
     def refuse_twin(self, kind: str, dataset: str) -> None:
-        """Raises ManifestError for a name that differs from a known one by case alone: a Mac has one file for both."""
+        """Raises ManifestError for a name that differs from a known one only in case: a Mac has one file for both."""
         stem, stems = _stem(dataset), {_stem(entry.dataset) for entry in self.entries(kind)}
-        for known in sorted(stems) if stem not in stems else ():  # a folder that has both already keeps both
+        for known in sorted(stems) if stem not in stems else ():  # a folder that already has both keeps both
             if known.casefold() == stem.casefold():
                 raise ManifestError(
                     f"{stem} differs from the existing {known} only in upper and lower case, and a Mac keeps both in "
@@ -202,7 +202,7 @@ class Manifest:
                 )
 
     def verify(self) -> list[str]:
-        """One sentence for each thing that is wrong with a current entry; empty: all is well."""
+        """Returns one sentence for each problem of a current entry; empty if there is none."""
         try:
             listing = self.listing()
         except ManifestError as error:
@@ -216,7 +216,7 @@ class Manifest:
         return problems
 
     def pending(self) -> list[Path]:
-        """Files on disk that no manifest knows, relative to the data folder: pending registrations."""
+        """Returns files on disk that are not in a manifest, relative to the data folder."""
         found: list[Path] = []
         for kind in KINDS:
             entries = self.entries(kind)
@@ -241,13 +241,13 @@ class Manifest:
         return None
 
     def _add(self, new: Entry) -> Entry:
-        """Append the entry, unless the current one says the same, and let the link point to its file."""
+        """Appends the entry, unless the current one is equal, and points the link to its file."""
         kind, name = new.path.split("/")
         with self._locked():
-            self.refuse_twin(kind, new.dataset)  # another build may have made it meanwhile
+            self.refuse_twin(kind, new.dataset)  # another build may have added it meanwhile
             entries = self.entries(kind)
             latest = max((e for e in entries if e.dataset == new.dataset), key=lambda e: e.version, default=None)
-            if latest is None or _said(latest) != _said(new):
+            if latest is None or _content(latest) != _content(new):
                 latest = replace(new, version=1 + (latest.version if latest else 0))
                 content = {"format": 1, "entries": [asdict(e) for e in (*entries, latest)]}
                 write_text(self.root / kind / MANIFEST, json.dumps(content, indent=2) + "\n")
@@ -261,14 +261,14 @@ class Manifest:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Two builds at once add their entries one after the other."""
+        """Holds the lock, so that two simultaneous builds add their entries one after the other."""
         with (self.root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 
 def raw_name(ticker: str) -> str:
-    """`^GSPC` -> `GSPC.OHLCV.daily`; the VIX has closes only."""
+    """Returns the raw name: `^GSPC` -> `GSPC.OHLCV.daily`; the VIX has closes only."""
     return "VIX.Close.daily" if clean_ticker(ticker) == "VIX" else f"{clean_ticker(ticker)}.OHLCV.daily"
 
 
@@ -277,7 +277,7 @@ def processed_name(ticker: str, tier: str) -> str:
 
 
 def clean_ticker(ticker: str) -> str:
-    """A ticker as part of file and data set names: BRK.B becomes BRK-B. Raises ManifestError."""
+    """Returns a ticker for file and data set names: BRK.B becomes BRK-B. Raises ManifestError."""
     clean = re.sub(r"[.=/: &+]", "-", ticker.strip().removeprefix("^"))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,29}", clean):
         raise ManifestError(
@@ -288,13 +288,13 @@ def clean_ticker(ticker: str) -> str:
 
 
 def ticker_of_file(path: Path) -> str:
-    """`^GSPC.csv` -> `^GSPC`, `BRK.B.csv.gz` -> `BRK.B`, `SPX.1f0e8c23aa01.parquet` -> `SPX`."""
+    """Returns `^GSPC` for `^GSPC.csv`, `BRK.B` for `BRK.B.csv.gz`, `SPX` for `SPX.1f0e8c23aa01.parquet`."""
     name = re.sub(r"(\.(csv|txt|tsv|tab|prn|dat|parquet|pq|gz|zip))+$", "", path.name, flags=re.IGNORECASE)
     return re.sub(r"\.[0-9a-f]{12}$", "", name)
 
 
 def _stem(dataset: str) -> str:
-    """Raw files are called by their ticker alone, as the earlier scripts did: SPX.parquet."""
+    """Returns the file name: raw files have only their ticker, as in the earlier scripts: SPX.parquet."""
     return dataset.split(".")[0] if dataset.endswith(".daily") else dataset
 
 
@@ -312,8 +312,8 @@ def _new(dataset: str, path: Path, md5: str, dates: pd.Index, **more: Any) -> En
     )
 
 
-def _said(entry: Entry) -> tuple[Any, ...]:
-    """What makes an entry another one than the version before."""
+def _content(entry: Entry) -> tuple[Any, ...]:
+    """Returns the fields in which an entry must differ to become a new version."""
     return entry.md5, entry.sources, entry.findings
 
 
@@ -332,7 +332,7 @@ def _entry(content: Any) -> Entry:
 
 
 def _link(target: Path, link: Path, entries: tuple[Entry, ...]) -> None:
-    """Point the ticker's plain name to the current file; a user's own file of that name is kept under another."""
+    """Points the ticker's plain name to the current file; a user's own file of that name is renamed."""
     if link.exists() and not _is_link(link, entries):
         link.replace(link.with_name(f"{link.stem}.{md5_of(link)[:12]}.parquet"))
     temporary = link.with_name(f"{draft_name(link.name)}.tmp")
@@ -346,16 +346,16 @@ def _link(target: Path, link: Path, entries: tuple[Entry, ...]) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed build left half-written; a link, or a draft of an earlier fts, once it is a day old."""
+    """Removes drafts of a killed build; also temporary links, and drafts of an earlier fts, after a day."""
     sweep(folder)
     for left in folder.glob(".*.tmp"):
-        with suppress(FileNotFoundError):  # another build sweeps too, or has just finished
+        with suppress(FileNotFoundError):  # another build also sweeps, or has just finished
             if time.time() - left.lstat().st_mtime > 86_400:
                 left.unlink()
 
 
 def _is_link(path: Path, entries: tuple[Entry, ...]) -> bool:
-    """Is it a link of ours, or (where there are no links) a copy of a registered file?"""
+    """Whether it is a link of ours, or (on file systems without links) a copy of a registered file."""
     if path.name not in {f"{_stem(e.dataset)}.parquet" for e in entries}:
         return False
     if path.is_symlink():

@@ -1,4 +1,4 @@
-"""Looks for what is wrong between the rows of believable bars: jumps, splits, holes, weekends, repeats."""
+"""Finds problems by comparing the rows of checked bars: jumps, splits, gaps, weekends, repeats."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 MOVE = 0.25  # |log return|: 1987-10-19, the largest day of the S&P 500, had 0.229
-VIX_MOVE = 1.2  # 2018-02-05, the largest day of the VIX, had 0.768; a decimal sign lost makes 2.3
+VIX_MOVE = 1.2  # 2018-02-05, the largest day of the VIX, had 0.768; a lost decimal sign makes 2.3
 CLOSED = 5  # weekdays in a row without a bar: New York was closed for 4 after 2001-09-10
-REPEATED = 3  # rows in a row that stand elsewhere in the file, too
+REPEATED = 3  # rows in a row that also occur elsewhere in the file
 FLAT = 5  # bars in a row with high = low
 FLAT_SHARE = 0.02  # of all bars
 SPARSE = 20  # bars that span more than twice as many weekdays
-HOLIDAYS = 30  # weekdays without a bar within YEAR rows: China closes for some 20, New York for 9
-LOSSY = 60  # of them: a whole weekday is lacking
+HOLIDAYS = 30  # weekdays without a bar within YEAR rows: China closes for about 20, New York for 9
+LOSSY = 60  # of them: as if a whole weekday were missing
 YEAR = 250
 NO_VOLUME = 20  # bars in a row: those of vwap_20
 VOLUME = 100  # times the median of the 40 days around
-SPIKE = 40  # rows within which a jump that is taken back was a wrong unit, not a split
+SPIKE = 40  # rows within which a reverted jump was a wrong unit, not a split
 SPLITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 20, 25, 30, 40, 50, 1.5, 2.5)
-SPLIT_ROOM = 0.06  # |log|: what a price moves by itself on the day of a split
+SPLIT_ROOM = 0.06  # |log|: how much a price moves by itself on the day of a split
 OLDEST = np.datetime64("1900-01-01")
 
-KINDS = {  # what --accept may name -> what it means
+KINDS = {  # kind for --accept -> its meaning
     "moves": "a price that jumps by more than a quarter within a day",
     "splits": "a jump that looks like a stock split without adjustment",
     "gaps": "more than five weekdays in a row without a bar",
@@ -47,11 +47,11 @@ KINDS = {  # what --accept may name -> what it means
 
 @dataclass(frozen=True)
 class Implausible:
-    """One thing that daily bars of a market rarely do."""
+    """A finding that is rare in daily bars of a market."""
 
     kind: str  # of KINDS
     text: str
-    spoils: bool = True  # labels or features: refused unless accepted
+    spoils: bool = True  # whether it corrupts labels or features: refused unless accepted
 
     @property
     def sentence(self) -> str:
@@ -59,20 +59,20 @@ class Implausible:
 
 
 def find_implausible(bars: pd.DataFrame, now: pd.Timestamp | None = None) -> tuple[Implausible, ...]:
-    """What looks wrong in checked bars (fts.data.bars.check_bars), or in checked closes as a frame of Close alone."""
+    """Returns the findings in checked bars (fts.data.bars.check_bars), or in checked closes (a frame of Close)."""
     days = bars.index.to_numpy().astype("datetime64[D]")
     found = [*_of_days(days, _today(now))]
     if "Open" in bars:
         found += [*_of_prices(bars, days), *_repeats(bars, days), *_flat(bars, days), *_volume(bars, days)]
     else:
         found += _jumps(bars["Close"].to_numpy(), days, VIX_MOVE)
-        # labels are made of bars alone, and a build refuses closes that lack more than 1 % of their days
+        # labels use only bars, and a build refuses closes in which more than 1 % of their days are missing
         found = [replace(f, spoils=f.spoils and f.kind not in ("gaps", "spacing", "weekends")) for f in found]
     return tuple(found)
 
 
 def check_accepted(names: Iterable[str]) -> frozenset[str]:
-    """The kinds that a person accepts. Raises BadBars for a name that is none."""
+    """Returns the accepted kinds. Raises BadBars for an unknown kind."""
     asked = frozenset(name.strip() for name in names if name.strip())
     if unknown := sorted(asked - set(KINDS)):
         raise BadBars(f"--accept does not know {unknown[0]!r:.40}; choose from {', '.join(KINDS)}")
@@ -80,7 +80,7 @@ def check_accepted(names: Iterable[str]) -> frozenset[str]:
 
 
 def refuse_implausible(findings: Sequence[Implausible], accepted: Iterable[str], origin: str) -> None:
-    """Raises ImplausibleBars when something spoils the labels and was not accepted by its name."""
+    """Raises ImplausibleBars if a finding corrupts labels and its kind was not accepted."""
     wrong = [f for f in findings if f.spoils and f.kind not in set(accepted)]
     if wrong:
         kinds = ",".join(dict.fromkeys(f.kind for f in (*wrong, *findings) if f.spoils))
@@ -91,7 +91,7 @@ def refuse_implausible(findings: Sequence[Implausible], accepted: Iterable[str],
 
 
 def largest_move(bars: pd.DataFrame) -> tuple[float, pd.Timestamp] | None:
-    """The largest |log return| from close to close, signed, and its day."""
+    """Returns the largest |log return| from close to close, signed, and its day."""
     moves = np.diff(np.log(bars["Close"].to_numpy()))
     if not len(moves):
         return None
@@ -100,7 +100,7 @@ def largest_move(bars: pd.DataFrame) -> tuple[float, pd.Timestamp] | None:
 
 
 def widest_gap(days: np.ndarray) -> tuple[int, np.datetime64] | None:
-    """The most weekdays in a row without a bar, and the day before them."""
+    """Returns the most weekdays in a row without a bar, and the day before them."""
     missing = missing_weekdays(days)
     if not len(missing) or not missing.max() > 0:
         return None
@@ -108,12 +108,12 @@ def widest_gap(days: np.ndarray) -> tuple[int, np.datetime64] | None:
 
 
 def missing_weekdays(days: np.ndarray) -> np.ndarray:
-    """Between each two neighbouring days."""
+    """Returns the number of weekdays missing between neighbouring days."""
     return np.busday_count(days[:-1] + 1, days[1:])
 
 
 def _today(now: pd.Timestamp | None) -> np.datetime64:
-    """The latest date anywhere on earth: a bar of Auckland is dated tomorrow in New York."""
+    """Returns the latest date anywhere on earth: a bar of Auckland is dated tomorrow in New York."""
     latest = now if now is not None else pd.Timestamp.now("UTC").tz_localize(None) + pd.Timedelta(hours=14)
     return np.datetime64(latest.date(), "D")
 
@@ -152,10 +152,10 @@ def _gaps(days: np.ndarray, missing: np.ndarray) -> Iterator[Implausible]:
 
 
 def _sparse(days: np.ndarray, missing: np.ndarray) -> Iterator[Implausible]:
-    """A stretch of weekly bars, or of every other day, in a daily history."""
+    """Finds a period of weekly bars, or of bars every other day, in a daily history."""
     if len(missing) < SPARSE:
         return
-    short = np.where(missing > CLOSED, 0, missing)  # the others are gaps
+    short = np.where(missing > CLOSED, 0, missing)  # wider ones are gaps
     in_row = np.convolve(short, np.ones(SPARSE, dtype=np.int64), "valid")
     weekly = np.convolve(short >= 3, np.ones(4, dtype=np.int64), "valid") == 4
     wrong = np.flatnonzero(in_row > SPARSE)
@@ -167,7 +167,7 @@ def _sparse(days: np.ndarray, missing: np.ndarray) -> Iterator[Implausible]:
 
 
 def _lossy(days: np.ndarray, missing: np.ndarray) -> Iterator[Implausible]:
-    """Single days that are lacking all over the history."""
+    """Finds single days that are missing all over the history."""
     if len(missing) < YEAR:
         return
     in_year = np.convolve(missing, np.ones(YEAR, dtype=np.int64), "valid")
@@ -201,7 +201,7 @@ def _of_prices(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Implausible]:
 
 
 def _jumps(close: np.ndarray, days: np.ndarray, limit: float) -> Iterator[Implausible]:
-    """Close to close: jumps that are taken back were a wrong unit, those by a round factor look like splits."""
+    """Compares closes: reverted jumps are a wrong unit, jumps by a round factor look like splits."""
     move = np.diff(np.log(close))
     wide = np.flatnonzero(np.abs(move) > limit)
     splits = [i for i in wide if limit == MOVE and _split_ratio(move[i]) and not _taken_back(close, int(i))]
@@ -224,7 +224,7 @@ def _jumps(close: np.ndarray, days: np.ndarray, limit: float) -> Iterator[Implau
 
 
 def _split_ratio(move: float) -> str | None:
-    """`2:1` for a price that halved, `1:10` for one that rose tenfold."""
+    """Returns `2:1` for a price that halved, `1:10` for one that rose tenfold; None for other moves."""
     for ratio in SPLITS:
         if abs(abs(move) - np.log(ratio)) < SPLIT_ROOM:
             return f"{_whole(ratio)}" if move < 0 else ":".join(reversed(_whole(ratio).split(":")))
@@ -236,14 +236,14 @@ def _whole(ratio: float) -> str:
 
 
 def _taken_back(close: np.ndarray, i: int) -> bool:
-    """Does the price come back within SPIKE rows by one jump, or did it come from such a jump?"""
+    """Whether one jump within SPIKE rows reverts this move, before or after it."""
     move = np.diff(np.log(close))
     near = np.r_[move[max(0, i - SPIKE) : i], move[i + 1 : i + 1 + SPIKE]]
     return bool((np.abs(near + move[i]) < 2 * SPLIT_ROOM).any())
 
 
 def _repeats(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Implausible]:
-    """Prices of the day before once more, or a stretch of rows that was copied from elsewhere."""
+    """Finds bars that repeat the prices of the day before, or a run of rows copied from elsewhere."""
     rows = np.ascontiguousarray(bars[["Open", "High", "Low", "Close"]].to_numpy())
     _, group = np.unique(rows, axis=0, return_inverse=True)
     group = group.ravel()
@@ -271,7 +271,7 @@ def _repeats(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Implausible]:
 
 
 def _runs(values: np.ndarray) -> list[tuple[int, int]]:
-    """Start and stop of each stretch of equal values."""
+    """Returns start and stop of each run of equal values."""
     edges = np.flatnonzero(np.diff(values)) + 1
     return list(zip(np.r_[0, edges].tolist(), np.r_[edges, len(values)].tolist(), strict=True))
 
@@ -301,7 +301,7 @@ def _volume(bars: pd.DataFrame, days: np.ndarray) -> Iterator[Implausible]:
     )
     if empty[1] - empty[0] >= NO_VOLUME:
         what = f"no volume on {_count(empty[1] - empty[0], 'bar')} from {days[empty[0]]} to {days[empty[1] - 1]}"
-        yield Implausible("volume", f"{what}: vwap_20 is no number there; cut the history, or fill the volume")
+        yield Implausible("volume", f"{what}: vwap_20 is NaN there; cut the history, or fill the volume")
     around = bars["Volume"].where(volume > 0).rolling(2 * 20 + 1, center=True, min_periods=20).median().to_numpy()
     if len(wide := np.flatnonzero(volume > VOLUME * around)):
         i = int(wide[0])

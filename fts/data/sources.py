@@ -1,4 +1,4 @@
-"""Where daily bars come from: the arch package (no network), Yahoo, or a file of the user's own."""
+"""Sources of daily bars: the package arch (no network), Yahoo, or a file of the user."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ AS_IT_STANDS = ReadOptions()
 
 
 class SourceFailed(RuntimeError):
-    """A source gave no bars: no network, an unknown ticker, no such file."""
+    """A source returned no bars: no network, an unknown ticker, no such file."""
 
 
 def bundled_sp500() -> pd.DataFrame:
-    """S&P 500, 5,031 rows, 1999-01-04 to 2018-12-31, unadjusted."""
+    """Returns the S&P 500, 5,031 rows, 1999-01-04 to 2018-12-31, unadjusted."""
     return check_bars(_of_arch("sp500"), "arch.data.sp500")
 
 
 def bundled_nasdaq() -> pd.DataFrame:
-    """Nasdaq Composite, 5,031 rows, 1999-01-04 to 2018-12-31, unadjusted."""
+    """Returns the Nasdaq Composite, 5,031 rows, 1999-01-04 to 2018-12-31, unadjusted."""
     return check_bars(_of_arch("nasdaq"), "arch.data.nasdaq")
 
 
 def bundled_vix() -> pd.Series:
-    """VIX closes, 1,259 days, 2014-01-03 to 2019-01-03; FRED's empty rows (holidays) are left out."""
+    """Returns VIX closes, 1,259 days, 2014-01-03 to 2019-01-03; FRED's empty rows (holidays) are dropped."""
     return check_closes(_of_arch("vix").rename(columns={"vix": "Close"}), "arch.data.vix")
 
 
 def _of_arch(name: str) -> pd.DataFrame:
-    """What arch.data.NAME.load() gives. Its file is read in place: importing arch costs 1.2 s, and more of statsmodels.
+    """Returns arch.data.NAME.load(), read from its file: importing arch costs 1.2 s, mostly for statsmodels.
 
-    Raises SourceFailed when arch is not installed.
+    Raises SourceFailed if arch is not installed.
     """
     arch = find_spec("arch")
     if arch is None or not arch.submodule_search_locations:
-        raise SourceFailed("the bundled bars come with the package arch, which is missing: {installing('arch>=8')}")
+        raise SourceFailed("the bundled bars come with the package arch, which is missing; install arch>=8")
     file = Path(arch.submodule_search_locations[0], "data", name, f"{name}.csv.gz")
     if not file.is_file():  # a version that keeps it elsewhere
         frame: pd.DataFrame = import_module(f"arch.data.{name}").load()
@@ -70,24 +70,24 @@ def bundled(ticker: str) -> pd.DataFrame:
 
 
 def yahoo(ticker: str) -> pd.DataFrame:
-    """All daily bars of a ticker, adjusted for splits and dividends. Raises SourceFailed, BadBars."""
+    """Returns all daily bars of a ticker, adjusted for splits and dividends. Raises SourceFailed, BadBars."""
     return check_bars(_download(ticker), f"Yahoo {ticker}")
 
 
 def yahoo_vix() -> pd.Series:
-    """All closes of ^VIX. Raises SourceFailed, BadBars."""
+    """Returns all closes of ^VIX. Raises SourceFailed, BadBars."""
     return check_closes(_download("^VIX"), "Yahoo ^VIX")
 
 
 def _download(ticker: str) -> pd.DataFrame:
     import logging
 
-    import yfinance  # here, not above: 0.3 s and a network client that an offline build never needs
+    import yfinance  # here, not above: 0.3 s and a network client that an offline build does not need
 
-    logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # it prints the same failure twice; ours says it once
+    logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # it prints the failure that we raise
     try:
         frame = yfinance.Ticker(ticker).history(period="max", interval="1d", auto_adjust=True)
-    except (OSError, yfinance.exceptions.YFException) as error:  # curl's and requests' errors are OSErrors
+    except (OSError, yfinance.exceptions.YFException) as error:  # errors of curl and requests are OSErrors
         reason = str(error).split(" See http")[0].strip(". \n")[:160] or type(error).__name__
         raise SourceFailed(
             f"could not download {ticker} from Yahoo ({reason}); check the network, or use the bundled bars or a file"
@@ -97,13 +97,13 @@ def _download(ticker: str) -> pd.DataFrame:
             f"Yahoo sent no bars for {ticker}; check the ticker and the network, or use the bundled bars or a file"
         )
     today = pd.Timestamp.now(frame.index.tz).normalize()
-    closed: pd.DataFrame = frame[frame.index < today]  # the bar of the running day still changes
+    closed: pd.DataFrame = frame[frame.index < today]  # today's bar still changes
     return closed
 
 
 @dataclass(frozen=True)
 class Taken:
-    """Checked bars of one source, what was recognised in them, and what looks wrong between their rows."""
+    """Checked bars of one source, the recognised layout, and the findings."""
 
     bars: pd.DataFrame
     origin: str  # the file's name, or the source and ticker
@@ -111,7 +111,7 @@ class Taken:
     findings: tuple[Implausible, ...]
 
     def lines(self, accepted: Container[str] = ()) -> tuple[str, ...]:
-        """A summary for a person, to be read before anything is registered."""
+        """Returns a summary for a person, to read before anything is registered."""
         facts, seen = self.facts(), self.layout
         other = {name: column for name, column in seen.columns.items() if name.lower() != column.lower()}
         columns = ", ".join(f"{name} from {column!r}" for name, column in other.items()) or "as named"
@@ -129,7 +129,7 @@ class Taken:
         )
 
     def facts(self) -> dict[str, Any]:
-        """The same for a program."""
+        """Returns the summary for a program."""
         days = self.bars.index.to_numpy().astype("datetime64[D]")
         gap, move = widest_gap(days), largest_move(self.bars)
         return {
@@ -151,13 +151,13 @@ def _weight(finding: Implausible, accepted: Container[str]) -> str:
 
 
 def take(bars: pd.DataFrame, origin: str, adjusted: str) -> Taken:
-    """Bars of a source with a layout of its own, judged."""
+    """Returns bars of a source with known layout, and their findings."""
     layout = Layout("", "oldest first", "", "", {}, adjusted)
     return Taken(bars, origin, layout, find_implausible(bars))
 
 
 def take_file(path: Path, reading: ReadOptions = AS_IT_STANDS) -> Taken:
-    """The bars of a csv or parquet file in any layout of a public source. Raises SourceFailed, BadBars."""
+    """Reads the bars of a csv or parquet file in any known layout. Raises SourceFailed, BadBars."""
     frame, layout = _read(path, reading)
     if "Volume" not in frame or _all_zero(frame["Volume"]):
         frame["Volume"] = 1.0
@@ -167,7 +167,7 @@ def take_file(path: Path, reading: ReadOptions = AS_IT_STANDS) -> Taken:
 
 
 def take_closes(path: Path, reading: ReadOptions = AS_IT_STANDS) -> Taken:
-    """The VIX closes of a file; other columns are left out. Raises SourceFailed, BadBars."""
+    """Reads the VIX closes of a file; other columns are dropped. Raises SourceFailed, BadBars."""
     frame, layout = _read(path, reading, wanted=("Close",))
     closes = check_closes(frame, path.name).to_frame()
     return Taken(closes, path.name, layout, find_implausible(closes))

@@ -1,4 +1,4 @@
-"""Cuts a history into train, validation and test, so that no window and no label reaches across a border."""
+"""Cuts a history into train, validation and test, so that no window and no label crosses a border."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MIN_POSITIVES = 30  # a constant predictor's loss on 19 validation samples had s
 
 
 class BadSplit(ValueError):
-    """A split that cannot be used: wrong order, unknown fields, or an empty part."""
+    """An unusable split: wrong order, unknown fields, or an empty part."""
 
 
 class SplitTooSmall(BadSplit):
-    """Too few windows or positives in a part for its numbers to mean anything."""
+    """A part has too few windows or positives for meaningful scores."""
 
 
 @dataclass(frozen=True)
 class DateSplit:
-    """Train through `train_end`, validation through `val_end` (both included), test after it."""
+    """Train until `train_end`, validation until `val_end` (both included), then test."""
 
     train_end: date = date(2022, 12, 31)
     val_end: date = date(2024, 12, 31)
@@ -36,7 +36,7 @@ class DateSplit:
 
 @dataclass(frozen=True)
 class FractionSplit:
-    """The first `train` of the rows, then `val` of them, the rest is test."""
+    """The first `train` share of the rows, then `val`; the rest is test."""
 
     train: float = 0.70
     val: float = 0.15
@@ -56,7 +56,7 @@ class Borders:
     train_stop: int
     val_stop: int
     n_rows: int
-    text: str  # how it was chosen and where the borders lie, for a person
+    text: str  # how it was chosen and where the borders are, for a person
 
     def part(self, name: str) -> tuple[int, int]:
         return {
@@ -67,7 +67,7 @@ class Borders:
 
 
 def parse(content: Mapping[str, Any] | None) -> Split | None:
-    """{} -> None (choose); {"train_end": "2022-12-31", "val_end": "2024-12-31"} by date; {"train": 0.7, "val": 0.15}.
+    """Parses {"train_end": "2022-12-31", "val_end": "2024-12-31"} or {"train": 0.7, "val": 0.15}; {} is None (choose).
 
     Raises BadSplit.
     """
@@ -86,9 +86,9 @@ def parse(content: Mapping[str, Any] | None) -> Split | None:
 
 
 def borders(dates: np.ndarray, split: Split | None = None) -> Borders:
-    """Where the split cuts `dates` (T days, rising, datetime64[D]).
+    """Returns the borders of the split in `dates` (T days, rising, datetime64[D]).
 
-    None: the default dates if all three parts get rows, else by fraction. Raises BadSplit when train or
+    None: the default dates if all three parts get rows, else by fraction. Raises BadSplit if train or
     validation would be empty.
     """
     chosen, why = (split, "as asked") if split is not None else _choose(dates)
@@ -110,7 +110,7 @@ def borders(dates: np.ndarray, split: Split | None = None) -> Borders:
 
 
 def _choose(dates: np.ndarray) -> tuple[Split, str]:
-    """By date when all three parts of the default get rows, else by fraction; the reason goes into the record."""
+    """Returns the default dates if all three parts get rows, else fractions; with the reason, for the record."""
     default = DateSplit()
     last, first = dates[-1], dates[0]
     if last <= np.datetime64(default.val_end, "D"):
@@ -125,14 +125,14 @@ def _span(dates: np.ndarray, start: int, stop: int) -> str:
 
 
 def window_ends(start: int, stop: int, context: int, horizon: int) -> np.ndarray:
-    """int64 positions e of the last row of each window of [start, stop): rows e-context+1..e+horizon all lie inside."""
+    """Returns int64 positions e of each window's last row: rows e-context+1..e+horizon are all inside [start, stop)."""
     return np.arange(start + context - 1, stop - horizon, dtype=np.int64)
 
 
 def check_counts(y_T: np.ndarray, train_ends: np.ndarray, val_ends: np.ndarray, min_positives: int, text: str) -> None:
     """Raises SplitTooSmall unless validation has `min_positives` of each class, and train both classes.
 
-    Few negatives make a score as noisy as few positives: AUC and loss rest on the rarer class (lesson 1).
+    Few negatives make a score as noisy as few positives: AUC and loss depend on the rarer class (lesson 1).
     """
     n_val, n_pos = len(val_ends), int(y_T[val_ends].sum())
     n_train, n_train_pos = len(train_ends), int(y_T[train_ends].sum())

@@ -1,4 +1,4 @@
-"""Reads a file as a table: finds its header among other lines, and the columns and rows that belong below it."""
+"""Reads a file as a table: finds the header among other lines, and its columns and rows."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-HEADER_WITHIN = 50  # rows: some sources write titles and addresses above their header
+HEADER_WITHIN = 50  # rows: some sources write titles and addresses above the header
 
 
 @dataclass(frozen=True)
 class Table:
-    """A file as columns: text cells, numbers or times."""
+    """A file as columns of text cells, numbers or times."""
 
     header: Header
     columns: list[np.ndarray]
-    text: str  # how it was written
-    numbers: np.ndarray  # of the rows in the file, from 1
+    text: str  # encoding of the text
+    numbers: np.ndarray  # row numbers in the file, from 1
     separator: str = ""
     notes: tuple[str, ...] = ()
-    name: str | None = None  # of the stock that was chosen
+    name: str | None = None  # of the chosen stock
 
     def rows(self, kept: np.ndarray, *notes: str) -> Table:
         cut = [column[kept] for column in self.columns]
@@ -43,12 +43,12 @@ class Table:
 
 
 def read_table(path: Path, asked: Mapping[str, str]) -> Table:
-    """The table in a file; `asked`: columns that a person named, by which its header is known. Raises BadBars."""
+    """Reads the table of a file; `asked`: column names given by the user, which identify the header. Raises BadBars."""
     return _parquet(path) if is_parquet(path) else _csv(path, asked)
 
 
 def is_parquet(path: Path) -> bool:
-    """By its first bytes; by its ending where it has none."""
+    """Detects parquet by the first bytes; by the suffix if the file is empty."""
     with path.open("rb") as source:
         start = source.read(4)
     return start == b"PAR1" or (not start and path.suffix.lower() == ".parquet")
@@ -84,7 +84,7 @@ def _index_name(index: pd.Index, level: int) -> str:
 
 
 def _levels(labels: list[tuple[str, ...]]) -> Header:
-    """Columns of two levels: the one that names fields, and the tickers."""
+    """Returns a header for columns of two levels: fields and tickers, in either order."""
     first = sum(field_of(label[0]) is not None for label in labels)
     second = sum(field_of(label[1]) is not None for label in labels)
     at, other = (0, 1) if first >= second else (1, 0)
@@ -97,7 +97,7 @@ def _levels(labels: list[tuple[str, ...]]) -> Header:
 
 
 def _array(column: pd.Series) -> np.ndarray:
-    """Numbers as float64 or whole numbers, times without their zone, everything else as text."""
+    """Returns numbers as float64 or int64, times without their zone, everything else as text."""
     if pd.api.types.is_datetime64_any_dtype(column):
         times = pd.DatetimeIndex(column)
         return (times.tz_localize(None) if times.tz is not None else times).to_numpy()
@@ -146,12 +146,12 @@ def _csv(path: Path, asked: Mapping[str, str]) -> Table:
 
 
 def _like_header(row: Sequence[str], asked: Mapping[str, str]) -> int:
-    wanted = {plain_name(name) for name in asked.values() if not name.isdigit()}  # those are positions
+    wanted = {plain_name(name) for name in asked.values() if not name.isdigit()}  # numbers are positions
     return recognised(row) + len(wanted & ({plain_name(cell) for cell in row} - {""}))
 
 
 def _header(rows: list[list[str]], at: int) -> tuple[Header, int]:
-    """The header that begins or ends in row `at`, and where the data begin."""
+    """Returns the header that starts or ends in row `at`, and the row where the data starts."""
     names, start = rows[at], at + 1
     below = rows[at + 1] if at + 1 < len(rows) else []
     above = rows[at - 1] if at else []
@@ -176,7 +176,7 @@ def _header(rows: list[list[str]], at: int) -> tuple[Header, int]:
 
 
 def _names_tickers(names: list[str], row: list[str], spread: bool = False) -> bool:
-    """Is this the line of tickers beside a line of fields (yfinance: Ticker,SPX,SPX,...)?"""
+    """Whether this is the line of tickers next to a line of fields (yfinance: Ticker,SPX,SPX,...)."""
     fields = [i for i, name in enumerate(names) if i and field_of(name) in COLUMNS]
     if len(fields) < 2 or len(row) < len(names) - 1 or looks_like_day(row[0]):
         return False
@@ -187,7 +187,7 @@ def _names_tickers(names: list[str], row: list[str], spread: bool = False) -> bo
 
 
 def _spread(row: list[str]) -> list[str]:
-    """Merged cells of a spreadsheet leave blanks to the right."""
+    """Fills the blanks that merged cells of a spreadsheet leave to their right."""
     spread: list[str] = []
     for i, cell in enumerate(row):
         spread.append(cell or (spread[-1] if i > 1 else ""))
@@ -199,9 +199,9 @@ def is_number(cell: str) -> bool:
 
 
 def _no_header(rows: list[list[str]], asked: Mapping[str, str], origin: str) -> tuple[Header, int]:
-    """Date, perhaps a time, then Open High Low Close and perhaps Volume, as MetaTrader writes them; or as asked.
+    """Returns columns in MetaTrader's order (Date, time, Open, High, Low, Close, Volume), or positions as asked.
 
-    A first line of words above a line with a date is a header in a language that is not known here.
+    A first line of words above a line with a date is a header in an unknown language.
     """
     first = rows[0]
     if len(rows) > 1 and len(first) > 1 and all(first) and not any(map(is_number, first)) and _is_dated(rows[1]):
@@ -228,7 +228,7 @@ def _is_dated(row: list[str]) -> bool:
 
 
 def _unnamed_index(header: Header, body: list[list[str]], asked: Mapping[str, str]) -> Header:
-    """R and pandas leave the first column's name blank or out: it holds the dates where no other column does."""
+    """Names the first column, which R and pandas leave blank or out, Date if no other column has dates."""
     names, tickers = list(header.names), list(header.tickers)
     if body and all(len(row) == len(names) + 1 and row[-1] for row in body[:20]):
         names, tickers = ["", *names], [None, *tickers]
@@ -245,7 +245,7 @@ def _is_day(cell: str) -> bool:
 
 
 def _without_repeats(table: Table) -> Table:
-    """Without header lines in the middle, where somebody appended one file to another."""
+    """Drops repeated header lines, where one file was appended to another."""
     known = [i for i, name in enumerate(table.header.names) if field_of(name) is not None][:6]
     if not known or not len(table.numbers):
         return table

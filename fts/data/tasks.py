@@ -1,4 +1,4 @@
-"""What a cell predicts, by name: the tasks, without the libraries that compute their labels."""
+"""The tasks that a cell may predict, by name; computing labels is in fts.data.labels."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class UnknownTask(ValueError):
 
 @dataclass(frozen=True)
 class Task:
-    """Will the price rise by at least `percent` within the horizon?"""
+    """The question whether the price rises by at least `percent` within the horizon."""
 
     name: str  # threshold_1pct
     percent: float
-    on: str  # high: any high within the horizon counts; close: only closes do
+    on: str  # high: any high within the horizon counts; close: only closes count
 
     @property
     def definition(self) -> str:
-        """The versioned name: v1 was the earlier scripts' rule on closes, v2 their corrected one on highs."""
+        """The versioned name: v1 is the earlier scripts' rule on closes, v2 their corrected rule on highs."""
         return f"threshold_{self.percent:g}pct.{'high.v2' if self.on == 'high' else 'close.v1'}"
 
     @property
@@ -32,7 +32,7 @@ class Task:
 
 
 def task(name: str) -> Task:
-    """`threshold_1pct`, `threshold_1pct_close`, `threshold_0.5pct` ... Raises UnknownTask."""
+    """Parses `threshold_1pct`, `threshold_1pct_close`, `threshold_0.5pct` ... Raises UnknownTask."""
     match = _NAME.fullmatch(name)
     percent = float(match[1]) if match else 0.0
     if not match or percent <= 0 or name != f"threshold_{percent:g}pct{match[2] or ''}":
@@ -44,7 +44,7 @@ def task(name: str) -> Task:
 
 
 def is_task(name: str) -> bool:
-    """Whether `task` knows it."""
+    """Whether `task` accepts this name."""
     try:
         task(name)
     except UnknownTask:
@@ -52,7 +52,7 @@ def is_task(name: str) -> bool:
     return True
 
 
-# the ones of the study; `task` knows the general form
+# the tasks of the study; `task` accepts any percentage
 TASKS: dict[str, Task] = {
     name: task(name) for name in ("threshold_1pct", "threshold_1pct_close", "threshold_2pct", "threshold_0.5pct")
 }

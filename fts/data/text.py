@@ -1,4 +1,4 @@
-"""Opens a text file of bars: unpacks it, decodes it and cuts it into cells, or says what it is instead."""
+"""Opens a text file of bars: decompresses and decodes it and splits it into cells, or says what else the file is."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LARGEST = 1 << 30  # bytes of text: 20 million daily bars; a packed file may claim more than the memory holds
+LARGEST = 1 << 30  # bytes of text: 20 million daily bars; a compressed file may be larger than the memory
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "|", " ": "space"}
 _COMMENTS = ("#", "//")
-_OTHER = (  # how a file begins that is no text -> what it is, and the cure
+_OTHER = (  # first bytes of files that are not text -> what it is, and the cure
     (b"PK\x03\x04", "a zip file", ""),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook", "save it as CSV"),
     (b"BZh", "compressed by bzip2", "unpack it first"),
@@ -39,12 +39,12 @@ class Cells:
 
     rows: list[list[str]]
     separator: str
-    encoding: str  # as a person calls it: UTF-8
-    notes: tuple[str, ...] = ()  # what was left out: comment lines
+    encoding: str  # for people: UTF-8
+    notes: tuple[str, ...] = ()  # what was dropped, such as comment lines
 
 
 def read_cells(path: Path, score: Callable[[list[list[str]]], int]) -> Cells:
-    """The cells of a file, split by the separator that `score` of its first rows likes best. Raises BadBars."""
+    """Returns the cells of a file, split by the separator with the best `score` of the first rows. Raises BadBars."""
     text, encoding, notes = decode(unpack(path.read_bytes(), path.name), path.name)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     declared = None
@@ -72,7 +72,7 @@ def read_cells(path: Path, score: Callable[[list[list[str]]], int]) -> Cells:
 
 
 def _header_in_comment(lines: list[str], kept: list[str], score: Callable[[list[list[str]]], int]) -> str | None:
-    """The header, when it stands in a comment line: `# Date,Open,High,Low,Close,Volume`."""
+    """Returns the header if it is in a comment line: `# Date,Open,High,Low,Close,Volume`."""
     if any(score(_split(kept[:60], sign, "")) >= 3 for sign in SEPARATORS):
         return None
     for line in lines[:50]:
@@ -83,7 +83,7 @@ def _header_in_comment(lines: list[str], kept: list[str], score: Callable[[list[
 
 
 def _split(lines: list[str], separator: str, name: str, strict: bool = False) -> list[list[str]]:
-    """`strict`: a quote that is opened and never closed is an error; otherwise it swallows the rest of the file."""
+    """Splits lines into cells. `strict`: an unclosed quote is an error; otherwise it takes the rest of the file."""
     text = io.StringIO("\n".join(lines), newline="")
     try:
         rows = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=strict)
@@ -93,7 +93,7 @@ def _split(lines: list[str], separator: str, name: str, strict: bool = False) ->
 
 
 def unpack(data: bytes, name: str) -> bytes:
-    """The bytes of the one text in a .gz or .zip; other bytes as they are. Raises BadBars for what is no text."""
+    """Returns the only file in a .gz or .zip; other bytes unchanged. Raises BadBars for data that is not text."""
     if data[:2] == b"\x1f\x8b":
         return _gunzip(data, name)
     if data[:4] == b"PK\x03\x04":
@@ -142,7 +142,7 @@ def _limited(data: bytes, name: str) -> bytes:
 
 
 def decode(data: bytes, name: str) -> tuple[str, str, tuple[str, ...]]:
-    """Text, encoding and what to know about it. Raises BadBars for bytes that are no text."""
+    """Returns text, encoding and notes. Raises BadBars for bytes that are not text."""
     for mark, codec, words in (
         (b"\xef\xbb\xbf", "utf-8-sig", "UTF-8"),
         (b"\xff\xfe\x00\x00", "utf-32", "UTF-32"),

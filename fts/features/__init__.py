@@ -1,1 +1,1 @@
-"""Indicators of daily bars, by tier, and the proof that none of them sees tomorrow."""
+"""Indicators of daily bars, by tier, and the check that none of them uses future bars."""

@@ -1,4 +1,4 @@
-"""How far the features have wandered from what the model is trained on (prices once stood 6.5x higher: lesson 22)."""
+"""Measures how far features have drifted from the training rows (prices were once 6.5 times as high: lesson 22)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import pandas as pd
 
 
 def drift_table(features: pd.DataFrame, train_stop: int, val_stop: int) -> pd.DataFrame:
-    """One row per feature: mean and sd in train [0, train_stop), validation and test, and how the later ones compare.
+    """Returns one row per feature: mean and sd in train [0, train_stop), validation and test, and their comparison.
 
     `{part}_mean_ratio` = mean / train mean, `{part}_sd_ratio` = sd / train sd, `{part}_shift` = (mean - train mean) /
-    train sd. Looks at features only, never at labels.
+    train sd. Uses features only, never labels.
     """
     x_TF = features.to_numpy(np.float64)
     train_F, sd_F = _mean_sd(x_TF[:train_stop])
     columns = {"feature": list(features.columns), "train_mean": train_F, "train_sd": sd_F}
     for name, x in (("val", x_TF[train_stop:val_stop]), ("test", x_TF[val_stop:])):
         mean_F, later_sd_F = _mean_sd(x)
-        with np.errstate(divide="ignore", invalid="ignore"):  # a feature without spread in train has no ratio
+        with np.errstate(divide="ignore", invalid="ignore"):  # a feature that is constant in train has no ratio
             columns |= {
                 f"{name}_mean": mean_F,
                 f"{name}_sd": later_sd_F,

@@ -1,9 +1,9 @@
-"""Shows that no feature of this data sees tomorrow: each day's value is the same when the history ends on that day.
+"""Checks that no feature of this data uses the future: a day's value must be the same if the history ends on that day.
 
-Ten cuts find the common leaks quickly; then every single day is tried as the last one, because a leak of one day ahead
-on a few dates shows in no other cut. What is compared is what counts: the stored value of a day with the value that was
-known on its evening. It proves nothing of other data, of bars that were corrected later (adjusted prices, revised
-volumes), or of labels and splits.
+Ten cuts find the common leaks quickly; then every single day is tested as the last one, because a leak of one day
+on a few dates shows in no other cut. The stored value of a day is compared with the value computed from the bars up to
+that day. The check does not cover other data, bars that were corrected later (adjusted prices, revised volumes), labels
+or splits.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 class LeakyFeature(ValueError):
-    """A feature of the past changed when the future was cut away."""
+    """A feature's past value changed when later bars were removed."""
 
     def __init__(self, feature: str, day: pd.Timestamp, cut: pd.Timestamp) -> None:
         super().__init__(
-            f"{feature} sees the future: its value on {day:%Y-%m-%d} ({day:%a}) is another one when the data ends on "
+            f"{feature} sees the future: its value on {day:%Y-%m-%d} ({day:%a}) changes when the data ends on "
             f"{'that day' if cut == day else f'{cut:%Y-%m-%d}'}; it may only use bars up to its own day"
         )
         self.feature, self.day = feature, day
 
 
-_PROVEN: set[tuple[str, tuple[Feature, ...]]] = set()  # histories of this process that were tried day by day
+_PROVEN: set[tuple[str, tuple[Feature, ...]]] = set()  # histories that this process has checked day by day
 
 
 def truncation_check(
@@ -41,10 +41,10 @@ def truncation_check(
     cuts: Sequence[pd.Timestamp] | None = None,
     used_from: pd.Timestamp | None = None,
 ) -> tuple[pd.Timestamp, ...]:
-    """Recompute every feature of `tier` on data that ends at each of `cuts`, and return them.
+    """Recomputes every feature of `tier` on data that ends at each of `cuts`, and returns the cuts.
 
-    Default: `default_cuts`, and then every day from `used_from` on, the first day whose values are kept. 5,031 days of
-    25 features take about 10 s. Raises LeakyFeature naming the feature and the first day found to change.
+    Default: `default_cuts`, then every day from `used_from` on, the first day whose values are kept. 5,031 days of
+    25 features take about 10 s. Raises LeakyFeature with the feature and the first changed day.
     """
     features = tier_features(tier) if isinstance(tier, str) else tier
     inputs = Inputs(bars, vix)
@@ -67,7 +67,7 @@ def truncation_check(
 def _every_day(
     inputs: Inputs, features: Mapping[str, Feature], whole: Mapping[str, np.ndarray], first: int = 0
 ) -> None:
-    """Raises LeakyFeature for the first day from row `first` on with other values when the history ends on it."""
+    """Raises LeakyFeature for the first day from row `first` on whose values change when the history ends on it."""
     proven = f"{first} {_fingerprint(inputs)}", tuple(features.values())
     if proven in _PROVEN:
         return
@@ -80,7 +80,7 @@ def _every_day(
 
 
 def _fingerprint(inputs: Inputs) -> str:
-    """md5 of days and values."""
+    """Returns the md5 of days and values."""
     found = hashlib.md5(usedforsecurity=False)
     for table in (inputs.bars, inputs.vix):
         if table is not None:
@@ -89,9 +89,9 @@ def _fingerprint(inputs: Inputs) -> str:
 
 
 def default_cuts(dates: pd.DatetimeIndex) -> list[pd.Timestamp]:
-    """Two days of each weekday, spread over the history after the warm-up, and the day before the last.
+    """Returns two days of each weekday, spread over the history after the warm-up, and the day before the last.
 
-    Each weekday, because a feature that leaks within the week looks clean when the data ends on a Friday.
+    Each weekday, because a feature that leaks within the week does not change when the data ends on a Friday.
     """
     start = min(250, len(dates) // 2)
     places = np.linspace(start, max(start, len(dates) - 2), 10).astype(int)
@@ -103,6 +103,6 @@ def default_cuts(dates: pd.DatetimeIndex) -> list[pd.Timestamp]:
 
 
 def _changed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Positions where two float64 columns differ in a bit; two unknowns are equal whatever their NaN's bits are."""
+    """Returns positions where two float64 columns differ in a bit; two NaNs are equal, whatever their bits."""
     different = a.view(np.int64) != b.view(np.int64)
     return np.flatnonzero(different & ~(np.isnan(a) & np.isnan(b)))

@@ -1,4 +1,4 @@
-"""Which features a tier has, in order: name -> function of the bars (and of the VIX), as data."""
+"""The features of each tier, in order, as data: name -> function of the bars (and of the VIX)."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ import pandas as pd
 
 from fts.features import indicators as ta
 
-WARM_UP = 199  # rows: sma_200 is the slowest; the first 199 rows of a history are not used
+WARM_UP = 199  # rows; sma_200 is the slowest: the first 199 rows of a history are not used
 
 
 class FeatureUnknown(ValueError):
-    """A feature has no number where it should have one, or a tier lacks its inputs."""
+    """A feature is NaN where it must have a value, or inputs of a tier are missing."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a feature may look at: bars up to some day, and VIX closes up to the same day."""
+    """The inputs of a feature: bars up to some day, and VIX closes up to the same day."""
 
     bars: pd.DataFrame
     vix: pd.Series | None = None
     _columns: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     def column(self, name: str) -> np.ndarray:
-        """One column of the bars as float64[T]; many features ask for the same."""
+        """Returns one column of the bars as float64[T]; cached, because many features use the same."""
         if name not in self._columns:
             self._columns[name] = self.bars[name].to_numpy(np.float64)
         return self._columns[name]
 
     def until(self, last: pd.Timestamp) -> Inputs:
-        """What was known on the evening of `last`."""
+        """Returns the inputs known on the evening of `last`."""
         return Inputs(self.bars.loc[:last], None if self.vix is None else self.vix.loc[:last])
 
 
-Feature = Callable[[Inputs], np.ndarray]  # float64[T], one value for each bar, NaN while warming up
+Feature = Callable[[Inputs], np.ndarray]  # float64[T], one value per bar, NaN while warming up
 
 
 def build(bars: pd.DataFrame, tier: str, vix: pd.Series | None = None) -> pd.DataFrame:
-    """The tier's features without the warm-up: T-199 rows of float64, index as `bars`.
+    """Returns the tier's features without the warm-up: T-199 rows of float64, index as `bars`.
 
-    For tiers with VIX features the rows outside the VIX history are left out. Raises FeatureUnknown.
+    For tiers with VIX features the rows outside the VIX history are dropped. Raises FeatureUnknown.
     """
     if needs_vix(tier) and vix is None:
         raise FeatureUnknown(f"tier {tier} needs VIX closes; give them, or take tier a25")
@@ -63,7 +63,7 @@ def build(bars: pd.DataFrame, tier: str, vix: pd.Series | None = None) -> pd.Dat
 
 
 def first_day(bars: pd.DataFrame, tier: str, vix: pd.Series | None = None) -> pd.Timestamp | None:
-    """The first day whose features are kept: after the warm-up of the bars, and of the VIX; None: there is none."""
+    """Returns the first day whose features are kept, after the warm-up of bars and VIX; None if there is none."""
     days = bars.index[WARM_UP:]
     if vix is not None and needs_vix(tier):
         days = days[days >= vix.index[min(ta.VIX_WARM_UP, len(vix) - 1)]]
@@ -71,7 +71,7 @@ def first_day(bars: pd.DataFrame, tier: str, vix: pd.Series | None = None) -> pd
 
 
 def compute(inputs: Inputs, features: Mapping[str, Feature]) -> pd.DataFrame:
-    """All rows, warm-up included (NaN)."""
+    """Returns all rows, including the warm-up (NaN)."""
     return pd.DataFrame({name: function(inputs) for name, function in features.items()}, index=inputs.bars.index)
 
 
@@ -80,7 +80,7 @@ def needs_vix(tier: str) -> bool:
 
 
 def levels_of(tier: str) -> tuple[int, ...]:
-    """Positions of the tier's features in units of price or volume."""
+    """Returns the indices of the tier's features in units of price or volume."""
     return tuple(n for n, name in enumerate(tier_features(tier)) if name in LEVELS)
 
 
@@ -91,7 +91,7 @@ def tier_features(tier: str) -> Mapping[str, Feature]:
 
 
 def _bar(function: Callable[..., np.ndarray], *columns: str, **arguments: int) -> Feature:
-    """A feature of some columns of the bars."""
+    """Makes a feature of some columns of the bars."""
 
     def feature(inputs: Inputs) -> np.ndarray:
         return function(*map(inputs.column, columns), **arguments)
@@ -100,7 +100,7 @@ def _bar(function: Callable[..., np.ndarray], *columns: str, **arguments: int) -
 
 
 def _weekly(function: Callable[..., np.ndarray], **arguments: int) -> Feature:
-    """A feature of the closes of finished weeks."""
+    """Makes a feature of the closes of finished weeks."""
 
     def feature(inputs: Inputs) -> np.ndarray:
         return ta.of_finished_weeks(inputs.bars["Close"], lambda closes: function(closes, **arguments))
@@ -109,7 +109,7 @@ def _weekly(function: Callable[..., np.ndarray], **arguments: int) -> Feature:
 
 
 def _vix(function: Callable[..., np.ndarray], **arguments: int) -> Feature:
-    """A feature of the VIX closes, on the VIX's own days, then read on the days of the bars.
+    """Makes a feature of the VIX closes, computed on the VIX's own days, then aligned to the days of the bars.
 
     The VIX closes at 16:15 New York time, the bars at 16:00; a decision for tomorrow may use both.
     """
@@ -117,7 +117,7 @@ def _vix(function: Callable[..., np.ndarray], **arguments: int) -> Feature:
     def feature(inputs: Inputs) -> np.ndarray:
         assert inputs.vix is not None, "a VIX feature was asked for without VIX closes"
         values = pd.Series(function(inputs.vix.to_numpy(np.float64), **arguments), index=inputs.vix.index)
-        # a day the VIX lacks keeps the last value; the join check allows this on at most 1 % of the days
+        # a day missing in the VIX keeps the last value; the join check allows this on at most 1 % of the days
         return values.reindex(inputs.bars.index, method="ffill").to_numpy()
 
     return feature
@@ -159,7 +159,7 @@ _VIX: dict[str, Feature] = {
     "vix_change_5d": _vix(ta.percent_change, days=5),
 }
 
-_RATIOS: dict[str, Feature] = {  # in units of the close itself: they mean the same at any price level
+_RATIOS: dict[str, Feature] = {  # relative to the close: they mean the same at any price level
     "return_1d": _bar(ta.log_return, "Close", days=1),
     "return_5d": _bar(ta.log_return, "Close", days=5),
     "return_20d": _bar(ta.log_return, "Close", days=20),
@@ -177,7 +177,7 @@ _RATIOS: dict[str, Feature] = {  # in units of the close itself: they mean the s
 }
 
 _UNIT_FREE = ("rsi_daily", "rsi_weekly", "stochrsi_daily", "stochrsi_weekly", "adx_14", "bb_percent_b")  # of a20
-LEVELS = frozenset({*_RAW, *_A20}) - {*_UNIT_FREE}  # in units of price or volume: a partial norm moves these
+LEVELS = frozenset({*_RAW, *_A20}) - {*_UNIT_FREE}  # in units of price or volume: a partial norm normalises these
 
 TIERS: Mapping[str, Mapping[str, Feature]] = MappingProxyType(
     {

@@ -1,4 +1,4 @@
-"""An architecture is named by what it is (`d512-L6-h8-ff2048`), and a model by everything that decides its weights."""
+"""Architectures, named by their shape (`d512-L6-h8-ff2048`), and the configuration that decides a model's weights."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from fts.frozen import dataclass
 
-# revin: every feature of a window relative to its own mean and spread. partial: those in units of price or volume.
-# +stats: the means and spreads of the window come back as one token.
+# revin: normalises each feature of a window by its own mean and standard deviation; partial: only those in units of
+# price or volume; +stats: also gives means and standard deviations of the window to the model, as one token.
 REVIN, NONE, PARTIAL, STATISTICS = "revin", "none", "partial", "+stats"
 NORMS = (REVIN, NONE, PARTIAL, REVIN + STATISTICS, PARTIAL + STATISTICS)
 
 
 @dataclass(frozen=True, order=True)
 class Architecture:
-    """The shape of the encoder: the part of a model that a search may vary within a budget."""
+    """The shape of the encoder, which a search may vary within a budget."""
 
     d_model: int
     n_layers: int
@@ -41,7 +41,7 @@ class Architecture:
 
     @classmethod
     def parse(cls, name: str) -> Architecture:
-        """The architecture called `name`; raises ValueError for a name of another form."""
+        """Returns the architecture named `name`. Raises ValueError for a malformed name."""
         found = re.fullmatch(r"d(\d{1,6})-L(\d{1,6})-h(\d{1,6})-ff(\d{1,6})", name)
         if not found:
             raise ValueError(f"{name!r} is no architecture; expected the form d512-L6-h8-ff2048")
@@ -59,9 +59,9 @@ class ModelConfig:
     stride: int = 5  # days between the starts of two tokens
     dropout: float = 0.1
     norm: str = "revin"
-    channel_independent: bool = False  # True: every feature is read alone, they meet in the head
+    channel_independent: bool = False  # True: the encoder reads each feature alone; the head combines them
     n_outputs: int = 1
-    levels: tuple[int, ...] = ()  # positions of the features that a partial norm moves; () with the other norms
+    levels: tuple[int, ...] = ()  # indices of the features that a partial norm normalises; () with other norms
 
     def __post_init__(self) -> None:
         for field in ("n_features", "context", "patch", "stride", "n_outputs"):
@@ -108,24 +108,24 @@ class ModelConfig:
 
     @property
     def has_statistics(self) -> bool:
-        """Whether a window's means and spreads are a token of their own."""
+        """Whether means and standard deviations of a window are one more token."""
         return self.norm.endswith(STATISTICS)
 
     @property
     def n_patches(self) -> int:
-        """Patches in a window."""
+        """Number of patches in a window."""
         return (self.context - self.patch) // self.stride + 1
 
     @property
     def n_tokens(self) -> int:
-        """Tokens in a window: its patches, and its statistics where they are one."""
+        """Number of tokens in a window: its patches, plus one for statistics."""
         return self.n_patches + self.has_statistics
 
     def to_json(self) -> dict[str, Any]:
         return {**self.fields(), "architecture": self.architecture.name}
 
     def fields(self) -> dict[str, Any]:
-        """As JSON has them; `levels` only where there are any, so that older models keep their description."""
+        """Returns the fields for JSON; `levels` only if not empty, so that older models keep their description."""
         every = asdict(self)
         levels = every.pop("levels")
         return {**every, "levels": list(levels)} if levels else every

@@ -1,4 +1,4 @@
-"""Which architectures belong to a budget, and how many parameters each one really has."""
+"""Lists the architectures of each budget, and counts their parameters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fts.model.architecture import PARTIAL, REVIN, Architecture, ModelConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BUDGETS = {  # label -> parameters it promises, kept to within TOLERANCE by count, not by name
-    "tiny": 16_000,  # for tests: a fixed handful of shapes, a whole trial takes about a second
+BUDGETS = {  # label -> nominal number of parameters; the counted number is within TOLERANCE
+    "tiny": 16_000,  # for tests: a few fixed shapes; a whole trial takes about a second
     "2M": 2_000_000,
     "20M": 20_000_000,
     "200M": 200_000_000,
@@ -34,11 +34,11 @@ TINY = (
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Trainable parameters, by the study's formula.
+    """Returns the number of trainable parameters, by the study's formula.
 
     (pF*d + d) + N*d + L*(4d^2 + 4d + 4d + 2*d*ff + ff + d) + 2d + (d*N*C + C) with p days in a patch, F features,
-    N patches, C outputs. Read channel by channel, a token holds one feature (F = 1 in the first term) and the head
-    sees F*N tokens. RevIN has no weights of its own here (no affine part), so the formula is exact with it. A token of
+    N patches, C outputs. With channel_independent a token holds one feature (F = 1 in the first term) and the head
+    sees F*N tokens. RevIN has no weights here (no affine part), so the formula is exact with it. A token of
     statistics (2F numbers) adds its embedding, its position, and its place in the head.
     """
     a = config.architecture
@@ -54,7 +54,7 @@ def count_parameters(config: ModelConfig) -> int:
 
 
 def weight_shapes(config: ModelConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of each weight of the model, by arithmetic: a file can be checked before a model is built."""
+    """Yields name and shape of each weight without building the model, so that a file can be checked first."""
     a = config.architecture
     d, ff, N = a.d_model, a.d_ff, config.n_tokens
     features = config.n_features if config.channel_independent else 1
@@ -113,14 +113,14 @@ def grid(
 
 
 def fits(budget: str, n_params: int) -> bool:
-    """Whether a counted size may carry the budget's label (tiny is a set of shapes and promises no size)."""
+    """Whether a counted size fits the budget (tiny is a set of shapes and fits any size)."""
     return budget == "tiny" or abs(n_params / BUDGETS[budget] - 1) <= TOLERANCE
 
 
 def _config(
     shape: Architecture, n_features: int, context: int, patch: int, stride: int, channel_independent: bool, norm: str
 ) -> ModelConfig:
-    """For counting: which features a partial norm moves changes no number of weights."""
+    """Returns a config for counting: the features that a partial norm changes do not matter."""
     return ModelConfig(
         shape,
         n_features,

@@ -1,4 +1,4 @@
-"""Dropout whose mask is a pure function of a seed: cheap on a CPU, and the same again after a resume or a recompute."""
+"""Dropout with a mask that is a pure function of a seed: fast on a CPU, and equal after a resume or a recompute."""
 
 # shapes: M sequences, N tokens, D width
 
@@ -9,14 +9,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-LEVELS = 256  # one random byte decides one activation, so a rate is rounded to 1/256 (0.1 -> 26/256 = 0.1016)
+LEVELS = 256  # one random byte per activation, so a rate is rounded to 1/256 (0.1 -> 26/256 = 0.1016)
 
 
 def branch_masks(x_MND: Tensor, rate: float, seed: int | None, layer: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
-    """Two masks like x, of 0 and 1/(1-rate), for the two branches of a layer, from one draw; None if nothing drops.
+    """Returns two masks like x, of 0 and 1/(1-rate), for the two branches of a layer; (None, None) without dropout.
 
-    torch's own dropout takes 10 ns an element on a CPU (bernoulli from one Mersenne word each), as long as a matrix
-    product of the narrow shapes; one byte of a word drawn for eight takes 1.3 ns.
+    torch's own dropout takes 10 ns per element on a CPU (bernoulli from one Mersenne word each), as long as a matrix
+    product of the narrow shapes; one random word for eight takes 1.3 ns per element.
     """
     if seed is None or not rate:
         return None, None
@@ -25,12 +25,12 @@ def branch_masks(x_MND: Tensor, rate: float, seed: int | None, layer: int) -> tu
 
 
 def drop_mask(x_MND: Tensor, rate: float, seed: int) -> Tensor:
-    """One mask like x, of 0 and 1/(1-rate)."""
+    """Returns one mask like x, of 0 and 1/(1-rate)."""
     return _draw(tuple(x_MND.shape), rate, _mix(seed, 0), x_MND)
 
 
 def add_dropped(x_MND: Tensor, branch_MND: Tensor, mask_MND: Tensor | None) -> Tensor:
-    """x + branch * mask in one pass over memory."""
+    """Returns x + branch * mask in one pass over memory."""
     return x_MND + branch_MND if mask_MND is None else torch.addcmul(x_MND, branch_MND, mask_MND)
 
 
@@ -40,7 +40,7 @@ def _draw(shape: tuple[int, ...], rate: float, seed: int, like: Tensor) -> Tenso
         n *= size
     words = torch.empty(-(-n // 8), dtype=torch.int64, device=like.device)
     words.random_(-(2**63), None, generator=_generator(like.device).manual_seed(seed))
-    # compared as floats: torch compares bytes into bools one at a time, and turns bools into floats likewise (6x)
+    # compared as floats: torch compares bytes into bools one at a time, and also converts bools to floats slowly (6x)
     kept = words.view(torch.uint8)[:n].view(shape).to(like.dtype).ge_(_threshold(rate))
     return kept.mul_(LEVELS / (LEVELS - _threshold(rate)))
 
@@ -50,7 +50,7 @@ def _threshold(rate: float) -> int:
 
 
 def _mix(seed: int, layer: int) -> int:
-    """A 32-bit seed for one layer of one call (torch's CPU generator reads 32 bits): splitmix64, folded."""
+    """Returns a 32-bit seed for one layer of one call (torch's CPU generator reads 32 bits): splitmix64, folded."""
     z = (seed + layer * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
@@ -59,4 +59,4 @@ def _mix(seed: int, layer: int) -> int:
 
 @cache
 def _generator(device: torch.device) -> torch.Generator:
-    return torch.Generator(device)  # seeded anew before every draw, so sharing it couples nothing
+    return torch.Generator(device)  # seeded before every draw, so sharing it is safe

@@ -1,4 +1,4 @@
-"""PatchTST: a window of daily features is cut into patches, a transformer reads them, a head returns logits."""
+"""PatchTST: cuts a window of daily features into patches, encodes them with a transformer, and returns logits."""
 
 # shapes: B batch, C features, T days, N patches, P days in a patch, D width,
 # M = B or B*C sequences
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class PatchTST(nn.Module):
-    """The study's model; `forward` returns logits, probabilities exist in one place only (fts.training.metrics).
+    """The study's model. `forward` returns logits; only fts.training.metrics computes probabilities.
 
-    Weights are a pure function of `seed`, dropout one of the `dropout_seed` of each call: nothing here reads or moves
+    Weights are a pure function of `seed`, dropout of the `dropout_seed` of each call: nothing here reads or changes
     a global random state.
     """
 
@@ -47,10 +47,10 @@ class PatchTST(nn.Module):
             self._initialise(seed)
 
     def forward(self, x_BCT: Tensor, dropout_seed: int | None = None, checkpoint_layers: bool = False) -> Tensor:
-        """Logits [B], or [B, n_outputs] if there are several, of raw windows [B, C, T].
+        """Returns logits [B], or [B, n_outputs] if there are several, of raw windows [B, C, T].
 
-        dropout_seed: an integer drops activations as a pure function of it, None drops nothing (evaluation).
-        checkpoint_layers: keep only each layer's input for the backward pass and compute the rest again.
+        dropout_seed: seed of the dropout masks; None: no dropout (evaluation).
+        checkpoint_layers: keep only each layer's input for the backward pass and recompute the rest.
         """
         config = self.config
         B, C, T = x_BCT.shape
@@ -68,7 +68,7 @@ class PatchTST(nn.Module):
         return logits
 
     def _tokens(self, x_BCT: Tensor) -> Tensor:
-        """The normalised window's patches, embedded, and its statistics behind them where the norm keeps them."""
+        """Returns the embedded patches of the normalised window, followed by its statistics if the norm keeps them."""
         config = self.config
         patches_MND: Tensor = self.embed(self._patches(self._normalised(x_BCT)))
         if not config.has_statistics:
@@ -86,7 +86,7 @@ class PatchTST(nn.Module):
         return x_BCT.index_copy(1, levels, normalise_window(x_BCT[:, levels]))
 
     def _patches(self, x_BCT: Tensor) -> Tensor:
-        """Tokens [M, N, P*C] (M = B) or, channel by channel, [M, N, P] with M = B*C."""
+        """Returns tokens [M, N, P*C] (M = B) or, with channel_independent, [M, N, P] with M = B*C."""
         x_BCNP = x_BCT.unfold(-1, self.config.patch, self.config.stride)
         if self.config.channel_independent:
             return x_BCNP.flatten(0, 1)
@@ -94,8 +94,9 @@ class PatchTST(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        """Xavier for matrices; the last one of each branch shrunk by sqrt(2L) so that depth 256 starts calm, and the
-        head tenfold, so that the first loss is near that of a coin."""
+        """Xavier for matrices. The last matrix of each branch is divided by sqrt(2L), so that depth 256 starts stable,
+        and the head by ten, so that the first loss is near log(2).
+        """
         generator = torch.Generator(self.position_ND.device).manual_seed(seed)
         branch_end = 1 / math.sqrt(2 * len(self.blocks))
         shrink = {"attention_out.weight": branch_end, "ff_out.weight": branch_end, "head.weight": 0.1}
@@ -112,7 +113,7 @@ class PatchTST(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-norm encoder layer: attention, then feed-forward, each added to the stream with dropout."""
+    """One pre-norm encoder layer: attention, then feed-forward, each added to the residual stream with dropout."""
 
     def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout: float, index: int) -> None:
         super().__init__()
@@ -133,18 +134,18 @@ class Block(nn.Module):
 
 
 class Linear(nn.Linear):
-    """A linear map whose weights are drawn once, by the model, instead of twice (2B weights take seconds)."""
+    """A linear layer without its own initialization: the model draws the weights (2B weights take seconds)."""
 
     def reset_parameters(self) -> None:
         pass
 
 
 def normalise_window(x_BCT: Tensor) -> Tensor:
-    """RevIN without affine part: each window and feature minus its mean, over its standard deviation.
+    """RevIN without affine part: subtracts mean and divides by standard deviation, per window and feature.
 
-    Price levels differ 6.5-fold between train and test; a window's own scale carries over. The first day is taken off
-    before averaging, so that a price of 3,000 or a volume of 1e9 loses no digits, and a spread below what float32
-    can tell from rounding (1e-6 of the level) counts as that much: a constant feature becomes 0, not noise.
+    Price levels differ 6.5-fold between train and test; a window's own scale does not. The first day is subtracted
+    before averaging, so that a price of 3,000 or a volume of 1e9 loses no digits. A standard deviation below the
+    rounding error of float32 (1e-6 of the level) is replaced by that: a constant feature becomes 0, not noise.
     """
     level_BC1 = x_BCT[..., :1]
     moved_BCT = x_BCT - level_BC1
@@ -154,9 +155,9 @@ def normalise_window(x_BCT: Tensor) -> Tensor:
 
 
 def window_statistics(x_BCT: Tensor) -> Tensor:
-    """Mean and log standard deviation of each feature in each window [B, 2C]: what RevIN takes away.
+    """Returns mean and log standard deviation of each feature in each window [B, 2C], which RevIN removes.
 
-    Inputs have about unit spread over all training days; a spread below 1e-4 of that counts as that much.
+    Inputs have a standard deviation of about 1 over all training days; in a window at least 1e-4 is used.
     """
     sd_BC, mean_BC = torch.std_mean(x_BCT, -1, correction=0)
     return torch.cat([mean_BC, sd_BC.clamp_min(1e-4).log()], 1)

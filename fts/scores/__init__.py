@@ -1,1 +1,1 @@
-"""How well probabilities fit labels, each score with its interval: a leaf that trials and reports share."""
+"""Scores of probabilities against labels, each with its interval; used by trials and reports."""

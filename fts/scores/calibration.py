@@ -1,7 +1,7 @@
-"""Puts a 95 % interval around each dot of a calibration plot: the rate that came, of days that were promised alike.
+"""Puts a 95 % interval around each point of a calibration plot: the observed rate among days of similar prediction.
 
-Wilson's interval of a rate (1927), on as many days as their overlap leaves: the days of a bin are divided by Kish's
-design effect (1965), the variance of its rate over blocks of days against that over single days.
+Wilson's interval of a rate (1927) for the effective number of days: the days of a bin are divided by Kish's
+design effect (1965), the variance of its rate over blocks of days divided by that over single days.
 """
 
 # shapes: N samples, R resamples
@@ -20,13 +20,13 @@ from fts.scores.metrics import CalibrationBin, Floats, bin_members, calibration_
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-Z = 1.959964  # of a 95 % interval
-RESAMPLES = 400  # for a variance, not for its tails
+Z = 1.959964  # quantile of a 95 % interval
+RESAMPLES = 400  # enough for a variance, not for its tails
 
 
 @dataclass(frozen=True)
 class RateInterval:
-    """One dot: its bin, how far its rate is known, and of how many independent days it tells."""
+    """One point: its bin, the interval of its rate, and the effective number of independent days."""
 
     bin: CalibrationBin
     low: float
@@ -35,7 +35,7 @@ class RateInterval:
 
 
 def rate_intervals(y: ArrayLike, p: ArrayLike, block: float, seed: int = 0) -> list[RateInterval]:
-    """The bins of `calibration_bins` with their intervals; y, p as there, block: days drawn together, on average."""
+    """Returns the bins of `calibration_bins(y, p)` with intervals; block: mean number of days drawn together."""
     y_N, p_N = checked_pair(y, p)
     weights = resample(len(y_N), block, seed, RESAMPLES)
     found = []
@@ -46,14 +46,14 @@ def rate_intervals(y: ArrayLike, p: ArrayLike, block: float, seed: int = 0) -> l
 
 
 def wilson(rate: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate seen in n independent cases."""
+    """Returns Wilson's 95 % interval of a rate seen in n independent cases."""
     centre = (rate * n + Z * Z / 2) / (n + Z * Z)
     half = Z * math.sqrt(n * rate * (1 - rate) + Z * Z / 4) / (n + Z * Z)
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _design_effect(y: Floats, member: Floats, weights: Floats, one: CalibrationBin) -> float:
-    """At least 1; 1 too for a bin of equal labels, of which resamples know nothing."""
+    """Returns at least 1; exactly 1 for a bin of equal labels, for which resamples show no variance."""
     naive = one.observed * (1 - one.observed) / one.n
     if naive == 0:
         return 1.0

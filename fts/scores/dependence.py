@@ -1,9 +1,9 @@
-"""Says how much days hang together: how long blocks must be, and what blocks cannot see of a slow year.
+"""Measures how strongly days depend on each other: the block length, and the slow dependence that blocks miss.
 
-A score of a day is a slow part (calm and wild months) under much noise of its own. Its autocovariance is then
-R(k) = c * rho^k for k >= 1, small and long: blocks of root N days catch less than half of its sum at rho .97, and an
-interval made of them is too narrow by as much. So the exponential is fitted and summed to its end
-(`slow_variance`), and intervals are widened by what that adds (`widening`). Why blocks and kernels fail there:
+A daily score is a slow part (calm and wild months) plus much independent noise. Its autocovariance is then
+R(k) = c * rho^k for k >= 1, small and long: blocks of root N days cover less than half of its sum at rho .97, and an
+interval from them is too narrow by as much. So the exponential is fitted and summed to infinity
+(`slow_variance`), and intervals are widened accordingly (`widening`). Why blocks and kernels fail there:
 Mueller (2014), Journal of Business & Economic Statistics 32, 311-322.
 """
 
@@ -18,23 +18,23 @@ from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.95
 RHO_G = np.concatenate([np.arange(0.5, 0.9, 0.05), np.arange(0.9, 0.975, 0.01)])
-# up to .97, as Andrews and Monahan (1992, Econometrica 60, 953-966): nearer to one a few years say nothing of its end
-ROUNDS = 4  # of putting back what the estimated mean took; the fifth changes less than a hundredth
+# up to .97, as Andrews and Monahan (1992, Econometrica 60, 953-966): closer to 1, a few years cannot show the decay
+ROUNDS = 4  # iterations that correct for the estimated mean; the fifth changes less than a hundredth
 
 Floats = NDArray[np.float64]
 
 
 class TooFewSamples(ValueError):
-    """These samples cannot carry the number that was asked for."""
+    """The number of samples is too small for this result."""
 
 
 def block_length(series: ArrayLike, horizon: int) -> float:
-    """The mean block for resampling `series` (N values in time order): Politis and White's, at least H and root N.
+    """Returns the mean block for resampling `series` (N values in time order): Politis and White's, at least H and √N.
 
-    `series` is what is being averaged: per-sample losses, or the AUC's influence values. A constant series needs no
-    more than the label overlap. Raises TooFewSamples below ten samples or two horizons.
+    `series` is the averaged quantity: per-sample losses, or the AUC's influence values. A constant series needs only
+    the label overlap. Raises TooFewSamples below ten samples or two horizons.
     """
-    from arch.bootstrap import optimal_block_length  # here, not above: a second of imports a reader need not pay
+    from arch.bootstrap import optimal_block_length  # here, not above: a second of imports that a reader does not need
 
     values = np.asarray(series, dtype=np.float64)
     if horizon < 1:
@@ -50,12 +50,12 @@ def block_length(series: ArrayLike, horizon: int) -> float:
 
 
 def widening(series: ArrayLike, block: float) -> float:
-    """The factor an interval out of resampled blocks is too narrow by, at least 1.
+    """Returns the factor, at least 1, by which an interval from resampled blocks is too narrow.
 
     series: as in `block_length`. Two causes: only N / block pieces are independent (Student's t over the normal
-    quantile), and blocks do not see the whole of a slow part.
+    quantile), and blocks miss part of a slow dependence.
     """
-    from scipy.special import ndtri, stdtrit  # here, not above: a reader of the types need not pay for it
+    from scipy.special import ndtri, stdtrit  # here, not above: importing the types does not need it
 
     values = np.asarray(series, dtype=np.float64)
     pieces = max(3.0, len(values) / block)
@@ -66,9 +66,9 @@ def widening(series: ArrayLike, block: float) -> float:
 
 
 def effective_size(series: ArrayLike, block: float) -> float:
-    """How many independent samples would give the mean of `series` as wide an interval as its N values do; at most N.
+    """Returns the number of independent samples with an equally wide interval of the mean of `series`; at most N.
 
-    Theirs is that of resampled blocks, made wider by `widening`.
+    The interval is that of resampled blocks, widened by `widening`.
     """
     values = np.asarray(series, dtype=np.float64)
     naive = float(values.var())
@@ -79,10 +79,10 @@ def effective_size(series: ArrayLike, block: float) -> float:
 
 
 def blocks_variance(series: ArrayLike, block: float) -> float:
-    """N times the stationary bootstrap's variance of the mean of N values, in closed form.
+    """Returns N times the stationary bootstrap's variance of the mean of N values, in closed form.
 
     Politis and Romano (1994), lemma 1: R(0) + sum_k ((1 - k/N)(1 - q)^k + (k/N)(1 - q)^(N - k)) R(k) over
-    k = 1..N-1, with q = 1/block and R the circular autocovariances (k and N - k carry the same one).
+    k = 1..N-1, with q = 1/block and R the circular autocovariances (equal for k and N - k).
     """
     values = np.asarray(series, dtype=np.float64)
     n = len(values)
@@ -94,11 +94,11 @@ def blocks_variance(series: ArrayLike, block: float) -> float:
 
 
 def slow_variance(series: ArrayLike) -> float:
-    """N times the variance of the mean of N values when a slow part explains their autocovariances; 0 when none does.
+    """Returns N times the variance of the mean of N values if a slow part explains their autocovariances; else 0.
 
-    c * rho^k is fitted to R(1..2 root N) by least squares, rho out of a grid, and R(0) + 2 c rho / (1 - rho) returned.
-    Autocovariances around an estimated mean lie too low by that variance over N, which is put back. A fit that
-    explains no more than two free numbers do by chance (Bayesian information criterion) is none.
+    c * rho^k is fitted to R(1..2 root N) by least squares, rho from a grid; returns R(0) + 2 c rho / (1 - rho).
+    Autocovariances around an estimated mean are too low by that variance over N, which is added back. A fit that
+    explains no more than two free numbers do by chance (Bayesian information criterion) is rejected.
     """
     values = np.asarray(series, dtype=np.float64)
     n = len(values)
@@ -121,6 +121,6 @@ def slow_variance(series: ArrayLike) -> float:
 
 
 def _autocovariances(values: Floats, length: int) -> Floats:
-    """R(0..length-1) over N: circular for length N, ordinary for 2 N and more (the second half mirrors the first)."""
+    """Returns R(0..length-1) over N: circular for length N, ordinary for 2 N and more (second half mirrored)."""
     spectrum = np.fft.rfft(values - values.mean(), length)
     return np.fft.irfft(np.abs(spectrum) ** 2, length) / len(values)

@@ -1,8 +1,8 @@
-"""Scores a model that is trained anew for each fold: the mean of its folds, with days and seeds in the interval.
+"""Scores a model that is trained again for each fold: the mean over its folds, with an interval over days and seeds.
 
-Each fold has a model of its own, whose probabilities rank its own days alone, so an AUC over all days would compare
-what no model has compared. Days are resampled over all folds together, in blocks as in fts.scores.intervals; the luck
-of a training comes on top (Student's t of the spread over seeds), because other days say nothing of it.
+Each fold has its own model, whose probabilities rank only its own days, so an AUC over all days would compare
+predictions of different models. Days are resampled over all folds together, in blocks as in fts.scores.intervals. The
+variation over seeds is added (Student's t of their spread), because resampling days does not show it.
 """
 
 # shapes: N days of all folds in time order, S trainings of one configuration, R resamples
@@ -27,26 +27,26 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Luck:
-    """How far apart trainings of one configuration lie that differ by their seed alone."""
+    """Variation of a score among trainings of one configuration that differ only in their seed."""
 
-    sd: float  # of a score over folds
+    sd: float  # standard deviation of a score over folds
     freedom: int
 
     def half_width(self, trainings: Iterable[int]) -> float:
-        """Of the 95 % interval of a sum of means, each over so many trainings; 0: that mean knows no seed."""
-        from scipy.stats import t  # here, not above: a reader of the types need not pay for it
+        """Half width of the 95 % interval of a sum of means, each over so many trainings; 0: that mean has no seed."""
+        from scipy.stats import t  # here, not above: importing the types does not need it
 
         share = sum(1 / n for n in trainings if n)
         return float(t.ppf((1 + LEVEL) / 2, self.freedom)) * self.sd * float(np.sqrt(share))
 
 
 def stretches(n: int, folds: int) -> list[NDArray[np.int64]]:
-    """The days of each fold: validation stretches are of equal length and follow each other."""
+    """Returns the days of each fold: validation parts have equal length and follow each other."""
     return np.array_split(np.arange(n), folds)
 
 
 def over_folds(metric: str, y: Floats, p: Floats, folds: int, weights: Floats | None = None) -> Floats:
-    """The mean of the folds' scores: R values, one without weights; NaN where a resample leaves a fold one class."""
+    """Returns the mean of the folds' scores: R values, one without weights; NaN if a fold has only one class."""
     score = METRICS[metric]
     with np.errstate(invalid="ignore", divide="ignore"):
         each = [score(y[k], p[k], None if weights is None else weights[:, k]) for k in stretches(len(y), folds)]
@@ -55,7 +55,7 @@ def over_folds(metric: str, y: Floats, p: Floats, folds: int, weights: Floats | 
 
 
 def luck_of(scores: Iterable[Sequence[float]]) -> Luck | None:
-    """Pooled over configurations, the scores of whose trainings these are; None: none was trained twice."""
+    """Pools the seed variation over configurations; `scores` has one list per configuration. None if none has two."""
     again = [np.asarray(values, float) for values in scores if len(values) > 1]
     freedom = sum(len(values) - 1 for values in again)
     if not freedom:
@@ -67,8 +67,8 @@ def luck_of(scores: Iterable[Sequence[float]]) -> Luck | None:
 def measured(
     metric: str, y: Floats, p_SN: Sequence[Floats], folds: int, horizon: int, luck: Luck | None, n: int = RESAMPLES
 ) -> Interval:
-    """A score over folds, mean over the trainings of one configuration. Raises TooFewSamples."""
-    return _judged(metric, y, (p_SN,), folds, horizon, luck, (len(p_SN),), n)
+    """Returns the mean score over folds and trainings of one configuration. Raises TooFewSamples."""
+    return _interval(metric, y, (p_SN,), folds, horizon, luck, (len(p_SN),), n)
 
 
 def paired(
@@ -82,15 +82,15 @@ def paired(
     trainings: tuple[int, int] | None = None,
     n: int = RESAMPLES,
 ) -> Interval:
-    """First minus second on the same days. `trainings` of each that depend on a seed; usual: one training knows none.
+    """Returns first minus second on the same days. `trainings`: how many of each depend on a seed (a single one: 0).
 
     Raises TooFewSamples.
     """
     usual = tuple(len(each) if len(each) > 1 else 0 for each in (first_SN, second_SN))
-    return _judged(metric, y, (first_SN, second_SN), folds, horizon, luck, trainings or usual, n)
+    return _interval(metric, y, (first_SN, second_SN), folds, horizon, luck, trainings or usual, n)
 
 
-def _judged(
+def _interval(
     metric: str,
     y: Floats,
     sides: Sequence[Sequence[Floats]],
@@ -100,7 +100,7 @@ def _judged(
     trainings: Iterable[int],
     n: int,
 ) -> Interval:
-    """One score over folds, or the first minus the second."""
+    """Returns one score over folds, or the first minus the second."""
     checked = [[checked_labels(y, p) for p in side] for side in sides]
     y = checked[0][0][0]
     signs = (1.0, -1.0)[: len(sides)]

@@ -1,12 +1,12 @@
 """Puts a 95 % interval around every score by resampling blocks of days: overlapping windows are not independent.
 
-A label of horizon H shares H - 1 days with its neighbour and predictions move slowly, so 500 validation days say less
-than 500 coin tosses. Whole stretches of days are therefore drawn together: the stationary bootstrap of Politis and
-Romano (1994, JASA 89, 1303-1313) as the `arch` package has it, with the block length of Politis and White (2004), never
-below H or the square root of N: calm and wild months outlast what their rule sees. Percentiles are then widened for the
-few pieces there are and for the slow part blocks do not see (fts.scores.dependence). How often that holds the truth is
-measured by `python -m benchmarks coverage --full`: where moods last for months (AR .97, 640 days) still not in 95 of
-100, so read a narrow miss of zero as none.
+A label of horizon H shares H - 1 days with its neighbour and predictions change slowly, so 500 validation days contain
+less information than 500 coin tosses. Blocks of days are therefore drawn together: the stationary bootstrap of Politis
+and Romano (1994, JASA 89, 1303-1313) of the `arch` package, with the block length of Politis and White (2004), never
+below H or the square root of N, because calm and wild months last longer than their rule detects. Percentiles are then
+widened for the small number of blocks and for the slow dependence that blocks miss (fts.scores.dependence).
+`python -m benchmarks coverage --full` measures how often the interval contains the truth: with moods that last for
+months (AR .97, 640 days) in less than 95 of 100 cases, so treat a narrow miss of zero as no miss.
 """
 
 # shapes: N samples in time order, R resamples
@@ -39,14 +39,14 @@ from fts.scores.metrics import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RESAMPLES = 1000  # the ends of a 95 % interval then move by about 0.1 of its width from seed to seed
+RESAMPLES = 1000  # with 1000 the ends of a 95 % interval vary by about 0.1 of its width between seeds
 RANGES = dict.fromkeys(("auc", "brier", "average_precision", "precision", "recall", "calibration_error"), (0.0, 1.0))
 RANGES["log_loss"] = (0.0, math.inf)
-FEWEST_BOTH_CLASSES = 0.5  # of the resamples; below it an AUC interval would describe the lucky ones only
+FEWEST_BOTH_CLASSES = 0.5  # share of the resamples; below it an AUC interval would describe only a lucky selection
 
 Floats = NDArray[np.float64]
 
-SERIES: dict[str, Callable[[Floats, Floats], Floats]] = {  # whose mean moves as the metric does
+SERIES: dict[str, Callable[[Floats, Floats], Floats]] = {  # per-sample series whose mean varies as the metric does
     "auc": auc_influence,
     "average_precision": auc_influence,
     "log_loss": log_losses,
@@ -66,12 +66,12 @@ class Interval:
         return self.low <= value <= self.high
 
     def at_once(self, looks: int) -> Interval:
-        """The interval that holds for `looks` such numbers at once (Bonferroni), each end by its own distance.
+        """Returns the interval that holds for `looks` such numbers at once (Bonferroni), scaling each side separately.
 
         The best of 30 trials that were as good as the baseline looked clearly better in 25 of 100 simulated searches;
         with this interval in 1 or 2.
         """
-        from scipy.special import ndtri  # here, not above: a reader of the types need not pay for it
+        from scipy.special import ndtri  # here, not above: importing the types does not need it
 
         wider = float(ndtri(1 - (1 - LEVEL) / 2 / looks) / ndtri((1 + LEVEL) / 2))
         return Interval(
@@ -81,12 +81,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Scores:
-    """Everything a vector of probabilities is judged by, each with its interval, and the counts they rest on."""
+    """All scores of a vector of probabilities, with intervals, and the counts behind them."""
 
     n: int
     n_pos: int
-    n_effective: float  # independent samples that would give an AUC interval as wide as this one
-    block: float  # days drawn together, on average
+    n_effective: float  # number of independent samples with an equally wide AUC interval
+    block: float  # mean number of days drawn together
     rate: float  # share of days flagged for precision and recall
     n_flagged: int
     n_hit: int  # flagged and positive
@@ -96,8 +96,8 @@ class Scores:
     average_precision: Interval
     precision: Interval
     recall: Interval
-    calibration_error: Interval  # see `calibration_interval`: it reaches zero unless chance cannot explain it
-    calibration_limit: float  # the error a calibrated forecaster stays below in 95 %
+    calibration_error: Interval  # see `calibration_interval`: includes zero unless chance cannot explain the error
+    calibration_limit: float  # 95 % quantile of the error of a calibrated forecaster
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,15 @@ class Difference:
 
     @property
     def clear(self) -> bool:
-        """True when the interval leaves zero out."""
+        """Whether the interval excludes zero."""
         return not self.interval.covers(0.0)
 
 
 def auc_interval(y: ArrayLike, p: ArrayLike, horizon: int, seed: int, n: int = 500) -> tuple[float, float]:
-    """The 95 % interval of the AUC, cheap enough for the end of every trial (about 0.05 s for 600 samples).
+    """Returns the 95 % interval of the AUC, fast enough for the end of every trial (about 0.05 s for 600 samples).
 
     y, p: labels 0/1 and probabilities (or logits), N in time order; horizon in trading days; n resamples.
-    Raises TooFewSamples when one class is missing in more than half of the resamples.
+    Raises TooFewSamples if one class is missing in more than half of the resamples.
     """
     y_N, p_N = checked_labels(y, p)
     influence = auc_influence(y_N, p_N)
@@ -134,10 +134,10 @@ def auc_interval(y: ArrayLike, p: ArrayLike, horizon: int, seed: int, n: int = 5
 def measure(
     y: ArrayLike, p: ArrayLike, horizon: int, seed: int = 0, n: int = RESAMPLES, rate: float | None = None
 ) -> Scores:
-    """All scores of one vector of probabilities with their intervals.
+    """Returns all scores of one vector of probabilities with their intervals.
 
     y, p: labels 0/1 and probabilities in [0, 1], N in time order; horizon in trading days; rate: the share of days to
-    flag for precision and recall (default: the base rate). All metrics share the same resamples.
+    flag for precision and recall (default: the base rate). All metrics use the same resamples.
     Raises TooFewSamples for a single class or fewer than two horizons of samples.
     """
     y_N, p_N = checked_labels(y, p)
@@ -173,11 +173,11 @@ def measure(
 
 
 def calibration_interval(y: Floats, p: Floats, weights: Floats, wider: float) -> tuple[Interval, float]:
-    """The 95 % interval of the expected calibration error, and the error a calibrated forecaster stays below in 95 %.
+    """Returns the 95 % interval of the expected calibration error, and the 95 % quantile for a calibrated forecaster.
 
-    A mean of distances is never below zero, so chance alone makes it large, and resamples carry that chance twice:
-    their percentiles never hold the truth of a calibrated forecaster. So the lower end is reflected at the value, and
-    is zero where the value is no larger than the noise (`calibration_noise`). On simulated days (5 kinds, with and
+    A mean of distances is never below zero, so chance alone makes it large, and resamples contain that chance twice:
+    their percentiles never contain the truth of a calibrated forecaster. So the lower end is reflected at the value,
+    and is zero if the value is no larger than the noise (`calibration_noise`). On simulated days (5 kinds, with and
     without overlap) that covered the truth in 91-100 %, percentiles did in 0-98 %.
     """
     value = float(expected_calibration_error(y, p, None)[0])
@@ -196,11 +196,11 @@ def compare(
     seed: int = 0,
     n: int = RESAMPLES,
 ) -> Difference:
-    """First minus second in `metric` on the same N samples, with its interval.
+    """Returns first minus second in `metric` on the same N samples, with its interval.
 
     metric: auc, log_loss, brier or average_precision; labels and vectors as in `measure`. Pairing removes what both
     vectors share (a hard year is hard for both), so this interval is narrower than two separate ones suggest.
-    Raises ValueError when the vectors are not of one length or the metric is unknown.
+    Raises ValueError if the vectors differ in length or the metric is unknown.
     """
     if metric not in METRICS:
         raise ValueError(f"no paired comparison for {metric!r}; choose one of {', '.join(METRICS)}")
@@ -218,9 +218,9 @@ def compare(
 
 
 def resample(n_samples: int, block: float, seed: int, n: int = RESAMPLES) -> Floats:
-    """weights_RN: how often each of N samples occurs in each of n resamples; rows sum to N. Same seed, same weights.
+    """Returns weights_RN: how often each of N samples is in each of n resamples; rows sum to N. A function of seed.
 
-    Read-only: the scores of one page ask for few different ones, and the newest four are kept.
+    Read-only and cached: the scores of one page use few different ones; the newest four are kept.
     """
     return _resampled(n_samples, max(1, round(block)), seed, n)
 
@@ -238,7 +238,7 @@ def _resampled(n_samples: int, block: int, seed: int, n: int) -> Floats:
 
 
 def checked_labels(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
-    """`checked_pair`, and both classes present; raises TooFewSamples when all labels are equal, or there are none."""
+    """Like `checked_pair`, and requires both classes. Raises TooFewSamples if all labels are equal or missing."""
     y_N, p_N = checked_pair(y, p)
     if not len(y_N) or y_N.min() == y_N.max():
         why = f"all {len(y_N)} labels are {y_N[0]:.0f}" if len(y_N) else "there are no labels"
@@ -247,7 +247,7 @@ def checked_labels(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def percentiles(name: str, value: float, drawn: Floats, wider: float) -> Interval:
-    """The 95 % interval of a score from its resampled values, `wider` times as far from it as their quantiles."""
+    """Returns the 95 % interval from resampled values, each end moved to `wider` times its distance from the value."""
     usable = drawn[np.isfinite(drawn)]
     if len(usable) < FEWEST_BOTH_CLASSES * len(drawn):
         raise TooFewSamples(

@@ -1,7 +1,8 @@
 """Scores of a vector of probabilities, weighted, so that a thousand resamples are one matrix operation.
 
-Every metric takes (y_N, p_N, weights_RN or None) and returns R values, NaN where a resample lacks a class; with weights
-None it returns the one value of the plain sample. They agree with scikit-learn to rounding (tests/analysis).
+Every metric takes (y_N, p_N, weights_RN or None) and returns R values, NaN for a resample without one of the classes;
+with weights None it returns the one value of the plain sample. They agree with scikit-learn to rounding
+(tests/analysis).
 """
 
 # shapes: N samples, R resamples, G groups of equal predictions, B bins
@@ -23,7 +24,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Samples of similar prediction: what was promised, what came."""
+    """Samples of similar prediction: mean prediction and observed rate."""
 
     mean_p: float
     observed: float
@@ -32,7 +33,7 @@ class CalibrationBin:
 
 
 def checked_pair(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
-    """y and p as float64 vectors of one length; raises ValueError when lengths differ or a value is missing."""
+    """Returns y and p as float64 vectors of one length. Raises ValueError for different lengths or missing values."""
     y_N, p_N = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
     if y_N.ndim != 1 or y_N.shape != p_N.shape:
         raise ValueError(f"labels and predictions must be two vectors of one length, got {y_N.shape} and {p_N.shape}")
@@ -69,19 +70,19 @@ def brier(y: Floats, p: Floats, weights: Floats | None) -> Floats:
 
 
 def precision_at(y: Floats, p: Floats, weights: Floats | None, rate: float) -> Floats:
-    """Share of positives among the `rate` share with the highest predictions; a tie at the cut counts in part."""
+    """Returns the share of positives among the `rate` share with the highest predictions; splits a tie at the cut."""
     hits, flagged, _ = _flag(y, p, weights, rate)
     return _ratio(hits, flagged)
 
 
 def recall_at(y: Floats, p: Floats, weights: Floats | None, rate: float) -> Floats:
-    """Share of all positives that the `rate` share of samples with the highest predictions catches."""
+    """Returns the share of all positives that are in the `rate` share of samples with the highest predictions."""
     hits, _, positives = _flag(y, p, weights, rate)
     return _ratio(hits, positives)
 
 
 def expected_calibration_error(y: Floats, p: Floats, weights: Floats | None, bins: int = BINS) -> Floats:
-    """Mean distance between promised and observed rate over bins of equal counts, weighted by their counts."""
+    """Returns the mean distance of predicted and observed rate over bins of equal counts, weighted by counts."""
     member_NB = _bin_of(p, bins)[:, None] == np.arange(bins)[None, :]
     gap_NB = member_NB * (p - y)[:, None]
     w = np.ones((1, len(y))) if weights is None else weights
@@ -90,7 +91,7 @@ def expected_calibration_error(y: Floats, p: Floats, weights: Floats | None, bin
 
 
 def calibration_noise(y: Floats, p: Floats, weights: Floats, bins: int = BINS) -> Floats:
-    """How far the bins' gaps of each resample lie from the sample's own, R: the calibration error that is chance."""
+    """Returns the calibration error by chance, R: distances of each resample's gaps from the sample's own."""
     member_NB = _bin_of(p, bins)[:, None] == np.arange(bins)[None, :]
     gap_NB = member_NB * (p - y)[:, None]
     chance_RB = weights @ gap_NB / weights.sum(axis=1, keepdims=True) - gap_NB.mean(axis=0)
@@ -99,7 +100,7 @@ def calibration_noise(y: Floats, p: Floats, weights: Floats, bins: int = BINS) -
 
 
 def calibration_bins(y: ArrayLike, p: ArrayLike, bins: int = BINS) -> list[CalibrationBin]:
-    """The bins of the calibration plot with their counts; equal predictions share a bin, so there may be fewer."""
+    """Returns the bins of the calibration plot; equal predictions share a bin, so there may be fewer."""
     y_N, p_N = checked_pair(y, p)
     return [
         CalibrationBin(float(p_N[m].mean()), float(y_N[m].mean()), int(m.sum()), int(y_N[m].sum()))
@@ -108,21 +109,21 @@ def calibration_bins(y: ArrayLike, p: ArrayLike, bins: int = BINS) -> list[Calib
 
 
 def bin_members(p: Floats, bins: int = BINS) -> list[NDArray[np.bool_]]:
-    """Which samples belong to each bin that has any, N each, by rising prediction."""
+    """Returns the members of each non-empty bin, boolean N each, by rising prediction."""
     bin_of_N = _bin_of(p, bins)
     return [inside for b in range(bins) if (inside := bin_of_N == b).any()]
 
 
 def log_losses(y: Floats, p: Floats) -> Floats:
-    """Negative log likelihood of each sample in nats, N."""
+    """Returns the negative log likelihood of each sample in nats, N."""
     safe = np.clip(p, SMALLEST_P, 1 - SMALLEST_P)
     return -(y * np.log(safe) + (1 - y) * np.log1p(-safe))
 
 
 def auc_influence(y: Floats, p: Floats) -> Floats:
-    """How far each sample pulls the AUC, N: its placement among the other class, centred, over its class share.
+    """Returns how far each sample moves the AUC, N: its placement among the other class, centred, over its class share.
 
-    The AUC's variance is that of the mean of these values (DeLong 1988), so their autocorrelation is what decides the
+    The AUC's variance is that of the mean of these values (DeLong 1988), so their autocorrelation decides the
     block length and the effective sample size.
     """
     pos, neg = y == 1, y == 0
@@ -143,7 +144,7 @@ METRICS: dict[str, Metric] = {
 
 
 def _by_group(y: Floats, p: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
-    """Weight of positives and negatives in each group of equal predictions, by rising prediction: two of shape RG."""
+    """Returns the weight of positives and negatives in each group of equal predictions, rising: two of shape RG."""
     order = np.argsort(p, kind="stable")
     starts = np.flatnonzero(np.diff(p[order], prepend=-np.inf))
     w = np.ones((1, len(y))) if weights is None else weights
@@ -154,7 +155,7 @@ def _by_group(y: Floats, p: Floats, weights: Floats | None) -> tuple[Floats, Flo
 
 
 def _flag(y: Floats, p: Floats, weights: Floats | None, rate: float) -> tuple[Floats, Floats, Floats]:
-    """Weight of hits, of flagged samples and of positives, each R, when the top `rate` share is flagged."""
+    """Returns the weights of hits, flagged samples and positives, each R, if the top `rate` share is flagged."""
     pos, neg = (side[:, ::-1] for side in _by_group(y, p, weights))
     mass = pos + neg
     target = rate * mass.sum(axis=1, keepdims=True)
@@ -169,7 +170,7 @@ def _bin_of(p: Floats, bins: int) -> NDArray[np.intp]:
 
 
 def _share_below(pool: Floats, values: Floats) -> Floats:
-    """For each value the share of `pool` below it, ties half."""
+    """Returns for each value the share of `pool` below it; ties count half."""
     ordered = np.sort(pool)
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / (2 * len(ordered))
 

@@ -27,8 +27,6 @@ def enqueue_specs(
     dry_run: bool = False,
     by_a_person: bool = True,
 ) -> list[Enqueued]:
-    """Enqueues all cells in one transaction. An existing job of the same question is returned, and extended if the cell
-    wants more trials.
-    """
+    """Enqueues all cells in one transaction; returns, and with more trials extends, existing jobs of a question."""
     rows = [study.row(cell) | {"hold_reason": None if dry_run else too_large(cell)} for cell in cells]
     return list(transitions.enqueue(db, rows, who, rule=rule(), again=again, dry_run=dry_run, by_a_person=by_a_person))

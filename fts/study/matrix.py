@@ -312,7 +312,7 @@ def find_data(root: Path, tier: str, dataset: str | None = None) -> Data:
         known = ", ".join(found) or "none"
         raise NoData(f"there is no data set {dataset!r} of tier {tier} in {root} (there is: {known}); run {build}")
     if not found:
-        other = f", or take --tier {' or '.join(others)}, which is there" if others else ""
+        other = f", or take --tier {' or '.join(others)}, which exists" if others else ""
         raise NoData(f"there is no data set of tier {tier} in {root}; run {build}{other}")
     name = dataset or usual_data(list(found), tier)
     if name is None:

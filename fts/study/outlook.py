@@ -97,7 +97,7 @@ def _outlook(
     seen = evidence(values, trials.get(job.id, ()))
     gain: float | None
     if job.kind in WINNER_KINDS:
-        gain, basis = None, "judges the winner"
+        gain, basis = None, "evaluates the winner"
     elif len(values) >= FEWEST:
         gain, basis = more_trials(values, left, seen), f"its last {len(values) // 2} of {len(values)} trials"
     else:

@@ -80,9 +80,7 @@ def predict_bars(
     ends = np.arange(model.context - 1, len(x))
     p = window_probabilities(model, scaled_TF, ends)
     if odd := int((~np.isfinite(p)).sum()):
-        raise NoModel(
-            f"{model.folder}: the model has no number for {odd} of {len(p)} days: its weights are damaged; {CURE}"
-        )
+        raise NoModel(f"{model.folder}: no finite value on {odd} of {len(p)} days: the weights are damaged; {CURE}")
     table = pd.DataFrame({"date": x.index[ends], "p": p})
     findings = find_implausible(bars)
     if _trained_on_volume(model) and any(finding.kind == "no-volume" for finding in findings):

@@ -346,7 +346,7 @@ def remarks(row: Result) -> list[str]:
     if row.seeds:
         sd = f" sd {row.seed_sd:.4f}" if row.seed_sd else ""
         said.append(f"{formatting.count(row.seeds, 'seed')}: {formatting.score(row.seed_mean)}{sd}")
-        said += [] if _allows_verdict(row) else [f"no verdict beside {row.rival or 'a baseline'}"]
+        said += [] if _allows_verdict(row) else [f"no verdict against {row.rival or 'a baseline'}"]
     if row.test_opened:
         there = difference(row.test_auc_gain, row.test_auc_gain_low, row.test_auc_gain_high)
         against = f", {there} to the baseline" if there else ""

@@ -16,7 +16,7 @@ WIDTH = 110
 
 TEMPLATE = '''"""{title}
 
-Made by `fts script`; the specification below is frozen, change a cell with `fts enqueue` and make the script again.
+Made by `fts script`; the specification below is frozen; to change a cell, use `fts enqueue` and write the script again.
 
     python {name} --dry-run     one optimizer step, nothing is written
     python {name}               run it here; Ctrl-C stops at a checkpoint, the same command continues

@@ -188,7 +188,7 @@ def _range(name: str, values: str, text: str, log: bool) -> dict[str, Any]:
 
 def _number(word: str, text: str) -> int | float:
     if not NUMBER.fullmatch(word):
-        raise BadSpace(f"{text!r}: {word!r} is no number; {EXPECTED}")
+        raise BadSpace(f"{text!r}: {word!r} is not a number; {EXPECTED}")
     if not math.isfinite(float(word)):
         raise BadSpace(f"{text!r}: {word} is too large; {EXPECTED}")
     return int(word) if word.isdecimal() else float(word)

@@ -1,8 +1,8 @@
-"""Checkpoints on disk: whole or absent, checked on load, the one before kept, and never a pickle.
+"""Reads and writes checkpoints: atomic, verified on load, the previous one is kept, never a pickle.
 
 A checkpoint is a folder `checkpoint-000007` of safetensors shards, state.json and manifest.json (bytes and md5 of each
-file). It is written under another name, flushed to the disk, then renamed: a crash at any moment leaves every earlier
-one as it was. The newest that passes its checksums is the one that counts.
+file). It is written under another name, flushed to the disk, then renamed: a crash at any moment leaves all earlier
+ones unchanged. The newest one with correct checksums is loaded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KEPT = 2  # the current one and the one before it
-SHARD_BYTES = 1 << 28  # loading reads a shard's tensors one by one, so this bounds the page cache, not our memory
+SHARD_BYTES = 1 << 28  # shards are read tensor by tensor, so this bounds the page cache, not our memory
 SLACK_BYTES = 1 << 20  # headers, JSON, folder entries
 WRITING, DELETING = ".writing-", ".deleting-"
 Value = TypeVar("Value")
@@ -56,7 +56,7 @@ class DiskFull(CannotWrite):
 
 
 class CheckpointError(RuntimeError):
-    """A folder holds no checkpoint that can be continued from here; the message says why."""
+    """A folder has no checkpoint to continue from; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class SavedCheckpoint:
 
     @property
     def md5(self) -> str:
-        """One fingerprint of all files."""
+        """One md5 over the md5s of all files."""
         return hashlib.md5(json.dumps(self.md5s, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
@@ -79,29 +79,29 @@ class SavedCheckpoint:
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """A checkpoint whose files all passed their checksums."""
+    """A checkpoint with verified files."""
 
     path: Path
     state: dict[str, Any]
     shards: tuple[str, ...]
-    warnings: tuple[str, ...] = field(default=())  # newer ones that had to be passed over, and why
+    warnings: tuple[str, ...] = field(default=())  # newer checkpoints that were skipped, and why
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor in memory of its own, one at a time."""
+        """Yields every tensor in its own memory, one at a time."""
         for shard in self.shards:
             with safetensors.safe_open(self.path / shard, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118  # safe_open is no dict
-                    # cloned: a mapped tensor may start anywhere, and sums depend on how memory is aligned
+                    # cloned: a mapped tensor may start at any address, and sums depend on memory alignment
                     yield name, file.get_tensor(name).clone()
 
 
 def write_checkpoint(
     folder: Path, tensors: Callable[[], Iterable[tuple[str, Tensor]]], state: dict[str, Any]
 ) -> tuple[Path, dict[str, str], int]:
-    """Writes the next checkpoint into folder and returns its path, md5s and bytes; raises DiskFull, leaving all as is.
+    """Writes the next checkpoint into folder and returns its path, md5s and bytes. Raises DiskFull without any change.
 
-    tensors is called twice: to size them before anything is written, and to write them, shard by shard, from where
-    they are (safetensors copies nothing that is contiguous and on the CPU).
+    `tensors` is called twice: to size them before anything is written, and to write them, shard by shard, in place
+    (safetensors copies nothing that is contiguous and on the CPU).
     """
     make_folder(folder, folder.parent)
     sweep(folder)
@@ -125,9 +125,9 @@ def write_checkpoint(
 
 
 def read_checkpoint(folder: Path) -> StoredCheckpoint:
-    """The newest checkpoint that passes its checksums; raises CheckpointError if there is none.
+    """Returns the newest checkpoint with correct checksums. Raises CheckpointError if there is none.
 
-    One that fails is named in `warnings` and put aside, so that it is not kept in place of a good one.
+    A damaged one is named in `warnings` and renamed, so that it does not count as one of the kept ones.
     """
     warnings: list[str] = []
     for path in _stored(folder):
@@ -135,7 +135,7 @@ def read_checkpoint(folder: Path) -> StoredCheckpoint:
             shards = _verify(path)
             state = json.loads((path / "state.json").read_text())
         except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as damage:
-            warnings.append(f"{path.name} is damaged ({damage}) and was passed over")
+            warnings.append(f"{path.name} is damaged ({damage}) and was skipped")
             if not folder.is_symlink():
                 path.rename(path.with_name(DELETING + path.name))
             continue
@@ -143,19 +143,19 @@ def read_checkpoint(folder: Path) -> StoredCheckpoint:
             raise CheckpointError(f"{path} has format {state.get('format')}, this version reads format {FORMAT}")
         return StoredCheckpoint(path, state, shards, tuple(warnings))
     found = "; ".join(warnings) if warnings else "it has none"
-    raise CheckpointError(f"{folder} holds no checkpoint to continue from: {found}; start the trial anew")
+    raise CheckpointError(f"{folder} holds no checkpoint to continue from: {found}; start the trial again")
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether anything is there to try."""
+    """Whether the folder has any checkpoint, valid or not."""
     return bool(_stored(folder))
 
 
 def sweep(folder: Path) -> int:
-    """Removes what an interrupted write or delete left behind, and says how many. Raises CannotWrite for a link.
+    """Removes what an interrupted write or delete left, and returns how many. Raises CannotWrite for a link.
 
-    The draft of a writer that lives stays. Those under the names WRITING and DELETING have no writer that lives: one
-    trial process writes here, and no longer under the first.
+    The draft of a live writer stays. Names with WRITING or DELETING have no live writer: only one trial process
+    writes here, and the current version does not use WRITING any more.
     """
     refuse_links(folder, folder.parent)
     left = [path for path in folder.iterdir() if path.name.startswith((WRITING, DELETING))]
@@ -163,7 +163,7 @@ def sweep(folder: Path) -> int:
 
 
 def with_disk_space(folder: Path, needed: int, write: Callable[[], Value]) -> Value:
-    """Calls write if `needed` bytes and an inode are free; a disk that fills up all the same is raised as DiskFull."""
+    """Calls write if `needed` bytes and an inode are free. Raises DiskFull, also if the write fills the disk."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskFull(folder, needed, free)
@@ -188,16 +188,16 @@ def is_quota(error: BaseException) -> bool:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """safetensors reports the world's errors as text of its own."""
+    """Whether an error means a full disk; safetensors reports OS errors as text."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return is_quota(error) or any(word in str(error) for word in ("No space left", f"os error {errno.ENOSPC}"))
 
 
 def write_weights(path: Path, weights: dict[str, Tensor], facts: dict[str, Any]) -> str:
-    """One file of weights that says itself what they are (facts, as JSON in its header); returns its md5.
+    """Writes one file of weights with facts as JSON in its header; returns its md5.
 
-    Raises DiskFull, leaving an earlier file of that name as it was.
+    Raises DiskFull; an earlier file of that name then stays unchanged.
     """
     make_folder(path.parent)
     needed = sum(tensor.nbytes for tensor in weights.values()) + SLACK_BYTES
@@ -214,7 +214,7 @@ def write_weights(path: Path, weights: dict[str, Tensor], facts: dict[str, Any])
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The facts and weights of write_weights; raises CheckpointError for a file of another kind."""
+    """Returns facts and weights of write_weights. Raises CheckpointError for another kind of file."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("fts")
@@ -256,7 +256,7 @@ def _write_shard(path: Path, shard: dict[str, Tensor]) -> str:
 
 
 def _write_text(path: Path, text: str) -> str:
-    """Into a draft folder, which takes its place as a whole."""
+    """Writes a file of a draft folder, which is renamed as a whole later, and returns its md5."""
     with path.open("w") as file:
         file.write(text)
     path.chmod(0o600)
@@ -265,7 +265,7 @@ def _write_text(path: Path, text: str) -> str:
 
 
 def _verify(path: Path) -> tuple[str, ...]:
-    """The names of the shards; raises ValueError that says which file differs from the manifest, and how."""
+    """Returns the names of the shards. Raises ValueError with the first file that differs from the manifest."""
     manifest = json.loads((path / "manifest.json").read_text())
     for name, entry in manifest.items():
         if Path(name).name != name:
@@ -281,7 +281,7 @@ def _verify(path: Path) -> tuple[str, ...]:
 
 
 def _stored(folder: Path) -> list[Path]:
-    """Newest first."""
+    """Returns the checkpoints, newest first."""
     return sorted(folder.glob("checkpoint-" + "[0-9]" * 6), reverse=True) if folder.is_dir() else []
 
 
@@ -290,7 +290,7 @@ def _newest_serial(folder: Path) -> int:
 
 
 def _delete(path: Path) -> None:
-    """First out of sight, then gone: half a deleted checkpoint must not look like a damaged one."""
+    """Renames, then deletes: a half-deleted checkpoint must not look like a damaged one."""
     hidden = path.with_name(DELETING + path.name)
     path.rename(hidden)
     remove(hidden)

@@ -1,4 +1,4 @@
-"""How a model is trained: every choice a trial makes after its data and its architecture."""
+"""Training parameters of a trial: everything except its data and architecture."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ OBJECTIVES = ("val_loss", "val_auc")
 OPTIMIZERS = ("adamw", "adafactor")
 PRECISIONS = ("fp32", "bf16")
 
-# How the work is done, not what is computed: may differ between the two halves of an interrupted trial (the numbers
-# then agree to rounding, not to the bit), while everything else must be equal. `threads` is judged apart: see Trainer.
+# Fields that may differ between the two halves of an interrupted trial: the numbers then agree up to rounding, not bit
+# for bit. All other fields must be equal. `threads` is checked separately, see Trainer.
 RECIPE_FIELDS = ("micro_batch", "checkpoint_layers", "precision", "device", "threads")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Training parameters of one trial, and the recipe (last block) that a memory plan may choose for it."""
+    """Training parameters of one trial, and its recipe (last block), which a memory plan may choose."""
 
     learning_rate: float = 3e-4
     weight_decay: float = 1e-3  # decoupled, on matrices only
-    warmup_steps: int = 100  # optimizer steps; longer than the whole run means the top is never reached
+    warmup_steps: int = 100  # optimizer steps; if longer than the whole run, the peak rate is never reached
     max_epochs: int = 50
-    max_steps: int | None = None  # cuts the run short, the schedule stays that of max_epochs
-    patience: int = 10  # epochs without improvement by min_delta
+    max_steps: int | None = None  # ends the run early; the schedule stays that of max_epochs
+    patience: int = 10  # epochs without an improvement of min_delta
     min_delta: float = 0.001
-    effective_batch: int = 256  # windows in an optimizer step
+    effective_batch: int = 256  # windows per optimizer step
     loss: str = "bce"
     focal_gamma: float = 2.0
-    pos_weight: float | None = None  # weight of a rise against that of none
+    pos_weight: float | None = None  # weight of a rise relative to a non-rise
     objective: str = "val_loss"
     grad_clip: float = 1.0  # 0: off
     seed: int = 0
 
     micro_batch: int = 128  # windows in memory at a time; on a CPU 64 or 128 beat 256 by 5-25 % (cache)
     optimizer: str = "adamw"
-    fused_backward: bool = False  # step each parameter inside backward: no full gradient is ever held
-    checkpoint_layers: bool = False  # keep only layer inputs, compute the rest again in backward
+    fused_backward: bool = False  # step each parameter inside backward: never holds all gradients
+    checkpoint_layers: bool = False  # keep only layer inputs, recompute the rest in backward
     precision: str = "fp32"
     device: str = "cpu"
-    threads: int | None = None  # what the caller set; None: not his business
+    threads: int | None = None  # set by the caller; None: unknown
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "patience", "effective_batch", "micro_batch"):
@@ -74,11 +74,11 @@ class TrainConfig:
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches in a full optimizer step."""
+        """Number of micro-batches in a full optimizer step."""
         return math.ceil(self.effective_batch / self.micro_batch)
 
     def batch_line(self) -> str:
-        """`batch=64x4`, as users of the earlier scripts know it from their logs."""
+        """Returns `batch=64x4`, as in the logs of the earlier scripts."""
         return f"batch={self.micro_batch}x{self.accumulation}"
 
     def to_json(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""The losses a trial may train on, as sums over windows, so that micro-batches add up to the batch exactly.
+"""The training losses, as sums over windows, so that micro-batches add up to the batch exactly.
 
-A loss of pairs does not add up: `of_pairs` says which, and `logit_gradient` is what its micro-batches go by.
+A loss of pairs does not add up over micro-batches: `of_pairs` says which loss it is, and `logit_gradient` gives the
+gradient of the whole batch.
 """
 
 # shapes: B windows, P rises, N windows without one
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def loss_sum(logits_B: Tensor, y_B: Tensor, config: TrainConfig) -> Tensor:
-    """Sum over windows of the configured loss (divide by the number of windows for the mean)."""
+    """Returns the sum over windows of the configured loss (divide by the number of windows for the mean)."""
     if config.loss == "softauc":
         return soft_auc(logits_B, y_B) * len(y_B)
     losses_B = cross_entropy(logits_B, y_B, config.pos_weight)
@@ -29,37 +30,37 @@ def loss_sum(logits_B: Tensor, y_B: Tensor, config: TrainConfig) -> Tensor:
 
 
 def cross_entropy(logits_B: Tensor, y_B: Tensor, pos_weight: float | None = None) -> Tensor:
-    """Binary cross-entropy of each window from its logit; a rise counts pos_weight times."""
+    """Returns the binary cross-entropy of each window from its logit; a rise counts pos_weight times."""
     weight = None if pos_weight is None else logits_B.new_tensor(pos_weight)
     return functional.binary_cross_entropy_with_logits(logits_B, y_B, pos_weight=weight, reduction="none")
 
 
 def focal_factor(logits_B: Tensor, y_B: Tensor, gamma: float) -> Tensor:
-    """(1 - p_t)^gamma with p_t the probability of what happened (Lin et al. 2017, equation 4)."""
+    """Returns (1 - p_t)^gamma with p_t the probability of the true class (Lin et al. 2017, equation 4)."""
     towards_B = logits_B * (2 * y_B - 1)
-    return (-gamma * functional.softplus(towards_B)).exp()  # (1 - sigmoid(z))^gamma, with no lost digits
+    return (-gamma * functional.softplus(towards_B)).exp()  # (1 - sigmoid(z))^gamma, without loss of digits
 
 
 def soft_auc(logits_B: Tensor, y_B: Tensor) -> Tensor:
-    """1 - the mean of sigmoid(z_i - z_j) over all pairs of a rise i and a window j without one; 0 if there is no pair.
+    """Returns 1 - mean of sigmoid(z_i - z_j) over all pairs of a rise i and a window j without one; 0 without pairs.
 
-    The AUC as the share of pairs in right order (Wilcoxon, Mann, Whitney), its step made a sigmoid: Herschtal and
-    Raskutti 2004, Optimising area under the ROC curve using gradient descent (ICML). A shift of all logits changes
-    nothing, so a model of this loss ranks windows and has no probabilities.
+    The AUC is the share of pairs in the right order (Wilcoxon, Mann, Whitney); here a sigmoid replaces the step:
+    Herschtal and Raskutti 2004, Optimising area under the ROC curve using gradient descent (ICML). A shift of all
+    logits changes nothing, so a model of this loss ranks windows and has no probabilities.
     """
     rises_P, others_N = logits_B[y_B > 0.5], logits_B[y_B <= 0.5]
     if not len(rises_P) or not len(others_N):
-        return logits_B.sum() * 0  # a gradient all the same, of zeros
+        return logits_B.sum() * 0  # keeps a gradient, of zeros
     return torch.sigmoid(others_N - rises_P.unsqueeze(1)).mean()
 
 
 def of_pairs(config: TrainConfig) -> bool:
-    """Does the loss compare the windows of a batch with each other?"""
+    """Whether the loss compares the windows of a batch with each other."""
     return config.loss == "softauc"
 
 
 def logit_gradient(logits_B: Tensor, y_B: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """The batch's mean loss and its gradient by each logit."""
+    """Returns the batch's mean loss and its gradient by each logit."""
     free_B = logits_B.detach().requires_grad_()
     loss = loss_sum(free_B, y_B, config) / len(y_B)
     (gradient_B,) = torch.autograd.grad(loss, free_B)

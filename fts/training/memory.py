@@ -1,8 +1,8 @@
-"""How many bytes a training step needs, by arithmetic, and the fastest way to train that fits into a limit.
+"""Calculates the bytes of a training step, and finds the fastest recipe within a memory limit.
 
     plan(shape, effective_batch=256, limit=20 << 30).recipe   # Recipe(micro_batch=256, ...), or raises CannotFit
 
-Nothing here imports torch: the worker and `fts plan` ask before any process starts. The constants were fitted to peaks
+Imports no torch: the worker and `fts plan` call it before any trial process starts. The constants were fitted to peaks
 of fresh processes (VmHWM of two optimizer steps and a validation pass); `python -m benchmarks.memory` repeats that.
 """
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 MiB = 1 << 20
 FLOAT = 4  # bytes
 
-# A process that has imported torch and pandas and loaded its data; on a GPU, its context and libraries.
+# A process with torch and pandas imported and its data loaded; on a GPU, its context and libraries.
 BASE_BYTES = {"cpu": 300 * MiB, "mps": 300 * MiB, "cuda": 600 * MiB}
-COMPILER_BYTES = 80 * MiB  # torch._dynamo, which Adafactor and recomputed layers bring in and our AdamW does not
-FIRST_STEP_BYTES = 95 * MiB  # what a first step adds on a CPU: code pages and buffers of the matrix library, autograd
+COMPILER_BYTES = 80 * MiB  # torch._dynamo, which Adafactor and recomputed layers import, and our AdamW does not
+FIRST_STEP_BYTES = 95 * MiB  # memory of the first step on a CPU: code pages and buffers of the matrix library, autograd
 
-SAVED_PER_TOKEN = 12.4  # floats per token and d_model that a layer keeps beside its feed-forward: stream, q, k, v ...
+SAVED_PER_TOKEN = 12.4  # floats per token and d_model that a layer keeps besides its feed-forward: stream, q, k, v ...
 GELU_PER_TOKEN = 2  # floats per token and d_ff: before and after the activation function
 CHECKPOINT_PER_TOKEN = 1  # floats per token and d_model: a recomputed layer keeps its input
 
-# glibc's heap is left with holes where short-lived activations lay between gradients and optimizer state that stay.
-NOT_REUSED = 0.65  # of the smaller of activations and gradients, where one should take the other's place
-HOLES = 0.45  # of the activations, when micro-batches come and go beside gradients
-HOLES_OF_RECOMPUTED = 0.5, 0.7  # of gradients and optimizer state, and of a layer's activations, when recomputed
-HOLES_AT_MOST = 384 * MiB  # larger ones are found again by the next micro-batch or layer
-MAPPED_ABOVE = 32 * MiB  # glibc gives larger blocks pages of their own, which leave no holes
+# glibc's heap keeps holes where short-lived activations were between gradients and optimizer state that stay.
+NOT_REUSED = 0.65  # share of the smaller of activations and gradients that is not reused by the other
+HOLES = 0.45  # share of the activations lost in holes, with micro-batches beside gradients
+HOLES_OF_RECOMPUTED = 0.5, 0.7  # shares of gradients and optimizer state, and of a layer's activations, if recomputed
+HOLES_AT_MOST = 384 * MiB  # larger holes are reused by the next micro-batch or layer
+MAPPED_ABOVE = 32 * MiB  # glibc maps larger blocks separately, which leaves no holes
 
-# Relative seconds of a step, used to rank recipes only.
-ROWS_AT_HALF_SPEED = 64  # tokens in a micro-batch at which a matrix product runs at about half its best speed
-ROWS_IN_CACHE = {"cpu": 2048}  # tokens beyond which activations fall out of the processor's cache ...
+# Relative seconds of a step, only for ranking recipes.
+ROWS_AT_HALF_SPEED = 64  # tokens in a micro-batch at which a matrix product has about half its best speed
+ROWS_IN_CACHE = {"cpu": 2048}  # above this number of tokens activations do not fit into the processor's cache ...
 OUT_OF_CACHE = 1.15  # ... which cost 5-25 % (benchmarks.trainer)
 RECOMPUTE = 4 / 3  # forward twice and backward once instead of once and once
 
 
 class Architecture(Protocol):
-    """The encoder's shape, as fts.model.architecture.Architecture has it."""
+    """The encoder's shape, as in fts.model.architecture.Architecture."""
 
     @property
     def d_model(self) -> int: ...
@@ -54,7 +54,7 @@ class Architecture(Protocol):
 
 
 class CannotFit(MemoryError):
-    """No recipe trains this model within the limit; `needed` bytes would be the least."""
+    """No recipe trains this model within the limit; `needed` is the smallest number of bytes."""
 
     def __init__(self, needed: int, limit: int, recipe: Recipe) -> None:
         super().__init__(f"needs {in_gb(needed)} at the least ({recipe.words()}), {in_gb(limit)} allowed")
@@ -63,22 +63,22 @@ class CannotFit(MemoryError):
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a model and its windows decides bytes and time."""
+    """The parts of a model and its windows that decide bytes and time."""
 
     n_params: int
     d_model: int
     n_layers: int
     n_heads: int
     d_ff: int
-    tokens: int  # per window; read channel by channel, those of all features
+    tokens: int  # per window; with channel_independent, of all features
     window: int  # numbers in a window: features x days
-    patch_numbers: int  # numbers in a window's patches: patches overlap, so more than `window`
+    patch_numbers: int  # numbers in a window's patches; more than `window`, because patches overlap
     largest: int  # parameters of the largest matrix
-    models: int = 1  # that a trial trains in turns, each with its weights and optimizer state: one for each fold
+    models: int = 1  # models that a trial trains in turns, one per fold, each with its weights and optimizer state
 
     @property
     def flops_per_window(self) -> float:
-        """Of forward and backward: 6 per weight of the layers and token, and the attention's two products."""
+        """Operations of forward and backward: 6 per layer weight and token, and the attention's two products."""
         layer = 4 * self.d_model**2 + 2 * self.d_model * self.d_ff
         attention = 2 * self.tokens * self.d_model
         return 6.0 * self.tokens * self.n_layers * (layer + attention)
@@ -86,7 +86,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an optimizer step is carried out; `to_json` gives the fields of TrainConfig it stands for."""
+    """How an optimizer step is carried out; `to_json` returns its fields of TrainConfig."""
 
     micro_batch: int
     effective_batch: int
@@ -97,7 +97,7 @@ class Recipe:
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches in an optimizer step."""
+        """Number of micro-batches in an optimizer step."""
         return -(-self.effective_batch // self.micro_batch)
 
     def to_json(self) -> dict[str, Any]:
@@ -105,12 +105,12 @@ class Recipe:
 
     @classmethod
     def from_json(cls, values: dict[str, Any], effective_batch: int) -> Recipe:
-        """The recipe of a stored trial; fields it does not name have their defaults, the batch is whole."""
+        """Returns the recipe of a stored trial. Missing fields get defaults, micro_batch the whole batch."""
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         return cls(**{"micro_batch": effective_batch, **known, "effective_batch": effective_batch})
 
     def words(self) -> str:
-        """`batch=64x4, layers recomputed, adafactor inside backward`."""
+        """Returns text such as `batch=64x4, layers recomputed, adafactor inside backward`."""
         said = [f"batch={self.micro_batch}x{self.accumulation}"]
         said += ["layers recomputed"] * self.checkpoint_layers
         said += [self.optimizer + " inside backward" * self.fused_backward] * (self.optimizer != "adamw")
@@ -120,11 +120,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes at the highest moment of training, by part."""
+    """Peak bytes of training, by part."""
 
     base: int  # the process before it has a model
     weights: int
-    gradients: int  # held while the activations of the peak are
+    gradients: int  # those held at the peak of the activations
     optimizer: int
     activations: int
     temporary: int
@@ -136,7 +136,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """The recipe that was chosen and the bytes it is expected to need."""
+    """The chosen recipe and its expected bytes."""
 
     recipe: Recipe
     estimate: Estimate
@@ -152,7 +152,7 @@ def shape_of(
     channel_independent: bool = False,
     models: int = 1,
 ) -> Shape:
-    """The shape of `models` models with `n_params` counted parameters each for windows of n_features x context."""
+    """Returns the shape of `models` models of `n_params` parameters each, for windows of n_features x context."""
     a = architecture
     width = patch * (1 if channel_independent else n_features)
     return Shape(
@@ -172,27 +172,27 @@ def shape_of(
 def plan(
     shape: Shape, effective_batch: int, limit: int, device: str = "cpu", precisions: Sequence[str] = ("fp32",)
 ) -> Plan:
-    """The fastest recipe whose bytes stay within `limit`, tried from fast to lean.
+    """Returns the fastest recipe within `limit` bytes, tried from the fastest to the smallest.
 
-    precisions: those to try, the preferred first. The optimizer changes only when no recipe with AdamW fits in any of
-    them, because it changes results.
-    Raises CannotFit with the bytes of the leanest recipe.
+    precisions: those to try, the preferred first. The optimizer changes only if no recipe with AdamW fits in any
+    precision, because it changes results.
+    Raises CannotFit with the bytes of the smallest recipe.
     """
-    leanest: Plan | None = None
+    smallest: Plan | None = None
     for recipe in recipes(shape, effective_batch, device, precisions):
         found = Plan(recipe, estimate(shape, recipe, device))
         if found.estimate.total <= limit:
             return found
-        if leanest is None or found.estimate.total < leanest.estimate.total:
-            leanest = found
-    assert leanest is not None, "there is always a recipe to try"
-    raise CannotFit(leanest.estimate.total, limit, leanest.recipe)
+        if smallest is None or found.estimate.total < smallest.estimate.total:
+            smallest = found
+    assert smallest is not None, "there is always a recipe to try"
+    raise CannotFit(smallest.estimate.total, limit, smallest.recipe)
 
 
 def recipes(
     shape: Shape, effective_batch: int, device: str = "cpu", precisions: Sequence[str] = ("fp32",)
 ) -> Iterator[Recipe]:
-    """Every recipe worth trying, in the order to try them: whatever changes results least comes first."""
+    """Yields every useful recipe in the order to try them: recipes that change results least come first."""
     usual = [Recipe(micro, effective_batch, again) for micro in halvings(effective_batch) for again in (False, True)]
     lean = [Recipe(effective_batch, effective_batch, again, "adafactor", True) for again in (False, True)]
     accumulated = [replace(recipe, optimizer="adafactor") for recipe in usual if recipe.checkpoint_layers]
@@ -203,10 +203,9 @@ def recipes(
 
 
 def smaller(recipe: Recipe) -> Recipe | None:
-    """The next leaner recipe that a trial in progress can go on with: same effective batch, same optimizer.
+    """Returns the next smaller recipe for a trial in progress, with the same effective batch and optimizer, or None.
 
-    Half the micro-batch, but not where the step is taken inside backward, which cannot accumulate; then recomputed
-    layers. None: there is none.
+    Halves the micro-batch, unless the step is taken inside backward, which cannot accumulate; then recomputes layers.
     """
     if recipe.micro_batch > 1 and not recipe.fused_backward:
         return replace(recipe, micro_batch=-(-recipe.micro_batch // 2))
@@ -214,11 +213,11 @@ def smaller(recipe: Recipe) -> Recipe | None:
 
 
 def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None = None) -> Estimate:
-    """Bytes at the peak of an optimizer step with the optimizer's state present, by part.
+    """Returns the peak bytes of an optimizer step, by part, with the optimizer's state present.
 
-    Activations fall while gradients grow during backward, so without accumulation only the larger of the two counts;
-    with it the gradients of earlier micro-batches are there when the activations of the next are at their highest.
-    Of several models all weights and states stay, while one of them is in its step.
+    During backward activations shrink while gradients grow, so without accumulation only the larger of the two counts;
+    with accumulation the gradients of earlier micro-batches exist when the activations of the next one peak.
+    With several models all weights and states stay, while one of them is in its step.
     """
     weights = FLOAT * shape.n_params
     device = device.partition(":")[0]  # cuda:1 is like cuda
@@ -239,7 +238,7 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
     if base is None:
         brings_compiler = device != "cuda" and (recipe.checkpoint_layers or recipe.optimizer != "adamw")
         base = BASE_BYTES[device] + (COMPILER_BYTES if brings_compiler else 0)
-    cast = weights // 2 if recipe.precision == "bf16" else 0  # autocast keeps the copies of a step
+    cast = weights // 2 if recipe.precision == "bf16" else 0  # autocast keeps bf16 copies during a step
     return Estimate(
         base=base,
         weights=shape.models * weights + cast,
@@ -256,14 +255,14 @@ def estimate(shape: Shape, recipe: Recipe, device: str = "cpu", base: int | None
 
 
 def activation_bytes(shape: Shape, recipe: Recipe, device: str = "cpu") -> int:
-    """What forward keeps for backward, for one micro-batch."""
+    """Bytes that forward keeps for backward, for one micro-batch."""
     per_layer = CHECKPOINT_PER_TOKEN * shape.d_model if recipe.checkpoint_layers else _saved_numbers(shape)
     per_window = shape.tokens * (shape.n_layers * per_layer + 4 * shape.d_model) + shape.window + shape.patch_numbers
     return int(FLOAT * _precision_factor(recipe, device) * recipe.micro_batch * per_window)
 
 
 def layer_bytes(shape: Shape, recipe: Recipe, device: str = "cpu") -> int:
-    """What is alive of one layer beside what is saved: its gradients, and with recomputed layers all of it again."""
+    """Bytes of one layer besides the saved ones: its gradients, and if recomputed all its activations again."""
     rows = recipe.micro_batch * shape.tokens
     gradients = 2 * shape.d_ff + 4 * shape.d_model
     again = _saved_numbers(shape) if recipe.checkpoint_layers else 0.0
@@ -271,12 +270,12 @@ def layer_bytes(shape: Shape, recipe: Recipe, device: str = "cpu") -> int:
 
 
 def block_bytes(shape: Shape, recipe: Recipe) -> int:
-    """A typical tensor of a layer."""
+    """Bytes of a typical tensor of a layer."""
     return FLOAT * recipe.micro_batch * shape.tokens * shape.d_model
 
 
 def optimizer_bytes(shape: Shape, recipe: Recipe) -> int:
-    """AdamW keeps two numbers a weight; Adafactor a row and a column of each matrix."""
+    """Bytes of optimizer state: AdamW keeps two numbers per weight; Adafactor a row and a column of each matrix."""
     if recipe.optimizer == "adamw":
         return 2 * FLOAT * shape.n_params
     per_layer = 2 * (4 * shape.d_model + 2 * shape.d_ff) + 10 * shape.d_model
@@ -284,12 +283,12 @@ def optimizer_bytes(shape: Shape, recipe: Recipe) -> int:
 
 
 def optimizer_temporaries(shape: Shape, recipe: Recipe) -> int:
-    """AdamW updates in place; Adafactor computes squares, their estimate and the update of one matrix at a time."""
+    """Temporary bytes: none for AdamW; Adafactor needs squares, estimate and update of one matrix at a time."""
     return 3 * FLOAT * shape.largest if recipe.optimizer == "adafactor" else 0
 
 
 def relative_seconds(shape: Shape, recipe: Recipe, device: str = "cpu") -> float:
-    """Seconds of a step in units of the same step at its best; for ranking."""
+    """Seconds of a step relative to its best possible speed; for ranking."""
     rows = recipe.micro_batch * shape.tokens
     slow = 1 + ROWS_AT_HALF_SPEED / rows
     if rows > ROWS_IN_CACHE.get(device, rows):
@@ -298,12 +297,12 @@ def relative_seconds(shape: Shape, recipe: Recipe, device: str = "cpu") -> float
 
 
 def step_seconds(shape: Shape, recipe: Recipe, flops: float, device: str = "cpu") -> float:
-    """Seconds of an optimizer step where training computes `flops` operations a second at its best."""
+    """Seconds of an optimizer step if training reaches at best `flops` operations per second."""
     return recipe.effective_batch * shape.flops_per_window * relative_seconds(shape, recipe, device) / flops
 
 
 def halvings(number: int) -> list[int]:
-    """number, half of it, ... 1, rounded up."""
+    """Returns number, its half, ... 1, rounded up."""
     found = [number]
     while found[-1] > 1:
         found.append(-(-found[-1] // 2))
@@ -311,7 +310,7 @@ def halvings(number: int) -> list[int]:
 
 
 def in_gb(count: int) -> str:
-    """Bytes in words: 1.9 GB, of 2^30 bytes as memory is sold."""
+    """Formats bytes: 1.9 GB, with GB of 2^30 bytes, as memory is sold."""
     return f"{count / (1 << 30):.1f} GB" if count >= 1 << 30 else f"{count / MiB:.0f} MB"
 
 
@@ -321,8 +320,8 @@ def _saved_numbers(shape: Shape) -> float:
 
 
 def _precision_factor(recipe: Recipe, device: str) -> float:
-    """bf16 halves what the matrix products keep; norms, masks and the stream stay fp32.
+    """Returns the factor on saved bytes: bf16 halves those of matrix products; norms, masks and stream stay fp32.
 
-    On a processor attention is fp32 too and its casts are kept beside it: nothing is saved (docs/LOG.md).
+    On a CPU attention is fp32, too, and its casts are kept as well: nothing is saved (docs/LOG.md).
     """
     return 0.65 if recipe.precision == "bf16" and device != "cpu" else 1.0

@@ -1,4 +1,4 @@
-"""How gradients become steps: all at once after backward, or parameter by parameter inside it."""
+"""Applies gradients: all at once after backward, or parameter by parameter inside it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class Stepper(Protocol):
-    """What the training loop needs of an optimizer, and what a checkpoint needs of its state."""
+    """An optimizer as the training loop and the checkpoint use it."""
 
     def set_rate(self, rate: float) -> None:
-        """The learning rate of the step to come; called before its backward pass."""
+        """Sets the learning rate of the next step; called before its backward pass."""
 
     def step(self) -> None:
-        """Apply what the backward passes left, and let go of the gradients."""
+        """Applies the gradients of the backward passes and frees them."""
 
     def state(self) -> Iterator[tuple[str, Tensor]]:
-        """Every state tensor under the name `parameter/key`, one at a time and without a copy."""
+        """Yields every state tensor as (`parameter/key`, tensor), one at a time and without a copy."""
 
     def restore(self, name: str, value: Tensor) -> None:
-        """Put back one tensor that state() gave."""
+        """Restores one tensor of state()."""
 
 
 class Optimizer(Protocol):
-    """What the steppers use of torch's optimizers."""
+    """The parts of torch's optimizers that the steppers use."""
 
     param_groups: list[dict[str, Any]]
     state: Any  # parameter -> name -> tensor
@@ -46,7 +46,7 @@ def make_stepper(model: nn.Module, config: TrainConfig) -> Stepper:
 
 
 class SteppedAfterBackward:
-    """The usual way: gradients of all parameters are held, clipped by their common norm, then applied."""
+    """The usual method: holds gradients of all parameters, clips them by their common norm, then applies them."""
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         self.parameters = dict(model.named_parameters())
@@ -76,10 +76,10 @@ class SteppedAfterBackward:
 
 
 class SteppedInBackward:
-    """The lean way: each parameter is stepped as soon as its gradient is there, and the gradient is dropped.
+    """Saves memory: steps each parameter as soon as its gradient is computed, and frees the gradient.
 
-    The common norm of all gradients is never known, so grad_clip bounds each parameter's own gradient instead; and
-    since a step cannot be taken back, gradients cannot be accumulated over micro-batches (TrainConfig refuses it).
+    The common norm of all gradients is never known, so grad_clip bounds each parameter's own gradient instead. A step
+    cannot be reverted, so gradients cannot be accumulated over micro-batches (TrainConfig refuses it).
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
@@ -92,12 +92,13 @@ class SteppedInBackward:
             parameter.register_post_accumulate_grad_hook(self._hook())
 
     def _hook(self) -> Callable[[Tensor], None]:
-        """Calls _step_one without holding us: a hook lives in torch, where Python's collector does not see the circle
-        parameter -> hook -> us -> parameter, and a process would keep every model it ever trained."""
-        us = weakref.ref(self)
+        """Returns a hook with a weak reference to self: Python's garbage collector does not see the cycle
+        parameter -> hook -> self -> parameter through torch, so a process would keep every model it ever trained.
+        """
+        this = weakref.ref(self)
 
         def hook(parameter: Tensor) -> None:
-            if (living := us()) is not None:
+            if (living := this()) is not None:
                 living._step_one(parameter)
 
         return hook
@@ -113,7 +114,7 @@ class SteppedInBackward:
             _set_rate(optimizer, rate)
 
     def step(self) -> None:
-        """Nothing is left to do: backward has stepped."""
+        """Does nothing, because backward has already stepped."""
 
     def state(self) -> Iterator[tuple[str, Tensor]]:
         for name, parameter in self.parameters.items():
@@ -136,9 +137,9 @@ def _optimizer(groups: list[dict[str, Any]], config: TrainConfig) -> Optimizer:
 
 
 class FusedAdamW:
-    """torch.optim.AdamW(fused=True), equal to the last bit, on torch's functional form of it.
+    """torch.optim.AdamW(fused=True), bit for bit, on torch's functional form of it.
 
-    Its class brings in torch._dynamo with its first step: a second of each new process's start, for a compiler that
+    torch's class imports torch._dynamo in its first step: a second of each new process's start, for a compiler that
     is not used here.
     """
 
@@ -149,7 +150,7 @@ class FusedAdamW:
 
     @torch.no_grad()
     def step(self) -> None:
-        """One step of every parameter that has a gradient."""
+        """Steps every parameter that has a gradient."""
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             for parameter in parameters:
@@ -183,10 +184,10 @@ def _begin_adam(parameter: nn.Parameter) -> dict[str, Tensor]:
 
 
 def begin_factored(parameter: nn.Parameter) -> dict[str, Tensor]:
-    """The state Adafactor begins with: a row and a column of second moments for a matrix, all of them for a vector.
+    """Returns Adafactor's initial state: row and column of second moments for a matrix, all of them for a vector.
 
-    Made before the first step, because within it these small tensors would lie between activations that come and go
-    and keep the holes they leave from being used again: a third more memory for 0.6B parameters of width 1024.
+    Made before the first step: within it these small tensors would lie between short-lived activations, whose memory
+    could then not be reused: a third more memory for 0.6B parameters of width 1024.
     """
     state = {"step": torch.tensor(0.0)}
     if parameter.dim() == 1:

@@ -1,4 +1,4 @@
-"""Where a run stands: position, sums of the epoch in progress, early stopping, and the epochs behind it."""
+"""The position of a run: epoch and step, sums of the epoch in progress, early stopping, and finished epochs."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """Everything that changes while a run goes on, but tensors."""
+    """The changing state of a run, without tensors."""
 
-    epoch: int = 1  # in progress
-    step: int = 0  # taken, over the whole run
+    epoch: int = 1  # in progress, from 1
+    step: int = 0  # steps taken in the whole run
     step_in_epoch: int = 0
-    loss_sum: float = 0.0  # over the windows of the epoch so far
-    train_seconds: float = 0.0  # of the epoch so far
-    best_value: float | None = None  # of the objective, as it is (an AUC stays an AUC)
+    loss_sum: float = 0.0  # over the windows of the current epoch so far
+    train_seconds: float = 0.0  # of the current epoch so far
+    best_value: float | None = None  # of the objective, not negated (an AUC stays an AUC)
     best_epoch: int | None = None
-    waiting_since: float | None = None  # the value that patience wants beaten by min_delta
+    waiting_since: float | None = None  # value that must improve by min_delta to reset patience
     waited: int = 0  # epochs since then
     reason: str | None = None  # why the run has ended
     history: list[EpochResult] = field(default_factory=list)
 
     def end_epoch(self, result: EpochResult, value: float | None, config: TrainConfig) -> bool:
-        """Records an epoch, decides whether the run goes on, and returns whether this epoch is the best so far.
+        """Records an epoch, decides whether the run ends, and returns whether this epoch is the best so far.
 
-        The best epoch is the best to the last digit; patience starts anew only when min_delta is gained, so that
-        creeping gains do not keep a trial alive. value is None for an epoch that diverged.
+        The best epoch counts any improvement; patience restarts only after a gain of min_delta, so that tiny gains do
+        not prolong a trial. value is None for an epoch that diverged.
         """
         self.history.append(result)
         improved = value is not None and _better(value, self.best_value, 0.0, config)
@@ -62,7 +62,7 @@ class Progress:
 
 
 def _better(value: float, than: float | None, by: float, config: TrainConfig) -> bool:
-    """Losses fall, AUCs rise: the one place that knows."""
+    """Whether value improves on `than` by more than `by`: losses fall, AUCs rise."""
     if than is None:
         return True
     sign = -1 if config.objective == "val_auc" else 1

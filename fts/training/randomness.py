@@ -1,4 +1,4 @@
-"""Random numbers as pure functions of where they are used, and the global states a checkpoint keeps all the same."""
+"""Random numbers as pure functions of their place of use, and the global random states for a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ORDER, DROPOUT = 1, 2  # streams: the same (seed, number) must not mean the same numbers twice
+ORDER, DROPOUT = 1, 2  # streams: the same (seed, number) must not give the same numbers twice
 
 
 def permutation(n: int, seed: int, epoch: int) -> Tensor:
-    """The order of n training windows in an epoch, int64[n]."""
+    """Returns the order of n training windows in an epoch, int64[n]."""
     generator = torch.Generator().manual_seed(_derive(seed, ORDER, epoch))
     return torch.randperm(n, generator=generator)
 
 
 def dropout_seed(seed: int, step: int, micro_batch: int) -> int:
-    """What a micro-batch's dropout is drawn from, 0 .. 2^63 - 1."""
+    """Returns the dropout seed of a micro-batch, 0 .. 2^63 - 1."""
     return _derive(seed, DROPOUT, step, micro_batch)
 
 
@@ -32,7 +32,7 @@ def _derive(*numbers: int) -> int:
 
 
 def python_states() -> dict[str, Any]:
-    """The states of python's and numpy's global generators, as JSON."""
+    """Returns the states of Python's and numpy's global generators, as JSON."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
@@ -49,7 +49,7 @@ def restore_python(states: dict[str, Any]) -> None:
 
 
 def torch_states() -> Iterator[tuple[str, Tensor]]:
-    """The states of torch's global generators, by device."""
+    """Yields the states of torch's global generators, by device."""
     yield "cpu", torch.get_rng_state()
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         for index, state in enumerate(torch.cuda.get_rng_state_all()):

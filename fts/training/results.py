@@ -1,4 +1,4 @@
-"""What a trainer yields and what it ends with: frozen facts that can be written to a row or a line of JSON."""
+"""The events that a trainer yields, and its outcome: frozen values for a database row or a line of JSON."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One pass over the training windows and the look at the validation windows after it."""
+    """Results of one pass over the training windows and the following validation."""
 
     epoch: int  # from 1
     step: int
-    train_loss: float  # of the loss trained on, with dropout, while the weights moved
-    val_loss: float  # always plain cross-entropy, so that it compares with the class prior's whatever was trained on
-    train_auc: float | None  # None: one class only
+    train_loss: float  # of the training loss, with dropout, while the weights changed
+    val_loss: float  # always plain cross-entropy, so that it compares with the class prior's for any training loss
+    train_auc: float | None  # None: only one class
     val_auc: float | None
     val_brier: float
-    pred_min: float  # probabilities on validation
+    pred_min: float  # of the probabilities on validation
     pred_max: float
     pred_sd: float
     learning_rate: float  # of the epoch's last step
-    samples_per_s: float  # trained windows per second of training (validation apart)
+    samples_per_s: float  # trained windows per second of training, without validation
     seconds: float  # of the whole epoch
 
     def line(self, max_epochs: int) -> str:
-        """The epoch as one line of a log."""
+        """Returns the epoch as one line of a log."""
         auc = "   -" if self.val_auc is None else f"{self.val_auc:.3f}"
         return (
             f"epoch {self.epoch}/{max_epochs} step {self.step} train {self.train_loss:.4f} val {self.val_loss:.4f} "
@@ -55,7 +55,7 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An epoch has ended; `improved` says that its objective is the best so far: now is the time to save_best."""
+    """An epoch has ended; `improved`: its objective is the best so far, so call save_best now."""
 
     result: EpochResult
     improved: bool
@@ -63,15 +63,15 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the objective of its best and of its last epoch are different numbers."""
+    """How a run ended. The objectives of its best and its last epoch differ."""
 
-    best_value: float | None  # None: no epoch ended with a finite value
+    best_value: float | None  # None: no epoch had a finite value
     best_epoch: int | None
     last_value: float | None
     epochs: int
     reason: str  # finished | early stopped | step limit | diverged
-    badges: tuple[str, ...]  # collapsed: the best epoch tells no window from another; diverged
-    message: str | None = None  # why it diverged: the value, where it came up, the learning rate there
+    badges: tuple[str, ...]  # collapsed: the best epoch predicts nearly the same for all windows; diverged
+    message: str | None = None  # why it diverged: value, place, learning rate
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

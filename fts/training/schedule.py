@@ -6,8 +6,10 @@ import math
 
 
 def learning_rate(step: int, peak: float, warmup_steps: int, total_steps: int) -> float:
-    """The rate of step `step` (from 1): peak * step / warmup_steps up to the peak, then half a cosine that ends above
-    zero at the last step, so that no step is wasted."""
+    """Returns the rate of step `step` (from 1): peak * step / warmup_steps up to the peak, then half a cosine.
+
+    The cosine ends above zero at the last step, so that no step is wasted.
+    """
     if step <= warmup_steps:
         return peak * step / warmup_steps
     progress = (step - warmup_steps) / (total_steps - warmup_steps + 1)

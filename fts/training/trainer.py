@@ -1,8 +1,8 @@
-"""The training loop: a generator of steps and epochs that can be left between any two and continued to the bit.
+"""The training loop: a generator of steps and epochs that can stop between any two and continue bit for bit.
 
-Every random number is a pure function of (seed, where it is needed): the order of an epoch of (seed, epoch), the
-dropout of a micro-batch of (seed, step, micro-batch). So a resumed run draws what an unbroken one would have drawn, and
-the position in the data is two numbers.
+Every random number is a pure function of (seed, place of use): the order of an epoch of (seed, epoch), the
+dropout of a micro-batch of (seed, step, micro-batch). So a resumed run draws what an uninterrupted one would have
+drawn, and the position in the data is two numbers.
 """
 
 # shapes: B windows
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DIVERGED_FACTOR = 10  # times the class prior's loss on validation
-COLLAPSED_SD = 1e-3  # probabilities closer together than a tenth of a percent say the same of every window
+COLLAPSED_SD = 1e-3  # standard deviation of probabilities below which all windows get nearly the same one
 
 
 class Trainer:
     """Trains one model on one data set; iterate over run(), and call save() and save_best() between two events.
 
-    model(x_BCT, dropout_seed, checkpoint_layers) must return logits [B] and draw its dropout from dropout_seed alone
+    model(x_BCT, dropout_seed, checkpoint_layers) must return logits [B] and draw its dropout only from dropout_seed
     (None: no dropout). The caller sets the number of threads.
     """
 
@@ -61,42 +61,42 @@ class Trainer:
         self.data = data.to(config.device)
         self.prior_loss = data.prior_loss if prior_loss is None else prior_loss
         self.progress = Progress()
-        self.val_predictions: NDArray[np.float32] | None = None  # probabilities of the best epoch, in val_ends' order
+        self.val_predictions: NDArray[np.float32] | None = None  # probabilities of the best epoch, as val_ends
         self.stepper = make_stepper(self.model, config)
         n_train = len(data.train_ends)
         self.steps_per_epoch = math.ceil(n_train / config.effective_batch)
-        self.total_steps = self.steps_per_epoch * config.max_epochs  # of the schedule; max_steps only cuts it short
-        self._train_logits = torch.zeros(n_train)  # of the epoch in progress, in its order
-        self.trouble: str | None = None  # why it diverged, in words
+        self.total_steps = self.steps_per_epoch * config.max_epochs  # of the schedule; max_steps may end earlier
+        self._train_logits = torch.zeros(n_train)  # of the current epoch, in its order
+        self.trouble: str | None = None  # why it diverged, as a sentence
         self._y_val = self.data.y_T[self.data.val_ends].cpu().numpy()
         if config.objective == "val_auc" and len(np.unique(self._y_val)) < 2:
             raise DataError("validation labels are all the same: val_auc does not exist, use val_loss or other dates")
 
     @property
     def step(self) -> int:
-        """Optimizer steps taken."""
+        """Number of optimizer steps taken."""
         return self.progress.step
 
     @property
     def epoch(self) -> int:
-        """The epoch in progress, from 1."""
+        """The current epoch, from 1."""
         return self.progress.epoch
 
     @property
     def history(self) -> tuple[EpochResult, ...]:
-        """Every finished epoch, those before a resume too."""
+        """Every finished epoch, also those before a resume."""
         return tuple(self.progress.history)
 
     @property
     def ended(self) -> bool:
-        """Whether run() has nothing left to do."""
+        """Whether the run has ended."""
         return self.progress.reason is not None
 
     def run(self) -> Iterator[StepDone | EpochDone]:
         """Yields StepDone after each optimizer step and EpochDone after each epoch, until the run has ended.
 
-        Leave it between any two events; another run(), of this trainer or of one that has loaded its checkpoint, goes
-        on from there.
+        May stop between any two events; another run(), of this trainer or of one that has loaded its checkpoint,
+        continues from there.
         """
         progress = self.progress
         while progress.reason is None:
@@ -107,7 +107,7 @@ class Trainer:
                 yield self._end_epoch(order)
 
     def outcome(self) -> Outcome:
-        """How the run ended (or stands: reason "running")."""
+        """Returns how the run ended (reason "running" if it has not)."""
         progress = self.progress
         badges = []
         if progress.best_epoch is not None and progress.history[progress.best_epoch - 1].pred_sd < COLLAPSED_SD:
@@ -125,7 +125,7 @@ class Trainer:
         )
 
     def save(self, folder: Path) -> SavedCheckpoint:
-        """Writes everything a new process needs to go on to the bit; raises DiskFull and then changes nothing."""
+        """Writes everything that a new process needs to continue bit for bit. Raises DiskFull without any change."""
         start = time.perf_counter()
         path, md5s, size = write_checkpoint(Path(folder), self._tensors, self._state())
         return SavedCheckpoint(
@@ -134,11 +134,11 @@ class Trainer:
 
     @staticmethod
     def can_load(folder: Path) -> bool:
-        """Whether there is a checkpoint to try; the folder may be empty, when its first write was cut short."""
+        """Whether there is a checkpoint; the folder may be empty if its first write was interrupted."""
         return has_checkpoint(Path(folder))
 
     def load(self, folder: Path, any_threads: bool = False) -> StoredCheckpoint:
-        """Continues from the newest sound checkpoint in folder; its `warnings` name any that were passed over.
+        """Continues from the newest valid checkpoint in folder; its `warnings` name skipped ones.
 
         Raises CheckpointError if there is none, or if it belongs to another model, data set or configuration, or was
         written with another number of threads (sums then differ in the last bits; any_threads accepts that).
@@ -149,9 +149,9 @@ class Trainer:
         return stored
 
     def save_best(self, folder: Path) -> SavedCheckpoint:
-        """Writes the weights as they are now to best.safetensors, with the model's configuration in its header.
+        """Writes the current weights to best.safetensors, with the model's configuration in its header.
 
-        To be called right after an EpochDone that improved, before the save() that follows it.
+        Call it right after an EpochDone that improved, before the next save().
         """
         start = time.perf_counter()
         path = Path(folder) / "best.safetensors"
@@ -183,9 +183,9 @@ class Trainer:
         return StepDone(progress.step, progress.epoch, loss, seconds)
 
     def _accumulate(self, ends_B: Tensor, step: int, logits_B: Tensor) -> float:
-        """Leaves the gradient of the batch's mean loss, micro-batch by micro-batch, and returns that loss.
+        """Computes the gradient of the batch's mean loss, micro-batch by micro-batch, and returns that loss.
 
-        Each micro-batch's sum is divided by the windows of the whole batch, so a short last one weighs what it should.
+        Each micro-batch's sum is divided by the windows of the whole batch, so a short last one has the right weight.
         """
         if of_pairs(self.config) and len(ends_B) > self.config.micro_batch:
             return self._accumulate_pairs(ends_B, step, logits_B)
@@ -201,9 +201,9 @@ class Trainer:
         return math.fsum(float(loss) for loss in losses)
 
     def _accumulate_pairs(self, ends_B: Tensor, step: int, logits_B: Tensor) -> float:
-        """The same for a loss of pairs: all logits first, then each micro-batch again, with its part of the gradient.
+        """Does the same for a loss of pairs: all logits first, then each micro-batch with its part of the gradient.
 
-        Dropout is a function of the step and the micro-batch, so both passes drop the same.
+        Dropout is a function of the step and the micro-batch, so both passes drop the same activations.
         """
         parts = ends_B.split(self.config.micro_batch)
         seeds = [randomness.dropout_seed(self.config.seed, step, index) for index in range(len(parts))]
@@ -224,7 +224,7 @@ class Trainer:
         return learning_rate(step, self.config.learning_rate, self.config.warmup_steps, self.total_steps)
 
     def _order(self, epoch: int) -> Tensor:
-        """Training window ends in this epoch's order."""
+        """Returns the ends of the training windows in this epoch's order."""
         n = len(self.data.train_ends)
         shuffled = randomness.permutation(n, self.config.seed, epoch)
         return self.data.train_ends[shuffled.to(self.data.train_ends.device)]
@@ -268,18 +268,18 @@ class Trainer:
 
     @torch.inference_mode()
     def validation_logits(self) -> NDArray[np.float32]:
-        """Of the weights as they are now, in the order of val_ends."""
+        """Returns logits of the current weights, in the order of val_ends."""
         parts = self.data.val_ends.split(self.config.micro_batch)
         logits_B = torch.cat([self._forward(self.data.batch(part_B)[0], None) for part_B in parts])
         return logits_B.cpu().numpy()
 
     def _has_diverged(self, scores: Scores) -> bool:
-        if of_pairs(self.config):  # its logits have no level: their cross-entropy says nothing
+        if of_pairs(self.config):  # the level of its logits is arbitrary, so their cross-entropy means nothing
             return not math.isfinite(scores.loss)
         return not math.isfinite(scores.loss) or scores.loss > DIVERGED_FACTOR * self.prior_loss
 
     def _place(self, epoch: int | None = None) -> str:
-        """ "at epoch 2, step 31, learning rate 4.2e+02"."""
+        """Says "at epoch 2, step 31, learning rate 4.2e+02"."""
         step = self.progress.step
         return f"at epoch {epoch or self.progress.epoch}, step {step}, learning rate {self._rate(step):.1e}"
 

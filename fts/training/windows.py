@@ -15,14 +15,14 @@ from fts.training.metrics import prior_loss
 
 
 class DataError(ValueError):
-    """The windows, labels or features given to a trainer cannot be trained on; the message says which and why."""
+    """A trainer cannot train on these windows, labels or features; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """Features and labels of all days, and the last day of every training and validation window.
 
-    features_TF: float32, one row a day. y_T: float32, 0 or 1 at every window end (NaN elsewhere is fine).
+    features_TF: float32, one row per day. y_T: float32, 0 or 1 at every window end (NaN elsewhere is allowed).
     train_ends, val_ends: int64 positions of a window's last row; the window is rows end - context + 1 .. end.
     """
 
@@ -61,12 +61,12 @@ class TrainingData:
             raise DataError(f"{name} windows read row {row}, which has a feature that is not a finite number")
 
     def batch(self, ends: Tensor) -> tuple[Tensor, Tensor]:
-        """Windows [B, F, context] and labels [B] for the given last rows."""
+        """Returns windows [B, F, context] and labels [B] for the given last rows."""
         return self.windows[ends - (self.context - 1)], self.y_T[ends]
 
     @cached_property
     def windows(self) -> Tensor:
-        """Every window [W, F, context] as a view: no second copy of a day exists."""
+        """Every window [W, F, context], as a view: no day is copied."""
         return self.features_TF.unfold(0, self.context, 1)
 
     @cached_property
@@ -76,14 +76,14 @@ class TrainingData:
 
     @cached_property
     def md5(self) -> str:
-        """Of features, labels and windows: a checkpoint of other data is refused."""
+        """md5 of features, labels and windows: a checkpoint of other data is refused."""
         digest = hashlib.md5(str(self.context).encode(), usedforsecurity=False)
         for tensor in (self.features_TF, self.y_T, self.train_ends, self.val_ends):
             digest.update(tensor.contiguous().cpu().numpy().data)
         return digest.hexdigest()
 
     def to(self, device: str) -> TrainingData:
-        """The same data where the model lives."""
+        """Returns the same data on the device of the model."""
         if self.features_TF.device == torch.device(device):
             return self
         return TrainingData(

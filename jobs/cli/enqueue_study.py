@@ -13,7 +13,7 @@ from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.cli.paths import PathType
 from fts.jobs.status import formatting
-from fts.jobs.study_file.opened import cells_of
+from fts.jobs.study_file.cells import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.jobs.unused_names import unread
 from fts.state.location import has_study
@@ -120,7 +120,7 @@ def enqueue_cells(study: StudyFile, cells: Sequence[BareCell], *, again: bool, d
         return enqueue.preview(cells)
     db = open_for_person(here().db)
     try:
-        lines = enqueue.put_in_line(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)
+        lines = enqueue.enqueue_cells(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)
     finally:
         db.close()
     if not dry_run and (place := which_queue(here().db, study.folder, began)):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.protocol import STOPPED
-from fts.jobs.executors.base import Whose
+from fts.jobs.executors.base import ExitKind
 from fts.jobs.supervisor.child import PATIENCE, ChildError, ChildGone
 from fts.jobs.trial.death import STACKS, cause_of_death, died_of, last_said, last_words, size_of, was_at
 from fts.jobs.trial.error_text import with_place
@@ -55,6 +55,18 @@ class Ended(StrEnum):
 def is_of_function(spec: dict[str, Any]) -> bool:
     """Is this the specification of a trial of a Python function in a file?"""
     return all(name in spec.get("cell", {}) for name in ("folder", "objective"))
+
+
+def run_command(spec: dict[str, Any]) -> dict[str, Any]:
+    """Returns the "run" command; a specification that could fill the pipe goes through a file in its folder."""
+    line = json.dumps(spec, separators=(",", ":"))
+    if len(line) < MOST_IN_A_LINE:
+        return {"do": "run", "spec": spec}
+    folder = Path(spec["folder"])
+    root, path = folder.parents[2], folder / SPECIFICATION  # root/trials/JOB/TRIAL
+    make_folder(folder, root)
+    atomic_write(path, line, root, durable=False)
+    return {"do": "run", "file": str(path), "md5": hashlib.md5(line.encode()).hexdigest()}
 
 
 LAST_FACTS = (Ended.RESULT, Ended.PRUNED, Ended.FAILED, Ended.STOPPED)
@@ -107,9 +119,9 @@ class Attempt:
         finally:
             self.child.writes_stacks = False
         gone = self.child.exit() if end.how in (Ended.STOPPED, Ended.DIED) else None
-        if gone is None or gone.whose is Whose.TRIAL:
+        if gone is None or gone.kind is ExitKind.TRIAL:
             return end
-        return AttemptEnd(Ended.LOST, {"message": gone.said, "whose": gone.whose}, end.stop_request)
+        return AttemptEnd(Ended.LOST, {"message": gone.message, "exit_kind": gone.kind}, end.stop_request)
 
     def _run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
         logs = (Path(str(spec.get("log_path"))), self.child.log_path)
@@ -119,7 +131,7 @@ class Attempt:
             self._code = (Path(spec["cell"]["folder"]) / str(spec["cell"]["objective"])).parent.absolute()
             self.child.writes_stacks = True
         try:
-            self.child.send(self._order(spec))
+            self.child.send(run_command(spec) if self.child.reads_files else {"do": "run", "spec": spec})
         except ChildError as error:
             if self.child.poll() is not None:  # its exit explains more than the failed send
                 self._stop_request = self.stop_request()  # the watchdog may have killed it before it received the trial
@@ -132,16 +144,6 @@ class Attempt:
                 self._stop_request = self._stop_request or self.stop_request()  # the watchdog may have killed it
                 return self._drain(number)
             self._check_stop()
-
-    def _order(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """Returns the "run" command; a specification that could fill the pipe goes through a file."""
-        line = json.dumps(spec, separators=(",", ":"))
-        if len(line) < MOST_IN_A_LINE or not self.child.reads_files:
-            return {"do": "run", "spec": spec}
-        path = Path(spec["folder"]) / SPECIFICATION
-        make_folder(path.parent, path.parents[3])
-        atomic_write(path, line, path.parents[3], durable=False)
-        return {"do": "run", "file": str(path), "md5": hashlib.md5(line.encode()).hexdigest()}
 
     def _record_all(self, facts: list[dict[str, Any]], number: int) -> AttemptEnd | None:
         """Records facts in transactions of at most TOGETHER_S; sends the replies after each commit."""
@@ -200,10 +202,10 @@ class Attempt:
     def _explain_death(self, code: int | None) -> AttemptEnd:
         """Explains a process that ended with this exit code: cause, message, place. None: by a SIGTERM to itself."""
         oom_kills = self.child.oom_kills() - self._oom_kills
-        said, place = was_at(last_words(self._logs, STACKS), self._code)
-        last = last_said(said)[:300]
+        output, place = was_at(last_words(self._logs, STACKS), self._code)
+        last = last_said(output)[:300]
         last = "" if OUR_LINE.match(last) else last
-        cause, message = cause_of_death(code, oom_kills, self.child.was_ready, said), died_of(code, oom_kills)
+        cause, message = cause_of_death(code, oom_kills, self.child.was_ready, output), died_of(code, oom_kills)
         if self._ignored_stop:
             message = f"the trial did not stop within {self.grace_s:g} s and was killed"
         elif (end := self._announced_end) is not None and (

@@ -86,11 +86,11 @@ class Slot:
         return True
 
     def child(
-        self, program: Program, threads: int | None = None, tells: Callable[[Template], None] = lambda _: None
+        self, program: Program, threads: int | None = None, before_fork: Callable[[Template], None] = lambda _: None
     ) -> Placed:
         """Returns a living trial process of that program; starts one if there is none or if it has grown.
 
-        It sees only the GPUs that the slot holds. `tells` is called with the template before it forks.
+        It sees only the GPUs that the slot holds. `before_fork` is called with the template before it forks.
         """
         threads = threads or self.settings.threads
         if gpus := self.room.gpus_of(self.index):
@@ -101,7 +101,7 @@ class Slot:
             return self._child
         self.close()
         self._threads = threads
-        self._child = self.starter.start(program, threads, tells)
+        self._child = self.starter.start(program, threads, before_fork)
         self._program = program
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
         self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
@@ -133,7 +133,7 @@ class Slot:
         the stall timeout follows from the report intervals of earlier trials.
         """
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
-        self._begins(db, claim, trial)
+        self._announce_trial(db, claim, trial)
         batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
         self._hard, self._shrinks, self._host = None, shrinks, host
@@ -144,7 +144,7 @@ class Slot:
         self._watchdog.begin_trial(usual_step_s, report_s, gap_s)
         return Enforcer(db, claim, trial, self._child, self._watchdog, then or (HALVED if shrinks else AGAIN))
 
-    def _begins(self, db: Database, claim: Claim, trial: Trial) -> None:
+    def _announce_trial(self, db: Database, claim: Claim, trial: Trial) -> None:
         """Hook of slots on other machines: names the next trial to the remote process."""
 
     def keep_within_room(self) -> None:

@@ -23,14 +23,14 @@ from fts.jobs.supervisor.backoff import jobs_in_backoff, recorded_tries
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_files
-from fts.jobs.supervisor.progress_events import Note, TrialStarted
+from fts.jobs.supervisor.progress_events import TrialStarted
 from fts.jobs.supervisor.progress_reporter import ProgressReporter
 from fts.jobs.supervisor.retry_limits import FailureCounts
+from fts.jobs.supervisor.spec_builder import SpecBuilder
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
-from fts.jobs.supervisor.trial_order import TrialOrder
 from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
-from fts.jobs.supervisor.upgrade_check import OWN
+from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions, trial_usage
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fts.jobs.api.spec import TrialSpec
+    from fts.jobs.executors.base import Placed
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
     from fts.jobs.supervisor.backoff import Backoff
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.learned_memory import Peak
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
+    from fts.jobs.watchdog.enforcer import Enforcer
     from fts.state.db import Database
     from fts.state.values import Attempt as Tried
 
@@ -106,7 +108,7 @@ class TrialRunner:
         self.tell = ProgressReporter(work.db, work.tell)
         self.record = TrialRecord(work, trial, self.cell, self.tell)
         threads = self.memory.threads  # a resumed trial keeps its number of threads, which affects the last bits
-        self.order = TrialOrder(work, trial, self.cell, self.number, self.role, threads)
+        self.spec_builder = SpecBuilder(work, trial, self.cell, self.number, self.role, threads)
         self.worked_s = 0.0  # in this claim, without time in which the trial was frozen or the machine slept
         self._spent_s = 0.0  # before this claim; read only if the trial has a time limit
         self._was_starved = False  # memory was short because of this trial when its latest process ended
@@ -123,7 +125,7 @@ class TrialRunner:
         alone = self.resources.on_oom == "alone" and self.memory.ran_out()
         if isinstance(admitted := self._admit(alone), StopRequest):
             return admitted
-        spec = self.order.spec(admitted)
+        spec = self.spec_builder.spec(admitted)
         failures = FailureCounts(self._reached(), len(self._tries_without_progress()))
         while True:
             try:
@@ -237,8 +239,7 @@ class TrialRunner:
             f"t{self.trial.number} runs again in {wait_s:.3g} s: {message}; {outages} of at most {allowed} tries "
             "without progress, then the job fails"
         )
-        transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-        self.tell(Note(said, self.job))
+        self.record.report("waits", said)
         until = time.monotonic() + wait_s
         while (left := until - time.monotonic()) > 0 and self._order() is None:
             if outages > TRIES_IN_SLOT and self._others_wait():
@@ -320,8 +321,7 @@ class TrialRunner:
 
         def waits(reason: str) -> None:
             said = f"t{self.trial.number} waits {reason}"
-            transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-            self.tell(Note(said, self.job))
+            self.record.report("waits", said)
 
         return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
 
@@ -339,11 +339,10 @@ class TrialRunner:
             if learns and looks > 1 and self.memory.has_learned():
                 return True
             if looks == (2 if waited else 1):
-                beside = "another trial has ended or reported: nobody knows how much memory that one needs"
+                for_another = "another trial has ended or reported: the memory that one needs is not known yet"
                 one_alone = self.slot.room.other_is_alone(self.slot.index)
-                said = f"t{self.trial.number} waits until {beside if one_alone else waits_for(admitted)}"
-                transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-                self.tell(Note(said, self.job))
+                said = f"t{self.trial.number} waits until {for_another if one_alone else waits_for(admitted)}"
+                self.record.report("waits", said)
             return self.ordered(self.job.id) is not None
 
         return self.slot.take_room(admitted, leaves)
@@ -362,7 +361,7 @@ class TrialRunner:
         if end.how is Ended.STOPPED:  # by a SIGTERM that we did not send
             return StopReason.MACHINE
         if end.how is Ended.LOST:
-            return StopReason(end.facts["whose"])
+            return StopReason(end.facts["exit_kind"])
         cause = end.facts.get("cause")
         if cause == Cause.MACHINE_ERROR and end.facts.get("code") == -signal.SIGKILL and self._was_starved:
             cause = Cause.OUT_OF_MEMORY  # the OOM killer's count is not readable here, but memory was short
@@ -375,11 +374,11 @@ class TrialRunner:
         for missing in (
             shared_checkpoints.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ()
         ):
-            log.warning("%s goes on from an older checkpoint, or begins anew: %s", self._named(), missing)
-        if (replaced := OWN.replaced(now=True)) is not None:
+            log.warning("%s continues from an older checkpoint, or begins anew: %s", self._named(), missing)
+        if (replaced := OWN_CODE.replaced(now=True)) is not None:
             return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))
         try:
-            child = self.slot.child(self.study.program(self.cell), spec.threads, self.order.tell_history)
+            child = self.slot.child(self.study.program(self.cell), spec.threads, self.spec_builder.send_history)
         except OSError as error:
             if is_disk_trouble(error):
                 raise
@@ -405,52 +404,9 @@ class TrialRunner:
 
         def record(fact: dict[str, Any]) -> Ended | StopRequest | None:
             try:
-                return take(fact)
+                return self._record_fact(fact, spec, child, watch, curve)
             except BadRow as refused:  # for example a step of 10**12 or a name of 300 characters: the trial's own fault
                 return StopRequest(StopReason.CODE_ERROR, str(refused), kill=True)
-
-        def take(fact: dict[str, Any]) -> Ended | StopRequest | None:
-            watch.saw(fact)
-            kind = fact.get("fact")
-            if kind == "started":
-                return self.record.started(spec, fact, child, watch.memory_marks())
-            if kind == "epoch":
-                fact = self.record.with_deciding(fact)
-                self.record.epoch(fact)
-                self.memory.reported(self.slot.peak())
-                if (value := self.record.value(fact)) is not None:
-                    curve[fact["epoch"]] = value
-            if kind == "judge" or (kind == "epoch" and fact.get("judged", True)):
-                so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
-                rule = self.cell.halving_rule
-                self._pruned_for = should_prune(
-                    self.cell.pruner,
-                    self.order.rivals(),
-                    self.number,
-                    so_far,
-                    Direction(pruning_of(self.cell)[1]),
-                    rule,
-                    getattr(self.cell, "percentile", PERCENTILE),
-                )
-                return Ended.PRUNED if self._pruned_for else None
-            if kind == "draw":
-                self.record.draw(fact)
-                self.memory.drew(fact["name"], fact["value"], fact["distribution"])
-            if kind == "drifted":  # the process goes on with the recorded value
-                self.record.draw(fact)
-            if kind == "sampler":
-                self.record.sampler(fact)
-            if kind == "probe":
-                return self.record.probe(spec, fact)
-            if kind == "lacking":
-                self.record.warn_missing_metric(fact)
-            if kind == "garbage":
-                self.record.warn_garbage(fact)
-            if kind == "kept":
-                self.record.kept(fact)
-            if kind == "checkpoint":
-                self.record.checkpoint(fact)
-            return None
 
         def stop_request() -> StopRequest | None:
             if admitted.shared:
@@ -471,10 +427,10 @@ class TrialRunner:
             attempt = Attempt(
                 child, record, stop_request, self.settings.poll_s, self.settings.stop_grace_s, self.tell.together
             )
-            spec = self.order.with_record(spec, child)
+            spec = self.spec_builder.with_record(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.work.places), spec.number)
             if end.facts.get("killed"):
-                said = f"t{self.trial.number}: {end.facts['message']}; it goes on from its last checkpoint"
+                said = f"t{self.trial.number}: {end.facts['message']}; it continues from its last checkpoint"
                 transitions.record_intervention(self.db, self.claim, "killed", said, {}, trial_id=self.trial.id)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: another worker writes to the same folder now
@@ -482,7 +438,7 @@ class TrialRunner:
         except BaseException:
             self.slot.close()  # a full disk or a bug: the process must not go on
             raise
-        if end.how in (Ended.FAILED, Ended.DIED) and (replaced := OWN.replaced(now=True)) is not None:
+        if end.how in (Ended.FAILED, Ended.DIED) and (replaced := OWN_CODE.replaced(now=True)) is not None:
             end = AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))  # it may have mixed versions
         if log_limit is not None and log_limit.look(last=True):
             self.record.warn_log_dropped()
@@ -492,6 +448,56 @@ class TrialRunner:
         end = self.slot.reclassified(end)
         self.slot.after(end)
         return end
+
+    def _record_fact(
+        self, fact: dict[str, Any], spec: TrialSpec, child: Placed, watch: Enforcer, curve: dict[int, float]
+    ) -> Ended | StopRequest | None:
+        """Records a fact; returns Ended.PRUNED if the pruner ends the trial, or a request to stop it.
+
+        `curve`: epoch -> value; an epoch's value is added.
+        """
+        watch.saw(fact)
+        kind = fact.get("fact")
+        if kind == "started":
+            return self.record.started(spec, fact, child, watch.memory_marks())
+        if kind == "probe":
+            return self.record.probe(spec, fact)
+        if kind == "epoch":
+            fact = self.record.with_deciding(fact)
+            self.record.epoch(fact)
+            self.memory.reported(self.slot.peak())
+            if (value := self.record.value(fact)) is not None:
+                curve[fact["epoch"]] = value
+        if kind == "judge" or (kind == "epoch" and fact.get("judged", True)):
+            self._pruned_for = self._prune_reason(fact["epoch"], curve)
+            return Ended.PRUNED if self._pruned_for else None
+        if kind in ("draw", "drifted"):  # after "drifted" the process goes on with the recorded value
+            self.record.draw(fact)
+        if kind == "draw":
+            self.memory.drew(fact["name"], fact["value"], fact["distribution"])
+        elif kind == "sampler":
+            self.record.sampler(fact)
+        elif kind == "lacking":
+            self.record.warn_missing_metric(fact)
+        elif kind == "garbage":
+            self.record.warn_garbage(fact)
+        elif kind == "kept":
+            self.record.kept(fact)
+        elif kind == "checkpoint":
+            self.record.checkpoint(fact)
+        return None
+
+    def _prune_reason(self, epoch: int, curve: dict[int, float]) -> str | None:
+        """Returns why the pruner ends the trial after this epoch; None: it goes on."""
+        return should_prune(
+            self.cell.pruner,
+            self.spec_builder.rivals(),
+            self.number,
+            {n: value for n, value in curve.items() if n <= epoch},
+            Direction(pruning_of(self.cell)[1]),
+            self.cell.halving_rule,
+            getattr(self.cell, "percentile", PERCENTILE),
+        )
 
     def _late(self, worked_s: float) -> StopRequest | None:
         """Returns the request that ends a trial after its time limit, or None."""
@@ -524,10 +530,9 @@ class TrialRunner:
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
         if self._is_bare and reason.memory:
             kept = {"recipe": recipe, "peak_bytes": max(self._peak, self.record.reread().peak_bytes or 0) or None}
-            told = {name: value for name, value in kept.items() if value is not None}
-            transitions.record_progress(self.db, self.claim, self.trial.id, told)
-        transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
-        self.tell(Note(words, self.job))
+            changes = {name: value for name, value in kept.items() if value is not None}
+            transitions.record_progress(self.db, self.claim, self.trial.id, changes)
+        self.record.report("trial_restarted", words, data)
         return replace(spec, recipe=recipe)
 
     def _close(self, end: AttemptEnd) -> None:
@@ -547,7 +552,7 @@ def waits_for(admitted: Admission) -> str:
     """Says what a trial waits for."""
     want = admitted.want
     if want.alone:
-        return "no other trial runs: nobody knows how much memory it needs"
+        return "no other trial runs: the memory it needs is not known yet"
     parts = [count(want.gpus, "GPU")] if want.gpus else []
     parts += [f"{in_gb(admitted.need)} of memory"] if admitted.need or not parts else []
     return " and ".join(parts) + (" is free" if len(parts) == 1 and want.gpus == 1 else " are free")

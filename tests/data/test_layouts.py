@@ -352,4 +352,4 @@ def test_days_and_months_that_a_spreadsheet_changed_round_are_not_to_be_sorted(t
     ]
     path = write(tmp_path, BARS.set_axis(turned).to_csv(index_label="Date"))
     sentence = refusal(path)
-    assert "day and month are changed round" in sentence and "sort" not in sentence
+    assert "day and month are exchanged" in sentence and "sort" not in sentence

@@ -184,7 +184,7 @@ def test_a_search_is_followed_by_seeds_and_folds_which_cost_trials(db: Database)
         follows.seconds / follows.left * trials_after(3, "4of6")
     )
     assert trials_after(3, "4of6") == pytest.approx(2 + 3 * 0.4 * (3 + 4 + 5 + 6) / 7) and trials_after(1, None) == 0
-    assert of_winner.left == 3 and of_winner.gain is None and of_winner.basis == "judges the winner"
+    assert of_winner.left == 3 and of_winner.gain is None and of_winner.basis == "evaluates the winner"
 
 
 def test_ended_and_cancelled_cells_have_no_outlook(db: Database):

@@ -1,7 +1,7 @@
-"""Draws the figures of the report, by what they show: single cells, searches, sizes; all in one look.
+"""Draws the figures of the report: single cells, searches, sizes; all in one style.
 
-Each drawing function takes a Group (and what else it needs) and returns a matplotlib Figure, or None when there is
-nothing to draw. `write_figure` saves the SVG (for the page) and the PNG twin.
+Each drawing function takes a Group (and further inputs) and returns a matplotlib Figure, or None if there is
+nothing to draw. `write_figure` saves an SVG (for the page) and a PNG.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["draw_all", "look", "write_figure"]
 
 
 def draw_all(study: StudyData, group: Group) -> dict[str, Figure]:
-    """Every figure that these data allow, by name, in the order of the report."""
+    """Returns every figure that the data allow, by name, in the order of the report."""
     with look():
         drawn = {
             "results": cells.results_matrix(group),

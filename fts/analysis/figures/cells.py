@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def results_matrix(group: Group) -> Figure | None:
-    """AUC of every cell with its interval, per horizon, against the best baseline's band and the limit of luck."""
+    """Draws AUC of every cell with its interval, per horizon, with the best baseline's band and the limit of luck."""
     cells = [cell for cell in group.cells if cell.auc]
     if not cells:
         return None
@@ -63,7 +63,7 @@ def results_matrix(group: Group) -> Figure | None:
 
 
 def learning_curves(study: StudyData, group: Group) -> Figure | None:
-    """Train and validation loss per epoch of each cell's best trial; the ring is the epoch that counts."""
+    """Draws train and validation loss per epoch of each cell's best trial; a ring marks the best epoch."""
     known = study.epochs.assign(_trial=[trial_name(e, n) for e, n in _pairs(study.epochs)])
     cells = [cell for cell in group.cells if cell.best is not None and cell.name in set(known["_trial"])]
     if not cells:
@@ -92,7 +92,7 @@ def learning_curves(study: StudyData, group: Group) -> Figure | None:
 
 
 def calibration(group: Group) -> Figure | None:
-    """Promised against observed rate of each cell's best trial; a dot's area is its number of days."""
+    """Draws predicted against observed rate of each cell's best trial; the area of a dot is its number of days."""
     cells = [cell for cell in group.cells if cell.predictions is not None]
     if not cells:
         return None
@@ -121,7 +121,7 @@ def calibration(group: Group) -> Figure | None:
 
 
 def cost(group: Group) -> Figure | None:
-    """Training hours (or minutes) of each cell, with watt hours where a sensor knew them."""
+    """Draws training hours (or minutes) of each cell, with watt hours if a sensor measured them."""
     cells = [cell for cell in group.cells if cell.minutes > 0]
     if not cells:
         return None

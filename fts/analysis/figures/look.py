@@ -1,4 +1,4 @@
-"""The look all figures share: small, quiet, readable without colour and by the colour-blind; and how they are saved."""
+"""The style of all figures, readable without colour and by the colour-blind; and how they are saved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fts.analysis.summarise import Group
 
 INK, GREY, PALE = "#1f2328", "#6e7781", "#d8dee4"
-# Okabe and Ito's palette, safe for the colour-blind; the marker says the same once more
+# Okabe and Ito's palette, safe for the colour-blind; markers encode the same
 HORIZON_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 HORIZON_MARKERS = ("o", "s", "^", "D", "v")
 BASELINE = "#8c6d1f"
@@ -49,20 +49,20 @@ LOOK: Any = {  # matplotlib types its keys as one literal of 300 names
     "legend.frameon": False,
     "legend.fontsize": 7,
     "text.color": INK,
-    "text.parse_math": False,  # a name with a dollar sign is a name
-    "svg.fonttype": "none",  # text stays text: searchable, and read aloud
+    "text.parse_math": False,  # dollar signs in names are not maths
+    "svg.fonttype": "none",  # text stays text: searchable, and readable by screen readers
     "figure.constrained_layout.use": True,
     "axes.unicode_minus": True,
 }
 WIDTH = 7.4  # inches
-ON_PAGE = 130.0  # pixels of an inch on the page; narrower screens shrink a figure, none makes it larger
+ON_PAGE = 130.0  # pixels per inch on the page; narrower screens shrink a figure, none enlarges it
 THEMED = {INK: "var(--ink)", GREY: "var(--grey)", PALE: "var(--line)", "#ffffff": "var(--paper)"}
 THEMED |= {BASELINE: "var(--base)", **{colour: f"var(--h{n})" for n, colour in enumerate(HORIZON_COLOURS)}}
 
 
 @contextmanager
 def look() -> Iterator[None]:
-    """The common look, for whoever draws one more figure."""
+    """Applies the common style, for drawing another figure."""
     with mpl.rc_context(LOOK):
         yield
 
@@ -70,13 +70,13 @@ def look() -> Iterator[None]:
 def write_figure(figure: Figure, folder: Path, name: str) -> str:
     """Writes {name}.svg and {name}.png into `folder`; returns the SVG as an element for a page.
 
-    The element has no prolog, ids of its own, and the page's colours for ink, lines and paper, so that it can be read
-    in the dark too.
+    The element has no prolog, unique ids, and the page's colours for ink, lines and paper, so that it is readable in
+    dark mode, too.
     """
     png, out = io.BytesIO(), io.StringIO()
-    with look(), mpl.rc_context({"svg.hashsalt": name}):  # equal data give equal bytes, and no two figures share ids
+    with look(), mpl.rc_context({"svg.hashsalt": name}):  # equal data give equal bytes, and figures do not share ids
         figure.savefig(png, format="png", dpi=170, facecolor="white", metadata={"Software": None})
-        figure.set_layout_engine("none")  # the layout just found holds for the SVG too
+        figure.set_layout_engine("none")  # keeps the computed layout for the SVG
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = out.getvalue()
     atomic_write(folder / f"{name}.png", png.getvalue(), durable=False)

@@ -1,4 +1,4 @@
-"""Figures of what the searches found: where the best settings lie, which of them matter, depth against width."""
+"""Figures of the searches: where the best settings are, which parameters matter, depth against width."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def hyperparameters(study: StudyData, group: Group) -> Figure | None:
-    """Where the top trials of each horizon lie among all trials, per parameter."""
+    """Draws where the top trials of each horizon are among all trials, per parameter."""
     fit = placed(_of(study, group))
     top = top_trials(fit)
     if top.empty:
@@ -56,7 +56,7 @@ def hyperparameters(study: StudyData, group: Group) -> Figure | None:
 
 
 def importance(group: Group) -> Figure | None:
-    """The share of each parameter and cell; what does not pass the grey line is no more than chance."""
+    """Draws the share of each parameter and cell; below the grey line it is explained by chance."""
     shown = [(cell, group.importance[cell.experiment]) for cell in group.cells if cell.experiment in group.importance]
     if not shown:
         return None
@@ -81,11 +81,11 @@ def importance(group: Group) -> Figure | None:
 
 
 LABELS = {parameter.name: parameter.label for parameter in PARAMETERS} | {"layers": "depth", "warmup_steps": "warm-up"}
-LEAST_SHAPES = 12  # trials of a size below which shapes show no pattern
+LEAST_SHAPES = 12  # with fewer trials of a size, shapes show no pattern
 
 
 def depth_width(study: StudyData, group: Group) -> Figure | None:
-    """Depth against width per budget; darker is better within the cell, rings are each cell's best."""
+    """Draws depth against width per budget; darker is better within the cell, rings mark each cell's best."""
     fit = placed(_of(study, group)).dropna(subset=["d_model", "n_layers"])
     budgets = [budget for budget in group.budgets if budget in set(fit["budget"])]
     if not budgets or len(fit) < LEAST_SHAPES * len(budgets):

@@ -1,4 +1,4 @@
-"""Figures of what size buys: loss and AUC against counted parameters."""
+"""Figures of the effect of size: loss and AUC against counted parameters."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def scaling_curves(group: Group) -> Figure | None:
-    """Loss and AUC of the best trials against counted parameters, with the law where one may be fitted.
+    """Draws loss and AUC of the best trials against counted parameters, with the law if one may be fitted.
 
-    None below two budgets: the points of one size would only invite a comparison of horizons.
+    None below two budgets: points of one size would only suggest a comparison of horizons.
     """
     if len({cell.budget for cell in group.cells if cell.best is not None}) < 2:
         return None
@@ -51,7 +51,7 @@ def _scaling_line(
     colour = colour_of(group, curve.horizon)
     aside = 1.12 ** (
         group.horizons.index(curve.horizon) - (len(group.horizons) - 1) / 2
-    )  # or intervals hide each other
+    )  # shifted, because intervals would hide each other
     axis.plot(
         np.array(curve.n_params) * aside,
         values,

@@ -68,7 +68,7 @@ def plan(memory: bool, as_json: bool, **flags: Any) -> None:
         "chance",
         "gain",
         "noise",
-        "judged by",
+        "based on",
     )
     emit_table(
         columns, [row(outlook) for outlook in found], right=("job", "trials left", "takes", "then", "best", "gain")
