@@ -26,7 +26,7 @@ from fts.jobs.functions import (
     experiment_name,
     module_file,
     parse_parameter,
-    told_apart,
+    with_unique_names,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def cells(
     """Returns one cell per combination of the axes' values. Raises BadCommand or BadSpec."""
     if not shell and (split := split_by_shell(words)):
         raise BadCommand(f"your shell has made {split[0]!r} and {split[1]!r} of a parameter; quote it: {split[2]}")
-    command = prepared(words, folder, shell)
+    command = parse_command(words, folder, shell)
     for name in command.declared:
         if name in (space or {}):
             raise BadCommand(f"{name} is declared in the command and with --space; declare it once")
@@ -68,7 +68,7 @@ def cells(
     for values in combinations(axes):
         labels = dict(zip(axes, values, strict=True))
         made.append(frozen(command, folder, study=name, trials=trials, axes=labels, space=space, **fields))
-    return told_apart(made)
+    return with_unique_names(made)
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Command:
     stem: str  # default name of its study
 
 
-def prepared(words: Sequence[str], folder: Path, shell: bool = False) -> Command:
+def parse_command(words: Sequence[str], folder: Path, shell: bool = False) -> Command:
     """Parses a command: finds its parameters, script and program. Raises BadCommand."""
-    command, declared = taken_apart([" ".join(words)] if shell else words)
+    command, declared = parse_words([" ".join(words)] if shell else words)
     plain = shell_words(command[0]) if shell else list(command)
     for found, quotes in places(command[0], PLACE) if shell else ():
         if found["name"] in WHOLE_ARGS and quotes != PLAIN:
@@ -130,7 +130,7 @@ def frozen(
     return CommandCell.from_json(cell.to_json())
 
 
-def taken_apart(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
+def parse_words(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
     """Returns the words with plain placeholders, `{lr}`, and the declared parameters. Raises BadCommand."""
     declared: dict[str, dict[str, Any]] = {}
 

@@ -109,8 +109,8 @@ def look() -> Found:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Found(trouble=f"torch did not answer: {error}")
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        return Found(trouble=f"torch cannot be imported: {said[-1][:200] if said else f'exit code {done.returncode}'}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return Found(trouble=f"torch cannot be imported: {lines[-1][:200]}")
     try:
         seen = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):

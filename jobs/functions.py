@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.installing import installing
-from fts.jobs.api.amounts import check_range
+from fts.jobs.api.amounts import LARGEST, check_range
 from fts.jobs.api.bare_cell import OBJECTIVE
 from fts.jobs.api.command import BareStudy, Cell
 from fts.jobs.api.function import OWN_NAMES, FunctionCell, code_md5
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Value = str | int | float
 MOST_CELLS = 10_000
+LONGEST = 200  # characters of an axis' value
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")  # pkg.train:objective
 ATTRIBUTE = re.compile(r"([^:\0]{1,3000}\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")  # train.py:Model.objective
@@ -69,7 +70,7 @@ def cells(
     **fields: Any,
 ) -> list[FunctionCell]:
     """Returns one cell per combination of the axes' values. Raises BadObjective or BadSpec."""
-    objective = in_a_file(objective, folder)
+    objective = to_file_path(objective, folder)
     found = inspect(objective, folder)
     check_baseline(fields.get("baseline"), folder, list(axes or {}))
     name = checked_name(study or clean(found.path.stem))
@@ -82,14 +83,14 @@ def cells(
     for values in combinations(axes):
         labels = dict(zip(axes, values, strict=True))
         made.append(frozen(found, objective, folder, study=name, trials=trials, axes=labels, **fields))
-    return told_apart(made)
+    return with_unique_names(made)
 
 
 def check_baseline(baseline: str | None, folder: Path, axes: Sequence[str]) -> None:
     """Raises BadObjective if the function cannot be read, or if a required parameter gets no value."""
     if baseline is None:
         return
-    found = inspect(in_a_file(baseline, folder), folder)
+    found = inspect(to_file_path(baseline, folder), folder)
     known = {TRIAL, SEED, *axes}
     missing = [name for name in found.required if name not in known and name != found.parameters[0]]
     if missing:
@@ -172,7 +173,7 @@ def inspect(objective: str, folder: Path) -> Function:
     return Function(path, name, code_md5(code), every, tuple(required), any_name=given.kwarg is not None)
 
 
-def in_a_file(objective: str, folder: Path) -> str:
+def to_file_path(objective: str, folder: Path) -> str:
     """Turns `pkg.train:objective` into `pkg/train.py:objective` or `src/pkg/train.py:objective`; expands `~`."""
     if objective.startswith(("~", "$")):
         return str(expanded(objective))
@@ -209,8 +210,8 @@ def check_interpreter(python: str, folder: Path, needs_optuna: bool) -> None:
         "import importlib.util as u, sys; print(*sys.version_info[:2], *map(bool, map(u.find_spec, ['optuna', 'pip'])))"
     )
     try:
-        said = subprocess.run([python, "-c", ask], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-        major, minor, has_optuna, has_pip = said.stdout.split()[-4:]  # a wrapper may print something before
+        done = subprocess.run([python, "-c", ask], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        major, minor, has_optuna, has_pip = done.stdout.split()[-4:]  # a wrapper may print something before
         version = int(major), int(minor)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         why = f": {error}" if isinstance(error, OSError | subprocess.TimeoutExpired) else ""
@@ -232,10 +233,10 @@ def check_parameters(found: Function, axes: Sequence[str], space: Mapping[str, A
     first = found.parameters[:1]
     if first and first[0] not in offered and space is None:
         offered.add(first[0])  # `def objective(t)`: the first parameter is the trial, whatever its name
-    if lacking := [name for name in found.required if name not in offered]:
+    if missing := [name for name in found.required if name not in offered]:
         raise BadObjective(
-            f"{found.name} of {found.path.name} needs {', '.join(lacking)}, which nothing gives: expected an axis "
-            f"(-m {lacking[0]}=A,B) or a parameter (--space {lacking[0]}=LOW:HIGH)"
+            f"{found.name} of {found.path.name} needs {', '.join(missing)}, which nothing gives: expected an axis "
+            f"(-m {missing[0]}=A,B) or a parameter (--space {missing[0]}=LOW:HIGH)"
         )
     if not found.any_name and (unused := [name for name in [*axes, *(space or {})] if name not in found.parameters]):
         takes_trial = TRIAL in found.parameters or (first and first[0] not in (*axes, *(space or {})))
@@ -251,9 +252,9 @@ def experiment_name(study: str, values: Sequence[Value]) -> str:
     return "_".join([study, *(clean(str(value)) for value in values)])[:80]
 
 
-def told_apart(made: list[Cell]) -> list[Cell]:
+def with_unique_names(made: list[Cell]) -> list[Cell]:
     """Makes the cells' names unique: appends the md5 of the labels to a name that occurs twice."""
-    made = [capped(cell) for cell in made]
+    made = [limit_to_grid(cell) for cell in made]
     names = [cell.experiment for cell in made]
     return [
         cell
@@ -263,7 +264,7 @@ def told_apart(made: list[Cell]) -> list[Cell]:
     ]
 
 
-def capped(cell: Cell) -> Cell:
+def limit_to_grid(cell: Cell) -> Cell:
     """Limits the trials of a grid search to the number of grid points. Raises BadSpec for an empty grid."""
     most = most_trials(cell)
     if most == 0:
@@ -301,6 +302,11 @@ def parse_axis(text: str) -> tuple[str, list[Value]]:
     if not equals or not is_name(name) or not all(words):
         raise BadSpec(f"{text!r} is no axis, expected NAME=A,B,C, such as size=S,M,L")
     values = [value_of(word) for word in words]
+    for value in values:
+        if not isinstance(value, str) and not abs(value) < LARGEST:
+            raise BadSpec(f"{name} is {str(value)[:80]}, expected text or a number up to {LARGEST:g}")
+        if isinstance(value, str) and not (value.isprintable() and len(value) <= LONGEST):
+            raise BadSpec(f"{name} is {value!r:.80}, expected 1 to {LONGEST} printable characters")
     if len(set(values)) < len(values):  # 1 equals 1.0
         raise BadSpec(f"{text!r} names a value twice")
     return name, values
@@ -310,8 +316,7 @@ def value_of(word: str) -> Value:
     """Returns 5, 0.1 or 1e-3 as a number, any other word unchanged."""
     if not NUMBER.fullmatch(word):
         return word
-    number = float(word)
-    return int(number) if re.fullmatch(r"[+-]?\d+", word) else number
+    return int(word) if re.fullmatch(r"[+-]?\d+", word) else float(word)
 
 
 def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:
@@ -364,7 +369,7 @@ def _listed(declaration: Mapping[str, Any], what: str) -> list[dict[str, Any]]:
     return [one for one in every if isinstance(one, dict) and isinstance(one.get("name"), str)]
 
 
-def unlike(cell: BareCell, spec: Mapping[str, Any]) -> list[str]:
+def changed_fields(cell: BareCell, spec: Mapping[str, Any]) -> list[str]:
     """Returns the names of the fields in which an earlier job's specification differs from the cell's question."""
     mine = json.loads(json.dumps(cell.to_json()))  # turns tuples into lists
     decides = [name for name in {**mine, **spec} if name not in cell.no_question]

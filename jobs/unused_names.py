@@ -99,8 +99,8 @@ def _silent(cell: CommandCell, text: str) -> list[str]:
     reads = cell.regex is not None or cell.stdout or cell.file_source is not None
     if reads or cell.script is None or cell.shell or any(word in text for word in REPORTS):
         return []
-    beside = (Path(cell.folder) / cell.script).parent
-    if any((beside / f"{name}.py").exists() or (beside / name).is_dir() for name in IMPORTED.findall(text)):
+    code_folder = (Path(cell.folder) / cell.script).parent
+    if any((code_folder / f"{name}.py").exists() or (code_folder / name).is_dir() for name in IMPORTED.findall(text)):
         return []  # it imports a module next to it, which may report
     return [
         f"{cell.script} names neither $FTS_REPORT nor `fts log`; if it prints its {cell.metric}, add --regex "
@@ -133,10 +133,10 @@ def _of_command(cell: CommandCell) -> list[str]:
     if re.search(r"\bFTS_(PARAMS|PARAM_|CELL_)(?![A-Za-z0-9_])", text):  # it may read any of them
         return silent
     return silent + [
-        _unread_place(cell, what, name, told)
+        _unread_place(cell, what, name, env_name)
         for what, prefix, names in (("parameter", "FTS_PARAM", cell.space or {}), ("axis", "FTS_CELL", cell.axes))
         for name in names
-        if name not in places | decides and (told := f"{prefix}_{variable(name)}") not in text
+        if name not in places | decides and (env_name := f"{prefix}_{variable(name)}") not in text
     ]
 
 

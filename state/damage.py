@@ -26,8 +26,8 @@ try:
     connection = sqlite3.connect(sys.argv[1], uri=True, timeout=10)
     connection.text_factory = lambda text: text.decode(errors="replace")
     for pragma in ("quick_check(1000)", "integrity_check(1000)"):
-        told = [str(row[0]) for row in connection.execute("PRAGMA " + pragma)]
-        found = "; ".join([words for words in told if not words.startswith("CHECK constraint failed")][:3]) or "ok"
+        lines = [str(row[0]) for row in connection.execute("PRAGMA " + pragma)]
+        found = "; ".join([words for words in lines if not words.startswith("CHECK constraint failed")][:3]) or "ok"
         if found != "ok":
             break
     free, pages = (connection.execute("PRAGMA " + name).fetchone()[0] for name in ("freelist_count", "page_count"))

@@ -85,7 +85,7 @@ class Database(peewee.SqliteDatabase):
         self.files = after
         return has_open(after if logged else Files(after.db, None, None))
 
-    def look(self) -> int:
+    def poll_version(self) -> int:
         """Returns a number that changes when another connection has written, or when a reader reopened the file.
 
         A reader reopens it when another file is at the path, or when the file changed and SQLite did not notice:

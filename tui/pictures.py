@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 STABLE_ROUNDS = 2  # rounds without a change after which a frame is complete
-FIRST_SIZE = (10, 4)  # of the app at its start; no picture has it, so that the first one is laid out anew, too
+FIRST_SIZE = (10, 4)  # of the app at its start; no picture has it, so the first one is laid out like every later one
 MOST_ROUNDS = 400  # Textual rounds until a frame must be complete
 
 

@@ -1,5 +1,5 @@
-"""Everything a person can do to the queue, listed once: the monitor's keys and palette, the `fts` command and the
-journal all read this registry, so that each of them can do what the others can.
+"""Lists everything a person can do to the queue, once: the monitor's keys and palette, the `fts` command and the
+journal all use this registry, so that each of them can do the same.
 
 Importing it loads no torch, optuna, textual or pandas.
 """

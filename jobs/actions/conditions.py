@@ -1,4 +1,4 @@
-"""When an action applies, and what it costs: pure functions of a snapshot, in words a person can decide by."""
+"""Says when an action applies and what it costs: pure functions of a snapshot that return a phrase, or None."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fts.state.values import Event, Job, JobStatus, Snapshot, Trial, TrialStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-ASK_AFTER_S = 300.0  # an older change is not undone without a question
+ASK_AFTER_S = 300.0  # undoing an older change asks for confirmation
 
 
-# ---------------------------------------------------------------- why not
+# ---------------------------------------------------------------- why an action does not apply (None: it does)
 
 
 def always(job: Job | None, snapshot: Snapshot) -> str | None:
@@ -97,7 +97,7 @@ def redoable(job: Job | None, snapshot: Snapshot) -> str | None:
     return None if undone or _journal_goes_on(snapshot) else "there is nothing to redo"
 
 
-# ---------------------------------------------------------------- price
+# ---------------------------------------------------------------- what an action costs (None: nothing)
 
 
 def free(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
@@ -114,7 +114,7 @@ def price_of_pause(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 
 def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
-    """What a running job loses: the trials it will lack, and where its running trial stands."""
+    """Says what cancelling running jobs loses: the missing trials and the work of their running trials."""
     running = [job for job in jobs if job.status is JobStatus.RUNNING]
     if not running:
         return None
@@ -131,7 +131,7 @@ def price_of_cancel(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 
 def price_of_retry(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
-    """How many trials run again, and which; and why a job ended that has been tried before."""
+    """Says how many trials run again, and which; for a job that was tried before, also why it ended."""
     told = []
     for job in jobs:
         before = f"; its last attempt ended with: {job.cause}" if job.cause is not None and job.attempt > 1 else ""
@@ -150,7 +150,7 @@ def price_of_pause_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     runs = (
         f"; {formatting.count(running, 'running job')} {'continues' if running == 1 else 'continue'}" if running else ""
     )
-    return f"no new job starts: {formatting.count(waiting, 'job')} in line{runs}"
+    return f"no new job starts: {formatting.count(waiting, 'job')} in the queue{runs}"
 
 
 def price_of_resume_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
@@ -160,12 +160,12 @@ def price_of_resume_queue(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None
 
 
 def runs_a_trial(snapshot: Snapshot) -> bool:
-    """Whether there is a trial to wait for."""
+    """Returns whether any trial is running."""
     return bool(_running_trials(snapshot))
 
 
 def price_of_drain(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
-    """ "worker stops after t23, about 08:41; queue stays"."""
+    """Returns `the worker stops after t23 of 2B/h1, at the latest 08:41; the queue is unchanged`."""
     trials = _running_trials(snapshot)
     if no_worker(None, snapshot) is None:
         return "No worker is alive. A worker that reconnects stops after its current trial. The queue is unchanged."
@@ -205,21 +205,21 @@ def price_of_stop(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
 
 def price_of_worker(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     waiting = sum(job.status is JobStatus.QUEUED and not job.hold_reason for job in snapshot.jobs)
-    if no_worker(None, snapshot) is None:  # what a silent one holds is taken over when its claim ends
+    if no_worker(None, snapshot) is None:  # it also takes over a silent worker's jobs when their leases end
         waiting += sum(job.status is JobStatus.RUNNING for job in snapshot.jobs)
     told = formatting.count(waiting, "job")
     return f"a worker starts on this machine and takes {told}; it keeps running when you log out"
 
 
 def price_of_undo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
-    """What would be taken back, if that deserves a question: it is old, or somebody else did it."""
+    """Describes the change that undo would undo if it is old, so that the user confirms it."""
     event = latest_undoable(snapshot)
-    return _old_or_foreign(event, snapshot) if event else None
+    return _if_old(event, snapshot) if event else None
 
 
 def price_of_redo(snapshot: Snapshot, jobs: Sequence[Job]) -> str | None:
     undone = [e for e in snapshot.events if e.verb == Verb.UNDONE and e.inverse is not None and e.undone_by is None]
-    return _old_or_foreign(undone[-1], snapshot) if undone else None
+    return _if_old(undone[-1], snapshot) if undone else None
 
 
 # ---------------------------------------------------------------- facts
@@ -230,7 +230,7 @@ def live(snapshot: Snapshot) -> list[Worker]:
 
 
 def latest_undoable(snapshot: Snapshot) -> Event | None:
-    """The change that `undo` would take back, among the events of the snapshot."""
+    """Returns the event that `undo` would undo, among the events of the snapshot."""
     for event in reversed(snapshot.events):
         if event.inverse is not None and event.undone_by is None and event.verb != Verb.UNDONE:
             return event
@@ -242,7 +242,7 @@ def _running_trials(snapshot: Snapshot) -> list[Trial]:
 
 
 def _trials_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
-    """ "t23 of 2B/h1 (epoch 9)": what runs in these jobs."""
+    """Names the running trials of the jobs: `t23 of 2B/h1 (epoch 9)`."""
     named = []
     for job in jobs:
         live, name = running_trials(snapshot, job), _names_of(snapshot, [job])
@@ -251,7 +251,7 @@ def _trials_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
 
 
 def _names_of(snapshot: Snapshot, jobs: Sequence[Job]) -> str:
-    """`2M/h1`, or `2M/h1#7` where the queue has two of them."""
+    """Names the jobs: `2M/h1`, or `2M/h1#7` if the name is not unique."""
     known = naming.names_of(snapshot.jobs)
     return ", ".join(known.get(job.id, naming.cell_name(job)) for job in jobs)
 
@@ -275,11 +275,11 @@ def _cannot_ask(snapshot: Snapshot, order: WorkerOrder) -> str | None:
 
 
 def _journal_goes_on(snapshot: Snapshot) -> bool:
-    """Did more happen than the snapshot shows? Then only the database knows."""
+    """Returns whether the journal has earlier events than the snapshot, which only the database can search."""
     return bool(snapshot.events) and snapshot.events[0].id > 1
 
 
-def _old_or_foreign(event: Event, snapshot: Snapshot) -> str | None:
+def _if_old(event: Event, snapshot: Snapshot) -> str | None:
     age = snapshot.taken_at - event.at
     old = f"{formatting.spell(age)} ago" if age > ASK_AFTER_S else ""
     return f"{event.message}: {old} by {event.who}" if old else None

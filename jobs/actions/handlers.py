@@ -1,6 +1,6 @@
-"""What each action does: one transition of the memory, or a process of ours that does it.
+"""Performs each action: one transition of the database, or an `fts` command in its own process.
 
-Every function takes (db, job_ids, who, dry_run, ...) and returns the Change that was made or would be.
+Every function takes (db, job_ids, who, dry_run, ...) and returns the Change that was made, or in a dry run would be.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fts.jobs.actions.later import Later
 from fts.jobs.python import python
 from fts.jobs.status import formatting as words
-from fts.jobs.status.forecast import as_data, told
+from fts.jobs.status.forecast import as_data, seen_forecast
 from fts.state.errors import StateError, WrongStatus
 from fts.state.user import this_person
 from fts.state.values import Change, WorkerOrder
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
     from fts.state import transitions
     from fts.state.db import Database
 else:
-    transitions = Later("fts.state.transitions")  # it loads peewee, which those who only list the actions do not need
+    transitions = Later("fts.state.transitions")  # it loads peewee, which is not needed to list the actions
 
 Ids = tuple[int, ...]
 Does = Callable[..., Change]
-COMMAND_LIMIT_S = 3600.0  # a matrix whose cells are tried one by one takes minutes
+COMMAND_LIMIT_S = 3600.0  # a matrix takes minutes, because its cells are tried one by one
 
 
 class CommandFailed(StateError):
-    """The command that should have done it ended with an error; the sentence is its own."""
+    """The command of an action failed; the message is the command's error sentence."""
 
 
 def moves(where: str) -> Does:
-    """Of the chosen jobs: up, down or top."""
+    """Returns a handler that moves the jobs up, down or to the top."""
     return lambda db, ids, who, dry_run: transitions.move(db, ids, where, who=who, dry_run=dry_run)
 
 
 def changes(name: str) -> Does:
-    """The transition of that name, of the chosen jobs: pause, resume, cancel, retry."""
+    """Returns a handler that runs the transition of that name on the jobs: pause, resume, cancel, retry."""
     return lambda db, ids, who, dry_run: getattr(transitions, name)(db, ids, who=who, dry_run=dry_run)
 
 
 def asks(order: WorkerOrder | None) -> Does:
-    """Of one worker, or of all; None withdraws what was asked."""
+    """Returns a handler that gives one worker, or all, an order; None withdraws the last one."""
     return lambda db, ids, who, dry_run, worker=None: transitions.ask_worker(
         db, worker, order, who=who, dry_run=dry_run
     )
@@ -56,7 +56,7 @@ def asks(order: WorkerOrder | None) -> Does:
 def move_to(
     db: Database, ids: Ids, who: str | None, dry_run: bool, place: int | str | None = None, before: int | None = None
 ) -> Change:
-    """`place` is a number (1 runs next), "top" or "bottom"; or `before` is a job."""
+    """Moves jobs to `place`, a number (1 runs next), "top" or "bottom"; or right before the job `before`."""
     if isinstance(place, str):
         return transitions.move(db, ids, place, who=who, dry_run=dry_run)
     return transitions.move(db, ids, place=place, before=before, who=who, dry_run=dry_run)
@@ -79,17 +79,17 @@ def redo(db: Database, ids: Ids, who: str | None, dry_run: bool, n: int = 1) -> 
 
 
 def acknowledge(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    """All of it, with what the person is told about the end; or some jobs, which says nothing about the end."""
+    """Acknowledges some jobs; without `ids` everything, including the forecast that the user sees."""
     from fts.state import queries
 
     who = who or this_person()
-    seen = None if ids else told(queries.snapshot(db))
+    seen = None if ids else seen_forecast(queries.snapshot(db))
     forecast = None if seen is None else as_data(seen)
     return transitions.acknowledge(db, who, ids or None, dry_run=dry_run, forecast=forecast)
 
 
 def unseal(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    """For the best trial of one cell; a dry run only says so."""
+    """Opens the test set for the best trial of one cell; a dry run only describes it."""
     from fts.state import queries
 
     if len(ids) != 1:
@@ -108,29 +108,29 @@ def unseal(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
 
 
 def note(db: Database, ids: Ids, who: str | None, dry_run: bool, text: str = "") -> Change:
-    """At most one job; a dry run writes nothing and repeats the text."""
+    """Writes a note about the study or one job; a dry run only repeats the text."""
     if dry_run:
         return Change(f"writes into the journal: {text[:80]}", None, ids, True)
     return transitions.note(db, text, ids[0] if ids else None, who=who)
 
 
 def enqueue(db: Database, ids: Ids, who: str | None, dry_run: bool, words: Sequence[str] = ("--matrix",)) -> Change:
-    """Runs `fts enqueue WORDS` as a process of its own: trying a cell needs torch, which no caller should load."""
+    """Runs `fts enqueue WORDS` in its own process, because trying a cell needs torch, which no caller should load."""
     answer = json.loads(_command(db, ["enqueue", "--json", *(["--dry-run"] if dry_run else []), *words]))
     lines = answer.get("enqueued") or answer["cells"]
     jobs = tuple(int(line["job"]) for line in lines if line["job"] is not None)
     if dry_run:
-        return Change(f"would give: {words_of(lines)}; nothing was put in line", None, (), True)
+        return Change(f"would give: {words_of(lines)}; nothing was enqueued", None, (), True)
     return Change(words_of(lines), None, jobs)
 
 
 def words_of(lines: Sequence[Any]) -> str:
-    """2 of 3 cells put in line, 1 extended."""
+    """Returns `2 of 3 cells enqueued, 1 extended`."""
     new = sum(line["state"] == "new" for line in lines)
     extended = sum(line["extended_from"] is not None for line in lines)
     changed = sum(line["state"] == "changed" for line in lines)
     there = len(lines) - new - extended - changed
-    told = [f"{new} of {words.count(len(lines), 'cell')} put in line"]
+    told = [f"{new} of {words.count(len(lines), 'cell')} enqueued"]
     told += [f"{extended} extended"] if extended else []
     told += [f"{changed} changed"] if changed else []
     told += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
@@ -138,7 +138,7 @@ def words_of(lines: Sequence[Any]) -> str:
 
 
 def start_worker(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
-    """Runs `fts worker --detach`, which returns when the worker lives."""
+    """Runs `fts worker --detach`, which returns when the worker has registered."""
     if dry_run:
         return Change("starts a worker: fts worker --detach", None, (), True)
     said = _command(db, ["worker", "--detach"]).strip()
@@ -146,7 +146,7 @@ def start_worker(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Chan
 
 
 def _command(db: Database, words: list[str]) -> str:
-    """Standard output of `fts WORDS` on this database. Raises CommandFailed with its sentence."""
+    """Runs `fts WORDS` on this database and returns its stdout. Raises CommandFailed with its error sentence."""
     done = subprocess.run(
         argv_of(db.path, words),
         capture_output=True,
@@ -161,12 +161,12 @@ def _command(db: Database, words: list[str]) -> str:
 
 
 def argv_of(path: Path, words: Sequence[str]) -> list[str]:
-    """`fts WORDS` on the database at `path`, as a process of the same installation."""
+    """Returns the command line of `fts WORDS` on the database at `path`, with this installation."""
     return python("-m", "fts.jobs.cli", "--db", str(path), *words)
 
 
 def sentence_of(name: str, stderr: str, code: int) -> str:
-    """Why `fts NAME` failed, in its own last words."""
+    """Returns the last line of stderr, without its prefix: why `fts NAME` failed."""
     said = stderr.strip().splitlines()
     return said[-1].removeprefix("fts: ") if said else f"fts {name} ended with {code}"
 

@@ -1,4 +1,4 @@
-"""Stands for a module that is imported when one of its functions is first asked for."""
+"""A proxy for a module that is imported when one of its attributes is first used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Later:
-    """`Later("fts.state.transitions").move` is the function `move` of that module."""
+    """Imports lazily: `Later("fts.state.transitions").move` is the function `move` of that module."""
 
     def __init__(self, module: str) -> None:
         self._module = module

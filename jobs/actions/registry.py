@@ -1,4 +1,4 @@
-"""The registry: what each action is called, which key and command it has, when it applies, what it costs, what it does.
+"""Defines all actions: name, key, command, when each applies, what it costs, and what it does.
 
 Lower case keys act on the chosen jobs, upper case keys on the whole machine. Levels: L0 free, L1 reversible, L2 loses
 work, L3 cannot be undone (never a key: palette or command only).
@@ -25,26 +25,23 @@ Price = Callable[[Snapshot, Sequence[Job]], "str | None"]
 
 @dataclass(frozen=True)
 class Action:
-    """One thing a person can do.
-
-    `refuses`, `costs` and `does` are the parts behind why_not, price and run; ask those.
-    """
+    """One thing a person can do. Call why_not, price and run; `refuses`, `costs` and `does` implement them."""
 
     id: str
-    key: str | None  # of the monitor; None: palette and command only
+    key: str | None  # key of the monitor; None: palette and command only
     label: str
-    scope: str  # jobs: the chosen ones; worker, queue, study: no job is chosen
+    scope: str  # jobs: acts on chosen jobs; worker, queue, study: on no particular job
     level: str
-    verb: str  # of the event it leaves
-    cli: str  # its command; {jobs} stands for the chosen numbers
+    verb: str  # verb of the event that it writes
+    cli: str  # its command; {jobs} is replaced by the job numbers
     help: str
     refuses: Refusal
     costs: Price
     does: Callable[..., Change]
-    idle: str = ""  # its label while no trial runs, if that is another one
+    idle: str = ""  # label while no trial runs, if different
 
     def label_in(self, snapshot: Snapshot) -> str:
-        """What it is called now: where no trial runs, none can be waited for."""
+        """Returns the label for this moment: `idle` while no trial runs, else `label`."""
         return self.idle if self.idle and not conditions.runs_a_trial(snapshot) else self.label
 
     @property
@@ -52,7 +49,7 @@ class Action:
         return self.scope == "jobs"
 
     def why_not(self, job: Job | None, snapshot: Snapshot) -> str | None:
-        """Why it cannot be done now, in words ("2M/h1 is done"); None: it can."""
+        """Returns why the action cannot be done now ("2M/h1 is done"); None if it can."""
         if self.needs_jobs and job is None:
             return "no job is chosen"
         return self.refuses(job, snapshot)
@@ -61,21 +58,21 @@ class Action:
         return self.why_not(job, snapshot) is None
 
     def price(self, snapshot: Snapshot, jobs: Sequence[Job] = ()) -> str | None:
-        """What it costs or causes, in words, for the question before it; None: nothing worth asking about."""
+        """Returns what the action costs or causes, for the confirmation; None if that needs none."""
         return self.costs(snapshot, jobs)
 
     def level_for(self, jobs: Sequence[Job] = ()) -> str:
-        """The level for these jobs: taking a waiting job out of line is reversible, a running one loses work."""
+        """Returns the level for these jobs: cancelling a queued job is reversible, a running one loses work."""
         if self.level == "L2" and not any(job.status is JobStatus.RUNNING for job in jobs):
             return "L1"
         return self.level
 
     def asks(self, jobs: Sequence[Job] = ()) -> bool:
-        """Should a person be asked first? Whatever concerns the whole machine or loses work."""
+        """Returns whether the user must confirm: what concerns the whole machine or loses work."""
         return self.scope in ("worker", "queue") or self.level_for(jobs) in ("L2", "L3")
 
     def command(self, jobs: Sequence[Job | int] = (), **args: Any) -> str:
-        """The command line that does the same: `fts move 7 up`."""
+        """Returns the equivalent command line: `fts move 7 up`."""
         numbers = " ".join(str(job if isinstance(job, int) else job.id) for job in jobs)
         known = {"place": "PLACE", "text": "TEXT", **{k: v for k, v in args.items() if v is not None}}
         return " ".join(self.cli.format(jobs=numbers or "JOB", **known).split())
@@ -83,7 +80,7 @@ class Action:
     def run(
         self, db: Database, job_ids: Sequence[int] = (), who: str | None = None, dry_run: bool = False, **args: Any
     ) -> Change:
-        """Does it, in one transaction with its event (a dry run: does it and takes it back).
+        """Performs the action and writes its event in one transaction; a dry run rolls that transaction back.
 
         Raises WrongStatus, NoSuchRow, BadRow, CannotUndo of fts.state.errors; then nothing was changed.
         """
@@ -93,28 +90,28 @@ class Action:
 ACTIONS: tuple[Action, ...] = (
     Action(
         "move_up", "K", "move up", "jobs", "L0", Verb.MOVED, "fts move {jobs} up",
-        "Moves the job one place earlier in line.", conditions.must_wait, conditions.free, handlers.moves("up"),
+        "Moves the job one place up in the queue.", conditions.must_wait, conditions.free, handlers.moves("up"),
     ),
     Action(
         "move_down", "J", "move down", "jobs", "L0", Verb.MOVED, "fts move {jobs} down",
-        "Moves the job one place later in line.", conditions.must_wait, conditions.free, handlers.moves("down"),
+        "Moves the job one place down in the queue.", conditions.must_wait, conditions.free, handlers.moves("down"),
     ),
     Action(
         "move_to", None, "move to a place", "jobs", "L0", Verb.MOVED, "fts move {jobs} {place}",
-        "Moves the job to a place in line; 1 runs next.", conditions.must_wait, conditions.free, handlers.move_to,
+        "Moves the job to a place in the queue; 1 runs next.", conditions.must_wait, conditions.free, handlers.move_to,
     ),
     Action(
         "next", "t", "run next", "jobs", "L0", Verb.MOVED, "fts next {jobs}",
-        "Moves the job to the head of the line.", conditions.must_wait, conditions.free, handlers.moves("top"),
+        "Moves the job to the top of the queue.", conditions.must_wait, conditions.free, handlers.moves("top"),
     ),
     Action(
         "pause", "p", "pause", "jobs", "L1", Verb.PAUSED, "fts pause {jobs}",
-        "A waiting job is held back. A running job writes a checkpoint and frees its memory; resume continues it.",
+        "A queued job does not start. A running job writes a checkpoint and frees its memory; resume continues it.",
         conditions.pausable, conditions.price_of_pause, handlers.changes("pause"),
     ),
     Action(
         "resume", "p", "resume", "jobs", "L1", Verb.RESUMED, "fts resume {jobs}",
-        "Puts a paused job back in line, to continue at the same step; lets a held job start anyway.",
+        "Puts a paused job back in the queue, to continue at the same step; lets a held job start anyway.",
         conditions.resumable, conditions.free, handlers.changes("resume"),
     ),
     Action(
@@ -124,7 +121,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "retry", "r", "retry", "jobs", "L1", Verb.RETRIED, "fts retry {jobs}",
-        "Puts an ended job back in line: its failed trials run again, the others are kept.",
+        "Puts an ended job back in the queue: its failed trials run again, the others are kept.",
         conditions.retryable, conditions.price_of_retry, handlers.changes("retry"),
     ),
     Action(
@@ -165,20 +162,20 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "undo", "u", "undo", "study", "L0", Verb.UNDONE, "fts undo",
-        "Takes back the last change, even after a restart and even if another user made it.",
+        "Undoes the last change, even after a restart and even if another user made it.",
         conditions.undoable, conditions.price_of_undo, handlers.undo,
     ),
     Action(
         "redo", "U", "redo", "study", "L0", Verb.REDONE, "fts redo",
-        "Takes back the last undo.", conditions.redoable, conditions.price_of_redo, handlers.redo,
+        "Redoes the last undone change.", conditions.redoable, conditions.price_of_redo, handlers.redo,
     ),
     Action(
         "ack", "a", "acknowledge", "study", "L0", Verb.ACKNOWLEDGED, "fts ack {jobs}",
-        "Marks what has ended until now as seen.", conditions.always, conditions.free, handlers.acknowledge,
+        "Marks everything that has ended as seen.", conditions.always, conditions.free, handlers.acknowledge,
     ),
     Action(
         "note", "m", "note", "study", "L0", Verb.NOTED, 'fts note "{text}"',
-        "Writes a line into the journal, about one job or the study.", conditions.always, conditions.free,
+        "Writes a note into the journal, about one job or the study.", conditions.always, conditions.free,
         handlers.note,
     ),
     Action(
@@ -197,17 +194,17 @@ BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
 
 
 def by_id(action_id: str) -> Action:
-    """Raises KeyError for an action that does not exist."""
+    """Returns the action. Raises KeyError for an unknown id."""
     return BY_ID[action_id]
 
 
 def by_key(key: str) -> tuple[Action, ...]:
-    """The actions of a key: p, P and D have one for each direction."""
+    """Returns the actions of a key; p, P and D have two, one to do and one to undo."""
     return tuple(action for action in ACTIONS if action.key == key)
 
 
 def for_key(key: str, jobs: Sequence[Job], snapshot: Snapshot) -> Action | None:
-    """The action a key means now: of several the first that applies to any chosen job, else the first of them."""
+    """Returns the action that a key means now: the first that applies to any chosen job, else the key's first."""
     actions = by_key(key)
     for action in actions:
         if any(action.applies_to(job, snapshot) for job in (jobs if action.needs_jobs else [None])):

@@ -1,4 +1,4 @@
-"""What a window needs beside the actions: who sits there, when they last pressed a key, what the guard allows."""
+"""Runs actions for the monitor, records the user's key presses, and reads the guard's limits."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 __all__ = ["BUSY_S", "Thresholds", "heat_limits", "key_pressed", "memory_marks", "run_action", "this_person"]
 
 
-BUSY_S = 5.0  # that an action waits for another writer; a person presses again rather than wait longer
-BEGINS = ("enqueue", "start_worker")  # actions that may be the first ever: they make the database
+BUSY_S = 5.0  # an action waits this long for another writer; after that, people rather press the key again
+BEGINS = ("enqueue", "start_worker")  # actions that may be the first ever: they create the database
 
 
 def heat_limits() -> Thresholds:
-    """The guard's limits as the environment of this machine sets them; the defaults where it cannot be read."""
+    """Returns the guard's limits from this machine's environment, or the defaults if a variable is invalid."""
     try:
         return Thresholds.from_env()
-    except ValueError:  # a mistyped variable is the worker's error to report; a window still shows the defaults
+    except ValueError:  # the worker reports an invalid variable; the monitor shows the defaults
         return Thresholds()
 
 
 def memory_marks(total: int) -> tuple[int, int] | None:
-    """(soft, hard): bytes in use on a machine of `total` at which the guard has a trial halved, and killed.
+    """Returns (soft, hard): the used bytes of `total` at which the guard halves a trial's batch, and kills it.
 
-    None where FTS_MEMORY_AVAILABLE_LOW cannot be read: the worker says so.
+    Returns None if FTS_MEMORY_AVAILABLE_LOW is invalid, which the worker reports.
     """
     try:
         low = MemoryLimits.for_trial(total, total).available_low
@@ -39,13 +39,11 @@ def memory_marks(total: int) -> tuple[int, int] | None:
 
 
 def key_pressed(path: Path, user: str) -> None:
-    """Remembers that this user is here: what ends from now on is news to them. Raises the errors of fts.state.errors.
+    """Records the time of the user's key press: what ends later is new to them. Raises errors of fts.state.errors.
 
-    Where the database was removed it makes none: an empty study in its place would look as if nothing had been lost.
+    Does not create a missing database: an empty study would look as if nothing had been lost.
     """
-    from fts.state.transitions.operator import (
-        touch_key,  # here, not above: peewee and huey, which a reader does not need
-    )
+    from fts.state.transitions.operator import touch_key  # here: it loads peewee and huey, which readers do not need
 
     db = open_database(path, busy_timeout_s=2.0, create=False)
     try:
@@ -57,9 +55,9 @@ def key_pressed(path: Path, user: str) -> None:
 def run_action(
     action: Any, path: Path, job_ids: tuple[int, ...], who: str, dry_run: bool, busy_s: float = BUSY_S, **args: Any
 ) -> Any:
-    """One action on a connection of its own, closed again: the window holds no lock while it waits for the next key.
+    """Runs one action on its own connection, so that the monitor holds no lock while it waits for the next key.
 
-    The file is checked first: nothing is written into a damaged one.
+    Opening verifies the file first, so that a damaged one is never written.
     """
     db = open_database(path, busy_timeout_s=busy_s, create=action.id in BEGINS)
     try:

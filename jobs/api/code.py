@@ -58,8 +58,8 @@ def files(folder: Path, code: Sequence[str], without: Container[str] = ()) -> It
             count += 1
             if count > MOST_FILES or size > MOST_BYTES:
                 raise TooMuchCode(
-                    f"{word} holds more than code: over {MOST_FILES:,} files or {MOST_BYTES // 10**6} MB; name the "
-                    "folders of the source alone"
+                    f"{word} holds more than code: over {MOST_FILES:,} files or {MOST_BYTES // 10**6} MB; name only "
+                    "the folders of the source"
                 )
             yield name, path
 

@@ -124,7 +124,7 @@ def unknown_place(name: str, declared: Sequence[str]) -> str:
     known = ", ".join(f"{{{one}}}" for one in dict.fromkeys([*declared, *OWN]))
     return (
         f"{{{name}}} is neither a parameter nor an axis; {hint}known are {known}; "
-        f"declare one with {{{name}:1e-5..1e-1:log}} or {{{name}:A,B}}, or write {{{{{name}}}}} for the letters"
+        f"declare one with {{{name}:1e-5..1e-1:log}} or {{{name}:A,B}}, or write {{{{{name}}}}} for the literal text"
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 PARALLEL = "parallel"  # field of a specification; left out while it is 1
 MOST_PARALLEL = 1024
 PRICE = (  # python -m benchmarks.lag: four functions, 50 trials, 40 seeds
-    "Trial n then knows trials 0..n-K only: of what TPE finds beyond random search in 50 trials, K=4 costs a quarter "
-    "and K=16 four fifths; random search pays nothing"
+    "Trial n then sees only trials 0..n-K. In 50 trials, TPE loses a quarter of its advantage over random search with "
+    "K=4 and four fifths with K=16; random search loses nothing"
 )
 
 

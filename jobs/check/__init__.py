@@ -1,1 +1,1 @@
-"""Tries a study before it is put in line: real trials in a temporary folder, and what they say of the whole."""
+"""Tries a study before it is enqueued: runs real trials in a temporary folder and forecasts the whole study."""

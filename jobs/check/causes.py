@@ -1,4 +1,4 @@
-"""What in a person's code makes two runs differ: reads it without running it, and names file, line and cure."""
+"""Finds what makes two runs of a user's code differ, without running it; names file, line and cure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
     from pathlib import Path
 
-MOST_FILES = 50  # of the person's own that are read
-UNSEEDED = {  # the last word of a call without arguments -> what to write instead
+MOST_FILES = 50  # most files of the user that are read
+UNSEEDED = {  # name of a function called without a seed -> what to write instead
     "default_rng": "default_rng({seed})",
     "RandomState": "RandomState({seed} % 2**32)",
     "SeedSequence": "SeedSequence({seed})",
     "Random": "Random({seed})",
 }
-ENTROPY = {  # a call that gives other numbers each time, whatever was seeded
+ENTROPY = {  # calls that return other numbers each time, even with seeds
     "os.urandom", "uuid.uuid1", "uuid.uuid4", "secrets.token_bytes", "secrets.token_hex", "secrets.randbelow",
     "secrets.randbits", "secrets.choice", "random.SystemRandom", "os.getpid",
 }  # fmt: skip
@@ -32,17 +32,18 @@ OWN_GENERATOR = {"tensorflow": "tf.random.set_seed", "keras": "keras.utils.set_r
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that may make runs differ."""
+    """A possible reason why runs differ."""
 
     told: str
-    strength: int  # 3: it certainly does · 2: it may well · 1: it might
-    hashing: bool = False  # Python's hashes are behind it
+    strength: int  # 3: certain, 2: likely, 1: possible
+    hashing: bool = False  # the reason is Python's hash randomization
 
 
 def causes(folder: Path, file: str | None, function: str | None, seed: str) -> list[Cause]:
-    """The strongest first. `seed`: where the code gets a seed.
+    """Returns the causes found in the code, the strongest first.
 
-    `function`: what is called in the file; fts seeds the usual generators before it. None: the file is a script.
+    `function` is called in the file, after fts has seeded the usual generators; None: the file is a script. `seed` is
+    the expression from which the code gets a seed.
     """
     seeded = function is not None
     if file is None:
@@ -61,7 +62,7 @@ def causes(folder: Path, file: str | None, function: str | None, seed: str) -> l
 
 
 def own_files(path: Path, folder: Path) -> list[Path]:
-    """The file and what it imports from its own folder, however far."""
+    """Returns the file and what it imports from its own folder, recursively."""
     found: list[Path] = []
     waiting = [path]
     while waiting and len(found) < MOST_FILES:
@@ -86,7 +87,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def tree_of(path: Path) -> ast.Module:
-    """An empty one where it is no Python."""
+    """Parses the file; returns an empty module if it is not Python."""
     try:
         return ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
@@ -94,7 +95,7 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def reached(tree: ast.Module, function: str) -> list[ast.AST]:
-    """What runs when the function is called: the top of the file, and each function and class that it comes to."""
+    """Returns the nodes that run when the function is called: the top level, and all functions and classes it uses."""
     blocks = {node.name: node for node in tree.body if isinstance(node, BLOCKS)}
     found: list[ast.AST] = [node for one in tree.body if not isinstance(one, BLOCKS) for node in ast.walk(one)]
     waiting, seen = [function, *names_in(found)], set()
@@ -149,7 +150,7 @@ def of_file(path: Path, tree: ast.Module, used: Sequence[ast.AST], seeded: bool,
 
 
 def unseeded_script(path: Path, folder: Path, seed: str) -> Iterator[Cause]:
-    """A script that draws from the global generators and seeds none of them."""
+    """Yields a cause for a script that uses global random generators without seeding any."""
     for own in own_files(path, folder):
         calls = [node for node in ast.walk(tree_of(own)) if isinstance(node, ast.Call)]
         names = [(dotted(node.func), node.lineno) for node in calls]
@@ -171,7 +172,7 @@ def of_other_language(path: Path, seed: str) -> Iterator[str]:
 
 
 def dotted(node: ast.expr) -> str:
-    """`np.random.default_rng`; empty for what is no plain name."""
+    """Returns a dotted name such as `np.random.default_rng`; empty for other expressions."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -186,7 +187,7 @@ def is_unseeded(call: ast.Call) -> bool:
 
 
 def is_set(node: ast.expr, names: Container[str] = ()) -> bool:
-    """A set, or one of these names of sets, also inside enumerate(...), list(...) and their like."""
+    """Returns whether the expression is a set or one of these names, also inside enumerate(...), list(...) etc."""
     if isinstance(node, ast.Call) and dotted(node.func) in THROUGH:
         return any(is_set(one, names) for one in node.args)
     if isinstance(node, ast.Name):
@@ -203,5 +204,5 @@ def mentions(path: Path, word: str) -> bool:
 
 
 def likely(found: Sequence[Cause]) -> Cause | None:
-    """The one to name; None: nothing that was read explains it."""
+    """Returns the most likely cause; None if no cause was found."""
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""Compares two runs of the same trial: which number differs first, in the order in which the trial made them."""
+"""Compares two runs of the same trial: finds the first number that differs, in the order of the trial."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
     from fts.jobs.check.rehearsal import Seen
 
-ROUNDING = 1e-5  # a relative difference below it: the same sum in another order
+ROUNDING = 1e-5  # a smaller relative difference comes from another order of a sum
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first number that two runs do not share."""
+    """The first number that differs between two runs."""
 
     what: str  # draw | report | value | metric | end
     name: str
-    told: str  # for a sentence: `loss of report 3 is 0.41, then 0.43`
+    told: str  # a clause: `loss of report 3 is 0.41, then 0.43`
     relative: float | None = None
 
     @property
     def rounding(self) -> bool:
-        """May the order of a sum alone explain it?"""
+        """Whether another order of a sum can explain it."""
         return self.relative is not None and self.relative < ROUNDING
 
 
 def first_difference(one: Seen, other: Seen, among: Collection[str] | None = None) -> Difference | None:
-    """None: they are equal as far as both were seen. `among`: only these metrics count."""
+    """Compares only `among` metrics, if given. Returns None if the runs are equal as far as both went."""
     return (
         of_draws(one, other)
         or of_reports(one, other, among)
@@ -40,7 +40,7 @@ def first_difference(one: Seen, other: Seen, among: Collection[str] | None = Non
 
 
 def of_draws(one: Seen, other: Seen) -> Difference | None:
-    if one.cut or other.cut:  # the shorter one may not have come to its last draws
+    if one.cut or other.cut:  # the shorter run may not have reached its last draws
         names = [name for name in one.params if name in other.params]
     else:
         names = list(dict.fromkeys([*one.params, *other.params]))
@@ -60,7 +60,7 @@ def of_reports(one: Seen, other: Seen, among: Collection[str] | None = None) -> 
         found = [seen.reports.get(step) for seen in (one, other)]
         if found[0] is None or found[1] is None:
             if one.cut or other.cut:
-                return None  # they may be told late
+                return None  # the report may not have arrived yet
             missing = "first" if found[0] is None else "second"
             return Difference("end", "reports", f"report {step} is missing in the {missing} run")
         for name in {**found[0], **found[1]}:
@@ -92,7 +92,7 @@ def of_ends(one: Seen, other: Seen, among: Collection[str] | None = None) -> Dif
 
 
 def same(one: Any, other: Any) -> bool:
-    """Bit for bit; two values that are no numbers are equal."""
+    """Compares exactly; NaN equals NaN."""
     return one == other or (is_nan(one) and is_nan(other))
 
 
@@ -108,7 +108,7 @@ def relative(one: Any, other: Any) -> float | None:
 
 
 def shown(one: Any, other: Any) -> str:
-    """Both with as many digits as tell them apart."""
+    """Formats both values with as many digits as are needed to differ."""
     for digits in (4, 8, 12, 17):
         texts = [f"{value:.{digits}g}" if isinstance(value, int | float) else "missing" for value in (one, other)]
         if texts[0] != texts[1]:

@@ -1,9 +1,9 @@
-"""Examines one cell: runs its first trial, runs it again, kills it and continues it, and says what was found.
+"""Examines one cell: runs its first trial, runs it again, then kills and continues it; collects findings.
 
-    findings = Examination(study, cell, ...).run(patience_s)
+    findings = Examination(stage_in, cell, ...).run(patience_s)
 
-Three runs of the same trial: one undisturbed, one more (is it repeatable?), and one that is killed with -9 after its
-second report and continued (does it end equal?).
+Runs the same trial three times: undisturbed, once more (is it repeatable?), and killed with -9 after its second report
+and continued (is the result equal?).
 """
 
 from __future__ import annotations
@@ -42,36 +42,36 @@ if TYPE_CHECKING:
 
 OK, WARN, BAD = "ok", "warn", "bad"
 KILL_AFTER = 2  # reports
-SHARE_OF_FIRST = 0.3  # of a cell's patience that its first run may take: two more follow, and a part of one again
-SLACK = 3.0  # a second run may take so many times as long as the first, on a machine that is busy
+SHARE_OF_FIRST = 0.3  # part of a cell's patience for its first run: two more runs and a part of one follow
+SLACK = 3.0  # a second run may take this many times as long as the first, because the machine may be busy
 LEAST_S = 10.0
-AT_ONCE_S = 0.001  # between two reports
-LONG_S = 600.0  # a trial that a kill throws away: beyond it, that hurts
-RESUMED = "resumed from checkpoint"  # what fts.checkpoint writes into the log
+AT_ONCE_S = 0.001  # reports closer than this count as simultaneous
+LONG_S = 600.0  # a longer trial that a kill throws away is a problem
+RESUMED = "resumed from checkpoint"  # fts.checkpoint writes this into the log
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     about: str  # runs | draws | memory | repeatable | resumable | files
-    status: str  # ok | warn | bad: bad would hurt
+    status: str  # ok | warn | bad
     told: str
 
 
 @dataclass
 class Examined:
-    """What is known of one cell."""
+    """The findings about one cell."""
 
     cell: BareCell
     findings: list[Finding] = field(default_factory=list)
     first: Seen | None = None  # its undisturbed run; None: it was not run
-    trial_s: float | None = None  # of a whole trial; None: not known
-    repeatable: bool | None = None  # None: not known
+    trial_s: float | None = None  # seconds of a whole trial; None: unknown
+    repeatable: bool | None = None  # None: unknown
     resumable: bool | None = None
 
     @property
-    def hurts(self) -> bool:
+    def has_problems(self) -> bool:
         return any(finding.status == BAD for finding in self.findings)
 
     def add(self, about: str, status: str, told: str) -> None:
@@ -95,7 +95,7 @@ class Examination:
         self.found = Examined(cell)
 
     def run(self, patience_s: float) -> Examined:
-        """Blocks for about so many seconds at most."""
+        """Runs all checks; takes about `patience_s` at most."""
         folder = folder_of(self.cell)
         before = files.snapshot(folder, self.outputs)
         first = self._first(SHARE_OF_FIRST * patience_s)
@@ -109,7 +109,7 @@ class Examination:
     # -- undisturbed
 
     def _first(self, limit_s: float) -> Seen | None:
-        """The undisturbed run; None: it is no good for a comparison."""
+        """Runs the trial undisturbed; returns None if the run cannot be compared with others."""
         self.tell(f"runs its first trial, for {formatting.spell(limit_s)} at most")
         stage = self.stage_in(self.root / "first")
         seen = stage.run(stage.spec(0), limit_s, self._enough, as_worker=True)
@@ -176,7 +176,7 @@ class Examination:
         self.found.add("runs", status, told)
 
     def _limits(self, seen: Seen) -> None:
-        """Would a limit on time end what is sound?"""
+        """Checks whether a time limit of the cell would end a healthy trial."""
         cell, trial_s = self.cell, self.found.trial_s
         gap_s = max([b - a for a, b in itertools.pairwise([seen.started_s or 0.0, *seen.report_times])], default=0.0)
         if cell.stall_s is not None and gap_s > cell.stall_s:
@@ -267,7 +267,7 @@ class Examination:
         return f"look for a generator without a seed; {seed_words(cell)} is a seed of the trial"
 
     def _hash_order(self, first: Seen) -> bool:
-        """Are two runs equal once Python's hashes are?"""
+        """Returns whether two runs with the same PYTHONHASHSEED are equal."""
         limit_s = max(LEAST_S, SLACK * first.took_s)
         runs = []
         for name in ("hash_one", "hash_two"):
@@ -370,7 +370,7 @@ class Examination:
         return f"a kill costs at most {seconds(trial_s)}"
 
     def _resumed(self, spec: TrialSpec, goes_on: Seen) -> bool:
-        """Did it continue, instead of beginning anew?"""
+        """Returns whether the trial continued, instead of starting again."""
         if isinstance(self.cell, CommandCell):
             began = first_step_of_last_attempt(self.cell, spec)
             return began is not None and began > 0

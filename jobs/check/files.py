@@ -1,4 +1,4 @@
-"""Which files of a folder changed while a trial ran: what it writes where the person stands, other trials overwrite."""
+"""Finds files that a trial changed in the user's folder, because parallel trials would overwrite them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-MOST = 20_000  # files that are looked at
+MOST = 20_000  # most files that are compared
 PASSED_OVER = {".git", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
 
 def snapshot(folder: Path, outputs: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of each file below the folder, without environments, caches and the outputs of fts."""
+    """Returns size and mtime of each file below the folder, without environments, caches and fts outputs."""
     found: dict[str, tuple[int, int]] = {}
     ours = {identity(stream.fileno()) for stream in (sys.__stdout__, sys.__stderr__) if stream is not None}
     for where, folders, names in os.walk(folder):
@@ -31,7 +31,7 @@ def snapshot(folder: Path, outputs: Path) -> dict[str, tuple[int, int]]:
 
 
 def identity(descriptor: int) -> tuple[int, int] | None:
-    """Which file it is; None: it is closed."""
+    """Returns (device, inode) of an open descriptor; None if it is closed."""
     try:
         status = os.fstat(descriptor)
     except OSError:
@@ -40,7 +40,7 @@ def identity(descriptor: int) -> tuple[int, int] | None:
 
 
 def changes(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> list[str]:
-    """New or changed files, in the order of their names."""
+    """Returns new and changed files, sorted by name; none if a snapshot was incomplete."""
     if len(before) >= MOST or len(after) >= MOST:
         return []
     return sorted(name for name, found in after.items() if before.get(name) != found)

@@ -1,7 +1,6 @@
-"""Runs one trial for a look at it, in a temporary folder and without any queue, with the worker's own pieces.
+"""Runs one trial in a temporary folder, without a queue, with the worker's own code.
 
-It writes nothing where the person stands and nothing into the outputs folder. What the trial told is kept, with the
-times at which it was told and the memory it held.
+Writes nothing into the user's folder or the outputs folder. Keeps what the trial reported, with times and peak memory.
 """
 
 from __future__ import annotations
@@ -27,47 +26,45 @@ if TYPE_CHECKING:
     from fts.jobs.api.study import Study
 
 POLL_S = 0.02
-MEASURE_S = 0.1  # between two looks at the memory
+MEASURE_S = 0.1  # interval between two measurements of memory
 GRACE_S = 5.0
-ENOUGH = StopRequest(StopReason.STOP, kill=True)  # it was seen for long enough
-SIMULATED = 1  # number of the job that a rehearsed trial believes to be of
-QUIET = {"PYTHONDONTWRITEBYTECODE": "1"}  # an imported module leaves no __pycache__ beside the person's files
-CHECKPOINTS = "checkpoint"  # the folder of a trial that survives a kill
+ENOUGH = StopRequest(StopReason.STOP, kill=True)  # ends a trial that ran long enough
+SIMULATED = 1  # job number given to the trial
+QUIET = {"PYTHONDONTWRITEBYTECODE": "1"}  # imports write no __pycache__ into the user's folder
+CHECKPOINTS = "checkpoint"  # folder of a trial that survives a kill
 
 
 @dataclass
 class Seen:
-    """What one trial did, as far as it was let. Seconds count from the start of its process."""
+    """What one trial did until it ended or was stopped. Seconds count from the start of its process."""
 
     number: int
     params: dict[str, Any]
     distributions: dict[str, dict[str, Any]]
-    reports: dict[int, dict[str, float | None]] = field(
-        default_factory=dict
-    )  # step -> its metrics; None: no finite number
+    reports: dict[int, dict[str, float | None]] = field(default_factory=dict)  # by step: metrics; None: not finite
     report_times: list[float] = field(default_factory=list)
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
     started_s: float | None = None
     took_s: float = 0.0
     peak_bytes: int = 0
     badges: tuple[str, ...] = ()
-    too_large: bool = False  # it was killed for the memory it took
-    keeps_files: bool = False  # there is something in its checkpoint folder
+    too_large: bool = False  # it was killed because of its memory
+    keeps_files: bool = False  # its checkpoint folder has files
     end: AttemptEnd = field(default_factory=lambda: AttemptEnd(Ended.DIED))
 
     @property
     def ended(self) -> bool:
-        """By itself, with a result or because it says it is pruned."""
+        """Whether it ended by itself, with a result or pruned."""
         return self.end.how in (Ended.RESULT, Ended.PRUNED)
 
     @property
     def cut(self) -> bool:
-        """It was ended here, because it had been seen for long enough."""
+        """Whether it was stopped because it had run long enough."""
         return not self.ended and self.end.stop_request is not None and not self.too_large
 
     @property
     def keeps(self) -> bool:
-        """Has it something to go on from?"""
+        """Whether it left a checkpoint from which it could continue."""
         return bool(self.checkpoints) or self.keeps_files
 
     @property
@@ -85,7 +82,7 @@ class Seen:
 
     @property
     def step_s(self) -> float | None:
-        """Seconds from report to report."""
+        """Mean seconds between two reports."""
         times = self.report_times
         return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else None
 
@@ -95,17 +92,17 @@ class Seen:
 
 
 class Stage:
-    """A temporary folder in which trials of one cell run, one after another."""
+    """A temporary folder in which trials of one cell run one after another."""
 
     def __init__(
         self, study: Study, cell: BareCell, root: Path, data: Path, device: str, threads: int, most: int | None = None
     ) -> None:
         self.study, self.cell, self.root, self.data = study, cell, root, data
-        self.most = most  # bytes that a trial may hold; None: no limit
+        self.most = most  # memory limit of a trial in bytes; None: no limit
         self.device, self.threads = device, cell.threads or threads
 
     def spec(self, number: int, resume: bool = False) -> TrialSpec:
-        """What the trial process gets: as from a worker, but that every checkpoint is written."""
+        """Returns the specification for the trial process, as a worker makes it, but writing every checkpoint."""
         return TrialSpec(
             cell=self.cell,
             number=number,
@@ -121,7 +118,7 @@ class Stage:
         )
 
     def again(self, spec: TrialSpec, before: Seen) -> TrialSpec:
-        """The same trial after a kill, with what it had drawn."""
+        """Returns the specification to continue the trial after a kill, with its earlier draws."""
         if self.cell.space is not None:  # its parameters are in the specification
             return replace(spec, resume=True)
         draws = tuple(
@@ -138,17 +135,17 @@ class Stage:
         env: Mapping[str, str] | None = None,
         as_worker: bool = False,
     ) -> Seen:
-        """Runs it to its end, or until `until` says that enough was seen, or for so many seconds; then kill -9.
+        """Runs the trial until its end, until `until` returns True, or for `limit_s` seconds; then kills it with -9.
 
-        In a new interpreter, so that two runs order their sets differently; `as_worker`: forked where a worker forks,
-        so that it takes as long as there.
+        Uses a new interpreter, so that two runs order their sets differently. With `as_worker` it forks the process
+        where a worker does, so that it takes as long as there.
         """
         program = self.study.program(self.cell)
         program = replace(program, env={**QUIET, **program.env, **(env or {})})
         seen = Seen(spec.number, dict(spec.params), dict(self.cell.space or {}))
         starter = Starter(self.root / "logs" / "trial_process.log")
         child = starter.start(program if as_worker else replace(program, forks_for=None), self.threads)
-        began = time.monotonic()  # a template that imports is none of the trial's time
+        began = time.monotonic()  # after the template's imports, which are not the trial's time
         measured = [0.0]
 
         def wish() -> StopRequest | None:
@@ -178,7 +175,7 @@ class Stage:
 
 
 def take(seen: Seen, fact: dict[str, Any], at: float, metric: str) -> None:
-    """Keeps what one fact says."""
+    """Stores one reported fact in `seen`."""
     kind = fact.get("fact")
     if kind == "started":
         seen.started_s, seen.badges = at, tuple(fact.get("badges") or ())

@@ -1,4 +1,4 @@
-"""Examines the cells of a study within the patience that there is, and says what the whole matrix would take."""
+"""Examines the cells of a study within a time limit, and forecasts time and memory of the whole matrix."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ if TYPE_CHECKING:
     from fts.jobs.api.bare_cell import BareCell
     from fts.jobs.settings import Places
 
-LEAST_CELL_S = 30.0  # patience with which a cell is begun
-STARTUP = 10  # trials that samplers draw without looking at results
-FIRST_DRAWS_S = 60.0  # until a function has drawn its parameters, its imports included
-SLACK = 1.5  # times the longest cell so far that another one may take
-SHARE_OF_MEMORY = 0.85  # that trials may use
+LEAST_CELL_S = 30.0  # least time for a cell; with less left, no further cell begins
+STARTUP = 10  # first trials, which samplers draw without results
+FIRST_DRAWS_S = 60.0  # time limit for a function to draw its parameters, including imports
+SLACK = 1.5  # a cell may take this many times as long as the longest so far
+SHARE_OF_MEMORY = 0.85  # part of the memory that trials may use
 
 
 @dataclass(frozen=True)
 class Machine:
-    """On what a study is tried, and on what it would run."""
+    """The machine on which the study is tried and forecast."""
 
     places: Places
     device: str
     threads: int
     slots: int
-    memory: int | None  # bytes; None: not known
+    memory: int | None  # bytes; None: unknown
 
     @property
     def most(self) -> int | None:
-        """Bytes that one trial may hold."""
+        """Memory limit of one trial in bytes."""
         return None if self.memory is None else int(SHARE_OF_MEMORY * self.memory)
 
 
 @dataclass
 class Forecast:
-    """What the whole study takes on this machine."""
+    """Time and memory of the whole study on this machine."""
 
     cells: int
     trials: int
-    checked: int  # cells
+    checked: int  # number of cells that ran
     slots: int
-    seconds: float | None = None  # of the whole; None: not known
-    at_least: bool = False  # some cell's trial was not seen to its end
-    peak_bytes: int = 0  # of the largest trial that was seen
+    seconds: float | None = None  # time of the whole study; None: unknown
+    at_least: bool = False  # the trial of some cell did not run to its end
+    peak_bytes: int = 0  # of the largest trial
     memory: int | None = None
 
     @property
     def fits(self) -> bool | None:
-        """Do the slots' trials fit into the machine's memory? None: not known."""
+        """Whether the trials of all slots fit into the machine's memory; None: unknown."""
         if self.memory is None or not self.peak_bytes:
             return None
         return self.peak_bytes * self.slots <= SHARE_OF_MEMORY * self.memory
@@ -92,12 +92,14 @@ class Checked:
     """Everything that `fts check` found."""
 
     cells: list[Examined] = field(default_factory=list)
-    not_checked: list[BareCell] = field(default_factory=list)  # patience ran out
+    not_checked: list[BareCell] = field(default_factory=list)  # cells for which there was no time left
     forecast: Forecast | None = None
 
     @property
-    def hurts(self) -> bool:
-        return any(cell.hurts for cell in self.cells) or (self.forecast is not None and self.forecast.fits is False)
+    def has_problems(self) -> bool:
+        return any(cell.has_problems for cell in self.cells) or (
+            self.forecast is not None and self.forecast.fits is False
+        )
 
 
 def check(
@@ -108,7 +110,7 @@ def check(
     tell: Callable[[BareCell, str], None],
     found: Callable[[Examined], None],
 ) -> Checked:
-    """Examines them one after another; `found` gets each as soon as it is known."""
+    """Examines the cells one after another; calls `found` with each result."""
     until, longest = time.monotonic() + patience_s, LEAST_CELL_S
     checked = Checked()
     with tempfile.TemporaryDirectory(prefix="fts-check-", ignore_cleanup_errors=True) as folder:
@@ -136,7 +138,7 @@ def stage(cell: BareCell, machine: Machine, root: Path) -> Stage:
 
 
 def forecast(cells: Sequence[BareCell], checked: Checked, machine: Machine) -> Forecast:
-    """From the cells that ran; the others take as long as these on average."""
+    """Forecasts from the cells that ran; assumes that the others take the average of these."""
     ran = [one for one in checked.cells if one.first is not None and (one.first.ended or one.first.cut)]
     trials = sum(map(trials_of, cells))
     at_once = sum(min(cell.parallel, cell.trials) for cell in cells)
@@ -155,7 +157,7 @@ def forecast(cells: Sequence[BareCell], checked: Checked, machine: Machine) -> F
 
 
 def trials_of(cell: BareCell) -> int:
-    """Those of its search, the winner's with other seeds, and its baseline."""
+    """Counts the trials of a cell: its search, the winner with other seeds, and its baseline."""
     return cell.trials + cell.seeds - 1 + (cell.baseline is not None)
 
 
@@ -164,17 +166,17 @@ def trials_of(cell: BareCell) -> int:
 
 @dataclass(frozen=True)
 class Shown:
-    """One trial as it would be drawn."""
+    """One trial with the parameters that the search would draw."""
 
     cell: BareCell
     number: int
     params: dict[str, Any]
-    words: list[str] | None = None  # of a command, filled
+    words: list[str] | None = None  # for a command: its words with all values
     problem: str | None = None
 
 
 def show(cells: Sequence[BareCell], machine: Machine, count: int) -> Iterator[Shown]:
-    """The first trials of each cell. A function draws while it runs: each runs until its first report."""
+    """Yields the first trials of each cell. A function draws while it runs, so it runs until its first report."""
     with tempfile.TemporaryDirectory(prefix="fts-check-", ignore_cleanup_errors=True) as folder:
         for index, cell in enumerate(cells):
             for number in range(min(count, cell.trials)):
@@ -195,8 +197,8 @@ def shown(cell: BareCell, machine: Machine, root: Path, number: int) -> Shown:
 
 
 def command_line(cell: CommandCell, params: dict[str, Any], number: int) -> list[str]:
-    """As a person would type it; what only a trial has stands there by its name."""
-    from fts.jobs.api.command import SEED_BITS  # here: beside its use
+    """Returns the command as one would type it; files and folders of a trial are replaced by names."""
+    from fts.jobs.api.command import SEED_BITS  # here, not above: only --show needs it
 
     own = {
         "params": "PARAMETERS.json",
@@ -214,7 +216,7 @@ def command_line(cell: CommandCell, params: dict[str, Any], number: int) -> list
 
 
 def chosen(cells: Sequence[BareCell], names: Sequence[str]) -> list[BareCell]:
-    """Those that the words mean, as `fts enqueue STUDY.toml --cell` reads them. Raises BadSpec with what there is."""
+    """Returns the cells that --cell names. Raises BadSpec with the cells that exist."""
     wanted = meant([cell.axes for cell in cells], names)
     return [cell for cell in cells if wanted is None or wanted("", cell.axes)]
 

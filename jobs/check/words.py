@@ -1,4 +1,4 @@
-"""What `fts check` reads from a cell and says of its trials: its folder and seed, how far was compared, ranges."""
+"""Helpers of `fts check`: reads folder, seed and deciding metrics of a cell; formats durations, ranges and extents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def first_step_of_last_attempt(cell: CommandCell, spec: TrialSpec) -> int | None:
-    """The first report that the continued command made itself; None: none."""
+    """Returns the step of the first report that a command made after it was continued; None if there is none."""
     folder = Path(spec.folder)
     reads_log = cell.regex is not None or cell.stdout
     path = Path(spec.log_path) if reads_log else folder / REPORT
@@ -37,18 +37,18 @@ def first_step_of_last_attempt(cell: CommandCell, spec: TrialSpec) -> int | None
 
 
 def folder_of(cell: BareCell) -> Path:
-    """Where the person stood."""
+    """Returns the folder in which the study was enqueued."""
     assert isinstance(cell, FunctionCell | CommandCell), "there is no other kind"
     return Path(cell.folder)
 
 
 def deciding(cell: BareCell) -> set[str]:
-    """The metrics that the search goes by."""
+    """Returns the metrics that the search uses."""
     return {cell.metric, *cell.goals, *cell.constraints, *filter(None, [cell.prune_by])}
 
 
 def whole_trial_s(cell: BareCell, seen: Seen) -> float | None:
-    """Seconds of a whole trial; None: nobody knows how many reports it has."""
+    """Returns the seconds of a whole trial; None if its number of reports is unknown."""
     if seen.ended:
         return seen.took_s
     if cell.steps is None or seen.first_report_s is None:
@@ -58,7 +58,7 @@ def whole_trial_s(cell: BareCell, seen: Seen) -> float | None:
 
 
 def seed_words(cell: BareCell) -> str:
-    """Where the code gets a seed of its trial."""
+    """Returns the expression from which the code gets the trial's seed."""
     if isinstance(cell, FunctionCell):
         try:
             asks = "seed" in inspect(cell.objective, Path(cell.folder)).parameters
@@ -69,7 +69,7 @@ def seed_words(cell: BareCell) -> str:
 
 
 def takes_seed(cell: CommandCell) -> bool:
-    """Does the command have a place for it, or its script read it?"""
+    """Returns whether the command has a {seed} or its script reads FTS_SEED."""
     if any("{seed}" in word for word in cell.command):
         return True
     try:
@@ -79,7 +79,7 @@ def takes_seed(cell: CommandCell) -> bool:
 
 
 def extent(first: Seen) -> str:
-    """What was compared: `all 12 reports and the value are`."""
+    """Names what was compared: `all 12 reports and the value are`."""
     count = len(first.reports)
     reports = "" if not count else "its report" if count == 1 else f"all {count} reports"
     if first.cut:
@@ -89,14 +89,14 @@ def extent(first: Seen) -> str:
 
 
 def seconds(amount: float) -> str:
-    """less than 1 ms, 0.02 s, 1.3 s, 22 s, 3 min."""
+    """Formats a duration: less than 1 ms, 0.02 s, 1.3 s, 22 s, 3 min."""
     if amount < 0.001:
         return "less than 1 ms"
     return f"{amount:.2g} s" if amount < 10 else formatting.spell(amount)
 
 
 def span(distribution: dict[str, Any]) -> str:
-    """1e-5..0.1, log; or the choices."""
+    """Formats a distribution: 1e-5..0.1 (log), or its choices."""
     if distribution.get("kind") == "choice":
         choices = [formatting.number(choice) for choice in distribution["choices"]]
         return "(" + ", ".join(choices[:6]) + (", ..." if len(choices) > 6 else "") + ")"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import select
 import sys
@@ -43,8 +44,26 @@ class Fraction(click.FloatRange):
 
     name = "number"
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):  # it is neither below nor above an end
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
     def _describe_range(self) -> str:
         return f"{self.min:,g} to {self.max:,g}"
+
+
+@dataclass(frozen=True)
+class NotEmpty:
+    """Refuses `--cell ""`: an unset shell variable is not the same as a missing option."""
+
+    then: Any = None  # the option's own callback
+
+    def __call__(self, ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        if value == "" or (isinstance(value, tuple) and "" in value):
+            raise click.BadParameter("it is empty; give a value, or leave it away", ctx, parameter)
+        return value if self.then is None else self.then(ctx, parameter, value)
 
 
 COUNT = Whole(1, 10**9)  # number of rows, jobs, backups
@@ -262,6 +281,7 @@ class LazyGroup(click.Group):
         command.name, command.short_help = name, entry.help
         with_examples(command, example or name)
         with_db(command)
+        refuse_empty_values(command)
         if is_completing():
             from fts.jobs.cli.completion_words import add_completion  # here: only while a shell completes
 
@@ -317,7 +337,9 @@ class LazyGroup(click.Group):
     "A function of your own: fts check train.py:objective; fts enqueue train.py:objective --trials 20. "
     "The PatchTST study: fts demo. Or: fts data build; fts enqueue --matrix.",
 )
-@click.option("--db", "db", metavar="PATH", help="the database (default: $FTS_DB, else outputs/fts.db)")
+@click.option(
+    "--db", "db", metavar="PATH", callback=NotEmpty(), help="the database (default: $FTS_DB, else outputs/fts.db)"
+)
 @click.version_option(__version__, message="fts %(version)s")
 @click.pass_context
 def fts(ctx: click.Context, db: str | None) -> None:
@@ -358,6 +380,15 @@ def with_db(command: click.Command) -> None:
         command.params.append(
             click.Option(["--db"], metavar="PATH", hidden=True, expose_value=False, callback=_use_database)
         )
+
+
+def refuse_empty_values(command: click.Command) -> None:
+    """Makes the options of the command, and of the commands in a group, refuse an empty value."""
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        refuse_empty_values(inner)
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.is_flag and not isinstance(option.callback, NotEmpty):
+            option.callback = NotEmpty(option.callback)
 
 
 def with_examples(command: click.Command, name: str) -> None:

@@ -176,7 +176,7 @@ def examine(cells: Sequence[BareCell], machine: Machine, patience_s: float, repo
         emit_json("check", as_dict(checked, study))
     else:
         print_whole(checked, study, ignored)
-    return PROBLEMS_FOUND if checked.hurts else 0
+    return PROBLEMS_FOUND if checked.has_problems else 0
 
 
 @contextlib.contextmanager
@@ -260,7 +260,7 @@ def print_whole(checked: Checked, study: BareStudy, ignored: Sequence[str]) -> N
 def as_dict(checked: Checked, study: BareStudy) -> dict[str, Any]:
     return {
         "study": study.name,
-        "well": not checked.hurts,
+        "well": not checked.has_problems,
         "cells": [cell_dict(one, study) for one in checked.cells],
         "not_checked": [study.title(cell) for cell in checked.not_checked],
         "forecast": None if checked.forecast is None else forecast_dict(checked.forecast),

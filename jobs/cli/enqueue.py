@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("objective", type=FileType(), metavar="FILE.py:FUNCTION")
-@click.option("--trials", default=20, show_default=True, type=COUNT, help="total trials per cell; more extend it")
+@click.option(
+    "--trials",
+    default=20,
+    show_default=True,
+    type=limits.whole("trials"),
+    help="total trials per cell; more extend it",
+)
 @click.option("-m", "--axis", "axes", multiple=True, metavar="NAME=A,B", help="axis of the matrix; repeat it")
 @click.option(
     "--cell", "wanted", multiple=True, metavar="CELL", help="only these cells: mnist/S, size:S or S; repeat it"

@@ -120,7 +120,7 @@ def enqueue_cells(study: StudyFile, cells: Sequence[BareCell], *, again: bool, d
         return enqueue.preview(cells)
     db = open_for_person(here().db)
     try:
-        lines = enqueue.put_in_line(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)
+        lines = enqueue.enqueue_cells(db, cells, study.metrics, study.messages, again=again, dry_run=dry_run)
     finally:
         db.close()
     if not dry_run and (place := which_queue(here().db, study.folder, began)):

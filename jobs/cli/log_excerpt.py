@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fts.jobs.cli.app import here
-from fts.jobs.status.log_excerpt import LastLines, last_lines, parted, trouble, worker_lines
+from fts.jobs.status.log_excerpt import LastLines, departed, last_lines, trouble, worker_lines
 from fts.jobs.status.naming import names_of
 from fts.jobs.status.surface import Surface
 from fts.state import queries
@@ -22,7 +22,7 @@ def last_lines_of(db: Database, snapshot: Snapshot, selected: int | None) -> Las
     if selected is not None and (job is None or job.id != selected):
         return None
     said = None if job is None else _of_job(db, job, names_of(snapshot.jobs)[job.id])
-    worker = parted(snapshot, now) if said is None and selected is None else None
+    worker = departed(snapshot, now) if said is None and selected is None else None
     return said if worker is None else worker_lines(worker, snapshot, here().outputs, now)
 
 

@@ -31,6 +31,10 @@ FILE_ERRORS = (  # SQLite error codes about the file or its disk, not about the 
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_NOTADB,
 )  # fmt: skip
+PRAGMAS_OF_A_NAME = (  # their value names what to read; it sets nothing
+    "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
+    "foreign_key_check", "integrity_check", "quick_check",
+)  # fmt: skip
 YES = click.option("-y", "--yes", is_flag=True, help="do not ask for confirmation")
 
 
@@ -65,6 +69,8 @@ def path() -> None:
 @AS_JSON
 def query(sql: str, as_csv: bool, limit: int, as_json: bool) -> None:
     """Run one read-only query: fts db query "select * from v_trials"."""
+    if not sql.strip():
+        raise click.UsageError("the query is empty")
     columns, rows = run_query(existing(), sql, limit)
     if as_json:
         return emit_json("rows", [dict(zip(columns, row, strict=True)) for row in rows])
@@ -101,6 +107,7 @@ def run_query(database: Path, sql: str, limit: int) -> tuple[list[str], list[tup
     connection.translate = lambda error: error  # most errors are in the statement, not in the file
     try:
         connection.execute("PRAGMA query_only = 1")
+        connection.set_authorizer(_only_reads)
         cursor = connection.execute(sql)
         names = [column[0] for column in cursor.description or ()]
         rows = cursor.fetchmany(limit) if names else []
@@ -113,6 +120,12 @@ def run_query(database: Path, sql: str, limit: int) -> tuple[list[str], list[tup
     if len(rows) == limit:
         say(f"only the first {limit} rows; --limit shows more")
     return numbered(names), [tuple(_shown(value) for value in row) for row in rows]
+
+
+def _only_reads(action: int, name: str | None, value: str | None, *_: str | None) -> int:
+    """Denies what query_only lets pass: ATTACH and VACUUM INTO create a file, a PRAGMA may change the mode."""
+    sets = action == sqlite3.SQLITE_PRAGMA and value is not None and str(name).lower() not in PRAGMAS_OF_A_NAME
+    return sqlite3.SQLITE_DENY if sets or action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
 
 
 def numbered(names: list[str]) -> list[str]:

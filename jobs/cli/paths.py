@@ -17,7 +17,10 @@ class PathType(click.Path):
     """A click.Path that expands `~` and variables."""
 
     def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(str(expanded(os.fspath(value))), param, ctx)
+        text = os.fspath(value)
+        if not text:  # it would be the folder one stands in
+            self.fail("it is empty; give a value, or leave it away", param, ctx)
+        return super().convert(str(expanded(text)), param, ctx)
 
 
 class FileType(click.types.StringParamType):

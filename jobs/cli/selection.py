@@ -43,6 +43,8 @@ def choose(jobs: Sequence[Job], wanted: Sequence[str]) -> Chosen:
     found: set[int] = set()
     named: set[int] = set()
     for word in wanted:
+        if not word.strip():  # a variable of the shell without a value; not every job without a budget
+            raise click.UsageError(f"{word!r} names no job: {known(jobs)}")
         matches = _by_own_name(jobs, word) or _by_word(jobs, word)
         matches = matches or _by_shown_name(jobs, word) or _by_study_or_value(jobs, word)
         if not matches:
@@ -214,6 +216,8 @@ def _field(word: str, axes: Sequence[str]) -> Callable[[Job], bool]:
         raise click.UsageError(f"{word!r} names a trial, and this command takes whole cells: write {name}")
     if name not in accepted:
         raise click.UsageError(f"{word!r} asks for {name!r}; {near}expected one of {', '.join(known)}")
+    if not value.strip():
+        raise click.UsageError(f"{word!r} has no value; write it behind the colon")
     attribute = "status" if name == "state" else name
     wanted = value.lower().removeprefix("h") if name == "horizon" else value.lower()
     if attribute == "status" and wanted not in list(JobStatus) and wanted != "held":

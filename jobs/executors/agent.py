@@ -29,7 +29,7 @@ from fts.jobs.cgroups import usable_cores
 from fts.jobs.executors import fingerprint
 from fts.jobs.executors.frames import MOST_FROM_HEAD, BadFrame, Frame, Kind, Reader, Writer
 from fts.jobs.executors.incoming_files import BadFile
-from fts.jobs.executors.node_data import DataSets, Left
+from fts.jobs.executors.node_data import DataSets, MustLeave
 from fts.jobs.executors.node_trial import NodeTrial
 from fts.jobs.executors.on_node import new_scratch
 from fts.jobs.sensors.detect import from_env
@@ -55,15 +55,15 @@ class Agent:
         self.name, self.scratch = name, scratch
         self.host = host or os.environ.get("SLURMD_NODENAME") or os.uname().nodename
         self.lease_s, self.grace_s, self.beat_s = 60.0, 60.0, 5.0
-        self.alone = ""  # why the connection to the worker has ended; empty: it is open
+        self.disconnected = ""  # why the connection to the worker has ended; empty: it is open
         self.preempted = False
-        self.writer = Writer(stdout, lambda: bool(self.alone), magic=True)
+        self.writer = Writer(stdout, lambda: bool(self.disconnected), magic=True)
         self.reader = Reader(stdin, MOST_FROM_HEAD)
         self.inbox: queue.Queue[Frame | None] = queue.Queue(INBOX)
         self.sensors = from_env(disk=scratch)
         self.guard = HeatPolicy(Thresholds.from_env())
         self.trial = NodeTrial(scratch, self.writer, self.sensors, self.guard, self._beat)
-        self.data = DataSets(scratch, self._stays)
+        self.data = DataSets(scratch, self._may_wait)
         self._beaten = float("-inf")
         self._leave_by = self._sigterm_at = float("inf")  # monotonic
 
@@ -75,25 +75,25 @@ class Agent:
             signal.signal(number, signal.SIG_IGN)
         self.writer.send(Kind.HELLO, self.hello())
         threading.Thread(target=self._read, name="orders", daemon=True).start()
-        threading.Thread(target=self._listen_for_silence, name="silence", daemon=True).start()
+        threading.Thread(target=self._watch_silence, name="silence", daemon=True).start()
         try:
             while not self._step():
                 pass
         except BrokenPipeError as error:
-            self.alone = self.alone or f"the worker is gone: {error}"
+            self.disconnected = self.disconnected or f"the worker is gone: {error}"
         except (BadFrame, BadFile, OSError) as error:
             self._refuse(str(error))
-        if self.alone:
-            log.warning("%s; this agent leaves", self.alone)
+        if self.disconnected:
+            log.warning("%s; this agent leaves", self.disconnected)
         left_s = max(0.0, min(self.grace_s, self._leave_by - time.monotonic()))
-        self.trial.end(left_s if self.alone else 10.0)
+        self.trial.end(left_s if self.disconnected else 10.0)
         self.trial.close()
         self.data.close()
         self.sensors.close()
-        return STOPPED if self.preempted or self.alone else 0
+        return STOPPED if self.preempted or self.disconnected else 0
 
     @property
-    def wanted_back(self) -> str:
+    def preemption_reason(self) -> str:
         return f"the engine wants {self.host} back"
 
     def hello(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class Agent:
             "cores": usable_cores(),
             "gpus": [asdict(gpu) for gpu in list_gpus()],
             "device": best_device(),
-            "reading": told_of(reading),
+            "reading": reading_json(reading),
             "scratch": str(self.scratch),
             "job": next((os.environ[name] for name in JOBS if name in os.environ), None),
         }
@@ -121,14 +121,14 @@ class Agent:
         why = "the worker has ended the connection"
         try:
             while (frame := self.reader.next()) is not None:
-                self._take(frame)
+                self._receive(frame)
         except (BadFrame, OSError) as error:
             why = str(error)
             self._refuse(why)
-        self.alone = self.alone or why
+        self.disconnected = self.disconnected or why
         self.inbox.put(None)
 
-    def _take(self, frame: Frame) -> None:
+    def _receive(self, frame: Frame) -> None:
         """Handles urgent frames at once, in the reader's thread; puts the others into the inbox."""
         meta = frame.meta
         if frame.kind is Kind.WELCOME:
@@ -144,11 +144,11 @@ class Agent:
                 self.trial.expects()
             self.inbox.put(frame)
 
-    def _listen_for_silence(self) -> None:
-        while not self.alone:
+    def _watch_silence(self) -> None:
+        while not self.disconnected:
             time.sleep(min(1.0, self.lease_s / 10))
             if time.monotonic() - self.reader.heard > self.lease_s and not self.inbox.full():  # full: we do not read
-                self.alone = f"no word from the worker for {self.lease_s:g} s"
+                self.disconnected = f"no word from the worker for {self.lease_s:g} s"
 
     def _preempt(self, signum: int, frame: Any) -> None:
         self.preempted = True
@@ -164,28 +164,28 @@ class Agent:
         busy = self.trial.child is not None
         with contextlib.suppress(queue.Empty):
             frame = self.inbox.get_nowait() if busy else self.inbox.get(timeout=IDLE_S)
-            if frame is not None and self._obey(frame):
+            if frame is not None and self._carry_out(frame):
                 return True
         if self.trial.pump(LISTEN_S if self.inbox.empty() else 0.0):
-            back = self.wanted_back if self.preempted else None
-            told = self.trial.ended(self.host, back, listens=not self.alone)
-            self.writer.send(Kind.EXIT, told | self._machine())
+            reason = self.preemption_reason if self.preempted else None
+            ended = self.trial.ended(self.host, reason, connected=not self.disconnected)
+            self.writer.send(Kind.EXIT, ended | self._machine())
             self.trial.drop()
         self._beat()
-        return (bool(self.alone) or self.preempted) and self._leaves()
+        return (bool(self.disconnected) or self.preempted) and self._leaves()
 
     def _leaves(self) -> bool:
         """Stops the trial with a checkpoint, within the grace; True: no trial runs any more."""
         begins = self._leave_by == float("inf")
         if self.preempted and (begins or self.trial.child is None):
-            self.writer.send(Kind.PREEMPTED, {"said": self.wanted_back})
+            self.writer.send(Kind.PREEMPTED, {"said": self.preemption_reason})
         if self.trial.child is None:
             return True
         if begins:
             self._leave_by = time.monotonic() + self.grace_s
             self._sigterm_at = time.monotonic() + min(SIGTERM_S, PATIENCE * self.grace_s)
             # without a worker, end of file tells a trial that waits for the pruner's answer that none will come
-            self.trial.stop("stdin" if self.alone else "ask")
+            self.trial.stop("stdin" if self.disconnected else "ask")
         elif time.monotonic() > self._leave_by:
             self.trial.stop("kill")
         elif time.monotonic() > self._sigterm_at:
@@ -193,22 +193,22 @@ class Agent:
             self.trial.stop("insist")
         return False
 
-    def _obey(self, frame: Frame) -> bool:
+    def _carry_out(self, frame: Frame) -> bool:
         """Carries out one frame; True: the worker asked the agent to leave."""
         meta, trial = frame.meta, self.trial
         if frame.kind is Kind.CODE:
-            trial.mapped.expect(str(meta["md5"]), str(meta["folder"]))
+            trial.code.expect(str(meta["md5"]), str(meta["folder"]))
         elif frame.kind is Kind.DATA:
-            with contextlib.suppress(Left):  # the next step of the main loop exits
+            with contextlib.suppress(MustLeave):  # the next step of the main loop exits
                 self.writer.send(Kind.NEED, {"files": self.data.want(meta["files"])})
         elif frame.kind is Kind.START:
-            trial.mapped.settle()
-            self.data.place(trial.mapped.copy)
+            trial.code.settle()
+            self.data.place(trial.code.copy)
             trial.start(meta)
         elif frame.kind is Kind.ATTEMPT:
             trial.begin(meta)
         elif frame.kind is Kind.FILE:
-            takes = {"code": trial.mapped.part, "data": self.data.part}.get(str(meta.get("of")), trial.file)
+            takes = {"code": trial.code.part, "data": self.data.part}.get(str(meta.get("of")), trial.file)
             takes(meta, frame.body)
         elif frame.kind is Kind.RUN:
             trial.run()
@@ -217,10 +217,10 @@ class Agent:
             return bool(meta.get("leave"))
         return False
 
-    def _stays(self) -> bool:
+    def _may_wait(self) -> bool:
         """Called while it waits for a data set that another agent fetches; returns whether to go on waiting."""
         self._beat()
-        return not self.alone and not self.preempted
+        return not self.disconnected and not self.preempted
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten < self.beat_s:
@@ -231,10 +231,10 @@ class Agent:
         self.writer.send(Kind.VITALS, self._machine() | self.trial.vitals())
 
     def _machine(self) -> dict[str, Any]:
-        return {"reading": told_of(self.sensors.read()), "guard": self.guard.state}
+        return {"reading": reading_json(self.sensors.read()), "guard": self.guard.state}
 
 
-def told_of(reading: Any) -> dict[str, Any]:
+def reading_json(reading: Any) -> dict[str, Any]:
     return {name: value for name, value in asdict(reading).items() if value is not None}
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fts.state.values import Node
 
 
-class Whose(StrEnum):
+class ExitKind(StrEnum):
     """What ended when a trial process ended: the process alone, or its node."""
 
     TRIAL = "trial"  # the process exited or died; its machine still works
@@ -50,8 +50,8 @@ class Exit:
     """How a trial process ended. `code` is negative for a signal, None if it is unknown."""
 
     code: int | None
-    whose: Whose = Whose.TRIAL
-    said: str = ""
+    kind: ExitKind = ExitKind.TRIAL
+    message: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_FROM_NODE, BadFrame, Frame, Kind, Reader, Writer, last_line
-from fts.jobs.executors.incoming_files import Arriving, BadFile
+from fts.jobs.executors.incoming_files import BadFile, IncomingFiles
 from fts.jobs.supervisor.machine_errors import is_disk_trouble
 from fts.state.files import open_log
 
@@ -33,15 +33,15 @@ SAID = 4096  # bytes read from the end of the launch command's log, for its last
 
 
 @dataclass(frozen=True)
-class FilesCame:
+class FilesReceived:
     """A complete set of staged files; `arriving.commit` moves them to their places."""
 
-    arriving: Arriving
+    arriving: IncomingFiles
     gone: list[Any]
 
 
 @dataclass(frozen=True)
-class LogCame:
+class LogReceived:
     body: bytes
 
 
@@ -56,18 +56,18 @@ class Channel:
         self.vitals: dict[str, Any] = {}
         self.ended: str | None = None  # why the connection has ended
         self.refused_by: str | None = None  # the node that refused, if the engine names it
-        self.trouble: OSError | None = None  # the local disk could not store what arrived
+        self.disk_error: OSError | None = None  # the local disk could not store what arrived
         self.preempted: str | None = None  # the engine wants the node back; its message
         self.blameless = False  # the end is not the node's fault: this machine slept, or asked it to leave
-        self._forgiven = self.began = time.monotonic()
+        self._silent_from = self.began = time.monotonic()
         self.started = 0  # number of processes started so far
         self.has_code: set[str] = set()  # md5s of the code that was sent
         self._needs: list[str] | None = None  # md5s of data sets that the node needs; None: no answer yet
         self._changed = threading.Condition()
-        self._told: deque[Any] = deque()
+        self._items: deque[Any] = deque()
         self._token: str | None = None
-        self._arriving: Arriving | None = None
-        self._elsewhere: Path | None = None
+        self._arriving: IncomingFiles | None = None
+        self._shared_folder: Path | None = None
         handle = open_log(log_path, log_path.parent.parent)
         self._log_from = os.lseek(handle, 0, os.SEEK_END)
         try:
@@ -89,24 +89,24 @@ class Channel:
     @property
     def silent_s(self) -> float:
         """Seconds since the last byte from the node; 0 before its first frame."""
-        return 0.0 if self.hello is None else time.monotonic() - max(self._reader.heard, self._forgiven)
+        return 0.0 if self.hello is None else time.monotonic() - max(self._reader.heard, self._silent_from)
 
-    def forgive(self) -> None:
+    def reset_silence(self) -> None:
         """Restarts the count of silence: this machine slept or was slow, so the node may not have been silent."""
-        self._forgiven = time.monotonic()
+        self._silent_from = time.monotonic()
 
     def _read(self) -> None:
         why = "its connection ended"
         try:
             while (frame := self._reader.next()) is not None:
-                if (said := self._take(frame)) is not None:
-                    why = said
+                if (reason := self._take(frame)) is not None:
+                    why = reason
                     break
         except (BadFrame, BadFile) as error:
             why = str(error)
         except (OSError, ValueError, TypeError, LookupError) as error:
             if isinstance(error, OSError) and is_disk_trouble(error):
-                self.trouble = error  # the disk of this machine, not the node
+                self.disk_error = error  # the disk of this machine, not the node
             why = f"what it sent cannot be used: {error}"
         with self._changed:
             self.ended = self.ended or why
@@ -132,20 +132,20 @@ class Channel:
             if self._arriving is not None and meta.get("token") == self._token:
                 if "stays" not in meta:
                     self._arriving.part(meta, frame.body)
-                elif self._elsewhere is None:
+                elif self._shared_folder is None:
                     raise BadFile("a file stays on the node, which nobody had asked for")
                 else:
-                    self._arriving.points(meta, self._elsewhere / str(int(meta["stays"])))
+                    self._arriving.add_pointer(meta, self._shared_folder / str(int(meta["stays"])))
         elif frame.kind is Kind.FILES:
             self._files(meta)
         elif frame.kind is Kind.LOG:
             if meta.get("token") == self._token:
-                self._keep(LogCame(frame.body))
+                self._append(LogReceived(frame.body))
         elif frame.kind is Kind.FACT:
             if isinstance(meta.get("fact"), dict) and self._is_live(meta, meta.get("token") is not None):
-                self._keep(meta["fact"])
+                self._append(meta["fact"])
         elif frame.kind in (Kind.DECISION, Kind.EXIT) and self._is_live(meta):
-            self._keep(frame)
+            self._append(frame)
         with self._changed:
             self._changed.notify_all()
         return None
@@ -162,31 +162,31 @@ class Channel:
             arriving.drop()
             return
         gone = meta.get("gone")
-        self._keep(FilesCame(arriving, list(gone) if isinstance(gone, list) else []))
-        self._arriving = Arriving(arriving.folder, arriving.root)
+        self._append(FilesReceived(arriving, list(gone) if isinstance(gone, list) else []))
+        self._arriving = IncomingFiles(arriving.folder, arriving.root)
 
-    def _keep(self, came: Any) -> None:
+    def _append(self, item: Any) -> None:
         with self._changed:
-            while len(self._told) >= MOST_WAITING and self.ended is None:
+            while len(self._items) >= MOST_WAITING and self.ended is None:
                 self._changed.wait(0.5)
-                self.forgive()
-            self._told.append(came)
+                self.reset_silence()
+            self._items.append(item)
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> list[Any]:
         """Returns the items received since the last call, oldest first; waits up to `timeout_s` for the first."""
         with self._changed:
-            if not self._told and self.ended is None and timeout_s > 0:
+            if not self._items and self.ended is None and timeout_s > 0:
                 self._changed.wait(timeout_s)
-            came = list(self._told)
-            self._told.clear()
+            items = list(self._items)
+            self._items.clear()
             self._changed.notify_all()
-        return came
+        return items
 
     @property
     def has_more(self) -> bool:
         with self._changed:
-            return bool(self._told)
+            return bool(self._items)
 
     def wait_for_hello(self, timeout_s: float) -> None:
         with self._changed:
@@ -195,11 +195,11 @@ class Channel:
 
     # -- sending
 
-    def start(self, told: dict[str, Any]) -> None:
+    def start(self, request: dict[str, Any]) -> None:
         """Starts another process there; frames of the previous one are ignored from now on. Raises BrokenPipeError."""
         self.leave_attempt()
         self.started += 1
-        self.writer.send(Kind.START, {**told, "process": self.started})
+        self.writer.send(Kind.START, {**request, "process": self.started})
 
     def ask_needs(self, files: dict[str, tuple[str, int]], looks: Callable[[], None]) -> list[str]:
         """Returns the md5s of data sets that the node needs; waits while another agent there fetches them.
@@ -216,20 +216,20 @@ class Channel:
                 self._changed.wait(0.5)
             return self._needs
 
-    def begin(self, token: str, arriving: Arriving, elsewhere: Path | None = None) -> None:
-        """Accepts frames of this attempt only. `elsewhere`: shared folder for files that are not sent."""
+    def begin(self, token: str, arriving: IncomingFiles, shared_folder: Path | None = None) -> None:
+        """Accepts frames of this attempt only. `shared_folder`: shared folder for files that are not sent."""
         with self._changed:
             self._drop_arriving()
-            self._token, self._arriving, self._elsewhere = token, arriving, elsewhere
+            self._token, self._arriving, self._shared_folder = token, arriving, shared_folder
 
     def leave_attempt(self) -> None:
         """Ends the attempt: drops what has arrived, and ignores its later frames."""
         with self._changed:
             self._token = None
-            for came in self._told:
-                if isinstance(came, FilesCame):
-                    came.arriving.drop()
-            self._told.clear()
+            for item in self._items:
+                if isinstance(item, FilesReceived):
+                    item.arriving.drop()
+            self._items.clear()
             self._drop_arriving()
 
     def _drop_arriving(self) -> None:
@@ -300,7 +300,7 @@ class Channel:
         if self.process.stdout is not None and not self._thread.is_alive():
             self.process.stdout.close()
 
-    def said(self) -> str:
+    def last_printed(self) -> str:
         """Returns the last line that the launch command printed."""
         try:
             with self.log_path.open("rb") as file:

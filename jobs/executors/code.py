@@ -78,7 +78,9 @@ def read_code(folder: Path, sync: Sequence[str], outputs: Path, without: Contain
         except OSError as error:
             if is_disk_trouble(error):
                 raise
-            raise CodeNotSent(f"{path} cannot be read: {error.strerror}; mend it, or leave it out of `sync`") from None
+            raise CodeNotSent(
+                f"{path} cannot be read: {error.strerror}; make it readable, or leave it out of `sync`"
+            ) from None
 
 
 def md5_of(parts: Iterable[Part], sets: Mapping[str, DataSet] | None = None) -> str:

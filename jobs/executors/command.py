@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fts.jobs.executors.base import Room, Want, Whose
+from fts.jobs.executors.base import ExitKind, Room, Want
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.code import send_code
 from fts.jobs.executors.data import DataSums
@@ -99,7 +99,7 @@ class CommandExecutor:
         self._ran: set[str] = set()  # programs that have finished a trial
         self._drained: frozenset[str] = frozenset()  # nodes drained by the engine: running trials go on, no new ones
         self._over = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="nodes", daemon=True)
+        self._keeper = threading.Thread(target=self._run_keeper, name="nodes", daemon=True)
         self._keeper.start()
 
     # -- interface
@@ -137,11 +137,11 @@ class CommandExecutor:
         one = self.slots[slot]
         with self._lock:
             self._busy.add(slot)  # from here on no other slot may take its node
-        if self._keeps(one, want):
+        if self._can_keep(one, want):
             return True
         one.leave_node()
-        self._leave_place(slot)
-        began, said = time.monotonic(), ""
+        self._release_place(slot)
+        began, reported = time.monotonic(), ""
         avoided = False
         while True:
             place, why = self._choose(slot, want, avoided)
@@ -151,27 +151,27 @@ class CommandExecutor:
                     return False
                 if channel is not None and self._accepts(one, place, channel, want):
                     return True
-                self._leave_place(slot)
+                self._release_place(slot)
                 continue
             if leaves():
                 return False
             avoided = True  # no other node has room: allow the one that lost the trial
-            if why != said and time.monotonic() - began > SAY_S:
-                said = why
+            if why != reported and time.monotonic() - began > SAY_S:
+                reported = why
                 waits(why)
             with self._lock:
                 self._lock.wait(LOOK_S)
 
-    def _keeps(self, slot: RemoteSlot, want: Want) -> bool:
+    def _can_keep(self, slot: RemoteSlot, want: Want) -> bool:
         """Can the slot keep its agent: is it alive, launched with the same arguments, and is its node open?"""
         channel, place = slot.channel, self._at.get(slot.index)
         if channel is None or place is None or channel.lost() is not None or channel.preempted is not None:
             return False
-        if channel.argv != self._argv(place, slot.index, want) or self._falls_short(place, want):
+        if channel.argv != self._argv(place, slot.index, want) or self._has_too_few_gpus(place, want):
             return False
         return self._takes(slot.node) and slot.node not in want.avoid | self._drained
 
-    def _falls_short(self, place: Place, want: Want) -> bool:
+    def _has_too_few_gpus(self, place: Place, want: Want) -> bool:
         """Has it too few GPUs, while another one has, or may have, more?"""
         has = place.gpus
         return has is not None and has < want.gpus and any(one.gpus is None or one.gpus > has for one in self.places)
@@ -181,7 +181,7 @@ class CommandExecutor:
         name = place.name if place.fixed else f"fts-{slot}"
         return self.launch.argv(want, name, self.settings.memory_limit)
 
-    def _suits(self, want: Want) -> list[str]:
+    def _engine_arguments(self, want: Want) -> list[str]:
         """Returns more arguments, for an engine that accepts preferences about nodes."""
         return []
 
@@ -207,11 +207,11 @@ class CommandExecutor:
                 ):
                     open_ones.append(place)
                 else:
-                    full = "all have as many trials as they have slots"
+                    full = "all slots are in use"
             if not open_ones:
                 node = f"a node with {count(want.gpus, 'GPU')}" if want.gpus else "a node"
                 if full and shut:
-                    full = full.replace("all", "the others")
+                    full = "all slots of the other nodes are in use"
                 return None, f"for {node}: " + "; ".join([*filter(None, [full]), *shut])[:500]
 
             def order(one: Place) -> tuple[int, bool, bool, float]:
@@ -220,37 +220,37 @@ class CommandExecutor:
                 return missing, other, one.name in want.avoid, len(one.used) / one.slots
 
             best = min(open_ones, key=order)
-            robbed = self._rob(best) if len(best.used) >= best.slots else None
+            taken = self._take_idle_channel(best) if len(best.used) >= best.slots else None
             best.used.add(slot)
             self._at[slot] = best
-        if robbed is not None:
-            robbed.close(gently=True)
+        if taken is not None:
+            taken.close(gently=True)
         return best, ""
 
-    def _rob(self, place: Place, among: Callable[[int], bool] = lambda _: True) -> Channel | None:
+    def _take_idle_channel(self, place: Place, among: Callable[[int], bool] = lambda _: True) -> Channel | None:
         """Takes the connection from an idle slot, which would keep its agent without need. Call with the lock held."""
         idle = [slot for slot in place.used - self._busy if among(slot)]
         if not idle:
             return None
-        robbed = min(idle)
-        place.used.discard(robbed)
-        self._at.pop(robbed, None)
-        return self.slots[robbed].take_channel()
+        taken = min(idle)
+        place.used.discard(taken)
+        self._at.pop(taken, None)
+        return self.slots[taken].take_channel()
 
-    def _give_back(self, place: Place, among: Callable[[int], bool] = lambda _: True) -> None:
+    def _close_idle_agent(self, place: Place, among: Callable[[int], bool] = lambda _: True) -> None:
         """Closes the agent of an idle slot: the engine may have no other free node, or wants that node back."""
         with self._lock:
-            robbed = self._rob(place, among)
-        if robbed is not None:
-            robbed.close(gently=True)
+            taken = self._take_idle_channel(place, among)
+        if taken is not None:
+            taken.close(gently=True)
 
-    def idles(self, slot: int) -> None:
+    def mark_idle(self, slot: int) -> None:
         """Marks the slot as idle: another slot that needs a node may take its node."""
         with self._lock:
             self._busy.discard(slot)
             self._lock.notify_all()
 
-    def _leave_place(self, slot: int) -> None:
+    def _release_place(self, slot: int) -> None:
         with self._lock:
             place = self._at.pop(slot, None)
             if place is not None:
@@ -265,7 +265,7 @@ class CommandExecutor:
         beat_s = min(5.0, self.settings.node_lease_s / 4)
         try:
             channel = Channel(
-                argv + self._suits(want),
+                argv + self._engine_arguments(want),
                 self.logs / f"agent_{slot}.log",
                 self.settings.node_lease_s,
                 beat_s,
@@ -275,7 +275,7 @@ class CommandExecutor:
         except OSError as error:
             self._failed_launch(place, f"{argv[0]} cannot be started: {error.strerror}")
             return None
-        said, say_at = "", channel.began + SAY_S
+        reported, say_at = "", channel.began + SAY_S
         while channel.hello is None and channel.ended is None:
             channel.wait_for_hello(LOOK_S)
             if channel.hello is not None:
@@ -287,19 +287,19 @@ class CommandExecutor:
                 channel.ended = f"no word within {self.settings.launch_s:g} s"
                 break
             if not place.fixed and time.monotonic() - channel.began > SAY_S:
-                self._give_back(place)
-            line = channel.said()
+                self._close_idle_agent(place)
+            line = channel.last_printed()
             if line == NOTHING and time.monotonic() - channel.began < QUIET_S:
                 continue  # most commands print the reason of the wait within seconds
-            if time.monotonic() > say_at and (line := with_reason(line)) != said:
-                said = line
+            if time.monotonic() > say_at and (line := with_reason(line)) != reported:
+                reported = line
                 waits(f"for a node: {place.name} says: {line.removeprefix(f'{place.name}: ')}")
             if time.monotonic() > say_at:
                 say_at = time.monotonic() + SAY_AGAIN_S
         if channel.hello is not None:
             return channel
         ended = f" (exit code {channel.process.returncode})" if channel.has_ended() else ""
-        why = f"no agent comes up on {place.name}{ended}: {channel.said()}"
+        why = f"no agent comes up on {place.name}{ended}: {channel.last_printed()}"
         if channel.ended not in ("its connection ended", None):
             why = channel.ended if channel.refused_by else f"no agent comes up on {place.name}: {channel.ended}"
         channel.close()
@@ -331,15 +331,15 @@ class CommandExecutor:
         """Checks a new agent and gives it to the slot; False: it is closed. A node with other code is quarantined."""
         hello = channel.hello or {}
         node = place.name if place.fixed else str(hello.get("host") or place.name)[:100]
-        told = self.rows.node(node, hello)
+        node_row = self.rows.node(node, hello)
         if (other := other_code(hello)) is not None:
-            transitions.quarantine_node(self.db, told, f"{other}; install the same there", self.who)
+            transitions.quarantine_node(self.db, node_row, f"{other}; install the same there", self.who)
             channel.close()
             return False
         known = queries.node(self.db, node)
         if known is not None and not known.takes:
             reason = f" ({known.reason})" if known.reason else ""
-            self._pause(place, f"what came up is {node}, which is {known.state}{reason}")
+            self._pause(place, f"the agent started on {node}, which is {known.state}{reason}")
             channel.close(gently=True)
             return False
         if (short := disk_short(hello)) is not None:
@@ -354,26 +354,26 @@ class CommandExecutor:
         room = MemoryPool(gpus_of(hello), hello.get("cores"))
         if place.fixed:
             place.gpus = len(room.gpus)
-            if self._falls_short(place, want):
+            if self._has_too_few_gpus(place, want):
                 channel.close(gently=True)
                 return False
             place.pool = place.pool or room
             room = place.pool
         slot.take_node(channel, node, room, place.slots if place.fixed else 1)
-        self.rows.tell([told])
+        self.rows.write([node_row])
         return True
 
     # -- ends of trials
 
-    def lost(self, slot: RemoteSlot, whose: Whose, why: str) -> None:
+    def lost(self, slot: RemoteSlot, kind: ExitKind, why: str) -> None:
         """Records that a node lost a trial, and leaves the node."""
         channel, node = slot.channel, slot.node
         blameless = channel is None or channel.blameless
         slot.leave_node()
-        self._leave_place(slot.index)
-        if whose is Whose.PREEMPTED or blameless:
+        self._release_place(slot.index)
+        if kind is ExitKind.PREEMPTED or blameless:
             return
-        what = "losses" if whose is Whose.NODE_LOST else "failures"
+        what = "losses" if kind is ExitKind.NODE_LOST else "failures"
         self._fail(self.rows.node(node, state=NodeState.LOST, reason=why), what)
 
     def may_do_better(self, slot: RemoteSlot, missing: str) -> bool:
@@ -404,27 +404,27 @@ class CommandExecutor:
 
     # -- the keeper thread
 
-    def _keep(self) -> None:
+    def _run_keeper(self) -> None:
         """Sends heartbeats to the agents and writes the node rows, until the executor closes."""
         every_s = min(1.0, self.settings.node_lease_s / 6)
-        looked = told = asked = time.monotonic()
+        looked = written = asked = time.monotonic()
         while not self._over.wait(every_s):
             now = time.monotonic()
             slept, looked = now - looked > self.settings.node_lease_s / 2, now
             for slot in self.slots:
                 if (channel := slot.channel) is not None:
                     if slept:
-                        channel.forgive()
+                        channel.reset_silence()
                         channel.blameless = True  # its agent may have left because we were silent
                     channel.beat()
             if now - asked > ENGINE_S:
                 asked = now
                 self._leave_drained()
-            states = self.rows.now(self._drained)
+            states = self.rows.current(self._drained)
             changed = any(self.rows.known.get(node.id, node).state is not node.state for node in states)
-            if changed or now - told >= TELL_S:
-                told = now
-                self.rows.tell(states)
+            if changed or now - written >= TELL_S:
+                written = now
+                self.rows.write(states)
 
     def _leave_drained(self) -> None:
         """Closes idle agents on nodes that Slurm drains: they would keep the node busy."""
@@ -432,4 +432,4 @@ class CommandExecutor:
             return
         self._drained = drained()
         for place in self.places if self._drained else ():
-            self._give_back(place, lambda slot: self.slots[slot].node in self._drained)
+            self._close_idle_agent(place, lambda slot: self.slots[slot].node in self._drained)

@@ -57,9 +57,9 @@ def processor() -> tuple[str, tuple[str, ...]]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # macOS
         return platform.processor() or platform.machine(), ()
-    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    known = set(told.get("flags", told.get("Features", "")).split())
-    return told.get("model name") or platform.machine(), tuple(flag for flag in FLAGS if flag in known)
+    info = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    known = set(info.get("flags", info.get("Features", "")).split())
+    return info.get("model name") or platform.machine(), tuple(flag for flag in FLAGS if flag in known)
 
 
 def gpu_models() -> tuple[str, ...]:
@@ -87,15 +87,15 @@ def version(package: str) -> str:
 def code_md5() -> str:
     """Returns the md5 of all files of our package that a trial or its agent may run."""
     home = Path(sys.modules["fts"].__path__[0])
-    told = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.md5(usedforsecurity=False)
     for root, folders, names in os.walk(home, followlinks=True):
         folders[:] = sorted(name for name in folders if name not in NO_TRIAL and not name.startswith("."))
         for name in sorted(names):
             if name.endswith(".py"):
                 path = Path(root) / name
-                told.update(f"{path.relative_to(home)}\n".encode())
-                told.update(path.read_bytes())
-    return told.hexdigest()
+                digest.update(f"{path.relative_to(home)}\n".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def other_code(hello: dict[str, Any]) -> str | None:

@@ -113,13 +113,13 @@ class Reader:
         if end != END:
             raise BadFrame(f"a frame of kind {kind} ends with {end!r}, expected a line's end")
         try:
-            told = json.loads(meta or b"")
+            content = json.loads(meta or b"")
             found = Kind(kind)
         except (ValueError, RecursionError) as error:
             raise BadFrame(f"a frame of kind {kind} cannot be read: {str(error)[:200]}") from None
-        if not isinstance(told, dict):
-            raise BadFrame(f"a frame of kind {kind} holds a {type(told).__name__}, expected an object")
-        return Frame(found, told, body or b"")
+        if not isinstance(content, dict):
+            raise BadFrame(f"a frame of kind {kind} holds a {type(content).__name__}, expected an object")
+        return Frame(found, content, body or b"")
 
     def _find_magic(self) -> bool:
         seen = b""
@@ -194,7 +194,7 @@ class Writer:
             while left:
                 if not ready(self.fd, 0.5):
                     if self.gives_up():
-                        raise BrokenPipeError("the other side takes nothing any more")
+                        raise BrokenPipeError("the other side does not read any more")
                     continue
                 try:
                     left = left[os.write(self.fd, left[:PART]) :]
@@ -211,9 +211,9 @@ def ready(fd: int, timeout_s: float) -> bool:
     return bool(poller.poll(timeout_s * 1000))
 
 
-def last_line(said: bytes) -> str:
+def last_line(printed: bytes) -> str:
     """Returns the last printed line that explains an end: no stack lines, no exit messages of an engine."""
-    lines = [line.strip() for line in said.decode(errors="replace").splitlines()]
+    lines = [line.strip() for line in printed.decode(errors="replace").splitlines()]
     lines = [line for line in lines if line and not STACK.search(line)]
     tells = [line for line in lines if not TRAILER.search(line)] or lines
     return tells[-1][:300] if tells else NOTHING

@@ -1,7 +1,7 @@
 """Receives a set of files over a connection and moves all of them to their places, or none.
 
 They are staged in a folder `.arriving.X` inside their target folder. `commit` first writes the list of moves there,
-then does them. After a kill the next worker finds the list and finishes the moves with `settle`.
+then does them. After a kill the next worker finds the list and finishes the moves with `finish_commit`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class BadFile(ValueError):
     """The other side sent a file that is not allowed; the message says why."""
 
 
-class Arriving:
+class IncomingFiles:
     """Receives one set of files after another for a folder. `root`: no links are followed below it."""
 
     def __init__(self, folder: Path, root: Path, durable: bool = True) -> None:
@@ -73,7 +73,7 @@ class Arriving:
         self.names[name] = str(self._count - 1)
         return name
 
-    def points(self, meta: dict[str, Any], at: Path) -> None:
+    def add_pointer(self, meta: dict[str, Any], at: Path) -> None:
         """Adds a pointer to a file that stays on the shared file system. Raises BadFile, OSError."""
         name = checked_name(meta.get("name"))
         if self._open is not None:
@@ -127,7 +127,7 @@ class Arriving:
             with fence or nullcontext():
                 todo = {"files": sorted(self.names.items()), "gone": removed}
                 atomic_write(self.staging / LIST, json.dumps(todo), self.root, durable=self.durable)
-                do(self.staging, self.root, self.durable)
+                apply_moves(self.staging, self.root, self.durable)
         except BaseException:
             if not (self.staging / LIST).exists():  # refused: no file was moved
                 self.drop()
@@ -136,17 +136,17 @@ class Arriving:
         self._bytes = self._count = 0
 
 
-def settle(folder: Path, root: Path) -> None:
+def finish_commit(folder: Path, root: Path) -> None:
     """Finishes the commit of a dead worker; removes staged files that were not committed."""
     try:
         found = [folder / entry.name for entry in os.scandir(folder) if STAGING.fullmatch(entry.name)]
     except OSError:
         return
     for staging in sorted(found):
-        do(staging, root)
+        apply_moves(staging, root)
 
 
-def do(staging: Path, root: Path, durable: bool = True) -> None:
+def apply_moves(staging: Path, root: Path, durable: bool = True) -> None:
     """Does the moves in the list of a staging folder, then removes the folder; without a list it moves nothing."""
     folder = staging.parent
     try:

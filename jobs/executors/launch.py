@@ -54,7 +54,7 @@ class Launch:
             places = " ".join(f"{{{name}}}" for name in PLACES)
             raise BadSetting(f"--launch has {{{unknown[0]}}}, expected only {places}; write {{{{ for a brace")
         if "memory_mb" in fields and memory_limit is None:
-            raise BadSetting("--launch has {memory_mb}, but nobody says how much: give --memory-limit, such as 8GB")
+            raise BadSetting("--launch has {memory_mb}, but no memory is given: add --memory-limit, such as 8GB")
 
     def argv(self, want: Want, name: str, memory_limit: int | None) -> list[str]:
         """Returns the command of one launch as words."""
@@ -63,7 +63,7 @@ class Launch:
         if self.quotes:
             agent = [of_shell(word) for word in agent]
         memory = max(want.memory or 0, memory_limit or 0) >> 20
-        told = {"threads": want.threads, "gpus": want.gpus, "memory_mb": max(memory, LEAST_MB), "name": name}
+        values = {"threads": want.threads, "gpus": want.gpus, "memory_mb": max(memory, LEAST_MB), "name": name}
         words: list[str] = []
         template = shlex.split(self.template)
         for word in template if "{agent}" in template else [*template, "{agent}"]:
@@ -73,7 +73,7 @@ class Launch:
             elif word == "{agent}":
                 words += agent
             else:
-                words.append(word.format(**told, agent=shlex.join(agent)))
+                words.append(word.format(**values, agent=shlex.join(agent)))
         return words
 
 

@@ -47,27 +47,27 @@ def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], Non
         names = [str(node["name"]) for node in look(settings.where.address).nodes if node["resources"].get("CPU")]
     else:
         names = list(settings.where.node_slots or [f"fts-{slot}" for slot in range(settings.slots)])
-    over, together, said = threading.Event(), threading.Barrier(max(1, len(names))), set[str]()
+    over, together, shown = threading.Event(), threading.Barrier(max(1, len(names))), set[str]()
 
     def waits_once(line: str) -> None:
-        if line not in said:
-            said.add(line)
+        if line not in shown:
+            shown.add(line)
             waits(line)
 
     with ThreadPoolExecutor(max(1, len(names))) as pool:
         asking = [pool.submit(ask, name, places, settings, over, together, waits_once) for name in names]
         try:
-            told = [one.result() for one in asking]
+            hellos = [one.result() for one in asking]
         finally:  # also after Ctrl-C: end all agents and wait for them
             over.set()
             together.abort()
-    return compared(list(zip(names, told, strict=True)), chosen=settings.where.executor == "command")
+    return compared(list(zip(names, hellos, strict=True)), chosen=settings.where.executor == "command")
 
 
-def compared(told: list[tuple[str, Found | dict[str, object]]], chosen: bool) -> list[Found]:
+def compared(hellos: list[tuple[str, Found | dict[str, object]]], chosen: bool) -> list[Found]:
     """Compares the nodes with this machine. `chosen`: the engine chose them, so list each host name once."""
     here, found, prints = of_this_machine(), dict[str, Found](), set[str]()
-    for name, hello in told:
+    for name, hello in hellos:
         if isinstance(hello, Found):
             found[f"{hello.node} {hello.text}"] = hello
             continue
@@ -119,11 +119,11 @@ def ask(
     until, say_at = channel.began + settings.launch_s, channel.began + SAY_S
     while channel.hello is None and channel.ended is None and time.monotonic() < until and not over.is_set():
         channel.wait_for_hello(LOOK_S)
-        if channel.hello is None and time.monotonic() > say_at and channel.said() != NOTHING:
+        if channel.hello is None and time.monotonic() > say_at and channel.last_printed() != NOTHING:
             say_at = time.monotonic() + SAY_AGAIN_S
-            line = with_reason(channel.said()).removeprefix(f"{node}: ")
+            line = with_reason(channel.last_printed()).removeprefix(f"{node}: ")
             waits(f"waiting for a node: {node} says: {line}")
-    hello, said, runs = channel.hello, with_reason(channel.said()), channel.ended is None
+    hello, printed, runs = channel.hello, with_reason(channel.last_printed()), channel.ended is None
     ended = channel.ended if channel.ended not in (None, "its connection ended") else None
     with contextlib.suppress(threading.BrokenBarrierError):
         if chosen and hello is not None:
@@ -132,15 +132,15 @@ def ask(
     if hello is not None:
         return dict(hello)
     if runs and chosen:
-        text = f"no node within {settings.launch_s:g} s: {said}"
+        text = f"no node within {settings.launch_s:g} s: {printed}"
         return Found(node, "warn", text, "a worker waits as long as it takes; FTS_LAUNCH_S=600 lets this command wait")
-    return Found(node, "bad", f"no agent comes up: {ended or said}", cure(ended or said, argv))
+    return Found(node, "bad", f"no agent comes up: {ended or printed}", cure(ended or printed, argv))
 
 
-def cure(said: str, argv: list[str]) -> str:
+def cure(printed: str, argv: list[str]) -> str:
     """Returns what a person can do about a launch that failed with this output."""
-    if "No module named" in said and "fts" in said:
+    if "No module named" in printed and "fts" in printed:
         return "install the same fts there, or name another interpreter with --node-python"
-    if "python" in said and ("No such file" in said or "not found" in said):
+    if "python" in printed and ("No such file" in printed or "not found" in printed):
         return "--node-python names the interpreter with fts on the nodes"
     return f"try it by hand: {shlex.join(argv)[:400]}"

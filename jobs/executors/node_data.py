@@ -31,12 +31,12 @@ KEPT_S = 30 * 86400.0  # unused data sets are removed after this time
 SEEN, PART, LOCK = ".seen", ".part", ".lock"
 
 
-class Left(Exception):
+class MustLeave(Exception):
     """The agent must leave while it waits for or reads a data set."""
 
 
 class DataSets:
-    """The data sets that one agent needs. `goes_on` is called during waits and reads; False raises Left."""
+    """The data sets that one agent needs. `goes_on` is called during waits and reads; False raises MustLeave."""
 
     def __init__(self, scratch: Path, goes_on: Callable[[], bool]) -> None:
         self.root = scratch.parent / f"{PREFIX}{os.getuid()}"
@@ -47,7 +47,7 @@ class DataSets:
         self._open: tuple[str, int, Any] | None = None  # md5, descriptor, md5 so far
 
     def want(self, files: Mapping[str, Any]) -> list[str]:
-        """Locks the data sets and returns the md5s that must be sent. Raises BadFile, Left, OSError."""
+        """Locks the data sets and returns the md5s that must be sent. Raises BadFile, MustLeave, OSError."""
         sizes: dict[str, int] = {}
         for name, (md5, size) in files.items():
             if not MD5.fullmatch(str(md5)) or not isinstance(size, int) or size < 0:
@@ -85,9 +85,9 @@ class DataSets:
             return
         os.fsync(fd)
         self._open = None
-        came, size = os.lseek(fd, 0, os.SEEK_CUR), self._missing.pop(md5)
+        received, size = os.lseek(fd, 0, os.SEEK_CUR), self._missing.pop(md5)
         os.close(fd)
-        if came != size or so_far.hexdigest() != md5:
+        if received != size or so_far.hexdigest() != md5:
             remove(self.root / f"{md5}{PART}")
             raise BadFile(f"data set {md5} came with another content")
         (self.root / f"{md5}{PART}").chmod(0o444)
@@ -134,7 +134,7 @@ class DataSets:
             except BlockingIOError:
                 time.sleep(LOOK_S)
             if not self.goes_on():
-                raise Left
+                raise MustLeave
 
     def _lock_file(self, md5: str) -> int:
         return os.open(self.root / f"{md5}{LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -150,7 +150,7 @@ class DataSets:
                 while body := os.read(fd, READ):
                     so_far.update(body)
                     if not self.goes_on():
-                        raise Left
+                        raise MustLeave
                 if so_far.hexdigest() != md5:
                     remove(self.root / md5)
                     return False

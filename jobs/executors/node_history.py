@@ -13,7 +13,7 @@ EVERY_S = (15.0, 240.0)  # between two points: first, and at most; at most the o
 Point = tuple[float, float | None, float | None, float | None]  # time, fraction of memory in use, °C, GPU %
 
 
-class Past:
+class NodeHistory:
     """The recent readings of one node."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.executors.node_history import Past
+from fts.jobs.executors.node_history import NodeHistory
 from fts.jobs.executors.remote import gpus_of
 from fts.jobs.executors.remote_watchdog import reading_of
 from fts.state import queries, transitions
@@ -25,26 +25,27 @@ class NodeRows:
     """The node rows of one executor."""
 
     def __init__(self, executor: CommandExecutor) -> None:
-        self._of = executor
+        self._executor = executor
         self.known: dict[str, Node] = {}  # as last written
         self._lock = threading.Lock()
         self._running: dict[int, str] = {}  # slot -> its trial
-        self._past: dict[str, Past] = {}  # node -> its readings
+        self._past: dict[str, NodeHistory] = {}  # node -> its readings
 
     def node(self, name: str, hello: dict[str, Any] | None = None, **more: Any) -> Node:
         """Returns the row of a node, updated with what its agent has reported."""
-        told: dict[str, Any] = {"state": NodeState.UP, "executor": self._of.name, "worker_id": self._of.worker_id}
+        executor = self._executor
+        known: dict[str, Any] = {"state": NodeState.UP, "executor": executor.name, "worker_id": executor.worker_id}
         if hello:
             reading = reading_of(hello.get("reading"))
-            told |= {name: str(hello.get(name) or "")[:300] for name in ("host", "fingerprint", "hardware")}
-            told |= {"gpus": tuple(one.name for one in gpus_of(hello)), "memory": reading.total}
-        before = self.known.get(name) or queries.node(self._of.db, name)
-        slots = next((place.slots for place in self._of.places if place.fixed and place.name == name), None)
-        told["slots"] = slots or max(1, sum(one.node == name for one in self._of.slots if one.channel is not None))
+            known |= {name: str(hello.get(name) or "")[:300] for name in ("host", "fingerprint", "hardware")}
+            known |= {"gpus": tuple(one.name for one in gpus_of(hello)), "memory": reading.total}
+        before = self.known.get(name) or queries.node(executor.db, name)
+        slots = next((place.slots for place in executor.places if place.fixed and place.name == name), None)
+        known["slots"] = slots or max(1, sum(one.node == name for one in executor.slots if one.channel is not None))
         base = before or Node(name, NodeState.UP, 0.0)
-        return replace(base, **told | more)
+        return replace(base, **known | more)
 
-    def runs(self, slot: int, trial: str | None) -> None:
+    def set_running(self, slot: int, trial: str | None) -> None:
         """Sets the trial shown for a slot; None: no trial."""
         with self._lock:
             if trial is None:
@@ -52,11 +53,11 @@ class NodeRows:
             else:
                 self._running[slot] = trial
 
-    def now(self, drained: Container[str]) -> list[Node]:
+    def current(self, drained: Container[str]) -> list[Node]:
         found: dict[str, Node] = {}
         with self._lock:
             running = dict(self._running)
-        for slot in self._of.slots:
+        for slot in self._executor.slots:
             channel = slot.channel
             if channel is None or channel.hello is None:
                 continue
@@ -70,21 +71,21 @@ class NodeRows:
             found[slot.node] = replace(
                 node,
                 state=NodeState.SILENT if quiet else node.state,
-                reason=f"nothing heard for {channel.silent_s:.0f} s" if quiet else why_left(slot.node, drained),
+                reason=f"nothing heard for {channel.silent_s:.0f} s" if quiet else drain_reason(slot.node, drained),
                 heard_at=time.time() - channel.silent_s,
                 trials=(*(before.trials if before else ()), *([trial] if trial else [])),
-                past=self._past.setdefault(slot.node, Past()).add(slot.sensors.read()),
+                past=self._past.setdefault(slot.node, NodeHistory()).add(slot.sensors.read()),
                 vitals={name: one for name, one in vitals.items() if isinstance(one, int | float)},
             )
         return list(found.values())
 
-    def tell(self, states: list[Node]) -> None:
+    def write(self, states: list[Node]) -> None:
         for node in states:
             self.known[node.id] = node
         with contextlib.suppress(StateError):  # the next call writes it
             if states:
-                transitions.record_nodes(self._of.db, states)
+                transitions.record_nodes(self._executor.db, states)
 
 
-def why_left(node: str, drained: Container[str]) -> str | None:
+def drain_reason(node: str, drained: Container[str]) -> str | None:
     return "Slurm drains it: its trial goes on, nothing new begins" if node in drained else None

@@ -9,10 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api.study import Program
-from fts.jobs.executors.base import Whose
+from fts.jobs.executors.base import ExitKind
 from fts.jobs.executors.frames import MOST_BODY, Kind, Writer
-from fts.jobs.executors.incoming_files import Arriving, BadFile
-from fts.jobs.executors.on_node import Attempt, Mapped, mapped_program
+from fts.jobs.executors.incoming_files import BadFile, IncomingFiles
+from fts.jobs.executors.on_node import Attempt, CodeCopy, program_on_node
 from fts.jobs.supervisor.attempt import UNREAD_S, is_of_function
 from fts.jobs.supervisor.child import NOT_RESIDENT, ChildError, TrialProcess, limit_data
 from fts.jobs.supervisor.shared_checkpoints import BadBlob, CannotKeep
@@ -44,20 +44,20 @@ class NodeTrial:
     ) -> None:
         """`alive` is called while large files are copied."""
         self.scratch, self.writer, self.sensors, self.guard, self.alive = scratch, writer, sensors, guard, alive
-        self.mapped = Mapped(scratch)
+        self.code = CodeCopy(scratch)
         self.starter = Starter(scratch / "logs" / "trial_process.log")
         self.child: TrialProcess | None = None
         self.watchdog: Watchdog | None = None
         self.attempt: Attempt | None = None
         self.program: Program | None = None
         self.process = 0  # number of the process, as the worker counts them
-        self._arriving: Arriving | None = None
+        self._arriving: IncomingFiles | None = None
         self._files_after = 0.0  # monotonic
         self._measures = False  # its step times are comparable
         self._early: list[str] | None = None  # STOP frames for a process that is still being started; None: no start
         self._lock = threading.Lock()  # protects _early: one thread receives frames, another starts the process
         self._read_by = float("inf")  # monotonic
-        self._ordered = False  # it was asked to end: not the node's fault if it never becomes ready
+        self._asked_to_end = False  # it was asked to end: not the node's fault if it never becomes ready
         self._over = False  # the trial has failed because of its files: later facts are ignored
 
     # -- orders of the worker
@@ -67,13 +67,13 @@ class NodeTrial:
         self.end()
         self._drop_attempt()
         self.process = int(meta["process"])
-        self.program = mapped_program(Program(**meta["program"]), self.mapped)
+        self.program = program_on_node(Program(**meta["program"]), self.code)
         child = self.starter.start(self.program, int(meta["threads"]))
         pace = PaceLimits(**meta.get("pace", {}))
         self.watchdog = Watchdog(child, MemoryLimits(**meta["limits"]), self.sensors, self.guard, pace=pace)
         self.watchdog.memory.start()
         keep_within(child, self.watchdog.limits)
-        self._read_by, self._ordered = float("inf"), False
+        self._read_by, self._asked_to_end = float("inf"), False
         with self._lock:
             self.child = child
             early, self._early = self._early or [], None
@@ -85,7 +85,7 @@ class NodeTrial:
         self._drop_attempt()
         self.attempt = Attempt(self.scratch, meta, self.alive)
         self._measures = bool(meta.get("measures"))
-        self._arriving = Arriving(self.attempt.folder, self.attempt.root, durable=False)
+        self._arriving = IncomingFiles(self.attempt.folder, self.attempt.root, durable=False)
         if self.watchdog is not None:
             self.watchdog.begin_trial(meta.get("usual_step_s"), meta.get("report_s"), meta.get("gap_s"))
 
@@ -107,11 +107,11 @@ class NodeTrial:
         """Sends the trial to the process; all its files have arrived."""
         assert self.attempt is not None and self._arriving is not None, "an attempt comes first"
         self._arriving.commit()
-        self.attempt.files.knows()
+        self.attempt.files.mark_all_sent()
         if self.child is not None:
             self.child.writes_stacks = is_of_function(self.attempt.spec)
             with contextlib.suppress(ChildError):
-                self.child.send(self.attempt.order(self.mapped), timeout_s=60.0)
+                self.child.send(self.attempt.order(self.code), timeout_s=60.0)
 
     def send(self, message: dict[str, Any]) -> None:
         if self.child is not None:
@@ -129,7 +129,7 @@ class NodeTrial:
                 self._early.append(how)
                 return
         if (child := self.child) is not None:
-            self._ordered |= how in ("ask", "insist", "kill", "stdin")
+            self._asked_to_end |= how in ("ask", "insist", "kill", "stdin")
             if how == "ask":
                 self._read_by = time.monotonic() + UNREAD_S
             {
@@ -226,8 +226,8 @@ class NodeTrial:
                 child.freeze()
             elif decision.action is Action.THAW:
                 child.thaw()
-            told = {name: getattr(decision, name) for name in ("action", "message", "state", "cause", "changed")}
-            self.writer.send(Kind.DECISION, {"process": self.process, **told})
+            decided = {name: getattr(decision, name) for name in ("action", "message", "state", "cause", "changed")}
+            self.writer.send(Kind.DECISION, {"process": self.process, **decided})
 
     def vitals(self) -> dict[str, Any]:
         """Returns memory and pace of the process; empty without one."""
@@ -244,27 +244,27 @@ class NodeTrial:
 
     # -- the end of the process
 
-    def ended(self, host: str, wanted_back: str | None, listens: bool) -> dict[str, Any]:
-        """Sends the last files if the worker `listens`; returns the content of the EXIT frame."""
+    def ended(self, host: str, preempted: str | None, connected: bool) -> dict[str, Any]:
+        """Sends the last files if `connected` to the worker; returns the content of the EXIT frame."""
         child = self.child
         assert child is not None, "the process has just ended"
-        if self.attempt is not None and listens:
+        if self.attempt is not None and connected:
             self._send_log(self.attempt)
             with contextlib.suppress(BadFile, CannotKeep):  # its facts have already been sent
                 self._send_files(self.attempt, hurry=True)
-        whose, said = Whose.TRIAL, ""
-        if wanted_back is not None:
-            whose, said = Whose.PREEMPTED, wanted_back
-        elif not child.was_ready and not self._ordered:
-            whose, said = Whose.LAUNCH_FAILED, f"no trial process comes up on {host}: {self._last_line()}"
-        told = {
+        kind, said = ExitKind.TRIAL, ""
+        if preempted is not None:
+            kind, said = ExitKind.PREEMPTED, preempted
+        elif not child.was_ready and not self._asked_to_end:
+            kind, said = ExitKind.LAUNCH_FAILED, f"no trial process comes up on {host}: {self._last_line()}"
+        report = {
             "process": self.process,
             "code": child.poll(),
-            "whose": whose,
+            "whose": kind,
             "said": said,
             "oom_kills": child.oom_kills(),
         }
-        return told | self.vitals()
+        return report | self.vitals()
 
     def _last_line(self) -> str:
         logs = [self.starter.log_path] + ([self.attempt.log] if self.attempt is not None else [])

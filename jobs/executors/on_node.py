@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.executors.incoming_files import MD5, Arriving, BadFile, checked_name
-from fts.jobs.executors.outgoing_files import Outgoing, Stays
+from fts.jobs.executors.incoming_files import MD5, BadFile, IncomingFiles, checked_name
+from fts.jobs.executors.outgoing_files import CheckpointStore, OutgoingFiles
 from fts.jobs.supervisor.shared_checkpoints import Pointer, fetch
 from fts.state.files import atomic_write, expanded, is_abandoned, make_folder, open_log, remove
 
@@ -31,7 +31,7 @@ SPECIFICATION = "specification.json"
 TOKEN = re.compile(r"[0-9a-z-]{1,80}")
 
 
-class Mapped:
+class CodeCopy:
     """Maps the worker's code folder to its copy on this node; each version of the code has a folder named by md5."""
 
     def __init__(self, scratch: Path) -> None:
@@ -39,7 +39,7 @@ class Mapped:
         self._folder: str | None = None  # the program's folder on the worker's machine; None: use the path as it is
         self.copy = self.root
         self._named = False  # a CODE frame has arrived since the last program was started
-        self._arriving: Arriving | None = None
+        self._arriving: IncomingFiles | None = None
 
     def expect(self, md5: str, folder: str) -> None:
         """Prepares for the code of that folder, unless this version is here; the next program uses it."""
@@ -48,7 +48,7 @@ class Mapped:
         self._folder, self.copy, self._named = folder, self.root / md5, True
         if not self.copy.is_dir():
             make_folder(self.copy, self.root)
-            self._arriving = Arriving(self.copy, self.root, durable=False)
+            self._arriving = IncomingFiles(self.copy, self.root, durable=False)
 
     def part(self, meta: dict[str, Any], body: bytes) -> None:
         if self._arriving is None:
@@ -89,10 +89,10 @@ class Attempt:
         make_folder(self.folder)
         os.close(open_log(self.log, self.root))
         self._alive, stays = alive, None
-        if (told := meta.get("elsewhere")) is not None:
-            root = Path(str(told["root"]))
-            stays = Stays(Path(str(told["folder"])) / self.token, root, int(told["beyond"]), alive)
-        self.files = Outgoing(self.folder, stays)
+        if (location := meta.get("elsewhere")) is not None:
+            root = Path(str(location["root"]))
+            stays = CheckpointStore(Path(str(location["folder"])) / self.token, root, int(location["beyond"]), alive)
+        self.files = OutgoingFiles(self.folder, stays)
         self.log_base = int(meta.get("log_base", 0))  # bytes of the worker's log before this attempt
         self._logged = 0  # bytes of our log that were sent
         self._log_over = False
@@ -126,13 +126,13 @@ class Attempt:
             return body + b"\n[fts: it printed more, which stays on the node]\n"
         return body
 
-    def order(self, mapped: Mapped) -> dict[str, Any]:
+    def order(self, code: CodeCopy) -> dict[str, Any]:
         """Returns the "run" command with the paths of this machine."""
         spec = dict(self.spec)
         spec |= {"folder": str(self.folder), "log_path": str(self.log)}
         cell = spec.get("cell")
         if isinstance(cell, dict) and isinstance(cell.get("folder"), str):
-            spec["cell"] = cell | {"folder": mapped.here(cell["folder"])}
+            spec["cell"] = cell | {"folder": code.here(cell["folder"])}
         line = json.dumps(spec, separators=(",", ":"))
         if len(line) < LONG_LINE:
             return {"do": "run", "spec": spec}
@@ -144,14 +144,14 @@ class Attempt:
         remove(self.root)
 
 
-def mapped_program(program: Program, mapped: Mapped) -> Program:
+def program_on_node(program: Program, code: CodeCopy) -> Program:
     """Returns the program with the paths of this machine; our own package may have another path here."""
     words = list(program.words)
     if program.python is not None and words and words[0].endswith("other_python.py"):
         home = Path(sys.modules["fts"].__path__[0]).absolute()
         words[:2] = [str(home / "jobs" / "trial" / "other_python.py"), str(home)]
     return replace(
-        program, words=tuple(words), folder=mapped.here(program.folder), forks_for=mapped.here(program.forks_for)
+        program, words=tuple(words), folder=code.here(program.folder), forks_for=code.here(program.forks_for)
     )
 
 

@@ -38,14 +38,14 @@ class State:
     changed_ns: int
 
 
-class Outgoing:
+class OutgoingFiles:
     """Tracks which files of a folder the other side has, and sends the others."""
 
-    def __init__(self, folder: Path, stays: Stays | None = None) -> None:
-        self.folder, self.stays = folder, stays
+    def __init__(self, folder: Path, store: CheckpointStore | None = None) -> None:
+        self.folder, self.store = folder, store
         self.sent: dict[str, State] = {}
 
-    def knows(self) -> None:
+    def mark_all_sent(self) -> None:
         """Notes that the other side has all current files, because it has sent them."""
         self.sent = self._scan()
 
@@ -60,7 +60,7 @@ class Outgoing:
         gone = sorted(set(self.sent) - set(now))
         if not changed and not gone:
             return 0
-        away = () if self.stays is None else self.stays.chosen(changed)
+        away = () if self.store is None else self.store.chosen(changed)
         travels = {name: state for name, state in now.items() if not self.may_stay(name, state)}
         refuse_too_much({name: state for name, state in changed.items() if name not in away})
         refuse_too_much({name: state for name, state in travels.items() if not name.startswith(KEEPS)})
@@ -73,7 +73,7 @@ class Outgoing:
                 opened[name] = fd
             total, whole = 0, True
             for name, fd in opened.items():
-                keep = self.stays.keep if self.stays is not None and name in away else send_file
+                keep = self.store.keep if self.store is not None and name in away else send_file
                 size, same = keep(writer, name, fd, meta)
                 total += size
                 whole &= same and state_of(fd) == changed[name]
@@ -91,7 +91,7 @@ class Outgoing:
         }
 
     def may_stay(self, name: str, state: State) -> bool:
-        return self.stays is not None and name.startswith(OF_CHECKPOINTS) and state.size >= LEAST_AWAY
+        return self.store is not None and name.startswith(OF_CHECKPOINTS) and state.size >= LEAST_AWAY
 
     def _still(self) -> dict[str, State]:
         """Scans until two scans in a row are equal, at most LOOKS times; returns the last."""
@@ -104,7 +104,7 @@ class Outgoing:
         return before
 
 
-class Stays:
+class CheckpointStore:
     """Stores the large checkpoints of one attempt on a shared file system instead of sending them."""
 
     def __init__(self, folder: Path, root: Path, beyond: int, alive: Callable[[], None]) -> None:
@@ -122,8 +122,8 @@ class Stays:
         """Stores a file, then sends a pointer to it; returns (bytes, not truncated). Raises CannotKeep."""
         size = os.fstat(fd).st_size
         stored, md5 = shared_checkpoints.keep(fd, self.folder / str(self._number), self.root, self.alive)
-        told = {"name": name, "size": stored, "md5": md5, "stays": self._number}
-        writer.send(Kind.FILE, {**meta, **told})
+        pointer = {"name": name, "size": stored, "md5": md5, "stays": self._number}
+        writer.send(Kind.FILE, {**meta, **pointer})
         self._number += 1
         return stored, stored == size
 
@@ -144,8 +144,8 @@ def scan(folder: Path) -> dict[str, State]:
                 if entry.is_dir(follow_symlinks=False):
                     look(entry.path, f"{prefix}{entry.name}/")
                 elif entry.is_file(follow_symlinks=False):
-                    told = entry.stat(follow_symlinks=False)
-                    found[f"{prefix}{entry.name}"] = State(told.st_ino, told.st_size, told.st_mtime_ns)
+                    status = entry.stat(follow_symlinks=False)
+                    found[f"{prefix}{entry.name}"] = State(status.st_ino, status.st_size, status.st_mtime_ns)
             except OSError:
                 continue
 
@@ -166,8 +166,8 @@ def refuse_too_much(files: Mapping[str, State]) -> None:
 
 
 def state_of(fd: int) -> State:
-    told = os.fstat(fd)
-    return State(told.st_ino, told.st_size, told.st_mtime_ns)
+    status = os.fstat(fd)
+    return State(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def open_plain(path: Path) -> int | None:

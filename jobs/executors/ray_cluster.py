@@ -120,26 +120,26 @@ def look(text: str | None, environ: Mapping[str, str] = os.environ) -> Cluster:
     if guarded:
         asking.append(start(address, {**environ, "RAY_AUTH_MODE": "disabled"}))
     try:
-        told, *stranger = [answer(one) for one in asking]
+        found, *stranger = [answer(one) for one in asking]
     finally:
         for one in asking:
             one.kill()
             one.wait()
-    if why := told.get("why"):
+    if why := found.get("why"):
         raise BadSetting(sentence(why, address, environ))
-    reached = sorted({node["at"][0] for node in told["nodes"]} - {"localhost", "127.0.0.1", "::1"})
+    reached = sorted({node["at"][0] for node in found["nodes"]} - {"localhost", "127.0.0.1", "::1"})
     if reached and (not guarded or "nodes" in stranger[0]):  # reachable from outside, even if --address is a loopback
         raise BadSetting(
             f"the Ray cluster at {address} runs code from anybody who reaches {reached[0]}: it was started without a "
             "token; start it with RAY_AUTH_MODE=token"
         )
-    check_versions(told["versions"])
-    if not told["joined"]:
+    check_versions(found["versions"])
+    if not found["joined"]:
         raise BadSetting(
             f"this machine is no node of the Ray cluster at {address}, and Ray lets no other one in: run "
             f"`ray start --address {address} --num-cpus 0` here"
         )
-    return Cluster(tuple(told["nodes"]))
+    return Cluster(tuple(found["nodes"]))
 
 
 def start(address: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -151,13 +151,13 @@ def start(address: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
 
 def answer(child: subprocess.Popen[bytes]) -> dict[str, Any]:
     try:
-        said, _ = child.communicate(timeout=LOOK_S)
-        told = json.loads(said)
+        printed, _ = child.communicate(timeout=LOOK_S)
+        reply = json.loads(printed)
     except subprocess.TimeoutExpired:
         return {"why": f"no answer within {LOOK_S:g} s"}
     except ValueError:
         return {"why": f"what asks it ended with exit code {child.returncode}"}
-    return dict(told)
+    return dict(reply)
 
 
 def sentence(why: str, address: str, environ: Mapping[str, str]) -> str:

@@ -27,8 +27,8 @@ def look(address: str) -> dict[str, Any]:
     mine = compute_version_info()[:2]
     try:
         client = GcsClient(address=address)
-        told = json.loads(client.internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=PATIENCE_S) or b"{}")
-        theirs = (told.get("ray_version"), told.get("python_version"))
+        metadata = json.loads(client.internal_kv_get(b"CLUSTER_METADATA", b"cluster", timeout=PATIENCE_S) or b"{}")
+        theirs = (metadata.get("ray_version"), metadata.get("python_version"))
         found = {"versions": {"here": mine, "there": theirs}}
         there = nodes(client)
         return found | {"nodes": there, "joined": bool({one["id"] for one in there} & set(find_node_ids()))}

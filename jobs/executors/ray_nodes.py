@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class RayExecutor(CommandExecutor):
-    def _suits(self, want: Want) -> list[str]:
+    def _engine_arguments(self, want: Want) -> list[str]:
         """Excludes closed nodes; prefers nodes with the same hardware; avoids nodes that lost a trial."""
         nodes = queries.nodes(self.db)
         gone = {node.id for node in nodes if node.state in (NodeState.LOST, NodeState.SILENT)}
-        told = {
+        options = {
             "--shut": [node.id for node in nodes if not node.takes],
             "--avoid": sorted(gone | want.avoid),
             "--like": [node.id for node in nodes if want.like is not None and node.fingerprint == want.like],
         }
-        return [word for name, ids in told.items() if ids for word in (name, ",".join(ids))]
+        return [word for name, ids in options.items() if ids for word in (name, ",".join(ids))]

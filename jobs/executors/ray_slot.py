@@ -32,10 +32,10 @@ PART = 1 << 20  # bytes per call
 NODE_ID = "ray.io/node-id"  # label of every Ray node
 
 
-def holder(part: int) -> type:
+def agent_actor(part: int) -> type:
     """Returns the actor's class. It is local, so that Ray sends its code: the node's Ray cannot import fts."""
 
-    class Holder:
+    class AgentActor:
         """Runs an agent on this node and gives access to its pipes."""
 
         def __init__(self, words: list[str], gpus: int, label: str) -> None:
@@ -97,10 +97,10 @@ def holder(part: int) -> type:
             self.stderr.seek(max(0, self.stderr.seek(0, 2) - 4096))
             return code, self.stderr.read().decode(errors="replace")
 
-    return Holder
+    return AgentActor
 
 
-class Passing:
+class FramePosition:
     """Tracks the position in a stream of frames: our own frame may only follow a complete one."""
 
     def __init__(self) -> None:
@@ -133,12 +133,12 @@ class Passing:
         return self._magic and not self._head and not self._left
 
 
-class Carrier:
+class Forwarder:
     """Places one actor and forwards frames until it ends."""
 
     def __init__(self, ray: Any, given: argparse.Namespace, stdin: int, stdout: int) -> None:
         self.ray, self.given, self.stdin, self.stdout = ray, given, stdin, stdout
-        self.passing = Passing()
+        self.position = FramePosition()
         self.actor: Any = None
         self.client = ray._raylet.GcsClient(address=given.address)
         self.node = self.node_id = ""
@@ -153,9 +153,9 @@ class Carrier:
         try:
             self._up()
             code, printed = self.ray.get(self.actor.end.remote())
-            self._tell_failed(code, printed)
+            self._report_failed_start(code, printed)
         except self.ray.exceptions.RayError as error:
-            self._tell_end(error)
+            self._report_end(error)
             return 1
         finally:
             self._over.set()
@@ -176,17 +176,17 @@ class Carrier:
         }  # fmt: skip
         if given.memory:
             options["memory"] = given.memory
-        told, shut, asked = "", None, None
-        while asked is None or not self.ray.wait([asked], timeout=LOOK_S if told else FIRST_LOOK_S)[0]:
+        printed, shut, asked = "", None, None
+        while asked is None or not self.ray.wait([asked], timeout=LOOK_S if printed else FIRST_LOOK_S)[0]:
             if (now := self._shut()) != shut:  # Ray chooses an actor's node only once: create a new actor
                 if asked is not None:
                     self.ray.kill(self.actor)
                 shut, options["scheduling_strategy"] = now, self._strategy(now)
-                self.actor = self.ray.remote(holder(PART)).options(**options).remote(words, given.gpus, label)
+                self.actor = self.ray.remote(agent_actor(PART)).options(**options).remote(words, given.gpus, label)
                 asked = self.actor.where.remote()
                 continue
-            if (why := self._waits_for(shut)) != told:
-                told = why
+            if (why := self._waits_for(shut)) != printed:
+                printed = why
                 tell(why)
         node = self.ray.get(asked)
         self.node_id, self.node = node, next(one["name"] for one in self._nodes() if one["id"] == node)
@@ -253,7 +253,7 @@ class Carrier:
         while data := self.ray.get(coming):
             coming = self.actor.read.remote()  # reads the next part while this one is written
             self._write(data)
-            self.passing.feed(data)
+            self.position.feed(data)
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
@@ -278,23 +278,23 @@ class Carrier:
                     self.ray.get(self.actor.preempt.remote())
                     return
 
-    def _tell_failed(self, code: int, printed: str) -> None:
+    def _report_failed_start(self, code: int, printed: str) -> None:
         """Reports the node on which no agent started: Ray would choose it again, so the next launch excludes it."""
-        if not self.passing.begun:
+        if not self.position.begun:
             said = f"no agent comes up on {self.node} (exit code {code}): {last_line(printed.encode())}"
             self._write(MAGIC + encode(Frame(Kind.REFUSED, {"said": said, "host": self.node})))
 
-    def _tell_end(self, error: Exception) -> None:
+    def _report_end(self, error: Exception) -> None:
         """Reports why Ray has lost the actor, if a frame can be written now."""
         why = sentence(error)
         tell(why)
-        if self.passing.whole and ready(self.stdout, 1.0):
+        if self.position.whole and ready(self.stdout, 1.0):
             if getattr(error, "preempted", False):
                 self._write(encode(Frame(Kind.PREEMPTED, {"said": f"Ray took the node back: {why}"})))
             self._write(encode(Frame(Kind.REFUSED, {"said": why})))
 
 
-class Silence(io.TextIOBase):
+class NullOutput(io.TextIOBase):
     """Discards Ray's own output: many lines about every node that ends."""
 
     def write(self, text: str) -> int:
@@ -357,12 +357,12 @@ def main() -> None:
     os.dup2(2, 1)  # output of Ray must not mix with the frames
     stdin = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stderr = sys.stdout = Silence()
+    sys.stderr = sys.stdout = NullOutput()
     import ray
 
     try:
         ray.init(given.address, log_to_driver=False, logging_level="CRITICAL", configure_logging=False)
-        code = Carrier(ray, given, stdin, stdout).run()
+        code = Forwarder(ray, given, stdin, stdout).run()
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, LookupError, ValueError) as error:
         tell(sentence(error))
         code = 1

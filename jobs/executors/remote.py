@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.devices import Gpu
-from fts.jobs.executors.base import DataNotSent, OrderReceived, Whose
+from fts.jobs.executors.base import DataNotSent, ExitKind, OrderReceived
 from fts.jobs.executors.remote_process import RemoteProcess
 from fts.jobs.executors.remote_watchdog import NodeSensors, RemoteWatchdog
 from fts.jobs.supervisor.attempt import AttemptEnd, Ended
@@ -40,7 +40,7 @@ class RemoteSlot(Slot):
     def __init__(self, index: int, places: Places, settings: WorkerSettings, executor: CommandExecutor) -> None:
         super().__init__(index, places, settings, NodeSensors(self), MemoryPool())
         self.executor = executor
-        self.asked = settings  # the worker's settings; `self.settings` are adapted to the node
+        self.worker_settings = settings  # the worker's settings; `self.settings` are adapted to the node
         self.channel: Channel | None = None
         self.node = ""
         self.token = 0
@@ -63,12 +63,14 @@ class RemoteSlot(Slot):
         """Uses the node of a new agent from now on."""
         hello = channel.hello or {}
         self.channel, self.node, self.room = channel, node, room
-        device = str(hello.get("device") or "cpu") if self.asked.device == "auto" else self.asked.device
-        self.settings = replace(self.asked, slots=slots, device=device)
+        device = self.worker_settings.device
+        if device == "auto":
+            device = str(hello.get("device") or "cpu")
+        self.settings = replace(self.worker_settings, slots=slots, device=device)
 
     def leave_node(self, gently: bool = False) -> None:
         """Releases the node and closes the connection."""
-        self.executor.rows.runs(self.index, None)
+        self.executor.rows.set_running(self.index, None)
         channel = self.take_channel()
         if channel is not None:
             self.room.release(self.index)
@@ -82,10 +84,10 @@ class RemoteSlot(Slot):
 
     def release_room(self) -> None:
         super().release_room()
-        self.executor.idles(self.index)
+        self.executor.mark_idle(self.index)
 
     def child(
-        self, program: Program, threads: int | None = None, tells: Callable[[Template], None] = lambda _: None
+        self, program: Program, threads: int | None = None, before_fork: Callable[[Template], None] = lambda _: None
     ) -> RemoteProcess:
         threads = threads or self.settings.threads
         if gpus := self.room.gpus_of(self.index):
@@ -101,10 +103,15 @@ class RemoteSlot(Slot):
         self._threads, self._child, self._program = threads, process, program
         limits = self.limits()
         self._watchdog = RemoteWatchdog(process, limits)  # type: ignore[assignment]  # all of it that a slot asks for
-        told = {"program": asdict(program), "threads": threads, "limits": asdict(limits), "pace": self.settings.stall}
+        request = {
+            "program": asdict(program),
+            "threads": threads,
+            "limits": asdict(limits),
+            "pace": self.settings.stall,
+        }
         try:
             self.executor.send_code(self.channel, program, self.look)
-            self.channel.start(told)
+            self.channel.start(request)
         except BrokenPipeError:
             pass  # the process then counts as lost
         except (OSError, OrderReceived) as error:
@@ -127,9 +134,9 @@ class RemoteSlot(Slot):
         process = self._child
         assert isinstance(process, RemoteProcess), "a process comes first"
         self.token = claim.token
-        self.executor.rows.runs(self.index, f"{claim.job.experiment} t{trial.number}")
+        self.executor.rows.set_running(self.index, f"{claim.job.experiment} t{trial.number}")
         process.fence = lambda: transitions.fenced(db, claim, trial.id)
-        process.begins = {"measures": bool(trial.architecture)}
+        process.next_trial = {"measures": bool(trial.architecture)}
 
     def _limit_data(self, limit: int | None) -> None:
         """Does nothing: the agent sets the limit."""
@@ -154,18 +161,18 @@ class RemoteSlot(Slot):
             message = f"{self.node}: {message}"
             if not self.executor.may_do_better(self, message.removeprefix(self.node)):
                 return replace(end, facts={**end.facts, "message": message})
-            return AttemptEnd(Ended.LOST, {"message": message, "whose": Whose.LAUNCH_FAILED})
+            return AttemptEnd(Ended.LOST, {"message": message, "exit_kind": ExitKind.LAUNCH_FAILED})
         if is_full or (failed and end.facts.get("cause") == Cause.DISK and not end.facts.get("shared")):
             message = asked.message if asked is not None else f"{self.node}: {message}"
-            return AttemptEnd(Ended.LOST, {"message": message, "whose": Whose.NODE_LOST})
+            return AttemptEnd(Ended.LOST, {"message": message, "exit_kind": ExitKind.NODE_LOST})
         return end
 
     def after(self, end: AttemptEnd) -> None:
-        self.executor.rows.runs(self.index, None)
+        self.executor.rows.set_running(self.index, None)
         if isinstance(self._child, RemoteProcess):
             self._child.sweep()
         if end.how is Ended.LOST:
-            self.executor.lost(self, Whose(end.facts["whose"]), str(end.facts.get("message")))
+            self.executor.lost(self, ExitKind(end.facts["exit_kind"]), str(end.facts.get("message")))
             return
         self.executor.served(self, end.how in (Ended.RESULT, Ended.PRUNED))
         super().after(end)
@@ -195,5 +202,5 @@ class RemoteSlot(Slot):
 
 
 def gpus_of(hello: dict[str, Any]) -> tuple[Gpu, ...]:
-    told = hello.get("gpus")
-    return tuple(Gpu(str(one["name"]), one.get("memory")) for one in told if isinstance(one, dict)) if told else ()
+    gpus = hello.get("gpus")
+    return tuple(Gpu(str(one["name"]), one.get("memory")) for one in gpus if isinstance(one, dict)) if gpus else ()

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fts.jobs.api import protocol
-from fts.jobs.executors.base import Exit, OrderReceived, Whose
-from fts.jobs.executors.channel import Channel, FilesCame, LogCame
+from fts.jobs.executors.base import Exit, ExitKind, OrderReceived
+from fts.jobs.executors.channel import Channel, FilesReceived, LogReceived
 from fts.jobs.executors.frames import MOST_BODY, Kind
-from fts.jobs.executors.incoming_files import Arriving, settle
+from fts.jobs.executors.incoming_files import IncomingFiles, finish_commit
 from fts.jobs.executors.outgoing_files import KEEPS, open_plain, scan, send_file
 from fts.jobs.executors.remote_watchdog import decision_of
 from fts.jobs.supervisor import shared_checkpoints
@@ -50,13 +50,13 @@ class RemoteProcess:
         self.was_ready = self.asked_to_stop = False
         self.fence: Callable[[], AbstractContextManager[None]] = nullcontext
         self.decisions: list[Decision] = []
-        self.begins: dict[str, Any] = {}  # arguments for the watchdog there, for the next trial
+        self.next_trial: dict[str, Any] = {}  # arguments for the watchdog there, for the next trial
         self._exit: Exit | None = None
         self._oom_kills = 0
         self._home: Path | None = None
         self._log: Path | None = None
         self._token = ""
-        self._elsewhere: Path | None = None  # the trial's folder for large checkpoints on the shared file system
+        self._shared_folder: Path | None = None  # the trial's folder for large checkpoints on the shared file system
 
     # -- commands and facts
 
@@ -76,25 +76,25 @@ class RemoteProcess:
     def _begin(self, spec: dict[str, Any]) -> None:
         home, logged = Path(spec["folder"]), Path(spec["log_path"])
         root = home.parents[2]
-        settle(home, root)
+        finish_commit(home, root)
         token = f"{self.slot.token}-{os.urandom(4).hex()}"
         self._home, self._log, self._token = home, logged, token
         writer, meta = self.channel.writer, {"token": token}
         names: dict[str, Any] = {"job": home.parent.name, "trial": home.name}
         if (checkpoints := self.slot.executor.checkpoints) is not None:
-            self._elsewhere = shared_checkpoints.folder_of(checkpoints, root, home.parent.name, home.name)
-            shared_checkpoints.sweep(self._elsewhere, home, None)
-            beyond = self.slot.asked.checkpoint_home
-            names["elsewhere"] = {"root": str(checkpoints), "folder": str(self._elsewhere), "beyond": beyond}
-        self.channel.begin(token, Arriving(home, root), self._elsewhere and self._elsewhere / token)
-        writer.send(Kind.ATTEMPT, {**meta, **names, **self.begins, "spec": spec})
+            self._shared_folder = shared_checkpoints.folder_of(checkpoints, root, home.parent.name, home.name)
+            shared_checkpoints.sweep(self._shared_folder, home, None)
+            beyond = self.slot.worker_settings.checkpoint_home
+            names["elsewhere"] = {"root": str(checkpoints), "folder": str(self._shared_folder), "beyond": beyond}
+        self.channel.begin(token, IncomingFiles(home, root), self._shared_folder and self._shared_folder / token)
+        writer.send(Kind.ATTEMPT, {**meta, **names, **self.next_trial, "spec": spec})
         for name in scan(home):
             pointer = shared_checkpoints.read(home / name) if name.endswith(shared_checkpoints.SUFFIX) else None
             if pointer is None and name.endswith(shared_checkpoints.SUFFIX):
                 continue
             if pointer is not None:
-                told = {"name": name.removesuffix(shared_checkpoints.SUFFIX), "at": pointer.at}
-                writer.send(Kind.FILE, {**meta, **told, "size": pointer.bytes, "md5": pointer.md5})
+                header = {"name": name.removesuffix(shared_checkpoints.SUFFIX), "at": pointer.at}
+                writer.send(Kind.FILE, {**meta, **header, "size": pointer.bytes, "md5": pointer.md5})
                 continue
             fd = None if name.startswith(KEEPS) else open_plain(home / name)
             if fd is not None:
@@ -112,33 +112,33 @@ class RemoteProcess:
         """Returns the facts of the trial; the files that a fact names are stored here before. Raises StaleToken."""
         facts: list[dict[str, Any]] = []
         printed: list[bytes] = []
-        for came in self._come(timeout_s):
-            if isinstance(came, dict):
-                facts.append(self._at_home(came) | self._kept_at(came))
-            elif isinstance(came, LogCame):
-                printed.append(came.body)
-            elif isinstance(came, FilesCame):
+        for item in self._receive(timeout_s):
+            if isinstance(item, dict):
+                facts.append(self._with_local_paths(item) | self._kept_at(item))
+            elif isinstance(item, LogReceived):
+                printed.append(item.body)
+            elif isinstance(item, FilesReceived):
                 self._write_log(printed)
-                came.arriving.commit(came.gone, self.fence())
+                item.arriving.commit(item.gone, self.fence())
                 self.sweep(self._token)
-            elif came.kind is Kind.DECISION:
-                self.decisions.append(decision_of(came.meta))
-            elif came.kind is Kind.EXIT:
-                self._ended(came.meta)
+            elif item.kind is Kind.DECISION:
+                self.decisions.append(decision_of(item.meta))
+            elif item.kind is Kind.EXIT:
+                self._ended(item.meta)
         self._write_log(printed)
-        if not facts and (trouble := self.channel.trouble) is not None:
+        if not facts and (trouble := self.channel.disk_error) is not None:
             raise trouble
         return facts
 
-    def _come(self, timeout_s: float) -> Iterator[Any]:
+    def _receive(self, timeout_s: float) -> Iterator[Any]:
         """Yields received items; drops staged files that the caller does not reach."""
-        came = deque(self.channel.take(timeout_s))
+        items = deque(self.channel.take(timeout_s))
         try:
-            while came:
-                yield came.popleft()
+            while items:
+                yield items.popleft()
         finally:
-            for left in came:
-                if isinstance(left, FilesCame):
+            for left in items:
+                if isinstance(left, FilesReceived):
                     left.arriving.drop()
 
     def _write_log(self, printed: list[bytes]) -> None:
@@ -153,7 +153,7 @@ class RemoteProcess:
                 os.close(handle)
         printed.clear()
 
-    def _at_home(self, fact: dict[str, Any]) -> dict[str, Any]:
+    def _with_local_paths(self, fact: dict[str, Any]) -> dict[str, Any]:
         """Replaces paths on the node by the paths of the files here."""
         scratch = str((self.channel.hello or {}).get("scratch", ""))
         if self._home is None or not scratch or scratch not in repr(fact):
@@ -169,14 +169,14 @@ class RemoteProcess:
 
     def sweep(self, live: str | None = None) -> None:
         """Removes shared checkpoint files that no pointer here names. `live`: token of a running attempt."""
-        if self._elsewhere is not None and self._home is not None:
-            shared_checkpoints.sweep(self._elsewhere, self._home, live)
+        if self._shared_folder is not None and self._home is not None:
+            shared_checkpoints.sweep(self._shared_folder, self._home, live)
 
     def _kept_at(self, fact: dict[str, Any]) -> dict[str, Any]:
         """Returns the fact's `kept_at` for a checkpoint on the shared file system, else nothing."""
-        if self._elsewhere is None or self._home is None or fact.get("fact") != "checkpoint":
+        if self._shared_folder is None or self._home is None or fact.get("fact") != "checkpoint":
             return {}
-        return {"kept_at": str(self._elsewhere)} if shared_checkpoints.bytes_of(self._home) else {}
+        return {"kept_at": str(self._shared_folder)} if shared_checkpoints.bytes_of(self._home) else {}
 
     def _ended(self, meta: dict[str, Any]) -> None:
         code = meta.get("code")
@@ -184,7 +184,7 @@ class RemoteProcess:
         if "peak" in meta:
             self.channel.vitals = {**self.channel.vitals, **meta}
         self._exit = Exit(
-            code if isinstance(code, int) else None, Whose(str(meta.get("whose"))), str(meta.get("said"))[:2000]
+            code if isinstance(code, int) else None, ExitKind(str(meta.get("whose"))), str(meta.get("said"))[:2000]
         )
 
     def oom_kills(self) -> int:
@@ -195,12 +195,12 @@ class RemoteProcess:
 
     def exit(self) -> Exit | None:
         if (said := self.channel.preempted) is not None:
-            return Exit(protocol.STOPPED, Whose.PREEMPTED, said)
+            return Exit(protocol.STOPPED, ExitKind.PREEMPTED, said)
         return self._ended_by()
 
     def _ended_by(self) -> Exit | None:
         if self._exit is None and not self.channel.has_more and (why := self.channel.lost()) is not None:
-            self._exit = Exit(None, Whose.NODE_LOST, f"node {self.node} is lost: {why}")
+            self._exit = Exit(None, ExitKind.NODE_LOST, f"node {self.node} is lost: {why}")
         return self._exit
 
     def poll(self) -> int | None:

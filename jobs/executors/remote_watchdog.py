@@ -55,7 +55,7 @@ class RemoteWatchdog:
     def begin_trial(
         self, usual_step_s: float | None = None, report_s: float | None = None, gap_s: float | None = None
     ) -> None:
-        self.process.begins |= {"usual_step_s": usual_step_s, "report_s": report_s, "gap_s": gap_s}
+        self.process.next_trial |= {"usual_step_s": usual_step_s, "report_s": report_s, "gap_s": gap_s}
         self.process.channel.vitals = {
             name: value for name, value in self.process.channel.vitals.items() if name in ("reading", "guard")
         }
@@ -82,16 +82,16 @@ class RemoteWatchdog:
     def check(self) -> list[Decision]:
         """Returns the decisions that the node has sent, without harmless changes of heat."""
         found, self.process.decisions = self.process.decisions, []
-        told = [one for one in found if one.action is not Action.NONE or one.state not in HEAT]
+        reported = [one for one in found if one.action is not Action.NONE or one.state not in HEAT]
         node = self.process.node
-        return [replace(one, state=None, message=f"{node}: {one.message}") for one in told]
+        return [replace(one, state=None, message=f"{node}: {one.message}") for one in reported]
 
     def close(self) -> None:
         """Does nothing: the agent closes it together with its process."""
 
 
-def reading_of(told: Any) -> Reading:
-    known = told if isinstance(told, dict) else {}
+def reading_of(values: Any) -> Reading:
+    known = values if isinstance(values, dict) else {}
     return Reading(**({"at": time.time()} | {name: value for name, value in known.items() if name in READINGS}))
 
 
@@ -107,16 +107,16 @@ class NodeSensors:
 
     def __init__(self, slot: RemoteSlot) -> None:
         self.slot = slot
-        self._told: Any = None
+        self._latest: Any = None
         self._reading = reading_of(None)
 
     def read(self) -> Reading:
         channel = self.slot.channel
         if channel is None:
             return self._reading
-        told = channel.vitals.get("reading") or (channel.hello or {}).get("reading")
-        if told is not self._told:
-            self._told, self._reading = told, reading_of(told)
+        latest = channel.vitals.get("reading") or (channel.hello or {}).get("reading")
+        if latest is not self._latest:
+            self._latest, self._reading = latest, reading_of(latest)
         return self._reading
 
     def close(self) -> None:

@@ -16,11 +16,11 @@ def drained() -> frozenset[str]:
     return frozenset(row[0] for row in rows if len(row) == 2 and row[1].startswith("drain"))
 
 
-def with_reason(said: str) -> str:
+def with_reason(line: str) -> str:
     """Returns `job 4711 waits in Slurm: Resources` for srun's "queued" line, which has no reason; else the line."""
-    waits = WAITS.search(said)
+    waits = WAITS.search(line)
     reason = waits and answer("squeue", "--noheader", f"--jobs={waits[1]}", "--format=%r").strip()
-    return f"job {waits[1]} waits in Slurm: {reason}"[:300] if waits and reason and reason != "None" else said
+    return f"job {waits[1]} waits in Slurm: {reason}"[:300] if waits and reason and reason != "None" else line
 
 
 def answer(command: str, *words: str) -> str:

@@ -222,7 +222,7 @@ def basis(known: Known, study: str) -> str:
     ended = sum(map(formatting.trials_ended, own))
     pruned = sum(job.trials_pruned for job in own)
     text = f"from {formatting.count(ended, 'trial')} of {study} that ended here"
-    return f"{text}, {pruned} of them cut short by the pruner" if pruned else text
+    return f"{text}, {pruned} of them pruned" if pruned else text
 
 
 def memory_of(known: Known, cells: Iterable[BareCell]) -> str:
@@ -236,7 +236,7 @@ def memory_of(known: Known, cells: Iterable[BareCell]) -> str:
         text = f"memory: {formatting.size(declared)} for each trial, as declared"
         return text + _at_once(known, declared, at_once, machine)
     if by_function is not None:
-        return f"memory: {by_function} says it for each trial; this machine has {machine.removeprefix('of ')}"
+        return f"memory: {by_function} sets it for each trial; this machine has {machine.removeprefix('of ')}"
     peaks = [trial.peak_bytes for trial in known.trials if trial.peak_bytes]
     if not peaks:
         here = machine.removeprefix("of ")

@@ -24,7 +24,7 @@ from fts.jobs.cli.errors import sentence_of
 from fts.jobs.cli.newcomer import LARGEST, functions_of
 from fts.jobs.form import cost, fields
 from fts.jobs.form.offers import Offer, OfFile, OfWords, is_objective
-from fts.jobs.functions import clean, unlike
+from fts.jobs.functions import changed_fields, clean
 from fts.jobs.status import formatting
 from fts.jobs.study_file.study import StudyFile
 from fts.jobs.study_file.words import STUDY_FILE, names_a_function, names_a_study
@@ -287,7 +287,7 @@ def check_words(words: Sequence[str], typed: dict[str, str], folder: Path, jobs:
     by_labels = {tuple(sorted(cell.axes.items())): cell for cell in seen.cells}
     for job in jobs[-1:]:
         cell = by_labels.get(tuple(sorted(job.labels.items())))
-        differs = [] if cell is None else [name for name in unlike(cell, job.spec) if name != "code_md5"]
+        differs = [] if cell is None else [name for name in changed_fields(cell, job.spec) if name != "code_md5"]
         if cell is None or differs:
             why = ", ".join(differs) or "its axes"
             raise BadSpec(f"job {job.id} was enqueued with {why}, which no option can set; enqueue the study's file")

@@ -233,7 +233,7 @@ class Study:
         except KeyboardInterrupt:
             progress.end()
             progress.say(
-                f"{self.name} goes on without this process: `fts status` shows its progress, `fts pause {self.name}` "
+                f"{self.name} continues without this process: `fts status` shows its progress, `fts pause {self.name}` "
                 "stops it; the same call waits for it again"
             )
             if hasattr(sys, "ps1"):

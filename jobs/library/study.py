@@ -17,7 +17,7 @@ from typing import Any
 from fts.jobs.library.objective import objective_of, refuse_at_the_top, refuse_inside_a_trial
 from fts.jobs.settings import places
 from fts.jobs.study_file import toml
-from fts.jobs.study_file.enqueue import Line, check_here, preview, put_in_line, titles
+from fts.jobs.study_file.enqueue import Line, check_here, enqueue_cells, preview, titles
 from fts.jobs.study_file.faults import At, BadStudy
 from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
@@ -112,7 +112,7 @@ class Study:
             return preview(made)
         opened = open_for_person(path)
         try:
-            return put_in_line(opened, made, self._file.metrics, self._file.messages, again=again, dry_run=dry_run)
+            return enqueue_cells(opened, made, self._file.metrics, self._file.messages, again=again, dry_run=dry_run)
         finally:
             opened.close()
 

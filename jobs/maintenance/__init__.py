@@ -1,1 +1,1 @@
-"""The doctor and the cleanup of files that nobody needs."""
+"""Implements `fts doctor` and the cleanup of files that are no longer needed."""

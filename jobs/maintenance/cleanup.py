@@ -1,7 +1,7 @@
-"""Frees the disk of what nobody needs any more, and says how much before it does.
+"""Finds and deletes files that are no longer needed.
 
-A finished trial keeps its best weights and its predictions; its checkpoints go. What an interrupted write left behind
-goes too, but never in the folder of a trial that still runs or will go on.
+An ended trial keeps its best weights and predictions, but not its checkpoints. Files of interrupted writes are deleted,
+too, but never in the folder of a trial that runs or will continue.
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ if TYPE_CHECKING:
 ENDED = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED)
 CHECKPOINTS, BEST_WEIGHTS = "checkpoint", "best.safetensors"
 DRAFTS = (".writing-*", ".deleting-*", ".*.part")  # left by an interrupted write
-OF_OURS = re.compile(
-    r"\..*\.([0-9]+|[0-9a-f]{12})\.part"
-)  # an older fts put a process id there; a download has neither
-# of a backup that was killed; each as large as the database
+# names of our drafts (older versions used a process id); a download in progress has another name
+OF_OURS = re.compile(r"\..*\.([0-9]+|[0-9a-f]{12})\.part")
+# left by a backup that was killed; each as large as the database
 HALF_COPIES = ("fts-*.part", "fts-*.part-journal", ".fts-*.part", ".fts-*.part-journal")
-OLD_S = 3600.0  # a younger draft may be somebody's write at this moment
+OLD_S = 3600.0  # a younger draft may be a write in progress
 
 
 @dataclass(frozen=True)
 class Freed:
-    """One file or folder that may go, and why."""
+    """One file or folder that may be deleted, and why."""
 
     path: Path
     bytes: int
@@ -45,11 +44,11 @@ class Freed:
 
 
 def collect(db: Database, places: Places, only_best: bool = False) -> list[Freed]:
-    """What may go. With `only_best` also the weights of every ended trial that is not the best of its cell."""
+    """Returns what may be deleted; with `only_best` also the weights of ended trials that are not their cell's best."""
     from fts.state import queries  # here, not above: peewee
 
     found: list[Freed] = []
-    with db.read():  # one look, so that no trial starts between the list of jobs and the list of trials
+    with db.read():  # one transaction, so that no trial starts between reading jobs and trials
         jobs = [(job, queries.trials(db, job.id)) for job in queries.jobs(db)]
     for job, trials in jobs:
         found += _of_job(places, job, trials, only_best)
@@ -61,7 +60,7 @@ def collect(db: Database, places: Places, only_best: bool = False) -> list[Freed
 
 
 def free(found: Iterable[Freed], places: Places) -> tuple[int, list[Path]]:
-    """Removes them; returns the bytes that were freed, and what is still there: nothing outside outputs is touched."""
+    """Deletes the items, but nothing outside of outputs; returns the freed bytes and the paths it could not delete."""
     freed, left = 0, []
     root = places.outputs.resolve()
     for item in found:
@@ -76,7 +75,7 @@ def free(found: Iterable[Freed], places: Places) -> tuple[int, list[Path]]:
 
 
 def orphans(db: Database, places: Places) -> list[Path]:
-    """Trial folders that belong to no job of this database: shown by `fts doctor`, removed by a person."""
+    """Returns trial folders that belong to no job of this database; `fts doctor` shows them, a person deletes them."""
     from fts.state import queries
 
     root = places.outputs / "trials"
@@ -107,7 +106,7 @@ def _of_job(places: Places, job: Job, trials: Iterable[Trial], only_best: bool) 
 
 
 def _has_ended(trial: Trial) -> bool:
-    """A row that cannot be read may be of a trial that goes on: nothing of it is removed."""
+    """Returns whether the trial has surely ended: an unreadable row may belong to a trial that will continue."""
     return trial.status in ENDED and trial.unreadable is None
 
 
@@ -125,12 +124,12 @@ def _drafts(root: Path, busy: set[Path], patterns: Iterable[str] = DRAFTS) -> It
 def _is_old(path: Path) -> bool:
     try:
         return time.time() - path.lstat().st_mtime > OLD_S
-    except FileNotFoundError:  # its writer has finished since the folder was listed
+    except FileNotFoundError:  # its writer has finished meanwhile
         return False
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of everything below a folder; links count nothing."""
+    """Returns the bytes of a file or of everything below a folder; links count 0."""
     if path.is_symlink():
         return 0
     if path.is_file():
@@ -139,7 +138,7 @@ def size_of(path: Path) -> int:
 
 
 def unique(found: Iterable[Freed]) -> list[Freed]:
-    """Without what lies inside something that goes anyway."""
+    """Drops items inside of other items."""
     kept: list[Freed] = []
     for item in sorted(found, key=lambda item: item.path):
         if not any(item.path.is_relative_to(other.path) for other in kept):

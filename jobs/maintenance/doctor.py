@@ -1,6 +1,6 @@
-"""Looks at everything a long run depends on and says, one line each, what is well, what is not, and what to do.
+"""Checks everything a long run depends on; reports in one line each whether it is ok, and what to do if not.
 
-What cannot be known is said to be unknown, never to be well.
+What cannot be determined is reported as unknown, never as ok.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 PACKAGES = ("optuna", "huey", "peewee", "textual")
-OF_STUDIES = {"patchtst": ("torch", "TA-Lib")}  # what an extra installs, beside the name of its study
-MEMORY_LITTLE = 2 * formatting.GB  # bytes; torch and a 2M trial need about one
+OF_STUDIES = {"patchtst": ("torch", "TA-Lib")}  # study -> packages that its extra installs
+MEMORY_LITTLE = 2 * formatting.GB  # bytes; torch and a 2M trial need about 1 GB
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Diagnosis:
     state: str  # ok | warn | bad | unknown
     text: str
     cure: str | None = None
-    fix: str | None = None  # key of FIXES: `fts doctor --fix` mends it
+    fix: str | None = None  # key of FIXES, if `fts doctor --fix` can fix it
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def examine(places: Places) -> list[Diagnosis]:
-    """Every check, in the order a person would ask."""
+    """Runs all checks and returns their findings."""
     checks: tuple[Callable[[Places], Iterator[Diagnosis]], ...] = (
         python, packages, machine, terminal, sensed, messages, database, exposed, linked, slots, leftovers, data,
     )  # fmt: skip
@@ -65,7 +65,7 @@ def examine(places: Places) -> list[Diagnosis]:
 
 
 def answered(check: Callable[[Places], Iterator[Diagnosis]], places: Places) -> Iterator[Diagnosis]:
-    """The findings of a check; where the system refuses to answer it, that is the finding."""
+    """Yields the findings of a check; an error of the check becomes a finding."""
     try:
         yield from check(places)
     except (OSError, StateError) as error:
@@ -73,7 +73,7 @@ def answered(check: Callable[[Places], Iterator[Diagnosis]], places: Places) -> 
 
 
 def mend(places: Places, found: list[Diagnosis]) -> list[str]:
-    """Mends what is safe to mend; returns a sentence for each thing done."""
+    """Fixes what can be fixed safely; returns a sentence for each fix."""
     done: list[str] = []
     for key in dict.fromkeys(finding.fix for finding in found if finding.fix):
         try:
@@ -92,7 +92,7 @@ def python(_places: Places) -> Iterator[Diagnosis]:
 
 
 def packages(_places: Places) -> Iterator[Diagnosis]:
-    """Versions from the packages' metadata: importing torch would take seconds."""
+    """Reads the versions from metadata, because importing torch would take seconds."""
     versions, missing = _versions(PACKAGES)
     for study_name, names in OF_STUDIES.items():
         found, absent = _versions(names)
@@ -107,7 +107,7 @@ def packages(_places: Places) -> Iterator[Diagnosis]:
 
 
 def _versions(names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """`optuna 5.0.0` of each that is installed, and the names of the others."""
+    """Returns `optuna 5.0.0` for each installed package, and the names of the missing ones."""
     versions, missing = [], []
     for name in names:
         try:
@@ -118,7 +118,7 @@ def _versions(names: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def messages(places: Places) -> Iterator[Diagnosis]:
-    """Whether a person can be sent messages, without a word of an address."""
+    """Checks whether messages can be sent; shows no part of an address."""
     from fts.jobs.notify import targets  # here, not above: only this check needs it
     from fts.jobs.notify.mailbox import Mailbox
     from fts.jobs.notify.notifier import mailbox_path
@@ -129,9 +129,11 @@ def messages(places: Places) -> Iterator[Diagnosis]:
         yield Diagnosis("messages", "bad", str(error), "correct it, or remove it and `fts notify add` again")
         return
     if not found:
-        yield Diagnosis("messages", "ok", "nobody is sent messages", "fts notify add")
+        yield Diagnosis("messages", "ok", "no target for messages", "fts notify add")
     elif importlib.util.find_spec("apprise") is None and any(each.service != "command" for each in found):
-        yield Diagnosis("messages", "bad", "apprise is missing, which sends them", installing("fts-hpo[notify]"))
+        yield Diagnosis(
+            "messages", "bad", "the package apprise, which sends them, is missing", installing("fts-hpo[notify]")
+        )
     else:
         lines = Mailbox.of(mailbox_path(places), 0).lines
         troubles = {each.name: lines[each.name].trouble for each in found if each.name in lines}
@@ -175,7 +177,7 @@ def machine(places: Places) -> Iterator[Diagnosis]:
 
 
 def terminal(_places: Places) -> Iterator[Diagnosis]:
-    """What the monitor will find: encoding, colours, size, tmux."""
+    """Checks what the monitor needs of the terminal: encoding, colours, size, tmux."""
     term, colours = os.environ.get("TERM", ""), os.environ.get("COLORTERM", "")
     encoding = (sys.stdout.encoding or "unknown").lower()
     size = shutil.get_terminal_size()
@@ -192,7 +194,7 @@ def terminal(_places: Places) -> Iterator[Diagnosis]:
 
 
 def sensed(places: Places) -> Iterator[Diagnosis]:
-    """Which sensors answer; the guard acts only on what is known."""
+    """Checks which sensors work; the guard acts only on known values."""
     try:
         source = detect.from_env(places.outputs)
     except ValueError as error:
@@ -225,7 +227,7 @@ def database(places: Places) -> Iterator[Diagnosis]:
         yield Diagnosis("database", "ok", f"none yet at {places.db}", "fts enqueue creates it")
         return
     mode = places.outputs.stat().st_mode
-    if mode & 0o022 and not mode & stat.S_ISVTX:  # /tmp and its like protect each file from the others
+    if mode & 0o022 and not mode & stat.S_ISVTX:  # with the sticky bit (/tmp), others cannot replace files
         text = f"other users can replace files in {places.outputs}"
         yield Diagnosis("folder", "warn", text, f"chmod 700 {places.outputs}")
     try:
@@ -237,7 +239,7 @@ def database(places: Places) -> Iterator[Diagnosis]:
         yield Diagnosis("database", "bad", str(error))
         return
     try:
-        for found in checks.check_all(db)[1:]:  # the first one is the version of SQLite, said above
+        for found in checks.check_all(db)[1:]:  # without the SQLite version, which is reported above
             state = "ok" if found.ok else "bad" if found.grave else "warn"
             yield Diagnosis("database", state, found.sentence, found.cure, "state" if found.fixable else None)
         yield from dead_workers(db)
@@ -248,10 +250,10 @@ def database(places: Places) -> Iterator[Diagnosis]:
 
 
 def exposed(places: Places) -> Iterator[Diagnosis]:
-    """What others of this machine can read: the exports hold the results as the database does."""
+    """Checks what other users can read: the exports have the same results as the database."""
     if not places.outputs.is_dir():
         return
-    if not places.outputs.stat().st_mode & 0o055:  # nobody else gets in, whatever lies there
+    if not places.outputs.stat().st_mode & 0o055:  # others cannot enter the folder
         yield Diagnosis("private", "ok", f"only its owner can read {places.outputs}")
         return
     open_files = [Path(path) / name for path, _, names in os.walk(places.outputs) for name in names]
@@ -269,13 +271,13 @@ def exposed(places: Places) -> Iterator[Diagnosis]:
 def others_can_read(path: Path) -> bool:
     try:
         found = path.lstat()
-    except OSError:  # gone, or not ours to ask
+    except OSError:  # deleted, or not accessible
         return False
     return stat.S_ISREG(found.st_mode) and bool(found.st_mode & 0o044)
 
 
 def linked(places: Places) -> Iterator[Diagnosis]:
-    """Links in the place of our own folders: nothing is written or freed behind them."""
+    """Reports links in place of our folders, because fts neither writes nor deletes through them."""
     for name in ("hpo", "trials", "logs", "models", "report", "scripts"):
         if (path := places.outputs / name).is_symlink():
             text = f"{path} is a link, and fts does not write or delete through links inside {places.outputs}"
@@ -283,7 +285,7 @@ def linked(places: Places) -> Iterator[Diagnosis]:
 
 
 def dead_workers(db: Database) -> Iterator[Diagnosis]:
-    """Workers of this machine that the database believes in and the system does not know."""
+    """Reports workers of this machine that are recorded as running, but whose process is gone."""
     host = socket.gethostname()
     for worker in queries.workers(db):
         if worker.status == "running" and worker.host == host and not same_process(worker.pid, worker.pid_started):
@@ -294,13 +296,13 @@ def dead_workers(db: Database) -> Iterator[Diagnosis]:
 
 
 def slots(places: Places) -> Iterator[Diagnosis]:
-    """Who holds the slots of this machine."""
+    """Reports which processes hold the slots of this machine."""
     taken = []
     for path in sorted(places.outputs.glob("slot-*.lock")) if places.outputs.is_dir() else []:
         index = path.stem.removeprefix("slot-")
         try:
             holder = slot_lock.holder(places.outputs, int(index)) if index.isdecimal() else None
-        except OSError as error:  # another person's file
+        except OSError as error:  # another user's file
             yield Diagnosis(
                 "slots", "unknown", f"slot {index}: {sentence_of(error)}", "ask the owner of this file who works there"
             )
@@ -311,13 +313,13 @@ def slots(places: Places) -> Iterator[Diagnosis]:
 
 
 def leftovers(places: Places) -> Iterator[Diagnosis]:
-    """What could be freed, and folders that belong to no job."""
+    """Reports what could be deleted, and trial folders that belong to no job."""
     if not places.db.is_file():
         return
     try:
         db = open_database(places.db, readonly=True, check=False)
     except StateError:
-        return  # said above
+        return  # reported by the check of the database
     try:
         found, strange = cleanup.collect(db, places), cleanup.orphans(db, places)
     finally:
@@ -335,7 +337,7 @@ def leftovers(places: Places) -> Iterator[Diagnosis]:
 
 
 def data(places: Places) -> Iterator[Diagnosis]:
-    """What each installed study checks of its own, unless all jobs here are of other studies."""
+    """Runs the checks of each installed study, unless all jobs here belong to other studies."""
     here = studies_in(places)
     for name in sorted(installed()):
         if here and name not in here:
@@ -343,14 +345,14 @@ def data(places: Places) -> Iterator[Diagnosis]:
         try:
             for status, text, cure in study(name).checks(places):
                 yield Diagnosis("data", status, text, cure)
-        except ModuleNotFoundError as missing:  # a study whose packages were not installed with fts
+        except ModuleNotFoundError as missing:  # the study's packages are not installed
             yield Diagnosis(
                 "data", "ok", f"not checked: the study {name} needs {missing.name}", installing(f"fts-hpo[{name}]")
             )
 
 
 def studies_in(places: Places) -> set[str]:
-    """The studies of the jobs here; none where there is no database yet, or none that can be read."""
+    """Returns the studies of the jobs here; empty without a readable database."""
     if not places.db.exists():
         return set()
     try:
@@ -365,7 +367,7 @@ def studies_in(places: Places) -> set[str]:
         db.close()
 
 
-# ---------------------------------------------------------------- mending
+# ---------------------------------------------------------------- fixes
 
 
 def _mend_state(places: Places) -> list[str]:
@@ -377,13 +379,13 @@ def _mend_state(places: Places) -> list[str]:
 
 
 def _mend_workers(places: Places) -> list[str]:
-    """The jobs of dead workers go back in line; running trial processes they left end with their stdin."""
+    """Puts the jobs of dead workers back in the queue; their trial processes end when their stdin closes."""
     db = open_database(places.db)
     try:
         released = transitions.reconcile(db, socket.gethostname(), same_process)
     finally:
         db.close()
-    return [f"dead workers marked as stopped; {formatting.count(len(released), 'job')} put back in line"]
+    return [f"dead workers marked as stopped; {formatting.count(len(released), 'job')} put back in the queue"]
 
 
 def _migrate(places: Places) -> list[str]:

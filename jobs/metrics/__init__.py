@@ -1,1 +1,1 @@
-"""Numbers of a study for Prometheus and a line for a load balancer, over HTTP, read-only."""
+"""Serves metrics of a study for Prometheus, and a health check, over HTTP, read-only."""

@@ -1,4 +1,4 @@
-"""The text format of Prometheus, version 0.0.4: families of samples with labels."""
+"""Writes the Prometheus text format, version 0.0.4."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Family:
     samples: list[tuple[dict[str, str], float]] = field(default_factory=list)
 
     def add(self, value: float | None, **labels: object) -> None:
-        """One sample; None is no sample."""
+        """Adds a sample; ignores None."""
         if value is not None:
             self.samples.append(({name: str(label) for name, label in labels.items()}, float(value)))
 
 
 def text_of(families: list[Family]) -> str:
-    """The page that a scraper reads; a family without samples is left out."""
+    """Returns the page for a scraper; omits families without samples."""
     lines: list[str] = []
     for family in families:
         if family.samples:

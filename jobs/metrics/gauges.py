@@ -1,4 +1,4 @@
-"""What Prometheus may ask of a study, made from the glance that `fts status` shows."""
+"""Computes the Prometheus metrics of a study from the status that `fts status` shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def unreadable() -> list[Family]:
-    """The database cannot be read."""
+    """Returns the metrics for a database that cannot be read."""
     up = _up()
     up.add(0)
     return [_info(), up]
@@ -40,8 +40,8 @@ def _up() -> Family:
 
 def _study(glance: Glance) -> list[Family]:
     snapshot = glance.snapshot
-    verdict = Family("fts_verdict", "1 for the word that fts status begins with.")
-    decisions = Family("fts_decisions", "Things that wait for a person.")
+    verdict = Family("fts_verdict", "1 for the verdict of fts status.")
+    decisions = Family("fts_decisions", "Decisions that a person must take.")
     jobs = Family("fts_jobs", "Jobs by state.")
     paused = Family("fts_queue_paused", "1: no new job starts.")
     finish = Family("fts_finish_timestamp_seconds", "When the queue will be done, with the 80 % interval.")
@@ -62,8 +62,8 @@ def _study(glance: Glance) -> list[Family]:
 def _cells(glance: Glance) -> list[Family]:
     names = naming.names_of(glance.snapshot.jobs)
     trials = Family("fts_cell_trials", "Ended trials of a cell by state.")
-    wanted = Family("fts_cell_trials_wanted", "Trials wanted of a cell.")
-    best = Family("fts_cell_best_value", "Best value of a cell so far; which way is better is a label.")
+    wanted = Family("fts_cell_trials_wanted", "Number of trials that a cell will have.")
+    best = Family("fts_cell_best_value", "Best value of a cell so far; the label direction says which way is better.")
     left = Family("fts_cell_seconds_left", "Seconds until the cell is done.")
     for job in glance.snapshot.jobs:
         of_cell = _of(job, names[job.id])
@@ -101,16 +101,16 @@ def _trials(glance: Glance) -> list[Family]:
     return [began, steps, value, at]
 
 
-VITALS = (  # field of a sample -> name, help
+VITALS = (  # (field of a sample, name, help)
     ("trial_rss", "trial_memory_bytes", "Memory of the trials of a worker."),
     ("available", "memory_available_bytes", "Memory that is available on the machine of a worker."),
     ("total", "memory_bytes", "Memory of the machine of a worker."),
     ("swap_used", "swap_used_bytes", "Swap in use."),
     ("cpu_percent", "cpu_percent", "Use of the processor in percent."),
-    ("temperature", "temperature_celsius", "The hottest thermometer."),
+    ("temperature", "temperature_celsius", "Temperature of the hottest sensor."),
     ("gpu_percent", "gpu_percent", "Use of the GPU in percent."),
     ("gpu_memory", "gpu_memory_bytes", "GPU memory in use."),
-    ("power_w", "power_watts", "Power."),
+    ("power_w", "power_watts", "Power in watts."),
     ("disk_free", "disk_free_bytes", "Free space on the disk of the outputs."),
     ("step_s", "step_seconds", "Seconds of the latest step of a trial."),
 )
@@ -118,9 +118,9 @@ VITALS = (  # field of a sample -> name, help
 
 def _workers(glance: Glance) -> list[Family]:
     alive = Family("fts_worker_up", "1: the worker is alive.")
-    beat = Family("fts_worker_heartbeat_timestamp_seconds", "When a worker was heard last.")
+    beat = Family("fts_worker_heartbeat_timestamp_seconds", "Time of a worker's last heartbeat.")
     slots = Family("fts_worker_slots", "Trials that a worker runs at once.")
-    guard = Family("fts_worker_guard", "1 for the state of the guard of heat and memory.")
+    guard = Family("fts_worker_guard", "1 for the state of the heat and memory guard.")
     vitals = {field: Family(f"fts_worker_{name}", said) for field, name, said in VITALS}
     samples = {sample.worker_id: sample for sample in glance.snapshot.samples}
     for worker in glance.snapshot.workers:
@@ -137,9 +137,9 @@ def _workers(glance: Glance) -> list[Family]:
 
 
 def _nodes(glance: Glance) -> list[Family]:
-    states = Family("fts_node_state", "1 for the state of a machine that runs trials for a worker.")
-    busy = Family("fts_node_trials", "Trials that run there.")
-    slots = Family("fts_node_slots", "Trials that may run there at once.")
+    states = Family("fts_node_state", "1 for the state of a node, a machine that runs trials for a worker.")
+    busy = Family("fts_node_trials", "Trials that run on a node.")
+    slots = Family("fts_node_slots", "Trials that may run on a node at once.")
     for node in glance.snapshot.nodes:
         for state in NodeState:
             states.add(node.state is state, node=node.id, state=state)

@@ -1,4 +1,4 @@
-"""Answers /metrics and /healthz over HTTP; reads the database at most once a second, whoever asks how often."""
+"""Serves /metrics and /healthz over HTTP; reads the database at most once a second, however many requests come."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from fts.state.db import Database
 
 FRESH_S = 1.0
-BAD = (Word.ACT, Word.BLIND)  # compute is being lost, or nobody knows
+BAD = (Word.ACT, Word.BLIND)  # verdicts for which /healthz returns 503
 FIRST = "fts: /metrics for Prometheus, /healthz as fts status says it\n"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The study at one moment, as both pages say it."""
+    """The content of both pages at one moment."""
 
     metrics: str
     health: str
@@ -42,7 +42,7 @@ class Seen:
 
 
 class Board:
-    """The latest look at a study. Its methods are called by one thread alone."""
+    """Caches the pages of a study. All its methods must be called from the same thread."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
@@ -51,7 +51,7 @@ class Board:
         self.at = float("-inf")
 
     def look(self) -> Seen:
-        """At most a second old."""
+        """Returns the pages, at most FRESH_S old."""
         if self.seen is None or time.monotonic() - self.at >= FRESH_S:
             self.seen, self.at = self._look(), time.monotonic()
         return self.seen
@@ -60,7 +60,7 @@ class Board:
         try:
             if self.db is None:
                 self.db = open_for_reading(self.places.db)
-            self.db.look()  # opens it anew where another file lies at the path
+            self.db.poll_version()  # reopens it if another file is at the path now
             found = look(self.db, self.places)
             told = "\n".join(sentences(found)) + "\n"
             return Seen(text_of(gauges.families(found)), told, found.verdict.word not in BAD)
@@ -86,7 +86,7 @@ async def _serve(places: Places, port: int, host: str, ready: Callable[[str], No
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
     board = Board(places)
-    with ThreadPoolExecutor(1, "look") as one:  # a connection of SQLite stays with its thread
+    with ThreadPoolExecutor(1, "look") as one:  # a SQLite connection must stay in its thread
 
         async def seen() -> Seen:
             return await loop.run_in_executor(one, board.look)

@@ -42,7 +42,7 @@ CURES = {  # MLflow's message -> what to do
         "is the server running, and is the address right?"
     ),
     re.compile(r"error code 401|not authenticated", re.IGNORECASE): (
-        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to what the server knows"
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to those of the server"
     ),
     re.compile(r"error code 403|permission", re.IGNORECASE): "this user may not write there",
 }

@@ -1,1 +1,1 @@
-"""What a person is sent, and how: to a phone, by mail, or by a command, when something needs them."""
+"""Sends messages to a person's phone, by mail or by a command, when something needs them."""

@@ -1,4 +1,4 @@
-"""Of a worker: sees to it that the process that sends messages runs, whenever there is somebody to send them to."""
+"""Keeps the process that sends messages running while a worker runs and there is a target."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 LOOK_EVERY_S = 10.0
-GOODBYE_S = 20.0
+GOODBYE_S = 20.0  # time for the last messages when systemd stops the worker
 
 
 class Keeper:
-    """A thread beside the beat, which waits for nobody."""
+    """A thread of the worker that starts the notifier process; no other thread waits for it."""
 
     def __init__(self, db: Database, places: Places) -> None:
         self.db, self.places = db, places
         self._child: subprocess.Popen[bytes] | None = None
         self._over = threading.Event()
-        self._first: int | None = last_event(db)  # news of this worker begin here
+        self._first: int | None = last_event(db)  # news begin after this event; None: after the latest at its start
         self._thread = threading.Thread(target=self._keep, name="notify", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        """Under systemd all processes of a unit end with its worker: the last message gets its time."""
+        """Stops the thread; under systemd, which ends all processes of a unit, waits for the last messages."""
         self._over.set()
         if self._child is not None and os.environ.get("INVOCATION_ID"):
             try:
@@ -67,7 +67,7 @@ class Keeper:
             self._first = None
             return
         if (handle := take_turn(self.places)) is None:
-            return  # another worker's, or `fts notify watch`
+            return  # another worker's process, or `fts notify watch`, sends the messages
         os.close(handle)
         since = last_event(self.db) if self._first is None else self._first
         out = open_log(self.places.logs / "notify.log", self.places.outputs)

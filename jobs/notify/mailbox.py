@@ -1,7 +1,8 @@
-"""What is still to be said, and to whom: a file beside the database that survives kill -9, without an address in it.
+"""Stores unsent messages by target in a file next to the database; survives kill -9, contains no addresses.
 
-Events are looked at and their news are kept in one write, so that no end of a cell is missed or counted twice. What is
-being sent is marked before and taken out after: a process that dies in between sends it once more, and says so.
+The number of the last event and the news made from events are saved in one write, so that no end of a cell is missed
+or reported twice. Messages are marked before they are sent and removed after: if the process dies in between, they are
+sent once more, with a note about it.
 """
 
 from __future__ import annotations
@@ -19,40 +20,40 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fts.notify")
 
-MOST_NEWS = 500  # for one target; older ones are in the events
+MOST_NEWS = 500  # per target; older news can be read in the events
 
 
 @dataclass
 class Line:
-    """What waits for one target."""
+    """The queue of one target."""
 
     news: list[News] = field(default_factory=list)
-    sending: int = 0  # so many of them are under way
-    maybe: bool = False  # a message may have arrived although nobody said so
-    tries: int = 0  # that failed, one after another
-    last_at: float = 0.0  # when a message was last sent, or could not be
-    sent_at: float = 0.0  # when one was last sent; 0: none yet
-    why: str = ""  # none could be sent at the last try, without a word of the address
+    sending: int = 0  # number of news in the message that is being sent
+    maybe: bool = False  # the message may have arrived without confirmation
+    tries: int = 0  # failed tries in a row
+    last_at: float = 0.0  # time of the last try
+    sent_at: float = 0.0  # time of the last success; 0: none yet
+    why: str = ""  # why the last try failed, without any part of the address
 
     @property
     def trouble(self) -> str:
-        """`3 tries failed: the answer was 401`; empty: the last message left."""
+        """`3 tries failed: the answer was 401`; empty if the last message was sent."""
         tries = f"{self.tries} {'try' if self.tries == 1 else 'tries'} failed"
         return "" if not self.tries else f"{tries}: {self.why}" if self.why else tries
 
 
 @dataclass
 class Mailbox:
-    """All of it, for one study."""
+    """The queues of all targets of one study."""
 
     path: Path
     memory: Memory
     lines: dict[str, Line] = field(default_factory=dict)
-    is_unsaved: bool = False  # the file is older than what is here
+    is_unsaved: bool = False  # the last save failed
 
     @classmethod
     def of(cls, path: Path, event: int) -> Mailbox:
-        """What was left by the last process; where there is nothing, news begin after `event`."""
+        """Loads what the last process left; without a valid file, news begin after `event`."""
         try:
             given = json.loads(path.read_text())
             told = given["memory"]
@@ -68,7 +69,7 @@ class Mailbox:
         return cls(path, memory, lines)
 
     def save(self) -> None:
-        """On the disk when this returns. A full disk keeps no message from leaving: it may be about the disk."""
+        """Saves to the disk. An error does not stop the messages, because one may be about a full disk."""
         memory = asdict(self.memory)
         del memory["since"]
         lines = {name: asdict(line) | {"news": to_json(line.news)} for name, line in self.lines.items()}
@@ -76,13 +77,13 @@ class Mailbox:
             atomic_write(self.path, json.dumps({"memory": memory, "targets": lines}) + "\n")
         except OSError as error:
             if not self.is_unsaved:
-                log.warning("what was sent cannot be written down, and may be sent again: %s", error)
+                log.warning("the record of sent messages cannot be saved, so they may be sent again: %s", error)
             self.is_unsaved = True
         else:
             self.is_unsaved = False
 
     def put(self, news: list[News], names: list[str]) -> None:
-        """Into the line of each target; lines of removed targets go."""
+        """Adds news to the queue of each target in `names`, and drops the queues of removed targets."""
         self.lines = {name: self.lines.get(name, Line()) for name in names}
         for line in self.lines.values():
             line.news.extend(news)
@@ -98,6 +99,6 @@ def _line(given: dict[str, Any]) -> Line:
     news = from_json(given["news"])
     sending = min(int(given["sending"]), len(news))
     tries, last_at = int(given["tries"]), float(given["last_at"])
-    sent_at = float(given.get("sent_at", 0.0 if tries else last_at))  # a file of an earlier version has none
-    maybe = bool(given["maybe"]) or sending > 0  # the process that sent them is gone
+    sent_at = float(given.get("sent_at", 0.0 if tries else last_at))  # missing in files of earlier versions
+    maybe = bool(given["maybe"]) or sending > 0  # the process died while it sent them
     return Line(news, 0, maybe, tries, last_at, sent_at, str(given.get("why", "")))

@@ -1,4 +1,4 @@
-"""From what `fts status` sees to news for a person: each thing once, as it happens or once it has held for a while."""
+"""Turns events and the status into news for a person: each thing once, a condition only after it has lasted."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from fts.jobs.status.summary import Glance
 
-CLEAR_S = 600.0  # a condition that was away for so long is news when it comes back
+CLEAR_S = 600.0  # a condition that was gone for this long is news when it comes back
 MOST_LINES = 12
 FAILED = (Verb.FAILED, Verb.PARKED, Verb.HELD)
 OF_EVENTS = (Verb.FINISHED, *FAILED, Verb.WORKER_LOST)
-WORDS = {  # of a title, for several of one kind
+WORDS = {  # words for a title about several news
     About.DONE: "done",
     About.FAILED: "failed",
     About.GUARD: "guard",
@@ -35,7 +35,7 @@ WORDS = {  # of a title, for several of one kind
 
 @dataclass(frozen=True)
 class News:
-    """One thing to say."""
+    """One thing to report."""
 
     about: About
     text: str
@@ -44,28 +44,28 @@ class News:
 
 @dataclass
 class Memory:
-    """What is known to have been turned into news; a JSON object of its own in the file of messages."""
+    """What was already turned into news; stored as JSON in the mailbox file."""
 
-    event: int  # the last one that was looked at
-    busy: bool = False  # a job ran, or could run
-    told: dict[str, float] = field(default_factory=dict)  # condition -> when it was last seen to hold
-    lost: list[int] = field(default_factory=list)  # workers of which a person was told
-    since: dict[str, float] = field(default_factory=dict)  # condition that holds -> since when, before it is news
+    event: int  # the last event that was read
+    busy: bool = False  # at the last look a job ran or could run
+    told: dict[str, float] = field(default_factory=dict)  # reported condition -> when it was last true
+    lost: list[int] = field(default_factory=list)  # lost workers that were reported
+    since: dict[str, float] = field(default_factory=dict)  # present condition -> when it began
 
 
 def collect(memory: Memory, glance: Glance, events: Sequence[Event], hold_s: float) -> list[News]:
-    """What is new since the last call; `events` are those after `memory.event`, which moves on."""
+    """Returns what is new since the last call and updates `memory`; `events` are those after `memory.event`."""
     found = [one for event in events if (one := _of_event(memory, glance, event)) is not None]
     memory.event = max([memory.event, *(event.id for event in events)])
     found += _of_conditions(memory, glance, hold_s)
     found += _of_idleness(memory, glance)
-    of_cells = (About.DONE, About.FAILED)  # chosen by the cell's own study
+    of_cells = (About.DONE, About.FAILED)  # already filtered by the settings of the cell's own study
     kept = [one for one in found if one.about in of_cells or one.about in wanted(glance, None)]
     return [replace(one, text=clean(one.text)) for one in kept]
 
 
 def wanted(glance: Glance, study: str | None) -> frozenset[About]:
-    """What [notify] of a study asks for; None: what any study here does. All, where a study has no such table."""
+    """Returns the kinds of messages that [notify] of a study chooses (None: of any study); without that table, all."""
     studies = glance.snapshot.studies
     names = {job.study for job in glance.snapshot.jobs} if study is None else {study}
     asked: set[About] = set()
@@ -120,35 +120,35 @@ def _of_conditions(memory: Memory, glance: Glance, hold_s: float) -> list[News]:
 
 
 def _key(glance: Glance, concern: Concern) -> str | None:
-    """What tells one such condition from the next; None: it is no condition that is sent."""
+    """Returns a key that identifies the condition; None if no message is sent about it."""
     match concern.about:
         case About.DISK:
             return "disk"
         case About.GUARD:
-            return "guard" if concern.word is Word.ACT else None  # a short pause needs nobody
+            return "guard" if concern.word is Word.ACT else None  # a short pause is not reported
         case About.SLIP:
             seen = glance.snapshot.seen
             return None if seen is None else f"slip:{seen.taken_at:.0f}"
         case About.LOST:
             silent = [w for w in glance.snapshot.workers if w.status == "running"]
             latest = max(silent, key=lambda w: w.heartbeat_at, default=None)
-            return None if latest is None else f"lost:{latest.id}"  # one that is marked as lost has an event
+            return None if latest is None else f"lost:{latest.id}"  # a worker marked as lost has an event instead
         case _:
             return None
 
 
 def sure_after(hold_s: float) -> float:
-    """Seconds after which a process that is gone is news: another worker may have taken its place at once."""
+    """Returns the seconds until a dead worker is reported, because another worker may replace it at once."""
     return min(hold_s, 3.0)
 
 
 def _is_gone(glance: Glance) -> bool:
-    """Whether the process of a silent worker is known to be dead, so that nobody has to wait and see."""
+    """Returns whether a silent worker's process is known to be dead, so that there is no need to wait longer."""
     return any(worker.gone for worker in glance.snapshot.workers)
 
 
 def _of_idleness(memory: Memory, glance: Glance) -> list[News]:
-    """Once, when the last job that could run has ended."""
+    """Reports once that the last job that could run has ended."""
     if running(glance.snapshot) or runnable(glance.snapshot):
         memory.busy = True
         return []
@@ -160,12 +160,12 @@ def _of_idleness(memory: Memory, glance: Glance) -> list[News]:
 
 
 def has_live_worker(glance: Glance) -> bool:
-    """Whether somebody works here, or says so and may only be slow."""
+    """Returns whether a worker is alive, with more patience than elsewhere: it may only be slow."""
     return any(is_live(worker, glance.now, silent_beats=12) for worker in glance.snapshot.workers)
 
 
 def title_of(news: Sequence[News], study: str) -> str:
-    """`fts bank: mnist/S is done ...`, or `fts bank: 3 done, 1 failed`."""
+    """Returns the title: `fts bank: mnist/S is done ...`, or `fts bank: 3 done, 1 failed`."""
     if len(news) == 1:
         return formatting.cut(f"fts {study}: {news[0].text}", 120)
     counts: dict[About, int] = {}
@@ -178,7 +178,7 @@ def title_of(news: Sequence[News], study: str) -> str:
 
 
 def body_of(news: Sequence[News], glance: Glance, now: float, again: bool) -> str:
-    """Each of the news, then the first words of `fts status`."""
+    """Returns the body: the news, then verdict and finish as in `fts status`."""
     lines = ["This message may have reached you before."] if again else []
     shown = list(news)[-MOST_LINES:]
     if len(news) > len(shown):
@@ -191,7 +191,7 @@ def body_of(news: Sequence[News], glance: Glance, now: float, again: bool) -> st
 
 
 def _line(news: News, now: float) -> str:
-    """With its time, where it is not of this moment."""
+    """Formats one of the news; adds its time if it is older than two minutes."""
     return news.text if now - news.at < 120 else f"{formatting.when(news.at, now)}: {news.text}"
 
 
@@ -200,7 +200,7 @@ def to_json(news: Iterable[News]) -> list[dict[str, Any]]:
 
 
 def from_json(given: Any) -> list[News]:
-    """What can be read of it."""
+    """Converts back from JSON; skips invalid entries."""
     found = []
     for one in given if isinstance(given, list) else []:
         try:

@@ -1,6 +1,6 @@
-"""Follows a study and sends what a person should hear: one process per study, beside the worker, never inside it.
+"""Follows a study and sends messages to a person: one process per study, separate from the worker.
 
-It outlives the worker, so that somebody can say that the worker is lost, and ends when nothing is left to say.
+It outlives the worker, so that it can report a lost worker, and ends when there is nothing left to send.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.notify")
 
 LOOK_EVERY_S = 2.0
-GATHER_S = 5.0  # what happens within so long is one message
-GAP_S = 60.0  # between two messages to one target
-HOLD_S = 30.0  # a condition that goes away sooner is no news
-LINGER_S = 3600.0  # without a worker it tries so long to send what is left
-BLIND_S = 600.0  # a database that cannot be read for so long is given up
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 1800.0  # after a failure
+GATHER_S = 5.0  # news within this time become one message
+GAP_S = 60.0  # least time between two messages to one target
+HOLD_S = 30.0  # a condition that lasts shorter is not reported
+LINGER_S = 3600.0  # without a worker, time to try to send what is left
+BLIND_S = 600.0  # ends after the database could not be read for this long
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 1800.0  # pauses after failed tries
 BATCH = 1000
 
 
@@ -57,7 +57,7 @@ def lock_path(places: Places) -> Path:
 
 
 def take_turn(places: Places) -> int | None:
-    """The lock of the one process that sends for this study, until it ends; None: another has it."""
+    """Takes the lock of the process that sends for this study; it holds until exit. None: another process has it."""
     handle = open_log(lock_path(places), places.outputs)
     if try_lock(handle, tries=1):
         return handle
@@ -70,21 +70,21 @@ def last_event(db: Database) -> int:
 
 
 class Notifier:
-    """Of one study. `run` returns when nothing is left to say and no worker lives, or never with `forever`."""
+    """Sends the messages of one study, until nothing is left to send and no worker is alive, or `forever`."""
 
     def __init__(self, places: Places, event: int | None = None, forever: bool = False) -> None:
         self.places, self.forever = places, forever
         self.db = open_for_reading(places.db)
         self.mail = Mailbox.of(mailbox_path(places), last_event(self.db) if event is None else event)
-        self.mail.memory.event = min(self.mail.memory.event, last_event(self.db))  # an older copy was put back
+        self.mail.memory.event = min(self.mail.memory.event, last_event(self.db))  # smaller after a restore
         self.gap_s = seconds("FTS_NOTIFY_GAP_S") or GAP_S
         self.hold_s = seconds("FTS_NOTIFY_HOLD_S") or HOLD_S
         self.gather_s = min(GATHER_S, self.gap_s)
         self.leaves = False
         self._read_at = time.monotonic()
         self._worked_at = time.monotonic()
-        self._first: dict[str, float] = {}  # target -> since when news wait, monotonic
-        self._next: dict[str, float] = {}  # target -> not before, monotonic, after a failure
+        self._first: dict[str, float] = {}  # target -> since when its news wait (monotonic)
+        self._next: dict[str, float] = {}  # target -> time of the next try after a failure (monotonic)
         self._fault = ""
         self.mail.memory.told = dict.fromkeys(self.mail.memory.told, time.time())
 
@@ -98,10 +98,10 @@ class Notifier:
             self.db.close()
 
     def step(self) -> bool:
-        """Looks, and sends what is due. Is nothing left to do?"""
+        """Reads events and status, and sends messages that are due. Returns True when nothing is left to do."""
         try:
             events = queries.events(self.db, since=self.mail.memory.event, limit=BATCH)
-            glance = self._look()  # after the events, so that it shows what they changed
+            glance = self._look()  # after the events, so that it shows their effects
             self._read_at = time.monotonic()
         except StateError as error:
             return self._without_database(error)
@@ -132,25 +132,25 @@ class Notifier:
         )
 
     def _without_database(self, error: StateError) -> bool:
-        """Opens it anew; one that stays away ends this process, for its worker is at an end, too."""
+        """Reopens the database; returns True (end) after BLIND_S without success: the worker has ended then, too."""
         log.warning("%s", error)
         self.db.close()
         time.sleep(LOOK_EVERY_S)
         try:
             self.db = open_for_reading(self.places.db)
-            self.mail.memory.event = min(self.mail.memory.event, last_event(self.db))  # an older copy was put back
+            self.mail.memory.event = min(self.mail.memory.event, last_event(self.db))  # smaller after a restore
         except StateError:
             return time.monotonic() - self._read_at > BLIND_S
         return False
 
     def _settings(self) -> Settings | None:
-        """As they are now: a person may add a target at any time."""
+        """Reads the settings again, because a person may add a target at any time; None if they are invalid."""
         try:
             found = targets.read()
         except BadSetting as error:
             if self._fault != str(error):
                 self._fault = str(error)
-                self._write_event(f"nobody can be sent a message: {error}")
+                self._write_event(f"no message can be sent: {error}")
             return None
         self._fault = ""
         return found
@@ -163,7 +163,7 @@ class Notifier:
             self.mail.save()
 
     def _kept(self) -> tuple[object, ...]:
-        """What the file has to know, but for times that change at every look."""
+        """Returns the state that must be saved, without times that change at every look."""
         memory = self.mail.memory
         return memory.event, memory.busy, set(memory.told), set(self.mail.lines)
 
@@ -209,10 +209,10 @@ class Notifier:
         self._next[target.name] = time.monotonic() + min(pause, self.gap_s * 2 ** min(line.tries - 1, 10))
         log.warning("%s (%s): %s", target.name, target.service, why)
         if line.tries == 1:
-            self._write_event(f"no message could be sent to {target.name} ({target.service}): {why}; it is tried again")
+            self._write_event(f"no message could be sent to {target.name} ({target.service}): {why}; fts tries again")
 
     def _is_stuck(self, settings: Settings, alone_s: float) -> bool:
-        """Nobody can be reached for an hour: the next worker, or `fts notify watch`, sends what is left."""
+        """Returns whether no target could be reached for an hour; the next worker sends what is left."""
         quiet = settings.quiet is not None and settings.quiet.until(time.time()) is not None
         waiting = [line for line in self.mail.lines.values() if line.news]
         return not quiet and all(line.tries for line in waiting) and alone_s > LINGER_S

@@ -1,7 +1,7 @@
-"""Sends one message to one address, in a process of its own that is ended when it takes too long.
+"""Sends one message to one address, in its own process, which is killed when it takes too long.
 
-The address comes by a pipe, so that no list of processes shows it. What the library says of a failure may quote it, so
-only words that are known to be harmless leave this file.
+The process gets the address through a pipe, so that no process list shows it. Error messages of the library may contain
+the address, so only known phrases are passed on.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from fts.jobs.python import python, this_python
 
 TIME_LIMIT_S = 45.0
 COMMAND_LIMIT_S = 30.0
-MOST_BODY = 3500  # characters: Telegram takes 4096, others more
+MOST_BODY = 3500  # characters: Telegram allows 4096, other services more
 STATUS = re.compile(r"\berror[=: ]+([1-5]\d\d)\b|\b(?:status|code)[=: ]+([1-5]\d\d)\b", re.IGNORECASE)
-HARMLESS = (  # what may be said of a failure, where the library says something like it
+HARMLESS = (  # part of a library's error message -> phrase that is passed on
     ("authenti", "it refused the password or token"),
     ("unauthorized", "it refused the password or token"),
     ("refused", "the connection was refused"),
@@ -40,15 +40,15 @@ HARMLESS = (  # what may be said of a failure, where the library says something 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one message."""
+    """The result of sending one message."""
 
     ok: bool
-    why: str = ""  # one clause, without a word of the address
-    maybe: bool = False  # it may have arrived, although nobody said so
+    why: str = ""  # one clause about the failure, without any part of the address
+    maybe: bool = False  # it may have arrived without confirmation
 
 
 def deliver(target: Target, title: str, body: str) -> Outcome:
-    """Sends it, and waits at most TIME_LIMIT_S."""
+    """Sends a message; waits at most TIME_LIMIT_S."""
     asked = json.dumps({"address": target.address, "title": title, "body": body})
     child = subprocess.Popen(
         python("-m", "fts.jobs.notify.send"),
@@ -57,7 +57,7 @@ def deliver(target: Target, title: str, body: str) -> Outcome:
     try:
         said, _ = child.communicate(asked.encode(), timeout=TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
-        os.killpg(child.pid, 9)  # its command, too
+        os.killpg(child.pid, 9)  # also kills its command
         child.communicate()
         return Outcome(False, f"no answer within {TIME_LIMIT_S:.0f} s", maybe=True)
     try:
@@ -68,7 +68,7 @@ def deliver(target: Target, title: str, body: str) -> Outcome:
 
 
 def is_understood(target: Target) -> bool:
-    """Whether the library knows such an address; True where it is not installed. Nothing is sent."""
+    """Returns whether the library accepts the address; True if it is not installed. Sends nothing."""
     asked = json.dumps({"address": target.address, "title": None, "body": ""})
     done = subprocess.run(
         python("-m", "fts.jobs.notify.send"),
@@ -78,14 +78,17 @@ def is_understood(target: Target) -> bool:
 
 
 def main() -> None:
-    """Reads {address, title, body} from stdin, writes {ok, why, maybe} to stdout; without a title true or false."""
+    """Reads {address, title, body} from stdin, sends it, and writes {ok, why, maybe} to stdout.
+
+    Without a title it only checks the address, and writes true or false.
+    """
     asked = json.loads(sys.stdin.read())
     address, title, body = asked["address"], asked["title"], asked["body"][:MOST_BODY]
     if title is None:
         with contextlib.redirect_stdout(sys.stderr):
             known = _is_known(address)
         return print(json.dumps(known))
-    with contextlib.redirect_stdout(sys.stderr):  # a library's own words are not our answer
+    with contextlib.redirect_stdout(sys.stderr):  # keeps output of the library out of our answer
         found = _by_command(address, title, body) if address.startswith(COMMAND) else _by_library(address, title, body)
     return print(json.dumps({"ok": found.ok, "why": found.why, "maybe": found.maybe}))
 
@@ -99,7 +102,7 @@ def _is_known(address: str) -> bool:
 
 
 def _by_command(address: str, title: str, body: str) -> Outcome:
-    """The message stands in the words, in FTS_TITLE and FTS_BODY, and on stdin."""
+    """Runs the command with the message in its words, in FTS_TITLE and FTS_BODY, and on stdin."""
     words = [
         body if word == "{body}" else word.replace("{title}", title).replace("{body}", body)
         for word in shlex.split(address.removeprefix(COMMAND))
@@ -132,13 +135,13 @@ def _by_library(address: str, title: str, body: str) -> Outcome:
                 False, "its address cannot be understood; `fts notify remove` and `fts notify add` replace it"
             )
         ok = sender.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT)
-    except Exception as error:  # noqa: BLE001  # of a plugin, whatever it raises; its text may hold the address
+    except Exception as error:  # noqa: BLE001  # plugins raise anything; the message may contain the address
         return Outcome(False, f"the library failed with {type(error).__name__}", maybe=True)
     return Outcome(True) if ok else Outcome(False, heard.why, maybe=heard.why == "it did not answer in time")
 
 
 class _Heard(logging.Handler):
-    """Listens to the library for the cause of a failure, and keeps only what is harmless."""
+    """Reads the library's log for the cause of a failure, and keeps only a known phrase."""
 
     why = "it was not accepted"
 

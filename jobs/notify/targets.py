@@ -1,4 +1,4 @@
-"""The file of a person's addresses: read and written by them alone, and never copied into a database, event or log."""
+"""Reads and writes the user's file of addresses, which is never copied into a database, event or log."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30})://.+", re.IGNORECASE | re.DOTALL)
 CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 MOST_BYTES = 1_000_000
-HEAD = "# Whom fts tells. Addresses hold passwords: only you may read this file. `fts notify` writes it anew.\n"
+HEAD = (
+    "# Targets of fts messages. Addresses contain passwords: only you may read this file. `fts notify` rewrites it.\n"
+)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a message goes. The address never stands in a sentence."""
+    """A recipient of messages. No message or log contains the address."""
 
     name: str
     address: str = field(repr=False)
 
     @property
     def service(self) -> str:
-        """`ntfy`, `mailto`, `command`: all that may be shown of an address."""
+        """The kind of the address, `ntfy`, `mailto`, `command`: the only part that may be shown."""
         if self.address.startswith(COMMAND):
             return "command"
         found = SCHEME.fullmatch(self.address)
@@ -44,14 +46,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Quiet:
-    """Hours of the day in which nothing is sent; what happens is kept for their end."""
+    """Hours of the day in which nothing is sent; news wait until their end."""
 
     begin: tuple[int, int]
     end: tuple[int, int]
 
     @classmethod
     def read(cls, text: str) -> Quiet:
-        """From `22:00-07:00`. Raises BadSetting."""
+        """Parses `22:00-07:00`. Raises BadSetting."""
         ends = [CLOCK.fullmatch(part.strip()) for part in text.replace("–", "-").split("-")]
         if len(ends) != 2 or None in ends:
             raise BadSetting(f"quiet hours are {text!r:.40}, expected a time such as 22:00-07:00")
@@ -64,7 +66,7 @@ class Quiet:
         return "{:02}:{:02}-{:02}:{:02}".format(*self.begin, *self.end)
 
     def until(self, now: float) -> float | None:
-        """When they end, if it is quiet at `now`; both in seconds since the epoch, hours of the local clock."""
+        """Returns when the hours end if `now` is within them (seconds since the epoch, local time), else None."""
         here = datetime.fromtimestamp(now)
         clock = (here.hour, here.minute)
         inside = self.begin <= clock < self.end if self.begin < self.end else not self.end <= clock < self.begin
@@ -76,7 +78,7 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Settings:
-    """What stands in the file."""
+    """The content of the file."""
 
     targets: tuple[Target, ...] = ()
     quiet: Quiet | None = None
@@ -87,7 +89,7 @@ class Settings:
 
 
 def file_of_person() -> Path:
-    """$FTS_NOTIFY, else notify.toml in the person's folder of settings."""
+    """Returns the path: $FTS_NOTIFY, else notify.toml in the user's configuration folder."""
     if chosen := os.environ.get("FTS_NOTIFY"):
         return expanded(chosen).absolute()
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
@@ -95,9 +97,9 @@ def file_of_person() -> Path:
 
 
 def read(path: Path | None = None) -> Settings:
-    """The settings; those of no file are empty. Raises BadSetting for a file that others may read, or that is no TOML.
+    """Reads the settings; without a file they are empty. Raises BadSetting if others may read it or it is no TOML.
 
-    No sentence shows a word of an address.
+    No error message contains a part of an address.
     """
     path = path or file_of_person()
     try:
@@ -115,7 +117,7 @@ def read(path: Path | None = None) -> Settings:
     except OSError as error:
         raise BadSetting(f"{path} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        found_line = re.search(r"at line (\d+)", str(error))  # the rest of its message may quote an address
+        found_line = re.search(r"at line (\d+)", str(error))  # the rest of the message may contain an address
         line = f", line {found_line[1]}" if found_line else ""
         raise BadSetting(f"{path} is no TOML{line}; correct it, or remove it and add the addresses again") from None
     return _settings(path, tables)
@@ -141,7 +143,7 @@ def _settings(path: Path, tables: dict[str, object]) -> Settings:
 
 
 def about_of(word: str) -> About:
-    """Raises BadSetting for a word that names no kind of message."""
+    """Returns the kind of message that the word names. Raises BadSetting for an unknown word."""
     given = word.strip().lower()
     if given in set(About):
         return About(given)
@@ -149,7 +151,7 @@ def about_of(word: str) -> About:
 
 
 def checked(name: str, address: str) -> Target:
-    """Raises BadSetting, which names the target and shows nothing of its address."""
+    """Returns the target if name and address are valid. Raises BadSetting, without any part of the address."""
     if not NAME.fullmatch(name):
         raise BadSetting(f"the name {name!r:.60} of a target is not made of letters, digits and _.- (at most 40)")
     if address.startswith(COMMAND):
@@ -170,7 +172,7 @@ def checked(name: str, address: str) -> Target:
 
 
 def add(address: str, name: str | None = None, path: Path | None = None) -> Target:
-    """Writes one more target; its name is the service's unless one is given. Raises BadSetting."""
+    """Adds a target to the file; by default it gets the name of its service. Raises BadSetting."""
     path = path or file_of_person()
     known = read(path)
     if name is None:
@@ -186,7 +188,7 @@ def add(address: str, name: str | None = None, path: Path | None = None) -> Targ
 
 
 def write(settings: Settings, path: Path | None = None) -> None:
-    """The whole file, for its owner only."""
+    """Writes the whole file, readable for its owner only."""
     path = path or file_of_person()
     lines = [HEAD]
     if settings.quiet is not None:
@@ -200,4 +202,4 @@ def write(settings: Settings, path: Path | None = None) -> None:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # a string of JSON is one of TOML
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # a JSON string is a valid TOML string

@@ -97,9 +97,9 @@ SCRIPT = """
     head.textContent = `${cell.cell} t${trial}: ${cell.metric} ${row[0]}`;
     cell.names.forEach((param, k) => {
       if (row[k + 1] === null) return;
-      const term = document.createElement("dt"), told = document.createElement("dd");
-      term.textContent = param; told.textContent = row[k + 1];
-      list.append(term, told);
+      const term = document.createElement("dt"), text = document.createElement("dd");
+      term.textContent = param; text.textContent = row[k + 1];
+      list.append(term, text);
     });
     tip.append(head, list);
     tip.hidden = false;

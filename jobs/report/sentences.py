@@ -119,8 +119,8 @@ def _best(study: StudyReport) -> Iterator[Sentence]:
         assert first.best is not None, "it has a result"
         every = [trial.value for cell in cells for trial in cell.complete]
         if len(every) > 1 and len(set(every)) == 1 and not first.goals:
-            told = f"All {len(every):,} complete trials have the same {metric}, {value(every[0])}: none is better."
-            yield Sentence(CAUTION, "best value", told)
+            text = f"All {len(every):,} complete trials have the same {metric}, {value(every[0])}: none is better."
+            yield Sentence(CAUTION, "best value", text)
             continue
         which = "lowest" if str(direction) == "minimize" else "highest"
         where = f" of {first.name}" if len(study.cells) > 1 else ""
@@ -140,7 +140,7 @@ def _best(study: StudyReport) -> Iterator[Sentence]:
                 CAUTION,
                 "best of many",
                 f"That value is the best of {n:,} of its cell. As far as values depend on chance, it is partly luck: "
-                "the same configuration measured anew will on average be worse." + how,
+                "the same configuration measured again will on average be worse." + how,
             )
 
 
@@ -152,8 +152,8 @@ def _again(study: StudyReport) -> Iterator[Sentence]:
         where = f"{cell.name}: " if len(study.cells) > 1 else ""
         if {trial.value for trial in cell.replicates.trials} == {cell.best.value}:
             n = len(cell.replicates.trials)
-            told = f"{where}{n} runs with other seeds gave the same {cell.metric} to the last digit: it uses no seed."
-            yield Sentence(CAUTION, "other seeds", told)
+            text = f"{where}{n} runs with other seeds gave the same {cell.metric} to the last digit: it uses no seed."
+            yield Sentence(CAUTION, "other seeds", text)
             continue
         than = f"{value(abs(curse))} {'worse' if curse > 0 else 'better'} than" if curse else "the same as"
         yield Sentence(
@@ -165,15 +165,15 @@ def _again(study: StudyReport) -> Iterator[Sentence]:
     mean = mean_curse(study)
     if mean is not None and mean.is_known and mean.high > mean.low:
         if mean.low > 0:
-            told = f"The searches overstate their winners: by {between(mean)} on average over cells."
+            text = f"The searches overstate their winners: by {between(mean)} on average over cells."
         elif mean.high < 0:
-            told = f"With other seeds the winners did better than in the search: {between(mean)} on average over cells."
+            text = f"With other seeds the winners did better than in the search: {between(mean)} on average over cells."
         else:
-            told = (
+            text = (
                 "It is not shown that the searches overstate their winners: "
                 f"the mean difference over cells is {between(mean)}."
             )
-        yield Sentence(FOUND, "winner's curse", told)
+        yield Sentence(FOUND, "winner's curse", text)
 
 
 def _baseline(study: StudyReport) -> Iterator[Sentence]:
@@ -186,13 +186,13 @@ def _baseline(study: StudyReport) -> Iterator[Sentence]:
         if cell.baseline and cell.best and cell.key(cell.best.value or 0.0) < cell.key(cell.baseline.value or 0.0)
     ]
     lost = [cell for cell in cells if cell not in beaten]
-    told = (
+    text = (
         f"The best trial is better than the baseline{of_all(len(beaten), cells)}"
         if beaten
         else f"No best trial is better than the baseline{' of its cell' if len(cells) > 1 else ''}"
     )
     rest = f"; not in {named(lost)}" if lost and beaten else ""
-    yield Sentence(FOUND, "baseline", f"{told}{rest}. This compares single values, without an interval.")
+    yield Sentence(FOUND, "baseline", f"{text}{rest}. This compares single values, without an interval.")
 
 
 def _effects(study: StudyReport, effects: Sequence[AxisTest]) -> Iterator[Sentence]:
@@ -401,9 +401,9 @@ def _missing(study: StudyReport) -> Iterator[Sentence]:
             yield Sentence(MISSING, cell.name, formatting.without_best(job) + ".")
         elif left > 0 and job.status is not JobStatus.DONE:
             trials = formatting.count(left, "trial")
-            told = f"{trials} of {job.trials_wanted:,} still to run (job {job.id} is {job.status})."
-            yield Sentence(MISSING, cell.name, told)
+            text = f"{trials} of {job.trials_wanted:,} still to run (job {job.id} is {job.status})."
+            yield Sentence(MISSING, cell.name, text)
     absent = math.prod(len(values) for values in study.axes.values()) - len(study.cells)
     if study.axes and absent > 0:
-        told = f"{formatting.count(absent, 'combination')} of the axes {'has' if absent == 1 else 'have'} no job."
-        yield Sentence(MISSING, "matrix", told)
+        text = f"{formatting.count(absent, 'combination')} of the axes {'has' if absent == 1 else 'have'} no job."
+        yield Sentence(MISSING, "matrix", text)

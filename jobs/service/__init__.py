@@ -1,1 +1,1 @@
-"""A worker that starts with the machine: a unit of systemd, or a property list of launchd."""
+"""Makes a worker start with the machine: a systemd unit or a launchd property list."""

@@ -1,4 +1,4 @@
-"""The services of this machine: where their files lie, and what systemctl or launchctl is asked to do with them."""
+"""Writes, starts, stops and deletes the service of a study, with systemctl or launchctl."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def usual() -> str:
 
 @dataclass(frozen=True)
 class Manager:
-    """systemd or launchd, with the services of one person or of the machine."""
+    """One service in systemd or launchd, for one user or the whole machine."""
 
     kind: str
     service: Service
@@ -44,7 +44,7 @@ class Manager:
 
     @property
     def path(self) -> Path:
-        """The file of the service."""
+        """The path of the service's file."""
         name = self.service.name
         if self.kind == LAUNCHD:
             folder = Path("/Library/LaunchDaemons") if self.is_of_machine else expanded("~/Library/LaunchAgents")
@@ -57,7 +57,7 @@ class Manager:
         return unit.systemd(self.service).encode() if self.kind == SYSTEMD else unit.launchd(self.service)
 
     def commands(self, what: str) -> list[list[str]]:
-        """What `install` and `remove` ask of the system, after the file was written, or before it goes."""
+        """Returns the commands of `install` (run after the file is written) or `remove` (run before it is deleted)."""
         name = self.service.name
         if self.kind == LAUNCHD:
             if what == "install":
@@ -72,11 +72,11 @@ class Manager:
 
     @property
     def domain(self) -> str:
-        """Where launchd keeps the service."""
+        """The launchd domain of the service."""
         return "system" if self.is_of_machine else f"gui/{os.getuid()}"
 
     def write(self) -> None:
-        """Its file, and the folder of its log, without which neither system starts it."""
+        """Writes the file, and creates the folder of the log, without which the service would not start."""
         logs = self.service.log.parent
         if not logs.is_dir():
             make_folder(logs)
@@ -86,7 +86,7 @@ class Manager:
         atomic_write(self.path, self.content, mode=0o644 if self.is_of_machine else 0o600)
 
     def delete(self) -> None:
-        """The file, and the link that `enable` made: systemd may not have been there to remove it."""
+        """Deletes the file, and the link of `systemctl enable`, in case systemd could not be asked to remove it."""
         remove(self.path)
         if self.kind == SYSTEMD:
             for link in self.path.parent.glob(f"*.wants/{self.path.name}"):
@@ -94,7 +94,7 @@ class Manager:
             ask(self.systemctl("daemon-reload"))
 
     def state(self) -> str:
-        """`active`, `inactive`, `failed` ... in the words of the system."""
+        """Returns the state as the system names it: `active`, `inactive`, `failed` ..."""
         if self.kind == SYSTEMD:
             said = ask(self.systemctl("is-active", f"{self.service.name}.service"))[1]
             return said if said.isalpha() else f"unknown: {said or 'systemd says nothing'}"
@@ -105,7 +105,7 @@ class Manager:
 
 
 def lingers() -> bool | None:
-    """Whether this person's services run while they are not logged in; None: systemd does not say."""
+    """Returns whether this user's services run without a login; None if systemd does not answer."""
     code, said = ask(["loginctl", "show-user", person(), "--property=Linger", "--value"])
     return None if code or said not in ("yes", "no") else said == "yes"
 
@@ -113,12 +113,12 @@ def lingers() -> bool | None:
 def person() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # the user of a container may have a number alone
+    except KeyError:  # the user of a container may have no name
         return str(os.getuid())
 
 
 def ask(words: Sequence[str], limit_s: float = ANSWERS_WITHIN_S) -> tuple[int, str]:
-    """The exit code of a tool of the system and what it said; 127 where there is no such tool."""
+    """Runs a system tool; returns its exit code (127: not installed, 124: too slow) and its output."""
     if shutil.which(words[0]) is None:
         return 127, f"there is no {words[0]} here"
     try:
@@ -131,5 +131,5 @@ def ask(words: Sequence[str], limit_s: float = ANSWERS_WITHIN_S) -> tuple[int, s
 
 
 def typed(words: Sequence[str]) -> str:
-    """As a person would type it."""
+    """Returns the command line, quoted for a shell."""
     return shlex.join(words)

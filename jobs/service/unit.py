@@ -1,7 +1,7 @@
-"""The text of a service that runs `fts worker`: pure, so that a dry run shows what would be written.
+"""Generates the text of a service that runs `fts worker`; pure functions, so that a dry run shows the real text.
 
-TERM asks a worker to write a checkpoint at the next step and to leave with 0 (120 s are given to a trial), so a service
-gives it more time than that, starts it again after any other end, and lets it rest after that one.
+On TERM a worker writes a checkpoint at the next step and exits with 0; a trial has 120 s for it. So the service waits
+longer than that, restarts the worker after any other exit code, and does not restart it after 0.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from fts.frozen import dataclass
 from fts.jobs.devices import BadSetting
 from fts.jobs.settings import WorkerSettings
 
-STOP_S = int(WorkerSettings.stop_grace_s) + 60  # a trial's checkpoint, and what comes after it
-PAUSE_S = 30  # between an end and the next start
-MOST_STARTS, WITHIN_S = 10, 3600  # a worker that ends at once, again and again, is left alone
-NEVER_AGAIN = (2, 5, 6)  # bad options, another version of the database, no study: the same would happen again
-CARRIED = (  # and what begins with FTS_; the token of Ray itself stays in its file
+STOP_S = int(WorkerSettings.stop_grace_s) + 60  # time for a trial's checkpoint and the rest of the shutdown
+PAUSE_S = 30  # between an exit and the restart
+MOST_STARTS, WITHIN_S = 10, 3600  # after more starts in this time, a worker is not restarted
+NEVER_AGAIN = (2, 5, 6)  # exit codes without restart: wrong options, another database version, no study
+CARRIED = (  # variables that are kept, with all FTS_...; Ray's token itself stays in its file
     "PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH",
 )  # fmt: skip
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -28,13 +28,13 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Service:
-    """What runs, where and with which variables."""
+    """Command, folder, log and environment of a service."""
 
     command: Sequence[str]
     folder: Path
     log: Path
     environment: Mapping[str, str]
-    user: str | None = None  # of a service of the whole machine; None: of the person's own
+    user: str | None = None  # user of a machine-wide service; None: a service of the current user
 
     def __post_init__(self) -> None:
         for text in (*self.command, str(self.folder), str(self.log), *self.environment.values()):
@@ -43,13 +43,13 @@ class Service:
 
     @property
     def name(self) -> str:
-        """`fts-bank-1a2b3c4d`: of the folder's name, and of its whole path."""
+        """`fts-bank-1a2b3c4d`: the folder's name and a hash of its path."""
         short = re.sub(r"[^A-Za-z0-9]+", "-", self.folder.name).strip("-")[:40] or "study"
         return f"fts-{short}-{hashlib.md5(str(self.folder).encode(), usedforsecurity=False).hexdigest()[:8]}"
 
 
 def chosen(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of this shell that the worker needs: services start without them. The database is an option."""
+    """Returns the variables that the service needs from this shell. FTS_DB is left out: --db replaces it."""
     return {
         name: value
         for name, value in sorted(environ.items())
@@ -61,7 +61,7 @@ def chosen(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def systemd(service: Service) -> str:
-    """A unit. KillMode: TERM reaches the worker alone, which stops its trials at a checkpoint."""
+    """Returns a systemd unit. KillMode=mixed: only the worker gets TERM; it stops its trials at a checkpoint."""
     where = "multi-user.target" if service.user else "default.target"
     lines = [
         "[Unit]",
@@ -71,9 +71,9 @@ def systemd(service: Service) -> str:
         *(["After=network-online.target", "Wants=network-online.target"] if service.user else []),
         "",
         "[Service]",
-        "Type=exec",  # what cannot even begin, `systemctl start` says
+        "Type=exec",  # so that `systemctl start` reports a command that cannot start
         *([f"User={service.user}"] if service.user else []),
-        f"WorkingDirectory={_specifier(f'{service.folder}/')}",  # a backslash or a blank at its end stays in the name
+        f"WorkingDirectory={_specifier(f'{service.folder}/')}",  # the slash keeps a trailing blank
         *(f"Environment={_word(f'{name}={value}', variables=False)}" for name, value in service.environment.items()),
         f"ExecStart={' '.join(_word(word) for word in service.command)}",
         f"StandardOutput=append:{_specifier(str(service.log))}",
@@ -92,12 +92,12 @@ def systemd(service: Service) -> str:
 
 
 def _specifier(text: str) -> str:
-    """A percent sign begins a specifier everywhere in a unit."""
+    """Escapes percent signs, which begin a specifier in a unit."""
     return text.replace("%", "%%")
 
 
 def _word(text: str, variables: bool = True) -> str:
-    """One word in quotes; in a command a dollar sign begins a variable, too."""
+    """Quotes one word; with `variables` (in commands) also escapes dollar signs."""
     text = _specifier(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text.replace("$", "$$") if variables else text}"'
 
@@ -106,7 +106,7 @@ def _word(text: str, variables: bool = True) -> str:
 
 
 def launchd(service: Service) -> bytes:
-    """A property list. SuccessfulExit false: it is started again unless it left with 0."""
+    """Returns a launchd property list. SuccessfulExit false: restart unless the exit code is 0."""
     content = {
         "Label": service.name,
         "ProgramArguments": list(service.command),

@@ -1,1 +1,1 @@
-"""What the monitor and `fts status` both say at a glance: pure functions of a Snapshot, no I/O, no textual."""
+"""Turns a Snapshot into the words that the monitor and `fts status` show: no textual, and almost no I/O."""

@@ -1,4 +1,4 @@
-"""Says what happened since a person last pressed a key, and draws the absence as a strip of one character per slice."""
+"""Counts what happened since the user last pressed a key, and draws that time as a strip of one character per slice."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Away:
-    """The absence in numbers."""
+    """What happened while the user was away, in numbers."""
 
-    since: float
+    since: float  # seconds since the epoch
     seconds: float
     done: int  # cells
     trials: int
@@ -31,9 +31,9 @@ class Away:
     best_before: float | None
     best_after: float | None
     best_cell: str | None
-    metric: str  # the word for what best_before and best_after are values of; `front` where all have several goals
-    joined: int = 0  # trials that joined a front
-    trials_failed: int = 0  # of `trials`
+    metric: str  # label of the metric of best_before and best_after; `front` if all jobs have several goals
+    joined: int = 0  # trials that joined a Pareto front
+    trials_failed: int = 0  # how many of `trials` failed
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ TRAINING, IDLE, GUARD, FAILED, RESTART, NOW = "█", "·", "‖", "✗", "↻", 
 
 
 def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[Event] | None = None) -> Away | None:
-    """What happened between `since` and `now`; None when nobody was here before.
+    """Returns what happened between `since` and `now`; None if the user was never here before.
 
-    `events` replaces the snapshot's 200 latest where the caller has read the whole absence.
+    `events` are all events of that time; by default the snapshot's 200 latest are used.
     """
     if since is None:
         return None
@@ -80,11 +80,13 @@ def away(snapshot: Snapshot, now: float, since: float | None, events: Sequence[E
     )
 
 
-def night(snapshot: Snapshot, start: float, now: float, cells: int, events: Sequence[Event] | None = None) -> Timeline:
-    """`cells` slices of [start, now]: the worst thing in each; the last one is now.
+def timeline(
+    snapshot: Snapshot, start: float, now: float, cells: int, events: Sequence[Event] | None = None
+) -> Timeline:
+    """Divides [start, now] into `cells` slices and shows the worst that happened in each; the last slice is NOW.
 
-    A slice trains when any job ran in it. Running spells are rebuilt from the journal, and from the jobs' own times
-    where the journal begins later than the absence.
+    A slice is TRAINING if any job ran in it. Running times come from the journal, or from the jobs' own times if the
+    journal begins later.
     """
     journal = [event for event in (snapshot.events if events is None else events) if start < event.at <= now]
     slice_s = max((now - start) / max(cells - 1, 1), 1e-9)
@@ -138,13 +140,13 @@ def _running_spells(
 
 
 def _last_sign(job: Job, snapshot: Snapshot, now: float) -> float:
-    """Until when a running job is known to have run: the last heartbeat of a worker that has gone silent, else now."""
+    """Returns until when a running job surely ran: the last heartbeat of its worker if that is silent, else now."""
     worker = next((worker for worker in snapshot.workers if worker.id == job.worker_id), None)
     return now if worker is None or is_live(worker, now) else min(worker.heartbeat_at, now)
 
 
 def _ran_at(job: Job, own: Sequence[Event], start: float) -> bool:
-    """Whether the job was already running when the absence began."""
+    """Returns whether the job was already running at `start`."""
     if job.started_at is None or job.started_at > start:
         return False
     if own:
@@ -183,7 +185,7 @@ def _labels(
 
 
 def _metric(snapshot: Snapshot, job_id: int | None) -> str:
-    """The word for the metric of the job that improved; of the first one of one goal where none did."""
+    """Returns the metric label of the job that improved, else that of the first job with one goal."""
     improved = next((job for job in snapshot.jobs if job.id == job_id), None)
     job = improved or next((job for job in snapshot.jobs if len(job.goals) < 2), None)
     if job is None:
@@ -192,8 +194,8 @@ def _metric(snapshot: Snapshot, job_id: int | None) -> str:
 
 
 def _best(fresh: Sequence[Event]) -> tuple[float | None, float | None, int | None]:
-    """Best value before and after, and the job that improved most recently; None three times when none did."""
-    found = [e for e in fresh if e.verb in event_groups.NEW_BEST and "front" not in e.data]  # of one goal
+    """Returns (best before, best after, job id) of the job that improved last; three times None if none did."""
+    found = [e for e in fresh if e.verb in event_groups.NEW_BEST and "front" not in e.data]  # jobs with one goal
     gains = [event for event in found if isinstance(event.data.get("value"), int | float)]
     if not gains:
         return None, None, None

@@ -1,4 +1,4 @@
-"""One thing that is not as it should be, how grave it is, and the words for the cell, step, worker and guard in it."""
+"""Defines Concern, one problem and its severity, and the phrases for cell, step, worker and guard that it uses."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from fts.state.values import Cause, Job, Snapshot
 
 class Word(StrEnum):
     WELL = "WELL"  # nothing to do
-    LOOK = "LOOK"  # a decision waits, nothing is burning
-    ACT = "ACT"  # compute is being lost now
-    IDLE = "IDLE"  # nothing left to run
-    BLIND = "BLIND"  # the data are older than 15 s, or cannot be read
+    LOOK = "LOOK"  # a decision is needed, but it is not urgent
+    ACT = "ACT"  # compute time is being lost now
+    IDLE = "IDLE"  # nothing is left to run
+    BLIND = "BLIND"  # the data is older than 15 s, or cannot be read
 
 
 class About(StrEnum):
-    """What a message to a person is about (jobs/notify), in the words of study.toml."""
+    """The kinds of messages to a person (jobs/notify), as study.toml names them."""
 
     DONE = "cell done"
     FAILED = "failed"  # a cell failed, or cannot start
-    GUARD = "guard"  # a long pause because of heat
+    GUARD = "guard"  # the heat guard has paused the work for long
     LOST = "worker lost"
     IDLE = "idle"  # nothing is left to run
-    SLIP = "slip"  # the finish is much later than the one that was acknowledged
-    DISK = "disk"  # little space is left, or the queue was paused because of the disk
+    SLIP = "slip"  # the finish is much later than the one that the user acknowledged
+    DISK = "disk"  # disk space is low, or the disk has paused the queue
 
 
 @dataclass(frozen=True)
 class Concern:
-    """One thing that is not as it should be."""
+    """One problem."""
 
     word: Word
     reason: str
     short: str  # for 80 columns; its first sentence for 60
-    key: str | None = None  # the key of the monitor that deals with it
+    key: str | None = None  # the monitor's key that handles it
     job_id: int | None = None
-    about: About | None = None  # None: nobody is sent a message about it
+    about: About | None = None  # None: no message is sent about it
 
 
-LONGEST_NAME = 28  # columns in a sentence, so that what it says is seen, too
+LONGEST_NAME = 28  # columns of a cell's name in a sentence, so that the rest stays visible
 
 
 # ---------------------------------------------------------------- words
 
 
 def name_of(snapshot: Snapshot, job: Job) -> str:
-    """The cell's name, with the job's number where another job has the same; a very long one without its middle."""
+    """Returns the cell's name, with the job's number if it is not unique; a very long one is cut in its middle."""
     return formatting.cut_middle(naming.names_of(snapshot.jobs)[job.id], LONGEST_NAME)
 
 
 def step_of(snapshot: Snapshot, job_id: int, long: str = "") -> str:
-    """The study's word for a step: `ep`, or at length `epoch`."""
+    """Returns the study's word for a step: `ep`, or with `long` `epoch`."""
     job = next((job for job in snapshot.jobs if job.id == job_id), None)
     if job is not None and long:
         return declared.of_job(snapshot, job).step

@@ -1,4 +1,4 @@
-"""What a snapshot says without judging it: who is alive, who is silent, what could run, and when to call it wrong."""
+"""Reads plain facts from a snapshot: which workers are alive or silent, what runs, what could run, disk limits."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 RESERVE = "FTS_DISK_RESERVE"
-SHARE_OF_DISK = 20  # one part in so many stays free on a small disk
+SHARE_OF_DISK = 20  # the reserve of a disk below 20 GB is 1/20 of it
 
 
 def disk_reserve(environ: Mapping[str, str], disk: Path | None) -> int:
-    """Bytes below which a trial stops on the disk of this folder (None: of another machine).
+    """Returns the free bytes below which trials stop on the disk of this folder (None: another machine's disk).
 
-    Where the variable says nothing, or no size: 1 GB, and of a disk below 20 GB a twentieth.
+    Takes FTS_DISK_RESERVE, or without a valid size 1 GB, on a disk below 20 GB a twentieth of it.
     """
     try:
         return read_size(environ.get(RESERVE, ""), RESERVE)
@@ -34,7 +34,7 @@ def disk_reserve(environ: Mapping[str, str], disk: Path | None) -> int:
 
 
 def usual_reserve(disk: Path | None) -> int:
-    """Bytes."""
+    """Returns the default reserve in bytes."""
     try:
         return formatting.GB if disk is None else min(formatting.GB, capacity(disk) // SHARE_OF_DISK)
     except OSError:
@@ -42,18 +42,18 @@ def usual_reserve(disk: Path | None) -> int:
 
 
 def disk_low(disk: Path) -> int:
-    """Bytes below which a person is told, before trials stop."""
+    """Returns the free bytes below which the user is warned, before trials stop."""
     return 2 * disk_reserve(os.environ, disk)
 
 
-BEAT_S = 5.0  # a worker beats this often (fts.jobs.settings)
+BEAT_S = 5.0  # seconds between two heartbeats of a worker (fts.jobs.settings)
 SILENT_BEATS = 3
 
 
 def is_live(worker: Worker, now: float, silent_beats: int = SILENT_BEATS) -> bool:
-    """Its heartbeat is recent enough to believe that it works.
+    """Returns whether the worker's heartbeat is recent.
 
-    One ahead of the clock was beaten before the clock was set back: whoever lives has beaten again since.
+    A heartbeat in the future is older than a clock that was set back: a live worker would have sent another since.
     """
     if worker.status != "running" or worker.gone:
         return False
@@ -61,14 +61,14 @@ def is_live(worker: Worker, now: float, silent_beats: int = SILENT_BEATS) -> boo
 
 
 def silent_worker(snapshot: Snapshot, now: float) -> Worker | None:
-    """The one that beat last, if that is more than two heartbeats ago: dead, or kept from writing by a lock."""
+    """Returns the worker with the last heartbeat, if two are overdue: it is dead, or a lock blocks its writes."""
     crew = [worker for worker in snapshot.workers if worker.status == "running" and not worker.gone]
     latest = max(crew, key=lambda worker: worker.heartbeat_at, default=None)
     return latest if latest is not None and abs(now - latest.heartbeat_at) > 2 * BEAT_S else None
 
 
 def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
-    """How long each step took; where a study does not tell, the time since the one before."""
+    """Returns the seconds of each step; if the study does not report them, the time since the step before."""
     found, before = [], trial.started_at
     for epoch in epochs:
         found.append(epoch.seconds if epoch.seconds > 0 else max(epoch.at - before, 0.0))
@@ -77,7 +77,7 @@ def step_seconds(trial: Trial, epochs: Sequence[Epoch]) -> list[float]:
 
 
 def is_disk_low(snapshot: Snapshot) -> bool:
-    """A live worker has little more free than the reserve, below which its trials stop."""
+    """Returns whether a worker's disk has less free space than twice the reserve."""
     low = disk_low(Path(snapshot.path).parent)
     return any(sample.disk_free is not None and sample.disk_free < low for sample in snapshot.samples)
 
@@ -93,15 +93,15 @@ def running(snapshot: Snapshot) -> list[Job]:
     return _running((snapshot.jobs,), None, lambda: [job for job in snapshot.jobs if job.status is JobStatus.RUNNING])
 
 
-_waiting: Once[list[Job]] = Once()  # a look asks for them many times, and they may be thousands
+_waiting: Once[list[Job]] = Once()  # one screen asks many times, and there may be thousands of jobs
 _running: Once[list[Job]] = Once()
 
 
 def running_trials(snapshot: Snapshot, job: Job) -> list[Trial]:
-    """The trials of a job that run now, by number: several where its cell runs them side by side."""
+    """Returns the running trials of a job, by number; several if the job is parallel."""
     return [trial for trial in snapshot.trials if trial.job_id == job.id and trial.status is TrialStatus.RUNNING]
 
 
 def taken_slots(snapshot: Snapshot) -> int:
-    """Slots in which something runs: each job takes one, also between two trials, and each further trial another."""
+    """Counts the taken slots: each running job takes one, even between two trials, and each further trial one more."""
     return sum(max(1, len(running_trials(snapshot, job))) for job in running(snapshot))

@@ -1,4 +1,4 @@
-"""What waits for a decision of a person: failed and held cells, no progress, gaps, a finish that slipped, no worker."""
+"""Finds what needs the user's decision: failed and held cells, no progress, gaps, a slipped finish, no worker."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-LAUNCHES = 3  # of a command that failed in a row: it takes seconds to find out
-STUCK_EPOCHS = 5.0  # no epoch for this many times the usual one
+LAUNCHES = 3  # failed launches in a row before the user is told; they fail within seconds
+STUCK_EPOCHS = 5.0  # a trial is stuck after this many usual epoch times without an epoch
 STUCK_AT_LEAST_S = 15 * 60.0
-SLIPPED = 0.25  # of what was left when the end was last acknowledged
+SLIPPED = 0.25  # the slip, as a part of the time that was left when the user last acknowledged it
 SLIPPED_AT_LEAST_S = 5 * 60.0
 
 
 def _unreadable(snapshot: Snapshot) -> Iterator[Concern]:
-    """Rows that hold what no fts writes: shown as far as they can be read, and named."""
+    """Names rows with values that fts never writes; they are shown as far as they can be read."""
     if snapshot.unreadable:
         first, more = snapshot.unreadable[0], len(snapshot.unreadable) - 1
         reason = f"{first}{f' (and {more} more)' if more else ''}; `fts doctor` says what to do"
@@ -72,7 +72,7 @@ def decisions(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Conc
 
 
 def _slipped(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Concern]:
-    """The finish has slipped since this person last acknowledged it."""
+    """Reports a finish that has slipped since the user last acknowledged it."""
     found = slip(snapshot, now)
     if found is None or found.part <= SLIPPED:
         return
@@ -89,7 +89,7 @@ def _slipped(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[Conce
 
 
 def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
-    """A gap that nobody has acknowledged since."""
+    """Reports gaps that the user has not acknowledged."""
     seen = max((event.at for event in snapshot.events if event.verb == Verb.ACKNOWLEDGED), default=0.0)
     for gap in gaps(snapshot):
         if gap.end > seen:
@@ -100,7 +100,7 @@ def _slept(snapshot: Snapshot, now: float) -> Iterator[Concern]:
 
 
 def _nodes(snapshot: Snapshot) -> Iterator[Concern]:
-    """A node that is closed until a person has looked, and a launch command that starts no agent."""
+    """Reports quarantined nodes, which a person must release, and launch commands that start no agent."""
     seen = max((event.at for event in snapshot.events if event.verb == Verb.ACKNOWLEDGED), default=0.0)
     for node in snapshot.nodes if running(snapshot) else ():
         reason = clean(node.reason or "")
@@ -117,7 +117,9 @@ def _stuck(snapshot: Snapshot, now: float) -> Iterator[Concern]:
         epochs = [e for e in snapshot.epochs if e.trial_id == trial.id]
         if trial.status != "running" or len(epochs) < 3:
             continue
-        usual = sorted(step_seconds(trial, epochs)[1:])[len(epochs) // 2 - 1]  # the first one may include a resume
+        usual = sorted(step_seconds(trial, epochs)[1:])[
+            len(epochs) // 2 - 1
+        ]  # without the first, which may include a resume
         quiet = now - max(epochs[-1].at, _resumed_at(snapshot, trial))
         frozen = any(w.guard in GUARDED for w in snapshot.workers)
         if quiet > max(STUCK_AT_LEAST_S, STUCK_EPOCHS * usual) and not frozen:
@@ -127,7 +129,7 @@ def _stuck(snapshot: Snapshot, now: float) -> Iterator[Concern]:
 
 
 def _resumed_at(snapshot: Snapshot, trial: Trial) -> float:
-    """When it was last continued, as far as the journal reaches back."""
+    """Returns when the trial last resumed, or 0 if the journal does not reach back that far."""
     own = (e.at for e in reversed(snapshot.events) if e.trial_id == trial.id and e.verb == Verb.TRIAL_RESUMED)
     return next(own, 0.0)
 
@@ -149,5 +151,5 @@ def _nobody_works(snapshot: Snapshot, now: float, surface: Surface) -> Iterator[
 
 
 def _fine(n: int, what: str) -> str:
-    """`, 11 other cells fine`; nothing where there is no other."""
+    """Returns `, 11 other cells fine`, or nothing without other cells."""
     return f", {formatting.count(n, what)} fine" if n else ""

@@ -1,7 +1,7 @@
-"""What the studies of a snapshot say of themselves: axes, metrics, the word for a step; read from the database alone.
+"""Reads what a study declares about itself, from the database: axes, metrics, facts, its word for a step.
 
-So a monitor on another machine shows a study whose code it has never seen. What was not declared is taken from the
-jobs: an axis from their labels, its values in the order in which they were put in line.
+So a monitor on another machine can show a study without its code. Undeclared axes are taken from the labels of the
+jobs, with values in the order in which the jobs were enqueued.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 ARROWS = {Direction.MINIMIZE: "↓", Direction.MAXIMIZE: "↑"}
-SHORT = {"epoch": "ep"}  # where a step's word stands beside its number
+SHORT = {"epoch": "ep"}  # short words for a step, next to its number
 
 
 @dataclass(frozen=True)
 class Declared:
-    """One study."""
+    """The declaration of one study."""
 
     name: str
-    axes: tuple[Axis, ...] = ()  # with every value that occurs, in the order in which tables show them
+    axes: tuple[Axis, ...] = ()  # with every value that occurs, in the order of tables
     metrics: tuple[Metric, ...] = ()
     step: str = "epoch"
     facts: tuple[Fact, ...] = ()
 
     def fact(self, name: str) -> Fact:
-        """As declared, or as a fact is that nobody has declared."""
+        """Returns the declared fact, or a default one."""
         return next((fact for fact in self.facts if fact.name == name), Fact(name))
 
     def metric(self, name: str) -> Metric | None:
         return next((metric for metric in self.metrics if metric.name == name), None)
 
     def word(self, metric: str, direction: Direction | None) -> str:
-        """`AUC` where the study has a word of its own, else the metric's name and which way is better: `value ↓`."""
+        """Returns the study's label for a metric, `AUC`, else its name with the better direction: `value ↓`."""
         found = self.metric(metric)
         if found is not None and found.label:
             return found.label
         return metric if direction is None else f"{metric} {ARROWS[direction]}"
 
     def place(self, job: Job) -> tuple[int, ...]:
-        """Where a job stands on each axis, to sort by."""
+        """Returns the index of the job's value on each axis, as a sort key."""
         return tuple(_index(axis, job) for axis in self.axes)
 
     @property
     def short_step(self) -> str:
-        """`ep` of an epoch, else the study's own word."""
+        """Returns `ep` for epoch, else the study's own word."""
         return SHORT.get(self.step, self.step)
 
 
@@ -62,40 +62,40 @@ def _index(axis: Axis, job: Job) -> int:
 
 
 def declared(snapshot: Snapshot, study: str) -> Declared:
-    """What a study has declared, and what its jobs show beyond that."""
+    """Returns a study's declaration, completed from its jobs."""
     return _all(snapshot).get(study) or Declared(study)
 
 
 def of_job(snapshot: Snapshot, job: Job) -> Declared:
-    """The same by one of its jobs."""
+    """Returns the declaration of a job's study."""
     return declared(snapshot, job.study)
 
 
 def studies_of(snapshot: Snapshot) -> tuple[str, ...]:
-    """The studies that have jobs here, the oldest first."""
+    """Returns the names of the studies that have jobs, the oldest first."""
     return tuple(_all(snapshot))
 
 
 def metric_word(snapshot: Snapshot, job: Job) -> str:
-    """What the best value of a job is a value of: `AUC`, `loss`, `accuracy ↑`."""
+    """Returns the label of a job's metric: `AUC`, `loss ↓`, `accuracy ↑`."""
     return of_job(snapshot, job).word(job.metric, job.direction)
 
 
 def step_word(snapshot: Snapshot, job: Job | None) -> str:
-    """`ep`, or the word the study has for a step."""
+    """Returns the study's short word for a step, such as `ep`."""
     return SHORT["epoch"] if job is None else of_job(snapshot, job).short_step
 
 
 def steps_of(job: Job | None) -> int | None:
-    """The most steps a trial of the job may run; None: nobody said."""
+    """Returns the largest number of steps of a trial; None if unknown."""
     return None if job is None else job.steps
 
 
-SMALL = 9  # columns of `-3.215e-5`
+SMALL = 9  # width of `-3.215e-5`
 
 
 def shown(value: float | None, columns: int = 6, small: int = SMALL) -> str:
-    """A value of any metric in so many columns: 0.6841, 12.345, 1234.6; one below 0.1 in `small`: 0.03215, 3.215e-5."""
+    """Formats a metric's value in `columns` columns: 0.6841, 12.345; values below 0.1 in `small`: 0.03215, 3.215e-5."""
     if value is None or not math.isfinite(value):
         return formatting.score(value)
     if 0.0 < abs(value) < SMALLER:
@@ -109,11 +109,11 @@ def shown(value: float | None, columns: int = 6, small: int = SMALL) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-SMALLER = 0.1  # four decimals show less than four digits of such a value
+SMALLER = 0.1  # below this, four decimals show less than four significant digits
 
 
 def best_of(job: Job, columns: int = 6) -> str:
-    """The best value of a job; of several goals `front 7`, how many trials stand on it; `7` where that is too long."""
+    """Formats the best value of a job; with several goals the size of its front: `front 7`, or `7` if too long."""
     if len(job.goals) == 1:
         return shown(job.best_value, small=columns)
     if not job.front:
@@ -123,15 +123,15 @@ def best_of(job: Job, columns: int = 6) -> str:
 
 
 def short(value: float | None, columns: int = 6, small: int = SMALL) -> str:
-    """The same without the zero before the point."""
+    """Formats like `shown`, without the zero before the point."""
     less_than_one = value is not None and 0 <= value < 1
-    has_point = value is not None and LITTLE <= value < 1  # what is smaller has an exponent
+    has_point = value is not None and LITTLE <= value < 1  # smaller values have an exponent
     text = shown(value, columns + less_than_one, small + has_point)
     return text[1:] if text.startswith("0.") else text
 
 
 def brief(value: float | None) -> str:
-    """To three digits: .684, 1.045, 99.73."""
+    """Formats a value briefly: .684, 1.045, 99.73."""
     return short(value, 4 if value is not None and 0 <= value < 1 else 5, 7)
 
 
@@ -139,7 +139,7 @@ def brief(value: float | None) -> str:
 
 
 def _all(snapshot: Snapshot) -> Mapping[str, Declared]:
-    """By name; worked out once for a snapshot, because a screen asks for it in every line."""
+    """Returns all declarations by study name; computed once per snapshot, because a screen asks in every line."""
     return _known((snapshot.jobs, snapshot.studies), None, lambda: _read_all(snapshot))
 
 
@@ -154,7 +154,7 @@ def _read_all(snapshot: Snapshot) -> dict[str, Declared]:
 
 
 def read(name: str, record: StudyRecord | None, jobs: Sequence[Job]) -> Declared:
-    """From the stored declaration, with what its jobs show beyond that; what no fts writes is left out."""
+    """Builds the declaration from the stored record and the jobs; skips entries that fts never writes."""
     found = record.declaration if record is not None else {}
     axes = [
         Axis(_text(each["name"]), _text(each.get("label")), tuple(_list(each.get("values"))))
@@ -193,7 +193,7 @@ def read(name: str, record: StudyRecord | None, jobs: Sequence[Job]) -> Declared
 
 
 def _with_values(axis: Axis, jobs: Iterable[Job]) -> Axis:
-    """Those declared, then the numbers that occur, sorted, then the texts in the order of their jobs."""
+    """Adds values that occur in jobs to those declared: numbers sorted, then texts in job order."""
     seen = dict.fromkeys(job.labels[axis.name] for job in jobs if axis.name in job.labels)
     more = [value for value in seen if value not in axis.values]
     numbers = sorted(value for value in more if isinstance(value, int | float))

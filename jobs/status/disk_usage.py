@@ -1,4 +1,4 @@
-"""Adds up what checkpoints weigh and how much of it `fts gc` would free: looked up only while a disk is full."""
+"""Adds up the bytes of checkpoints, and how many `fts gc` would free; used only while a disk is full."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class Kept:
     """Bytes of checkpoints below the study's folder."""
 
     all: int
-    freed: int  # of them, by `fts gc`: those of trials that have ended
+    freed: int  # the part that `fts gc` would free: checkpoints of ended trials
 
 
 def kept(study: Path, trials: Iterable[Trial]) -> Kept:
-    """Of the study in a folder; `trials` are those of a snapshot, which knows every live one."""
+    """Adds up the checkpoints of the study in a folder; `trials` must include every live trial."""
     live = {(trial.job_id, trial.number) for trial in trials if trial.status in LIVE}
     found = [(name in live, size) for name, size in _checkpoints(study / "trials")]
     return Kept(sum(size for _, size in found), sum(size for is_live, size in found if not is_live))
 
 
 def _checkpoints(root: Path) -> Iterator[tuple[tuple[int, int], int]]:
-    """((job, trial number), bytes) of each trial's checkpoints; what cannot be read weighs nothing."""
+    """Yields ((job id, trial number), bytes) of each trial's checkpoints; unreadable files count 0."""
     for folder in root.glob("*/trial_*/checkpoint"):
         job = folder.parent.parent.name.partition("_")[0]  # 00006_phase6a_20M_h5: spec.trial_folder
         trial = folder.parent.name.removeprefix("trial_")
@@ -45,6 +45,6 @@ def _bytes(folder: Path) -> int:
         for name in names:
             try:
                 total += (Path(path) / name).lstat().st_size
-            except OSError:  # removed meanwhile: that is what the reader hopes for
+            except OSError:  # removed meanwhile
                 continue
     return total

@@ -1,4 +1,4 @@
-"""Says which workers were asked to leave, by whom, and when they will be gone."""
+"""Says which workers were asked to stop, by whom, and when they will have stopped."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LEAVES = {
 
 
 def draining(snapshot: Snapshot) -> list[Worker]:
-    """The workers that still run and were asked to leave, however they were asked."""
+    """Returns the running workers that were asked to stop, by drain or stop."""
     return [w for w in snapshot.workers if w.status == "running" and not w.gone and w.asked in LEAVES]
 
 
 def header(snapshot: Snapshot, seconds_left: Mapping[int, float], now: float) -> str:
-    """`DRAINING 08:41`; `DRAINING 1 of 2` while another worker stays; empty: no worker was asked to leave."""
+    """Returns `DRAINING 08:41`, or `DRAINING 1 of 2 08:41` if other workers stay; empty if none was asked to stop."""
     crew = draining(snapshot)
     if not crew:
         return ""
@@ -38,14 +38,14 @@ def header(snapshot: Snapshot, seconds_left: Mapping[int, float], now: float) ->
 
 
 def sentence(snapshot: Snapshot, worker: Worker, now: float) -> str:
-    """`worker 2 stops after its trial, asked by you@spark at 08:14`."""
+    """Returns `worker 2 stops after its trial, asked by you@spark at 08:14`."""
     told = f"worker {worker.id} {'stays' if worker.asked is None else LEAVES[worker.asked]}"
     event = asked_by(snapshot, worker)
     return told if event is None else f"{told}, asked by {event.who} at {formatting.when(event.at, now)}"
 
 
 def asked_by(snapshot: Snapshot, worker: Worker) -> Event | None:
-    """The event that tells who asked a worker for what it is asked now; None where the journal begins later."""
+    """Returns the event of the worker's current request to stop; None if the journal begins later."""
     return None if worker.asked is None else _asked(snapshot, worker.id, worker.asked)
 
 
@@ -59,7 +59,7 @@ def _asked(snapshot: Snapshot, worker_id: int, order: str) -> Event | None:
 
 
 def how_it_left(snapshot: Snapshot, worker: Worker) -> str:
-    """How a worker that has stopped came to: drained, stopped by Ctrl-C, by SIGTERM, by you@spark; or just stopped."""
+    """Says why a worker stopped: drained, stopped by Ctrl-C, by SIGTERM, by you@spark; or only `stopped`."""
     told = (e for e in reversed(snapshot.events) if e.verb == Verb.WORKER_STOPPED and e.who == f"worker {worker.id}")
     event = next(told, None)
     order = worker.asked or (event.data.get("asked") if event is not None else None)
@@ -75,13 +75,13 @@ def how_it_left(snapshot: Snapshot, worker: Worker) -> str:
 
 
 SIGNAL = re.compile(r"(SIG[A-Z0-9]+) to process \d+")  # as the worker records a signal
-SIGNALS = {"SIGINT": "Ctrl-C", "SIGHUP": "the end of its terminal"}  # others by their names
+SIGNALS = {"SIGINT": "Ctrl-C", "SIGHUP": "the end of its terminal"}  # other signals keep their names
 
 
 def drained_at(snapshot: Snapshot, seconds_left: Mapping[int, float]) -> float | None:
-    """The latest end of what the draining workers still do, seconds since the epoch; None: it cannot be said.
+    """Returns when the last draining worker will stop, in seconds since the epoch; None if unknown.
 
-    `seconds_left` is the forecast of each job, for workers that finish theirs.
+    `seconds_left` is the forecast by job id, for workers that finish their job first.
     """
     ends = []
     for worker in draining(snapshot):
@@ -105,10 +105,10 @@ def _end(snapshot: Snapshot, worker: Worker, job: Job, seconds_left: Mapping[int
 
 
 def latest_end(snapshot: Snapshot, trial: Trial) -> float | None:
-    """When a running trial has had all its epochs, seconds since the epoch; early stopping may come before."""
+    """Returns when a running trial will have run all its epochs, in seconds since the epoch; it may stop earlier."""
     job = next((job for job in snapshot.jobs if job.id == trial.job_id), None)
     seconds = step_seconds(trial, [epoch for epoch in snapshot.epochs if epoch.trial_id == trial.id])
     if not seconds or job is None or job.steps is None:
         return None
-    usual = sorted(seconds)[len(seconds) // 2]  # one of them may hold the time in which it was interrupted
+    usual = sorted(seconds)[len(seconds) // 2]  # median: one may include an interruption
     return snapshot.taken_at + max(0, job.steps - trial.epochs) * usual

@@ -1,4 +1,4 @@
-"""What the verbs of the event journal mean to a reader who was away: groups of them, and the latest of a group."""
+"""Groups the verbs of the event journal by their meaning to a reader, and finds pauses and waits in the journal."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ CLAIMED = frozenset({Verb.CLAIMED})
 FINISHED = frozenset({Verb.FINISHED})
 FAILED = frozenset({Verb.FAILED, Verb.PARKED})
 RETRIED = frozenset({Verb.RETRIED})
-RELEASED = frozenset({Verb.RELEASED, Verb.PAUSED, Verb.CANCELLED, Verb.HELD})  # stops running without an end
+RELEASED = frozenset({Verb.RELEASED, Verb.PAUSED, Verb.CANCELLED, Verb.HELD})  # stopped running, but did not end
 TRIAL_ENDED = frozenset({Verb.TRIAL_COMPLETE, Verb.TRIAL_PRUNED, Verb.TRIAL_FAILED})
 NEW_BEST = frozenset({Verb.NEW_BEST})
 WORKER_LOST = frozenset({Verb.WORKER_LOST})
-TRIAL_RESTARTED = frozenset({"trial_restarted"})  # its process died or was ended, and goes on from a checkpoint
+TRIAL_RESTARTED = frozenset({"trial_restarted"})  # its process died or was killed; it continues from a checkpoint
 WAITS = frozenset({"waits"})  # a trial waits for memory, or for the machine to recover from a fault
-GUARDED = ("frozen", "cooling")  # states of the guard in which nothing trains
-# What a reader of the Queue screen wants to see; the rest is on screen 7.
+GUARDED = ("frozen", "cooling")  # states of the guard in which no trial trains
+# Events on the Queue screen; screen 7 has all.
 NEWSWORTHY = (
     frozenset(Verb) - {Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_FACTS, Verb.PRUNED_ROWS} | TRIAL_RESTARTED
 )
 
 
 def is_guard_on(event: Event) -> bool:
-    """The guard stopped the work."""
+    """Returns whether the guard paused the work with this event."""
     return event.verb == Verb.GUARD and event.data.get("new") in GUARDED
 
 
 def is_guard_off(event: Event) -> bool:
-    """The guard let the work go on."""
+    """Returns whether the guard let the work continue with this event."""
     return event.verb == Verb.GUARD and event.data.get("new") not in GUARDED
 
 
 def guard_since(events: Iterable[Event], worker: Worker) -> float | None:
-    """When the guard's present pause of a worker began, if the journal reaches that far back."""
+    """Returns when the guard's current pause of a worker began; None if the journal does not show it."""
     began: float | None = None
     for event in events:
         if event.data.get("worker_id", worker.id) != worker.id:
@@ -50,8 +50,8 @@ def guard_since(events: Iterable[Event], worker: Worker) -> float | None:
 
 
 def waiting_since(events: Sequence[Event], job: Job) -> Event | None:
-    """The event with which the trial of a running job began to wait; None: nothing tells that it still does."""
-    of_trials: dict[int | None, Event] = {}  # the latest of each
+    """Returns the event with which a trial of a running job began to wait; None if none waits."""
+    of_trials: dict[int | None, Event] = {}  # latest event by trial id
     for event in (event for event in reversed(events) if event.job_id == job.id):
         if event.verb in CLAIMED:
             break

@@ -1,4 +1,4 @@
-"""Answers why a job is not running, from the same predicate that schedules, and from who could run it."""
+"""Explains why a job is not running, with the scheduler's own predicate and the state of the workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def why(job: Job, snapshot: Snapshot) -> list[str]:
-    """Sentences, the deciding one first. A running job says with whom it runs and until when."""
+    """Returns sentences, the deciding one first. For a running job: which worker runs it and until when."""
     now = snapshot.taken_at
     name = f"job {job.id} ({naming.cell_name(job)})"
     if job.status is JobStatus.RUNNING:
@@ -41,7 +41,7 @@ def _running(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         told.append(
             f"its lease ends in {formatting.spell(left)}"
             if left > 0
-            else f"its lease ran out {formatting.spell(-left)} ago: the next worker that looks takes it over"
+            else f"its lease ran out {formatting.spell(-left)} ago: another worker may take it over now"
         )
     if worker is not None and not died:
         if worker.asked:
@@ -57,9 +57,9 @@ def _running(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
 
 
 def _whether_it_runs(job: Job, name: str, snapshot: Snapshot, died: bool) -> str:
-    """Its worker may have died, or its trial may wait."""
+    """Says whether a job recorded as running does run: its worker may have died, or its trial may wait."""
     if died:
-        takes = "a worker started on its machine takes over the job at once"
+        takes = "a new worker on its machine takes over the job at once"
         return f"{name} is not running: worker {job.worker_id} has died; {takes}"
     wait = waiting_since(snapshot.events, job)
     if wait is None:
@@ -68,13 +68,13 @@ def _whether_it_runs(job: Job, name: str, snapshot: Snapshot, died: bool) -> str
 
 
 def _side_by_side(job: Job, snapshot: Snapshot) -> str:
-    """How many of its trials run at once, and what keeps the next one."""
+    """Says how many trials of a parallel job run at once, and what the next one waits for."""
     live = running_trials(snapshot, job)
     if not live:
         return f"up to {job.parallel} of its trials may run at once"
     named = ", ".join(f"t{trial.number}" for trial in live)
     told = f"{len(live)} of at most {job.parallel} trials at once: {named}"
-    ahead = live[-1].number + 1 - job.parallel  # the last trial that the next one knows
+    ahead = live[-1].number + 1 - job.parallel  # the latest result that the next trial must know
     if ahead >= live[0].number and len(live) < job.parallel:
         told += f"; t{live[-1].number + 1} knows t{ahead}, so it starts when t{live[0].number} has ended"
     return told
@@ -85,7 +85,7 @@ def _ended(job: Job) -> list[str]:
 
 
 def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
-    """Nothing forbids it to start: who is before it, and who could take it."""
+    """Explains a job that may start: how many jobs are before it, and which workers could take it."""
     ahead = [other for other in runnable(snapshot) if (other.rank, other.id) < (job.rank, job.id)]
     live = [worker for worker in snapshot.workers if is_live(worker, now)]
     free = sum(worker.slots for worker in takers(live)) - taken_slots(snapshot)
@@ -116,18 +116,18 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
 
 
 def takers(workers: Sequence[Worker]) -> list[Worker]:
-    """The workers that still take jobs."""
+    """Returns the workers that still take jobs."""
     return [worker for worker in workers if worker.asked is None]
 
 
 def runnable(snapshot: Snapshot) -> list[Job]:
-    """Jobs that a free slot would start now and train: without those that the next worker marks failed."""
+    """Returns jobs that a free slot would start and run now, without those that the next worker would mark failed."""
     context = QueueContext(snapshot.queue_paused, snapshot.queue_paused_reason)
     return [job for job in conditions.runnable(snapshot) if runnable_reason(job, context) is None]
 
 
 def _silent(snapshot: Snapshot, now: float) -> list[str]:
-    """The last one that worked, and since when it is quiet."""
+    """Names the worker with the last heartbeat, and how long ago that was."""
     quiet = [worker for worker in snapshot.workers if worker.status == "running"]
     if not quiet:
         return []

@@ -1,9 +1,9 @@
-"""Says when the queue will be done, with an honest interval and its own record: how often past intervals held.
+"""Forecasts when the queue will be done, with an 80 % interval and how often past intervals were right.
 
-Seconds per trial come from the cell itself once it has a few trials, else from those of its budget that ran; a budget
-nobody has run yet is scaled from those that did, with a wide interval. The record is a back-test: each finished cell is
-predicted as it would have been at its start, from what had ended by then, and counted as held when its real duration
-lies inside the 80 % interval. Paused time and time without a worker are excluded.
+Seconds per trial come from the cell itself once it has a few trials, else from cells of the same budget. A budget that
+has not run yet is scaled from other budgets, with a wide interval. The record is a back-test: each finished cell is
+predicted from what had ended before its start, and counted as right if its real duration was inside the 80 % interval.
+Paused time and time without a worker are excluded.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from fts.state.values import Job, JobStatus, SeenForecast, Snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Hours per cell of 50 trials of the earlier scripts (median of what it really took): only their ratios are used.
+# Median hours per cell of 50 trials in the earlier scripts; only their ratios are used.
 COST = {"tiny": 0.01, "2M": 0.37, "20M": 1.6, "200M": 13.0, "2B": 40.0}
-SD_UNSEEN = 0.9  # of log seconds per trial, scaled from another budget: the earlier estimates missed by 2-6x
-SD_ONE = 0.35  # one cell of the same budget seen
+# Standard deviations of log seconds per trial:
+SD_UNSEEN = 0.9  # scaled from another budget; the earlier estimates were wrong by factors of 2 to 6
+SD_ONE = 0.35  # from one cell of the same budget
 SD_LEAST = 0.15
 SD_TRIAL = 0.5  # between trials of one cell, by shape and early stopping; 0.34 to 0.60 in five real 2M cells
-SD_MACHINE = 0.2  # of all trials left together: neighbours come and go; six real cells slowed down by 1.4 to 1.8
-SD_PRUNED = 1.0  # the same with a pruner, which ends some after one epoch; 0.66 to 1.06 in nine real 2M cells
-BEGINNING = 11  # later trials for which a pruned search's first ones cost, since nobody is there to prune them by
-PRUNED = 0.18  # of an unpruned trial's epochs: a later trial of a pruned search; both of replays of 300 real 2M curves
-SD_STRETCH = 0.3  # for each factor e between limits: early stopping ends most trials before a higher one
-FEW = 3  # trials of its own from which a cell is judged by them
-Z80 = 1.2816  # 80 % of a normal distribution lies within
+SD_MACHINE = 0.2  # shared by all trials left: other load on the machine; six real cells slowed down by 1.4 to 1.8
+SD_PRUNED = 1.0  # as SD_TRIAL with a pruner, which ends some after one epoch; 0.66 to 1.06 in nine real 2M cells
+# Both from replays of 300 real 2M curves:
+BEGINNING = 11  # extra cost of the first trials of a pruned search, which nothing can prune, in later trials
+PRUNED = 0.18  # epochs of a later trial of a pruned search, as a part of an unpruned trial's
+SD_STRETCH = 0.3  # per factor e between epoch limits: early stopping ends most trials before a higher limit
+FEW = 3  # ended trials after which a cell is judged by its own
+Z80 = 1.2816  # 80 % of a normal distribution is within this many standard deviations
 
 
 @dataclass(frozen=True)
 class TrialPace:
-    """Seconds per trial of a budget, and how sure that is."""
+    """Seconds per trial of a budget, and the standard deviation of their logarithm."""
 
     seconds: float
     sd_log: float
@@ -46,17 +48,17 @@ class TrialPace:
 
 @dataclass(frozen=True)
 class Forecast:
-    """When it is done. Times are seconds since the epoch; None: no history to judge by."""
+    """When the work will be done. Times are seconds since the epoch; None without any history."""
 
     finish_at: float | None
     low: float | None  # 80 % interval
     high: float | None
-    held: int  # past intervals that contained the truth
-    judged: int  # past intervals in all
-    seconds_left: dict[int, float]  # by job id, until *its* end; absent: unknown or not going to run
+    held: int  # number of past intervals that contained the true end
+    judged: int  # number of past intervals
+    seconds_left: dict[int, float]  # by job id: seconds until that job's end; absent: unknown or will not run
 
     def later(self, seconds: float) -> Forecast:
-        """The same work so many seconds later, while nothing of it was done: only the times move."""
+        """Returns the forecast moved by so many seconds in which no work was done."""
         if self.finish_at is None or self.low is None or self.high is None or not seconds:
             return self
         low, high = self.low + seconds, self.high + seconds
@@ -64,36 +66,36 @@ class Forecast:
 
     @property
     def half_width_s(self) -> float | None:
-        """Half of the interval, for `±9h`."""
+        """Half the width of the interval, for `±9h`."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
     @property
-    def finish_said(self) -> float | None:
-        """The end as it is told, to no more digits than it is worth."""
+    def finish_rounded(self) -> float | None:
+        """The end as it is shown: rounded according to its interval."""
         return None if self.finish_at is None else honest(self.finish_at, self.half_width_s or 0.0)
 
     @property
     def record(self) -> str:
-        """`8 of 9 past forecasts held`: the cell ended within its 80 % interval."""
+        """Returns `8 of 9 past forecasts right`: those cells ended within their 80 % interval."""
         if not self.judged:
             return "no past forecast yet"
         return f"{self.held} of {count(self.judged, 'past forecast')} right"
 
 
 def forecast(snapshot: Snapshot, now: float) -> Forecast:
-    """The forecast for every job that is running or may run."""
+    """Returns the forecast for all jobs that are running or may run."""
     held, judged = track_record(snapshot.jobs, snapshot.worked)
     return _forecast(snapshot, snapshot.jobs, now, held, judged)
 
 
 def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, judged: int) -> Forecast:
-    """Of `jobs`, with the workers and the history of the whole snapshot."""
+    """Forecasts `jobs` with the workers and the history of the whole snapshot."""
     slots = slots_of(snapshot)
     ends: dict[int, float] = {}
     free = [0.0] * slots  # seconds until each slot is free
-    spread: dict[str, float] = {}  # seconds of standard deviation, summed where an error is shared: within a budget
+    spread: dict[str, float] = {}  # standard deviation in s; summed within a budget, where cells share the error
     unknown = False
-    paces: dict[tuple[str, int | None, bool], TrialPace | None] = {}  # of thousands of jobs in line few differ in these
+    paces: dict[tuple[str, int | None, bool], TrialPace | None] = {}  # cached: thousands of jobs share few of these
     for job in jobs:
         if job.status is JobStatus.RUNNING or is_waiting(job):
             own = own_pace(job, now, snapshot.worked)
@@ -103,7 +105,7 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
                 paces[asked] = pace_of(pool, snapshot.jobs, now, snapshot.worked, *asked[1:])
             pace = own or paces[asked]
             if pace is None:
-                unknown = unknown or job.kind == "cell"  # baselines take seconds and make no forecast impossible
+                unknown = unknown or job.kind == "cell"  # baselines take seconds: the forecast is possible without them
                 continue
             seconds = _seconds_left(job, pace)
             ends[job.id] = placed(free, job.parallel, seconds)
@@ -118,9 +120,9 @@ def _forecast(snapshot: Snapshot, jobs: Sequence[Job], now: float, held: int, ju
 
 
 def placed(free: list[float], parallel: int, seconds: float) -> float:
-    """Puts a cell on the slots that are free first, and says when it ends; `free` has the seconds until each is free.
+    """Places a cell on the slots that are free first; returns its end. Updates `free`: seconds until a slot is free.
 
-    A pace is that of the whole cell: its trials run side by side.
+    `seconds` is the time of the whole cell: its parallel trials are included.
     """
     taken = sorted(range(len(free)), key=free.__getitem__)[: min(parallel, len(free))]
     end = max(free[slot] for slot in taken) + seconds
@@ -130,28 +132,28 @@ def placed(free: list[float], parallel: int, seconds: float) -> float:
 
 
 def slots_of(snapshot: Snapshot) -> int:
-    """Jobs that run at once; one where no worker is there to say."""
+    """Returns the number of slots of all running workers; 1 without a worker."""
     return max(sum(worker.slots for worker in snapshot.workers if worker.status == "running"), 1)
 
 
-# ---------------------------------------------------------------- what was said before
+# ---------------------------------------------------------------- the forecast that the user has seen
 
 
 @dataclass(frozen=True)
 class Slip:
-    """How much later the same work will be done than a person was told."""
+    """How much later the same work will be done than in the forecast that the user has seen."""
 
     then: SeenForecast
-    finish_at: float  # of the work that `then` was about, as it looks now
-    part: float  # of what was left then: 0.33 is a third longer
-    cause: str  # what has changed, in words; empty: nothing but time without work
+    finish_at: float  # present forecast for the same work
+    part: float  # slip as a part of the time that was left then: 0.33 is a third longer
+    cause: str  # what has changed; empty if only time without work has passed
 
 
-JOBS_REMEMBERED = 5000  # of a forecast; they stand in the event that keeps it
+JOBS_REMEMBERED = 5000  # most job ids of a forecast that are stored in its event
 
 
-def told(snapshot: Snapshot) -> SeenForecast | None:
-    """What someone who looks at this snapshot is told about the end, to be kept when they acknowledge it."""
+def seen_forecast(snapshot: Snapshot) -> SeenForecast | None:
+    """Returns the forecast that this snapshot shows to the user, to be stored when they acknowledge it."""
     found = _forecast(snapshot, snapshot.jobs, snapshot.taken_at, 0, 0)
     if found.finish_at is None:
         return None
@@ -165,7 +167,7 @@ def told(snapshot: Snapshot) -> SeenForecast | None:
 
 
 def slip(snapshot: Snapshot, now: float) -> Slip | None:
-    """The slip since `snapshot.seen`; None without such a forecast, or when its work has ended or cannot be judged."""
+    """Returns the slip since `snapshot.seen`; None without such a forecast, or if its work has ended or is unknown."""
     then = snapshot.seen
     if then is None or then.finish_at <= then.taken_at:
         return None
@@ -177,7 +179,7 @@ def slip(snapshot: Snapshot, now: float) -> Slip | None:
 
 
 def _same_work(jobs: Iterable[Job], then: SeenForecast) -> list[Job]:
-    """The jobs of that forecast, without trials that were asked for since."""
+    """Returns the jobs of that forecast, without trials that were added since."""
     known, same = set(then.jobs), []
     for job in jobs:
         wanted = then.trials.get(job.id, job.trials_wanted)
@@ -201,7 +203,7 @@ def _cause(snapshot: Snapshot, then: SeenForecast, now: float) -> str:
 
 
 def as_data(seen: SeenForecast) -> dict[str, object]:
-    """The forecast as the event of an acknowledgement keeps it."""
+    """Converts the forecast to the data of an acknowledgement event."""
     return dataclasses.asdict(seen) | {"jobs": list(seen.jobs)}
 
 
@@ -209,7 +211,7 @@ def as_data(seen: SeenForecast) -> dict[str, object]:
 
 
 def own_pace(job: Job, now: float, worked: Mapping[int, float] | None = None) -> TrialPace | None:
-    """Seconds per trial of a cell from its own trials, once a few have ended: other cells search other shapes."""
+    """Returns the pace of a cell from its own trials once FEW have ended, because other cells search other shapes."""
     ended = trials_ended(job)
     so_far = _so_far(job, now, worked or {}) if ended >= FEW else None
     if so_far is None:
@@ -227,13 +229,12 @@ def pace_of(
     epochs: int | None = None,
     pruned: bool | None = None,
 ) -> TrialPace | None:
-    """Seconds per trial of a budget from what `jobs` show by `now`; None without any history.
+    """Returns the pace of a budget from the history of `jobs` until `now`; None without any history.
 
-    `worked` holds the seconds of training of jobs that were interrupted: a night on hold makes no trial slower. With
-    `epochs`, the most a trial may run, the trials of cells with another limit are scaled to it, and with `pruned`,
-    whether there is a pruner, those of searches with or without one; the interval widens.
+    `worked` has the worked seconds of interrupted jobs, so that a night on hold makes no trial slower. With `epochs`
+    (epoch limit) and `pruned` (has a pruner), trials of cells with other settings are scaled; that widens the interval.
     """
-    began: dict[str, list[Job]] = {}  # of thousands in line few have begun, and only those tell anything
+    began: dict[str, list[Job]] = {}  # only started jobs have a history; they are few of thousands
     for job in jobs:
         if job.started_at is not None:
             began.setdefault(pool_of(job), []).append(job)
@@ -251,31 +252,31 @@ def pace_of(
 
 
 def pool_of(job: Job) -> str:
-    """The jobs whose trials take about as long: those of one budget, or of a study that has no such axis."""
+    """Returns the name of the group of jobs with similar trials: the budget, or the study if it has no such axis."""
     return job.budget or job.study
 
 
 def epochs_of(job: Job) -> int | None:
-    """The most epochs a trial of the job may run."""
+    """Returns the largest number of epochs of a trial."""
     return steps_of(job)
 
 
 def is_pruned(job: Job) -> bool:
-    """Whether a pruner ends its trials as early as it did where PRUNED was measured.
+    """Returns whether the job's pruner ends trials as early as PRUNED says, which was measured on the flagship only.
 
-    A function may ask for no pruning at all, or late: its trials are taken to last as long as those that have ended.
+    A function may check for pruning late or never, so its next trials are assumed to take as long as those that ended.
     """
     return bool(job.budget and job.spec.get("pruner", "none") != "none")
 
 
-JUDGED = 100  # finished cells; every look judges them again
+JUDGED = 100  # most finished cells in the back-test
 
 
 def track_record(jobs: Sequence[Job], worked: Mapping[int, float] | None = None) -> tuple[int, int]:
-    """(held, judged) of the back-test over the latest finished cells, those that had any history at their start."""
+    """Back-tests the latest finished cells that had a history at their start; returns (held, judged)."""
     done = [job for job in jobs if job.status is JobStatus.DONE and job.started_at and job.ended_at]
     spent = {job.id: worked[job.id] for job in done if job.id in worked} if worked else {}
-    global _latest  # until another cell is done: of thousands it takes a quarter of a second
+    global _latest  # cached until another cell is done: with thousands of cells this takes 0.25 s
     of, known, found = _latest
     if known != spent or [*map(id, of)] != [*map(id, done)]:
         found = _judge(done, spent)
@@ -305,13 +306,13 @@ def _seconds_left(job: Job, pace: TrialPace) -> float:
     remaining = max(job.trials_wanted - trials_ended(job), 0)
     seconds = remaining * pace.seconds
     if job.status is JobStatus.RUNNING and remaining:
-        running = min(job.parallel, remaining)  # each is, on average, half done
+        running = min(job.parallel, remaining)  # each is half done on average
         seconds = max(seconds - running * pace.seconds / 2, pace.seconds * 0.1)
     return seconds
 
 
 def _took(job: Job, until: float, worked: Mapping[int, float]) -> float:
-    """Seconds of work: those of its training where it was interrupted, else all from its start."""
+    """Returns the worked seconds of a job: recorded ones if it was interrupted, else the time since its start."""
     assert job.started_at is not None
     return worked[job.id] if job.id in worked else until - job.started_at
 
@@ -319,7 +320,7 @@ def _took(job: Job, until: float, worked: Mapping[int, float]) -> float:
 def _paces(
     jobs: Sequence[Job], now: float, worked: Mapping[int, float], epochs: int | None, pruned: bool | None
 ) -> list[tuple[float, float]]:
-    """(seconds per trial, how far they were stretched) of each job that ran long enough to tell."""
+    """Returns (scaled seconds per trial, scale factor) of each job with a history."""
     paces = []
     for job in jobs:
         so_far = _so_far(job, now, worked)
@@ -335,7 +336,7 @@ def _paces(
 
 
 def _so_far(job: Job, now: float, worked: Mapping[int, float]) -> float | None:
-    """Seconds per trial of what has run of a cell; None while there is nothing to tell them by."""
+    """Returns the mean seconds per trial of a cell so far; None without an ended trial."""
     ended = trials_ended(job)
     if not ended or job.started_at is None or job.kind != "cell":
         return None
@@ -345,7 +346,7 @@ def _so_far(job: Job, now: float, worked: Mapping[int, float]) -> float | None:
 
 
 def _to_its_end(job: Job) -> float:
-    """Seconds per trial of the whole cell, as a part of those so far: the first trials of a pruned search cost more."""
+    """Returns mean trial time of the whole cell / mean so far; below 1 for pruned searches, which start slowly."""
     ended = trials_ended(job)
     if not is_pruned(job) or ended >= job.trials_wanted:
         return 1.0
@@ -353,15 +354,16 @@ def _to_its_end(job: Job) -> float:
 
 
 def _later(ended: int) -> float:
-    """Seconds of a further trial of a pruned search, of those per trial so far: .2 after 3, .5 after 10, .8 after 40.
+    """Returns the cost of the next trial of a pruned search, as a part of the mean so far: .2 after 3, .5 after 10,
+    .8 after 40 trials.
 
-    A search that has cost c (n + BEGINNING) after n trials costs c for the next one.
+    Model: n trials have cost c (n + BEGINNING), so the next one costs c.
     """
     return ended / (ended + BEGINNING)
 
 
 def worth_of_pruned(trials: int, had: int = 0) -> float:
-    """The work of a pruned search's next trials up to `trials`, after `had` of them, in unpruned trials."""
+    """Returns the work of a pruned search from trial `had` to `trials`, in units of unpruned trials."""
     beginning = 0 if had else BEGINNING
     return min(PRUNED * (trials - had + beginning), float(trials - had))
 

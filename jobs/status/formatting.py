@@ -1,4 +1,4 @@
-"""Words, numbers and glyphs the glance, the command line and the monitor share: one way to say each thing."""
+"""Formats numbers, times, sizes, glyphs and columns for the status, the command line and the monitor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATEST = 253_402_214_400.0  # the end of year 9999
 MB, GB = 1 << 20, 1 << 30  # bytes
 
 
-# One column each; 4.4 of the monitor's specification. Colour and word always stand beside the glyph.
+# One column each; section 4.4 of the monitor's specification. A colour and a word always accompany the glyph.
 GLYPHS: dict[str, str] = {
     JobStatus.QUEUED: "◌",
     JobStatus.RUNNING: "►",
@@ -40,7 +40,7 @@ TROUGH = "·"
 
 
 def glyph_of(status: str) -> str:
-    """The one character of a job's or trial's state."""
+    """Returns the character for a job's or trial's state."""
     return GLYPHS[status]
 
 
@@ -58,9 +58,9 @@ _ASCII = {
 
 
 def speaks_utf8(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the reader's locale can show more than ASCII.
+    """Returns whether the user's locale can show more than ASCII.
 
-    Python turns the C locale into C.UTF-8 before we can look, so LANG=C is asked for by name.
+    Python turns the C locale into C.UTF-8 before this code runs, so the variables are checked for C.
     """
     chosen = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     if chosen == "C.UTF-8" and not environ.get("LC_ALL"):
@@ -71,7 +71,7 @@ def speaks_utf8(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def to_ascii(text: str) -> str:
-    """The same columns in plain ASCII: each glyph becomes its ASCII twin, braille the height of its dots."""
+    """Replaces each glyph by ASCII of the same width; braille becomes a character of about the same height."""
     return text if text.isascii() else "".join(map(_ascii_char, text))
 
 
@@ -85,7 +85,7 @@ def _ascii_char(char: str) -> str:
 
 
 def _braille_as_ascii(dots: int) -> str:
-    """Blank, or one of ' - _ by the mean height of the dots that are set (bit order of Unicode braille)."""
+    """Returns a blank, or one of ' - _ by the mean height of the dots that are set (bit order of Unicode braille)."""
     rows = [row for bit, row in enumerate((0, 1, 2, 0, 1, 2, 3, 3)) if dots >> bit & 1]
     if not rows:
         return " "
@@ -100,12 +100,12 @@ ENDED = (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 def trials_ended(job: Job) -> int:
-    """Trials that count towards the number wanted."""
+    """Returns the number of ended trials, which count towards trials_wanted."""
     return job.trials_ended
 
 
 def without_best(job: Job) -> str:
-    """Why a job has no best trial: `no complete trial yet`; of one that has ended, what became of its trials."""
+    """Says why a job has no best trial: `no complete trial yet`, or for an ended job how its trials ended."""
     if job.status not in ENDED:
         return "no complete trial yet"
     if not trials_ended(job):
@@ -126,7 +126,7 @@ def without_best(job: Job) -> str:
 
 
 def left(seconds: float | None) -> str:
-    """Time to go in at most five characters: 45s, 41m, 6h12, 17h, 2d4h, 31d; a dash when unknown."""
+    """Formats the remaining time in at most five characters: 45s, 41m, 6h12, 17h, 2d4h, 31d; a dash when unknown."""
     if seconds is None or not math.isfinite(seconds):
         return "—"
     seconds = max(seconds, 0)
@@ -146,7 +146,7 @@ def left(seconds: float | None) -> str:
 
 
 def spell(seconds: float) -> str:
-    """A length of time for a sentence: 12 s, 22 min, 3 h, 3 h 20 min, 4 days."""
+    """Formats a duration for a sentence: 12 s, 22 min, 3 h, 3 h 20 min, 4 days."""
     seconds = max(seconds, 0)
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -159,9 +159,9 @@ def spell(seconds: float) -> str:
 
 
 def spell_range(low: float, high: float) -> str:
-    """Two lengths of time as the ends of an interval, both in the unit of the longer one: `1.4 to 2 min`, `20 to 40 h`.
+    """Formats an interval of durations in the unit of the longer one: `1.4 to 2 min`, `20 to 40 h`.
 
-    Ends below ten keep a tenth, so that two that differ look as if they did.
+    Values below ten keep one decimal, so that different ends look different.
     """
     high = max(high, low, 0.0)
     ends = ((90, 1.0, "s"), (90 * MINUTE, MINUTE, "min"), (36 * HOUR, HOUR, "h"), (math.inf, DAY, "days"))
@@ -170,14 +170,14 @@ def spell_range(low: float, high: float) -> str:
     def end(seconds: float) -> str:
         value = max(seconds, 0.0) / unit
         if 0 < value < 0.05 and name != "s":
-            return "under 0.1"  # nothing that takes time takes 0
+            return "under 0.1"  # never `0` for a positive time
         return f"{value:.1f}".removesuffix(".0") if value < 10 and name != "s" else f"{value:.0f}"
 
     return f"{end(low)} to {end(high)} {name}"
 
 
 def absence(seconds: float) -> str:
-    """10h02 (or 3d04h): how long someone was away, to the minute."""
+    """Formats how long the user was away, to the minute: 10h02 or 3d04h."""
     minutes = int(min(max(seconds, 0.0), LATEST) // MINUTE) if seconds == seconds else 0
     if minutes < 60:
         return f"{minutes} min"
@@ -187,48 +187,48 @@ def absence(seconds: float) -> str:
 
 
 def plus_minus(seconds: float) -> str:
-    """The half width of an interval: 6 min, 9h, 2d."""
+    """Formats the half width of an interval: 6 min, 9h, 2d."""
     if seconds < 90 * MINUTE:
         return f"{max(seconds / MINUTE, 1):.0f} min"
     return f"{seconds / HOUR:.0f}h" if seconds < 48 * HOUR else f"{seconds / DAY:.0f}d"
 
 
 def moment(at: float) -> time.struct_time:
-    """A time by the reader's clock; the nearest one that a calendar shows, for a number that is none."""
+    """Converts a time to local time; clamps times outside of the calendar, and NaN to 0."""
     return time.localtime(min(max(at, 0.0), LATEST) if at == at else 0.0)
 
 
 def honest(at: float, half_width_s: float) -> float:
-    """A forecast time to no more digits than it is worth: whole ten minutes beyond ± 1 h, whole hours beyond a day."""
+    """Rounds a forecast time according to its interval: to 10 minutes beyond ± 1 h, to hours beyond ± 1 day."""
     if half_width_s <= HOUR or not math.isfinite(at):
         return at
-    step, east = HOUR if half_width_s > DAY else 10 * MINUTE, moment(at).tm_gmtoff  # of the reader's clock
+    step, east = HOUR if half_width_s > DAY else 10 * MINUTE, moment(at).tm_gmtoff  # offset of the local time zone in s
     return round((at + east) / step) * step - east
 
 
 def midnight(at: float) -> float:
-    """The beginning of that day, by the reader's clock."""
+    """Returns the start of that day in local time."""
     day = moment(at)
     return time.mktime((day.tm_year, day.tm_mon, day.tm_mday, 0, 0, 0, 0, 0, -1))
 
 
 def clock(at: float) -> str:
-    """08:14, in the reader's time zone."""
+    """Formats a local time as 08:14."""
     return time.strftime("%H:%M", moment(at))
 
 
 def seconds_clock(at: float) -> str:
-    """08:14:02."""
+    """Formats a local time as 08:14:02."""
     return time.strftime("%H:%M:%S", moment(at))
 
 
 def day_clock(at: float) -> str:
-    """Sat 14:20."""
+    """Formats a local time as Sat 14:20."""
     return time.strftime("%a %H:%M", moment(at))
 
 
 def when(at: float, now: float) -> str:
-    """The shortest unambiguous time: 08:14 today, Wed 22:10 this week, 3 Nov 22:10 otherwise."""
+    """Formats the shortest unambiguous time: 08:14 today, Wed 22:10 this week, 3 Nov 22:10 otherwise."""
     day = moment(at)
     if day[:3] == moment(now)[:3]:
         return clock(at)
@@ -238,36 +238,36 @@ def when(at: float, now: float) -> str:
 
 
 def to_the_second(at: float, now: float) -> str:
-    """08:14:02 today; of another day without seconds, but with the day."""
+    """Formats 08:14:02 for today, else as `when`."""
     short = when(at, now)
     return seconds_clock(at) if short == clock(at) else short
 
 
 def iso(at: float | None) -> str:
-    """The time in UTC, as tables of files have it; empty where there is none."""
-    from datetime import UTC, datetime  # here: only a file and a report have it
+    """Formats a time in UTC for files; empty for None."""
+    from datetime import UTC, datetime  # here, not above: only exports and reports need it
 
     return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def score(value: float | None, digits: int = 4) -> str:
-    """0.6841, 2.734e-5, or a dash."""
+    """Formats a metric's value: 0.6841, 2.734e-5, or a dash."""
     return "—" if value is None or not math.isfinite(value) else in_words(value, digits)
 
 
 def best_or_front(job: Job) -> str:
-    """`best 0.6841`; of several goals `front 7`, how many trials no other beats."""
+    """Returns `best 0.6841`, or with several goals `front 7`: the number of trials on the Pareto front."""
     return f"best {score(job.best_value)}" if len(job.goals) == 1 else f"front {len(job.front)}"
 
 
 def short_score(value: float | None, digits: int = 4) -> str:
-    """.6841: the leading zero is dropped where room is short."""
+    """Formats a metric's value without the leading zero: .6841."""
     text = score(value, digits)
     return text[1:] if text.startswith("0.") else text
 
 
 def size(count: float | None) -> str:
-    """Bytes as people read them: 412 MB, 92 GB. A GB is 2^30 bytes, as memory is sold and htop counts."""
+    """Formats bytes: 412 MB, 92 GB. A GB is 2^30 bytes, as in htop and in the sizes of memory modules."""
     if count is None:
         return "—"
     for unit, scale in (("TB", 1 << 40), ("GB", GB), ("MB", MB), ("kB", 1 << 10)):
@@ -278,12 +278,12 @@ def size(count: float | None) -> str:
 
 
 def in_gb(count: int) -> str:
-    """Bytes to a tenth of a GB, for a need beside its limit: 20.4 GB; what is less as `size` has it."""
+    """Formats bytes to 0.1 GB, to compare them with a limit: 20.4 GB; less than 1 GB like `size`."""
     return f"{count / GB:.1f} GB" if count >= GB else size(count)
 
 
 def number(value: object, digits: int = 4) -> str:
-    """A parameter value in a table: 2.8e-4, 1.234e-4, 0.12, 256, adamw."""
+    """Formats a parameter value for a table: 2.8e-4, 1.234e-4, 0.12, 256, adamw."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or value == 0 or not math.isfinite(value):
@@ -295,41 +295,41 @@ def number(value: object, digits: int = 4) -> str:
 
 
 def number_in(value: object, columns: int) -> str:
-    """The same with as many digits, four at most, as fit into so many columns."""
+    """Formats like `number`, with as many digits (at most four) as fit into the columns."""
     texts = [number(value, digits) for digits in (4, 3, 2, 1)]
     return next((text for text in texts if width(text) <= columns), texts[0])
 
 
 def batch(micro: int | None, accumulation: int | None) -> str:
-    """`64x4 = 256 windows`: so many at once, so often before one step of the optimizer; empty: not known."""
+    """Returns `64x4 = 256 windows`: micro batch x accumulation steps; empty if unknown."""
     if not micro or not accumulation:
         return ""
     return count(micro, "window") if accumulation == 1 else f"{micro}x{accumulation} = {micro * accumulation} windows"
 
 
 def waits(n: int) -> str:
-    """1 waits, 2 wait."""
+    """Returns `1 waits`, `2 wait`."""
     return f"{n} {'waits' if n == 1 else 'wait'}"
 
 
 def count(n: int, one: str, many: str | None = None) -> str:
-    """1 trial, 2 trials."""
+    """Returns `1 trial`, `2 trials`."""
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def full_stop(text: str) -> str:
-    """The text as a sentence, which ends once."""
+    """Adds a full stop, unless the text ends with a punctuation mark."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 # ---------------------------------------------------------------- columns
 
-ENDLESS = 1 << 20  # columns of a pipe: nothing is cut
+ENDLESS = 1 << 20  # width of a pipe: nothing is cut
 
 
 @lru_cache(maxsize=8192)
 def width(text: str) -> int:
-    """Terminal columns of a cleaned string: wide East Asian characters take two, combining ones none."""
+    """Returns the terminal columns of a cleaned string: wide East Asian characters take two, combining ones none."""
     if text.isascii():
         return len(text)
     return sum(_columns(char) for char in text)
@@ -343,7 +343,7 @@ def _columns(char: str) -> int:
 
 
 def cut(text: str, columns: int, ellipsis: str = "…") -> str:
-    """`text` in at most `columns` columns; what was cut is marked."""
+    """Cuts the text to at most `columns` columns and marks the cut with `ellipsis`."""
     if columns <= 0:
         return ""
     if width(text) <= columns:
@@ -360,7 +360,7 @@ def cut(text: str, columns: int, ellipsis: str = "…") -> str:
 
 
 def cut_middle(text: str, columns: int) -> str:
-    """A name in at most `columns` columns, with both ends kept: what tells it from its namesakes is at the end."""
+    """Cuts the middle of a name to at most `columns` columns; keeps its end, where similar names differ."""
     if width(text) <= columns or columns < 5 or not text.isascii():
         return cut(text, columns)
     end = (columns - 1) // 2
@@ -368,19 +368,19 @@ def cut_middle(text: str, columns: int) -> str:
 
 
 def fit(text: str, columns: int) -> str:
-    """`text` in exactly `columns` columns, left aligned."""
+    """Pads or cuts the text to exactly `columns` columns, left aligned."""
     text = cut(text, columns)
     return text + " " * (columns - width(text))
 
 
 def fit_right(text: str, columns: int) -> str:
-    """`text` in exactly `columns` columns, right aligned."""
+    """Pads or cuts the text to exactly `columns` columns, right aligned."""
     text = cut(text, columns)
     return " " * (columns - width(text)) + text
 
 
 def bar(part: float, columns: int) -> str:
-    """A bar of exactly `columns` columns, filled to `part` (0..1) in eighths."""
+    """Draws a bar of exactly `columns` columns, filled to `part` (0..1) in eighths of a column."""
     part = min(max(part, 0.0), 1.0) if math.isfinite(part) else 0.0
     full, rest = divmod(int(part * columns * 8 + 1e-9), 8)
     text = EIGHTHS[-1] * full + (EIGHTHS[rest - 1] if rest else "")
@@ -388,7 +388,7 @@ def bar(part: float, columns: int) -> str:
 
 
 def spark(values: Sequence[float], low: float | None = None, high: float | None = None) -> str:
-    """One character per value, scaled between the smallest and the largest (or the limits given)."""
+    """Draws one character per value, scaled between the smallest and the largest (or the given limits)."""
     finite = [v for v in values if math.isfinite(v)]
     if not finite:
         return ""
@@ -410,7 +410,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def parameters(n: int | None) -> str:
-    """2.01M, 1.51B: parameters as people say them."""
+    """Formats a number of parameters: 2.01M, 1.51B."""
     if n is None:
         return "—"
     for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -1,7 +1,7 @@
-"""Finds time in which a running trial's clock stood still while the wall clock went on: a machine that slept.
+"""Finds times in which the machine slept during a running trial.
 
-An epoch's seconds are taken with a clock that stops while the machine sleeps; the moments between which it was written
-are wall time. What the journal explains (an interruption, a resume, another claim) is no gap.
+The seconds of an epoch come from a clock that stops while the machine sleeps, the times of two epochs from the wall
+clock. A difference that the journal explains (an interruption, a resume, another claim) is no gap.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import pairwise
 from fts.frozen import dataclass
 from fts.state.values import Snapshot, Verb
 
-LEAST_S = 600.0  # shorter ones could be an evaluation or a checkpoint on a slow disk
+LEAST_S = 600.0  # a shorter gap could be an evaluation, or a checkpoint on a slow disk
 EXPLAINS = frozenset({
     Verb.CLAIMED, Verb.RELEASED, Verb.TRIAL_STARTED, Verb.TRIAL_RESUMED, Verb.TRIAL_INTERRUPTED, Verb.GUARD,
     Verb.WORKER_LOST, Verb.WORKER_STARTED, Verb.PAUSED, Verb.RESUMED,
@@ -20,18 +20,18 @@ EXPLAINS = frozenset({
 
 @dataclass(frozen=True)
 class Gap:
-    """Between `start` and `end` (seconds since the epoch) `seconds` are missing; where in between is not known."""
+    """`seconds` without work, somewhere between `start` and `end` (seconds since the epoch)."""
 
     job_id: int
-    trial: int  # number
-    epoch: int  # the one that was written after it
+    trial: int  # trial number
+    epoch: int  # the epoch that was written after the gap
     start: float
     end: float
     seconds: float
 
 
 def gaps(snapshot: Snapshot) -> tuple[Gap, ...]:
-    """The gaps of the trials that are running, oldest first."""
+    """Returns the gaps of the running trials, oldest first."""
     found = []
     for trial in snapshot.trials:
         if trial.status != "running":
@@ -45,7 +45,7 @@ def gaps(snapshot: Snapshot) -> tuple[Gap, ...]:
 
 
 def _explained(snapshot: Snapshot, start: float, end: float) -> bool:
-    """Whether the journal tells of a pause in this time, or does not reach back so far."""
+    """Returns whether the journal has an interruption in this time, or does not reach back that far."""
     events = snapshot.events
     if events and events[0].at > start and events[0].id > 1:
         return True

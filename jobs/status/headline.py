@@ -1,4 +1,4 @@
-"""The glance as lines at the size of a terminal: tuples of (text, role) pairs.
+"""Lays out the status as lines for a terminal size: tuples of (text, role) pairs.
 
 The command line prints the text, the monitor colours it by role.
 """
@@ -14,7 +14,7 @@ from fts.jobs.status.absence import NOW, Away, Timeline
 from fts.jobs.status.concern import Word
 from fts.jobs.status.conditions import runnable, running
 from fts.jobs.status.event_groups import GUARDED
-from fts.jobs.status.summary import Glance, night_of, night_start
+from fts.jobs.status.summary import Glance, timeline_of, timeline_start
 from fts.jobs.status.surface import Surface, by, seen
 from fts.state.values import JobStatus
 
@@ -28,11 +28,11 @@ Line = tuple[Span, ...]
 
 STRIP_ROLES = {"█": "running", "·": "dim", "‖": "paused", "✗": "failed", "↻": "retrying", NOW: "strong"}
 
-PIPED_STRIP = 100  # columns of the strip in a pipe
+PIPED_STRIP = 100  # columns of the timeline in a pipe
 
 
 def lines(glance: Glance, width: int, height: int, tabs: Sequence[str] = (), current: int = 0) -> list[Line]:
-    """The glance at a terminal size: 1 line below 40x8, 2 in the pocket, 3 at 80x24, 5 at 120x40, 4 at 200x60."""
+    """Returns the lines for a terminal size: 1 below 40x8, 2 below 70x20, 3 at 80x24, 5 at 120x40, 4 at 200x60."""
     if width < 40 or height < 8:
         return [_single(glance, width)]
     if width < 70 or height < 20:
@@ -49,19 +49,19 @@ def lines(glance: Glance, width: int, height: int, tabs: Sequence[str] = (), cur
 
 
 def _single(glance: Glance, width: int) -> Line:
-    """The verdict alone, and that a worker was asked to leave."""
+    """Returns the verdict, and DRAINING if a worker was asked to stop."""
     told = "DRAINING" if glance.drain and "DRAINING" not in glance.verdict.short else ""
     room = width - (len(told) + 1 if told else 0)
     return fill(verdict_spans(glance, room, brief=True), [(told, "look")] if told else (), width)
 
 
 def plain(line: Line) -> str:
-    """The text of a line, without trailing blanks."""
+    """Returns the text of a line without trailing blanks."""
     return "".join(text for text, _ in line).rstrip()
 
 
 def header(glance: Glance, width: int, tabs: Sequence[str] = (), current: int = 0) -> Line:
-    """Program, host and title; the screens; freshness and clock."""
+    """Returns the line with the program, the title, the screens, the age of the data and the clock."""
     stale = "stale" if glance.is_stale else "replay" if glance.mode.startswith("REPLAY") else "dim"
     age = glance.fresh
     if width < 100 and age.startswith("live "):
@@ -85,7 +85,7 @@ def header(glance: Glance, width: int, tabs: Sequence[str] = (), current: int = 
 
 
 def verdict_spans(glance: Glance, width: int, brief: bool = False) -> list[Span]:
-    """`LOOK   20M/h5 failed: ...` in at most `width` columns."""
+    """Returns `LOOK   20M/h5 failed: ...` in at most `width` columns."""
     verdict = glance.verdict
     gap = " " if width < 70 else "  " if width < 100 else "   "
     room = width - len(verdict.word) - len(gap)
@@ -99,32 +99,32 @@ def verdict_spans(glance: Glance, width: int, brief: bool = False) -> list[Span]
 
 
 def finish_text(glance: Glance) -> str:
-    """`done Sat 14:20 ±9h`, what it takes without a worker, or why there is no such time."""
+    """Returns `done Sat 14:20 ±9h`, the finish if a worker started now, or why there is no forecast."""
     eta = glance.forecast
     if never := _no_end(glance):
         return never
-    if eta.finish_said is None or eta.half_width_s is None:
+    if eta.finish_rounded is None or eta.half_width_s is None:
         return "" if not _is_work_left(glance) or glance.is_blind else "finish not known yet"
     if glance.is_blind and not glance.has_worker:
         return ""
     done = "done" if glance.has_worker else "if started now"
-    return f"{done} {_moment(eta.finish_said, glance.now)} ±{formatting.plus_minus(eta.half_width_s)}"
+    return f"{done} {_moment(eta.finish_rounded, glance.now)} ±{formatting.plus_minus(eta.half_width_s)}"
 
 
 def _is_work_left(glance: Glance) -> bool:
-    """Whether a job runs or may start."""
+    """Returns whether a job runs or may start."""
     return bool(runnable(glance.snapshot) or running(glance.snapshot))
 
 
 def _brief_finish(glance: Glance) -> str:
-    """The same where the verdict stands beside it, and has said that the queue is paused."""
+    """Returns the finish for the line of the verdict, which already says that the queue is paused."""
     if not _no_end(glance):
         return finish_text(glance)
     return "" if glance.verdict.word is Word.IDLE else "no end: queue paused"
 
 
 def _no_end(glance: Glance) -> str:
-    """While the queue is paused nothing that waits will start; empty: there is an end, or nothing waits."""
+    """Says how many jobs wait while the queue is paused; empty if it is not paused or no job waits."""
     if not glance.snapshot.queue_paused:
         return ""
     waiting = sum(job.status is JobStatus.QUEUED for job in glance.snapshot.jobs)
@@ -132,9 +132,9 @@ def _no_end(glance: Glance) -> str:
 
 
 def fill(left: Sequence[Span], right: Sequence[Span], width: int) -> Line:
-    """`left`, blanks, `right`: exactly `width` columns; the left side is cut when both do not fit.
+    """Joins `left`, blanks and `right` to exactly `width` columns; cuts `left` if both do not fit.
 
-    A pipe has no right edge: nothing is cut, and `right` follows `left`.
+    In a pipe nothing is cut, and `right` follows `left` directly.
     """
     if width == formatting.ENDLESS:
         return (*left, ("  ", ""), *right)
@@ -147,7 +147,7 @@ def fill(left: Sequence[Span], right: Sequence[Span], width: int) -> Line:
 
 
 def cut_spans(spans: list[Span], width: int) -> list[Span]:
-    """The spans in at most `width` columns."""
+    """Cuts the spans to at most `width` columns."""
     kept: list[Span] = []
     for text, role in spans:
         columns = formatting.width(text)
@@ -187,7 +187,7 @@ def _verdict_and_finish(glance: Glance, width: int) -> Line:
 
 
 def _away_and_night(glance: Glance, width: int) -> Line:
-    strip = _strip_spans(night_of(glance, 12))
+    strip = _strip_spans(timeline_of(glance, 12))
     happened = glance.away
     if happened is None:
         told = _never_away(glance)
@@ -208,7 +208,7 @@ def _finish(glance: Glance, width: int) -> Line:
 
 
 def _yours(glance: Glance) -> Span:
-    """How much waits for this person; blind, nobody can say that nothing does."""
+    """Returns the number of decisions that the user must take; empty without any while the data is too old."""
     decisions = glance.verdict.decisions
     if not decisions:
         return ("" if glance.is_blind else "no decision waits for you", "dim")
@@ -217,22 +217,22 @@ def _yours(glance: Glance) -> Span:
 
 
 def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
-    if glance.is_blind and (eta.finish_said is None or not glance.has_worker):
+    if glance.is_blind and (eta.finish_rounded is None or not glance.has_worker):
         return [("finish not known: the database cannot be read", "dim")]
     if never := _no_end(glance):
         return [(never, "dim")]
-    if eta.finish_said is None or eta.half_width_s is None or eta.low is None or eta.high is None:
+    if eta.finish_rounded is None or eta.half_width_s is None or eta.low is None or eta.high is None:
         left = _is_work_left(glance)
         return [(_unseen(glance) if left else "nothing is left to run", "dim")]
     low, high = (_moment(formatting.honest(at, eta.half_width_s), glance.now) for at in (eta.low, eta.high))
     record = eta.record if glance.has_worker else "if a worker starts now"
-    said = (_moment(eta.finish_said, glance.now), "strong")
+    said = (_moment(eta.finish_rounded, glance.now), "strong")
     interval = f"{low} … {high}" if low != high else "within the same minute"
     return [("finish ", "dim"), said, (f"  (80%: {interval};  {record})", "dim")]
 
 
 def _unseen(glance: Glance) -> str:
-    """Why there is no estimate: what has not run yet."""
+    """Says why there is no forecast: which budget or study has no ended trial yet."""
     jobs = [*runnable(glance.snapshot), *running(glance.snapshot)]
     new = [job for job in jobs if job.id not in glance.forecast.seconds_left]
     if budgets := ", ".join(dict.fromkeys(job.budget for job in new or jobs if job.budget)):
@@ -258,7 +258,7 @@ def _away(glance: Glance, width: int) -> Line:
     control = by("a", glance.surface)
     right: list[Span] = [(control, "key"), (seen(glance.surface).removeprefix(control), "dim")]
     room = width - sum(formatting.width(text) for text, _ in right) - 1
-    for heat, since, cell in AWAY_FORMS:  # what fits whole; the gain is worth more
+    for heat, since, cell in AWAY_FORMS:  # the first that fits; the gain is always shown
         left = _happened(happened, heat, since)
         if happened.best_cell and cell:
             left.append((f" ({happened.best_cell})", "dim"))
@@ -267,7 +267,7 @@ def _away(glance: Glance, width: int) -> Line:
     return fill(left, right, width)
 
 
-# with the temperature of a guard's pause, with the time of the last key or `a`, with the cell of the gain
+# (with the temperature of a guard pause, with the time of the last key press, with the cell of the gain)
 AWAY_FORMS = (
     (True, True, True), (False, True, True), (True, True, False), (False, True, False), (False, False, True),
     (False, False, False),
@@ -275,8 +275,8 @@ AWAY_FORMS = (
 
 
 def _happened(happened: Away, heat: bool, since: bool) -> list[Span]:
-    """The absence in numbers; with the temperature of a guard's pause, with the time it began at."""
-    short = happened.seconds < 20 * formatting.HOUR  # then the hour alone says which day it was
+    """Returns the numbers of the absence; `heat` adds the temperature of a guard pause, `since` its start time."""
+    short = happened.seconds < 20 * formatting.HOUR  # then a time without a day is unambiguous
     last = (
         formatting.clock(happened.since)
         if short
@@ -304,21 +304,21 @@ def _never_away(glance: Glance) -> str:
 
 
 def _night(glance: Glance, width: int, legend: bool = False) -> Line:
-    """The strip of the time that is told of: `last 10 h  22h ▕2M/h5███…▏ 08h`."""
+    """Returns the line with the timeline: `last 10 h  22h ▕2M/h5███…▏ 08h`."""
     right: list[Span] = [(f"  {STRIP_WORDS}", "dim")] if legend else []
-    span_s = glance.now - night_start(glance)
+    span_s = glance.now - timeline_start(glance)
     named = f"last {formatting.spell(span_s)}  "
-    edges = 2 * formatting.width(_edge(span_s, glance.now)) + 4  # a blank and a wall each
+    edges = 2 * formatting.width(_edge(span_s, glance.now)) + 4  # each with a blank and a border
     width = PIPED_STRIP if width == formatting.ENDLESS else width
     room = width - formatting.width(named) - edges - sum(formatting.width(text) + 1 for text, _ in right)
-    return fill([(named, "dim"), *_strip_spans(night_of(glance, room), labels=True)], right, width)
+    return fill([(named, "dim"), *_strip_spans(timeline_of(glance, room), labels=True)], right, width)
 
 
 STRIP_WORDS = "█ trained · idle ‖ guard ✗ failed ↻ restart ► now"
 
 
 def _edge(span_s: float, at: float) -> str:
-    """`22h` at an end of a long strip, `22:14` of one shorter than three hours."""
+    """Formats the time at an end of the timeline: `22h`, or `22:14` if it is shorter than three hours."""
     return formatting.clock(at) if span_s < 3 * formatting.HOUR else formatting.clock(at)[:2] + "h"
 
 
@@ -339,7 +339,7 @@ def _strip_spans(strip: Timeline, labels: bool = False) -> list[Span]:
 
 
 def _write_labels(chars: list[Span], strip: Timeline) -> None:
-    """Writes each cell's name where it started, unless something worse or another name stands there."""
+    """Writes each cell's name where it started, unless a failure, a pause or another name is there."""
     free = 0
     for at, name in strip.labels:
         end = at + len(name)
@@ -353,9 +353,7 @@ def _pauses(happened: Away, with_heat: bool = True) -> str:
     text = formatting.count(happened.guard_pauses, "guard pause")
     if not happened.guard_pauses:
         return text
-    heat = (
-        re.findall(r"\d+(?:\.\d+)? ?°C", happened.guard_reason or "") if with_heat else []
-    )  # the first is what was measured
+    heat = re.findall(r"\d+(?:\.\d+)? ?°C", happened.guard_reason or "") if with_heat else []  # first: the measured one
     return f"{text} ({formatting.spell(happened.guard_seconds)}{f', {heat[0]}' if heat else ''})"
 
 

@@ -1,6 +1,6 @@
-"""Shows what a job said last before its worker died or it failed: three lines, and where to read on.
+"""Finds the last three log lines of a failed job or a lost worker, and says where to read more.
 
-Only files below the folder of the database are opened, whatever a row says; every line is cleaned.
+Opens only files below the folder of the database, even if a row names others; every line is cleaned.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 LINES = 3
 CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d)\b")
 WORKER_LOG = "worker.log"
-END = 16 * 1024  # bytes of a log's end that are read for them
+END = 16 * 1024  # bytes read from the end of a log
 
 
 @dataclass(frozen=True)
 class LastLines:
-    """The end of a story."""
+    """The last lines of a log."""
 
-    job_id: int | None  # None: it is a worker's
+    job_id: int | None  # None: the log of a worker
     title: str  # 20M/h5 t8 · out of memory; worker 4242 · drained Wed 08:12
     lines: tuple[str, ...]
-    source: str  # the log file, as it is called below the study's folder; empty: the journal's record is all there is
+    source: str  # path of the log file below the study's folder; empty: the lines come from the journal
 
     def where(self, surface: Surface) -> str:
-        """Where to read on."""
+        """Says where to read more."""
         if not self.source:
             return "from the journal; the log file is gone"
         if self.job_id is None:
@@ -50,7 +50,7 @@ class LastLines:
 
 
 def trouble(snapshot: Snapshot, now: float, selected: int | None = None) -> Job | None:
-    """The job whose last lines matter now: the selected one if it is lost or failed, else any lost one."""
+    """Returns the job whose last lines to show: the selected one if it is lost or failed, else any lost one."""
     chosen = next((job for job in snapshot.jobs if job.id == selected), None)
     if chosen is not None and (chosen.status is JobStatus.FAILED or is_lost(chosen, snapshot, now)):
         return chosen
@@ -58,8 +58,8 @@ def trouble(snapshot: Snapshot, now: float, selected: int | None = None) -> Job 
     return next((job for job in may if is_lost(job, snapshot, now)), None)
 
 
-def parted(snapshot: Snapshot, now: float) -> Worker | None:
-    """The worker whose leaving matters: the latest one, when none is alive any more and cells wait for one."""
+def departed(snapshot: Snapshot, now: float) -> Worker | None:
+    """Returns the latest worker, if none is alive and jobs wait for one; else None."""
     waits = any(job.status in (JobStatus.RUNNING, JobStatus.QUEUED) and not job.hold_reason for job in snapshot.jobs)
     if not waits or not snapshot.workers or any(is_live(worker, now) for worker in snapshot.workers):
         return None
@@ -67,12 +67,12 @@ def parted(snapshot: Snapshot, now: float) -> Worker | None:
 
 
 def worker_lines(worker: Worker, snapshot: Snapshot, study: Path, now: float) -> LastLines | None:
-    """The end of worker.log, where a worker in the background writes; None if this one wrote nothing there."""
+    """Returns the last lines of worker.log, the log of detached workers; None if this worker wrote nothing there."""
     path = log_file(study, str(study.absolute() / "logs" / WORKER_LOG))
     if path is None:
         return None
     try:
-        is_its_own = path.stat().st_mtime >= worker.started_at  # else it is of one before it
+        is_its_own = path.stat().st_mtime >= worker.started_at  # else an earlier worker wrote it
     except OSError:
         return None
     found = tail(path) if is_its_own else ()
@@ -85,7 +85,7 @@ def worker_lines(worker: Worker, snapshot: Snapshot, study: Path, now: float) ->
 
 
 def is_lost(job: Job, snapshot: Snapshot, now: float) -> bool:
-    """Its worker went silent, or was lost and nobody is there to take over."""
+    """Returns whether the job's worker is silent or gone, or was lost while no other worker is alive."""
     if job.status is JobStatus.RUNNING:
         worker = next((w for w in snapshot.workers if w.id == job.worker_id), None)
         return worker is None or not is_live(worker, now)
@@ -97,10 +97,10 @@ def is_lost(job: Job, snapshot: Snapshot, now: float) -> bool:
 def last_lines(
     job: Job, trials: Sequence[Trial], events: Sequence[Event], study: Path, *, name: str = "", past: bool = False
 ) -> LastLines | None:
-    """The last lines of a job that failed or was lost; None when nothing was kept.
+    """Returns the last lines of a failed or lost job; None if there are none.
 
-    `study` is the folder of the database, `name` what the job is called beside another of the same cell. In a replay
-    (`past`) the file may have grown since: only the journal counts.
+    `study` is the folder of the database, `name` the unique name of the job. In a replay (`past`) only the journal is
+    used, because the file may have grown since.
     """
     own = [trial for trial in trials if trial.job_id == job.id]
     live = next((trial for trial in own if trial.status in (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)), None)
@@ -119,39 +119,40 @@ def last_lines(
 
 
 def of_trial(trial: Trial, study: Path) -> tuple[str, ...]:
-    """The last lines of one trial's log."""
+    """Returns the last lines of a trial's log."""
     return tail(log_file(study, trial.log_path))
 
 
 def log_file(study: Path, recorded: str | None) -> Path | None:
-    """The log a row names, in the study's folder `logs`; a study that was moved has it in its own.
+    """Returns the path of a recorded log, which must be in the study's folder `logs`; else None.
 
-    Never the database, also under another name: opened and closed by hand, it would lose this process's locks.
+    If the study was moved, takes the file of that name in its present folder. Never returns the database, not even
+    through a hard link: opening and closing it would drop this process's locks.
     """
-    if not recorded or "\0" in recorded:  # no file has such a name, and the system refuses to look for it
+    if not recorded or "\0" in recorded:  # the system refuses names with a NUL character
         return None
     root = study.absolute().resolve()
     path = Path(recorded)
     path = (path if path.is_absolute() else root.parent / path).resolve()
-    if not path.is_relative_to(root):  # the study was moved, or the row is hostile
+    if not path.is_relative_to(root):  # the study was moved, or the row was manipulated
         path = (root / "logs" / path.name).resolve()
     inside = path.is_relative_to(root) and path.is_relative_to((root / "logs").resolve())
     return path if inside and _is_log(path, root) else None
 
 
 def _is_log(path: Path, root: Path) -> bool:
-    """Whether it is called a log, and is no second name of a file beside the database."""
+    """Returns whether it is named .log and is no hard link to a file next to the database."""
     if path.suffix != ".log":
         return False
     try:
         found = path.stat()
         return found.st_nlink == 1 or not any(os.path.samestat(found, other.stat()) for other in root.iterdir())
-    except OSError as error:  # one that is missing is said to be missing; a name that is too long is none
+    except OSError as error:  # a missing file is accepted (the caller reports it), a name that is too long is not
         return error.errno in (errno.ENOENT, errno.ENOTDIR)
 
 
 def tail(path: Path | None) -> tuple[str, ...]:
-    """The last lines of a file that say something; none if it cannot be read."""
+    """Returns the last non-empty lines of a file; none if it cannot be read."""
     if path is None:
         return ()
     try:
@@ -164,10 +165,10 @@ def tail(path: Path | None) -> tuple[str, ...]:
     return _last(text, LINES)
 
 
-def said_by(lines: Sequence[str], ended: float, when: float) -> Sequence[str]:
-    """Those of a log that had been written by `when`; `ended` is when its last line was.
+def lines_until(lines: Sequence[str], ended: float, when: float) -> Sequence[str]:
+    """Returns the log lines that were written until `when`; `ended` is the time of the last line.
 
-    Lines begin with a clock and no date, so the days are counted back from the end.
+    Lines begin with a time of day without a date, so days are counted back from the end.
     """
     at = ended
     for n in range(len(lines) - 1, -1, -1):
@@ -181,7 +182,7 @@ def said_by(lines: Sequence[str], ended: float, when: float) -> Sequence[str]:
 
 
 def _paragraph(lines: Sequence[str], n: int) -> int:
-    """Where the lines that belong to line `n` end: those without a clock go on with it."""
+    """Returns the end of the lines that belong to line `n`: lines without a time continue it."""
     end = n + 1
     while end < len(lines) and CLOCK.match(lines[end]) is None:
         end += 1
@@ -189,7 +190,7 @@ def _paragraph(lines: Sequence[str], n: int) -> int:
 
 
 def _recorded(job: Job, events: Sequence[Event]) -> tuple[str, ...]:
-    """What the latest event of the job's end kept of the log."""
+    """Returns the log lines stored in the job's latest event that has some."""
     for event in reversed(events):
         if event.job_id == job.id and isinstance(event.data.get("log_tail"), str):
             return _last(event.data["log_tail"], LINES)

@@ -1,4 +1,4 @@
-"""What costs compute now: silent workers, a full disk, heat, crash loops, a retry that failed again."""
+"""Finds problems that lose compute time now: silent workers, a full disk, heat, crash loops, a failed retry."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fts.jobs.status.disk_usage import Kept
 
 CRASH_LOOP = 3  # workers lost, or restarts of trials of one job, within an hour
-LOCKED_S = 120.0  # a worker that cannot write for so long holds up what comes after its trial
+LOCKED_S = 120.0  # a worker that cannot write for this long delays the trials after its current one
 GUARD_PAUSE_S = 30 * 60.0
 
 
@@ -62,7 +62,7 @@ def losses(
 
 
 def _locked(worker: Worker, by: str, now: float, kept: Kept | None) -> Iterator[Concern]:
-    """A worker beats by writing: while another holds the lock it cannot, and its trials train on."""
+    """Reports a worker that cannot write its heartbeat because the disk is full or the database is locked."""
     if by == FULL_DISK:
         cure = _room(kept) or "free space"
         reason = f"disk full: worker {worker.id} waits and goes on by itself when there is room; {cure}"
@@ -74,7 +74,7 @@ def _locked(worker: Worker, by: str, now: float, kept: Kept | None) -> Iterator[
 
 
 def _restarts(snapshot: Snapshot, now: float) -> Iterator[Concern]:
-    """A trial process that keeps dying begins again and again from the same checkpoint."""
+    """Reports trials that restart again and again from the same checkpoint."""
     found: dict[int | None, list[Event]] = {}
     for event in snapshot.events:
         if event.verb in TRIAL_RESTARTED and now - event.at < formatting.HOUR:
@@ -112,7 +112,7 @@ def _silent_workers(snapshot: Snapshot, now: float, surface: Surface) -> Iterato
 
 
 def _disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
-    """`212 MB free < 2 GB. Checkpoints 118 GB: fts gc frees 74 GB`; in brief what to do first."""
+    """Reports low disk space: `212 MB free < 2 GB. Checkpoints 118 GB: fts gc frees 74 GB`."""
     if snapshot.queue_paused and (snapshot.queue_paused_reason or "").startswith(OF_DISK):
         yield from _paused_by_disk(snapshot, kept, surface)
         return
@@ -126,7 +126,7 @@ def _disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> Iterator[C
     yield Concern(Word.ACT, reason, f"disk: {free} free. {held}{cure}", "4", about=About.DISK)
 
 
-# words of fts.state.files for what more room does not mend
+# parts of error messages of fts.state.files that more disk space does not fix
 NOT_OF_ROOM = (
     "is not followed",
     "may not write",
@@ -138,24 +138,23 @@ NOT_OF_ROOM = (
 
 
 def _room(kept: Kept | None) -> str:
-    """What `fts gc` would free; nothing where nobody has looked."""
+    """Says how much `fts gc` would free; empty if unknown."""
     if kept is None:
         return ""
     return f"fts gc frees {formatting.size(kept.freed)}" if kept.freed else "fts gc frees nothing, make room"
 
 
 def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> Iterator[Concern]:
-    """A worker met a full disk and paused the queue: one that lives goes on by itself when there is room again."""
+    """Reports a queue that a worker paused because of the disk; a live worker resumes it when there is room."""
     why = snapshot.queue_paused_reason or ""
     if any(job.status is JobStatus.QUEUED for job in snapshot.jobs):
         other = any(word in why for word in NOT_OF_ROOM)
         gc = "" if other else _room(kept)
-        cure = "Mend that" if other else f"Make room ({gc})" if gc else "Make room"
+        cure = "Fix that" if other else f"Make room ({gc})" if gc else "Make room"
         resumes = f"{by('P', surface)} resumes it"
         brief = f"queue paused: {'files cannot be written' if other else 'disk full'}. {gc or cure}; "
-        if resumes_by_itself(why) and any(
-            w.status == "running" and not w.gone for w in snapshot.workers
-        ):  # it may be unable to beat
+        # not is_live: on a full disk the worker may be unable to write its heartbeat
+        if resumes_by_itself(why) and any(w.status == "running" and not w.gone for w in snapshot.workers):
             resumes = f"the worker goes on by itself ({by('P', surface)}: at once)"
         reason = f"the queue was paused by a worker, {why.rstrip('.')}. {cure}, then {resumes}"
         yield Concern(Word.ACT, reason, brief + resumes.split(" (")[0], "P", about=About.DISK)
@@ -174,14 +173,14 @@ def _guard(snapshot: Snapshot, now: float) -> Iterator[Concern]:
 
 
 def _at_work(snapshot: Snapshot, worker: Worker) -> str:
-    """`, t23 ep 9` of the trial it was at."""
+    """Returns `, t23 ep 9`: the trial and step at which the worker was."""
     own = {job.id for job in running(snapshot) if job.worker_id == worker.id}
     at = [t for t in snapshot.trials if t.job_id in own and t.ended_at is None]
     return f", t{at[0].number} {step_of(snapshot, at[0].job_id)} {at[0].epochs}" if len(at) == 1 else ""
 
 
 def _claim_ends(snapshot: Snapshot, worker: Worker, now: float) -> str:
-    """When others may take over what it held."""
+    """Says when another worker may take over the worker's jobs."""
     ends = [job.lease_until for job in running(snapshot) if job.worker_id == worker.id and job.lease_until]
     if not ends:
         return ""

@@ -1,4 +1,4 @@
-"""Remembers the last thing that was worked out, by the identity of what it was worked out of: a frame asks often."""
+"""Caches the latest results by the identity of their inputs, because one frame of the monitor asks many times."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Made = TypeVar("Made")
 
 
 class Once(Generic[Made]):
-    """The latest results alone; a snapshot is frozen, so the same object has the same answer.
+    """A cache of the latest `most` results. Inputs are frozen, so the same object has the same result.
 
-    What it was asked about stays alive with the answer, until `forget` finds that nobody has asked again.
+    The cache keeps its inputs alive until `forget` drops results that were not used again.
     """
 
     def __init__(self, most: int = 1) -> None:
-        self.most = most  # two: for a picture that is frozen, and for the first lines, which are not
-        self.kept: tuple[Answer[Made], ...] = ()  # replaced as a whole: two threads may ask
+        self.most = most  # 2: one for a frozen screen and one for its live first lines
+        self.kept: tuple[Answer[Made], ...] = ()  # replaced as a whole, because two threads may use it
         EVERY.add(self)
 
     def __call__(self, of: tuple[object, ...], rest: object, make: Callable[[], Made]) -> Made:
-        """What `make` gives, which is asked only when one of `of` is another object or `rest` is not equal."""
+        """Returns the cached result for the same objects `of` and an equal `rest`, else calls `make`."""
         wanted = [*map(id, of)]
         for answer in self.kept:
             if wanted == [*map(id, answer.of)] and rest == answer.rest:
@@ -35,7 +35,7 @@ class Once(Generic[Made]):
 
 
 class Answer(Generic[Made]):
-    """What was worked out, from what, and whether anybody has asked for it since new data came."""
+    """A cached result, its inputs, and whether it was used since the latest data arrived."""
 
     def __init__(self, of: tuple[object, ...], rest: object, made: Made) -> None:
         self.of, self.rest, self.made, self.asked = of, rest, made, True
@@ -45,13 +45,13 @@ EVERY: WeakSet[Once[Any]] = WeakSet()
 
 
 def expect() -> None:
-    """New data has come: from now on it is noted which answers somebody still asks for."""
+    """Marks all cached results as unused; call it when new data arrives."""
     for each in EVERY:
         for answer in each.kept:
             answer.asked = False
 
 
 def forget() -> None:
-    """Drops every answer that nobody has asked for since `expect`: all jobs of an old snapshot may hang on one."""
+    """Drops results that were not used since `expect`: one may keep all jobs of an old snapshot alive."""
     for each in EVERY:
         each.kept = tuple(answer for answer in each.kept if answer.asked)

@@ -1,4 +1,4 @@
-"""What a cell is called, in commands and the monitor alike: one name for each job, told apart where two share it."""
+"""Names jobs by their cells, for commands and the monitor; equal names get a suffix that makes them unique."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def cell_name(job: Job) -> str:
-    """What the study called it when it was put in line: `20M/h3`, `mnist/S`."""
+    """Returns the name that the study gave the cell when it was enqueued: `20M/h3`, `mnist/S`."""
     return job.cell or job.experiment
 
 
 def ticker_of(job: Job) -> str:
-    """SPX of a job on SPX.dataset.a25."""
+    """Returns SPX for a job on SPX.dataset.a25."""
     return str(job.spec.get("dataset", "")).partition(".dataset.")[0]
 
 
@@ -28,10 +28,9 @@ _JOBS = re.compile(r"\b[Jj]obs? (\d+(?:, \d+)*)\b(?: \([\w.-]+\))?")
 
 
 def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
-    """`job 7 (phase6a_200M_h1_...): paused` as people say it: `200M/h1: paused`.
+    """Replaces jobs in a text by cell names: `job 7 (phase6a_200M_h1_...): paused` becomes `200M/h1: paused`.
 
-    A job that is not there keeps its number; of two with one name each says its number too. A text that names an
-    experiment only is about job `about`, where that is of this experiment.
+    Unknown jobs keep their number. If several jobs belong to a named experiment, job `about` is preferred.
     """
     names = names_of(jobs)
 
@@ -43,17 +42,17 @@ def name_cells(text: str, jobs: Sequence[Job], about: int | None = None) -> str:
 
     named = _JOBS.sub(said, text)
     meant = [job for job in jobs if job.experiment in named]
-    for job in sorted(meant, key=lambda job: (job.id != about, -len(job.experiment))):  # one's name may begin another's
+    for job in sorted(
+        meant, key=lambda job: (job.id != about, -len(job.experiment))
+    ):  # longest first: one may be a prefix of another
         named = named.replace(job.experiment, names[job.id])
     return named
 
 
 def names_of(jobs: Sequence[Job]) -> dict[int, str]:
-    """Job id -> its cell's name; `2M/h1 2pct` where another task has a cell of this size and horizon.
+    """Returns cell names by job id, as `with_task`; equal ones get the job's number: `2M/h1#7`.
 
-    `2M/h1#7` with the job's number where two have the same.
-
-    Those of one snapshot are worked out once: a screen asks for them in every line.
+    Computed once per snapshot, because a screen asks in every line.
     """
     if not isinstance(jobs, tuple):  # a list may change
         return _names_of(jobs)
@@ -70,9 +69,9 @@ def _names_of(jobs: Sequence[Job]) -> dict[int, str]:
 
 
 def with_task(jobs: Sequence[Job]) -> dict[int, str]:
-    """Job id -> its cell's name; `2M/h1 2pct` with its task where another task has a cell of this size and horizon.
+    """Returns cell names by job id. A name that several studies have gets the study, `digits/mnist/S`.
 
-    `digits/mnist/S` with its study's name where another study has a cell of this name.
+    A name that several tasks have gets the task: `2M/h1 2pct`.
     """
     tasks: dict[str, set[str]] = {}
     studies: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""The nodes of other machines in words: one line for all, one row for each."""
+"""Describes nodes (other machines that run trials): the state of one, a line about all, where a trial ran."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from fts.state.values import Attempt, Epoch
 
-SILENT_S = 60.0  # a row that is older was left by a worker that died
+SILENT_S = 60.0  # an older row belongs to a worker that died
 
 
 def state_of(node: Node, now: float) -> str:
-    """In a word or a few: `up`, `silent 40 s`, `quarantined`."""
+    """Returns the state of a node: `up`, `silent 40 s`, `quarantined`."""
     quiet_s = now - node.heard_at if node.heard_at is not None else None
     left = node.state in (NodeState.UP, NodeState.SILENT) and now - node.at > SILENT_S
     if node.state is NodeState.SILENT or left:
@@ -27,7 +27,7 @@ def state_of(node: Node, now: float) -> str:
 
 
 def line(nodes: Sequence[Node], now: float) -> str:
-    """`4 nodes, 13/16 slots, 1 silent 40 s, 1 quarantined: it runs another fts`; empty without any."""
+    """Returns `4 nodes, 13/16 slots, 1 silent 40 s, 1 quarantined: it runs another fts`; empty without nodes."""
     if not nodes:
         return ""
     usable = [node for node in nodes if node.state in (NodeState.UP, NodeState.SILENT)]
@@ -43,7 +43,7 @@ def line(nodes: Sequence[Node], now: float) -> str:
 
 
 def ran_on(attempts: Sequence[Attempt], epochs: Sequence[Epoch], step: str) -> str:
-    """`ran on gpu2 (epoch 1-14), gpu1 (epoch 15-20)`; empty where no attempt says where it was."""
+    """Returns `ran on gpu2 (epoch 1-14), gpu1 (epoch 15-20)`; empty if no attempt has a host."""
     parts: list[tuple[str, list[int]]] = []
     for one in attempts:
         if one.host is None:

@@ -1,7 +1,7 @@
-"""Makes text from outside safe to put on a terminal: no escapes, no control characters, no hidden direction changes.
+"""Makes foreign text safe for a terminal: removes escapes, control characters and hidden direction changes.
 
-Names, log lines and messages come from files and from a database that others can write. Textual passes ESC, C1 and
-right-to-left overrides through to the terminal, so every foreign string is cleaned once, here, where it enters.
+Names, log lines and messages come from files and a database that others can write. Textual passes ESC, C1 and
+right-to-left overrides to the terminal, so every foreign string is cleaned here, once, when it is read.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from fts.state.values import Snapshot
 
 T = TypeVar("T")
-SHOWN = "\ufffd"  # stands for each removed control character, so that a hostile string is seen, not hidden
+SHOWN = "\ufffd"  # replaces each control character, so that a manipulated string is visible
 UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})  # controls, format (bidi, zero width), surrogates, private use
 HARMLESS = frozenset({int, float, bool, type(None)})
 LONGEST = 20_000  # characters of one foreign string; a log line longer than this is cut
 
 
 def clean_snapshot(snapshot: Snapshot) -> Snapshot:
-    """The same snapshot with every string in it cleaned; unchanged parts keep their identity."""
+    """Returns the snapshot with every string cleaned; unchanged parts keep their identity."""
     return clean_value(snapshot)
 
 
 def clean_value(value: T) -> T:
-    """`value` with every string inside (dataclasses, tuples, lists, dicts) cleaned.
+    """Returns `value` with every string inside (dataclasses, tuples, lists, dicts) cleaned.
 
-    Parts that were clean already come back as the same objects, so that "nothing changed" stays a cheap `is`.
+    Returns clean parts as the same objects, so that a cheap `is` finds what has not changed.
     """
     cleaned: T = _clean(value)
     return cleaned
 
 
 def clean(text: str) -> str:
-    """One line of printable text: tabs become spaces, line ends a blank, what could steer a terminal U+FFFD."""
+    """Returns one line of printable text: tabs become spaces, line ends a blank, control characters U+FFFD."""
     if text.isascii() and text.isprintable() and len(text) <= LONGEST:
         return text
     return "".join(_shown(char) for char in text[:LONGEST])
@@ -53,7 +53,7 @@ def _shown(char: str) -> str:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        text = clean(value) if type(value) is str else value  # an enum member is ours
+        text = clean(value) if type(value) is str else value  # an enum member is our own text
         return value if text == value else text
     if value is None or isinstance(value, int | float):
         return value
@@ -78,5 +78,5 @@ def _clean(value: Any) -> Any:
 
 @cache
 def _field_names(kind: type) -> tuple[str, ...]:
-    """Of a dataclass; none of another type. A snapshot holds hundreds of values of a few kinds."""
+    """Returns the field names of a dataclass, none for other types; cached, as snapshots have few types."""
     return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()

@@ -1,7 +1,7 @@
-"""What the status says, as whole sentences that can be read aloud: no signs, no columns, units in words.
+"""Turns the status into whole sentences that can be read aloud: no glyphs, no columns, units in words.
 
-`fts status --plain` speaks them, for screen readers and for logs that people read; messages to a phone are made of
-them. Those of events are in `event_sentences`.
+`fts status --plain` prints them, for screen readers and logs; messages to a phone consist of them. Sentences about
+events are in `event_sentences`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from fts.jobs.status.summary import Glance
     from fts.state.values import Job, Snapshot, Trial
 
-MOST = 14  # jobs told one by one
+MOST = 14  # jobs with a sentence of their own
 
 UNITS = {
     "kB": "kilobytes", "MB": "megabytes", "GB": "gigabytes", "TB": "terabytes", "B": "bytes", "W": "watts",
     "s": "seconds", "min": "minutes", "h": "hours",
 }  # fmt: skip
-# what stands for a word where room is short, and the words; in this order
+# abbreviations and glyphs with their words, replaced in this order
 WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
@@ -62,7 +62,7 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 def aloud(text: str) -> str:
-    """The text with words for its signs and units."""
+    """Replaces glyphs, abbreviations and units by words."""
     for pattern, words in WORDS:
         text = pattern.sub(_unit if not words and "kB" in pattern.pattern else words, text)
     return text.strip()
@@ -73,7 +73,7 @@ def _unit(found: re.Match[str]) -> str:
 
 
 def sentence_of(text: str) -> str:
-    """One that begins with a capital and ends once."""
+    """Returns the text in words, with a capital and a full stop."""
     text = aloud(text)
     return formatting.full_stop(text[:1].upper() + text[1:]) if text else ""
 
@@ -82,7 +82,7 @@ def sentence_of(text: str) -> str:
 
 
 def sentences(glance: Glance) -> list[str]:
-    """The whole of the status."""
+    """Returns the whole status as sentences."""
     past = glance.mode.startswith("REPLAY")
     told = [f"this is how it was {_moment(glance.now, time.time())}"] if past else []
     told += [_verdict(glance)]
@@ -94,7 +94,7 @@ def sentences(glance: Glance) -> list[str]:
 
 
 def verdict_sentence(glance: Glance) -> str:
-    """`LOOK: 20M/h3 failed: ...`, for a message that is read with the eyes."""
+    """Returns `LOOK: 20M/h3 failed: ...`, without replacing abbreviations."""
     return formatting.full_stop(_verdict(glance))
 
 
@@ -103,24 +103,28 @@ def _verdict(glance: Glance) -> str:
 
 
 def finish_sentence(glance: Glance) -> str:
-    """The same as `finish`, with a capital and without a full stop."""
+    """Returns `finish` with a capital and without a full stop."""
     return sentence_of(finish(glance)).rstrip(".")
 
 
 def cell_sentence(glance: Glance, job: Job) -> str:
-    """`Cell mnist/S is done: 20 of 20 trials, best val_loss 0.3491 (smaller is better).`"""
+    """Returns `Cell mnist/S is done: 20 of 20 trials, best val_loss 0.3491 (smaller is better).`"""
     return sentence_of(_job(glance, job, naming.names_of(glance.snapshot.jobs)[job.id]))
 
 
 def finish(glance: Glance) -> str:
-    """When the work will be done, or that nothing is left to do, or why no time can be given."""
+    """Says when the work will be done, that nothing is left to do, or why the time is unknown."""
     snapshot, eta = glance.snapshot, glance.forecast
     waiting = sum(job.status is JobStatus.QUEUED for job in snapshot.jobs)
     if waiting and snapshot.queue_paused:
         wait = f"{formatting.count(waiting, 'job')} {'waits' if waiting == 1 else 'wait'}"
         return f"there is no end while the queue is paused: {wait}"
-    if eta.finish_said is not None and eta.half_width_s is not None and not (glance.is_blind and not glance.has_worker):
-        when = f"{_moment(eta.finish_said, glance.now)}, plus or minus {formatting.spell(eta.half_width_s)}"
+    if (
+        eta.finish_rounded is not None
+        and eta.half_width_s is not None
+        and not (glance.is_blind and not glance.has_worker)
+    ):
+        when = f"{_moment(eta.finish_rounded, glance.now)}, plus or minus {formatting.spell(eta.half_width_s)}"
         record = f"; {eta.record}" if eta.judged else ""
         if glance.has_worker:
             return f"the work will be done {when}{record}"
@@ -141,7 +145,7 @@ def finish(glance: Glance) -> str:
 
 
 def _moment(at: float, now: float) -> str:
-    """`today at 14:20`, `on Saturday at 14:20`, `on 3 November at 14:20`."""
+    """Formats a time: `today at 14:20`, `on Saturday at 14:20`, `on 3 November at 14:20`."""
     day, here = formatting.moment(at), formatting.moment(now)
     clock = time.strftime("%H:%M", day)
     if day[:3] == here[:3]:
@@ -174,18 +178,18 @@ def _bare(word: str) -> str:
 
 
 def _jobs(glance: Glance) -> Iterable[str]:
-    """The jobs that matter most, one sentence each, and how many there are besides."""
+    """Yields a sentence per important job, and one that counts the others."""
     jobs, names = glance.snapshot.jobs, naming.names_of(glance.snapshot.jobs)
     chosen = listed(jobs)
     for job in chosen:
         yield _job(glance, job, names[job.id])
     if rest := Counter(str(job.status) for job in jobs if job.id not in {each.id for each in chosen}):
         counts = (f"{formatting.count(n, 'job')} {state}" for state, n in rest.items())
-        yield f"besides, {', '.join(counts)}"
+        yield f"in addition, {', '.join(counts)}"
 
 
 def _nodes(glance: Glance) -> Iterable[str]:
-    """How many machines take part and how busy they are; of each that does not, why."""
+    """Yields how many nodes there are and how many slots are taken, then a sentence per node that is not up."""
     found = glance.snapshot.nodes
     if not found:
         return
@@ -198,7 +202,7 @@ def _nodes(glance: Glance) -> Iterable[str]:
 
 
 def listed(jobs: Sequence[Job]) -> list[Job]:
-    """Running and failed ones always, then the line, then the ended ones, as many as fit; in their own order."""
+    """Chooses at most MOST jobs: running and failed ones first, then queued, then ended; keeps their order."""
     first = [job for job in jobs if job.status in (JobStatus.RUNNING, JobStatus.FAILED)]
     rest = [job for job in jobs if job.status not in (JobStatus.RUNNING, JobStatus.FAILED)]
     kept = {job.id for job in (first + rest)[:MOST]}
@@ -206,13 +210,13 @@ def listed(jobs: Sequence[Job]) -> list[Job]:
 
 
 STATES = {
-    JobStatus.QUEUED: "waits in line", JobStatus.RUNNING: "is running", JobStatus.PAUSED: "is paused",
+    JobStatus.QUEUED: "is queued", JobStatus.RUNNING: "is running", JobStatus.PAUSED: "is paused",
     JobStatus.DONE: "is done", JobStatus.FAILED: "has failed", JobStatus.CANCELLED: "was cancelled",
 }  # fmt: skip
 
 
 def _job(glance: Glance, job: Job, name: str) -> str:
-    """`cell mnist/S is running: 6 of 12 trials, best loss 0.5375 (smaller is better), trial 6 is at epoch 3 of 6`."""
+    """Describes a job: `cell S is running: 6 of 12 trials, best loss 0.5375 (smaller is better), ...`."""
     wanted = formatting.count(job.trials_wanted, "trial")
     parts = [f"{formatting.trials_ended(job)} of {wanted}", *best_words(glance.snapshot, job)]
     lost = glance.lost(job)
@@ -231,7 +235,7 @@ def _job(glance: Glance, job: Job, name: str) -> str:
 
 
 def best_words(snapshot: Snapshot, job: Job) -> list[str]:
-    """`best loss 0.5375 (smaller is better)`, or how many trials stand on the front."""
+    """Returns `best loss 0.5375 (smaller is better)`, or the number of trials on the Pareto front."""
     if len(job.goals) > 1:
         return [f"{formatting.count(len(job.front), 'trial')} on the front of {', '.join(job.goals)}"]
     if job.best_value is None:

@@ -1,4 +1,4 @@
-"""The first look of every screen and the whole of `fts status`: do I have to act, when is it done, what happened?"""
+"""Collects what `fts status` and the first lines of every screen show: verdict, forecast, what happened meanwhile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.status import drain, formatting
-from fts.jobs.status.absence import Away, Timeline, away, night
+from fts.jobs.status.absence import Away, Timeline, away, timeline
 from fts.jobs.status.concern import Word
 from fts.jobs.status.conditions import is_live
 from fts.jobs.status.forecast import Forecast, forecast, slip
@@ -24,26 +24,26 @@ if TYPE_CHECKING:  # only a full disk needs it
 
 @dataclass(frozen=True)
 class Glance:
-    """Everything the first lines say, at one moment."""
+    """The status at one moment."""
 
     snapshot: Snapshot
-    now: float  # the moment that is shown: with old data that of the last good read
+    now: float  # the moment that is shown; for old data the time of the last good read
     title: str  # spark · patchtst-a20
     verdict: Verdict
     forecast: Forecast
     away: Away | None
-    events: tuple[Event, ...]  # of the absence
+    events: tuple[Event, ...]  # events since the user left
     read_age_s: float  # infinite: nothing was read yet
-    mode: str = ""  # REPLAY 03:12, READ ONLY, QUEUE PAUSED ...: shown beside the freshness
-    locked_by: str | None = None  # who keeps a silent worker from writing
-    every_s: float = 1.0  # how often the database is looked at
-    checked: bool = True  # the latest look succeeded, and what is open is what lies at the path
-    drain: str = ""  # DRAINING 08:41: shown beside the freshness, too
-    surface: Surface = Surface.MONITOR  # where it is read
+    mode: str = ""  # REPLAY 03:12, READ ONLY, QUEUE PAUSED ...: shown next to the age
+    locked_by: str | None = None  # process whose lock keeps a silent worker from writing
+    every_s: float = 1.0  # interval of reads of the database
+    checked: bool = True  # the latest read succeeded, and the open file is the one at the path
+    drain: str = ""  # DRAINING 08:41: shown next to the age, too
+    surface: Surface = Surface.MONITOR  # where the text is shown
 
     @property
     def fresh(self) -> str:
-        """`live 1 s`, or `stale 40 s`."""
+        """The age of the data: `live 1 s`, or `stale 40 s`."""
         if self.mode.startswith("REPLAY"):
             return self.mode
         if math.isinf(self.read_age_s):
@@ -54,37 +54,37 @@ class Glance:
 
     @property
     def is_missing(self) -> bool:
-        """Whether there is no file to read: nothing is live, and nobody was away from it."""
+        """Whether there is no database file."""
         return not self.snapshot.schema and not math.isinf(self.read_age_s)
 
     @property
     def is_stale(self) -> bool:
-        """Whether what is shown may have changed meanwhile; a look that failed proves nothing, however recent."""
+        """Whether the data may have changed since: it is old, or the latest read failed."""
         return not self.mode.startswith("REPLAY") and (not self.checked or self.read_age_s >= STALE_S)
 
     @property
     def is_blind(self) -> bool:
-        """What is shown may be over: nothing is promised from it."""
+        """Whether the data is too old to make any promise from it."""
         return self.verdict.word is Word.BLIND and self.is_stale
 
     @property
     def clock(self) -> float:
-        """The reader's present, in seconds since the epoch."""
+        """The present time in seconds since the epoch."""
         return self.now + self.read_age_s if self.is_stale and not math.isinf(self.read_age_s) else self.now
 
     def lost(self, job: Job) -> str:
-        """`worker silent, free in 15s` of a running job whose worker is silent; empty: it is not lost."""
+        """Returns `worker silent, free in 15s` for a running job without a live worker; empty if it is not lost."""
         if job.status is not JobStatus.RUNNING or self.locked_by or not is_lost(job, self.snapshot, self.now):
             return ""
         how = self._how_lost(job)
         if job.lease_until is None or job.lease_until <= self.now:
             return how
-        if self.is_blind:  # nothing counts down on old data
+        if self.is_blind:  # no countdown on old data
             return f"{how}, free at {formatting.seconds_clock(job.lease_until)}"
         return f"{how}, free in {formatting.left(job.lease_until - self.now)}"
 
     def seconds_left(self, job: Job) -> float | None:
-        """Until the job ends; None: unknown, not going to run, or lost, because nobody works on it."""
+        """Returns the seconds until the job ends; None if unknown, if it will not run, or if it is lost."""
         return None if self.lost(job) else self.forecast.seconds_left.get(job.id)
 
     def _how_lost(self, job: Job) -> str:
@@ -93,7 +93,7 @@ class Glance:
 
     @property
     def has_worker(self) -> bool:
-        """Somebody works; else every time of an end is one for a worker started now."""
+        """Whether a worker is alive; if not, forecasts assume that one starts now."""
         return any(is_live(worker, self.now) for worker in self.snapshot.workers)
 
 
@@ -114,11 +114,11 @@ def look(
     surface: Surface = Surface.MONITOR,
     foresee: Callable[[Snapshot, float], Forecast] = forecast,
 ) -> Glance:
-    """The glance at `now`; `since` (default: the user's last key press) begins the absence, `events` covers it.
+    """Returns the status at `now`. The absence begins at `since` (default: the user's last key press).
 
-    `kept` is what the checkpoints weigh, where the disk is full (disk_usage); `locked_by` names who keeps a silent
-    worker from writing (fts.state.holder). `checked`: the latest look, one every `every_s`, proved what is shown.
-    `surface` is where the sentences are read; `foresee` gives the forecast, which whoever looks each second may keep.
+    `events` are all events of the absence. `kept` is the size of the checkpoints, if the disk is full (disk_usage);
+    `locked_by` names the process that keeps a silent worker from writing (fts.state.holder). `foresee` computes the
+    forecast; a caller that runs each second may pass a cached one.
     """
     began = snapshot.last_key_at if since is None else since
     present, now = now, seen_at(now, read_age_s)
@@ -137,7 +137,7 @@ def look(
 
 
 def as_dict(glance: Glance) -> dict[str, Any]:
-    """The same facts for `fts status --json`."""
+    """Converts the status to the JSON of `fts status --json`."""
     away_, eta = glance.away, glance.forecast
     return {
         "verdict": str(glance.verdict.word),
@@ -184,14 +184,14 @@ def as_dict(glance: Glance) -> dict[str, Any]:
             "best_before": away_.best_before,
             "best_after": away_.best_after,
             "best_cell": away_.best_cell,
-            "night": night_of(glance, 60).cells,
+            "night": timeline_of(glance, 60).cells,
         },
         "read_age_s": glance.read_age_s,
     }
 
 
 def _acknowledged(glance: Glance) -> dict[str, Any] | None:
-    """The finish this person was told when they last acknowledged, and how far the same work has slipped since."""
+    """Returns the finish that the user last acknowledged, and the slip of the same work since."""
     then = glance.snapshot.seen
     if then is None:
         return None
@@ -203,18 +203,18 @@ LEAST_STRIP_S = 60.0
 
 
 def _recent(glance: Glance) -> float:
-    """Ten hours ago, or when the study began, if that is later: with its first event, else with its first job."""
+    """Returns the later of 10 hours ago and the study's begin (its first event, else its first job)."""
     begun = min((job.created_at for job in glance.snapshot.jobs), default=0.0)
     if glance.events and glance.events[0].id == 1:
         begun = glance.events[0].at
     return min(max(glance.now - 10 * formatting.HOUR, begun), glance.now - LEAST_STRIP_S)
 
 
-def night_start(glance: Glance) -> float:
-    """Where the strip begins: with the absence; when nobody was away 10 hours ago, or with the study's first event."""
+def timeline_start(glance: Glance) -> float:
+    """Returns when the timeline begins: when the user left, else `_recent`."""
     return glance.away.since if glance.away else _recent(glance)
 
 
-def night_of(glance: Glance, cells: int) -> Timeline:
-    """The strip from there until now."""
-    return night(glance.snapshot, night_start(glance), glance.now, max(cells, 2), glance.events)
+def timeline_of(glance: Glance, cells: int) -> Timeline:
+    """Returns the timeline from `timeline_start` until now."""
+    return timeline(glance.snapshot, timeline_start(glance), glance.now, max(cells, 2), glance.events)

@@ -1,4 +1,4 @@
-"""Names the control that does a thing where it is read: a key in the monitor, a command on the command line."""
+"""Names the control for an action: a key in the monitor, a command on the command line."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from enum import StrEnum
 
 
 class Surface(StrEnum):
-    """Where a sentence is read."""
+    """Where a sentence is shown."""
 
     MONITOR = "monitor"
     COMMAND_LINE = "command line"
 
 
-# key of the monitor -> the command that does the same; {job} is the job's number
+# key of the monitor -> equivalent command; {job} is the job's number
 COMMANDS: dict[str, str] = {
     "W": "fts worker",
     "P": "fts resume --queue",
@@ -32,15 +32,15 @@ COMMANDS: dict[str, str] = {
 
 
 def command(key: str, job_id: int | None = None) -> str:
-    """`fts retry 6`; without a job `fts retry`."""
+    """Returns `fts retry 6`, or without a job `fts retry`."""
     return COMMANDS[key].format(job="" if job_id is None else job_id).rstrip()
 
 
 def by(key: str, surface: Surface, job_id: int | None = None) -> str:
-    """The subject of `... retries it`: `r` in the monitor, "`fts retry 6`" on the command line."""
+    """Returns the subject of `... retries it`: `r` in the monitor, "`fts retry 6`" on the command line."""
     return key if surface is Surface.MONITOR else f"`{command(key, job_id)}`"
 
 
 def seen(surface: Surface) -> str:
-    """How a reader says that they have seen it: the short form of a legend in the monitor."""
+    """Says how the user marks it as seen."""
     return "a = seen" if surface is Surface.MONITOR else f"{by('a', surface)} marks it as seen"

@@ -1,4 +1,4 @@
-"""What a trial told of itself, by name, and a value as the format of its column says it: for tables and screens."""
+"""Collects the facts that a trial reported, by name, and formats values, for tables and screens."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ if TYPE_CHECKING:
     from fts.state.values import Trial
 
 NOT_DRAWN = "·"
-WITH_COLUMN = (  # facts that the database keeps in columns of their own
+WITH_COLUMN = (  # facts with their own database column
     "architecture", "n_params", "val_loss", "val_auc", "auc_low", "auc_high", "n_train", "n_val", "n_pos",
     "prior_loss", "label_md5", "base_rate", "data_md5", "micro_batch", "accumulation", "predicted_bytes",
 )  # fmt: skip
-IN_METRICS, IN_ATTRS = "metrics", "attrs"  # facts that hold what a function returned, and what it set as attributes
-NOT_TOLD = (IN_METRICS, IN_ATTRS, CONSTRAINTS, "sampler")  # facts that stand elsewhere, or tell people nothing
+IN_METRICS, IN_ATTRS = "metrics", "attrs"  # facts with the numbers a function returned, and its user attributes
+NOT_TOLD = (IN_METRICS, IN_ATTRS, CONSTRAINTS, "sampler")  # facts that are shown elsewhere, or not for people
 
 
 def metrics_of(trial: Trial) -> dict[str, Any]:
-    """The numbers it returned, by name."""
+    """Returns the numbers that the trial's function returned, by name."""
     found = trial.facts.get(IN_METRICS)
     return found if isinstance(found, dict) else {}
 
 
 def facts_of(trial: Trial) -> dict[str, Any]:
-    """Everything else that it told of itself, by name; first what has a column of its own."""
+    """Returns all other facts by name, those with their own column first."""
     kept = {name: value for name in WITH_COLUMN if (value := getattr(trial, name)) not in (None, "")}
     return kept | own_facts_of(trial)
 
 
 def violations_of(trial: Trial) -> dict[str, float]:
-    """By how much it misses each constraint; at most 0 where it meets it."""
+    """Returns by name how much the trial violates each constraint; 0 or less if it meets it."""
     found = trial.facts.get(CONSTRAINTS)
     return found if isinstance(found, dict) else {}
 
 
 def attributes_of(trial: Trial) -> dict[str, Any]:
-    """What it kept with trial.set_user_attr."""
+    """Returns what the function set with trial.set_user_attr."""
     found = trial.facts.get(IN_ATTRS)
     return found if isinstance(found, dict) else {}
 
 
 def own_facts_of(trial: Trial) -> dict[str, Any]:
-    """Those without a column of their own."""
+    """Returns the facts without their own column."""
     own = {name: value for name, value in trial.facts.items() if name not in NOT_TOLD}
     own |= {f"violation.{name}": value for name, value in violations_of(trial).items()}
     return attributes_of(trial) | own
 
 
 def declared_facts(study: Declared, trial: Trial, where: str) -> list[tuple[str, str]]:
-    """Those that a study wants to be shown there and the trial has told, as (label, value with its unit)."""
+    """Returns (label, value with unit) of the facts that the study shows at `where` and the trial has reported."""
     told = facts_of(trial)
     return [
         (fact.label or fact.name, f"{text} {fact.unit}".strip())
@@ -64,7 +64,7 @@ def declared_facts(study: Declared, trial: Trial, where: str) -> list[tuple[str,
 
 
 def formatted(value: Any, spec: str) -> str | None:
-    """A value as a column's format says it. `drawn`: a parameter, a dot where its branch has none."""
+    """Formats a value with the format of its column. `drawn` is a parameter: a dot if its branch does not have it."""
     if spec == "interval":
         return formatting.interval(*value)
     if spec == "times":
@@ -89,7 +89,7 @@ def formatted(value: Any, spec: str) -> str | None:
         text = format(value, spec) if PLAIN.fullmatch(spec) else ""
     except ValueError:
         text = ""
-    shows = text and (value == 0 or not math.isfinite(value) or re.search("[1-9]", text))  # .3f of 1e-7 does not
+    shows = text and (value == 0 or not math.isfinite(value) or re.search("[1-9]", text))  # false for 1e-7 as .3f
     return text if shows else formatting.number(value)
 
 
@@ -97,7 +97,7 @@ PLAIN = re.compile(r"[,_]?(\.\d)?[defg%]?")  # formats that a declaration may ha
 
 
 def number(value: float) -> str:
-    """A metric of any size: 0.6841, 24, 3.127e-6, 1.234e+07."""
+    """Formats a metric of any size: 0.6841, 24, 3.127e-6, 1.234e+07."""
     if not math.isfinite(value):
         return formatting.score(value)
     if value == int(value) and abs(value) < 1e9:

@@ -1,7 +1,7 @@
-"""Says in one word whether a person has to act, why, and which key deals with it: the first line of every screen.
+"""Decides in one word whether a person has to act, why, and which key handles it: the first line of every screen.
 
-First match wins, worst first: BLIND (I cannot see), ACT (compute is being lost now), LOOK (a decision waits),
-IDLE (nothing left to run), WELL. One pure function of a Snapshot; `fts status` and the monitor share it.
+The worst concern wins: BLIND (data too old), ACT (compute time is being lost), LOOK (a decision is needed), IDLE
+(nothing left to run), WELL. A pure function of a Snapshot, shared by `fts status` and the monitor.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ EXIT_CODES = {Word.WELL: 0, Word.LOOK: 10, Word.ACT: 11, Word.IDLE: 12, Word.BLI
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a person is needed, and for what."""
+    """The worst concern, and all others."""
 
     word: Word
     reason: str
     short: str
     key: str | None
-    concerns: tuple[Concern, ...]  # all of them, worst first: "yours: 2 decisions"
+    concerns: tuple[Concern, ...]  # all, worst first
 
     @property
     def decisions(self) -> int:
-        """How many things wait for a person."""
+        """Number of concerns that need a person."""
         return sum(concern.word in (Word.ACT, Word.LOOK) for concern in self.concerns)
 
 
@@ -52,14 +52,13 @@ def judge(
     locked_by: str | None = None,
     surface: Surface = Surface.MONITOR,
 ) -> Verdict:
-    """The verdict at `now` (seconds since the epoch) on data last read `read_age_s` ago; infinitely long ago: never.
+    """Returns the verdict at `now` (seconds since the epoch) on data read `read_age_s` ago (infinite: never read).
 
-    `problem` is why the latest read failed, if it did; a problem of the schema blinds at once, others after
-    `BLIND_AFTER_S`. `kept` is what checkpoints weigh, where the disk is full.
-    `locked_by` is who holds the database's lock while `silent_worker` is silent, where that is somebody else.
-    `surface` is where the sentences are read: they name its keys or its commands.
+    `problem` is why the latest read failed; a schema problem makes BLIND at once, others after `BLIND_AFTER_S`.
+    `kept` is the size of the checkpoints, if the disk is full. `locked_by` names the process that holds the database's
+    lock while `silent_worker` is silent. `surface` is where the text is shown: it names keys or commands.
     """
-    if math.isinf(read_age_s):  # there is nothing to judge, and an empty picture would pass for an empty queue
+    if math.isinf(read_age_s):  # without data, an empty snapshot would look like an empty queue
         return _verdict(next(_blind(read_age_s, problem)))
     now = seen_at(now, read_age_s)
     found = [*_blind(read_age_s, problem), *losses(snapshot, now, kept, locked_by, surface)]
@@ -81,7 +80,7 @@ STALE_S = 3.0  # a live picture is re-read every second
 
 
 def seen_at(now: float, read_age_s: float) -> float:
-    """The moment that old data show: nobody is silent for the time in which we have not looked."""
+    """Returns the time of the data if it is old, so that the time without reads does not count as silence."""
     return now - read_age_s if STALE_S <= read_age_s < math.inf else now
 
 
@@ -147,7 +146,7 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
 
 
 def _afterwards(done: int, surface: Surface) -> str:
-    """What to do with results: the monitor's key writes its view, the command the report."""
+    """Says how to write out the results: the monitor's key writes its view, the command the report."""
     what = ("it" if done == 1 else "them") if surface is Surface.MONITOR else "the report"
     return f"{by('w', surface)} writes {what}"
 

@@ -25,7 +25,7 @@ NAMES = {  # field of a specification -> key of the study file
     "sampler": "search.sampler", "pruner": "search.pruner", "halving": "search.halving",
     "percentile": "search.percentile", "prune_by": "search.prune_by", "parallel": "search.parallel",
     "diverged": "search.diverged", "warm_start": "search.warm_start",
-    "baseline": "baseline.objective", "metric": "the metric that decides", "direction": "its goal",
+    "baseline": "baseline.objective", "metric": "the metric", "direction": "its goal",
     "goals": "metrics", "constraints": "metrics", "seed": "study.seed", "objective": "study.objective",
     "command": "study.command", "python": "study.python", "env": "study.env", "code": "study.code",
     "sync": "study.sync", "data": "study.data",

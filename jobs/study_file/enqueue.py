@@ -93,7 +93,7 @@ def take_over(db: Database, cells: Sequence[BareCell], typed: Collection[str], d
     return said
 
 
-def put_in_line(
+def enqueue_cells(
     db: Database,
     cells: Sequence[BareCell],
     metrics: Sequence[Mapping[str, Any]] = (),
@@ -134,8 +134,8 @@ def _with_other_axes(lines: list[Line], cell: BareCell, before: Sequence[Job]) -
         return lines
     axes, job = list(named.items())[-1]
     said = (
-        f"; it has {_axes(cell.axes)}, earlier jobs of {cell.study} such as job {job.id} have {_axes(axes)}: they stay "
-        f"beside it; --name {cell.study}2 would keep them apart"
+        f"; it has {_axes(cell.axes)}, earlier jobs of {cell.study} such as job {job.id} have {_axes(axes)}: all stay "
+        f"in one study; --name {cell.study}2 would separate them"
     )
     lines[first] = replace(lines[first], told=lines[first].told + said)
     return lines
@@ -146,7 +146,7 @@ def _axes(names: Collection[str]) -> str:
 
 
 def preview(cells: Sequence[BareCell]) -> list[Line]:
-    """Returns what `put_in_line` would do without a database."""
+    """Returns what `enqueue_cells` would do without a database."""
     study = BareStudy(cells[0].study)
     new = Enqueued(0, created=True)
     return [
@@ -212,7 +212,7 @@ def taken_over(plan: Plan, dry_run: bool) -> str:
     if may_change(plan):
         return f"; {'would take' if dry_run else 'takes'} over: {plan.words}"
     return (
-        f"; it runs, so this waits: {plan.words}; `fts pause {plan.job.id}`, enqueue the study again, "
+        f"; it is running, so not changed yet: {plan.words}; `fts pause {plan.job.id}`, enqueue the study again, "
         f"`fts resume {plan.job.id}`"
     )
 
@@ -261,8 +261,8 @@ def refuse_another_question(study: BareStudy, plans: Sequence[Plan], there: Mapp
         kept = f"keeps its {trials}" if job.trials_ended else "has begun"
         said.append(f"{name}{others}: {words} (job {job.id} {kept})")
     raise StudyChanged(
-        f"{study.name} asks another question than before: {'; '.join(said[:4])}; give it another name (--name "
-        f"{study.name}2), or search anew beside what there is with --again"
+        f"{study.name} has changed what it searches: {'; '.join(said[:4])}; give it another name (--name "
+        f"{study.name}2), or start a new search beside the old one with --again"
     )
 
 
@@ -274,22 +274,22 @@ def another_question(cell: BareCell, before: Sequence[Job]) -> str:
     same = [job for job in before if job.study == cell.study and job.labels == cell.axes]
     if not same:
         return ""
-    job = min(same, key=lambda job: (len(functions.unlike(cell, job.spec)), -job.id))  # the most similar one
+    job = min(same, key=lambda job: (len(functions.changed_fields(cell, job.spec)), -job.id))  # the most similar one
     if "imported_from" in job.spec and "objective" not in job.spec:
         return (
-            f"; it knows nothing of job {job.id}, which was imported without a function: `fts import` with --objective "
-            "and --name NEW makes a history that more trials go on from"
+            f"; job {job.id} was imported without a function, so its trials are not used: `fts import` with "
+            "--objective and --name NEW imports them into a job that can get more trials"
         )
-    differs = functions.unlike(cell, job.spec)
+    differs = functions.changed_fields(cell, job.spec)
     script = Path(cell.file or "its script").name
     if differs == ["code_md5"]:
         return (
-            f"; {script} has changed since job {job.id}, so this is another question; to extend job {job.id}, put the "
-            f"earlier {script} back"
+            f"; {script} has changed since job {job.id}, so this is a new search; to extend job {job.id}, restore the "
+            f"earlier {script}"
         )
     changed = changes.in_words(cell, job.spec, [name for name in differs if name != "code_md5"])
     file = f" and an earlier {script}" if "code_md5" in differs else ""
-    return f"; job {job.id} asks another question of this cell: {changed}{file}" if changed else ""
+    return f"; job {job.id} is a different search of this cell: {changed}{file}" if changed else ""
 
 
 def _line(study: BareStudy, plan: Plan, found: Enqueued | None, jobs: Mapping[int, Job], dry_run: bool) -> Line:
@@ -298,9 +298,7 @@ def _line(study: BareStudy, plan: Plan, found: Enqueued | None, jobs: Mapping[in
         assert plan.job is not None, "only an existing job takes a whole specification"
         would = "would be changed" if dry_run else "is changed"
         trials = formatting.count(plan.cell.trials, "trial")
-        sentence = (
-            f"{name} {would}: job {plan.job.id}, {plan.words or 'nothing that it says'}; {trials}, none has begun"
-        )
+        sentence = f"{name} {would}: job {plan.job.id}, {plan.words or 'no field'}; {trials}, none has begun"
         return Line(name, plan.cell.experiment, plan.job.id, "changed", sentence)
     job = None if found.created and dry_run else jobs.get(found.job_id)
     sentence = enqueued_sentence(name, plan.cell, found, job, dry_run)

@@ -44,7 +44,7 @@ class Freezing:
         tables = file.tables
         for name in tables:
             if name in keys.STUDY and name not in keys.TABLES:
-                raise BadStudy((name,), "stands above every table; it belongs below [study]")
+                raise BadStudy((name,), "is above every table; move it below [study]")
         unknown((), tables, keys.TABLES, "table")
         for name, table in tables.items():
             if name != "cell" and not isinstance(table, Mapping):
@@ -76,7 +76,7 @@ class Freezing:
             except BadSpec as error:
                 of_cell = f"cell {title_of(shown, labels)}: " if labels else ""
                 raise BadStudy((), f"{of_cell}{error}") from None
-        return functions.told_apart(made)
+        return functions.with_unique_names(made)
 
     # -- what runs
 
@@ -110,7 +110,7 @@ class Freezing:
             if shell and not isinstance(given, str):
                 raise BadSpec("is a list, expected one text for the shell")
             words = (given,) if shell else tuple(map(_at_home, _split(given))) if isinstance(given, str) else given
-            return commands.prepared(words, self.folder, shell)
+            return commands.parse_command(words, self.folder, shell)
 
     @cached_property
     def objective(self) -> str:
@@ -119,7 +119,7 @@ class Freezing:
 
     def function(self, at: At, text: str) -> str:
         """Finds `train:objective` or `train.py:objective` in the study's folder and returns FILE.py:FUNCTION."""
-        found = functions.in_a_file(text, self.folder)
+        found = functions.to_file_path(text, self.folder)
         if OBJECTIVE.fullmatch(found):
             return found
         if not functions.MODULE.fullmatch(text):
@@ -256,9 +256,9 @@ class Freezing:
         in_words = source.declared if isinstance(source, commands.Command) else {}
         for name in declared:
             if name in in_words:
-                raise BadStudy(("space", name), "is declared in the command, too; declare it once")
+                raise BadStudy(("space", name), "is also declared in the command; declare it once")
             if name in labels:
-                raise BadStudy(("space", name), "is an axis of [matrix], too; take one of them away")
+                raise BadStudy(("space", name), "is also an axis of [matrix]; remove one of them")
         whole = declared | in_words
         forbid = space.forbidden(tables.get("forbid", {}))
         if forbid and not whole:

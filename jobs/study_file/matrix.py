@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fts.jobs.api.amounts import LARGEST
 from fts.jobs.api.names import is_name
 from fts.jobs.functions import MOST_CELLS
 from fts.jobs.study_file.faults import BadStudy, unknown
@@ -110,7 +111,7 @@ def _check_name(at: tuple[str, ...], name: Any) -> None:
 
 def _checked(at: tuple[str, ...], value: Any) -> Value:
     sound = isinstance(value, str | int | float) and not isinstance(value, bool)
-    if not sound or value == "" or (isinstance(value, float) and not math.isfinite(value)):
+    if not sound or value == "" or (not isinstance(value, str) and not abs(value) < LARGEST):
         cure = '; write "yes" and "no", or 1 and 0' if isinstance(value, bool) else ""
         raise BadStudy(at, f"has the value {value!r:.80}, expected text or a number{cure}")
     assert isinstance(value, str | int | float)

@@ -207,7 +207,7 @@ def _check(at: At, expression: Expression, values: Mapping[str, list[Any]], clos
     for name, constant in expression.compared:
         if name in closed and constant not in closed[name]:
             there = ", ".join(repr(each) for each in closed[name])[:200]
-            raise BadStudy(at, f"compares {name} with {constant!r:.40}, which it never is; it has {there}")
+            raise BadStudy(at, f"compares {name} with {constant!r:.40}, which is not one of its values: {there}")
     for combination in _some(values, expression.names):
         try:
             expression.value(dict(zip(expression.names, combination, strict=True)))

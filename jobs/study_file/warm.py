@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -198,6 +199,8 @@ def _inside(at: At, name: str, value: Any, distribution: Mapping[str, Any], whos
 def _plain(at: At, name: Any, value: Any) -> Any:
     if value is not None and not isinstance(value, bool | int | float | str):
         raise BadStudy(at, f"gives {name} = {value!r:.40}, expected text, a number, true or false")
+    if isinstance(value, float) and not math.isfinite(value):  # 1e999, too
+        raise BadStudy(at, f"gives {name} = {value!r:.40}, expected a finite number")
     return value
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.jobs.api.protocol import STOPPED
-from fts.jobs.executors.base import Whose
+from fts.jobs.executors.base import ExitKind
 from fts.jobs.supervisor.child import PATIENCE, ChildError, ChildGone
 from fts.jobs.trial.death import STACKS, cause_of_death, died_of, last_said, last_words, size_of, was_at
 from fts.jobs.trial.error_text import with_place
@@ -107,9 +107,9 @@ class Attempt:
         finally:
             self.child.writes_stacks = False
         gone = self.child.exit() if end.how in (Ended.STOPPED, Ended.DIED) else None
-        if gone is None or gone.whose is Whose.TRIAL:
+        if gone is None or gone.kind is ExitKind.TRIAL:
             return end
-        return AttemptEnd(Ended.LOST, {"message": gone.said, "whose": gone.whose}, end.stop_request)
+        return AttemptEnd(Ended.LOST, {"message": gone.message, "exit_kind": gone.kind}, end.stop_request)
 
     def _run(self, spec: dict[str, Any], number: int) -> AttemptEnd:
         logs = (Path(str(spec.get("log_path"))), self.child.log_path)
@@ -200,10 +200,10 @@ class Attempt:
     def _explain_death(self, code: int | None) -> AttemptEnd:
         """Explains a process that ended with this exit code: cause, message, place. None: by a SIGTERM to itself."""
         oom_kills = self.child.oom_kills() - self._oom_kills
-        said, place = was_at(last_words(self._logs, STACKS), self._code)
-        last = last_said(said)[:300]
+        output, place = was_at(last_words(self._logs, STACKS), self._code)
+        last = last_said(output)[:300]
         last = "" if OUR_LINE.match(last) else last
-        cause, message = cause_of_death(code, oom_kills, self.child.was_ready, said), died_of(code, oom_kills)
+        cause, message = cause_of_death(code, oom_kills, self.child.was_ready, output), died_of(code, oom_kills)
         if self._ignored_stop:
             message = f"the trial did not stop within {self.grace_s:g} s and was killed"
         elif (end := self._announced_end) is not None and (

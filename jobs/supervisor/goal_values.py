@@ -25,18 +25,18 @@ class GoalOutcome:
     message: str | None = None
 
 
-def goal_outcome(cell: Any, told: Mapping[str, Any], complete: bool) -> GoalOutcome:
+def goal_outcome(cell: Any, result: Mapping[str, Any], complete: bool) -> GoalOutcome:
     """Returns goals and constraints of a complete or pruned trial; values may be missing only in a pruned one."""
-    metrics = {**_numbers(told.get("metrics"))}
+    metrics = {**_numbers(result.get("metrics"))}
     every = several(cell) and not getattr(cell, "is_baseline", False)  # a baseline needs only the deciding goal
     if complete:
-        metrics.setdefault(cell.metric, told.get("value"))
+        metrics.setdefault(cell.metric, result.get("value"))
         if every and (missing := _missing_goals(cell, metrics)) is not None:
             return missing
-    found = _numbers(told.get(CONSTRAINTS))
+    found = _numbers(result.get(CONSTRAINTS))
     declared = constraints_of(cell)
     try:
-        found |= violations(declared, _numbers(told.get("user_attrs")) | metrics)
+        found |= violations(declared, _numbers(result.get("user_attrs")) | metrics)
     except BadSpec as missing:
         if complete:
             return GoalOutcome(cause=Cause.CODE_ERROR, message=str(missing))
@@ -51,20 +51,21 @@ def goal_outcome(cell: Any, told: Mapping[str, Any], complete: bool) -> GoalOutc
 def _missing_goals(cell: Any, metrics: Mapping[str, Any]) -> GoalOutcome | None:
     goals = goals_of(cell)
     if missing := [name for name in goals if name not in metrics]:
-        there = ", ".join(metrics)[:200]
+        reported = ", ".join(metrics)[:200]
+        expected, absent = ", ".join(goals), ", ".join(missing)
         return GoalOutcome(
             cause=Cause.CODE_ERROR,
-            message=f"the study has the goals {', '.join(goals)}, the trial told {there} and no {', '.join(missing)}",
+            message=f"the study has the goals {expected}, the trial reported {reported} and no {absent}",
         )
     if odd := [name for name in goals if metrics[name] is None or not math.isfinite(metrics[name])]:
         return GoalOutcome(cause=Cause.DIVERGED, message=f"{', '.join(odd)} is no finite number")
     return None
 
 
-def _numbers(told: Any) -> dict[str, Any]:
+def _numbers(result: Any) -> dict[str, Any]:
     """Returns numbers by name; None stands for NaN and infinities, which JSON cannot hold."""
-    if not isinstance(told, dict):
+    if not isinstance(result, dict):
         return {}
     return {
-        name: v for name, v in told.items() if v is None or (isinstance(v, int | float) and not isinstance(v, bool))
+        name: v for name, v in result.items() if v is None or (isinstance(v, int | float) and not isinstance(v, bool))
     }

@@ -293,11 +293,11 @@ class JobRunner:
     def _begun(self, live: Live) -> list[Begun]:
         """Returns the started trials that have not ended, running or not."""
         put_back = queries.retried_trials(self.db, self.job.id) if self.history.open else ()
-        beside = set(self.history.extra_numbers)
+        extra = set(self.history.extra_numbers)
         return [
             Begun(
                 trial.number,
-                None if trial.number in beside else self.history.search_number(trial.number),
+                None if trial.number in extra else self.history.search_number(trial.number),
                 runs=trial.number in live,
                 put_back=trial.number in put_back,
             )
@@ -458,11 +458,13 @@ def checked_cell(study: Study, job: Job) -> Cell:
     Their values become folder names, and anyone can edit a row.
     """
     cell = study.cell(job.spec)
-    told = {"experiment": job.experiment, "kind": job.kind, **job.labels}
-    meant = {"experiment": cell.experiment, "kind": cell.kind, **study.labels(cell)}
-    for name in meant | told:
-        if told.get(name) != meant.get(name):
-            raise BadSpec(f"job {job.id} has {name} {told.get(name)!r}, but its specification says {meant.get(name)!r}")
+    recorded = {"experiment": job.experiment, "kind": job.kind, **job.labels}
+    specified = {"experiment": cell.experiment, "kind": cell.kind, **study.labels(cell)}
+    for name in specified | recorded:
+        if recorded.get(name) != specified.get(name):
+            raise BadSpec(
+                f"job {job.id} has {name} {recorded.get(name)!r}, but its specification says {specified.get(name)!r}"
+            )
     return cell
 
 

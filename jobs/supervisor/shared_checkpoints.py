@@ -61,8 +61,8 @@ def read(path: Path) -> Pointer | None:
     A pointer to any other kind of path counts as not ours, because we remove the files that pointers name.
     """
     try:
-        told = json.loads(path.read_text())
-        found = Pointer(str(told["at"]), int(told["bytes"]), str(told["md5"]))
+        content = json.loads(path.read_text())
+        found = Pointer(str(content["at"]), int(content["bytes"]), str(content["md5"]))
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return found if BLOB.fullmatch(found.at) and ".." not in Path(found.at).parts else None

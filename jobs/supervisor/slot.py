@@ -86,11 +86,11 @@ class Slot:
         return True
 
     def child(
-        self, program: Program, threads: int | None = None, tells: Callable[[Template], None] = lambda _: None
+        self, program: Program, threads: int | None = None, before_fork: Callable[[Template], None] = lambda _: None
     ) -> Placed:
         """Returns a living trial process of that program; starts one if there is none or if it has grown.
 
-        It sees only the GPUs that the slot holds. `tells` is called with the template before it forks.
+        It sees only the GPUs that the slot holds. `before_fork` is called with the template before it forks.
         """
         threads = threads or self.settings.threads
         if gpus := self.room.gpus_of(self.index):
@@ -101,7 +101,7 @@ class Slot:
             return self._child
         self.close()
         self._threads = threads
-        self._child = self.starter.start(program, threads, tells)
+        self._child = self.starter.start(program, threads, before_fork)
         self._program = program
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
         self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)

@@ -34,8 +34,10 @@ class Starter:
     def has_template(self) -> bool:
         return self._template is not None
 
-    def start(self, program: Program, threads: int, tells: Callable[[Template], None] = lambda _: None) -> TrialProcess:
-        """Starts a trial process; calls `tells` with the template before it forks. Raises OSError."""
+    def start(
+        self, program: Program, threads: int, before_fork: Callable[[Template], None] = lambda _: None
+    ) -> TrialProcess:
+        """Starts a trial process; calls `before_fork` with the template before it forks. Raises OSError."""
         # no address-space limit: torch reserves far more than it uses; limit_data counts only writable memory
         start = partial(
             TrialProcess,
@@ -50,7 +52,7 @@ class Starter:
         if self._template is None or program.forks_for is None:
             return start()
         try:
-            tells(self._template)
+            before_fork(self._template)
             return start(template=self._template, root=Path(program.forks_for))
         except CannotFork as refused:
             log.info("%s: trial processes are started, not forked", refused)

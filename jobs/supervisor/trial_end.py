@@ -46,8 +46,8 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
         if cause == Cause.DIVERGED or facts.get("value") is None:
             status, cause = TrialStatus.FAILED, Cause.DIVERGED
     # a pruned trial may have sent its result before it received the prune command: ignore it, so that records agree
-    told = {} if end.how is Ended.PRUNED else facts
-    known = {name: told[name] for name in RESULT_FACTS if told.get(name) is not None}
+    result = {} if end.how is Ended.PRUNED else facts
+    known = {name: result[name] for name in RESULT_FACTS if result.get(name) is not None}
     if peak:
         known["peak_bytes"] = max(
             peak, record.reread().peak_bytes or 0
@@ -78,9 +78,9 @@ def close(work: Work, record: TrialRecord, end: AttemptEnd, number: int, peak: i
         known.pop("value", None)
     if outcome.badges:
         known["badges"] = [*known.get("badges", ()), *outcome.badges]
-    declared = {one.name: told[one.name] for one in study.facts if told.get(one.name) is not None}
-    if told.get("metrics"):
-        declared["metrics"] = told["metrics"]  # from a function that returned several numbers
+    declared = {one.name: result[one.name] for one in study.facts if result.get(one.name) is not None}
+    if result.get("metrics"):
+        declared["metrics"] = result["metrics"]  # from a function that returned several numbers
     by_itself = end.how is not Ended.PRUNED or facts.get("fact") == "pruned"  # else it is unknown how far it came
     if by_itself and (attrs := kept_attributes(facts.get("user_attrs"))):
         declared["attrs"] = attrs  # from trial.set_user_attr
@@ -106,11 +106,11 @@ def best_so_far(epochs: Sequence[Epoch], study: Study, cell: Cell) -> dict[str, 
     return {"value": value, "best_epoch": best.epoch, "last_value": scored[-1][0], **kept}
 
 
-def kept_attributes(told: Any) -> dict[str, Any]:
+def kept_attributes(attributes: Any) -> dict[str, Any]:
     """Returns the attributes set with set_user_attr, in order, up to MAX_ATTRIBUTES characters."""
     kept: dict[str, Any] = {}
     room = MAX_ATTRIBUTES
-    for name, value in told.items() if isinstance(told, dict) else ():
+    for name, value in attributes.items() if isinstance(attributes, dict) else ():
         room -= len(json.dumps([name, value]))
         if room < 0:
             break
@@ -121,6 +121,6 @@ def kept_attributes(told: Any) -> dict[str, Any]:
 def message_of(end: AttemptEnd) -> str:
     if end.stop_request is not None and end.stop_request.message:
         return with_place(end.stop_request.message, end.facts.get("place"))
-    said = str(end.facts.get("message") or "")
-    by_signal = end.how is Ended.STOPPED and end.stop_request is None and not said
-    return "a signal from outside stopped the trial process" if by_signal else said
+    message = str(end.facts.get("message") or "")
+    by_signal = end.how is Ended.STOPPED and end.stop_request is None and not message
+    return "a signal from outside stopped the trial process" if by_signal else message

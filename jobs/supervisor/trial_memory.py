@@ -83,13 +83,13 @@ class TrialMemory:
         return Admission(self.trial.recipe, limit, need, want, shared=shares and not known.promised)
 
     def _known(self, total: int | None) -> Known:
-        said = self.resources.memory
-        if said != LEARN and not self.resources.gpu:
-            return Known(said if isinstance(said, int) else self._by_function(str(said)), promised=True)
+        declared = self.resources.memory
+        if declared != LEARN and not self.resources.gpu:
+            return Known(declared if isinstance(declared, int) else self._by_function(str(declared)), promised=True)
         if self.slot.settings.slots == 1:
             return Known(None)  # there is only one slot, so its need does not matter
         found = self.learned()
-        if found is None and said != LEARN:
+        if found is None and declared != LEARN:
             return Known(0)  # its GPU memory is declared, so that others may share the GPU: do not run it alone
         return Known(found)
 
@@ -130,10 +130,10 @@ class TrialMemory:
         has = f"{self.slot.machine} has {count(len(there), 'GPU')} for trials"
         if wanted > len(there):
             raise CannotFit(f"needs {count(wanted, 'GPU')}, {has}", 0)
-        said = self.resources.memory
-        if said == LEARN or said is None:
+        declared = self.resources.memory
+        if declared == LEARN or declared is None:
             return None
-        need = said if isinstance(said, int) else self._by_function(said)
+        need = declared if isinstance(declared, int) else self._by_function(declared)
         fits = [gpu for gpu in there if gpu.memory is None or need <= GPU_SHARE * gpu.memory]
         if wanted > len(fits):
             raise CannotFit(f"needs {in_gb(need)} of {count(wanted, 'GPU')}, as promised; {has} that small", need)
@@ -189,17 +189,17 @@ def ask(program: Any, where: str, cell: Any, params: Mapping[str, Any]) -> int:
         write_end = -1
         with os.fdopen(read_end, "rb") as answer:
             read_end = -1
-            told = json.loads(answer.read() or b"{}")
+            reply = json.loads(answer.read() or b"{}")
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise BadMemory(f"{where} did not say how much memory the trial takes: {error}") from None
     finally:
         for end in (read_end, write_end):
             if end >= 0:
                 os.close(end)
-    if "bytes" in told:
-        return int(told["bytes"])
+    if "bytes" in reply:
+        return int(reply["bytes"])
     last = done.stdout.decode(errors="replace").strip().splitlines()[-1:]
-    said = told.get("error") or f"it ended with exit code {done.returncode}" + "".join(
+    error_text = reply.get("error") or f"it ended with exit code {done.returncode}" + "".join(
         f": {line[:300]}" for line in last
     )
-    raise BadMemory(f"{where} did not say how much memory the trial takes: {said}")
+    raise BadMemory(f"{where} did not say how much memory the trial takes: {error_text}")

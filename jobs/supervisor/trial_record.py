@@ -55,11 +55,15 @@ class TrialRecord:
         self._kept_at = trial.facts.get(KEPT_AT)
         self._warned_garbage = False
 
+    def report(self, verb: str, message: str, data: dict[str, Any] | None = None) -> None:
+        """Records an event of the trial, and prints its message."""
+        transitions.record_intervention(self.db, self.claim, verb, message, data or {}, trial_id=self.trial.id)
+        self.tell(Note(message, self.job))
+
     def warn_log_dropped(self) -> None:
-        kept = f"of its log the first and the last {in_gb(KEPT)} stay"
-        said = f"t{self.trial.number} has printed more than {in_gb(MOST)}: {kept}"
-        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
-        self.tell(Note(said, self.job))
+        kept = f"only the first and the last {in_gb(KEPT)} of its log are kept"
+        message = f"t{self.trial.number} has printed more than {in_gb(MOST)}: {kept}"
+        self.report("warned", message)
 
     def take_over(self, child: Placed, spec: TrialSpec) -> None:
         """Ends the trial's previous process if it still runs, and records `child` before it receives the trial.
@@ -96,12 +100,11 @@ class TrialRecord:
             return {FINGERPRINT: child.fingerprint}
         if first == child.fingerprint or before.facts.get(OTHER_HARDWARE):
             return {}
-        said = (
-            f"t{self.trial.number} goes on on {child.node}, which has other hardware or libraries than it began on: "
-            f"its last bits may differ, and it gets the badge `{MOVED}`"
+        message = (
+            f"t{self.trial.number} continues on {child.node}, which has other hardware or libraries than its first "
+            f"node: the last bits of its numbers may differ, and it gets the badge `{MOVED}`"
         )
-        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
-        self.tell(Note(said, self.job))
+        self.report("warned", message)
         return {OTHER_HARDWARE: child.node}
 
     def _process(self, child: Placed) -> dict[str, Any]:
@@ -148,7 +151,7 @@ class TrialRecord:
     def _warn_changed_code(self, md5: str) -> None:
         """Warns once for each md5 of the file."""
         since = f"t{self.trial.number}"
-        said = (
+        message = (
             f"the code is not what was enqueued, its md5 is {md5[:8]} now: trials from {since} on get the badge "
             f"`{CODE_CHANGED}`; restore the file, or enqueue the new code with `fts enqueue`"
         )
@@ -157,10 +160,7 @@ class TrialRecord:
         self.reported_code.add(md5)
         earlier = queries.events(self.db, job_id=self.job.id, verbs=["warned"])
         if not any(event.data.get(CHANGED_TO) == md5 for event in earlier):
-            transitions.record_intervention(
-                self.db, self.claim, "warned", said, {CHANGED_TO: md5}, trial_id=self.trial.id
-            )
-            self.tell(Note(said, self.job))
+            self.report("warned", message, {CHANGED_TO: md5})
 
     def warn_undrawn(self, given: Mapping[str, Any]) -> None:
         """Warns about parameters of a warm start that the function did not suggest: probably misspelt."""
@@ -168,24 +168,22 @@ class TrialRecord:
         wrong = [name for name in given if name not in drawn]
         if wrong:
             near = "".join(hint(name, drawn) for name in wrong)
-            said = (
+            message = (
                 f"warm_start gives t{self.trial.number} a value for {', '.join(wrong)}, which its function did not "
                 f"suggest; {near}it suggested {', '.join(drawn) or 'nothing'}"
             )
-            transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
-            self.tell(Note(said, self.job))
+            self.report("warned", message)
 
     def warn_missing_metric(self, fact: dict[str, Any]) -> None:
         """Warns that a command reports other metrics than the deciding one; only until a trial has reported it."""
         names = [str(name)[:80] for name in fact.get("names", ())]
         if not names or queries.trials_with_steps(self.db, self.job.id):
             return
-        said = (
+        message = (
             f"t{self.trial.number} has reported {', '.join(names)} and not {self.cell.metric}, which decides; "
             f"report it, or enqueue with --metric {names[0]}"
         )
-        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
-        self.tell(Note(said, self.job))
+        self.report("warned", message)
 
     def probe(self, spec: TrialSpec, fact: dict[str, Any]) -> StopRequest | None:
         """Records the memory of the first steps; above the limit, returns a request to use a leaner recipe."""
@@ -212,9 +210,8 @@ class TrialRecord:
         if self._warned_garbage:
             return
         self._warned_garbage = True
-        said = f"t{self.trial.number}: a line among its facts is left out, {fact['reason']}: {fact['line']!r:.120}"
-        transitions.record_intervention(self.db, self.claim, "warned", said, {}, trial_id=self.trial.id)
-        self.tell(Note(said, self.job))
+        message = f"t{self.trial.number}: an invalid line was ignored, {fact['reason']}: {fact['line']!r:.120}"
+        self.report("warned", message)
 
     def draw(self, fact: dict[str, Any]) -> None:
         drawn = {name: fact[name] for name in ("k", "name", "value", "distribution")}

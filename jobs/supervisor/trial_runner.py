@@ -23,12 +23,12 @@ from fts.jobs.supervisor.backoff import jobs_in_backoff, recorded_tries
 from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.log_limit import LogLimit
 from fts.jobs.supervisor.machine_errors import is_disk_trouble, pause_s, takes_files
-from fts.jobs.supervisor.progress_events import Note, TrialStarted
+from fts.jobs.supervisor.progress_events import TrialStarted
 from fts.jobs.supervisor.progress_reporter import ProgressReporter
 from fts.jobs.supervisor.retry_limits import FailureCounts
+from fts.jobs.supervisor.spec_builder import SpecBuilder
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
-from fts.jobs.supervisor.trial_order import TrialOrder
 from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
 from fts.jobs.supervisor.upgrade_check import OWN
 from fts.jobs.watchdog.policy import AGAIN
@@ -106,7 +106,7 @@ class TrialRunner:
         self.tell = ProgressReporter(work.db, work.tell)
         self.record = TrialRecord(work, trial, self.cell, self.tell)
         threads = self.memory.threads  # a resumed trial keeps its number of threads, which affects the last bits
-        self.order = TrialOrder(work, trial, self.cell, self.number, self.role, threads)
+        self.spec_builder = SpecBuilder(work, trial, self.cell, self.number, self.role, threads)
         self.worked_s = 0.0  # in this claim, without time in which the trial was frozen or the machine slept
         self._spent_s = 0.0  # before this claim; read only if the trial has a time limit
         self._was_starved = False  # memory was short because of this trial when its latest process ended
@@ -123,7 +123,7 @@ class TrialRunner:
         alone = self.resources.on_oom == "alone" and self.memory.ran_out()
         if isinstance(admitted := self._admit(alone), StopRequest):
             return admitted
-        spec = self.order.spec(admitted)
+        spec = self.spec_builder.spec(admitted)
         failures = FailureCounts(self._reached(), len(self._tries_without_progress()))
         while True:
             try:
@@ -237,8 +237,7 @@ class TrialRunner:
             f"t{self.trial.number} runs again in {wait_s:.3g} s: {message}; {outages} of at most {allowed} tries "
             "without progress, then the job fails"
         )
-        transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-        self.tell(Note(said, self.job))
+        self.record.report("waits", said)
         until = time.monotonic() + wait_s
         while (left := until - time.monotonic()) > 0 and self._order() is None:
             if outages > TRIES_IN_SLOT and self._others_wait():
@@ -320,8 +319,7 @@ class TrialRunner:
 
         def waits(reason: str) -> None:
             said = f"t{self.trial.number} waits {reason}"
-            transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-            self.tell(Note(said, self.job))
+            self.record.report("waits", said)
 
         return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
 
@@ -339,11 +337,10 @@ class TrialRunner:
             if learns and looks > 1 and self.memory.has_learned():
                 return True
             if looks == (2 if waited else 1):
-                beside = "another trial has ended or reported: nobody knows how much memory that one needs"
+                for_another = "another trial has ended or reported: the memory that one needs is not known yet"
                 one_alone = self.slot.room.other_is_alone(self.slot.index)
-                said = f"t{self.trial.number} waits until {beside if one_alone else waits_for(admitted)}"
-                transitions.record_intervention(self.db, self.claim, "waits", said, {}, trial_id=self.trial.id)
-                self.tell(Note(said, self.job))
+                said = f"t{self.trial.number} waits until {for_another if one_alone else waits_for(admitted)}"
+                self.record.report("waits", said)
             return self.ordered(self.job.id) is not None
 
         return self.slot.take_room(admitted, leaves)
@@ -362,7 +359,7 @@ class TrialRunner:
         if end.how is Ended.STOPPED:  # by a SIGTERM that we did not send
             return StopReason.MACHINE
         if end.how is Ended.LOST:
-            return StopReason(end.facts["whose"])
+            return StopReason(end.facts["exit_kind"])
         cause = end.facts.get("cause")
         if cause == Cause.MACHINE_ERROR and end.facts.get("code") == -signal.SIGKILL and self._was_starved:
             cause = Cause.OUT_OF_MEMORY  # the OOM killer's count is not readable here, but memory was short
@@ -375,11 +372,11 @@ class TrialRunner:
         for missing in (
             shared_checkpoints.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ()
         ):
-            log.warning("%s goes on from an older checkpoint, or begins anew: %s", self._named(), missing)
+            log.warning("%s continues from an older checkpoint, or begins anew: %s", self._named(), missing)
         if (replaced := OWN.replaced(now=True)) is not None:
             return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))
         try:
-            child = self.slot.child(self.study.program(self.cell), spec.threads, self.order.tell_history)
+            child = self.slot.child(self.study.program(self.cell), spec.threads, self.spec_builder.send_history)
         except OSError as error:
             if is_disk_trouble(error):
                 raise
@@ -425,7 +422,7 @@ class TrialRunner:
                 rule = self.cell.halving_rule
                 self._pruned_for = should_prune(
                     self.cell.pruner,
-                    self.order.rivals(),
+                    self.spec_builder.rivals(),
                     self.number,
                     so_far,
                     Direction(pruning_of(self.cell)[1]),
@@ -471,10 +468,10 @@ class TrialRunner:
             attempt = Attempt(
                 child, record, stop_request, self.settings.poll_s, self.settings.stop_grace_s, self.tell.together
             )
-            spec = self.order.with_record(spec, child)
+            spec = self.spec_builder.with_record(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.work.places), spec.number)
             if end.facts.get("killed"):
-                said = f"t{self.trial.number}: {end.facts['message']}; it goes on from its last checkpoint"
+                said = f"t{self.trial.number}: {end.facts['message']}; it continues from its last checkpoint"
                 transitions.record_intervention(self.db, self.claim, "killed", said, {}, trial_id=self.trial.id)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: another worker writes to the same folder now
@@ -524,10 +521,9 @@ class TrialRunner:
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)
         if self._is_bare and reason.memory:
             kept = {"recipe": recipe, "peak_bytes": max(self._peak, self.record.reread().peak_bytes or 0) or None}
-            told = {name: value for name, value in kept.items() if value is not None}
-            transitions.record_progress(self.db, self.claim, self.trial.id, told)
-        transitions.record_intervention(self.db, self.claim, "trial_restarted", words, data, trial_id=self.trial.id)
-        self.tell(Note(words, self.job))
+            changes = {name: value for name, value in kept.items() if value is not None}
+            transitions.record_progress(self.db, self.claim, self.trial.id, changes)
+        self.record.report("trial_restarted", words, data)
         return replace(spec, recipe=recipe)
 
     def _close(self, end: AttemptEnd) -> None:
@@ -547,7 +543,7 @@ def waits_for(admitted: Admission) -> str:
     """Says what a trial waits for."""
     want = admitted.want
     if want.alone:
-        return "no other trial runs: nobody knows how much memory it needs"
+        return "no other trial runs: the memory it needs is not known yet"
     parts = [count(want.gpus, "GPU")] if want.gpus else []
     parts += [f"{in_gb(admitted.need)} of memory"] if admitted.need or not parts else []
     return " and ".join(parts) + (" is free" if len(parts) == 1 and want.gpus == 1 else " are free")

@@ -36,7 +36,7 @@ class Prepared:
     study: optuna.Study
 
 
-class Known:
+class EarlierTrials:
     """The known trials of one history, which the supervisor names by job and claim."""
 
     def __init__(self, name: str | None = None) -> None:
@@ -86,16 +86,16 @@ class Known:
         return found.study
 
 
-KNOWN = Known()
+CURRENT = EarlierTrials()
 
 
-def learn(name: str, trials: Iterable[Any]) -> Known:
+def learn(name: str, trials: Iterable[Any]) -> EarlierTrials:
     """Adds trials to the history with this name. A new name discards the previous history."""
-    global KNOWN  # one for the process
-    if KNOWN.name != name:
-        KNOWN = Known(name)
-    KNOWN.learn(trials)
-    return KNOWN
+    global CURRENT  # one for the process
+    if CURRENT.name != name:
+        CURRENT = EarlierTrials(name)
+    CURRENT.learn(trials)
+    return CURRENT
 
 
 def sampler_of(cell: Any) -> optuna.samplers.BaseSampler:

@@ -91,7 +91,7 @@ class Places:
         if below.startswith(self.own):
             return
         if there.startswith(self.outputs) and there.removeprefix(self.outputs) in DATABASE:
-            raise OthersFolder(f"{there} is the database of the study; fts alone writes it")
+            raise OthersFolder(f"{there} is the database of the study; only fts may write it")
         if ends and (self.own.startswith(below) or self.logs.startswith(below) or there.startswith(self.logs)):
             raise OthersFolder(f"{there} holds trials or logs of the study; remove by name what the function has made")
         if not there.startswith(self.all):

@@ -144,7 +144,7 @@ class RunningTrial:
         if not self._said_repeated:
             self._said_repeated = True
             place = current_line(self.cell.path.parent.absolute()) or self.where
-            say(f"step {step} was reported before: {value} is ignored, as each further value of a step is ({place})")
+            say(f"step {step} was reported before: {value} is ignored, only the first value counts ({place})")
 
     def kept(self, name: str, facts: dict[str, Any]) -> None:
         """Sends a file of the trial's folder that must be kept, with its md5 and bytes."""

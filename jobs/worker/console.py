@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import sys
 import threading
 import time
@@ -24,10 +26,22 @@ from fts.jobs.supervisor.progress_events import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fts.state.values import Job
 
 WIDTH = 16
 BARS = " ▏▎▍▌▋▊▉█"
+
+
+@contextlib.contextmanager
+def _full_disks_pass() -> Iterator[None]:
+    """A log on a full disk loses lines; the worker waits for room, as it does when its own files have none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 @dataclass
@@ -62,7 +76,7 @@ class Console:
         self._names: dict[str, int] = {}  # cell name -> the first job with that name
 
     def tell(self, event: ProgressEvent) -> None:
-        with self._lock:
+        with self._lock, _full_disks_pass():
             line = self._line(event)
             self._erase()
             if line:
@@ -73,7 +87,7 @@ class Console:
             self.out.flush()
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, _full_disks_pass():
             self._erase()
             self._jobs.clear()
 
@@ -125,10 +139,10 @@ class Console:
         if self.live:
             return None  # the live line shows it
         if "metrics" in epoch:
-            told = {shown.objective: value} | epoch["metrics"]
+            metrics = {shown.objective: value} | epoch["metrics"]
         else:
-            told = {"val_loss": epoch.get("val_loss"), "auc": epoch.get("val_auc")}
-        numbers = [f"{name} {formatting.score(number)}" for name, number in told.items() if number is not None]
+            metrics = {"val_loss": epoch.get("val_loss"), "auc": epoch.get("val_auc")}
+        numbers = [f"{name} {formatting.score(number)}" for name, number in metrics.items() if number is not None]
         pace = f" {epoch['samples_per_s']:.0f} samples/s" if epoch.get("samples_per_s") is not None else ""
         return f"{shown.name} t{shown.number} epoch {epoch['epoch']} {' '.join(numbers)}{pace}"
 

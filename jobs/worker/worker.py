@@ -84,8 +84,8 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         stack.enter_context(keep_awake())
         progress.tell(Note(worker.introduction()))
         worker.run()
-        if said := worker.farewell():
-            progress.tell(Note(said))
+        if message := worker.farewell():
+            progress.tell(Note(message))
     worker.raise_database_error()
     return 0 if OWN.replaced() is None else STOPPED
 

@@ -79,7 +79,7 @@ def data_version(db: Database) -> int:
 
     Reopens the files first if they are no longer those at the path. Raises NoDatabase, NotFresh.
     """
-    return db.look()
+    return db.poll_version()
 
 
 def _live_and_best_trials(db: Database, known: KnownRows) -> tuple[Trial, ...]:

@@ -27,7 +27,7 @@ from fts.state.transitions.base import (
     to_json,
     transaction,
 )
-from fts.state.transitions.extend import SameQuestion, extend_job, extended, next_rank, same_question
+from fts.state.transitions.extend import SameQuestion, extend_job, extended_spec, next_rank, same_question
 from fts.state.values import HUGE, Cause, Direction, Enqueued, Verb
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None) -> Step:
         same = db.one(live)
     if same is None:
         return _create(db, row)
-    if rule is not None and (spec := extended(same, row)) is not None:
+    if rule is not None and (spec := extended_spec(same, row)) is not None:
         return extend_job(db, same, spec, row["hold_reason"], rule)
     found = Enqueued(same["id"], created=False, status=same["status"], held=same["hold_reason"])
     return found, None, None

@@ -81,7 +81,7 @@ def extend_job(
 ) -> tuple[Enqueued, Row, Row]:
     """Gives a job more trials; queues an ended one again, at the end. Call it inside a transaction.
 
-    `spec` is the specification from `extended`. Returns the result, its event, and its undo step.
+    `spec` is the specification from `extended_spec`. Returns the result, its event, and its undo step.
     """
     wanted = wanted_of(spec)
     changes: Row = {
@@ -114,7 +114,7 @@ def extend_job(
     return done, event, undo_step
 
 
-def extended(job: Row, row: Row) -> Row | None:
+def extended_spec(job: Row, row: Row) -> Row | None:
     """Returns the job's specification with the larger amounts of the row's; None if the row wants no more."""
     old, new = json.loads(job["spec"]), json.loads(row["spec"])
     before, asked = job["trials_wanted"] - extra_of(old), row["trials_wanted"] - extra_of(new)

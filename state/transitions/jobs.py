@@ -96,8 +96,8 @@ def _without_result(db: Database, job_id: int) -> tuple[Cause, str]:
     n = sum(counts.values())
     none = "none meets the constraints" if infeasible else "none is complete"
     known = next((Cause(cause) for cause in counts if cause), Cause.CODE_ERROR)
-    mended = TrialRow.select(TrialRow.number, TrialRow.message).where(TrialRow.job_id == job_id, SQL(RUN_AGAIN_SQL))
-    last = db.one(mended.where(TrialRow.message.is_null(False)).order_by(TrialRow.number.desc()))
+    retryable = TrialRow.select(TrialRow.number, TrialRow.message).where(TrialRow.job_id == job_id, SQL(RUN_AGAIN_SQL))
+    last = db.one(retryable.where(TrialRow.message.is_null(False)).order_by(TrialRow.number.desc()))
     why = f"; t{last['number']} failed: {last['message']}" if last else ""
     return known, f"{n} trial{'' if n == 1 else 's'}: {listed}; {none}{why}"
 

@@ -131,14 +131,14 @@ class LeaseObserver:
     def __init__(self, lease_s: float, clock: Callable[[], float] = time.monotonic, me: int | None = None) -> None:
         self.lease_s, self.me = lease_s, me
         self._clock = clock
-        self._last_look: float | None = None
+        self._last_time: float | None = None
         self._seen: dict[int, tuple[int, float]] = {}  # worker -> beats, seconds without a new one
 
-    def look(self, beats: Mapping[int, int]) -> set[int]:
+    def observe(self, beats: Mapping[int, int]) -> set[int]:
         """Takes each worker's current count of heartbeats; returns the workers that were quiet for the whole lease."""
         now = self._clock()
-        passed = 0.0 if self._last_look is None else min(now - self._last_look, self.lease_s / 4)
-        self._last_look = now
+        passed = 0.0 if self._last_time is None else min(now - self._last_time, self.lease_s / 4)
+        self._last_time = now
         fresh: dict[int, tuple[int, float]] = {}
         for worker, count in beats.items():
             known = self._seen.get(worker)
@@ -153,7 +153,7 @@ def sweep(db: Database, observer: LeaseObserver) -> list[int]:
     Also sends missing tickets, such as those taken by a worker that was asked to stop.
     """
     running = db.rows(WorkerRow.select(ALL).where(WorkerRow.status == "running"))
-    quiet = observer.look({worker["id"]: worker["beats"] for worker in running})
+    quiet = observer.observe({worker["id"]: worker["beats"] for worker in running})
     released: list[int] = []
     for worker in running:
         if worker["id"] in quiet:

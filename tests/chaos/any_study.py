@@ -125,7 +125,7 @@ class Studies:
                 cells = study.cells()
                 if name == "reused":
                     cells = [replace(cell, process="reused") for cell in cells]
-                enqueue.put_in_line(db, cells, study.metrics)
+                enqueue.enqueue_cells(db, cells, study.metrics)
         finally:
             db.close()
 

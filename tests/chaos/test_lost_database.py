@@ -101,6 +101,6 @@ def test_a_worker_that_was_taken_for_dead_leaves_instead_of_waiting_for_ever(
     transitions.reconcile(db, socket.gethostname(), lambda pid, started: False)
     db.close()
     assert worker.wait() == 1
-    assert "taken for dead" in worker.talk().splitlines()[-1]
+    assert "marked dead" in worker.talk().splitlines()[-1]
     harness.finish()
     assert study.difference(undisturbed_small, study.identity(harness.places)) is None

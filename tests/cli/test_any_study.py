@@ -370,10 +370,10 @@ def test_more_trials_extend_and_a_changed_file_is_another_question(fts: Callable
     assert "S is queued: job 1, 0 of 8 trials ended" in fts(*words, "--trials", "8").err
     assert "job 1 from 8 to 12 trials" in fts(*words, "--trials", "12").err
     said = fts(*words, "--metric", "acc", "--direction", "maximize", "--dry-run").err
-    assert "question of this cell: the metric that decides value -> acc, its goal minimize -> maximize" in said
+    assert "is a different search of this cell: the metric value -> acc, its goal minimize -> maximize" in said
     (stand / "train.py").write_text((stand / "train.py").read_text() + "# better\n")
     said = fts(*words, "--trials", "12").err
-    assert "S is queued as job 2: 12 trials; train.py has changed since job 1, so this is another question" in said
+    assert "S is queued as job 2: 12 trials; train.py has changed since job 1, so this is a new search" in said
     assert fts("cancel", "2", "-y").code == 0
     assert "S is queued as job 3: 12 trials\n" in fts(*words, "--trials", "12", "--again").err
     assert "'1-3' means several jobs: " in fts("why", "1-3").err, "three jobs of one cell"
@@ -499,11 +499,11 @@ def test_a_newcomer_is_told_both_ways_to_begin(fts: Callable[..., Said], tmp_pat
         assert "fts enqueue train.py:objective" in " ".join(fts(*words).out.split())
 
 
-def test_unlike_names_the_fields_that_decide(tmp_path: Path):
+def test_changed_fields_names_the_fields_that_decide(tmp_path: Path):
     (tmp_path / "train.py").write_text("def objective(trial):\n    return 1.0\n")
     (one,) = functions.cells("train.py:objective", tmp_path, 5)
     (two,) = functions.cells("train.py:objective", tmp_path, 9, seed=3)
-    assert functions.unlike(two, json.loads(json.dumps(one.to_json()))) == ["seed"]
+    assert functions.changed_fields(two, json.loads(json.dumps(one.to_json()))) == ["seed"]
 
 
 def test_a_declaration_that_no_fts_writes_breaks_no_command(fts: Callable[..., Said], toy: Database):

@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from fts.jobs.cli import main
 from fts.jobs.cli.app import entries, exists, sections
+from fts.jobs.cli.app import fts as group
 from fts.jobs.devices import may_have_more
 from fts.state.db import Database
 from tests.cli.study import places_of
@@ -48,7 +51,7 @@ FTS = [sys.executable, "-m", "fts.jobs.cli"]
         (["run", "1", "--memory-limit", "900TB"], "of this machine has"),
         (["worker", "--device", "gpu"], "expected cpu, cuda, cuda:N or mps; this machine has: cpu"),
         (["worker", "--device", "CUDA"], "this machine has: cpu"),
-        (["worker", "--device", ""], "--device is '', expected"),
+        (["worker", "--device", ""], "it is empty; give a value"),
         (["run", "1", "--device", "tpu"], "this machine has: cpu"),
         (["plan", "--memory", "--device", "gpu"], "this machine has: cpu"),
         (["worker", "--slots", "500"], "more threads than cores"),
@@ -66,10 +69,14 @@ FTS = [sys.executable, "-m", "fts.jobs.cli"]
         (["drain", "-n", "--worker", "9" * 25], "is not in the range"),
         (["watch", "--from", "9" * 25], "is not in the range"),
         (["watch", "--every", "0"], "0.0 is not in the range"),
+        (["watch", "--every", "nan"], "nan is not in the range"),
+        (["mirror", "tensorboard", "x", "--every", "nan"], "nan is not in the range"),
         (["logs", "-n", "0"], "0 is not in the range"),
         (["status", "--at", "99:99"], "is not a time"),
         (["logs", "--grep", "("], "not a regular expression"),
         (["db", "query", "select nonsense from job"], "SQLite says"),
+        (["db", "query", " "], "the query is empty"),
+        (["--db", "", "status"], "it is empty; give a value"),
     ],
 )
 def test_a_usage_error_is_one_sentence_and_exit_2(fts, db: Database, words, expected):
@@ -78,6 +85,36 @@ def test_a_usage_error_is_one_sentence_and_exit_2(fts, db: Database, words, expe
     assert said.out == ""
     assert expected in said.err
     assert said.err.startswith("fts: ") and said.err.count("\n") == 1
+
+
+def with_a_value() -> Iterator[list[str]]:
+    """Every option that takes a value, of every command, with its command's words before it."""
+    context = click.Context(group)
+    open_: list[tuple[list[str], click.Command]] = [([], group)]
+    while open_:
+        words, command = open_.pop()
+        if isinstance(command, click.Group):
+            named = ((name, command.get_command(context, name)) for name in command.list_commands(context))
+            open_ += [([*words, name], inner) for name, inner in named if inner is not None]
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.is_flag and command is not group:
+                yield [*words, option.opts[0]]
+
+
+WITH_A_VALUE = list(with_a_value())
+
+
+@pytest.mark.parametrize("words", WITH_A_VALUE, ids=" ".join)
+def test_an_empty_value_is_no_option_left_away(fts, db: Database, words: list[str]) -> None:
+    """`--cell "$CELL"` where the shell has no such variable is not the whole matrix, `--host ""` not every address."""
+    said = fts(*words, "")
+    assert (said.code, said.out) == (2, "") and said.err.count("\n") == 1, said
+
+
+def test_the_options_with_a_value_are_found() -> None:
+    assert (
+        len(WITH_A_VALUE) > 100 and ["serve", "--host"] in WITH_A_VALUE and ["data", "build", "--tier"] in WITH_A_VALUE
+    )
 
 
 @pytest.mark.parametrize("words", [["worker", "--until-empty"], ["run", "1"], ["demo"]])

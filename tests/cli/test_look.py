@@ -156,6 +156,20 @@ def test_a_query_cannot_change_anything(fts, db: Database):
     assert db.execute_sql("PRAGMA user_version").fetchone()[0] == 3
 
 
+@pytest.mark.parametrize(
+    "sql", ["attach '{}' as other", "vacuum into '{}'", "pragma journal_mode=delete", "pragma query_only=0"]
+)
+def test_a_query_makes_no_file_and_sets_nothing(fts, db: Database, tmp_path: Path, sql: str) -> None:
+    other = tmp_path / "other.db"
+    assert fts("db", "query", sql.format(other)).code == 2 and not other.exists()
+    assert db.execute_sql("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_a_query_may_ask_about_a_table(fts, db: Database) -> None:
+    assert "trials_wanted" in fts("db", "query", "pragma table_info(job)").out
+    assert fts("db", "query", "pragma quick_check").out.split() == ["quick_check", "ok"]
+
+
 def test_a_curve_is_shown_as_numbers_and_as_a_plot(fts, db: Database):
     finished_cell(db)
     numbers = fts("curve", "2M/h1:t0")
@@ -225,7 +239,7 @@ def test_watch_in_sentences_names_the_cell_of_each_trial(fts, db: Database):
     said = fts("watch", "--plain", "--from", "0", "--until-idle").out.splitlines()
     assert all(line.startswith("At ") and line.endswith(".") for line in said)
     assert any(re.search(r"trial 0 of 2M/h1 is complete with \w+ 0\.\d{4}\.$", line) for line in said), said
-    assert any("put 2M/h1 in line." in line for line in said)
+    assert any("enqueued 2M/h1." in line for line in said)
 
 
 def test_a_watch_that_would_wait_for_a_worker_knows_so(db: Database):

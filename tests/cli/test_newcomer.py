@@ -10,7 +10,7 @@ from fts.jobs.cli import main
 from fts.jobs.cli.app import entries
 from fts.jobs.cli.newcomer import objective_in
 from fts.jobs.cli.synonyms import COMMANDS
-from fts.jobs.commands import BadCommand, prepared
+from fts.jobs.commands import BadCommand, parse_command
 
 
 def test_fts_alone_in_an_empty_folder_says_how_to_begin(tmp_path: Path, monkeypatch, capsys):
@@ -81,18 +81,18 @@ def test_a_command_that_runs_a_module_has_its_name_and_its_file(tmp_path: Path):
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "train.py").write_text("print(1)\n")
     (tmp_path / "pkg" / "__main__.py").write_text("print(2)\n")
-    module = prepared(("python", "-m", "pkg.train"), tmp_path)
+    module = parse_command(("python", "-m", "pkg.train"), tmp_path)
     assert (module.script, module.stem) == ("pkg/train.py", "train")
-    package = prepared(("python", "-m", "pkg", "data.txt"), tmp_path)
+    package = parse_command(("python", "-m", "pkg", "data.txt"), tmp_path)
     assert (package.script, package.stem) == ("pkg/__main__.py", "pkg")
-    assert prepared(("python", "-m", "json.tool"), tmp_path).script is None
+    assert parse_command(("python", "-m", "json.tool"), tmp_path).script is None
 
 
 def test_a_script_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(BadCommand, match=r"there is no file fti\.sh in"):
-        prepared(("bash", "fti.sh", "{rate:0..1}"), tmp_path)
-    prepared(("bash", "-c", "fti.sh"), tmp_path)
-    prepared(("python", "{script:a.py,b.py}"), tmp_path)
+        parse_command(("bash", "fti.sh", "{rate:0..1}"), tmp_path)
+    parse_command(("bash", "-c", "fti.sh"), tmp_path)
+    parse_command(("python", "{script:a.py,b.py}"), tmp_path)
 
 
 @pytest.mark.parametrize(

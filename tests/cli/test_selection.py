@@ -66,6 +66,15 @@ def test_a_number_that_no_job_has_is_refused(fts, db: Database, name: str, words
     assert "99" in said.err
 
 
+@pytest.mark.parametrize("empty", ["", " ", "cause:", "!task:"])
+@pytest.mark.parametrize(("name", "words"), SELECTING, ids=[name for name, _ in SELECTING])
+def test_an_empty_word_is_not_every_job(fts, db: Database, name: str, words: list[str], empty: str) -> None:
+    """`fts cancel "$JOB"` without such a variable cancelled the jobs of all studies without a budget."""
+    said = fts(*[word.format(empty) for word in words])
+    assert said.code == 2 and said.out == "", said
+    assert db.execute_sql("SELECT count(*) FROM event WHERE verb <> 'enqueued'").fetchone()[0] == 0
+
+
 def test_the_nearest_name_is_offered(fts, db: Database):
     assert "did you mean 2M/h3?" in fts("why", "2M/h33").err
     assert "did you mean phase6a_2M_h1_threshold_1pct?" in fts("trials", "phase6a_2M_h1_treshold_1pct").err

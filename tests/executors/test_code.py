@@ -11,7 +11,7 @@ import pytest
 
 from fts.jobs.executors.base import CodeNotSent
 from fts.jobs.executors.code import md5_of, read_code
-from fts.jobs.executors.on_node import Mapped, new_scratch
+from fts.jobs.executors.on_node import CodeCopy, new_scratch
 from fts.state.files import remove
 from tests.executors.crew import Crew
 
@@ -56,7 +56,7 @@ def test_a_link_is_the_file_it_leads_to_and_what_is_no_file_stays_here(tmp_path:
         ("gone.py", "`sync` names gone.py, which is not in "),
         ("../shared.txt", r"`sync` names \.\./shared.txt, which lies outside .*; name files and folders inside it"),
         ("odd", r"the name of a file is 'odd/a\\x07b', expected .*; rename it, or leave it out of `sync`"),
-        ("large", "`sync`: large holds more than code: over 2,000 files or 100 MB; name the folders of the source "),
+        ("large", "`sync`: large holds more than code: over 2,000 files or 100 MB; name only the folders of "),
     ],
 )
 def test_code_that_cannot_be_sent_is_named_before_anything_is_sent(word: str, words: str, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_code_that_cannot_be_sent_is_named_before_anything_is_sent(word: str, wo
 
 def test_only_the_folder_of_the_program_that_runs_is_another_one_there(tmp_path: Path) -> None:
     """A study in a folder of a study whose code was sent: its own folder is shared, and it finds that one."""
-    mapped = Mapped(tmp_path)
+    mapped = CodeCopy(tmp_path)
     mapped.expect("a" * 32, "/home/ada/study")
     mapped.part({"name": "run.sh", "size": 1, "md5": MD5_OF_A, "runs": True}, b"a")
     mapped.settle()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fts.jobs.api.study import Program
-from fts.jobs.executors.base import Executor, OrderReceived, Placed, Want, Whose
+from fts.jobs.executors.base import Executor, ExitKind, OrderReceived, Placed, Want
 from fts.jobs.executors.choose import executor_of
 from fts.jobs.sensors import detect
 from fts.jobs.settings import Places, Where, WorkerSettings
@@ -132,7 +132,7 @@ def test_commands_go_down_facts_come_up_in_order_and_the_end_is_the_trials(execu
     assert told == list(range(50))
     child.close_stdin()
     end = ended(child)
-    assert (end.code, end.whose) == (7, Whose.TRIAL)
+    assert (end.code, end.kind) == (7, ExitKind.TRIAL)
 
 
 def test_a_kill_ends_it_and_a_slot_can_run_another(executor: Executor) -> None:
@@ -160,7 +160,7 @@ def test_an_order_that_comes_before_the_process_is_there_is_not_lost(executor: E
     _, child = placed(executor, POLITE)
     began = time.monotonic()
     getattr(child, how)()
-    assert ended(child).whose is Whose.TRIAL, "no fault of a node"
+    assert ended(child).kind is ExitKind.TRIAL, "no fault of a node"
     assert time.monotonic() - began < 25, "not by the grace"
 
 
@@ -190,7 +190,7 @@ def test_one_that_dies_before_it_is_ready_is_the_fault_of_a_node(executor: Execu
     end = ended(child)
     assert end.code == 1
     if executor.name != "local":
-        assert end.whose is Whose.LAUNCH_FAILED and "no module named torch" in end.said
+        assert end.kind is ExitKind.LAUNCH_FAILED and "no module named torch" in end.message
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_an_engine_that_wants_its_node_back_gets_a_trial_that_stops_by_itself(re
     os.kill(agent.pid, signal.SIGTERM)
     facts_until(child, "stopped")
     end = ended(child)
-    assert end.whose is Whose.PREEMPTED
+    assert end.kind is ExitKind.PREEMPTED
     assert agent.wait(20) == 75
 
 
@@ -219,7 +219,7 @@ def test_a_killed_and_a_silent_agent_are_lost_nodes(remote: Executor) -> None:
         assert pid is not None
         os.kill(pid, number)
         end = ended(child)
-        assert end.whose is Whose.NODE_LOST and words in end.said
+        assert end.kind is ExitKind.NODE_LOST and words in end.message
         remote.slots[0].leave_node()  # type: ignore[attr-defined]
 
 
@@ -258,7 +258,7 @@ def test_what_cannot_leave_a_node_is_the_fault_of_its_trial(what: str, remote: E
     child.send({"do": "run", "spec": {"folder": str(home), "log_path": str(tmp_path / "l" / "t.log"), "cell": {}}})
     facts = facts_until(child, "failed")
     assert [fact["fact"] for fact in facts] == ["failed"] and facts[0]["cause"] == "code error"
-    assert ended(child).whose is Whose.TRIAL
+    assert ended(child).kind is ExitKind.TRIAL
     assert not [path for path in home.rglob("*") if path.is_file()]
     _, again = placed(remote, "say(fact='ready')")  # the node is well
     facts_until(again, "ready")
@@ -392,7 +392,7 @@ def test_like_goes_to_like_and_a_node_that_lost_the_trial_comes_last(tmp_path: P
         assert choose(0, Want(like="f"), False)[0].name == "c"
         assert choose(1, Want(like="f", avoid=frozenset({"a"})), False)[0].name == "b"
         place, why = choose(2, Want(avoid=frozenset({"a"})), False)
-        assert place is None and "as many trials as they have slots" in why
+        assert place is None and "all slots are in use" in why
         assert choose(2, Want(avoid=frozenset({"a"})), True)[0].name == "a"
     finally:
         executor.close()
@@ -409,7 +409,7 @@ def test_a_node_without_the_gpus_that_a_trial_wants_is_passed_over(tmp_path: Pat
             assert executor.slots[0].node == node  # type: ignore[attr-defined]
         assert executor.slots[0].machine == "node b"
         place, why = executor._choose(1, Want(gpus=2), False)  # type: ignore[attr-defined]
-        assert place is None and "for a node with 2 GPUs: all have as many trials" in why
+        assert place is None and "for a node with 2 GPUs: all slots are in use" in why
     finally:
         executor.close()
 
@@ -426,7 +426,7 @@ def test_a_node_with_a_full_disk_is_passed_over_until_there_is_room_and_nobody_e
         assert "a: 1000 B of disk free, 1.0 GB reserved" in a.why
         full = StopRequest(StopReason.DISK, "b: 1.0 KB of disk free")
         end = slot.reclassified(AttemptEnd(Ended.STOPPED, {}, full))  # while a trial runs there
-        assert (end.how, end.stop_request, end.facts["whose"]) == (Ended.LOST, None, Whose.NODE_LOST)
+        assert (end.how, end.stop_request, end.facts["exit_kind"]) == (Ended.LOST, None, ExitKind.NODE_LOST)
         no_room = {"cause": "disk", "message": "no room"}
         assert slot.reclassified(AttemptEnd(Ended.FAILED, no_room)).facts["message"] == "b: no room"
         shared = AttemptEnd(Ended.FAILED, no_room | {"shared": True})  # the folder of all checkpoints
@@ -514,7 +514,7 @@ def test_what_a_node_may_not_send_ends_its_connection_with_a_sentence(what: str,
 
     def look(child: Placed, home: Path) -> None:
         end = ended(child)
-        assert end.whose is Whose.NODE_LOST and words in end.said
+        assert end.kind is ExitKind.NODE_LOST and words in end.message
         child.close()
         assert list(home.rglob("*")) == []
 

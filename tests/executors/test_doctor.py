@@ -60,7 +60,7 @@ def test_the_cure_fits_what_the_launch_said() -> None:
     [
         ("srn -n1", "srn is no command on this machine"),
         ("env {gpu}", "has {gpu}, expected only {threads}"),
-        ("env {memory_mb}", "give --memory-limit"),
+        ("env {memory_mb}", "add --memory-limit"),
         ("env 'a", "cannot be read"),
     ],
 )

@@ -25,8 +25,8 @@ from fts.jobs.executors.frames import (
     encode,
     last_line,
 )
-from fts.jobs.executors.incoming_files import LIST, Arriving, BadFile, settle
-from fts.jobs.executors.outgoing_files import PART, Outgoing
+from fts.jobs.executors.incoming_files import LIST, BadFile, IncomingFiles, finish_commit
+from fts.jobs.executors.outgoing_files import PART, OutgoingFiles
 
 MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
 
@@ -105,7 +105,7 @@ def test_no_bytes_at_all_do_anything_but_read_or_refuse(sent: bytes) -> None:
 )
 def test_a_file_that_may_not_come_leaves_nothing(parts: list[tuple], words: str, tmp_path: Path) -> None:  # type: ignore[type-arg]
     home = tmp_path / "trials" / "j" / "t"
-    arriving = Arriving(home, tmp_path)
+    arriving = IncomingFiles(home, tmp_path)
     with pytest.raises(BadFile, match=words):
         for name, size, body, md5 in parts:
             arriving.part({"name": name, "size": size} | ({"md5": md5} if md5 else {}), body)
@@ -118,7 +118,7 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     home.mkdir(parents=True)
     (home / "checkpoint").symlink_to(tmp_path)
     with pytest.raises(OSError, match="is not followed"):
-        Arriving(home, tmp_path / "outputs").part({"name": "checkpoint/x", "size": 1, "md5": MD5_OF_A}, b"a")
+        IncomingFiles(home, tmp_path / "outputs").part({"name": "checkpoint/x", "size": 1, "md5": MD5_OF_A}, b"a")
     assert not (tmp_path / "x").exists()
 
 
@@ -128,7 +128,7 @@ def test_a_set_that_a_kill_cut_short_is_done_whole_or_not_at_all(tmp_path: Path)
         home = tmp_path / str(killed_after)
         home.mkdir()
         (home / "old").write_text("old")
-        arriving = Arriving(home, tmp_path)
+        arriving = IncomingFiles(home, tmp_path)
         for name in ("x", "deep/y"):
             arriving.part({"name": name, "size": 1, "md5": MD5_OF_A}, b"a")
         if killed_after is not None:
@@ -139,7 +139,7 @@ def test_a_set_that_a_kill_cut_short_is_done_whole_or_not_at_all(tmp_path: Path)
             for name, kept in names[:killed_after]:
                 (home / name).parent.mkdir(exist_ok=True)
                 (arriving.staging / kept).rename(home / name)
-        settle(home, tmp_path)
+        finish_commit(home, tmp_path)
         found = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
         assert found == (["old"] if killed_after is None else ["deep/y", "x"])
 
@@ -149,7 +149,7 @@ def test_a_file_that_changes_while_it_is_sent_is_taken_back(tmp_path: Path) -> N
     there.mkdir()
     (there / "a").write_bytes(b"1" * (3 * MOST_BODY))
     out, into = os.pipe()
-    outgoing, arriving = Outgoing(there), Arriving(here, tmp_path)
+    outgoing, arriving = OutgoingFiles(there), IncomingFiles(here, tmp_path)
     seen: list[bool] = []
 
     def take() -> None:

@@ -14,7 +14,7 @@ import pytest
 from fts.jobs.executors.base import DataNotSent
 from fts.jobs.executors.data import DataSums
 from fts.jobs.executors.incoming_files import BadFile
-from fts.jobs.executors.node_data import DataSets, Left
+from fts.jobs.executors.node_data import DataSets, MustLeave
 
 BODY = b"abc" * 30
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -54,7 +54,7 @@ def test_two_agents_of_a_node_fetch_once_and_the_second_waits(tmp_path: Path) ->
     said: list[list[str]] = []
     waiting = threading.Thread(target=lambda: said.append(second.want(files(BODY))))
     waiting.start()
-    with pytest.raises(Left):
+    with pytest.raises(MustLeave):
         agent(tmp_path, "c", goes_on=False).want(files(BODY))
     send(first, BODY)
     assert said == []

@@ -140,7 +140,7 @@ def test_what_would_hurt_is_named(tmp_path: Path, body: str, about: str, expecte
     with forks.off(body == HASHES):  # all forks have one hash seed
         found = examined(tmp_path, body)
     status, sentence = told(found, about)
-    assert (status, found.hurts) == ("bad", True) and expected in sentence
+    assert (status, found.has_problems) == ("bad", True) and expected in sentence
 
 
 def test_a_parameter_that_its_branch_did_not_draw_is_no_fault(tmp_path: Path) -> None:
@@ -153,12 +153,12 @@ def test_a_parameter_that_its_branch_did_not_draw_is_no_fault(tmp_path: Path) ->
     kind = {"kind": "choice", "choices": ["a"]}
     depth = {"kind": "int", "low": 1, "high": 3, "when": "kind == 'b'"}
     found = examined(tmp_path, body, space={"kind": kind, "depth": depth})
-    assert not found.hurts and told(found, "resumable")[0] == "ok"
+    assert not found.has_problems and told(found, "resumable")[0] == "ok"
 
 
 def test_a_function_without_checkpoints_begins_anew_and_its_files_are_named(tmp_path: Path) -> None:
     found = examined(tmp_path, WRITES)
-    assert not found.hurts and found.repeatable
+    assert not found.has_problems and found.repeatable
     assert "began anew: it has no checkpoint; a kill costs at most" in told(found, "resumable")[1]
     status, sentence = told(found, "files")
     assert status == "warn" and "model.pt" in sentence

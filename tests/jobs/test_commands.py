@@ -133,7 +133,7 @@ def test_the_price_of_a_running_trial_is_named(db):
     waiting = [job for job in snapshot.jobs if job.id == 2]
     assert cancel.level_for(waiting) == "L1" and cancel.price(snapshot, waiting) is None
     assert "after t0 of 2M/h1, at the latest" in by_id("drain").price(snapshot)
-    assert "3 jobs in line; 1 running job continues" in by_id("pause_queue").price(snapshot)
+    assert "3 jobs in the queue; 1 running job continues" in by_id("pause_queue").price(snapshot)
 
 
 def test_greyed_keys_answer_with_the_reason(db):

@@ -10,7 +10,7 @@ import pytest
 
 from fts.jobs.api import amounts
 from fts.jobs.notify.targets import Quiet
-from fts.jobs.status.log_excerpt import said_by
+from fts.jobs.status.log_excerpt import lines_until
 
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 
@@ -70,7 +70,7 @@ def test_the_lines_of_a_log_over_the_hour_that_comes_twice(zone: pytest.MonkeyPa
         utc(2026, 10, 25, 1, 54): 4,
         ended: 6,
     }
-    assert {when: len(said_by(lines, ended, when)) for when in cuts} == cuts
+    assert {when: len(lines_until(lines, ended, when)) for when in cuts} == cuts
 
 
 def test_quiet_hours_end_by_the_clock(zone: pytest.MonkeyPatch) -> None:

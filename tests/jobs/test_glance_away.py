@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fts.jobs.status.absence import away, night
+from fts.jobs.status.absence import away, timeline
 from fts.jobs.status.headline import lines, plain
 from fts.jobs.status.sentences import sentences
 from fts.jobs.status.summary import look
@@ -44,7 +44,7 @@ def test_a_pause_that_still_lasts_counts_until_now():
 
 def strip(events, jobs=(), cells=11):
     """Ten slices of an hour each, and now."""
-    return night(make_snapshot(jobs=jobs, events=events), NOW - 10 * HOUR, NOW, cells).cells
+    return timeline(make_snapshot(jobs=jobs, events=events), NOW - 10 * HOUR, NOW, cells).cells
 
 
 def test_an_empty_night_is_idle():
@@ -65,7 +65,7 @@ def test_a_cell_of_a_worker_that_died_is_drawn_up_to_its_last_heartbeat():
     job = make_job(1, status="running", started_at=NOW - 20 * HOUR, worker_id=1)
     for died, expected in ((3.5, "███████···►"), (12.0, "··········►")):
         snapshot = make_snapshot(jobs=(job,), workers=(make_worker(heartbeat_at=NOW - died * HOUR),))
-        assert night(snapshot, NOW - 10 * HOUR, NOW, 11).cells == expected
+        assert timeline(snapshot, NOW - 10 * HOUR, NOW, 11).cells == expected
 
 
 def test_a_cell_that_was_running_when_the_night_began_is_drawn_up_to_its_end():
@@ -94,22 +94,22 @@ def test_one_more_hour_shifts_nothing_that_has_happened():
     job = make_job(1, status="running", started_at=NOW - 20 * HOUR)
     events = (make_event(3, NOW - 4.5 * HOUR, "failed", 2),)
     snapshot = make_snapshot(jobs=(job,), events=events)
-    assert night(snapshot, NOW - 10 * HOUR, NOW, 11).cells.index("✗") == 5
-    later = night(snapshot, NOW - 10 * HOUR, NOW + HOUR, 12).cells
+    assert timeline(snapshot, NOW - 10 * HOUR, NOW, 11).cells.index("✗") == 5
+    later = timeline(snapshot, NOW - 10 * HOUR, NOW + HOUR, 12).cells
     assert later.index("✗") == 5
 
 
 def test_names_stand_where_cells_began():
-    found = night(picture(), NOW - 10 * HOUR, NOW, 61)
+    found = timeline(picture(), NOW - 10 * HOUR, NOW, 61)
     assert [name for _, name in found.labels] == ["20M/h1", "20M/h5", "20M/h3"]
 
 
 def test_cells_of_two_tasks_stand_there_by_both_names():
     jobs = (make_job(1), make_job(2, task="threshold_2pct"))
     events = (make_event(1, NOW - 8 * HOUR, "claimed", 1), make_event(2, NOW - 4 * HOUR, "claimed", 2))
-    found = night(make_snapshot(jobs=jobs, events=events), NOW - 10 * HOUR, NOW, 61)
+    found = timeline(make_snapshot(jobs=jobs, events=events), NOW - 10 * HOUR, NOW, 61)
     assert [name for _, name in found.labels] == ["2M/h1 1pct", "2M/h1 2pct"]
 
 
 def test_a_night_shorter_than_a_slice_does_not_fail():
-    assert night(replace(picture(), events=()), NOW, NOW, 2).cells[-1] == "►"
+    assert timeline(replace(picture(), events=()), NOW, NOW, 2).cells[-1] == "►"

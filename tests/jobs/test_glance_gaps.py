@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fts.jobs.status.absence import IDLE, TRAINING, night
+from fts.jobs.status.absence import IDLE, TRAINING, timeline
 from fts.jobs.status.concern import Word
 from fts.jobs.status.gaps import gaps
 from fts.jobs.status.verdict import judge
@@ -51,7 +51,7 @@ def test_once_acknowledged_it_is_no_decision_any_more():
 
 
 def test_the_strip_shows_nothing_where_the_machine_slept():
-    strip = night(slept(), NOW - 6 * HOUR, NOW, 60).cells
+    strip = timeline(slept(), NOW - 6 * HOUR, NOW, 60).cells
     assert strip[0] == TRAINING
     assert set(strip[20:50]) == {IDLE}
     assert strip[-3] == TRAINING

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from fts.jobs.status.log_excerpt import last_lines, log_file, said_by, trouble
+from fts.jobs.status.log_excerpt import last_lines, lines_until, log_file, trouble
 from fts.jobs.status.surface import Surface
 from fts.state.values import Cause
 from tests.tui.values import NOW, make_event, make_job, make_snapshot, make_trial, make_worker
@@ -102,4 +102,4 @@ LOG_OF_TWO_DAYS = ("23:50:00 start", "Traceback", "00:10:00 ep 1", "00:20:00 ep 
     (at(22, 23, 40), 0), (at(22, 23, 55), 2), (at(23, 0, 15), 3), (at(23, 0, 25), 5), (at(23, 9, 0), 6),
 ])  # fmt: skip
 def test_a_replay_reads_a_log_as_far_as_it_was_written(when, lines):
-    assert said_by(LOG_OF_TWO_DAYS, at(23, 0, 30), when) == LOG_OF_TWO_DAYS[:lines]
+    assert lines_until(LOG_OF_TWO_DAYS, at(23, 0, 30), when) == LOG_OF_TWO_DAYS[:lines]

@@ -7,7 +7,7 @@ import pytest
 from fts.jobs.status import headline as glance_lines
 from fts.jobs.status import summary as glances
 from fts.jobs.status.concern import Word
-from fts.jobs.status.forecast import as_data, forecast, slip, told
+from fts.jobs.status.forecast import as_data, forecast, seen_forecast, slip
 from fts.jobs.status.verdict import judge
 from fts.state.values import SeenForecast
 from tests.tui.values import HOUR, NOW, make_job, make_sample, make_snapshot, make_worker
@@ -24,17 +24,17 @@ def study(trial_s=72.0, ended=25, **changes):
 
 
 def seen_by(snapshot, at=NOW, **changes):
-    return replace(told(replace(snapshot, taken_at=at)), **changes)
+    return replace(seen_forecast(replace(snapshot, taken_at=at)), **changes)
 
 
 def test_the_end_that_was_told_is_the_end_that_is_shown():
     snapshot = study()
-    assert told(snapshot).finish_at == forecast(snapshot, NOW).finish_at
-    assert told(snapshot).jobs == (1, 2)
+    assert seen_forecast(snapshot).finish_at == forecast(snapshot, NOW).finish_at
+    assert seen_forecast(snapshot).jobs == (1, 2)
 
 
 def test_without_an_end_there_is_nothing_to_keep():
-    assert told(make_snapshot(jobs=(make_job(),))) is None
+    assert seen_forecast(make_snapshot(jobs=(make_job(),))) is None
 
 
 @pytest.mark.parametrize(("slower", "word"), [(1.0, Word.WELL), (1.2, Word.WELL), (1.4, Word.LOOK)])
@@ -126,4 +126,4 @@ def test_the_json_says_what_was_seen_and_how_far_it_slipped():
 
 
 def test_what_the_event_keeps_is_plain_data():
-    assert as_data(told(study()))["jobs"] == [1, 2]
+    assert as_data(seen_forecast(study()))["jobs"] == [1, 2]

@@ -128,10 +128,10 @@ SITUATIONS = {
         Word.ACT, "paused by a worker, disk: 3 MiB left. Make room, then P resumes it"),
     "a worker met a link": (
         make_snapshot(jobs=(make_job(),), queue_paused=True, queue_paused_reason="disk: trials is not followed"),
-        Word.ACT, "disk: trials is not followed. Mend that, then P resumes it"),
+        Word.ACT, "disk: trials is not followed. Fix that, then P resumes it"),
     "a worker met a disk that fails": (
         healthy(jobs=(make_job(),), queue_paused=True, queue_paused_reason="disk: /o reports an input/output error"),
-        Word.ACT, "reports an input/output error. Mend that, then P resumes it"),
+        Word.ACT, "reports an input/output error. Fix that, then P resumes it"),
     "a worker met a disk without inodes, which has bytes left": (
         healthy(jobs=(make_job(),), samples=(make_sample(disk_free=43 * MB),), queue_paused=True,
                 queue_paused_reason="disk: a checkpoint needs 1.1 MB; it has 43 MB free but no free inodes"),

@@ -198,7 +198,9 @@ def test_ctrl_c_leaves_the_study_running_and_says_how_to_go_on(tmp_path: Path) -
     os.killpg(script.pid, signal.SIGINT)
     assert script.wait(60) == 130
     last = (tmp_path / "said.txt").read_text().splitlines()[-1]
-    assert last.startswith("rf goes on without this process: `fts status` shows its progress, `fts pause rf` stops it")
+    assert last.startswith(
+        "rf continues without this process: `fts status` shows its progress, `fts pause rf` stops it"
+    )
     wait_until(lambda: study.one("SELECT status FROM job") == "done")
     assert study.one("SELECT trials_complete FROM job") == 4
     wait_until(lambda: study.one("SELECT count(*) FROM worker WHERE status = 'running'") == 0)

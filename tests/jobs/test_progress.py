@@ -1,7 +1,11 @@
 """A person at a terminal sees job, trial n of N, epoch, value, best and ETA; a pipe gets plain lines."""
 
+import errno
 import io
+import os
 from types import SimpleNamespace
+
+import pytest
 
 from fts.jobs.supervisor.progress_events import EpochReported, JobStarted, Note, TrialEnded, TrialStarted
 from fts.jobs.worker.console import Console, bar
@@ -48,6 +52,30 @@ def test_a_value_that_is_not_of_the_best_epoch_is_not_said_to_be() -> None:
     progress, out = story(live=False)
     progress.tell(TrialEnded(JOB, trial(3, "complete", 2.4491)))
     assert out.getvalue().splitlines()[-1].endswith("2.4491, best epoch 3 (finished)")
+
+
+class FullDisk(io.StringIO):
+    """A log on a disk without room: what it is told is lost, each time with an error."""
+
+    failure = errno.ENOSPC
+
+    def flush(self) -> None:
+        raise OSError(self.failure, os.strerror(self.failure))
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_log_on_a_full_disk_ends_no_worker(live: bool) -> None:
+    progress = Console(FullDisk(), live=live)
+    progress.tell(Note("one"))
+    progress.tell(JobStarted(JOB, 1))
+    progress.close()
+
+
+def test_a_reader_that_has_gone_is_still_told_of() -> None:
+    gone = FullDisk()
+    gone.failure = errno.EPIPE
+    with pytest.raises(BrokenPipeError):
+        Console(gone, live=False).tell(Note("one"))
 
 
 def test_a_pipe_gets_one_plain_line_per_event():

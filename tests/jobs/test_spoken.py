@@ -78,7 +78,7 @@ def test_of_many_jobs_the_most_important_are_told_and_the_others_counted():
     jobs = tuple(make_job(n, "2M", n, "queued") for n in range(1, 2001))
     found = told(make_snapshot(jobs=jobs))
     assert sum(text.startswith("Cell ") for text in found) == spoken.MOST
-    assert found[-1] == f"Besides, {2000 - spoken.MOST} jobs queued."
+    assert found[-1] == f"In addition, {2000 - spoken.MOST} jobs queued."
 
 
 def test_nodes_are_told_and_those_that_take_no_part_by_name():

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fts.jobs.status.event_sentences import SAID, event_sentence
+from fts.jobs.status.event_sentences import CLAUSES, event_sentence
 from fts.state import queries
 from fts.state.db import open_for_reading
 from fts.state.values import Verb
@@ -23,14 +23,14 @@ CLOCK = re.compile(r"(?:On \d+ \w+ at|At) \d\d:\d\d:\d\d, ")
 # verb, who, the message as the transitions write it, its data -> what is said behind the time
 KINDS = [
     (Verb.ENQUEUED, "you@spark", f"{EXPERIMENT} is job 7, held: needs 91 GB", {},
-     'you@spark put 2B/h3 in line; it is held with the reason "needs 91 gigabytes".'),
+     'you@spark enqueued 2B/h3; it is held with the reason "needs 91 gigabytes".'),
     (Verb.CHANGED, "you@spark", f"{EXPERIMENT}: seeds 2 instead of 1", {},
      "you@spark changed 2B/h3; seeds 2 instead of 1."),
     (Verb.EXTENDED, "you@spark", f"{EXPERIMENT}: 20 trials instead of 10; it was done and is back in line", {},
      "you@spark extended 2B/h3; 20 trials instead of 10; it was done and is back in line."),
     (Verb.CLAIMED, "worker 1", f"worker 1 takes {EXPERIMENT}, attempt 1", {}, "worker 1 takes 2B/h3, attempt 1."),
     (Verb.RELEASED, "sweep", "released: lost_worker, worker 1 on spark was lost: no heartbeat", {},
-     '2B/h3 is back in line; the cause is "lost worker, worker 1 on spark was lost: no heartbeat".'),
+     '2B/h3 is back in the queue; the cause is "lost worker, worker 1 on spark was lost: no heartbeat".'),
     (Verb.PARKED, "worker 1", "3 attempts without an epoch; `fts retry 7` continues the same trials", {},
      "2B/h3 failed before it began; the cause is \"3 attempts without an epoch; 'fts retry 7' continues the same"
      ' trials".'),
@@ -45,7 +45,7 @@ KINDS = [
     (Verb.PAUSED, "worker 1", "paused: paused", {"asked_by": "you@spark"}, "2B/h3 is paused now, as you@spark asked."),
     (Verb.PAUSE_ASKED, "you@spark", f"{NAMED}: asked to pause at its next step, with a checkpoint", {},
      "you@spark asked 2B/h3 to pause at its next step, with a checkpoint."),
-    (Verb.RESUMED, "you@spark", f"{NAMED}: back in line", {}, "you@spark put 2B/h3 back in line."),
+    (Verb.RESUMED, "you@spark", f"{NAMED}: back in line", {}, "you@spark put 2B/h3 back in the queue."),
     (Verb.RESUMED, "you@spark", f"{NAMED}: continues: the request to pause was withdrawn", {},
      "you@spark withdrew the request to pause 2B/h3, which continues."),
     (Verb.CANCELLED, "you@spark", f"{NAMED}: cancelled; 4 trials kept", {},
@@ -99,9 +99,9 @@ KINDS = [
     (Verb.NOTED, "you@spark", "fan cleaned: twice", {}, 'you@spark noted "fan cleaned: twice" about 2B/h3.'),
     (Verb.ACKNOWLEDGED, "you@spark", "job 7 acknowledged", {}, "you@spark acknowledged 2B/h3."),
     (Verb.UNDONE, "you@spark", f"undo of '{NAMED}: paused' by me@spark: job 7: paused -> queued", {},
-     'you@spark took back the change "2B/h3: paused" by me@spark; 2B/h3 goes from paused to queued.'),
+     'you@spark undid the change "2B/h3: paused" by me@spark; 2B/h3 goes from paused to queued.'),
     (Verb.REDONE, "you@spark", f"redo of '{NAMED}: paused' by me@spark: job 7: back to its place in line", {},
-     'you@spark did again the change "2B/h3: paused" by me@spark; 2B/h3 is back to its place in line.'),
+     'you@spark redid the change "2B/h3: paused" by me@spark; 2B/h3 is back to its place in line.'),
     (Verb.PRUNED_ROWS, "retention", "50 old hardware samples removed", {}, "50 old hardware samples were removed."),
     (Verb.COMPARED, "worker 1", "trial 4 against momentum: AUC +0.012 [+0.001, +0.020]", {},
      "trial 4 of 2B/h3 was compared with momentum; the difference is AUC +0.012 (between +0.001 and +0.020)."),
@@ -135,7 +135,7 @@ def test_every_kind_of_event_is_one_whole_sentence(verb, who, message, data, sai
 
 
 def test_no_kind_of_event_is_left_out():
-    assert {str(verb) for verb, *_ in KINDS} >= {str(verb) for verb in Verb} >= {str(verb) for verb in SAID}
+    assert {str(verb) for verb, *_ in KINDS} >= {str(verb) for verb in Verb} >= {str(verb) for verb in CLAUSES}
 
 
 @pytest.mark.parametrize("built", [any_study, study])

@@ -13,7 +13,7 @@ import pytest
 from fts.jobs.api.command import question_of
 from fts.jobs.records.results import tables
 from fts.jobs.records.searches import begun_cells
-from fts.jobs.study_file.enqueue import Line, StudyChanged, put_in_line
+from fts.jobs.study_file.enqueue import Line, StudyChanged, enqueue_cells
 from fts.jobs.study_file.study import StudyFile
 from fts.state import queries, transitions
 from fts.state.db import Database, open_database
@@ -46,7 +46,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 def enqueued(db: Database, folder: Path, *settings: str, **flags: Any) -> list[Line]:
     file = study(folder, BEFORE, *settings)
-    return put_in_line(db, file.cells(), file.metrics, **flags)
+    return enqueue_cells(db, file.cells(), file.metrics, **flags)
 
 
 def begin(db: Database, job: int) -> None:
@@ -86,7 +86,7 @@ def test_what_is_said_counts_the_trials_that_a_person_asked_for(db: Database, tm
     (line, _) = enqueued(db, tmp_path, "budget.trials=7")  # neither named again: they stay
     assert "S is extended: job 1 from 5 to 7 trials; it is queued" in line.told
     (line, _) = enqueued(db, tmp_path, "budget.trials=6")
-    assert "0 of 10 trials ended (3 of them beside its search, 6 asked for)" in line.told
+    assert "0 of 10 trials ended (3 of them outside its search, 6 asked for)" in line.told
     (line, _) = enqueued(db, tmp_path, "budget.seeds=4")
     assert "S is extended: job 1 runs its winner with 3 other seeds, too; it is queued" in line.told
     (line, _) = enqueued(db, tmp_path, "budget.trials=9", "budget.seeds=5")
@@ -96,10 +96,10 @@ def test_what_is_said_counts_the_trials_that_a_person_asked_for(db: Database, tm
 def test_a_renamed_axis_is_said(db: Database, tmp_path: Path) -> None:
     enqueued(db, tmp_path)
     file = study(tmp_path, BEFORE.replace("size =", "width ="))
-    first, second = put_in_line(db, file.cells(), file.metrics)
+    first, second = enqueue_cells(db, file.cells(), file.metrics)
     assert "; it has the axis width, earlier jobs of train such as job 2 have the axis size: " in first.told
     assert "earlier" not in second.told
-    assert not any("earlier" in line.told for line in put_in_line(db, file.cells(), file.metrics))
+    assert not any("earlier" in line.told for line in enqueue_cells(db, file.cells(), file.metrics))
     jobs = queries.jobs(db)
     assert [job.id for job in begun_cells(jobs)] == [job.id for job in jobs], "the earlier jobs stay beside them"
     ((_, shown),) = tables(db, jobs)
@@ -207,7 +207,9 @@ def test_a_running_job_keeps_how_it_runs_and_the_way_out_is_said(db: Database, t
     claim = transitions.claim(db, worker, lease_s=60.0)
     assert claim is not None
     (line, other) = enqueued(db, tmp_path, "resources.stall=20m")
-    assert "it runs, so this waits: resources.stall 10 min -> 20 min; `fts pause 1`, enqueue the" in line.told
+    assert (
+        "it is running, so not changed yet: resources.stall 10 min -> 20 min; `fts pause 1`, enqueue the" in line.told
+    )
     assert (line.state, other.state) == ("running", "changed")
     assert [spec["stall_s"] for spec in specs(db)] == [600.0, 1200.0]
     with pytest.raises(WrongStatus, match="job 1 is running; pause it"):
@@ -252,8 +254,8 @@ def test_another_question_is_refused_as_a_whole_unless_again(db: Database, tmp_p
     with pytest.raises(StudyChanged) as caught:
         enqueued(db, tmp_path, "space.lr.high=2.0", "matrix.size=['S', 'M', 'L']")
     assert str(caught.value) == (
-        "train asks another question than before: S and 1 other cell: space.lr.high 1.0 -> 2.0 (job 1 has "
-        "begun); give it another name (--name train2), or search anew beside what there is with --again"
+        "train has changed what it searches: S and 1 other cell: space.lr.high 1.0 -> 2.0 (job 1 has "
+        "begun); give it another name (--name train2), or start a new search beside the old one with --again"
     )
     assert specs(db) == before
     with pytest.raises(StudyChanged):
@@ -286,7 +288,7 @@ def test_changed_code_is_another_question(db: Database, tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("def width(size): return 3\n")
     file = StudyFile.read(tmp_path / "study.toml")
     with pytest.raises(StudyChanged, match=r"S and 1 other cell: train\.py or code beside it has changed"):
-        put_in_line(db, file.cells())
+        enqueue_cells(db, file.cells())
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(db: Database, tmp_path: Path) -> None:

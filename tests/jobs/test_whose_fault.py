@@ -20,7 +20,7 @@ from fts.jobs.devices import DEVICE, Found
 from fts.jobs.python import python
 from fts.jobs.settings import Places, WorkerSettings
 from fts.jobs.status.explain import why
-from fts.jobs.status.forecast import told
+from fts.jobs.status.forecast import seen_forecast
 from fts.jobs.supervisor import trial_runner
 from fts.jobs.supervisor.machine_errors import pause_s
 from fts.jobs.trial import cause as causes
@@ -213,7 +213,7 @@ class Study:
 
     def why(self) -> str:
         snapshot = queries.snapshot(self.db)
-        told(snapshot)
+        seen_forecast(snapshot)
         return " ".join(why(snapshot.jobs[0], snapshot))
 
     def key_refuses(self) -> str | None:

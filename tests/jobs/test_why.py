@@ -24,7 +24,7 @@ def test_a_job_that_runs_names_its_worker_and_what_holds_it_up():
 def test_a_job_whose_worker_has_died_does_not_run():
     first, second, *rest = why(JOB, replace(SNAPSHOT, workers=(replace(SNAPSHOT.workers[0], gone=True),)))
     assert first == (
-        "job 1 (2M/h1) is not running: worker 1 has died; a worker started on its machine takes over the job at once"
+        "job 1 (2M/h1) is not running: worker 1 has died; a new worker on its machine takes over the job at once"
     )
     assert second == "worker 1 ran it, attempt 2" and not any("DRAINING" in text or "guard" in text for text in rest)
 

@@ -177,7 +177,7 @@ def test_an_endpoint_that_refuses_is_an_event_and_gets_the_message_when_it_is_ba
         said = bank.fts("notify", "test")
         assert (said.code, said.out) == (1, "web (json): not sent: the answer was 503\n")
         sender = bank.start("notify", "watch", "--worker", "0")
-        sentence = "no message could be sent to web (json): the answer was 503; it is tried again"
+        sentence = "no message could be sent to web (json): the answer was 503; fts tries again"
         wait_until(lambda: bank.query(f"SELECT 1 FROM event WHERE verb = 'not_sent' AND message = '{sentence}'"))
         endpoint.down = False
         assert sender.wait(60) == 0

@@ -153,7 +153,7 @@ def test_an_older_specification_draws_all_parameters_in_one_go_as_before() -> No
 @pytest.mark.parametrize(
     ("told", "cause", "words"),
     [
-        ({"value": 1.0, "metrics": {"loss": 1.0}}, "code error", "the trial told loss and no size"),
+        ({"value": 1.0, "metrics": {"loss": 1.0}}, "code error", "the trial reported loss and no size"),
         ({"value": 1.0, "metrics": {"loss": 1.0, "size": None}}, "diverged", "size is no finite number"),
         ({"value": 1.0, "metrics": {"loss": 1.0, "size": 2.0}}, "code error", "the constraint n <= 5 needs n"),
     ],

@@ -236,13 +236,13 @@ def test_readers_that_come_and_go_do_not_wake_each_other(tmp_path: Path) -> None
     path = make(tmp_path)
     worker = open_database(path)  # keeps the log
     first, second = (open_database(path, readonly=True) for _ in range(2))
-    looks = [(first.look(), second.look()) for _ in range(4)]
+    looks = [(first.poll_version(), second.poll_version()) for _ in range(4)]
     log = Path(f"{path}-wal")
     os.chown(log, os.getuid(), os.getgid())
-    looks.append((first.look(), second.look()))
+    looks.append((first.poll_version(), second.poll_version()))
     assert len(set(looks)) == 1
     transitions.operator.note(worker, "written")
-    assert first.look() != looks[0][0]
+    assert first.poll_version() != looks[0][0]
     for db in (first, second, worker):
         db.close()
 

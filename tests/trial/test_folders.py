@@ -33,7 +33,7 @@ REFUSED = {
     "os.chdir(out / 'trials' / 'j'); shutil.rmtree('trial_0001')": "j/trial_0001 is in the folder of another trial",
     "shutil.rmtree(out / 'logs')": "logs holds trials or logs",
     "os.remove(out / 'logs' / 't1.log')": "t1.log holds trials or logs",
-    "os.remove(out / 'fts.db')": "fts.db is the database of the study (train.py line 9); fts alone writes it",
+    "os.remove(out / 'fts.db')": "fts.db is the database of the study (train.py line 9); only fts may write it",
     "open(out / 'fts.db', 'w')": "fts.db is the database",
     "os.replace(__file__, out / 'fts.db')": "fts.db is the database",
     "os.rename(out, 'gone')": "outputs holds trials",

@@ -137,7 +137,7 @@ def test_a_step_that_is_reported_again_is_ignored_and_said_once_with_its_place(t
     cell = cell_of(tmp_path, body)
     record = run_one(cell)
     assert record.curve == {1: 0.5, 2: 1.0, 3: 1.5}
-    said = "step 3 was reported before: 1.5 is ignored, as each further value of a step is (train.py line 2)"
+    said = "step 3 was reported before: 1.5 is ignored, only the first value counts (train.py line 2)"
     log = log_of(cell)
     assert log.count(said) == 1 and "UserWarning" not in log
 

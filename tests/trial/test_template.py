@@ -263,7 +263,7 @@ CELL = FunctionCell("s", "s", "train.py:objective", "/", "0" * 32, trials=99)
 def test_a_template_that_goes_on_with_its_study_has_the_one_that_is_made_anew(
     monkeypatch: pytest.MonkeyPatch, orders: list[Sequence[int]], changes: dict[str, Any], plain: bool
 ) -> None:
-    monkeypatch.setattr(earlier_trials, "KNOWN", earlier_trials.Known())
+    monkeypatch.setattr(earlier_trials, "CURRENT", earlier_trials.EarlierTrials())
     cell, told = replace(CELL, **changes), KnownTrials()
     for numbers in orders:
         history = [replace(past(n), diverged=False) if plain else past(n) for n in numbers]
@@ -273,10 +273,10 @@ def test_a_template_that_goes_on_with_its_study_has_the_one_that_is_made_anew(
             {"history": "t", "cell": cell.to_json(), "number": number, "trials": told.changed(KnownTrials("t", seen))}
         )
         found, anew = (
-            earlier_trials.KNOWN.study(cell, number, len(seen)),
+            earlier_trials.CURRENT.study(cell, number, len(seen)),
             study_before(cell, seen, number, earlier_trials.sampler_of(cell)),
         )
-        earlier_trials.KNOWN._prepared = earlier_trials.Prepared(
+        earlier_trials.CURRENT._prepared = earlier_trials.Prepared(
             cell, number, len(seen), found
         )  # as in the template: forks took it
         assert list(map(shown, found.trials)) == list(map(shown, anew.trials))

@@ -316,7 +316,7 @@ def test_what_a_silent_worker_did_is_lost_on_every_screen_and_its_time_stops(pat
     took = seconds_of(early, early.job, trial)
     assert took == seconds_of(later, later.job, trial) < HOUR
     (told,) = attempts.attempts(later, trial, 200)[2:]
-    assert "".join(text for text, _ in told).endswith("then nothing was heard of its worker")
+    assert "".join(text for text, _ in told).endswith("then its worker fell silent")
 
 
 def test_a_very_long_name_hides_neither_the_verdict_nor_what_happened(tmp_path):

@@ -99,7 +99,7 @@ async def test_nothing_is_ticked_and_what_is_ticked_is_what_is_reckoned_and_put_
         await shows(app, pilot, "$ fts enqueue study.toml --cell sine/S --cell steps/S")
         form.query_one("#enqueue", Button).focus()
         await press(pilot, "enter")
-        await shows(app, pilot, "sine/S is queued as job 1", "2 of 2 cells put in line", "none is ticked")
+        await shows(app, pilot, "sine/S is queued as job 1", "2 of 2 cells enqueued", "none is ticked")
         assert jobs(folder) == {"sine/S": ("queued", 8), "steps/S": ("queued", 8)}
         await press(pilot, "escape")
 
@@ -184,7 +184,7 @@ async def test_rows_columns_and_all_are_ticked_by_key_and_by_mouse(folder: Path)
         await shows(app, pilot, "Enqueue 3 cells, 24 trials")
         await pilot.click("#enqueue")
         await until(lambda: len(jobs(folder)) == 3, pilot, PATIENCE_S)
-        await shows(app, pilot, "3 of 3 cells put in line")
+        await shows(app, pilot, "3 of 3 cells enqueued")
         await pilot.click("#close")
         await until(lambda: not isinstance(app.screen, EnqueueForm), pilot)
 

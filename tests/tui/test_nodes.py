@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from fts.jobs.executors.node_history import Past
+from fts.jobs.executors.node_history import NodeHistory
 from fts.jobs.sensors.reading import Reading
 from fts.jobs.status import formatting
 from fts.jobs.status import summary as glances
@@ -45,7 +45,7 @@ def test_each_is_told_whole_at_any_width():
     for width in (40, 52, 120):
         told = said(nodes.rows(view(UP, SILENT, BAD, NEVER), width))
         for words in ("gpu3 (gpu3.example): up", "2 of 4 slots: 20M/h3 t5, 20M/h5 t2", "61°C", "gpu4", "silent 40 s",
-                      "quarantined: it runs another fts", "gpu6: lost", "never heard of"):  # fmt: skip
+                      "quarantined: it runs another fts", "gpu6: lost", "no message yet"):  # fmt: skip
             assert all(word in told for word in words.split()), (width, words)
         assert "…" not in told
 
@@ -68,7 +68,7 @@ def test_what_another_version_wrote_of_the_past_is_no_chart():
 
 
 def test_a_day_of_a_node_is_a_few_points():
-    past = Past()
+    past = NodeHistory()
     for n in range(6000):
         points = past.add(Reading(at=1000.0 + 15 * n, total=100, available=100 - n % 100, temperature=50.0))
     gaps = {after[0] - before[0] for before, after in pairwise(points)}

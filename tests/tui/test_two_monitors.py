@@ -37,14 +37,14 @@ import os, sys
 from fts.tui.data import poller
 
 counter = os.open(os.environ["LOOKS"], os.O_WRONLY | os.O_CREAT, 0o600)
-look, done = poller.Poller._look, [0]
+read, done = poller.Poller._read, [0]
 
 def counted(self):
-    look(self)
+    read(self)
     done[0] += 1
     os.pwrite(counter, b"%d" % done[0], 0)
 
-poller.Poller._look = counted
+poller.Poller._read = counted
 from fts.tui.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from fts.jobs.status import naming
 from fts.jobs.status.event_groups import FAILED, RELEASED
-from fts.jobs.status.log_excerpt import LastLines, last_lines, log_file, of_trial, parted, said_by, worker_lines
+from fts.jobs.status.log_excerpt import (
+    LastLines,
+    departed,
+    last_lines,
+    lines_until,
+    log_file,
+    of_trial,
+    worker_lines,
+)
 from fts.jobs.status.sanitize import clean_value
 from fts.state import queries
 from fts.tui.data.trial_store import by_id
@@ -25,14 +33,14 @@ ENDS = (*FAILED, *RELEASED)  # events that store the end of a log
 def last_words(db: Database, snapshot: Snapshot, request: ReadRequest, path: Path) -> LastLines | None:
     """Returns the last lines of the job in trouble, or of the worker that has stopped. Not cached: it reads little."""
     job = next((job for job in snapshot.jobs if job.id == request.words_of), None)
-    said = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], request, path)
+    last = None if job is None else _last_of_job(db, job, naming.names_of(snapshot.jobs)[job.id], request, path)
     if (
-        said is None
+        last is None
         and request.at is None
-        and (worker := parted(snapshot, request.now or snapshot.taken_at)) is not None
+        and (worker := departed(snapshot, request.now or snapshot.taken_at)) is not None
     ):
-        said = worker_lines(worker, snapshot, path.absolute().parent, request.now or snapshot.taken_at)
-    return said
+        last = worker_lines(worker, snapshot, path.absolute().parent, request.now or snapshot.taken_at)
+    return last
 
 
 def _last_of_job(db: Database, job: Job, name: str, request: ReadRequest, path: Path) -> LastLines | None:
@@ -71,7 +79,7 @@ def log_of(
     except OSError as error:
         return (), path.name, f"{path.name}: {error.strerror or error}"
     if request.at is not None:  # replay: only the lines written until then
-        return tuple(said_by(cache.log.lines, path.stat().st_mtime, request.at)), path.name, ""
+        return tuple(lines_until(cache.log.lines, path.stat().st_mtime, request.at)), path.name, ""
     return cache.log.lines, path.name, ""
 
 

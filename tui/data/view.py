@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.status import naming
-from fts.jobs.status.log_excerpt import LastLines, parted, trouble
+from fts.jobs.status.log_excerpt import LastLines, departed, trouble
 from fts.jobs.status.memoize import Once
 from fts.state.values import Attempt, Epoch, Event, Job, Opening, Sample, Snapshot, Trial, TrialStatus
 from fts.tui.data.trial_store import by_id
@@ -140,7 +140,7 @@ class View:
         if found is None or (job is not None and found.job_id not in (None, job.id)):
             return None
         if found.job_id is None:
-            return found if parted(self.snapshot, self.now) is not None else None
+            return found if departed(self.snapshot, self.now) is not None else None
         return found if job is not None else None
 
     @property

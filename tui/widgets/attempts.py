@@ -50,7 +50,7 @@ def sentence(view: View, attempt: Attempt) -> str:
         text += f" on {attempt.host}"
     text += f" (pid {attempt.pid})" if attempt.pid else ""
     if end is None and view.job is not None and view.glance.lost(view.job):
-        return f"{text}, then nothing was heard of its worker"
+        return f"{text}, then its worker fell silent"
     if end is None:
         return f"{text}, has not ended"
     return f"{text}, {HOW.get(attempt.how or '', attempt.how or 'no cause recorded')}"

@@ -141,7 +141,7 @@ def guard_words(view: View, limits: Thresholds, pauses: bool = True) -> tuple[st
         since = formatting.to_the_second(worker.heartbeat_at, view.now)
         if worker.gone:
             return ("guard: off, its worker has died", "guard: off, worker died")
-        return (f"guard: unknown, its worker is silent since {since}", "guard: unknown, worker silent")
+        return (f"guard: unknown, its worker has been silent since {since}", "guard: unknown, worker silent")
     if worker.guard in ("frozen", "cooling"):
         below = limits.thaw if worker.guard == "frozen" else limits.cool
         why = worker.guard_message or "too warm"

@@ -51,7 +51,7 @@ def sentence(node: Node, now: float) -> str:
         parts[-1] += f": {', '.join(node.trials)}"
     quiet = None if node.heard_at is None else now - node.heard_at
     if quiet is None:
-        parts.append("never heard of")
+        parts.append("no message yet")
     elif quiet > RECENT_S and not state.startswith("silent"):
         parts.append(f"last heard {formatting.when(node.heard_at or 0.0, now)}")
     machine = [node.hardware or ", ".join(node.gpus), formatting.size(node.memory) if node.memory else ""]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fts.state.values import Trial
 
 
-class TrialOrder:
+class SpecBuilder:
     """Builds the specification of one trial, which is number `number` of its search; `role`: it is an extra trial."""
 
     def __init__(self, work: Work, trial: Trial, cell: Cell, number: int, role: str | None, threads: int) -> None:
@@ -55,15 +55,15 @@ class TrialOrder:
 
     def _draws(self) -> tuple[dict[str, Any], ...]:
         """Returns the parameters that the trial has drawn so far, so that it gets them again."""
-        told = ("k", "name", "value", "distribution")
-        return tuple({name: getattr(draw, name) for name in told} for draw in queries.draws(self.db, self.trial.id))
+        fields = ("k", "name", "value", "distribution")
+        return tuple({name: getattr(draw, name) for name in fields} for draw in queries.draws(self.db, self.trial.id))
 
     def _history(self) -> list[PastTrial]:
         """Returns the earlier trials if the process needs them: it draws parameters itself, or reads `trial.study`."""
         draws = self.cell.space is None and self.cell.sampler not in NO_HISTORY
         return self.history.before(self.known) if draws or reads_the_study(self.cell) else []
 
-    def tell_history(self, template: Template) -> None:
+    def send_history(self, template: Template) -> None:
         """Sends the earlier trials to the template before it forks."""
         if self.earlier is not None:
             template.know(self.earlier, self.cell.to_json(), self.number)
