@@ -131,7 +131,7 @@ def worker_settings(
     """
     where = flags.get("where")
     if isinstance(where, Where) and where.executor != "local":
-        return settings_elsewhere(where, slots, threads, flags)
+        return remote_settings(where, slots, threads, flags)
     cores = usable_cores()
     given = flags.pop("device", None)
     origin = "--device" if given is not None else "FTS_DEVICE" if os.environ.get("FTS_DEVICE") else "the usual device"
@@ -166,7 +166,7 @@ def worker_settings(
     return WorkerSettings(slots=slots, threads=threads, device=device, **chosen)  # type: ignore[arg-type]  # each was read as its field
 
 
-def settings_elsewhere(
+def remote_settings(
     where: Where, slots: int | None, threads: int | None, flags: Mapping[str, object]
 ) -> WorkerSettings:
     """Returns the settings of a worker with trials on other machines; their devices are checked there.

@@ -82,6 +82,8 @@ def pytest_collection_finish() -> None:
     sys.dont_write_bytecode = BYTECODE_FORBIDDEN
     if (textual := sys.modules.get("textual.css.stylesheet")) is not None:
         parse_each_style_once(textual.Stylesheet)
+    if (pictures := sys.modules.get("fts.tui.pictures")) is not None:
+        compose_no_picture(pictures.MonitorScreen, pictures.Still)
     forks.install()
     gc.collect()
     gc.freeze()
@@ -100,6 +102,20 @@ def parse_each_style_once(sheet: Any) -> None:
         return parsed[key]
 
     sheet._parse_rules = shared
+
+
+def compose_no_picture(screen: Any, still: Any) -> None:
+    """A picture is made of the lines of the panes: what Textual would send to a terminal, nobody looks at."""
+    refresh = screen._compositor_refresh
+
+    def refresh_a_terminal(self: Any) -> None:
+        if isinstance(self.app, still):
+            self._dirty_widgets.clear()
+            self._compositor._dirty_regions.clear()
+        else:
+            refresh(self)
+
+    screen._compositor_refresh = refresh_a_terminal
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

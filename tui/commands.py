@@ -43,18 +43,18 @@ def tui(
 
 
 @click.command()
-@click.option("--screen", type=click.Choice(SCREENS), default="queue", show_default=True, help="what to show")
+@click.option("--screen", type=click.Choice(SCREENS), default="queue", show_default=True, help="screen to show")
 @click.option(
-    "--size", default="120x40", show_default=True, metavar="COLSxROWS", help="of the terminal to draw for, 40x8 or more"
+    "--size", default="120x40", show_default=True, metavar="COLSxROWS", help="terminal size to draw for, 40x8 or more"
 )
 @click.option("--theme", type=THEMES, default="dark", show_default=True, help="colours")
-@click.option("--at", metavar="TIME", help="as it was: 10h (ago), 2026-11-20 22:00  [default: now]")
+@click.option("--at", metavar="TIME", help="past time to show: 10h (ago), 2026-11-20 22:00  [default: now]")
 @click.option("--ascii", "ascii_only", is_flag=True, help="plain ASCII")
 @click.option(
     "--to",
     "target",
     metavar="FILE|FORMAT",
-    help="FILE.svg, .png or .txt; svg or png alone name the file after the screen, txt alone prints  [default: txt]",
+    help="FILE.svg, .png or .txt to write; svg or png alone name it after the screen, txt alone prints  [default: txt]",
 )
 def snapshot(screen: str, size: str, theme: str, at: str | None, ascii_only: bool, target: str | None) -> None:
     """A screen of the monitor as text (default), SVG or PNG, without a terminal."""
@@ -93,10 +93,12 @@ def file_of(target: str | None, name: str) -> Path | None:
 
 
 @click.command()
-@click.option("--port", default=8000, show_default=True, type=Whole(1024, 65535), help="of this machine")
+@click.option("--port", default=8000, show_default=True, type=Whole(1024, 65535), help="port to listen on")
 @click.option("--theme", type=THEMES, default="dark", show_default=True, help="colours of the page")
-@click.option("--sessions", default=4, show_default=True, type=Whole(1, 100), help="tabs at once")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="listen on another address")
+@click.option(
+    "--sessions", default=4, show_default=True, type=Whole(1, 100), help="largest number of browser tabs at once"
+)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="address to listen on")
 def serve(port: int, theme: str, sessions: int, host: str) -> None:
     """Show the monitor in a browser: read-only, for everyone who knows the address it prints.
 

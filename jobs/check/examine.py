@@ -284,8 +284,8 @@ class Examination:
         keeps = first.keeps and again.keeps
         costs = self._costs(first)
         if len(first.reports) < KILL_AFTER:
-            told = "with fewer than two reports it has nothing to continue from: a killed trial begins anew"
-            self._begins_anew(f"{told}, {costs}")
+            told = "with fewer than two reports it has nothing to continue from: a killed trial starts again"
+            self._starts_again(f"{told}, {costs}")
             return
         self.tell("kills it with -9 after its second report and continues it: is it resumable?")
         stage = self.stage_in(self.root / "killed")
@@ -329,7 +329,7 @@ class Examination:
         differs = first_difference(first, end, deciding(self.cell))
         if not resumed:
             why = "it has no checkpoint" if not keeps else "it wrote a checkpoint and did not continue from it"
-            told = f"{killed}, it began anew: {why}; {costs}"
+            told = f"{killed}, it started again: {why}; {costs}"
             if differs is not None and self.found.repeatable:
                 self.found.add("resumable", BAD, f"{told}; and it ended differently: {differs.told}")
                 self.found.resumable = False
@@ -337,7 +337,7 @@ class Examination:
                 self.found.resumable = False
                 self.found.add("resumable", BAD, told)
             else:
-                self._begins_anew(told)
+                self._starts_again(told)
             return
         if differs is None:
             self.found.resumable = True
@@ -352,7 +352,7 @@ class Examination:
                 "resumable", WARN, f"{killed}, it continued; it is not repeatable, so nothing can be compared"
             )
 
-    def _begins_anew(self, told: str) -> None:
+    def _starts_again(self, told: str) -> None:
         trial_s = self.found.trial_s
         status = WARN if trial_s is None else BAD if trial_s >= LONG_S else OK
         how = (

@@ -127,7 +127,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Stop",
         (
-            Entry(10, "drain", "change:drain", "stop workers after their current trial (--after job: job)"),
+            Entry(10, "drain", "change:drain", "stop workers after their current trial, or job (--after job)"),
             Entry(20, "stop", "change:stop", "stop workers at the next step, with a checkpoint"),
         ),
     ),

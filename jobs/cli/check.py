@@ -19,7 +19,7 @@ from fts.jobs.cli.app import AS_JSON, COUNT, Whole, here
 from fts.jobs.cli.output import emit, emit_json, put, say
 from fts.jobs.settings import worker_settings
 from fts.jobs.status import formatting
-from fts.jobs.study_file.opened import cells_of
+from fts.jobs.study_file.cells import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.jobs.unused_names import unread
 

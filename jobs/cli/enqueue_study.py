@@ -13,7 +13,7 @@ from fts.jobs.cli.newcomer import which_queue
 from fts.jobs.cli.output import emit_json, say
 from fts.jobs.cli.paths import PathType
 from fts.jobs.status import formatting
-from fts.jobs.study_file.opened import cells_of
+from fts.jobs.study_file.cells import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.jobs.unused_names import unread
 from fts.state.location import has_study

@@ -314,7 +314,7 @@ def doctor(fix: bool, as_json: bool, **flags: Any) -> None:
             click.echo(mark, nl=False)
             emit(f"{finding.name}: {finding.text}" + (f" -> {finding.cure}" if finding.cure else ""))
     if fix:
-        for line in checks.mend(here(), found):
+        for line in checks.fix_all(here(), found):
             say(line)
     if any(finding.state == "bad" for finding in found):
         raise click.exceptions.Exit(1)

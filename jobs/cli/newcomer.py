@@ -60,10 +60,10 @@ def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
 
 def which_queue(db: Path, folder: Path | None, began: bool) -> str | None:
     """Names the queue if it may be unexpected: a new one, or one that is not next to the study file; else None."""
-    beside = None if folder is None or folder.resolve() == Path.cwd().resolve() else folder.resolve()
-    other = None if beside is None else beside / DEFAULT_PATH
+    study_folder = None if folder is None or folder.resolve() == Path.cwd().resolve() else folder.resolve()
+    other = None if study_folder is None else study_folder / DEFAULT_PATH
     elsewhere = other is not None and has_study(other) and other.resolve() != db.resolve()
-    if not began and (beside is None or db.resolve().is_relative_to(beside)):
+    if not began and (study_folder is None or db.resolve().is_relative_to(study_folder)):
         return None
     told = f"{shown(db)} is a new queue" if began else f"the queue is {shown(db)}"
     if began and (copy := newest_backup(db)) is not None:
@@ -126,6 +126,6 @@ def command_without_dashes(name: str, words: Sequence[str]) -> str | None:
         if before.startswith("-") or (after.startswith("-") and not _runs(word)):
             continue
         if (PROGRAMS.fullmatch(word) and after) or _runs(word):
-            behind = f"{_runs(word) or word} {after}".rstrip() if not after.startswith("-") else _runs(word)
-            return f"put -- before a command, and name its metric: fts {name} --metric loss -- {behind}"
+            command = f"{_runs(word) or word} {after}".rstrip() if not after.startswith("-") else _runs(word)
+            return f"put -- before a command, and name its metric: fts {name} --metric loss -- {command}"
     return None

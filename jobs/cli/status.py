@@ -135,15 +135,15 @@ def job_line(job: Job, glance: glances.Glance, column: int = 13) -> str:
     at_once = f"{live} trials at once" if live > 1 and not lost else ""
     note = lost or job.hold_reason or job.message or (f"asked to {job.asked}" if job.asked else at_once)
     eta = f"in {formatting.left(left):<6} " if left is not None else ""  # an ended job shows its note here
-    beside = f"{ahead(job, glance):<12} " if glance.snapshot.margins else ""
+    margin = f"{margin_text(job, glance):<12} " if glance.snapshot.margins else ""
     glyph, state = (formatting.LOST, "lost") if lost else (formatting.glyph_of(job.status), str(job.status))
     return (
         f"{glyph} {formatting.fit(formatting.cut_middle(name, column), column)} {state:<9} {bar} "
-        f"{ended:>3}/{job.trials_wanted:<3} {value:<12} {beside}{eta}{formatting.cut(note, 30)}"
+        f"{ended:>3}/{job.trials_wanted:<3} {value:<12} {margin}{eta}{formatting.cut(note, 30)}"
     ).rstrip()
 
 
-def ahead(job: Job, glance: glances.Glance) -> str:
+def margin_text(job: Job, glance: glances.Glance) -> str:
     """Returns `base +0.012`: AUC above the best baseline, with a ? while its interval contains 0."""
     margin = glance.snapshot.margin(job.id)
     if margin is None:

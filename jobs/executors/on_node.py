@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -17,17 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from fts.jobs.executors.incoming_files import MD5, BadFile, IncomingFiles, checked_name
 from fts.jobs.executors.outgoing_files import CheckpointStore, OutgoingFiles
+from fts.jobs.supervisor.attempt import run_command
 from fts.jobs.supervisor.shared_checkpoints import Pointer, fetch
-from fts.state.files import atomic_write, expanded, is_abandoned, make_folder, open_log, remove
+from fts.state.files import expanded, is_abandoned, make_folder, open_log, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fts.jobs.api.study import Program
 
-LONG_LINE = 1 << 15  # bytes of a specification sent through the pipe, which holds twice as much
 PREFIX = "fts-agent-"
-SPECIFICATION = "specification.json"
 TOKEN = re.compile(r"[0-9a-z-]{1,80}")
 
 
@@ -133,12 +130,7 @@ class Attempt:
         cell = spec.get("cell")
         if isinstance(cell, dict) and isinstance(cell.get("folder"), str):
             spec["cell"] = cell | {"folder": code.here(cell["folder"])}
-        line = json.dumps(spec, separators=(",", ":"))
-        if len(line) < LONG_LINE:
-            return {"do": "run", "spec": spec}
-        atomic_write(self.folder / SPECIFICATION, line, self.root, durable=False)
-        path = str(self.folder / SPECIFICATION)
-        return {"do": "run", "file": path, "md5": hashlib.md5(line.encode()).hexdigest()}
+        return run_command(spec)
 
     def close(self) -> None:
         remove(self.root)

@@ -130,7 +130,7 @@ class RemoteSlot(Slot):
     def prepare(self, program: Program, threads: int) -> None:
         """Does nothing: the node is not known yet."""
 
-    def _begins(self, db: Database, claim: Claim, trial: Trial) -> None:
+    def _announce_trial(self, db: Database, claim: Claim, trial: Trial) -> None:
         process = self._child
         assert isinstance(process, RemoteProcess), "a process comes first"
         self.token = claim.token

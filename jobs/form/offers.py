@@ -19,8 +19,8 @@ from fts.jobs.cli import enqueue, enqueue_command, enqueue_study, limits
 from fts.jobs.cli.errors import sentence_of
 from fts.jobs.form import cell_state, cost, fields
 from fts.jobs.status import formatting
+from fts.jobs.study_file.cells import cells_of
 from fts.jobs.study_file.chosen import chosen
-from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.jobs.unused_names import unread
 

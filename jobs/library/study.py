@@ -17,9 +17,9 @@ from typing import Any
 from fts.jobs.library.objective import objective_of, refuse_at_the_top, refuse_inside_a_trial
 from fts.jobs.settings import places
 from fts.jobs.study_file import toml
+from fts.jobs.study_file.cells import cells_of
 from fts.jobs.study_file.enqueue import Line, check_here, enqueue_cells, preview, titles
 from fts.jobs.study_file.faults import At, BadStudy
-from fts.jobs.study_file.opened import cells_of
 from fts.jobs.study_file.study import StudyFile
 from fts.state.db import open_for_person
 from fts.state.files import expanded

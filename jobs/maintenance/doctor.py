@@ -72,7 +72,7 @@ def answered(check: Callable[[Places], Iterator[Diagnosis]], places: Places) -> 
         yield Diagnosis(check.__name__, "bad", f"cannot be checked: {sentence_of(error)}")
 
 
-def mend(places: Places, found: list[Diagnosis]) -> list[str]:
+def fix_all(places: Places, found: list[Diagnosis]) -> list[str]:
     """Fixes what can be fixed safely; returns a sentence for each fix."""
     done: list[str] = []
     for key in dict.fromkeys(finding.fix for finding in found if finding.fix):
@@ -370,7 +370,7 @@ def studies_in(places: Places) -> set[str]:
 # ---------------------------------------------------------------- fixes
 
 
-def _mend_state(places: Places) -> list[str]:
+def _fix_state(places: Places) -> list[str]:
     db = open_database(places.db)
     try:
         return checks.fix(db)
@@ -378,7 +378,7 @@ def _mend_state(places: Places) -> list[str]:
         db.close()
 
 
-def _mend_workers(places: Places) -> list[str]:
+def _fix_workers(places: Places) -> list[str]:
     """Puts the jobs of dead workers back in the queue; their trial processes end when their stdin closes."""
     db = open_database(places.db)
     try:
@@ -394,7 +394,7 @@ def _migrate(places: Places) -> list[str]:
 
 
 FIXES: dict[str, Callable[[Places], list[str]]] = {
-    "state": _mend_state,
-    "workers": _mend_workers,
+    "state": _fix_state,
+    "workers": _fix_workers,
     "migrate": _migrate,
 }

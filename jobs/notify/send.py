@@ -124,9 +124,9 @@ def _by_library(address: str, title: str, body: str) -> Outcome:
         import apprise
     except ModuleNotFoundError as missing:
         return Outcome(False, f"{this_python()} has no {missing.name}: {installing('fts-hpo[notify]')}")
-    heard = _Heard()
+    reader = _FailureReader()
     logger = logging.getLogger("apprise")
-    logger.handlers, logger.propagate = [heard], False
+    logger.handlers, logger.propagate = [reader], False
     logger.setLevel(logging.DEBUG)
     try:
         sender = apprise.Apprise()
@@ -137,10 +137,10 @@ def _by_library(address: str, title: str, body: str) -> Outcome:
         ok = sender.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT)
     except Exception as error:  # noqa: BLE001  # plugins raise anything; the message may contain the address
         return Outcome(False, f"the library failed with {type(error).__name__}", maybe=True)
-    return Outcome(True) if ok else Outcome(False, heard.why, maybe=heard.why == "it did not answer in time")
+    return Outcome(True) if ok else Outcome(False, reader.why, maybe=reader.why == "it did not answer in time")
 
 
-class _Heard(logging.Handler):
+class _FailureReader(logging.Handler):
     """Reads the library's log for the cause of a failure, and keeps only a known phrase."""
 
     why = "it was not accepted"

@@ -49,7 +49,7 @@ class Service:
 
 
 def chosen(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the variables that the service needs from this shell. FTS_DB is left out: --db replaces it."""
+    """Returns the variables that the service needs from this shell, without FTS_DB (--db replaces it) and FTS_DEBUG."""
     return {
         name: value
         for name, value in sorted(environ.items())

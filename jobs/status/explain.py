@@ -52,7 +52,7 @@ def _running(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
         looks = "`fts nodes` lists the nodes" if " for a node" in event.message else "`fts doctor` checks the machine"
         told.append(f"{looks}; `fts pause {job.id}` ends the wait and frees the slot")
     if job.asked:
-        told.append(f"somebody asked it to {job.asked}; it does so at its next step")
+        told.append(f"it was asked to {job.asked}; it does so at its next step")
     return told
 
 

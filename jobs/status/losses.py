@@ -65,7 +65,7 @@ def _locked(worker: Worker, by: str, now: float, kept: Kept | None) -> Iterator[
     """Reports a worker that cannot write its heartbeat because the disk is full or the database is locked."""
     if by == FULL_DISK:
         cure = _room(kept) or "free space"
-        reason = f"disk full: worker {worker.id} waits and goes on by itself when there is room; {cure}"
+        reason = f"disk full: worker {worker.id} waits and continues by itself when there is room; {cure}"
         yield Concern(Word.ACT, reason, f"disk full: worker {worker.id} waits. {cure}", None, about=About.DISK)
         return
     word = Word.ACT if now - worker.heartbeat_at > LOCKED_S else Word.LOOK
@@ -155,7 +155,7 @@ def _paused_by_disk(snapshot: Snapshot, kept: Kept | None, surface: Surface) -> 
         brief = f"queue paused: {'files cannot be written' if other else 'disk full'}. {gc or cure}; "
         # not is_live: on a full disk the worker may be unable to write its heartbeat
         if resumes_by_itself(why) and any(w.status == "running" and not w.gone for w in snapshot.workers):
-            resumes = f"the worker goes on by itself ({by('P', surface)}: at once)"
+            resumes = f"the worker continues by itself ({by('P', surface)}: at once)"
         reason = f"the queue was paused by a worker, {why.rstrip('.')}. {cure}, then {resumes}"
         yield Concern(Word.ACT, reason, brief + resumes.split(" (")[0], "P", about=About.DISK)
 

@@ -57,6 +57,18 @@ def is_of_function(spec: dict[str, Any]) -> bool:
     return all(name in spec.get("cell", {}) for name in ("folder", "objective"))
 
 
+def run_command(spec: dict[str, Any]) -> dict[str, Any]:
+    """Returns the "run" command; a specification that could fill the pipe goes through a file in its folder."""
+    line = json.dumps(spec, separators=(",", ":"))
+    if len(line) < MOST_IN_A_LINE:
+        return {"do": "run", "spec": spec}
+    folder = Path(spec["folder"])
+    root, path = folder.parents[2], folder / SPECIFICATION  # root/trials/JOB/TRIAL
+    make_folder(folder, root)
+    atomic_write(path, line, root, durable=False)
+    return {"do": "run", "file": str(path), "md5": hashlib.md5(line.encode()).hexdigest()}
+
+
 LAST_FACTS = (Ended.RESULT, Ended.PRUNED, Ended.FAILED, Ended.STOPPED)
 
 
@@ -119,7 +131,7 @@ class Attempt:
             self._code = (Path(spec["cell"]["folder"]) / str(spec["cell"]["objective"])).parent.absolute()
             self.child.writes_stacks = True
         try:
-            self.child.send(self._order(spec))
+            self.child.send(run_command(spec) if self.child.reads_files else {"do": "run", "spec": spec})
         except ChildError as error:
             if self.child.poll() is not None:  # its exit explains more than the failed send
                 self._stop_request = self.stop_request()  # the watchdog may have killed it before it received the trial
@@ -132,16 +144,6 @@ class Attempt:
                 self._stop_request = self._stop_request or self.stop_request()  # the watchdog may have killed it
                 return self._drain(number)
             self._check_stop()
-
-    def _order(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """Returns the "run" command; a specification that could fill the pipe goes through a file."""
-        line = json.dumps(spec, separators=(",", ":"))
-        if len(line) < MOST_IN_A_LINE or not self.child.reads_files:
-            return {"do": "run", "spec": spec}
-        path = Path(spec["folder"]) / SPECIFICATION
-        make_folder(path.parent, path.parents[3])
-        atomic_write(path, line, path.parents[3], durable=False)
-        return {"do": "run", "file": str(path), "md5": hashlib.md5(line.encode()).hexdigest()}
 
     def _record_all(self, facts: list[dict[str, Any]], number: int) -> AttemptEnd | None:
         """Records facts in transactions of at most TOGETHER_S; sends the replies after each commit."""

@@ -63,7 +63,6 @@ class TrialProcess:
     """One trial process in its own session.
 
     `argv` gets `--facts-fd N` appended. `threads` sets the size of the OpenMP and BLAS pools, which wait passively.
-    `limit_bytes` caps the address space (Linux only), so that an oversized allocation raises an error in the child.
     With `relays` SIGTERM goes to the child alone, which stops what it started; otherwise to its whole tree.
     The log is opened for appending and is readable by its owner only. Raises OSError when `argv[0]` cannot be started.
     With a `template` the process is forked from it instead; raises CannotFork.
@@ -81,10 +80,8 @@ class TrialProcess:
         log_path: Path,
         *,
         threads: int = 1,
-        limit_bytes: int | None = None,
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
-        facts_flag: str = "--facts-fd",
         relays: bool = False,
         template: Template | None = None,
         root: Path | None = None,
@@ -112,7 +109,7 @@ class TrialProcess:
                     self._popen = forked(template, child_end, log_fd, root)
                 else:
                     self._popen = subprocess.Popen(
-                        [*argv, facts_flag, str(child_end)],
+                        [*argv, "--facts-fd", str(child_end)],
                         stdin=subprocess.PIPE,
                         stdout=log_fd,
                         stderr=subprocess.STDOUT,
@@ -134,8 +131,6 @@ class TrialProcess:
         os.set_blocking(self._popen.stdin.fileno(), False)
         self.started = started_at(self.pid) or time.time()  # pid and start time identify the process
         offer_to_oom_killer(self.pid)
-        if limit_bytes is not None:
-            limit_address_space(self.pid, limit_bytes)
 
     def __enter__(self) -> TrialProcess:
         return self
@@ -431,19 +426,6 @@ def offer_to_oom_killer(pid: int) -> bool:
     try:
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM_SCORE))
     except OSError:
-        return False
-    return True
-
-
-def limit_address_space(pid: int, limit_bytes: int) -> bool:
-    """Caps a child's address space (Linux), so that an oversized allocation raises an error in the child."""
-    if sys.platform != "linux":
-        return False
-    import resource  # here: the module does not exist everywhere, and prlimit only on Linux
-
-    try:
-        resource.prlimit(pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
-    except (OSError, ValueError):
         return False
     return True
 

@@ -21,7 +21,7 @@ class LogLimit:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._looked_at = float("-inf")
-        self._said = False
+        self._reported = False
 
     def look(self, last: bool = False) -> bool:
         """Drops the middle of a log above MOST; True the first time. `last`: the process has ended, check now."""
@@ -30,7 +30,7 @@ class LogLimit:
         self._looked_at = time.monotonic()
         if self.taken() <= MOST or not drop_middle(self.path, KEPT):
             return False
-        first, self._said = not self._said, True
+        first, self._reported = not self._reported, True
         return first
 
     def taken(self) -> int:

@@ -133,7 +133,7 @@ class Slot:
         the stall timeout follows from the report intervals of earlier trials.
         """
         assert self._child is not None and self._watchdog is not None, "a trial process must run before it is watched"
-        self._begins(db, claim, trial)
+        self._announce_trial(db, claim, trial)
         batch = int(trial.effective.get("effective_batch", 1))
         device, threads = trial.device or self.settings.device, trial.threads or self.settings.threads
         self._hard, self._shrinks, self._host = None, shrinks, host
@@ -144,7 +144,7 @@ class Slot:
         self._watchdog.begin_trial(usual_step_s, report_s, gap_s)
         return Enforcer(db, claim, trial, self._child, self._watchdog, then or (HALVED if shrinks else AGAIN))
 
-    def _begins(self, db: Database, claim: Claim, trial: Trial) -> None:
+    def _announce_trial(self, db: Database, claim: Claim, trial: Trial) -> None:
         """Hook of slots on other machines: names the next trial to the remote process."""
 
     def keep_within_room(self) -> None:

@@ -38,7 +38,7 @@ class Starter:
         self, program: Program, threads: int, before_fork: Callable[[Template], None] = lambda _: None
     ) -> TrialProcess:
         """Starts a trial process; calls `before_fork` with the template before it forks. Raises OSError."""
-        # no address-space limit: torch reserves far more than it uses; limit_data counts only writable memory
+        # no RLIMIT_AS: torch reserves far more address space than it uses; limit_data counts only writable memory
         start = partial(
             TrialProcess,
             python(*program.words, interpreter=program.python),

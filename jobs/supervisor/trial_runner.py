@@ -30,7 +30,7 @@ from fts.jobs.supervisor.spec_builder import SpecBuilder
 from fts.jobs.supervisor.trial_end import close, message_of
 from fts.jobs.supervisor.trial_memory import BadMemory, TrialMemory
 from fts.jobs.supervisor.trial_record import FINGERPRINT, TrialRecord
-from fts.jobs.supervisor.upgrade_check import OWN
+from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.watchdog.policy import AGAIN
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions, trial_usage
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fts.jobs.api.spec import TrialSpec
+    from fts.jobs.executors.base import Placed
     from fts.jobs.settings import Places, WorkerSettings
     from fts.jobs.supervisor.admission import Admission
     from fts.jobs.supervisor.backoff import Backoff
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from fts.jobs.supervisor.learned_memory import Peak
     from fts.jobs.supervisor.progress_events import Tell
     from fts.jobs.supervisor.slot import Slot
+    from fts.jobs.watchdog.enforcer import Enforcer
     from fts.state.db import Database
     from fts.state.values import Attempt as Tried
 
@@ -373,7 +375,7 @@ class TrialRunner:
             shared_checkpoints.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ()
         ):
             log.warning("%s continues from an older checkpoint, or begins anew: %s", self._named(), missing)
-        if (replaced := OWN.replaced(now=True)) is not None:
+        if (replaced := OWN_CODE.replaced(now=True)) is not None:
             return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))
         try:
             child = self.slot.child(self.study.program(self.cell), spec.threads, self.spec_builder.send_history)
@@ -402,52 +404,9 @@ class TrialRunner:
 
         def record(fact: dict[str, Any]) -> Ended | StopRequest | None:
             try:
-                return take(fact)
+                return self._record_fact(fact, spec, child, watch, curve)
             except BadRow as refused:  # for example a step of 10**12 or a name of 300 characters: the trial's own fault
                 return StopRequest(StopReason.CODE_ERROR, str(refused), kill=True)
-
-        def take(fact: dict[str, Any]) -> Ended | StopRequest | None:
-            watch.saw(fact)
-            kind = fact.get("fact")
-            if kind == "started":
-                return self.record.started(spec, fact, child, watch.memory_marks())
-            if kind == "epoch":
-                fact = self.record.with_deciding(fact)
-                self.record.epoch(fact)
-                self.memory.reported(self.slot.peak())
-                if (value := self.record.value(fact)) is not None:
-                    curve[fact["epoch"]] = value
-            if kind == "judge" or (kind == "epoch" and fact.get("judged", True)):
-                so_far = {epoch: value for epoch, value in curve.items() if epoch <= fact["epoch"]}
-                rule = self.cell.halving_rule
-                self._pruned_for = should_prune(
-                    self.cell.pruner,
-                    self.spec_builder.rivals(),
-                    self.number,
-                    so_far,
-                    Direction(pruning_of(self.cell)[1]),
-                    rule,
-                    getattr(self.cell, "percentile", PERCENTILE),
-                )
-                return Ended.PRUNED if self._pruned_for else None
-            if kind == "draw":
-                self.record.draw(fact)
-                self.memory.drew(fact["name"], fact["value"], fact["distribution"])
-            if kind == "drifted":  # the process goes on with the recorded value
-                self.record.draw(fact)
-            if kind == "sampler":
-                self.record.sampler(fact)
-            if kind == "probe":
-                return self.record.probe(spec, fact)
-            if kind == "lacking":
-                self.record.warn_missing_metric(fact)
-            if kind == "garbage":
-                self.record.warn_garbage(fact)
-            if kind == "kept":
-                self.record.kept(fact)
-            if kind == "checkpoint":
-                self.record.checkpoint(fact)
-            return None
 
         def stop_request() -> StopRequest | None:
             if admitted.shared:
@@ -479,7 +438,7 @@ class TrialRunner:
         except BaseException:
             self.slot.close()  # a full disk or a bug: the process must not go on
             raise
-        if end.how in (Ended.FAILED, Ended.DIED) and (replaced := OWN.replaced(now=True)) is not None:
+        if end.how in (Ended.FAILED, Ended.DIED) and (replaced := OWN_CODE.replaced(now=True)) is not None:
             end = AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))  # it may have mixed versions
         if log_limit is not None and log_limit.look(last=True):
             self.record.warn_log_dropped()
@@ -489,6 +448,56 @@ class TrialRunner:
         end = self.slot.reclassified(end)
         self.slot.after(end)
         return end
+
+    def _record_fact(
+        self, fact: dict[str, Any], spec: TrialSpec, child: Placed, watch: Enforcer, curve: dict[int, float]
+    ) -> Ended | StopRequest | None:
+        """Records a fact; returns Ended.PRUNED if the pruner ends the trial, or a request to stop it.
+
+        `curve`: epoch -> value; an epoch's value is added.
+        """
+        watch.saw(fact)
+        kind = fact.get("fact")
+        if kind == "started":
+            return self.record.started(spec, fact, child, watch.memory_marks())
+        if kind == "probe":
+            return self.record.probe(spec, fact)
+        if kind == "epoch":
+            fact = self.record.with_deciding(fact)
+            self.record.epoch(fact)
+            self.memory.reported(self.slot.peak())
+            if (value := self.record.value(fact)) is not None:
+                curve[fact["epoch"]] = value
+        if kind == "judge" or (kind == "epoch" and fact.get("judged", True)):
+            self._pruned_for = self._prune_reason(fact["epoch"], curve)
+            return Ended.PRUNED if self._pruned_for else None
+        if kind in ("draw", "drifted"):  # after "drifted" the process goes on with the recorded value
+            self.record.draw(fact)
+        if kind == "draw":
+            self.memory.drew(fact["name"], fact["value"], fact["distribution"])
+        elif kind == "sampler":
+            self.record.sampler(fact)
+        elif kind == "lacking":
+            self.record.warn_missing_metric(fact)
+        elif kind == "garbage":
+            self.record.warn_garbage(fact)
+        elif kind == "kept":
+            self.record.kept(fact)
+        elif kind == "checkpoint":
+            self.record.checkpoint(fact)
+        return None
+
+    def _prune_reason(self, epoch: int, curve: dict[int, float]) -> str | None:
+        """Returns why the pruner ends the trial after this epoch; None: it goes on."""
+        return should_prune(
+            self.cell.pruner,
+            self.spec_builder.rivals(),
+            self.number,
+            {n: value for n, value in curve.items() if n <= epoch},
+            Direction(pruning_of(self.cell)[1]),
+            self.cell.halving_rule,
+            getattr(self.cell, "percentile", PERCENTILE),
+        )
 
     def _late(self, worked_s: float) -> StopRequest | None:
         """Returns the request that ends a trial after its time limit, or None."""

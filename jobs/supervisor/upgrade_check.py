@@ -101,4 +101,4 @@ def md5_of(path: str) -> str:
         return ""
 
 
-OWN = OwnCode()
+OWN_CODE = OwnCode()

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fts.jobs.trial.places import local_folder
+from fts.jobs.trial.local_folder import local_folder
 from fts.jobs.trial.running import running_of
 from fts.state.files import atomic_write, cannot_take, take
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
 from fts.installing import installing
-from fts.jobs.trial.places import local_folder
+from fts.jobs.trial.local_folder import local_folder
 from fts.jobs.trial.process import CHECKPOINT_SHARE, say
 from fts.jobs.trial.running import ASKS, Report, running_of
 from fts.state.files import (

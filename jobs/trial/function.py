@@ -115,7 +115,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
             raise Stopped
         returned = call()
         orders.leave_if_forked()
-        if running.left or orders.terminated or orders.leaving:
+        if running.stopped or orders.terminated or orders.leaving:
             raise Stopped  # the function caught it, and what it returned after that is not its result
         if running.loaded is not None:
             yield retrain_last_epoch(running)

@@ -56,13 +56,13 @@ def main(run: Run, read: Read, another: Another | None = None) -> int:
     parser.add_argument("--template-fd", type=int, help="fork trial processes; see jobs/trial/template.py")
     given = parser.parse_args()
     if given.template_fd is None:
-        return live(given.facts_fd, run, read, another)
+        return serve_trials(given.facts_fd, run, read, another)
     from fts.jobs.trial import template  # here: most trial processes are not a template
 
-    return template.main(given.template_fd, lambda fd: live(fd, run, read, another))
+    return template.main(given.template_fd, lambda fd: serve_trials(fd, run, read, another))
 
 
-def live(fd: int, run: Run, read: Read, another: Another | None = None) -> int:
+def serve_trials(fd: int, run: Run, read: Read, another: Another | None = None) -> int:
     """Sets up signals and stdin, then runs trials and writes their facts to the descriptor `fd`."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # a window of matplotlib would block, or fail without a display
     reset_signals()

@@ -67,13 +67,13 @@ class RunningTrial:
         self.trial: Any = None  # the Optuna trial, if the function gets one
         self.loaded: Path | None = None  # the checkpoint it resumed from, until the next report or checkpoint
         self.where = spec.cell.path.name  # with the line of the function, once it is loaded
-        self.left = False  # Stopped was raised; what the function returns after that is not a result
+        self.stopped = False  # Stopped was raised; what the function returns after that is not a result
         self._next_draw = 1 + max((int(draw["k"]) for draw in spec.draws), default=-1)
-        self._leaves = False  # a stop was requested, and its checkpoint is written
-        self._unsettled: Path | None = None  # the latest checkpoint, while it is unknown if its last epoch is judged
+        self._stop_saved = False  # a stop was requested, and its checkpoint is written
+        self._open_checkpoint: Path | None = None  # the latest one, while it is unknown if its last epoch is judged
         self._said_repeated = False
         self._said: set[str] = set()
-        self._late = 0  # number of reports since a stop was requested
+        self._reports_since_stop = 0
         self._last_report = time.monotonic()
 
     @property
@@ -117,7 +117,7 @@ class RunningTrial:
         if self.orders.leaving:
             self.stop()  # a signal handler of the function may have ended this epoch early
         self.stop_if_terminated()
-        self._settle(asks=False)
+        self._record_asks(asks=False)
         self.loaded = None
         report = Report(step, bounded(value), metrics)
         self.reports.append(report)
@@ -126,8 +126,8 @@ class RunningTrial:
         self.step(step, step, value, now - self._last_report)
         self._last_report = now
         if self.stop_asked:
-            self._late += 1
-            if self._leaves or self.checkpoints is None or self._late > 1:
+            self._reports_since_stop += 1
+            if self._stop_saved or self.checkpoints is None or self._reports_since_stop > 1:
                 self.stop()
 
     def numbers(self, given: Mapping[Any, Any], *wanted: str) -> dict[str, float]:
@@ -159,10 +159,10 @@ class RunningTrial:
         self.loaded = None
         self.orders.tell({"fact": "checkpoint", **saved})
         if self.unjudged:
-            self._unsettled = Path(saved["path"])
-        if self.stop_asked and self._unsettled is None:
+            self._open_checkpoint = Path(saved["path"])
+        if self.stop_asked and self._open_checkpoint is None:
             self.stop()
-        self._leaves = self.stop_asked  # stops at the next call, after the pruner has answered as without a stop
+        self._stop_saved = self.stop_asked  # stops at the next call, after the pruner has answered as without a stop
 
     # -- requests that it receives
 
@@ -179,7 +179,7 @@ class RunningTrial:
             self.stop()
 
     def stop(self) -> None:
-        self.left = True
+        self.stopped = True
         raise Stopped(f"trial {self.number} was asked to stop")
 
     def judge(self) -> bool:
@@ -189,10 +189,10 @@ class RunningTrial:
         else:
             epoch = max(report.step for report in self.reports)
             if epoch not in self.judged:
-                self._settle(asks=True)
+                self._record_asks(asks=True)
                 self.judged[epoch] = self._verdict(epoch)
             pruned = self.judged[epoch]
-        if self._leaves and not pruned:
+        if self._stop_saved and not pruned:
             self.stop()
         return pruned
 
@@ -216,12 +216,12 @@ class RunningTrial:
         """Does the user's code mention pruning, or callbacks, which may prune?"""
         return mentions_pruning(Path(self.cell.folder).absolute(), self.cell.path.absolute())
 
-    def _settle(self, asks: bool) -> None:
+    def _record_asks(self, asks: bool) -> None:
         """Writes into the latest checkpoint whether the function asked the pruner at its last epoch."""
-        if self._unsettled is not None:
+        if self._open_checkpoint is not None:
             with suppress(CannotWrite):  # then it stays unknown, and a resume uses the previous checkpoint
-                atomic_write(self._unsettled / ASKS, json.dumps(asks), durable=False)
-            self._unsettled = None
+                atomic_write(self._open_checkpoint / ASKS, json.dumps(asks), durable=False)
+            self._open_checkpoint = None
 
     def restore(self, reports: Sequence[Report], judged: Sequence[int], draws: Sequence[dict[str, Any]]) -> None:
         """Takes over draws and epochs of a checkpoint and sends them again: the supervisor may have died before it

@@ -105,7 +105,7 @@ class HeatPolicy:
         self.limits = limits
         self.state = GuardState.UNKNOWN
         self._known_at: float | None = None  # time of the last reading with a temperature
-        self._said_unknown = False
+        self._warned_unknown = False
 
     def step(self, reading: Reading) -> Decision:
         """Moves to the next state and returns what to do."""
@@ -113,7 +113,7 @@ class HeatPolicy:
         heat = heat_of(reading, self.limits)
         if heat is None:
             return self._unknown(reading, before)
-        self._known_at, self._said_unknown = reading.at, False
+        self._known_at, self._warned_unknown = reading.at, False
         action = self._move(heat)
         return Decision(
             action,
@@ -165,7 +165,7 @@ class HeatPolicy:
                 f"temperature unknown for {silent_s:.0f} s: continuing without it (FTS_HEAT_GO_ON_UNKNOWN=1)",
                 self.state,
             )
-        first, self._said_unknown = not self._said_unknown, True
+        first, self._warned_unknown = not self._warned_unknown, True
         message = (
             f"still {before}: temperature unknown for {silent_s:.0f} s; repair the sensor (FTS_SENSORS), "
             "or set FTS_HEAT_GO_ON_UNKNOWN=1 to work without one"

@@ -134,7 +134,7 @@ class Watchdog:
         self._looked_at: tuple[float, float] | None = None  # monotonic, wall
         self._began_at, self._before_looks_s = self.clock.monotonic(), 0.0
         self._ended_by: Action | None = None
-        self._said: set[str] = set()  # kinds of trouble that were reported and still go on
+        self._reported: set[str] = set()  # kinds of trouble that were reported and still go on
         self.memory.peak = 0
         self._swap_at_start: int | None = None
 
@@ -155,7 +155,7 @@ class Watchdog:
     def check(self) -> list[Decision]:
         """Returns what has to be done or reported now; mostly empty. Takes about a millisecond once a second."""
         if self.memory.killed is not None:
-            return self._once(self.memory.killed)
+            return self._end_once(self.memory.killed)
         now, wall = self.clock.monotonic(), self.clock.wall()
         if self._looked_at is not None and now - self._looked_at[0] < LOOK_EVERY_S * 0.9:
             return []
@@ -163,12 +163,12 @@ class Watchdog:
 
     def _look(self, now: float, wall: float) -> list[Decision]:
         reading = self.sensors.read()
-        slept_s = self._account(now, wall)
+        slept_s = self._count_work(now, wall)
         if self._swap_at_start is None:
             self._swap_at_start = reading.swap_used
         tree = self.use.memory(self.limits.soft and int(0.8 * self.limits.soft))
-        heat = self._again(self.guard.step(reading))
-        self.memory.see(tree)
+        heat = self._freeze_new_child(self.guard.step(reading))
+        self.memory.add(tree)
         self.latest = Vitals(
             reading, tree, self.pace.cpu_percent(), self.pace.latest_step_s, heat, peak_bytes=self.memory.peak
         )
@@ -178,7 +178,7 @@ class Watchdog:
         found += self._judge(reading, tree)
         return self._most_important(found)
 
-    def _again(self, heat: Decision) -> Decision:
+    def _freeze_new_child(self, heat: Decision) -> Decision:
         """Freezes this child too when the guard is already frozen: the guard returns FREEZE only once."""
         if heat.state is not GuardState.FROZEN or self.child.frozen or self.child.asked_to_stop:
             return heat
@@ -194,9 +194,9 @@ class Watchdog:
         found = []
         for kind, decision in judged:
             if decision is None:
-                self._said.discard(kind)  # it is over; report it if it comes again
-            elif decision.action is not Action.NONE or kind not in self._said:
-                self._said.add(kind)
+                self._reported.discard(kind)  # it is over; report it if it comes again
+            elif decision.action is not Action.NONE or kind not in self._reported:
+                self._reported.add(kind)
                 found.append(decision)
         return found
 
@@ -204,15 +204,15 @@ class Watchdog:
         """Returns all reports but at most one decision that ends the trial; after one, only a kill may follow."""
         endings = sorted((d for d in found if d.action in ENDING), key=lambda d: ENDING.index(d.action))
         others = [decision for decision in found if decision.action not in ENDING]
-        return others + (self._once(endings[0]) if endings else [])
+        return others + (self._end_once(endings[0]) if endings else [])
 
-    def _once(self, ending: Decision) -> list[Decision]:
+    def _end_once(self, ending: Decision) -> list[Decision]:
         if self._ended_by is Action.KILL or (self._ended_by is not None and ending.action is not Action.KILL):
             return []
         self._ended_by = ending.action
         return [ending]
 
-    def _account(self, now: float, wall: float) -> float:
+    def _count_work(self, now: float, wall: float) -> float:
         """Adds the time since the last measurement as working time unless frozen; returns seconds slept."""
         if self._looked_at is None:
             self._before_looks_s = self._since_look_s()
@@ -381,7 +381,7 @@ class MemoryWatch:
         self._thread = threading.Thread(target=self._watch, name=f"memory of {self.child.pid}", daemon=True)
         self._thread.start()
 
-    def see(self, tree: int) -> None:
+    def add(self, tree: int) -> None:
         """Adds a value that was measured elsewhere."""
         self.peak = max(self.peak, tree)
 
@@ -394,16 +394,16 @@ class MemoryWatch:
         while self.child.poll() is None:
             hard = self.limits.hard  # read each time: a new trial, or the end of another slot's trial, changes it
             tree = self.use.memory(hard and int(0.8 * hard))
-            self.see(tree)
+            self.add(tree)
             if hard is not None and tree >= hard:
                 self.killed = over_hard(hard, tree)
                 self.child.kill()
                 return
-            if self._closing.wait(look_after(hard, tree)):
+            if self._closing.wait(seconds_to_next_sample(hard, tree)):
                 return
 
 
-def look_after(hard: int | None, tree: int) -> float:
+def seconds_to_next_sample(hard: int | None, tree: int) -> float:
     """Returns the seconds until the next sample: less than the fastest allocation needs to reach the limit."""
     if hard is None:
         return SLOWEST_LOOK_S

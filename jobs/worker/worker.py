@@ -31,7 +31,7 @@ from fts.jobs.supervisor.machine_errors import DISK_FAILS
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.progress_events import JobStarted, Note
-from fts.jobs.supervisor.upgrade_check import OWN
+from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.worker import messages
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.consumer import SlotConsumer
@@ -87,7 +87,7 @@ def work(places: Places, settings: WorkerSettings, progress: Console | None = No
         if message := worker.farewell():
             progress.tell(Note(message))
     worker.raise_database_error()
-    return 0 if OWN.replaced() is None else STOPPED
+    return 0 if OWN_CODE.replaced() is None else STOPPED
 
 
 def stop_listening() -> None:
@@ -131,7 +131,7 @@ class Worker:
     def __init__(self, db: Database, places: Places, settings: WorkerSettings, progress: Console) -> None:
         self.db, self.places, self.settings, self.progress = db, places, settings, progress
         self.orders = Orders()
-        OWN.remember()
+        OWN_CODE.remember()
         self.reserve = DiskReserve(places.ballast)
         self.reserve.fill()
         pid = os.getpid()
@@ -232,7 +232,7 @@ class Worker:
 
     def check_own_code(self) -> bool:
         """Were the files of fts replaced? Then this worker starts no more trials and leaves."""
-        found = OWN.replaced()
+        found = OWN_CODE.replaced()
         if found is not None and self.orders.takes_work():
             log.error("%s: this worker starts no further trial; start it again", found)
             self.orders.signal(WorkerOrder.DRAIN_TRIAL, UPDATE)
@@ -299,7 +299,7 @@ class Worker:
         try:
             settings = self.settings
             waiting = self.backoff.jobs | jobs_in_backoff(self.db, settings.outage_pause_s)
-            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, resting=waiting)
+            return transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, excluded=waiting)
         except DISK_FAILS as error:
             self.emergency.pause_queue(error)
             return None

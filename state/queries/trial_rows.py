@@ -169,8 +169,8 @@ def by_trial(rows: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], T]
 
 
 def interrupted(db: Database, job_id: int, since: int = 0) -> dict[int, tuple[float, float | None]]:
-    """For each trial of a job with several attempts, from trial id `since` on: (seconds of the ended attempts, start of
-    the open attempt or None), by trial id."""
+    """Maps trial id to (seconds of the ended attempts, start of the open attempt or None), for a job's trials with
+    several attempts, from trial id `since` on."""
     second = AttemptRow.select(AttemptRow.n).where(AttemptRow.trial_id == TrialRow.id, AttemptRow.n == 2)
     of_job = TrialRow.select(TrialRow.id).where(TrialRow.job_id == job_id, TrialRow.id >= since, fn.EXISTS(second))
     found: dict[int, tuple[float, float | None]] = {}

@@ -23,7 +23,7 @@ def claim(
     lease_s: float,
     max_idle_attempts: int = MAX_IDLE_ATTEMPTS,
     job_id: int | None = None,
-    resting: Collection[int] = (),
+    excluded: Collection[int] = (),
 ) -> Claim | None:
     """Claims the runnable job with the smallest rank; changes status, attempt, token and lease in one UPDATE.
 
@@ -32,16 +32,16 @@ def claim(
 
     Marks a job as failed (event `parked`) if its row is unreadable, or if `max_idle_attempts` attempts in a row ended
     without an epoch or a trial; after a lost worker the limit is MAX_LOST_WORKERS, after a machine error MAX_OUTAGES.
-    Skips the jobs in `resting`, which back off.
+    Skips the jobs in `excluded`, for example those that back off.
     """
     if job_id is not None:
         return _claim_this(db, worker_id, lease_s, job_id)
-    if next_runnable(db, resting) is None:  # an idle poll must not take the write lock
+    if next_runnable(db, excluded) is None:  # an idle poll must not take the write lock
         return None
     with transaction(db, urgent=True):
         if not _takes_work(db, worker_id) or get_flag(db, "queue_paused") is not None:
             return None
-        while (job_id := next_runnable(db, resting)) is not None:
+        while (job_id := next_runnable(db, excluded)) is not None:
             job = get_job(db, job_id)
             if (odd := to_job(job).unreadable) is not None:
                 _park_unreadable(db, job, worker_id, odd)

@@ -159,7 +159,7 @@ def test_a_parameter_that_its_branch_did_not_draw_is_no_fault(tmp_path: Path) ->
 def test_a_function_without_checkpoints_begins_anew_and_its_files_are_named(tmp_path: Path) -> None:
     found = examined(tmp_path, WRITES)
     assert not found.has_problems and found.repeatable
-    assert "began anew: it has no checkpoint; a kill costs at most" in told(found, "resumable")[1]
+    assert "started again: it has no checkpoint; a kill costs at most" in told(found, "resumable")[1]
     status, sentence = told(found, "files")
     assert status == "warn" and "model.pt" in sentence
 

@@ -413,7 +413,7 @@ def test_a_job_rests_for_every_worker_by_the_tries_on_record(tmp_path: Path) -> 
         transitions.interrupt_trial(db, claim, trial_id, Cause.MACHINE_ERROR)
         transitions.release_job(db, claim, Cause.DRAINED, "rest")
         assert jobs_in_backoff(db, 60.0) == {job_id} and not jobs_in_backoff(db, 0.0)
-        assert transitions.claim(db, worker(db, "other"), 60.0, resting=jobs_in_backoff(db, 60.0)) is None
+        assert transitions.claim(db, worker(db, "other"), 60.0, excluded=jobs_in_backoff(db, 60.0)) is None
         with transaction(db):
             emit(db, Verb.EXTENDED, "ada@lab", "more trials", job_id=job_id)
         assert not jobs_in_backoff(db, 60.0), "a person wants it now"

@@ -135,7 +135,7 @@ SITUATIONS = {
     "a worker met a disk without inodes, which has bytes left": (
         healthy(jobs=(make_job(),), samples=(make_sample(disk_free=43 * MB),), queue_paused=True,
                 queue_paused_reason="disk: a checkpoint needs 1.1 MB; it has 43 MB free but no free inodes"),
-        Word.ACT, "43 MB free but no free inodes. Make room, then the worker goes on by itself (P: at once)"),
+        Word.ACT, "43 MB free but no free inodes. Make room, then the worker continues by itself (P: at once)"),
     "everything paused": (make_snapshot(jobs=(make_job(status="paused"),)), Word.IDLE, "1 paused"),
     "everything done": (
         make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 60),)), Word.IDLE, "finished"),
@@ -215,7 +215,7 @@ def test_a_worker_that_waits_for_the_lock_of_another_is_not_silent():
 def test_a_worker_that_a_full_disk_keeps_from_beating_is_not_silent():
     found = judge(healthy(workers=(make_worker(heartbeat_at=NOW - 30),)), NOW, locked_by=FULL_DISK)
     assert (found.word, len(found.concerns)) == (Word.ACT, 1)
-    assert found.reason.startswith("disk full: worker 1 waits and goes on by itself")
+    assert found.reason.startswith("disk full: worker 1 waits and continues by itself")
 
 
 @pytest.mark.parametrize("kept", [None, Kept(10**11, 0), Kept(10**11, 74 * 10**9)])
@@ -233,7 +233,7 @@ def test_a_full_disk_names_its_cure_at_80_and_120_columns(kept):
     for width in (80, 120):
         assert cure in told(paused, width) and "P resumes it" in told(paused, width)
         assert (cure if kept else "free space") in told(silent, width, FULL_DISK)
-    assert cure in told(with_worker, 120) and "the worker goes on by itself" in told(with_worker, 120)
+    assert cure in told(with_worker, 120) and "the worker continues by itself" in told(with_worker, 120)
 
 
 def test_a_lock_is_asked_about_only_while_a_worker_is_silent():

@@ -289,7 +289,8 @@ def test_the_kernel_prefers_the_child_and_an_allocation_beyond_the_limit_fails_i
         "try: bytearray(1 << 30); say(fact='fits')\n"
         "except MemoryError: say(fact='refused', oom=int(open('/proc/self/oom_score_adj').read()))"
     )
-    with spawn(body, tmp_path, limit_bytes=1 << 29) as child:
+    with spawn(body, tmp_path) as child:
+        assert process.limit_data(child.pid, 1 << 29)
         child.send({})
         assert all_facts(child) == [{"fact": "refused", "oom": process.OOM_SCORE}]
 

@@ -17,7 +17,7 @@ from fts.jobs.sensors.reading import Reading
 from fts.jobs.supervisor.child import TrialProcess
 from fts.jobs.supervisor.process_tree import descendants, fast_descendants
 from fts.jobs.watchdog.policy import Action, Decision, HeatPolicy, MemoryLimits, Thresholds
-from fts.jobs.watchdog.watchdog import Clock, PaceLimits, PaceWatch, Watchdog, look_after
+from fts.jobs.watchdog.watchdog import Clock, PaceLimits, PaceWatch, Watchdog, seconds_to_next_sample
 from fts.state.values import Cause
 from tests.jobs.test_process import eventually
 
@@ -139,7 +139,7 @@ def test_a_tree_that_grows_beyond_the_hard_limit_is_killed_before_it_has_grown_m
 
 def test_the_peak_is_that_of_the_trial(tmp_path: Path) -> None:
     with at_work(SLEEP, tmp_path) as post:
-        post.dog.memory.see(100 * GiB)
+        post.dog.memory.add(100 * GiB)
         post.dog.begin_trial()
         post.dog.check()
         assert 0 < post.dog.memory.peak < GiB
@@ -198,10 +198,10 @@ def test_the_cheap_list_of_kin_is_the_thorough_one(tmp_path: Path) -> None:
 
 
 def test_looks_come_faster_near_the_limit() -> None:
-    assert look_after(None, 5 * GiB) == 0.5
-    assert look_after(10 * GiB, 5 * GiB) == 0.5
-    assert look_after(10 * GiB, 9 * GiB) == pytest.approx(0.25)
-    assert look_after(10 * GiB, 10 * GiB - 1) == 0.05
+    assert seconds_to_next_sample(None, 5 * GiB) == 0.5
+    assert seconds_to_next_sample(10 * GiB, 5 * GiB) == 0.5
+    assert seconds_to_next_sample(10 * GiB, 9 * GiB) == pytest.approx(0.25)
+    assert seconds_to_next_sample(10 * GiB, 10 * GiB - 1) == 0.05
 
 
 def test_memory_that_other_programs_fill_is_told_once_and_again_when_it_comes_back(tmp_path: Path) -> None:

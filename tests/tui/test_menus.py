@@ -37,10 +37,10 @@ async def test_help_lists_every_key_and_every_action(db_path):
 
 async def test_a_help_line_stands_in_full_however_narrow(db_path):
     async with monitor(db_path, (40, 15)) as (app, pilot):
-        await press(pilot, "question_mark", *"held back")
+        await press(pilot, "question_mark", *"does not start")
         await until(lambda: len(app.screen.matching) < 5, pilot)
         whole = " ".join(dialog_text(app).split())
-        assert "A waiting job is held back. A running job writes a checkpoint and frees its memory" in whole
+        assert "A queued job does not start. A running job writes a checkpoint and frees its memory" in whole
         await press(pilot, "escape")
 
 
