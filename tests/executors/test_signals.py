@@ -63,7 +63,7 @@ def ours(crew: Crew) -> Iterator[psutil.Process]:
 def strike(crew: Crew, number: signal.Signals) -> None:
     """Signals an agent and all below it at one moment, as an engine does.
 
-    All are suspended until the last one has the signal: on a busy machine a trial would see the end of its program first.
+    All are suspended until the last one has the signal: on a busy machine a trial could see its program end first.
     """
     (row,) = crew.study.query(WORKING)
     (pid,) = crew.agents(row["host"])
