@@ -83,7 +83,7 @@ def pytest_collection_finish() -> None:
     if (textual := sys.modules.get("textual.css.stylesheet")) is not None:
         parse_each_style_once(textual.Stylesheet)
     if (pictures := sys.modules.get("fts.tui.pictures")) is not None:
-        compose_no_picture(pictures.MonitorScreen, pictures.Still)
+        compose_no_picture(pictures.MonitorScreen, pictures.HeadlessApp)
     forks.install()
     gc.collect()
     gc.freeze()
@@ -104,12 +104,12 @@ def parse_each_style_once(sheet: Any) -> None:
     sheet._parse_rules = shared
 
 
-def compose_no_picture(screen: Any, still: Any) -> None:
+def compose_no_picture(screen: Any, headless: Any) -> None:
     """A picture is made of the lines of the panes: what Textual would send to a terminal, nobody looks at."""
     refresh = screen._compositor_refresh
 
     def refresh_a_terminal(self: Any) -> None:
-        if isinstance(self.app, still):
+        if isinstance(self.app, headless):
             self._dirty_widgets.clear()
             self._compositor._dirty_regions.clear()
         else:

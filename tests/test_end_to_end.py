@@ -17,11 +17,13 @@ SMALL = ("--context", "20", "--batch", "64", "--min-positives", "3", "--data", "
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A finished study: everything below only looks at it."""
-    study = Study(tmp_path_factory.mktemp("end_to_end"), starts=True)
+    study = Study(tmp_path_factory.mktemp("end_to_end"))
     bars = write_csv(make_bars(900, 3), study.folder / "mine.csv")
     study.ok("data", "build", "--source", "csv", "--ticker", "MINE", "--tier", "a20", str(bars))
     study.ok("enqueue", "--matrix", *CELLS, *SMALL, "--seeds", "2")
+    study.starts = True  # the worker and its trials are processes of their own, and what a person types is forked
     study.ok("worker", "--until-empty", "--slots", "1", "--threads", "1", timeout_s=240)
+    study.starts = False
     return study
 
 

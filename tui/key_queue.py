@@ -54,7 +54,7 @@ class KeyQueue:
         return False
 
     def _follow(self, field: DOMNode, widget: DOMNode | None, lap: int = 1) -> None:
-        """Visits each widget from the field up to the app, some times over, behind the messages of the answer.
+        """Visits each widget from the field up to the app, several times, behind the messages of the answer.
 
         The Enter goes to the field and up again, then the field's message goes up to the dialog, which closes.
         """

@@ -36,6 +36,11 @@ class Inputs:
         """Returns the inputs known on the evening of `last`."""
         return Inputs(self.bars.loc[:last], None if self.vix is None else self.vix.loc[:last])
 
+    def first(self, rows: int) -> Inputs:
+        """The first `rows` bars and the VIX up to their last day; columns that were asked for are only cut."""
+        vix = None if self.vix is None else self.vix.loc[: self.bars.index[rows - 1]]
+        return Inputs(self.bars.iloc[:rows], vix, {name: values[:rows] for name, values in self._columns.items()})
+
 
 Feature = Callable[[Inputs], np.ndarray]  # float64[T], one value per bar, NaN while warming up
 

@@ -174,8 +174,8 @@ def summary(cells: Iterable[CellNow], ticked: Collection[str]) -> tuple[int, int
     counts: dict[str, int] = {}
     for cell in [*adding, *(cell for cell in chosen if not cell.adds)]:
         counts[cell.state] = counts.get(cell.state, 0) + 1
-    told = ", ".join(f"{count} {WORDS.get(state, f'already there ({state})')}" for state, count in counts.items())
-    return len(adding), sum(cell.more for cell in adding), told
+    text = ", ".join(f"{count} {WORDS.get(state, f'already there ({state})')}" for state, count in counts.items())
+    return len(adding), sum(cell.more for cell in adding), text
 
 
 WORDS = {NEW: "new", EXTENDS: "extended", CHANGES: "changed", ANOTHER: "refused"}

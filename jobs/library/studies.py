@@ -406,8 +406,8 @@ def start_worker(path: Path, starts: int, progress: ProgressLine, slots: int = 1
     if done.returncode:  # another process may just have started one
         time.sleep(starts * POLL_S)
         if starts == STARTS:
-            said = done.stderr.strip().splitlines()
-            raise StudyFailed(f"no worker could start: {said[-1] if said else f'code {done.returncode}'}; see {log}")
+            lines = done.stderr.strip().splitlines()
+            raise StudyFailed(f"no worker could start: {lines[-1] if lines else f'code {done.returncode}'}; see {log}")
     elif done.stdout.strip():
         progress.say(done.stdout.strip().splitlines()[-1])
 

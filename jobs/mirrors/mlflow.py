@@ -233,9 +233,9 @@ class MLflow:
         try:
             return call(*args, **words)
         except (MlflowException, ImportError, OSError) as error:
-            said = without_password(" ".join(str(error).split()))[:300]
-            cure = next((f"; {cure}" for cause, cure in CURES.items() if cause.search(said)), "")
-            raise CannotMirror(f"MLflow at {without_password(self.uri)} refused: {said}{cure}") from error
+            message = without_password(" ".join(str(error).split()))[:300]
+            cure = next((f"; {cure}" for cause, cure in CURES.items() if cause.search(message)), "")
+            raise CannotMirror(f"MLflow at {without_password(self.uri)} refused: {message}{cure}") from error
 
 
 # ---------------------------------------------------------------- conversion to MLflow

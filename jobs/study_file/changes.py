@@ -62,7 +62,7 @@ def question_differs(cell: BareCell, spec: Spec) -> list[str]:
 def in_words(cell: BareCell, spec: Spec, fields: Iterable[str]) -> str:
     """Returns changes in words: `space.lr.high 0.1 -> 1.0, search.sampler tpe -> random`."""
     mine = _plain(cell)
-    told: list[str] = []
+    differences: list[str] = []
     fields = list(fields)
     if {"memory", "memory_bytes"} <= set(fields):  # one key of the study file
         fields.remove("memory")
@@ -70,34 +70,36 @@ def in_words(cell: BareCell, spec: Spec, fields: Iterable[str]) -> str:
         fields.remove("stall" if mine.get("stall_s") or not mine.get("stall") else "stall_s")
     for name in fields:
         if name == "code_md5" and spec.get("code", []) != mine.get("code", []):
-            told.append(f"study.code {_shown('code', spec.get('code'))} -> {_shown('code', mine.get('code'))}")
+            differences.append(f"study.code {_shown('code', spec.get('code'))} -> {_shown('code', mine.get('code'))}")
         elif name == "code_md5":
-            told.append(f"{cell.file or 'the script'}{' or code beside it' if cell.code else ''} has changed")
+            differences.append(f"{cell.file or 'the script'}{' or code beside it' if cell.code else ''} has changed")
         elif name == "space":
-            told += _of_table("space", spec.get("space") or {}, mine.get("space") or {})
+            differences += _of_table("space", spec.get("space") or {}, mine.get("space") or {})
         elif name in ("forbid", "goals", "constraints", "env", "halving"):
-            told += _of_table(NAMES.get(name, name), spec.get(name) or {}, mine.get(name) or {})
+            differences += _of_table(NAMES.get(name, name), spec.get(name) or {}, mine.get(name) or {})
         elif name == "warm_start" and len(spec.get(name) or ()) == len(mine.get(name) or ()):
-            told += _of_first(spec[name], mine[name])
+            differences += _of_first(spec[name], mine[name])
         elif name not in FOLLOWS:
-            told.append(f"{NAMES.get(name, name)} {_told(cell, name, spec)} -> {_told(cell, name, mine)}")
-    more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
-    return ", ".join(told[:MOST]) + more
+            differences.append(
+                f"{NAMES.get(name, name)} {_value_of(cell, name, spec)} -> {_value_of(cell, name, mine)}"
+            )
+    more = f" and {len(differences) - MOST} more" if len(differences) > MOST else ""
+    return ", ".join(differences[:MOST]) + more
 
 
 def _of_table(at: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    told = []
+    differences = []
     for name in dict.fromkeys([*old, *new]):
         here, before, now = f"{at}.{name}", old.get(name), new.get(name)
         if before == now:
             continue
         if name not in old or name not in new:
-            told.append(f"{here} is {'gone' if name in old else 'new'}")
+            differences.append(f"{here} is {'gone' if name in old else 'new'}")
         elif isinstance(before, Mapping) and isinstance(now, Mapping):
-            told += _of_table(here, before, now)
+            differences += _of_table(here, before, now)
         else:
-            told.append(f"{here} {_shown(name, before)} -> {_shown(name, now)}")
-    return told
+            differences.append(f"{here} {_shown(name, before)} -> {_shown(name, now)}")
+    return differences
 
 
 def _of_first(old: list[Spec], new: list[Spec]) -> list[str]:
@@ -106,7 +108,7 @@ def _of_first(old: list[Spec], new: list[Spec]) -> list[str]:
     return [one for k, pair in enumerate(zip(old, new, strict=True)) for one in _of_table(f"{at}.{k}", *pair)]
 
 
-def _told(cell: BareCell, name: str, spec: Spec) -> str:
+def _value_of(cell: BareCell, name: str, spec: Spec) -> str:
     """Returns a field's value in words, or its default if the specification does not have it."""
     if name in ("memory", "memory_bytes"):
         found = next((one for one in ("memory_bytes", "memory") if spec.get(one) is not None), None)

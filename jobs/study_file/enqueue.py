@@ -132,11 +132,11 @@ def _with_other_axes(lines: list[Line], cell: BareCell, before: Sequence[Job]) -
     if first is None or not named or tuple(sorted(cell.axes)) in named:
         return lines
     axes, job = list(named.items())[-1]
-    said = (
+    note = (
         f"; it has {_axes(cell.axes)}, earlier jobs of {cell.study} such as job {job.id} have {_axes(axes)}: all stay "
         f"in one study; --name {cell.study}2 would separate them"
     )
-    lines[first] = replace(lines[first], told=lines[first].told + said)
+    lines[first] = replace(lines[first], told=lines[first].told + note)
     return lines
 
 
@@ -252,15 +252,15 @@ def refuse_another_question(study: BareStudy, plans: Sequence[Plan], there: Mapp
         found.setdefault(words, []).append((study.title(plan.cell), job))
     if not found:
         return
-    said = []
+    changed = []
     for words, those in found.items():
         name, job = those[0]
         others = f" and {formatting.count(len(those) - 1, 'other cell')}" if len(those) > 1 else ""
         trials = formatting.count(job.trials_ended, "trial")
         kept = f"keeps its {trials}" if job.trials_ended else "has begun"
-        said.append(f"{name}{others}: {words} (job {job.id} {kept})")
+        changed.append(f"{name}{others}: {words} (job {job.id} {kept})")
     raise StudyChanged(
-        f"{study.name} has changed what it searches: {'; '.join(said[:4])}; give it another name (--name "
+        f"{study.name} has changed what it searches: {'; '.join(changed[:4])}; give it another name (--name "
         f"{study.name}2), or start a new search beside the old one with --again"
     )
 

@@ -82,8 +82,8 @@ def _kinds(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _path(said: str) -> Key:
-    return Key(values.text, said)
+def _path(expected: str) -> Key:
+    return Key(values.text, expected)
 
 
 FUNCTION = 'a function, such as "train:objective" or "train.py:objective"'

@@ -135,5 +135,5 @@ class StudyFile:
     def messages(self) -> tuple[str, ...] | None:
         """The kinds of messages that the study sends, from [notify]; None: all."""
         with self.placed():
-            asked = keys.checked(("notify",), self.tables.get("notify", {}), keys.NOTIFY)
-        return asked.get("on")
+            table = keys.checked(("notify",), self.tables.get("notify", {}), keys.NOTIFY)
+        return table.get("on")

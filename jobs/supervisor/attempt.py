@@ -21,7 +21,7 @@ from fts.frozen import dataclass
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.executors.base import ExitKind
 from fts.jobs.supervisor.child import PATIENCE, ChildError, ChildGone
-from fts.jobs.trial.death import STACKS, cause_of_death, died_of, last_said, last_words, size_of, was_at
+from fts.jobs.trial.death import STACKS, cause_of_death, exit_sentence, last_printed, log_tail, size_of, split_stacks
 from fts.jobs.trial.error_text import with_place
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state.files import atomic_write, make_folder
@@ -202,10 +202,10 @@ class Attempt:
     def _explain_death(self, code: int | None) -> AttemptEnd:
         """Explains a process that ended with this exit code: cause, message, place. None: by a SIGTERM to itself."""
         oom_kills = self.child.oom_kills() - self._oom_kills
-        output, place = was_at(last_words(self._logs, STACKS), self._code)
-        last = last_said(output)[:300]
+        output, place = split_stacks(log_tail(self._logs, STACKS), self._code)
+        last = last_printed(output)[:300]
         last = "" if OUR_LINE.match(last) else last
-        cause, message = cause_of_death(code, oom_kills, self.child.was_ready, output), died_of(code, oom_kills)
+        cause, message = cause_of_death(code, oom_kills, self.child.was_ready, output), exit_sentence(code, oom_kills)
         if self._ignored_stop:
             message = f"the trial did not stop within {self.grace_s:g} s and was killed"
         elif (end := self._announced_end) is not None and (

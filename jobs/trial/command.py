@@ -34,12 +34,12 @@ from fts.jobs.trial.cause import CODE_ERROR, MACHINE_ERROR, NO_DEVICE, cause_of
 from fts.jobs.trial.death import (
     cause_of_death,
     count_oom_kills,
-    died_of,
-    last_said,
-    last_words,
-    raised_at,
+    exception_line,
+    exit_sentence,
+    last_printed,
+    log_tail,
     size_of,
-    was_at,
+    split_stacks,
 )
 from fts.jobs.trial.error_text import print_error, sentence_of, with_place
 from fts.jobs.trial.group import Group
@@ -168,7 +168,7 @@ class CommandTrial:
             code = self._attempt(words)
             if code is None:
                 return {"fact": "pruned", "peak_bytes": peak_bytes()}
-            if self.asked or self.orders.terminated or (code != 0 and self.orders.stop_asked()):
+            if self.stop_sent or self.orders.terminated or (code != 0 and self.orders.stop_asked()):
                 return self._stopped()  # the signal of the stop may have reached it before we passed it on
             if code == protocol.STOPPED:
                 again = 0 if self._reached() != reached else again + 1
@@ -183,7 +183,7 @@ class CommandTrial:
         name = "log" if self.read_from == self.log else "report"
         lines = self._lines = Lines(self.read_from, self.windows[name])
         self.reports = Reports(self.cell, say)
-        self.asked, kill_by, whole = False, float("inf"), False
+        self.stop_sent, kill_by, whole = False, float("inf"), False
         oom_kills = count_oom_kills()
         self._take(lines, ended=False)  # reports of earlier attempts first
         group = self._start(words)
@@ -198,10 +198,10 @@ class CommandTrial:
                 if self.orders.prune_asked(self.spec.number):
                     group.end(self.cell.grace_s, POLL_S)
                     return None
-                if self.orders.stop_asked() and not self.asked:
-                    self.asked = True
+                if self.orders.stop_asked() and not self.stop_sent:
+                    self.stop_sent = True
                     group.ask_to_stop()
-                if self.asked and self.orders.supervisor_died and kill_by == float("inf"):
+                if self.stop_sent and self.orders.supervisor_died and kill_by == float("inf"):
                     kill_by = time.monotonic() + self.cell.grace_s  # a living supervisor does this itself
                 if time.monotonic() > kill_by:
                     group.kill()
@@ -332,22 +332,22 @@ class CommandTrial:
             if like := re.search(rf"\b{re.escape(self.cell.metric)}(\s*[=:]\s*)[-+.\d]", self._output()):
                 printed = f"--regex '{self.cell.metric}{like[1]}([-0-9.eE+]+)'"
             last = self._output().rpartition("\n")[2].strip()[:200]
-            said = f" and its last line of output is {last!r}" if last else ""
-            found = f"the report is empty{f', but it printed it: add {printed}' if printed else said}"
+            ending = f" and its last line of output is {last!r}" if last else ""
+            found = f"the report is empty{f', but it printed it: add {printed}' if printed else ending}"
         expected = f"expected {self.cell.source}" + (
             f"; or enqueue with --metric {seen}" if len(self.reports.names) == 1 else ""
         )
         return f"the command ended without {self.cell.metric} (exit code 0): {found}; {expected}"
 
     def _failed(self, code: int) -> dict[str, Any]:
-        said = self._output()
-        cause = cause_of_death(code, self._oom_kills, was_ready=True, said=said).value
-        message = died_of(code, self._oom_kills).replace("the trial process", "the command")
+        output = self._output()
+        cause = cause_of_death(code, self._oom_kills, was_ready=True, output=output).value
+        message = exit_sentence(code, self._oom_kills).replace("the trial process", "the command")
         if code == protocol.STOPPED:
             message = f"the command asked {AGAIN_ALLOWED} times to run again (exit code 75) and made no progress"
-        said, place = was_at(said, folder := Path(self.cell.folder))
-        place = raised_at(said, folder) if code == 1 else place  # Python's exit code after an exception
-        last = last_said(said)
+        output, place = split_stacks(output, folder := Path(self.cell.folder))
+        place = exception_line(output, folder) if code == 1 else place  # Python's exit code after an exception
+        last = last_printed(output)
         message = with_place(message, place)
         if last and cause != MACHINE_ERROR:
             message += f": {last[:300]}"
@@ -368,7 +368,7 @@ class CommandTrial:
 
     def _output(self) -> str:
         """Returns the end of the command's output in this attempt."""
-        return last_words({self.log: self.windows["log"][-1].start})
+        return log_tail({self.log: self.windows["log"][-1].start})
 
 
 def md5_of_script(cell: CommandCell) -> str:

@@ -39,37 +39,37 @@ OF_ITS_OWN = {
 }  # fmt: skip
 
 
-def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, said: str = "") -> Cause:
+def cause_of_death(code: int | None, oom_kills: int, was_ready: bool, output: str = "") -> Cause:
     """Returns the cause of an exit code (negative: a signal).
 
     `oom_kills` is the number of victims of the OOM killer meanwhile. A process that was not `was_ready` could not
-    import what every trial needs. `said` is the end of its output: a C++ library without memory aborts the process.
+    import what every trial needs. `output` is the end of its output: a C++ library without memory aborts the process.
     """
     if code == -signal.SIGXCPU and resource.getrlimit(resource.RLIMIT_CPU)[0] == resource.RLIM_INFINITY:
         return Cause.CODE_ERROR  # only the code itself can have set this limit
     if code is not None and code < 0 and -code not in OF_ITS_OWN:
         return Cause.OUT_OF_MEMORY if code == -signal.SIGKILL and oom_kills > 0 else Cause.MACHINE_ERROR
-    if any(words in said.lower() for words in (*NO_MEMORY, "memoryerror")):
+    if any(words in output.lower() for words in (*NO_MEMORY, "memoryerror")):
         return Cause.OUT_OF_MEMORY
     return Cause.CODE_ERROR if was_ready else Cause.MACHINE_ERROR
 
 
-def was_at(said: str, folder: Path | None) -> tuple[str, str | None]:
+def split_stacks(output: str, folder: Path | None) -> tuple[str, str | None]:
     """Splits a log's end into the output before the stacks, and the line of the code in `folder` that was executed.
 
     The line is None if there are no stacks, or none with code in `folder`.
     """
-    reports = list(REPORT.finditer(said + "\n"))
+    reports = list(REPORT.finditer(output + "\n"))
     if not reports:
-        return said[-LAST_WORDS:], None
+        return output[-LAST_WORDS:], None
     threads = re.split(f"(?m)(?={THREAD})", reports[-1][0])[::-1]  # the main thread is the last in the report
     threads.sort(key=lambda one: one.startswith("Thread"))  # the current thread first, then the main one
-    return said[: reports[-1].start()].strip()[-LAST_WORDS:], own_line(FRAME.findall("".join(threads)), folder)
+    return output[: reports[-1].start()].strip()[-LAST_WORDS:], own_line(FRAME.findall("".join(threads)), folder)
 
 
-def raised_at(said: str, folder: Path) -> str | None:
+def exception_line(output: str, folder: Path) -> str | None:
     """Returns the line of the code in `folder` where an exception ended a Python program with this output, or None."""
-    _, raised, frames = said.rpartition("Traceback (most recent call last):\n")
+    _, raised, frames = output.rpartition("Traceback (most recent call last):\n")
     return own_line(FRAME.findall(frames)[::-1], folder) if raised else None
 
 
@@ -86,7 +86,7 @@ def unescaped(file: str) -> str:
     return ESCAPED.sub(lambda found: chr(int(found[1][1:], 16)), file)
 
 
-def last_words(logs: Mapping[Path, int], count: int = LAST_WORDS) -> str:
+def log_tail(logs: Mapping[Path, int], count: int = LAST_WORDS) -> str:
     """Returns the last `count` bytes of the first log that has grown. `logs` maps a log to its former size."""
     for log, before in logs.items():
         with suppress(OSError), log.open("rb") as file:
@@ -104,7 +104,7 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def died_of(code: int | None, oom_kills: int = 0) -> str:
+def exit_sentence(code: int | None, oom_kills: int = 0) -> str:
     """Returns a sentence for an exit code."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else "of unknown name"
@@ -141,7 +141,7 @@ _WHERE = r".*: line \d+:\s+\d+ "  # ./train.sh: line 3:  4242
 OF_SHELL = re.compile(rf"{_SIGNAL}(?:: \d+)?(?: \(core dumped\))?|{_WHERE}{_SIGNAL}\b.*")
 
 
-def last_said(said: str) -> str:
+def last_printed(output: str) -> str:
     """Returns the last line of a program's output; a shell's message about its end only if there is no other line."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if not OF_SHELL.fullmatch(line)), lines[-1] if lines else "")

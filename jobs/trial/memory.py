@@ -25,27 +25,27 @@ def main() -> int:
     parser.add_argument("--answer-fd", type=int, required=True)
     fd = parser.parse_args().answer_fd
     os.set_inheritable(fd, False)
-    asked = json.load(sys.stdin)
-    folder = Path(asked["folder"])
+    request = json.load(sys.stdin)
+    folder = Path(request["folder"])
     try:
-        answer: dict[str, Any] = {"bytes": call(asked)}
+        answer: dict[str, Any] = {"bytes": call(request)}
     except BaseException as error:  # noqa: BLE001  # whatever the user's file raises, including SystemExit
         answer = {"error": sentence_of(error, folder)}
     os.write(fd, json.dumps(answer).encode())
     return 0
 
 
-def call(asked: dict[str, Any]) -> int:
+def call(request: dict[str, Any]) -> int:
     """Returns the bytes. Raises BadObjective if they are not a number from 1, and anything that the function raises."""
-    named = FunctionCell("memory", "memory", asked["memory"], asked["folder"], "", trials=1)
+    named = FunctionCell("memory", "memory", request["memory"], request["folder"], "", trials=1)
     function, _ = load(named)
-    returned = function(dict(asked["params"]), dict(asked["cell"]))
+    returned = function(dict(request["params"]), dict(request["cell"]))
     try:
         found = float(returned)
     except (TypeError, ValueError):
         found = math.nan
     if not 1 <= found <= 2**50:
-        raise BadObjective(f"{asked['memory']} returned {returned!r:.80}, expected a number of bytes from 1")
+        raise BadObjective(f"{request['memory']} returned {returned!r:.80}, expected a number of bytes from 1")
     return int(found)
 
 

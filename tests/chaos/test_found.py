@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from fts.jobs.trial.process import Commands
-from fts.model.attention import _apart, attend
+from fts.model.attention import _separating_mask, attend
 from tests.chaos import study
 from tests.chaos.harness import Harness, until
 
@@ -30,7 +30,7 @@ def test_a_prune_order_ends_with_its_trial() -> None:
 
 def test_a_model_that_validates_first_can_still_train() -> None:
     """Resumed at an epoch's end, the first forward pass is a validation; it left a mask that refused to train."""
-    _apart.cache_clear()
+    _separating_mask.cache_clear()
     with torch.inference_mode():
         attend(torch.randn(4, 5, 48), 2)
     qkv = torch.randn(4, 5, 48, requires_grad=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -84,7 +85,12 @@ def states() -> dict[str, Snapshot]:
 STATES = states()
 
 
-def told(snapshot: Snapshot, surface: Surface) -> Iterator[str]:
+@cache
+def told(name: str, surface: Surface) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(every_text(STATES[name], surface)))
+
+
+def every_text(snapshot: Snapshot, surface: Surface) -> Iterator[str]:
     """All that `fts status` can say of a state, or the first lines of the monitor at all sizes."""
     for read_age_s, problem in ((0.0, None), (60.0, "the database is locked")):
         glance = glances.look(
@@ -102,14 +108,14 @@ def told(snapshot: Snapshot, surface: Surface) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", STATES)
 def test_the_command_line_names_no_key(name):
-    for text in told(STATES[name], Surface.COMMAND_LINE):
+    for text in told(name, Surface.COMMAND_LINE):
         assert not KEY_WORD.search(text.replace("`fts", "fts")), text
 
 
 @pytest.mark.parametrize("name", STATES)
 def test_what_the_command_line_names_is_a_command(name):
     commands = set(entries())
-    for text in told(STATES[name], Surface.COMMAND_LINE):
+    for text in told(name, Surface.COMMAND_LINE):
         for said in re.findall(r"`fts ([a-z-]+)", text):
             assert said in commands, text
 
@@ -145,7 +151,7 @@ PLURAL_OF_ONE = re.compile(
 @pytest.mark.parametrize("surface", Surface)
 @pytest.mark.parametrize("name", STATES)
 def test_one_is_no_plural(name, surface):
-    for text in told(STATES[name], surface):
+    for text in told(name, surface):
         assert not PLURAL_OF_ONE.search(text), text
 
 

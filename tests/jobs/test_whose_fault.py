@@ -25,7 +25,7 @@ from fts.jobs.supervisor import trial_runner
 from fts.jobs.supervisor.machine_errors import pause_s
 from fts.jobs.trial import cause as causes
 from fts.jobs.trial.cause import DeviceMissing, cause_of
-from fts.jobs.trial.death import cause_of_death, count_oom_kills, died_of, last_words, was_at
+from fts.jobs.trial.death import cause_of_death, count_oom_kills, exit_sentence, log_tail, split_stacks
 from fts.jobs.trial.function import names_no_file
 from fts.jobs.worker.console import Console
 from fts.jobs.worker.worker import run_job
@@ -135,15 +135,15 @@ def test_a_missing_file_is_the_codes_fault_but_not_a_missing_disk_or_program(tmp
 )
 def test_a_death_is_put_down_to_whose_fault_it_is(code, oom_kills, was_ready, cause):
     assert cause_of_death(code, oom_kills, was_ready) is cause
-    assert str(abs(code)) in died_of(code, oom_kills)
+    assert str(abs(code)) in exit_sentence(code, oom_kills)
 
 
 def test_an_abort_for_want_of_memory_is_told_by_its_last_words(tmp_path):
     log = tmp_path / "trial.log"
     log.write_text("12:00:00 ep 1\nterminate called after throwing an instance of 'std::bad_alloc'\n")
-    said = last_words({tmp_path / "none.log": 0, log: 14})
+    said = log_tail({tmp_path / "none.log": 0, log: 14})
     assert said.startswith("terminate") and cause_of_death(-signal.SIGABRT, 0, True, said) is Cause.OUT_OF_MEMORY
-    assert last_words({log: log.stat().st_size}) == "", "what an earlier attempt wrote"
+    assert log_tail({log: log.stat().st_size}) == "", "what an earlier attempt wrote"
 
 
 def test_the_line_of_a_crash_is_that_of_the_persons_code(tmp_path):
@@ -159,10 +159,11 @@ def test_the_line_of_a_crash_is_that_of_the_persons_code(tmp_path):
         f"{other}Current thread 0x01 [main] (most recent call first):\n{frames}",
         f"{other}{other}Thread 0x01 (most recent call first):\n{frames}\n",
     ):
-        assert was_at(f"epoch 3\n{report}", folder) == ("epoch 3", "train.py line 7"), report
+        assert split_stacks(f"epoch 3\n{report}", folder) == ("epoch 3", "train.py line 7"), report
         sent = report.replace(f"{tmp_path}/b\\xf6b", f"/tmp/fts-agent-0-x1/code/{'0f' * 16}/src")
-        assert was_at(sent, folder)[1] == "train.py line 7", "on a node"
-        assert was_at(f"epoch 3\n{report}", tmp_path / "other") == ("epoch 3", None) == was_at("epoch 3", folder)
+        assert split_stacks(sent, folder)[1] == "train.py line 7", "on a node"
+        assert split_stacks(f"epoch 3\n{report}", tmp_path / "other") == ("epoch 3", None)
+        assert split_stacks("epoch 3", folder) == ("epoch 3", None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fts.jobs.trial.death import last_said
+from fts.jobs.trial.death import last_printed
 
 
 @pytest.mark.parametrize(
@@ -17,14 +17,14 @@ from fts.jobs.trial.death import last_said
     ],
 )
 def test_what_the_shell_says_is_not_the_last_line_of_a_program(shell: str) -> None:
-    assert last_said(f"epoch 3: loss .4\n\n{shell}\n") == "epoch 3: loss .4"
-    assert last_said(f"{shell}\n") == shell, "better than nothing"
+    assert last_printed(f"epoch 3: loss .4\n\n{shell}\n") == "epoch 3: loss .4"
+    assert last_printed(f"{shell}\n") == shell, "better than nothing"
 
 
 @pytest.mark.parametrize("own", ["Killed by the user", "train.py: line 3: Terminated early", "Aborted: no data"])
 def test_a_program_may_use_these_words(own: str) -> None:
-    assert last_said(f"epoch 3\n{own}") == own
+    assert last_printed(f"epoch 3\n{own}") == own
 
 
 def test_without_output_there_is_no_last_line() -> None:
-    assert last_said(" \n") == ""
+    assert last_printed(" \n") == ""

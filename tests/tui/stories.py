@@ -28,11 +28,16 @@ async def monitor(path: Path, size=(80, 24), **options):
 
 
 async def until(true: Callable[[], object], pilot=None, patience_s: float = 15.0) -> None:
-    """Waits for something to become true; the stories name no times of their own."""
+    """Waits for something to become true; the stories name no times of their own.
+
+    Asked less and less often: to read a screen takes longer than to wait, and another process may have to answer first.
+    """
     end = asyncio.get_running_loop().time() + patience_s
+    pause_s = 0.01
     while not true():
         assert asyncio.get_running_loop().time() < end, f"still not true: {true}"
-        await (pilot.pause(0.02) if pilot else asyncio.sleep(0.02))
+        await (pilot.pause(pause_s) if pilot else asyncio.sleep(pause_s))
+        pause_s = min(1.3 * pause_s, 0.2)
 
 
 async def press(pilot, *keys: str) -> None:

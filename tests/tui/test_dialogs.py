@@ -116,7 +116,7 @@ async def test_a_dialog_follows_the_size_of_the_terminal(db_path):
             await pilot.resize_terminal(*size)
             await pilot.pause()
             assert app.screen.region.contains_region(app.screen.query_one("#box").region)
-            assert "A waiting job is" in on_screen(app)
+            assert "A queued job does" in on_screen(app)
         await press(pilot, "escape", ":")
         for size in ((40, 8), (120, 40)):
             await pilot.resize_terminal(*size)
@@ -371,14 +371,15 @@ async def test_what_a_closed_dialog_has_painted_is_not_kept(db_path):
 
     async with monitor(db_path, (120, 40)) as (app, pilot):
         counts = []
-        for key in ("question_mark", "colon") * 4:
+        for n, key in enumerate(("question_mark", "colon") * 4):
             await press(pilot, key)
             await until(lambda: len(app.screen_stack) == 2 and app.screen.focused is not None, pilot)
             await pilot.pause()
             await press(pilot, "escape")
             await until(lambda: len(app.screen_stack) == 1, pilot)
-            counts.append(painted())
-        assert counts[-1] - counts[1] < 6 * 200, "a dialog has 500 painted lines"
+            if n in (1, 7):
+                counts.append(painted())  # a second each, with all that a run of many tests has made
+        assert counts[1] - counts[0] < 6 * 200, "a dialog has 500 painted lines"
 
 
 async def test_d_asks_about_no_trial_where_none_runs(tmp_path):
