@@ -32,17 +32,15 @@ BEGINS_AGAIN = (Verb.RETRIED, Verb.EXTENDED, Verb.UNDONE, Verb.REDONE)  # earlie
 class JobHistory:
     """The recorded trials of a job. Call `refresh` first, whenever a trial may have started or ended.
 
-    Thread-safe: several slots call it. With `parallel` above 1, use `fails_after` instead of `is_hopeless`.
+    Thread-safe: several slots call it.
     """
 
-    def __init__(self, db: Database, job_id: int, parallel: int = 1) -> None:
+    def __init__(self, db: Database, job_id: int) -> None:
         self.db, self.job_id = db, job_id
         self._lock = threading.RLock()
         begins = queries.claimed_since(db, job_id, BEGINS_AGAIN)
-        self._in_order = None if parallel == 1 else FailuresInOrder(queries.failed_before(db, job_id, begins))
+        self._in_order = FailuresInOrder(queries.failed_before(db, job_id, begins))
         self.rebuilt = Rebuilt()
-        self.failures = 0  # in a row, caused by the code or data
-        self._fitted = False  # a trial was complete or pruned, so the code can fit into memory
         self.open: tuple[Trial, ...] = ()  # trials that have not ended, by number
         self.extra_numbers: list[int] = []  # numbers of the extra trials, which are not part of the search
         self._ended: set[int] = set()
@@ -78,10 +76,7 @@ class JobHistory:
                 first = self._twins.setdefault(row.effective_md5, row.number)
                 self._twins[row.effective_md5] = min(first, row.number)
         of_search = [row for row in ended if role_of(row) is None]
-        self.failures = failures_in_a_row(of_search, self.failures, self._fitted)
-        self._fitted |= any(row.status in FITTED for row in of_search)
-        if self._in_order is not None:
-            self._in_order.add({self.search_number(row.number): row for row in of_search})
+        self._in_order.add({self.search_number(row.number): row for row in of_search})
         self._first_open = self.open[0].number if self.open else len(self)
 
     def __len__(self) -> int:
@@ -115,18 +110,13 @@ class JobHistory:
 
         Counts in the order of the numbers, so that it does not depend on which trial ends first.
         """
-        last = None if self._in_order is None else self._in_order.last
+        last = self._in_order.last
         return last[1] if last is not None and last[0] < below else None
 
     @property
     def search_has_ended(self) -> bool:
         """Has every started trial of the search ended?"""
         return all(role_of(trial) is not None for trial in self.open)
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Did the last FAILURES_IN_A_ROW trials all fail because of the code or data?"""
-        return self.failures >= FAILURES_IN_A_ROW
 
 
 class FailuresInOrder:

@@ -82,7 +82,7 @@ class JobRunner:
         self.cell = checked_cell(self.study, self.job)
         self.most = most_trials(self.cell)
         self.parallel = parallel_of(self.cell)
-        self.history = JobHistory(db, self.job.id, self.parallel)
+        self.history = JobHistory(db, self.job.id)
         self.parallel_trials = ParallelTrials(
             self.parallel, self._next_trial, self._run_trial, self._after_trial, self._may_start, call_slot
         )
@@ -169,7 +169,8 @@ class JobRunner:
         ended = self._reread(trial)
         self.study.after_trial(self._finished())
         self._export_trial(ended.number)
-        if self.parallel == 1 and (ended.cause == Cause.DATA_ERROR or self.history.is_hopeless):
+        hopeless = ended.cause == Cause.DATA_ERROR or self.history.fails_after(len(self.history)) is not None
+        if self.parallel == 1 and hopeless:
             self._given_up = ended
             return StopRequest(StopReason.PARK)
         order = self._ordered(self.job.id)

@@ -1,6 +1,7 @@
 """A job is given up for what no other trial can mend; a trial that diverged is a result of its parameters."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ from fts.state.errors import WrongStatus
 from fts.state.values import Attempt, Cause, TrialStatus
 from fts.study.matrix import make_cells, write
 from tests.chaos.study import make_data
+from tests.fts_process import Study
 from tests.state.helpers import claimed, enqueued, new_db, started
 
 ENDS = {
@@ -148,3 +150,19 @@ def fail_attempts(db, claim, trial, times):
             transitions.resume_trial(db, claim, trial)
         transitions.record_attempt_ended(db, claim, trial, StopReason.MACHINE)
         transitions.interrupt_trial(db, claim, trial, Cause.MACHINE_ERROR)
+
+
+@pytest.mark.parametrize("parallel", ["1", "2"])
+def test_scattered_failures_that_a_retry_runs_one_after_another_end_no_job(tmp_path: Path, parallel: str) -> None:
+    """By number there is a complete trial between them; by time there was none, and a done job failed."""
+    made = Study(tmp_path / "study")
+    (made.folder / "train.py").write_text(
+        "def objective(trial):\n    x = trial.suggest_float('x', 0, 1)\n    return x / (trial.number % 2 - 1)\n"
+    )
+    words = ("enqueue", "train.py:objective", "--parallel", parallel, "--trials")
+    made.ok(*words, "7")
+    made.ok("worker", "--until-empty")
+    made.ok("retry", "1")
+    made.ok(*words, "9")
+    made.ok("worker", "--until-empty")
+    assert made.one("SELECT status || trials_complete || trials_failed FROM job") == "done54"
