@@ -130,11 +130,11 @@ def words_of(lines: Sequence[Any]) -> str:
     extended = sum(line["extended_from"] is not None for line in lines)
     changed = sum(line["state"] == "changed" for line in lines)
     there = len(lines) - new - extended - changed
-    sentence = [f"{new} of {words.count(len(lines), 'cell')} enqueued"]
-    sentence += [f"{extended} extended"] if extended else []
-    sentence += [f"{changed} changed"] if changed else []
-    sentence += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
-    return ", ".join(sentence)
+    parts = [f"{new} of {words.count(len(lines), 'cell')} enqueued"]
+    parts += [f"{extended} extended"] if extended else []
+    parts += [f"{changed} changed"] if changed else []
+    parts += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
+    return ", ".join(parts)
 
 
 def start_worker(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
