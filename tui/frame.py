@@ -44,6 +44,9 @@ def placed(screen: Screen[object]) -> list[tuple[Region, list[Line]]]:
 def _cells(line: Line, width: int) -> list[Cell]:
     cells: list[Cell] = []
     for text, role in line:
+        if text.isascii():
+            cells += [(char, role) for char in text]
+            continue
         for char in text:
             columns = formatting.width(char)
             if columns == 0 and cells:

@@ -109,17 +109,17 @@ def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Comparison
     many, at_once = "1 winner", ""
     if len(compared) > 1:
         many, at_once = f"{len(compared)} winners", ", by intervals for all of them at once (Bonferroni)"
-    told = (
+    text = (
         f"Walk-forward, {folds} folds. AUC: {better} of {many} clearly better than {rival}, {worse} clearly worse"
         f"{at_once}. Log loss, against the lowest: {sum(loss.high < 0 for loss in losses)} clearly better, "
         f"{sum(loss.low > 0 for loss in losses)} clearly worse."
     )
     if better:
-        return Answer(question, "yes", f"{told} Better on the folds before the days that the winner was chosen on.")
+        return Answer(question, "yes", f"{text} Better on the folds before the days that the winner was chosen on.")
     lead = [(walk, beside) for walk, beside in compared if beside.auc.at_once(len(compared)).low > 0]
     if lead:
         why = "with one seed" if lead[0][0].seeds < 2 else "not clearly on the folds before its search's days"
-        return Answer(question, "perhaps", f"{told} {_winners(len(lead))} ahead on all days, but {why}.")
+        return Answer(question, "perhaps", f"{text} {_winners(len(lead))} ahead on all days, but {why}.")
     if alone := [walk for walk, _ in compared if not walk.has_several_seeds]:
         of_it = (
             f"`fts replicate {alone[0].row.experiment} --folds {alone[0].asked_folds} --seeds 3` trains it with others"
@@ -127,13 +127,13 @@ def _by_folds(group: Group, question: str, judged: list[tuple[Walked, Comparison
         nothing = f"One seed allows no verdict, and {_winners(len(alone))} trained with one: {of_it}."
         if len(alone) == len(compared):
             return Answer(question, "cannot say", f"Walk-forward, {folds} folds. {nothing}")
-        return Answer(question, "not shown", f"{told} {nothing}")
+        return Answer(question, "not shown", f"{text} {nothing}")
     if worse == len(compared):
         done = len(compared) == len(group.cells) and all(c.is_searched for c in group.cells)
         answer = f"not at {listed(list(group.budgets))}" if done else "not so far"
-        return Answer(question, answer, told)
+        return Answer(question, answer, text)
     zero = "Its interval of AUC includes zero" if len(compared) == 1 else "The other intervals of AUC include zero"
-    return Answer(question, "not shown", f"{told} {zero}.")
+    return Answer(question, "not shown", f"{text} {zero}.")
 
 
 def _winners(n: int) -> str:
@@ -179,13 +179,13 @@ def _compared(group: Group, question: str, judged: list[_CellVerdict], rival: st
     if len(worse) == len(judged):
         left = sum(max(0, (c.trials_wanted or 0) - c.n_complete - c.n_pruned - c.n_failed) for c in group.cells)
         to_come = f" {left} {'trial has' if left == 1 else 'trials have'} not run yet." if left else ""
-        told = f"{counts}. All are compared on the same validation days.{to_come}"
+        text = f"{counts}. All are compared on the same validation days.{to_come}"
         if len(judged) < len(group.cells) or left:
-            return Answer(question, "not so far", told)
+            return Answer(question, "not so far", text)
         if untried := [size for size in NAMED_SIZE if size not in group.budgets]:
-            told += f" {listed(untried)} {'has' if len(untried) == 1 else 'have'} not been tried."
-            return Answer(question, f"not at {listed(list(group.budgets))}", told)
-        return Answer(question, "no", told)
+            text += f" {listed(untried)} {'has' if len(untried) == 1 else 'have'} not been tried."
+            return Answer(question, f"not at {listed(list(group.budgets))}", text)
+        return Answer(question, "no", text)
     return Answer(question, "not shown", f"{counts}. The intervals of the other cells include zero.")
 
 
@@ -208,19 +208,19 @@ def _scales(group: Group) -> Answer:
             f"A slope needs at least {FEWEST_SIZES} sizes at one horizon; there {_are(most)} so far.",
         )
     verdicts = {fit.verdict for _, fit in fits}
-    told = " ".join(f"h{horizon}: {fit.sentence}" for horizon, fit in fits)
+    text = " ".join(f"h{horizon}: {fit.sentence}" for horizon, fit in fits)
     if verdicts == {"no scaling seen"}:
         gain = max(0.0, *(fit.gain_high or 0.0 for _, fit in fits))
         horizons = listed([f"h{horizon}" for horizon, _ in fits])
-        told = (
+        text = (
             f"At {horizons}, a constant fits the loss of {fits[0][1].n_sizes} sizes as well as a power law. "
             f"From the smallest to the largest size the loss falls by at most {gain:.3f} nats (95 %)."
         )
     if verdicts == {"scales"}:
-        return Answer(question, "yes", told)
+        return Answer(question, "yes", text)
     if verdicts == {"no scaling seen"}:
-        return Answer(question, "not shown", told)
-    return Answer(question, "cannot say" if "cannot say" in verdicts else "in part", told)
+        return Answer(question, "not shown", text)
+    return Answer(question, "cannot say" if "cannot say" in verdicts else "in part", text)
 
 
 def _one_search(group: Group) -> Answer:

@@ -87,27 +87,27 @@ def findings(study: StudyData, groups: tuple[Group, ...]) -> tuple[Conclusion, .
 
 def missing(study: StudyData, groups: tuple[Group, ...]) -> tuple[str, ...]:
     """Returns what is missing, one sentence each."""
-    said = list(study.newer)
+    sentences = list(study.newer)
     for group in groups:
         for cell in group.cells:
             done = cell.n_complete + cell.n_pruned + cell.n_failed
             if cell.best is None:
-                said.append(f"{cell.experiment}: {study.without_best.get(cell.experiment) or _nothing_yet(cell)}")
+                sentences.append(f"{cell.experiment}: {study.without_best.get(cell.experiment) or _nothing_yet(cell)}")
                 continue
             if cell.trials_wanted is not None and done < cell.trials_wanted:
-                said.append(f"{cell.experiment}: {done} of {cell.trials_wanted} trials, job {cell.state}")
+                sentences.append(f"{cell.experiment}: {done} of {cell.trials_wanted} trials, job {cell.state}")
             if cell.predictions is None:
-                said.append(
+                sentences.append(
                     f"{cell.name}: no stored predictions, so no calibration, no luck limit and no paired comparison"
                 )
             if cell.baseline is None:
                 order = f"`{_order(group)}` enqueues them with the cells of the matrix"
-                said.append(f"{cell.experiment}: no baselines on its data; {order}")
+                sentences.append(f"{cell.experiment}: no baselines on its data; {order}")
         absent = [f"{b} h{h}" for b in group.budgets for h in group.horizons if group.cell(b, h) is None]
         if absent:
-            said.append(f"{group.task} on {group.tier}: cells not planned: {', '.join(absent)}")
-    said += study.earlier
-    return tuple(said) if groups else ("no cell has been planned or run; `fts enqueue --matrix` enqueues some",)
+            sentences.append(f"{group.task} on {group.tier}: cells not planned: {', '.join(absent)}")
+    sentences += study.earlier
+    return tuple(sentences) if groups else ("no cell has been planned or run; `fts enqueue --matrix` enqueues some",)
 
 
 def _nothing_yet(cell: CellSummary) -> str:
@@ -119,10 +119,10 @@ def _order(group: Group) -> str:
     """Returns the command that enqueues a group's baselines; its task may be `threshold_1pct walk-forward:5 IXIC`."""
     name, *more = group.task.split(" ")
     tier = f" --tier {group.tier}" if group.tier else ""
-    said = f"fts enqueue --matrix --task {name}{tier}"
+    text = f"fts enqueue --matrix --task {name}{tier}"
     for word in more:
-        said += f" --cv {word}" if word.startswith("walk-forward:") else f" --data {word}.dataset.{group.tier}"
-    return said
+        text += f" --cv {word}" if word.startswith("walk-forward:") else f" --data {word}.dataset.{group.tier}"
+    return text
 
 
 def _about_cell(cell: CellSummary) -> Iterator[Conclusion]:
@@ -139,8 +139,8 @@ def _about_cell(cell: CellSummary) -> Iterator[Conclusion]:
             f"at least {FEWEST_POSITIVES} windows of each class are needed.",
         )
     elif pd.notna(n_val) and n_val < FEW_SAMPLES:
-        told = f"{name}: only {n_val:.0f} validation windows; scores from fewer than {FEW_SAMPLES} are uncertain."
-        yield Conclusion("caution", name, "validation small", told)
+        text = f"{name}: only {n_val:.0f} validation windows; scores from fewer than {FEW_SAMPLES} are uncertain."
+        yield Conclusion("caution", name, "validation small", text)
     yield from _against_prior(cell)
     yield from _against_volatility(cell)
     yield from _against_baseline(cell)
@@ -190,8 +190,8 @@ def _curse(cell: CellSummary) -> str:
     if cell.best["objective"] != "val_auc":
         better = -better
     half = float(t.ppf(0.975, cell.n_seeds - 1)) * cell.seed_sd * (1 / cell.n_seeds) ** 0.5
-    told = f"{better:+.4f} [{better - half:+.4f}, {better + half:+.4f}]".replace("-", "−")
-    return f"; the winner's curse, the lead of the search's value over that average, is {told}"
+    text = f"{better:+.4f} [{better - half:+.4f}, {better + half:+.4f}]".replace("-", "−")
+    return f"; the winner's curse, the lead of the search's value over that average, is {text}"
 
 
 def _against_prior(cell: CellSummary) -> Iterator[Conclusion]:
@@ -206,12 +206,12 @@ def _against_prior(cell: CellSummary) -> Iterator[Conclusion]:
         )
     elif cell.prior_gain is not None and not cell.prior_gain.clear:
         gain = cell.prior_gain.interval
-        told = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]".replace("-", "−")
+        text = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]".replace("-", "−")
         yield Conclusion(
             "cannot",
             cell.experiment,
             "gain over the prior",
-            f"{cell.experiment} has no clearly lower loss than the class prior: the difference is {told}.",
+            f"{cell.experiment} has no clearly lower loss than the class prior: the difference is {text}.",
         )
 
 
@@ -219,25 +219,25 @@ def _against_volatility(cell: CellSummary) -> Iterator[Conclusion]:
     beyond = cell.beyond
     if beyond is None:
         return
-    told = f"AUC {signed(beyond.auc_at_once)} compared with {beyond.forecast.result.name}; "
-    told += f"log loss {signed(beyond.loss_at_once)} compared with {beyond.lowest.result.name}"
+    text = f"AUC {signed(beyond.auc_at_once)} compared with {beyond.forecast.result.name}; "
+    text += f"log loss {signed(beyond.loss_at_once)} compared with {beyond.lowest.result.name}"
     if beyond.looks > 1:
-        told += f", by intervals for all {beyond.looks} trials at once"
+        text += f", by intervals for all {beyond.looks} trials at once"
     if beyond.superior_p is not None:
         p = "p < 0.001" if beyond.superior_p < 0.001 else f"p {beyond.superior_p:.3f}"
-        told += f"; superior predictive ability of any trial by log loss: {p}"
+        text += f"; superior predictive ability of any trial by log loss: {p}"
     verdict = cell.against_volatility
     if verdict == "open" and beyond.auc_at_once.low > 0:
         yield Conclusion("cannot", cell.experiment, "seeds before claims", _not_yet(cell, beyond.auc_at_once, FORECAST))
         return
     if verdict == "above":
-        told += f"; {_again(beyond.auc_at_once, cell)}"
+        text += f"; {_again(beyond.auc_at_once, cell)}"
     kind, rule, said = {
         "open": ("cannot", "volatility", "does not clearly differ from the best volatility forecast"),
         "below": ("can", "below volatility", "is below the best volatility forecast"),
         "above": ("can", "beyond volatility", "beats the best volatility forecast"),
     }[verdict]
-    yield Conclusion(cast("Kind", kind), cell.experiment, rule, f"{cell.experiment} {said}: {told}.")
+    yield Conclusion(cast("Kind", kind), cell.experiment, rule, f"{cell.experiment} {said}: {text}.")
 
 
 def _against_baseline(cell: CellSummary) -> Iterator[Conclusion]:
@@ -246,18 +246,18 @@ def _against_baseline(cell: CellSummary) -> Iterator[Conclusion]:
     rival = f"{cell.baseline.result.name} ({cell.baseline.result.inputs})"
     gain = cell.auc_gain_at_once
     assert gain is not None
-    told = f"AUC {signed(gain)} compared with {rival}"
+    text = f"AUC {signed(gain)} compared with {rival}"
     if cell.looks > 1:
-        told += f", by an interval for all {cell.looks} trials at once"
+        text += f", by an interval for all {cell.looks} trials at once"
     if cell.against_baseline == "open" and gain.low > 0:
         yield Conclusion("cannot", cell.experiment, "seeds before claims", _not_yet(cell, gain, "the baseline"))
     elif cell.against_baseline == "open":
-        yield Conclusion("cannot", cell.experiment, "baseline", f"{cell.experiment} does not clearly differ: {told}.")
+        yield Conclusion("cannot", cell.experiment, "baseline", f"{cell.experiment} does not clearly differ: {text}.")
     elif cell.against_baseline == "below":
-        yield Conclusion("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {told}.")
+        yield Conclusion("can", cell.experiment, "below baseline", f"{cell.experiment} is below the baseline: {text}.")
     else:
-        told += f"; {_again(gain, cell)}"
-        yield Conclusion("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {told}.")
+        text += f"; {_again(gain, cell)}"
+        yield Conclusion("can", cell.experiment, "beats baseline", f"{cell.experiment} beats the baseline: {text}.")
 
 
 def _not_yet(cell: CellSummary, gain: Interval, rival: str) -> str:
@@ -289,18 +289,18 @@ def _all_at_once(cell: CellSummary) -> Iterator[Conclusion]:
     if check is None:
         return
     p = "p < 0.001" if check.p_value < 0.001 else f"p {check.p_value:.3f}"
-    told = f"{p}, superior predictive ability over {check.n_trials} trials"
+    text = f"{p}, superior predictive ability over {check.n_trials} trials"
     if check.n_in_set is not None:
         kept = [f"{check.n_in_set} of {check.n_trials} trials", *check.baselines_in_set]
-        told += f"; in the 95 % model confidence set: {listed(kept)}"
+        text += f"; in the 95 % model confidence set: {listed(kept)}"
     if check.some_trial_is_better and not cell.is_trained_again:
-        sentence = f"{cell.experiment}: no claim yet. A trial has a lower log loss than {check.rival} ({told}), but it "
+        sentence = f"{cell.experiment}: no claim yet. A trial has a lower log loss than {check.rival} ({text}), but it "
         yield Conclusion("cannot", cell.experiment, "seeds before claims", f"{sentence}{_few(cell)}.")
     elif check.some_trial_is_better:
-        sentence = f"{cell.experiment} has a trial with a lower log loss than {check.rival} ({told})."
+        sentence = f"{cell.experiment} has a trial with a lower log loss than {check.rival} ({text})."
         yield Conclusion("can", cell.experiment, "some trial better", sentence)
     else:
-        sentence = f"{cell.experiment}: no trial is shown to have a lower log loss than {check.rival} ({told})."
+        sentence = f"{cell.experiment}: no trial is shown to have a lower log loss than {check.rival} ({text})."
         yield Conclusion("cannot", cell.experiment, "no trial better", sentence)
 
 
@@ -308,18 +308,18 @@ def _against_luck(cell: CellSummary) -> Iterator[Conclusion]:
     luck = cell.luck
     if luck is None:
         return
-    told = (
+    text = (
         f"the best of {luck.n_trials} trials without skill reaches {luck.expected_best:.3f} on average and stays "
         f"below {luck.luck_limit:.3f} in 95 % of searches"
     )
     if luck.beyond_luck and not cell.is_trained_again:
-        sentence = f"{cell.experiment}: no claim yet. Its AUC {luck.observed:.3f} is beyond luck ({told}), but it "
+        sentence = f"{cell.experiment}: no claim yet. Its AUC {luck.observed:.3f} is beyond luck ({text}), but it "
         yield Conclusion("cannot", cell.experiment, "seeds before claims", f"{sentence}{_few(cell)}.")
     elif luck.beyond_luck:
-        sentence = f"{cell.experiment} ranks days better than luck: AUC {luck.observed:.3f}; {told}."
+        sentence = f"{cell.experiment} ranks days better than luck: AUC {luck.observed:.3f}; {text}."
         yield Conclusion("can", cell.experiment, "beyond luck", sentence)
     else:
-        sentence = f"{cell.experiment}: AUC {luck.observed:.3f} can be luck; {told}."
+        sentence = f"{cell.experiment}: AUC {luck.observed:.3f} can be luck; {text}."
         yield Conclusion("cannot", cell.experiment, "within luck", sentence)
 
 
@@ -363,15 +363,15 @@ def _about_validation(groups: tuple[Group, ...], walked: bool) -> Iterator[Concl
     if not spans:
         return
     first, last = min(span[0] for span in spans), max(span[1] for span in spans)
-    told = (
+    text = (
         f"All scores come from validation days between {first:%Y-%m-%d} and {last:%Y-%m-%d}. The intervals "
         "cover the luck of these days; they do not cover other years"
     )
     if walked:
-        told = told.replace("All scores come", "All scores but those of walk-forward come")
+        text = text.replace("All scores come", "All scores but those of walk-forward come")
     elif folded < len(shown):
-        told += ". `fts replicate CELL --folds 4of6` evaluates a winner on several periods"
-    yield Conclusion("caution", "study", "several periods" if folded == len(shown) else "one period", f"{told}.")
+        text += ". `fts replicate CELL --folds 4of6` evaluates a winner on several periods"
+    yield Conclusion("caution", "study", "several periods" if folded == len(shown) else "one period", f"{text}.")
     if max(cell.n_complete + cell.n_pruned for cell in shown) > 1:
         yield Conclusion(
             "caution",
@@ -422,12 +422,12 @@ def _mixed_horizons(trials: pd.DataFrame) -> Iterator[Conclusion]:
         known = rows.dropna(subset=["data_md5"]).groupby("horizon")["data_md5"].unique()
         if any(len(md5s) > 1 for md5s in known) or len({md5 for md5s in known for md5 in md5s}) < 2:
             continue  # one row of the matrix was already reported
-        told = ", ".join(f"h{horizon:.0f} on {str(md5s[0])[:8]}" for horizon, md5s in known.items())
+        text = ", ".join(f"h{horizon:.0f} on {str(md5s[0])[:8]}" for horizon, md5s in known.items())
         yield Conclusion(
             "error",
             f"{task} {tier}",
             "mixed data",
-            f"{task} on {tier}: the horizons use different data sets ({told}); they cannot be compared.",
+            f"{task} on {tier}: the horizons use different data sets ({text}); they cannot be compared.",
         )
 
 

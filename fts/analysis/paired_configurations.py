@@ -93,8 +93,8 @@ def _sentence(budget: str, pairs: list[Shared]) -> str:
         for p in pairs
         if p.chosen < p.judged
     )
-    told = f"The same configurations of {budget} ran at {named}. Their ranks correlate: {alike}."
-    return f"{told} {_prices(pairs)} {_differences(pairs)}"
+    text = f"The same configurations of {budget} ran at {named}. Their ranks correlate: {alike}."
+    return f"{text} {_prices(pairs)} {_differences(pairs)}"
 
 
 def _differences(pairs: list[Shared]) -> str:

@@ -172,7 +172,7 @@ def _lead(study: StudyData, groups: tuple[Group, ...]) -> str:
     done = sum(cell.best is not None for cell in cells)
     trials = study.trials[study.trials["kind"] == "cell"]
     counts = trials["status"].value_counts()
-    told = ", ".join(
+    text = ", ".join(
         f"{counts[s]} {s}" for s in ("complete", "pruned", "failed", "running", "interrupted") if s in counts
     )
     minutes = sum(cell.minutes for cell in cells)
@@ -180,7 +180,7 @@ def _lead(study: StudyData, groups: tuple[Group, ...]) -> str:
     opened = len(study.test_openings)
     sealed = f"was opened {opened} time{'s' if opened > 1 else ''}, see below" if opened else "is sealed"
     return (
-        f"{done} of {len(cells)} cells have results, from {len(trials)} trials ({told}) and {spent} of training. "
+        f"{done} of {len(cells)} cells have results, from {len(trials)} trials ({text}) and {spent} of training. "
         f"All scores of cells come from validation data; the test set {sealed}."
     )
 

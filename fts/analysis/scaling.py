@@ -203,9 +203,9 @@ def _sentence(verdict: str, law: PowerLaw, found: Bounds | None, n_sizes: int, w
             "configuration lie apart (`fts replicate CELL --seeds 3` measures it)."
         )
     unit = " nats" if what == LOSS else ""
-    told = f"alpha {law.alpha:.2f} [{found.alpha_low:.2f}, {found.alpha_high:.2f}]"
+    text = f"alpha {law.alpha:.2f} [{found.alpha_low:.2f}, {found.alpha_high:.2f}]"
     ends = f"{found.gain_low:.4f}, {found.gain_high:.4f}".replace("-", "−")
-    told += f"; fall from smallest to largest [{ends}]{unit}"
+    text += f"; fall from smallest to largest [{ends}]{unit}"
     if verdict == "scales":
-        return f"The {what} falls over {n_sizes} sizes: {told}."
-    return f"A constant fits {n_sizes} sizes as well as a power law ({told})."
+        return f"The {what} falls over {n_sizes} sizes: {text}."
+    return f"A constant fits {n_sizes} sizes as well as a power law ({text})."

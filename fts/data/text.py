@@ -105,8 +105,8 @@ def unpack(data: bytes, name: str) -> bytes:
     if start_of_text.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise BadBars(f"{name}: is a web page, no csv; download the file again, perhaps after logging in")
     if start_of_text.startswith((b"{", b"[")):
-        said = " ".join(data[:160].decode("utf-8", "replace").split())
-        raise BadBars(f"{name}: is JSON, no csv ({said!r:.120}); ask the source for CSV")
+        sentence = " ".join(data[:160].decode("utf-8", "replace").split())
+        raise BadBars(f"{name}: is JSON, no csv ({sentence!r:.120}); ask the source for CSV")
     return data
 
 

@@ -299,12 +299,12 @@ def newer_sentence(newer: Job, shown: Job) -> str:
 def opening_sentence(opening: Opening) -> str:
     """Returns `ada@lab opened it for phase6a_2M_h1_threshold_1pct, trial 7 of job 2, at 2026-11-22T10:00:00: ...`."""
     trial = f"trial {opening.trial} of job {opening.job_id}"
-    said = f"{opening.who} opened it for {opening.experiment}, {trial}, at {formatting.iso(opening.at)}"
+    text = f"{opening.who} opened it for {opening.experiment}, {trial}, at {formatting.iso(opening.at)}"
     if opening.scores is None:
-        return f"{said}; not evaluated yet"
+        return f"{text}; not evaluated yet"
     scores = opening.figures
     return (
-        f"{said}: AUC {scores['auc']:.3f} [{scores['auc_low']:.3f}, {scores['auc_high']:.3f}], log loss "
+        f"{text}: AUC {scores['auc']:.3f} [{scores['auc_low']:.3f}, {scores['auc_high']:.3f}], log loss "
         f"{scores['loss']:.4f} against {scores['prior_loss']:.4f} of the class prior, on {scores['n']} windows"
         f"{against(scores)}"
     )

@@ -266,8 +266,8 @@ def data_note(rows: Iterable[Result]) -> str | None:
             jobs.setdefault(row.data_md5, {})[str(row.job)] = None  # baselines may have two rows
     if len(jobs) < 2:
         return None
-    told = "; ".join(f"job{'s' * (len(ids) > 1)} {', '.join(ids)} on data {md5[:8]}" for md5, ids in jobs.items())
-    return f"these rows use different data, so do not compare them: {told}"
+    text = "; ".join(f"job{'s' * (len(ids) > 1)} {', '.join(ids)} on data {md5[:8]}" for md5, ids in jobs.items())
+    return f"these rows use different data, so do not compare them: {text}"
 
 
 COLUMNS: tuple[str, ...] = ("job", "cell", "state", "trials", "objective", "value", "prior", "AUC", "95%", "vs base")
@@ -335,23 +335,23 @@ def difference(value: float | None, low: float | None, high: float | None) -> st
 
 def remarks(row: Result) -> list[str]:
     """Returns remarks: newer searches, why there is no value, badges, variation over seeds, the opened test set."""
-    said = [f"older search: {row.newer}"] if row.newer else []
-    said += [row.without_best] if row.without_best else []
-    said += row.badges
+    parts = [f"older search: {row.newer}"] if row.newer else []
+    parts += [row.without_best] if row.without_best else []
+    parts += row.badges
     if _allows_verdict(row) and row.auc_gain_low is not None and row.auc_gain_high is not None:
         if row.auc_gain_high < 0:
-            said.append(f"worse than {row.rival}")
+            parts.append(f"worse than {row.rival}")
         elif row.auc_gain_low <= 0:
-            said.append(f"not shown to beat {row.rival}")
+            parts.append(f"not shown to beat {row.rival}")
     if row.seeds:
         sd = f" sd {row.seed_sd:.4f}" if row.seed_sd else ""
-        said.append(f"{formatting.count(row.seeds, 'seed')}: {formatting.score(row.seed_mean)}{sd}")
-        said += [] if _allows_verdict(row) else [f"no verdict against {row.rival or 'a baseline'}"]
+        parts.append(f"{formatting.count(row.seeds, 'seed')}: {formatting.score(row.seed_mean)}{sd}")
+        parts += [] if _allows_verdict(row) else [f"no verdict against {row.rival or 'a baseline'}"]
     if row.test_opened:
         there = difference(row.test_auc_gain, row.test_auc_gain_low, row.test_auc_gain_high)
         against = f", {there} to the baseline" if there else ""
-        said.append(f"test opened by {row.test_opened}: AUC {formatting.score(row.test_auc, 3)}{against}")
-    return said
+        parts.append(f"test opened by {row.test_opened}: AUC {formatting.score(row.test_auc, 3)}{against}")
+    return parts
 
 
 def _allows_verdict(row: Result) -> bool:
@@ -390,10 +390,10 @@ def across_assets(rows: Iterable[Result], jobs: Iterable[Job]) -> Iterator[str]:
     for (name, *_), splits in found.items():
         assets = sorted(max(splits.items(), key=lambda one: (len(one[1]), one[0]))[1].items())
         if len(assets) > 1:
-            told = " and ".join(f"{ticker} {gain(row)}" for ticker, row in assets)
+            text = " and ".join(f"{ticker} {gain(row)}" for ticker, row in assets)
             ends = [(ticker, row.auc_gain_low or 0.0, row.auc_gain_high or 0.0) for ticker, row in assets]
             alone = [ticker for ticker, row in assets if not _allows_verdict(row)]
-            yield f"{name} vs base on {told}: {held(ends, alone)}"
+            yield f"{name} vs base on {text}: {held(ends, alone)}"
 
 
 LEGEND = (

@@ -50,8 +50,8 @@ class DiskFull(CannotWrite):
     """Not enough free space, or no free inodes, for a checkpoint; nothing was changed."""
 
     def __init__(self, folder: Path, needed: int, free: int, code: int = errno.ENOSPC, why: str | None = None) -> None:
-        told = f"a checkpoint needs {needed:,} bytes and {folder} has {free:,} free; free some space and resume"
-        super().__init__(code, told if why is None else f"a checkpoint needs {size(needed)}; {why}")
+        sentence = f"a checkpoint needs {needed:,} bytes and {folder} has {free:,} free; free some space and resume"
+        super().__init__(code, sentence if why is None else f"a checkpoint needs {size(needed)}; {why}")
         self.needed, self.free = needed, free
 
 

@@ -111,11 +111,11 @@ class Recipe:
 
     def words(self) -> str:
         """Returns text such as `batch=64x4, layers recomputed, adafactor inside backward`."""
-        said = [f"batch={self.micro_batch}x{self.accumulation}"]
-        said += ["layers recomputed"] * self.checkpoint_layers
-        said += [self.optimizer + " inside backward" * self.fused_backward] * (self.optimizer != "adamw")
-        said += [self.precision] * (self.precision != "fp32")
-        return ", ".join(said)
+        parts = [f"batch={self.micro_batch}x{self.accumulation}"]
+        parts += ["layers recomputed"] * self.checkpoint_layers
+        parts += [self.optimizer + " inside backward" * self.fused_backward] * (self.optimizer != "adamw")
+        parts += [self.precision] * (self.precision != "fp32")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)

@@ -130,19 +130,19 @@ def words_of(lines: Sequence[Any]) -> str:
     extended = sum(line["extended_from"] is not None for line in lines)
     changed = sum(line["state"] == "changed" for line in lines)
     there = len(lines) - new - extended - changed
-    told = [f"{new} of {words.count(len(lines), 'cell')} enqueued"]
-    told += [f"{extended} extended"] if extended else []
-    told += [f"{changed} changed"] if changed else []
-    told += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
-    return ", ".join(told)
+    parts = [f"{new} of {words.count(len(lines), 'cell')} enqueued"]
+    parts += [f"{extended} extended"] if extended else []
+    parts += [f"{changed} changed"] if changed else []
+    parts += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
+    return ", ".join(parts)
 
 
 def start_worker(db: Database, ids: Ids, who: str | None, dry_run: bool) -> Change:
     """Runs `fts worker --detach`, which returns when the worker has registered."""
     if dry_run:
         return Change("starts a worker: fts worker --detach", None, (), True)
-    said = _command(db, ["worker", "--detach"]).strip()
-    return Change(said.splitlines()[-1] if said else "a worker was started", None)
+    sentence = _command(db, ["worker", "--detach"]).strip()
+    return Change(sentence.splitlines()[-1] if sentence else "a worker was started", None)
 
 
 def _command(db: Database, words: list[str]) -> str:

@@ -142,8 +142,8 @@ def of_file(path: Path, tree: ast.Module, used: Sequence[ast.AST], seeded: bool,
         elif seeded and isinstance(node, ast.Import | ast.ImportFrom) and node not in tree.body:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
             if "torch" in {one.split(".")[0] for one in names} - at_top:
-                told = f"{where} imports torch inside a function, after fts has seeded what was imported"
-                yield Cause(f"{told}; import it at the top of the file, or call torch.manual_seed({seed})", 2)
+                text = f"{where} imports torch inside a function, after fts has seeded what was imported"
+                yield Cause(f"{text}; import it at the top of the file, or call torch.manual_seed({seed})", 2)
     for library, call in OWN_GENERATOR.items():
         if library in at_top and not mentions(path, call.rpartition(".")[2]):
             yield Cause(f"{path.name} uses {library}, which has generators of its own; call {call}({seed})", 2)
@@ -158,8 +158,8 @@ def unseeded_script(path: Path, folder: Path, seed: str) -> Iterator[Cause]:
             continue
         drawn = next(((name, line) for name, line in names if name.startswith(GLOBAL)), None)
         if drawn is not None:
-            told = f"{own.name} line {drawn[1]} calls {drawn[0]}(), and nothing seeds it"
-            yield Cause(f"{told}; seed it with {seed}", 3)
+            text = f"{own.name} line {drawn[1]} calls {drawn[0]}(), and nothing seeds it"
+            yield Cause(f"{text}; seed it with {seed}", 3)
 
 
 def of_other_language(path: Path, seed: str) -> Iterator[str]:

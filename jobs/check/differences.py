@@ -81,13 +81,13 @@ def of_ends(one: Seen, other: Seen, among: Collection[str] | None = None) -> Dif
     if one.end.how != other.end.how:
         return Difference("end", "end", f"it ends as {one.end.how}, then as {other.end.how}: {other.message}")
     if not same(one.value, other.value):
-        told = f"the value is {shown(one.value, other.value)}"
-        return Difference("value", "value", told, relative(one.value, other.value))
+        text = f"the value is {shown(one.value, other.value)}"
+        return Difference("value", "value", text, relative(one.value, other.value))
     first, second = one.metrics, other.metrics
     for name in {**first, **second}:
         if (among is None or name in among) and not same(first.get(name), second.get(name)):
-            told = f"{name} of the result is {shown(first.get(name), second.get(name))}"
-            return Difference("metric", name, told, relative(first.get(name), second.get(name)))
+            text = f"{name} of the result is {shown(first.get(name), second.get(name))}"
+            return Difference("metric", name, text, relative(first.get(name), second.get(name)))
     return None
 
 

@@ -180,15 +180,15 @@ class Examination:
         cell, trial_s = self.cell, self.found.trial_s
         gap_s = max([b - a for a, b in itertools.pairwise([seen.started_s or 0.0, *seen.report_times])], default=0.0)
         if cell.stall_s is not None and gap_s > cell.stall_s:
-            told = f"it is silent for {seconds(gap_s)}, but a trial counts as stalled after {seconds(cell.stall_s)}"
-            self.found.add("stall", BAD, f"{told}; raise `stall`")
+            text = f"it is silent for {seconds(gap_s)}, but a trial counts as stalled after {seconds(cell.stall_s)}"
+            self.found.add("stall", BAD, f"{text}; raise `stall`")
         least_s = trial_s if trial_s is not None else seen.took_s
         if cell.trial_timeout_s is not None and least_s > cell.trial_timeout_s:
-            told = f"a trial takes {seconds(least_s)}, but may take {seconds(cell.trial_timeout_s)}"
-            self.found.add("timeout", BAD, f"{told}; raise `trial_timeout`")
+            text = f"a trial takes {seconds(least_s)}, but may take {seconds(cell.trial_timeout_s)}"
+            self.found.add("timeout", BAD, f"{text}; raise `trial_timeout`")
         if cell.timeout_s is not None and cell.trials * least_s > cell.timeout_s:
-            told = f"{formatting.count(cell.trials, 'trial')} take {seconds(cell.trials * least_s)} without pruning"
-            self.found.add("timeout", WARN, f"{told}, but the cell may take {seconds(cell.timeout_s)}")
+            text = f"{formatting.count(cell.trials, 'trial')} take {seconds(cell.trials * least_s)} without pruning"
+            self.found.add("timeout", WARN, f"{text}, but the cell may take {seconds(cell.timeout_s)}")
 
     def _draws(self, seen: Seen) -> None:
         if not seen.params:
@@ -201,14 +201,14 @@ class Examination:
         self.found.add("draws", OK, f"{', '.join(shown)}{fixed}")
 
     def _memory(self, seen: Seen) -> None:
-        told = f"{formatting.size(seen.peak_bytes)} at most"
+        text = f"{formatting.size(seen.peak_bytes)} at most"
         if seen.checkpoints and (largest := max(int(one.get("bytes") or 0) for one in seen.checkpoints)):
-            told += f"; a checkpoint has {formatting.size(largest)}"
+            text += f"; a checkpoint has {formatting.size(largest)}"
         promised = self.cell.memory_bytes
         if promised is not None and seen.peak_bytes > promised:
-            self.found.add("memory", BAD, f"{told}, but {formatting.size(promised)} were promised; raise `memory`")
+            self.found.add("memory", BAD, f"{text}, but {formatting.size(promised)} were promised; raise `memory`")
             return
-        self.found.add("memory", OK, told)
+        self.found.add("memory", OK, text)
 
     # -- the same once more
 
@@ -226,8 +226,8 @@ class Examination:
             self.found.add("repeatable", OK, f"run twice, {extent(first)} equal")
         elif decisive is None:
             self.found.repeatable = True
-            told = f"{self.cell.metric} is equal in both runs, {differs.name} is not: {differs.told}"
-            self.found.add("repeatable", OK, told)
+            text = f"{self.cell.metric} is equal in both runs, {differs.name} is not: {differs.told}"
+            self.found.add("repeatable", OK, text)
         else:
             self.found.repeatable = False
             self.found.add("repeatable", BAD, f"not: {decisive.told}; {self._why(decisive, first)}")
@@ -284,8 +284,8 @@ class Examination:
         keeps = first.keeps and again.keeps
         costs = self._costs(first)
         if len(first.reports) < KILL_AFTER:
-            told = "with fewer than two reports it has nothing to continue from: a killed trial starts again"
-            self._starts_again(f"{told}, {costs}")
+            text = "with fewer than two reports it has nothing to continue from: a killed trial starts again"
+            self._starts_again(f"{text}, {costs}")
             return
         self.tell("kills it with -9 after its second report and continues it: is it resumable?")
         stage = self.stage_in(self.root / "killed")
@@ -311,10 +311,10 @@ class Examination:
             lambda seen: first.cut and len(seen.reports | killed.reports) >= len(first.reports),
         )
         if not goes_on.ended and not goes_on.cut:
-            told = (
+            text = (
                 f"killed after {formatting.count(killed_after, 'report')} and continued, it failed: {goes_on.message}"
             )
-            self.found.add("resumable", BAD, told)
+            self.found.add("resumable", BAD, text)
             self.found.resumable = False
             return
         resumed = self._resumed(spec, goes_on)
@@ -329,24 +329,24 @@ class Examination:
         differs = first_difference(first, end, deciding(self.cell))
         if not resumed:
             why = "it has no checkpoint" if not keeps else "it wrote a checkpoint and did not continue from it"
-            told = f"{killed}, it started again: {why}; {costs}"
+            text = f"{killed}, it started again: {why}; {costs}"
             if differs is not None and self.found.repeatable:
-                self.found.add("resumable", BAD, f"{told}; and it ended differently: {differs.told}")
+                self.found.add("resumable", BAD, f"{text}; and it ended differently: {differs.told}")
                 self.found.resumable = False
             elif keeps:
                 self.found.resumable = False
-                self.found.add("resumable", BAD, told)
+                self.found.add("resumable", BAD, text)
             else:
-                self._starts_again(told)
+                self._starts_again(text)
             return
         if differs is None:
             self.found.resumable = True
             self.found.add("resumable", OK, f"{killed} and continued, {extent(first)} equal")
         elif self.found.repeatable:
             self.found.resumable = False
-            told = f"{killed} and continued, {differs.told}"
+            text = f"{killed} and continued, {differs.told}"
             cure = "its checkpoint does not hold everything: optimizer, schedule, generators, place in the data"
-            self.found.add("resumable", BAD, f"not exactly: {told}; {cure}")
+            self.found.add("resumable", BAD, f"not exactly: {text}; {cure}")
         else:
             self.found.add(
                 "resumable", WARN, f"{killed}, it continued; it is not repeatable, so nothing can be compared"
@@ -387,5 +387,5 @@ class Examination:
             where = (
                 "fts.checkpoint(trial).dir" if isinstance(self.cell, FunctionCell) else "{folder} or {checkpoint_dir}"
             )
-            told = f"it writes where you stand: {shown}; trials side by side overwrite each other there: use {where}"
-            self.found.add("files", WARN, told)
+            text = f"it writes where you stand: {shown}; trials side by side overwrite each other there: use {where}"
+            self.found.add("files", WARN, text)

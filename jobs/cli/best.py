@@ -84,8 +84,8 @@ def best(cell: str | None, form: str | None, by: str | None) -> None:
         say(f"it runs in {cell_of_command.folder}")
     if len(job.goals) == 1:
         return say(f"t{found.number} of {naming.cell_name(job)}: {job.metric} {formatting.score(found.value)}")
-    told = ", ".join(f"{name} {formatting.number(trial_facts.metrics_of(found)[name])}" for name in job.goals)
-    say(f"t{found.number} of {naming.cell_name(job)}: {told}")
+    text = ", ".join(f"{name} {formatting.number(trial_facts.metrics_of(found)[name])}" for name in job.goals)
+    say(f"t{found.number} of {naming.cell_name(job)}: {text}")
     numbers = " ".join(f"t{one.number}" for one in every)
     count = formatting.count(len(every), "trial")
     return say(f"front: {count} that no other beats in every goal: {numbers}; --by {list(job.goals)[-1]}, --json")
@@ -132,11 +132,11 @@ def command_line(cell: CommandCell, trial: Trial, outputs: Path, job: Job) -> st
     through = named(cell)
     if through & {"args", "args_hydra", "params"}:
         return line
-    told = {f"FTS_PARAM_{variable(name)}": value for name, value in trial.params.items() if name not in through}
-    told |= {f"FTS_CELL_{variable(name)}": value for name, value in cell.axes.items() if name not in through}
+    text = {f"FTS_PARAM_{variable(name)}": value for name, value in trial.params.items() if name not in through}
+    text |= {f"FTS_CELL_{variable(name)}": value for name, value in cell.axes.items() if name not in through}
     if "seed" not in through:
-        told["FTS_SEED"] = own["seed"]
-    return "".join(f"{name}={shlex.quote(text_of(value))} " for name, value in told.items()) + line
+        text["FTS_SEED"] = own["seed"]
+    return "".join(f"{name}={shlex.quote(text_of(value))} " for name, value in text.items()) + line
 
 
 def with_fresh_folder(word: str) -> str:

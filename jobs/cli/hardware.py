@@ -45,8 +45,8 @@ def hardware(since: str, as_json: bool) -> None:
     if as_json:
         return emit_json("samples", samples, now)
     for worker in workers:
-        said = f": {worker.guard_message}" if worker.guard_message else ""
-        say(f"worker {worker.id} on {worker.host}: guard {worker.guard}{said}")
+        text = f": {worker.guard_message}" if worker.guard_message else ""
+        say(f"worker {worker.id} on {worker.host}: guard {worker.guard}{text}")
     if not samples:
         return say(f"no worker has measured anything since {since}; `fts worker` starts one")
     rows_ = reduced(samples, ROWS)

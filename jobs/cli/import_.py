@@ -34,7 +34,7 @@ def import_(storage: str, study: str | None, name: str | None, objective: str | 
 
     found = from_optuna.read(storage, study)
     for sentence in found.left_out:
-        say(sentence)
+        say(f"left out: {sentence}")
     db = open_for_person(here().db)
     try:
         number = from_optuna.take_over(db, found, name, objective, Path.cwd())

@@ -50,12 +50,12 @@ def what_to_name(command: str, folder: Path, commands: Container[str]) -> str:
     """Returns the error message of `fts check` or `fts enqueue` without arguments."""
     there = STUDY_FILE if (folder / STUDY_FILE).is_file() else objective_in(folder)
     do = "try" if command == "check" else "enqueue"
-    told = f"name what to {do}: {STUDY_FILE}, train.py:objective, or -- and a command"
+    text = f"name what to {do}: {STUDY_FILE}, train.py:objective, or -- and a command"
     if there is not None:
-        return f"{told}; here: fts {command} {there}"
-    told += "; `fts init` writes a study and an example"
-    told += "; the PatchTST study is `fts enqueue --matrix`" if command == "enqueue" and "data" in commands else ""
-    return told
+        return f"{text}; here: fts {command} {there}"
+    text += "; `fts init` writes a study and an example"
+    text += "; the PatchTST study is `fts enqueue --matrix`" if command == "enqueue" and "data" in commands else ""
+    return text
 
 
 def which_queue(db: Path, folder: Path | None, began: bool) -> str | None:
@@ -65,10 +65,10 @@ def which_queue(db: Path, folder: Path | None, began: bool) -> str | None:
     elsewhere = other is not None and has_study(other) and other.resolve() != db.resolve()
     if not began and (study_folder is None or db.resolve().is_relative_to(study_folder)):
         return None
-    told = f"{shown(db)} is a new queue" if began else f"the queue is {shown(db)}"
+    text = f"{shown(db)} is a new queue" if began else f"the queue is {shown(db)}"
     if began and (copy := newest_backup(db)) is not None:
-        return f"{told}, but there is a backup of an earlier one: `fts restore {shown(copy)}` restores it"
-    return f"{told}; there is another one: --db {shown(other)}" if other is not None and elsewhere else told
+        return f"{text}, but there is a backup of an earlier one: `fts restore {shown(copy)}` restores it"
+    return f"{text}; there is another one: --db {shown(other)}" if other is not None and elsewhere else text
 
 
 def shown(path: Path) -> str:

@@ -115,8 +115,8 @@ def refuse_several_tasks(jobs: Sequence[Job], wanted: Sequence[str]) -> None:
     for word in filter(CELL.fullmatch, wanted):
         meant = list(filter(matcher(word), jobs))
         if len({job.task for job in meant}) > 1:
-            told = ", ".join(f"{job.id} ({names[job.id]})" for job in meant[:6])
-            raise click.UsageError(f"{word!r} means jobs of several tasks: {told}; name them by their numbers")
+            text = ", ".join(f"{job.id} ({names[job.id]})" for job in meant[:6])
+            raise click.UsageError(f"{word!r} means jobs of several tasks: {text}; name them by their numbers")
 
 
 def matcher(word: str, axes: Sequence[str] = ()) -> Callable[[Job], bool]:

@@ -281,8 +281,8 @@ class Forwarder:
     def _report_failed_start(self, code: int, printed: str) -> None:
         """Reports the node on which no agent started: Ray would choose it again, so the next launch excludes it."""
         if not self.position.begun:
-            said = f"no agent comes up on {self.node} (exit code {code}): {last_line(printed.encode())}"
-            self._write(MAGIC + encode(Frame(Kind.REFUSED, {"said": said, "host": self.node})))
+            text = f"no agent comes up on {self.node} (exit code {code}): {last_line(printed.encode())}"
+            self._write(MAGIC + encode(Frame(Kind.REFUSED, {"said": text, "host": self.node})))
 
     def _report_end(self, error: Exception) -> None:
         """Reports why Ray has lost the actor, if a frame can be written now."""

@@ -129,7 +129,7 @@ def _another(cell: BareCell, name: str, begun: Sequence[Job]) -> CellNow:
     job = min(begun, key=lambda job: (len(changes.question_differs(cell, job.spec)), -job.id))
     words = changes.in_words(cell, job.spec, changes.question_differs(cell, job.spec))
     sentence = (
-        f"{name} is a different search from job {job.id}: {words}; --name {cell.study}2 begins another study, "
+        f"{name} searches something else than job {job.id} did: {words}; --name {cell.study}2 begins another study, "
         f"--again runs a new search"
     )
     return CellNow(name, cell.axes, ANOTHER, "different search", sentence, 0, job.id)

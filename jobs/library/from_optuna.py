@@ -80,7 +80,7 @@ def read(url: str, name: str | None) -> Recorded:
         try:
             taken.append(recorded(trial, goals))
         except (ValueError, TypeError) as odd:
-            left_out.append(f"left out: trial {trial.number}, {odd}")
+            left_out.append(f"trial {trial.number}, {odd}")
     return Recorded(name, source, goals, tuple(taken), tuple(left_out))
 
 

@@ -62,8 +62,8 @@ class Board:
                 self.db = open_for_reading(self.places.db)
             self.db.poll_version()  # reopens it if another file is at the path now
             found = look(self.db, self.places)
-            told = "\n".join(sentences(found)) + "\n"
-            return Seen(text_of(gauges.families(found)), told, found.verdict.word not in BAD)
+            text = "\n".join(sentences(found)) + "\n"
+            return Seen(text_of(gauges.families(found)), text, found.verdict.word not in BAD)
         except (StateError, OSError) as error:
             self.close()
             return Seen(text_of(gauges.unreadable()), f"BLIND: {' '.join(str(error).split())}\n", False)

@@ -48,14 +48,14 @@ class Keeper:
                 log.warning("some messages were not sent; the next worker sends them")
 
     def _keep(self) -> None:
-        said = ""
+        text = ""
         while True:
             try:
                 self._look()
-                said = ""
+                text = ""
             except (OSError, StateError, BadSetting) as error:
-                if str(error) != said:
-                    said = str(error)
+                if str(error) != text:
+                    text = str(error)
                     log.warning("messages: %s", error)
             if self._over.wait(LOOK_EVERY_S):
                 return

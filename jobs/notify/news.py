@@ -185,8 +185,8 @@ def body_of(news: Sequence[News], glance: Glance, now: float, again: bool) -> st
         lines.append(f"{len(news) - len(shown)} earlier: `fts events` lists them.")
     lines += [_line(one, now) for one in shown]
     now_ = [verdict_sentence(glance), f"{finish_sentence(glance)}."]
-    said = " ".join(lines)
-    lines += ["", *(sentence for sentence in now_ if sentence.partition(": ")[2] not in said or ": " not in sentence)]
+    text = " ".join(lines)
+    lines += ["", *(sentence for sentence in now_ if sentence.partition(": ")[2] not in text or ": " not in sentence)]
     return "\n".join(lines).rstrip()
 
 

@@ -106,8 +106,8 @@ def _nodes(snapshot: Snapshot) -> Iterator[Concern]:
         reason = clean(node.reason or "")
         if node.state is NodeState.QUARANTINED and node.at > seen and not reason.startswith("by "):  # a person
             cure = f"`fts nodes release {clean(node.id)}` opens it"
-            told = f"node {clean(node.id)} is quarantined"
-            yield Concern(Word.LOOK, f"{told}: {reason}; {cure}", told, "4")
+            text = f"node {clean(node.id)} is quarantined"
+            yield Concern(Word.LOOK, f"{text}: {reason}; {cure}", text, "4")
         elif node.state is NodeState.LOST and node.failures >= LAUNCHES:
             yield Concern(Word.LOOK, f"{reason} ({node.failures} times)", f"no agent on {clean(node.id)}", "4")
 

@@ -39,9 +39,9 @@ def header(snapshot: Snapshot, seconds_left: Mapping[int, float], now: float) ->
 
 def sentence(snapshot: Snapshot, worker: Worker, now: float) -> str:
     """Returns `worker 2 stops after its trial, asked by you@spark at 08:14`."""
-    told = f"worker {worker.id} {'stays' if worker.asked is None else LEAVES[worker.asked]}"
+    text = f"worker {worker.id} {'stays' if worker.asked is None else LEAVES[worker.asked]}"
     event = asked_by(snapshot, worker)
-    return told if event is None else f"{told}, asked by {event.who} at {formatting.when(event.at, now)}"
+    return text if event is None else f"{text}, asked by {event.who} at {formatting.when(event.at, now)}"
 
 
 def asked_by(snapshot: Snapshot, worker: Worker) -> Event | None:

@@ -73,11 +73,11 @@ def _side_by_side(job: Job, snapshot: Snapshot) -> str:
     if not live:
         return f"up to {job.parallel} of its trials may run at once"
     named = ", ".join(f"t{trial.number}" for trial in live)
-    told = f"{len(live)} of at most {job.parallel} trials at once: {named}"
+    text = f"{len(live)} of at most {job.parallel} trials at once: {named}"
     ahead = live[-1].number + 1 - job.parallel  # the latest result that the next trial must know
     if ahead >= live[0].number and len(live) < job.parallel:
-        told += f"; t{live[-1].number + 1} knows t{ahead}, so it starts when t{live[0].number} has ended"
-    return told
+        text += f"; t{live[-1].number + 1} knows t{ahead}, so it starts when t{live[0].number} has ended"
+    return text
 
 
 def _ended(job: Job) -> list[str]:
@@ -89,30 +89,30 @@ def _waiting(job: Job, name: str, snapshot: Snapshot, now: float) -> list[str]:
     ahead = [other for other in runnable(snapshot) if (other.rank, other.id) < (job.rank, job.id)]
     live = [worker for worker in snapshot.workers if is_live(worker, now)]
     free = sum(worker.slots for worker in takers(live)) - taken_slots(snapshot)
-    told = []
+    sentences = []
     if not live:
-        told.append(f"{name} is not running: no worker is alive; start one with `fts worker`")
-        told += _silent(snapshot, now)
+        sentences.append(f"{name} is not running: no worker is alive; start one with `fts worker`")
+        sentences += _silent(snapshot, now)
     elif not takers(live):
         asked = "; ".join(drain.sentence(snapshot, worker, now) for worker in live)
-        told.append(f"{name} is not running: every worker was asked to stop; start another with `fts worker`")
-        told.append(f"DRAINING: {asked}")
+        sentences.append(f"{name} is not running: every worker was asked to stop; start another with `fts worker`")
+        sentences.append(f"DRAINING: {asked}")
     elif ahead:
-        told.append(f"{name} is not running: it waits for a slot, {formatting.count(len(ahead), 'job')} before it")
+        sentences.append(f"{name} is not running: it waits for a slot, {formatting.count(len(ahead), 'job')} before it")
     elif free <= 0:
         slots = sum(worker.slots for worker in live)
         workers, verb = formatting.count(len(live), "worker"), "is" if slots == 1 else "are"
         taken = f"{formatting.count(slots, 'slot')} of {workers} {verb} taken"
-        told.append(f"{name} is not running: it is next, and {taken}")
+        sentences.append(f"{name} is not running: it is next, and {taken}")
     else:
-        told.append(f"{name} is next and a slot is free: the worker starts it within seconds")
+        sentences.append(f"{name} is next and a slot is free: the worker starts it within seconds")
     if ahead and takers(live):
-        told.append(
+        sentences.append(
             f"next is job {ahead[0].id} ({naming.cell_name(ahead[0])}); `fts next {job.id}` puts this one first"
         )
     if job.cause is not None and job.attempt:
-        told.append(f"it has run before: attempt {job.attempt} ended with {job.cause.value}")
-    return told
+        sentences.append(f"it has run before: attempt {job.attempt} ended with {job.cause.value}")
+    return sentences
 
 
 def takers(workers: Sequence[Worker]) -> list[Worker]:

@@ -114,12 +114,12 @@ def without_best(job: Job) -> str:
     counts = ((job.trials_pruned, "ended early"), (job.trials_failed, "failed"), (job.trials_complete, unranked))
     parts = [(n, how) for n, how in counts if n]
     every = "all " if trials_ended(job) > 1 else ""
-    told = f"{every}{parts[0][1]}" if len(parts) == 1 else ", ".join(f"{n} {how}" for n, how in parts)
+    sentence = f"{every}{parts[0][1]}" if len(parts) == 1 else ", ".join(f"{n} {how}" for n, how in parts)
     cut_short = job.trials_pruned > job.trials_failed
     cure = "--pruner none or a milder rule" if cut_short else f"`fts trials {job.id}` says why"
     complete = "violates a constraint" if unranked == "infeasible" else "diverged"
     lack = f"every complete trial {complete}" if job.trials_complete else "no complete trial"
-    return f"{count(trials_ended(job), 'trial')}, {told}: {lack}; {cure}"
+    return f"{count(trials_ended(job), 'trial')}, {sentence}: {lack}; {cure}"
 
 
 # ---------------------------------------------------------------- numbers

@@ -50,9 +50,9 @@ def lines(glance: Glance, width: int, height: int, tabs: Sequence[str] = (), cur
 
 def _single(glance: Glance, width: int) -> Line:
     """Returns the verdict, and DRAINING if a worker was asked to stop."""
-    told = "DRAINING" if glance.drain and "DRAINING" not in glance.verdict.short else ""
-    room = width - (len(told) + 1 if told else 0)
-    return fill(verdict_spans(glance, room, brief=True), [(told, "look")] if told else (), width)
+    text = "DRAINING" if glance.drain and "DRAINING" not in glance.verdict.short else ""
+    room = width - (len(text) + 1 if text else 0)
+    return fill(verdict_spans(glance, room, brief=True), [(text, "look")] if text else (), width)
 
 
 def plain(line: Line) -> str:

@@ -140,9 +140,9 @@ def _idle(snapshot: Snapshot, surface: Surface) -> Iterator[Concern]:
     at = f" {formatting.day_clock(ended)}" if ended else ""
     lacking = ((sum(job.status is s for job in jobs), s) for s in (JobStatus.FAILED, JobStatus.CANCELLED))
     parts = [formatting.count(done, "result"), *(f"{n} {status}" for n, status in lacking if n)]
-    said = f"finished{at}: {', '.join(parts)}"
+    text = f"finished{at}: {', '.join(parts)}"
     more = f"{';' if parts[1:] else ','} {_afterwards(done, surface)}" if done else ""
-    yield Concern(Word.IDLE, said + more, said, "6", about=About.IDLE)
+    yield Concern(Word.IDLE, text + more, text, "6", about=About.IDLE)
 
 
 def _afterwards(done: int, surface: Surface) -> str:
@@ -155,9 +155,9 @@ def _well(snapshot: Snapshot, now: float) -> Concern:
     waiting, busy = len(runnable(snapshot)), running(snapshot)
     names = ", ".join(name_of(snapshot, job) for job in busy[:3]) or "starting"
     if crew := drain.draining(snapshot):
-        told = "; ".join(drain.sentence(snapshot, worker, now) for worker in crew)
+        text = "; ".join(drain.sentence(snapshot, worker, now) for worker in crew)
         return Concern(
-            Word.WELL, f"DRAINING: {told}. {names} running, {waiting} waiting.", f"DRAINING, {names} running"
+            Word.WELL, f"DRAINING: {text}. {names} running, {waiting} waiting.", f"DRAINING, {names} running"
         )
     reason = f"{names} running, {waiting} waiting. {worker_words(snapshot, now)}, guard {guard_word(snapshot)}."
     return Concern(Word.WELL, reason, f"{names} running")

@@ -81,16 +81,15 @@ def take_over(db: Database, cells: Sequence[BareCell], typed: Collection[str], d
     """
     study = BareStudy(cells[0].study)
     there = by_labels(job for job in queries.jobs(db) if job.study == study.name and job.kind == "cell")
-    sentences = []
-    for cell in cells:
-        plan = same_question(cell, there.get(key_of(cell.axes), []))
+    plans = [same_question(cell, there.get(key_of(cell.axes), [])) for cell in cells]
+    for cell, plan in zip(cells, plans, strict=True):
         if plan is not None and plan.job is not None:
             plan.fields = [name for name in plan.fields if name in (*typed, *changes.PLACES)]
             plan.words = changes.in_words(cell, plan.job.spec, plan.fields)
-            if plan.words and may_change(plan):
-                transitions.respecify(db, [_respecified(study, plan)])
-        sentences.append("" if plan is None else taken_over(plan, dry_run))
-    return sentences
+    changed = [plan for plan in plans if plan is not None and plan.words and may_change(plan)]
+    if changed:
+        transitions.respecify(db, [_respecified(study, plan) for plan in changed])  # one call: one undo reverts it
+    return ["" if plan is None else taken_over(plan, dry_run) for plan in plans]
 
 
 def enqueue_cells(

@@ -235,19 +235,19 @@ class TrialRunner:
         wait_s = pause_s(outages, self.settings.outage_pause_s) if reason is StopReason.MACHINE else 0.0
         if not wait_s:
             return None
-        said = (
+        text = (
             f"t{self.trial.number} runs again in {wait_s:.3g} s: {message}; {outages} of at most {allowed} tries "
             "without progress, then the job fails"
         )
-        self.record.report("waits", said)
+        self.record.report("waits", text)
         until = time.monotonic() + wait_s
         while (left := until - time.monotonic()) > 0 and self._order() is None:
             if outages > TRIES_IN_SLOT and self._others_wait():
                 assert self.work.backoff is not None, "_others_wait is false without it"
                 self.work.backoff.begin(self.job.id, left)
                 transitions.interrupt_trial(self.db, self.claim, self.trial.id, Cause.MACHINE_ERROR)
-                said = f"{message}; {outages} of {allowed} tries without progress"
-                return StopRequest(StopReason.REST, said, seconds=left)
+                text = f"{message}; {outages} of {allowed} tries without progress"
+                return StopRequest(StopReason.REST, text, seconds=left)
             time.sleep(min(left, self.settings.poll_s))
         return self._order()
 
@@ -276,18 +276,18 @@ class TrialRunner:
 
     def _parked(self, end: AttemptEnd, outages: int) -> StopRequest:
         """Returns the request that fails the job; the trial stays interrupted and can be continued."""
-        said = f"t{self.trial.number} cannot run: {message_of(end)}"
+        text = f"t{self.trial.number} cannot run: {message_of(end)}"
         if outages > 1:
-            said = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
+            text = f"t{self.trial.number} was tried {outages} times without progress; the last time: {message_of(end)}"
         cure = f"repair that, then `fts retry {self.job.id}` continues the same trials"
         cause = Cause(end.facts.get("cause") or Cause.MACHINE_ERROR)
-        return StopRequest(StopReason.PARK, f"{said}; {cure}", cause=cause)
+        return StopRequest(StopReason.PARK, f"{text}; {cure}", cause=cause)
 
     def _too_large(self, end: AttemptEnd) -> str:
-        said = message_of(end).removesuffix(f"; {AGAIN}")
-        if self._peak and " GB" not in said:
-            said += f"; its processes held {in_gb(self._peak)}"
-        return f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {said}"
+        text = message_of(end).removesuffix(f"; {AGAIN}")
+        if self._peak and " GB" not in text:
+            text += f"; its processes held {in_gb(self._peak)}"
+        return f"t{self.trial.number} needs more memory than there is for it, {TRIES_IN_MEMORY} times: {text}"
 
     def _cure(self, end: AttemptEnd) -> str:
         of_gpu = "cuda" in message_of(end).lower()
@@ -320,8 +320,8 @@ class TrialRunner:
         )
 
         def waits(reason: str) -> None:
-            said = f"t{self.trial.number} waits {reason}"
-            self.record.report("waits", said)
+            text = f"t{self.trial.number} waits {reason}"
+            self.record.report("waits", text)
 
         return self.slot.find(want, lambda: self.ordered(self.job.id) is not None, waits)
 
@@ -430,8 +430,8 @@ class TrialRunner:
             spec = self.spec_builder.with_record(spec, child)
             end = attempt.run(self.study.request(spec, self.db, self.work.places), spec.number)
             if end.facts.get("killed"):
-                said = f"t{self.trial.number}: {end.facts['message']}; it continues from its last checkpoint"
-                transitions.record_intervention(self.db, self.claim, "killed", said, {}, trial_id=self.trial.id)
+                text = f"t{self.trial.number}: {end.facts['message']}; it continues from its last checkpoint"
+                transitions.record_intervention(self.db, self.claim, "killed", text, {}, trial_id=self.trial.id)
         except StaleToken:
             self.slot.kill()  # no last checkpoint: another worker writes to the same folder now
             raise
@@ -505,8 +505,8 @@ class TrialRunner:
         seconds = self._spent_s + self.worked_s + worked_s
         if allowed_s is None or seconds <= allowed_s:
             return None
-        said = f"time is up: it has worked for {spell(seconds)}, {spell(allowed_s)} allowed"
-        return StopRequest(StopReason.TIME, said, kill=True)
+        text = f"time is up: it has worked for {spell(seconds)}, {spell(allowed_s)} allowed"
+        return StopRequest(StopReason.TIME, text, kill=True)
 
     def _again(self, spec: TrialSpec, reason: StopReason, message: str, progressed: bool = False) -> TrialSpec | None:
         """Returns the specification of the next attempt; with a leaner recipe after running out of memory.

@@ -182,8 +182,8 @@ def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
     if step is None:
         return _what_changed(job, changes), back, {"job_id": job["id"]} | change
     back["spec"] = specification.difference(json.loads(spec["spec"]), json.loads(job["spec"]))
-    said = f"job {job['id']}: {specification.words(job['spec'], step)}"
-    return said, back, {"job_id": job["id"]} | change
+    text = f"job {job['id']}: {specification.words(job['spec'], step)}"
+    return text, back, {"job_id": job["id"]} | change
 
 
 # changed columns whose new values a later undo or redo must still find

@@ -356,6 +356,8 @@ def test_trials_of_optuna_become_history_and_a_function_goes_on_from_it(
     code, out, err = command(path, capsys, "import", url, "--name", "new", "--objective", "train.py:objective")
     assert code == 0 and out.startswith("old is job 1 (new): 8 trials, best"), err
     assert "left out: trial 8, it has not ended (running)" in err
+    told = json.loads(command(path, capsys, "import", url, "--name", "newer", "--json")[1])
+    assert told["imported"]["left_out"] == ["trial 8, it has not ended (running)"]
     after = fts.load(path).optuna("new")
     for old, new in zip(before.trials[:8], after.trials, strict=True):
         assert (old.state, old.params, old.distributions) == (new.state, new.params, new.distributions)

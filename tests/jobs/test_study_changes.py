@@ -373,3 +373,16 @@ def test_a_command_line_changes_only_what_was_typed(tmp_path: Path) -> None:
     told = made.json(*words)["cells"][0]["told"]
     assert told.endswith(f"; takes over: the folder {tmp_path / 'study'} -> {made.folder}")
     assert "; takes over" not in (again := made.json(*words)["cells"][0])["told"] and again["job"] == 1
+
+
+def test_one_undo_takes_back_what_one_command_changed_in_all_cells(tmp_path: Path) -> None:
+    made = toy.write(tmp_path / "study", keeps=False)
+    words = ("enqueue", "train.py:objective", "--trials", "3", "-m", "size=S,M,L", "--stall")
+    made.ok(*words, "10m")
+    made.ok(*words, "20m")
+    stalls = "SELECT group_concat(json_extract(spec, '$.stall_s')) FROM job"
+    assert made.one(stalls) == "1200.0,1200.0,1200.0"
+    made.ok("undo")
+    assert made.one(stalls) == "600.0,600.0,600.0"
+    made.ok("redo")
+    assert made.one(stalls) == "1200.0,1200.0,1200.0"

@@ -133,10 +133,10 @@ def cost(group: Group) -> Figure | None:
     axis.barh(rows, spent, color=[colour_of(group, cell.horizon) for cell in cells], height=0.62)
     for row, (cell, value) in enumerate(zip(cells, spent, strict=True)):
         trials = cell.n_complete + cell.n_pruned + cell.n_failed
-        told = f"{value:.1f} {'h' if hours else 'min'}, {trials} trials, {cell.n_pruned} pruned"
-        told += f", {cell.energy_wh:.0f} Wh" if cell.energy_wh is not None else ""
+        sentence = f"{value:.1f} {'h' if hours else 'min'}, {trials} trials, {cell.n_pruned} pruned"
+        sentence += f", {cell.energy_wh:.0f} Wh" if cell.energy_wh is not None else ""
         offset = (4, 0)  # points; SVG drops a leading space
-        axis.annotate(told, (value, row), offset, textcoords="offset points", va="center", fontsize=6.5, color=INK)
+        axis.annotate(sentence, (value, row), offset, textcoords="offset points", va="center", fontsize=6.5, color=INK)
     axis.set_yticks(rows, [f"{cell.budget} h{cell.horizon}" for cell in cells])
     axis.invert_yaxis()
     axis.margins(x=0.35)

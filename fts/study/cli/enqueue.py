@@ -457,13 +457,13 @@ def _summary(lines: list[matrix.Line], dry_run: bool) -> str:
     new = sum(line.is_new for line in lines)
     extended = sum(line.extended_from is not None for line in lines)
     there = len(lines) - new - extended
-    told = [f"{new} of {len(lines)} {'would be ' if dry_run else ''}enqueued"]
-    told += [f"{extended} {'would be ' if dry_run else ''}extended"] if extended else []
-    told += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
+    parts = [f"{new} of {len(lines)} {'would be ' if dry_run else ''}enqueued"]
+    parts += [f"{extended} {'would be ' if dry_run else ''}extended"] if extended else []
+    parts += [f"{there} {'is' if there == 1 else 'are'} already there"] if there else []
     if dry_run:
-        return f"dry run: nothing was enqueued; {', '.join(told)}"
+        return f"dry run: nothing was enqueued; {', '.join(parts)}"
     end = ". `fts worker` runs them, `fts status` shows their progress" if new + extended else ": nothing to do"
-    return ", ".join(told) + end
+    return ", ".join(parts) + end
 
 
 def _wanted(

@@ -84,12 +84,12 @@ def enqueue_training(db: Database, job: Job, opened: Opening) -> None:
 
 def sentence(opened: Opening) -> str:
     trial = f"trial {opened.trial} of job {opened.job_id}"
-    said = f"{opened.experiment}: test set opened by {opened.who} at {iso(opened.at)} for {trial}"
+    text = f"{opened.experiment}: test set opened by {opened.who} at {iso(opened.at)} for {trial}"
     if opened.scores is None:
-        return f"{said}; not evaluated yet"
+        return f"{text}; not evaluated yet"
     scores = opened.figures
     return (
-        f"{said}\nAUC {scores['auc']:.4f} [{scores['auc_low']:.4f}, {scores['auc_high']:.4f}], log loss "
+        f"{text}\nAUC {scores['auc']:.4f} [{scores['auc_low']:.4f}, {scores['auc_high']:.4f}], log loss "
         f"{scores['loss']:.4f} [{scores['loss_low']:.4f}, {scores['loss_high']:.4f}], class prior "
         f"{scores['prior_loss']:.4f}, on {scores['n']} windows with {scores['n_pos']} positives"
         f"{against(scores)}"
