@@ -14,7 +14,8 @@ from fts.tui.bindings import ACTION_KEYS, BY_KEY
 from tests.sentences import Sentence, sentences
 
 FORBIDDEN = {
-    "a riddle": r"\b(is|are|was|were) told\b|\b(is|are) said\b|\blacks?\b|\bwhose\b|\bthat lack\b",
+    "a riddle": r"\b(is|are|was|were) told\b|\b(is|are) said\b|\blacks?\b|\bwhose\b|\bthat lack\b"
+    r"|\banother question\b|\bnobody had asked\b|\btold nothing\b|\banew\b|\b(back|put) in line\b",
     "a class name of Python": r"\b[A-Z][a-z]+[A-Za-z]*(Error|Exception)\b",
     "one of several": r"(^|[^0-9.,{}])1 (cells|trials|jobs|workers|slots|epochs|days|rows|files|seeds|steps)\b",
     "two verbs for a dry run": r"\bwould: ",

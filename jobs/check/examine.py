@@ -217,7 +217,7 @@ class Examination:
         stage = self.stage_in(self.root / "again")
         again = stage.run(stage.spec(0), limit_s, lambda seen: self._as_far_as(first, seen))
         if again.cut and not again.reports and first.reports:
-            self.found.add("repeatable", WARN, f"not known: the second run told nothing in {seconds(limit_s)}")
+            self.found.add("repeatable", WARN, f"not known: the second run reported nothing in {seconds(limit_s)}")
             return again
         differs = first_difference(first, again)
         decisive = first_difference(first, again, deciding(self.cell))

@@ -74,7 +74,7 @@ class Forecast:
             yield f"{cells}: how long they take is not known"
         else:
             least = "at least " if self.at_least else "about "
-            others = "" if self.checked == self.cells else f", as the {self.checked} that ran suggest"
+            others = "" if self.checked == self.cells else f", estimated from {formatting.count(self.checked, 'cell')}"
             yield f"{cells}: {least}{formatting.spell(self.seconds)} with {with_slots}, without pruning{others}"
         if self.memory is None or not self.peak_bytes:
             return

@@ -48,7 +48,7 @@ def hardware(since: str, as_json: bool) -> None:
         text = f": {worker.guard_message}" if worker.guard_message else ""
         say(f"worker {worker.id} on {worker.host}: guard {worker.guard}{text}")
     if not samples:
-        return say(f"no worker has measured anything since {since}; `fts worker` starts one")
+        return say(f"no worker has measured anything since {formatting.when(start, now)}; `fts worker` starts one")
     rows_ = reduced(samples, ROWS)
     say(
         f"{formatting.count(len(samples), 'sample')} from {formatting.when(samples[0].at, now)} to "

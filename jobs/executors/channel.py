@@ -133,7 +133,7 @@ class Channel:
                 if "stays" not in meta:
                     self._arriving.part(meta, frame.body)
                 elif self._shared_folder is None:
-                    raise BadFile("a file stays on the node, which nobody had asked for")
+                    raise BadFile("a file stays on the node without a request")
                 else:
                     self._arriving.add_pointer(meta, self._shared_folder / str(int(meta["stays"])))
         elif frame.kind is Kind.FILES:

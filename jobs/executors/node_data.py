@@ -70,7 +70,7 @@ class DataSets:
         md5 = str(meta.get("name"))
         if self._open is None:
             if self._missing.get(md5) != meta.get("size"):
-                raise BadFile(f"a data set of {meta.get('size')!r:.20} bytes came that nobody had asked for")
+                raise BadFile(f"a data set of {meta.get('size')!r:.20} bytes came without a request")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(self.root / f"{md5}{PART}", flags, 0o600)
             self._open = (md5, fd, hashlib.md5(usedforsecurity=False))

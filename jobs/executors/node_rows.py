@@ -88,4 +88,4 @@ class NodeRows:
 
 
 def drain_reason(node: str, drained: Container[str]) -> str | None:
-    return "Slurm drains it: its trial goes on, nothing new begins" if node in drained else None
+    return "Slurm drains it: its trial continues, no other starts" if node in drained else None

@@ -99,7 +99,7 @@ class NodeTrial:
             try:
                 self.attempt.fetch(meta)
             except BadBlob as error:  # the trial continues from the previous checkpoint, or restarts
-                log.warning("%s is not there to go on from: %s", meta.get("name"), error)
+                log.warning("%s is missing, so the trial cannot continue from it: %s", meta.get("name"), error)
         elif self._arriving is not None:
             self._arriving.part(meta, body)
 

@@ -49,7 +49,7 @@ class CodeCopy:
 
     def part(self, meta: dict[str, Any], body: bytes) -> None:
         if self._arriving is None:
-            raise BadFile("code came that nobody had asked for")
+            raise BadFile("code came without a request")
         name = self._arriving.part(meta, body)
         if name is not None and meta.get("runs") is True:
             (self._arriving.staging / self._arriving.names[name]).chmod(0o700)

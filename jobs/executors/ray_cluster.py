@@ -156,7 +156,7 @@ def answer(child: subprocess.Popen[bytes]) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"why": f"no answer within {LOOK_S:g} s"}
     except ValueError:
-        return {"why": f"what asks it ended with exit code {child.returncode}"}
+        return {"why": f"the process that asks it ended with exit code {child.returncode}"}
     return dict(reply)
 
 

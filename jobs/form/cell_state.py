@@ -132,7 +132,7 @@ def _another(cell: BareCell, name: str, begun: Sequence[Job]) -> CellNow:
         f"{name} searches something else than job {job.id} did: {words}; --name {cell.study}2 begins another study, "
         f"--again runs a new search"
     )
-    return CellNow(name, cell.axes, ANOTHER, "another question", sentence, 0, job.id)
+    return CellNow(name, cell.axes, ANOTHER, "different search", sentence, 0, job.id)
 
 
 def _there(plan: enqueue.Plan, name: str) -> CellNow:

@@ -374,7 +374,7 @@ class TrialRunner:
         for missing in (
             shared_checkpoints.bring_home(Path(spec.folder), self.work.places.outputs) if self.slot.is_local else ()
         ):
-            log.warning("%s continues from an older checkpoint, or begins anew: %s", self._named(), missing)
+            log.warning("%s continues from an older checkpoint or starts over: %s", self._named(), missing)
         if (replaced := OWN_CODE.replaced(now=True)) is not None:
             return AttemptEnd(Ended.STOPPED, {}, StopRequest(StopReason.DRAIN, replaced))
         try:
@@ -524,7 +524,7 @@ class TrialRunner:
         why = WORDS.get(reason, reason) + (f", {message}" if message else "")
         if reason is StopReason.SHRINK and self._is_bare and message:
             why = message  # it already says that the trial was out of memory
-        how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id) else "begins anew"
+        how = "continues from its checkpoint" if queries.checkpoints(self.db, self.trial.id) else "starts over"
         words = f"t{self.trial.number} {how}: {why}"
         data = {"reason": reason, "recipe": recipe}
         transitions.record_attempt_ended(self.db, self.claim, self.trial.id, reason)

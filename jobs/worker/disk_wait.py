@@ -42,7 +42,7 @@ class DiskWait:
         if self._paused is None:
             self._tries = self._tries + 1 if now - self._resumed < LONGEST_S else 0
             self._paused = now
-            self.tell(Note("no job starts until files can be written; then the worker goes on by itself"))
+            self.tell(Note("no job starts until files can be written; then the worker continues by itself"))
         wait_s = min(self.first_s * 2.0 ** min(self._tries, 30), LONGEST_S)
         if now - self._paused < wait_s or not takes_files(self.outputs):
             return
@@ -52,7 +52,7 @@ class DiskWait:
             return
         waited = spell(now - self._paused)
         self._resumed, self._paused = now, None
-        self.tell(Note(f"files can be written again ({size(room(self.outputs)[0])} free): goes on after {waited}"))
+        self.tell(Note(f"files can be written again ({size(room(self.outputs)[0])} free): continues after {waited}"))
 
 
 def is_of_disk(flag: dict[str, Any] | None) -> bool:

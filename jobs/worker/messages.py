@@ -70,7 +70,8 @@ def farewell(db: Database, worker_id: int, since: int, seconds: float) -> str:
     if interrupted:
         left += f", {count(interrupted, 'interrupted trial')}"
     waits = any(job.status is JobStatus.QUEUED and not job.hold_reason for job in jobs)
-    more = "`fts worker` goes on" if waits else "`fts results` shows the results" if done else "`fts status` shows all"
+    more = "`fts results` shows the results" if done else "`fts status` shows all"
+    more = "`fts worker` continues" if waits else more
     return f"worker {worker_id} leaves after {formatting.spell(seconds)}: {', '.join(did)}. It leaves {left}; {more}"
 
 

@@ -49,6 +49,10 @@ def test_json_is_one_object_with_schema_and_time(fts, db: Database, words, name)
     assert record["schema"] == 3 and record["taken_at"] > 1e9 and name in record
 
 
+def test_no_measurement_is_said_with_the_time_since_when_not_with_the_option(fts, db: Database):
+    assert re.search(r"measured anything since (\w+ )?\d\d:\d\d; `fts worker` starts one", fts("hardware").err)
+
+
 def test_the_queue_is_shown_in_the_order_it_will_run(fts, db: Database):
     transitions.move(db, [4], "top")
     cells = [line.split()[2] for line in fts("queue").out.splitlines()[1:]]

@@ -40,7 +40,7 @@ def test_it_says_what_it_did_and_what_stays(db: Database) -> None:
     transitions.release_job(db, claimed, Cause.DRAINED, "asked to stop")
     assert messages.farewell(db, worker, since, 200.0) == (
         f"worker {worker} leaves after 3 min: 1 trial ended, 1 job done. "
-        "It leaves 2 jobs queued (6 trials); `fts worker` goes on"
+        "It leaves 2 jobs queued (6 trials); `fts worker` continues"
     )
     assert "0 trials ended, 1 job failed" in messages.farewell(db, other, since, 200.0)
     assert "(6 trials), 1 interrupted trial; " in messages.farewell(db, claimed.worker_id, since, 200.0)

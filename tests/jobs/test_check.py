@@ -12,6 +12,7 @@ import pytest
 from fts.jobs import functions
 from fts.jobs.check import causes, whole
 from fts.jobs.check.examine import Examined
+from fts.jobs.check.whole import Forecast
 from fts.jobs.settings import Places
 from fts.jobs.supervisor.template import CAN_FORK
 from tests import forks
@@ -287,3 +288,11 @@ def test_the_forecast_is_of_trials_that_start_as_in_a_worker(tmp_path: Path) -> 
         found = examined(tmp_path, body)
     assert found.first is not None and found.first.value == 1.0
     assert found.repeatable is False, "the second run is a new interpreter, so that sets have another order"
+
+
+@pytest.mark.parametrize(
+    ("checked", "ending"), [(1, ", estimated from 1 cell"), (2, ", estimated from 2 cells"), (3, "")]
+)
+def test_a_forecast_names_the_number_of_cells_that_ran(checked: int, ending: str) -> None:
+    forecast = Forecast(cells=3, trials=12, checked=checked, slots=2, seconds=5.0)
+    assert list(forecast.sentences()) == [f"3 cells, 12 trials: about 5 s with 2 slots, without pruning{ending}"]
