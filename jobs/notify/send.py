@@ -14,15 +14,24 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.installing import installing
+from fts.jobs.api import shell_text
 from fts.jobs.notify.targets import COMMAND, Target
 from fts.jobs.python import python, this_python
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TIME_LIMIT_S = 45.0
 COMMAND_LIMIT_S = 30.0
 MOST_BODY = 3500  # characters: Telegram allows 4096, other services more
+PLACE = re.compile(r"\{(title|body)\}")
+SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
+SCRIPT_OPTION = re.compile(r"-[a-z]*c")  # -c, -lc: the next word is a script
 STATUS = re.compile(r"\berror[=: ]+([1-5]\d\d)\b|\b(?:status|code)[=: ]+([1-5]\d\d)\b", re.IGNORECASE)
 HARMLESS = (  # part of a library's error message -> phrase that is passed on
     ("authenti", "it refused the password or token"),
@@ -103,10 +112,7 @@ def _is_known(address: str) -> bool:
 
 def _by_command(address: str, title: str, body: str) -> Outcome:
     """Runs the command with the message in its words, in FTS_TITLE and FTS_BODY, and on stdin."""
-    words = [
-        body if word == "{body}" else word.replace("{title}", title).replace("{body}", body)
-        for word in shlex.split(address.removeprefix(COMMAND))
-    ]
+    words = command_words(shlex.split(address.removeprefix(COMMAND)), title, body)
     try:
         done = subprocess.run(
             words, input=body.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
@@ -117,6 +123,22 @@ def _by_command(address: str, title: str, body: str) -> Outcome:
     except OSError as error:
         return Outcome(False, f"the command cannot be started: {error.strerror}")
     return Outcome(True) if done.returncode == 0 else Outcome(False, f"the command ended with {done.returncode}")
+
+
+def command_words(words: Sequence[str], title: str, body: str) -> list[str]:
+    """Inserts title and body for {title} and {body}.
+
+    In the script of `sh -c` each is quoted: a message quotes errors of trials, which the shell must not run.
+    """
+    texts = {"title": title, "body": body}
+    shell = next((n for n, word in enumerate(words) if PurePath(word).name in SHELLS), len(words))
+    script = next((n + 1 for n, word in enumerate(words) if n > shell and SCRIPT_OPTION.fullmatch(word)), None)
+    return [
+        shell_text.filled(word, PLACE, lambda found, quote: quote(texts[found[1]]))
+        if n == script
+        else PLACE.sub(lambda found: texts[found[1]], word)
+        for n, word in enumerate(words)
+    ]
 
 
 def _by_library(address: str, title: str, body: str) -> Outcome:
