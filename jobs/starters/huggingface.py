@@ -40,7 +40,7 @@ def sequences(count: int, seed: int) -> list[dict[str, torch.Tensor]]:
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Cross-entropy on sequences that were not trained on."""
+    """Returns the cross-entropy on sequences outside the training set."""
     config = BertConfig(
         vocab_size=TOKENS,
         hidden_size=trial.suggest_categorical("hidden_size", [16, 32]),

@@ -59,7 +59,7 @@ class Classifier(lightning.LightningModule):
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Cross-entropy on the images that were not trained on."""
+    """Returns the cross-entropy on images outside the training set."""
     digits = load_digits()
     x, y = torch.tensor(digits.data / 16.0, dtype=torch.float32), torch.tensor(digits.target)
     model = Classifier(
@@ -73,7 +73,7 @@ def objective(trial: optuna.Trial) -> float:
         accelerator="cpu",
         callbacks=[callback],
         logger=False,
-        enable_checkpointing=False,  # of Lightning's own: the callback saves
+        enable_checkpointing=False,  # Lightning's own; the callback saves instead
         enable_progress_bar=False,
         enable_model_summary=False,
     )

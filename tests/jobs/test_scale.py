@@ -95,7 +95,7 @@ class Counter:
 
 def replace_told(template: Template, told: Any) -> list[Any]:
     """What the template does not know yet."""
-    known = template.told.past if template.told.name == told.name else {}
+    known = template.known.past if template.known.name == told.name else {}
     return [one for number, one in told.past.items() if known.get(number) is not one]
 
 
