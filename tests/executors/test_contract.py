@@ -477,7 +477,7 @@ WRONG = {
     "a name outside": ("writer.send(Kind.FILE, {'token': token, 'name': '../x', 'size': 1}, b'a')", "the name of"),
     "a file that stays there": (
         "writer.send(Kind.FILE, {'token': token, 'name': 'x', 'size': 1, 'md5': 'a' * 32, 'stays': 0})",
-        "nobody had asked",
+        "without a request",
     ),
     "a cut frame": ("import os; os.set_blocking(1, True); os.write(1, b'fts1' + bytes(9)); sys.exit()", "was cut off"),
 }  # test_frames.py has the others
