@@ -55,8 +55,8 @@ def examine(places: Places, settings: WorkerSettings, waits: Callable[[str], Non
             waits(line)
 
     with ThreadPoolExecutor(max(1, len(names))) as pool:
-        asking = [pool.submit(ask, name, places, settings, over, together, waits_once) for name in names]
-        try:
+        try:  # from the first start on: the pool waits for its threads, which would wait for a node
+            asking = [pool.submit(ask, name, places, settings, over, together, waits_once) for name in names]
             hellos = [one.result() for one in asking]
         finally:  # also after Ctrl-C: end all agents and wait for them
             over.set()

@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -102,3 +104,28 @@ def test_its_options_are_those_of_the_worker_and_ctrl_c_ends_what_it_has_started
     doctor.send_signal(signal.SIGINT)
     assert doctor.wait(60) == 130 and "interrupted" in doctor.stderr.read()
     assert psutil.wait_procs(began, 0)[1] == []
+
+
+def test_ctrl_c_while_agents_are_being_started_ends_those_that_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, begun = ThreadPoolExecutor.submit, []
+
+    def interrupted(pool: ThreadPoolExecutor, *given: Any) -> Any:
+        begun.append(submit(pool, *given))
+        if len(begun) == 2:
+            wait_until(lambda: len(sleeping()) == 2)
+            raise KeyboardInterrupt
+        return begun[-1]
+
+    def sleeping() -> list[psutil.Process]:
+        return [one for one in psutil.Process().children(recursive=True) if str(srun) in one.environ().get("SRUN", "")]
+
+    srun = tmp_path / "srun"
+    srun.write_text(SRUN)
+    srun.chmod(0o755)
+    monkeypatch.setenv("SRUN", str(srun))
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        asked(tmp_path, Where("command", str(srun)), slots=3, launch_s=600.0)
+    assert sleeping() == []
