@@ -316,7 +316,8 @@ def value_of(word: str) -> Value:
     """Returns 5, 0.1 or 1e-3 as a number, any other word unchanged."""
     if not NUMBER.fullmatch(word):
         return word
-    return int(word) if re.fullmatch(r"[+-]?\d+", word) else float(word)
+    whole = re.fullmatch(r"[+-]?\d{1,400}", word)  # Python refuses to read thousands of digits; as a float they are inf
+    return int(word) if whole else float(word)
 
 
 def parse_parameter(text: str) -> tuple[str, dict[str, Any]]:

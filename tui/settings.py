@@ -72,6 +72,8 @@ def parsed(text: str, name: str) -> Settings:
         tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadSettings(_syntax_error(name, str(error) or "it is nested too deeply")) from None
+    except ValueError:  # Python refuses to read such a number
+        raise BadSettings(f"{name} has a number of more than 4,300 digits") from None
     try:
         return _settings(tables)
     except Wrong as wrong:

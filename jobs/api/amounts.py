@@ -18,10 +18,10 @@ SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_40
 def read_size(text: str, what: str, least: int = 1) -> int:
     """Reads 8GB, 8G, 500MiB or a plain number as bytes, in powers of 1024. Raises BadSpec."""
     found = SIZE.fullmatch(text.strip())
-    size = int(float(found[1]) * BYTES[found[2].upper()]) if found else -1
-    if size < least:
+    size = float(found[1]) * BYTES[found[2].upper()] if found else -1.0
+    if not least <= size < 2.0**63:
         raise BadSpec(f"{what} is {text!r:.80}, expected a size such as 8GB or 500M")
-    return size
+    return int(size)
 
 
 def read_duration(text: str, what: str) -> float:

@@ -62,7 +62,7 @@ class NotEmpty:
 
     def __call__(self, ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
         if value == "" or (isinstance(value, tuple) and "" in value):
-            raise click.BadParameter("it is empty; give a value, or leave it away", ctx, parameter)
+            raise click.BadParameter("it is empty; give a value, or leave it out", ctx, parameter)
         return value if self.then is None else self.then(ctx, parameter, value)
 
 

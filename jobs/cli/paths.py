@@ -19,7 +19,7 @@ class PathType(click.Path):
     def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = os.fspath(value)
         if not text:  # it would be the folder one stands in
-            self.fail("it is empty; give a value, or leave it away", param, ctx)
+            self.fail("it is empty; give a value, or leave it out", param, ctx)
         return super().convert(str(expanded(text)), param, ctx)
 
 

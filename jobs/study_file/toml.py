@@ -28,6 +28,8 @@ def parse(text: str, name: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         fault = f"{name} is not TOML: {error or 'it is nested too deeply'}"
         raise BadSpec(fault + _cure(text, str(error))) from None
+    except ValueError:  # Python refuses to read such a number
+        raise BadSpec(f"{name} has a number of more than 4,300 digits") from None
 
 
 def _cure(text: str, error: str) -> str:
@@ -85,7 +87,7 @@ def with_value(tables: Mapping[str, Any], setting: str) -> tuple[dict[str, Any],
         raise BadSpec(f"--set has {setting!r:.80}, expected TABLE.KEY=VALUE, such as budget.trials=80")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         value = text.strip()  # on the command line a word needs no quotes
     changed = dict(tables)
     inner: dict[str, Any] = changed
