@@ -52,7 +52,7 @@ def losses(
         yield from _disk(snapshot, kept, surface)
     yield from _guard(snapshot, now)
     lost = [e for e in snapshot.events if e.verb in WORKER_LOST and now - e.at < formatting.HOUR]
-    if len(lost) >= CRASH_LOOP:
+    if len(lost) >= CRASH_LOOP and (running(snapshot) or runnable(snapshot)):
         yield Concern(Word.ACT, f"crash loop: {len(lost)} workers lost within an hour", "crash loop", "7")
     yield from _restarts(snapshot, now)
     for job in snapshot.jobs:

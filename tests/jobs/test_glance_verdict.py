@@ -87,6 +87,10 @@ SITUATIONS = {
     "three workers lost within an hour": (
         healthy(events=tuple(make_event(n, NOW - n * 600, "worker_lost") for n in range(3, 0, -1))),
         Word.ACT, "crash loop"),
+    "three workers lost, and all jobs are done": (
+        make_snapshot(jobs=(make_job(status="done", ended_at=NOW - 5),),
+                      events=tuple(make_event(n, NOW - n * 600, "worker_lost") for n in range(3, 0, -1))),
+        Word.IDLE, "finished"),
     "two workers lost": (
         healthy(events=tuple(make_event(n, NOW - n * 600, "worker_lost") for n in (2, 1))), Word.WELL, "running"),
     "a trial process that keeps dying": (
