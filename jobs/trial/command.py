@@ -327,10 +327,10 @@ class CommandTrial:
         elif self.read_from == self.log:
             last = self._lines.last[:200]
             found = f"its last line of output is {last!r}" if last else "it printed nothing"
+            if self.cell.stdout and (option := self._regex_option()):
+                found += f", which --stdout does not read: replace it by {option}"
         else:
-            printed = "" if self.cell.metric not in self._output() else "--stdout or --regex"
-            if like := re.search(rf"\b{re.escape(self.cell.metric)}(\s*[=:]\s*)[-+.\d]", self._output()):
-                printed = f"--regex '{self.cell.metric}{like[1]}([-0-9.eE+]+)'"
+            printed = self._regex_option() or ("--stdout or --regex" if self.cell.metric in self._output() else "")
             last = self._output().rpartition("\n")[2].strip()[:200]
             ending = f" and its last line of output is {last!r}" if last else ""
             found = f"the report is empty{f', but it printed it: add {printed}' if printed else ending}"
@@ -338,6 +338,11 @@ class CommandTrial:
             f"; or enqueue with --metric {seen}" if len(self.reports.names) == 1 else ""
         )
         return f"the command ended without {self.cell.metric} (exit code 0): {found}; {expected}"
+
+    def _regex_option(self) -> str:
+        """Returns the --regex that finds `loss=0.5` or `loss: 0.5` in the output; empty: the metric is not there."""
+        like = re.search(rf"\b{re.escape(self.cell.metric)}(\s*[=:]\s*)[-+.\d]", self._output())
+        return f"--regex '{self.cell.metric}{like[1]}([-0-9.eE+]+)'" if like else ""
 
     def _failed(self, code: int) -> dict[str, Any]:
         output = self._output()

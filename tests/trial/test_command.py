@@ -203,6 +203,11 @@ WRITES = "printf 'import ctypes\\n"
         ),
         (("echo", "val_loss 3"), {}, "but it printed it: add --stdout or --regex"),
         (("echo", "val_loss=3"), {}, r"but it printed it: add --regex 'val_loss=\(\[-0-9.eE\+\]\+\)'"),
+        (
+            ("echo", "val_loss: 3"),
+            {"stdout": True},
+            r"not read: replace it by --regex 'val_loss: \(\[-0-9.eE\+\]\+\)'; exp",
+        ),
         (("echo", "loss 3"), {"regex": "val_loss=(.*)"}, "its last line of output is 'loss 3'; expected a line"),
         (("echo", '{"loss": 3}'), {"stdout": True}, "it reported loss; expected a JSON line with val_loss on its"),
         (("echo", '{"loss": 3}'), {"stdout": True}, "on its output; or enqueue with --metric loss$"),
