@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -119,7 +120,12 @@ def test_ctrl_c_while_agents_are_being_started_ends_those_that_were(
         return begun[-1]
 
     def sleeping() -> list[psutil.Process]:
-        return [one for one in psutil.Process().children(recursive=True) if str(srun) in one.environ().get("SRUN", "")]
+        found = []
+        for one in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # a process of an earlier test that has ended
+                if one.environ().get("SRUN") == str(srun):
+                    found.append(one)
+        return found
 
     srun = tmp_path / "srun"
     srun.write_text(SRUN)
