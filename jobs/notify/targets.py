@@ -116,6 +116,8 @@ def read(path: Path | None = None) -> Settings:
         return Settings()
     except OSError as error:
         raise BadSetting(f"{path} cannot be read: {error.strerror}") from None
+    except BadSetting:
+        raise
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, too many digits, nested too deeply
         found_line = re.search(r"at line (\d+)", str(error))  # the rest of the message may contain an address
         line = f", line {found_line[1]}" if found_line else ""
