@@ -69,10 +69,24 @@ def strike(crew: Crew, number: signal.Signals) -> None:
     (pid,) = crew.agents(row["host"])
     agent = psutil.Process(pid)
     tree = [*reversed(agent.children(recursive=True)), agent]
-    for each in (signal.SIGSTOP, number, signal.SIGCONT):
+    for each in (signal.SIGSTOP, number):
         for process in tree:
             with contextlib.suppress(ProcessLookupError):  # a program of a step that has just ended
                 os.kill(process.pid, each)
+    for process in reversed(tree):  # a parent has received the signal before it sees that its program ends
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)
+        wait_until(lambda process=process: not is_pending(process.pid, number))
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether the kernel still holds the signal for the process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd"))]
+    return "\nState:\tZ" not in status and any(mask >> (number - 1) & 1 for mask in masks)
 
 
 @pytest.mark.parametrize("size", ["S", "M"])  # a program, a pool
