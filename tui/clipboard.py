@@ -19,7 +19,7 @@ TIMEOUT_S = 2.0  # for a tmux server that hangs
 def load_tmux_buffer(text: str, environ: Mapping[str, str] = os.environ) -> bool:
     """Puts the text into tmux's buffer, for `prefix ]`. Returns whether tmux has it; False outside of tmux.
 
-    `-w` makes tmux also send it to the terminal's clipboard; tmux before 3.2 lacks the option.
+    `-w` makes tmux also send it to the terminal's clipboard; tmux before 3.2 has no such option.
     """
     if not environ.get("TMUX"):
         return False

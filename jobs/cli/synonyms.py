@@ -49,7 +49,7 @@ def command_hint(word: str, known: Iterable[str]) -> str | None:
 
 
 def option_hint(word: str, known: Iterable[str]) -> str | None:
-    """Returns `did you mean --trials?` for `--n-trials`; None for an unknown word, or if the command lacks ours."""
+    """Returns `did you mean --trials?` for `--n-trials`; None if the word or the option is unknown."""
     name = word.lower().replace("_", "-")
     found = next((ours for ours, theirs in OPTIONS.items() if name in theirs and ours in known), None)
     if found == "--direction" and name != "--mode":

@@ -49,7 +49,7 @@ class Study:
         folder: str | Path | None = None,
         **of_study: Any,
     ) -> None:
-        """Paths are relative to `folder` (default: the current one). Raises BadSpec for a value that TOML lacks."""
+        """Paths are relative to `folder` (default: the current one). Raises BadSpec for a value unknown to TOML."""
         first = {} if objective is None else {"objective": objective}
         given = {
             "study": {**first, **of_study}, "matrix": matrix, "space": space, "forbid": forbid, "budget": budget,

@@ -55,20 +55,25 @@ def test_a_value_that_is_not_of_the_best_epoch_is_not_said_to_be() -> None:
 
 
 class FullDisk(io.StringIO):
-    """A log on a disk without room: what it is told is lost, each time with an error."""
+    """A log on a disk without room: every flush fails while `failure` is set."""
 
-    failure = errno.ENOSPC
+    failure: int | None = errno.ENOSPC
 
     def flush(self) -> None:
-        raise OSError(self.failure, os.strerror(self.failure))
+        if self.failure is not None:
+            raise OSError(self.failure, os.strerror(self.failure))
 
 
 @pytest.mark.parametrize("live", [False, True])
 def test_a_log_on_a_full_disk_ends_no_worker(live: bool) -> None:
-    progress = Console(FullDisk(), live=live)
+    log = FullDisk()
+    progress = Console(log, live=live)
     progress.tell(Note("one"))
     progress.tell(JobStarted(JOB, 1))
+    log.failure = None
+    progress.tell(Note("room again"))
     progress.close()
+    assert "room again" in log.getvalue()
 
 
 def test_a_reader_that_has_gone_is_still_told_of() -> None:

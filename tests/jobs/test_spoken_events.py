@@ -20,7 +20,7 @@ NAMED = f"job 7 ({JOB.experiment})"
 EXPERIMENT = JOB.experiment
 CLOCK = re.compile(r"(?:On \d+ \w+ at|At) \d\d:\d\d:\d\d, ")
 
-# verb, who, the message as the transitions write it, its data -> what is said behind the time
+# verb, who, message of the transition, data -> sentence after the time
 KINDS = [
     (Verb.ENQUEUED, "you@spark", f"{EXPERIMENT} is job 7, held: needs 91 GB", {},
      'you@spark enqueued 2B/h3; it is held with the reason "needs 91 gigabytes".'),
