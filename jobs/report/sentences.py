@@ -255,15 +255,14 @@ def _depends(study: StudyReport, depends: Sequence[AxisTest]) -> Iterator[Senten
 def too_few(what: str, axis: str, test: AxisTest) -> str:
     """Explains a test that cannot reach p <= LEVEL, because so few cells have too few permutations."""
     least = min(1.0, test.smallest * test.tests)
-    p_least = f"p would be at least {least:.2g}" if least < 1 else "p would be 1 whatever they show"
     groups = "1 group" if test.blocks == 1 else f"{test.blocks} groups"
     corrected = f", corrected for {test.tests} tests" if test.tests > 1 else ""
     # with one group, more values of this axis do not help
     more = "the same values" if test.blocks == 1 else f"more values of {axis}, or the same"
     return (
-        f"Whether the {what} depends on {axis} cannot be told from so few cells: even the clearest difference could be "
-        f"chance ({p_least}, with {groups} of cells that differ in nothing else{corrected}; p of "
-        f"{LEVEL:g} or less would show it). More cells could tell: {more} at more values of another axis."
+        f"There are too few cells to show whether the {what} depends on {axis}: with {groups} of cells that differ in "
+        f"nothing else, p is at least {least:.2g}{corrected}, and {LEVEL:g} or less would show it. "
+        f"Enqueue {more} at more values of another axis."
     )
 
 
