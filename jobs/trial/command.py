@@ -203,6 +203,9 @@ class CommandTrial:
                     group.ask_to_stop()
                 if self.stop_sent and self.orders.supervisor_died and kill_by == float("inf"):
                     kill_by = time.monotonic() + self.cell.grace_s  # a living supervisor does this itself
+                late = self.orders.leaving or time.monotonic() > kill_by - self.cell.grace_s / 4
+                if self.stop_sent and not group.all_asked and (late or group.rest_is_due()):
+                    group.ask_all()
                 if time.monotonic() > kill_by:
                     group.kill()
                 time.sleep(POLL_S)
