@@ -32,7 +32,7 @@ from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.trial import process
+from fts.jobs.trial import pools, process
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.folders import guard
@@ -94,6 +94,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     log = Path(spec.log_path).absolute()
     log_to(log)
     write_stacks()
+    pools.watch()
     guard.set(Path(spec.folder).absolute(), log)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # so that its output is in the log when it is killed
