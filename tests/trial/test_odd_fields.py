@@ -109,3 +109,20 @@ def test_a_thousand_metrics_of_the_longest_names_are_recorded() -> None:
     facts = checked_facts({"metrics": most, "attrs": {"text": "x" * MAX_ATTRIBUTES}})
     assert json.loads(facts["facts"])["metrics"] == most
     assert len(encode({"fact": "epoch", "number": 1, "epoch": 1, "value": 1.0, "metrics": most})) < MAX_LINE
+
+
+@pytest.mark.parametrize(
+    ("returned", "goals", "said"),
+    [
+        ("1e300", {}, "objective returned 1e+300, expected a finite number, at most 1e+100"),
+        ("float('nan')", {}, "objective returned nan, expected a finite number"),
+        ("(1, 1e300)", {"a": "minimize", "b": "minimize"}, "objective returned b = 1e+300, expected a finite number"),
+        ("{'a': -1e300, 'b': 1}", {"a": "minimize", "b": "minimize"}, "objective returned a = -1e+300, expected a"),
+    ],
+)
+def test_a_value_beyond_every_column_is_named_as_it_was_returned(
+    tmp_path: Path, returned: str, goals: dict[str, str], said: str
+) -> None:
+    named = {"goals": goals, "metric": "a", "direction": "minimize"} if goals else {}
+    cell = cell_of(tmp_path, f"def objective(trial):\n    return {returned}", **named)
+    assert said in run_one(cell).end["message"]
