@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,10 @@ def goal_outcome(cell: Any, result: Mapping[str, Any], complete: bool) -> GoalOu
         if complete:
             return GoalOutcome(cause=Cause.CODE_ERROR, message=str(missing))
         found = {}  # with only some of the constraints it could look feasible
+    if odd := [name for name, value in found.items() if value is None or not math.isfinite(value)]:
+        if complete:
+            return GoalOutcome(cause=Cause.CODE_ERROR, message=f"the constraint {', '.join(odd)} is no finite number")
+        found = {}
     facts: dict[str, Any] = {CONSTRAINTS: found} if found else {}
     if complete and (every or (several(cell) and len(metrics) > 1)):
         facts["metrics"] = metrics
@@ -63,9 +68,10 @@ def _missing_goals(cell: Any, metrics: Mapping[str, Any]) -> GoalOutcome | None:
 
 
 def _numbers(result: Any) -> dict[str, Any]:
-    """Returns numbers by name; None stands for NaN and infinities, which JSON cannot hold."""
+    """Returns numbers by name; None stands for NaN, infinities and whole numbers beyond them."""
     if not isinstance(result, dict):
         return {}
-    return {
+    numbers = {
         name: v for name, v in result.items() if v is None or (isinstance(v, int | float) and not isinstance(v, bool))
     }
+    return {name: None if v is None or abs(v) > sys.float_info.max else v for name, v in numbers.items()}
