@@ -44,6 +44,7 @@ ASK_S = 0.5  # how long a full pipe may delay the stop command; then a signal is
 PATIENCE = 0.75  # fraction of the grace after which SIGTERM follows the stop command; it may break worker pools
 STACKS_S = 0.5  # time to write the stacks before the kill; it takes a few milliseconds
 NOT_RESIDENT = 3 << 29  # bytes: a trial's data segment is 1.1 GB larger than its resident memory (stacks, arenas)
+ENDED_KEPT = 100  # ended processes that are remembered at most: each takes 800 bytes
 OOM_SCORE = 500  # of 1000: the kernel kills the trial before the worker and the user's editor
 
 
@@ -94,7 +95,7 @@ class TrialProcess:
         self._skipping = False  # inside a line that was longer than MAX_LINE
         self._facts: deque[dict[str, Any]] = deque()
         self._facts_fd, child_end = os.pipe()
-        self._seen: set[psutil.Process] = set()  # every process of its tree that we have seen
+        self._seen: set[psutil.Process] = set()  # processes of its tree that we have seen; the ended ones are dropped
         self.frozen = False
         self.asked_to_stop = False
         self.log_path = log_path
@@ -283,6 +284,8 @@ class TrialProcess:
         with self._lock:
             tree = [] if self.poll() is not None else fast_descendants(self.pid)
             self._seen.update(tree)
+            if len(self._seen) > 2 * len(tree) + ENDED_KEPT:  # a trial may start thousands of short-lived processes
+                self._seen = {process for process in self._seen if process.is_running()}
             return tree
 
     def freeze(self) -> bool:

@@ -32,7 +32,7 @@ from fts.jobs.supervisor.extra_trials import runs_more
 from fts.jobs.supervisor.history import JobHistory
 from fts.jobs.supervisor.machine_errors import DISK_ERRORS
 from fts.jobs.supervisor.parallel_trials import Begun, ParallelTrials, may_begin, next_begun
-from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft, Note
+from fts.jobs.supervisor.progress_events import JobDone, JobExtended, JobLeft
 from fts.jobs.supervisor.trial_runner import TrialRunner, Work
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state import queries, transitions, trial_usage
@@ -181,7 +181,7 @@ class JobRunner:
     def _leave(self, stop_request: StopRequest) -> bool:
         """Queues, pauses, cancels, holds or fails the job; its open trial keeps its number and its checkpoint."""
         if stop_request.reason is StopReason.LOST:
-            self.tell(Note("was claimed by another worker, so its trial here was stopped", self.job))
+            self.tell(JobLeft(self.job, "claimed by another worker, so its trial here was stopped"))
             return False
         if stop_request.reason is StopReason.PARK:
             self._fail(stop_request.cause or Cause.MACHINE_ERROR, stop_request.message)

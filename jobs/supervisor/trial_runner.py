@@ -192,6 +192,8 @@ class TrialRunner:
                 return StopRequest(StopReason.CANNOT_FIT, f"{self._named()} {refused}")
             except BadMemory as refused:  # the user's memory function would fail for every trial
                 return self._parked(AttemptEnd(Ended.FAILED, {"cause": Cause.CODE_ERROR, "message": str(refused)}), 1)
+            except OrderReceived:
+                return self._order() or StopRequest(StopReason.DRAIN)
             if self._takes_room(admitted, waited, learns=admitted.want.alone and not alone):
                 return admitted
             waited, order = True, self.ordered(self.job.id)
@@ -489,6 +491,8 @@ class TrialRunner:
 
     def _prune_reason(self, epoch: int, curve: dict[int, float]) -> str | None:
         """Returns why the pruner ends the trial after this epoch; None: it goes on."""
+        if self.cell.pruner == "none":
+            return None  # copying the curve at each of 100,000 reports of a command would take minutes
         return should_prune(
             self.cell.pruner,
             self.spec_builder.rivals(),

@@ -3,6 +3,8 @@
 The group's leader is a keeper: a small shell that reads from a pipe of which only this process holds the other end.
 When this process ends, the pipe closes and the keeper kills the group, including itself. A command that has not joined
 the group by then cannot join it any more, and never starts.
+
+A command such as `timeout` or `setsid` moves itself to a group of its own; signals are sent to that one, too.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ class Group:
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], folder: str, output: int) -> None:
         self._read_end, self._write_end = os.pipe()  # not inheritable
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._command: subprocess.Popen[bytes] | None = None
         try:
             self._keeper = self._new_keeper(0)
             self.id = self._keeper.pid
@@ -59,6 +62,7 @@ class Group:
 
     def poll(self) -> int | None:
         """Returns the exit code (negative: the signal), after killing the rest of the group; None while it runs."""
+        assert self._command is not None, "it has been started"
         code = self._command.poll()
         if code is not None:
             self._close()
@@ -72,6 +76,7 @@ class Group:
 
     def kill(self) -> None:
         """Kills the group and waits for the command."""
+        assert self._command is not None, "it has been started"
         self._close()
         self._command.wait()
 
@@ -87,6 +92,10 @@ class Group:
         if self._keeper is not None:  # until the keeper is reaped, no other group can have this id
             with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
                 os.killpg(self.id, number)
+        if self._command is not None and self._command.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.getpgid(self._command.pid) == self._command.pid:
+                    os.killpg(self._command.pid, number)
 
     def _close(self) -> None:
         """Kills the rest of the group, including the keeper."""

@@ -30,7 +30,7 @@ from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.machine_errors import DISK_FAILS
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.process_tree import started_at
-from fts.jobs.supervisor.progress_events import JobStarted, Note
+from fts.jobs.supervisor.progress_events import JobLeft, JobStarted, Note
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.worker import messages
 from fts.jobs.worker.console import Console
@@ -321,7 +321,7 @@ class Worker:
             supervisor.run()
         except StaleToken as refused:
             slot.close()
-            self.progress.tell(Note(f"is no longer this worker's: {refused}", job))
+            self.progress.tell(JobLeft(job, f"no longer this worker's: {refused}"))
         except Exception as error:  # the only catch-all: after any error no job may stay `running` without a worker
             if not is_foreseen(error):
                 log.exception("job %d (%s) is released after an unexpected error", job.id, job.experiment)
@@ -342,9 +342,11 @@ class Worker:
                     slot = self._free.get_nowait()
                 except queue.Empty:
                     return
-                if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
-                    slot.release()
-                self._free.put(slot)
+                try:
+                    if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
+                        slot.release()
+                finally:
+                    self._free.put(slot)
 
     def _run_exports(self) -> None:
         """Writes exports that failed or are late; in its own thread, because the heartbeat must not wait for a disk."""
