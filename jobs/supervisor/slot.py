@@ -14,10 +14,9 @@ from fts.jobs.devices import kind_of
 from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
 from fts.jobs.supervisor.attempt import Ended
-from fts.jobs.supervisor.child import NOT_RESIDENT, limit_data
+from fts.jobs.supervisor.child import NOT_RESIDENT, Starter, limit_data
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.process_tree import descendants
-from fts.jobs.supervisor.starter import Starter
 from fts.jobs.watchdog.enforcer import Enforcer
 from fts.jobs.watchdog.policy import (
     AGAIN,

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fts.frozen import dataclass
@@ -62,7 +63,7 @@ class TrialMemory:
         self._drawn: dict[str, Any] = {}
         for draw in queries.draws(self.db, trial.id) if work.cell.space is None and not self.plans else ():
             self._note(draw.name, draw.value, draw.distribution)
-        self._peaks: list[Peak] | None = None
+        self._peaks: dict[int, Peak] | None = None  # on record, by number
         self._learns = False  # its expected need may still change while it runs
 
     # -- before it starts
@@ -73,8 +74,7 @@ class TrialMemory:
         `alone`: it gets the whole machine, whatever it is expected to need.
         """
         if self.plans:
-            planned = self.slot.admit(self.study, self.cell, self.trial)
-            return planned.with_want(Want(threads=self.threads))
+            return replace(self.slot.admit(self.study, self.cell, self.trial), want=Want(threads=self.threads))
         gpu_bytes = self._gpus()
         total = self.slot.host_share()
         known = Known(None) if alone else self._known(total)
@@ -114,8 +114,12 @@ class TrialMemory:
     def _known_peaks(self) -> list[Peak]:
         """Returns the peaks of recorded trials, and of running ones that have reported."""
         if self._peaks is None:
-            self._peaks = [Peak(params, size) for params, size in trial_usage.peaks(self.db, self.job.id)]
-        return [*self._peaks, *(peak for number, peak in sorted(self._beside.items()) if number != self.trial.number)]
+            self._peaks = {n: Peak(params, size) for n, params, size in trial_usage.peaks(self.db, self.job.id)}
+        known = dict(self._peaks)
+        for number, peak in sorted(self._beside.items()):  # it may have ended: then it is on record
+            if number != self.trial.number and (number not in known or peak.bytes > known[number].bytes):
+                known[number] = peak
+        return list(known.values())
 
     def has_learned(self) -> bool:
         """Is the peak of another trial of the job known by now? Called for a trial that waits to run alone."""

@@ -1,5 +1,6 @@
 """Once a day a worker copies the database, and never more than the last seven are kept."""
 
+import inspect
 import os
 import queue
 import threading
@@ -9,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from fts.jobs.settings import Places
+from fts.jobs.worker import heartbeat
+from fts.jobs.worker import worker as worker_of_fts
 from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Maintenance
 from fts.jobs.worker.worker import UNUSED_S, Worker
 from fts.state.backup import KEEP, check_file
@@ -85,6 +88,24 @@ def test_a_copy_that_another_worker_removes_meanwhile_is_no_error_of_the_heartbe
     now[0] = LOOK_EVERY_S
     assert not house.look()
     assert "the daily backup failed and will be tried again" in caplog.text
+
+
+def test_the_heartbeat_does_not_wait_for_a_backup(monkeypatch):
+    """A backup of some hundred megabytes took as long as a lease on a busy machine."""
+    over, looks = threading.Event(), []
+
+    class House:
+        def __init__(self, *_):
+            pass
+
+        def look(self):
+            looks.append(threading.current_thread().name)
+            over.set()
+
+    monkeypatch.setattr(worker_of_fts, "Maintenance", House)
+    monkeypatch.setattr(worker_of_fts, "AGAIN_S", 0.01)
+    Worker._keep_house(SimpleNamespace(heartbeat=SimpleNamespace(over=over), owed=[], db=None, places=None))
+    assert looks and "maintenance" not in inspect.getsource(heartbeat)
 
 
 def test_a_slot_whose_processes_cannot_be_ended_stays_a_slot():

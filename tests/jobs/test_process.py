@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -247,6 +248,25 @@ def test_the_tree_is_found_where_the_system_hides_the_processes_of_others(
         child.kill()
     for pid in ready["pids"]:
         assert eventually(lambda pid=pid: not is_alive(pid))
+
+
+def test_a_killed_process_that_a_disk_keeps_from_ending_holds_up_nobody_else(tmp_path: Path) -> None:
+    """The heartbeat waited with it for its lock, and the worker lost all its jobs."""
+    ends = threading.Event()
+    with spawn(SLEEP, tmp_path) as child:
+        facts_until(child, "ready")
+        waits, child._popen.wait = child._popen.wait, ends.wait  # type: ignore[method-assign, assignment]
+        kills, looks = (threading.Thread(target=one, daemon=True) for one in (child.kill, child.tree))
+        kills.start()
+        try:
+            assert eventually(lambda: not is_alive(child.pid))
+            looks.start()
+            looks.join(10.0)
+            assert kills.is_alive() and not looks.is_alive()
+        finally:
+            ends.set()
+            kills.join(10.0)
+        child._popen.wait = waits  # type: ignore[method-assign]
 
 
 def test_ended_processes_of_a_tree_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -360,7 +360,7 @@ def test_peaks_on_record_are_those_of_the_trials_and_of_the_cells_of_the_study(t
         claim = claimed(db)
         trial = started(db, claim, params={"lr": 0.1})
         transitions.record_progress(db, claim, trial, {"peak_bytes": size})
-    assert trial_usage.peaks(db, 1) == [({"lr": 0.1}, 100)]
+    assert trial_usage.peaks(db, 1) == [(0, {"lr": 0.1}, 100)]
     (one, size), (other, _) = sorted(trial_usage.peaks_of_cells(db, claim.job.study), key=lambda found: found[1])
     assert size == 100 and differs_in_one(one, other), "they differ in the horizon alone"
     assert not differs_in_one(one, one) and not differs_in_one(one, {**one, "other": 1})

@@ -19,7 +19,7 @@ from fts.jobs.api.spec import BadSpec, seed_for
 from fts.jobs.search.drawing import draw
 from fts.jobs.search.proposal import drawn_for
 from fts.jobs.search.sampler import PastTrial
-from fts.jobs.supervisor.goal_values import goal_outcome
+from fts.jobs.supervisor.trial_end import goal_outcome
 from fts.state.pareto_front import nondominated
 from fts.state.values import Cause
 
