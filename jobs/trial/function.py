@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import io
 import json
+import math
 import os
 import random
 import socket
@@ -489,7 +490,10 @@ def best_report(running: RunningTrial) -> int | None:
 
 
 def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
-    """Returns the constraints given to trial.set_constraint, and those in the attributes that Optuna's examples use."""
+    """Returns the constraints given to trial.set_constraint, and those in the attributes that Optuna's examples use.
+
+    Infinite ones become HUGE, because a fact cannot express them. Raises BadReport for NaN.
+    """
     if trial is None:
         return {}
     found = {str(name): float(value) for name, value in trial.constraints.items()}
@@ -498,7 +502,9 @@ def constraints_of(trial: OptunaTrial | None) -> dict[str, float]:
         listed = given if isinstance(given, list) else [given]
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in listed):
             found |= {str(n): number_of(value, name) for n, value in enumerate(listed)}
-    return dict(list(found.items())[:MAX_METRICS])
+    if odd := [name for name, value in found.items() if math.isnan(value)]:
+        raise BadReport(f"the constraint {', '.join(odd)[:80]} is nan, expected a number")
+    return {name: max(-HUGE, min(value, HUGE)) for name, value in list(found.items())[:MAX_METRICS]}
 
 
 def attributes_of(trial: OptunaTrial | None) -> dict[str, Any]:
