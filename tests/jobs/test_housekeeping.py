@@ -2,7 +2,9 @@
 
 import os
 import time
+from pathlib import Path
 
+from fts.jobs.maintenance.cleanup import Freed, unique
 from fts.jobs.settings import Places
 from fts.jobs.worker.maintenance import DAY_S, LOOK_EVERY_S, Maintenance
 from fts.state.backup import KEEP, check_file
@@ -70,3 +72,17 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_stop(tmp_path):
     places.backups.write_text("a file where the folder should be")
     now[0] = LOOK_EVERY_S
     assert not house.look()
+
+
+def test_what_lies_inside_another_item_is_freed_with_it_also_among_ten_thousand():
+    """Each was once compared with all others, which took minutes for the checkpoints of a long study."""
+    inside = ["a", "a/x", "a/x/y", "a-b", "a-b/x", "b/x", "b/y"]
+    assert [str(item.path) for item in unique(Freed(Path(name), 1, "") for name in inside)] == [
+        "a",
+        "a-b",
+        "b/x",
+        "b/y",
+    ]
+    began, many = time.process_time(), [Freed(Path(f"t/{n:05}/checkpoint"), 1, "") for n in range(10_000)]
+    assert unique(many) == many
+    assert time.process_time() - began < 10
