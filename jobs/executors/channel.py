@@ -19,6 +19,7 @@ from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_FROM_NODE, BadFrame, Frame, Kind, Reader, Writer, last_line
 from fts.jobs.executors.incoming_files import BadFile, IncomingFiles
 from fts.jobs.supervisor.machine_errors import is_disk_trouble
+from fts.jobs.threads import begin
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -82,7 +83,11 @@ class Channel:
             self.writer.begin()
         self._reader = Reader(self.process.stdout.fileno(), MOST_FROM_NODE)
         self._thread = threading.Thread(target=self._read, name=f"agent {self.process.pid}", daemon=True)
-        self._thread.start()
+        try:
+            begin(self._thread)
+        except OSError:  # nobody would read what the agent sends
+            self._signal(signal.SIGKILL)
+            raise
 
     # -- receiving
 

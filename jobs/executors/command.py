@@ -26,6 +26,7 @@ from fts.jobs.executors.remote_watchdog import disk_short
 from fts.jobs.executors.slurm_look import drained, with_reason
 from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool
+from fts.jobs.threads import begin
 from fts.state import queries, transitions
 from fts.state.errors import StateError
 from fts.state.values import Node, NodeState
@@ -100,7 +101,7 @@ class CommandExecutor:
         self._drained: frozenset[str] = frozenset()  # nodes drained by the engine: running trials go on, no new ones
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._run_keeper, name="nodes", daemon=True)
-        self._keeper.start()
+        begin(self._keeper)
 
     # -- interface
 
@@ -123,9 +124,13 @@ class CommandExecutor:
         self._over.set()
         closing = [threading.Thread(target=slot.release) for slot in self.slots if slot.channel is not None]
         for each in closing:
-            each.start()
+            try:
+                begin(each)
+            except OSError:
+                each.run()
         for each in closing:
-            each.join()
+            if each.is_alive():
+                each.join()
         self._keeper.join()
         with contextlib.suppress(StateError):
             commands = (place.name for place in self.places if not place.fixed)

@@ -16,6 +16,7 @@ import pytest
 from fts.jobs.cli import main
 from fts.jobs.cli.app import entries, exists, sections
 from fts.jobs.cli.app import fts as group
+from fts.jobs.cli.errors import sentence_of
 from fts.jobs.devices import may_have_more
 from fts.state.db import Database
 from tests.cli.study import places_of
@@ -192,6 +193,17 @@ def test_a_damaged_file_is_one_sentence(fts, tmp_path: Path):
     path.write_bytes(b"no database at all" * 1000)
     said = fts("queue")
     assert said.code == 1 and said.err.count("\n") == 1 and "damaged" in said.err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough free memory"),
+        (RuntimeError("can't start new thread"), "limit of processes or memory"),
+    ],
+)
+def test_a_machine_without_room_is_no_fault_in_fts(error: Exception, words: str) -> None:
+    assert words in sentence_of(error)
 
 
 def test_debug_shows_where_an_error_comes_from(fts, db: Database, monkeypatch: pytest.MonkeyPatch):
