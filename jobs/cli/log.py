@@ -29,7 +29,9 @@ def log(words: Sequence[str]) -> int:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.write(handle, (json.dumps(found) + "\n").encode())
+            line = (json.dumps(found) + "\n").encode()
+            while line:  # on a disk with little room one call writes a part and reports no error
+                line = line[os.write(handle, line) :]
         finally:
             os.close(handle)
     except OSError as error:
