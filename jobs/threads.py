@@ -10,6 +10,17 @@ REFUSED = "no thread can be started: this user, container or machine has reached
 STARTS_S = 60.0  # on a busy machine; Python itself would wait for ever for a thread that found no memory to begin with
 
 
+def no_room(error: BaseException | None) -> str | None:
+    """Returns a sentence if an error, or one that it followed, means too little memory or too many threads."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return "this machine or container has not enough free memory for that"
+        if isinstance(error, RuntimeError) and NO_THREAD in str(error):
+            return REFUSED
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def begin(thread: threading.Thread) -> threading.Thread:
     """Starts the thread and returns it. Raises OSError if there is no room for it: then it never runs."""
     started = _Started()

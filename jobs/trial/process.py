@@ -386,7 +386,8 @@ class Throttle:
 
 def say(line: str) -> None:
     """Writes one line to the trial's log, in one write, because the trial's children write there, too."""
-    print(f"{time.strftime('%H:%M:%S')} {line}\n", end="", flush=True)
+    with naming(Path("the trial's log")):
+        print(f"{time.strftime('%H:%M:%S')} {line}\n", end="", flush=True)
 
 
 def _say_if_possible(line: str) -> None:
