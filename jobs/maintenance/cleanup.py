@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.api.spec import trial_folder
-from fts.jobs.records.exports import best_of
 from fts.jobs.supervisor import shared_checkpoints
 from fts.state.files import DRAFT, is_abandoned, link_below, remove
+from fts.state.pareto_front import best_of
 from fts.state.values import Job, Trial, TrialStatus
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fts.frozen import dataclass
 from fts.jobs.api.goals import CONSTRAINTS, INFEASIBLE, constraints_of, goals_of, several, violations
 from fts.jobs.api.spec import BadSpec
-from fts.state.values import Cause
+from fts.state.values import HUGE, Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ def goal_outcome(cell: Any, result: Mapping[str, Any], complete: bool) -> GoalOu
     every = several(cell) and not getattr(cell, "is_baseline", False)  # a baseline needs only the deciding goal
     if complete:
         metrics.setdefault(cell.metric, result.get("value"))
-        if every and (missing := _missing_goals(cell, metrics)) is not None:
+        if every and (missing := _missing_goals(cell, metrics, result.get("message"))) is not None:
             return missing
     found = _numbers(result.get(CONSTRAINTS))
     declared = constraints_of(cell)
@@ -48,7 +48,7 @@ def goal_outcome(cell: Any, result: Mapping[str, Any], complete: bool) -> GoalOu
     return GoalOutcome(facts, (INFEASIBLE,) if violated else ())
 
 
-def _missing_goals(cell: Any, metrics: Mapping[str, Any]) -> GoalOutcome | None:
+def _missing_goals(cell: Any, metrics: Mapping[str, Any], told: str | None) -> GoalOutcome | None:
     goals = goals_of(cell)
     if missing := [name for name in goals if name not in metrics]:
         reported = ", ".join(metrics)[:200]
@@ -58,7 +58,8 @@ def _missing_goals(cell: Any, metrics: Mapping[str, Any]) -> GoalOutcome | None:
             message=f"the study has the goals {expected}, the trial reported {reported} and no {absent}",
         )
     if odd := [name for name in goals if metrics[name] is None or not math.isfinite(metrics[name])]:
-        return GoalOutcome(cause=Cause.DIVERGED, message=f"{', '.join(odd)} is no finite number")
+        found = f"{', '.join(odd)} is nan, infinite or beyond {HUGE:g}; expected a finite number"
+        return GoalOutcome(cause=Cause.DIVERGED, message=told or found)
     return None
 
 

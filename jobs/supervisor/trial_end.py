@@ -120,7 +120,7 @@ def kept_attributes(attributes: Any) -> dict[str, Any]:
 
 def message_of(end: AttemptEnd) -> str:
     if end.stop_request is not None and end.stop_request.message:
-        return with_place(end.stop_request.message, end.facts.get("place"))
+        return with_place(end.stop_request.message, end.facts.get("place")) + str(end.facts.get("lost", ""))
     message = str(end.facts.get("message") or "")
     by_signal = end.how is Ended.STOPPED and end.stop_request is None and not message
     return "a signal from outside stopped the trial process" if by_signal else message
