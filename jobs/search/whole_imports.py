@@ -28,10 +28,11 @@ def whole_imports() -> Iterator[None]:
         try:
             yield
         except BaseException:
-            for name in without_package(set(sys.modules) - before):
-                if is_extension(name):
-                    _lost.add(name.partition(".")[0])
-                sys.modules.pop(name, None)
+            left = without_package(set(sys.modules) - before)
+            _lost.update(package_of(name) for name in left if is_extension(name))
+            for name in left:
+                if package_of(name) not in _lost:  # an extension module that is forgotten may crash Python at its end
+                    sys.modules.pop(name, None)
             raise
 
 
@@ -43,6 +44,10 @@ def half_imported() -> str | None:
 def without_package(new: Iterable[str]) -> list[str]:
     """Returns the modules with a package that Python has forgotten, for example optuna.storages without optuna."""
     return [name for name in new if any(parent not in sys.modules for parent in parents(name))]
+
+
+def package_of(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def parents(name: str) -> list[str]:
