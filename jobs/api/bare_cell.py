@@ -222,7 +222,7 @@ def default_of(cell: BareCell, name: str) -> Any:
 
 
 @cache
-def defaults_of(kind: type[BareCell]) -> dict[str, Any]:
+def defaults_of(kind: type[Any]) -> dict[str, Any]:
     """Returns the default of each field, in order; None if it has none."""
     found = {one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in fields(kind)}
     return {name: None if default is MISSING else default for name, default in found.items()}
