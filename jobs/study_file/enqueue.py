@@ -108,7 +108,7 @@ def enqueue_cells(
     """
     study = BareStudy(cells[0].study)
     rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
-    with transaction(db, dry_run):
+    with transaction(db, dry_run), transitions.one_undo(db):
         before = {job.id: job for job in queries.jobs(db)}
         there = by_labels(job for job in before.values() if job.study == study.name and job.kind == "cell")
         plans = [Plan(cell) if again else planned(db, cell, there.get(key_of(cell.axes), [])) for cell in cells]

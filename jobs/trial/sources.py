@@ -50,11 +50,8 @@ class Mirror:
                 self._written.add(line)
                 fresh.append(line + "\n")
         if fresh:
-            handle = open_log(self.report)
-            try:
-                os.write(handle, "".join(fresh).encode())
-            finally:
-                os.close(handle)
+            with os.fdopen(open_log(self.report), "ab") as report:  # a buffer writes the rest after a part, or raises
+                report.write("".join(fresh).encode())
         self._next = time.monotonic() + EVERY_S
 
 

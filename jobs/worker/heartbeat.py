@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 from fts.jobs.supervisor.progress_events import Note
-from fts.jobs.worker.maintenance import Maintenance
 from fts.state import queries, tickets, transitions
 from fts.state.errors import DatabaseCorrupt, DatabaseGone, NoSuchRow, StateError, WrongStatus
 from fts.state.values import WorkerOrder
@@ -53,7 +52,6 @@ class Heartbeat:
         swept = time.monotonic()
         sampled = float("-inf")
         observer = transitions.LeaseObserver(self.settings.lease_s, me=self.worker.id)
-        maintenance = Maintenance(self.db, self.worker.places)
         while not self.over.wait(self.settings.poll_s):
             try:
                 self.db.check_still_there()
@@ -75,7 +73,6 @@ class Heartbeat:
                     tickets.missing_tickets(self.db)
                 if self.worker.backoff.any_ended():
                     tickets.missing_tickets(self.db)
-                maintenance.look()
                 self.worker.disk_wait.look()
                 self.worker.release_unused()
             except (DatabaseGone, DatabaseCorrupt) as error:

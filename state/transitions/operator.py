@@ -103,7 +103,9 @@ def retry(db: Database, job_ids: Iterable[int], who: str | None = None, dry_run:
             if refusal := known.retry_refusal(again):
                 raise WrongStatus(f"job {job['id']} cannot be retried: {refusal}")
             cleared = dict.fromkeys(("cause", "message", "ended_at", "acknowledged_at", "hold_reason"))
-            words = f"retried with {_trials(_ended(job))} kept; {known.retry_words(again)}"
+            stay = _ended(job) - len(again)
+            kept = f"; {_trials(stay)} kept" if stay > 0 else ""
+            words = f"retried: {known.words_of_retry(again)}{kept}"
             return Verb.RETRIED, {"status": "queued", "idle_attempts": 0} | cleared, words
         _refuse_unless(job, done=("queued",), action="retried")
         return None

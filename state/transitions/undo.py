@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from peewee import SQL, IntegrityError
+from peewee import SQL, IntegrityError, fn
 
 from fts.state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
 from fts.state.models import ALL, EventRow, FlagRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, send_ticket
 from fts.state.transitions import specification
 from fts.state.transitions.base import (
+    MAX_CHANGE,
     Row,
     change_job,
     checked_direction,
@@ -30,6 +32,7 @@ from fts.state.transitions.base import (
     get_worker,
     numbers,
     this_person,
+    to_json,
     transaction,
 )
 from fts.state.transitions.enqueuing import checked_text
@@ -40,6 +43,8 @@ from fts.state.transitions.retrying import restore
 from fts.state.values import Change, Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fts.state.db import Database
 
 JOB_COLUMNS = {
@@ -71,6 +76,21 @@ def redo(db: Database, n: int = 1, who: str | None = None, dry_run: bool = False
         return [_revert(db, _latest_undone(db), Verb.REDONE, who or this_person(), dry_run) for _ in range(n)]
 
 
+@contextmanager
+def one_undo(db: Database) -> Iterator[None]:
+    """Makes one undo revert all changes of jobs inside the block. Call it inside a transaction."""
+    before = EventRow.select(fn.MAX(EventRow.id)).scalar(db) or 0
+    yield
+    new = EventRow.select(ALL).where(EventRow.id > before, EventRow.inverse.is_null(False)).order_by(EventRow.id.desc())
+    events = list(db.rows(new))
+    steps = [json.loads(event["inverse"]) for event in events]
+    if len(steps) < 2 or any(set(step) != {"jobs"} for step in steps):
+        return
+    whole = to_json({"jobs": [entry for step in steps for entry in step["jobs"]]}, "inverse", MAX_CHANGE)
+    EventRow.update(inverse=None).where(EventRow.id.in_([event["id"] for event in events[1:]])).execute(db)
+    EventRow.update(inverse=whole).where(EventRow.id == events[0]["id"]).execute(db)
+
+
 def _latest_undoable(db: Database) -> Row:
     open_ones = EventRow.select(ALL).where(
         SQL("inverse IS NOT NULL AND undone_by IS NULL"), EventRow.verb != Verb.UNDONE
@@ -99,7 +119,7 @@ def _revert(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) -> Ch
     what = f"'{event['message']}'"
     try:
         inverse = json.loads(event["inverse"])
-        ids = [int(entry["id"]) for entry in inverse.get("jobs", [])]
+        ids = list(dict.fromkeys(int(entry["id"]) for entry in inverse.get("jobs", [])))
         if len(ids) > 1:  # the event's message names only one of them
             what = f"the change of {numbers(ids)} ({event['verb']})"
         said, forward = _apply(db, inverse)
@@ -131,6 +151,7 @@ def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         said.append(words)
         forward.setdefault("jobs", []).append(back)
         forward["changes"].append(change)
+    forward.get("jobs", []).reverse()  # a job that was changed twice goes back in two steps, the last change first
     if "trials" in inverse:  # after the jobs: a job that has started since gives the better reason for a refusal
         forward["trials"] = restore(db, inverse["trials"])
     for entry in inverse.get("flags", []):

@@ -397,3 +397,24 @@ def test_one_undo_takes_back_what_one_command_changed_in_all_cells(tmp_path: Pat
     assert made.one(stalls) == "600.0,600.0,600.0"
     made.ok("redo")
     assert made.one(stalls) == "1200.0,1200.0,1200.0"
+
+
+def test_one_undo_takes_back_how_trials_run_and_how_many_there_are(tmp_path: Path) -> None:
+    made = toy.write(tmp_path / "study", keeps=False)
+    words = ("enqueue", "train.py:objective", "-m", "size=S,M")
+    made.ok(*words, "--trials", "3")
+    states = "SELECT group_concat(trials_wanted || ' ' || spec_md5 || ' ' || spec) FROM job"
+    before = made.one(states)
+    made.ok(*words[:3], "size=S,M,L", "--trials", "5", "--memory", "2GB")
+    after = made.one(states)
+    assert after.count("5 ") == 3 and before != after
+    made.ok("undo")
+    assert made.one(states.replace("FROM job", "FROM job WHERE id < 3")) == before
+    assert made.one("SELECT status FROM job WHERE id = 3") == "cancelled"
+    made.ok("redo")
+    assert made.one(states) == after
+    made.ok("undo")
+    assert made.one(states.replace("FROM job", "FROM job WHERE id < 3")) == before
+    assert "job 1: queued -> cancelled; job 2: queued" in made.fts("undo", "-n").out, (
+        "the next undo is of the first command"
+    )

@@ -157,7 +157,7 @@ def test_pruned_trials_are_not_called_missing(db: Database) -> None:
     transitions.finish_trial(db, claim, started(db, claim, 0), "pruned", "pruned")
     assert "2 of 3 trials will be missing" in transitions.cancel(db, [1]).message
     transitions.cancel_running(db, claim)
-    assert "retried with 1 trial kept" in transitions.retry(db, [1]).message
+    assert "retried: 2 trials to run; 1 trial kept" in transitions.retry(db, [1]).message
     assert "cancelled; 1 trial kept" in transitions.cancel(db, [1]).message
 
 
@@ -516,7 +516,7 @@ def test_a_done_job_runs_its_failed_trials_again_unless_they_are_used_up(db: Dat
         assert dump(db) == before
         return
     assert again == (1, 2)
-    assert "runs 2 trials again: t1 t2" in transitions.retry(db, [1]).message
+    assert "retried: 2 trials run again (t1 t2); 1 trial kept" in transitions.retry(db, [1]).message
     job = queries.job(db, 1)
     assert (job.status, job.trials_complete, job.trials_failed) == (JobStatus.QUEUED, 1, 0)
     assert [str(trial.status) for trial in queries.trials(db, 1)] == ["complete", "interrupted", "interrupted"]
@@ -584,6 +584,6 @@ def test_what_an_older_fts_called_done_without_a_result_is_shown_as_failed(db: D
     job = queries.job(db, 1)
     assert (job.status, job.cause, job.message) == (JobStatus.FAILED, None, "it ended without a complete trial")
     assert queries.jobs(db, ["done"]) == () and [j.id for j in queries.jobs(db, ["failed"])] == [1]
-    assert "runs 3 trials again: t0 t1 t2" in transitions.retry(db, [1]).message
+    assert "3 trials run again (t0 t1 t2)" in transitions.retry(db, [1]).message
     transitions.undo(db)
     assert db.one(JobRow.select(JobRow.status).where(JobRow.id == 1)) == {"status": "done"}
