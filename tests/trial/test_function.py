@@ -14,6 +14,7 @@ from fts.jobs.python import python
 from fts.jobs.search.sampler import PastTrial
 from fts.jobs.supervisor.attempt import MOST_IN_A_LINE, SPECIFICATION, Attempt
 from fts.jobs.supervisor.child import TrialProcess
+from fts.state.values import HUGE
 from tests.trial.harness import Record, cell_of, log_of, run_one, spec_of
 
 CHOICE = {"lr": {"kind": "choice", "choices": ["a"]}}
@@ -198,6 +199,7 @@ NUMPY = """
         trial.set_user_attr("large", np.zeros(10**6))
         trial.set_user_attr("object", object())
         trial.set_user_attr("constraint", np.array([0.5, -1]))
+        trial.set_constraint("out of reach", np.inf)
         assert isinstance(trial.user_attrs["f"], np.float32), "in the trial it is what the function set"
         return {"loss": np.float32(0.5), "acc": np.array(0.25), "n": np.int64(4), "flag": np.bool_(True)}
     """
@@ -209,7 +211,7 @@ def numbers_of_numpy(record: Record) -> None:
     single = {"f": 0.5, "i": 2, "b": True, "zero": 1.5, "one": [1.0]}
     several = {"inside": {"a": [0.25], "1": [2]}, "constraint": [0.5, -1.0]}
     assert record.end["user_attrs"] == single | several
-    assert record.end["constraints"] == {"0": 0.5, "1": -1.0}
+    assert record.end["constraints"] == {"0": 0.5, "1": -1.0, "out of reach": HUGE}, "a fact cannot express inf"
     assert record.curve == {0: 0.5, 1: 0.5}
 
 
@@ -217,6 +219,17 @@ def test_numbers_of_numpy_are_numbers_wherever_a_function_gives_one(tmp_path: Pa
     numbers_of_numpy(ran(tmp_path, NUMPY, metric="loss"))
     said = log_of(cell_of(tmp_path, NUMPY, metric="loss"))
     assert "attributes of the trial that are not recorded: 'large', 'object'; expected plain values of at most" in said
+
+
+def test_a_constraint_that_is_no_number_fails_its_trial_alone(tmp_path: Path) -> None:
+    body = """
+    def objective(trial):
+        trial.set_user_attr("constraint", float("nan"))
+        return 1.0
+    """
+    end = ran(tmp_path, body).end
+    assert (end["fact"], end["cause"]) == ("failed", "code error")
+    assert end["message"].startswith("the constraint 0 is nan, expected a number"), end
 
 
 TORCH = """
