@@ -251,7 +251,7 @@ def enqueue_cells(cells: Sequence[BareCell], *, again: bool, dry_run: bool) -> l
         rows = [study.row(cell) for cell in cells]
         before = queries.jobs(db)
         rule = transitions.SameQuestion(question_of, lambda spec: str(study.cell(spec).identity))
-        with transaction(db, dry_run):
+        with transaction(db, dry_run), transitions.one_undo(db):
             taken = [""] * len(cells) if again else take_over(db, cells, limits.typed_fields(), dry_run)
             found = transitions.enqueue(db, rows, rule=rule, again=again)
             known = queries.studies(db).get(study.name)

@@ -45,7 +45,7 @@ from fts.jobs.study_file.enqueue import take_over
 from fts.jobs.trial.running import python_values
 from fts.state import liveness, queries, transitions
 from fts.state.db import Database, open_for_person, open_for_reading
-from fts.state.pareto_front import first_of, front
+from fts.state.pareto_front import best_of
 from fts.state.transitions.base import transaction
 from fts.state.values import Job, JobStatus
 
@@ -356,7 +356,7 @@ class Study:
                         if jobs
                         else f"there is no study {self.name or 'yet'} in {self.path}; call optimize first"
                     )
-                best = first_of(front(jobs[0], queries.trials(db, jobs[0].id)))
+                best = best_of(jobs[0], queries.trials(db, jobs[0].id))
                 return in_memory(db, jobs[0]), None if best is None else best.number
         finally:
             db.close()

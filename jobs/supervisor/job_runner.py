@@ -281,7 +281,8 @@ class JobRunner:
                 if (search_number := self.history.search_number(number)) >= wanted:
                     if not runs_more(self.cell) or not self.history.search_has_ended:
                         return None
-                    one = extra_trials.next_extra_trial(self.cell, number, queries.trials(self.db, self.job.id))
+                    trials = queries.trials(self.db, self.job.id)
+                    one = extra_trials.next_extra_trial(self.job, self.cell, number, trials)
                     if one is None:
                         return None
                 elif not may_begin(search_number, begun, self.parallel):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
-from fts.state.files import atomic_write, make_folder, remove, replacing, sync_folder
+from fts.state.files import atomic_write, below, make_folder, remove, replacing, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -70,7 +70,7 @@ def read(path: Path) -> Pointer | None:
 
 def pointers(folder: Path) -> Iterator[tuple[Path, Pointer]]:
     """Yields (path, pointer) of every pointer file below a folder."""
-    for path in sorted(folder.rglob(f"*{SUFFIX}")) if folder.is_dir() else ():
+    for path in sorted(path for path in below(folder) if path.name.endswith(SUFFIX)):
         if not path.is_symlink() and (found := read(path)) is not None:
             yield path, found
 

@@ -20,7 +20,7 @@ from fts.jobs.supervisor.trial_record import CHANGED_TO, CODE_CHANGED, MOVED, OT
 from fts.jobs.trial.error_text import with_place
 from fts.state import queries, transitions
 from fts.state.errors import BadRow
-from fts.state.values import Cause, Direction, Epoch, TrialStatus
+from fts.state.values import HUGE, Cause, Direction, Epoch, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,7 +112,7 @@ def goal_outcome(cell: Any, result: Mapping[str, Any], complete: bool) -> GoalOu
     every = several(cell) and not getattr(cell, "is_baseline", False)  # a baseline needs only the deciding goal
     if complete:
         metrics.setdefault(cell.metric, result.get("value"))
-        if every and (missing := _missing_goals(cell, metrics)) is not None:
+        if every and (missing := _missing_goals(cell, metrics, result.get("message"))) is not None:
             return missing
     found = _numbers(result.get(CONSTRAINTS))
     declared = constraints_of(cell)
@@ -133,7 +133,7 @@ def goal_outcome(cell: Any, result: Mapping[str, Any], complete: bool) -> GoalOu
     return GoalOutcome(facts, (INFEASIBLE,) if violated else ())
 
 
-def _missing_goals(cell: Any, metrics: Mapping[str, Any]) -> GoalOutcome | None:
+def _missing_goals(cell: Any, metrics: Mapping[str, Any], told: str | None) -> GoalOutcome | None:
     goals = goals_of(cell)
     if missing := [name for name in goals if name not in metrics]:
         reported = ", ".join(metrics)[:200]
@@ -143,7 +143,8 @@ def _missing_goals(cell: Any, metrics: Mapping[str, Any]) -> GoalOutcome | None:
             message=f"the study has the goals {expected}, the trial reported {reported} and no {absent}",
         )
     if odd := [name for name in goals if metrics[name] is None or not math.isfinite(metrics[name])]:
-        return GoalOutcome(cause=Cause.DIVERGED, message=f"{', '.join(odd)} is no finite number")
+        found = f"{', '.join(odd)} is nan, infinite or beyond {HUGE:g}; expected a finite number"
+        return GoalOutcome(cause=Cause.DIVERGED, message=told or found)
     return None
 
 
@@ -184,7 +185,7 @@ def kept_attributes(attributes: Any) -> dict[str, Any]:
 
 def message_of(end: AttemptEnd) -> str:
     if end.stop_request is not None and end.stop_request.message:
-        return with_place(end.stop_request.message, end.facts.get("place"))
+        return with_place(end.stop_request.message, end.facts.get("place")) + str(end.facts.get("lost", ""))
     message = str(end.facts.get("message") or "")
     by_signal = end.how is Ended.STOPPED and end.stop_request is None and not message
     return "a signal from outside stopped the trial process" if by_signal else message

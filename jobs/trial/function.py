@@ -33,7 +33,7 @@ from fts.jobs.python import this_python
 from fts.jobs.search.needs import check_packages
 from fts.jobs.search.sampler import SAMPLERS
 from fts.jobs.status.formatting import in_gb
-from fts.jobs.trial import process
+from fts.jobs.trial import pools, process
 from fts.jobs.trial.cause import CODE_ERROR, OUT_OF_MEMORY, advice, cause_of
 from fts.jobs.trial.error_text import is_own, place_of, print_error, sentence_of, with_place
 from fts.jobs.trial.folders import guard
@@ -95,6 +95,7 @@ def run(spec: TrialSpec, orders: Commands) -> Iterator[dict[str, Any]]:
     log = Path(spec.log_path).absolute()
     log_to(log)
     write_stacks()
+    pools.watch()
     guard.set(Path(spec.folder).absolute(), log)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # so that its output is in the log when it is killed
@@ -425,6 +426,7 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
     """Returns the fact `result` for a return value. Raises BadObjective or BadReport if it is not a result."""
     cell = running.cell
     metrics: dict[str, float] = {}
+    given: Mapping[str, Any] = {}  # as the function returned them
     goals = tuple(goals_of(cell))
     if returned is None:
         if not running.reports:
@@ -434,24 +436,27 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
         value = main_value(metrics, cell.metric) if metrics and len(goals) > 1 else last.value
     elif isinstance(returned, dict):
         metrics = running.numbers(returned, cell.metric, *(goals if len(goals) > 1 else ()))
-        value = main_value(metrics, cell.metric)
+        value, given = main_value(metrics, cell.metric), returned
     elif isinstance(returned, list | tuple) and len(returned) != len(goals):
         raise BadObjective(wrong_number(cell, len(returned), goals))
     elif len(goals) > 1 and not (cell.is_baseline and not isinstance(returned, list | tuple)):
         if not isinstance(returned, list | tuple):
             raise BadObjective(wrong_number(cell, 1, goals))
-        pairs = zip(goals, returned, strict=True)
-        metrics = {name: number_of(one, f"{name}, which {cell.function} returned,") for name, one in pairs}
+        given = dict(zip(goals, returned, strict=True))
+        metrics = {name: number_of(one, f"{name}, which {cell.function} returned,") for name, one in given.items()}
         value = metrics[cell.metric]
     else:
         one = returned[0] if isinstance(returned, list | tuple) else returned
-        value = number_of(one, f"what {cell.function} returned")
+        value, given = number_of(one, f"what {cell.function} returned"), {cell.metric: one}
     sound = is_finite(value)
+    several = len(goals) > 1 and not cell.is_baseline
+    numbers = {name: metrics.get(name, value) for name in goals} if several else {cell.metric: value}
+    odd = [name for name, number in numbers.items() if not is_finite(number)]
     best = best_report(running)
     return {
         "value": value if sound else None,
         "reason": "finished" if sound else "diverged",
-        "message": None if sound else diverged(cell.function, value, running.where),
+        "message": diverged(running, odd[0], given.get(odd[0], value), several) if odd else None,
         "metrics": metrics,
         "epochs": len(running.reports),
         "best_epoch": best,
@@ -463,8 +468,10 @@ def result(running: RunningTrial, trial: OptunaTrial | None, returned: Any) -> d
     }
 
 
-def diverged(function: str, value: float, where: str) -> str:
-    return with_place(f"{function} returned {value}, expected a finite number, at most {HUGE:g}", where)
+def diverged(running: RunningTrial, name: str, value: Any, several: bool) -> str:
+    found = f"{name} = {float(value):g}" if several else f"{float(value):g}"
+    message = f"{running.cell.function} returned {found}, expected a finite number, at most {HUGE:g}"
+    return with_place(message, running.where)
 
 
 def wrong_number(cell: FunctionCell, returned: int, goals: tuple[str, ...]) -> str:

@@ -22,6 +22,7 @@ from fts.state.transitions.nodes import (
     ask_node,
     fenced,
     forget_nodes,
+    forget_nodes_of_worker,
     node_failed,
     node_served,
     quarantine_node,
@@ -53,7 +54,7 @@ from fts.state.transitions.trials import (
     start_trial,
     starts_over,
 )
-from fts.state.transitions.undo import redo, undo
+from fts.state.transitions.undo import one_undo, redo, undo
 from fts.state.transitions.workers import (
     LeaseObserver,
     add_sample,

@@ -55,8 +55,8 @@ def enqueue(
     to the study of daily bars: budget, horizon, task and tier are its labels, and the rest follows from them.
     Raises BadRow, naming the field. One undo reverts the whole call; without `by_a_person` it cannot be undone.
 
-    With a `rule`, a job of the same question in any status is found, and extended if it has fewer trials than the row
-    wants. `again` makes a new job anyway, unless a job with this specification waits or runs.
+    With a `rule`, else a job of the same question in any status is found, and extended if it has fewer trials than the
+    row wants. `again` makes a new job instead.
     """
     who = who or this_person()
     rows = [checked_row(spec) for spec in specs]
@@ -78,12 +78,12 @@ def enqueue(
 
 
 def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None) -> Step:
-    same = None if rule is None else same_question(db, row, rule)
-    if same is None:
-        live = JobRow.select(ALL).where(
-            JobRow.spec_md5 == row["spec_md5"], SQL("status IN ('queued', 'running', 'paused')")
-        )
-        same = db.one(live)
+    live = JobRow.select(ALL).where(
+        JobRow.spec_md5 == row["spec_md5"], SQL("status IN ('queued', 'running', 'paused')")
+    )
+    same = db.one(live)
+    if same is None and rule is not None:
+        same = same_question(db, row, rule)
     if same is None:
         return _create(db, row)
     if rule is not None and (spec := extended_spec(same, row)) is not None:

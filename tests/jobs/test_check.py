@@ -11,7 +11,7 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.check import causes, whole
-from fts.jobs.check.examine import Examined
+from fts.jobs.check.examine import Examination, Examined
 from fts.jobs.check.whole import Forecast
 from fts.jobs.settings import Places
 from fts.jobs.supervisor.template import CAN_FORK
@@ -194,6 +194,24 @@ def test_a_command_is_checked_like_a_function(tmp_path: Path) -> None:
     shown = study.ok("check", "--show", "1", *command, "--seed={seed}")
     assert shown.startswith("t0   python train.py 0.") and "--seed=" in shown
     assert [path.name for path in study.folder.iterdir()] == ["train.py"]
+
+
+@pytest.mark.parametrize(("patience_s", "told_s"), [(2.0, 2.0), (300.0, 150.0)])
+def test_the_patience_of_two_cells_is_shared_and_not_exceeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience_s: float, told_s: float
+) -> None:
+    given: list[float] = []
+
+    def run(self: Examination, patience_s: float) -> Examined:
+        given.append(patience_s)
+        return Examined(self.cell)
+
+    monkeypatch.setattr(Examination, "run", run)
+    (tmp_path / "train.py").write_text("def objective(trial, size):\n    return 1.0\n")
+    cells = functions.cells("train.py:objective", tmp_path, 3, axes={"size": ["S", "M"]})
+    machine = whole.Machine(Places(tmp_path, tmp_path), "cpu", 1, 2, None)
+    whole.check(cells, machine, patience_s, None, lambda cell, text: None, lambda found: None)
+    assert given[0] == pytest.approx(told_s, rel=0.1)
 
 
 @pytest.mark.parametrize(

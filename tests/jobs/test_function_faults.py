@@ -94,7 +94,7 @@ FAULTS = {
     "penalty": Fault(
         F + "trial.report(1e60, 1); trial.report(1e300, 2); return [1e99, 1e60, 1e308][trial.number]",
         "done finished",
-        "returned inf, expected a finite number, at most 1e+100 (penalty.py line 1)",
+        "returned 1e+308, expected a finite number, at most 1e+100 (penalty.py line 1)",
         3,
         3,
     ),

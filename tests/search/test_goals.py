@@ -155,7 +155,12 @@ def test_an_older_specification_draws_all_parameters_in_one_go_as_before() -> No
     ("told", "cause", "words"),
     [
         ({"value": 1.0, "metrics": {"loss": 1.0}}, "code error", "the trial reported loss and no size"),
-        ({"value": 1.0, "metrics": {"loss": 1.0, "size": None}}, "diverged", "size is no finite number"),
+        ({"value": 1.0, "metrics": {"loss": 1.0, "size": None}}, "diverged", "size is nan, infinite or beyond 1e+100"),
+        (
+            {"value": 1.0, "metrics": {"loss": 1.0, "size": None}, "message": "f returned size = 1e+300"},
+            "diverged",
+            "= 1e+300",
+        ),
         ({"value": 1.0, "metrics": {"loss": 1.0, "size": 2.0}}, "code error", "the constraint n <= 5 needs n"),
     ],
 )
