@@ -6,6 +6,7 @@ import copy
 import gc
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -87,6 +88,22 @@ def test_a_fork_whose_template_died_goes_on_and_its_end_is_noticed(template: Tem
         assert child.poll() is None
         child.send({"do": "quit"})
         wait_until(lambda: child.poll() is not None)
+
+
+@forks
+def test_a_template_that_is_stopped_keeps_no_worker_waiting(
+    template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody told of the end of its fork, so that the slot waited for ever, and no order ended the worker."""
+    with fork(template, tmp_path) as child:
+        child.facts(PATIENCE_S)
+        template._popen.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr("fts.jobs.supervisor.template.START_S", 0.1)
+        killed = threading.Thread(target=child.kill, daemon=True)
+        killed.start()
+        killed.join(10.0)
+        left, template._over = killed.is_alive(), True
+        assert not left and child.poll() == -9
 
 
 @forks
