@@ -6,6 +6,7 @@ import copy
 import gc
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from fts.jobs.supervisor.child import TrialProcess, environment
 from fts.jobs.supervisor.process_tree import started_at
 from fts.jobs.supervisor.template import CAN_FORK, CannotFork, KnownTrials, Template
 from fts.jobs.trial import earlier_trials
+from fts.jobs.trial import template as its_loop
 from fts.jobs.trial.optuna_trial import make_trial
 from tests.fts_process import Study
 
@@ -104,6 +106,19 @@ def test_a_template_that_is_stopped_keeps_no_worker_waiting(
         killed.join(10.0)
         left, template._over = killed.is_alive(), True
         assert not left and child.poll() == -9
+
+
+@forks
+def test_a_template_whose_worker_was_killed_with_unread_messages_leaves_without_a_traceback() -> None:
+    mine, its = socket.socketpair()
+    wake_read, wake_write = os.pipe()
+    loop = its_loop.Template(its, wake_read, wake_write)
+    loop.tell({"forked": 7})
+    mine.close()  # with a message unread: the next read fails with ECONNRESET instead of the end of file
+    assert loop.serve() is None
+    for end in (wake_read, wake_write):
+        os.close(end)
+    its.close()
 
 
 @forks
