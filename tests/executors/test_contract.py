@@ -219,6 +219,16 @@ def test_a_limit_that_follows_the_start_at_once_is_kept_there(remote: Executor) 
     assert facts_until(child, "draw")[-1]["n"] == slot._hard + NOT_RESIDENT
 
 
+def test_a_process_that_takes_longer_to_start_than_a_lease_costs_no_node(remote: Executor, tmp_path: Path) -> None:
+    """The modules that it imports may be on a cold network disk. This template takes long, and then cannot fork."""
+    slow = "import sys, time\nif '--facts-fd' not in sys.argv: time.sleep(4); sys.exit()\n"
+    slot, found = remote.slots[0], Program(("-S", "-c", slow + PRELUDE + ECHO), forks_for=str(tmp_path))
+    assert remote.place(0, Want(), lambda: False, lambda _: None)
+    child = slot.child(found, 1)
+    wait_until(lambda: child.poll() is not None or child.facts(0.1))
+    assert child.exit() is None
+
+
 AFTER = (
     "say(fact='ready')\nfor line in sys.stdin:\n    spec = json.loads(line)['spec']\n"
     "    log = open(spec['log_path'], 'a')\n    say(fact='result')\n"
