@@ -449,6 +449,29 @@ def test_what_ends_all_agents_of_a_node_at_once_is_one_loss(tmp_path: Path) -> N
         executor.close()
 
 
+def test_a_link_that_breaks_again_and_again_quarantines_no_node_that_makes_progress(tmp_path: Path) -> None:
+    """Each trial brings a checkpoint home before it breaks; then the machine is down, and comes back."""
+    executor = nodes_of(tmp_path, "a:1")
+    slot = executor.slots[0]
+    try:
+        for _ in range(3):
+            assert executor.place(0, Want(), lambda: False, lambda _: None)
+            child = slot.child(program("say(fact='checkpoint')\ntime.sleep(60)"), 1)
+            facts_until(child, "checkpoint")
+            slot.channel.process.kill()  # type: ignore[attr-defined]
+            executor.lost(slot, ended(child).kind, "its connection ended")  # type: ignore[attr-defined]
+            assert [(node.losses, node.state) for node in executor.nodes()] == [(1, NodeState.LOST)]
+        (tmp_path / "fail-a").touch()
+        assert not executor.place(0, Want(), lambda: executor.nodes()[0].failures > 2, lambda _: None)
+        assert executor.nodes()[0].state is NodeState.LOST
+        events = queries.events(executor.db)  # type: ignore[attr-defined]
+        assert ["no route" in one.message for one in events].count(True) == 1, "not each minute"
+        (tmp_path / "fail-a").unlink()
+        assert executor.place(0, Want(), lambda: False, lambda _: None)
+    finally:
+        executor.close()
+
+
 def test_heartbeats_wait_for_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is busy, or that cannot be read, would cost every trial its node."""
     began, goes_on, beats = threading.Event(), threading.Event(), [0]
