@@ -57,6 +57,7 @@ class NodeTrial:
         self._early: list[str] | None = None  # STOP frames for a process that is still being started; None: no start
         self._lock = threading.Lock()  # protects _early: one thread receives frames, another starts the process
         self._read_by = float("inf")  # monotonic
+        self._oom_kills = 0  # of the machine before the process was started
         self._asked_to_end = False  # it was asked to end: not the node's fault if it never becomes ready
         self._over = False  # the trial has failed because of its files: later facts are ignored
 
@@ -73,7 +74,7 @@ class NodeTrial:
         self.watchdog = Watchdog(child, MemoryLimits(**meta["limits"]), self.sensors, self.guard, pace=pace)
         self.watchdog.memory.start()
         keep_within(child, self.watchdog.limits)
-        self._read_by, self._asked_to_end = float("inf"), False
+        self._read_by, self._asked_to_end, self._oom_kills = float("inf"), False, child.oom_kills()
         with self._lock:
             self.child = child
             early, self._early = self._early or [], None
@@ -262,7 +263,7 @@ class NodeTrial:
             "code": child.poll(),
             "whose": kind,
             "said": said,
-            "oom_kills": child.oom_kills(),
+            "oom_kills": child.oom_kills() - self._oom_kills,
         }
         return report | self.vitals()
 

@@ -181,7 +181,7 @@ class RemoteProcess:
         return {"kept_at": str(self._shared_folder)} if shared_checkpoints.bytes_of(self._home) else {}
 
     def oom_kills(self) -> int:
-        """Returns the count reported at its end, 0 before; only the difference matters."""
+        """Returns how many there were on its node while it ran, known at its end; 0 before."""
         return self._oom_kills
 
     # -- life

@@ -219,6 +219,21 @@ def test_a_limit_that_follows_the_start_at_once_is_kept_there(remote: Executor) 
     assert facts_until(child, "draw")[-1]["n"] == slot._hard + NOT_RESIDENT
 
 
+def test_an_earlier_victim_of_the_oom_killer_explains_no_later_kill(tmp_path: Path) -> None:
+    """The kernel counts since the machine was started."""
+    (tmp_path / "sitecustomize.py").write_text("import fts.jobs.supervisor.child as c\nc.count_oom_kills = lambda: 3\n")
+    where = Where("command", f"env PYTHONPATH={tmp_path} {{agent}}")
+    places = Places(tmp_path / "outputs" / "fts.db", tmp_path / "data")
+    with (
+        closing(detect.from_env(tmp_path, {"FTS_SENSORS": "none"})) as sensors,
+        closing(open_database(places.db)) as db,
+        closing(executor_of(places, WorkerSettings(where=where, stop_grace_s=1.0), db, sensors)) as executor,
+    ):
+        _, child = placed(executor, "say(fact='ready', pid=os.getpid())\ntime.sleep(60)")
+        os.kill(facts_until(child, "ready")[-1]["pid"], signal.SIGKILL)
+        assert ended(child).code == -signal.SIGKILL and child.oom_kills() == 0
+
+
 def test_a_process_that_takes_longer_to_start_than_a_lease_costs_no_node(remote: Executor, tmp_path: Path) -> None:
     """The modules that it imports may be on a cold network disk. This template takes long, and then cannot fork."""
     slow = "import sys, time\nif '--facts-fd' not in sys.argv: time.sleep(4); sys.exit()\n"
