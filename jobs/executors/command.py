@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fts.jobs.executors.base import ExitKind, Room, Want
+from fts.jobs.executors.base import ExitKind, Want
 from fts.jobs.executors.channel import Channel
 from fts.jobs.executors.code import send_code
 from fts.jobs.executors.data import DataSums
@@ -111,17 +111,9 @@ class CommandExecutor:
     def nodes(self) -> tuple[Node, ...]:
         return queries.nodes(self.db)
 
-    def room(self, slot: int) -> Room:
-        one = self.slots[slot]
-        reading = one.sensors.read()
-        return Room(reading.total, reading.available, one.room.gpus)
-
     def held(self, node: str) -> int:
         """Returns the bytes that the trials on that node use, as last reported."""
         return sum(one.rss() for one in self.slots if one.node == node)
-
-    def drain(self, node: str) -> None:
-        transitions.ask_node(self.db, node, "drain", self.who)
 
     def close(self) -> None:
         self._over.set()

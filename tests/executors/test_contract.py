@@ -186,9 +186,9 @@ def test_one_that_does_not_read_its_orders_gets_the_signal_early(executor: Execu
 
 
 def test_memory_can_be_planned_with_on_its_node(executor: Executor) -> None:
-    placed(executor, ECHO)
-    room = executor.room(0)
-    assert room.total is not None and room.available is not None and room.total >= room.available > 0
+    slot, _ = placed(executor, ECHO)
+    found = slot.sensors.read()
+    assert found.total is not None and found.available is not None and found.total >= found.available > 0
 
 
 def test_one_that_dies_before_it_is_ready_is_the_fault_of_a_node(executor: Executor) -> None:
