@@ -236,6 +236,7 @@ class NodeTrial:
         if watchdog is None or child is None:
             return {}
         return {
+            "token": None if self.attempt is None else self.attempt.token,
             "peak": watchdog.memory.peak,
             "tree": watchdog.latest.tree_bytes if watchdog.latest is not None else 0,
             "step_s": watchdog.pace.latest_step_s,

@@ -126,7 +126,7 @@ class RemoteProcess:
                 self.decisions.append(item)
             else:
                 self._exit, self._oom_kills = item.exit, item.oom_kills
-                self.channel.vitals |= item.vitals
+                self.channel.vitals = self.channel.vitals | item.vitals  # a new one: other threads read the old one
         self._write_log(printed)
         if not facts and (trouble := self.channel.disk_error) is not None:
             raise trouble

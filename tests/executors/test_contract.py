@@ -716,6 +716,23 @@ def test_an_order_ends_the_way_of_a_data_set_to_its_node(looks: int, tmp_path: P
         assert not any(node.losses for node in executor.nodes())
 
 
+def test_vitals_of_an_earlier_trial_are_not_those_of_the_next(tmp_path: Path) -> None:
+    """They were on their way; with the time that the earlier one has worked, the next would be over its limit."""
+    vitals = "{'token': %s, 'tree': 1, 'peak': 5, 'worked_s': 7200.0, 'guard': 'normal'}"
+    live = "writer.send(Kind.FACT, {'process': 1, 'token': token, 'fact': {'fact': 'live'}})"
+    body = f"writer.send(Kind.VITALS, {vitals % repr('1-dead')}); {live}; frame = reader.next();"
+    body += f"writer.send(Kind.VITALS, {vitals % 'token'}); {live}"
+
+    def look(child: Placed, home: Path) -> None:
+        watchdog = child.slot._watchdog  # type: ignore[attr-defined]
+        for worked_s in (0.0, 7200.0):
+            facts_until(child, "live")
+            assert watchdog.worked_s == worked_s and child.channel.vitals["guard"] == "normal"  # type: ignore[attr-defined]
+            child.send({})
+
+    faked(tmp_path, body, look)
+
+
 def test_frames_of_a_superseded_attempt_change_nothing(tmp_path: Path) -> None:
     late = json.dumps({"token": "1-dead", "name": "x", "size": 1, "md5": MD5_OF_A})
     body = (
