@@ -49,7 +49,7 @@ def of_file(path: Path) -> Iterator[Sentence]:
         if spoken and isinstance(node, ast.Constant | ast.JoinedStr):
             written = text_of(node)
             text = " ".join(written.split())
-            if " " in text and any(letter.isalpha() for letter in text) and not is_code(text):
+            if " " in text and ("{}" in text or any(letter.isalpha() for letter in text)) and not is_code(text):
                 yield Sentence(file, node.lineno, text, written)
             continue
         if isinstance(node, ast.FunctionDef) and is_command(node) and (help_text := ast.get_docstring(node)):

@@ -23,7 +23,7 @@ from fts.jobs.api.study import Metric, Program, Resources, Study
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LIKE_A_NUMBER = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+")  # a cell named 3 would be mistaken for job 3
+NO_NAME = re.compile(r"[#\d.,+-]+|[\d.+-]+e[\d+-]+|-.*")  # job 3 has the name 3, and -n is an option
 OWN_NAMES = ("seed", "number", "folder", "device", "threads", "shrink")  # a function may have arguments of these names
 SHRINK = "shrink"  # a value of on_oom; as a key of a recipe: how often the trial was asked to use less memory
 MOST_SHRINKS = 6  # divides the micro-batch by 64
@@ -85,9 +85,7 @@ class FunctionStudy(Study):
         return super().row(cell) | {"trials_wanted": cell.wanted}
 
     def title(self, cell: Any) -> str:
-        name = "/".join(str(value) for value in cell.axes.values()) or cell.study
-        first = next(iter(cell.axes), None)
-        return f"{first}={name}" if first is not None and LIKE_A_NUMBER.fullmatch(name) else name
+        return title_of(cell.axes, cell.study)
 
     def program(self, cell: Any) -> Program:
         """Returns a program of which one process runs one trial, so that no trial sees what an earlier one left behind.
@@ -117,6 +115,13 @@ class FunctionStudy(Study):
 
     def batch(self, cell: Any, recipe: Mapping[str, Any]) -> str:
         return f"1/{2 ** shrinks(recipe)}"
+
+
+def title_of(axes: Mapping[str, Any], study: str) -> str:
+    """Returns the name of a cell that people see and type; with its first axis if it looks like a number or option."""
+    name = "/".join(str(value) for value in axes.values()) or study
+    first = next(iter(axes), None)
+    return f"{first}={name}" if first is not None and NO_NAME.fullmatch(name) else name
 
 
 def shrinks(recipe: Mapping[str, Any] | None) -> int:
@@ -161,6 +166,20 @@ def main_blocks(code: bytes) -> list[ast.If]:
     except (SyntaxError, ValueError):
         return []
     return [node for node in body if isinstance(node, ast.If) and _compares_name_with_main(node.test)]
+
+
+def made_in_main_block(code: bytes, name: str) -> int | None:
+    """Returns the line of a main block that gives this name a value, which a trial does not run; None: none does."""
+    for block in main_blocks(code):
+        for node in ast.walk(block):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name:
+                return node.lineno
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+                return node.lineno
+            names = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if any((one.asname or one.name.partition(".")[0]) == name for one in names):
+                return int(node.lineno)  # type: ignore[attr-defined]  # it is an import
+    return None
 
 
 def _compares_name_with_main(test: ast.expr) -> bool:

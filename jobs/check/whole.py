@@ -112,6 +112,7 @@ def check(
 ) -> Checked:
     """Examines the cells one after another; calls `found` with each result."""
     until, longest = time.monotonic() + patience_s, LEAST_CELL_S
+    least_s = min(LEAST_CELL_S, patience_s)
     checked = Checked()
     with tempfile.TemporaryDirectory(prefix="fts-check-", ignore_cleanup_errors=True) as folder:
         for index, cell in enumerate(cells):
@@ -124,7 +125,7 @@ def check(
                 partial(stage, cell, machine), cell, root, reports, machine.places.outputs, partial(tell, cell)
             )
             began = time.monotonic()
-            examined = examination.run(max(LEAST_CELL_S, left / (len(cells) - index)))
+            examined = examination.run(max(least_s, left / (len(cells) - index)))
             took = SLACK * (time.monotonic() - began)
             longest = took if not index else max(longest, took)
             checked.cells.append(examined)

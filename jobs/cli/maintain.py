@@ -20,9 +20,9 @@ from fts.jobs.cli.work import MEMORY_LIMIT, executor_options, where_of
 from fts.jobs.settings import BadSetting, Where, worker_settings
 from fts.jobs.status import formatting
 from fts.state.cursors import Connection
-from fts.state.db import open_database
+from fts.state.db import is_small, open_database, open_for_reading
 from fts.state.disk import reading_uri
-from fts.state.errors import WrongStatus
+from fts.state.errors import DatabaseCorrupt, StateError, WrongStatus
 from fts.state.files import csv_cell, is_file
 from fts.state.location import require_study
 from fts.state.translation import translate
@@ -72,6 +72,12 @@ def query(sql: str, as_csv: bool, limit: int, as_json: bool) -> None:
     if not sql.strip():
         raise click.UsageError("the query is empty")
     columns, rows = run_query(existing(), sql, limit)
+    _print(columns, rows, as_csv, as_json)
+    if (damage := damage_of(here().db)) is not None:  # said after the answer: it may be what is left of the study
+        raise damage
+
+
+def _print(columns: list[str], rows: list[tuple[Any, ...]], as_csv: bool, as_json: bool) -> None:
     if as_json:
         return emit_json("rows", [dict(zip(columns, row, strict=True)) for row in rows])
     if as_csv:
@@ -92,13 +98,28 @@ def shell() -> None:
     program = shutil.which("sqlite3")
     if program is None:
         raise NothingThere('the program sqlite3 is not installed; `fts db query "select ..."` works without it')
-    os.execv(program, [program, "-readonly", "-header", "-column", str(existing())])
+    database = existing()
+    if (damage := damage_of(database)) is not None:
+        say(str(damage))
+    os.execv(program, [program, "-readonly", "-header", "-column", str(database)])
 
 
 def existing() -> Path:
     """Returns the path of this command's database. Raises NoDatabase when there is none."""
     require_study(here().db)
     return here().db
+
+
+def damage_of(database: Path) -> DatabaseCorrupt | None:
+    """Returns the damage that the check of every reader finds in a small file."""
+    if is_small(database):
+        try:
+            open_for_reading(database).close()
+        except DatabaseCorrupt as damage:
+            return damage
+        except StateError:  # such as an older schema: it can be queried
+            pass
+    return None
 
 
 def run_query(database: Path, sql: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -19,7 +19,7 @@ from fts.jobs.cli.show import reading
 from fts.jobs.status import formatting
 from fts.state import queries
 from fts.state.errors import WrongStatus
-from fts.state.files import open_log
+from fts.state.files import open_log, remove
 from fts.state.slot_lock import try_lock
 
 if TYPE_CHECKING:
@@ -134,12 +134,30 @@ def _run(
 
 @contextmanager
 def _alone(kind: str, place: str) -> Iterator[None]:
-    """Locks the mirror of this study at this place. Raises WrongStatus if another process writes it."""
+    """Locks the mirror of this study at this place. Raises WrongStatus if another process writes it.
+
+    Removes a new lock file if the target refuses.
+    """
     name = hashlib.md5(place.encode(errors="replace"), usedforsecurity=False).hexdigest()[:8]
-    handle = open_log(here().outputs / f"mirror-{kind}-{name}.lock", here().outputs)
-    try:
-        if not try_lock(handle, tries=5):
-            raise WrongStatus(f"another process mirrors this study to {place}: it is up to date while that one runs")
-        yield
-    finally:
-        os.close(handle)
+    from fts.jobs.mirrors.follow import CannotMirror  # here: as in _run
+
+    lock = here().outputs / f"mirror-{kind}-{name}.lock"
+    while True:
+        is_new = not lock.exists()
+        handle = open_log(lock, here().outputs)
+        try:
+            if not try_lock(handle, tries=5):
+                raise WrongStatus(
+                    f"another process mirrors this study to {place}: it is up to date while that one runs"
+                )
+            if not lock.exists() or not os.path.samestat(lock.stat(), os.fstat(handle)):
+                continue  # its process was refused, and has removed it
+            try:
+                yield
+                return
+            except CannotMirror:
+                if is_new:
+                    remove(lock, here().outputs)
+                raise
+        finally:
+            os.close(handle)

@@ -20,6 +20,7 @@ from fts.jobs.executors.frames import MOST_FROM_NODE, BadFrame, Frame, Kind, Rea
 from fts.jobs.executors.incoming_files import BadFile, IncomingFiles
 from fts.jobs.executors.remote_watchdog import checked_vitals, decision_of, exit_of, of_machine
 from fts.jobs.supervisor.machine_errors import is_disk_trouble
+from fts.jobs.threads import begin
 from fts.state.files import open_log
 
 if TYPE_CHECKING:
@@ -89,7 +90,11 @@ class Channel:
             self.writer.begin()
         self._reader = Reader(self.process.stdout.fileno(), MOST_FROM_NODE)
         self._thread = threading.Thread(target=self._read, name=f"agent {self.process.pid}", daemon=True)
-        self._thread.start()
+        try:
+            begin(self._thread)
+        except OSError:  # nobody would read what the agent sends
+            self._signal(signal.SIGKILL)
+            raise
 
     # -- receiving
 

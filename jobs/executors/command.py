@@ -28,6 +28,7 @@ from fts.jobs.executors.slurm_look import drained, with_reason
 from fts.jobs.status.formatting import count
 from fts.jobs.supervisor.memory_pool import MemoryPool
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
+from fts.jobs.threads import begin
 from fts.state import queries, transitions
 from fts.state.errors import StateError
 from fts.state.values import Node, NodeState
@@ -104,7 +105,7 @@ class CommandExecutor:
         self._over = threading.Event()
         self._keepers = [threading.Thread(target=work, daemon=True) for work in (self._keep_beating, self._keep_rows)]
         for each in self._keepers:
-            each.start()
+            begin(each)
 
     # -- interface
 
@@ -119,9 +120,13 @@ class CommandExecutor:
         self._over.set()
         closing = [threading.Thread(target=slot.release) for slot in self.slots if slot.channel is not None]
         for each in closing:
-            each.start()
+            try:
+                begin(each)
+            except OSError:
+                each.run()
         for each in closing:
-            each.join()
+            if each.is_alive():
+                each.join()
         for each in self._keepers:
             each.join()
         with contextlib.suppress(StateError):

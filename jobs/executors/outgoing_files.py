@@ -6,6 +6,7 @@ should) does no harm. If a checkpoint was written to while it was read, the rece
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from fts.frozen import dataclass
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.incoming_files import MOST_BYTES, MOST_FILES, BadFile, checked_name
 from fts.jobs.supervisor import shared_checkpoints
+from fts.state.files import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +28,7 @@ OF_CHECKPOINTS = "checkpoint/"
 PART = 1 << 18  # bytes of a file in one frame: on a slow link an order waits for one frame at most
 LEAST_AWAY = 1 << 20  # bytes; smaller files are always sent
 KEEPS = ("artifacts/", "predictions.npz")  # files that a trial keeps but does not need to resume
+LEFT_OUT = (*ABSENT, PermissionError)  # of a file: the trial has just removed or locked it
 NOT_SENT = ("specification.json",)  # used on this machine only
 
 
@@ -129,13 +132,16 @@ class CheckpointStore:
 
 
 def scan(folder: Path) -> dict[str, State]:
-    """Returns all regular files by relative name, without hidden files and links."""
+    """Returns all regular files by relative name, without hidden files, links, and what this user may not read.
+
+    Raises OSError if a folder cannot be read now: its files would look as if the trial had removed them.
+    """
     found: dict[str, State] = {}
 
     def look(path: str, prefix: str) -> None:
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-        except OSError:
+        except LEFT_OUT:
             return
         for entry in entries:
             if entry.name.startswith(".") or entry.is_symlink() or (not prefix and entry.name in NOT_SENT):
@@ -146,7 +152,7 @@ def scan(folder: Path) -> dict[str, State]:
                 elif entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)
                     found[f"{prefix}{entry.name}"] = State(status.st_ino, status.st_size, status.st_mtime_ns)
-            except OSError:
+            except LEFT_OUT:
                 continue
 
     look(str(folder), "")
@@ -173,8 +179,12 @@ def state_of(fd: int) -> State:
 def open_plain(path: Path) -> int | None:
     try:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+    except LEFT_OUT:
         return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket took its place
+            return None
+        raise
 
 
 def send_file(

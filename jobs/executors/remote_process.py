@@ -21,7 +21,7 @@ from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.child import ChildGone
 from fts.jobs.supervisor.template import KnownTrials
 from fts.jobs.watchdog.policy import Decision
-from fts.state.files import open_log
+from fts.state.files import open_log, write_all
 
 if TYPE_CHECKING:
     import psutil
@@ -150,7 +150,7 @@ class RemoteProcess:
             handle = open_log(self._log, self._log.parent.parent)
             try:
                 for body in printed:
-                    os.write(handle, body)
+                    write_all(handle, body)
             finally:
                 os.close(handle)
         printed.clear()

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from fts.frozen import dataclass
 from fts.jobs.api.spec import trial_folder
-from fts.jobs.records.exports import best_of
 from fts.jobs.supervisor import shared_checkpoints
 from fts.state.files import DRAFT, below, is_abandoned, link_below, remove
+from fts.state.pareto_front import best_of
 from fts.state.values import Job, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ DRAFTS = (".writing-*", ".deleting-*", ".*.part")  # left by an interrupted writ
 # names of our drafts (older versions used a process id); a download in progress has another name
 OF_OURS = re.compile(r"\..*\.([0-9]+|[0-9a-f]{12})\.part")
 # left by a backup that was killed; each as large as the database
-HALF_COPIES = ("fts-*.part", "fts-*.part-journal", ".fts-*.part", ".fts-*.part-journal")
+HALF_COPIES = tuple(f"{dot}fts-*.part{end}" for dot in ("", ".") for end in ("", "-journal", "-wal", "-shm"))
 OLD_S = 3600.0  # a younger draft may be a write in progress
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FILE = "events.out.tfevents.fts"
 MARK = "fts-mirror.json"
+OWN = "tensorboard"
 EXACT = 2**53  # a larger integer would lose digits as a double
 SESSION = "_hparams_/session_start_info"
 SESSION_END = "_hparams_/session_end_info"
@@ -42,6 +43,7 @@ class TensorBoard:
         self.folder = folder
 
     def begin(self, cells: Sequence[Cell]) -> None:
+        refuse_other_files(self.folder)
         for name, born in {cell.study: cell.born for cell in cells}.items():
             claim(self.folder / name, born)
 
@@ -64,6 +66,25 @@ class TensorBoard:
 
     def _folder_of(self, cell: Cell) -> Path:
         return self.folder / cell.study / cell.name
+
+
+def refuse_other_files(folder: Path) -> None:
+    """Raises CannotMirror if files lie in the folder that TensorBoard does not read, unless a mirror is in it.
+
+    TensorBoard would search all of it for event files, and the folders of the studies would lie among the files.
+    """
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    if any((path / MARK).exists() for path in there):
+        return
+    other = next((path.name for path in there if path.is_file() and not is_known(path.name)), None)
+    if other is not None:
+        raise CannotMirror(
+            f"{folder} holds other files, such as {other}: name a folder of its own, such as {folder / OWN}"
+        )
+
+
+def is_known(name: str) -> bool:
+    return name.startswith(".") or "tfevents" in name
 
 
 def claim(folder: Path, born: float) -> None:

@@ -157,7 +157,12 @@ def _resumed(facts: _Facts) -> str:
 
 
 def _retried(facts: _Facts) -> str:
-    """Formats `retried with 4 trials kept; runs 1 trial again: t3`; gives the second half a subject."""
+    """Formats `retried: 2 trials to run; 4 trials kept`.
+
+    Until 0.1.0 it was `retried with 4 trials kept; runs 1 trial again: t3`, whose second half gets a subject.
+    """
+    if facts.rest.startswith("retried: "):
+        return f"{facts.who} retried {facts.name}; {facts.rest.removeprefix('retried: ')}"
     kept, _, then = facts.rest.removeprefix("retried ").replace(": ", ", ").partition("; ")
     return f"{facts.who} retried {facts.name} {kept}" + (f"; this {then}" if then else "")
 

@@ -228,7 +228,7 @@ def _finish_spans(glance: Glance, eta: Forecast) -> list[Span]:
     record = eta.record if glance.has_worker else "if a worker starts now"
     said = (_moment(eta.finish_rounded, glance.now), "strong")
     interval = f"{low} … {high}" if low != high else "within the same minute"
-    return [("finish ", "dim"), said, (f"  (80%: {interval};  {record})", "dim")]
+    return [("finish ", "dim"), said, (f"  (80%: {interval}; {record})", "dim")]
 
 
 def _unseen(glance: Glance) -> str:

@@ -72,8 +72,6 @@ def values_of(every: Sequence[Labels]) -> dict[str, list[Any]]:
 
 def title_of(study: BareStudy, labels: Labels) -> str:
     """Returns the title of a cell, as in `fts status`."""
-    from fts.jobs.api.function import LIKE_A_NUMBER  # here: only this function needs it
+    from fts.jobs.api import function  # here: only this function needs it
 
-    name = "/".join(str(value) for value in labels.values()) or study.name
-    first = next(iter(labels), None)
-    return f"{first}={name}" if first is not None and LIKE_A_NUMBER.fullmatch(name) else name
+    return function.title_of(labels, study.name)

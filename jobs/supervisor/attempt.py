@@ -21,7 +21,16 @@ from fts.frozen import dataclass
 from fts.jobs.api.protocol import STOPPED
 from fts.jobs.executors.base import ExitKind
 from fts.jobs.supervisor.child import PATIENCE, ChildError, ChildGone
-from fts.jobs.trial.death import STACKS, cause_of_death, exit_sentence, last_printed, log_tail, size_of, split_stacks
+from fts.jobs.trial.death import (
+    STACKS,
+    cause_of_death,
+    exit_sentence,
+    last_printed,
+    log_tail,
+    lost_process,
+    size_of,
+    split_stacks,
+)
 from fts.jobs.trial.error_text import with_place
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from fts.state.files import atomic_write, make_folder
@@ -202,12 +211,13 @@ class Attempt:
     def _explain_death(self, code: int | None) -> AttemptEnd:
         """Explains a process that ended with this exit code: cause, message, place. None: by a SIGTERM to itself."""
         oom_kills = self.child.oom_kills() - self._oom_kills
-        output, place = split_stacks(log_tail(self._logs, STACKS), self._code)
+        tail = log_tail(self._logs, STACKS)
+        (output, place), lost = split_stacks(tail, self._code), lost_process(tail)
         last = last_printed(output)[:300]
         last = "" if OUR_LINE.match(last) else last
         cause, message = cause_of_death(code, oom_kills, self.child.was_ready, output), exit_sentence(code, oom_kills)
         if self._ignored_stop:
-            message = f"the trial did not stop within {self.grace_s:g} s and was killed"
+            message = f"the trial did not stop within {self.grace_s:g} s and was killed{lost}"
         elif (end := self._announced_end) is not None and (
             code is None or code >= 0 or code == -(end.get("signal") or 0)
         ):
@@ -218,6 +228,7 @@ class Attempt:
             place = f"its last line of output: {last}"  # for a command nothing else shows where it was
         message = with_place(message, place) + (f": {last}" if last and self._stop_request is None else "")
         facts = {"message": message, "code": code, "cause": cause.value, "place": place, "killed": self._ignored_stop}
+        facts["lost"] = lost
         return AttemptEnd(Ended.DIED, facts, self._stop_request)
 
     def _check_stop(self) -> None:

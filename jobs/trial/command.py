@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import resource
@@ -47,7 +48,8 @@ from fts.jobs.trial.process import Commands, Throttle, log_to, say
 from fts.jobs.trial.reports import Lines, Report, Reports, Window
 from fts.jobs.trial.running import is_finite
 from fts.jobs.trial.sources import Mirror, source_of
-from fts.state.files import atomic_write, below, make_folder, open_log
+from fts.state.files import ABSENT, atomic_write, below, make_folder, naming, open_log
+from fts.state.values import HUGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,9 +125,10 @@ class CommandTrial:
     def _windows(self) -> dict[str, list[Window]]:
         """Reads the windows of earlier attempts on the log and the report from the trial's folder."""
         try:
-            kept = json.loads((self.folder / ATTEMPTS).read_text())
+            with naming(self.folder / ATTEMPTS):
+                kept = json.loads((self.folder / ATTEMPTS).read_text())
             return {name: [Window(*pair) for pair in kept[name]] for name in ("log", "report")}
-        except (OSError, ValueError, LookupError, TypeError):
+        except (*ABSENT, ValueError, LookupError, TypeError):
             return {"log": [], "report": []}
 
     def _open_windows(self) -> None:
@@ -203,6 +206,9 @@ class CommandTrial:
                     group.ask_to_stop()
                 if self.stop_sent and self.orders.supervisor_died and kill_by == float("inf"):
                     kill_by = time.monotonic() + self.cell.grace_s  # a living supervisor does this itself
+                late = self.orders.leaving or time.monotonic() > kill_by - self.cell.grace_s / 4
+                if self.stop_sent and not group.all_asked and (late or group.rest_is_due()):
+                    group.ask_all()
                 if time.monotonic() > kill_by:
                     group.kill()
                 time.sleep(POLL_S)
@@ -303,12 +309,13 @@ class CommandTrial:
             return {"fact": "failed", "cause": CODE_ERROR, "message": self._without_metric()}
         decides = best if self.cell.best and best is not None else reports[-1]
         sound = is_finite(decides.value)
+        size = f"infinite or beyond {HUGE:g}" if math.isinf(decides.value) else decides.value
         say(f"ended with {self.cell.metric} {decides.value:g}")
         return {
             "fact": "result",
             "value": decides.value if sound else None,
             "reason": "finished" if sound else "diverged",
-            "message": None if sound else f"{self.cell.metric} is {decides.value}, expected a finite number",
+            "message": None if sound else f"{self.cell.metric} is {size}, expected a finite number",
             "metrics": decides.metrics,
             "epochs": self.reports.count,
             "best_epoch": None if best is None else best.step,

@@ -29,6 +29,7 @@ REPORT = re.compile(rf"(?:^Fatal Python error: .*\n\n)?(?:{THREAD}(?:^  .*\n)+\n
 FRAME = re.compile(r'^  File "(.+)", line (\d+)(?:,? in |$)', re.MULTILINE)
 SENT = re.compile(r".*/fts-agent-[^/]+/code/[0-9a-f]{32}/(?!.*site-packages)")  # the user's code on a node
 ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # a non-ASCII character in the stacks
+LOST = re.compile(r"^[\d:]{8} (process \d+ of a multiprocessing\.Pool ended .*)$", re.MULTILINE)  # see pools.py
 # Signals that a process causes itself. Any other signal came from outside.
 OF_ITS_OWN = {
     getattr(signal, name)
@@ -65,6 +66,12 @@ def split_stacks(output: str, folder: Path | None) -> tuple[str, str | None]:
     threads = re.split(f"(?m)(?={THREAD})", reports[-1][0])[::-1]  # the main thread is the last in the report
     threads.sort(key=lambda one: one.startswith("Thread"))  # the current thread first, then the main one
     return output[: reports[-1].start()].strip()[-LAST_WORDS:], own_line(FRAME.findall("".join(threads)), folder)
+
+
+def lost_process(output: str) -> str:
+    """Returns the log's sentence about a process that a Pool of the trial has lost, as the end of a sentence."""
+    found = LOST.search(output)
+    return "" if found is None else f"; {found[1]}"
 
 
 def exception_line(output: str, folder: Path) -> str | None:

@@ -17,9 +17,10 @@ from fts.state.files.folders import (
     remove,
     sync_file,
     sync_folder,
+    write_all,
 )
 from fts.state.files.home import NOWHERE, expanded, home
-from fts.state.files.reasons import DRAFT, CannotWrite, capacity, no_space, reason_of, room, size
+from fts.state.files.reasons import ABSENT, DRAFT, CannotWrite, capacity, naming, no_space, reason_of, room, size
 from fts.state.files.writing import (
     atomic_write,
     cannot_take,

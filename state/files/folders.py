@@ -122,6 +122,12 @@ def open_log(path: Path, root: Path | None = None) -> int:
     return handle
 
 
+def write_all(handle: int, content: bytes) -> None:
+    """Writes all bytes: on a disk with little room one call writes a part of them and reports no error."""
+    while content:
+        content = content[os.write(handle, content) :]
+
+
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 

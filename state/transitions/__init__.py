@@ -54,7 +54,7 @@ from fts.state.transitions.trials import (
     start_trial,
     starts_over,
 )
-from fts.state.transitions.undo import redo, undo
+from fts.state.transitions.undo import one_undo, redo, undo
 from fts.state.transitions.workers import (
     LeaseObserver,
     add_sample,

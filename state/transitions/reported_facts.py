@@ -11,8 +11,8 @@ from fts.state.rows import to_object
 from fts.state.transitions.base import Row, checked_int, finite, short, to_json
 from fts.state.values import bounded
 
-MAX_FACTS = 64_000  # characters of JSON for the facts without a column
-MAX_METRICS = 16_000  # characters of JSON for the metrics of one epoch
+MAX_METRICS = 256_000  # characters of JSON for one epoch: a thousand with the longest names and numbers
+MAX_FACTS = 64_000 + MAX_METRICS  # for the facts without a column: the metrics of the result, and the others
 
 
 _FACTS: dict[str, type | tuple[type, ...]] = {

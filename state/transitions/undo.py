@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from peewee import SQL, IntegrityError
+from peewee import SQL, IntegrityError, fn
 
-from fts.state.errors import BadRow, CannotUndo, NoSuchRow
+from fts.state.errors import BadRow, CannotUndo, NoSuchRow, WrongStatus
 from fts.state.models import ALL, EventRow, FlagRow, WorkerRow
 from fts.state.ticket_rows import missing_tickets, send_ticket
 from fts.state.transitions import specification
 from fts.state.transitions.base import (
+    MAX_CHANGE,
     Row,
     change_job,
     checked_direction,
@@ -30,6 +32,7 @@ from fts.state.transitions.base import (
     get_worker,
     numbers,
     this_person,
+    to_json,
     transaction,
 )
 from fts.state.transitions.enqueuing import checked_text
@@ -40,6 +43,8 @@ from fts.state.transitions.retrying import restore
 from fts.state.values import Change, Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fts.state.db import Database
 
 JOB_COLUMNS = {
@@ -71,6 +76,21 @@ def redo(db: Database, n: int = 1, who: str | None = None, dry_run: bool = False
         return [_revert(db, _latest_undone(db), Verb.REDONE, who or this_person(), dry_run) for _ in range(n)]
 
 
+@contextmanager
+def one_undo(db: Database) -> Iterator[None]:
+    """Makes one undo revert all changes of jobs inside the block. Call it inside a transaction."""
+    before = EventRow.select(fn.MAX(EventRow.id)).scalar(db) or 0
+    yield
+    new = EventRow.select(ALL).where(EventRow.id > before, EventRow.inverse.is_null(False)).order_by(EventRow.id.desc())
+    events = list(db.rows(new))
+    steps = [json.loads(event["inverse"]) for event in events]
+    if len(steps) < 2 or any(set(step) != {"jobs"} for step in steps):
+        return
+    whole = to_json({"jobs": [entry for step in steps for entry in step["jobs"]]}, "inverse", MAX_CHANGE)
+    EventRow.update(inverse=None).where(EventRow.id.in_([event["id"] for event in events[1:]])).execute(db)
+    EventRow.update(inverse=whole).where(EventRow.id == events[0]["id"]).execute(db)
+
+
 def _latest_undoable(db: Database) -> Row:
     open_ones = EventRow.select(ALL).where(
         SQL("inverse IS NOT NULL AND undone_by IS NULL"), EventRow.verb != Verb.UNDONE
@@ -99,16 +119,14 @@ def _revert(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) -> Ch
     what = f"'{event['message']}'"
     try:
         inverse = json.loads(event["inverse"])
-        ids = [int(entry["id"]) for entry in inverse.get("jobs", [])]
+        ids = list(dict.fromkeys(int(entry["id"]) for entry in inverse.get("jobs", [])))
         if len(ids) > 1:  # the event's message names only one of them
             what = f"the change of {numbers(ids)} ({event['verb']})"
         said, forward = _apply(db, inverse)
-    except (IntegrityError, NoSuchRow) as error:
-        raise CannotUndo(f"cannot {doing} {what}: {_constraint_words(error)}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, BadRow) as error:
-        raise CannotUndo(f"cannot {doing} event {event['id']}: its stored undo step is unreadable ({error})") from error
-    except CannotUndo as error:
+    except (CannotUndo, NoSuchRow, WrongStatus) as error:
         raise CannotUndo(f"cannot {doing} {what}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IntegrityError, BadRow) as error:
+        raise CannotUndo(f"cannot {doing} event {event['id']}: its stored undo step is unreadable ({error})") from error
     root = json.loads(event["data"]).get("root") or f"{event['message']}' by {event['who']}"
     message = f"{doing} of '{root}: {said}"
     data = {"of": event["id"], "verb": event["verb"], "root": root, "changes": forward["changes"]}
@@ -119,12 +137,6 @@ def _revert(db: Database, event: Row, verb: Verb, who: str, dry_run: bool) -> Ch
     event_id = emit(db, verb, who, message, job_id=job_id, data=data, inverse=undo_step)
     EventRow.update(undone_by=event_id).where(EventRow.id == event["id"]).execute(db)
     return Change(message, None if dry_run else event_id, tuple(ids), dry_run)
-
-
-def _constraint_words(error: Exception) -> str:
-    if isinstance(error, IntegrityError):
-        return "the same specification is already in the queue as another job"
-    return str(error)
 
 
 def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -139,6 +151,7 @@ def _apply(db: Database, inverse: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         said.append(words)
         forward.setdefault("jobs", []).append(back)
         forward["changes"].append(change)
+    forward.get("jobs", []).reverse()  # a job that was changed twice goes back in two steps, the last change first
     if "trials" in inverse:  # after the jobs: a job that has started since gives the better reason for a refusal
         forward["trials"] = restore(db, inverse["trials"])
     for entry in inverse.get("flags", []):
@@ -164,12 +177,8 @@ def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
     status = changes.get("status", job["status"])
     if status != job["status"] and (job["status"], status) not in STATUS_CHANGES:
         raise CannotUndo(f"job {job['id']} cannot go from {job['status']} to {status}")
-    if (
-        status == "done" != job["status"]
-        and step is None
-        and ended(db, job["id"]) < int((job | changes)["trials_wanted"])
-    ):
-        raise CannotUndo(f"job {job['id']} has not run all its trials, so it is not done")
+    if status == "done" != job["status"] and not _was_done(db, job | changes):
+        raise CannotUndo(f"job {job['id']} has not run all its trials, and was never done")
     if status == "cancelled" and changes.get("ended_at") is None:
         changes["ended_at"] = db.now()
     spec = _specification(db, job, changes, step)
@@ -184,6 +193,12 @@ def _restore_job(db: Database, entry: Row) -> tuple[str, Row, Row]:
     back["spec"] = specification.difference(json.loads(spec["spec"]), json.loads(job["spec"]))
     text = f"job {job['id']}: {specification.words(job['spec'], step)}"
     return text, back, {"job_id": job["id"]} | change
+
+
+def _was_done(db: Database, job: Row) -> bool:
+    """Whether the job has ended as done before, perhaps with trials left because its time was up; or could have."""
+    finished = EventRow.select(EventRow.id).where(EventRow.job_id == job["id"], EventRow.verb == Verb.FINISHED)
+    return db.one(finished) is not None or ended(db, job["id"]) >= int(job["trials_wanted"])
 
 
 # changed columns whose new values a later undo or redo must still find

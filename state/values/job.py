@@ -130,6 +130,15 @@ class Job:
         named = " ".join(f"t{number}" for number in again[:10]) + (" ..." if len(again) > 10 else "")
         return f"runs {_trials(len(again))} again: {named}" + (f", then {missing} more" if missing else "")
 
+    def words_of_retry(self, again: Sequence[int]) -> str:
+        """Says what runs after a retry: "2 trials run again (t0 t1), then 4 more", "6 trials to run"."""
+        missing = max(0, self.trials_wanted - self.trials_ended)
+        if not again:
+            return f"{_trials(missing)} to run" if missing else "nothing is left to run, it ends as done"
+        named = " ".join(f"t{number}" for number in again[:10]) + (" ..." if len(again) > 10 else "")
+        verb = "runs" if len(again) == 1 else "run"
+        return f"{_trials(len(again))} {verb} again ({named})" + (f", then {missing} more" if missing else "")
+
     def _ended_words(self) -> str:
         """Returns "4 trials: 3 complete, 1 failed for good", for a job without failed trials to run again."""
         counts = (

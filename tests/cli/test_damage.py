@@ -100,6 +100,16 @@ def test_what_is_read_without_damage_is_answered_as_before(fresh: Fresh, built: 
             assert said == answer if code == 0 else "is damaged" in said
 
 
+def test_a_query_of_what_is_whole_is_answered_and_the_damage_is_said(fresh: Fresh) -> None:
+    path = fresh()
+    query = ("db", "query", "select id, cell from job", "--csv")
+    answer = run(path, query)
+    damage.overwrite(path, 30, "zeros")
+    code, said = run(path, query)
+    assert answer[0] == 0 and code == 1
+    assert said.startswith(answer[1]) and "is damaged" in said and damage.backup_of(path) in said
+
+
 def test_the_backup_that_is_named_is_the_newest_that_is_whole(fresh: Fresh) -> None:
     path = fresh()
     folder = path.parent / "backups"

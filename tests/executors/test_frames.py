@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
 import threading
 import time
@@ -30,7 +32,7 @@ from fts.jobs.executors.frames import (
     last_line,
 )
 from fts.jobs.executors.incoming_files import LIST, BadFile, IncomingFiles, finish_commit
-from fts.jobs.executors.outgoing_files import PART, OutgoingFiles, State
+from fts.jobs.executors.outgoing_files import PART, OutgoingFiles, State, open_plain, scan
 from tests.fts_process import wait_until
 
 MD5_OF_A = "0cc175b9c0f1b6a831c399e269772661"
@@ -138,8 +140,6 @@ def test_a_set_that_a_kill_cut_short_is_done_whole_or_not_at_all(tmp_path: Path)
             arriving.part({"name": name, "size": 1, "md5": MD5_OF_A}, b"a")
         if killed_after is not None:
             names = sorted(arriving.names.items())
-            import json
-
             (arriving.staging / LIST).write_text(json.dumps({"files": names, "gone": ["old"]}))
             for name, kept in names[:killed_after]:
                 (home / name).parent.mkdir(exist_ok=True)
@@ -147,6 +147,40 @@ def test_a_set_that_a_kill_cut_short_is_done_whole_or_not_at_all(tmp_path: Path)
         finish_commit(home, tmp_path)
         found = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
         assert found == (["old"] if killed_after is None else ["deep/y", "x"])
+
+
+def test_a_list_that_cannot_be_read_now_is_no_reason_to_drop_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arriving = IncomingFiles(tmp_path / "t", tmp_path)
+    arriving.part({"name": "x", "size": 1, "md5": MD5_OF_A}, b"a")
+    (arriving.staging / LIST).write_text(json.dumps({"files": sorted(arriving.names.items()), "gone": []}))
+    for at in ("pathlib.Path.read_text", "os.scandir"):
+        with monkeypatch.context() as trouble:
+            trouble.setattr(at, refused)
+            with pytest.raises(OSError, match="Too many"):
+                finish_commit(tmp_path / "t", tmp_path)
+    finish_commit(tmp_path / "t", tmp_path)
+    assert (tmp_path / "t" / "x").read_bytes() == b"a"
+
+
+def test_a_folder_that_cannot_be_read_now_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files would be removed on the other side, or a trial would begin there without its checkpoint."""
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "a").touch()
+    assert list(scan(tmp_path)) == ["checkpoint/a"]
+    for at, look in (("os.scandir", lambda: scan(tmp_path)), ("os.open", lambda: open_plain(tmp_path / "a"))):
+        with monkeypatch.context() as trouble:
+            trouble.setattr(at, refused)
+            with pytest.raises(OSError, match="Too many"):
+                look()
+    assert open_plain(tmp_path / "gone") is None and scan(tmp_path / "gone") == {}
+
+
+def refused(*_: object, **__: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_a_checkpoint_that_changes_while_it_is_sent_is_taken_back_and_a_log_that_grows_is_not(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.functions import parse_axis, parse_parameter
+from tests.jobs import toy
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,14 @@ def test_whole_numbers_keep_every_digit() -> None:
     """2**53 + 1 went through a float, and was another cell than the one that was typed."""
     assert parse_axis(f"size={2**53 + 1},-{10**26 + 1},1e3,x") == ("size", [2**53 + 1, -(10**26) - 1, 1000.0, "x"])
     assert parse_parameter(f"n=0:{10**22 + 1}")[1]["high"] == 10**22 + 1
+
+
+def test_a_cell_whose_value_looks_like_an_option_has_a_name_that_can_be_typed(tmp_path: Path) -> None:
+    made = toy.write(tmp_path / "study", keeps=False)
+    made.ok("enqueue", "train.py:objective", "--trials", "1", "-m", "size=-n,--help,-1,S,-S/x")
+    names = made.one("SELECT group_concat(cell, ' ') FROM job").split()
+    assert names == ["size=-n", "size=--help", "size=-1", "S", "size=-S/x"]
+    for number, name in enumerate(names, 1):
+        assert made.ok("why", name).startswith(f"job {number} "), name
+        made.ok("pause", name)
+    assert made.one("SELECT count(*) FROM job WHERE status = 'paused'") == 5

@@ -11,7 +11,7 @@ import pytest
 
 from fts.jobs import functions
 from fts.jobs.check import causes, whole
-from fts.jobs.check.examine import Examined
+from fts.jobs.check.examine import Examination, Examined
 from fts.jobs.check.whole import Forecast
 from fts.jobs.settings import Places
 from fts.jobs.supervisor.template import CAN_FORK
@@ -196,6 +196,24 @@ def test_a_command_is_checked_like_a_function(tmp_path: Path) -> None:
     assert [path.name for path in study.folder.iterdir()] == ["train.py"]
 
 
+@pytest.mark.parametrize(("patience_s", "told_s"), [(2.0, 2.0), (300.0, 150.0)])
+def test_the_patience_of_two_cells_is_shared_and_not_exceeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience_s: float, told_s: float
+) -> None:
+    given: list[float] = []
+
+    def run(self: Examination, patience_s: float) -> Examined:
+        given.append(patience_s)
+        return Examined(self.cell)
+
+    monkeypatch.setattr(Examination, "run", run)
+    (tmp_path / "train.py").write_text("def objective(trial, size):\n    return 1.0\n")
+    cells = functions.cells("train.py:objective", tmp_path, 3, axes={"size": ["S", "M"]})
+    machine = whole.Machine(Places(tmp_path, tmp_path), "cpu", 1, 2, None)
+    whole.check(cells, machine, patience_s, None, lambda cell, text: None, lambda found: None)
+    assert given[0] == pytest.approx(told_s, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -219,6 +237,8 @@ def test_bad_words_are_one_sentence_and_exit_code_2(tmp_path: Path, words: list[
         ("for x in {'a', 'b'}: pass", "goes through a set"),
         ("for x in sorted({'a', 'b'}): pass", None),
         ("import torch", "imports torch inside a function"),
+        ("cross_val_score(model, x, y, n_jobs=-1)", "line 3 has n_jobs=-1, and processes of joblib seed themselves"),
+        ("cross_val_score(model, x, y, n_jobs=1)", None),
         ("x = other()", None),  # it is another function's, which is not called
     ],
 )

@@ -56,6 +56,8 @@ KINDS = [
      '2B/h3 is cancelled now; the cause is "another search won".'),
     (Verb.CANCEL_ASKED, "you@spark", f"{NAMED}: asked to stop at its next step: 3 of 6 trials will be missing", {},
      "you@spark asked 2B/h3 to stop at its next step; 3 of 6 trials will be missing."),
+    (Verb.RETRIED, "you@spark", f"{NAMED}: retried: 1 trial runs again (t3), then 2 more; 4 trials kept", {},
+     "you@spark retried 2B/h3; 1 trial runs again (trial 3), then 2 more; 4 trials kept."),
     (Verb.RETRIED, "you@spark", f"{NAMED}: retried with 4 trials kept; continues it with 2 trials to run", {},
      "you@spark retried 2B/h3 with 4 trials kept; this continues it with 2 trials to run."),
     (Verb.TRIAL_STARTED, "worker 1", f"trial 3 of {EXPERIMENT} starts: d64-L2", {"number": 3},

@@ -300,7 +300,7 @@ def test_a_library_that_is_missing_for_an_hour_costs_no_trial(study: Study, undi
     assert ended[1] <= waits[0] < ended[2], "a pause is no work on the trial"
     assert f"`fts retry {job.id}` continues it with 3 trials to run" in study.why() and study.key_refuses() is None
     repair()
-    assert "continues it with 3 trials" in transitions.retry(study.db, [job.id]).message
+    assert "retried: 3 trials to run" in transitions.retry(study.db, [job.id]).message
     assert study.work().status is JobStatus.DONE
     assert difference(undisturbed, identity(study.places)) is None
     assert "nothing is left to run: 3 trials: 3 complete" in study.why() and study.key_refuses() is not None
@@ -330,7 +330,10 @@ def test_a_code_error_is_mended_and_its_trials_run_again_by_number(study: Study,
     assert study.statuses() == ["failed"] * 3
     drawn = [(trial.params, trial.seed) for trial in queries.trials(study.db, job.id)]
     said = transitions.retry(study.db, [job.id], dry_run=True).message
-    assert "runs 3 trials again: t0 t1 t2" in said and said in transitions.retry(study.db, [job.id]).message
+    assert (
+        said.endswith("retried: 3 trials run again (t0 t1 t2)")
+        and said in transitions.retry(study.db, [job.id]).message
+    )
     again = queries.job(study.db, job.id)
     assert (again.status, again.trials_ended) == (JobStatus.QUEUED, 0), "what runs again is not counted as run"
     transitions.undo(study.db)

@@ -220,3 +220,4 @@ def test_a_missing_library_is_one_sentence_with_its_cure(
     said = fts("mirror", kind, "place")
     assert said.code == 2 and re.search(rf"pip install .*{kind}", said.err) and said.err.count("\n") == 1, said
     assert not (tmp_path / "place").exists()
+    assert not list(tmp_path.rglob("*.lock")), "nor a file that nobody needs"

@@ -141,6 +141,23 @@ def test_a_folder_of_somebody_else_is_refused(
     assert list(files_of(tmp_path / "tb")) == ["train/run1/events.out.tfevents.1"]
 
 
+def test_a_folder_of_other_files_is_refused_and_one_of_event_files_is_not(
+    made: Made, fts: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    said = fts("mirror", "tensorboard", ".")
+    assert (
+        said.code == 2 and "holds other files, such as " in said.err and f"such as {tmp_path}/tensorboard" in said.err
+    )
+    assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "events.out.tfevents.1").write_bytes(b"")
+    assert fts("mirror", "tensorboard", "runs").code == 0
+    (tmp_path / "runs" / "note.txt").write_text("")
+    assert fts("mirror", "tensorboard", "runs").code == 0, "it is a mirror already"
+
+
 def test_one_process_at_a_time_and_numbers_as_json(made: Made, fts: Callable[..., Said], tmp_path: Path) -> None:
     from fts.jobs.cli.app import fts as group
     from fts.jobs.cli.mirror import _alone

@@ -28,6 +28,8 @@ TRAIN = """
 import json, os, signal, sys, time
 from pathlib import Path
 lr, epochs, wait_s = float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+if "own group" in sys.argv:
+    os.setpgid(0, 0)  # as `timeout` does
 folder = Path(os.environ["FTS_CHECKPOINT_DIR"])
 Path("pids").open("a").write(f"{os.getpid()}\\n")
 terms = []
@@ -55,9 +57,9 @@ def cell_of(folder: Path, *words: str, **fields: Any) -> CommandCell:
     return commands.cells(words, folder, **usual | fields)[0]
 
 
-def training(folder: Path, epochs: int = 6, wait_s: float = 0.0, **fields: Any) -> CommandCell:
+def training(folder: Path, epochs: int = 6, wait_s: float = 0.0, *more: str, **fields: Any) -> CommandCell:
     (folder / "train.py").write_text(TRAIN)
-    words = (sys.executable, "train.py", "{lr:0.1..0.5}", str(epochs), str(wait_s))
+    words = (sys.executable, "train.py", "{lr:0.1..0.5}", str(epochs), str(wait_s), *more)
     return cell_of(folder, *words, **fields)
 
 
@@ -333,8 +335,12 @@ def test_who_kills_the_keeper_and_then_the_trial_leaves_no_orphan_either(tmp_pat
     ran(cell, act=kill_both)
 
 
-def test_a_stop_is_told_once_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path):
-    cell, record = training(tmp_path, wait_s=0.2), Record(0)
+OWN_GROUP = pytest.mark.parametrize("more", [(), ("own group",)], ids=["", "own group"])
+
+
+@OWN_GROUP
+def test_a_stop_is_told_once_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path, more: tuple[str, ...]):
+    cell, record = training(tmp_path, 6, 0.2, *more), Record(0)
 
     def stop(child, fact: Fact) -> bool:
         if fact["fact"] == "epoch" and fact["epoch"] == 1:
@@ -346,6 +352,89 @@ def test_a_stop_is_told_once_and_the_trial_goes_on_from_its_checkpoint(tmp_path:
     assert "\nterms 1\n" in log_of(cell)
     ran(training(tmp_path, wait_s=0.0), record)
     assert record.end["value"] == record.curve[5] and len(record.curve) == 6
+
+
+POOLED = """
+import json, multiprocessing, os, signal, sys, time
+from pathlib import Path
+
+def slow(x):
+    time.sleep(0.2)
+    return float(x)
+
+if __name__ == "__main__":
+    many = multiprocessing.get_context("spawn").Pool(2)
+    terms = []
+    signal.signal(signal.SIGTERM, lambda *_: terms.append(1))
+    kept = Path(os.environ["FTS_CHECKPOINT_DIR"]) / "epoch"
+    for epoch in range(int(kept.read_text()) if kept.exists() else 0, 4):
+        loss = sum(many.map(slow, [epoch, 1]))
+        print(json.dumps({"val_loss": loss}), flush=True)
+        kept.write_text(str(epoch + 1))
+        if terms:
+            many.terminate()
+            sys.exit(75)
+    many.terminate()
+"""
+WRAPPERS = {
+    "the program alone": (sys.executable, "train.py"),
+    "a shell": ("sh", "-c", f"{sys.executable} train.py; left=$?; echo saved > after; exit $left"),
+    "a shell with a trap": ("sh", "-c", f"trap 'echo trapped' TERM; {sys.executable} train.py; exit $?"),
+    "a shell that goes on": ("sh", "-c", f"{sys.executable} train.py; sleep 1000"),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which signals a process handles")
+@pytest.mark.parametrize("kind", WRAPPERS)
+def test_a_pool_of_a_command_lives_until_the_checkpoint_that_a_stop_asks_for(tmp_path: Path, kind: str):
+    (tmp_path / "train.py").write_text(POOLED)
+    cell, record, asked = cell_of(tmp_path, *WRAPPERS[kind], stdout=True, grace_s=60.0), Record(0), []
+
+    def stop(child: Any, fact: Fact) -> bool:
+        if fact["fact"] == "epoch" and not asked:
+            asked.append(fact["epoch"])
+            time.sleep(0.1)  # the pool is at the next epoch
+            child.ask_to_stop()
+        return False
+
+    ran(cell, record, stop)
+    assert (record.end["fact"], record.code) == ("stopped", 75), log_of(cell)
+    kept = int((tmp_path / "outputs/trials/j/trial_0000/checkpoint/epoch").read_text())
+    assert kept == len(record.epochs) > asked[0] + 1, "the epoch that it was at is not lost"
+    assert (tmp_path / "after").exists() == (kind == "a shell"), "what follows in the script had its time"
+
+
+@pytest.mark.parametrize("script", ["sleep 1000; :", "trap 'exit 0' TERM; sleep 1000", "sleep 1000 & wait"])
+def test_a_shell_whose_programs_do_not_handle_the_stop_ends_at_once(tmp_path: Path, script: str):
+    cell, began = cell_of(tmp_path, "sh", "-c", f"""echo '{{"val_loss": 1}}'; {script}""", stdout=True), []
+
+    def stop(child: Any, fact: Fact) -> bool:
+        if fact["fact"] == "epoch":
+            time.sleep(0.3)  # the sleep runs
+            began.append(time.monotonic())
+            child.ask_to_stop()
+        return False
+
+    record = ran(cell, act=stop)
+    assert (record.end["fact"], record.code) == ("stopped", 75), log_of(cell)
+    assert time.monotonic() - began[0] < 30.0, "not after the grace"
+
+
+def test_a_command_that_is_told_to_leave_loses_its_programs_and_ends(tmp_path: Path):
+    script = "import json, signal, subprocess; signal.signal(signal.SIGTERM, lambda *_: None); "
+    script += "print(json.dumps(dict(val_loss=1)), flush=True); subprocess.run(['sleep', '1000'])"
+    cell, record = cell_of(tmp_path, sys.executable, "-c", script, stdout=True, grace_s=60.0), Record(0)
+
+    def stop(child: Any, fact: Fact) -> bool:
+        if fact["fact"] == "epoch":
+            child.ask_to_stop()
+            time.sleep(0.3)
+            assert child.poll() is None, "its program runs on"
+            child.terminate()
+        return False
+
+    ran(cell, record, stop)
+    assert (record.end["fact"], record.code) == ("stopped", 75), log_of(cell)
 
 
 @pytest.mark.parametrize("left", ["exit 0", "exit 1", "kill -KILL $$"])
@@ -385,8 +474,9 @@ def test_when_the_supervisor_dies_the_command_is_ended_and_what_it_started_too(t
     child.close()
 
 
-def test_a_pruned_command_is_ended(tmp_path: Path):
-    cell = training(tmp_path, epochs=1000, wait_s=0.02, pruner="median")
+@OWN_GROUP
+def test_a_pruned_command_is_ended(tmp_path: Path, more: tuple[str, ...]):
+    cell = training(tmp_path, 100_000, 0.02, *more, pruner="median")
 
     def prune(child, fact: Fact) -> bool:
         if fact["fact"] == "epoch" and fact["epoch"] == 2:

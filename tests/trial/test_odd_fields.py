@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from fts.jobs.api.command import CommandCell
+from fts.jobs.api.protocol import MAX_LINE, encode
+from fts.jobs.supervisor.trial_end import MAX_ATTRIBUTES
 from fts.jobs.trial.reports import Reports
+from fts.jobs.trial.running import LONGEST_NAME, MAX_METRICS, metrics_of
 from fts.state.errors import BadRow
-from fts.state.transitions.reported_facts import checked_epoch
+from fts.state.transitions.reported_facts import checked_epoch, checked_facts
 from tests.trial.harness import cell_of, log_of, run_one
 
 ODD = {  # what cannot be recorded -> what the log says
@@ -96,3 +99,30 @@ def test_odd_fields_of_a_command_cost_no_other() -> None:
 def test_a_number_beyond_any_float_is_refused_where_a_row_would_be_written() -> None:
     with pytest.raises(BadRow, match="loss is a whole number of 1329 bits"):
         checked_epoch({"epoch": 1, "value": 1.0, "metrics": {"loss": 10**400}}, general=True)
+
+
+def test_a_thousand_metrics_of_the_longest_names_are_recorded() -> None:
+    most = {f"{number:03}" + '"' * (LONGEST_NAME - 3): -1.2345678901234567e-100 for number in range(MAX_METRICS)}
+    assert len(metrics_of(most)) == MAX_METRICS, "what a function may report"
+    row = checked_epoch({"epoch": 1, "value": 1.0, "metrics": most}, general=True)
+    assert json.loads(row["metrics"]) == most
+    facts = checked_facts({"metrics": most, "attrs": {"text": "x" * MAX_ATTRIBUTES}})
+    assert json.loads(facts["facts"])["metrics"] == most
+    assert len(encode({"fact": "epoch", "number": 1, "epoch": 1, "value": 1.0, "metrics": most})) < MAX_LINE
+
+
+@pytest.mark.parametrize(
+    ("returned", "goals", "said"),
+    [
+        ("1e300", {}, "objective returned 1e+300, expected a finite number, at most 1e+100"),
+        ("float('nan')", {}, "objective returned nan, expected a finite number"),
+        ("(1, 1e300)", {"a": "minimize", "b": "minimize"}, "objective returned b = 1e+300, expected a finite number"),
+        ("{'a': -1e300, 'b': 1}", {"a": "minimize", "b": "minimize"}, "objective returned a = -1e+300, expected a"),
+    ],
+)
+def test_a_value_beyond_every_column_is_named_as_it_was_returned(
+    tmp_path: Path, returned: str, goals: dict[str, str], said: str
+) -> None:
+    named = {"goals": goals, "metric": "a", "direction": "minimize"} if goals else {}
+    cell = cell_of(tmp_path, f"def objective(trial):\n    return {returned}", **named)
+    assert said in run_one(cell).end["message"]

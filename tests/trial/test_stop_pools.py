@@ -13,6 +13,7 @@ from fts.jobs.api.protocol import STOPPED
 from fts.jobs.supervisor import attempt as attempts
 from fts.jobs.supervisor.attempt import Attempt, Ended
 from fts.jobs.supervisor.child import TrialProcess
+from fts.jobs.supervisor.trial_end import message_of
 from fts.jobs.watchdog.stop_request import StopReason, StopRequest
 from tests.trial.harness import Fact, Record, attempt, cell_of, log_of, run_one, spec_of, start
 
@@ -205,3 +206,54 @@ def test_a_value_made_of_a_program_that_the_signal_ended_is_not_on_record(tmp_pa
     attempt(spec_of(cell, record, ()), record, ())
     (tmp_path / "twin").mkdir()
     assert record.outcome == run_one(cell_of(tmp_path / "twin", body)).outcome
+
+
+LOSSES = {  # what the pool's process does -> how the sentence names its end
+    "os.kill(os.getpid(), 9)": "ended by SIGKILL (the kernel without memory, or a person)",
+    "os.kill(os.getpid(), 11)": "ended by SIGSEGV",
+    "os._exit(3)": "ended with exit code 3",
+}
+LOSES = """
+import multiprocessing, os
+def lost(x):
+    {}
+def objective(trial):
+    trial.report(1, 0)
+    with multiprocessing.get_context("{}").Pool(1) as pool:
+        return sum(pool.map(lost, [1]))
+"""
+
+
+@pytest.mark.parametrize(("kind", "how"), [("fork", how) for how in LOSSES] + [("spawn", "os._exit(3)")])
+def test_a_trial_that_hangs_because_its_pool_lost_a_process_says_so(tmp_path: Path, kind: str, how: str) -> None:
+    cell = cell_of(tmp_path, LOSES.format(how, kind))
+    spec = spec_of(cell, Record(0), ()).to_json()
+
+    def wish() -> StopRequest | None:
+        stalled = "multiprocessing.Pool" in log_of(cell)
+        return StopRequest(StopReason.STALLED, "no step: killed", kill=True) if stalled else None
+
+    with start(spec_of(cell, Record(0), ()), forked=kind == "fork") as child:
+        end = Attempt(child, lambda _: None, wish, 0.02, 5.0).run(spec, 0)
+    said = message_of(end)
+    assert "no step: killed (train.py line 8); process " in said, said
+    assert f"of a multiprocessing.Pool {LOSSES[how]}, and a Pool waits for its result for ever" in said, said
+    assert log_of(cell).count("multiprocessing.Pool ended") == 1, "once"
+
+
+def test_a_pool_that_ends_as_it_should_has_lost_nothing(tmp_path: Path) -> None:
+    body = """
+import multiprocessing
+def half(x):
+    return x / 2
+def objective(trial):
+    with multiprocessing.Pool(2, maxtasksperchild=1) as pool:
+        first = sum(pool.map(half, range(6)))
+    many = multiprocessing.Pool(2)
+    second = sum(many.map(half, range(6)))
+    many.close()
+    many.join()
+    return first + second
+"""
+    cell = cell_of(tmp_path, body)
+    assert run_one(cell).end["value"] == 15.0 and "Pool" not in log_of(cell)
