@@ -65,8 +65,9 @@ def enqueue(
             declare(db, PATCHTST, DECLARATION, replace=False)
         results, undo_steps = [], []
         events: list[dict[str, Any]] = []
+        all_hashed = all(row["question_md5"] is not None for row in rows) and not _some_unhashed(db)
         for row in rows:
-            result, event, undo_step = _enqueue_one(db, row, None if again else rule)
+            result, event, undo_step = _enqueue_one(db, row, None if again else rule, all_hashed)
             results.append(result)
             events += [event] if event else []
             undo_steps += [undo_step] if undo_step else []
@@ -77,13 +78,17 @@ def enqueue(
     return results
 
 
-def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None) -> Step:
+def _some_unhashed(db: Database) -> bool:
+    return db.one(JobRow.select(JobRow.id).where(JobRow.question_md5.is_null())) is not None
+
+
+def _enqueue_one(db: Database, row: Row, rule: SameQuestion | None, all_hashed: bool) -> Step:
     live = JobRow.select(ALL).where(
         JobRow.spec_md5 == row["spec_md5"], SQL("status IN ('queued', 'running', 'paused')")
     )
     same = db.one(live)
     if same is None and rule is not None:
-        same = same_question(db, row, rule)
+        same = same_question(db, row, rule, all_hashed)
     if same is None:
         return _create(db, row)
     if rule is not None and (spec := extended_spec(same, row)) is not None:
