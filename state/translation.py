@@ -37,7 +37,7 @@ def in_the_way(path: Path) -> str | None:
 def translate(error: Exception, path: Path) -> Exception:
     """Returns our error for SQLite's, or the same error if there is none of ours."""
     message = str(error).lower()
-    if "locked" in message or "busy" in message:
+    if any(word in message for word in ("locked", "busy", "locking protocol")):  # the last: lost a race for 10 s
         return errors.DatabaseBusy(f"{path} is locked by {holder(path)}; nothing was written, try again")
     if "disk is full" in message:
         return errors.DiskFull(full_sentence(path))

@@ -70,7 +70,12 @@ class NodeTrial:
         child = self.starter.start(self.program, int(meta["threads"]))
         pace = PaceLimits(**meta.get("pace", {}))
         self.watchdog = Watchdog(child, MemoryLimits(**meta["limits"]), self.sensors, self.guard, pace=pace)
-        self.watchdog.memory.start()
+        try:
+            self.watchdog.memory.start()
+        except OSError:  # without its watchdog no trial may run
+            child.kill()
+            child.close()
+            raise
         keep_within(child, self.watchdog.limits)
         self._read_by, self._asked_to_end = float("inf"), False
         with self._lock:

@@ -17,7 +17,7 @@ from fts.jobs.executors.incoming_files import MD5, BadFile, IncomingFiles, check
 from fts.jobs.executors.outgoing_files import CheckpointStore, OutgoingFiles
 from fts.jobs.supervisor.attempt import run_command
 from fts.jobs.supervisor.shared_checkpoints import Pointer, fetch
-from fts.state.files import expanded, is_abandoned, make_folder, open_log, remove
+from fts.state.files import expanded, is_abandoned, make_folder, open_log, remove, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ class Attempt:
         """Appends output of earlier attempts; needed by a trial with metrics in its log."""
         handle = open_log(self.log, self.root)
         try:
-            os.write(handle, body)
+            write_all(handle, body)
         finally:
             os.close(handle)
         self._logged += len(body)

@@ -90,7 +90,8 @@ class Slot:
     ) -> Placed:
         """Returns a living trial process of that program; starts one if there is none or if it has grown.
 
-        It sees only the GPUs that the slot holds. `before_fork` is called with the template before it forks.
+        It sees only the GPUs that the slot holds. `before_fork` is called with the template before it forks. Raises
+        OSError.
         """
         threads = threads or self.settings.threads
         if gpus := self.room.gpus_of(self.index):
@@ -105,7 +106,11 @@ class Slot:
         self._program = program
         pace = PaceLimits(**self.settings.stall)  # type: ignore[arg-type]  # its integer fields are not offered
         self._watchdog = Watchdog(self._child, self.limits(), self.sensors, self.guard, pace=pace)
-        self._watchdog.memory.start()
+        try:
+            self._watchdog.memory.start()
+        except OSError:  # without its watchdog no trial may run
+            self.close()
+            raise
         self._least_rss = None
         return self._child
 

@@ -26,11 +26,12 @@ from typing import Any
 
 from fts.jobs.api import protocol
 from fts.jobs.api.spec import TrialSpec
+from fts.jobs.threads import begin
 from fts.jobs.trial import orphans
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.error_text import print_error, sentence_of
 from fts.jobs.trial.stacks import exit_now, tell_own_end
-from fts.state.files import open_log, refuse_links, remove
+from fts.state.files import naming, open_log, refuse_links, remove
 
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID")  # environment variables of batch systems
 OF_PYTHON = {getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if hasattr(signal, name)}  # it ignores
@@ -194,7 +195,8 @@ def specification(given: dict[str, Any]) -> Any:
     if "file" not in given or not set(given) <= {"file", "md5"}:
         return given
     path = Path(given["file"])
-    text = path.read_text()
+    with naming(path):
+        text = path.read_text()
     if given.get("md5") not in (None, hashlib.md5(text.encode()).hexdigest()):
         raise OSError(errno.EIO, f"{path} is not what the worker wrote")
     remove(path)
@@ -246,7 +248,7 @@ class Commands:
         self.pid = os.getpid()
         self.exits_when_terminated = False  # end the process TERMINATED_S after such a SIGTERM
         self.leave = leave
-        threading.Thread(target=self._read, args=(fd, leave), name="orders", daemon=True).start()
+        begin(threading.Thread(target=self._read, args=(fd, leave), name="orders", daemon=True))
 
     def next(self) -> dict[str, Any] | None:
         """Waits for the next trial specification as JSON, or its {"file": path}; None: there will be none."""
@@ -384,7 +386,8 @@ class Throttle:
 
 def say(line: str) -> None:
     """Writes one line to the trial's log, in one write, because the trial's children write there, too."""
-    print(f"{time.strftime('%H:%M:%S')} {line}\n", end="", flush=True)
+    with naming(Path("the trial's log")):
+        print(f"{time.strftime('%H:%M:%S')} {line}\n", end="", flush=True)
 
 
 def _say_if_possible(line: str) -> None:

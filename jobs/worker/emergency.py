@@ -41,7 +41,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("fts.worker")
 
 RETRY_S = 2.0  # between two tries to write to a full disk
-FORESEEN = (OSError, *DISK_FAILS, DatabaseBusy, DatabaseCorrupt, DatabaseGone, NotFresh, UnreadableHistory, BadSpec)
+FORESEEN = (
+    OSError,
+    MemoryError,
+    *DISK_FAILS,
+    DatabaseBusy,
+    DatabaseCorrupt,
+    DatabaseGone,
+    NotFresh,
+    UnreadableHistory,
+    BadSpec,
+)
 
 
 class Emergency:
@@ -70,6 +80,8 @@ class Emergency:
             self._write_with_retries(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return
         cause = Cause.DRAINED if isinstance(error, DatabaseBusy) else Cause(cause_of(error))
+        if cause is Cause.OUT_OF_MEMORY:  # this worker had too little, which says nothing about the trials of the job
+            cause = Cause.MACHINE_ERROR
         if is_disk_trouble(error):
             cause = Cause.DISK
             self.pause_queue(error)

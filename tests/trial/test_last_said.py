@@ -1,8 +1,12 @@
 """The last line of output is the program's own, not what the shell says of its end."""
 
+import errno
+from types import SimpleNamespace
+
 import pytest
 
 from fts.jobs.trial.death import last_printed
+from fts.jobs.trial.process import say
 
 
 @pytest.mark.parametrize(
@@ -28,3 +32,12 @@ def test_a_program_may_use_these_words(own: str) -> None:
 
 def test_without_output_there_is_no_last_line() -> None:
     assert last_printed(" \n") == ""
+
+
+def test_a_log_that_takes_no_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(write=fails, flush=lambda: None))
+    with pytest.raises(OSError, match=r"Input/output error: .*the trial's log"):
+        say("resumed")
