@@ -12,7 +12,7 @@ from fts.jobs.cli.app import Whole, here
 from fts.jobs.cli.enqueue_study import enqueue_file, study_options
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import say
-from fts.jobs.cli.work import log_to_stderr, machine_options
+from fts.jobs.cli.work import console_with_log, machine_options
 from fts.jobs.settings import worker_settings
 from fts.jobs.study_file.words import STUDY_FILE
 from fts.state.location import has_study
@@ -66,8 +66,7 @@ def run(
                 say(line.told)
         assert number is not None, "a waiting job has a number"
         say(f"job {number} ({_job(number).cell}) runs here on slot {held.slot}; Ctrl-C stops it at a checkpoint")
-        log_to_stderr(logging.WARNING)
-        return run_job(here(), machine, number, held=held)
+        return run_job(here(), machine, number, console_with_log(logging.WARNING), held)
 
 
 def _job(number: int) -> Job:

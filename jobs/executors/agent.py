@@ -137,8 +137,6 @@ class Agent:
             self.trial.send(meta["message"])
         elif frame.kind is Kind.STOP:
             self.trial.stop(str(meta.get("how")))
-        elif frame.kind is Kind.LIMITS:
-            self.trial.limit_memory(MemoryLimits(**meta["limits"]))
         elif frame.kind is not Kind.BEAT:
             if frame.kind is Kind.START:
                 self.trial.expects()
@@ -205,6 +203,8 @@ class Agent:
             trial.code.settle()
             self.data.place(trial.code.copy)
             trial.start(meta)
+        elif frame.kind is Kind.LIMITS:  # in the order of the frames: the first ones follow START at once
+            trial.limit_memory(MemoryLimits(**meta["limits"]))
         elif frame.kind is Kind.ATTEMPT:
             trial.begin(meta)
         elif frame.kind is Kind.FILE:

@@ -34,7 +34,7 @@ class ExitKind(StrEnum):
 
 
 class OrderReceived(Exception):
-    """A person's order came while files were being sent to a node, which now has only a part of them."""
+    """A person's order came before the trial could begin, for example while files were being sent to its node."""
 
 
 class CodeNotSent(OSError):

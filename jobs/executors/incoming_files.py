@@ -160,14 +160,17 @@ def apply_moves(staging: Path, root: Path, durable: bool = True) -> None:
     folders = set()
     for name, kept in files:
         path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            remove(path, root)
+        in_the_way = [path] if path.is_dir() and not path.is_symlink() else []
+        in_the_way += [each for each in path.parents if each.is_relative_to(folder) and each.is_file()]
+        for each in in_the_way:  # a folder has become a file, or a file a folder
+            remove(each, root)
         make_folder(path.parent, root)
         if (staging / kept).exists():  # otherwise it was already moved before the kill
             (staging / kept).rename(path)
         folders.add(path.parent)
     for name in gone:
-        remove(folder / name, root)
+        if not (folder / name).is_dir():  # else it is a folder now
+            remove(folder / name, root)
         parent = (folder / name).parent
         while parent != folder and parent.is_dir() and not any(parent.iterdir()):
             remove(parent, root)

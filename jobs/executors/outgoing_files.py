@@ -1,7 +1,7 @@
 """Sends the changed files of a folder over a connection, as one consistent set.
 
 All changed files are opened before the first is read, so a file that the trial replaces meanwhile (by renaming, as it
-should) does no harm. If a file was written to while it was read, the receiver drops the whole set.
+should) does no harm. If a checkpoint was written to while it was read, the receiver drops the whole set.
 """
 
 from __future__ import annotations
@@ -55,38 +55,38 @@ class OutgoingFiles:
     def send(self, writer: Writer, meta: dict[str, str]) -> int:
         """Sends the changed files as one set; returns the bytes. `meta` goes into every frame.
 
-        If a file changed meanwhile the set is marked as incomplete, and the next call sends it again.
+        If a checkpoint changed meanwhile the set is marked as incomplete, and the next call sends it again. Any other
+        file, such as a log that grows all the time, is sent as it was read, and again at the next call.
         Raises BadFile, before anything is sent, for files that the other side would refuse.
         """
-        now = self._still()
-        changed = {name: state for name, state in now.items() if self.sent.get(name) != state}
-        gone = sorted(set(self.sent) - set(now))
-        if not changed and not gone:
-            return 0
-        away = () if self.store is None else self.store.chosen(changed)
-        travels = {name: state for name, state in now.items() if not self.may_stay(name, state)}
-        refuse_too_much({name: state for name, state in changed.items() if name not in away})
-        refuse_too_much({name: state for name, state in travels.items() if not name.startswith(KEEPS)})
-        opened: dict[str, int] = {}
-        try:
-            for name in sorted(changed):
-                fd = open_plain(self.folder / name)
-                if fd is None:  # it was just replaced or removed: the next call handles it
-                    return 0
-                opened[name] = fd
-            total, whole = 0, True
-            for name, fd in opened.items():
-                keep = self.store.keep if self.store is not None and name in away else send_file
-                size, same = keep(writer, name, fd, meta)
-                total += size
-                whole &= same and state_of(fd) == changed[name]
-        finally:
-            for fd in opened.values():
-                os.close(fd)
-        writer.send(Kind.FILES, {**meta, "gone": gone if whole else [], "whole": whole})
-        if whole:
-            self.sent = now
-        return total
+        for _ in range(LOOKS):
+            now = self._still()
+            changed = {name: state for name, state in now.items() if self.sent.get(name) != state}
+            gone = sorted(set(self.sent) - set(now))
+            if not changed and not gone:
+                return 0
+            away = () if self.store is None else self.store.chosen(changed)
+            travels = {name: state for name, state in now.items() if not self.may_stay(name, state)}
+            refuse_too_much({name: state for name, state in changed.items() if name not in away})
+            refuse_too_much({name: state for name, state in travels.items() if not name.startswith(KEEPS)})
+            opened = {name: fd for name in sorted(changed) if (fd := open_plain(self.folder / name)) is not None}
+            try:
+                if len(opened) < len(changed):  # one was just replaced or removed
+                    continue
+                total, whole = 0, True
+                for name, fd in opened.items():
+                    keep = self.store.keep if self.store is not None and name in away else send_file
+                    size, same = keep(writer, name, fd, meta)
+                    total += size
+                    whole &= same and (state_of(fd) == changed[name] or not name.startswith(OF_CHECKPOINTS))
+            finally:
+                for fd in opened.values():
+                    os.close(fd)
+            writer.send(Kind.FILES, {**meta, "gone": gone if whole else [], "whole": whole})
+            if whole:
+                self.sent = now
+            return total
+        return 0  # the next call sends them
 
     def _scan(self) -> dict[str, State]:
         return {

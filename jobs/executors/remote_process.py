@@ -17,10 +17,10 @@ from fts.jobs.executors.channel import Channel, FilesReceived, LogReceived
 from fts.jobs.executors.frames import MOST_BODY, Kind
 from fts.jobs.executors.incoming_files import IncomingFiles, finish_commit
 from fts.jobs.executors.outgoing_files import KEEPS, open_plain, scan, send_file
-from fts.jobs.executors.remote_watchdog import decision_of
 from fts.jobs.supervisor import shared_checkpoints
 from fts.jobs.supervisor.child import ChildGone
 from fts.jobs.supervisor.template import KnownTrials
+from fts.jobs.watchdog.policy import Decision
 from fts.state.files import open_log, write_all
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from fts.jobs.api.study import Program
     from fts.jobs.executors.remote import RemoteSlot
-    from fts.jobs.watchdog.policy import Decision
 
 
 class RemoteProcess:
@@ -78,7 +77,6 @@ class RemoteProcess:
         root = home.parents[2]
         finish_commit(home, root)
         token = f"{self.slot.token}-{os.urandom(4).hex()}"
-        self._home, self._log, self._token = home, logged, token
         writer, meta = self.channel.writer, {"token": token}
         names: dict[str, Any] = {"job": home.parent.name, "trial": home.name}
         if (checkpoints := self.slot.executor.checkpoints) is not None:
@@ -86,7 +84,9 @@ class RemoteProcess:
             shared_checkpoints.sweep(self._shared_folder, home, None)
             beyond = self.slot.worker_settings.checkpoint_home
             names["elsewhere"] = {"root": str(checkpoints), "folder": str(self._shared_folder), "beyond": beyond}
-        self.channel.begin(token, IncomingFiles(home, root), self._shared_folder and self._shared_folder / token)
+        arriving = IncomingFiles(home, root)
+        self._write_log(self.channel.begin(token, arriving, self._shared_folder and self._shared_folder / token))
+        self._home, self._log, self._token = home, logged, token
         writer.send(Kind.ATTEMPT, {**meta, **names, **self.next_trial, "spec": spec})
         for name in scan(home):
             pointer = shared_checkpoints.read(home / name) if name.endswith(shared_checkpoints.SUFFIX) else None
@@ -121,10 +121,11 @@ class RemoteProcess:
                 self._write_log(printed)
                 item.arriving.commit(item.gone, self.fence())
                 self.sweep(self._token)
-            elif item.kind is Kind.DECISION:
-                self.decisions.append(decision_of(item.meta))
-            elif item.kind is Kind.EXIT:
-                self._ended(item.meta)
+            elif isinstance(item, Decision):
+                self.decisions.append(item)
+            else:
+                self._exit, self._oom_kills = item.exit, item.oom_kills
+                self.channel.vitals |= item.vitals
         self._write_log(printed)
         if not facts and (trouble := self.channel.disk_error) is not None:
             raise trouble
@@ -177,15 +178,6 @@ class RemoteProcess:
         if self._shared_folder is None or self._home is None or fact.get("fact") != "checkpoint":
             return {}
         return {"kept_at": str(self._shared_folder)} if shared_checkpoints.bytes_of(self._home) else {}
-
-    def _ended(self, meta: dict[str, Any]) -> None:
-        code = meta.get("code")
-        self._oom_kills = int(meta.get("oom_kills") or 0)
-        if "peak" in meta:
-            self.channel.vitals = {**self.channel.vitals, **meta}
-        self._exit = Exit(
-            code if isinstance(code, int) else None, ExitKind(str(meta.get("whose"))), str(meta.get("said"))[:2000]
-        )
 
     def oom_kills(self) -> int:
         """Returns the count reported at its end, 0 before; only the difference matters."""

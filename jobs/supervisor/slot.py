@@ -14,9 +14,9 @@ from fts.jobs.devices import kind_of
 from fts.jobs.status.conditions import disk_reserve
 from fts.jobs.supervisor.admission import Admission, admit, allowed_bytes
 from fts.jobs.supervisor.attempt import Ended
-from fts.jobs.supervisor.child import NOT_RESIDENT, limit_data
+from fts.jobs.supervisor.child import NOT_RESIDENT, Starter, limit_data
 from fts.jobs.supervisor.memory_pool import MemoryPool
-from fts.jobs.supervisor.starter import Starter
+from fts.jobs.supervisor.process_tree import descendants
 from fts.jobs.watchdog.enforcer import Enforcer
 from fts.jobs.watchdog.policy import (
     AGAIN,
@@ -318,7 +318,7 @@ class Slot:
 
 def held_by_trials() -> int:
     """Returns the resident bytes of all trials of this worker; the next plan counts them as available."""
-    return sum(resident(process) for process in psutil.Process().children(recursive=True))
+    return sum(resident(process) for process in descendants(os.getpid())[1:])
 
 
 def resident(process: psutil.Process) -> int:

@@ -48,7 +48,7 @@ from fts.jobs.trial.process import Commands, Throttle, log_to, say
 from fts.jobs.trial.reports import Lines, Report, Reports, Window
 from fts.jobs.trial.running import is_finite
 from fts.jobs.trial.sources import Mirror, source_of
-from fts.state.files import ABSENT, atomic_write, make_folder, naming, open_log
+from fts.state.files import ABSENT, atomic_write, below, make_folder, naming, open_log
 from fts.state.values import HUGE
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class CommandTrial:
 
     def _reached(self) -> Any:
         """Returns the progress of an attempt, for comparison: its number of reports, and its checkpoint files."""
-        files = sorted(self.checkpoints.rglob("*"))
+        files = sorted(below(self.checkpoints))
         with contextlib.suppress(OSError):
             return self.reports.count, [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
         return self.reports.count, []

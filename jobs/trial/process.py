@@ -243,7 +243,7 @@ class Commands:
     """
 
     def __init__(self, fd: int, leave: Callable[[], object] | None = None) -> None:
-        self._stop = threading.Event()
+        self._stop = False  # no Event: a second signal in the middle of its set() would wait for its lock for ever
         self._pruned: set[int] = set()
         self._runs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._verdicts: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()  # None: wake the waiting code
@@ -262,7 +262,7 @@ class Commands:
         return None if self.stop_asked() else self._runs.get()
 
     def stop_asked(self) -> bool:
-        return self._stop.is_set()
+        return self._stop
 
     def prune_asked(self, number: int) -> bool:
         return number in self._pruned
@@ -325,7 +325,7 @@ class Commands:
             self.leave()
 
     def ask_stop(self) -> None:
-        self._stop.set()
+        self._stop = True
         self._runs.put(None)
         self._verdicts.put(None)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
+import os
 import sys
 import threading
 import time
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 WIDTH = 16
 BARS = " ▏▎▍▌▋▊▉█"
+LONGEST = 100  # columns of a live line
 
 
 @contextlib.contextmanager
@@ -160,14 +163,37 @@ class Console:
     def _draw(self) -> None:
         if not self.live:
             return
+        room = min(self.columns - 1, LONGEST)  # a line that wraps would be erased only in part
         for shown in self._jobs.values():
-            print(live_line(shown)[:100], file=self.out)
+            print(formatting.cut(live_line(shown), room), file=self.out)
         self._drawn = len(self._jobs)
+
+    @property
+    def columns(self) -> int:
+        """Width of the terminal."""
+        try:
+            return os.get_terminal_size(self.out.fileno()).columns or LONGEST
+        except OSError:
+            return LONGEST
 
     def _erase(self) -> None:
         if self._drawn:
             self.out.write(f"\x1b[{self._drawn}A\x1b[J")
             self._drawn = 0
+
+
+class ConsoleLog(logging.Handler):
+    """Prints log lines through a console, whose live lines would otherwise overwrite them."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.console.tell(Note(self.format(record)))
+        except Exception:  # noqa: BLE001  # as logging's own handlers: an error of the log ends no work
+            self.handleError(record)
 
 
 def live_line(shown: JobLine) -> str:

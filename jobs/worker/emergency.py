@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fts.jobs.api.spec import BadSpec
 from fts.jobs.supervisor.backoff import Backoff
 from fts.jobs.supervisor.machine_errors import DISK_FAILS, is_disk_trouble, pause_s
-from fts.jobs.supervisor.progress_events import Note
+from fts.jobs.supervisor.progress_events import JobLeft, Note
 from fts.jobs.threads import no_room
 from fts.jobs.trial.cause import cause_of
 from fts.jobs.trial.error_text import sentence_of
@@ -76,7 +76,7 @@ class Emergency:
         error = self._as_disk_error(error)
         message = no_room(error) or sentence_of(error)
         fails = isinstance(error, BadSpec)
-        self.tell(Note(f"{'has failed' if fails else 'is back in the queue'}: {message}", claim.job))
+        self.tell(JobLeft(claim.job, f"{'failed' if fails else 'back in the queue'}: {message}"))
         if fails:
             self._write_with_retries(lambda: transitions.fail_job(self.db, claim, Cause.DATA_ERROR, message))
             return

@@ -31,7 +31,7 @@ from fts.jobs.supervisor.job_runner import JobRunner
 from fts.jobs.supervisor.machine_errors import DISK_FAILS
 from fts.jobs.supervisor.orders import Orders
 from fts.jobs.supervisor.process_tree import started_at
-from fts.jobs.supervisor.progress_events import JobStarted, Note
+from fts.jobs.supervisor.progress_events import JobLeft, JobStarted, Note
 from fts.jobs.supervisor.upgrade_check import OWN_CODE
 from fts.jobs.threads import begin
 from fts.jobs.worker import messages
@@ -40,6 +40,7 @@ from fts.jobs.worker.consumer import SlotConsumer
 from fts.jobs.worker.disk_wait import DiskWait, is_of_disk
 from fts.jobs.worker.emergency import Emergency, is_foreseen
 from fts.jobs.worker.heartbeat import Heartbeat
+from fts.jobs.worker.maintenance import Maintenance
 from fts.jobs.worker.reserve import DiskReserve
 from fts.jobs.worker.shared_jobs import SharedJobs
 from fts.jobs.worker.startup import clean_up_after_dead_workers, hold_slot
@@ -163,7 +164,7 @@ class Worker:
             self._free.put(slot)
         self.heartbeat = Heartbeat(self)
         self.owed = PendingExports(db, places)
-        self._exports = threading.Thread(target=self._run_exports, name="exports", daemon=True)
+        self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         self.messages = Keeper(db, places)
         self._used_at: dict[int, float] = {}  # slot -> monotonic
         self._idle_since: float | None = None
@@ -194,7 +195,7 @@ class Worker:
 
         consumer = SlotConsumer(huey, self)
         self.heartbeat.start()
-        begin(self._exports)
+        begin(self._housekeeping)
         self.messages.start()
         self._runs_queue = True
         consumer.run()
@@ -206,6 +207,7 @@ class Worker:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(signum, lambda signum, frame: self.signalled(signum))
         self.heartbeat.start()
+        begin(self._housekeeping)
         settings = self.settings
         claim = transitions.claim(self.db, self.id, settings.lease_s, settings.max_idle_attempts, job_id)
         if claim is None:
@@ -332,7 +334,7 @@ class Worker:
             supervisor.run()
         except StaleToken as refused:
             slot.close()
-            self.progress.tell(Note(f"is no longer this worker's: {refused}", job))
+            self.progress.tell(JobLeft(job, f"no longer this worker's: {refused}"))
         except Exception as error:  # the only catch-all: after any error no job may stay `running` without a worker
             if not is_foreseen(error):
                 log.exception("job %d (%s) is released after an unexpected error", job.id, job.experiment)
@@ -355,15 +357,22 @@ class Worker:
                     slot = self._free.get_nowait()
                 except queue.Empty:
                     return
-                if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
-                    slot.release()
-                self._free.put(slot)
+                try:
+                    if slot.holds_processes and time.monotonic() - self._used_at.get(slot.index, 0.0) > UNUSED_S:
+                        slot.release()
+                finally:
+                    self._free.put(slot)
 
-    def _run_exports(self) -> None:
-        """Writes exports that failed or are late; in its own thread, because the heartbeat must not wait for a disk."""
+    def _keep_house(self) -> None:
+        """Writes exports that failed or are late, and the daily backup, which takes a minute for a large database.
+
+        In its own thread, because the heartbeat must not wait for a disk.
+        """
+        maintenance = Maintenance(self.db, self.places)
         while not self.heartbeat.over.wait(AGAIN_S):
             if self.owed:
                 self.owed.write(now=False)
+            maintenance.look()
 
     # -- leaving
 

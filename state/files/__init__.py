@@ -6,6 +6,7 @@ Never follows a link inside an outputs folder, to write or to delete; the folder
 
 from fts.state.files.csv_cells import csv_cell, csv_text, from_csv_cell
 from fts.state.files.folders import (
+    below,
     drop_middle,
     is_file,
     link_below,

@@ -37,6 +37,14 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
         raise cannot(error, folder) from error
 
 
+def below(folder: Path) -> Iterator[Path]:
+    """Yields every path below a folder, without following links. Unlike `rglob` it passes over what vanishes meanwhile,
+    such as the checkpoints of a running trial."""
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            yield Path(root, name)
+
+
 def is_file(path: Path) -> bool:
     """Whether the path is a file. Raises OSError if this user may not see it, as Path.is_file did before Python
     3.14."""

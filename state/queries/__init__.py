@@ -2,11 +2,14 @@
 
 from fts.state.queries.event_rows import (
     EVENTS_IN_SNAPSHOT,
+    absence,
     claimed_since,
+    count_events,
     events,
     flag,
     last_key_at,
     margins,
+    older_events,
     opening,
     openings,
     seen_forecast,

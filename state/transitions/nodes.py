@@ -56,8 +56,8 @@ def forget_nodes(db: Database, node_ids: Iterable[str]) -> None:
                 FlagRow.delete().where(FlagRow.name == NODE + node_id).execute(db)
 
 
-def forget_nodes_of_worker(db: Database, worker_id: int) -> None:
-    """Deletes the nodes of a dead worker; keeps those that a person must release."""
+def forget_nodes_of_worker(db: Database, worker_id: int | None) -> None:
+    """Deletes the nodes of a worker that has died or stopped; keeps those that a person must release."""
     rows = db.rows(FlagRow.select(ALL).where(FlagRow.name.startswith(NODE)))
     known = [node for node in map(to_known, rows) if node is not None]
     forget_nodes(db, [node.id for node in known if node.worker_id == worker_id])

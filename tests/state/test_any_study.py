@@ -155,7 +155,7 @@ def test_a_function_reports_steps_from_zero_with_gaps(db: Database) -> None:
         {"epoch": 0, "value": "x"}, {"epoch": 0, "value": True}, {"epoch": 0, "metrics": [1]},
         {"epoch": 0, "metrics": {"f1": "x"}}, {"epoch": 0, "metrics": {"": 1.0}},
         {"epoch": 0, "metrics": {"\x1b": 1.0}},
-        {"epoch": 0, "metrics": {f"m{n}": 0.1 for n in range(2000)}}, {"epoch": 0, "value": 1.0, "unknown": 1},
+        {"epoch": 0, "metrics": {f"m{n}": 0.1 for n in range(30_000)}}, {"epoch": 0, "value": 1.0, "unknown": 1},
     ],
 )  # fmt: skip
 def test_what_is_no_epoch_is_refused(db: Database, row: dict[str, Any]) -> None:
@@ -166,7 +166,7 @@ def test_what_is_no_epoch_is_refused(db: Database, row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "facts", [{"": 1}, {"a\nb": 1}, {"x" * 101: 1}, {"big": "x" * 70_000}, {"odd": object()}, {5: 1}]
+    "facts", [{"": 1}, {"a\nb": 1}, {"x" * 101: 1}, {"big": "x" * 400_000}, {"odd": object()}, {5: 1}]
 )
 def test_what_is_no_fact_is_refused(db: Database, facts: dict[str, Any]) -> None:
     claim, trial = begun(db)

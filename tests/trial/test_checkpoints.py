@@ -22,6 +22,7 @@ import fts
 from fts.jobs.python import python
 from fts.jobs.trial import checkpoint as artifacts
 from fts.jobs.trial.checkpoint import BadState, Checkpoint
+from fts.jobs.trial.running import mentions_pruning
 
 STATE: dict[str, Any] = {
     "none": None, "yes": True, "n": 2**70, "x": 0.1, "nan": float("inf"), "text": "é", "list": [1, (2, "3")],
@@ -169,3 +170,8 @@ def test_importing_fts_loads_nothing_heavy() -> None:
     code = "import sys, fts, json; fts.Stopped; fts.checkpoint; fts.report; print(json.dumps(list(sys.modules)))"
     said = subprocess.run(python("-c", code), capture_output=True, text=True, check=True).stdout
     assert not {"optuna", "torch", "numpy", "psutil", "peewee", "click"} & set(json.loads(said))
+
+
+def test_a_checkpoint_is_written_although_a_file_of_the_code_is_gone(tmp_path: Path) -> None:
+    """A module that was moved while the trial ran failed its first checkpoint."""
+    assert mentions_pruning(tmp_path, tmp_path / "moved.py"), "as it cannot be known"

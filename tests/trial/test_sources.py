@@ -11,11 +11,13 @@ import signal
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fts.jobs.api.spec import BadSpec
+from fts.jobs.cli.log import log
 from fts.jobs.trial.sources import CsvSource, GrowingText, Mirror
 from fts.jobs.trial.tensorboard import EventFile
 from tests.trial.harness import Fact, Record
@@ -211,3 +213,14 @@ def test_a_file_that_is_written_anew_between_two_looks_is_read_from_its_beginnin
     path.write_text("epoch,loss\n5,1\n6,2\n7,3")  # longer, and with the same beginning
     assert text.new(ended=False) == (["epoch,loss", "5,1", "6,2"], True)
     assert text.new(ended=True) == (["7,3"], False)
+
+
+def test_a_report_is_whole_although_the_disk_takes_it_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that becomes full takes the first part and tells nothing: half a line stayed, and the rest was lost."""
+    report, write = tmp_path / "report.jsonl", os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:5]))
+    monkeypatch.setenv("FTS_REPORT", str(report))
+    assert log(["epoch=1", "val_loss=0.5"]) == 0
+    source: Any = SimpleNamespace(new=lambda ended: iter([{"epoch": 2, "val_loss": 0.25}]))
+    Mirror(source, report).update()
+    assert [json.loads(line)["epoch"] for line in report.read_text().splitlines()] == [1, 2]

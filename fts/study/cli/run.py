@@ -11,7 +11,7 @@ from fts.jobs.cli.app import Whole, here
 from fts.jobs.cli.errors import NothingThere
 from fts.jobs.cli.output import say
 from fts.jobs.cli.selection import NUMBER, one_job
-from fts.jobs.cli.work import log_to_stderr, machine_options
+from fts.jobs.cli.work import console_with_log, machine_options
 from fts.jobs.settings import worker_settings
 from fts.jobs.status.explain import why
 from fts.jobs.status.naming import cell_name
@@ -67,8 +67,7 @@ def run(
             job = line.job_id
             assert job is not None, "what is written has a number"
         say(f"job {job} runs here on slot {held.slot}; Ctrl-C stops it at a checkpoint")
-        log_to_stderr(logging.WARNING)
-        return run_job(here(), settings, job, held=held)
+        return run_job(here(), settings, job, console_with_log(logging.WARNING), held)
 
 
 def enqueued_here(wanted: list[CellSpec], check: bool, again: bool) -> matrix.Line:
@@ -126,5 +125,4 @@ def demo() -> int:
     from fts.study.demo import demo as run_demo
 
     worker_settings()  # check the machine before minutes of building data
-    log_to_stderr(logging.WARNING)
-    return run_demo(here())
+    return run_demo(here(), console_with_log(logging.WARNING))
