@@ -200,6 +200,7 @@ def test_a_damaged_file_is_one_sentence(fts, tmp_path: Path):
     ("error", "words"),
     [
         (MemoryError(), "not enough free memory"),
+        (SystemError("error return without exception set"), "not enough free memory"),
         (RuntimeError("can't start new thread"), "limit of processes or memory"),
     ],
 )
