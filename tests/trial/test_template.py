@@ -93,6 +93,19 @@ def test_a_fork_whose_template_died_goes_on_and_its_end_is_noticed(template: Tem
 
 
 @forks
+def test_a_template_whose_worker_was_killed_with_unread_messages_leaves_without_a_traceback() -> None:
+    mine, its = socket.socketpair()
+    wake_read, wake_write = os.pipe()
+    loop = its_loop.Template(its, wake_read, wake_write)
+    loop.tell({"forked": 7})
+    mine.close()  # with a message unread: the next read fails with ECONNRESET instead of the end of file
+    assert loop.serve() is None
+    for end in (wake_read, wake_write):
+        os.close(end)
+    its.close()
+
+
+@forks
 def test_a_template_that_is_stopped_keeps_no_worker_waiting(
     template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,19 +119,6 @@ def test_a_template_that_is_stopped_keeps_no_worker_waiting(
         killed.join(10.0)
         left, template._over = killed.is_alive(), True
         assert not left and child.poll() == -9
-
-
-@forks
-def test_a_template_whose_worker_was_killed_with_unread_messages_leaves_without_a_traceback() -> None:
-    mine, its = socket.socketpair()
-    wake_read, wake_write = os.pipe()
-    loop = its_loop.Template(its, wake_read, wake_write)
-    loop.tell({"forked": 7})
-    mine.close()  # with a message unread: the next read fails with ECONNRESET instead of the end of file
-    assert loop.serve() is None
-    for end in (wake_read, wake_write):
-        os.close(end)
-    its.close()
 
 
 @forks
