@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 import zipfile
+import zlib
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -164,5 +165,5 @@ class FoldsInTurn:
                 told: list[dict[str, Any]] = json.loads(str(stored["results"]))
                 p = np.split(stored["p"], np.cumsum(stored["days"])[:-1])
                 return [EpochResult(**one) for one in told], p
-        except (*ABSENT, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        except (*ABSENT, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
             return None
